@@ -1,0 +1,13 @@
+//! `--describe`
+
+use super::Context;
+use crate::error::Result;
+use crate::output;
+use crate::session::arguments;
+
+/// Prints what a hook does and which arguments it takes.
+pub fn describe(context: &Context<'_>, hook: &str) -> Result<()> {
+    let catalog = context.catalog()?;
+    let hook = catalog.hook(hook)?;
+    output::print(&arguments::command(hook.info).render_help().to_string())
+}

@@ -1,0 +1,65 @@
+//! `--list`
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::error::{Error, Result};
+use crate::output;
+use crate::plugins::KnownHook;
+
+/// Prints all hooks, also those that cannot run, with the reason.
+pub fn list(context: &Context<'_>, as_json: bool) -> Result<Vec<Error>> {
+    let catalog = context.probed_catalog()?;
+    let hooks = catalog.hooks();
+    let text = if as_json { objects(&hooks) } else { table(&hooks) };
+    output::print(&text)?;
+    Ok(catalog.into_complaints())
+}
+
+fn objects(hooks: &[KnownHook<'_>]) -> String {
+    let objects: Vec<Value> = hooks.iter().map(object).collect();
+    format!("{:#}\n", Value::Array(objects))
+}
+
+fn object(hook: &KnownHook<'_>) -> Value {
+    json!({
+        "hook": hook.info.name,
+        "plugin": hook.plugin.file.name,
+        "version": hook.plugin.info.version,
+        "api_version": hook.plugin.info.api_version,
+        "file": hook.plugin.file.path.to_string_lossy(),
+        "available": hook.is_callable(),
+        "reason": reason(hook),
+        "summary": hook.info.summary,
+        "params": hook.info.params,
+    })
+}
+
+fn reason(hook: &KnownHook<'_>) -> Option<String> {
+    let hidden = hook.shadowed_by.map(|owner| format!("hidden by {owner}/{}", hook.info.name));
+    hidden.or_else(|| hook.unavailable.map(str::to_owned))
+}
+
+fn table(hooks: &[KnownHook<'_>]) -> String {
+    let rows = hooks.iter().map(|hook| {
+        let state = reason(hook)
+            .map_or("available".to_owned(), |reason| format!("no: {}", output::one_line(&reason)));
+        [
+            hook.info.name.clone(),
+            hook.plugin.file.name.clone(),
+            output::one_line(&hook.plugin.info.version),
+            state,
+        ]
+    });
+    let header = ["HOOK", "PLUGIN", "VERSION", "AVAILABLE"].map(str::to_owned);
+    let rows: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (hook, plugin, version) = (width(0), width(1), width(2));
+    rows.iter().fold(String::new(), |mut text, row| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{:hook$}  {:plugin$}  {:version$}  {}", row[0], row[1], row[2], row[3]);
+        text
+    })
+}

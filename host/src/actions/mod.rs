@@ -1,0 +1,72 @@
+//! What `manager` does: one file for each action.
+
+mod clear;
+mod describe;
+mod get_all;
+mod list;
+mod run;
+
+use trace_hook_api::Environment;
+
+use crate::command_line::{Action, Call};
+use crate::environment;
+use crate::error::{Error, Result};
+use crate::interrupts::Interrupts;
+use crate::output;
+use crate::plugins::{self, Catalog};
+use crate::session::orphans::Orphans;
+
+/// Performs the call's action. What it returns is to be told to the user, but is no failure.
+///
+/// # Errors
+///
+/// Why it could not be done.
+pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<Error>> {
+    let nothing = |()| Vec::new();
+    if let Action::Print(text) = call.action {
+        return output::print(&text).map(nothing);
+    }
+    let context = Context {
+        environment: environment::from_variables(),
+        directories: plugins::directories(&call.plugins),
+        interrupts,
+    };
+    if let Action::Clear = call.action {
+        return clear::clear(&context).map(nothing);
+    }
+    // What dead sessions left goes with the next call, whatever that is, and without delaying it.
+    let orphans = Orphans::begin(&context.environment);
+    let outcome = match call.action {
+        Action::GetAll => get_all::get_all(&context),
+        Action::List { json } => list::list(&context, json),
+        Action::Describe { hook } => describe::describe(&context, &hook).map(nothing),
+        Action::Run { hook, arguments, follow } => run::run(&context, &hook, &arguments, follow).map(nothing),
+        Action::Clear | Action::Print(_) => Ok(Vec::new()),
+    };
+    if let Err(error) = orphans.and_then(|orphans| orphans.finish(interrupts)) {
+        // Not what this call is about, so not its failure.
+        log::warn!("something is left of a dead session: {error}");
+    }
+    outcome
+}
+
+/// What every action needs to know.
+struct Context<'a> {
+    environment: Environment,
+    directories: Vec<std::path::PathBuf>,
+    interrupts: &'a Interrupts,
+}
+
+impl Context<'_> {
+    fn catalog(&self) -> Result<Catalog> {
+        Catalog::load(&self.directories, None, self.interrupts)
+    }
+
+    fn probed_catalog(&self) -> Result<Catalog> {
+        match environment::check(&self.environment) {
+            Ok(()) => Catalog::load(&self.directories, Some(&self.environment), self.interrupts),
+            // What cannot be run with this environment is not advertised; the answer is given all the same.
+            Err(error) => Ok(self.catalog()?.without_any_available(&error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The words of a call.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
+
+use crate::error::{Error, Result};
+use crate::output;
+
+/// One call of `manager`.
+pub struct Call {
+    pub action: Action,
+    /// Directories to find plugins in; none: the usual ones.
+    pub plugins: Vec<PathBuf>,
+    pub verbosity: u8,
+}
+
+/// What to do. Each call does exactly one thing.
+pub enum Action {
+    GetAll,
+    Describe {
+        hook: String,
+    },
+    List {
+        json: bool,
+    },
+    Clear,
+    Run {
+        hook: String,
+        arguments: HookArguments,
+        follow: bool,
+    },
+    /// Help or the version was asked for: just print it.
+    Print(String),
+}
+
+/// What follows `--args`, word by word.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HookArguments(pub Vec<String>);
+
+const EXAMPLES: &str = "\
+Examples:
+  manager --get-all
+  manager --run trace_syscalls --args \"--pid 1234 --syscall openat\"
+  manager --run trace_syscalls --follow --args --pid $$ --time 2000
+
+Environment:
+  TRACER_PROCFS_PATH   mount point of the host's procfs [default: /proc]
+  TRACER_SYSFS_PATH    mount point of the host's sysfs [default: /sys]
+  TRACER_PLUGINS_PATH  directories of plugins, separated by colons
+  TRACER_RUN_PATH      directory for trace files [default: /run/trace-hooks for root]
+
+Exit status: 0 all well; 1 it failed; 2 the call is wrong.";
+
+/// Runs kernel trace hooks, which come as plugins.
+#[derive(Parser)]
+#[command(name = "manager", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(group(ArgGroup::new("action").required(true).args(["get_all", "describe", "list", "clear", "run"])))]
+struct Words {
+    /// Print the names of all hooks that can run here
+    #[arg(short, long)]
+    get_all: bool,
+
+    /// Print what a hook does and which arguments it takes
+    #[arg(short, long, value_name = "HOOK")]
+    describe: Option<String>,
+
+    /// Print a table of all hooks, with the reason where one cannot run
+    #[arg(short, long)]
+    list: bool,
+
+    /// End all sessions, remove what dead ones left, and reset the kernel's tracing to its defaults
+    #[arg(short, long)]
+    clear: bool,
+
+    /// Run a hook until SIGINT; print only the path of the trace file
+    #[arg(short, long, value_name = "HOOK")]
+    run: Option<String>,
+
+    /// With --list: JSON instead of a table
+    #[arg(long)]
+    json: bool,
+
+    /// With --run: print the trace itself instead of its path
+    #[arg(short, long)]
+    follow: bool,
+
+    /// A directory of plugins, instead of the usual ones
+    #[arg(long, value_name = "DIR")]
+    plugins: Vec<PathBuf>,
+
+    /// Log to standard error: -v what is done, -vv details, -vvv everything
+    #[arg(short, action = ArgAction::Count)]
+    verbosity: u8,
+
+    // Only for the help: these words are taken off before clap sees the rest.
+    /// With --run: the hook's own arguments, as one string or as words; takes everything after it
+    #[arg(short, long, value_name = "ARGUMENTS", num_args = 0..)]
+    args: Option<Vec<String>>,
+}
+
+impl Call {
+    /// Reads this process's command line.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the words.
+    pub fn from_command_line() -> Result<Self> {
+        Self::from_words(std::env::args_os())
+    }
+
+    fn from_words(words: impl IntoIterator<Item = OsString>) -> Result<Self> {
+        let (own, for_hook) = split_at_args(words.into_iter().collect());
+        let matches = match Words::command().try_get_matches_from(own) {
+            Ok(matches) => matches,
+            Err(error) => return Self::printing(error),
+        };
+        let words = Words::from_arg_matches(&matches).map_err(|error| usage(&error))?;
+        check_companions(&words, for_hook.is_some())?;
+        let action = match words {
+            Words { describe: Some(hook), .. } => Action::Describe { hook },
+            Words { run: Some(hook), follow, .. } => Action::Run {
+                hook,
+                arguments: HookArguments::from_words(for_hook.unwrap_or_default())?,
+                follow,
+            },
+            Words { list: true, json, .. } => Action::List { json },
+            Words { clear: true, .. } => Action::Clear,
+            _ => Action::GetAll,
+        };
+        Ok(Self { action, plugins: words.plugins, verbosity: words.verbosity })
+    }
+
+    /// What clap gives as an error may be the help.
+    fn printing(error: clap::Error) -> Result<Self> {
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                Ok(Self { action: Action::Print(error.to_string()), plugins: Vec::new(), verbosity: 0 })
+            }
+            ErrorKind::MissingRequiredArgument => Err(Error::Usage(
+                "nothing to do: give one of --get-all, --describe, --list, --clear, --run; see --help"
+                    .to_owned(),
+            )),
+            _ => Err(usage(&error)),
+        }
+    }
+}
+
+impl HookArguments {
+    /// One word is split as a shell would; several are taken as they are.
+    fn from_words(words: Vec<OsString>) -> Result<Self> {
+        let words: Vec<String> = words
+            .into_iter()
+            .map(|word| word.into_string().map_err(|_| Error::Usage("--args: not UTF-8".to_owned())))
+            .collect::<Result<_>>()?;
+        match words.as_slice() {
+            [one] => match shlex::split(one) {
+                Some(words) => Ok(Self(words)),
+                None => Err(Error::Usage(format!("--args: a quote is not closed in: {one}"))),
+            },
+            _ => Ok(Self(words)),
+        }
+    }
+}
+
+/// clap's `requires` does not hold where the required option is in conflict with one that is given.
+fn check_companions(words: &Words, has_args: bool) -> Result<()> {
+    let companions = [
+        ("--args", has_args, "--run", words.run.is_some()),
+        ("--follow", words.follow, "--run", words.run.is_some()),
+        ("--json", words.json, "--list", words.list),
+    ];
+    match companions.iter().find(|(_, given, _, needed)| *given && !needed) {
+        Some((option, _, needed, _)) => Err(Error::Usage(format!("{option} goes with {needed}"))),
+        None => Ok(()),
+    }
+}
+
+/// `--args` takes all that follows it, whatever it looks like.
+fn split_at_args(mut words: Vec<OsString>) -> (Vec<OsString>, Option<Vec<OsString>>) {
+    let is_args = |word: &OsString| word == "--args" || word == "-a" || joined_value(word).is_some();
+    // The first word is the program's own name.
+    let Some(position) = words.iter().skip(1).position(is_args).map(|position| position + 1) else {
+        return (words, None);
+    };
+    let rest = words.split_off(position + 1);
+    let joined = words.pop().and_then(|word| joined_value(&word).map(OsStr::to_owned));
+    (words, Some(joined.into_iter().chain(rest).collect()))
+}
+
+/// The value in `--args=VALUE`.
+fn joined_value(word: &OsStr) -> Option<&OsStr> {
+    use std::os::unix::ffi::OsStrExt;
+    word.as_bytes().strip_prefix(b"--args=").map(OsStr::from_bytes)
+}
+
+/// clap's message as one line, without the usage that it appends.
+pub fn usage(error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let message = text.split("\n\nUsage:").next().unwrap_or(&text);
+    let message = message.split("\n\nFor more information").next().unwrap_or(message);
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let words: Vec<&str> = message.split_whitespace().collect();
+    Error::Usage(output::one_line(&words.join(" ").replace(" tip: ", "; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(words: &[&str]) -> Result<Call> {
+        Call::from_words(["manager"].iter().chain(words).map(OsString::from))
+    }
+
+    fn hook_arguments(words: &[&str]) -> Vec<String> {
+        match call(words).unwrap().action {
+            Action::Run { arguments, .. } => arguments.0,
+            _ => panic!("not a run"),
+        }
+    }
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Words::command().debug_assert();
+    }
+
+    #[test]
+    fn one_string_is_split_and_words_are_not() {
+        assert_eq!(
+            hook_arguments(&["--run", "h", "--args", "--pid 12  34 -s 'a b'"]),
+            ["--pid", "12", "34", "-s", "a b"]
+        );
+        assert_eq!(
+            hook_arguments(&["-r", "h", "-a", "--pid", "12", "-s", "a b"]),
+            ["--pid", "12", "-s", "a b"]
+        );
+        assert_eq!(hook_arguments(&["-r", "h", "--args=--pid 12"]), ["--pid", "12"]);
+        assert_eq!(hook_arguments(&["-r", "h", "--args", ""]), [""; 0]);
+        assert_eq!(hook_arguments(&["-r", "h", "--args"]), [""; 0]);
+        assert_eq!(hook_arguments(&["-r", "h"]), [""; 0]);
+    }
+
+    #[test]
+    fn args_takes_what_looks_like_ours() {
+        assert_eq!(hook_arguments(&["-r", "h", "-a", "--clear", "--help"]), ["--clear", "--help"]);
+    }
+
+    #[test]
+    fn exactly_one_action() {
+        for words in [
+            &[][..],
+            &["-v"],
+            &["--get-all", "--clear"],
+            &["-g", "-g", "-l"],
+            &["--clear", "--args", "x"],
+            &["-g", "--follow"],
+            &["-g", "--json"],
+        ] {
+            assert!(matches!(call(words), Err(Error::Usage(_))), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn errors_are_one_line() {
+        let Err(Error::Usage(message)) = call(&["--get-al"]) else { panic!("accepted") };
+        assert_eq!(message, "unexpected argument '--get-al' found; a similar argument exists: '--get-all'");
+    }
+}

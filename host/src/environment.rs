@@ -1,0 +1,50 @@
+//! What the environment variables say.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
+use trace_hook_api::Environment;
+
+use crate::error::{Error, Result};
+
+const PROCFS: &str = "TRACER_PROCFS_PATH";
+const SYSFS: &str = "TRACER_SYSFS_PATH";
+/// A colon-separated list of directories to find plugins in.
+pub const PLUGINS: &str = "TRACER_PLUGINS_PATH";
+/// The directory for trace files and session records.
+pub const RUN: &str = "TRACER_RUN_PATH";
+
+/// The value of a variable. Unset and empty are the same.
+pub fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The mount points as the variables give them, whatever is there.
+pub fn from_variables() -> Environment {
+    Environment::new(
+        variable(PROCFS).unwrap_or_else(|| "/proc".into()),
+        variable(SYSFS).unwrap_or_else(|| "/sys".into()),
+    )
+}
+
+/// Checks that the mount points are what they claim to be, for the calls that need them.
+///
+/// # Errors
+///
+/// The variable that is wrong.
+pub fn check(environment: &Environment) -> Result<()> {
+    check_mount(PROCFS, &environment.procfs, PROC_SUPER_MAGIC, "a procfs")?;
+    check_mount(SYSFS, &environment.sysfs, SYSFS_MAGIC, "a sysfs")
+}
+
+fn check_mount(variable: &'static str, path: &Path, magic: FsType, what: &str) -> Result<()> {
+    let problem = match statfs(path) {
+        // What crosses to a plugin is text.
+        Ok(_) if path.to_str().is_none() => "is not UTF-8".to_owned(),
+        Ok(filesystem) if filesystem.filesystem_type() == magic => return Ok(()),
+        Ok(_) => format!("is not {what}; give the mount point of one"),
+        Err(errno) => format!("is not {what}: {}", errno.desc()),
+    };
+    Err(Error::Variable { variable, value: path.to_owned(), problem })
+}

@@ -1,0 +1,120 @@
+//! Everything that can end a call, with the words and the exit status for it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use thiserror::Error as ThisError;
+use trace_hook_api::{ErrorKind, HookError};
+
+/// The result of what the host does.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call could not be carried out.
+#[derive(Debug, ThisError)]
+pub enum Error {
+    /// The words of the call are off.
+    #[error("{0}")]
+    Usage(String),
+
+    /// No plugin has such a hook.
+    #[error("unknown hook '{hook}'{hint}")]
+    UnknownHook { hook: String, hint: String },
+
+    /// A variable of the environment is wrong.
+    #[error("{variable}={}: {problem}", .value.display())]
+    Variable { variable: &'static str, value: PathBuf, problem: String },
+
+    /// No traced process is alive.
+    #[error("no process to trace: {0}")]
+    NoTaskLeft(String),
+
+    /// A plugin cannot be used.
+    #[error("plugin {plugin}: {problem}")]
+    Plugin { plugin: String, problem: String },
+
+    /// A hook's kernel sub-system is not usable here.
+    #[error("hook {hook} cannot run here: {reason}")]
+    Unavailable { hook: String, reason: String },
+
+    /// Another plugin's hook has the same name.
+    #[error("plugin {plugin}: its hook {hook} is hidden by {owner}/{hook}; call it {plugin}/{hook}")]
+    Hidden { plugin: String, hook: String, owner: String },
+
+    /// A hook says that it cannot.
+    #[error("{hook}: {error}")]
+    Hook { hook: String, error: HookError },
+
+    /// A session is not as it must be.
+    #[error("session {session} {problem}")]
+    Session { session: String, problem: String },
+
+    /// A system call on a path failed.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Path { action: &'static str, path: PathBuf, source: io::Error },
+
+    /// A directory of ours is not as it must be.
+    #[error("{}: {problem}", .path.display())]
+    Directory { path: PathBuf, problem: String },
+
+    /// A system call failed.
+    #[error("cannot {action}: {source}")]
+    System { action: &'static str, source: io::Error },
+
+    /// The caller does not take what we print.
+    #[error("cannot print to standard output: {0}")]
+    Output(String),
+
+    /// A signal came before the work was done.
+    #[error("interrupted")]
+    Interrupted,
+
+    /// More than one thing went wrong.
+    #[error("{} failures", .0.len())]
+    Several(Vec<Error>),
+}
+
+impl Error {
+    /// An error of a system call on a path.
+    pub fn path(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> Self {
+        let path = path.to_owned();
+        move |errno| Self::Path { action, path, source: errno.into() }
+    }
+
+    /// An error of the standard library on a path.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Path { action, path, source }
+    }
+
+    /// An error of a system call.
+    pub fn system(action: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self::System { action, source: errno.into() }
+    }
+
+    /// One error out of any number, none of which may be lost.
+    pub fn all(mut errors: Vec<Error>) -> Result<()> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(Self::Several(errors)),
+        }
+    }
+
+    /// What to tell the user: a line for each failure.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Several(errors) => errors.iter().flat_map(Self::lines).collect(),
+            error => vec![error.to_string()],
+        }
+    }
+
+    /// 1: it failed. 2: other words would work.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::UnknownHook { .. } => 2,
+            Self::Hook { error, .. } if error.kind() == ErrorKind::Usage => 2,
+            _ => 1,
+        }
+    }
+}

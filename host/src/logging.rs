@@ -1,0 +1,62 @@
+//! The log, for `-v`. The supervisor writes it to standard error; a worker sends it to the supervisor.
+
+use std::io::Write;
+use std::sync::{PoisonError, RwLock};
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+use crate::output;
+
+/// Takes a worker's log records away.
+type Forward = Box<dyn Fn(&Record<'_>) + Send + Sync>;
+
+static LOGGER: Logger = Logger { forward: RwLock::new(None) };
+
+struct Logger {
+    forward: RwLock<Option<Forward>>,
+}
+
+/// Starts the log: errors are returned, not logged, so that without `-v` there is nothing to say.
+pub fn start(verbosity: u8) {
+    let level = match verbosity {
+        0 => LevelFilter::Off,
+        1 => LevelFilter::Info,
+        2 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    if log::set_logger(&LOGGER).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// In a worker: sends all records this way from now on.
+pub fn forward(forward: impl Fn(&Record<'_>) + Send + Sync + 'static) {
+    *LOGGER.forward.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(forward));
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        match &*self.forward.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(forward) => forward(record),
+            None => write(record),
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn write(record: &Record<'_>) {
+    env_logger::Builder::new()
+        .filter_level(LevelFilter::Trace)
+        .format(|line, record| {
+            let level = record.level().as_str().to_ascii_lowercase();
+            let message = output::one_line(&record.args().to_string());
+            writeln!(line, "manager: {level}: {}: {message}", record.target())
+        })
+        .build()
+        .log(record);
+}

@@ -1,0 +1,116 @@
+//! Standard output and standard error.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::write;
+
+use crate::error::{Error, Result};
+use crate::interrupts::Interrupts;
+
+/// How long a caller may take to make room for the path. It is one line; a pipe with no room for it is stuck.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The most that a pipe which polls as writable takes without blocking (`PIPE_BUF`).
+pub const ATOMIC_WRITE: usize = 4096;
+
+static CLOSED_AT_SPAWN: AtomicBool = AtomicBool::new(false);
+
+/// Rust's runtime opens `/dev/null` in the place of a closed standard output before `main` begins, and what is written
+/// is lost without an error. So this looks earlier.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK_AT_STDOUT: extern "C" fn() = {
+    extern "C" fn look() {
+        let open = nix::fcntl::fcntl(io::stdout(), nix::fcntl::FcntlArg::F_GETFD);
+        CLOSED_AT_SPAWN.store(open == Err(Errno::EBADF), Ordering::Relaxed);
+    }
+    look
+};
+
+/// Prints an answer.
+///
+/// # Errors
+///
+/// It could not be printed as a whole.
+pub fn print(text: &str) -> Result<()> {
+    check_open()?;
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    printed.map_err(|error| Error::Output(error.to_string()))
+}
+
+/// Prints the path of the trace file as one line, or nothing.
+///
+/// # Errors
+///
+/// It could not be printed, or a signal came first.
+pub fn print_path(path: &Path, interrupts: &Interrupts) -> Result<()> {
+    check_open()?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let stdout = io::stdout();
+        let mut fds = [
+            PollFd::new(interrupts.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stdout.as_fd(), PollFlags::POLLOUT),
+        ];
+        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) if interrupts.pending() => return Err(Error::Interrupted),
+            Ok(0) => return Err(Error::Output("nobody makes room for the path".to_owned())),
+            Ok(_) => return write_line(path),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::Output(errno.desc().to_owned())),
+        }
+    }
+}
+
+/// Shows text that is at most [`ATOMIC_WRITE`] long, in part where there is no room for all of it.
+pub fn show(text: &[u8]) -> nix::Result<usize> {
+    write(io::stdout(), text)
+}
+
+/// Tells the user what is wrong, on one line.
+pub fn complain(message: &str) {
+    // Where standard error is gone there is nobody to tell.
+    let _ = writeln!(io::stderr(), "manager: {}", one_line(message));
+}
+
+/// The text with everything escaped that could break a line or speak to a terminal.
+pub fn one_line(text: &str) -> String {
+    let escape = |c: char| {
+        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
+    };
+    text.trim_end().chars().map(escape).collect()
+}
+
+fn check_open() -> Result<()> {
+    match CLOSED_AT_SPAWN.load(Ordering::Relaxed) {
+        true => Err(Error::Output("it is closed".to_owned())),
+        false => Ok(()),
+    }
+}
+
+fn write_line(path: &Path) -> Result<()> {
+    let line = format!("{}\n", path.display());
+    match write(io::stdout(), line.as_bytes()) {
+        Ok(written) if written == line.len() => Ok(()),
+        Ok(_) => Err(Error::Output("it took a part of the path only".to_owned())),
+        Err(errno) => Err(Error::Output(errno.desc().to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn nothing_breaks_the_line_or_speaks_to_the_terminal() {
+        assert_eq!(one_line("a\nb\x1b[31m\tü\n"), "a\\nb\\u{1b}[31m\\tü");
+    }
+}

@@ -1,0 +1,11 @@
+//! Plugins, from the directory entry to the hook's owner.
+
+mod catalog;
+mod directory;
+mod elf;
+mod file;
+mod rules;
+
+pub use catalog::{Catalog, KnownHook, KnownPlugin};
+pub use directory::directories;
+pub use file::PluginFile;

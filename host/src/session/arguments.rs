@@ -1,0 +1,235 @@
+//! The arguments of a hook: those that every hook has, and those that it declares.
+
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use trace_hook_api::{Arguments, HookInfo, Kind, Param, Tasks};
+
+use crate::command_line::{HookArguments, usage};
+use crate::error::{Error, Result};
+
+/// The kernel's upper bound for process ids (`PID_MAX_LIMIT`).
+const GREATEST_PID: u32 = 1 << 22;
+
+/// What a run is asked to do.
+#[derive(Debug)]
+pub struct RunArguments {
+    /// The tasks as given, not checked to be alive.
+    pub tasks: Tasks,
+    /// When to end, if not by a signal.
+    pub time: Option<Duration>,
+    /// The size of the kernel's buffer in KiB per CPU.
+    pub buffer_size: Option<u64>,
+    /// How long to wait at the end for a reader that makes progress.
+    pub drain: Duration,
+    /// The hook's own.
+    pub own: Arguments,
+}
+
+/// The names that hooks cannot use for parameters of their own.
+pub fn is_common(name: &str, short: Option<char>) -> bool {
+    let taken = |arg: &Arg| arg.get_long() == Some(name) || (short.is_some() && arg.get_short() == short);
+    name == "help" || short == Some('h') || common().iter().any(taken)
+}
+
+/// The arguments of a hook, as a command line of their own.
+pub fn command(hook: &HookInfo) -> Command {
+    let own_heading = format!("Arguments of {}", hook.name);
+    let mut command = Command::new(hook.name.clone())
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .override_usage(format!("--run {} --args \"--pid PID... [ARGUMENTS]\"", hook.name))
+        .about(hook.summary.clone())
+        .args(hook.params.iter().map(|param| declared(param).help_heading(own_heading.clone())))
+        .args(common().into_iter().map(|arg| arg.help_heading("Arguments of every hook")));
+    if !hook.details.is_empty() {
+        command = command.after_help(hook.details.clone());
+    }
+    command
+}
+
+/// Checks the words against what the hook declares.
+///
+/// # Errors
+///
+/// What is wrong with the words.
+pub fn parse(hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
+    let matches = command(hook).try_get_matches_from(&words.0).map_err(|error| match usage(&error) {
+        Error::Usage(message) => Error::Usage(format!("{}: {message}", hook.name)),
+        other => other,
+    })?;
+    let tasks =
+        Tasks::of(pids(&matches, "pid")).parents(pids(&matches, "parent")).exact(matches.get_flag("exact"));
+    if tasks.pids.is_empty() && tasks.parents.is_empty() {
+        return Err(Error::Usage(format!("{}: no process is given; add --pid PID", hook.name)));
+    }
+    Ok(RunArguments {
+        tasks,
+        time: number(&matches, "time").map(Duration::from_millis),
+        buffer_size: number(&matches, "buffer-size"),
+        drain: Duration::from_secs(number(&matches, "drain").unwrap_or_default()),
+        own: own(hook, &matches),
+    })
+}
+
+fn common() -> [Arg; 6] {
+    [
+        pid_list("pid", "trace these processes, their threads, and their descendants").short('p'),
+        pid_list("parent", "trace the descendants of these processes, but not the processes themselves"),
+        option("time", "MS", "end after so many milliseconds")
+            .short('t')
+            .value_parser(|word: &str| integer(word, 1, i64::from(u32::MAX))),
+        Arg::new("exact").long("exact").action(ArgAction::SetTrue).help("leave the descendants of --pid out"),
+        option("buffer-size", "KIB", "size of the kernel's buffer per CPU")
+            .value_parser(|word: &str| integer(word, 1, 1 << 24)),
+        option("drain", "SECONDS", "at the end, wait so long for a reader that makes progress")
+            .value_parser(|word: &str| integer(word, 0, 86_400))
+            .default_value("10"),
+    ]
+}
+
+fn option(name: &'static str, value_name: &'static str, help: &'static str) -> Arg {
+    // So that -1 is a wrong value rather than an unknown option.
+    Arg::new(name).long(name).value_name(value_name).help(help).allow_negative_numbers(true)
+}
+
+fn pid_list(name: &'static str, help: &'static str) -> Arg {
+    option(name, "PID", help).num_args(1..).action(ArgAction::Append).value_parser(|word: &str| {
+        match word.parse::<u32>() {
+            Ok(pid) if (1..=GREATEST_PID).contains(&pid) => Ok(pid),
+            _ => Err(format!("a process id is a number from 1 to {GREATEST_PID}")),
+        }
+    })
+}
+
+fn declared(param: &Param) -> Arg {
+    let mut arg = Arg::new(param.name.clone()).long(param.name.clone()).help(param.help.clone());
+    if let Some(letter) = param.short {
+        arg = arg.short(letter);
+    }
+    if param.kind == Kind::Flag {
+        return arg.action(ArgAction::SetTrue);
+    }
+    arg = arg.value_name(param.value_name.clone()).required(param.required);
+    if param.repeated {
+        arg = arg.num_args(1..).action(ArgAction::Append);
+    }
+    if let Some(default) = &param.default {
+        arg = arg.default_value(default.clone());
+    }
+    match param.kind {
+        Kind::Integer { min, max } => arg
+            .allow_negative_numbers(true)
+            .value_parser(move |word: &str| integer(word, min, max).map(|n| n.to_string())),
+        _ if !param.choices.is_empty() => arg.value_parser(PossibleValuesParser::new(param.choices.clone())),
+        _ => arg,
+    }
+}
+
+fn integer(word: &str, min: i64, max: i64) -> Result<i64, String> {
+    match word.parse::<i64>() {
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ if (min, max) == (i64::MIN, i64::MAX) => Err("it takes a whole number".to_owned()),
+        _ => Err(format!("it takes a whole number from {min} to {max}")),
+    }
+}
+
+fn number(matches: &ArgMatches, name: &str) -> Option<u64> {
+    matches.get_one::<i64>(name).map(|number| number.unsigned_abs())
+}
+
+/// Each process once, in the order given.
+fn pids(matches: &ArgMatches, name: &str) -> Vec<u32> {
+    let mut pids = Vec::new();
+    for pid in matches.get_many(name).into_iter().flatten().copied() {
+        if !pids.contains(&pid) {
+            pids.push(pid);
+        }
+    }
+    pids
+}
+
+fn own(hook: &HookInfo, matches: &ArgMatches) -> Arguments {
+    let mut arguments = Arguments::default();
+    for param in &hook.params {
+        match param.kind {
+            Kind::Flag if matches.get_flag(&param.name) => arguments.set(&param.name, [""; 0]),
+            Kind::Flag => {}
+            _ => {
+                if let Some(values) = matches.get_many::<String>(&param.name) {
+                    arguments.set(&param.name, values);
+                }
+            }
+        }
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook() -> HookInfo {
+        HookInfo::new("h", "a hook")
+            .param(Param::text("syscall", "NAME", "these").short('s').repeated())
+            .param(Param::integer("depth", "N", "frames").range(1, 127).default("32"))
+            .param(Param::text("format", "FORMAT", "form").choices(["text", "json"]))
+            .param(Param::flag("exit", "returns too"))
+    }
+
+    fn parsed(words: &str) -> Result<RunArguments> {
+        parse(&hook(), &HookArguments(words.split_whitespace().map(str::to_owned).collect()))
+    }
+
+    fn complaint(words: &str) -> String {
+        parsed(words).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_command_is_well_formed() {
+        command(&hook()).debug_assert();
+    }
+
+    #[test]
+    fn what_is_given_arrives() {
+        let run =
+            parsed("--pid 1 2 -s openat read -p 3 2 -s close --exit -t 500 --exact --format json").unwrap();
+        assert_eq!(run.tasks.pids, [1, 2, 3]);
+        assert!(run.tasks.exact);
+        assert_eq!(run.time, Some(Duration::from_millis(500)));
+        assert_eq!(run.drain, Duration::from_secs(10));
+        assert_eq!(run.own.texts("syscall"), ["openat", "read", "close"]);
+        assert_eq!(run.own.integer("depth"), Some(32));
+        assert_eq!(run.own.text("format"), Some("json"));
+        assert!(run.own.flag("exit"));
+        assert!(!parsed("--pid 1").unwrap().own.flag("exit"));
+    }
+
+    #[test]
+    fn wrong_process_ids_are_named() {
+        for pid in ["abc", "0", "-1", "99999999999", "1.5", "+"] {
+            let message = complaint(&format!("--pid {pid}"));
+            assert!(
+                message.contains(&format!("'{pid}'")) && message.contains("a process id is"),
+                "{message}"
+            );
+        }
+        assert_eq!(complaint(""), "h: no process is given; add --pid PID");
+        assert!(complaint("--pid").contains("a value is required"));
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        assert!(complaint("--pid 1 --depth 128").contains("from 1 to 127"));
+        assert!(complaint("--pid 1 --format xml").contains("possible values: text, json"));
+        assert!(complaint("--pid 1 --colour").contains("unexpected argument '--colour'"));
+        assert!(complaint("--pid 1 --time 0").contains("--time"));
+    }
+
+    #[test]
+    fn common_names_are_taken() {
+        assert!(is_common("pid", None) && is_common("x", Some('t')) && is_common("help", None));
+        assert!(!is_common("syscall", Some('s')));
+    }
+}

@@ -1,0 +1,82 @@
+//! Lines that are on their way from the session to the trace file.
+
+use super::trace_file::PACKET;
+
+/// How much text waits here at most. Whatever is more is the session's to keep.
+const LIMIT: usize = 1 << 20;
+
+/// Text in whole lines, taken off in packets.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    text: Vec<u8>,
+    taken: usize,
+}
+
+impl Backlog {
+    /// How many more bytes there is room for.
+    pub fn room(&self) -> usize {
+        LIMIT.saturating_sub(self.text.len() - self.taken)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.taken == self.text.len()
+    }
+
+    /// Adds whole lines.
+    pub fn add(&mut self, lines: &[u8]) {
+        if self.taken > 0 {
+            self.text.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.text.extend_from_slice(lines);
+    }
+
+    /// The next line, or the next part of one that is too long for a packet. Empty: there is none.
+    pub fn next_packet(&self) -> &[u8] {
+        let waiting = &self.text[self.taken..];
+        let longest = &waiting[..waiting.len().min(PACKET)];
+        match longest.iter().position(|byte| *byte == b'\n') {
+            Some(end) => &longest[..=end],
+            None => longest,
+        }
+    }
+
+    /// Takes the packet off that [`Self::next_packet`] gave.
+    pub fn take(&mut self, length: usize) {
+        self.taken += length;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn taken(backlog: &mut Backlog, at_most: usize) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
+        while !backlog.is_empty() && packets.len() < at_most {
+            packets.push(backlog.next_packet().to_vec());
+            backlog.take(packets[packets.len() - 1].len());
+        }
+        packets
+    }
+
+    proptest! {
+        #[test]
+        fn packets_are_the_lines_cut_where_they_are_too_long(
+            lines in prop::collection::vec(prop::collection::vec(b'a'..=b'z', 0..10_000), 0..8),
+            split in any::<prop::sample::Index>(),
+        ) {
+            let lines: Vec<Vec<u8>> = lines.into_iter().map(|mut line| { line.push(b'\n'); line }).collect();
+            let (first, second) = lines.split_at(split.index(lines.len() + 1));
+            let mut backlog = Backlog::default();
+            backlog.add(&first.concat());
+            let mut packets = taken(&mut backlog, first.len());
+            backlog.add(&second.concat());
+            packets.extend(taken(&mut backlog, usize::MAX));
+            let expected: Vec<&[u8]> = lines.iter().flat_map(|line| line.chunks(PACKET)).collect();
+            prop_assert_eq!(packets, expected);
+        }
+    }
+}

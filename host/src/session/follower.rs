@@ -1,0 +1,104 @@
+//! With `--follow`: the supervisor reads the trace file itself, and shows it on standard output.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags};
+
+use super::trace_file::PACKET;
+use crate::error::{Error, Result};
+use crate::output::{self, ATOMIC_WRITE};
+
+/// How much text is taken at a time.
+const CAPACITY: usize = 64 << 10;
+
+/// The reading end of the trace file, on its way to standard output.
+pub struct Follower {
+    fifo: File,
+    stdout: io::Stdout,
+    text: Vec<u8>,
+    shown: usize,
+    at_end: bool,
+}
+
+impl Follower {
+    /// Becomes the trace file's reader.
+    pub fn open(path: &Path) -> Result<Self> {
+        let fifo = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let fifo = fifo.map_err(Error::io("open the trace file", path))?;
+        Ok(Self { fifo, stdout: io::stdout(), text: Vec::with_capacity(CAPACITY), shown: 0, at_end: false })
+    }
+
+    /// What to wait for: room on standard output while there is text, else text.
+    pub fn poll_fd(&self) -> PollFd<'_> {
+        match self.has_text() {
+            true => PollFd::new(self.stdout.as_fd(), PollFlags::POLLOUT),
+            false => PollFd::new(self.fifo.as_fd(), PollFlags::POLLIN),
+        }
+    }
+
+    /// Whether everything is shown that there ever was.
+    pub fn is_done(&self) -> bool {
+        self.at_end && !self.has_text()
+    }
+
+    /// Moves on, now that [`Self::poll_fd`] is ready. `false`: nobody looks at standard output any more.
+    ///
+    /// # Errors
+    ///
+    /// The trace file cannot be read, or standard output written.
+    pub fn advance(&mut self) -> Result<bool> {
+        match self.has_text() {
+            true => self.show(),
+            false => self.take().map(|()| true),
+        }
+    }
+
+    fn has_text(&self) -> bool {
+        self.shown < self.text.len()
+    }
+
+    fn show(&mut self) -> Result<bool> {
+        let waiting = &self.text[self.shown..];
+        match output::show(&waiting[..waiting.len().min(ATOMIC_WRITE)]) {
+            Ok(count) => self.shown += count,
+            Err(Errno::EPIPE) => return Ok(false),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(errno) => return Err(Error::Output(errno.desc().to_owned())),
+        }
+        Ok(true)
+    }
+
+    /// Each packet needs room as a whole: what does not fit is thrown away by the kernel.
+    fn take(&mut self) -> Result<()> {
+        self.text.clear();
+        self.shown = 0;
+        while self.text.len() + PACKET <= CAPACITY {
+            let mut packet = [0; PACKET];
+            match self.fifo.read(&mut packet) {
+                Ok(0) => {
+                    self.at_end = true;
+                    break;
+                }
+                Ok(length) => self.text.extend_from_slice(&packet[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(Error::System { action: "read the trace file", source });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Follower {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fifo.as_fd()
+    }
+}

@@ -1,0 +1,15 @@
+//! A run, from its arguments to its last line.
+//!
+//! [`arguments`] and [`tasks`] check what was asked; [`run_directory`] holds a [`record`] of every session and its trace
+//! file; [`supervisor`] watches over the worker, in which the [`recorder`] carries the lines into the [`trace_file`].
+
+pub mod arguments;
+mod backlog;
+mod follower;
+pub mod orphans;
+pub mod record;
+mod recorder;
+pub mod run_directory;
+pub mod supervisor;
+mod tasks;
+mod trace_file;

@@ -1,0 +1,82 @@
+//! What dead sessions left, and how it goes.
+
+use std::time::Duration;
+
+use trace_hook_api::Environment;
+
+use super::record::Record;
+use super::run_directory::{RunDirectory, SESSION};
+use super::trace_file;
+use crate::error::{Error, Result};
+use crate::interrupts::Interrupts;
+use crate::plugins::PluginFile;
+use crate::worker::{Answer, Orphan, Worker, within};
+
+/// How long a plugin may take to remove what its dead sessions left.
+const SWEEP_LIMIT: Duration = Duration::from_secs(10);
+
+/// The dead sessions of which this process takes care now.
+pub struct Orphans {
+    sweeping: Vec<(Record, Result<Worker>)>,
+}
+
+impl Orphans {
+    /// Takes over what dead sessions left, and begins to remove it, beside whatever else there is to do.
+    ///
+    /// # Errors
+    ///
+    /// The run directory cannot be looked at.
+    pub fn begin(environment: &Environment) -> Result<Self> {
+        let mut sweeping = Vec::new();
+        if let Some(directory) = RunDirectory::find()? {
+            for session in directory.sessions(SESSION)? {
+                if let Some(mut record) = dead(&directory, &session)? {
+                    trace_file::remove(&record.trace_path())?;
+                    let worker =
+                        record.plugin().and_then(|path| sweeper(&PluginFile::read(&path)?, environment));
+                    sweeping.push((record, worker));
+                }
+            }
+        }
+        Ok(Self { sweeping })
+    }
+
+    /// Waits until everything is removed.
+    ///
+    /// # Errors
+    ///
+    /// What could not be removed; it is tried again by the next call.
+    pub fn finish(self, interrupts: &Interrupts) -> Result<()> {
+        let deadline = within(SWEEP_LIMIT);
+        let removed = self.sweeping.into_iter().map(|(record, worker)| {
+            worker?.answer(deadline, interrupts)?;
+            record.remove()
+        });
+        Error::all(removed.filter_map(Result::err).collect())
+    }
+}
+
+/// The record of the session, if it is dead and nobody else takes care of it.
+fn dead(directory: &RunDirectory, session: &str) -> Result<Option<Record>> {
+    match Record::open(directory, session)? {
+        Some(record) => Ok(record.take_over()?.then_some(record)),
+        None => Ok(None),
+    }
+}
+
+/// Removes what a session of this plugin left whose worker did not end it.
+///
+/// # Errors
+///
+/// What is left, and why.
+pub fn sweep_with(plugin: &PluginFile, environment: &Environment) -> Result<()> {
+    // Nothing stops this: what would be left otherwise is what a signal is not to leave.
+    let deaf = Interrupts::none()?;
+    sweeper(plugin, environment)?.answer(within(SWEEP_LIMIT), &deaf).map(drop)
+}
+
+fn sweeper(plugin: &PluginFile, environment: &Environment) -> Result<Worker> {
+    Worker::start(plugin, "remove what a dead session left", Orphan::Dies, &[], |plugin, _| {
+        plugin.sweep(environment).map(|()| Answer::Done)
+    })
+}

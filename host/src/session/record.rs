@@ -1,0 +1,213 @@
+//! The record of a session, which tells the living from the dead.
+//!
+//! A record is a file in the run directory with the path of the session's plugin in it. The supervisor locks its first
+//! byte, the worker the second. These are POSIX record locks: they belong to a process and end with it, however it ends,
+//! and the kernel tells who holds one, in the asker's own pid namespace. So a record without a lock is that of a dead
+//! session, and a process id in a file, which may be somebody else's by now, is never needed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::unistd::Pid;
+use trace_hook_api::SESSION_PREFIX;
+
+use super::run_directory::{RunDirectory, SESSION, TRACE};
+use crate::error::{Error, Result};
+
+/// Whose byte of the record it is.
+#[derive(Debug, Clone, Copy)]
+enum Holder {
+    Supervisor,
+    Worker,
+    Anybody,
+}
+
+/// A record, and the files that belong to it. Dropping it leaves everything where it is.
+#[derive(Debug)]
+pub struct Record {
+    /// The name of the session.
+    pub session: String,
+    directory: RunDirectory,
+    file: File,
+}
+
+impl Record {
+    /// Makes and locks the record of a new session.
+    ///
+    /// # Errors
+    ///
+    /// The run directory does not take it.
+    pub fn create(directory: &RunDirectory, plugin: &Path) -> Result<Self> {
+        loop {
+            let session = new_name();
+            let path = directory.file(&session, SESSION);
+            let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+            let file = match opened {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                opened => opened.map_err(Error::io("make the session record", &path))?,
+            };
+            let mut record = Self { session, directory: directory.clone(), file };
+            record.lock(Holder::Supervisor, Patience::Wait).map_err(Error::path("lock", &path))?;
+            // Somebody may have seen it before it was locked, and removed it as a dead session's.
+            if record.is_removed().map_err(Error::io("look at", &path))? {
+                continue;
+            }
+            let plugin = plugin.as_os_str().as_encoded_bytes();
+            record.file.write_all(plugin).map_err(Error::io("write", &path))?;
+            return Ok(record);
+        }
+    }
+
+    /// The record of a session that is there already, without a lock on it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened. `None`: it is gone by now.
+    pub fn open(directory: &RunDirectory, session: &str) -> Result<Option<Self>> {
+        let path = directory.file(session, SESSION);
+        match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
+            Ok(file) => Ok(Some(Self { session: session.to_owned(), directory: directory.clone(), file })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("open", &path)(error)),
+        }
+    }
+
+    /// In the worker: holds the record too, so that the session counts as alive until both are gone.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the lock.
+    pub fn lock_as_worker(&self) -> nix::Result<()> {
+        self.lock(Holder::Worker, Patience::Try)
+    }
+
+    /// Takes the record of a dead session over. `false`: the session lives, or somebody else takes care of it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the lock for another reason.
+    pub fn take_over(&self) -> Result<bool> {
+        match self.lock(Holder::Anybody, Patience::Try) {
+            Ok(()) => Ok(!self.is_removed().map_err(Error::io("look at", &self.path()))?),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+            Err(errno) => Err(Error::path("lock", &self.path())(errno)),
+        }
+    }
+
+    /// Whether the session has ended, or died.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub fn is_ended(&self) -> Result<bool> {
+        let mut lock = Holder::Anybody.bytes();
+        fcntl(&self.file, FcntlArg::F_GETLK(&mut lock))
+            .map_err(Error::path("look at the lock on", &self.path()))?;
+        Ok(lock.l_type == libc::F_UNLCK as libc::c_short)
+    }
+
+    /// The process that supervises the session, if it lives.
+    ///
+    /// # Errors
+    ///
+    /// It lives where we cannot see its process id, or the kernel does not tell.
+    pub fn supervisor(&self) -> Result<Option<Pid>> {
+        let mut lock = Holder::Supervisor.bytes();
+        fcntl(&self.file, FcntlArg::F_GETLK(&mut lock))
+            .map_err(Error::path("look at the lock on", &self.path()))?;
+        match lock.l_pid {
+            _ if lock.l_type == libc::F_UNLCK as libc::c_short => Ok(None),
+            pid if pid > 0 => Ok(Some(Pid::from_raw(pid))),
+            _ => Err(Error::Session {
+                session: self.session.clone(),
+                problem: "runs in another pid namespace; end it from there".to_owned(),
+            }),
+        }
+    }
+
+    /// The plugin whose session it is.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be read.
+    pub fn plugin(&mut self) -> Result<PathBuf> {
+        let mut path = String::new();
+        self.file.read_to_string(&mut path).map_err(Error::io("read", &self.path()))?;
+        Ok(PathBuf::from(path))
+    }
+
+    /// Where the session's trace file is.
+    pub fn trace_path(&self) -> PathBuf {
+        self.directory.file(&self.session, TRACE)
+    }
+
+    /// Removes the record, as the last thing of a session.
+    pub fn remove(&self) -> Result<()> {
+        match fs::remove_file(self.path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &self.path())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.file(&self.session, SESSION)
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.nlink() == 0)
+    }
+
+    fn lock(&self, holder: Holder, kind: Patience) -> nix::Result<()> {
+        let bytes = holder.bytes();
+        let argument = match kind {
+            Patience::Wait => FcntlArg::F_SETLKW(&bytes),
+            Patience::Try => FcntlArg::F_SETLK(&bytes),
+        };
+        fcntl(&self.file, argument).map(drop)
+    }
+}
+
+impl AsFd for Record {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    Wait,
+    Try,
+}
+
+impl Holder {
+    fn bytes(self) -> libc::flock {
+        let (l_start, l_len) = match self {
+            Self::Supervisor => (0, 1),
+            Self::Worker => (1, 1),
+            Self::Anybody => (0, 2),
+        };
+        libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start,
+            l_len,
+            l_pid: 0,
+        }
+    }
+}
+
+/// Unique among all sessions of this kernel, also of those in other pid namespaces.
+fn new_name() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one(std::time::SystemTime::now()) as u32;
+    format!("{SESSION_PREFIX}{}_{random:08x}", std::process::id())
+}

@@ -1,0 +1,217 @@
+//! In the worker: carries the lines from the session into the trace file.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use trace_hook_api::abi::{LoadedPlugin, LoadedSession};
+use trace_hook_api::{HookError, LineBuffer, Progress, Request, Result};
+
+use super::backlog::Backlog;
+use super::record::Record;
+use super::trace_file::{Sent, TraceWriter};
+use crate::worker::{Answer, Channel, Order, Received};
+
+/// A reader that takes nothing for so long is stuck.
+const READER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Naps between two looks at the session. A flat-out load fills the kernel's default buffer in some 15 ms.
+const SHORTEST_NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(10);
+/// With so much text from one look, the next one should come sooner.
+const BUSY: usize = 64 << 10;
+
+/// Runs a session from its start to its end.
+///
+/// # Errors
+///
+/// The session could not start, broke, or left something behind.
+pub fn record(
+    plugin: &LoadedPlugin,
+    request: &Request,
+    record: &Record,
+    drain: Duration,
+    channel: &mut Channel,
+) -> Result<Answer> {
+    record.lock_as_worker()?;
+    let trace = TraceWriter::open(&record.trace_path())?;
+    let session = plugin.start(request)?;
+    // A supervisor that is gone is found out by its silence.
+    let _ = channel.sender().send(&Answer::Recording);
+    let mut recorder = Recorder {
+        session,
+        trace,
+        drain,
+        lines: LineBuffer::default(),
+        backlog: Backlog::default(),
+        nap: LONGEST_NAP,
+        phase: Phase::Recording,
+        orphaned: false,
+    };
+    let carried = recorder.carry(channel);
+    let orphaned = recorder.orphaned;
+    let closed = recorder.close(&record.trace_path());
+    if orphaned {
+        record.remove()?;
+    }
+    carried.and(closed).map(|()| Answer::Done)
+}
+
+struct Recorder {
+    session: LoadedSession,
+    trace: TraceWriter,
+    drain: Duration,
+    lines: LineBuffer,
+    backlog: Backlog,
+    nap: Duration,
+    phase: Phase,
+    /// The supervisor is gone.
+    orphaned: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Recording,
+    /// The session gives its last lines.
+    Draining(Wait),
+    /// All lines are here, and the reader takes the last of them.
+    Finished(Wait),
+}
+
+/// How long to wait for the reader.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    in_all: Instant,
+    for_progress: Instant,
+}
+
+impl Recorder {
+    fn carry(&mut self, channel: &mut Channel) -> Result<()> {
+        loop {
+            self.obey(channel)?;
+            let progress = self.pull()?;
+            self.push()?;
+            if self.is_over() {
+                return Ok(());
+            }
+            self.wait(channel, progress);
+        }
+    }
+
+    /// Ends the trace file first: its reader need not wait for the kernel's clean-up.
+    fn close(self, path: &Path) -> Result<()> {
+        let Self { mut session, trace, .. } = self;
+        let ended = trace.end(path);
+        let closed = session.close();
+        ended?.release_late_readers();
+        closed
+    }
+
+    fn obey(&mut self, channel: &mut Channel) -> Result<()> {
+        loop {
+            match channel.receive() {
+                Received::Message(Order::Stop) => self.stop()?,
+                Received::Nothing => return Ok(()),
+                Received::End | Received::Garbage(_) if self.orphaned => return Ok(()),
+                Received::End | Received::Garbage(_) => {
+                    self.orphaned = true;
+                    return self.stop();
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        let now = Instant::now();
+        self.phase = match self.phase {
+            Phase::Recording => {
+                self.session.stop()?;
+                Phase::Draining(Wait::of(self.drain))
+            }
+            // Told again: whoever reads has had his time.
+            Phase::Draining(_) => Phase::Draining(Wait { in_all: now, for_progress: now }),
+            Phase::Finished(_) => Phase::Finished(Wait { in_all: now, for_progress: now }),
+        };
+        Ok(())
+    }
+
+    /// Takes lines from the session. It is asked even if there is no room, so that it can empty the kernel's buffers.
+    fn pull(&mut self) -> Result<Progress> {
+        if let Phase::Finished(_) = self.phase {
+            return Ok(Progress::Finished);
+        }
+        self.lines.reset(self.backlog.room());
+        let progress = self.session.read(&mut self.lines)?;
+        let text = self.lines.as_bytes();
+        if !text.is_empty() && !text.ends_with(b"\n") {
+            return Err(HookError::new("the session gave a line without an end"));
+        }
+        self.nap = match text.len() >= BUSY {
+            true => (self.nap / 2).max(SHORTEST_NAP),
+            false => (self.nap * 2).min(LONGEST_NAP),
+        };
+        self.backlog.add(text);
+        if progress == Progress::Finished {
+            self.phase = match self.phase {
+                Phase::Draining(wait) => Phase::Finished(wait),
+                _ => Phase::Finished(Wait::of(self.drain)),
+            };
+        }
+        Ok(progress)
+    }
+
+    /// Gives the reader what it takes.
+    fn push(&mut self) -> Result<()> {
+        let mut sent_any = false;
+        while !self.backlog.is_empty() {
+            let packet = self.backlog.next_packet();
+            let length = packet.len();
+            match self.trace.send(packet)? {
+                Sent::Yes => self.backlog.take(length),
+                Sent::Full | Sent::NoReader => break,
+            }
+            sent_any = true;
+        }
+        if let (true, Phase::Draining(wait) | Phase::Finished(wait)) = (sent_any, &mut self.phase) {
+            wait.for_progress = Instant::now() + READER_PATIENCE;
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Recording => false,
+            Phase::Draining(wait) => wait.is_over() || (self.backlog.room() == 0 && !self.trace.has_reader()),
+            Phase::Finished(wait) => self.backlog.is_empty() || wait.is_over() || !self.trace.has_reader(),
+        }
+    }
+
+    /// Waits for an order, for room in the trace file, or for the time of the next look at the session.
+    fn wait(&self, channel: &Channel, progress: Progress) {
+        let more_now = progress == Progress::More && self.backlog.room() > 0;
+        let timeout = if more_now { Duration::ZERO } else { self.nap };
+        let mut fds = Vec::with_capacity(2);
+        if !self.orphaned {
+            fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
+        }
+        // Without a reader the trace file polls as broken, at once and for ever.
+        if !self.backlog.is_empty() && self.trace.has_reader() {
+            fds.push(PollFd::new(self.trace.as_fd(), PollFlags::POLLOUT));
+        }
+        // A failure is a wait that was too short: the loop looks at everything again.
+        let _ = poll(&mut fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO));
+    }
+}
+
+impl Wait {
+    fn of(drain: Duration) -> Self {
+        let now = Instant::now();
+        Self { in_all: now + drain, for_progress: now + READER_PATIENCE }
+    }
+
+    fn is_over(&self) -> bool {
+        let now = Instant::now();
+        now >= self.in_all || now >= self.for_progress
+    }
+}

@@ -1,0 +1,197 @@
+//! Watches over a session: its worker, the signals, its time, and everything that has to go at its end.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use trace_hook_api::{Environment, Request};
+
+use super::arguments::RunArguments;
+use super::follower::Follower;
+use super::record::Record;
+use super::recorder;
+use super::run_directory::RunDirectory;
+use super::{orphans, tasks, trace_file};
+use crate::error::{Error, Result};
+use crate::interrupts::Interrupts;
+use crate::output;
+use crate::plugins::{KnownHook, PluginFile};
+use crate::worker::{Order, Orphan, Worker, within};
+
+/// How long a hook may take to start recording.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a session may take to end, beyond the waiting for its reader.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs a hook until a signal, its time, or the end of its tasks.
+///
+/// # Errors
+///
+/// What kept the session from starting, or from ending well. Whatever it is, nothing of the session is left.
+pub fn run(
+    hook: &KnownHook<'_>,
+    arguments: RunArguments,
+    environment: &Environment,
+    follow: bool,
+    interrupts: &Interrupts,
+) -> Result<()> {
+    let tasks = tasks::living(&arguments.tasks, &environment.procfs)?;
+    let directory = RunDirectory::open()?;
+    let record =
+        Record::create(&directory, &std::path::absolute(&hook.plugin.file.path).unwrap_or_default())?;
+    let mut request = Request::new(&hook.info.name, &record.session, tasks);
+    request.environment = environment.clone();
+    request.arguments = arguments.own;
+    request.buffer_size = arguments.buffer_size;
+
+    let ran = trace_file::create(&record.trace_path()).and_then(|()| {
+        let follower = follow.then(|| Follower::open(&record.trace_path())).transpose()?;
+        let worker = start(&hook.plugin.file, &request, &record, arguments.drain)?;
+        let mut supervisor = Supervisor {
+            worker,
+            follower,
+            interrupts,
+            drain: arguments.drain,
+            time_limit: None,
+            stop_limit: None,
+        };
+        supervisor.run(&record, arguments.time)
+    });
+    let swept = match &ran {
+        // What a hook failed to do it has undone itself. A worker that died, or had to be ended, has not.
+        Err(Error::Plugin { .. }) => orphans::sweep_with(&hook.plugin.file, environment),
+        _ => Ok(()),
+    };
+    let removed = trace_file::remove(&record.trace_path()).and_then(|()| record.remove());
+    Error::all([ran, swept, removed].into_iter().filter_map(Result::err).collect())
+}
+
+fn start(plugin: &PluginFile, request: &Request, record: &Record, drain: Duration) -> Result<Worker> {
+    Worker::start(plugin, "start the session", Orphan::Finishes, &[record.as_fd()], |plugin, channel| {
+        recorder::record(plugin, request, record, drain, channel)
+    })
+}
+
+struct Supervisor<'a> {
+    worker: Worker,
+    follower: Option<Follower>,
+    interrupts: &'a Interrupts,
+    drain: Duration,
+    /// When the session is to end by itself.
+    time_limit: Option<Instant>,
+    /// When an ending session must have ended.
+    stop_limit: Option<Instant>,
+}
+
+impl Supervisor<'_> {
+    fn run(&mut self, record: &Record, time: Option<Duration>) -> Result<()> {
+        match self.start(record) {
+            Ok(()) => {
+                self.time_limit = time.map(within);
+                self.watch()
+            }
+            // Nothing was printed, so nobody waits for anything.
+            Err(Error::Interrupted) => self.undo(),
+            // The caller does not know of the session, so there must be none.
+            Err(error @ Error::Output(_)) => self.undo().and(Err(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until the session is recording, and only then tells where.
+    fn start(&mut self, record: &Record) -> Result<()> {
+        self.worker.answer(within(START_LIMIT), self.interrupts)?;
+        self.worker.step = "record the session";
+        match self.follower {
+            Some(_) => Ok(()),
+            None => output::print_path(&record.trace_path(), self.interrupts),
+        }
+    }
+
+    fn undo(&mut self) -> Result<()> {
+        self.follower = None;
+        // Twice: nobody reads.
+        self.stop();
+        self.stop();
+        self.watch()
+    }
+
+    /// Until the worker has ended the session, and the trace is shown where it is to be shown.
+    fn watch(&mut self) -> Result<()> {
+        let mut recording = true;
+        while recording || self.follower.is_some() {
+            self.wait(recording)?;
+            if self.interrupts.take() {
+                // Whoever does not want to see the rest of an ended session does not have to.
+                if !recording {
+                    return Ok(());
+                }
+                self.stop();
+            }
+            if self.time_limit.is_some_and(|limit| limit <= Instant::now()) {
+                self.time_limit = None;
+                self.stop();
+            }
+            if recording && self.worker.next_answer()?.is_some() {
+                recording = false;
+                self.stop_limit = None;
+            }
+            if self.stop_limit.is_some_and(|limit| limit <= Instant::now()) {
+                return Err(self.worker.too_slow());
+            }
+            self.advance_follower(recording)?;
+        }
+        Ok(())
+    }
+
+    /// The first time: an orderly end. Again: without waiting for the reader.
+    fn stop(&mut self) {
+        self.worker.order(Order::Stop);
+        self.stop_limit = match self.stop_limit {
+            None => Some(within(self.drain + STOP_LIMIT)),
+            Some(_) => Some(within(STOP_LIMIT)),
+        };
+        self.worker.step = "end the session";
+    }
+
+    fn advance_follower(&mut self, recording: bool) -> Result<()> {
+        let Some(follower) = &mut self.follower else {
+            return Ok(());
+        };
+        let mut fds = [follower.poll_fd()];
+        let is_ready = matches!(poll(&mut fds, PollTimeout::ZERO), Ok(count) if count > 0);
+        if is_ready && !follower.advance()? {
+            // Like any filter in a pipeline whose reader has seen enough.
+            self.follower = None;
+            self.stop();
+            self.stop();
+        } else if !recording && follower.is_done() {
+            self.follower = None;
+        }
+        Ok(())
+    }
+
+    fn wait(&self, recording: bool) -> Result<()> {
+        let mut fds = vec![PollFd::new(self.interrupts.as_fd(), PollFlags::POLLIN)];
+        if recording {
+            fds.push(PollFd::new(self.worker.as_fd(), PollFlags::POLLIN));
+        }
+        fds.extend(self.follower.as_ref().map(Follower::poll_fd));
+        match poll(&mut fds, self.timeout()) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(Error::system("wait for the session")(errno)),
+        }
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        match [self.time_limit, self.stop_limit].into_iter().flatten().min() {
+            // Rounded up: a poll that ends too early would only have to be done again.
+            Some(limit) => {
+                let left = limit.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The trace file: a FIFO in packet mode.
+//!
+//! In packet mode (`O_DIRECT`, pipe(2)) a read returns one write at most. With one line to a write, a reader that keeps
+//! only the first line of what it reads gets every line all the same; an ordinary reader notices no difference.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use nix::unistd::{mkfifo, write};
+
+use crate::error::{Error, Result};
+
+/// The longest packet (`PIPE_BUF`). A longer line takes several.
+pub const PACKET: usize = 4096;
+
+/// Each packet takes a page of the pipe, however short it is: this is room for 256 of them.
+const PIPE_SIZE: i32 = 1 << 20;
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    Yes,
+    /// There is no room for it until the reader takes something.
+    Full,
+    /// Nobody has the file open.
+    NoReader,
+}
+
+/// Makes the file.
+pub fn create(path: &Path) -> Result<()> {
+    mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(Error::path("make the trace file", path))
+}
+
+/// Removes the file. A reader that has it open still gets what is in it, one that is just opening it gets its end.
+pub fn remove(path: &Path) -> Result<()> {
+    // Opening it for reading waits for a writer. If there is none any more, be that one for a moment.
+    let _writer = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The writing end. The reader sees the end of the file when this is dropped.
+#[derive(Debug)]
+pub struct TraceWriter {
+    fifo: File,
+}
+
+impl TraceWriter {
+    /// Opens the file for writing, whether or not it has a reader.
+    pub fn open(path: &Path) -> Result<Self> {
+        let cannot_open = || Error::io("open the trace file", path);
+        // Without a reader, opening for writing only is refused. So be the reader for a moment.
+        let _reader = OpenOptions::new().read(true).write(true).open(path).map_err(cannot_open())?;
+        let nonblocking = OFlag::O_NONBLOCK.bits();
+        let fifo =
+            OpenOptions::new().write(true).custom_flags(nonblocking).open(path).map_err(cannot_open())?;
+        let packet_mode = OFlag::O_DIRECT | OFlag::O_NONBLOCK;
+        fcntl(&fifo, FcntlArg::F_SETFL(packet_mode)).map_err(Error::path("set packet mode on", path))?;
+        // Only for speed: a user's pipes may be limited (pipe-user-pages-soft).
+        let _ = fcntl(&fifo, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+        Ok(Self { fifo })
+    }
+
+    /// Sends a packet as a whole, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not take it for a reason that will not pass.
+    pub fn send(&self, packet: &[u8]) -> nix::Result<Sent> {
+        match write(&self.fifo, packet) {
+            Ok(_) => Ok(Sent::Yes),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(Sent::Full),
+            Err(Errno::EPIPE) => Ok(Sent::NoReader),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Removes the file and ends it.
+    ///
+    /// # Errors
+    ///
+    /// The file is still there.
+    pub fn end(self, path: &Path) -> Result<EndedTrace> {
+        let handle = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path).ok();
+        remove(path)?;
+        Ok(EndedTrace { handle })
+    }
+
+    /// Whether anybody has the file open for reading.
+    pub fn has_reader(&self) -> bool {
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLOUT)];
+        match poll(&mut fds, PollTimeout::ZERO) {
+            Ok(0) => true,
+            Ok(_) => !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)),
+            Err(_) => false,
+        }
+    }
+}
+
+impl AsFd for TraceWriter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fifo.as_fd()
+    }
+}
+
+/// A trace file that has been removed and has no writer any more.
+#[derive(Debug)]
+pub struct EndedTrace {
+    handle: Option<File>,
+}
+
+impl EndedTrace {
+    /// Gives the end of the file to a reader that found the path before it was removed, but opened it only after it had
+    /// ended. It would wait for a writer for ever.
+    pub fn release_late_readers(self) {
+        if let Some(handle) = self.handle {
+            let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
+            // Without such a reader, this is refused.
+            let _ = OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_read_returns_one_line_and_the_end_follows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("trace");
+        create(&path).unwrap();
+        let writer = TraceWriter::open(&path).unwrap();
+        assert!(!writer.has_reader());
+        assert_eq!(writer.send(b"early\n"), Ok(Sent::NoReader));
+
+        let mut reader = OpenOptions::new().read(true).open(&path).unwrap();
+        assert!(writer.has_reader());
+        assert_eq!(writer.send(b"one\n"), Ok(Sent::Yes));
+        assert_eq!(writer.send(b"two\n"), Ok(Sent::Yes));
+        drop(writer);
+        let mut buffer = [0; PACKET];
+        let reads: Vec<usize> = (0..3).map(|_| reader.read(&mut buffer).unwrap()).collect();
+        assert_eq!(reads, [4, 4, 0]);
+    }
+
+    #[test]
+    fn a_reader_that_comes_too_late_gets_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("trace");
+        create(&path).unwrap();
+        let writer = TraceWriter::open(&path).unwrap();
+        let found = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(&path).unwrap();
+        let ended = writer.end(&path).unwrap();
+        assert!(!path.exists());
+        let reader = std::thread::spawn(move || fs::read(format!("/proc/self/fd/{}", found.as_raw_fd())));
+        // Only one that waits already can be released: so again and again, until it was.
+        while !reader.is_finished() {
+            EndedTrace { handle: ended.handle.as_ref().map(|handle| handle.try_clone().unwrap()) }
+                .release_late_readers();
+        }
+        assert_eq!(reader.join().unwrap().unwrap(), b"");
+    }
+
+    #[test]
+    fn a_full_file_takes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("trace");
+        create(&path).unwrap();
+        let writer = TraceWriter::open(&path).unwrap();
+        let _reader = OpenOptions::new().read(true).open(&path).unwrap();
+        let sent = (0..1000).take_while(|_| writer.send(b"line\n") == Ok(Sent::Yes)).count();
+        assert!((16..=256).contains(&sent), "{sent}");
+        assert!(writer.has_reader());
+    }
+}

@@ -1,0 +1,194 @@
+//! The plugin's side: the tables' functions, in terms of the author's traits.
+
+use std::any::Any;
+use std::io::Write;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, RootModuleResult};
+use abi_stable::prefix_type::PrefixTypeTrait;
+use abi_stable::sabi_trait::TD_Opaque;
+use abi_stable::std_types::{RResult, RSlice, RStr, RString};
+use log::{LevelFilter, Log, Metadata, Record};
+use serde::de::DeserializeOwned;
+
+use super::object::SessionObject;
+use super::{Chunk, Header, HostTable, PluginTable, PluginTableRef, SessionBox};
+use crate::{Hook, HookError, LineBuffer, PluginDefinition, PluginInfo, Progress, Result, Session};
+
+/// The header that a plugin exports under [`SYMBOL`](super::SYMBOL).
+pub const fn export<D: PluginDefinition>() -> Header {
+    // SAFETY: `Shims::<D>::module` returns a `PluginTableRef`, which is the type named here.
+    unsafe { Header::from_constructor::<PluginTableRef>(Shims::<D>::module, CheckTypeLayout::Yes) }
+}
+
+/// The functions of [`PluginTable`] for one plugin.
+struct Shims<D>(PhantomData<D>);
+
+impl<D: PluginDefinition> Shims<D> {
+    extern "C" fn module() -> RootModuleResult {
+        __call_root_module_loader(Self::table)
+    }
+
+    fn table() -> PluginTableRef {
+        PluginTable {
+            attach: Self::attach,
+            describe: Self::describe,
+            probe: Self::probe,
+            start: Self::start,
+            sweep: Self::sweep,
+            reset: Self::reset,
+            extension: Self::extension,
+        }
+        .leak_into_prefix()
+    }
+
+    extern "C" fn attach(host: HostTable) {
+        let forwarder = Box::leak(Box::new(Forwarder(host)));
+        // A second `attach` finds the first one's logger in place, which is as good.
+        if log::set_logger(forwarder).is_ok() {
+            log::set_max_level(LevelFilter::iter().nth(host.max_level).unwrap_or(LevelFilter::Trace));
+        }
+    }
+
+    extern "C" fn describe() -> RResult<RString, RString> {
+        guarded(|| {
+            let hooks = D::PLUGIN.hooks.iter().map(|hook| hook.info()).collect();
+            Ok(RString::from(serde_json::to_string(&PluginInfo::new(D::PLUGIN.version, hooks))?))
+        })
+    }
+
+    extern "C" fn probe(hook: RStr<'_>, environment: RStr<'_>) -> RResult<(), RString> {
+        guarded(|| Self::hook(hook.as_str())?.probe(&parsed(environment)?))
+    }
+
+    extern "C" fn start(request: RStr<'_>) -> RResult<SessionBox, RString> {
+        guarded(|| {
+            let request: crate::Request = parsed(request)?;
+            let session = Self::hook(&request.hook)?.start(&request)?;
+            let guard = SessionGuard { session: Some(session), lines: LineBuffer::default() };
+            Ok(SessionBox::from_value(guard, TD_Opaque))
+        })
+    }
+
+    extern "C" fn sweep(environment: RStr<'_>) -> RResult<(), RString> {
+        guarded(|| D::PLUGIN.cleanup.sweep(&parsed(environment)?))
+    }
+
+    extern "C" fn reset(environment: RStr<'_>) -> RResult<(), RString> {
+        guarded(|| D::PLUGIN.cleanup.reset(&parsed(environment)?))
+    }
+
+    extern "C" fn extension(_id: RStr<'_>) -> *const () {
+        std::ptr::null()
+    }
+
+    fn hook(name: &str) -> Result<&'static dyn Hook> {
+        let hook = D::PLUGIN.hooks.iter().find(|hook| hook.info().name == name);
+        hook.copied().ok_or_else(|| HookError::new(format!("the plugin has no hook '{name}'")))
+    }
+}
+
+/// A session behind the interface, with the lines it gave last.
+struct SessionGuard {
+    // Taken out only to be dropped.
+    session: Option<Box<dyn Session>>,
+    lines: LineBuffer,
+}
+
+impl SessionGuard {
+    fn session(&mut self) -> Result<&mut Box<dyn Session>> {
+        self.session.as_mut().ok_or_else(|| HookError::new("the session is closed"))
+    }
+}
+
+impl SessionObject for SessionGuard {
+    fn read(&mut self, room: usize) -> RResult<Chunk<'_>, RString> {
+        self.lines.reset(room);
+        let progress = guarded(|| match self.session.as_mut() {
+            Some(session) => session.read(&mut self.lines),
+            None => Ok(Progress::Finished),
+        });
+        let lines = RSlice::from_slice(self.lines.as_bytes());
+        progress.map(|progress| Chunk { lines, progress: progress as u8 })
+    }
+
+    fn stop(&mut self) -> RResult<(), RString> {
+        guarded(|| self.session()?.stop())
+    }
+
+    fn lost(&self) -> RResult<u64, RString> {
+        guarded(|| Ok(self.session.as_ref().map_or(0, |session| session.lost())))
+    }
+
+    fn close(&mut self) -> RResult<(), RString> {
+        guarded(|| {
+            let closed = self.session()?.close();
+            self.session = None;
+            closed
+        })
+    }
+
+    fn extension(&self, _id: RStr<'_>) -> *const () {
+        std::ptr::null()
+    }
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        let session = self.session.take();
+        if let RResult::RErr(error) = guarded(|| {
+            drop(session);
+            Ok(())
+        }) {
+            log::error!("while a session was dropped: {error}");
+        }
+    }
+}
+
+/// Calls into the author's code; makes an error of a panic, and JSON of an error.
+fn guarded<T>(call: impl FnOnce() -> Result<T>) -> RResult<T, RString> {
+    // The closure's state is not looked at again after a panic, but for sessions: the host ends one after any error.
+    let result = catch_unwind(AssertUnwindSafe(call));
+    let result = result.unwrap_or_else(|payload| Err(HookError::new(panic_message(payload))));
+    // This library has a standard output buffer of its own, which nobody else would ever flush.
+    let _ = std::io::stdout().flush();
+    result.map_err(|error| RString::from(serde_json::json!(error).to_string())).into()
+}
+
+fn panic_message(payload: Box<dyn Any + Send>) -> String {
+    let message = match payload.downcast::<String>() {
+        Ok(message) => *message,
+        Err(payload) => match payload.downcast::<&'static str>() {
+            Ok(message) => (*message).to_owned(),
+            Err(payload) => {
+                // Dropping a payload of the author's own type could panic again, outside of any guard.
+                std::mem::forget(payload);
+                "no message".to_owned()
+            }
+        },
+    };
+    format!("the plugin panicked: {message}")
+}
+
+fn parsed<T: DeserializeOwned>(json: RStr<'_>) -> Result<T> {
+    serde_json::from_str(json.as_str())
+        .map_err(|error| HookError::new(format!("the host's request cannot be read: {error}")))
+}
+
+/// The plugin's logger: passes everything to the host's.
+struct Forwarder(HostTable);
+
+impl Log for Forwarder {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() as usize <= self.0.max_level
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            (self.0.log)(record.level() as usize, RStr::from(record.args().to_string().as_str()));
+        }
+    }
+
+    fn flush(&self) {}
+}

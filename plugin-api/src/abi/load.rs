@@ -1,0 +1,209 @@
+//! The host's side: a loaded plugin's tables, as plain Rust.
+
+use std::fmt;
+
+use abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError};
+use abi_stable::std_types::{RResult, RStr, RString};
+use log::Level;
+use serde::Serialize;
+
+use super::{HostTable, PluginTableRef, SessionBox};
+use crate::{Environment, HookError, LineBuffer, PluginInfo, Progress, Request, Result};
+
+/// The symbol that makes a shared library a plugin.
+pub const SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
+
+/// A plugin in this process.
+pub struct LoadedPlugin {
+    table: PluginTableRef,
+}
+
+/// Why a library with the right symbol cannot serve as a plugin.
+#[derive(Debug, Clone)]
+pub struct LoadError {
+    /// The version of this crate that the plugin was built against, where it could be found out.
+    pub plugin_api: Option<String>,
+    /// All that is known about the difference. May be long.
+    pub details: String,
+}
+
+impl LoadedPlugin {
+    /// The plugin with this header, checked to have the layout that we know.
+    ///
+    /// # Safety
+    ///
+    /// `header` is the address of [`SYMBOL`] in a library that stays loaded for ever.
+    ///
+    /// # Errors
+    ///
+    /// The plugin was built against an interface that is not compatible with ours.
+    pub unsafe fn from_header(header: *const ()) -> Result<Self, LoadError> {
+        // SAFETY: `AbiHeaderRef` is a transparent reference to the header that every library with this symbol begins
+        // with (the caller's promise); `upgrade` checks its magic string before anything else is looked at.
+        let header: AbiHeaderRef = unsafe { std::mem::transmute(header) };
+        let header = header.upgrade().map_err(|error| LoadError::new(None, &error))?;
+        let table = header
+            .init_root_module::<PluginTableRef>()
+            .map_err(|error| LoadError::new(Some(header), &error))?;
+        Ok(Self { table })
+    }
+
+    /// Lends the host's logger to the plugin.
+    pub fn attach(&self) {
+        let max_level = log::max_level() as usize;
+        (self.table.attach())(HostTable { log: log_for_plugin, max_level, extension: no_extension });
+    }
+
+    /// What the plugin is.
+    ///
+    /// # Errors
+    ///
+    /// The plugin panicked, or what it says of itself cannot be read.
+    pub fn describe(&self) -> Result<PluginInfo> {
+        let json = checked((self.table.describe())())?;
+        serde_json::from_str(&json)
+            .map_err(|error| HookError::new(format!("what it says of itself cannot be read: {error}")))
+    }
+
+    /// Can the hook of this name run in this environment?
+    ///
+    /// # Errors
+    ///
+    /// The reason why it cannot.
+    pub fn probe(&self, hook: &str, environment: &Environment) -> Result<()> {
+        checked((self.table.probe())(hook.into(), RStr::from(json(environment)?.as_str())))
+    }
+
+    /// Starts a session.
+    ///
+    /// # Errors
+    ///
+    /// The reason why there is none.
+    pub fn start(&self, request: &Request) -> Result<LoadedSession> {
+        let session = checked((self.table.start())(RStr::from(json(request)?.as_str())))?;
+        Ok(LoadedSession { session })
+    }
+
+    /// Removes what dead sessions left.
+    ///
+    /// # Errors
+    ///
+    /// What could not be removed, and why.
+    pub fn sweep(&self, environment: &Environment) -> Result<()> {
+        checked((self.table.sweep())(RStr::from(json(environment)?.as_str())))
+    }
+
+    /// Resets the trace sub-system.
+    ///
+    /// # Errors
+    ///
+    /// What could not be reset, and why.
+    pub fn reset(&self, environment: &Environment) -> Result<()> {
+        checked((self.table.reset())(RStr::from(json(environment)?.as_str())))
+    }
+}
+
+/// A session of a loaded plugin. See [`Session`](crate::Session).
+pub struct LoadedSession {
+    session: SessionBox,
+}
+
+impl LoadedSession {
+    /// Fills `lines` up to its room.
+    ///
+    /// # Errors
+    ///
+    /// The session is broken.
+    pub fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
+        let chunk = checked(self.session.read(lines.room()))?;
+        lines.text_mut().extend_from_slice(chunk.lines.as_slice());
+        match chunk.progress {
+            0 => Ok(Progress::More),
+            1 => Ok(Progress::Idle),
+            2 => Ok(Progress::Finished),
+            other => Err(HookError::new(format!("the session told of a progress that is none: {other}"))),
+        }
+    }
+
+    /// Stops recording.
+    ///
+    /// # Errors
+    ///
+    /// The session is broken.
+    pub fn stop(&mut self) -> Result<()> {
+        checked(self.session.stop())
+    }
+
+    /// How many events were lost so far.
+    ///
+    /// # Errors
+    ///
+    /// The session is broken.
+    pub fn lost(&self) -> Result<u64> {
+        checked(self.session.lost())
+    }
+
+    /// Removes what the session made.
+    ///
+    /// # Errors
+    ///
+    /// What is left, and why.
+    pub fn close(&mut self) -> Result<()> {
+        checked(self.session.close())
+    }
+}
+
+impl LoadError {
+    fn new(header: Option<&LibHeader>, error: &LibraryError) -> Self {
+        let plugin_api = header.map(|header| header.version_strings().version.to_string());
+        Self { plugin_api, details: error.to_string() }
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ours = crate::VERSION;
+        match &self.plugin_api {
+            Some(theirs) if theirs == ours => {
+                write!(f, "its interface is called trace-hook-api {theirs} but differs from this manager's")
+            }
+            Some(theirs) => {
+                write!(f, "it was built against trace-hook-api {theirs}, this manager speaks {ours}")
+            }
+            None => write!(f, "it was built against an interface that this manager does not know"),
+        }?;
+        write!(f, "; rebuild it against trace-hook-api {ours}")
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+fn checked<T>(result: RResult<T, RString>) -> Result<T> {
+    result.into_result().map_err(|json| {
+        serde_json::from_str(&json)
+            .unwrap_or_else(|error| HookError::new(format!("its error cannot be read ({error}): {json}")))
+    })
+}
+
+fn json<T: Serialize>(value: &T) -> Result<String> {
+    Ok(serde_json::to_string(value)?)
+}
+
+extern "C" fn log_for_plugin(level: usize, message: RStr<'_>) {
+    let level = Level::iter().find(|known| *known as usize == level).unwrap_or(Level::Trace);
+    log::log!(target: "plugin", level, "{message}");
+}
+
+extern "C" fn no_extension(_id: RStr<'_>) -> *const () {
+    std::ptr::null()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_symbol_is_the_one_that_abi_stable_looks_for() {
+        assert_eq!(SYMBOL, abi_stable::library::ROOT_MODULE_LOADER_NAME);
+    }
+}

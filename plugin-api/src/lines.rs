@@ -1,0 +1,65 @@
+/// Whole lines of text on their way to the host.
+#[derive(Debug, Default)]
+pub struct LineBuffer {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
+impl LineBuffer {
+    /// An empty buffer that wants about `room` bytes.
+    pub fn with_room(room: usize) -> Self {
+        Self { bytes: Vec::new(), room }
+    }
+
+    /// Empties the buffer, and asks for about `room` bytes.
+    pub fn reset(&mut self, room: usize) {
+        self.bytes.clear();
+        self.room = room;
+    }
+
+    /// Adds one line. A newline at its end is supplied where it is missing.
+    ///
+    /// A newline *inside* would make two lines of one: escape what comes from a traced program.
+    pub fn push(&mut self, line: impl AsRef<[u8]>) {
+        self.bytes.extend_from_slice(line.as_ref());
+        if !line.as_ref().ends_with(b"\n") {
+            self.bytes.push(b'\n');
+        }
+    }
+
+    /// The text itself, for those who format in place. Leave whole lines in it, each with its newline.
+    pub fn text_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Whether the host wants no more lines in this call.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= self.room
+    }
+
+    /// How many more bytes the host wants in this call.
+    pub fn room(&self) -> usize {
+        self.room.saturating_sub(self.bytes.len())
+    }
+
+    /// What has been pushed.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_has_its_newline() {
+        let mut lines = LineBuffer::with_room(8);
+        lines.push("a");
+        lines.push("b\n");
+        assert_eq!(lines.as_bytes(), b"a\nb\n");
+        assert_eq!(lines.room(), 4);
+        lines.push("long");
+        assert!(lines.is_full());
+    }
+}

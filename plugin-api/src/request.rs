@@ -1,0 +1,77 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Arguments, Environment};
+
+/// How the name of every session begins.
+///
+/// What bears such a name in the kernel, and belongs to no living process, was left by a dead session.
+pub const SESSION_PREFIX: &str = "tracehook_";
+
+/// What a hook is asked to record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Request {
+    /// The name of the hook, as its [`HookInfo`](crate::HookInfo) gives it.
+    pub hook: String,
+    /// The name of the session. Unique, and made of letters, digits and `_`, so that it can name whatever the
+    /// session makes in the kernel; it begins with [`SESSION_PREFIX`].
+    pub session: String,
+    /// Where the kernel shows itself.
+    pub environment: Environment,
+    /// The tasks to trace.
+    pub tasks: Tasks,
+    /// The hook's own arguments.
+    #[serde(default)]
+    pub arguments: Arguments,
+    /// The kernel buffer's size in KiB per CPU, where the user wants another than the hook's own choice.
+    #[serde(default)]
+    pub buffer_size: Option<u64>,
+}
+
+impl Request {
+    /// A request with the default environment and no arguments.
+    pub fn new(hook: impl Into<String>, session: impl Into<String>, tasks: Tasks) -> Self {
+        Self {
+            hook: hook.into(),
+            session: session.into(),
+            environment: Environment::default(),
+            tasks,
+            arguments: Arguments::default(),
+            buffer_size: None,
+        }
+    }
+}
+
+/// The tasks to trace. There is at least one; each was alive a moment ago.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Tasks {
+    /// The processes to trace, with all their threads, and, unless `exact`, with every living descendant and all that
+    /// they fork later.
+    pub pids: Vec<u32>,
+    /// Processes whose descendants are traced as well, but whose own events are left out.
+    #[serde(default)]
+    pub parents: Vec<u32>,
+    /// Whether to leave the descendants of `pids` out.
+    #[serde(default)]
+    pub exact: bool,
+}
+
+impl Tasks {
+    /// These processes and their descendants.
+    pub fn of(pids: impl Into<Vec<u32>>) -> Self {
+        Self { pids: pids.into(), ..Self::default() }
+    }
+
+    /// Follows these processes for their children.
+    pub fn parents(mut self, parents: impl Into<Vec<u32>>) -> Self {
+        self.parents = parents.into();
+        self
+    }
+
+    /// Leaves the descendants of the given processes out, or not.
+    pub fn exact(mut self, exact: bool) -> Self {
+        self.exact = exact;
+        self
+    }
+}

@@ -1,0 +1,51 @@
+use crate::{LineBuffer, Result};
+
+/// A session that is recording: a source of lines, which the host pulls.
+///
+/// The host alone knows where the lines go, so a session never writes a file, waits for a reader or meets a signal.
+/// The host's sequence is: `read` again and again; `stop`; `read` until [`Progress::Finished`]; `close`; drop.
+pub trait Session: Send {
+    /// Gives the lines there are, and never waits: the host does the waiting, and calls again within 20 ms.
+    ///
+    /// Push no more lines once [`LineBuffer::is_full`], but go on emptying the kernel's buffers: when the reader is
+    /// slow, the session is where the backlog is kept.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the session.
+    fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress>;
+
+    /// Stops recording. No event after this is recorded; what was recorded before is still to be read.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the session.
+    fn stop(&mut self) -> Result<()>;
+
+    /// How many events were lost so far, as the kernel and the session itself count them.
+    fn lost(&self) -> u64 {
+        0
+    }
+
+    /// Removes everything that the session made. Called once, at the end.
+    ///
+    /// Dropping a session must do the same; this is where a failure can be told.
+    ///
+    /// # Errors
+    ///
+    /// What is left, and why.
+    fn close(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What to expect of the next [`Session::read`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more lines right now.
+    More,
+    /// There is nothing more for the moment.
+    Idle,
+    /// That was the last line: the session was stopped, or every traced task is gone.
+    Finished,
+}

@@ -1,0 +1,113 @@
+//! The files beneath one open directory of tracefs.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat};
+
+use crate::error::{Error, Result};
+
+/// An open directory of tracefs. An open directory, unlike an open file, does not keep the kernel
+/// from removing the instance it belongs to.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Dir {
+    pub(crate) fn open(path: &Path) -> Result<Dir> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd =
+            nix::fcntl::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno))?;
+        Ok(Dir { fd, path: path.to_path_buf() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a file, close-on-exec.
+    pub(crate) fn open_file(&self, name: impl AsRef<Path>, flags: OFlag) -> Result<File> {
+        let name = name.as_ref();
+        openat(&self.fd, name, flags | OFlag::O_CLOEXEC, Mode::empty())
+            .map(File::from)
+            .map_err(|errno| self.error("open", name, errno))
+    }
+
+    /// Writes `text` in one write, appending where the file is a list.
+    pub(crate) fn write(&self, name: impl AsRef<Path>, text: &str) -> Result<()> {
+        let name = name.as_ref();
+        self.open_file(name, OFlag::O_WRONLY)?
+            .write_all(text.as_bytes())
+            .map_err(|error| self.error(&format!("write {} to", quoted(text)), name, error))
+    }
+
+    /// Empties a file by opening it the way the shell's `>` does.
+    pub(crate) fn empty(&self, name: &str) -> Result<()> {
+        self.open_file(name, OFlag::O_WRONLY | OFlag::O_TRUNC).map(drop)
+    }
+
+    /// The file's whole text; what is not UTF-8 in it is replaced.
+    pub(crate) fn read(&self, name: impl AsRef<Path>) -> Result<String> {
+        let name = name.as_ref();
+        let mut bytes = Vec::new();
+        self.open_file(name, OFlag::O_RDONLY)?
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.error("read", name, error))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    pub(crate) fn has(&self, name: impl AsRef<Path>) -> bool {
+        fstatat(&self.fd, name.as_ref(), AtFlags::empty()).is_ok()
+    }
+
+    /// The names of the directories in `name`, sorted.
+    pub(crate) fn directories_in(&self, name: &str) -> Result<Vec<String>> {
+        let path = self.path.join(name);
+        let failed = |error| Error::io("list", &path, error);
+        let mut names = Vec::new();
+        for entry in path.read_dir().map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir())
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(crate) fn error(&self, action: &str, name: &Path, source: impl Into<std::io::Error>) -> Error {
+        Error::io(action, &self.path.join(name), source)
+    }
+}
+
+/// Whether `name` names an entry of a directory, and nothing beyond it.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    Path::new(name).file_name() == Some(OsStr::new(name)) && !name.contains('\0')
+}
+
+/// Runs a system call again as long as a signal interrupts it.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => continue,
+            result => return result,
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    const SHOWN: usize = 40;
+    match text.trim_end().char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("'{}…'", &text[..end]),
+        None => format!("'{}'", text.trim_end()),
+    }
+}

@@ -1,0 +1,160 @@
+//! Which events there are, which of them are recorded, and which of their records pass.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use nix::errno::Errno;
+
+use crate::dir::is_plain_name;
+use crate::error::{Error, Result};
+use crate::instance::Instance;
+use crate::mount::Tracefs;
+
+/// The event that tells of each new task, by which a [`TaskFilter`](crate::TaskFilter) follows them.
+pub(crate) const NEW_TASK: (&str, &str) = ("task", "task_newtask");
+
+impl Tracefs {
+    /// Whether the kernel has this event.
+    pub fn has_event(&self, system: &str, event: &str) -> bool {
+        is_plain_name(system)
+            && is_plain_name(event)
+            && self.dir.has(Path::new("events").join(system).join(event).join("enable"))
+    }
+
+    /// The trace systems of the kernel, sorted.
+    pub fn systems(&self) -> Result<Vec<String>> {
+        self.dir.directories_in("events")
+    }
+
+    /// The events of a system, sorted.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSystem`].
+    pub fn events(&self, system: &str) -> Result<Vec<String>> {
+        if !is_plain_name(system) {
+            return Err(unknown(system, None));
+        }
+        self.dir.directories_in(&format!("events/{system}")).map_err(|error| match error.errno() {
+            Some(Errno::ENOENT | Errno::ENOTDIR) => unknown(system, None),
+            _ => error,
+        })
+    }
+}
+
+impl Instance {
+    /// Enables one event. Choose the tasks first, if not everyone is to be traced.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEvent`]; [`Error::TasksNotChosen`] if tasks were to be chosen and that failed.
+    pub fn enable_event(&self, system: &str, event: &str) -> Result<()> {
+        self.enable(system, Some(event))
+    }
+
+    /// Enables all events of a system in one write. Choose the tasks first, if not everyone is to be
+    /// traced.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSystem`]; [`Error::TasksNotChosen`] if tasks were to be chosen and that failed.
+    pub fn enable_system(&self, system: &str) -> Result<()> {
+        self.enable(system, None)
+    }
+
+    /// Lets pass only those records of an event, or of all events of a system, that an expression
+    /// holds for (Documentation/trace/events.rst, "Event filtering"). "0" lets all pass again.
+    /// For a whole system, events that lack a field of the expression are left as they are.
+    ///
+    /// # Errors
+    /// [`Error::BadFilter`] with the kernel's explanation; [`Error::UnknownEvent`], [`Error::UnknownSystem`];
+    /// [`Error::FilterHidesNewTasks`].
+    pub fn set_filter(&self, system: &str, event: Option<&str>, expression: &str) -> Result<()> {
+        if self.needs_new_tasks.load(Ordering::Relaxed) && covers_new_tasks(system, event) {
+            return Err(Error::FilterHidesNewTasks { target: name_of(system, event) });
+        }
+        self.write_event_file(system, event, "filter", expression).map_err(|error| match error.errno() {
+            Some(Errno::EINVAL) => Error::BadFilter {
+                target: name_of(system, event),
+                expression: expression.to_owned(),
+                reason: self.latest_complaint().unwrap_or_else(|| error.to_string()),
+            },
+            _ => error,
+        })
+    }
+
+    fn enable(&self, system: &str, event: Option<&str>) -> Result<()> {
+        if self.lacks_tasks.load(Ordering::Relaxed) {
+            return Err(Error::TasksNotChosen);
+        }
+        self.events_enabled.store(true, Ordering::Relaxed);
+        self.write_event_file(system, event, "enable", "1")
+    }
+
+    fn write_event_file(&self, system: &str, event: Option<&str>, file: &str, text: &str) -> Result<()> {
+        if !is_plain_name(system) || !event.is_none_or(is_plain_name) {
+            return Err(unknown(system, event));
+        }
+        let path = match event {
+            Some(event) => format!("events/{system}/{event}/{file}"),
+            None => format!("events/{system}/{file}"),
+        };
+        self.dir.write(path, text).map_err(|error| match error.errno() {
+            Some(Errno::ENOENT | Errno::ENOTDIR) => unknown(system, event),
+            _ => error,
+        })
+    }
+
+    /// The latest entry of `error_log`: what the kernel stumbled at, the text it was given, and a caret
+    /// under the place.
+    fn latest_complaint(&self) -> Option<String> {
+        latest_entry(&self.dir.read("error_log").ok()?)
+    }
+}
+
+fn unknown(system: &str, event: Option<&str>) -> Error {
+    match event {
+        Some(event) => Error::UnknownEvent { system: system.to_owned(), event: event.to_owned() },
+        None => Error::UnknownSystem { system: system.to_owned() },
+    }
+}
+
+fn name_of(system: &str, event: Option<&str>) -> String {
+    match event {
+        Some(event) => format!("{system}:{event}"),
+        None => system.to_owned(),
+    }
+}
+
+fn covers_new_tasks(system: &str, event: Option<&str>) -> bool {
+    system == NEW_TASK.0 && event.is_none_or(|event| event == NEW_TASK.1)
+}
+
+/// Each entry begins with a line `[   12.345678] event filter parse error: error: Field not found`,
+/// further lines of it are indented.
+fn latest_entry(log: &str) -> Option<String> {
+    let lines: Vec<&str> = log.lines().collect();
+    let first = lines.iter().rposition(|line| line.starts_with('['))?;
+    let headline = lines[first].split_once("] ").map_or(lines[first], |(_, text)| text);
+    let rest = lines[first + 1..].iter().map(|line| format!("\n{}", line.trim_end()));
+    Some(rest.fold(headline.to_owned(), |text, line| text + &line).trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_complaint_comes_without_its_time() {
+        let log = "[    1.0] event filter parse error: error: Old\n  Command: x\n           ^\n\
+                   [  200.123456] event filter parse error: error: Field not found\n  Command: foo == 1\n           ^\n";
+        let expected = "event filter parse error: error: Field not found\n  Command: foo == 1\n           ^";
+        assert_eq!(latest_entry(log).as_deref(), Some(expected));
+        assert_eq!(latest_entry(""), None);
+    }
+
+    #[test]
+    fn names_name_what_they_cover() {
+        assert!(covers_new_tasks("task", None));
+        assert!(covers_new_tasks("task", Some("task_newtask")));
+        assert!(!covers_new_tasks("task", Some("task_rename")));
+        assert!(!covers_new_tasks("sched", None));
+    }
+}

@@ -1,0 +1,201 @@
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::btf::Btf;
+use super::builtin::Builtin;
+use super::options::Options;
+use super::program::Program;
+use super::syscall::{self, Syscall};
+use super::{Error, EventFormat, Unprintable};
+
+/// The events known so far, by id. Their formats are read when first needed.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    events: PathBuf,
+    known: Vec<Option<Box<Event>>>,
+    /// The format files of all events, by id, once somebody asked for an id that no enabled event has.
+    files: HashMap<u16, PathBuf>,
+    searched: Option<Instant>,
+    style: syscall::Style,
+    options: Options,
+    btf: Btf,
+}
+
+/// An event with the way it is printed.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) format: EventFormat,
+    pub(super) printer: Printer,
+    /// The fields that tell names of tasks.
+    pub(super) lessons: Box<[Lesson]>,
+    /// The task has become another program.
+    pub(super) renames: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Printer {
+    Syscall(Syscall),
+    Builtin(Builtin),
+    /// With `name: ` before it.
+    Program {
+        name: Box<[u8]>,
+        program: Program,
+    },
+    /// Field by field.
+    Fields {
+        name: Box<[u8]>,
+        reason: Unprintable,
+    },
+}
+
+/// A field with the name of the task that another field has the id of; indices into the fields.
+#[derive(Debug)]
+pub(super) struct Lesson {
+    pub(super) pid: usize,
+    pub(super) name: usize,
+}
+
+/// All events are not searched again sooner for an id that was not there.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Catalog {
+    pub(super) fn new(tracefs: &Path, options: Options, release: &str) -> Self {
+        Self {
+            events: tracefs.join("events"),
+            known: Vec::new(),
+            files: HashMap::new(),
+            searched: None,
+            style: syscall::Style::of_release(release),
+            options,
+            btf: Btf::beside(tracefs),
+        }
+    }
+
+    /// The event if it has been read before.
+    #[inline]
+    pub(super) fn get(&self, id: u16) -> Option<&Event> {
+        self.known.get(usize::from(id))?.as_deref()
+    }
+
+    /// Reads the format of one event.
+    pub(super) fn load(&mut self, system: &str, event: &str) -> Result<u16, Error> {
+        let path = self.events.join(system).join(event).join("format");
+        self.load_file(&path)
+    }
+
+    /// Makes sure that the event with this id is known, if there is one; an unreadable one stays unknown.
+    pub(super) fn find(&mut self, id: u16, enabled: &Path) {
+        if self.get(id).is_some() || self.searched.is_some_and(|at| at.elapsed() < PATIENCE) {
+            return;
+        }
+        if self.searched.is_none() {
+            // Likely one of those that are on; they are few.
+            let _ = self.load_enabled(enabled);
+        }
+        if self.get(id).is_none() {
+            self.search();
+            if let Some(path) = self.files.get(&id).cloned() {
+                let _ = self.load_file(&path);
+            }
+        }
+    }
+
+    /// Reads the formats of all events that are on in an instance, from its `set_event`.
+    pub(super) fn load_enabled(&mut self, set_event: &Path) -> Result<usize, Error> {
+        let text = fs::read_to_string(set_event)
+            .map_err(|source| Error::Io { path: set_event.to_owned(), source })?;
+        let mut count = 0;
+        for (system, event) in text.lines().filter_map(|line| line.trim().split_once(':')) {
+            let path = self.events.join(system).join(event).join("format");
+            count += usize::from(self.load_file(&path).is_ok());
+        }
+        Ok(count)
+    }
+
+    fn load_file(&mut self, path: &Path) -> Result<u16, Error> {
+        let text = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        let format = EventFormat::parse(&String::from_utf8_lossy(&text))
+            .map_err(|source| Error::Format { path: path.to_owned(), source })?;
+        let system = path.parent().and_then(Path::parent).and_then(Path::file_name).unwrap_or_default();
+        let event = self.event(format, &system.to_string_lossy());
+        let id = event.format.id;
+        if self.known.len() <= usize::from(id) {
+            self.known.resize_with(usize::from(id) + 1, || None);
+        }
+        if let Some(place) = self.known.get_mut(usize::from(id)) {
+            *place = Some(Box::new(event));
+        }
+        Ok(id)
+    }
+
+    /// The event of `system` that `format` describes.
+    pub(super) fn event(&self, format: EventFormat, system: &str) -> Event {
+        let lessons = if matches!(system, "sched" | "task") { lessons(&format) } else { Box::default() };
+        let renames = matches!(
+            format.name.as_str(),
+            "sys_exit_execve" | "sys_exit_execveat" | "sys_exit_prctl" | "sched_process_exec"
+        );
+        Event { printer: self.printer(&format, system), format, lessons, renames }
+    }
+
+    fn printer(&self, format: &EventFormat, system: &str) -> Printer {
+        if system == "syscalls"
+            && let Some(syscall) = Syscall::new(format, self.style, self.options.verbose)
+        {
+            return Printer::Syscall(syscall);
+        }
+        if system == "ftrace"
+            && let Some(builtin) = Builtin::new(format)
+        {
+            return Printer::Builtin(builtin);
+        }
+        let name = format!("{}: ", format.name).into_bytes().into();
+        match Program::compile(format, &self.btf) {
+            Ok(program) => Printer::Program { name, program: program.for_probe(format) },
+            Err(reason) => Printer::Fields { name, reason },
+        }
+    }
+
+    /// Looks through the ids of all events.
+    fn search(&mut self) {
+        self.files = event_directories(&self.events)
+            .filter_map(|directory| {
+                let id = fs::read_to_string(directory.join("id"));
+                // The system `ftrace` has no `id` files.
+                let id =
+                    id.ok().and_then(|id| id.trim().parse().ok()).or_else(|| id_of_format(&directory))?;
+                Some((id, directory.join("format")))
+            })
+            .collect();
+        self.searched = Some(Instant::now());
+    }
+}
+
+fn id_of_format(directory: &Path) -> Option<u16> {
+    let text = fs::read_to_string(directory.join("format")).ok()?;
+    EventFormat::parse(&text).ok().map(|format| format.id)
+}
+
+/// The directories of all events of all systems.
+pub(super) fn event_directories(events: &Path) -> impl Iterator<Item = PathBuf> {
+    let directories =
+        |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    directories(events)
+        .flat_map(move |system| directories(&system))
+        .filter(|path| path.join("format").exists())
+}
+
+/// Fields that go together: `comm` and `pid`, `next_comm` and `next_pid`, `newcomm` and `pid`.
+fn lessons(format: &EventFormat) -> Box<[Lesson]> {
+    let index = |name: &str| format.fields.iter().position(|field| field.name == name);
+    let pairs = format.fields.iter().enumerate().filter_map(|(name, field)| {
+        let prefix = match field.name.as_str() {
+            "comm" | "newcomm" => "",
+            other => other.strip_suffix("comm").filter(|prefix| prefix.ends_with('_'))?,
+        };
+        Some(Lesson { pid: index(&format!("{prefix}pid"))?, name })
+    });
+    pairs.collect()
+}

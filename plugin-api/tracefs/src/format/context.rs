@@ -1,0 +1,148 @@
+use super::EventFormat;
+use super::field::read_number;
+use super::names::Names;
+use super::options::Options;
+use super::write;
+
+/// What all records start with (`struct trace_entry` in `include/linux/trace_events.h`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Common {
+    kind: (usize, usize),
+    flags: usize,
+    preempt_count: usize,
+    pid: usize,
+}
+
+/// The start of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: u16,
+    pub(super) flags: u8,
+    pub(super) preempt_count: u8,
+    pub(super) pid: i32,
+}
+
+/// The layout of every kernel since 2.6.38, for a kernel that would not tell.
+impl Default for Common {
+    fn default() -> Self {
+        Self { kind: (0, 2), flags: 2, preempt_count: 3, pid: 4 }
+    }
+}
+
+impl Common {
+    pub(super) fn of(format: &EventFormat) -> Option<Self> {
+        let kind = format.field("common_type")?;
+        Some(Self {
+            kind: (kind.offset, kind.size),
+            flags: format.field("common_flags")?.offset,
+            preempt_count: format.field("common_preempt_count")?.offset,
+            pid: format.field("common_pid")?.offset,
+        })
+    }
+
+    #[inline]
+    pub(super) fn entry(&self, record: &[u8]) -> Option<Entry> {
+        let (offset, size) = self.kind;
+        Some(Entry {
+            id: read_number(record, offset, size, false)? as u16,
+            flags: *record.get(self.flags)?,
+            preempt_count: *record.get(self.preempt_count)?,
+            pid: read_number(record, self.pid, 4, true)? as i32,
+        })
+    }
+}
+
+impl Entry {
+    /// What stands before the event: task, CPU, flags and time (`trace_print_context`).
+    #[inline]
+    pub(super) fn write_context(
+        &self,
+        cpu: u32,
+        stamp: u64,
+        options: &Options,
+        names: &mut Names,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(&names.column(self.pid));
+        out.push(b'-');
+        let start = out.len();
+        write::signed(out, i64::from(self.pid));
+        write::pad(out, b' ', (start + 7).saturating_sub(out.len()));
+        out.push(b' ');
+        if options.tgid {
+            self.write_group(names, out);
+        }
+        out.push(b'[');
+        write::decimal_padded(out, u64::from(cpu), 3, b'0');
+        out.extend_from_slice(b"] ");
+        if options.irq_info {
+            self.write_flags(out);
+        }
+        write_time(stamp, options.nanoseconds, out);
+    }
+
+    fn write_group(&self, names: &mut Names, out: &mut Vec<u8>) {
+        match names.group(self.pid) {
+            0 => out.extend_from_slice(b"(-------) "),
+            group => {
+                out.push(b'(');
+                write::decimal_padded(out, u64::from(group), 7, b' ');
+                out.extend_from_slice(b") ");
+            }
+        }
+    }
+
+    /// `trace_print_lat_fmt`, as it is since Linux 6.13.
+    #[inline]
+    fn write_flags(&self, out: &mut Vec<u8>) {
+        let has = |flag: u8| self.flags & flag != 0;
+        let (irqs_off, bottom_halves_off) = (has(0x01), has(0x80));
+        let interrupts = match (irqs_off, bottom_halves_off) {
+            (true, true) => b'D',
+            (true, false) => b'd',
+            (false, true) => b'b',
+            (false, false) => b'.',
+        };
+        let (lazy, now, preempt) = (has(0x02), has(0x04), has(0x20));
+        let reschedule = match (lazy, now, preempt) {
+            (true, true, true) => b'B',
+            (false, true, true) => b'N',
+            (true, false, true) => b'L',
+            (true, true, false) => b'b',
+            (false, true, false) => b'n',
+            (true, false, false) => b'l',
+            (false, false, true) => b'p',
+            (false, false, false) => b'.',
+        };
+        let (hard, soft, nmi) = (has(0x08), has(0x10), has(0x40));
+        let context = match (nmi, hard, soft) {
+            (true, true, _) => b'Z',
+            (true, false, _) => b'z',
+            (false, true, true) => b'H',
+            (false, true, false) => b'h',
+            (false, false, true) => b's',
+            (false, false, false) => b'.',
+        };
+        let depth = |value: u8| {
+            if value == 0 { b'.' } else { char::from_digit(u32::from(value), 16).map_or(b'?', |c| c as u8) }
+        };
+        let (preempt_depth, migrate_depth) =
+            (depth(self.preempt_count & 0xf), depth(self.preempt_count >> 4));
+        out.extend_from_slice(&[interrupts, reschedule, context, preempt_depth, migrate_depth]);
+    }
+}
+
+#[inline]
+fn write_time(stamp: u64, nanoseconds: bool, out: &mut Vec<u8>) {
+    out.push(b' ');
+    if nanoseconds {
+        // `ns2usecs` rounds.
+        let microseconds = stamp.saturating_add(500) / 1000;
+        write::decimal_padded(out, microseconds / 1_000_000, 5, b' ');
+        out.push(b'.');
+        write::decimal_padded(out, microseconds % 1_000_000, 6, b'0');
+    } else {
+        write::decimal_padded(out, stamp, 12, b' ');
+    }
+    out.extend_from_slice(b": ");
+}

@@ -1,0 +1,66 @@
+use super::{BadFormat, Field};
+
+/// An event as its `format` file describes it.
+///
+/// Source: `f_show` in `kernel/trace/trace_events.c`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventFormat {
+    /// The name, without its system.
+    pub name: String,
+    /// The id: what `common_type` of its records says.
+    pub id: u16,
+    /// All fields, the common ones first, in the order of the file.
+    pub fields: Vec<Field>,
+    /// What stands after `print fmt:`.
+    pub print_fmt: String,
+    /// How many of the fields are common to all events.
+    common: usize,
+}
+
+impl EventFormat {
+    /// Parses the text of a `format` file.
+    ///
+    /// # Errors
+    /// A text without name, id or print format, or with a field line that cannot be understood.
+    pub fn parse(text: &str) -> Result<Self, BadFormat> {
+        let mut format = Self {
+            name: line(text, "name:").ok_or(BadFormat::Missing("name:"))?.to_owned(),
+            id: line(text, "ID:").and_then(|id| id.parse().ok()).ok_or(BadFormat::Missing("ID:"))?,
+            fields: Vec::new(),
+            print_fmt: print_fmt(text).ok_or(BadFormat::Missing("print fmt:"))?.to_owned(),
+            common: 0,
+        };
+        let lines = text.lines().take_while(|line| !line.starts_with("print fmt:"));
+        for line in lines {
+            if line.trim_start().starts_with("field:") {
+                let field = Field::parse(line).ok_or_else(|| BadFormat::Field(line.trim().to_owned()))?;
+                format.fields.push(field);
+            } else if line.trim().is_empty() && format.common == 0 {
+                // An empty line parts the common fields from the event's own.
+                format.common = format.fields.len();
+            }
+        }
+        Ok(format)
+    }
+
+    /// The field of that name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The fields that are not common to all events.
+    pub fn own_fields(&self) -> &[Field] {
+        self.fields.get(self.common..).unwrap_or_default()
+    }
+}
+
+fn line<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
+}
+
+/// The print format goes to the end of the file: its strings may hold line ends of their own.
+fn print_fmt(text: &str) -> Option<&str> {
+    let key = "print fmt:";
+    let start = if text.starts_with(key) { 0 } else { text.find(&format!("\n{key}"))? + 1 };
+    text.get(start + key.len()..).map(str::trim)
+}

@@ -1,0 +1,220 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::catalog::{Catalog, Event, Printer};
+use super::context::Common;
+use super::environment::Environment;
+use super::names::Names;
+use super::options::Options;
+use super::text::array;
+use super::write;
+use super::{Error, EventFormat, Field, Shape, Unprintable};
+
+/// Makes text of records, byte for byte as `trace_pipe` of the same instance would.
+///
+/// See the [module](super) for where it departs from the kernel, and why.
+#[derive(Debug)]
+pub struct Formatter {
+    instance: PathBuf,
+    tracefs: PathBuf,
+    common: Common,
+    options: Options,
+    catalog: Catalog,
+    names: Names,
+    environment: Environment,
+}
+
+impl Formatter {
+    /// A formatter for the instance directory `instance` of the tracefs mounted on `tracefs`.
+    ///
+    /// The instance's `trace_clock` and `options` are read here, so set them before.
+    ///
+    /// # Errors
+    /// The format of `ftrace/print` cannot be read: this is no tracefs.
+    pub fn open(tracefs: &Path, instance: &Path) -> Result<Self, Error> {
+        Self::with_procfs(tracefs, instance, Path::new("/proc"))
+    }
+
+    /// The same, with the procfs that kernel symbols and names of tasks come from. Its pids must be those of the trace, which are the
+    /// initial namespace's.
+    ///
+    /// # Errors
+    /// As [`Formatter::open`].
+    pub fn with_procfs(tracefs: &Path, instance: &Path, procfs: &Path) -> Result<Self, Error> {
+        let options = Options::read(instance);
+        let release = fs::read_to_string(procfs.join("sys/kernel/osrelease")).unwrap_or_default();
+        let mut catalog = Catalog::new(tracefs, options, &release);
+        let print = catalog.load("ftrace", "print")?;
+        let common = catalog.get(print).and_then(|event| Common::of(&event.format)).unwrap_or_default();
+        Ok(Self {
+            instance: instance.to_owned(),
+            tracefs: tracefs.to_owned(),
+            common,
+            options,
+            catalog,
+            names: Names::new(tracefs, procfs),
+            environment: Environment::new(tracefs, procfs),
+        })
+    }
+
+    /// Reads the format of one event and returns its id.
+    ///
+    /// # Errors
+    /// A format file that cannot be read or understood.
+    pub fn load(&mut self, system: &str, event: &str) -> Result<u16, Error> {
+        self.catalog.load(system, event)
+    }
+
+    /// Reads the formats of the events that are on in the instance, and returns how many.
+    ///
+    /// They are read anyway once a record needs them. Do it beforehand where the events may be gone by then, as probes are.
+    ///
+    /// # Errors
+    /// The instance's `set_event` cannot be read. A format that cannot be read is left out.
+    pub fn load_enabled(&mut self) -> Result<usize, Error> {
+        self.catalog.load_enabled(&self.instance.join("set_event"))
+    }
+
+    /// The event with this id, its format being read now if need be.
+    pub fn event(&mut self, id: u16) -> Option<&EventFormat> {
+        self.catalog.find(id, &self.instance.join("set_event"));
+        self.catalog.get(id).map(|event| &event.format)
+    }
+
+    /// Why the event with this id is printed field by field, if it is.
+    pub fn unprintable(&mut self, id: u16) -> Option<&Unprintable> {
+        self.event(id)?;
+        match &self.catalog.get(id)?.printer {
+            Printer::Fields { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The id of the event that `record` is of (`common_type`).
+    pub fn id(&self, record: &[u8]) -> Option<u16> {
+        self.common.entry(record).map(|entry| entry.id)
+    }
+
+    /// The thread that wrote `record` (`common_pid`).
+    pub fn pid(&self, record: &[u8]) -> Option<i32> {
+        self.common.entry(record).map(|entry| entry.pid)
+    }
+
+    /// Reads the names of tasks that the kernel remembers. Calling it about once a second keeps names right that change without an
+    /// event saying so; unknown tasks are looked up anyway.
+    pub fn refresh_names(&mut self) {
+        self.names.refresh();
+    }
+
+    /// Appends the text of `record`, written by `cpu` at `stamp`: one line for nearly all events, several for stack
+    /// traces and for markers that hold several. The text always ends with a line end.
+    pub fn write_record(&mut self, cpu: u32, stamp: u64, record: &[u8], out: &mut Vec<u8>) {
+        let Some(entry) = self.common.entry(record) else {
+            return out.extend_from_slice(b"Unknown type 0\n");
+        };
+        if self.options.context {
+            entry.write_context(cpu, stamp, &self.options, &mut self.names, out);
+        }
+        if self.catalog.get(entry.id).is_none() {
+            self.catalog.find(entry.id, &self.instance.join("set_event"));
+        }
+        let Some(event) = self.catalog.get(entry.id) else {
+            out.extend_from_slice(b"Unknown type ");
+            write::decimal(out, u64::from(entry.id));
+            return out.push(b'\n');
+        };
+        event.write(record, &self.options, &self.environment, out);
+        if !matches!(event.printer, Printer::Builtin(_)) || out.last() != Some(&b'\n') {
+            out.push(b'\n');
+        }
+        for lesson in &event.lessons {
+            let (Some(pid), Some(name)) =
+                (event.format.fields.get(lesson.pid), event.format.fields.get(lesson.name))
+            else {
+                continue;
+            };
+            if let (Some(pid), Some(name)) = (pid.number(record), name.bytes(record)) {
+                self.names.learn(pid as i32, name);
+            }
+        }
+        if event.renames {
+            self.names.ask(entry.pid);
+        }
+    }
+
+    /// Appends the line that the kernel writes where records of `cpu` were overwritten (`print_trace_line` in
+    /// `kernel/trace/trace.c`).
+    pub fn write_gap(cpu: u32, count: Option<u64>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"CPU:");
+        write::decimal(out, u64::from(cpu));
+        out.extend_from_slice(b" [LOST ");
+        if let Some(count) = count {
+            write::decimal(out, count);
+            out.push(b' ');
+        }
+        out.extend_from_slice(b"EVENTS]\n");
+    }
+
+    /// All events of this kernel that are printed field by field, with the reason, sorted by system and name.
+    pub fn all_unprintable(&self) -> Vec<(String, String, Unprintable)> {
+        let mut found = Vec::new();
+        for directory in super::catalog::event_directories(&self.tracefs.join("events")) {
+            let name = |path: Option<&Path>| {
+                path.and_then(Path::file_name)
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .unwrap_or_default()
+            };
+            let system = name(directory.parent());
+            let Ok(text) = fs::read(directory.join("format")) else { continue };
+            let Ok(format) = EventFormat::parse(&String::from_utf8_lossy(&text)) else { continue };
+            if let Printer::Fields { reason, .. } = self.catalog.event(format, &system).printer {
+                found.push((system, name(Some(&directory)), reason));
+            }
+        }
+        found.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
+        found
+    }
+}
+
+impl Event {
+    #[inline]
+    fn write(&self, record: &[u8], options: &Options, environment: &Environment, out: &mut Vec<u8>) {
+        match &self.printer {
+            Printer::Syscall(syscall) => syscall.write(record, out),
+            Printer::Builtin(builtin) => builtin.write(record, options, environment, out),
+            Printer::Program { name, program } => {
+                out.extend_from_slice(name);
+                program.run(record, environment, out);
+            }
+            Printer::Fields { name, .. } => {
+                out.extend_from_slice(name.strip_suffix(b" ").unwrap_or(name));
+                for field in self.format.own_fields() {
+                    write_field(field, record, out);
+                }
+            }
+        }
+    }
+}
+
+/// ` name=value`: signed numbers in decimal, others in hex, text as it is, arrays as `{0x1,0x2}`.
+fn write_field(field: &Field, record: &[u8], out: &mut Vec<u8>) {
+    out.push(b' ');
+    out.extend_from_slice(field.name.as_bytes());
+    out.push(b'=');
+    if let Some(value) = field.number(record) {
+        if field.signed {
+            return write::signed(out, value);
+        }
+        out.extend_from_slice(b"0x");
+        return write::hex(out, value as u64);
+    }
+    let bytes = field.bytes(record).unwrap_or_default();
+    if field.is_text() {
+        return write::foreign_text(out, write::until_nul(bytes));
+    }
+    let element = match field.shape {
+        Shape::Array { element } if matches!(element, 2 | 4 | 8) => element,
+        _ => 1,
+    };
+    array(bytes, element, out);
+}

@@ -1,0 +1,30 @@
+//! Records made text, as the kernel would.
+mod bprint;
+mod btf;
+mod builtin;
+mod catalog;
+mod context;
+mod conversion;
+mod environment;
+mod error;
+mod event;
+mod expr;
+mod field;
+mod formatter;
+mod lexer;
+mod names;
+mod options;
+mod parser;
+mod pointer;
+mod probe;
+mod program;
+mod symbols;
+mod syscall;
+mod text;
+mod types;
+mod write;
+
+pub use error::{BadFormat, Error, Unprintable};
+pub use event::EventFormat;
+pub use field::{Field, Shape};
+pub use formatter::Formatter;

@@ -1,0 +1,141 @@
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::write;
+
+/// `TASK_COMM_LEN`, and the width of the column.
+const COLUMN: usize = 16;
+
+/// A file read because a name is missing is not read again sooner.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The names of tasks, as the kernel remembers them and as events tell.
+#[derive(Debug)]
+pub(super) struct Names {
+    tracefs: PathBuf,
+    procfs: PathBuf,
+    known: HashMap<i32, Column>,
+    /// Tasks that nobody has a name for, until the next reading.
+    unknown: HashSet<i32>,
+    last: (i32, Column),
+    groups: HashMap<i32, u32>,
+    read_at: Option<Instant>,
+}
+
+/// A name, right-aligned as `%16s` does.
+type Column = [u8; COLUMN];
+
+impl Names {
+    pub(super) fn new(tracefs: &Path, procfs: &Path) -> Self {
+        Self {
+            tracefs: tracefs.to_owned(),
+            procfs: procfs.to_owned(),
+            known: HashMap::new(),
+            unknown: HashSet::new(),
+            last: (0, column(b"<idle>")),
+            groups: HashMap::new(),
+            read_at: None,
+        }
+    }
+
+    /// The name of `pid`, filled to 16 columns; `<...>` if nobody knows it (`trace_find_cmdline`).
+    #[inline]
+    pub(super) fn column(&mut self, pid: i32) -> Column {
+        if self.last.0 == pid {
+            return self.last.1;
+        }
+        let (name, sure) = self.find(pid);
+        if sure {
+            self.last = (pid, name);
+        }
+        name
+    }
+
+    fn find(&mut self, pid: i32) -> (Column, bool) {
+        match pid {
+            0 => return (column(b"<idle>"), true),
+            i32::MIN..0 => return (column(b"<XXX>"), true),
+            _ => {}
+        }
+        if let Some(name) = self.known.get(&pid) {
+            return (*name, true);
+        }
+        let due = self.read_at.is_none_or(|at| at.elapsed() >= PATIENCE);
+        if due {
+            self.refresh();
+        }
+        if due || !self.unknown.contains(&pid) {
+            if let Some(name) = self.known.get(&pid) {
+                return (*name, true);
+            }
+            if self.ask(pid) {
+                return (self.known.get(&pid).copied().unwrap_or(column(b"<...>")), true);
+            }
+            self.unknown.insert(pid);
+        }
+        (column(b"<...>"), false)
+    }
+
+    /// Reads what the kernel remembers.
+    pub(super) fn refresh(&mut self) {
+        self.unknown.clear();
+        self.last = (0, column(b"<idle>"));
+        let text = fs::read(self.tracefs.join("saved_cmdlines")).unwrap_or_default();
+        for line in text.split(|byte| *byte == b'\n') {
+            if let Some((pid, name)) = saved_name(line) {
+                self.known.insert(pid, column(name));
+            }
+        }
+        self.read_at = Some(Instant::now());
+    }
+
+    /// Asks procfs for the name that `pid` has now.
+    pub(super) fn ask(&mut self, pid: i32) -> bool {
+        let Ok(text) = fs::read(self.procfs.join(pid.to_string()).join("comm")) else { return false };
+        self.learn(pid, text.strip_suffix(b"\n").unwrap_or(&text));
+        true
+    }
+
+    /// Takes a name that an event told.
+    pub(super) fn learn(&mut self, pid: i32, name: &[u8]) {
+        if pid <= 0 {
+            return;
+        }
+        let name = column(write::until_nul(name));
+        if self.known.insert(pid, name) != Some(name) && self.last.0 == pid {
+            self.last.1 = name;
+        }
+    }
+
+    /// The thread group of `pid`; 0 if nobody knows it (`trace_find_tgid`).
+    pub(super) fn group(&mut self, pid: i32) -> u32 {
+        if let Some(group) = self.groups.get(&pid) {
+            return *group;
+        }
+        let text = fs::read_to_string(self.tracefs.join("saved_tgids")).unwrap_or_default();
+        self.groups.extend(text.lines().filter_map(|line| {
+            let (pid, group) = line.trim().split_once(' ')?;
+            Some((pid.parse::<i32>().ok()?, group.trim().parse::<u32>().ok()?))
+        }));
+        *self.groups.entry(pid).or_insert(0)
+    }
+}
+
+/// Parses a line such as `4711 bash`; the name may hold blanks.
+fn saved_name(line: &[u8]) -> Option<(i32, &[u8])> {
+    let blank = line.iter().position(|byte| *byte == b' ')?;
+    let pid = std::str::from_utf8(line.get(..blank)?).ok()?.parse().ok()?;
+    Some((pid, line.get(blank + 1..)?))
+}
+
+fn column(name: &[u8]) -> Column {
+    let name = name.get(..COLUMN).unwrap_or(name);
+    let mut column = [b' '; COLUMN];
+    for (to, from) in column.iter_mut().skip(COLUMN - name.len()).zip(name) {
+        // A name may hold a line end, which must not cut the line in two.
+        *to = if *from == b'\n' { b'?' } else { *from };
+    }
+    column
+}

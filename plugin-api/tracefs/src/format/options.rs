@@ -1,0 +1,50 @@
+use std::fs;
+use std::path::Path;
+
+/// The settings of an instance that change how its events are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    /// Task, CPU, flags and time in front of the event.
+    pub(super) context: bool,
+    /// The flags column.
+    pub(super) irq_info: bool,
+    /// The thread group in front of the CPU.
+    pub(super) tgid: bool,
+    /// Symbols with offset and size.
+    pub(super) symbol_offset: bool,
+    /// Symbols with their address.
+    pub(super) symbol_address: bool,
+    /// System calls with the types of their arguments.
+    pub(super) verbose: bool,
+    /// Time stamps are nanoseconds, and printed as seconds.
+    pub(super) nanoseconds: bool,
+}
+
+impl Options {
+    pub(super) fn read(instance: &Path) -> Self {
+        let option = |name: &str, default: bool| {
+            let text = fs::read_to_string(instance.join("options").join(name));
+            text.map_or(default, |text| text.trim() == "1")
+        };
+        let clocks = fs::read_to_string(instance.join("trace_clock")).unwrap_or_default();
+        Self {
+            context: option("context-info", true),
+            irq_info: option("irq-info", true),
+            tgid: option("record-tgid", false),
+            symbol_offset: option("sym-offset", false),
+            symbol_address: option("sym-addr", false),
+            verbose: option("verbose", false),
+            nanoseconds: chosen(&clocks).is_none_or(in_nanoseconds),
+        }
+    }
+}
+
+/// The clock in brackets.
+fn chosen(clocks: &str) -> Option<&str> {
+    clocks.split_ascii_whitespace().find_map(|clock| clock.strip_prefix('[')?.strip_suffix(']'))
+}
+
+/// The `in_ns` of `trace_clocks[]` in `kernel/trace/trace.c`. Clocks not named there are an architecture's own, which count cycles.
+fn in_nanoseconds(clock: &str) -> bool {
+    matches!(clock, "local" | "global" | "uptime" | "perf" | "mono" | "mono_raw" | "boot" | "tai")
+}

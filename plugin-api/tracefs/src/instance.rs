@@ -1,0 +1,195 @@
+//! A tracing instance: a ring buffer with events, filters and tasks of its own.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::dir::{Dir, is_plain_name};
+use crate::error::{Error, Result};
+use crate::lock::{Claim, claim};
+use crate::mount::Tracefs;
+use crate::teardown::tear_down;
+
+/// A tracing instance (`instances/NAME`) that belongs to this process.
+///
+/// It is locked while it lives, so that [`Tracefs::sweep`] leaves it alone, and removed when
+/// dropped. If this process dies without having removed it, even by SIGKILL, the kernel turns its
+/// recording off at once, and the next sweep removes it.
+///
+/// Close what you opened in it (a [`TracePipe`](crate::TracePipe)…) *before* removing or dropping it: the
+/// kernel does not remove an instance of which a file is open. In a struct, declare them before
+/// the instance.
+#[derive(Debug)]
+pub struct Instance {
+    name: String,
+    pub(crate) dir: Arc<Dir>,
+    tracefs: Tracefs,
+    /// The dead-man's switch: when the last descriptor of it is closed, the kernel stops recording.
+    free_buffer: Option<File>,
+    claim: Option<Claim>,
+    /// An event was enabled through this instance, so it is too late to choose tasks.
+    pub(crate) events_enabled: AtomicBool,
+    /// Tasks were to be chosen and that has failed: enabling an event might record everyone.
+    pub(crate) lacks_tasks: AtomicBool,
+    /// A task filter relies on the records of task:task_newtask.
+    pub(crate) needs_new_tasks: AtomicBool,
+}
+
+impl Instance {
+    /// Makes an instance and locks it. Nothing is recorded before [`start`](Instance::start).
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`], [`Error::InstanceExists`], or the file the kernel refused.
+    pub fn create(tracefs: &Tracefs, name: &str) -> Result<Instance> {
+        if !is_plain_name(name) {
+            return Err(Error::InvalidName { name: name.to_owned() });
+        }
+        let path = tracefs.instance_path(name);
+        let claim = loop {
+            make(&path)?;
+            // A sweeper may take the new directory for an orphan before we have locked it: it then
+            // holds the lock while removing it, and we make it anew.
+            if let Some(claim) = claim(&path)? {
+                break claim;
+            }
+        };
+        let mut instance = Instance {
+            name: name.to_owned(),
+            dir: Arc::clone(&claim.dir),
+            tracefs: tracefs.clone(),
+            free_buffer: None,
+            claim: Some(claim),
+            events_enabled: AtomicBool::new(false),
+            lacks_tasks: AtomicBool::new(false),
+            needs_new_tasks: AtomicBool::new(false),
+        };
+        instance.stop()?;
+        instance.arm_dead_mans_switch()?;
+        Ok(instance)
+    }
+
+    /// The name it was created with.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The tracefs it is in.
+    pub fn tracefs(&self) -> &Tracefs {
+        &self.tracefs
+    }
+
+    /// Starts recording: what happens after this returns is recorded.
+    pub fn start(&self) -> Result<()> {
+        self.dir.write("tracing_on", "1")
+    }
+
+    /// Stops recording. What was recorded stays readable.
+    pub fn stop(&self) -> Result<()> {
+        self.dir.write("tracing_on", "0")
+    }
+
+    /// Sets the size of the ring buffer, in KiB *per CPU*. The kernel rounds it up to whole pages.
+    pub fn set_buffer_size(&self, kib_per_cpu: u64) -> Result<()> {
+        self.dir.write("buffer_size_kb", &kib_per_cpu.to_string())
+    }
+
+    /// Sets one of the files in `options/` (Documentation/trace/ftrace.rst, "trace_options").
+    pub fn set_option(&self, name: &str, on: bool) -> Result<()> {
+        self.dir.write(Path::new("options").join(name), if on { "1" } else { "0" })
+    }
+
+    /// Sets the clock of the time stamps: "local", "global", "mono", "boot"… (Documentation/trace/ftrace.rst,
+    /// "trace_clock"). This empties the buffer.
+    pub fn set_clock(&self, name: &str) -> Result<()> {
+        self.dir.write("trace_clock", name)
+    }
+
+    /// How many events were lost so far on all CPUs: overwritten before they were read, or dropped.
+    pub fn lost_events(&self) -> Result<u64> {
+        let mut lost = 0;
+        for cpu in self.dir.directories_in("per_cpu")? {
+            lost += lost_according_to(&self.dir.read(format!("per_cpu/{cpu}/stats"))?);
+        }
+        Ok(lost)
+    }
+
+    /// Removes the instance with all that was recorded in it.
+    ///
+    /// This waits for a short while, about two seconds, for others to close what they opened in it.
+    ///
+    /// # Errors
+    /// [`Error::InstanceBusy`]: nothing is recorded any more, the buffer is freed, and a later
+    /// [`Tracefs::sweep`] will remove the rest.
+    pub fn remove(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// `disable_on_free` makes the kernel turn recording off when the last descriptor of
+    /// `free_buffer` is closed, whoever closes it.
+    fn arm_dead_mans_switch(&mut self) -> Result<()> {
+        self.set_option("disable_on_free", true)?;
+        self.free_buffer = Some(self.dir.open_file("free_buffer", OFlag::O_WRONLY)?);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(claim) = self.claim.take() else {
+            return Ok(());
+        };
+        let free_buffer = self.free_buffer.take();
+        tear_down(&claim.dir, || drop(free_buffer))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            log::error!("{error}");
+        }
+    }
+}
+
+impl Tracefs {
+    pub(crate) fn instance_path(&self, name: &str) -> std::path::PathBuf {
+        self.root().join("instances").join(name)
+    }
+}
+
+fn make(path: &Path) -> Result<()> {
+    fs::create_dir(path).map_err(|source| match source.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EEXIST) => Error::InstanceExists { path: path.to_path_buf() },
+        _ => Error::io("make the tracing instance", path, source),
+    })
+}
+
+/// The losses in a `per_cpu/cpuN/stats`, where each line is `name: value`.
+fn lost_according_to(stats: &str) -> u64 {
+    stats
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| matches!(*name, "overrun" | "dropped events"))
+        .filter_map(|(_, count)| count.trim().parse::<u64>().ok())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_overruns_and_dropped_events() {
+        let stats = "entries: 7\noverrun: 40\ncommit overrun: 5\nbytes: 300\noldest event ts:  1.0\n\
+                     now ts:  2.0\ndropped events: 2\nread events: 9\n";
+        assert_eq!(lost_according_to(stats), 42);
+        assert_eq!(lost_according_to("nonsense\noverrun: many\n"), 0);
+    }
+}

@@ -1,0 +1,71 @@
+//! The Linux kernel's tracefs, typed.
+//!
+//! A session makes an [`Instance`] of its own, says whose events it wants ([`Targets`]), then which
+//! events, and reads them as text ([`TracePipe`]):
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use tracefs::{Instance, Targets, TaskFilter, TracePipe, Tracefs};
+//!
+//! fn main() -> tracefs::Result<()> {
+//!     let tracefs = Tracefs::find(Path::new("/sys"), Path::new("/proc"))?;
+//!     tracefs.sweep("example-")?; // what dead sessions of ours left behind
+//!
+//!     let instance = Instance::create(&tracefs, "example-1")?;
+//!     let targets = Targets::families([1234]);
+//!     let (tasks, mut filter) = instance.choose_tasks(Path::new("/proc"), &targets)?;
+//!     instance.enable_event("syscalls", "sys_enter_openat")?;
+//!     instance.set_filter("syscalls", Some("sys_enter_openat"), "flags != 0")?;
+//!
+//!     instance.start()?;
+//!     filter.iter_mut().for_each(TaskFilter::rescan);
+//!     let mut pipe = TracePipe::open(&instance, filter)?;
+//!     let mut lines = Vec::new();
+//!     while tasks.any_alive(pipe.filter())? {
+//!         pipe.read_lines(&mut lines, 1 << 20)?;
+//!     }
+//!
+//!     instance.stop()?;
+//!     while pipe.read_lines(&mut lines, 1 << 20)? {}
+//!     drop(pipe);
+//!     instance.remove()
+//! }
+//! ```
+//!
+//! Nothing of a session stays behind: dropping the instance removes it, and if its process is
+//! killed, recording stops at once, and the next [`Tracefs::sweep`] removes the rest.
+//!
+//! Ids of tasks are those of the initial pid namespace throughout, for those are what the kernel
+//! records; where the caller lives in another one, give a procfs of the initial one.
+
+#![warn(missing_docs)]
+
+mod dir;
+mod error;
+mod events;
+pub mod format;
+mod instance;
+mod lock;
+mod mount;
+mod mountinfo;
+mod procfs;
+mod reset;
+pub mod ring;
+mod sweep;
+mod targets;
+mod task_filter;
+mod tasks;
+mod teardown;
+mod trace_line;
+mod trace_pipe;
+
+pub use error::{Error, Result};
+pub use instance::Instance;
+pub use mount::Tracefs;
+pub use targets::{Follow, Targets};
+pub use task_filter::TaskFilter;
+pub use tasks::TaskSet;
+pub use trace_pipe::TracePipe;
+
+/// The id of a thread, or of a process (that of its first thread).
+pub type Pid = i32;

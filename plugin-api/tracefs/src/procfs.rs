@@ -1,0 +1,180 @@
+//! What procfs tells about tasks (proc(5)).
+//!
+//! Tasks come and go while we look. One that is gone is not an error here, it just is not there.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::Pid;
+
+/// A procfs, wherever it is mounted.
+#[derive(Debug, Clone)]
+pub(crate) struct Procfs {
+    root: PathBuf,
+}
+
+/// What `/proc/TID/status` tells of a task.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub(crate) struct Status {
+    /// The process the task is a thread of.
+    pub(crate) process: Pid,
+    /// The process that this process is a child of.
+    pub(crate) parent: Pid,
+    /// It has exited, though its parent has not taken notice of that yet.
+    pub(crate) exited: bool,
+}
+
+impl Procfs {
+    pub(crate) fn at(root: &Path) -> Procfs {
+        Procfs { root: root.to_path_buf() }
+    }
+
+    /// The threads of a process, itself included.
+    pub(crate) fn threads(&self, process: Pid) -> Vec<Pid> {
+        let directory = self.root.join(format!("{process}/task"));
+        if has_one_subdirectory(&directory) { vec![process] } else { pids_in(&directory) }
+    }
+
+    /// The processes that a thread has forked and that are still its children.
+    pub(crate) fn children_of_thread(&self, process: Pid, thread: Pid) -> Vec<Pid> {
+        let file = self.root.join(format!("{process}/task/{thread}/children"));
+        let children = fs::read_to_string(file).unwrap_or_default();
+        children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// Whether this kernel has `task/TID/children`; it needs CONFIG_PROC_CHILDREN.
+    pub(crate) fn lists_children(&self) -> bool {
+        self.root.join("1/task/1/children").exists()
+    }
+
+    /// The children of every process, for kernels that do not list them. This looks at all processes.
+    pub(crate) fn children_of_all(&self) -> HashMap<Pid, Vec<Pid>> {
+        let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
+        for process in pids_in(&self.root) {
+            if let Some(status) = self.status(process) {
+                children.entry(status.parent).or_default().push(process);
+            }
+        }
+        children
+    }
+
+    /// `None` if there is no such task (any more).
+    pub(crate) fn status(&self, task: Pid) -> Option<Status> {
+        status(&fs::read(self.root.join(format!("{task}/status"))).ok()?)
+    }
+
+    /// Whether the task is there, and more than a zombie.
+    pub(crate) fn is_alive(&self, task: Pid) -> bool {
+        self.status(task).is_some_and(|status| !status.exited)
+    }
+
+    /// Whether the number is taken, be it by a zombie.
+    pub(crate) fn exists(&self, task: Pid) -> bool {
+        self.root.join(task.to_string()).exists()
+    }
+}
+
+/// procfs counts the links of `task` right. To ask for them is much cheaper than to list it, and most
+/// processes have but one thread.
+fn has_one_subdirectory(directory: &Path) -> bool {
+    fs::metadata(directory).is_ok_and(|found| found.nlink() == 3)
+}
+
+fn pids_in(directory: &Path) -> Vec<Pid> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The command name in the first line may hold any bytes, but a newline in it is written as `\n`, so
+/// that lines are what they seem.
+fn status(text: &[u8]) -> Option<Status> {
+    let field = |name: &str| {
+        text.split(|&byte| byte == b'\n')
+            .find_map(|line| std::str::from_utf8(line.strip_prefix(name.as_bytes())?).ok())
+            .map(str::trim)
+    };
+    Some(Status {
+        process: field("Tgid:")?.parse().ok()?,
+        parent: field("PPid:")?.parse().ok()?,
+        exited: field("State:")?.starts_with(['Z', 'X', 'x']),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Procfs) {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        for (name, text) in files {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().expect("parent")).expect("directories");
+            fs::write(path, text).expect("file");
+        }
+        let procfs = Procfs::at(root.path());
+        (root, procfs)
+    }
+
+    #[test]
+    fn threads_are_what_is_in_task() {
+        let (_root, procfs) = tree(&[("7/task/7/stat", ""), ("7/task/9/stat", ""), ("7/task/odd/stat", "")]);
+        let mut threads = procfs.threads(7);
+        threads.sort_unstable();
+        assert_eq!(threads, [7, 9]);
+        assert!(procfs.threads(8).is_empty());
+    }
+
+    #[test]
+    fn children_are_those_of_each_thread() {
+        let (_root, procfs) = tree(&[("1/task/1/children", ""), ("7/task/9/children", "11 12 ")]);
+        assert!(procfs.lists_children());
+        assert_eq!(procfs.children_of_thread(7, 9), [11, 12]);
+        assert!(procfs.children_of_thread(7, 7).is_empty());
+    }
+
+    #[test]
+    fn where_children_are_not_listed_parents_are_asked_for() {
+        let child = "Name:\tsh\nState:\tS (sleeping)\nTgid:\t8\nPPid:\t7\n";
+        let (_root, procfs) = tree(&[("8/status", child), ("self/status", child), ("9/stat", "")]);
+        assert!(!procfs.lists_children());
+        assert_eq!(procfs.children_of_all(), HashMap::from([(7, vec![8])]));
+    }
+
+    #[test]
+    fn a_zombie_is_there_but_not_alive() {
+        let text = |state| format!("Name:\ta\nState:\t{state}\nTgid:\t8\nPPid:\t7\n");
+        let (_root, procfs) = tree(&[("8/status", &text("Z (zombie)")), ("9/status", &text("R (running)"))]);
+        assert!(procfs.exists(8) && !procfs.is_alive(8));
+        assert!(procfs.is_alive(9));
+        assert!(!procfs.exists(10) && !procfs.is_alive(10));
+    }
+
+    #[test]
+    fn our_own_status_is_understood() {
+        let procfs = Procfs::at(Path::new("/proc"));
+        let pid = Pid::try_from(std::process::id()).expect("a pid");
+        let status = procfs.status(pid).expect("a status");
+        assert_eq!(status.process, pid);
+        assert!(!status.exited);
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_is_survived(name in prop::collection::vec(any::<u8>().prop_filter("escaped by the kernel", |b| *b != b'\n'), 0..16)) {
+            let mut text = b"Name:\t".to_vec();
+            text.extend(name);
+            text.extend(b"\nState:\tS (sleeping)\nTgid:\t12\nNgid:\t0\nPid:\t13\nPPid:\t4\n");
+            prop_assert_eq!(status(&text), Some(Status { process: 12, parent: 4, exited: false }));
+        }
+
+        #[test]
+        fn any_text_is_survived(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = status(&text);
+        }
+    }
+}

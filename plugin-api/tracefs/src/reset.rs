@@ -1,0 +1,170 @@
+//! Putting the top-level tracing instance back to how it is after boot.
+
+use nix::errno::Errno;
+
+use crate::dir::Dir;
+use crate::error::{Error, Result};
+use crate::mount::Tracefs;
+
+/// Lists of pids and functions. Those of the function tracer are absent from some kernels, and refused by
+/// some in lockdown.
+const EVENT_LISTS: [&str; 2] = ["set_event_pid", "set_event_notrace_pid"];
+const FUNCTION_LISTS: [&str; 6] = [
+    "set_ftrace_pid",
+    "set_ftrace_notrace_pid",
+    "set_ftrace_filter",
+    "set_ftrace_notrace",
+    "set_graph_function",
+    "set_graph_notrace",
+];
+
+/// The options that decide what is recorded and how it looks, as they are after boot
+/// (`TRACE_DEFAULT_FLAGS` in the kernel's kernel/trace/trace.c).
+const ON_BY_DEFAULT: [&str; 8] = [
+    "print-parent",
+    "annotate",
+    "context-info",
+    "record-cmd",
+    "overwrite",
+    "irq-info",
+    "markers",
+    "hash-ptr",
+];
+const OFF_BY_DEFAULT: [&str; 17] = [
+    "sym-offset",
+    "sym-addr",
+    "sym-userobj",
+    "verbose",
+    "raw",
+    "hex",
+    "bin",
+    "block",
+    "fields",
+    "stacktrace",
+    "userstacktrace",
+    "latency-format",
+    "record-tgid",
+    "disable_on_free",
+    "event-fork",
+    "function-fork",
+    "pause-on-trace",
+];
+
+impl Tracefs {
+    /// Resets the top-level instance: all events off, their triggers and filters removed, the `nop`
+    /// tracer, no pids, no function filters, default options, the `local` clock, an empty buffer,
+    /// recording on.
+    ///
+    /// Not touched: other instances, probes and synthetic events (they are only disabled here), the
+    /// size of the buffer and the mask of CPUs (the kernel does not tell their defaults), and triggers
+    /// on functions. What this kernel does not have, or never lets anyone use, is passed over.
+    ///
+    /// # Errors
+    /// All is tried; the error names everything that failed.
+    pub fn reset(&self) -> Result<()> {
+        let top = &*self.dir;
+        let mut errors = Vec::new();
+        let mut also = |result: Result<()>| errors.extend(result.err());
+        // Events go off before the pids are cleared: no pids means everyone.
+        also(top.write("events/enable", "0"));
+        also(top.write("current_tracer", "nop"));
+        also(remove_triggers(self));
+        also(clear_filters(self));
+        EVENT_LISTS.iter().for_each(|list| also(unless_absent(top.empty(list))));
+        FUNCTION_LISTS.iter().for_each(|list| also(unless_impossible(top.empty(list))));
+        also(default_options(top));
+        also(default_clock(top));
+        also(top.empty("trace"));
+        also(unless_absent(top.empty("error_log")));
+        also(top.write("tracing_on", "1"));
+        Error::all_of(errors)
+    }
+}
+
+/// In the file of triggers, one line is one trigger, and writing it with a `!` removes it.
+fn remove_triggers(tracefs: &Tracefs) -> Result<()> {
+    let mut errors = Vec::new();
+    for system in tracefs.systems()? {
+        for event in tracefs.events(&system)? {
+            let file = format!("events/{system}/{event}/trigger");
+            let triggers = match tracefs.dir.read(&file) {
+                Ok(triggers) => triggers,
+                // The pseudo events of the system "ftrace" have no triggers, and an event of a module may go away.
+                Err(error) if is_absent(&error) => continue,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            for trigger in triggers.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+                let removal =
+                    format!("!{}", trigger.trim_end_matches(" [active]").trim_end_matches(" [paused]"));
+                errors.extend(unless_absent(tracefs.dir.write(&file, &removal)).err());
+            }
+        }
+    }
+    Error::all_of(errors)
+}
+
+/// Clearing the filter of a system clears that of each of its events.
+fn clear_filters(tracefs: &Tracefs) -> Result<()> {
+    let mut errors = Vec::new();
+    for system in tracefs.systems()?.iter().filter(|system| *system != "ftrace") {
+        errors.extend(unless_absent(tracefs.dir.write(format!("events/{system}/filter"), "0")).err());
+    }
+    Error::all_of(errors)
+}
+
+/// `trace_options` lists each option by its name, or by `no` and its name.
+fn default_options(top: &Dir) -> Result<()> {
+    let listed = top.read("trace_options")?;
+    let mut errors = Vec::new();
+    for wanted in deviating(&listed) {
+        errors.extend(top.write("trace_options", &wanted).err());
+    }
+    Error::all_of(errors)
+}
+
+/// What to write for each listed option that is not as it is after boot.
+fn deviating(listed: &str) -> Vec<String> {
+    listed
+        .lines()
+        .filter_map(|option| match option.strip_prefix("no") {
+            Some(off) if ON_BY_DEFAULT.contains(&off) => Some(off.to_owned()),
+            _ if OFF_BY_DEFAULT.contains(&option) => Some(format!("no{option}")),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Setting a clock, even the same, empties the buffer of all that look at it; so only if it differs.
+fn default_clock(top: &Dir) -> Result<()> {
+    if top.read("trace_clock")?.contains("[local]") { Ok(()) } else { top.write("trace_clock", "local") }
+}
+
+fn unless_absent(result: Result<()>) -> Result<()> {
+    result.or_else(|error| if is_absent(&error) { Ok(()) } else { Err(error) })
+}
+
+fn unless_impossible(result: Result<()>) -> Result<()> {
+    result.or_else(|error| match error.errno() {
+        Some(Errno::EPERM | Errno::EACCES) => Ok(()),
+        _ if is_absent(&error) => Ok(()),
+        _ => Err(error),
+    })
+}
+
+fn is_absent(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::ENOENT | Errno::ENODEV))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_deviating_options_are_written() {
+        let listed = "print-parent\nnosym-addr\nevent-fork\nnooverwrite\nnorecord-tgid\ntest_nop_accept\ntrace_printk\n";
+        assert_eq!(deviating(listed), ["noevent-fork", "overwrite"]);
+    }
+}

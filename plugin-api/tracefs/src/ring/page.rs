@@ -1,0 +1,214 @@
+use std::ops::Range;
+
+use super::{Damage, Layout};
+
+/// The writer overwrote records before this page (`RB_MISSED_EVENTS` in `kernel/trace/ring_buffer.c`).
+const MISSED_EVENTS: u64 = 1 << 31;
+/// How many is stored behind the data (`RB_MISSED_STORED`); absent where the page was too full for the number.
+const MISSED_STORED: u64 = 1 << 30;
+
+/// A binary page of the ring buffer of one CPU, as `trace_pipe_raw` gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// The time of the page's first record before its own delta, in units of the trace clock.
+    pub stamp: u64,
+    /// Records that the writer overwrote between the page before and this one.
+    pub lost: Option<Lost>,
+    data: &'a [u8],
+    used: usize,
+    layout: &'a Layout,
+}
+
+/// Records that were overwritten before any reader came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// How many; `None` where the kernel does not tell.
+    pub count: Option<u64>,
+}
+
+/// One record of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// When it was written, in units of the trace clock.
+    pub stamp: u64,
+    /// The entry itself, starting with its `common_type`; padded to four bytes by the kernel.
+    pub data: &'a [u8],
+}
+
+impl<'a> Page<'a> {
+    /// Looks at the header of `bytes`, a whole page or just its used part.
+    ///
+    /// # Errors
+    /// A header that is cut off or claims more data than there is.
+    pub fn new(layout: &'a Layout, bytes: &'a [u8]) -> Result<Self, Damage> {
+        let stamp = number(bytes, layout.stamp.offset, layout.stamp.size).ok_or(Damage::Header)?;
+        let commit = number(bytes, layout.commit.offset, layout.commit.size).ok_or(Damage::Header)?;
+        let rest = bytes.get(layout.data..).ok_or(Damage::Header)?;
+        let length =
+            usize::try_from(commit & !(MISSED_EVENTS | MISSED_STORED)).map_err(|_| Damage::Commit)?;
+        let (data, behind) = rest.split_at_checked(length).ok_or(Damage::Commit)?;
+        let missed = commit & MISSED_EVENTS != 0;
+        let stored = missed && commit & MISSED_STORED != 0;
+        let count = if stored { number(behind, 0, layout.commit.size) } else { None };
+        let used = layout.data + length + if count.is_some() { layout.commit.size } else { 0 };
+        Ok(Self { stamp, lost: missed.then_some(Lost { count }), data, used, layout })
+    }
+
+    /// Bytes of the page that carry something; the rest need not be kept.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// The records in the order they were written.
+    pub fn records(&self) -> Records<'a> {
+        Records { layout: self.layout, data: self.data, cursor: Cursor::new(self.stamp), damage: None }
+    }
+
+    pub(super) fn data_range(&self) -> Range<usize> {
+        self.layout.data..self.layout.data + self.data.len()
+    }
+}
+
+/// The records of a page. Ends early at damage, which [`Records::damage`] then tells.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    layout: &'a Layout,
+    data: &'a [u8],
+    cursor: Cursor,
+    damage: Option<Damage>,
+}
+
+impl Records<'_> {
+    /// What ended the iteration before the end of the page, if anything did.
+    pub fn damage(&self) -> Option<Damage> {
+        self.damage
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Record<'a>> {
+        match self.cursor.step(self.layout, self.data) {
+            Step::Record { stamp, range } => Some(Record { stamp, data: self.data.get(range)? }),
+            Step::End => None,
+            Step::Damaged(damage) => {
+                self.damage = Some(damage);
+                None
+            }
+        }
+    }
+}
+
+/// Where a reader of a page stands.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor {
+    position: usize,
+    stamp: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Record { stamp: u64, range: Range<usize> },
+    End,
+    Damaged(Damage),
+}
+
+/// Bits of an absolute time stamp that a record has no room for; they are taken from the stamp before (`TS_MSB`).
+const STAMP_HIGH_BITS: u64 = 0xf8 << 56;
+
+impl Cursor {
+    pub(super) fn new(page_stamp: u64) -> Self {
+        Self { position: 0, stamp: page_stamp }
+    }
+
+    /// Goes to the next record of `data`. After the end or damage it stays there.
+    #[inline]
+    pub(super) fn step(&mut self, layout: &Layout, data: &[u8]) -> Step {
+        loop {
+            if self.position >= data.len() {
+                return Step::End;
+            }
+            let Some(word) = word(data, self.position) else {
+                return self.damaged(data);
+            };
+            let (kind, delta) = layout.event.split(word);
+            if kind > 0 && kind <= layout.event.max_data {
+                self.stamp = self.stamp.wrapping_add(delta);
+                return self.record(data, 4, 4 * kind as usize);
+            }
+            // Every other kind has a second word.
+            if kind == layout.event.padding && delta == 0 {
+                self.position = data.len();
+                return Step::End;
+            }
+            let Some(second) = self::word(data, self.position + 4) else {
+                return self.damaged(data);
+            };
+            if kind == 0 {
+                // The length word counts itself.
+                self.stamp = self.stamp.wrapping_add(delta);
+                return match (second as usize).checked_sub(4) {
+                    Some(length) if length % 4 == 0 => self.record(data, 8, length),
+                    _ => self.damaged(data),
+                };
+            }
+            let large = u64::from(second) << layout.event.delta_bits | delta;
+            if kind == layout.event.time_extend {
+                self.stamp = self.stamp.wrapping_add(large);
+                self.position += 8;
+            } else if kind == layout.event.time_stamp {
+                self.stamp = absolute(large, self.stamp);
+                self.position += 8;
+            } else if kind == layout.event.padding && second % 4 == 0 {
+                // A discarded record. The kernel's own readers leave its delta out of the time, and so do we.
+                self.position = self.position.saturating_add(4 + second as usize);
+                if self.position > data.len() {
+                    return self.damaged(data);
+                }
+            } else {
+                return self.damaged(data);
+            }
+        }
+    }
+
+    #[inline]
+    fn record(&mut self, data: &[u8], header: usize, length: usize) -> Step {
+        let start = self.position + header;
+        let end = start.saturating_add(length);
+        if end > data.len() {
+            return self.damaged(data);
+        }
+        self.position = end;
+        Step::Record { stamp: self.stamp, range: start..end }
+    }
+
+    #[cold]
+    fn damaged(&mut self, data: &[u8]) -> Step {
+        self.position = data.len();
+        Step::Damaged(Damage::Record)
+    }
+}
+
+/// `rb_fix_abs_ts`: the 59 bits of a record, with the high bits of the time before.
+fn absolute(stamp: u64, before: u64) -> u64 {
+    let high = before & STAMP_HIGH_BITS;
+    let fixed = stamp | high;
+    if high != 0 && fixed < before { fixed.wrapping_add(1 << 59) } else { fixed }
+}
+
+#[inline]
+fn word(data: &[u8], at: usize) -> Option<u32> {
+    let bytes = data.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+fn number(bytes: &[u8], offset: usize, size: usize) -> Option<u64> {
+    let bytes = bytes.get(offset..offset.checked_add(size)?)?;
+    match size {
+        4 => Some(u64::from(u32::from_ne_bytes(bytes.try_into().ok()?))),
+        8 => Some(u64::from_ne_bytes(bytes.try_into().ok()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,255 @@
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
+
+use super::page::{Cursor, Step};
+use super::{Layout, Page};
+
+/// Decodes pages and merges the CPUs into one stream in time order.
+///
+/// Pages go in as [`super::RingBuffer::collect`] gave them, in the same order; items come out up to the settled time stamp.
+/// Between the two the pages may have been anywhere. Memory held: the pages pushed and not yet read to
+/// their end, whose buffers are used again.
+#[derive(Debug)]
+pub struct Timeline {
+    layout: Layout,
+    lanes: Vec<Lane>,
+    /// The lanes with something to give, but for the one being read, by time and then CPU as the kernel does it.
+    waiting: BinaryHeap<Reverse<(u64, u32, usize)>>,
+    /// The lane being read; its head has been given out if `given`.
+    reading: Option<usize>,
+    given: bool,
+    settled: u64,
+    newest: u64,
+    late: u64,
+    damaged: u64,
+    spare: Vec<Vec<u8>>,
+}
+
+/// What the stream consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A record.
+    Record(TimelineRecord<'a>),
+    /// A gap in the records of one CPU, just before its next record.
+    Lost(Gap),
+}
+
+/// A record and the CPU that wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimelineRecord<'a> {
+    /// The CPU that wrote it.
+    pub cpu: u32,
+    /// When, in units of the trace clock.
+    pub stamp: u64,
+    /// The entry itself, starting with its `common_type`.
+    pub data: &'a [u8],
+}
+
+/// Records that one CPU wrote and nobody can read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The CPU.
+    pub cpu: u32,
+    /// How many; `None` where nobody knows: the kernel does not tell, or a page was damaged.
+    pub count: Option<u64>,
+}
+
+/// The pages of one CPU.
+#[derive(Debug)]
+struct Lane {
+    cpu: u32,
+    pages: VecDeque<Vec<u8>>,
+    /// Where we stand in the first page; `None` before its header is looked at.
+    cursor: Option<(Cursor, Range<usize>)>,
+    head: Option<Head>,
+    newest: u64,
+}
+
+#[derive(Debug)]
+enum Head {
+    Record { stamp: u64, range: Range<usize> },
+    Lost { stamp: u64, count: Option<u64> },
+}
+
+/// Page buffers kept for the next pages.
+const SPARE_PAGES: usize = 64;
+
+impl Timeline {
+    /// An empty timeline for pages of this layout.
+    pub fn new(layout: &Layout) -> Self {
+        Self {
+            layout: layout.clone(),
+            lanes: Vec::new(),
+            waiting: BinaryHeap::new(),
+            reading: None,
+            given: false,
+            settled: 0,
+            newest: 0,
+            late: 0,
+            damaged: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Adds a page of `cpu`, after all its earlier pages.
+    pub fn push(&mut self, cpu: u32, bytes: &[u8]) {
+        let mut page = self.spare.pop().unwrap_or_default();
+        page.clear();
+        page.extend_from_slice(bytes);
+        let index = self.lane(cpu);
+        let Some(lane) = self.lanes.get_mut(index) else {
+            return;
+        };
+        lane.pages.push_back(page);
+        if self.reading != Some(index) && lane.head.is_none() {
+            self.damaged += lane.advance(&self.layout, &mut self.spare);
+            self.queue(index);
+        }
+    }
+
+    /// Lets items up to `stamp` come out: every page with an older record has been pushed.
+    pub fn settle(&mut self, stamp: u64) {
+        self.settled = self.settled.max(stamp);
+    }
+
+    /// Lets everything come out: no page will follow.
+    pub fn finish(&mut self) {
+        self.settled = u64::MAX;
+    }
+
+    /// The next item in time order; `None` until more is settled.
+    #[allow(clippy::should_implement_trait)] // The item borrows from the timeline, which `Iterator` cannot say.
+    pub fn next(&mut self) -> Option<Item<'_>> {
+        let index = self.earliest()?;
+        let lane = self.lanes.get(index)?;
+        let item = match lane.head.as_ref()? {
+            head if head.stamp() > self.settled => return None,
+            Head::Lost { count, .. } => Item::Lost(Gap { cpu: lane.cpu, count: *count }),
+            Head::Record { stamp, range } => {
+                self.late += u64::from(*stamp < self.newest);
+                self.newest = self.newest.max(*stamp);
+                let data = lane.pages.front()?.get(range.clone())?;
+                Item::Record(TimelineRecord { cpu: lane.cpu, stamp: *stamp, data })
+            }
+        };
+        self.given = true;
+        Some(item)
+    }
+
+    /// Records that came out after a younger one, see [`super::RingBuffer::collect`].
+    pub fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// Pages that could not be decoded, or not to their end. Each left a [`Gap`] of unknown size.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// The lane with the earliest head, moved on past what was given out before.
+    fn earliest(&mut self) -> Option<usize> {
+        if let Some(index) = self.reading {
+            if self.given {
+                self.given = false;
+                let lane = self.lanes.get_mut(index)?;
+                self.damaged += lane.advance(&self.layout, &mut self.spare);
+            }
+            let key = self.key(index);
+            match (key, self.waiting.peek()) {
+                (Some(key), Some(Reverse(other))) if *other < key => self.waiting.push(Reverse(key)),
+                (Some(_), _) => return Some(index),
+                (None, _) => {}
+            }
+        }
+        self.reading = self.waiting.pop().map(|Reverse((_, _, index))| index);
+        self.reading
+    }
+
+    fn queue(&mut self, index: usize) {
+        if let Some(key) = self.key(index) {
+            self.waiting.push(Reverse(key));
+        }
+    }
+
+    fn key(&self, index: usize) -> Option<(u64, u32, usize)> {
+        let lane = self.lanes.get(index)?;
+        Some((lane.head.as_ref()?.stamp(), lane.cpu, index))
+    }
+
+    fn lane(&mut self, cpu: u32) -> usize {
+        if let Some(index) = self.lanes.iter().position(|lane| lane.cpu == cpu) {
+            return index;
+        }
+        self.lanes.push(Lane { cpu, pages: VecDeque::new(), cursor: None, head: None, newest: 0 });
+        self.lanes.len() - 1
+    }
+}
+
+impl Head {
+    fn stamp(&self) -> u64 {
+        match self {
+            Self::Record { stamp, .. } | Self::Lost { stamp, .. } => *stamp,
+        }
+    }
+}
+
+impl Lane {
+    /// Finds the next head, going on to further pages as they end. Returns how many of them were damaged.
+    fn advance(&mut self, layout: &Layout, spare: &mut Vec<Vec<u8>>) -> u64 {
+        self.head = None;
+        while let Some(page) = self.pages.front() {
+            let Some((cursor, range)) = &mut self.cursor else {
+                if self.enter(layout) {
+                    if self.head.is_some() {
+                        return 0;
+                    }
+                    continue;
+                }
+                return self.leave_damaged(spare);
+            };
+            let data = page.get(range.clone()).unwrap_or_default();
+            match cursor.step(layout, data) {
+                Step::Record { stamp, range: found } => {
+                    let range = range.start + found.start..range.start + found.end;
+                    self.newest = self.newest.max(stamp);
+                    self.head = Some(Head::Record { stamp, range });
+                    return 0;
+                }
+                Step::End => self.leave(spare),
+                Step::Damaged(_) => return self.leave_damaged(spare),
+            }
+        }
+        0
+    }
+
+    /// Looks at the header of the first page; `false` where it is damaged. A gap before the page becomes the head.
+    fn enter(&mut self, layout: &Layout) -> bool {
+        let Some(page) = self.pages.front().and_then(|bytes| Page::new(layout, bytes).ok()) else {
+            return false;
+        };
+        if let Some(lost) = page.lost {
+            let first = page.records().next();
+            let stamp = first.map_or(page.stamp, |record| record.stamp);
+            self.head = Some(Head::Lost { stamp, count: lost.count });
+        }
+        self.cursor = Some((Cursor::new(page.stamp), page.data_range()));
+        true
+    }
+
+    fn leave(&mut self, spare: &mut Vec<Vec<u8>>) {
+        self.cursor = None;
+        if let Some(page) = self.pages.pop_front()
+            && spare.len() < SPARE_PAGES
+        {
+            spare.push(page);
+        }
+    }
+
+    /// What a damaged page held is a gap, where its next record would have been.
+    fn leave_damaged(&mut self, spare: &mut Vec<Vec<u8>>) -> u64 {
+        self.leave(spare);
+        self.head = Some(Head::Lost { stamp: self.newest, count: None });
+        1
+    }
+}

@@ -1,0 +1,41 @@
+//! Removing what dead sessions left behind.
+
+use crate::error::{Error, Result};
+use crate::lock::try_claim;
+use crate::mount::Tracefs;
+use crate::teardown::tear_down;
+
+impl Tracefs {
+    /// Removes every instance whose name starts with `prefix` and which no living process has
+    /// locked; tells how many. Those of living sessions and those with other names stay.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`] if `prefix` is empty, for that would be other tools' instances as well. If
+    /// some cannot be removed, all others are, and the error names those.
+    pub fn sweep(&self, prefix: &str) -> Result<usize> {
+        if prefix.is_empty() {
+            return Err(Error::InvalidName { name: prefix.to_owned() });
+        }
+        let mut swept = 0;
+        let mut errors = Vec::new();
+        for name in self.dir.directories_in("instances")?.iter().filter(|name| name.starts_with(prefix)) {
+            match self.sweep_one(name) {
+                Ok(true) => swept += 1,
+                Ok(false) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        Error::all_of(errors).map(|()| swept)
+    }
+
+    /// The lock is held until the directory is gone, so that its creator, should it just be about to
+    /// lock it, waits and then sees that it has to make it anew.
+    fn sweep_one(&self, name: &str) -> Result<bool> {
+        let Some(orphan) = try_claim(&self.instance_path(name))? else {
+            return Ok(false);
+        };
+        tear_down(&orphan.dir, || {})?;
+        log::info!("removed {}, which a dead session left behind", orphan.dir.path().display());
+        Ok(true)
+    }
+}

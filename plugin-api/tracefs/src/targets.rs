@@ -1,0 +1,202 @@
+//! Who is to be traced, and who descends from them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::Pid;
+use crate::procfs::Procfs;
+
+/// What of a process is traced. Threads share it with their process, whenever they start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Follow {
+    pub(crate) own: bool,
+    pub(crate) children: bool,
+}
+
+impl Follow {
+    /// The process, all its living descendants, and all that they fork.
+    pub const FAMILY: Follow = Follow { own: true, children: true };
+    /// The process alone, and not what it forks.
+    pub const ALONE: Follow = Follow { own: true, children: false };
+    /// What the process forks, with all descendants, but not the process itself.
+    pub const CHILDREN: Follow = Follow { own: false, children: true };
+    /// Nothing.
+    pub const NOTHING: Follow = Follow { own: false, children: false };
+
+    /// What is traced of a process that this one forks.
+    pub(crate) fn of_child(self) -> Follow {
+        if self.children { Follow::FAMILY } else { Follow::NOTHING }
+    }
+
+    pub(crate) fn or(self, other: Follow) -> Follow {
+        Follow { own: self.own || other.own, children: self.children || other.children }
+    }
+}
+
+/// The processes to be traced, by their process ids (TGIDs).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Targets {
+    roots: BTreeMap<Pid, Follow>,
+}
+
+impl Targets {
+    /// No processes.
+    pub fn new() -> Targets {
+        Targets::default()
+    }
+
+    /// Adds a process. One that is added twice is traced for both reasons.
+    pub fn add(&mut self, process: Pid, follow: Follow) {
+        let entry = self.roots.entry(process).or_insert(Follow::NOTHING);
+        *entry = entry.or(follow);
+    }
+
+    /// These processes with all their descendants.
+    pub fn families(processes: impl IntoIterator<Item = Pid>) -> Targets {
+        let mut targets = Targets::new();
+        for process in processes {
+            targets.add(process, Follow::FAMILY);
+        }
+        targets
+    }
+
+    pub(crate) fn pids(&self) -> Vec<Pid> {
+        self.roots.keys().copied().collect()
+    }
+
+    /// Whether the kernel's own means do not suffice: it knows families only.
+    pub(crate) fn need_filter(&self) -> bool {
+        self.roots.values().any(|&follow| follow != Follow::FAMILY)
+    }
+
+    pub(crate) fn follow_children(&self) -> bool {
+        self.roots.values().any(|follow| follow.children)
+    }
+
+    /// All threads living now of all processes that are followed in any way. A process that was
+    /// added is followed as that says, whatever it descends from.
+    pub(crate) fn living(&self, procfs: &Procfs) -> HashMap<Pid, Follow> {
+        let kin = self.follow_children().then(|| Kin::of(procfs));
+        let mut threads = HashMap::new();
+        let mut processes: Vec<(Pid, Follow)> =
+            self.roots.iter().map(|(&pid, &follow)| (pid, follow)).collect();
+        while let Some((process, follow)) = processes.pop() {
+            for thread in procfs.threads(process) {
+                if threads.insert(thread, follow).is_some() {
+                    continue;
+                }
+                if let Some(kin) = kin.as_ref().filter(|_| follow.children) {
+                    let unlisted = kin
+                        .children(process, thread)
+                        .into_iter()
+                        .filter(|child| !self.roots.contains_key(child));
+                    processes.extend(unlisted.map(|child| (child, follow.of_child())));
+                }
+            }
+        }
+        threads
+    }
+}
+
+/// Who the children of a task are, by the cheapest way this kernel offers.
+enum Kin<'p> {
+    Listed(&'p Procfs),
+    Gathered(HashMap<Pid, Vec<Pid>>),
+}
+
+impl Kin<'_> {
+    fn of(procfs: &Procfs) -> Kin<'_> {
+        if procfs.lists_children() { Kin::Listed(procfs) } else { Kin::Gathered(procfs.children_of_all()) }
+    }
+
+    /// Without the kernel's list, it is known of which process, not of which thread, one is the child.
+    fn children(&self, process: Pid, thread: Pid) -> Vec<Pid> {
+        match self {
+            Kin::Listed(procfs) => procfs.children_of_thread(process, thread),
+            Kin::Gathered(children) if process == thread => {
+                children.get(&process).cloned().unwrap_or_default()
+            }
+            Kin::Gathered(_) => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    /// A made-up procfs. 10 has threads 10 and 11, 11 has forked 20, 20 has forked 30.
+    fn procfs(lists_children: bool) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        if lists_children {
+            write(root.path(), "1/task/1/children", "");
+        }
+        for (process, thread, parent, children) in
+            [(10, 10, 1, ""), (10, 11, 1, "20 "), (20, 20, 10, "30 "), (30, 30, 20, "")]
+        {
+            let task = format!("{process}/task/{thread}");
+            write(root.path(), &format!("{task}/stat"), "");
+            if lists_children {
+                write(root.path(), &format!("{task}/children"), children);
+            }
+            let status = format!("State:\tS\nTgid:\t{process}\nPPid:\t{parent}\n");
+            write(root.path(), &format!("{process}/status"), &status);
+        }
+        root
+    }
+
+    fn write(root: &Path, name: &str, text: &str) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().expect("parent")).expect("directories");
+        fs::write(path, text).expect("file");
+    }
+
+    fn living(targets: &[(Pid, Follow)]) -> HashMap<Pid, Follow> {
+        let mut wanted = Targets::new();
+        for &(pid, follow) in targets {
+            wanted.add(pid, follow);
+        }
+        let [listed, gathered] = [true, false].map(|lists| {
+            let root = procfs(lists);
+            wanted.living(&Procfs::at(root.path()))
+        });
+        assert_eq!(listed, gathered);
+        listed
+    }
+
+    use super::Follow as F;
+
+    #[test]
+    fn a_family_is_all_threads_and_all_descendants() {
+        let all = [(10, F::FAMILY), (11, F::FAMILY), (20, F::FAMILY), (30, F::FAMILY)];
+        assert_eq!(living(&[(10, F::FAMILY)]), HashMap::from(all));
+    }
+
+    #[test]
+    fn alone_means_its_threads_only() {
+        assert_eq!(living(&[(10, F::ALONE)]), HashMap::from([(10, F::ALONE), (11, F::ALONE)]));
+    }
+
+    #[test]
+    fn children_come_with_all_their_descendants() {
+        let all = [(10, F::CHILDREN), (11, F::CHILDREN), (20, F::FAMILY), (30, F::FAMILY)];
+        assert_eq!(living(&[(10, F::CHILDREN)]), HashMap::from(all));
+    }
+
+    #[test]
+    fn what_was_said_of_a_process_outweighs_what_it_descends_from() {
+        let all = [(10, F::FAMILY), (11, F::FAMILY), (20, F::CHILDREN), (30, F::FAMILY)];
+        assert_eq!(living(&[(10, F::FAMILY), (20, F::CHILDREN)]), HashMap::from(all));
+    }
+
+    #[test]
+    fn two_reasons_add_up() {
+        assert_eq!(living(&[(30, F::ALONE), (30, F::CHILDREN)]), HashMap::from([(30, F::FAMILY)]));
+    }
+
+    #[test]
+    fn the_gone_are_left_out() {
+        assert!(living(&[(99, F::FAMILY)]).is_empty());
+    }
+}

@@ -1,0 +1,226 @@
+//! What the tests of `ring` and `format` share: an instance that goes away whatever happens, and the kernel's own text as oracle.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tracefs::format::Formatter;
+use tracefs::ring::{Item, RingBuffer, Timeline};
+
+pub const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// Says loudly that a test does nothing here; in CI that is a failure.
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "cannot run here: {reason}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
+}
+
+/// A tracing instance of its own, removed when dropped.
+pub struct Instance {
+    pub path: PathBuf,
+}
+
+impl Instance {
+    /// `None`, said loudly, where there is no tracefs or we may not use it.
+    pub fn new() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("ring-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(TRACEFS).join("instances").join(name);
+        match fs::create_dir(&path) {
+            Ok(()) => {}
+            Err(error) => {
+                skip(&format!("{}: {error}", path.display()));
+                return None;
+            }
+        }
+        let instance = Self { path };
+        instance.set("options/hash-ptr", "0");
+        Some(instance)
+    }
+
+    pub fn set(&self, file: &str, value: &str) {
+        let path = self.path.join(file);
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{} = {value}: {error}", path.display()));
+    }
+
+    pub fn get(&self, file: &str) -> String {
+        let path = self.path.join(file);
+        String::from_utf8_lossy(
+            &fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+        )
+        .into_owned()
+    }
+
+    /// The lines of `trace`, without its header.
+    pub fn trace(&self) -> Vec<String> {
+        let lines = self.get("trace");
+        lines.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    /// What the raw ring holds, made text by us.
+    pub fn formatted(&self) -> (Vec<String>, Formatter) {
+        let mut formatter = Formatter::open(Path::new(TRACEFS), &self.path).unwrap();
+        let mut ring = RingBuffer::open(&self.path).unwrap();
+        let mut timeline = Timeline::new(ring.layout());
+        while !ring.collect(|page| timeline.push(page.cpu, page.bytes)).unwrap().drained {}
+        timeline.finish();
+        let mut text = Vec::new();
+        while let Some(item) = timeline.next() {
+            match item {
+                Item::Record(record) => {
+                    formatter.write_record(record.cpu, record.stamp, record.data, &mut text)
+                }
+                Item::Lost(gap) => Formatter::write_gap(gap.cpu, gap.count, &mut text),
+            }
+        }
+        assert_eq!(timeline.damaged(), 0);
+        assert_eq!(timeline.late(), 0);
+        (String::from_utf8_lossy(&text).lines().map(str::to_owned).collect(), formatter)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = fs::write(self.path.join("tracing_on"), "0");
+        let start = Instant::now();
+        while let Err(error) = fs::remove_dir(&self.path) {
+            if start.elapsed() > Duration::from_secs(5) {
+                let _ = writeln!(std::io::stderr(), "{}: {error}", self.path.display());
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Our lines beside the kernel's.
+#[derive(Default)]
+pub struct Comparison {
+    /// Lines that are the same, by event.
+    pub same: BTreeMap<String, usize>,
+    /// Pairs of lines that differ, the kernel's first.
+    pub different: Vec<(String, String)>,
+}
+
+impl Comparison {
+    /// Compares line by line. Where the kernel has forgotten a task's name, ours may know it.
+    pub fn of(kernel: &[String], ours: &[String]) -> Self {
+        let mut comparison = Self::default();
+        for (kernel, ours) in kernel.iter().zip(ours) {
+            let forgotten = kernel.trim_start().starts_with("<...>-");
+            if kernel == ours || forgotten && kernel.get(16..) == ours.get(16..) {
+                *comparison.same.entry(event_of(ours)).or_default() += 1;
+            } else {
+                comparison.different.push((kernel.clone(), ours.clone()));
+            }
+        }
+        if kernel.len() != ours.len() {
+            comparison.different.push((format!("{} lines", kernel.len()), format!("{} lines", ours.len())));
+        }
+        comparison
+    }
+
+    pub fn report(&self) -> String {
+        let mut report = String::new();
+        for (kernel, ours) in self.different.iter().take(10) {
+            report += &format!("kernel {kernel}\nours   {ours}\n");
+        }
+        report
+    }
+}
+
+/// What stands behind the time stamp: the event's name, or a system call's.
+fn event_of(line: &str) -> String {
+    let event = line.split(": ").nth(1).unwrap_or_default();
+    event.split(['(', ' ', ':']).next().unwrap_or_default().to_owned()
+}
+
+/// A bit of everything that makes events fire.
+pub fn workload(directory: &Path) {
+    files(directory);
+    processes();
+    sockets(directory);
+    memory();
+    mounts(directory);
+    std::thread::sleep(Duration::from_millis(5));
+}
+
+fn files(directory: &Path) {
+    let path = directory.join("a file with blanks");
+    let mut file = fs::File::create(&path).unwrap();
+    file.write_all(&vec![7; 300_000]).unwrap();
+    file.sync_all().unwrap();
+    file.set_len(1000).unwrap();
+    fs::rename(&path, directory.join("renamed")).unwrap();
+    let _ = fs::read(directory.join("renamed"));
+    std::os::unix::fs::symlink("renamed", directory.join("link")).unwrap();
+    let _ = fs::hard_link(directory.join("renamed"), directory.join("hard"));
+    for name in ["renamed", "link", "hard"] {
+        let _ = fs::remove_file(directory.join(name));
+    }
+    let _ = fs::read("/proc/self/maps");
+    let _ = fs::read("/sys/kernel/btf/vmlinux");
+}
+
+fn processes() {
+    let commands = [
+        "true",
+        "ls / > /dev/null",
+        "kill -USR1 $$",
+        "(sleep 0.01 & wait)",
+        "ulimit -c 0; kill -SEGV $$",
+        "nice -n 5 true; taskset 1 true; ionice true; chrt -f 1 true",
+        "exec 3<>/dev/null; umask 077; cd /tmp",
+        "dd if=/dev/zero of=/dev/null bs=1M count=5 2>/dev/null",
+        "timeout 0.01 sleep 1",
+    ];
+    for command in commands {
+        let mut shell = std::process::Command::new("sh");
+        let _ = shell.args(["-c", command]).stderr(std::process::Stdio::null()).status();
+    }
+    let threads: Vec<_> =
+        (0..4).map(|_| std::thread::spawn(|| std::thread::sleep(Duration::from_millis(2)))).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+fn sockets(directory: &Path) {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::unix::net::UnixStream;
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let Ok(listener) = TcpListener::bind(address) else { continue };
+        let Ok(mut stream) = TcpStream::connect(listener.local_addr().unwrap()) else { continue };
+        let (mut peer, _) = listener.accept().unwrap();
+        let _ = stream.write_all(&[1; 5000]);
+        let _ = std::io::Read::read(&mut peer, &mut [0; 5000]);
+        drop(stream);
+        drop(peer);
+        let Ok(socket) = UdpSocket::bind(address) else { continue };
+        let _ = socket.send_to(b"hello", socket.local_addr().unwrap());
+        let _ = socket.send_to(b"nobody", address.replace(":0", ":9"));
+    }
+    let _ = TcpStream::connect("127.0.0.1:1");
+    let listener = std::os::unix::net::UnixListener::bind(directory.join("socket")).unwrap();
+    let _ = UnixStream::connect(directory.join("socket")).map(|mut stream| stream.write_all(b"hello"));
+    drop(listener);
+    let _ = fs::remove_file(directory.join("socket"));
+}
+
+fn memory() {
+    let mut pages = vec![0u8; 8 << 20];
+    pages.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    std::hint::black_box(&pages);
+}
+
+fn mounts(directory: &Path) {
+    use nix::mount::{MsFlags, mount, umount};
+    let target = directory.join("mounted");
+    fs::create_dir_all(&target).unwrap();
+    if mount(Some("tmpfs"), &target, Some("tmpfs"), MsFlags::empty(), None::<&str>).is_ok() {
+        let _ = fs::write(target.join("file"), "text");
+        umount(&target).unwrap();
+    }
+}

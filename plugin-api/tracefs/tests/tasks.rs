@@ -1,0 +1,276 @@
+//! Whose events an instance records, on the real kernel.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use common::actor::{self, Actor};
+use common::{Sweeper, drain, marks, read};
+use tracefs::{Error, Follow, Instance, Pid, Targets, TaskSet, TracePipe};
+
+const PROC: &str = "/proc";
+
+#[test]
+fn actor() {
+    actor::play();
+}
+
+/// An instance that records the marks of what is chosen.
+struct Session {
+    pipe: TracePipe,
+    tasks: TaskSet,
+    instance: Instance,
+}
+
+impl Session {
+    fn start(sweeper: &Sweeper, targets: &[(Pid, Follow)]) -> Session {
+        let instance = sweeper.create("session");
+        let mut wanted = Targets::new();
+        for &(pid, follow) in targets {
+            wanted.add(pid, follow);
+        }
+        let (tasks, mut filter) = instance.choose_tasks(Path::new(PROC), &wanted).expect("tasks");
+        instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
+        instance.start().expect("started");
+        if let Some(filter) = &mut filter {
+            filter.rescan();
+        }
+        let pipe = TracePipe::open(&instance, filter).expect("pipe");
+        Session { pipe, tasks, instance }
+    }
+
+    fn any_alive(&self) -> bool {
+        self.tasks.any_alive(self.pipe.filter()).expect("an answer")
+    }
+
+    fn marks(mut self) -> BTreeSet<i32> {
+        let lines = drain(&self.instance, &mut self.pipe);
+        drop(self.pipe);
+        self.instance.remove().expect("removed");
+        assert!(!lines.contains("task_newtask"), "the filter's own records leaked:\n{lines}");
+        marks(&lines)
+    }
+}
+
+macro_rules! need_tracefs {
+    () => {
+        match common::tracefs() {
+            Some(tracefs) => Sweeper::new(&tracefs),
+            None => return,
+        }
+    };
+}
+
+/// Everything an actor can do, marked: 1 and 2 by threads from before, 3 by a later one, 10 by a child
+/// from before, 20 and 21 by a later child and grandchild, 30 and 31 by those of a later thread.
+fn act_out(sweeper: &Sweeper, follow: Follow) -> BTreeSet<i32> {
+    let mut actor = Actor::new();
+    let mut bystander = Actor::new();
+    actor.new_thread();
+    actor.keep_child();
+    let session = Session::start(sweeper, &[(actor.pid(), follow)]);
+    actor.mark(0, 1);
+    actor.mark(1, 2);
+    actor.new_thread();
+    actor.mark(2, 3);
+    actor.mark_child(10);
+    actor.fork_two(20);
+    bystander.mark(0, 99);
+    session.marks()
+}
+
+#[test]
+fn a_family_is_recorded_whole() {
+    let sweeper = need_tracefs!();
+    assert_eq!(act_out(&sweeper, Follow::FAMILY), BTreeSet::from([1, 2, 3, 10, 20, 21]));
+}
+
+#[test]
+fn alone_is_all_threads_and_no_child() {
+    let sweeper = need_tracefs!();
+    assert_eq!(act_out(&sweeper, Follow::ALONE), BTreeSet::from([1, 2, 3]));
+}
+
+#[test]
+fn children_are_recorded_without_any_thread_of_the_parent() {
+    let sweeper = need_tracefs!();
+    assert_eq!(act_out(&sweeper, Follow::CHILDREN), BTreeSet::from([10, 20, 21]));
+}
+
+#[test]
+fn different_targets_mix() {
+    let sweeper = need_tracefs!();
+    let [mut alone, mut family] = [Actor::new(), Actor::new()];
+    let session = Session::start(&sweeper, &[(alone.pid(), Follow::ALONE), (family.pid(), Follow::FAMILY)]);
+    alone.mark(0, 1);
+    alone.fork_two(10);
+    family.mark(0, 2);
+    family.fork_two(20);
+    assert_eq!(session.marks(), BTreeSet::from([1, 2, 20, 21]));
+}
+
+#[test]
+fn announcements_are_shown_to_those_who_ask() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    let instance = sweeper.create("a");
+    let mut targets = Targets::new();
+    targets.add(actor.pid(), Follow::ALONE);
+    let (_, filter) = instance.choose_tasks(Path::new(PROC), &targets).expect("tasks");
+    let mut filter = filter.expect("a filter");
+    filter.show_new_tasks(true);
+    let refused = instance.set_filter("task", Some("task_newtask"), "pid == 0");
+    assert!(matches!(refused, Err(Error::FilterHidesNewTasks { .. })), "{refused:?}");
+    let mut pipe = TracePipe::open(&instance, Some(filter)).expect("pipe");
+    instance.start().expect("started");
+    actor.fork_two(1);
+    let lines = drain(&instance, &mut pipe);
+    // The child's own fork is not the actor's.
+    assert_eq!(lines.matches("task_newtask: ").count(), 1, "{lines}");
+}
+
+#[test]
+fn a_session_of_a_family_ends_with_its_last_member() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    let child = actor.keep_child();
+    let session = Session::start(&sweeper, &[(actor.pid(), Follow::FAMILY)]);
+    assert!(session.any_alive());
+    let living = session.tasks.live_tasks().expect("tasks");
+    assert!(living.contains(&child) && living.contains(&actor.pid()));
+    // The child, which waits for orders that will not come any more, ends as well.
+    actor.kill();
+    actor::await_exit(child);
+    assert!(!session.any_alive());
+}
+
+#[test]
+fn alone_a_session_ends_with_the_process_though_a_child_lives_on() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    let mut session = Session::start(&sweeper, &[(actor.pid(), Follow::ALONE)]);
+    let child = actor.new_orphan();
+    assert!(session.any_alive());
+    actor.kill();
+    session.pipe.read_lines(&mut Vec::new(), 1 << 16).expect("lines");
+    assert!(session.tasks.live_tasks().expect("tasks").contains(&child));
+    assert!(!session.any_alive());
+    actor::kill(child);
+}
+
+#[test]
+fn with_children_a_session_goes_on_while_the_parent_or_a_child_lives() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    let mut session = Session::start(&sweeper, &[(actor.pid(), Follow::CHILDREN)]);
+    assert!(session.any_alive(), "the parent may yet fork");
+    let child = actor.new_orphan();
+    actor.kill();
+    session.pipe.read_lines(&mut Vec::new(), 1 << 16).expect("lines");
+    assert!(session.any_alive(), "the child lives on");
+    actor::kill(child);
+    assert!(!session.any_alive());
+}
+
+#[test]
+fn tasks_are_chosen_before_events_or_not_at_all() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
+    let refused = instance.choose_tasks(Path::new(PROC), &Targets::families([1]));
+    assert!(matches!(refused, Err(Error::EventsBeforeTasks)), "{refused:?}");
+}
+
+/// The trap: an empty set means everyone.
+#[test]
+fn with_no_task_left_nobody_is_recorded() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    actor.kill();
+    let instance = sweeper.create("a");
+    for targets in [Targets::new(), Targets::families([actor.pid()])] {
+        let refused = instance.choose_tasks(Path::new(PROC), &targets);
+        assert!(matches!(refused, Err(Error::NoTasksLeft { .. })), "{refused:?}");
+        let refused = instance.enable_event("syscalls", "sys_enter_getsid");
+        assert!(matches!(refused, Err(Error::TasksNotChosen)), "{refused:?}");
+        let refused = instance.enable_system("syscalls");
+        assert!(matches!(refused, Err(Error::TasksNotChosen)), "{refused:?}");
+    }
+}
+
+#[test]
+fn when_all_tasks_have_exited_nobody_is_recorded() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    let session = Session::start(&sweeper, &[(actor.pid(), Follow::FAMILY)]);
+    actor.kill();
+    let set = session.instance.path().join("set_event_pid");
+    while !read(&set).is_empty() {
+        std::thread::yield_now();
+    }
+    Actor::new().mark(0, 99);
+    assert!(!session.any_alive());
+    assert_eq!(session.marks(), BTreeSet::new());
+}
+
+#[test]
+fn zombies_are_not_alive() {
+    let sweeper = need_tracefs!();
+    let mut zombie = std::process::Command::new("true").spawn().expect("a process");
+    let pid = Pid::try_from(zombie.id()).expect("a pid");
+    actor::await_exit(pid);
+    let instance = sweeper.create("a");
+    let refused = instance.choose_tasks(Path::new(PROC), &Targets::families([pid]));
+    zombie.wait().expect("gone");
+    assert!(matches!(refused, Err(Error::NoTasksLeft { .. })), "{refused:?}");
+}
+
+/// The kernel takes numbers that nobody has, so a made-up procfs will do for many.
+#[test]
+fn many_pids_all_arrive() {
+    let sweeper = need_tracefs!();
+    for count in [500, 10_000] {
+        let keeper = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+        let procfs = keeper.path().join("proc");
+        let pids: BTreeSet<Pid> = (20_000..20_000 + count).collect();
+        for pid in &pids {
+            let process = procfs.join(pid.to_string());
+            fs::create_dir_all(process.join(format!("task/{pid}"))).expect("task");
+            fs::write(process.join("status"), format!("State:\tS\nTgid:\t{pid}\nPPid:\t1\n"))
+                .expect("status");
+        }
+        let instance = sweeper.create(&count.to_string());
+        let (tasks, _) = instance.choose_tasks(&procfs, &Targets::families(pids.clone())).expect("tasks");
+        assert!(tasks.any_alive(None).expect("an answer"));
+        let living: BTreeSet<Pid> = tasks.live_tasks().expect("tasks").into_iter().collect();
+        // Somebody real may have had one of the numbers and exited.
+        let missing = pids.difference(&living).count();
+        assert!(missing < 10, "{missing} of {count} are missing");
+        fs::rename(&procfs, keeper.path().join("gone")).expect("renamed");
+        assert!(!tasks.any_alive(None).expect("an answer"), "members that are gone are not alive");
+    }
+}
+
+/// Threads and children that start while the set is being filled are not missed.
+#[test]
+fn nobody_slips_through_while_tasks_are_chosen() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    actor.start_spawning();
+    let instance = sweeper.create("a");
+    let targets = Targets::families([actor.pid()]);
+    let (tasks, _) = instance.choose_tasks(Path::new(PROC), &targets).expect("tasks");
+    actor.stop_spawning();
+    let members: BTreeSet<Pid> = tasks.live_tasks().expect("tasks").into_iter().collect();
+    let threads: BTreeSet<Pid> = fs::read_dir(format!("{PROC}/{}/task", actor.pid()))
+        .expect("threads")
+        .map(|entry| {
+            entry.expect("a thread").file_name().to_str().and_then(|name| name.parse().ok()).expect("an id")
+        })
+        .collect();
+    assert!(threads.len() > 2);
+    let missed = threads.difference(&members).count();
+    assert_eq!(missed, 0, "of {} threads", threads.len());
+}

@@ -1,0 +1,24 @@
+//! What outlives a process: tracing instances, and the settings of the top-level one.
+
+use trace_hook_api::{Cleanup, Environment, Result, SESSION_PREFIX, log};
+use tracefs::Tracefs;
+
+/// The kernel's ftrace.
+pub struct Ftrace;
+
+impl Cleanup for Ftrace {
+    fn sweep(&self, environment: &Environment) -> Result<()> {
+        let removed = find(environment)?.sweep(SESSION_PREFIX)?;
+        log::info!("{removed} tracing instances of dead sessions removed");
+        Ok(())
+    }
+
+    fn reset(&self, environment: &Environment) -> Result<()> {
+        Ok(find(environment)?.reset()?)
+    }
+}
+
+/// The tracefs of this environment.
+pub fn find(environment: &Environment) -> tracefs::Result<Tracefs> {
+    Tracefs::find(&environment.sysfs, &environment.procfs)
+}

@@ -1,0 +1,55 @@
+//! The system calls that the kernel can trace, by their names.
+
+use trace_hook_api::{HookError, Result};
+use tracefs::Tracefs;
+
+/// The events' sub-system.
+pub const SYSTEM: &str = "syscalls";
+
+const ENTER: &str = "sys_enter_";
+const EXIT: &str = "sys_exit_";
+
+/// How alike two names must be to suggest one for the other, from 0 to 1.
+const ALIKE: f64 = 0.75;
+
+/// The event of a call's beginning.
+pub fn enter_event(call: &str) -> String {
+    format!("{ENTER}{call}")
+}
+
+/// The event of a call's return.
+pub fn exit_event(call: &str) -> String {
+    format!("{EXIT}{call}")
+}
+
+/// All calls, sorted.
+///
+/// # Errors
+///
+/// The kernel does not list them.
+pub fn all(tracefs: &Tracefs) -> Result<Vec<String>> {
+    let events = tracefs.events(SYSTEM)?;
+    Ok(events.iter().filter_map(|event| event.strip_prefix(ENTER)).map(str::to_owned).collect())
+}
+
+/// The call that a user means by `openat` or `sys_enter_openat`.
+///
+/// # Errors
+///
+/// There is none; the message names the nearest.
+pub fn named(tracefs: &Tracefs, name: &str) -> Result<String> {
+    let call = name.strip_prefix(ENTER).unwrap_or(name);
+    if tracefs.has_event(SYSTEM, &enter_event(call)) {
+        return Ok(call.to_owned());
+    }
+    let mut nearest = all(tracefs)?;
+    let likeness = |other: &String| strsim::jaro(call, other);
+    nearest.retain(|other| likeness(other) >= ALIKE);
+    nearest.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
+    let nearest: Vec<String> = nearest.iter().take(3).map(|call| format!("'{call}'")).collect();
+    let hint = match nearest.is_empty() {
+        true => String::new(),
+        false => format!("; did you mean {}?", nearest.join(" or ")),
+    };
+    Err(HookError::usage(format!("unknown system call '{name}'{hint}")))
+}

@@ -1,0 +1,98 @@
+//! Makes up its lines, so that everything but the kernel can be tested anywhere, and every line is known beforehand.
+//!
+//! Line `n` is `made_up: line n`, filled up with dots to the length that was asked for. The session ends when all traced
+//! processes are gone.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use trace_hook_api::{Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Session, export_plugin};
+
+struct MadeUpLines;
+
+impl Hook for MadeUpLines {
+    fn info(&self) -> HookInfo {
+        HookInfo::new("made_up_lines", "Makes up lines, for tests")
+            .details("It makes them up all alone.")
+            .param(Param::integer("count", "N", "how many lines").short('c').range(0, i64::MAX).default("10"))
+            .param(Param::integer("every", "MS", "the time between two lines").range(0, 10_000).default("0"))
+            .param(Param::integer("length", "BYTES", "the length of a line").range(0, 65_535).default("0"))
+            .param(Param::text("word", "WORD", "written at the end of each line").default(""))
+            .param(Param::text("mood", "MOOD", "no effect").choices(["good", "bad"]).default("good"))
+            .param(Param::flag("idle", "no effect"))
+    }
+
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        let number = |name| request.arguments.integer(name).unwrap_or_default().unsigned_abs();
+        Ok(Box::new(MadeUp {
+            next: 0,
+            count: number("count"),
+            every: Duration::from_millis(number("every")),
+            length: number("length") as usize,
+            word: request.arguments.text("word").unwrap_or_default().to_owned(),
+            began: Instant::now(),
+            processes: processes(request),
+            stopped: false,
+        }))
+    }
+}
+
+struct MadeUp {
+    next: u64,
+    count: u64,
+    every: Duration,
+    length: usize,
+    word: String,
+    began: Instant,
+    /// The directories of the traced processes.
+    processes: Vec<PathBuf>,
+    stopped: bool,
+}
+
+fn processes(request: &Request) -> Vec<PathBuf> {
+    let pids = request.tasks.pids.iter().chain(&request.tasks.parents);
+    pids.map(|pid| request.environment.procfs.join(pid.to_string())).collect()
+}
+
+impl MadeUp {
+    fn line(&self) -> String {
+        let text = format!("made_up: line {}{}", self.next, self.word);
+        format!("{text:.<length$}", length = self.length)
+    }
+
+    /// How many lines there would be by now, had they all been read.
+    fn due(&self) -> u64 {
+        match self.every.as_millis() as u64 {
+            0 => self.count,
+            every => self.count.min(self.began.elapsed().as_millis() as u64 / every),
+        }
+    }
+}
+
+impl Session for MadeUp {
+    fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
+        if !self.stopped && !self.processes.iter().any(|process| process.exists()) {
+            self.stop()?;
+        }
+        let due = self.due();
+        while self.next < due && !lines.is_full() {
+            lines.push(self.line());
+            self.next += 1;
+        }
+        Ok(match self.next {
+            next if next < due => Progress::More,
+            next if next == self.count && self.stopped => Progress::Finished,
+            _ => Progress::Idle,
+        })
+    }
+
+    /// What is due by now has been recorded; nothing comes after it.
+    fn stop(&mut self) -> Result<()> {
+        self.count = self.due();
+        self.every = Duration::ZERO;
+        self.stopped = true;
+        Ok(())
+    }
+}
+
+export_plugin!(MadeUpLines);

@@ -1,0 +1,76 @@
+//! Gets into whatever trouble it is told to: `--when start --trouble panic`.
+
+use trace_hook_api::{
+    Hook, HookError, HookInfo, LineBuffer, Param, Progress, Request, Result, Session, export_plugin,
+};
+
+struct TroubledLines;
+
+impl Hook for TroubledLines {
+    fn info(&self) -> HookInfo {
+        HookInfo::new("troubled_lines", "Gets into trouble, for tests")
+            .param(Param::text("trouble", "KIND", "what goes wrong").choices(KINDS).default("fail"))
+            .param(Param::text("when", "CALL", "where it goes wrong").choices(CALLS).required())
+    }
+
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        let text = |name| request.arguments.text(name).unwrap_or_default().to_owned();
+        let trouble = Trouble { kind: text("trouble"), when: text("when"), over: text("when") != "stop" };
+        trouble.strike("start")?;
+        Ok(Box::new(trouble))
+    }
+}
+
+const KINDS: [&str; 7] = ["fail", "refuse", "panic", "abort", "exit", "hang", "chatter"];
+const CALLS: [&str; 4] = ["start", "read", "stop", "close"];
+
+struct Trouble {
+    kind: String,
+    when: String,
+    over: bool,
+}
+
+impl Trouble {
+    /// Gets into trouble, if this is the call for it.
+    fn strike(&self, call: &str) -> Result<()> {
+        if self.when != call {
+            return Ok(());
+        }
+        match self.kind.as_str() {
+            "fail" => Err(HookError::new("nothing works today")),
+            "refuse" => Err(HookError::usage("ask for something else")),
+            "panic" => panic!("no way out"),
+            "abort" => std::process::abort(),
+            "exit" => std::process::exit(0),
+            "hang" => loop {
+                std::thread::park();
+            },
+            _ => {
+                println!("plugins do not speak to the caller");
+                eprintln!("in no way");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Session for Trouble {
+    fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
+        self.strike("read")?;
+        if self.over {
+            lines.push("after the trouble");
+        }
+        Ok(if self.over { Progress::Finished } else { Progress::Idle })
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.over = true;
+        self.strike("stop")
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.strike("close")
+    }
+}
+
+export_plugin!(TroubledLines);

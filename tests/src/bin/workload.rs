@@ -1,0 +1,155 @@
+//! What gets traced in the tests: does what it is told on standard input, and answers on standard output.
+//!
+//! Every task that it makes, thread or process, takes commands in the same way from the task that made it. A task first
+//! tells its id. The commands:
+//!
+//! - `calls N`: call `getppid` N times
+//! - `thread`, `child`: make a task; its id
+//! - `in ID COMMAND`: pass a command to a task that this one made; its answer
+//! - `leave ID`: end a task that this one made
+//! - `storm N`: fork N children that call `getppid` once and exit; their ids
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Lines, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork, getppid, gettid};
+
+fn main() -> io::Result<()> {
+    // Nothing must be left when a test is killed.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    Task::default().serve(BufReader::new(io::stdin()), io::stdout())
+}
+
+/// A task, with those that it has made.
+#[derive(Default)]
+struct Task {
+    members: HashMap<String, Member>,
+}
+
+impl Task {
+    fn serve(mut self, commands: impl BufRead, mut answers: impl Write) -> io::Result<()> {
+        writeln!(answers, "{}", gettid())?;
+        answers.flush()?;
+        for command in commands.lines() {
+            let answer = self.obey(&command?)?;
+            writeln!(answers, "{answer}")?;
+            answers.flush()?;
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, command: &str) -> io::Result<String> {
+        let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+        match verb {
+            "calls" => {
+                for _ in 0..number(rest)? {
+                    getppid();
+                }
+                Ok("done".to_owned())
+            }
+            "thread" => self.make(Member::thread()?),
+            "child" => self.make(Member::child()?),
+            "in" => {
+                let (id, command) = rest.split_once(' ').ok_or_else(|| misunderstood(rest))?;
+                self.members.get_mut(id).ok_or_else(|| misunderstood(id))?.tell(command)
+            }
+            "leave" => {
+                self.members.remove(rest).ok_or_else(|| misunderstood(rest))?.leave()?;
+                Ok("done".to_owned())
+            }
+            "storm" => storm(number(rest)?),
+            _ => Err(misunderstood(command)),
+        }
+    }
+
+    fn make(&mut self, mut member: Member) -> io::Result<String> {
+        let id = member.answer()?;
+        self.members.insert(id.clone(), member);
+        Ok(id)
+    }
+}
+
+/// A task that this one has made.
+struct Member {
+    commands: Box<dyn Write + Send>,
+    answers: Lines<BufReader<Box<dyn Read + Send>>>,
+    body: Body,
+}
+
+enum Body {
+    Thread(JoinHandle<io::Result<()>>),
+    Process(Child),
+}
+
+impl Member {
+    fn thread() -> io::Result<Self> {
+        let (its_commands, commands) = io::pipe()?;
+        let (answers, its_answers) = io::pipe()?;
+        let serve = move || Task::default().serve(BufReader::new(its_commands), its_answers);
+        Ok(Self::new(commands, answers, Body::Thread(std::thread::spawn(serve))))
+    }
+
+    fn child() -> io::Result<Self> {
+        let mut child =
+            Command::new("/proc/self/exe").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let commands = child.stdin.take().expect("it was asked for");
+        let answers = child.stdout.take().expect("it was asked for");
+        Ok(Self::new(commands, answers, Body::Process(child)))
+    }
+
+    fn new(commands: impl Write + Send + 'static, answers: impl Read + Send + 'static, body: Body) -> Self {
+        let answers: Box<dyn Read + Send> = Box::new(answers);
+        Self { commands: Box::new(commands), answers: BufReader::new(answers).lines(), body }
+    }
+
+    fn tell(&mut self, command: &str) -> io::Result<String> {
+        writeln!(self.commands, "{command}")?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> io::Result<String> {
+        self.answers.next().ok_or(io::ErrorKind::UnexpectedEof)?
+    }
+
+    /// Its commands come to an end, and so does it.
+    fn leave(self) -> io::Result<()> {
+        drop(self.commands);
+        match self.body {
+            Body::Thread(thread) => thread.join().expect("no thread panics"),
+            Body::Process(mut process) => process.wait().map(drop),
+        }
+    }
+}
+
+fn storm(count: usize) -> io::Result<String> {
+    let children: Vec<Pid> = (0..count).map(|_| fork_one()).collect::<io::Result<_>>()?;
+    for child in &children {
+        waitpid(*child, None)?;
+    }
+    Ok(children.iter().map(Pid::to_string).collect::<Vec<_>>().join(" "))
+}
+
+fn fork_one() -> io::Result<Pid> {
+    // SAFETY: the child makes two system calls and touches no memory of the other threads.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            getppid();
+            // SAFETY: it does not return and runs no code of this program.
+            unsafe { nix::libc::_exit(0) }
+        }
+    }
+}
+
+fn number(text: &str) -> io::Result<usize> {
+    text.parse().map_err(|_| misunderstood(text))
+}
+
+fn misunderstood(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("what is '{text}'?"))
+}

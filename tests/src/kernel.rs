@@ -1,0 +1,169 @@
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+
+/// What the kernel shows of its tracing.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    tracing: PathBuf,
+}
+
+/// A tracing instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    path: PathBuf,
+}
+
+/// An instance that a test has made: another tool's, as far as the manager is concerned. Dropping it removes it.
+#[derive(Debug)]
+pub struct OwnInstance(Instance);
+
+/// The state of the top-level instance, as far as it can be off its default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopLevel(Vec<(&'static str, String)>);
+
+impl Kernel {
+    /// The kernel, if this user can trace with it.
+    pub fn find() -> Option<Self> {
+        let tracing = PathBuf::from("/sys/kernel/tracing");
+        (is_root() && tracing.join("instances").is_dir()).then_some(Self { tracing })
+    }
+
+    /// The kernel; if it cannot be traced here, says loudly that the test is skipped.
+    pub fn or_skip() -> Option<Self> {
+        let kernel = Self::find();
+        if kernel.is_none() {
+            skip(
+                "it needs root, and a tracefs on /sys/kernel/tracing (mount -t tracefs tracefs /sys/kernel/tracing)",
+            );
+        }
+        kernel
+    }
+
+    /// All instances.
+    pub fn instances(&self) -> Vec<Instance> {
+        let entries = fs::read_dir(self.tracing.join("instances")).expect("the instances can be listed");
+        entries.flatten().map(|entry| Instance { path: entry.path() }).collect()
+    }
+
+    /// The instances of the managers with these process ids.
+    pub fn instances_of(&self, pids: &[u32]) -> Vec<Instance> {
+        let names: Vec<String> = pids.iter().map(|pid| format!("tracehook_{pid}_")).collect();
+        let is_theirs = |instance: &Instance| names.iter().any(|name| instance.name().starts_with(name));
+        self.instances().into_iter().filter(is_theirs).collect()
+    }
+
+    /// The one instance of the manager with this process id.
+    #[track_caller]
+    pub fn instance_of(&self, pid: u32) -> Instance {
+        let mut instances = self.instances_of(&[pid]);
+        assert_eq!(instances.len(), 1, "the instances of {pid}: {instances:?}");
+        instances.remove(0)
+    }
+
+    /// Makes an instance.
+    pub fn make_instance(&self, name: &str) -> OwnInstance {
+        let path = self.tracing.join("instances").join(name);
+        fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        OwnInstance(Instance { path })
+    }
+
+    /// The top-level instance itself.
+    pub fn top(&self) -> Instance {
+        Instance { path: self.tracing.clone() }
+    }
+
+    /// What the top-level instance is set to.
+    pub fn top_level(&self) -> TopLevel {
+        const STATE: [&str; 6] =
+            ["current_tracer", "tracing_on", "set_event", "set_event_pid", "uprobe_events", "events/enable"];
+        TopLevel(STATE.map(|file| (file, self.top().get(file))).into())
+    }
+}
+
+impl Instance {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).expect("an instance has a plain name")
+    }
+
+    /// Whether it is still there.
+    pub fn exists(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Whether it records.
+    pub fn is_on(&self) -> bool {
+        self.try_get("tracing_on").is_some_and(|on| on == "1")
+    }
+
+    /// The content of one of its files, without the last newline; empty, where there is no such file.
+    pub fn get(&self, file: &str) -> String {
+        self.try_get(file).unwrap_or_default()
+    }
+
+    /// Writes one of its files.
+    #[track_caller]
+    pub fn set(&self, file: &str, value: &str) {
+        let path = self.path.join(file);
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{value:?} to {}: {error}", path.display()));
+    }
+
+    /// The task ids that it traces.
+    pub fn pids(&self) -> Vec<u32> {
+        self.get("set_event_pid").lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// The lines recorded so far and not read, without the heading.
+    pub fn lines(&self) -> Vec<String> {
+        self.get("trace").lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it, if that can be done.
+    pub fn remove(&self) {
+        let _ = fs::remove_dir(&self.path);
+    }
+
+    fn try_get(&self, file: &str) -> Option<String> {
+        let text = fs::read(self.path.join(file)).ok()?;
+        Some(String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned())
+    }
+}
+
+impl std::ops::Deref for OwnInstance {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        &self.0
+    }
+}
+
+impl Drop for OwnInstance {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
+
+/// Whether this is root.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// Says loudly that a test is skipped, and why.
+///
+/// # Panics
+///
+/// Where the tests must be complete: if `CI` is set.
+pub fn skip(why: &str) {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    assert!(std::env::var_os("CI").is_none(), "{name} cannot be skipped in CI: {why}");
+    // Past the capture of output that successful tests fall under.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
+}

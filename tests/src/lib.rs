@@ -1,0 +1,47 @@
+//! The words in which the whole-system tests are written.
+//!
+//! ```no_run
+//! use system_tests::{Manager, Plugins, Workload};
+//!
+//! let manager = Manager::with(Plugins::of(["ftrace"]));
+//! let workload = Workload::start();
+//! let session = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id())).start();
+//! workload.calls(3);
+//! assert_eq!(session.stop().well().len(), 3);
+//! ```
+//!
+//! - [`Manager`] is an installation of the manager; [`Call`] a call of it, [`Answer`] what comes of it
+//! - [`Session`] is a session as container-tracer sees it, [`Reader`] the way in which it reads a trace
+//! - [`Workload`] is what gets traced
+//! - [`Kernel`] is what the kernel shows of it all, [`Event`] a line of a trace
+//!
+//! Whatever is made here is gone when it is dropped, also when a test fails. A [`Manager`] that is dropped checks that
+//! its sessions have left nothing.
+
+mod answer;
+mod artifacts;
+mod call;
+mod event;
+mod kernel;
+mod manager;
+mod patience;
+mod plugins;
+mod process;
+mod reader;
+mod session;
+mod sweeping;
+mod workload;
+
+pub use answer::Answer;
+pub use artifacts::built;
+pub use call::Call;
+pub use event::Event;
+pub use kernel::{Instance, Kernel, OwnInstance, TopLevel, is_root, skip};
+pub use manager::Manager;
+pub use patience::{PATIENCE, eventually, wait_until};
+pub use plugins::Plugins;
+pub use process::Process;
+pub use reader::Reader;
+pub use session::{Ended, Session};
+pub use sweeping::no_other_sweeps;
+pub use workload::{Task, Workload};

@@ -1,0 +1,123 @@
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+
+use crate::call::NOBODY;
+use crate::plugins::public_directory;
+use crate::{Call, Kernel, Plugins, built};
+
+/// An installation of the manager, with plugins and a run directory of its own.
+///
+/// When it is dropped it checks that its calls have left nothing: no file, nothing in the kernel.
+pub struct Manager {
+    executable: PathBuf,
+    plugins: Plugins,
+    run_directory: TempDir,
+    public: Option<TempDir>,
+    pids: Mutex<Vec<u32>>,
+}
+
+impl Manager {
+    /// A manager with these plugins.
+    pub fn with(plugins: Plugins) -> Self {
+        Self {
+            executable: built("manager"),
+            plugins,
+            run_directory: public_directory(),
+            public: None,
+            pids: Mutex::default(),
+        }
+    }
+
+    /// A manager with these plugins that any user can call.
+    pub fn for_everyone(plugins: Plugins) -> Self {
+        let public = public_directory();
+        let mut manager = Self::with(plugins);
+        manager.executable = public.path().join("manager");
+        fs::copy(built("manager"), &manager.executable).expect("an executable can be copied");
+        manager.public = Some(public);
+        chown(manager.run_directory(), Some(NOBODY), Some(NOBODY)).expect("root gives away what it has");
+        manager
+    }
+
+    /// A call with these words.
+    pub fn call<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> Call<'_> {
+        self.bare_call().word("--plugins").word(self.plugins.path()).words(words)
+    }
+
+    /// A call of `--run` with these arguments for the hook, in one string.
+    pub fn run(&self, hook: &str, arguments: impl AsRef<str>) -> Call<'_> {
+        self.call(["--run", hook, "--args", arguments.as_ref()])
+    }
+
+    /// A call without any words yet: not even where the plugins are.
+    pub fn bare_call(&self) -> Call<'_> {
+        self.call_as(&self.executable)
+    }
+
+    /// A call by another path than that of the executable itself.
+    pub fn call_as(&self, executable: impl AsRef<OsStr>) -> Call<'_> {
+        Call::new(self, executable)
+    }
+
+    /// The executable.
+    pub fn executable(&self) -> &Path {
+        &self.executable
+    }
+
+    /// The plugins.
+    pub fn plugins(&self) -> &Plugins {
+        &self.plugins
+    }
+
+    /// Where the manager keeps its files.
+    pub fn run_directory(&self) -> &Path {
+        self.run_directory.path()
+    }
+
+    /// The files in the run directory.
+    pub fn files(&self) -> Vec<PathBuf> {
+        files_below(self.run_directory())
+    }
+
+    pub(crate) fn prepare(&self, command: &mut Command) {
+        command.env("TRACER_RUN_PATH", self.run_directory());
+        for unset in ["TRACER_PLUGINS_PATH", "TRACER_PROCFS_PATH", "TRACER_SYSFS_PATH", "RUST_LOG"] {
+            command.env_remove(unset);
+        }
+    }
+
+    pub(crate) fn remember(&self, pid: u32) {
+        self.pids.lock().expect("nobody panics here").push(pid);
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let pids = self.pids.lock().expect("nobody panics here").clone();
+        let instances = Kernel::find().map(|kernel| kernel.instances_of(&pids)).unwrap_or_default();
+        let files = self.files();
+        if std::thread::panicking() {
+            instances.iter().for_each(|instance| instance.remove());
+        } else {
+            assert!(files.is_empty(), "left in the run directory: {files:?}");
+            assert!(instances.is_empty(), "left in the kernel: {instances:?}");
+        }
+        drop(self.public.take());
+    }
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => files_below(&entry.path()),
+            _ => vec![entry.path()],
+        })
+        .collect()
+}

@@ -1,0 +1,82 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use tempfile::TempDir;
+
+use crate::built;
+
+/// A plugins directory.
+pub struct Plugins {
+    directory: TempDir,
+}
+
+impl Plugins {
+    /// A directory without any plugin.
+    pub fn none() -> Self {
+        Self { directory: public_directory() }
+    }
+
+    /// A directory with these plugins, under their own names.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        names.into_iter().fold(Self::none(), |plugins, name| plugins.plugin(name, &format!("lib{name}.so")))
+    }
+
+    /// Adds a copy of the plugin, as `file`.
+    pub fn plugin(self, name: &str, file: &str) -> Self {
+        let library = built(format!("lib{name}.so"));
+        fs::copy(library, self.path_of(file)).expect("a plugin can be copied");
+        self
+    }
+
+    /// Adds the first half of the plugin, as `file`.
+    pub fn half_of(self, name: &str, file: &str) -> Self {
+        let library = fs::read(built(format!("lib{name}.so"))).expect("a plugin can be read");
+        self.file(file, &library[..library.len() / 2])
+    }
+
+    /// Adds a file with this content.
+    pub fn file(self, file: &str, content: impl AsRef<[u8]>) -> Self {
+        fs::write(self.path_of(file), content).expect("a file can be written");
+        self
+    }
+
+    /// Adds a FIFO, which hangs whoever opens it.
+    pub fn fifo(self, file: &str) -> Self {
+        mkfifo(&self.path_of(file), Mode::S_IRWXU).expect("a FIFO can be made");
+        self
+    }
+
+    /// Adds a directory.
+    pub fn directory(self, name: &str) -> Self {
+        fs::create_dir(self.path_of(name)).expect("a directory can be made");
+        self
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(self, file: &str, target: impl AsRef<Path>) -> Self {
+        symlink(target, self.path_of(file)).expect("a link can be made");
+        self
+    }
+
+    /// Where the plugins are.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn path_of(&self, file: &str) -> PathBuf {
+        self.path().join(file)
+    }
+}
+
+/// A temporary directory that every user can look into, though only its owner can write there.
+pub(crate) fn public_directory() -> TempDir {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory =
+        tempfile::Builder::new().prefix("trace-hook-test-").tempdir().expect("a directory can be made");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    directory
+}

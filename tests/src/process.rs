@@ -1,0 +1,165 @@
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use crate::{Answer, eventually};
+
+/// A running manager. Its process group is its own, and is killed when this is dropped.
+pub struct Process {
+    child: Child,
+    output: Receiver<Output>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    open_streams: usize,
+    since: Instant,
+}
+
+/// What comes out of one of the two streams.
+enum Output {
+    Stdout(Vec<u8>),
+    Stderr(Vec<u8>),
+    End,
+}
+
+impl Process {
+    /// Runs the command. Its streams are listened to where they are pipes.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let since = Instant::now();
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (sender, output) = channel();
+        let mut open_streams = 0;
+        if let Some(stream) = child.stdout.take() {
+            open_streams += 1;
+            listen(stream, Output::Stdout, sender.clone());
+        }
+        if let Some(stream) = child.stderr.take() {
+            open_streams += 1;
+            listen(stream, Output::Stderr, sender);
+        }
+        Self { child, output, stdout: Vec::new(), stderr: Vec::new(), open_streams, since }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal. From now on, what [`ends`](Self::ends) measures counts.
+    pub fn signal(&mut self, signal: Signal) {
+        self.since = Instant::now();
+        // It may have ended already; it is not waited for yet, so the id is still its own.
+        let _ = kill(self.as_pid(), signal);
+    }
+
+    /// Sends a signal to its whole process group, as a terminal does.
+    pub fn signal_group(&mut self, signal: Signal) {
+        self.since = Instant::now();
+        let _ = killpg(self.as_pid(), signal);
+    }
+
+    /// The children of its main thread: the workers.
+    pub fn workers(&self) -> Vec<u32> {
+        let children = format!("/proc/{0}/task/{0}/children", self.pid());
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        children.split_whitespace().map(|pid| pid.parse().expect("a pid is a number")).collect()
+    }
+
+    /// Whether it has made itself ready for this signal: catches it, at least.
+    pub fn catches(&self, signal: Signal) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
+        let caught = caught.map_or(0, |mask| u64::from_str_radix(mask, 16).expect("a mask is hexadecimal"));
+        caught & (1 << (signal as u32 - 1)) != 0
+    }
+
+    /// Whether it has said anything on standard output, as far as that is a pipe.
+    pub fn has_spoken(&mut self) -> bool {
+        while let Ok(output) = self.output.try_recv() {
+            self.take(output);
+        }
+        !self.stdout.is_empty()
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&mut self) -> bool {
+        self.try_wait().is_some()
+    }
+
+    /// Waits for the first output on either stream, as far as it came in one piece, or for the end of both.
+    #[track_caller]
+    pub(crate) fn first_output(&mut self, limit: Duration) {
+        while self.stdout.is_empty() && self.stderr.is_empty() && self.open_streams > 0 {
+            self.listen_for(limit);
+        }
+    }
+
+    /// What it has said on standard output so far, as far as that was listened to.
+    pub(crate) fn said(&self) -> (String, String) {
+        (text(&self.stdout), text(&self.stderr))
+    }
+
+    /// Waits for the end of both streams and for the exit.
+    #[track_caller]
+    pub fn ends(&mut self, limit: Duration) -> Answer {
+        while self.open_streams > 0 {
+            self.listen_for(limit);
+        }
+        let status = eventually("the manager exits", limit, || self.try_wait());
+        let (stdout, stderr) = self.said();
+        Answer { status, stdout, stderr, took: self.since.elapsed() }
+    }
+
+    #[track_caller]
+    fn listen_for(&mut self, limit: Duration) {
+        match self.output.recv_timeout(limit) {
+            Ok(output) => self.take(output),
+            Err(RecvTimeoutError::Disconnected) => self.open_streams = 0,
+            Err(RecvTimeoutError::Timeout) => panic!(
+                "the manager says nothing for {limit:?} and keeps its streams open; so far: {:?}",
+                self.said()
+            ),
+        }
+    }
+
+    fn take(&mut self, output: Output) {
+        match output {
+            Output::Stdout(bytes) => self.stdout.extend(bytes),
+            Output::Stderr(bytes) => self.stderr.extend(bytes),
+            Output::End => self.open_streams -= 1,
+        }
+    }
+
+    fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is our child")
+    }
+
+    fn as_pid(&self) -> Pid {
+        Pid::from_raw(self.pid().cast_signed())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The group outlives its leader as long as there is a worker.
+        let _ = killpg(self.as_pid(), Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+fn listen(mut stream: impl Read + Send + 'static, wrap: fn(Vec<u8>) -> Output, sender: Sender<Output>) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1 << 16];
+        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+            let _ = sender.send(wrap(buffer[..length].to_vec()));
+        }
+        let _ = sender.send(Output::End);
+    });
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

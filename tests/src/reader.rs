@@ -1,0 +1,91 @@
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::{PATIENCE, wait_until};
+
+/// Reads a trace as container-tracer does: with a fresh buffer for every line, so that of each read only the first line
+/// is kept.
+pub struct Reader {
+    lines: Arc<Mutex<Vec<String>>>,
+    end: Receiver<()>,
+}
+
+impl Reader {
+    /// Reads the file, as fast as it can.
+    #[track_caller]
+    pub fn of(path: &Path) -> Self {
+        Self::slow(path, Duration::ZERO)
+    }
+
+    /// Reads the file, and takes `pause` for each line. The file is open when this returns.
+    #[track_caller]
+    pub fn slow(path: &Path, pause: Duration) -> Self {
+        let (is_open, opened) = channel();
+        let path = path.to_owned();
+        // Opening a FIFO waits for its writer: not in the thread of the test.
+        std::thread::spawn(move || is_open.send(File::open(path)));
+        let file = opened.recv_timeout(PATIENCE).expect("the trace has a writer");
+        Self::of_file(file.expect("the trace can be opened"), pause)
+    }
+
+    /// Reads a file that is open already, and takes `pause` for each line.
+    pub fn of_file(mut file: File, pause: Duration) -> Self {
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let (at_end, end) = channel();
+        let read = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            while let Some(line) = next_line(&mut file) {
+                read.lock().expect("no reader panics").push(line);
+                std::thread::sleep(pause);
+            }
+            let _ = at_end.send(());
+        });
+        Self { lines, end }
+    }
+
+    /// The lines so far, with their newlines.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until this many lines have come.
+    #[track_caller]
+    pub fn wait_for(&self, count: usize) {
+        wait_until(&format!("{count} lines are read"), PATIENCE, || self.count() >= count);
+    }
+
+    /// How many lines have come so far.
+    pub fn count(&self) -> usize {
+        self.lines.lock().expect("no reader panics").len()
+    }
+
+    /// Waits for the end of the file; all lines.
+    #[track_caller]
+    pub fn finish(self) -> Vec<String> {
+        self.end.recv_timeout(PATIENCE).expect("the reader comes to the end of the file");
+        self.lines()
+    }
+}
+
+/// The first line of the next read, with more reads for as long as it takes to find its end.
+fn next_line(file: &mut File) -> Option<String> {
+    let mut line = Vec::new();
+    loop {
+        let mut buffer = [0; 4096];
+        let length = file.read(&mut buffer).expect("a trace can be read");
+        match buffer[..length].iter().position(|byte| *byte == b'\n') {
+            Some(end) => line.extend_from_slice(&buffer[..=end]),
+            None => line.extend_from_slice(&buffer[..length]),
+        }
+        if length == 0 && line.is_empty() {
+            return None;
+        }
+        if length == 0 || line.ends_with(b"\n") {
+            return Some(String::from_utf8_lossy(&line).into_owned());
+        }
+    }
+}

@@ -1,0 +1,151 @@
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::ops::Deref;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+
+use crate::built;
+
+/// A process to trace, that does what it is told. Dropping it kills it, and all that it made.
+///
+/// It is its own main task: `workload.calls(3)`.
+pub struct Workload {
+    main: Task,
+    process: Child,
+}
+
+/// A thread or a process of a [`Workload`].
+#[derive(Clone)]
+pub struct Task {
+    id: u32,
+    /// The tasks to pass a command through to reach this one, and itself.
+    route: Vec<u32>,
+    conversation: Arc<Mutex<Conversation>>,
+}
+
+/// What is said to the workload, and what it answers.
+struct Conversation {
+    commands: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Workload {
+    /// Starts it, with one process of one thread.
+    pub fn start() -> Self {
+        let mut command = Command::new(built("workload"));
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the workload can be started");
+        let commands = process.stdin.take().expect("it was asked for");
+        let answers = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
+        let mut conversation = Conversation { commands, answers };
+        let id = conversation.answer().parse().expect("it begins with its id");
+        assert_eq!(id, process.id());
+        let main = Task { id, route: Vec::new(), conversation: Arc::new(Mutex::new(conversation)) };
+        Self { main, process }
+    }
+
+    /// Ends it, with all that it made.
+    pub fn exits(mut self) {
+        self.kill();
+    }
+
+    /// Ends it, but keeps it as a zombie.
+    pub fn becomes_a_zombie(&mut self) {
+        let _ = self.process.kill();
+        let pid = Pid::from_raw(self.id().cast_signed());
+        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("it is our child");
+    }
+
+    fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Deref for Workload {
+    type Target = Task;
+
+    fn deref(&self) -> &Task {
+        &self.main
+    }
+}
+
+impl Drop for Workload {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Task {
+    /// Its id, as the kernel knows it; for the first task of a process, the process id as well.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Makes it call `getppid` this many times, and waits until it has.
+    pub fn calls(&self, count: usize) {
+        self.tell(&format!("calls {count}"));
+    }
+
+    /// Makes it call `getppid` this many times, and does not wait: no task of the workload takes another command before
+    /// that.
+    pub fn begins_to_call(&self, count: usize) {
+        self.conversation().command(&self.addressed(&format!("calls {count}")));
+    }
+
+    /// Makes it start a thread.
+    pub fn thread(&self) -> Task {
+        self.member("thread")
+    }
+
+    /// Makes it fork a child.
+    pub fn child(&self) -> Task {
+        self.member("child")
+    }
+
+    /// Makes it fork this many children, each of which calls `getppid` once and exits; their ids.
+    pub fn storm(&self, count: usize) -> Vec<u32> {
+        let ids = self.tell(&format!("storm {count}"));
+        ids.split_whitespace().map(|id| id.parse().expect("an id is a number")).collect()
+    }
+
+    /// Makes one of the tasks that it made exit.
+    pub fn lets_go(&self, member: &Task) {
+        self.tell(&format!("leave {}", member.id));
+    }
+
+    fn member(&self, kind: &str) -> Task {
+        let id = self.tell(kind).parse().expect("an id is a number");
+        let route = self.route.iter().copied().chain([id]).collect();
+        Task { id, route, conversation: Arc::clone(&self.conversation) }
+    }
+
+    fn tell(&self, command: &str) -> String {
+        let mut conversation = self.conversation();
+        conversation.command(&self.addressed(command));
+        conversation.answer()
+    }
+
+    fn addressed(&self, command: &str) -> String {
+        self.route.iter().rev().fold(command.to_owned(), |command, id| format!("in {id} {command}"))
+    }
+
+    fn conversation(&self) -> MutexGuard<'_, Conversation> {
+        self.conversation.lock().expect("nobody panics here")
+    }
+}
+
+impl Conversation {
+    fn command(&mut self, command: &str) {
+        writeln!(self.commands, "{command}").expect("the workload listens");
+    }
+
+    fn answer(&mut self) -> String {
+        self.answers.next().expect("the workload answers").expect("in plain text")
+    }
+}

@@ -1,0 +1,202 @@
+//! What a call's words may be, and what is said where they are off. Needs no kernel.
+
+use std::process::Command;
+
+use system_tests::{Answer, Manager, Plugins};
+
+/// A manager with the plugin that makes up its lines.
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["made_up"]))
+}
+
+/// The arguments that trace this process, and more.
+fn me_and(arguments: &str) -> String {
+    format!("--pid {} {arguments}", std::process::id())
+}
+
+fn answer_to(words: &[&str]) -> Answer {
+    manager().call(words).answer()
+}
+
+fn answer_to_run(arguments: &str) -> Answer {
+    manager().run("made_up_lines", arguments).answer()
+}
+
+#[test]
+fn a_call_without_an_action_is_refused() {
+    answer_to(&[]).refused(&["--get-all", "--run"]);
+    answer_to(&["-v"]).refused(&["--get-all"]);
+}
+
+#[test]
+fn a_call_with_two_actions_is_refused() {
+    answer_to(&["--get-all", "--clear"]).refused(&["--get-all", "--clear"]);
+    answer_to(&["--run", "made_up_lines", "--describe", "made_up_lines"]).refused(&["--run", "--describe"]);
+    answer_to(&["-g", "-c"]).refused(&[]);
+}
+
+#[test]
+fn an_unknown_option_is_refused() {
+    answer_to(&["--get-al"]).refused(&["'--get-al'", "'--get-all'"]);
+    answer_to(&["--get-all", "--nonsense"]).refused(&["--nonsense"]);
+    answer_to(&["--get-all", "nonsense"]).refused(&["nonsense"]);
+}
+
+#[test]
+fn an_option_without_its_value_is_refused() {
+    answer_to(&["--run"]).refused(&["--run"]);
+    answer_to(&["--describe"]).refused(&["--describe"]);
+}
+
+#[test]
+fn what_goes_with_another_action_is_refused() {
+    answer_to(&["--get-all", "--args", "--pid 1"]).refused(&["--args", "--run"]);
+    answer_to(&["--get-all", "--follow"]).refused(&["--follow"]);
+    answer_to(&["--get-all", "--json"]).refused(&["--json"]);
+}
+
+#[test]
+fn an_unknown_hook_is_refused_and_the_nearest_is_named() {
+    for action in ["--run", "--describe"] {
+        answer_to(&[action, "made_up_line"]).refused(&["'made_up_line'", "'made_up_lines'"]);
+        answer_to(&[action, "xyzzy"]).refused(&["'xyzzy'"]);
+        answer_to(&[action, "made_up/xyzzy"]).refused(&["'made_up/xyzzy'"]);
+        answer_to(&[action, "nobody/made_up_lines"]).refused(&["'nobody/made_up_lines'"]);
+        answer_to(&[action, ""]).refused(&["''"]);
+    }
+}
+
+#[test]
+fn a_run_without_a_process_is_refused() {
+    answer_to(&["--run", "made_up_lines"]).refused(&["--pid"]);
+    answer_to(&["--run", "made_up_lines", "--args"]).refused(&["--pid"]);
+    answer_to_run("").refused(&["--pid"]);
+    answer_to_run(" ").refused(&["--pid"]);
+    answer_to_run("--count 1").refused(&["--pid"]);
+    answer_to_run("--pid").refused(&["--pid"]);
+}
+
+#[test]
+fn a_process_id_that_is_none_is_refused_by_name() {
+    for pid in ["abc", "0", "-1", "99999999999", "1.5", "0x10", "+"] {
+        answer_to_run(&format!("--pid {pid}")).refused(&[&format!("'{pid}'")]);
+        answer_to_run(&format!("--parent {pid}")).refused(&[&format!("'{pid}'")]);
+        answer_to_run(&format!("--pid {} {pid}", std::process::id())).refused(&[&format!("'{pid}'")]);
+    }
+}
+
+#[test]
+fn a_process_that_is_gone_is_left_out_unless_it_is_the_last() {
+    let gone = pid_of_nobody();
+    answer_to_run(&format!("--pid {gone}")).failed(&[&gone.to_string()]);
+    answer_to_run(&format!("--parent {gone}")).failed(&[&gone.to_string()]);
+    let arguments = format!("--pid {gone} {}", std::process::id());
+    let manager = manager();
+    manager.run("made_up_lines", arguments).start().stop().well();
+}
+
+/// The id that a process had until now; the kernel gives the others out first.
+fn pid_of_nobody() -> u32 {
+    let mut child = Command::new("true").spawn().expect("there is a `true`");
+    child.wait().expect("it is our child");
+    child.id()
+}
+
+#[test]
+fn an_open_quote_is_refused() {
+    answer_to_run(&me_and("--word 'open")).refused(&["quote"]);
+    answer_to_run(&me_and("--word \"open")).refused(&["quote"]);
+}
+
+#[test]
+fn blanks_more_than_needed_do_no_harm() {
+    let arguments = format!("  --pid   {}\t--idle  --count 2 ", std::process::id());
+    let manager = manager();
+    assert_eq!(manager.run("made_up_lines", arguments).start().stop().well().len(), 2);
+}
+
+#[test]
+fn the_hooks_own_arguments_are_checked() {
+    answer_to_run(&me_and("--nonsense")).refused(&["--nonsense"]);
+    answer_to_run(&me_and("--count many")).refused(&["--count", "many"]);
+    answer_to_run(&me_and("--count -1")).refused(&["-1"]);
+    answer_to_run(&me_and("--length 9999999999")).refused(&["--length", "9999999999"]);
+    answer_to_run(&me_and("--mood mixed")).refused(&["--mood", "mixed", "good", "bad"]);
+    answer_to_run(&me_and("stray")).refused(&["stray"]);
+    answer_to_run(&me_and("--idle=yes")).refused(&["--idle"]);
+}
+
+#[test]
+fn the_arguments_of_every_hook_are_checked() {
+    for wrong in ["--time", "--time soon", "--time -5", "--drain x", "--buffer-size 0", "--buffer-size much"]
+    {
+        let option = wrong.split(' ').next().expect("there is a word");
+        answer_to_run(&me_and(wrong)).refused(&[option]);
+    }
+}
+
+#[test]
+fn one_string_is_split_as_a_shell_does() {
+    let arguments = me_and(r#"--count 1 --word ' in  "quotes" '"#);
+    let manager = manager();
+    assert_eq!(
+        manager.run("made_up_lines", arguments).start().stop().well(),
+        [r#"made_up: line 0 in  "quotes" "#]
+    );
+}
+
+#[test]
+fn several_words_are_taken_as_they_are() {
+    let me = std::process::id().to_string();
+    let words = ["--run", "made_up_lines", "--args", "--pid", &me, "--count", "1", "--word", " it's"];
+    let manager = manager();
+    assert_eq!(manager.call(words).start().stop().well(), ["made_up: line 0 it's"]);
+}
+
+#[test]
+fn after_args_everything_is_the_hooks() {
+    let me = std::process::id().to_string();
+    answer_to(&["--run", "made_up_lines", "--args", "--pid", &me, "--clear"])
+        .refused(&["--clear", "made_up_lines"]);
+}
+
+#[test]
+fn short_forms_are_as_good_as_long_ones() {
+    let manager = manager();
+    assert_eq!(manager.call(["-g"]).answer().well(), "made_up_lines\n");
+    let described = manager.call(["-d", "made_up_lines"]).answer();
+    assert_eq!(described.well(), manager.call(["--describe", "made_up_lines"]).answer().well());
+    let session = manager.call(["-r", "made_up_lines", "-a", &me_and("-c 3")]).start();
+    assert_eq!(session.stop().well().len(), 3);
+}
+
+#[test]
+fn a_description_says_what_the_hook_does_and_takes() {
+    let answer = answer_to(&["--describe", "made_up_lines"]);
+    let said = answer.well();
+    let own =
+        ["Makes up lines, for tests", "It makes them up all alone.", "--count", "-c", "how many lines", "10"];
+    let common = ["--pid", "--parent", "--time", "--exact", "--buffer-size", "--drain"];
+    for part in own.iter().chain(&common) {
+        assert!(said.contains(part), "no '{part}' in: {said}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let help = answer_to(&["--help"]);
+    for word in ["--get-all", "--describe", "--clear", "--run", "--args", "--list", "--follow", "--plugins"] {
+        assert!(help.well().contains(word), "no '{word}' in: {}", help.stdout);
+    }
+    assert!(answer_to(&["--version"]).well().contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn words_that_are_no_text_are_refused() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let not_text = OsStr::from_bytes(b"\xff");
+    manager().call(["--run", "made_up_lines", "--args"]).word(not_text).answer().refused(&["UTF-8"]);
+    manager().call(["--run"]).word(not_text).answer().refused(&["UTF-8"]);
+}

@@ -1,0 +1,247 @@
+//! Which plugins and hooks are found, and what is said of those that are no good. Needs no kernel.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::Value;
+use system_tests::{Manager, Plugins};
+
+/// Checks that the good plugin is found, with one complaint of the broken one that mentions all of these.
+#[track_caller]
+fn one_complaint_and_the_good_plugin(plugins: Plugins, mentions: &[&str]) {
+    let manager = Manager::with(plugins.plugin("made_up", "libmade_up.so"));
+    let answer = manager.call(["--get-all"]).answer();
+    assert_eq!(answer.stdout, "made_up_lines\n");
+    let complaint = answer.well_with_complaints(1)[0];
+    for mention in mentions {
+        assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
+    }
+    the_broken_plugin_goes_unmentioned(&manager);
+}
+
+/// Who describes or runs a good hook hears nothing of a broken plugin.
+#[track_caller]
+fn the_broken_plugin_goes_unmentioned(manager: &Manager) {
+    manager.call(["--describe", "made_up_lines"]).answer().well();
+    let me = format!("--pid {}", std::process::id());
+    assert_eq!(manager.run("made_up_lines", me).start().stop().well().len(), 10);
+}
+
+#[test]
+fn hooks_are_listed_by_name_one_a_line() {
+    let manager = Manager::with(Plugins::of(["troubled", "made_up"]));
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\ntroubled_lines\n");
+}
+
+#[test]
+fn a_missing_plugins_directory_is_complained_of() {
+    let manager = Manager::with(Plugins::none());
+    let answer = manager.bare_call().words(["--plugins", "/nowhere/at/all", "--get-all"]).answer();
+    assert_eq!(answer.stdout, "");
+    assert!(answer.well_with_complaints(1)[0].contains("/nowhere/at/all"));
+}
+
+#[test]
+fn an_empty_plugins_directory_is_complained_of() {
+    let manager = Manager::with(Plugins::none());
+    let answer = manager.call(["--get-all"]).answer();
+    assert_eq!(answer.stdout, "");
+    assert!(answer.well_with_complaints(1)[0].contains(manager.plugins().path().to_str().unwrap()));
+}
+
+#[test]
+fn without_plugins_no_hook_can_be_run_or_described() {
+    let manager = Manager::with(Plugins::none());
+    manager.call(["--describe", "made_up_lines"]).answer().refused(&["made_up_lines"]);
+    manager.run("made_up_lines", "--pid 1").answer().refused(&["made_up_lines"]);
+}
+
+#[test]
+fn only_files_that_end_in_so_are_plugins() {
+    let plugins = Plugins::of(["made_up"]).file("README.md", "not a plugin").plugin("twin", "twin.so.old");
+    let manager = Manager::with(plugins.fifo("queue").directory("more").link("gone", "/nowhere"));
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\n");
+}
+
+#[test]
+fn a_text_file_is_no_plugin() {
+    one_complaint_and_the_good_plugin(Plugins::none().file("x.so", "hello"), &["x.so"]);
+    one_complaint_and_the_good_plugin(Plugins::none().file("x.so", ""), &["x.so"]);
+}
+
+#[test]
+fn half_a_plugin_is_no_plugin() {
+    one_complaint_and_the_good_plugin(Plugins::none().half_of("made_up", "x.so"), &["x.so"]);
+    one_complaint_and_the_good_plugin(Plugins::none().file("x.so", "\x7fELF\x02\x01\x01"), &["x.so"]);
+}
+
+#[test]
+fn a_foreign_library_is_no_plugin() {
+    one_complaint_and_the_good_plugin(Plugins::none().link("x.so", libc()), &["x.so"]);
+}
+
+/// The C library that this very process has loaded.
+fn libc() -> String {
+    let maps = fs::read_to_string("/proc/self/maps").expect("our own maps can be read");
+    let library = maps.split_whitespace().find(|word| word.contains("/libc.so") || word.contains("/libc-"));
+    library.expect("this process has a C library").to_owned()
+}
+
+#[test]
+fn a_fifo_is_no_plugin_and_hangs_nobody() {
+    one_complaint_and_the_good_plugin(Plugins::none().fifo("x.so"), &["x.so"]);
+}
+
+#[test]
+fn a_directory_is_no_plugin() {
+    one_complaint_and_the_good_plugin(Plugins::none().directory("x.so"), &["x.so"]);
+}
+
+#[test]
+fn a_dangling_link_is_no_plugin() {
+    one_complaint_and_the_good_plugin(Plugins::none().link("x.so", "/nowhere"), &["x.so"]);
+}
+
+#[test]
+fn many_broken_plugins_cost_a_line_each() {
+    let plugins =
+        Plugins::of(["made_up"]).file("a.so", "text").fifo("b.so").directory("c.so").link("d.so", "/no");
+    let answer = Manager::with(plugins).call(["--get-all"]).answer();
+    assert_eq!(answer.stdout, "made_up_lines\n");
+    let complaints = answer.well_with_complaints(4);
+    for (name, complaint) in ["a.so", "b.so", "c.so", "d.so"].iter().zip(complaints) {
+        assert!(complaint.contains(name), "no '{name}' in: {complaint}");
+    }
+}
+
+#[test]
+fn a_link_to_a_plugin_is_a_plugin() {
+    let real = Plugins::of(["made_up"]);
+    let manager = Manager::with(Plugins::none().link("linked.so", real.path().join("libmade_up.so")));
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\n");
+    manager.call(["--describe", "linked/made_up_lines"]).answer().well();
+}
+
+#[test]
+fn of_two_hooks_with_one_name_the_first_file_has_it() {
+    let plugins = Plugins::none().plugin("made_up", "b_made_up.so").plugin("twin", "a_twin.so");
+    let manager = Manager::with(plugins);
+    let answer = manager.call(["--get-all"]).answer();
+    assert_eq!(answer.stdout, "made_up_lines\n");
+    let complaint = answer.well_with_complaints(1)[0];
+    assert!(complaint.contains("a_twin") && complaint.contains("b_made_up"), "{complaint}");
+
+    let described = |hook: &str| manager.call(["--describe", hook]).answer().well().to_owned();
+    assert!(described("made_up_lines").contains("The twin of another"));
+    assert_eq!(described("a_twin/made_up_lines"), described("made_up_lines"));
+    assert!(described("b_made_up/made_up_lines").contains("Makes up lines"));
+
+    let me = format!("--pid {}", std::process::id());
+    manager.run("made_up_lines", &me).answer().failed(&["this is the twin"]);
+    manager.run("b_made_up/made_up_lines", me).start().stop().well();
+}
+
+#[test]
+fn a_hook_that_cannot_run_here_is_not_listed_as_callable() {
+    let manager = Manager::with(Plugins::of(["made_up", "unavailable"]));
+    let answer = manager.call(["--get-all"]).answer();
+    assert_eq!(answer.stdout, "made_up_lines\n");
+    let complaint = answer.well_with_complaints(1)[0];
+    assert!(
+        complaint.contains("trace_unicorns") && complaint.contains("there are no unicorns"),
+        "{complaint}"
+    );
+    assert!(manager.call(["--describe", "trace_unicorns"]).answer().well().contains("Traces unicorns"));
+    manager.run("trace_unicorns", format!("--pid {}", std::process::id())).answer().failed(&["unicorn"]);
+}
+
+#[test]
+fn the_list_shows_every_hook_and_why_it_cannot_run() {
+    let plugins = Plugins::of(["made_up", "unavailable"]).plugin("twin", "z_twin.so");
+    let manager = Manager::with(plugins.file("broken.so", "text"));
+    let answer = manager.call(["--list"]).answer();
+    assert!(answer.status.success());
+    let row = |words: &[&str]| answer.stdout.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(row(&["made_up_lines", "made_up", version, "available"]), "{answer:#?}");
+    assert!(row(&["made_up_lines", "z_twin", version, "no: ", "made_up"]), "{answer:#?}");
+    assert!(row(&["trace_unicorns", "unavailable", version, "there are no unicorns"]), "{answer:#?}");
+}
+
+#[test]
+fn the_list_in_json_says_the_same() {
+    let plugins = Plugins::of(["made_up", "unavailable"]).plugin("twin", "z_twin.so");
+    let answer = Manager::with(plugins).call(["--list", "--json"]).answer();
+    assert!(answer.status.success());
+    let list: Value = serde_json::from_str(&answer.stdout).expect("the list is JSON");
+    let hooks = list.as_array().expect("the list is an array");
+    let names: Vec<&str> = hooks.iter().filter_map(|hook| hook["hook"].as_str()).collect();
+    assert_eq!(names, ["made_up_lines", "made_up_lines", "trace_unicorns"]);
+
+    assert_eq!(hooks[0]["plugin"], "made_up");
+    assert_eq!(hooks[0]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(hooks[0]["summary"], "Makes up lines, for tests");
+    assert_eq!(hooks[0]["available"], true);
+    assert_eq!(hooks[0]["reason"], Value::Null);
+
+    assert_eq!(hooks[1]["plugin"], "z_twin");
+    assert!(hooks[1]["reason"].as_str().is_some_and(|reason| reason.contains("made_up")), "{}", hooks[1]);
+
+    assert_eq!(hooks[2]["available"], false);
+    assert!(hooks[2]["reason"].as_str().is_some_and(|reason| reason.contains("no unicorns")), "{}", hooks[2]);
+}
+
+#[test]
+fn plugins_are_taken_from_every_directory_that_is_given() {
+    let (first, second) = (Plugins::of(["made_up"]), Plugins::of(["twin", "troubled"]));
+    let manager = Manager::with(Plugins::none());
+    let call =
+        manager.bare_call().words(["--plugins".as_ref(), first.path(), "--plugins".as_ref(), second.path()]);
+    let answer = call.word("--get-all").answer();
+    assert_eq!(answer.stdout, "made_up_lines\ntroubled_lines\n");
+    assert!(answer.well_with_complaints(1)[0].contains("twin"));
+}
+
+#[test]
+fn the_environment_names_plugins_directories_too() {
+    let (first, second) = (Plugins::of(["made_up"]), Plugins::of(["troubled"]));
+    let paths = format!("{}:{}", first.path().display(), second.path().display());
+    let manager = Manager::with(Plugins::none());
+    let answer = manager.bare_call().variable("TRACER_PLUGINS_PATH", &paths).word("--get-all").answer();
+    assert_eq!(answer.well(), "made_up_lines\ntroubled_lines\n");
+
+    let overridden = manager.bare_call().variable("TRACER_PLUGINS_PATH", &paths).word("--plugins");
+    assert_eq!(overridden.word(first.path()).word("--get-all").answer().well(), "made_up_lines\n");
+}
+
+#[test]
+fn one_executable_serves_several_directories_through_links() {
+    let manager = Manager::with(Plugins::none());
+    let (kernel, user) = (sub_system(&manager, "made_up"), sub_system(&manager, "troubled"));
+    for (directory, hook) in [(&kernel, "made_up_lines\n"), (&user, "troubled_lines\n")] {
+        let link = directory.path().join("manager.bin");
+        assert_eq!(manager.call_as(&link).word("--get-all").answer().well(), hook);
+        // container-tracer works from the manager's own directory.
+        let script = format!("cd {} && exec ./manager.bin \"$@\"", directory.path().display());
+        let answer = manager.bare_call().under(["sh", "-c", &script]).word("--get-all").answer();
+        assert_eq!(answer.well(), hook);
+    }
+}
+
+/// A sub-directory of `trace-hooks/`: a link to the manager, and `plugins/` with this one.
+fn sub_system(manager: &Manager, plugin: &str) -> Plugins {
+    let directory = Plugins::none().link("manager.bin", manager.executable()).directory("plugins");
+    let library = system_tests::built(format!("lib{plugin}.so"));
+    symlink(library, directory.path().join("plugins").join(format!("{plugin}.so")))
+        .expect("a link can be made");
+    directory
+}
+
+#[test]
+fn a_plugin_that_speaks_is_not_heard() {
+    let manager = Manager::with(Plugins::of(["troubled"]));
+    for call in ["start", "read", "stop", "close"] {
+        let arguments = format!("--pid {} --time 100 --trouble chatter --when {call}", std::process::id());
+        manager.run("troubled_lines", arguments).start_unread().ends().well();
+    }
+}

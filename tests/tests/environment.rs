@@ -1,0 +1,225 @@
+//! Where the manager looks for the kernel, and what it says where it is not to be found.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use system_tests::{Call, Event, Kernel, Manager, Plugins, Workload, is_root, skip};
+use tempfile::TempDir;
+
+const VARIABLES: [&str; 2] = ["TRACER_PROCFS_PATH", "TRACER_SYSFS_PATH"];
+
+fn made_up() -> Manager {
+    Manager::with(Plugins::of(["made_up"]))
+}
+
+fn arguments() -> String {
+    format!("--pid {} --time 100", std::process::id())
+}
+
+/// Places that are neither a procfs nor a sysfs.
+fn wrong_places() -> [&'static str; 3] {
+    ["/nowhere/at/all", "/", "/etc/passwd"]
+}
+
+#[test]
+fn a_run_names_the_variable_that_leads_nowhere() {
+    let manager = made_up();
+    for variable in VARIABLES {
+        for place in wrong_places() {
+            let call = manager.run("made_up_lines", arguments()).variable(variable, place);
+            call.answer().failed(&[variable, place]);
+        }
+    }
+}
+
+#[test]
+fn the_variables_are_not_mixed_up() {
+    let manager = made_up();
+    for (variable, place) in VARIABLES.iter().zip(["/sys", "/proc"]) {
+        manager
+            .run("made_up_lines", arguments())
+            .variable(variable, place)
+            .answer()
+            .failed(&[variable, place]);
+    }
+}
+
+#[test]
+fn clear_names_the_variable_that_leads_nowhere() {
+    let manager = made_up();
+    for variable in VARIABLES {
+        manager.call(["--clear"]).variable(variable, "/nowhere").answer().failed(&[variable, "/nowhere"]);
+    }
+}
+
+#[test]
+fn discovery_answers_though_a_variable_leads_nowhere() {
+    let manager = made_up();
+    for variable in VARIABLES {
+        for place in wrong_places() {
+            let listed = manager.call(["--get-all"]).variable(variable, place).answer();
+            assert!(listed.status.success(), "{listed:#?}");
+            let described = manager.call(["--describe", "made_up_lines"]).variable(variable, place).answer();
+            assert!(described.well().contains("Makes up lines"));
+        }
+    }
+}
+
+#[test]
+fn without_a_kernel_its_hooks_are_described_but_not_callable() {
+    let manager = Manager::with(Plugins::of(["ftrace", "made_up"]));
+    let answer_to = |words: &[&str]| manager.call(words).variable("TRACER_SYSFS_PATH", "/nowhere").answer();
+    let answer = answer_to(&["--get-all"]);
+    assert!(!answer.stdout.contains("trace_syscalls"), "{answer:#?}");
+    assert!(answer.status.success() && answer.stderr.contains("trace_syscalls"), "{answer:#?}");
+    assert!(answer_to(&["--describe", "trace_syscalls"]).well().contains("--syscall"));
+}
+
+#[test]
+fn an_empty_variable_means_the_default() {
+    let manager = made_up();
+    let empty = VARIABLES.iter().chain(&["TRACER_PLUGINS_PATH"]);
+    let call = empty.fold(manager.run("made_up_lines", arguments()), |call, name| call.variable(name, ""));
+    call.start_unread().ends().well();
+}
+
+#[test]
+fn a_user_without_privilege_gets_the_reason_and_the_other_hooks() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::for_everyone(Plugins::of(["ftrace", "made_up"]));
+    let answer = manager.call(["--get-all"]).as_nobody().answer();
+    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert!(answer.well_with_complaints(1)[0].contains("trace_syscalls"));
+
+    assert!(manager.call(["--describe", "trace_syscalls"]).as_nobody().answer().well().contains("--syscall"));
+    let me = format!("--pid {}", std::process::id());
+    manager.run("trace_syscalls", &me).as_nobody().answer().failed(&["root"]);
+    assert_eq!(manager.run("made_up_lines", me).as_nobody().start().stop().well().len(), 10);
+}
+
+#[test]
+fn a_tracefs_that_is_not_mounted_is_mounted() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let without_tracefs = r#"umount -a -t tracefs,debugfs; test ! -e /sys/kernel/tracing/trace; exec "$@""#;
+    let listed = manager.call(["--get-all"]).in_mount_namespace(without_tracefs).answer();
+    assert!(listed.well().contains("trace_syscalls\n"));
+    traces_a_call(|arguments| manager.run("trace_syscalls", arguments).in_mount_namespace(without_tracefs));
+}
+
+#[test]
+fn a_tracefs_that_cannot_be_mounted_is_a_reason() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace", "made_up"]));
+    let without_any = r#"umount -a -t tracefs,debugfs
+        exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$@""#;
+    let answer = manager.call(["--get-all"]).in_mount_namespace(without_any).answer();
+    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert!(answer.well_with_complaints(1)[0].contains("trace_syscalls"));
+
+    let me = format!("--pid {}", std::process::id());
+    manager.run("trace_syscalls", me).in_mount_namespace(without_any).answer().failed(&["trac"]);
+}
+
+#[test]
+fn a_tracefs_in_the_old_place_is_found() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let in_debugfs = r#"umount -a -t tracefs,debugfs
+        mount -t debugfs none /sys/kernel/debug
+        exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$@""#;
+    traces_a_call(|arguments| manager.run("trace_syscalls", arguments).in_mount_namespace(in_debugfs));
+}
+
+#[test]
+fn host_sys_and_proc_may_be_mounted_elsewhere() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let host = HostMounts::new();
+    let script = format!(r#"{} mount -t tmpfs none /sys; exec "$@""#, host.bound());
+    let listed = host.named(manager.call(["--get-all"])).in_mount_namespace(&script).answer();
+    assert!(listed.well().contains("trace_syscalls\n"));
+    traces_a_call(|arguments| {
+        host.named(manager.run("trace_syscalls", arguments)).in_mount_namespace(&script)
+    });
+}
+
+#[test]
+fn in_a_container_process_ids_are_those_of_the_host() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let host = HostMounts::new();
+    let script = format!(r#"{} mount -t proc none /proc; mount -t tmpfs none /sys; exec "$@""#, host.bound());
+    let container =
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-e", "-c", &script, "sh"];
+
+    let workload = Workload::start();
+    let arguments = format!("--pid {} -s getppid", workload.id());
+    let mut session = host.named(manager.run("trace_syscalls", arguments).under(container)).start();
+    workload.calls(7);
+    session.wait_for_lines(7);
+    // Our child is `unshare`; its child is the manager.
+    let [inner] = session.process().workers()[..] else { panic!("one container") };
+    // In there, it is process 1.
+    let its_instances = || kernel.instances_of(&[1]).into_iter().any(|it| it.pids().contains(&workload.id()));
+    assert!(its_instances());
+    kill(Pid::from_raw(inner.cast_signed()), Signal::SIGINT).expect("it is there");
+    assert_eq!(session.ends().well().len(), 7);
+    assert!(!its_instances(), "left in the kernel");
+}
+
+#[test]
+fn without_a_variable_the_run_directory_is_in_run() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let manager = made_up();
+    let in_an_empty_run = r#"mount -t tmpfs none /run; exec "$@""#;
+    let call = manager.run("made_up_lines", arguments()).variable("TRACER_RUN_PATH", "");
+    let session = call.in_mount_namespace(in_an_empty_run).start_unread();
+    assert!(session.path().starts_with("/run/trace-hooks"), "{}", session.path().display());
+    session.ends().well();
+}
+
+/// Checks that such a session traces what it is to trace.
+#[track_caller]
+fn traces_a_call<'a>(call: impl FnOnce(&str) -> Call<'a>) {
+    let workload = Workload::start();
+    let session = call(&format!("--pid {} -s getppid", workload.id())).start();
+    workload.calls(5);
+    let ended = session.stop();
+    let lines = ended.well();
+    assert_eq!(lines.len(), 5);
+    assert!(lines.iter().all(|line| Event::of(line).id == workload.id()));
+}
+
+/// A directory for the host's `/sys` and `/proc`, as a container would have it.
+struct HostMounts(TempDir);
+
+impl HostMounts {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        for mount in ["sys", "proc"] {
+            fs::create_dir(directory.path().join(mount)).expect("a directory can be made");
+        }
+        Self(directory)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The commands that mount them, in a mount namespace.
+    fn bound(&self) -> String {
+        let path = self.path().display();
+        format!("mount --rbind /sys {path}/sys; mount --rbind /proc {path}/proc;")
+    }
+
+    /// The call, with the variables pointing there.
+    fn named<'a>(&self, call: Call<'a>) -> Call<'a> {
+        let call = call.variable("TRACER_SYSFS_PATH", self.path().join("sys"));
+        call.variable("TRACER_PROCFS_PATH", self.path().join("proc"))
+    }
+}

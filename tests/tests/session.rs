@@ -1,0 +1,241 @@
+//! The life of a session, from the printed path to the exit. Needs no kernel: the lines are made up.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write, pipe};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
+use system_tests::{Call, Manager, PATIENCE, Plugins, Workload, wait_until};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["made_up", "troubled"]))
+}
+
+/// A run of the hook that makes up its lines.
+fn run<'a>(manager: &'a Manager, arguments: &str) -> Call<'a> {
+    manager.run("made_up_lines", format!("--pid {} {arguments}", std::process::id()))
+}
+
+/// The lines that the hook makes up.
+fn made_up(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("made_up: line {n}")).collect()
+}
+
+#[test]
+fn the_path_is_that_of_a_fifo_in_the_run_directory() {
+    let manager = manager();
+    let session = run(&manager, "").start_unread();
+    assert!(session.path().starts_with(manager.run_directory()));
+    let metadata = session.path().symlink_metadata().expect("the trace file is there");
+    assert!(metadata.file_type().is_fifo());
+    session.stop().well();
+}
+
+#[test]
+fn a_session_that_is_stopped_leaves_no_process() {
+    let manager = manager();
+    let mut session = run(&manager, "").start();
+    let processes = session.process().workers();
+    assert!(!processes.is_empty(), "a session has a worker");
+    session.stop().well();
+    for pid in processes {
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is left");
+    }
+}
+
+#[test]
+fn a_session_lasts_until_it_is_stopped() {
+    let manager = manager();
+    let mut session = run(&manager, "--count 3").start();
+    session.wait_for_lines(3);
+    assert!(!session.process().is_over());
+    assert_eq!(session.stop().well(), made_up(3));
+}
+
+#[test]
+fn a_session_ends_when_all_traced_processes_are_gone() {
+    let manager = manager();
+    let (first, last) = (Workload::start(), Workload::start());
+    let arguments = format!("--pid {} {} --count 1000", first.id(), last.id());
+    let mut session = manager.run("made_up_lines", arguments).start();
+    first.exits();
+    session.wait_for_lines(1000);
+    assert!(!session.process().is_over(), "one of them is still there");
+    last.exits();
+    assert_eq!(session.ends().well(), made_up(1000));
+}
+
+#[test]
+fn a_session_without_any_line_ends_well() {
+    let manager = manager();
+    assert!(run(&manager, "--count 0").start().stop().well().is_empty());
+    assert!(run(&manager, "--count 0 --time 50").start_unread().ends().well().is_empty());
+}
+
+#[test]
+fn a_session_ends_when_its_time_is_up() {
+    let manager = manager();
+    let ended = run(&manager, "--every 10 --count 1000000 --time 500").start().ends();
+    let lines = ended.well();
+    assert_eq!(lines, made_up(lines.len()));
+    assert!((20..=50).contains(&lines.len()), "{} lines, one every 10 ms, in 500 ms", lines.len());
+    let took = ended.answer.took;
+    assert!((Duration::from_millis(500)..Duration::from_secs(2)).contains(&took), "it took {took:?}");
+}
+
+#[test]
+fn many_sessions_run_side_by_side() {
+    let manager = manager();
+    let sessions: Vec<_> =
+        (0..20).map(|n| (n, run(&manager, &format!("--count 200 --word ,{n}")).start())).collect();
+    let paths: std::collections::HashSet<_> =
+        sessions.iter().map(|(_, session)| session.path().to_owned()).collect();
+    assert_eq!(paths.len(), 20, "each has a file of its own");
+    for (n, session) in sessions {
+        let own: Vec<String> = made_up(200).iter().map(|line| format!("{line},{n}")).collect();
+        assert_eq!(session.stop().well(), own);
+    }
+}
+
+#[test]
+fn follow_prints_the_trace_itself() {
+    let manager = manager();
+    let call = manager.call(["--run", "made_up_lines", "--follow", "--args"]);
+    let answer = call.word(format!("--pid {} --time 1 --count 10000", std::process::id())).answer();
+    assert_eq!(answer.well().lines().collect::<Vec<_>>(), made_up(10_000));
+}
+
+#[test]
+fn follow_ends_well_on_sigint() {
+    let manager = manager();
+    let me = format!("--pid {} --count 5", std::process::id());
+    let mut process = manager.call(["--run", "made_up_lines", "--follow", "--args", &me]).spawn();
+    wait_until("it says something", PATIENCE, || process.has_spoken());
+    process.signal(Signal::SIGINT);
+    let answer = process.ends(PATIENCE);
+    assert_eq!(answer.well().lines().collect::<Vec<_>>(), made_up(5));
+}
+
+#[test]
+fn follow_into_a_pipe_that_is_closed_ends() {
+    let manager = manager();
+    let me = format!("--pid {} --count 1000000000", std::process::id());
+    let script = "exec \"$@\" | head -n 3";
+    let call = manager.call(["--run", "made_up_lines", "--follow", "--args", &me]);
+    let answer = call.under(["sh", "-c", script, "sh"]).answer();
+    assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), made_up(3));
+    assert!(answer.stderr.lines().all(|line| line.starts_with("manager: ")), "{answer:#?}");
+}
+
+#[test]
+fn stdout_that_is_closed_undoes_the_session() {
+    let manager = manager();
+    run(&manager, "").under(["sh", "-c", "exec \"$@\" >&-", "sh"]).answer().failed(&["standard output"]);
+}
+
+#[test]
+fn stdout_that_nobody_reads_undoes_the_session() {
+    let manager = manager();
+    let (reader, writer) = pipe().expect("a pipe can be made");
+    drop(reader);
+    run(&manager, "").stdout(writer).answer().failed(&["standard output"]);
+}
+
+#[test]
+fn stdout_that_is_full_undoes_the_session() {
+    let manager = manager();
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("there is a /dev/full");
+    run(&manager, "").stdout(full).answer().failed(&["standard output"]);
+}
+
+#[test]
+fn stdout_that_stays_full_undoes_the_session() {
+    let manager = manager();
+    let (_reader, writer) = full_pipe();
+    run(&manager, "").stdout(writer).answer().failed(&["standard output"]);
+}
+
+#[test]
+fn stdout_that_was_full_for_a_moment_gets_the_path() {
+    let manager = manager();
+    let (mut reader, writer) = full_pipe();
+    let mut process = run(&manager, "").stdout(writer).spawn();
+    wait_until("the session is there", PATIENCE, || process.is_over() || !manager.files().is_empty());
+    let mut content = vec![0; PIPE_SIZE];
+    reader.read_exact(&mut content).expect("the pipe is full");
+    let mut path = String::new();
+    while !path.ends_with('\n') {
+        let mut byte = [0];
+        reader.read_exact(&mut byte).expect("the path follows");
+        path.push(byte[0].into());
+    }
+    assert!(manager.files().contains(&path.trim_end().into()), "{path}");
+    process.signal(Signal::SIGINT);
+    process.ends(PATIENCE).well_and_silent();
+}
+
+#[test]
+fn sigint_ends_a_session_that_cannot_print_its_path() {
+    let manager = manager();
+    let (mut reader, writer) = full_pipe();
+    let mut process = run(&manager, "").stdout(writer).spawn();
+    wait_until("the session is there", PATIENCE, || process.is_over() || !manager.files().is_empty());
+    process.signal(Signal::SIGINT);
+    process.ends(PATIENCE).well_and_silent();
+    let mut content = Vec::new();
+    reader.read_to_end(&mut content).expect("all writers are gone");
+    assert_eq!(content.len(), PIPE_SIZE, "nothing was printed");
+}
+
+const PIPE_SIZE: usize = 4096;
+
+/// A pipe that takes nothing more.
+fn full_pipe() -> (std::io::PipeReader, File) {
+    let (reader, writer) = pipe().expect("a pipe can be made");
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE as i32)).expect("a pipe can be small");
+    let mut writer = File::from(std::os::fd::OwnedFd::from(writer));
+    writer.write_all(&[b'.'; PIPE_SIZE]).expect("the pipe has room");
+    assert!(writer.as_raw_fd() > 2);
+    (reader, writer)
+}
+
+#[test]
+fn a_run_directory_that_cannot_be_made_is_an_error() {
+    let manager = manager();
+    run(&manager, "").variable("TRACER_RUN_PATH", "/proc/nowhere").answer().failed(&["/proc/nowhere"]);
+}
+
+#[test]
+fn a_run_directory_with_blanks_is_an_error() {
+    let manager = manager();
+    let directory = manager.run_directory().join("with blanks");
+    run(&manager, "").variable("TRACER_RUN_PATH", directory).answer().failed(&["TRACER_RUN_PATH"]);
+}
+
+#[test]
+fn a_hook_that_does_not_start_is_one_line_and_no_session() {
+    let manager = manager();
+    let troubled = |kind: &str| {
+        let arguments = format!("--pid {} --when start --trouble {kind}", std::process::id());
+        manager.run("troubled_lines", arguments).answer()
+    };
+    troubled("fail").failed(&["troubled", "nothing works today"]);
+    troubled("refuse").refused(&["troubled", "ask for something else"]);
+    troubled("panic").failed(&["troubled", "no way out"]);
+    troubled("abort").failed(&["troubled"]);
+    troubled("exit").failed(&["troubled"]);
+}
+
+#[test]
+fn a_hook_that_fails_later_ends_the_session_with_one_line() {
+    let manager = manager();
+    for call in ["read", "stop", "close"] {
+        for kind in ["fail", "panic", "abort", "exit"] {
+            let arguments = format!("--pid {} --time 50 --when {call} --trouble {kind}", std::process::id());
+            manager.run("troubled_lines", arguments).answer().complained(1, &["troubled"]);
+        }
+    }
+}

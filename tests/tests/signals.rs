@@ -1,0 +1,140 @@
+//! A signal ends a session, whenever it comes. The tries with the real kernel need root.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use system_tests::{Answer, Call, Kernel, Manager, PATIENCE, Plugins, Process, Workload, wait_until};
+
+fn made_up() -> Manager {
+    Manager::with(Plugins::of(["made_up"]))
+}
+
+fn run(manager: &Manager) -> Call<'_> {
+    manager.run("made_up_lines", format!("--pid {} --count 100", std::process::id()))
+}
+
+#[test]
+fn sigint_sigterm_and_sighup_end_a_session() {
+    let manager = made_up();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        assert_eq!(run(&manager).start().stop_with(signal).well().len(), 100, "{signal}");
+    }
+}
+
+#[test]
+fn sigint_ends_a_session_that_began_with_sigint_ignored() {
+    let manager = made_up();
+    assert_eq!(run(&manager).ignoring_sigint().start().stop().well().len(), 100);
+}
+
+#[test]
+fn ctrl_c_reaches_the_worker_too_and_harms_nothing() {
+    let manager = made_up();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let mut session = run(&manager).start();
+        session.process().signal_group(signal);
+        assert_eq!(session.ends().well().len(), 100, "{signal}");
+    }
+}
+
+#[test]
+fn more_signals_than_one_end_a_session_as_well() {
+    let manager = made_up();
+    for _ in 0..20 {
+        let mut session = run(&manager).start();
+        session.process().signal(Signal::SIGINT);
+        session.process().signal(Signal::SIGINT);
+        session.process().signal(Signal::SIGTERM);
+        session.stop().well();
+    }
+}
+
+#[test]
+fn sigint_at_any_moment_after_the_spawn_ends_a_session_well() {
+    let manager = made_up();
+    at_each_moment(|delay| ends_well(run(&manager), delay, Disposition::Default));
+}
+
+#[test]
+fn sigint_at_any_moment_after_main_has_begun_ends_a_session_well_though_it_was_ignored() {
+    let manager = made_up();
+    at_each_moment(|delay| ends_well(run(&manager), delay, Disposition::Ignored));
+}
+
+#[test]
+fn sigint_at_any_moment_after_the_spawn_leaves_nothing_in_the_kernel() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let workload = Workload::start();
+    let arguments = format!("--pid {}", workload.id());
+    at_each_moment(|delay| ends_well(manager.run("trace_syscalls", &arguments), delay, Disposition::Default));
+    let ignored = |delay| ends_well(manager.run("trace_syscalls", &arguments), delay, Disposition::Ignored);
+    at_each_moment(ignored);
+}
+
+#[test]
+fn sigint_at_any_moment_ends_the_other_actions() {
+    let manager = made_up();
+    at_each_moment(|delay| {
+        let answer = interrupted(manager.call(["--get-all"]).spawn(), delay);
+        if !answer.killed_silently_by(Signal::SIGINT) {
+            assert!(["", "made_up_lines\n"].contains(&answer.well()), "half an answer: {answer:#?}");
+        }
+    });
+}
+
+/// What a process does on a signal when it is spawned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Disposition {
+    Default,
+    Ignored,
+}
+
+/// Sends a SIGINT after the delay, and checks that the call ended in one of the ways that are right.
+fn ends_well(call: Call<'_>, delay: Duration, disposition: Disposition) {
+    let answer = match disposition {
+        Disposition::Default => interrupted(call.spawn(), delay),
+        Disposition::Ignored => {
+            let process = call.ignoring_sigint().spawn();
+            // Nobody can hear a signal that is ignored, so it counts from here.
+            wait_until("main has begun", PATIENCE, || process.catches(Signal::SIGINT));
+            interrupted(process, delay)
+        }
+    };
+    if !answer.killed_silently_by(Signal::SIGINT) {
+        let said = answer.well();
+        let is_a_path = said.starts_with('/') && said.ends_with('\n') && said.lines().count() == 1;
+        assert!(said.is_empty() || is_a_path, "half a path after {delay:?}: {answer:#?}");
+    }
+}
+
+/// Sends a SIGINT after the delay. Only before `main` has begun may it kill.
+fn interrupted(mut process: Process, delay: Duration) -> Answer {
+    // This waits for nothing: that the signal comes at this moment is what is tried.
+    thread::sleep(delay);
+    let has_begun = process.catches(Signal::SIGINT);
+    process.signal(Signal::SIGINT);
+    let answer = process.ends(PATIENCE);
+    assert!(!(has_begun && answer.killed_silently_by(Signal::SIGINT)), "killed in main, after {delay:?}");
+    answer
+}
+
+/// 200 tries, from 0 to 100 ms, four at a time.
+fn at_each_moment(attempt: impl Fn(Duration) + Sync) {
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= 200 {
+                        break;
+                    }
+                    attempt(Duration::from_micros(n * 500));
+                }
+            });
+        }
+    });
+}

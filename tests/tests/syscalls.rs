@@ -1,0 +1,505 @@
+//! What `trace_syscalls` records of a real workload on the real kernel. All of it needs root and tracefs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use system_tests::{Ended, Event, Kernel, Manager, Plugins, Session, Task, Workload};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ftrace"]))
+}
+
+/// A session that traces `getppid` of a task, with more arguments.
+#[track_caller]
+fn trace(manager: &Manager, task: &Task, arguments: &str) -> Session {
+    manager.run("trace_syscalls", format!("--pid {} -s getppid {arguments}", task.id())).start()
+}
+
+/// How many calls of `getppid` the trace shows of each task, and nothing but that.
+#[track_caller]
+fn calls_by_task(ended: &Ended) -> BTreeMap<u32, usize> {
+    let mut calls = BTreeMap::new();
+    for line in ended.well() {
+        let event = Event::of(line);
+        assert_eq!(event.what, "sys_getppid()");
+        *calls.entry(event.id).or_default() += 1;
+    }
+    calls
+}
+
+/// Checks that exactly these tasks made exactly so many calls.
+#[track_caller]
+fn assert_calls<const N: usize>(ended: &Ended, expected: [(&Task, usize); N]) {
+    assert_eq!(calls_by_task(ended), expected.map(|(task, count)| (task.id(), count)).into());
+}
+
+#[test]
+fn the_hook_is_listed_and_described() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_syscalls"));
+    let described = manager.call(["--describe", "trace_syscalls"]).answer();
+    for argument in ["--syscall", "-s", "--exit", "--pid", "--parent"] {
+        assert!(described.well().contains(argument), "no {argument} in {described:#?}");
+    }
+}
+
+#[test]
+fn every_call_after_the_path_is_recorded_once() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    workload.calls(10);
+    let session = trace(&manager, &workload, "");
+    workload.calls(10_000);
+    assert_calls(&session.stop(), [(&workload, 10_000)]);
+}
+
+#[test]
+fn nobody_elses_calls_are_recorded() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (traced, bystander) = (Workload::start(), Workload::start());
+    let session = trace(&manager, &traced, "");
+    traced.begins_to_call(1000);
+    bystander.calls(1000);
+    bystander.child().calls(1000);
+    traced.thread();
+    assert_calls(&session.stop(), [(&traced, 1000)]);
+}
+
+#[test]
+fn without_a_choice_every_system_call_is_recorded() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = manager.run("trace_syscalls", format!("--pid {}", workload.id())).start();
+    workload.calls(100);
+    let ended = session.stop();
+    let lines = ended.well();
+    let events: Vec<Event> = lines.iter().map(|line| Event::of(line)).collect();
+    assert!(events.iter().all(|event| event.id == workload.id()));
+    assert!(events.iter().all(|event| event.what.starts_with("sys_") && !event.what.contains(" -> ")));
+    assert_eq!(events.iter().filter(|event| event.what == "sys_getppid()").count(), 100);
+    // It reads its command and writes its answer.
+    assert!(events.iter().any(|event| event.what.starts_with("sys_read(fd: 0, ")));
+    assert!(events.iter().any(|event| event.what.starts_with("sys_write(fd: 1, ")));
+}
+
+#[test]
+fn exit_adds_the_returns() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "--exit");
+    workload.calls(100);
+    let ended = session.stop();
+    let what: Vec<&str> = ended.well().iter().map(|line| Event::of(line).what).collect();
+    let returned = format!("sys_getppid -> 0x{:x}", std::process::id());
+    assert_eq!(what, ["sys_getppid()", &returned].repeat(100));
+}
+
+#[test]
+fn several_system_calls_can_be_chosen() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    for choice in ["-s getppid write", "-s getppid -s write", "--syscall sys_enter_write sys_enter_getppid"] {
+        let session = manager.run("trace_syscalls", format!("--pid {} {choice}", workload.id())).start();
+        workload.calls(3);
+        let ended = session.stop();
+        let name = |line: &&str| Event::of(line).what.split('(').next().map(str::to_owned);
+        let names: BTreeSet<String> = ended.well().iter().filter_map(name).collect();
+        assert_eq!(names, ["sys_getppid".to_owned(), "sys_write".to_owned()].into(), "{choice}");
+    }
+}
+
+#[test]
+fn an_unknown_system_call_is_refused_and_the_nearest_named() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let refused = |name: &str, mentions: &[&str]| {
+        let arguments = format!("--pid {} -s {name}", std::process::id());
+        manager.run("trace_syscalls", arguments).answer().refused(mentions);
+    };
+    refused("getpppid", &["'getpppid'", "'getppid'"]);
+    refused("opnat", &["'opnat'", "'openat'"]);
+    refused("xyzzyxyzzy", &["'xyzzyxyzzy'"]);
+    refused("getppid getpppid", &["'getpppid'"]);
+    refused("../../sched/sched_switch", &["'../../sched/sched_switch'"]);
+    refused("''", &["''"]);
+}
+
+#[test]
+fn lines_are_exactly_the_kernels_own() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let witness = kernel.make_instance(&format!("witness_{}", workload.id()));
+    witness.set("set_event_pid", &workload.id().to_string());
+    witness.set("events/syscalls/enable", "1");
+    let session = manager.run("trace_syscalls", format!("--pid {} --exit", workload.id())).start();
+    let began = witness.lines().len();
+    workload.calls(200);
+    let ended = session.stop();
+    let (lines, witnessed) = (ended.well(), witness.lines());
+
+    // The clocks are read one after the other, so the times differ a little.
+    let without_time = |line: &str| {
+        let event = Event::of(line);
+        format!("{}-{} {}", event.task, event.id, event.what)
+    };
+    let lines: Vec<String> = lines.iter().map(|line| without_time(line)).collect();
+    let witnessed: Vec<String> = witnessed.iter().map(|line| without_time(line)).collect();
+    assert!(lines.len() >= 400, "{} lines", lines.len());
+    assert_eq!(lines, witnessed[witnessed.len() - lines.len()..]);
+    assert!(witnessed.len() - lines.len() <= began, "a call was missed");
+}
+
+#[test]
+fn threads_that_live_already_are_traced() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let (first, second) = (workload.thread(), workload.thread());
+    let session = trace(&manager, &workload, "");
+    workload.calls(1);
+    first.calls(20);
+    second.calls(300);
+    assert_calls(&session.stop(), [(&workload, 1), (&first, 20), (&second, 300)]);
+}
+
+#[test]
+fn threads_made_later_are_traced() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "");
+    let thread = workload.thread();
+    let its_thread = thread.thread();
+    thread.calls(20);
+    its_thread.calls(300);
+    assert_calls(&session.stop(), [(&thread, 20), (&its_thread, 300)]);
+}
+
+#[test]
+fn children_that_live_already_are_traced() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let child = workload.child();
+    let (grandchild, childs_thread) = (child.child(), child.thread());
+    let threads_child = workload.thread().child();
+    let session = trace(&manager, &workload, "");
+    child.calls(1);
+    grandchild.calls(20);
+    childs_thread.calls(300);
+    threads_child.calls(4000);
+    let expected = [(&child, 1), (&grandchild, 20), (&childs_thread, 300), (&threads_child, 4000)];
+    assert_calls(&session.stop(), expected);
+}
+
+#[test]
+fn children_forked_later_are_traced() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let living = workload.child();
+    let session = trace(&manager, &workload, "");
+    let child = workload.child();
+    let (grandchild, living_ones_child) = (child.child(), living.child());
+    child.calls(1);
+    grandchild.calls(20);
+    living_ones_child.calls(300);
+    assert_calls(&session.stop(), [(&child, 1), (&grandchild, 20), (&living_ones_child, 300)]);
+}
+
+#[test]
+fn not_one_of_many_short_lived_children_is_missed() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "");
+    let children = workload.storm(200);
+    assert_eq!(calls_by_task(&session.stop()), children.iter().map(|child| (*child, 1)).collect());
+}
+
+#[test]
+fn exact_leaves_the_children_out() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let (thread, child) = (workload.thread(), workload.child());
+    let session = trace(&manager, &workload, "--exact");
+    let later_child = workload.child();
+    workload.calls(1);
+    thread.calls(20);
+    child.calls(300);
+    later_child.calls(4000);
+    workload.storm(10);
+    assert_calls(&session.stop(), [(&workload, 1), (&thread, 20)]);
+}
+
+#[test]
+fn exact_covers_all_that_are_given() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let (child, other) = (workload.child(), workload.child());
+    let arguments = format!("--pid {} {} -s getppid --exact", workload.id(), child.id());
+    let session = manager.run("trace_syscalls", arguments).start();
+    workload.calls(1);
+    child.calls(20);
+    other.calls(300);
+    assert_calls(&session.stop(), [(&workload, 1), (&child, 20)]);
+}
+
+#[test]
+fn exact_covers_the_threads_that_come_later() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "--exact");
+    let thread = workload.thread();
+    thread.calls(20);
+    assert_calls(&session.stop(), [(&thread, 20)]);
+}
+
+#[test]
+fn a_parent_is_followed_for_its_children_only() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let (thread, living) = (workload.thread(), workload.child());
+    let arguments = format!("--parent {} -s getppid", workload.id());
+    let session = manager.run("trace_syscalls", arguments).start();
+    let later = workload.child();
+    let grandchild = later.child();
+    workload.calls(1000);
+    thread.calls(1000);
+    living.calls(1);
+    later.calls(20);
+    grandchild.calls(300);
+    let storm = workload.storm(10);
+    let calls = calls_by_task(&session.stop());
+    let storm = storm.into_iter().map(|child| (child, 1));
+    let expected = [(living.id(), 1), (later.id(), 20), (grandchild.id(), 300)];
+    assert_eq!(calls, expected.into_iter().chain(storm).collect());
+}
+
+#[test]
+fn a_parent_without_children_is_followed_for_those_to_come() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let arguments = format!("--parent {} -s getppid", workload.id());
+    let session = manager.run("trace_syscalls", arguments).start();
+    workload.calls(1000);
+    let child = workload.child();
+    child.calls(7);
+    assert_calls(&session.stop(), [(&child, 7)]);
+}
+
+#[test]
+fn twenty_sessions_at_once_each_record_their_own() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workloads: Vec<Workload> = (0..20).map(|_| Workload::start()).collect();
+    let sessions: Vec<Session> = workloads.iter().map(|workload| trace(&manager, workload, "")).collect();
+    let instances: BTreeSet<String> =
+        sessions.iter().map(|session| kernel.instance_of(session.pid()).name().to_owned()).collect();
+    assert_eq!(instances.len(), 20);
+    for (n, workload) in workloads.iter().enumerate() {
+        workload.calls(100 + n);
+    }
+    for ((n, workload), session) in workloads.iter().enumerate().zip(sessions) {
+        assert_calls(&session.stop(), [(workload, 100 + n)]);
+    }
+}
+
+#[test]
+fn two_sessions_of_one_process_both_record_it() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let first = trace(&manager, &workload, "");
+    workload.calls(1);
+    let second = trace(&manager, &workload, "");
+    workload.calls(20);
+    assert_calls(&first.stop(), [(&workload, 21)]);
+    workload.calls(300);
+    assert_calls(&second.stop(), [(&workload, 320)]);
+}
+
+#[test]
+fn a_session_ends_soon_after_its_last_task() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let child = workload.child();
+    let mut session = trace(&manager, &workload, "");
+    child.calls(2000);
+    workload.lets_go(&child);
+    workload.calls(3000);
+    assert!(!session.process().is_over());
+    let id = workload.id();
+    workload.exits();
+    let died = Instant::now();
+    let ended = session.ends();
+    assert_soon(died);
+    assert_eq!(calls_by_task(&ended), [(child.id(), 2000), (id, 3000)].into());
+}
+
+#[test]
+fn a_task_that_nobody_waits_for_has_ended_too() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut workload = Workload::start();
+    let session = trace(&manager, &workload, "");
+    workload.calls(10);
+    workload.becomes_a_zombie();
+    let died = Instant::now();
+    let ended = session.ends();
+    assert_soon(died);
+    assert_calls(&ended, [(&workload, 10)]);
+}
+
+#[test]
+fn a_followed_parent_keeps_its_session_alive() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let child = workload.child();
+    let arguments = format!("--parent {} -s getppid", workload.id());
+    let session = manager.run("trace_syscalls", arguments).start();
+    child.calls(5);
+    workload.lets_go(&child);
+    let next = workload.child();
+    next.calls(7);
+    session.wait_for_lines(12);
+    let died = Instant::now();
+    workload.exits();
+    let ended = session.ends();
+    assert_soon(died);
+    assert_calls(&ended, [(&child, 5), (&next, 7)]);
+}
+
+/// The session is to end within 200 ms; a noisy machine may take longer to let it.
+#[track_caller]
+fn assert_soon(died: Instant) {
+    let took = died.elapsed();
+    assert!(took < Duration::from_secs(1), "it took {took:?}");
+}
+
+#[test]
+fn a_session_ends_when_its_time_is_up() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "--time 500");
+    workload.calls(100);
+    let ended = session.ends();
+    assert_calls(&ended, [(&workload, 100)]);
+    let took = ended.answer.took;
+    assert!((Duration::from_millis(500)..Duration::from_secs(2)).contains(&took), "it took {took:?}");
+}
+
+#[test]
+fn a_reader_at_work_gets_all_that_was_recorded_under_load() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "--buffer-size 32768");
+    workload.calls(50_000);
+    assert_calls(&session.stop(), [(&workload, 50_000)]);
+}
+
+#[test]
+fn a_session_is_stopped_amid_a_flood() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "");
+    workload.begins_to_call(3_000_000);
+    session.wait_for_lines(1000);
+    let ended = session.stop();
+    for line in ended.well() {
+        assert!(is_loss(line).is_some() || Event::of(line).id == workload.id(), "{line}");
+    }
+}
+
+#[test]
+fn what_is_lost_is_told_to_the_event() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "--buffer-size 4");
+    workload.calls(300_000);
+    let ended = session.stop();
+    let (losses, events): (Vec<&str>, Vec<&str>) =
+        ended.well().into_iter().partition(|line| is_loss(line).is_some());
+    let lost: usize = losses.iter().filter_map(|line| is_loss(line)).sum();
+    assert!(lost > 0, "a buffer of 4 KiB takes no 300,000 events");
+    assert_eq!(events.len() + lost, 300_000);
+}
+
+/// How many events the line says are lost, as the kernel writes it: `CPU:1 [LOST 5 EVENTS]`.
+fn is_loss(line: &str) -> Option<usize> {
+    let (cpu, count) = line.strip_prefix("CPU:")?.split_once(" [LOST ")?;
+    cpu.parse::<usize>().ok()?;
+    count.strip_suffix(" EVENTS]")?.parse().ok()
+}
+
+#[test]
+fn a_stuck_reader_keeps_nothing_in_the_kernel() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let arguments = format!("--pid {} -s getppid", workload.id());
+    let session = manager.run("trace_syscalls", arguments).start_unread();
+    let stuck = File::open(session.path()).expect("the caller can open the trace");
+    workload.calls(20_000);
+    let pid = session.pid();
+    let ended = session.stop();
+    ended.well();
+    assert!(kernel.instances_of(&[pid]).is_empty());
+    assert!(ended.answer.took < Duration::from_secs(3), "it took {:?}", ended.answer.took);
+    drop(stuck);
+}
+
+#[test]
+fn without_a_reader_a_session_ends_and_leaves_nothing() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let arguments = format!("--pid {} -s getppid", workload.id());
+    let session = manager.run("trace_syscalls", arguments).start_unread();
+    workload.calls(20_000);
+    let ended = session.stop();
+    ended.well();
+    assert!(ended.answer.took < Duration::from_secs(1), "it took {:?}", ended.answer.took);
+}
+
+#[test]
+fn a_session_touches_nothing_but_its_own_instance() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = system_tests::no_other_sweeps();
+    let manager = manager();
+    let workload = Workload::start();
+    let before = kernel.top_level();
+    let session = manager.run("trace_syscalls", format!("--pid {} --exit", workload.id())).start();
+    workload.calls(1);
+    assert_eq!(kernel.top_level(), before);
+    session.stop().well();
+    assert_eq!(kernel.top_level(), before);
+}
+
+#[test]
+fn what_cannot_be_printed_is_undone_in_the_kernel_too() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let full = File::options().write(true).open("/dev/full").expect("there is a /dev/full");
+    let arguments = format!("--pid {}", std::process::id());
+    manager.run("trace_syscalls", arguments).stdout(full).answer().failed(&["standard output"]);
+}

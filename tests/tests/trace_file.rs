@@ -1,0 +1,168 @@
+//! What a reader gets, however it behaves, and how long it can keep a session from ending. Needs no kernel: the lines
+//! are made up, so that it is known which ones there are.
+
+use std::fs::File;
+use std::io::Read;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use system_tests::{Call, Manager, Plugins, Reader, Workload};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["made_up"]))
+}
+
+/// A run of the hook that makes up its lines.
+fn run<'a>(manager: &'a Manager, arguments: &str) -> Call<'a> {
+    manager.run("made_up_lines", format!("--pid {} {arguments}", std::process::id()))
+}
+
+/// The lines that the hook makes up.
+fn made_up(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("made_up: line {n}")).collect()
+}
+
+/// More than fits into any pipe on the way.
+const MANY: usize = 100_000;
+
+#[test]
+fn each_read_gives_one_line() {
+    let manager = manager();
+    let session = run(&manager, "--count 1000").start_unread();
+    let mut file = File::open(session.path()).expect("the caller can open the trace");
+    let mut buffer = vec![0; 1 << 16];
+    for line in made_up(1000) {
+        let length = file.read(&mut buffer).expect("there is a line");
+        assert_eq!(String::from_utf8_lossy(&buffer[..length]), line + "\n");
+    }
+    session.stop().well();
+    assert_eq!(file.read(&mut buffer).expect("the file has an end"), 0);
+}
+
+#[test]
+fn a_reader_gets_every_line_though_the_session_is_stopped_at_once() {
+    let manager = manager();
+    let session = run(&manager, &format!("--count {MANY}")).start();
+    session.wait_for_lines(1);
+    assert_eq!(session.stop().well(), made_up(MANY));
+}
+
+#[test]
+fn a_reader_gets_every_line_of_a_session_that_finishes_by_itself() {
+    let manager = manager();
+    let workload = Workload::start();
+    let arguments = format!("--pid {} --count {MANY}", workload.id());
+    let session = manager.run("made_up_lines", arguments).start();
+    workload.exits();
+    assert_eq!(session.ends().well(), made_up(MANY));
+}
+
+#[test]
+fn a_line_arrives_soon_after_it_was_recorded() {
+    let manager = manager();
+    let session = run(&manager, "--count 3 --every 300").start();
+    session.wait_for_lines(3);
+    assert_eq!(session.stop().well(), made_up(3));
+}
+
+#[test]
+fn lines_longer_than_a_packet_arrive_whole() {
+    let manager = manager();
+    // With its newline, each is around the length of one or two packets, or far beyond.
+    for length in [4094, 4095, 4096, 8191, 8192, 60_000] {
+        let session = run(&manager, &format!("--count 20 --length {length}")).start();
+        let lines = session.stop();
+        let expected: Vec<String> = made_up(20).iter().map(|line| format!("{line:.<length$}")).collect();
+        assert!(lines.well() == expected, "lines of {length} bytes");
+    }
+}
+
+#[test]
+fn without_a_reader_a_session_ends_at_once() {
+    let manager = manager();
+    let ended = run(&manager, &format!("--count {MANY}")).start_unread().stop();
+    ended.well();
+    assert!(ended.answer.took < Duration::from_secs(1), "it took {:?}", ended.answer.took);
+}
+
+#[test]
+fn a_stuck_reader_delays_the_end_by_two_seconds_at_most() {
+    let manager = manager();
+    let session = run(&manager, &format!("--count {MANY}")).start_unread();
+    let stuck = File::open(session.path()).expect("the caller can open the trace");
+    let ended = session.stop();
+    ended.well();
+    let took = ended.answer.took;
+    assert!((Duration::from_secs(1)..Duration::from_secs(3)).contains(&took), "it took {took:?}");
+
+    let rest = rest_for(stuck);
+    assert!(!rest.is_empty());
+    assert_eq!(rest, made_up(rest.len()));
+}
+
+#[test]
+fn a_stuck_reader_does_not_delay_the_end_when_all_is_in_the_pipe() {
+    let manager = manager();
+    let session = run(&manager, "--count 10").start_unread();
+    let stuck = File::open(session.path()).expect("the caller can open the trace");
+    let ended = session.stop();
+    ended.well();
+    assert!(ended.answer.took < Duration::from_secs(1), "it took {:?}", ended.answer.took);
+    assert_eq!(rest_for(stuck), made_up(10));
+}
+
+/// What was in the pipe when the session ended; a reader can still take it.
+fn rest_for(file: File) -> Vec<String> {
+    let lines = Reader::of_file(file, Duration::ZERO).finish();
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn a_stuck_reader_that_goes_away_delays_nothing_more() {
+    let manager = manager();
+    let mut session = run(&manager, &format!("--count {MANY}")).start_unread();
+    let stuck = File::open(session.path()).expect("the caller can open the trace");
+    session.process().signal(Signal::SIGINT);
+    drop(stuck);
+    let ended = session.ends();
+    ended.well();
+    assert!(ended.answer.took < Duration::from_secs(1), "it took {:?}", ended.answer.took);
+}
+
+#[test]
+fn a_slow_reader_gets_everything_as_long_as_it_makes_progress() {
+    let manager = manager();
+    let session = run(&manager, "--count 1200").start_unread().read_slowly(Duration::from_millis(4));
+    session.wait_for_lines(1);
+    assert_eq!(session.stop().well(), made_up(1200));
+}
+
+#[test]
+fn drain_bounds_the_wait_for_a_slow_reader() {
+    let manager = manager();
+    let session =
+        run(&manager, "--count 1200 --drain 1").start_unread().read_slowly(Duration::from_millis(4));
+    session.wait_for_lines(1);
+    let ended = session.stop();
+    let lines = ended.well();
+    assert!(lines.len() < 1200, "the reader was not slow");
+    assert_eq!(lines, made_up(lines.len()));
+    let took = ended.answer.took;
+    assert!((Duration::from_millis(500)..Duration::from_secs(2)).contains(&took), "it took {took:?}");
+}
+
+#[test]
+fn a_second_reader_goes_on_where_the_first_left_off() {
+    let manager = manager();
+    let session = run(&manager, "--count 1000").start_unread();
+    let mut first = File::open(session.path()).expect("the caller can open the trace");
+    let mut buffer = [0; 4096];
+    for line in made_up(5) {
+        let length = first.read(&mut buffer).expect("there is a line");
+        assert_eq!(String::from_utf8_lossy(&buffer[..length]), line + "\n");
+    }
+    drop(first);
+    let session = session.read();
+    session.wait_for_lines(995);
+    assert_eq!(session.stop().well(), made_up(1000)[5..]);
+}

@@ -1,0 +1,126 @@
+//! The floor: a recording like a session's, made with nothing but the writes to tracefs that it takes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Explain, Result};
+
+const INSTANCES: &str = "/sys/kernel/tracing/instances";
+const CALLS: &str = "/sys/kernel/tracing/events/syscalls";
+/// How our instances are named, before the id of this process and a number.
+const PREFIX: &str = "xtask_bench_";
+
+/// What to record.
+pub struct Recording {
+    pub pids: Vec<u32>,
+    /// One system call only, or all.
+    pub call: Option<&'static str>,
+}
+
+impl Recording {
+    /// The same, for a manager.
+    pub fn arguments(&self) -> String {
+        let pids: Vec<_> = self.pids.iter().map(u32::to_string).collect();
+        let call = self.call.map(|call| format!(" --syscall {call}")).unwrap_or_default();
+        format!("--pid {}{call}", pids.join(" "))
+    }
+
+    fn lines_of_pids(&self) -> String {
+        self.pids.iter().map(|pid| format!("{pid}\n")).collect()
+    }
+
+    /// The kernel has one switch for calls and their returns, but not for calls alone: they are enabled one by one.
+    fn events(&self) -> Result<Vec<String>> {
+        if let Some(call) = self.call {
+            return Ok(vec![format!("sys_enter_{call}")]);
+        }
+        let mut events = Vec::new();
+        for event in fs::read_dir(CALLS).explain(|| format!("cannot read {CALLS}"))? {
+            events.extend(
+                event?.file_name().into_string().ok().filter(|event| event.starts_with("sys_enter_")),
+            );
+        }
+        Ok(events)
+    }
+}
+
+/// An instance that is recording, until it is dropped.
+pub struct Bare {
+    path: PathBuf,
+    /// The kernel stops recording when this is closed, so that nothing goes on if we are killed.
+    switch: Option<File>,
+}
+
+impl Bare {
+    /// Makes it, and says how long that took.
+    pub fn start(recording: &Recording) -> Result<(Self, Duration)> {
+        let (events, pids) = (recording.events()?, recording.lines_of_pids());
+        let began = Instant::now();
+        let mut bare = Self::make()?;
+        bare.write("options/disable_on_free", "1")?;
+        bare.switch = Some(bare.open("free_buffer")?);
+        bare.write("options/event-fork", "1")?;
+        // One write: each further one would wait for all CPUs.
+        bare.write("set_event_pid", &pids)?;
+        for event in events {
+            bare.write(&format!("events/syscalls/{event}/enable"), "1")?;
+        }
+        bare.write("tracing_on", "1")?;
+        Ok((bare, began.elapsed()))
+    }
+
+    /// Removes it, and says how long the kernel took for that alone.
+    pub fn stop(mut self) -> Result<Duration> {
+        self.switch = None;
+        let began = Instant::now();
+        drop(self);
+        Ok(began.elapsed())
+    }
+
+    fn make() -> Result<Self> {
+        let path = Path::new(INSTANCES).join(name());
+        fs::create_dir(&path).explain(|| format!("cannot make {}", path.display()))?;
+        Ok(Self { path, switch: None })
+    }
+
+    fn open(&self, file: &str) -> Result<File> {
+        let file = self.path.join(file);
+        OpenOptions::new().write(true).open(&file).explain(|| format!("cannot open {}", file.display()))
+    }
+
+    fn write(&self, file: &str, words: &str) -> Result<()> {
+        self.open(file)?.write_all(words.as_bytes()).explain(|| format!("cannot write {words} to {file}"))
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        self.switch = None;
+        if let Err(error) = fs::remove_dir(&self.path) {
+            eprintln!("xtask: cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Removes what a run that was killed has left.
+pub fn sweep() -> Result<()> {
+    for instance in fs::read_dir(INSTANCES).explain(|| format!("cannot read {INSTANCES}"))? {
+        let instance = instance?;
+        let name = instance.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('_').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            fs::remove_dir(instance.path())
+                .explain(|| format!("cannot remove {}", instance.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("{PREFIX}{}_{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,72 @@
+//! Many sessions at once.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Group;
+use super::bare::{Bare, Recording};
+use super::samples::in_turns;
+use super::session::Session;
+use super::table::{Row, Target};
+use crate::children::Sleepers;
+use crate::error::Result;
+
+pub const GROUP: Group = Group {
+    name: "crowd",
+    about: "20 sessions at once, each of one pid and all system calls",
+    floor: "bare tracefs",
+    measure,
+};
+
+const SESSIONS: usize = 20;
+const TURNS: usize = 5;
+const TARGET: Target = Target::Floor { times: 1.5, plus: 5.0 };
+
+/// How long it took until all were on, and then until all were gone.
+type Times = (Duration, Duration);
+
+fn measure() -> Result<Vec<Row>> {
+    let sleepers = Sleepers::new(SESSIONS)?;
+    let recordings: Vec<_> =
+        sleepers.pids().into_iter().map(|pid| Recording { pids: vec![pid], call: None }).collect();
+    let (floor, ours) = in_turns(TURNS, || bare(&recordings), || managed(&recordings))?;
+    let (floor_on, floor_gone) = floor.into_iter().unzip();
+    let (ours_on, ours_gone) = ours.into_iter().unzip();
+    Ok(vec![
+        Row::time("until all are on", floor_on, ours_on, TARGET),
+        Row::time("from SIGINT to all until all have exited", floor_gone, ours_gone, TARGET),
+    ])
+}
+
+fn bare(recordings: &[Recording]) -> Result<Times> {
+    let began = Instant::now();
+    let instances = at_once(recordings, |recording| Bare::start(recording).map(|(bare, _)| bare))?;
+    let on = began.elapsed();
+    let began = Instant::now();
+    at_once(instances, Bare::stop)?;
+    Ok((on, began.elapsed()))
+}
+
+fn managed(recordings: &[Recording]) -> Result<Times> {
+    let began = Instant::now();
+    let mut sessions = recordings.iter().map(Session::begin).collect::<Result<Vec<_>>>()?;
+    for session in &mut sessions {
+        session.path()?;
+    }
+    let on = began.elapsed();
+    let began = Instant::now();
+    sessions.iter_mut().try_for_each(Session::interrupt)?;
+    sessions.iter_mut().try_for_each(Session::end)?;
+    Ok((on, began.elapsed()))
+}
+
+/// Does this with each of them, in a thread of its own.
+fn at_once<T: Send, U: Send>(
+    all: impl IntoIterator<Item = T>,
+    act: impl Fn(T) -> Result<U> + Copy + Send,
+) -> Result<Vec<U>> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = all.into_iter().map(|one| scope.spawn(move || act(one))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    })
+}

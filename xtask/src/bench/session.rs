@@ -1,0 +1,85 @@
+//! A session of the manager's, timed as its caller meets it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::bare::Recording;
+use crate::children::Guarded;
+use crate::dist;
+use crate::error::{Explain, Result};
+
+/// So long that only a manager that hangs takes it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Session {
+    manager: Guarded,
+    /// When the manager was started.
+    began: Instant,
+}
+
+impl Session {
+    /// Starts a manager, and does not wait for its session to be on.
+    pub fn begin(recording: &Recording) -> Result<Self> {
+        let began = Instant::now();
+        let manager = Command::new(dist::manager())
+            .args(["--run", "trace_syscalls", "--args", &recording.arguments()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .explain(|| "cannot start the manager")?;
+        Ok(Self { manager: Guarded(manager), began })
+    }
+
+    /// Waits until the session is on: the path of its trace, and how long that took from the start of the manager.
+    pub fn path(&mut self) -> Result<(PathBuf, Duration)> {
+        let stdout = self.child().stdout.as_mut().expect("a pipe was asked for");
+        let mut wanted = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut wanted, PollTimeout::try_from(PATIENCE)?)? == 0 {
+            return Err("the manager says nothing".into());
+        }
+        let mut path = String::new();
+        BufReader::new(stdout).read_line(&mut path)?;
+        let took = self.began.elapsed();
+        if path.is_empty() { Err(self.complaint()?.into()) } else { Ok((path.trim_end().into(), took)) }
+    }
+
+    /// Sends SIGINT, and says how long the manager took to exit.
+    pub fn stop(mut self) -> Result<Duration> {
+        let began = Instant::now();
+        self.interrupt()?;
+        self.end()?;
+        Ok(began.elapsed())
+    }
+
+    pub fn interrupt(&mut self) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.pid().try_into()?), Signal::SIGINT)?)
+    }
+
+    /// Waits for the manager to exit.
+    pub fn end(&mut self) -> Result<()> {
+        let status = self.child().wait()?;
+        if status.success() { Ok(()) } else { Err(format!("the manager ended with {status}").into()) }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.manager.0.id()
+    }
+
+    fn child(&mut self) -> &mut Child {
+        &mut self.manager.0
+    }
+
+    fn complaint(&mut self) -> Result<String> {
+        let mut complaint = String::new();
+        self.child().stderr.take().expect("a pipe was asked for").read_to_string(&mut complaint)?;
+        Ok(format!("the manager says: {}", complaint.trim()))
+    }
+}

@@ -1,0 +1,50 @@
+//! From the call to the moment the recording is on.
+
+use std::time::Duration;
+
+use super::Group;
+use super::bare::{Bare, Recording};
+use super::samples::in_turns;
+use super::session::Session;
+use super::table::{Row, Target};
+use crate::children::Sleepers;
+use crate::error::Result;
+
+pub const GROUP: Group = Group {
+    name: "start",
+    about: "from the start of the manager until the path is printed, recording on",
+    floor: "bare tracefs",
+    measure,
+};
+
+const TURNS: usize = 30;
+
+fn measure() -> Result<Vec<Row>> {
+    let (one, many) = (Sleepers::new(1)?, Sleepers::new(500)?);
+    let near_floor = Target::Floor { times: 1.5, plus: 5.0 };
+    Ok(vec![
+        row("all system calls, 1 pid", Recording { pids: one.pids(), call: None }, near_floor)?,
+        row("one system call, 1 pid", Recording { pids: one.pids(), call: Some("openat") }, near_floor)?,
+        row(
+            "one system call, 500 pids",
+            Recording { pids: many.pids(), call: Some("openat") },
+            Target::AtMost(150.0),
+        )?,
+    ])
+}
+
+fn row(what: &str, recording: Recording, target: Target) -> Result<Row> {
+    let (floor, ours) = in_turns(TURNS, || bare(&recording), || managed(&recording))?;
+    Ok(Row::time(what, floor, ours, target))
+}
+
+fn bare(recording: &Recording) -> Result<Duration> {
+    Ok(Bare::start(recording)?.1)
+}
+
+fn managed(recording: &Recording) -> Result<Duration> {
+    let mut session = Session::begin(recording)?;
+    let (_, took) = session.path()?;
+    session.stop()?;
+    Ok(took)
+}

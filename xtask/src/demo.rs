@@ -1,0 +1,48 @@
+//! `cargo xtask demo`: two seconds of a real system-call trace.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+use crate::children::Guarded;
+use crate::error::{Explain, Result};
+use crate::{dist, privilege};
+
+/// The word that makes [`show`] of [`demo`](fn@demo): root needs no Rust toolchain for that.
+pub const AS_BUILT: &str = "--as-built";
+
+/// Something small that goes on for ever.
+const WORKLOAD: &str = "while sleep 0.2; do cat /etc/hostname; done";
+
+/// Builds everything, and shows it at work.
+pub fn demo() -> Result<()> {
+    dist::lay_out()?;
+    show()
+}
+
+/// Shows at work what was built.
+pub fn show() -> Result<()> {
+    if !privilege::is_root() {
+        return Err(ask_for_root()?.into());
+    }
+    let workload =
+        Command::new("sh").args(["-c", WORKLOAD]).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+    let workload = Guarded(workload.explain(|| "cannot start a shell")?);
+
+    let arguments = format!("--pid {} --time 2000", workload.0.id());
+    eprintln!("The workload:  sh -c '{WORKLOAD}'");
+    eprintln!("The command:   manager --run trace_syscalls --follow --args \"{arguments}\"\n");
+    let status = Command::new(dist::manager())
+        .args(["--run", "trace_syscalls", "--follow", "--args", &arguments])
+        .status()
+        .explain(|| format!("cannot start {}", dist::manager().display()))?;
+    if status.success() { Ok(()) } else { Err(format!("the manager ended with {status}").into()) }
+}
+
+fn ask_for_root() -> Result<String> {
+    let this = env::current_exe()?;
+    Ok(format!(
+        "the demo traces the kernel, and only root may do that. All is built; to see it, type:\n\n    \
+         sudo {} demo {AS_BUILT}\n",
+        this.display()
+    ))
+}

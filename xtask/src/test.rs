@@ -1,0 +1,77 @@
+//! `cargo xtask test`: every test, and no silence about those that could not run.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write, stderr};
+use std::process::Stdio;
+
+use crate::error::{Explain, Result};
+use crate::{cargo, privilege};
+
+/// How the line begins that a test writes to stderr when it cannot run here. Its name and the reason follow.
+const SKIPPED: &str = "SKIPPED ";
+
+/// Builds everything that tests may start or load, then runs them. `words` are for `cargo test`.
+pub fn test(words: &[&str]) -> Result<()> {
+    if let Some(why) = privilege::obstacle() {
+        announce(&format!("Tests that trace the kernel will be skipped: {why}."));
+        refuse_in_ci()?;
+    }
+    // `cargo test` does not build the executables and plugins that a test starts or loads at run time.
+    cargo::run(&mut cargo::cargo(&[&["build", "--workspace", "--all-targets"], profile(words)].concat()))?;
+    run_tests(words)
+}
+
+/// Runs the tests, and says at the end, where it is seen, which of them were skipped.
+fn run_tests(words: &[&str]) -> Result<()> {
+    let mut tests = cargo::cargo(&[&["test"], words].concat());
+    let mut running = tests.stderr(Stdio::piped()).spawn().explain(|| "cannot start cargo")?;
+    let mut skipped = Vec::new();
+    for line in BufReader::new(running.stderr.take().expect("a pipe was asked for")).split(b'\n') {
+        let line = line?;
+        stderr().write_all(&[&line, &b"\n"[..]].concat())?;
+        skipped.extend(String::from_utf8_lossy(&line).strip_prefix(SKIPPED).map(str::to_owned));
+    }
+    let status = running.wait()?;
+    if !skipped.is_empty() {
+        announce(&format!("{} tests were SKIPPED:\n  {}", skipped.len(), skipped.join("\n  ")));
+        refuse_in_ci()?;
+    }
+    if status.success() { Ok(()) } else { Err("tests failed".into()) }
+}
+
+/// The words that choose the profile: what is built must be what is tested.
+fn profile<'a>(words: &'a [&'a str]) -> &'a [&'a str] {
+    let ours = words.split(|word| *word == "--").next().unwrap_or_default();
+    let chooses =
+        |word: &&str| matches!(*word, "-r" | "--release" | "--profile") || word.starts_with("--profile=");
+    match ours.iter().position(chooses) {
+        Some(at) if ours[at] == "--profile" => &ours[at..ours.len().min(at + 2)],
+        Some(at) => &ours[at..=at],
+        None => &[],
+    }
+}
+
+fn refuse_in_ci() -> Result<()> {
+    match env::var_os("CI") {
+        Some(_) => Err("where CI is set, no test may be skipped".into()),
+        None => Ok(()),
+    }
+}
+
+fn announce(what: &str) {
+    let line = "=".repeat(100);
+    eprintln!("\n{line}\n{what}\n{line}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::profile;
+
+    #[test]
+    fn the_build_uses_the_profile_of_the_tests() {
+        assert_eq!(profile(&["--test", "run", "--release"]), ["--release"]);
+        assert_eq!(profile(&["--profile", "bench", "name"]), ["--profile", "bench"]);
+        assert_eq!(profile(&["--profile=bench"]), ["--profile=bench"]);
+        assert!(profile(&["name", "--", "--release"]).is_empty());
+    }
+}
