@@ -24,22 +24,20 @@ mod worker;
 use std::process::ExitCode;
 
 use command_line::Call;
-use error::{Error, Result};
+use error::Result;
 use interrupts::Interrupts;
 
 fn main() -> ExitCode {
-    let (complaints, exit_status) = match run() {
-        Ok(complaints) => (complaints, ExitCode::SUCCESS),
-        Err(error) => {
-            let exit_status = ExitCode::from(error.exit_status());
-            (vec![error], exit_status)
-        }
+    let (remarks, exit_status) = match run() {
+        Ok(remarks) => (remarks, ExitCode::SUCCESS),
+        Err(error) => (error.lines(), ExitCode::from(error.exit_status())),
     };
-    complaints.iter().flat_map(Error::lines).for_each(|line| output::complain(&line));
+    remarks.iter().for_each(|remark| output::tell(remark));
     exit_status
 }
 
-fn run() -> Result<Vec<Error>> {
+/// What it returns is to be told to the user, but is no failure.
+fn run() -> Result<Vec<String>> {
     // First of all: from here on a signal means an orderly end.
     let interrupts = Interrupts::catch()?;
     let call = Call::from_command_line()?;

@@ -75,8 +75,8 @@ pub fn show(text: &[u8]) -> nix::Result<usize> {
     write(io::stdout(), text)
 }
 
-/// Tells the user what is wrong, on one line.
-pub fn complain(message: &str) {
+/// Tells the user something, on one line.
+pub fn tell(message: &str) {
     // Where standard error is gone there is nobody to tell.
     let _ = writeln!(io::stderr(), "manager: {}", one_line(message));
 }

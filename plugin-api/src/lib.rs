@@ -66,7 +66,7 @@ pub use lines::LineBuffer;
 pub use param::{Kind, Param};
 pub use plugin::{Cleanup, Plugin, PluginDefinition};
 pub use request::{Request, SESSION_PREFIX, Tasks};
-pub use session::{Progress, Session};
+pub use session::{Account, Progress, Session};
 
 /// The logger to use in a plugin: what it logs comes out of the host's logger, tagged with the plugin's name.
 pub use log;

@@ -26,6 +26,15 @@ pub struct Request {
     /// The kernel buffer's size in KiB per CPU, where the user wants another than the hook's own choice.
     #[serde(default)]
     pub buffer_size: Option<u64>,
+    /// How many bytes the session may keep while the reader is slow, before it has to lose events. On disk, for the
+    /// greater part.
+    #[serde(default = "default_spool_size")]
+    pub spool_size: u64,
+}
+
+/// Some ten seconds of a flat-out load on one CPU.
+const fn default_spool_size() -> u64 {
+    256 << 20
 }
 
 impl Request {
@@ -38,6 +47,7 @@ impl Request {
             tasks,
             arguments: Arguments::default(),
             buffer_size: None,
+            spool_size: default_spool_size(),
         }
     }
 }

@@ -1,3 +1,7 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use crate::{LineBuffer, Result};
 
 /// A session that is recording: a source of lines, which the host pulls.
@@ -22,9 +26,13 @@ pub trait Session: Send {
     /// An error ends the session.
     fn stop(&mut self) -> Result<()>;
 
-    /// How many events were lost so far, as the kernel and the session itself count them.
-    fn lost(&self) -> u64 {
-        0
+    /// What became of the events so far. Asked for once more after [`Progress::Finished`]: then it must be exact.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    fn account(&self) -> Result<Account> {
+        Ok(Account::default())
     }
 
     /// Removes everything that the session made. Called once, at the end.
@@ -36,6 +44,23 @@ pub trait Session: Send {
     /// What is left, and why.
     fn close(&mut self) -> Result<()> {
         Ok(())
+    }
+}
+
+/// What became of a session's events, beside those that were given as lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Account {
+    /// How many events the source has recorded, those included that were lost; none, where it does not count them.
+    pub recorded: Option<u64>,
+    /// How many events were lost, by CPU. Each gap is also a line, where it is: `CPU:2 [LOST 17 EVENTS]`.
+    pub lost: BTreeMap<u32, u64>,
+}
+
+impl Account {
+    /// So many events recorded, and so many of each CPU lost.
+    pub fn new(recorded: impl Into<Option<u64>>, lost: BTreeMap<u32, u64>) -> Self {
+        Self { recorded: recorded.into(), lost }
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Manager {
     executable: PathBuf,
     plugins: Plugins,
     run_directory: TempDir,
-    public: Option<TempDir>,
+    _public: Option<TempDir>,
     pids: Mutex<Vec<u32>>,
 }
 
@@ -29,7 +29,7 @@ impl Manager {
             executable: built("manager"),
             plugins,
             run_directory: public_directory(),
-            public: None,
+            _public: None,
             pids: Mutex::default(),
         }
     }
@@ -40,7 +40,7 @@ impl Manager {
         let mut manager = Self::with(plugins);
         manager.executable = public.path().join("manager");
         fs::copy(built("manager"), &manager.executable).expect("an executable can be copied");
-        manager.public = Some(public);
+        manager._public = Some(public);
         chown(manager.run_directory(), Some(NOBODY), Some(NOBODY)).expect("root gives away what it has");
         manager
     }
@@ -102,13 +102,21 @@ impl Drop for Manager {
         let pids = self.pids.lock().expect("nobody panics here").clone();
         let instances = Kernel::find().map(|kernel| kernel.instances_of(&pids)).unwrap_or_default();
         let files = self.files();
-        if std::thread::panicking() {
-            instances.iter().for_each(|instance| instance.remove());
-        } else {
-            assert!(files.is_empty(), "left in the run directory: {files:?}");
-            assert!(instances.is_empty(), "left in the kernel: {instances:?}");
+        instances.iter().for_each(|instance| instance.remove());
+        if !std::thread::panicking() {
+            assert!(
+                files.is_empty(),
+                "left in the run directory: {} files, such as {}",
+                files.len(),
+                files[0].display()
+            );
+            let count = instances.len();
+            assert!(
+                instances.is_empty(),
+                "left in the kernel: {count} instances, such as {}",
+                instances[0].name()
+            );
         }
-        drop(self.public.take());
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Task {
 struct Conversation {
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
+    /// How many answers nobody has waited for yet.
+    owed: usize,
 }
 
 impl Workload {
@@ -42,7 +44,7 @@ impl Workload {
             .expect("the workload can be started");
         let commands = process.stdin.take().expect("it was asked for");
         let answers = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
-        let mut conversation = Conversation { commands, answers };
+        let mut conversation = Conversation { commands, answers, owed: 1 };
         let id = conversation.answer().parse().expect("it begins with its id");
         assert_eq!(id, process.id());
         let main = Task { id, route: Vec::new(), conversation: Arc::new(Mutex::new(conversation)) };
@@ -92,8 +94,7 @@ impl Task {
         self.tell(&format!("calls {count}"));
     }
 
-    /// Makes it call `getppid` this many times, and does not wait: no task of the workload takes another command before
-    /// that.
+    /// Makes it call `getppid` this many times, and does not wait. The next command to any task of the workload does.
     pub fn begins_to_call(&self, count: usize) {
         self.conversation().command(&self.addressed(&format!("calls {count}")));
     }
@@ -143,9 +144,13 @@ impl Task {
 impl Conversation {
     fn command(&mut self, command: &str) {
         writeln!(self.commands, "{command}").expect("the workload listens");
+        self.owed += 1;
     }
 
+    /// The answer to the last command.
     fn answer(&mut self) -> String {
-        self.answers.next().expect("the workload answers").expect("in plain text")
+        let answer = self.answers.nth(self.owed - 1).expect("the workload answers").expect("in plain text");
+        self.owed = 0;
+        answer
     }
 }

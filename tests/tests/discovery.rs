@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use serde_json::Value;
 use system_tests::{Manager, Plugins};
@@ -238,7 +239,41 @@ fn sub_system(manager: &Manager, plugin: &str) -> Plugins {
 }
 
 #[test]
-fn a_plugin_that_speaks_is_not_heard() {
+fn a_plugin_that_gets_into_trouble_costs_a_line_and_nothing_else() {
+    let manager = Manager::with(Plugins::of(["made_up", "troubled"]));
+    for call in ["info", "probe"] {
+        for kind in ["panic", "abort", "exit", "hang"] {
+            let answer = manager.call(["--get-all"]).variable("TROUBLED", format!("{call} {kind}")).answer();
+            assert_eq!(answer.stdout, "made_up_lines\n", "{kind} in {call}");
+            let complaint = answer.well_with_complaints(1)[0];
+            assert!(complaint.contains("troubled"), "{complaint}");
+            assert!(answer.took < Duration::from_secs(4), "it took {:?}", answer.took);
+        }
+    }
+}
+
+#[test]
+fn a_plugin_in_trouble_goes_unmentioned_where_it_is_not_needed() {
+    let manager = Manager::with(Plugins::of(["made_up", "troubled"]));
+    for trouble in ["info panic", "info abort", "info exit", "probe abort"] {
+        let described = manager.call(["--describe", "made_up_lines"]).variable("TROUBLED", trouble);
+        described.answer().well();
+        let run = manager.run("made_up_lines", format!("--pid {}", std::process::id()));
+        assert_eq!(run.variable("TROUBLED", trouble).start().stop().well().len(), 10);
+    }
+}
+
+#[test]
+fn a_plugin_that_speaks_is_not_heard_in_discovery() {
+    let manager = Manager::with(Plugins::of(["troubled"]));
+    for call in ["info", "probe"] {
+        let answer = manager.call(["--get-all"]).variable("TROUBLED", format!("{call} chatter")).answer();
+        assert_eq!(answer.well(), "troubled_lines\n");
+    }
+}
+
+#[test]
+fn a_plugin_that_speaks_is_not_heard_in_a_session() {
     let manager = Manager::with(Plugins::of(["troubled"]));
     for call in ["start", "read", "stop", "close"] {
         let arguments = format!("--pid {} --time 100 --trouble chatter --when {call}", std::process::id());

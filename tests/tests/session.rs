@@ -1,9 +1,10 @@
 //! The life of a session, from the printed path to the exit. Needs no kernel: the lines are made up.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write, pipe};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -42,8 +43,33 @@ fn a_session_that_is_stopped_leaves_no_process() {
     assert!(!processes.is_empty(), "a session has a worker");
     session.stop().well();
     for pid in processes {
-        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is left");
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid} is left");
     }
+}
+
+#[test]
+fn no_process_but_the_manager_holds_the_callers_streams() {
+    let manager = manager();
+    let mut session = run(&manager, "").start();
+    let streams =
+        [1, 2].map(|fd| open_file(session.pid(), &fd.to_string()).expect("the manager has its streams"));
+    for worker in session.process().workers() {
+        let files = fs::read_dir(format!("/proc/{worker}/fd")).expect("the worker is there");
+        for file in files.flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            let held = open_file(worker, &name);
+            assert!(
+                !held.is_some_and(|held| streams.contains(&held)),
+                "fd {name} of the worker is the caller's"
+            );
+        }
+    }
+    session.stop().well();
+}
+
+/// What a process has open under this number.
+fn open_file(pid: u32, fd: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()
 }
 
 #[test]
@@ -227,6 +253,18 @@ fn a_hook_that_does_not_start_is_one_line_and_no_session() {
     troubled("panic").failed(&["troubled", "no way out"]);
     troubled("abort").failed(&["troubled"]);
     troubled("exit").failed(&["troubled"]);
+}
+
+#[test]
+fn a_hook_that_hangs_does_not_hang_the_caller() {
+    for call in ["start", "read", "stop", "close"] {
+        let manager = manager();
+        let arguments = format!("--pid {} --drain 0 --trouble hang --when {call}", std::process::id());
+        let mut process = manager.run("troubled_lines", arguments).spawn();
+        wait_until("the session is there", PATIENCE, || !manager.files().is_empty());
+        process.signal(Signal::SIGINT);
+        process.ends(PATIENCE).complained(1, &["troubled"]);
+    }
 }
 
 #[test]

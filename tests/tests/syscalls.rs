@@ -464,7 +464,8 @@ fn a_stuck_reader_keeps_nothing_in_the_kernel() {
     let ended = session.stop();
     ended.well();
     assert!(kernel.instances_of(&[pid]).is_empty());
-    assert!(ended.answer.took < Duration::from_secs(3), "it took {:?}", ended.answer.took);
+    // Two seconds for the reader, and the kernel takes its time under load.
+    assert!(ended.answer.took < Duration::from_secs(5), "it took {:?}", ended.answer.took);
     drop(stuck);
 }
 

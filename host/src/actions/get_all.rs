@@ -1,14 +1,14 @@
 //! `--get-all`
 
 use super::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::output;
 
 /// Prints the names of the hooks that can be called, one a line, sorted.
-pub fn get_all(context: &Context<'_>) -> Result<Vec<Error>> {
+pub fn get_all(context: &Context<'_>) -> Result<Vec<String>> {
     let catalog = context.probed_catalog()?;
     let callable = catalog.hooks().into_iter().filter(|hook| hook.is_callable());
     let names: String = callable.map(|hook| format!("{}\n", hook.info.name)).collect();
     output::print(&names)?;
-    Ok(catalog.into_complaints())
+    Ok(catalog.remarks())
 }

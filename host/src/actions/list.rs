@@ -5,17 +5,17 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::output;
 use crate::plugins::KnownHook;
 
 /// Prints all hooks, also those that cannot run, with the reason.
-pub fn list(context: &Context<'_>, as_json: bool) -> Result<Vec<Error>> {
+pub fn list(context: &Context<'_>, as_json: bool) -> Result<Vec<String>> {
     let catalog = context.probed_catalog()?;
     let hooks = catalog.hooks();
     let text = if as_json { objects(&hooks) } else { table(&hooks) };
     output::print(&text)?;
-    Ok(catalog.into_complaints())
+    Ok(catalog.remarks())
 }
 
 fn objects(hooks: &[KnownHook<'_>]) -> String {

@@ -10,7 +10,7 @@ use trace_hook_api::Environment;
 
 use crate::command_line::{Action, Call};
 use crate::environment;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interrupts::Interrupts;
 use crate::output;
 use crate::plugins::{self, Catalog};
@@ -21,7 +21,7 @@ use crate::session::orphans::Orphans;
 /// # Errors
 ///
 /// Why it could not be done.
-pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<Error>> {
+pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     let nothing = |()| Vec::new();
     if let Action::Print(text) = call.action {
         return output::print(&text).map(nothing);
@@ -40,7 +40,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<Error>> {
         Action::GetAll => get_all::get_all(&context),
         Action::List { json } => list::list(&context, json),
         Action::Describe { hook } => describe::describe(&context, &hook).map(nothing),
-        Action::Run { hook, arguments, follow } => run::run(&context, &hook, &arguments, follow).map(nothing),
+        Action::Run { hook, arguments, follow } => run::run(&context, &hook, &arguments, follow),
         Action::Clear | Action::Print(_) => Ok(Vec::new()),
     };
     if let Err(error) = orphans.and_then(|orphans| orphans.finish(interrupts)) {

@@ -4,17 +4,30 @@ use super::Context;
 use crate::command_line::HookArguments;
 use crate::environment;
 use crate::error::{Error, Result};
+use crate::session::verdict::Verdict;
 use crate::session::{arguments, supervisor};
 
 /// Runs a hook. A signal before anything was printed undoes everything, and is no failure.
-pub fn run(context: &Context<'_>, hook: &str, words: &HookArguments, follow: bool) -> Result<()> {
+///
+/// What became of the events goes to the log, or is told to whoever follows the trace.
+pub fn run(context: &Context<'_>, hook: &str, words: &HookArguments, follow: bool) -> Result<Vec<String>> {
     match run_checked(context, hook, words, follow) {
-        Err(Error::Interrupted) => Ok(()),
-        outcome => outcome,
+        Ok(Some(verdict)) if follow => Ok(vec![verdict.to_string()]),
+        Ok(Some(verdict)) => {
+            log::info!("{verdict}");
+            Ok(Vec::new())
+        }
+        Ok(None) | Err(Error::Interrupted) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 
-fn run_checked(context: &Context<'_>, hook: &str, words: &HookArguments, follow: bool) -> Result<()> {
+fn run_checked(
+    context: &Context<'_>,
+    hook: &str,
+    words: &HookArguments,
+    follow: bool,
+) -> Result<Option<Verdict>> {
     let catalog = context.catalog()?;
     let hook = catalog.hook(hook)?;
     let arguments = arguments::parse(hook.info, words)?;

@@ -118,10 +118,9 @@ impl Catalog {
     }
 
     /// Everything that a user should know beside the list of hooks.
-    pub fn into_complaints(mut self) -> Vec<Error> {
+    pub fn remarks(&self) -> Vec<String> {
         let about_hooks: Vec<Error> = self.hooks().iter().filter_map(KnownHook::complaint).collect();
-        self.complaints.extend(about_hooks);
-        self.complaints
+        self.complaints.iter().chain(&about_hooks).flat_map(Error::lines).collect()
     }
 
     /// The hook of this name, or of this `PLUGIN/HOOK`.

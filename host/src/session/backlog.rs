@@ -31,6 +31,13 @@ impl Backlog {
         self.text.extend_from_slice(lines);
     }
 
+    /// Takes off everything.
+    pub fn take_all(&mut self) -> Vec<u8> {
+        let rest = self.text.split_off(self.taken);
+        *self = Self::default();
+        rest
+    }
+
     /// The next line, or the next part of one that is too long for a packet. Empty: there is none.
     pub fn next_packet(&self) -> &[u8] {
         let waiting = &self.text[self.taken..];

@@ -6,6 +6,7 @@
 pub mod arguments;
 mod backlog;
 mod follower;
+mod leftover;
 pub mod orphans;
 pub mod record;
 mod recorder;
@@ -13,3 +14,4 @@ pub mod run_directory;
 pub mod supervisor;
 mod tasks;
 mod trace_file;
+pub mod verdict;

@@ -18,7 +18,7 @@ use nix::libc;
 use nix::unistd::Pid;
 use trace_hook_api::SESSION_PREFIX;
 
-use super::run_directory::{RunDirectory, SESSION, TRACE};
+use super::run_directory::{LEFTOVER, RunDirectory, SESSION, TRACE};
 use crate::error::{Error, Result};
 
 /// Whose byte of the record it is.
@@ -148,14 +148,22 @@ impl Record {
         self.directory.file(&self.session, TRACE)
     }
 
+    /// Where the lines are gathered that no reader took.
+    pub fn leftover_path(&self) -> PathBuf {
+        self.directory.file(&self.session, LEFTOVER)
+    }
+
     /// Removes the record, as the last thing of a session.
     pub fn remove(&self) -> Result<()> {
-        match fs::remove_file(self.path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &self.path())(error))
+        for path in [self.leftover_path(), self.path()] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(Error::io("remove", &path)(error))?
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     fn path(&self) -> PathBuf {

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use trace_hook_api::abi::{LoadedPlugin, LoadedSession};
-use trace_hook_api::{HookError, LineBuffer, Progress, Request, Result};
+use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result};
 
 use super::backlog::Backlog;
+use super::leftover::Leftover;
 use super::record::Record;
 use super::trace_file::{Sent, TraceWriter};
+use super::verdict::{Verdict, count_events};
 use crate::worker::{Answer, Channel, Order, Received};
 
 /// A reader that takes nothing for so long is stuck.
@@ -31,7 +33,7 @@ pub fn record(
     plugin: &LoadedPlugin,
     request: &Request,
     record: &Record,
-    drain: Duration,
+    options: Options,
     channel: &mut Channel,
 ) -> Result<Answer> {
     record.lock_as_worker()?;
@@ -42,20 +44,33 @@ pub fn record(
     let mut recorder = Recorder {
         session,
         trace,
-        drain,
+        drain: options.drain,
         lines: LineBuffer::default(),
         backlog: Backlog::default(),
+        pulled: 0,
         nap: LONGEST_NAP,
         phase: Phase::Recording,
+        unread: 0,
+        discarding: false,
         orphaned: false,
     };
     let carried = recorder.carry(channel);
     let orphaned = recorder.orphaned;
-    let closed = recorder.close(&record.trace_path());
+    let leftover = if options.keep_leftover { Leftover::of(record) } else { Leftover::nowhere() };
+    let ended = recorder.end(&record.trace_path(), leftover);
     if orphaned {
         record.remove()?;
     }
-    carried.and(closed).map(|()| Answer::Done)
+    carried.and(ended).map(Answer::Ended)
+}
+
+/// How a session is to end.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long to wait for a reader that makes progress.
+    pub drain: Duration,
+    /// Whether what no reader took is put into the place of the trace file.
+    pub keep_leftover: bool,
 }
 
 struct Recorder {
@@ -64,8 +79,14 @@ struct Recorder {
     drain: Duration,
     lines: LineBuffer,
     backlog: Backlog,
+    /// How many events the session has given.
+    pulled: u64,
     nap: Duration,
     phase: Phase,
+    /// What lay in the trace file when it was last looked at.
+    unread: usize,
+    /// Nobody will ever want the rest.
+    discarding: bool,
     /// The supervisor is gone.
     orphaned: bool,
 }
@@ -99,39 +120,33 @@ impl Recorder {
         }
     }
 
-    /// Ends the trace file first: its reader need not wait for the kernel's clean-up.
-    fn close(self, path: &Path) -> Result<()> {
-        let Self { mut session, trace, .. } = self;
-        let ended = trace.end(path);
-        let closed = session.close();
-        ended?.release_late_readers();
-        closed
-    }
-
     fn obey(&mut self, channel: &mut Channel) -> Result<()> {
-        loop {
+        while !self.orphaned {
             match channel.receive() {
                 Received::Message(Order::Stop) => self.stop()?,
+                Received::Message(Order::Discard) => {
+                    self.discarding = true;
+                    self.stop()?;
+                }
                 Received::Nothing => return Ok(()),
-                Received::End | Received::Garbage(_) if self.orphaned => return Ok(()),
                 Received::End | Received::Garbage(_) => {
                     self.orphaned = true;
-                    return self.stop();
+                    self.stop()?;
                 }
             }
         }
+        Ok(())
     }
 
     fn stop(&mut self) -> Result<()> {
-        let now = Instant::now();
         self.phase = match self.phase {
             Phase::Recording => {
                 self.session.stop()?;
                 Phase::Draining(Wait::of(self.drain))
             }
             // Told again: whoever reads has had his time.
-            Phase::Draining(_) => Phase::Draining(Wait { in_all: now, for_progress: now }),
-            Phase::Finished(_) => Phase::Finished(Wait { in_all: now, for_progress: now }),
+            Phase::Draining(_) => Phase::Draining(Wait::none()),
+            Phase::Finished(_) => Phase::Finished(Wait::none()),
         };
         Ok(())
     }
@@ -151,6 +166,7 @@ impl Recorder {
             true => (self.nap / 2).max(SHORTEST_NAP),
             false => (self.nap * 2).min(LONGEST_NAP),
         };
+        self.pulled += count_events(text);
         self.backlog.add(text);
         if progress == Progress::Finished {
             self.phase = match self.phase {
@@ -163,7 +179,7 @@ impl Recorder {
 
     /// Gives the reader what it takes.
     fn push(&mut self) -> Result<()> {
-        let mut sent_any = false;
+        let mut progress = false;
         while !self.backlog.is_empty() {
             let packet = self.backlog.next_packet();
             let length = packet.len();
@@ -171,10 +187,14 @@ impl Recorder {
                 Sent::Yes => self.backlog.take(length),
                 Sent::Full | Sent::NoReader => break,
             }
-            sent_any = true;
+            progress = true;
         }
-        if let (true, Phase::Draining(wait) | Phase::Finished(wait)) = (sent_any, &mut self.phase) {
-            wait.for_progress = Instant::now() + READER_PATIENCE;
+        if let Phase::Draining(wait) | Phase::Finished(wait) = &mut self.phase {
+            let unread = self.trace.unread();
+            if progress || unread < self.unread {
+                wait.for_progress = Instant::now() + READER_PATIENCE;
+            }
+            self.unread = unread;
         }
         Ok(())
     }
@@ -182,15 +202,25 @@ impl Recorder {
     fn is_over(&self) -> bool {
         match self.phase {
             Phase::Recording => false,
-            Phase::Draining(wait) => wait.is_over() || (self.backlog.room() == 0 && !self.trace.has_reader()),
-            Phase::Finished(wait) => self.backlog.is_empty() || wait.is_over() || !self.trace.has_reader(),
+            _ if self.discarding => true,
+            Phase::Draining(wait) => wait.is_over() || !self.trace.has_reader(),
+            Phase::Finished(wait) => self.is_all_taken() || wait.is_over() || !self.trace.has_reader(),
         }
+    }
+
+    fn is_all_taken(&self) -> bool {
+        self.backlog.is_empty() && self.trace.unread() == 0
     }
 
     /// Waits for an order, for room in the trace file, or for the time of the next look at the session.
     fn wait(&self, channel: &Channel, progress: Progress) {
         let more_now = progress == Progress::More && self.backlog.room() > 0;
-        let timeout = if more_now { Duration::ZERO } else { self.nap };
+        let timeout = match self.phase {
+            _ if more_now => Duration::ZERO,
+            // The reader's taking of the last lines cannot be polled.
+            Phase::Finished(_) => SHORTEST_NAP,
+            _ => self.nap,
+        };
         let mut fds = Vec::with_capacity(2);
         if !self.orphaned {
             fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
@@ -202,12 +232,46 @@ impl Recorder {
         // A failure is a wait that was too short: the loop looks at everything again.
         let _ = poll(&mut fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO));
     }
+
+    /// Ends the trace file first: its reader need not wait for the kernel's clean-up.
+    fn end(mut self, path: &Path, mut leftover: Leftover) -> Result<Option<Verdict>> {
+        let kept = if self.discarding { Ok(()) } else { self.keep_rest(&mut leftover) };
+        let account = self.session.account();
+        let Self { mut session, trace, pulled, discarding, .. } = self;
+        let events_left = leftover.events();
+        let ended = trace.end(path, leftover);
+        let closed = session.close();
+        ended?.release_late_readers();
+        kept?;
+        closed?;
+        let Account { recorded, lost, .. } = account?;
+        let verdict = Verdict { delivered: pulled - events_left, leftover: events_left, lost, recorded };
+        Ok(Some(verdict).filter(|_| !discarding))
+    }
+
+    /// Gathers what no reader took, from the reader's end to the session's.
+    fn keep_rest(&mut self, leftover: &mut Leftover) -> Result<()> {
+        if !self.is_all_taken() {
+            leftover.add(&self.trace.take_back()?)?;
+            leftover.add(&self.backlog.take_all())?;
+        }
+        while matches!(self.phase, Phase::Draining(_)) {
+            self.pull()?;
+            leftover.add(&self.backlog.take_all())?;
+        }
+        Ok(())
+    }
 }
 
 impl Wait {
     fn of(drain: Duration) -> Self {
         let now = Instant::now();
         Self { in_all: now + drain, for_progress: now + READER_PATIENCE }
+    }
+
+    fn none() -> Self {
+        let now = Instant::now();
+        Self { in_all: now, for_progress: now }
     }
 
     fn is_over(&self) -> bool {

@@ -10,14 +10,15 @@ use trace_hook_api::{Environment, Request};
 use super::arguments::RunArguments;
 use super::follower::Follower;
 use super::record::Record;
-use super::recorder;
+use super::recorder::{self, Options};
 use super::run_directory::RunDirectory;
+use super::verdict::Verdict;
 use super::{orphans, tasks, trace_file};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::output;
 use crate::plugins::{KnownHook, PluginFile};
-use crate::worker::{Order, Orphan, Worker, within};
+use crate::worker::{Answer, Order, Orphan, Worker, within};
 
 /// How long a hook may take to start recording.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -35,7 +36,7 @@ pub fn run(
     environment: &Environment,
     follow: bool,
     interrupts: &Interrupts,
-) -> Result<()> {
+) -> Result<Option<Verdict>> {
     let tasks = tasks::living(&arguments.tasks, &environment.procfs)?;
     let directory = RunDirectory::open()?;
     let record =
@@ -47,7 +48,8 @@ pub fn run(
 
     let ran = trace_file::create(&record.trace_path()).and_then(|()| {
         let follower = follow.then(|| Follower::open(&record.trace_path())).transpose()?;
-        let worker = start(&hook.plugin.file, &request, &record, arguments.drain)?;
+        let options = Options { drain: arguments.drain, keep_leftover: !follow };
+        let worker = start(&hook.plugin.file, &request, &record, options)?;
         let mut supervisor = Supervisor {
             worker,
             follower,
@@ -59,17 +61,23 @@ pub fn run(
         supervisor.run(&record, arguments.time)
     });
     let swept = match &ran {
-        // What a hook failed to do it has undone itself. A worker that died, or had to be ended, has not.
-        Err(Error::Plugin { .. }) => orphans::sweep_with(&hook.plugin.file, environment),
-        _ => Ok(()),
+        // The worker has ended the session itself, or never had one.
+        Ok(_) | Err(Error::Hook { .. } | Error::Output(_)) => Ok(()),
+        // It died, or was ended in the middle of its work.
+        Err(_) => orphans::sweep_with(&hook.plugin.file, environment),
     };
     let removed = trace_file::remove(&record.trace_path()).and_then(|()| record.remove());
-    Error::all([ran, swept, removed].into_iter().filter_map(Result::err).collect())
+    let (verdict, failure) = match ran {
+        Ok(verdict) => (verdict, None),
+        Err(error) => (None, Some(error)),
+    };
+    Error::all([failure, swept.err(), removed.err()].into_iter().flatten().collect())?;
+    Ok(verdict)
 }
 
-fn start(plugin: &PluginFile, request: &Request, record: &Record, drain: Duration) -> Result<Worker> {
+fn start(plugin: &PluginFile, request: &Request, record: &Record, options: Options) -> Result<Worker> {
     Worker::start(plugin, "start the session", Orphan::Finishes, &[record.as_fd()], |plugin, channel| {
-        recorder::record(plugin, request, record, drain, channel)
+        recorder::record(plugin, request, record, options, channel)
     })
 }
 
@@ -85,7 +93,8 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    fn run(&mut self, record: &Record, time: Option<Duration>) -> Result<()> {
+    /// The verdict, unless the session was undone.
+    fn run(&mut self, record: &Record, time: Option<Duration>) -> Result<Option<Verdict>> {
         match self.start(record) {
             Ok(()) => {
                 self.time_limit = time.map(within);
@@ -109,45 +118,48 @@ impl Supervisor<'_> {
         }
     }
 
-    fn undo(&mut self) -> Result<()> {
+    fn undo(&mut self) -> Result<Option<Verdict>> {
         self.follower = None;
-        // Twice: nobody reads.
-        self.stop();
-        self.stop();
+        self.stop(Order::Discard);
         self.watch()
     }
 
     /// Until the worker has ended the session, and the trace is shown where it is to be shown.
-    fn watch(&mut self) -> Result<()> {
-        let mut recording = true;
-        while recording || self.follower.is_some() {
-            self.wait(recording)?;
+    fn watch(&mut self) -> Result<Option<Verdict>> {
+        let mut verdict = None;
+        loop {
+            match verdict.take_if(|_| self.follower.is_none()) {
+                Some(verdict) => return Ok(verdict),
+                None => self.wait(verdict.is_none())?,
+            }
             if self.interrupts.take() {
-                // Whoever does not want to see the rest of an ended session does not have to.
-                if !recording {
-                    return Ok(());
+                match verdict {
+                    // Whoever does not want to see the rest of an ended session does not have to.
+                    Some(_) => self.follower = None,
+                    None => self.stop(Order::Stop),
                 }
-                self.stop();
             }
             if self.time_limit.is_some_and(|limit| limit <= Instant::now()) {
                 self.time_limit = None;
-                self.stop();
+                self.stop(Order::Stop);
             }
-            if recording && self.worker.next_answer()?.is_some() {
-                recording = false;
+            if verdict.is_none()
+                && let Some(Answer::Ended(ended)) = self.worker.next_answer()?
+            {
+                verdict = Some(ended);
+                self.time_limit = None;
                 self.stop_limit = None;
             }
             if self.stop_limit.is_some_and(|limit| limit <= Instant::now()) {
                 return Err(self.worker.too_slow());
             }
-            self.advance_follower(recording)?;
+            self.advance_follower(verdict.is_none())?;
         }
-        Ok(())
     }
 
     /// The first time: an orderly end. Again: without waiting for the reader.
-    fn stop(&mut self) {
-        self.worker.order(Order::Stop);
+    fn stop(&mut self, order: Order) {
+        self.worker.order(order);
         self.stop_limit = match self.stop_limit {
             None => Some(within(self.drain + STOP_LIMIT)),
             Some(_) => Some(within(STOP_LIMIT)),
@@ -164,8 +176,9 @@ impl Supervisor<'_> {
         if is_ready && !follower.advance()? {
             // Like any filter in a pipeline whose reader has seen enough.
             self.follower = None;
-            self.stop();
-            self.stop();
+            if recording {
+                self.stop(Order::Discard);
+            }
         } else if !recording && follower.is_done() {
             self.follower = None;
         }

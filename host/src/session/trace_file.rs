@@ -4,17 +4,19 @@
 //! only the first line of what it reads gets every line all the same; an ordinary reader notices no difference.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{mkfifo, write};
 
+use super::leftover::Leftover;
 use crate::error::{Error, Result};
 
 /// The longest packet (`PIPE_BUF`). A longer line takes several.
@@ -38,8 +40,13 @@ pub fn create(path: &Path) -> Result<()> {
     mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(Error::path("make the trace file", path))
 }
 
-/// Removes the file. A reader that has it open still gets what is in it, one that is just opening it gets its end.
+/// Removes the file, unless what lies there by now are the lines that no reader took.
+///
+/// A reader that has the file open still gets what is in it, one that is just opening it gets its end.
 pub fn remove(path: &Path) -> Result<()> {
+    if !path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        return Ok(());
+    }
     // Opening it for reading waits for a writer. If there is none any more, be that one for a moment.
     let _writer = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
     match fs::remove_file(path) {
@@ -84,14 +91,47 @@ impl TraceWriter {
         }
     }
 
-    /// Removes the file and ends it.
+    /// How many bytes lie in the file for a reader to take.
+    pub fn unread(&self) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: FIONREAD writes one int, to `count`, which lives until the call returns (ioctl_tty(2), pipe(7)).
+        match unsafe { libc::ioctl(self.fifo.as_raw_fd(), libc::FIONREAD, &mut count) } {
+            0 => usize::try_from(count).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Takes what lies in the file back from a reader that does not take it.
     ///
     /// # Errors
     ///
-    /// The file is still there.
-    pub fn end(self, path: &Path) -> Result<EndedTrace> {
+    /// The file cannot be read.
+    pub fn take_back(&self) -> io::Result<Vec<u8>> {
+        let path = format!("/proc/self/fd/{}", self.fifo.as_raw_fd());
+        let mut reader = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+        let mut text = Vec::new();
+        let mut packet = [0; PACKET];
+        loop {
+            match reader.read(&mut packet) {
+                Ok(length) if length > 0 => text.extend_from_slice(&packet[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => return Ok(text),
+            }
+        }
+    }
+
+    /// Ends the file, and puts what nobody took in its place.
+    ///
+    /// # Errors
+    ///
+    /// What nobody took cannot be put there.
+    pub fn end(self, path: &Path, leftover: Leftover) -> io::Result<EndedTrace> {
         let handle = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path).ok();
-        remove(path)?;
+        // In this order, so that whoever opens the path gets either a file that has a writer, or the leftover.
+        if !leftover.put_in_place()? {
+            fs::remove_file(path)?;
+        }
         Ok(EndedTrace { handle })
     }
 
@@ -132,8 +172,6 @@ impl EndedTrace {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
 
     #[test]
@@ -162,7 +200,7 @@ mod tests {
         create(&path).unwrap();
         let writer = TraceWriter::open(&path).unwrap();
         let found = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(&path).unwrap();
-        let ended = writer.end(&path).unwrap();
+        let ended = writer.end(&path, Leftover::nowhere()).unwrap();
         assert!(!path.exists());
         let reader = std::thread::spawn(move || fs::read(format!("/proc/self/fd/{}", found.as_raw_fd())));
         // Only one that waits already can be released: so again and again, until it was.
@@ -171,6 +209,23 @@ mod tests {
                 .release_late_readers();
         }
         assert_eq!(reader.join().unwrap().unwrap(), b"");
+    }
+
+    #[test]
+    fn what_is_not_taken_can_be_taken_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("trace");
+        create(&path).unwrap();
+        let writer = TraceWriter::open(&path).unwrap();
+        let mut reader = OpenOptions::new().read(true).open(&path).unwrap();
+        for line in ["one\n", "two\n", "three\n"] {
+            assert_eq!(writer.send(line.as_bytes()), Ok(Sent::Yes));
+        }
+        let mut buffer = [0; PACKET];
+        assert_eq!(reader.read(&mut buffer).unwrap(), 4);
+        assert_eq!(writer.unread(), 10);
+        assert_eq!(writer.take_back().unwrap(), b"two\nthree\n");
+        assert_eq!(writer.unread(), 0);
     }
 
     #[test]

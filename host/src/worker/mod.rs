@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::logging;
 use crate::plugins::PluginFile;
+use crate::session::verdict::Verdict;
 
 /// What a worker says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub enum Answer {
     Inspected { info: PluginInfo, unavailable: Vec<Option<String>> },
     /// The session is recording.
     Recording,
+    /// The session has ended, and this has become of its events, if anybody wanted them.
+    Ended(Option<Verdict>),
     /// The job is done.
     Done,
     /// The job could not be done.
@@ -44,6 +47,8 @@ pub enum Answer {
 pub enum Order {
     /// End the session. Said again: and do not wait for the reader any more.
     Stop,
+    /// End the session. Nobody wants what it has recorded.
+    Discard,
 }
 
 /// What becomes of a worker whose supervisor dies.

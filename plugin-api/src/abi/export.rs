@@ -117,8 +117,11 @@ impl SessionObject for SessionGuard {
         guarded(|| self.session()?.stop())
     }
 
-    fn lost(&self) -> RResult<u64, RString> {
-        guarded(|| Ok(self.session.as_ref().map_or(0, |session| session.lost())))
+    fn account(&self) -> RResult<RString, RString> {
+        guarded(|| {
+            let account = self.session.as_ref().map(|session| session.account()).transpose()?;
+            Ok(RString::from(serde_json::to_string(&account.unwrap_or_default())?))
+        })
     }
 
     fn close(&mut self) -> RResult<(), RString> {

@@ -8,7 +8,7 @@ use log::Level;
 use serde::Serialize;
 
 use super::{HostTable, PluginTableRef, SessionBox};
-use crate::{Environment, HookError, LineBuffer, PluginInfo, Progress, Request, Result};
+use crate::{Account, Environment, HookError, LineBuffer, PluginInfo, Progress, Request, Result};
 
 /// The symbol that makes a shared library a plugin.
 pub const SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
@@ -134,13 +134,15 @@ impl LoadedSession {
         checked(self.session.stop())
     }
 
-    /// How many events were lost so far.
+    /// What became of the events so far.
     ///
     /// # Errors
     ///
-    /// The session is broken.
-    pub fn lost(&self) -> Result<u64> {
-        checked(self.session.lost())
+    /// The session does not tell, or what it tells cannot be read.
+    pub fn account(&self) -> Result<Account> {
+        let json = checked(self.session.account())?;
+        serde_json::from_str(&json)
+            .map_err(|error| HookError::new(format!("its account cannot be read: {error}")))
     }
 
     /// Removes what the session made.

@@ -32,7 +32,7 @@ pub type Header = LibHeader;
 /// The table that a plugin exports. Frozen.
 ///
 /// Texts called JSON are those of [`PluginInfo`](crate::PluginInfo), [`Environment`](crate::Environment),
-/// [`Request`](crate::Request) and, on the error side of every result, [`HookError`](crate::HookError).
+/// [`Request`](crate::Request), [`Account`](crate::Account) and, on the error side of every result, [`HookError`](crate::HookError).
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = PluginTableRef)))]
@@ -89,8 +89,8 @@ mod object {
         fn read(&mut self, room: usize) -> RResult<Chunk<'_>, RString>;
         /// Stops recording.
         fn stop(&mut self) -> RResult<(), RString>;
-        /// How many events were lost so far.
-        fn lost(&self) -> RResult<u64, RString>;
+        /// What became of the events so far: JSON of `Account`.
+        fn account(&self) -> RResult<RString, RString>;
         /// Removes what the session made.
         fn close(&mut self) -> RResult<(), RString>;
         /// A later ability, by its name. Null where it is not known.

@@ -61,7 +61,8 @@ impl Instance {
 
     /// Lets pass only those records of an event, or of all events of a system, that an expression
     /// holds for (Documentation/trace/events.rst, "Event filtering"). "0" lets all pass again.
-    /// For a whole system, events that lack a field of the expression are left as they are.
+    /// For a whole system, events that the expression does not fit are recorded unfiltered, as long as
+    /// it fits at least one.
     ///
     /// # Errors
     /// [`Error::BadFilter`] with the kernel's explanation; [`Error::UnknownEvent`], [`Error::UnknownSystem`];
@@ -70,14 +71,38 @@ impl Instance {
         if self.needs_new_tasks.load(Ordering::Relaxed) && covers_new_tasks(system, event) {
             return Err(Error::FilterHidesNewTasks { target: name_of(system, event) });
         }
-        self.write_event_file(system, event, "filter", expression).map_err(|error| match error.errno() {
-            Some(Errno::EINVAL) => Error::BadFilter {
-                target: name_of(system, event),
-                expression: expression.to_owned(),
-                reason: self.latest_complaint().unwrap_or_else(|| error.to_string()),
-            },
-            _ => error,
+        match event {
+            Some(event) => self.set_event_filter(system, event, expression),
+            None => self.set_system_filter(system, expression),
+        }
+    }
+
+    fn set_event_filter(&self, system: &str, event: &str, expression: &str) -> Result<()> {
+        self.write_event_file(system, Some(event), "filter", expression).map_err(|error| {
+            match error.errno() {
+                Some(Errno::EINVAL) => Error::BadFilter {
+                    target: name_of(system, Some(event)),
+                    expression: expression.to_owned(),
+                    reason: self.latest_complaint().unwrap_or_else(|| error.to_string()),
+                },
+                _ => error,
+            }
         })
+    }
+
+    /// The kernel has a file for this, but takes anything that is written to it, and then records all
+    /// events unfiltered that it did not fit.
+    fn set_system_filter(&self, system: &str, expression: &str) -> Result<()> {
+        let mut refusal = None;
+        let mut fits_any = false;
+        for event in self.tracefs().events(system)? {
+            match self.set_event_filter(system, &event, expression) {
+                Ok(()) => fits_any = true,
+                Err(error @ Error::BadFilter { .. }) => refusal = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        refusal.filter(|_| !fits_any).map_or(Ok(()), Err)
     }
 
     fn enable(&self, system: &str, event: Option<&str>) -> Result<()> {

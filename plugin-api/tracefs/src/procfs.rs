@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::Pid;
@@ -33,8 +32,7 @@ impl Procfs {
 
     /// The threads of a process, itself included.
     pub(crate) fn threads(&self, process: Pid) -> Vec<Pid> {
-        let directory = self.root.join(format!("{process}/task"));
-        if has_one_subdirectory(&directory) { vec![process] } else { pids_in(&directory) }
+        pids_in(&self.root.join(format!("{process}/task")))
     }
 
     /// The processes that a thread has forked and that are still its children.
@@ -74,12 +72,6 @@ impl Procfs {
     pub(crate) fn exists(&self, task: Pid) -> bool {
         self.root.join(task.to_string()).exists()
     }
-}
-
-/// procfs counts the links of `task` right. To ask for them is much cheaper than to list it, and most
-/// processes have but one thread.
-fn has_one_subdirectory(directory: &Path) -> bool {
-    fs::metadata(directory).is_ok_and(|found| found.nlink() == 3)
 }
 
 fn pids_in(directory: &Path) -> Vec<Pid> {

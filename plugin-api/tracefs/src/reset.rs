@@ -65,10 +65,11 @@ impl Tracefs {
         let top = &*self.dir;
         let mut errors = Vec::new();
         let mut also = |result: Result<()>| errors.extend(result.err());
-        // Events go off before the pids are cleared: no pids means everyone.
+        // A trigger may enable an event, which then stays on when the trigger is removed. So triggers go
+        // first, then events, and only then the pids: no pids means everyone.
+        also(remove_triggers(self));
         also(top.write("events/enable", "0"));
         also(top.write("current_tracer", "nop"));
-        also(remove_triggers(self));
         also(clear_filters(self));
         EVENT_LISTS.iter().for_each(|list| also(unless_absent(top.empty(list))));
         FUNCTION_LISTS.iter().for_each(|list| also(unless_impossible(top.empty(list))));

@@ -63,7 +63,7 @@ impl Instance {
 }
 
 /// The tasks whose events an instance records. The kernel keeps it up to date, adding what they
-/// start and removing those that exit.
+/// start and removing those that exit, once their parents have taken notice.
 #[derive(Debug)]
 pub struct TaskSet {
     instance: Arc<Dir>,

@@ -34,8 +34,8 @@ fn remove_directory(dir: &Dir, patience: Duration) -> Result<()> {
             return Ok(());
         };
         match error.raw_os_error().map(Errno::from_raw) {
-            // Gone is what it should be, whoever did it.
-            Some(Errno::ENOENT) => return Ok(()),
+            // Gone, or just going (ENODEV), is what it should be, whoever does it.
+            Some(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
             Some(Errno::EBUSY) if started.elapsed() < patience => {
                 sleep(nap);
                 nap = (nap * 2).min(LONGEST_NAP);

@@ -35,10 +35,10 @@ impl TracePipe {
     /// Returns true if it stopped for want of room, so that there may be more right now; false if the
     /// ring buffer was found empty. A single line that is longer than `room` is passed all the same.
     pub fn read_lines(&mut self, out: &mut Vec<u8>, room: usize) -> Result<bool> {
-        let limit = out.len() + room;
+        let start = out.len();
         // What is read counts even if nothing of it passes, so that the caller gets his turn.
         let mut taken = 0;
-        while self.lines.move_to(out, limit) && taken < room {
+        while self.lines.move_to(out, start, room) && taken < room {
             match self.lines.take_from(&mut self.file) {
                 Ok(0) => return Ok(false),
                 Ok(count) => taken += count,
@@ -93,12 +93,12 @@ impl Lines {
         result
     }
 
-    /// Moves the lines that pass into `out` until it is `limit` bytes long. Returns whether all whole lines
-    /// were moved.
-    fn move_to(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
-        let start = out.len();
+    /// Moves the lines that pass to the end of `out`, of which at most `room` bytes may follow after `start`.
+    /// Returns whether there is room left when all are moved.
+    fn move_to(&mut self, out: &mut Vec<u8>, start: usize, room: usize) -> bool {
         while let Some(length) = first_line(&self.text[self.done..]) {
-            if out.len() > start && out.len() + length > limit {
+            let used = out.len() - start;
+            if used > 0 && used + length > room {
                 return false;
             }
             let line = &self.text[self.done..self.done + length];
@@ -107,7 +107,7 @@ impl Lines {
             }
             self.done += length;
         }
-        out.len() < limit
+        out.len() - start < room
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
         let mut lines = Lines::new(filter);
         lines.text = text.as_bytes().to_vec();
         let mut out = Vec::new();
-        assert!(lines.move_to(&mut out, usize::MAX));
+        assert!(lines.move_to(&mut out, 0, usize::MAX));
         String::from_utf8(out).expect("text")
     }
 
@@ -193,12 +193,12 @@ mod tests {
         let mut lines = Lines::new(None);
         lines.text = b"one\ntwo\nthree\nfo".to_vec();
         let mut out = Vec::new();
-        assert!(!lines.move_to(&mut out, 9));
+        assert!(!lines.move_to(&mut out, 0, 9));
         assert_eq!(out, b"one\ntwo\n");
-        assert!(!lines.move_to(&mut out, 9), "a long line passes all the same, and fills the room");
+        assert!(!lines.move_to(&mut out, 8, 3), "a long line passes all the same, and fills the room");
         assert_eq!(out, b"one\ntwo\nthree\n");
         lines.text.extend(b"ur\n");
-        assert!(lines.move_to(&mut out, 100));
+        assert!(lines.move_to(&mut out, 14, 100));
         assert!(out.ends_with(b"three\nfour\n"));
     }
 }

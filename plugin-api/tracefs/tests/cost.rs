@@ -83,8 +83,7 @@ fn our_instance(sweeper: &Sweeper, name: &str) -> Instance {
 #[test]
 #[ignore = "measures"]
 fn removing() {
-    let Some(tracefs) = common::tracefs() else { return };
-    let sweeper = Sweeper::new(&tracefs);
+    let sweeper = need_tracefs!();
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let path = sweeper.path("bare");
@@ -100,8 +99,7 @@ fn removing() {
 #[test]
 #[ignore = "measures"]
 fn creating() {
-    let Some(tracefs) = common::tracefs() else { return };
-    let sweeper = Sweeper::new(&tracefs);
+    let sweeper = need_tracefs!();
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let path = sweeper.path("bare");
@@ -118,9 +116,8 @@ fn creating() {
 #[test]
 #[ignore = "measures"]
 fn enabling_every_system_call() {
-    let Some(tracefs) = common::tracefs() else { return };
-    let sweeper = Sweeper::new(&tracefs);
-    let mut events = tracefs.events("syscalls").expect("events");
+    let sweeper = need_tracefs!();
+    let mut events = sweeper.tracefs.events("syscalls").expect("events");
     events.retain(|event| event.starts_with("sys_enter_"));
     let (mut bare, mut ours, mut whole) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -152,8 +149,7 @@ fn enabling_every_system_call() {
 #[test]
 #[ignore = "measures"]
 fn choosing_tasks() {
-    let Some(tracefs) = common::tracefs() else { return };
-    let sweeper = Sweeper::new(&tracefs);
+    let sweeper = need_tracefs!();
     for count in [1, 500, 5_000, 10_000] {
         let crowd = Crowd::of(count);
         let text: String = crowd.0.iter().map(|pid| format!("{pid} ")).collect();

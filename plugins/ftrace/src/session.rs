@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{LineBuffer, Progress, Request, Result, Session, Tasks};
+use trace_hook_api::{Account, LineBuffer, Progress, Request, Result, Session, Tasks};
 use tracefs::{Follow, Instance, Pid, Targets, TaskFilter, TaskSet, TracePipe};
 
 use crate::cleanup;
@@ -85,8 +85,8 @@ impl Session for FtraceSession {
         Ok(())
     }
 
-    fn lost(&self) -> u64 {
-        self.lost
+    fn account(&self) -> Result<Account> {
+        Ok(Account::default())
     }
 
     fn close(&mut self) -> Result<()> {

@@ -87,18 +87,21 @@ impl Catalog {
 
     /// Makes sure that the event with this id is known, if there is one; an unreadable one stays unknown.
     pub(super) fn find(&mut self, id: u16, enabled: &Path) {
-        if self.get(id).is_some() || self.searched.is_some_and(|at| at.elapsed() < PATIENCE) {
+        if self.get(id).is_some() {
             return;
         }
         if self.searched.is_none() {
             // Likely one of those that are on; they are few.
             let _ = self.load_enabled(enabled);
         }
-        if self.get(id).is_none() {
+        let due = self.searched.is_none_or(|at| at.elapsed() >= PATIENCE);
+        if self.get(id).is_none() && due && !self.files.contains_key(&id) {
             self.search();
-            if let Some(path) = self.files.get(&id).cloned() {
-                let _ = self.load_file(&path);
-            }
+        }
+        if self.get(id).is_none()
+            && let Some(path) = self.files.remove(&id)
+        {
+            let _ = self.load_file(&path);
         }
     }
 

@@ -1,3 +1,5 @@
+use super::types;
+
 /// A field of an event's record, as its `format` file declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -89,7 +91,10 @@ fn shape(type_name: &str, bound: Option<&str>, size: usize) -> Shape {
     } else if type_name.starts_with("__rel_loc") {
         Shape::RelLoc
     } else if let Some(bound) = bound {
-        let element = bound.trim().parse().ok().and_then(|count| size.checked_div(count));
+        // Bounds may be missing (`u8 list[]`) or be names only the kernel knows.
+        let known = types::named(&type_name.split_ascii_whitespace().collect::<Vec<_>>());
+        let counted = || bound.trim().parse().ok().and_then(|count| size.checked_div(count));
+        let element = known.map(|scalar| usize::from(scalar.size)).or_else(counted);
         Shape::Array { element: element.unwrap_or(0) }
     } else if !matches!(size, 1 | 2 | 4 | 8) {
         Shape::Array { element: 0 }

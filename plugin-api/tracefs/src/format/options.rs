@@ -46,5 +46,5 @@ fn chosen(clocks: &str) -> Option<&str> {
 
 /// The `in_ns` of `trace_clocks[]` in `kernel/trace/trace.c`. Clocks not named there are an architecture's own, which count cycles.
 fn in_nanoseconds(clock: &str) -> bool {
-    matches!(clock, "local" | "global" | "uptime" | "perf" | "mono" | "mono_raw" | "boot" | "tai")
+    matches!(clock, "local" | "global" | "perf" | "mono" | "mono_raw" | "boot" | "tai")
 }

@@ -111,6 +111,29 @@ impl<'a> Parser<'a> {
         self.expression().map(Some)
     }
 
+    /// Where the parser stands, for [`Parser::skip_argument`].
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Goes on behind the argument that starts at `position`, which could not be read.
+    pub(super) fn skip_argument(&mut self, position: usize) {
+        self.depth = 0;
+        self.variables.clear();
+        // On the comma in front of it.
+        self.at = position + 1;
+        let mut open = 0;
+        while let Some(token) = self.peek() {
+            match token {
+                Token::Mark("(" | "[" | "{") => open += 1,
+                Token::Mark(")" | "]" | "}") => open -= 1,
+                Token::Mark(",") if open <= 0 => return,
+                _ => {}
+            }
+            self.at += 1;
+        }
+    }
+
     fn expression(&mut self) -> Result<Node> {
         self.depth += 1;
         if self.depth > DEEPEST {
@@ -480,7 +503,20 @@ impl<'a> Parser<'a> {
     /// The dynamic array that the next name says.
     fn dynamic(&mut self) -> Result<Place> {
         let name = self.name()?;
-        self.dynamic_field(name)
+        let place = self.dynamic_field(name)?;
+        if !self.accept("[") {
+            return Ok(place);
+        }
+        // Probes have arrays of strings: `__get_str(names[1])`.
+        let index = usize::try_from(self.constant()?).ok().and_then(|index| index.checked_mul(4));
+        self.expect("]")?;
+        match (place, index) {
+            (Place::Located { word, base }, Some(skip)) => {
+                let word = word.checked_add(skip).ok_or(Unprintable::Depth)?;
+                Ok(Place::Located { word, base: if base == 0 { 0 } else { word + 4 } })
+            }
+            _ => Err(Unprintable::Syntax("[".to_owned())),
+        }
     }
 
     fn dynamic_field(&self, name: &str) -> Result<Place> {

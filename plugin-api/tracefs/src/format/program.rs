@@ -104,7 +104,17 @@ impl Compiler<'_> {
         let width = self.size(conversion.width)?;
         let precision = self.size(conversion.precision)?;
         let layout = Layout::new(conversion.flags, width, precision);
-        let node = self.argument()?;
+        let start = self.parser.position();
+        let argument = self.argument();
+        if let (Err(Unprintable::Name(_)), Kind::Pointer(extension)) = (&argument, &conversion.kind)
+            && Pointer::parse(extension) == Ok(Pointer::Address)
+        {
+            // Such as a `struct page`, which is found from a variable of the kernel. By default the kernel shows just a hash of it.
+            self.parser.skip_argument(start);
+            self.step(layout, Action::Text(Text::Literal(Box::from(*b"?"))));
+            return Ok(());
+        }
+        let node = argument?;
         let action = match conversion.kind {
             Kind::Number(radix) => {
                 let scalar = Scalar { size: conversion.length, signed: radix == Radix::Signed };

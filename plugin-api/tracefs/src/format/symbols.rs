@@ -12,8 +12,7 @@ pub(super) struct Symbols {
     symbols: Vec<Symbol>,
     /// All names, one after the other.
     names: String,
-    /// Addresses of the kernel proper; beyond them only modules and their like have symbols.
-    kernel: std::ops::Range<u64>,
+    bounds: Bounds,
 }
 
 #[derive(Clone, Debug)]
@@ -24,12 +23,39 @@ struct Symbol {
     module: (u32, u32),
 }
 
+/// Addresses of the kernel proper. Beyond them only modules and their like have symbols (`is_ksym_addr` in `kernel/kallsyms.c`).
+#[derive(Clone, Debug, Default)]
+struct Bounds {
+    text: (u64, u64),
+    init_text: (u64, u64),
+    /// 0 where the kernel was built without symbols of data.
+    end: u64,
+}
+
 /// A symbol with the address looked up.
 struct Found<'a> {
     name: &'a str,
     module: &'a str,
     offset: u64,
     size: u64,
+}
+
+impl Bounds {
+    fn note(&mut self, name: &str, address: u64) {
+        match name {
+            "_stext" => self.text.0 = address,
+            "_etext" => self.text.1 = address,
+            "_sinittext" => self.init_text.0 = address,
+            "_einittext" => self.init_text.1 = address,
+            "_end" => self.end = address,
+            _ => {}
+        }
+    }
+
+    fn contain(&self, address: u64) -> bool {
+        let within = |(start, end): (u64, u64)| start <= address && address < end;
+        within(self.text) || within(self.init_text) || within((self.text.0, self.end))
+    }
 }
 
 impl Symbols {
@@ -48,11 +74,7 @@ impl Symbols {
             if address == 0 {
                 continue;
             }
-            match name {
-                "_text" | "_stext" if found.kernel.start == 0 => found.kernel.start = address,
-                "_end" => found.kernel.end = address,
-                _ => {}
-            }
+            found.bounds.note(name, address);
             let module = found.keep(words.next().unwrap_or_default());
             let name = found.keep(name);
             found.symbols.push(Symbol { address, name, module });
@@ -76,7 +98,7 @@ impl Symbols {
         let after = self.symbols.partition_point(|symbol| symbol.address <= address);
         let symbol = self.symbols.get(after.checked_sub(1)?)?;
         let module = self.name(symbol.module);
-        if module.is_empty() && !self.kernel.contains(&address) {
+        if module.is_empty() && !self.bounds.contain(address) {
             return None;
         }
         let end = self.symbols.get(after).map_or(symbol.address, |next| next.address);

@@ -7,6 +7,10 @@ const MISSED_EVENTS: u64 = 1 << 31;
 /// How many is stored behind the data (`RB_MISSED_STORED`); absent where the page was too full for the number.
 const MISSED_STORED: u64 = 1 << 30;
 
+/// Bits of the commit word that count bytes. Those above the flags mean nothing: the kernel adds `1 << 31`, an `int` and so
+/// negative, to a `long`, which sets them all.
+const LENGTH: u64 = MISSED_STORED - 1;
+
 /// A binary page of the ring buffer of one CPU, as `trace_pipe_raw` gives it.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
@@ -44,8 +48,7 @@ impl<'a> Page<'a> {
         let stamp = number(bytes, layout.stamp.offset, layout.stamp.size).ok_or(Damage::Header)?;
         let commit = number(bytes, layout.commit.offset, layout.commit.size).ok_or(Damage::Header)?;
         let rest = bytes.get(layout.data..).ok_or(Damage::Header)?;
-        let length =
-            usize::try_from(commit & !(MISSED_EVENTS | MISSED_STORED)).map_err(|_| Damage::Commit)?;
+        let length = usize::try_from(commit & LENGTH).map_err(|_| Damage::Commit)?;
         let (data, behind) = rest.split_at_checked(length).ok_or(Damage::Commit)?;
         let missed = commit & MISSED_EVENTS != 0;
         let stored = missed && commit & MISSED_STORED != 0;

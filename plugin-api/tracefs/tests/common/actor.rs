@@ -176,7 +176,9 @@ pub fn play() {
             "orphan" => orphan(),
             "spawn" => {
                 let stop = Arc::new(AtomicBool::new(false));
-                spawner = Some((Arc::clone(&stop), std::thread::spawn(move || spawn_until(&stop))));
+                let (begun, has_begun) = channel();
+                spawner = Some((Arc::clone(&stop), std::thread::spawn(move || spawn_until(&stop, &begun))));
+                has_begun.recv().expect("the first thread");
                 0
             }
             "stop-spawning" => {
@@ -268,7 +270,7 @@ fn orphan() -> i32 {
     i32::from_ne_bytes(bytes)
 }
 
-fn spawn_until(stop: &AtomicBool) {
+fn spawn_until(stop: &AtomicBool, begun: &Sender<()>) {
     for _ in 0..300 {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -278,6 +280,7 @@ fn spawn_until(stop: &AtomicBool) {
                 std::thread::park();
             }
         });
+        let _ = begun.send(());
     }
 }
 

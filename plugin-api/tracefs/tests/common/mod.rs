@@ -29,6 +29,17 @@ fn test_name() -> String {
     std::thread::current().name().unwrap_or("?").to_owned()
 }
 
+/// A sweeper of our own, or the end of the test where there is no tracefs.
+#[macro_export]
+macro_rules! need_tracefs {
+    () => {
+        match common::tracefs() {
+            Some(tracefs) => common::Sweeper::new(&tracefs),
+            None => return,
+        }
+    };
+}
+
 /// A name that no other test, now or in another run at the same time, uses.
 pub fn unique_name() -> String {
     static COUNTER: AtomicUsize = AtomicUsize::new(0);

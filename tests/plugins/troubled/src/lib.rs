@@ -1,16 +1,24 @@
-//! Gets into whatever trouble it is told to: `--when start --trouble panic`.
+//! Gets into whatever trouble it is told to: with `--when start --trouble panic` while it runs, and before that, when
+//! nobody gives it arguments yet, with `TROUBLED="info panic"` in its environment.
 
 use trace_hook_api::{
-    Hook, HookError, HookInfo, LineBuffer, Param, Progress, Request, Result, Session, export_plugin,
+    Environment, Hook, HookError, HookInfo, LineBuffer, Param, Progress, Request, Result, Session,
+    export_plugin,
 };
 
 struct TroubledLines;
 
 impl Hook for TroubledLines {
     fn info(&self) -> HookInfo {
+        // There is no way to say that this failed.
+        let _ = Trouble::from_environment().strike("info");
         HookInfo::new("troubled_lines", "Gets into trouble, for tests")
             .param(Param::text("trouble", "KIND", "what goes wrong").choices(KINDS).default("fail"))
             .param(Param::text("when", "CALL", "where it goes wrong").choices(CALLS).required())
+    }
+
+    fn probe(&self, _: &Environment) -> Result<()> {
+        Trouble::from_environment().strike("probe")
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
@@ -31,6 +39,12 @@ struct Trouble {
 }
 
 impl Trouble {
+    fn from_environment() -> Self {
+        let trouble = std::env::var("TROUBLED").unwrap_or_default();
+        let (when, kind) = trouble.split_once(' ').unwrap_or_default();
+        Self { kind: kind.to_owned(), when: when.to_owned(), over: false }
+    }
+
     /// Gets into trouble, if this is the call for it.
     fn strike(&self, call: &str) -> Result<()> {
         if self.when != call {

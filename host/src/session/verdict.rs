@@ -1,0 +1,84 @@
+//! What became of a session's events.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Every event that was recorded was delivered to the reader, or left in the trace file, or lost, and is counted once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub delivered: u64,
+    pub leftover: u64,
+    /// By CPU.
+    pub lost: BTreeMap<u32, u64>,
+    /// What the session itself says it has recorded, where it counts that.
+    pub recorded: Option<u64>,
+}
+
+impl Verdict {
+    /// How many events there were.
+    pub fn total(&self) -> u64 {
+        self.delivered + self.leftover + self.total_lost()
+    }
+
+    fn total_lost(&self) -> u64 {
+        self.lost.values().sum()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} events recorded: {} delivered", self.total(), self.delivered)?;
+        if self.leftover > 0 {
+            write!(f, ", {} not taken by a reader", self.leftover)?;
+        }
+        match self.total_lost() {
+            0 => write!(f, ", none lost")?,
+            lost => {
+                let by_cpu: Vec<String> =
+                    self.lost.iter().map(|(cpu, lost)| format!("CPU {cpu}: {lost}")).collect();
+                write!(f, ", {lost} lost ({})", by_cpu.join(", "))?;
+            }
+        }
+        match self.recorded {
+            Some(recorded) if recorded != self.total() => write!(f, "; but the source counted {recorded}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How many events these lines tell of. A line about lost events, or one that continues a stack, is none.
+pub fn count_events(lines: &[u8]) -> u64 {
+    lines.split_inclusive(|byte| *byte == b'\n').filter(|line| is_event(line)).count() as u64
+}
+
+fn is_event(line: &[u8]) -> bool {
+    !(line.starts_with(b"CPU:") && line.ends_with(b"EVENTS]\n")) && !line.starts_with(b" => ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_and_stacks_are_no_events() {
+        let lines =
+            b"  a-1 [000] 1.0: x\nCPU:1 [LOST 12 EVENTS]\n  a-1 [000] 1.0: <stack trace>\n => f\n => g\n";
+        assert_eq!(count_events(lines), 2);
+        assert_eq!(count_events(b""), 0);
+    }
+
+    #[test]
+    fn a_verdict_reads_as_a_sentence() {
+        let mut verdict = Verdict { delivered: 7, recorded: Some(7), ..Verdict::default() };
+        assert_eq!(verdict.to_string(), "7 events recorded: 7 delivered, none lost");
+        verdict.leftover = 2;
+        verdict.lost = BTreeMap::from([(0, 3), (2, 1)]);
+        assert_eq!(
+            verdict.to_string(),
+            "13 events recorded: 7 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 2: 1); \
+             but the source counted 7"
+        );
+    }
+}

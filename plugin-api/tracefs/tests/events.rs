@@ -1,0 +1,125 @@
+//! Events and their filters, on the real kernel.
+
+mod common;
+
+use common::{drain, marks, read};
+use nix::unistd::{Pid, getsid};
+use std::collections::BTreeSet;
+use std::path::Path;
+use tracefs::{Error, Targets, TracePipe};
+
+fn mark(number: i32) {
+    let _ = getsid(Some(Pid::from_raw(number)));
+}
+
+fn me() -> Targets {
+    Targets::families([nix::unistd::getpid().as_raw()])
+}
+
+#[test]
+fn the_kernel_is_asked_which_events_there_are() {
+    let sweeper = need_tracefs!();
+    let tracefs = &sweeper.tracefs;
+    assert!(tracefs.has_event("sched", "sched_switch"));
+    for (system, event) in
+        [("sched", "no_such"), ("no_such", "x"), ("sched", ""), ("", ""), ("..", "events"), ("sched", "..")]
+    {
+        assert!(!tracefs.has_event(system, event), "{system}:{event}");
+    }
+    assert!(tracefs.systems().expect("systems").contains(&"sched".to_owned()));
+    assert!(tracefs.events("sched").expect("events").contains(&"sched_switch".to_owned()));
+    for system in ["no_such", "", "..", "enable", "sched/sched_switch"] {
+        assert!(matches!(tracefs.events(system), Err(Error::UnknownSystem { .. })), "{system}");
+    }
+}
+
+#[test]
+fn unknown_events_are_told_as_such() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    for (system, event) in [("sched", "no_such"), ("no_such", "x"), ("..", "x"), ("sched", "../sched_switch")]
+    {
+        let refused = instance.enable_event(system, event);
+        assert!(matches!(refused, Err(Error::UnknownEvent { .. })), "{refused:?}");
+        let refused = instance.set_filter(system, Some(event), "pid == 1");
+        assert!(matches!(refused, Err(Error::UnknownEvent { .. })), "{refused:?}");
+    }
+    let refused = instance.enable_system("no_such");
+    assert!(matches!(refused, Err(Error::UnknownSystem { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_system_is_enabled_as_a_whole() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    instance.enable_system("task").expect("events");
+    assert_eq!(read(instance.path().join("events/task/enable")), "1\n");
+}
+
+#[test]
+fn filters_filter() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    instance.choose_tasks(Path::new("/proc"), &me()).expect("tasks");
+    instance.set_filter("syscalls", Some("sys_enter_getsid"), "pid == 7000001").expect("a filter");
+    instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
+    let mut pipe = TracePipe::open(&instance, None).expect("pipe");
+    instance.start().expect("started");
+    mark(7_000_001);
+    mark(7_000_002);
+    assert_eq!(marks(&drain(&instance, &mut pipe)), BTreeSet::from([7_000_001]));
+}
+
+#[test]
+fn a_bad_filter_comes_back_with_the_kernels_caret() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    let refused =
+        instance.set_filter("sched", Some("sched_switch"), "no_such_field == 1").expect_err("refused");
+    let Error::BadFilter { target, expression, reason } = &refused else { panic!("{refused:?}") };
+    assert_eq!((target.as_str(), expression.as_str()), ("sched:sched_switch", "no_such_field == 1"));
+    assert!(
+        reason.contains("Field not found") && reason.contains("no_such_field") && reason.contains('^'),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_filter_for_a_system_must_fit_one_event_at_least() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    let refused = instance.set_filter("task", None, "no_such_field == 1");
+    assert!(matches!(refused, Err(Error::BadFilter { .. })), "{refused:?}");
+    let refused = instance.set_filter("no_such", None, "pid == 1");
+    assert!(matches!(refused, Err(Error::UnknownSystem { .. })), "{refused:?}");
+    instance.set_filter("task", None, "clone_flags == 1").expect("a filter for task_newtask");
+    let filter = || read(instance.path().join("events/task/task_newtask/filter"));
+    assert_eq!(filter(), "clone_flags == 1\n");
+    instance.set_filter("task", None, "0").expect("no filter");
+    assert_eq!(filter(), "none\n");
+}
+
+#[test]
+fn lines_come_whole_and_within_the_room() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    instance.choose_tasks(Path::new("/proc"), &me()).expect("tasks");
+    instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
+    let mut pipe = TracePipe::open(&instance, None).expect("pipe");
+    let mut lines = Vec::new();
+    assert!(!pipe.read_lines(&mut lines, 100).expect("lines"), "there is nothing yet");
+    instance.start().expect("started");
+    (0..1000).for_each(|number| mark(7_100_000 + number));
+    instance.stop().expect("stopped");
+    loop {
+        let before = lines.len();
+        let more = pipe.read_lines(&mut lines, 1000).expect("lines");
+        assert!(lines.len() - before <= 1000);
+        assert!(lines.is_empty() || lines.ends_with(b"\n"));
+        if !more {
+            break;
+        }
+    }
+    let seen = marks(&String::from_utf8_lossy(&lines));
+    assert!((0..1000).all(|number| seen.contains(&(7_100_000 + number))));
+}

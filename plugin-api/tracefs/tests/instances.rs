@@ -1,0 +1,233 @@
+//! Instances from their making to their removal, on the real kernel.
+
+mod common;
+
+use std::fs::File;
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use common::actor::{self, Actor};
+use common::{Sweeper, read, write};
+use tracefs::{Error, Instance, TracePipe, Tracefs};
+
+/// Another process with a session of its own: the role is the instance's name.
+#[test]
+fn holder() {
+    let Some(name) = actor::role() else { return };
+    let tracefs = Tracefs::find(Path::new("/sys"), Path::new("/proc")).expect("tracefs");
+    let instance = Instance::create(&tracefs, &name).expect("an instance");
+    instance.start().expect("started");
+    actor::answer(0);
+    std::io::stdin().lock().lines().for_each(drop);
+}
+
+fn holder_of(sweeper: &Sweeper, name: &str) -> Actor {
+    Actor::start("holder", &sweeper.name(name))
+}
+
+#[test]
+fn nothing_is_recorded_before_start_and_after_stop() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    let tracing_on = || read(instance.path().join("tracing_on"));
+    assert_eq!(tracing_on(), "0\n");
+    instance.start().expect("started");
+    assert_eq!(tracing_on(), "1\n");
+    instance.stop().expect("stopped");
+    assert_eq!(tracing_on(), "0\n");
+}
+
+#[test]
+fn settings_reach_the_kernel() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    instance.set_buffer_size(4096).expect("size");
+    instance.set_clock("mono").expect("clock");
+    instance.set_option("record-tgid", true).expect("option");
+    let setting = |name| read(instance.path().join(name));
+    let size = setting("buffer_size_kb").trim().parse::<u64>().expect("a number");
+    assert!((4096..4200).contains(&size), "the kernel rounds up to whole pages: {size}");
+    assert!(setting("trace_clock").contains("[mono]"));
+    assert_eq!(setting("options/record-tgid"), "1\n");
+    assert!(matches!(instance.set_clock("sundial"), Err(Error::Io { .. })));
+    assert!(matches!(instance.set_option("no-such-option", true), Err(Error::Io { .. })));
+}
+
+#[test]
+fn removed_is_removed() {
+    let sweeper = need_tracefs!();
+    let path = sweeper.path("a");
+    sweeper.create("a").remove().expect("removed");
+    assert!(!path.exists());
+    drop(sweeper.create("a"));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_living_instance_cannot_be_removed_by_others() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    let refused = std::fs::remove_dir(instance.path()).expect_err("refused");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ResourceBusy);
+}
+
+#[test]
+fn names_are_checked() {
+    let sweeper = need_tracefs!();
+    for name in ["", ".", "..", "a/b", "/", "a\0b", "a/"] {
+        let refused = Instance::create(&sweeper.tracefs, name);
+        assert!(matches!(refused, Err(Error::InvalidName { .. })), "{name:?}: {refused:?}");
+    }
+    assert!(matches!(sweeper.tracefs.sweep(""), Err(Error::InvalidName { .. })));
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused() {
+    let sweeper = need_tracefs!();
+    let _instance = sweeper.create("a");
+    let refused = Instance::create(&sweeper.tracefs, &sweeper.name("a"));
+    assert!(matches!(refused, Err(Error::InstanceExists { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_sweep_takes_orphans_and_leaves_the_living() {
+    let sweeper = need_tracefs!();
+    let sweep = || sweeper.tracefs.sweep(&sweeper.prefix).expect("swept");
+    let ours = sweeper.create("ours");
+    let mut living = holder_of(&sweeper, "living");
+    std::fs::create_dir(sweeper.path("orphan")).expect("an orphan");
+    let foreign = Sweeper::new(&sweeper.tracefs);
+    std::fs::create_dir(foreign.path("foreign")).expect("a foreign instance");
+
+    assert_eq!(sweep(), 1);
+    assert!(!sweeper.path("orphan").exists());
+    assert!(ours.path().exists() && sweeper.path("living").exists() && foreign.path("foreign").exists());
+
+    living.kill();
+    assert_eq!(sweep(), 1);
+    assert!(!sweeper.path("living").exists());
+}
+
+#[test]
+fn when_its_process_is_killed_an_instance_stops_recording() {
+    let sweeper = need_tracefs!();
+    let mut holder = holder_of(&sweeper, "a");
+    let path = sweeper.path("a");
+    assert_eq!(read(path.join("tracing_on")), "1\n");
+    holder.kill();
+    assert_eq!(read(path.join("tracing_on")), "0\n");
+    let size = read(path.join("buffer_size_kb"));
+    assert!(size.trim().parse::<u64>().is_ok_and(|kib| kib < 100), "the buffer is still {size} KiB");
+}
+
+/// A sweeper that comes between the making of a directory and its locking removes it; the creator must
+/// end up with an instance all the same, and must never lose it afterwards.
+#[test]
+fn creators_and_sweepers_race_and_creators_win() {
+    let sweeper = need_tracefs!();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    sweeper.tracefs.sweep(&sweeper.prefix).expect("swept");
+                }
+            });
+        }
+        let creators: Vec<_> = ["a", "b"]
+            .map(|name| {
+                let sweeper = &sweeper;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        let instance = sweeper.create(name);
+                        instance.start().expect("still there");
+                        assert_eq!(read(instance.path().join("tracing_on")), "1\n");
+                        instance.remove().expect("removed");
+                    }
+                })
+            })
+            .into();
+        let outcomes: Vec<_> = creators.into_iter().map(|creator| creator.join()).collect();
+        done.store(true, Ordering::Relaxed);
+        outcomes.into_iter().for_each(|outcome| outcome.expect("a lucky creator"));
+    });
+}
+
+#[test]
+fn removal_waits_for_a_foreign_reader() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    let path = instance.path().to_path_buf();
+    let full_size = read(path.join("buffer_size_kb"));
+    let held = File::open(path.join("tracing_on")).expect("a file of it");
+    let closer = std::thread::spawn(move || {
+        // Once the buffer has shrunk, the removal has come as far as rmdir.
+        while std::fs::read_to_string(path.join("buffer_size_kb")).is_ok_and(|size| size == full_size) {
+            std::thread::yield_now();
+        }
+        drop(held);
+    });
+    instance.remove().expect("removed");
+    closer.join().expect("closed");
+    assert!(!sweeper.path("a").exists());
+}
+
+#[test]
+fn removal_does_not_wait_for_ever_and_the_rest_is_swept_later() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
+    instance.start().expect("started");
+    let path = instance.path().to_path_buf();
+    let held = File::open(path.join("buffer_percent")).expect("a file of it");
+    let refused = instance.remove();
+    assert!(matches!(refused, Err(Error::InstanceBusy { .. })), "{refused:?}");
+    assert_eq!(read(path.join("tracing_on")), "0\n");
+    assert_eq!(read(path.join("events/enable")), "0\n");
+    drop(held);
+    assert_eq!(sweeper.tracefs.sweep(&sweeper.prefix).expect("swept"), 1);
+}
+
+#[test]
+fn a_reader_of_the_pipe_may_be_dropped_with_the_instance() {
+    struct Session {
+        _pipe: TracePipe,
+        instance: Instance,
+    }
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    let pipe = TracePipe::open(&instance, None).expect("pipe");
+    let session = Session { _pipe: pipe, instance };
+    let path = session.instance.path().to_path_buf();
+    let (done, dropped) = channel();
+    std::thread::spawn(move || {
+        drop(session);
+        done.send(()).expect("sent");
+    });
+    dropped.recv_timeout(Duration::from_secs(30)).expect("dropped");
+    assert!(!path.exists());
+}
+
+#[test]
+fn losses_are_counted_and_told() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    instance.set_buffer_size(4).expect("size");
+    let mut pipe = TracePipe::open(&instance, None).expect("pipe");
+    instance.start().expect("started");
+    for _ in 0..10_000 {
+        write(instance.path().join("trace_marker"), "a mark that takes some room in the buffer");
+    }
+    let lines = common::drain(&instance, &mut pipe);
+    let passed = lines.matches("a mark that").count() as u64;
+    let lost = instance.lost_events().expect("losses");
+    assert_eq!(passed + lost, 10_000);
+    let told: u64 = lines
+        .lines()
+        .filter_map(|line| line.split_once("[LOST ")?.1.split_once(' ')?.0.parse::<u64>().ok())
+        .sum();
+    assert_eq!(told, lost);
+}

@@ -1,0 +1,114 @@
+//! Finding and mounting tracefs, on the real kernel.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::Uid;
+use tracefs::{Error, Tracefs};
+
+/// Made-up roots of a sysfs and a procfs.
+struct Roots {
+    _keeper: tempfile::TempDir,
+    sysfs: PathBuf,
+    procfs: PathBuf,
+}
+
+impl Roots {
+    fn new() -> Roots {
+        let keeper = tempfile::tempdir().expect("a temporary directory");
+        let (sysfs, procfs) = (keeper.path().join("sys"), keeper.path().join("proc"));
+        fs::create_dir_all(sysfs.join("kernel")).expect("sysfs");
+        fs::create_dir_all(procfs.join("1")).expect("procfs");
+        Roots { _keeper: keeper, sysfs, procfs }
+    }
+
+    fn find(&self) -> tracefs::Result<Tracefs> {
+        Tracefs::find(&self.sysfs, &self.procfs)
+    }
+}
+
+#[test]
+fn each_place_is_looked_at() {
+    let sweeper = need_tracefs!();
+    for place in ["sys/kernel/tracing", "sys/kernel/debug/tracing", "proc/1/root/over there"] {
+        let roots = Roots::new();
+        let table = "1 1 0:1 / /over\\040there rw shared:1 - tracefs none rw\n";
+        fs::write(roots.procfs.join("1/mountinfo"), table).expect("mountinfo");
+        let place = roots.sysfs.parent().expect("parent").join(place);
+        fs::create_dir_all(place.parent().expect("parent")).expect("directories");
+        symlink(sweeper.tracefs.root(), &place).expect("symlink");
+        assert_eq!(roots.find().expect("tracefs").root(), place);
+    }
+}
+
+/// Runs in a thread with a mount table of its own, in which the mounts made here end with it.
+fn with_own_mounts(act: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let outcome = scope
+            .spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+                let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+                mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).expect("private mounts");
+                act();
+            })
+            .join();
+        outcome.expect("the thread");
+    });
+}
+
+#[test]
+fn where_it_is_not_mounted_it_is_mounted() {
+    let _sweeper = need_tracefs!();
+    with_own_mounts(|| {
+        let roots = Roots::new();
+        mount(Some("sysfs"), &roots.sysfs, Some("sysfs"), MsFlags::empty(), None::<&str>).expect("a sysfs");
+        let found = roots.find().expect("mounted");
+        assert_eq!(found.root(), roots.sysfs.join("kernel/tracing"));
+        assert!(found.has_event("sched", "sched_switch"));
+        assert_eq!(roots.find().expect("still there").root(), found.root());
+        drop(found);
+        nix::mount::umount(&roots.sysfs.join("kernel/tracing")).expect("unmounted");
+        nix::mount::umount(&roots.sysfs).expect("unmounted");
+    });
+}
+
+#[test]
+fn those_who_may_not_are_told_so() {
+    let _sweeper = need_tracefs!();
+    with_own_mounts(|| {
+        let roots = Roots::new();
+        mount(Some("sysfs"), &roots.sysfs, Some("sysfs"), MsFlags::empty(), None::<&str>).expect("a sysfs");
+        let nobody = Uid::from_raw(65534);
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(roots.sysfs.parent().expect("parent"), permissions).expect("permissions");
+        as_user(nobody, || {
+            // Not mounted: he may not mount it.
+            let refused = roots.find();
+            assert!(matches!(refused, Err(Error::NoPermission { .. })), "{refused:?}");
+            // Mounted: he may not look inside.
+            let refused = Tracefs::find(Path::new("/sys"), &roots.procfs);
+            assert!(matches!(refused, Err(Error::NoPermission { .. })), "{refused:?}");
+        });
+        nix::mount::umount(&roots.sysfs).expect("unmounted");
+    });
+}
+
+/// glibc's setresuid would change all threads; the plain system call changes this one only.
+fn as_user(user: Uid, act: impl FnOnce()) {
+    let set_effective = |user: Uid| {
+        let keep = nix::libc::uid_t::MAX;
+        // SAFETY: the system call takes three plain numbers and touches no memory.
+        let result = unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, keep, user.as_raw(), keep) };
+        assert_eq!(result, 0, "setresuid: {}", std::io::Error::last_os_error());
+    };
+    let before = nix::unistd::geteuid();
+    set_effective(user);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+    set_effective(before);
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
