@@ -257,14 +257,26 @@ fn a_hook_that_does_not_start_is_one_line_and_no_session() {
 
 #[test]
 fn a_hook_that_hangs_does_not_hang_the_caller() {
-    for call in ["start", "read", "stop", "close"] {
-        let manager = manager();
+    let manager = manager();
+    let mut processes = ["start", "read", "stop", "close"].map(|call| {
         let arguments = format!("--pid {} --drain 0 --trouble hang --when {call}", std::process::id());
         let mut process = manager.run("troubled_lines", arguments).spawn();
-        wait_until("the session is there", PATIENCE, || !manager.files().is_empty());
-        process.signal(Signal::SIGINT);
-        process.ends(PATIENCE).complained(1, &["troubled"]);
-    }
+        match call {
+            "stop" => wait_until("the session is there", PATIENCE, || process.has_spoken()),
+            _ => wait_until("the worker hangs", PATIENCE, || process.workers().into_iter().any(hangs)),
+        }
+        process
+    });
+    processes.iter_mut().for_each(|process| process.signal(Signal::SIGINT));
+    processes.iter_mut().for_each(|process| process.ends(PATIENCE).complained(1, &["troubled"]));
+}
+
+/// Whether the hook in this worker has got to where it hangs.
+fn hangs(worker: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{worker}/task")).into_iter().flatten().flatten();
+    tasks
+        .map(|task| fs::read_to_string(task.path().join("comm")))
+        .any(|name| name.is_ok_and(|name| name == "hung\n"))
 }
 
 #[test]

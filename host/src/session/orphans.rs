@@ -1,5 +1,6 @@
 //! What dead sessions left, and how it goes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use trace_hook_api::Environment;
@@ -17,7 +18,8 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
 /// The dead sessions of which this process takes care now.
 pub struct Orphans {
-    sweeping: Vec<(Record, Result<Worker>)>,
+    /// No worker: the session died before it had anything to remove.
+    sweeping: Vec<(Record, Result<Option<Worker>>)>,
 }
 
 impl Orphans {
@@ -32,8 +34,7 @@ impl Orphans {
             for session in directory.sessions(SESSION)? {
                 if let Some(mut record) = dead(&directory, &session)? {
                     trace_file::remove(&record.trace_path())?;
-                    let worker =
-                        record.plugin().and_then(|path| sweeper(&PluginFile::read(&path)?, environment));
+                    let worker = record.plugin().and_then(|path| sweeper_of(path, environment));
                     sweeping.push((record, worker));
                 }
             }
@@ -45,15 +46,26 @@ impl Orphans {
     ///
     /// # Errors
     ///
-    /// What could not be removed; it is tried again by the next call.
+    /// What could not be removed. It is said once; `--clear` tries it again.
     pub fn finish(self, interrupts: &Interrupts) -> Result<()> {
         let deadline = within(SWEEP_LIMIT);
         let removed = self.sweeping.into_iter().map(|(record, worker)| {
-            worker?.answer(deadline, interrupts)?;
-            record.remove()
+            let swept = worker.and_then(|worker| match worker {
+                Some(mut worker) => worker.answer(deadline, interrupts).map(drop),
+                None => Ok(()),
+            });
+            match swept {
+                // Somebody else will find it.
+                Err(Error::Interrupted) => Err(Error::Interrupted),
+                swept => record.remove().and(swept),
+            }
         });
         Error::all(removed.filter_map(Result::err).collect())
     }
+}
+
+fn sweeper_of(plugin: Option<PathBuf>, environment: &Environment) -> Result<Option<Worker>> {
+    plugin.map(|path| sweeper(&PluginFile::read(&path)?, environment)).transpose()
 }
 
 /// The record of the session, if it is dead and nobody else takes care of it.

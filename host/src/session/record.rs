@@ -132,15 +132,15 @@ impl Record {
         }
     }
 
-    /// The plugin whose session it is.
+    /// The plugin whose session it is. None: the session died before it was started.
     ///
     /// # Errors
     ///
     /// The record cannot be read.
-    pub fn plugin(&mut self) -> Result<PathBuf> {
+    pub fn plugin(&mut self) -> Result<Option<PathBuf>> {
         let mut path = String::new();
         self.file.read_to_string(&mut path).map_err(Error::io("read", &self.path()))?;
-        Ok(PathBuf::from(path))
+        Ok(Some(path).filter(|path| !path.is_empty()).map(PathBuf::from))
     }
 
     /// Where the session's trace file is.

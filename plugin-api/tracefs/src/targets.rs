@@ -122,6 +122,7 @@ impl Kin<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::Follow as F;
     use super::*;
     use std::fs;
     use std::path::Path;
@@ -164,8 +165,6 @@ mod tests {
         assert_eq!(listed, gathered);
         listed
     }
-
-    use super::Follow as F;
 
     #[test]
     fn a_family_is_all_threads_and_all_descendants() {

@@ -198,7 +198,9 @@ fn probes() {
     }
     probed(10, std::ptr::null(), std::ptr::null());
     let lines = same(&instance);
-    for part in [" text=\"a text\" ", " text=(fault) ", " list={7,-7} ", ": leave: (0x", " <- 0x", " back=0xa"] {
+    for part in
+        [" text=\"a text\" ", " text=(fault) ", " list={7,-7} ", ": leave: (0x", " <- 0x", " back=0xa"]
+    {
         assert!(lines.iter().any(|line| line.contains(part)), "{part}: {lines:?}");
     }
 }

@@ -9,7 +9,9 @@ pub struct Ftrace;
 impl Cleanup for Ftrace {
     fn sweep(&self, environment: &Environment) -> Result<()> {
         let removed = find(environment)?.sweep(SESSION_PREFIX)?;
-        log::info!("{removed} tracing instances of dead sessions removed");
+        if removed > 0 {
+            log::info!("{removed} tracing instances of dead sessions removed");
+        }
         Ok(())
     }
 

@@ -56,9 +56,7 @@ impl Trouble {
             "panic" => panic!("no way out"),
             "abort" => std::process::abort(),
             "exit" => std::process::exit(0),
-            "hang" => loop {
-                std::thread::park();
-            },
+            "hang" => hang(),
             _ => {
                 println!("plugins do not speak to the caller");
                 eprintln!("in no way");
@@ -66,6 +64,16 @@ impl Trouble {
             }
         }
     }
+}
+
+/// Waits for ever, and can be seen to: one of the threads is called `hung`.
+fn hang() -> Result<()> {
+    let hung = std::thread::Builder::new().name("hung".to_owned()).spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+    hung?.join().map_err(|_| HookError::new("it was not to end"))
 }
 
 impl Session for Trouble {
