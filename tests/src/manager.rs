@@ -13,7 +13,8 @@ use crate::{Call, Kernel, Plugins, built};
 
 /// An installation of the manager, with plugins and a run directory of its own.
 ///
-/// When it is dropped it checks that its calls have left nothing: no file, nothing in the kernel.
+/// When it is dropped it checks that its calls have left nothing: nothing in the kernel, and no file but what lies there
+/// for a later reader.
 pub struct Manager {
     executable: PathBuf,
     plugins: Plugins,
@@ -80,9 +81,19 @@ impl Manager {
         self.run_directory.path()
     }
 
-    /// The files in the run directory.
+    /// The files of sessions that are alive, or that died and were not cleaned up after. What a session has left for a
+    /// later reader is none of them.
     pub fn files(&self) -> Vec<PathBuf> {
-        files_below(self.run_directory())
+        let mut files = files_below(self.run_directory());
+        files.retain(|file| !is_for_a_later_reader(file));
+        files
+    }
+
+    /// What sessions have left for a later reader.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let mut files = files_below(self.run_directory());
+        files.retain(|file| is_for_a_later_reader(file));
+        files
     }
 
     pub(crate) fn prepare(&self, command: &mut Command) {
@@ -118,6 +129,12 @@ impl Drop for Manager {
             );
         }
     }
+}
+
+/// A session's lines that no reader took are an ordinary file in the place of the trace file.
+pub(crate) fn is_for_a_later_reader(file: &Path) -> bool {
+    let is_ordinary = file.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+    is_ordinary && file.extension().is_some_and(|extension| extension == "trace")
 }
 
 fn files_below(directory: &Path) -> Vec<PathBuf> {

@@ -1,8 +1,10 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::manager::is_for_a_later_reader;
 use crate::{Answer, PATIENCE, Process, Reader};
 
 /// A session, as container-tracer sees it.
@@ -19,6 +21,8 @@ pub struct Ended {
     pub answer: Answer,
     /// What the reader has got, line by line.
     pub lines: Vec<String>,
+    /// What no reader took, and lies in the place of the trace file, line by line.
+    pub leftover: Vec<String>,
 }
 
 impl Session {
@@ -89,7 +93,7 @@ impl Session {
     pub fn ends(mut self) -> Ended {
         let answer = self.process.ends(PATIENCE);
         let lines = self.reader.map(Reader::finish).unwrap_or_default();
-        Ended { answer, lines }
+        Ended { answer, lines, leftover: leftover_at(&self.path) }
     }
 }
 
@@ -109,14 +113,29 @@ impl Ended {
         self.whole_lines()
     }
 
+    /// Checks that all the leftover is whole lines; the lines, without their newlines.
+    #[track_caller]
+    pub fn leftover(&self) -> Vec<&str> {
+        whole(&self.leftover)
+    }
+
     #[track_caller]
     fn whole_lines(&self) -> Vec<&str> {
-        let whole = |line: &'_ String| line.ends_with('\n');
-        assert!(
-            self.lines.iter().all(whole),
-            "a fragment: {:?}",
-            self.lines.iter().find(|line| !whole(line))
-        );
-        self.lines.iter().map(|line| line.trim_end_matches('\n')).collect()
+        whole(&self.lines)
+    }
+}
+
+#[track_caller]
+fn whole(lines: &[String]) -> Vec<&str> {
+    let fragment = lines.iter().find(|line| !line.ends_with('\n'));
+    assert_eq!(fragment, None, "a fragment");
+    lines.iter().map(|line| line.trim_end_matches('\n')).collect()
+}
+
+/// The lines of an ordinary file. A FIFO would be the trace file itself, which nobody writes any more.
+fn leftover_at(path: &Path) -> Vec<String> {
+    match is_for_a_later_reader(path).then(|| fs::read_to_string(path)) {
+        Some(Ok(text)) => text.split_inclusive('\n').map(str::to_owned).collect(),
+        _ => Vec::new(),
     }
 }

@@ -131,7 +131,12 @@ fn follow_prints_the_trace_itself() {
     let manager = manager();
     let call = manager.call(["--run", "made_up_lines", "--follow", "--args"]);
     let answer = call.word(format!("--pid {} --time 1 --count 10000", std::process::id())).answer();
-    assert_eq!(answer.well().lines().collect::<Vec<_>>(), made_up(10_000));
+    assert_eq!(
+        answer.well_with_complaints(1),
+        ["manager: 10000 events recorded: 10000 delivered, none lost"]
+    );
+    assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), made_up(10_000));
+    assert!(manager.leftovers().is_empty());
 }
 
 #[test]
@@ -142,7 +147,9 @@ fn follow_ends_well_on_sigint() {
     wait_until("it says something", PATIENCE, || process.has_spoken());
     process.signal(Signal::SIGINT);
     let answer = process.ends(PATIENCE);
-    assert_eq!(answer.well().lines().collect::<Vec<_>>(), made_up(5));
+    assert_eq!(answer.well_with_complaints(1), ["manager: 5 events recorded: 5 delivered, none lost"]);
+    assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), made_up(5));
+    assert!(manager.leftovers().is_empty());
 }
 
 #[test]
@@ -154,6 +161,7 @@ fn follow_into_a_pipe_that_is_closed_ends() {
     let answer = call.under(["sh", "-c", script, "sh"]).answer();
     assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), made_up(3));
     assert!(answer.stderr.lines().all(|line| line.starts_with("manager: ")), "{answer:#?}");
+    assert!(manager.leftovers().is_empty());
 }
 
 #[test]

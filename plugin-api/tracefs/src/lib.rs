@@ -51,6 +51,7 @@ mod mountinfo;
 mod procfs;
 mod reset;
 pub mod ring;
+pub mod spool;
 mod sweep;
 mod targets;
 mod task_filter;

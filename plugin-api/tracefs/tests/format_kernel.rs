@@ -48,7 +48,7 @@ fn every_event(part: usize) {
     let directory = tempfile::tempdir().unwrap();
     let mut fired = BTreeMap::<String, usize>::new();
     let mut report = String::new();
-    for group in systems.chunks(8).skip(part).step_by(2) {
+    for group in systems.chunks(12).skip(part).step_by(2) {
         let Some(instance) = Instance::new() else { return };
         for system in group {
             // Probes of other tests come and go.

@@ -122,15 +122,20 @@ impl Catalog {
         let format = EventFormat::parse(&String::from_utf8_lossy(&text))
             .map_err(|source| Error::Format { path: path.to_owned(), source })?;
         let system = path.parent().and_then(Path::parent).and_then(Path::file_name).unwrap_or_default();
-        let event = self.event(format, &system.to_string_lossy());
-        let id = event.format.id;
+        Ok(self.add(&system.to_string_lossy(), format))
+    }
+
+    /// Makes an event known, in place of one that had its id.
+    pub(super) fn add(&mut self, system: &str, format: EventFormat) -> u16 {
+        let id = format.id;
+        let event = self.event(format, system);
         if self.known.len() <= usize::from(id) {
             self.known.resize_with(usize::from(id) + 1, || None);
         }
         if let Some(place) = self.known.get_mut(usize::from(id)) {
             *place = Some(Box::new(event));
         }
-        Ok(id)
+        id
     }
 
     /// The event of `system` that `format` describes.

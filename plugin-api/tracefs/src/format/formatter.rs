@@ -75,6 +75,11 @@ impl Formatter {
         self.catalog.load_enabled(&self.instance.join("set_event"))
     }
 
+    /// Makes an event of `system` known whose format was read elsewhere, and returns its id.
+    pub fn add(&mut self, system: &str, format: EventFormat) -> u16 {
+        self.catalog.add(system, format)
+    }
+
     /// The event with this id, its format being read now if need be.
     pub fn event(&mut self, id: u16) -> Option<&EventFormat> {
         self.catalog.find(id, &self.instance.join("set_event"));

@@ -83,9 +83,20 @@ impl Names {
         self.unknown.clear();
         self.last = (0, column(b"<idle>"));
         let text = fs::read(self.tracefs.join("saved_cmdlines")).unwrap_or_default();
-        for line in text.split(|byte| *byte == b'\n') {
-            if let Some((pid, name)) = saved_name(line) {
-                self.known.insert(pid, column(name));
+        let mut last: Option<(i32, Vec<u8>)> = None;
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match (saved_name(line), &mut last) {
+                (Some((pid, name)), _) => {
+                    self.known.insert(pid, column(name));
+                    last = Some((pid, name.to_vec()));
+                }
+                // The rest of a name with a line end in it, which the kernel writes as it is.
+                (None, Some((pid, name))) => {
+                    name.push(b'\n');
+                    name.extend_from_slice(line);
+                    self.known.insert(*pid, column(name));
+                }
+                (None, None) => {}
             }
         }
         self.read_at = Some(Instant::now());

@@ -1,0 +1,166 @@
+//! The ring reader on the running kernel.
+#![allow(clippy::unwrap_used)]
+
+mod ring_support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ring_support::{Comparison, Instance, TRACEFS};
+use tracefs::format::Formatter;
+use tracefs::ring::{Error, Item, RingBuffer, Timeline};
+
+/// A number out of the `stats` of one CPU.
+fn stat(instance: &Instance, cpu: u32, name: &str) -> u64 {
+    let stats = instance.get(&format!("per_cpu/cpu{cpu}/stats"));
+    let line = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn recorded_and_lost_add_up_on_every_cpu() {
+    let Some(instance) = Instance::new() else { return };
+    instance.set("buffer_size_kb", "64");
+    for number in 0..20_000 {
+        instance.set("trace_marker", &number.to_string());
+    }
+    instance.set("tracing_on", "0");
+    let mut ring = RingBuffer::open(&instance.path).unwrap();
+    let cpus: Vec<u32> = ring.cpus().collect();
+    let expected: BTreeMap<u32, (u64, u64)> =
+        cpus.iter().map(|cpu| (*cpu, (stat(&instance, *cpu, "entries"), stat(&instance, *cpu, "overrun")))).collect();
+    let mut found: BTreeMap<u32, (u64, u64)> = cpus.iter().map(|cpu| (*cpu, (0, 0))).collect();
+    let sweep = ring
+        .collect(|page| {
+            let (records, lost) = found.get_mut(&page.cpu).unwrap();
+            *records += page.records;
+            *lost += page.lost.map_or(0, |lost| lost.count.unwrap());
+            assert_eq!(page.damage, None);
+        })
+        .unwrap();
+    assert!(sweep.drained);
+    assert_eq!(found, expected);
+    assert!(found.values().any(|(_, lost)| *lost > 0), "{found:?}");
+}
+
+#[test]
+fn a_line_comes_within_fifty_milliseconds() {
+    let Some(instance) = Instance::new() else { return };
+    let mut ring = RingBuffer::open(&instance.path).unwrap();
+    let mut timeline = Timeline::new(ring.layout());
+    let mut slow = 0;
+    for number in 0..20 {
+        let start = Instant::now();
+        instance.set("trace_marker", &number.to_string());
+        let mut seen = false;
+        while !seen {
+            let sweep = ring.collect(|page| timeline.push(page.cpu, page.bytes)).unwrap();
+            timeline.settle(sweep.settled);
+            while let Some(item) = timeline.next() {
+                seen |= matches!(item, Item::Record(_));
+            }
+            if !seen {
+                ring.wait(Duration::from_millis(20)).unwrap();
+            }
+        }
+        slow += usize::from(start.elapsed() > Duration::from_millis(50));
+    }
+    // The machine may be busy with other tests.
+    assert!(slow <= 5, "{slow} of 20 came late");
+}
+
+#[test]
+fn all_cpus_come_in_order_while_recording() {
+    let Some(instance) = Instance::new() else { return };
+    instance.set("buffer_size_kb", "8192");
+    let mut ring = RingBuffer::open(&instance.path).unwrap();
+    let mut timeline = Timeline::new(ring.layout());
+    let mut formatter = Formatter::open(Path::new(TRACEFS), &instance.path).unwrap();
+    let marker = instance.path.join("trace_marker");
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let marker = marker.clone();
+            std::thread::spawn(move || {
+                for number in 0..5_000 {
+                    fs::write(&marker, format!("{writer} {number}")).unwrap();
+                }
+            })
+        })
+        .collect();
+    let (mut text, mut last, mut count) = (Vec::new(), 0, 0);
+    let mut finished = false;
+    loop {
+        let sweep = ring.collect(|page| timeline.push(page.cpu, page.bytes)).unwrap();
+        if finished && sweep.pages == 0 {
+            timeline.finish();
+        } else {
+            timeline.settle(sweep.settled);
+        }
+        while let Some(item) = timeline.next() {
+            let Item::Record(record) = item else { panic!("{item:?}") };
+            assert!(record.stamp >= last);
+            last = record.stamp;
+            count += 1;
+            formatter.write_record(record.cpu, record.stamp, record.data, &mut text);
+        }
+        if finished && sweep.pages == 0 {
+            break;
+        }
+        finished = writers.iter().all(|writer| writer.is_finished());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    assert_eq!(count, 20_000);
+    let text = String::from_utf8(text).unwrap();
+    for writer in 0..4 {
+        let mark = format!("tracing_mark_write: {writer} ");
+        let numbers = text.lines().filter_map(|line| line.split_once(&mark)?.1.parse::<u32>().ok());
+        assert!(numbers.eq(0..5_000), "writer {writer}");
+    }
+}
+
+#[test]
+fn larger_sub_buffers() {
+    for size in ["8", "64"] {
+        let Some(instance) = Instance::new() else { return };
+        if fs::write(instance.path.join("buffer_subbuf_size_kb"), size).is_err() {
+            return ring_support::skip("this kernel has no buffer_subbuf_size_kb");
+        }
+        for number in 0..3_000 {
+            instance.set("trace_marker", &format!("{number} {}", "x".repeat(number % 400)));
+        }
+        instance.set("tracing_on", "0");
+        assert_eq!(RingBuffer::open(&instance.path).unwrap().layout().page_size(), size.parse::<usize>().unwrap() * 1024);
+        let kernel = instance.trace();
+        let (ours, _) = instance.formatted();
+        assert_eq!(ours.len(), 3_000);
+        let comparison = Comparison::of(&kernel, &ours);
+        assert!(comparison.different.is_empty(), "{}", comparison.report());
+    }
+}
+
+#[test]
+fn an_idle_ring_gives_nothing() {
+    let Some(instance) = Instance::new() else { return };
+    let mut ring = RingBuffer::open(&instance.path).unwrap();
+    let sweep = ring.collect(|page| panic!("{page:?}")).unwrap();
+    assert_eq!((sweep.pages, sweep.bytes, sweep.drained), (0, 0, true));
+    let start = Instant::now();
+    ring.wait(Duration::from_millis(20)).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(19));
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = RingBuffer::open(directory.path()).unwrap_err();
+    assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("events/header_page")), "{error}");
+    assert!(error.to_string().contains("No such file"), "{error}");
+    fs::create_dir_all(directory.path().join("events")).unwrap();
+    fs::write(directory.path().join("events/header_page"), "field: u64 other;").unwrap();
+    fs::write(directory.path().join("events/header_event"), "").unwrap();
+    let error = RingBuffer::open(directory.path()).unwrap_err();
+    assert!(matches!(error, Error::Layout { .. }), "{error}");
+}

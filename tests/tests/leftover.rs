@@ -1,0 +1,146 @@
+//! What no reader took lies in the place of the trace file when a session is over: nothing of it twice, nothing missing.
+//! Needs no kernel: the lines are made up, so that it is known which ones there are.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use system_tests::{Call, Manager, Plugins, Reader};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["made_up"]))
+}
+
+/// A run of the hook that makes up its lines.
+fn run<'a>(manager: &'a Manager, arguments: &str) -> Call<'a> {
+    manager.run("made_up_lines", format!("--pid {} {arguments}", std::process::id()))
+}
+
+/// The lines that the hook makes up.
+fn made_up(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("made_up: line {n}")).collect()
+}
+
+/// More than fits into any pipe on the way.
+const MANY: usize = 50_000;
+
+#[test]
+fn without_a_reader_every_line_is_left() {
+    let manager = manager();
+    for count in [1, 10, MANY] {
+        let session = run(&manager, &format!("--count {count}")).start_unread();
+        let path = session.path().to_owned();
+        let ended = session.stop();
+        ended.well();
+        assert_eq!(ended.leftover(), made_up(count));
+        assert_eq!(path.metadata().expect("it is there").mode() & 0o077, 0, "it is for nobody else");
+    }
+}
+
+#[test]
+fn without_a_line_nothing_is_left() {
+    let manager = manager();
+    run(&manager, "--count 0").start_unread().stop().well();
+    assert!(manager.leftovers().is_empty());
+}
+
+#[test]
+fn what_is_left_of_a_session_that_ends_by_itself_is_all_of_it() {
+    let manager = manager();
+    let ended = run(&manager, "--count 1000 --time 20").start_unread().ends();
+    ended.well();
+    assert_eq!(ended.leftover(), made_up(1000));
+}
+
+#[test]
+fn long_lines_are_left_whole() {
+    let manager = manager();
+    let length = 60_000;
+    let ended = run(&manager, &format!("--count 50 --length {length}")).start_unread().stop();
+    ended.well();
+    let expected: Vec<String> = made_up(50).iter().map(|line| format!("{line:.<length$}")).collect();
+    assert!(ended.leftover() == expected);
+}
+
+#[test]
+fn what_a_reader_took_before_it_left_is_not_left_again() {
+    let manager = manager();
+    let session = run(&manager, &format!("--count {MANY}")).start_unread();
+    let mut reader = File::open(session.path()).expect("the caller can open the trace");
+    let taken = take(&mut reader, 300);
+    drop(reader);
+    let ended = session.stop();
+    ended.well();
+    assert_eq!([taken, owned(&ended.leftover())].concat(), made_up(MANY));
+}
+
+#[test]
+fn what_is_in_the_pipe_of_a_stuck_reader_is_not_left_too() {
+    let manager = manager();
+    for (count, before) in [(10, 0), (10, 3), (MANY, 0), (MANY, 300)] {
+        let session = run(&manager, &format!("--count {count}")).start_unread();
+        let mut stuck = File::open(session.path()).expect("the caller can open the trace");
+        let taken = take(&mut stuck, before);
+        let ended = session.stop();
+        ended.well();
+        let rest = Reader::of_file(stuck, Duration::ZERO).finish();
+        let rest = rest.iter().map(|line| line.trim_end().to_owned()).collect();
+        assert_eq!([taken, rest, owned(&ended.leftover())].concat(), made_up(count));
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_amid_the_end_takes_its_part() {
+    let manager = manager();
+    let mut session = run(&manager, &format!("--count {MANY}")).start_unread();
+    let mut reader = File::open(session.path()).expect("the caller can open the trace");
+    session.process().signal(Signal::SIGINT);
+    let taken = take(&mut reader, 1000);
+    drop(reader);
+    let ended = session.ends();
+    ended.well();
+    assert_eq!([taken, owned(&ended.leftover())].concat(), made_up(MANY));
+}
+
+#[test]
+fn clear_removes_what_was_left() {
+    let manager = manager();
+    for _ in 0..3 {
+        run(&manager, "").start_unread().stop().well();
+    }
+    assert_eq!(manager.leftovers().len(), 3);
+    manager.call(["--clear"]).answer().well_and_silent();
+    assert!(manager.leftovers().is_empty());
+}
+
+#[test]
+fn the_next_session_does_not_touch_what_was_left() {
+    let manager = manager();
+    run(&manager, "").start_unread().stop().well();
+    run(&manager, "").start().stop().well();
+    assert_eq!(manager.leftovers().len(), 1);
+}
+
+#[test]
+fn a_session_that_is_undone_leaves_nothing() {
+    let manager = manager();
+    let full = File::options().write(true).open("/dev/full").expect("there is a /dev/full");
+    run(&manager, "").stdout(full).answer().failed(&["standard output"]);
+    assert!(manager.leftovers().is_empty());
+}
+
+/// Reads so many lines as a caller would.
+fn take(file: &mut File, count: usize) -> Vec<String> {
+    let mut buffer = [0; 4096];
+    let mut line = || {
+        let length = file.read(&mut buffer).expect("there is a line");
+        String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned()
+    };
+    (0..count).map(|_| line()).collect()
+}
+
+fn owned(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|line| (*line).to_owned()).collect()
+}
