@@ -60,7 +60,11 @@ impl<E: std::error::Error> From<E> for HookError {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            message = format!("{message}: {cause}");
+            // Many an error says its cause itself.
+            let cause_message = cause.to_string();
+            if !message.contains(&cause_message) {
+                message = format!("{message}: {cause_message}");
+            }
             source = cause.source();
         }
         Self::new(message)

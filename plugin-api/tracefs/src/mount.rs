@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{FsType, SYSFS_MAGIC, TRACEFS_MAGIC, statfs};
+use nix::unistd::{AccessFlags, access};
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -28,17 +29,34 @@ impl Tracefs {
     /// mounted otherwise), [`Error::Mount`].
     pub fn find(sysfs: &Path, procfs: &Path) -> Result<Tracefs> {
         let mount_point = sysfs.join("kernel/tracing");
-        let mut places = vec![mount_point.clone(), sysfs.join("kernel/debug/tracing")];
-        places.extend(mounted_for_process_1(procfs));
-
-        if let Some(found) = first_open(&places)? {
+        let in_sysfs = vec![mount_point.clone(), sysfs.join("kernel/debug/tracing")];
+        if let Some(found) = first_open(&in_sysfs)? {
             return Ok(found);
         }
+        let elsewhere = mounted_for_process_1(procfs);
+        // One that is out of reach there need not be the only one to be had.
+        let out_of_reach = match first_open(&elsewhere) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        let looked_at = [in_sysfs, elsewhere].concat();
         if !is_of_type(&mount_point, SYSFS_MAGIC) {
-            return Err(Error::NotThere { looked_at: places });
+            return Err(out_of_reach.unwrap_or(Error::NotThere { looked_at }));
         }
         mount_on(&mount_point)?;
-        first_open(&[mount_point])?.ok_or(Error::NotThere { looked_at: places })
+        first_open(&[mount_point])?.ok_or(Error::NotThere { looked_at })
+    }
+
+    /// Checks that instances can be made and used here, without making one: that takes the kernel 30 ms and more.
+    ///
+    /// # Errors
+    /// [`Error::NoPermission`]: not root, a read-only mount, or a kernel in lockdown mode "confidentiality".
+    pub fn check_usable(&self) -> Result<()> {
+        let instances = self.root().join("instances");
+        access(&instances, AccessFlags::W_OK | AccessFlags::X_OK)
+            .map_err(|errno| Error::NoPermission { path: instances, source: errno.into() })?;
+        self.dir.read("current_tracer").map(drop).map_err(no_permission)
     }
 
     /// The directory tracefs is mounted on, as this process reaches it.

@@ -6,7 +6,7 @@ mod ring_support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use ring_support::{Instance, workload};
+use ring_support::{Instance, quiet_workload};
 use tracefs::format::Formatter;
 use tracefs::ring::{Item, RingBuffer, Timeline};
 
@@ -39,8 +39,10 @@ fn no_allocation_per_line() {
     for system in ["syscalls", "sched", "signal", "timer", "net", "block"] {
         instance.set(&format!("events/{system}/enable"), "1");
     }
+    let thread = std::fs::read_link("/proc/thread-self").unwrap();
+    instance.set("set_event_pid", &thread.file_name().unwrap().to_string_lossy());
     let directory = tempfile::tempdir().unwrap();
-    workload(directory.path());
+    (0..20).for_each(|_| quiet_workload(directory.path()));
     instance.set("tracing_on", "0");
     let mut formatter = Formatter::open(std::path::Path::new(ring_support::TRACEFS), &instance.path).unwrap();
     let mut ring = RingBuffer::open(&instance.path).unwrap();
@@ -65,5 +67,6 @@ fn no_allocation_per_line() {
     });
     let (lines, allocations) = rounds[1];
     assert!(lines > 1_000, "{lines}");
-    assert!(allocations < 1_000 && allocations * 100 < lines, "{allocations} allocations for {lines} lines");
+    // The lanes of the timeline, and a name that the kernel has forgotten.
+    assert!(allocations < 100, "{allocations} allocations for {lines} lines");
 }

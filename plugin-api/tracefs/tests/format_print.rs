@@ -66,8 +66,10 @@ struct Tree {
 impl Tree {
     fn new() -> Self {
         let tree = Self { directory: tempfile::tempdir().unwrap() };
-        let print = format!("name: print\nID: 5\n{COMMON}\tfield:unsigned long ip;\toffset:8;\tsize:8;\tsigned:0;\n\
-            \tfield:char buf[];\toffset:16;\tsize:0;\tsigned:0;\n\nprint fmt: \"%ps: %s\", (void *)REC->ip, REC->buf\n");
+        let print = format!(
+            "name: print\nID: 5\n{COMMON}\tfield:unsigned long ip;\toffset:8;\tsize:8;\tsigned:0;\n\
+            \tfield:char buf[];\toffset:16;\tsize:0;\tsigned:0;\n\nprint fmt: \"%ps: %s\", (void *)REC->ip, REC->buf\n"
+        );
         tree.put("events/ftrace/print/format", &print);
         tree.put("printk_formats", "0xffffffff80000001 : \"of the kernel\\n\"\n0xffffffff80000009 : \"%s is %d%% of %llx, %c %hhd %5s|%-4u|%pS\"\n");
         tree.put("saved_cmdlines", "4711 with blank\n12 two\nlines\n13 100%\n14 longer than sixteen\n");
@@ -126,23 +128,38 @@ fn unprintable(print_fmt: &str) -> Unprintable {
 fn conversions() {
     for (print_fmt, expected) in [
         (r#""%d %i %u", REC->small, REC->small, REC->small"#, "-5 -5 4294967291"),
-        (r#""%llx %llu %Lx %lx", REC->big, REC->big, REC->big, REC->big"#, "ffff800012345678 18446603336526616184 ffff800012345678 ffff800012345678"),
-        (r#""%x|%X|%#x|%#X|%o|%#o", REC->byte, REC->byte, REC->byte, REC->byte, REC->byte, REC->byte"#, "c8|C8|0xc8|0XC8|310|0310"),
+        (
+            r#""%llx %llu %Lx %lx", REC->big, REC->big, REC->big, REC->big"#,
+            "ffff800012345678 18446603336526616184 ffff800012345678 ffff800012345678",
+        ),
+        (
+            r#""%x|%X|%#x|%#X|%o|%#o", REC->byte, REC->byte, REC->byte, REC->byte, REC->byte, REC->byte"#,
+            "c8|C8|0xc8|0XC8|310|0310",
+        ),
         (r#""%#x %#o", 0, 0"#, "0x0 0"),
-        (r#""[%6d][%-6d][%06d][%+d][% d]", REC->small, REC->small, REC->small, 7, 7"#, "[    -5][-5    ][-00005][+7][ 7]"),
+        (
+            r#""[%6d][%-6d][%06d][%+d][% d]", REC->small, REC->small, REC->small, 7, 7"#,
+            "[    -5][-5    ][-00005][+7][ 7]",
+        ),
         (r#""[%.4d][%8.4d][%-8.4d][%08.4d]", 42, 42, 42, 42"#, "[0042][    0042][0042    ][00000042]"),
         (r#""[%#010x][%#10x]", 0x2a, 0x2a"#, "[0x0000002a][      0x2a]"),
         (r#""%hd %hu %hhd %hhu", REC->half, REC->half, REC->byte, REC->byte"#, "-300 65236 -56 200"),
         (r#""%zu %zd %td %jd", sizeof(u64), sizeof(int), 3L, -1"#, "8 4 3 -1"),
         (r#""%c%c", 'o', 75"#, "oK"),
         (r#""[%*d][%-*d][%*d]", 4, 7, 4, 7, -4, 7"#, "[   7][7   ][7   ]"),
-        (r#""%s|%10s|%-10s|%.2s|%.*s", REC->comm, REC->comm, REC->comm, REC->comm, 3, REC->comm"#, "a comm|    a comm|a comm    |a |a c"),
+        (
+            r#""%s|%10s|%-10s|%.2s|%.*s", REC->comm, REC->comm, REC->comm, REC->comm, 3, REC->comm"#,
+            "a comm|    a comm|a comm    |a |a c",
+        ),
         (r#""100%% %s", __get_str(text)"#, "100% hello"),
         (r#""%s %s", __get_rel_str(near), __get_str(near)"#, "near near"),
         ("\"two \" \"parts\\t\\x41\\101\\\\\\\"\"", "two parts\tAA\\\""),
         (r#""%s", REC->kernel"#, "of the kernel\n"),
         (r#""%p %px", (void *)REC->big, (void *)1"#, "ffff800012345678 0000000000000001"),
-        (r#""%20p|%-20px|", (void *)REC->big, (void *)REC->big"#, "    ffff800012345678|ffff800012345678    |"),
+        (
+            r#""%20p|%-20px|", (void *)REC->big, (void *)REC->big"#,
+            "    ffff800012345678|ffff800012345678    |",
+        ),
     ] {
         assert_eq!(printed(print_fmt), expected, "{print_fmt}");
     }
@@ -185,7 +202,10 @@ fn arithmetic_is_that_of_c() {
     ] {
         assert_eq!(printed(&format!("\"%d\", {expression}")), expected, "{expression}");
     }
-    assert_eq!(printed(r#""%llu %u", __print_ns_to_secs(REC->big), __print_ns_without_secs(1234567890123ULL)"#), "18446603336 567890123");
+    assert_eq!(
+        printed(r#""%llu %u", __print_ns_to_secs(REC->big), __print_ns_without_secs(1234567890123ULL)"#),
+        "18446603336 567890123"
+    );
 }
 
 #[test]
@@ -202,18 +222,33 @@ fn helpers() {
         (format!(r#""%s", __print_symbolic(3, {{ }})"#), "0x3"),
         (format!(r#""%8s|", REC->byte ? __print_symbolic(1, {flags}) : "none""#), "       A|"),
         (r#""%s", __print_hex(REC->ip, 4)"#.to_owned(), "7f 00 00 01"),
-        (r#""%s", __print_hex_str(__get_dynamic_array(words), __get_dynamic_array_len(words))"#.to_owned(), "01000200ffff"),
+        (
+            r#""%s", __print_hex_str(__get_dynamic_array(words), __get_dynamic_array_len(words))"#.to_owned(),
+            "01000200ffff",
+        ),
         (r#""%s", __print_array(REC->list, 3, 4)"#.to_owned(), "{0x1,0x14,0x12c}"),
         (r#""%s", __print_array(__get_dynamic_array(words), 3, sizeof(u16))"#.to_owned(), "{0x1,0x2,0xffff}"),
         (r#""%s", __print_dynamic_array(words, 2)"#.to_owned(), "{0x1,0x2,0xffff}"),
         (r#""%s", __get_cpumask(mask)"#.to_owned(), "00000000,0000010f"),
         (r#""%*pbl", 64, __get_dynamic_array(mask)"#.to_owned(), "0-3,8"),
         (r#""%pI4 %pi4", REC->ip, REC->ip"#.to_owned(), "127.0.0.1 127.000.000.001"),
-        (r#""%pI6c %pI6", REC->ip6, REC->ip6"#.to_owned(), "2001:db8::1 2001:0db8:0000:0000:0000:0000:0000:0001"),
-        (r#""%pM %*ph %*phC", REC->ip6, 4, REC->ip, 4, REC->ip"#.to_owned(), "20:01:0d:b8:00:00 7f 00 00 01 7f:00:00:01"),
+        (
+            r#""%pI6c %pI6", REC->ip6, REC->ip6"#.to_owned(),
+            "2001:db8::1 2001:0db8:0000:0000:0000:0000:0000:0001",
+        ),
+        (
+            r#""%pM %*ph %*phC", REC->ip6, 4, REC->ip, 4, REC->ip"#.to_owned(),
+            "20:01:0d:b8:00:00 7f 00 00 01 7f:00:00:01",
+        ),
         (r#""%pU", REC->ip6"#.to_owned(), "20010db8-0000-0000-0000-000000000001"),
-        (r#""%pS|%ps", (void *)0xffffffff80001020, (void *)0xffffffff80001020"#.to_owned(), "first+0x20/0x100|first"),
-        (r#""%pS|%ps", (void *)0xffffffffc0000004, (void *)0x1234"#.to_owned(), "helper+0x4/0x10 [module]|0x1234"),
+        (
+            r#""%pS|%ps", (void *)0xffffffff80001020, (void *)0xffffffff80001020"#.to_owned(),
+            "first+0x20/0x100|first",
+        ),
+        (
+            r#""%pS|%ps", (void *)0xffffffffc0000004, (void *)0x1234"#.to_owned(),
+            "helper+0x4/0x10 [module]|0x1234",
+        ),
     ] {
         assert_eq!(printed(&print_fmt), expected, "{print_fmt}");
     }
@@ -228,7 +263,10 @@ fn what_cannot_be_evaluated_is_said() {
     assert_eq!(unprintable(r#""%pd", REC->comm"#), Unprintable::Conversion("pd".into()));
     assert_eq!(unprintable(r#""%y""#), Unprintable::Conversion("y".into()));
     assert_eq!(unprintable(r#""%d %d", 1"#), Unprintable::Argument);
-    assert_eq!(unprintable(&format!("\"%d\", {}1{}", "(".repeat(5000), ")".repeat(5000))), Unprintable::Depth);
+    assert_eq!(
+        unprintable(&format!("\"%d\", {}1{}", "(".repeat(5000), ")".repeat(5000))),
+        Unprintable::Depth
+    );
     assert_eq!(unprintable(&format!("\"%d\", {}1", "REC->byte + ".repeat(5000))), Unprintable::Depth);
     assert!(matches!(unprintable(r#""%d", 1 +"#), Unprintable::Syntax(_)));
     assert!(matches!(unprintable(r#""%d", "text""#), Unprintable::Syntax(_)));
@@ -300,8 +338,10 @@ fn names_of_tasks() {
 fn names_come_from_events() {
     let tree = Tree::new();
     let mut formatter = tree.formatter();
-    let format = format!("name: made\nID: 99\n{COMMON}\tfield:pid_t pid;\toffset:8;\tsize:4;\tsigned:1;\n\
-        \tfield:char newcomm[16];\toffset:12;\tsize:16;\tsigned:0;\n\nprint fmt: \"\"\n");
+    let format = format!(
+        "name: made\nID: 99\n{COMMON}\tfield:pid_t pid;\toffset:8;\tsize:4;\tsigned:1;\n\
+        \tfield:char newcomm[16];\toffset:12;\tsize:16;\tsigned:0;\n\nprint fmt: \"\"\n"
+    );
     formatter.add("task", EventFormat::parse(&format).unwrap());
     let mut record = vec![0; 28];
     record[0..2].copy_from_slice(&99u16.to_ne_bytes());
@@ -320,8 +360,10 @@ fn names_come_from_events() {
 fn binary_printk() {
     let tree = Tree::new();
     let mut formatter = tree.formatter();
-    let format = format!("name: bprint\nID: 6\n{COMMON}\tfield:unsigned long ip;\toffset:8;\tsize:8;\tsigned:0;\n\
-        \tfield:const char * fmt;\toffset:16;\tsize:8;\tsigned:0;\n\tfield:u32 buf[];\toffset:24;\tsize:0;\tsigned:0;\n\nprint fmt: \"%ps: %s\", (void *)REC->ip, REC->fmt\n");
+    let format = format!(
+        "name: bprint\nID: 6\n{COMMON}\tfield:unsigned long ip;\toffset:8;\tsize:8;\tsigned:0;\n\
+        \tfield:const char * fmt;\toffset:16;\tsize:8;\tsigned:0;\n\tfield:u32 buf[];\toffset:24;\tsize:0;\tsigned:0;\n\nprint fmt: \"%ps: %s\", (void *)REC->ip, REC->fmt\n"
+    );
     formatter.add("ftrace", EventFormat::parse(&format).unwrap());
     let mut record = vec![6, 0, 0, 0, 0, 0, 0, 0];
     record.extend_from_slice(&0xffff_ffff_8000_1000u64.to_ne_bytes());
@@ -358,7 +400,10 @@ fn unknown_types_are_said_as_the_kernel_does() {
 #[test]
 fn fields() {
     let format = event("\"\"");
-    assert_eq!((format.name.as_str(), format.id, format.fields.len(), format.own_fields().len()), ("made", 99, 18, 14));
+    assert_eq!(
+        (format.name.as_str(), format.id, format.fields.len(), format.own_fields().len()),
+        ("made", 99, 18, 14)
+    );
     let record = record();
     let number = |name: &str| format.field(name).unwrap().number(&record);
     assert_eq!(number("common_pid"), Some(4711));
@@ -379,7 +424,9 @@ fn fields() {
 fn other_kernels_system_calls() {
     let tree = Tree::new();
     let format = |fields: &str, print_fmt: &str| {
-        let head = format!("name: sys_enter_made\nID: 99\n{COMMON}\tfield:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;\n");
+        let head = format!(
+            "name: sys_enter_made\nID: 99\n{COMMON}\tfield:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;\n"
+        );
         EventFormat::parse(&format!("{head}{fields}\nprint fmt: {print_fmt}\n")).unwrap()
     };
     let plain = "\tfield:int fd;\toffset:16;\tsize:8;\tsigned:0;\n\tfield:const char * name;\toffset:24;\tsize:8;\tsigned:0;\n";
@@ -413,10 +460,61 @@ fn other_kernels_system_calls() {
 /// Pieces that print formats are made of, to be thrown together.
 fn piece() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
-        "REC->big", "REC->small", "REC->comm", "REC->list", "REC", "(", ")", "{", "}", "[", "]", ",", ";", "?", ":", "+", "-", "*", "/", "%",
-        "<<", ">>", "&", "&&", "|", "!", "~", "==", "<", "->", "0", "1", "0xffffffffffffffff", "\"%s\"", "\"%d %llx\"", "\"%*pbl\"", "\"%pI6c\"",
-        "\"%.*s\"", "__print_flags(", "__print_symbolic(", "__print_array(", "__print_hex(", "__get_str(text)", "__get_dynamic_array(words)", "sizeof(",
-        "(u32 *)", "(int)", "({", "})", "int a =", "a", "text", "words", "'x'", "NULL",
+        "REC->big",
+        "REC->small",
+        "REC->comm",
+        "REC->list",
+        "REC",
+        "(",
+        ")",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ";",
+        "?",
+        ":",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "<<",
+        ">>",
+        "&",
+        "&&",
+        "|",
+        "!",
+        "~",
+        "==",
+        "<",
+        "->",
+        "0",
+        "1",
+        "0xffffffffffffffff",
+        "\"%s\"",
+        "\"%d %llx\"",
+        "\"%*pbl\"",
+        "\"%pI6c\"",
+        "\"%.*s\"",
+        "__print_flags(",
+        "__print_symbolic(",
+        "__print_array(",
+        "__print_hex(",
+        "__get_str(text)",
+        "__get_dynamic_array(words)",
+        "sizeof(",
+        "(u32 *)",
+        "(int)",
+        "({",
+        "})",
+        "int a =",
+        "a",
+        "text",
+        "words",
+        "'x'",
+        "NULL",
     ])
 }
 
@@ -456,7 +554,11 @@ proptest! {
 fn run(print_fmt: &str, mut record: Vec<u8>) {
     thread_local!(static TREE: Tree = Tree::new());
     TREE.with(|tree| {
-        let Ok(format) = EventFormat::parse(&format!("name: made\nID: 99\n{COMMON}{FIELDS}print fmt: {print_fmt}\n")) else { return };
+        let Ok(format) =
+            EventFormat::parse(&format!("name: made\nID: 99\n{COMMON}{FIELDS}print fmt: {print_fmt}\n"))
+        else {
+            return;
+        };
         let mut formatter = tree.formatter();
         formatter.add("test", format);
         if let Some(id) = record.get_mut(..2) {

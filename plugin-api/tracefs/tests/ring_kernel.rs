@@ -29,8 +29,10 @@ fn recorded_and_lost_add_up_on_every_cpu() {
     instance.set("tracing_on", "0");
     let mut ring = RingBuffer::open(&instance.path).unwrap();
     let cpus: Vec<u32> = ring.cpus().collect();
-    let expected: BTreeMap<u32, (u64, u64)> =
-        cpus.iter().map(|cpu| (*cpu, (stat(&instance, *cpu, "entries"), stat(&instance, *cpu, "overrun")))).collect();
+    let expected: BTreeMap<u32, (u64, u64)> = cpus
+        .iter()
+        .map(|cpu| (*cpu, (stat(&instance, *cpu, "entries"), stat(&instance, *cpu, "overrun"))))
+        .collect();
     let mut found: BTreeMap<u32, (u64, u64)> = cpus.iter().map(|cpu| (*cpu, (0, 0))).collect();
     let sweep = ring
         .collect(|page| {
@@ -132,7 +134,10 @@ fn larger_sub_buffers() {
             instance.set("trace_marker", &format!("{number} {}", "x".repeat(number % 400)));
         }
         instance.set("tracing_on", "0");
-        assert_eq!(RingBuffer::open(&instance.path).unwrap().layout().page_size(), size.parse::<usize>().unwrap() * 1024);
+        assert_eq!(
+            RingBuffer::open(&instance.path).unwrap().layout().page_size(),
+            size.parse::<usize>().unwrap() * 1024
+        );
         let kernel = instance.trace();
         let (ours, _) = instance.formatted();
         assert_eq!(ours.len(), 3_000);

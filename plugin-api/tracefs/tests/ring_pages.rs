@@ -108,7 +108,9 @@ fn the_kernels_own_headers() {
 
 #[test]
 fn a_32_bit_kernel() {
-    let header = HEADER_PAGE.replace("commit;\toffset:8;\tsize:8", "commit;\toffset:8;\tsize:4").replace("offset:16;\tsize:4080", "offset:12;\tsize:4084");
+    let header = HEADER_PAGE
+        .replace("commit;\toffset:8;\tsize:8", "commit;\toffset:8;\tsize:4")
+        .replace("offset:16;\tsize:4080", "offset:12;\tsize:4084");
     let layout = Layout::parse(&header, HEADER_EVENT).unwrap();
     let mut page = 7u64.to_ne_bytes().to_vec();
     page.extend_from_slice(&(8u32 | 1 << 31 | 1 << 30).to_ne_bytes());
@@ -177,7 +179,14 @@ fn damage_costs_the_rest_of_the_page() {
     assert_eq!(decoded(&[0; 15]).1, Some(Damage::Header));
     assert_eq!(decoded(&Builder::at(0).page_with(4)).1, Some(Damage::Commit));
     let good = || Builder::at(0).record(0, &[0; 4]);
-    for bad in [[0u8, 0, 0, 0].as_slice(), &[28, 0, 0, 0], &[0, 0, 0, 0, 2, 0, 0, 0], &[30, 0, 0, 0], &[29, 1, 0, 0, 0xff, 0xff, 0xff, 0xff], &[1]] {
+    for bad in [
+        [0u8, 0, 0, 0].as_slice(),
+        &[28, 0, 0, 0],
+        &[0, 0, 0, 0, 2, 0, 0, 0],
+        &[30, 0, 0, 0],
+        &[29, 1, 0, 0, 0xff, 0xff, 0xff, 0xff],
+        &[1],
+    ] {
         let mut builder = good();
         builder.data.extend_from_slice(bad);
         let (records, damage) = decoded(&builder.page());

@@ -33,9 +33,10 @@ impl Hook for TraceSyscalls {
 
     fn probe(&self, environment: &Environment) -> Result<()> {
         let tracefs = cleanup::find(environment)?;
-        match tracefs.events(syscalls::SYSTEM) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(HookError::new("the kernel has no system-call events (CONFIG_FTRACE_SYSCALLS)")),
+        tracefs.check_usable()?;
+        match tracefs.has_event(syscalls::SYSTEM, &syscalls::enter_event("openat")) {
+            true => Ok(()),
+            false => Err(HookError::new("the kernel has no system-call events (CONFIG_FTRACE_SYSCALLS)")),
         }
     }
 

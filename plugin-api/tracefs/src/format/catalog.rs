@@ -30,8 +30,7 @@ pub(super) struct Event {
     pub(super) printer: Printer,
     /// The fields that tell names of tasks.
     pub(super) lessons: Box<[Lesson]>,
-    /// The task has become another program.
-    pub(super) renames: bool,
+    pub(super) renaming: Option<Renaming>,
 }
 
 #[derive(Debug)]
@@ -55,6 +54,13 @@ pub(super) enum Printer {
 pub(super) struct Lesson {
     pub(super) pid: usize,
     pub(super) name: usize,
+}
+
+/// How an event says that its task has a new name, without saying which: a field has this value.
+#[derive(Debug)]
+pub(super) struct Renaming {
+    pub(super) field: usize,
+    pub(super) value: i64,
 }
 
 /// All events are not searched again sooner for an id that was not there.
@@ -141,11 +147,8 @@ impl Catalog {
     /// The event of `system` that `format` describes.
     pub(super) fn event(&self, format: EventFormat, system: &str) -> Event {
         let lessons = if matches!(system, "sched" | "task") { lessons(&format) } else { Box::default() };
-        let renames = matches!(
-            format.name.as_str(),
-            "sys_exit_execve" | "sys_exit_execveat" | "sys_exit_prctl" | "sched_process_exec"
-        );
-        Event { printer: self.printer(&format, system), format, lessons, renames }
+        let renaming = renaming(&format);
+        Event { printer: self.printer(&format, system), format, lessons, renaming }
     }
 
     fn printer(&self, format: &EventFormat, system: &str) -> Printer {
@@ -206,4 +209,15 @@ fn lessons(format: &EventFormat) -> Box<[Lesson]> {
         Some(Lesson { pid: index(&format!("{prefix}pid"))?, name })
     });
     pairs.collect()
+}
+
+/// An `execve` that succeeded, or `prctl(PR_SET_NAME)`.
+fn renaming(format: &EventFormat) -> Option<Renaming> {
+    let (field, value) = match format.name.as_str() {
+        "sys_exit_execve" | "sys_exit_execveat" => ("ret", 0),
+        "sys_enter_prctl" => ("option", 15),
+        _ => return None,
+    };
+    let field = format.fields.iter().position(|known| known.name == field)?;
+    Some(Renaming { field, value })
 }

@@ -132,19 +132,7 @@ impl Formatter {
         if !matches!(event.printer, Printer::Builtin(_)) || out.last() != Some(&b'\n') {
             out.push(b'\n');
         }
-        for lesson in &event.lessons {
-            let (Some(pid), Some(name)) =
-                (event.format.fields.get(lesson.pid), event.format.fields.get(lesson.name))
-            else {
-                continue;
-            };
-            if let (Some(pid), Some(name)) = (pid.number(record), name.bytes(record)) {
-                self.names.learn(pid as i32, name);
-            }
-        }
-        if event.renames {
-            self.names.ask(entry.pid);
-        }
+        event.teach(record, entry.pid, &mut self.names);
     }
 
     /// Appends the line that the kernel writes where records of `cpu` were overwritten (`print_trace_line` in
@@ -182,6 +170,24 @@ impl Formatter {
 }
 
 impl Event {
+    /// Tells the names of tasks that the record knows of.
+    #[inline]
+    fn teach(&self, record: &[u8], pid: i32, names: &mut Names) {
+        let field = |index: usize| self.format.fields.get(index);
+        for lesson in &self.lessons {
+            let task = field(lesson.pid).and_then(|field| field.number(record));
+            let name = field(lesson.name).and_then(|field| field.bytes(record));
+            if let (Some(task), Some(name)) = (task, name) {
+                names.learn(task as i32, name);
+            }
+        }
+        if let Some(renaming) = &self.renaming
+            && field(renaming.field).and_then(|field| field.number(record)) == Some(renaming.value)
+        {
+            names.ask(pid);
+        }
+    }
+
     #[inline]
     fn write(&self, record: &[u8], options: &Options, environment: &Environment, out: &mut Vec<u8>) {
         match &self.printer {

@@ -102,7 +102,8 @@ impl Spool {
             return Ok(None);
         }
         let header: [u8; HEADER] = std::array::from_fn(|at| self.front[at]);
-        let [cpu, length] = [0, 4].map(|at| u32::from_ne_bytes(std::array::from_fn(|byte| header[at + byte])));
+        let [cpu, length] =
+            [0, 4].map(|at| u32::from_ne_bytes(std::array::from_fn(|byte| header[at + byte])));
         let number = u64::from_ne_bytes(std::array::from_fn(|byte| header[8 + byte]));
         let length = length as usize;
         if !self.fill_front(HEADER + length)? {
@@ -184,7 +185,10 @@ mod tests {
         assert!(spool.size() > 5 * MEMORY as u64);
         for number in 0..pages {
             let expected = page(number, 4080);
-            assert_eq!(spool.pop().expect("pop"), Some(Entry::Page { cpu: number % 3, bytes: &expected, refused: 0 }));
+            assert_eq!(
+                spool.pop().expect("pop"),
+                Some(Entry::Page { cpu: number % 3, bytes: &expected, refused: 0 })
+            );
             assert_eq!(spool.pop().expect("pop"), Some(Entry::Settled(u64::from(number))));
         }
         assert_eq!(spool.pop().expect("pop"), None);

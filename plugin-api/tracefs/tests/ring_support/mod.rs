@@ -154,6 +154,12 @@ pub fn workload(directory: &Path) {
     std::thread::sleep(Duration::from_millis(5));
 }
 
+/// Files and sockets only: all of it done by the caller's thread.
+pub fn quiet_workload(directory: &Path) {
+    files(directory);
+    sockets(directory);
+}
+
 fn files(directory: &Path) {
     let path = directory.join("a file with blanks");
     let mut file = fs::File::create(&path).unwrap();
