@@ -2,7 +2,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, access, geteuid};
 
 /// What the kernel shows of its tracing.
 #[derive(Debug, Clone)]
@@ -28,16 +28,15 @@ impl Kernel {
     /// The kernel, if this user can trace with it.
     pub fn find() -> Option<Self> {
         let tracing = PathBuf::from("/sys/kernel/tracing");
-        (is_root() && tracing.join("instances").is_dir()).then_some(Self { tracing })
+        let may_trace = is_root() && access(&tracing.join("instances"), AccessFlags::W_OK).is_ok();
+        may_trace.then_some(Self { tracing })
     }
 
     /// The kernel; if it cannot be traced here, says loudly that the test is skipped.
     pub fn or_skip() -> Option<Self> {
         let kernel = Self::find();
         if kernel.is_none() {
-            skip(
-                "it needs root, and a tracefs on /sys/kernel/tracing (mount -t tracefs tracefs /sys/kernel/tracing)",
-            );
+            skip("it needs root, and tracefs: mount -t tracefs tracefs /sys/kernel/tracing");
         }
         kernel
     }

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use system_tests::{Call, Manager, Plugins, Reader};
+use system_tests::{Call, Manager, PATIENCE, Plugins, Reader, wait_until};
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["made_up"]))
@@ -129,6 +129,19 @@ fn a_session_that_is_undone_leaves_nothing() {
     let full = File::options().write(true).open("/dev/full").expect("there is a /dev/full");
     run(&manager, "").stdout(full).answer().failed(&["standard output"]);
     assert!(manager.leftovers().is_empty());
+}
+
+#[test]
+fn the_verdict_counts_what_was_taken_and_what_was_left() {
+    let manager = manager();
+    let me = format!("--pid {} --count 1000", std::process::id());
+    let mut process = manager.call(["-v", "--run", "made_up_lines", "--args", &me]).spawn();
+    wait_until("the path is printed", PATIENCE, || process.has_spoken());
+    process.signal(Signal::SIGINT);
+    let answer = process.ends(PATIENCE);
+    assert!(answer.status.success());
+    let verdict = "1000 events recorded: 0 delivered, 1000 not taken by a reader, none lost";
+    assert!(answer.stderr.contains(verdict), "{answer:#?}");
 }
 
 /// Reads so many lines as a caller would.

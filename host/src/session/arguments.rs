@@ -21,6 +21,8 @@ pub struct RunArguments {
     pub time: Option<Duration>,
     /// The size of the kernel's buffer in KiB per CPU.
     pub buffer_size: Option<u64>,
+    /// How many bytes to keep for a slow reader.
+    pub spool_size: u64,
     /// How long to wait at the end for a reader that makes progress.
     pub drain: Duration,
     /// The hook's own.
@@ -68,12 +70,13 @@ pub fn parse(hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
         tasks,
         time: number(&matches, "time").map(Duration::from_millis),
         buffer_size: number(&matches, "buffer-size"),
+        spool_size: number(&matches, "spool-size").unwrap_or_default() << 20,
         drain: Duration::from_secs(number(&matches, "drain").unwrap_or_default()),
         own: own(hook, &matches),
     })
 }
 
-fn common() -> [Arg; 6] {
+fn common() -> [Arg; 7] {
     [
         pid_list("pid", "trace these processes, their threads, and their descendants").short('p'),
         pid_list("parent", "trace the descendants of these processes, but not the processes themselves"),
@@ -83,6 +86,9 @@ fn common() -> [Arg; 6] {
         Arg::new("exact").long("exact").action(ArgAction::SetTrue).help("leave the descendants of --pid out"),
         option("buffer-size", "KIB", "size of the kernel's buffer per CPU")
             .value_parser(|word: &str| integer(word, 1, 1 << 24)),
+        option("spool-size", "MIB", "how much is kept for a slow reader before events are lost")
+            .value_parser(|word: &str| integer(word, 0, 1 << 20))
+            .default_value("256"),
         option("drain", "SECONDS", "at the end, wait so long for a reader that makes progress")
             .value_parser(|word: &str| integer(word, 0, 86_400))
             .default_value("10"),

@@ -45,6 +45,7 @@ pub fn run(
     request.environment = environment.clone();
     request.arguments = arguments.own;
     request.buffer_size = arguments.buffer_size;
+    request.spool_size = arguments.spool_size;
 
     let ran = trace_file::create(&record.trace_path()).and_then(|()| {
         let follower = follow.then(|| Follower::open(&record.trace_path())).transpose()?;

@@ -131,6 +131,21 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The ring buffer could not be opened or read.
+    #[error(transparent)]
+    Ring(#[from] crate::ring::Error),
+
+    /// The formats of the events could not be read.
+    #[error(transparent)]
+    Format(#[from] crate::format::Error),
+
+    /// What waited in the spool's temporary file is gone.
+    #[error("cannot read the spool's temporary file: {source}")]
+    Spool {
+        /// What the kernel answered.
+        source: io::Error,
+    },
+
     /// Several things failed; all others were done.
     #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
     Several(Vec<Error>),

@@ -12,6 +12,7 @@ use crate::dir::{Dir, is_plain_name};
 use crate::error::{Error, Result};
 use crate::lock::{Claim, claim};
 use crate::mount::Tracefs;
+use crate::stats;
 use crate::teardown::tear_down;
 
 /// A tracing instance (`instances/NAME`) that belongs to this process.
@@ -115,11 +116,7 @@ impl Instance {
 
     /// How many events were lost so far on all CPUs: overwritten before they were read, or dropped.
     pub fn lost_events(&self) -> Result<u64> {
-        let mut lost = 0;
-        for cpu in self.dir.directories_in("per_cpu")? {
-            lost += lost_according_to(&self.dir.read(format!("per_cpu/{cpu}/stats"))?);
-        }
-        Ok(lost)
+        Ok(stats::per_cpu(self)?.iter().map(|(_, counts)| counts.lost()).sum())
     }
 
     /// Removes the instance with all that was recorded in it.
@@ -169,27 +166,4 @@ fn make(path: &Path) -> Result<()> {
         Some(Errno::EEXIST) => Error::InstanceExists { path: path.to_path_buf() },
         _ => Error::io("make the tracing instance", path, source),
     })
-}
-
-/// The losses in a `per_cpu/cpuN/stats`, where each line is `name: value`.
-fn lost_according_to(stats: &str) -> u64 {
-    stats
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .filter(|(name, _)| matches!(*name, "overrun" | "dropped events"))
-        .filter_map(|(_, count)| count.trim().parse::<u64>().ok())
-        .sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn losses_are_overruns_and_dropped_events() {
-        let stats = "entries: 7\noverrun: 40\ncommit overrun: 5\nbytes: 300\noldest event ts:  1.0\n\
-                     now ts:  2.0\ndropped events: 2\nread events: 9\n";
-        assert_eq!(lost_according_to(stats), 42);
-        assert_eq!(lost_according_to("nonsense\noverrun: many\n"), 0);
-    }
 }

@@ -1,24 +1,27 @@
 //! A session on a tracing instance of its own.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use trace_hook_api::{Account, LineBuffer, Progress, Request, Result, Session, Tasks};
-use tracefs::{Follow, Instance, Pid, Targets, TaskFilter, TaskSet, TracePipe};
+use tracefs::{EventStream, Follow, Instance, Pid, Tally, Targets, TaskFilter, TaskSet};
 
 use crate::cleanup;
 
 /// Between two looks whether any traced task is left.
 const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
 
+/// Where the spool's file goes: what is meant to be large, and need not fit into memory (file-hierarchy(7)).
+const SPOOL_DIRECTORY: &str = "/var/tmp";
+
 /// A tracing instance that records the events of a request's tasks.
 pub struct FtraceSession {
     // The order matters: the kernel does not remove an instance of which a file is open.
-    pipe: Option<TracePipe>,
+    stream: Option<EventStream>,
     instance: Option<Instance>,
     tasks: TaskSet,
     looked_for_tasks: Instant,
     recording: bool,
-    lost: u64,
 }
 
 impl FtraceSession {
@@ -33,27 +36,26 @@ impl FtraceSession {
         if let Some(kib) = request.buffer_size {
             instance.set_buffer_size(kib)?;
         }
+        let procfs = &request.environment.procfs;
         // Tasks before events: an instance without tasks records everybody.
-        let (tasks, mut filter) =
-            instance.choose_tasks(&request.environment.procfs, &targets(&request.tasks))?;
+        let (tasks, mut filter) = instance.choose_tasks(procfs, &targets(&request.tasks))?;
         enable(&instance)?;
         instance.start()?;
         filter.iter_mut().for_each(TaskFilter::rescan);
-        let pipe = TracePipe::open(&instance, filter)?;
+        let stream = EventStream::open(&instance, procfs, filter, spool_directory(), request.spool_size)?;
         Ok(Self {
-            pipe: Some(pipe),
+            stream: Some(stream),
             instance: Some(instance),
             tasks,
             looked_for_tasks: Instant::now(),
             recording: true,
-            lost: 0,
         })
     }
 
     fn stop_without_tasks(&mut self) -> Result<()> {
         if self.recording && self.looked_for_tasks.elapsed() >= LOOK_FOR_TASKS {
             self.looked_for_tasks = Instant::now();
-            let filter = self.pipe.as_ref().and_then(TracePipe::filter);
+            let filter = self.stream.as_ref().and_then(EventStream::filter);
             if !self.tasks.any_alive(filter)? {
                 self.stop()?;
             }
@@ -65,12 +67,14 @@ impl FtraceSession {
 impl Session for FtraceSession {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
         self.stop_without_tasks()?;
-        let Some(pipe) = &mut self.pipe else {
+        let Some(stream) = &mut self.stream else {
             return Ok(Progress::Finished);
         };
+        let busy = self.recording && stream.collect()?;
         let room = lines.room();
-        match pipe.read_lines(lines.text_mut(), room)? {
+        match stream.write_lines(lines.text_mut(), room)? {
             true => Ok(Progress::More),
+            false if busy => Ok(Progress::More),
             false if self.recording => Ok(Progress::Idle),
             false => Ok(Progress::Finished),
         }
@@ -78,24 +82,34 @@ impl Session for FtraceSession {
 
     fn stop(&mut self) -> Result<()> {
         self.recording = false;
-        if let Some(instance) = &self.instance {
+        if let (Some(instance), Some(stream)) = (&self.instance, &mut self.stream) {
             instance.stop()?;
-            self.lost = instance.lost_events()?;
+            stream.end()?;
         }
         Ok(())
     }
 
     fn account(&self) -> Result<Account> {
-        Ok(Account::default())
+        match (&self.instance, &self.stream) {
+            (Some(instance), Some(stream)) => {
+                let Tally { recorded, lost } = stream.tally(instance)?;
+                Ok(Account::new(recorded, lost))
+            }
+            _ => Ok(Account::default()),
+        }
     }
 
     fn close(&mut self) -> Result<()> {
-        self.pipe = None;
+        self.stream = None;
         match self.instance.take() {
             Some(instance) => Ok(instance.remove()?),
             None => Ok(()),
         }
     }
+}
+
+fn spool_directory() -> &'static Path {
+    Path::new(SPOOL_DIRECTORY)
 }
 
 fn targets(tasks: &Tasks) -> Targets {

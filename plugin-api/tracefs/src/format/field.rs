@@ -34,7 +34,7 @@ pub enum Shape {
 }
 
 impl Field {
-    /// Parses a line such as `field:char comm[16];	offset:8;	size:16;	signed:0;`.
+    /// Parses a line such as `field:char comm[16]; offset:8; size:16; signed:0;`.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let mut parts = line.trim().strip_prefix("field:")?.split(';');
         let declaration = parts.next()?.trim();

@@ -54,12 +54,9 @@ impl Pointer {
             [b'm', rest @ ..] => Memory::Mac { separator: None, reversed: rest.first() == Some(&b'R') },
             [case @ (b'I' | b'i'), b'4', rest @ ..] => Memory::Ip4 {
                 zeros: *case == b'i',
-                little: match rest.first() {
-                    Some(b'h') => cfg!(target_endian = "little"),
-                    Some(b'l') => true,
-                    _ => false,
-                },
-            },
+                little: rest.first() == Some(&b'l')
+                    || rest.first() == Some(&b'h') && cfg!(target_endian = "little"),
+},
             [case @ (b'I' | b'i'), b'6', rest @ ..] => Memory::Ip6 {
                 compressed: *case == b'I' && rest.first() == Some(&b'c'),
                 joined: *case == b'i',
@@ -283,7 +280,7 @@ pub(super) fn bitmap(bytes: &[u8], bits: usize, out: &mut Vec<u8>) {
     let mut first = true;
     while upper > 0 {
         let low = upper - 32;
-        let count = if first && bits % 32 != 0 { bits % 32 } else { 32 };
+        let count = if first && !bits.is_multiple_of(32) { bits % 32 } else { 32 };
         let mut value = 0u64;
         for bit in 0..count {
             value |= u64::from(bit_at(bytes, low + bit)) << bit;

@@ -56,10 +56,15 @@ pub struct Gap {
 }
 
 /// The pages of one CPU.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Lane {
     cpu: u32,
     pages: VecDeque<Vec<u8>>,
+    /// How many records were lost before each of the pages, and before the one to come, beside what the pages tell.
+    lost: VecDeque<u64>,
+    lost_next: u64,
+    /// No page will follow.
+    finished: bool,
     /// Where we stand in the first page; `None` before its header is looked at.
     cursor: Option<(Cursor, Range<usize>)>,
     head: Option<Head>,
@@ -92,6 +97,14 @@ impl Timeline {
         }
     }
 
+    /// Tells that so many records of `cpu`, younger than all its pages so far, were lost on the way here.
+    pub fn lose(&mut self, cpu: u32, records: u64) {
+        let index = self.lane(cpu);
+        if let Some(lane) = self.lanes.get_mut(index) {
+            lane.lost_next += records;
+        }
+    }
+
     /// Adds a page of `cpu`, after all its earlier pages.
     pub fn push(&mut self, cpu: u32, bytes: &[u8]) {
         let mut page = self.spare.pop().unwrap_or_default();
@@ -102,6 +115,7 @@ impl Timeline {
             return;
         };
         lane.pages.push_back(page);
+        lane.lost.push_back(std::mem::take(&mut lane.lost_next));
         if self.reading != Some(index) && lane.head.is_none() {
             self.damaged += lane.advance(&self.layout, &mut self.spare);
             self.queue(index);
@@ -116,6 +130,15 @@ impl Timeline {
     /// Lets everything come out: no page will follow.
     pub fn finish(&mut self) {
         self.settled = u64::MAX;
+        for index in 0..self.lanes.len() {
+            let lane = &mut self.lanes[index];
+            lane.finished = true;
+            // What was lost after the last page of a lane is still to be told.
+            if self.reading != Some(index) && lane.head.is_none() {
+                self.damaged += lane.advance(&self.layout, &mut self.spare);
+                self.queue(index);
+            }
+        }
     }
 
     /// The next item in time order; `None` until more is settled.
@@ -181,7 +204,7 @@ impl Timeline {
         if let Some(index) = self.lanes.iter().position(|lane| lane.cpu == cpu) {
             return index;
         }
-        self.lanes.push(Lane { cpu, pages: VecDeque::new(), cursor: None, head: None, newest: 0 });
+        self.lanes.push(Lane { cpu, ..Lane::default() });
         self.lanes.len() - 1
     }
 }
@@ -220,6 +243,10 @@ impl Lane {
                 Step::Damaged(_) => return self.leave_damaged(spare),
             }
         }
+        if self.finished && self.lost_next > 0 {
+            let count = Some(std::mem::take(&mut self.lost_next));
+            self.head = Some(Head::Lost { stamp: self.newest, count });
+        }
         0
     }
 
@@ -228,10 +255,12 @@ impl Lane {
         let Some(page) = self.pages.front().and_then(|bytes| Page::new(layout, bytes).ok()) else {
             return false;
         };
-        if let Some(lost) = page.lost {
+        let on_the_way = self.lost.front().copied().unwrap_or(0);
+        if page.lost.is_some() || on_the_way > 0 {
             let first = page.records().next();
             let stamp = first.map_or(page.stamp, |record| record.stamp);
-            self.head = Some(Head::Lost { stamp, count: lost.count });
+            let overwritten = page.lost.map_or(Some(0), |lost| lost.count);
+            self.head = Some(Head::Lost { stamp, count: overwritten.map(|count| count + on_the_way) });
         }
         self.cursor = Some((Cursor::new(page.stamp), page.data_range()));
         true
@@ -239,6 +268,7 @@ impl Lane {
 
     fn leave(&mut self, spare: &mut Vec<Vec<u8>>) {
         self.cursor = None;
+        self.lost.pop_front();
         if let Some(page) = self.pages.pop_front()
             && spare.len() < SPARE_PAGES
         {
