@@ -124,6 +124,7 @@ impl Recorder {
         while !self.orphaned {
             match channel.receive() {
                 Received::Message(Order::Stop) => self.stop()?,
+                Received::Message(Order::Hurry) => self.hurry(),
                 Received::Message(Order::Discard) => {
                     self.discarding = true;
                     self.stop()?;
@@ -139,16 +140,17 @@ impl Recorder {
     }
 
     fn stop(&mut self) -> Result<()> {
-        self.phase = match self.phase {
-            Phase::Recording => {
-                self.session.stop()?;
-                Phase::Draining(Wait::of(self.drain))
-            }
-            // Told again: whoever reads has had his time.
-            Phase::Draining(_) => Phase::Draining(Wait::none()),
-            Phase::Finished(_) => Phase::Finished(Wait::none()),
-        };
+        if let Phase::Recording = self.phase {
+            self.session.stop()?;
+            self.phase = Phase::Draining(Wait::of(self.drain));
+        }
         Ok(())
+    }
+
+    fn hurry(&mut self) {
+        if let Phase::Draining(wait) | Phase::Finished(wait) = &mut self.phase {
+            *wait = Wait::none();
+        }
     }
 
     /// Takes lines from the session. It is asked even if there is no room, so that it can empty the kernel's buffers.

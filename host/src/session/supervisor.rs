@@ -134,10 +134,14 @@ impl Supervisor<'_> {
                 None => self.wait(verdict.is_none())?,
             }
             if self.interrupts.take() {
-                match verdict {
+                match (&verdict, self.stop_limit) {
                     // Whoever does not want to see the rest of an ended session does not have to.
-                    Some(_) => self.follower = None,
-                    None => self.stop(Order::Stop),
+                    (Some(_), _) => self.follower = None,
+                    (None, None) => self.stop(Order::Stop),
+                    // A person who is in a hurry. From anybody else, such as several calls of --clear, one signal is as
+                    // good as many: a reader who is at work gets his time.
+                    (None, Some(_)) if self.follower.is_some() => self.stop(Order::Hurry),
+                    (None, Some(_)) => {}
                 }
             }
             if self.time_limit.is_some_and(|limit| limit <= Instant::now()) {
@@ -158,7 +162,6 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The first time: an orderly end. Again: without waiting for the reader.
     fn stop(&mut self, order: Order) {
         self.worker.order(order);
         self.stop_limit = match self.stop_limit {

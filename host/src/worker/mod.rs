@@ -45,8 +45,10 @@ pub enum Answer {
 /// What the supervisor says to a worker that records.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// End the session. Said again: and do not wait for the reader any more.
+    /// End the session.
     Stop,
+    /// Do not wait for the reader any more.
+    Hurry,
     /// End the session. Nobody wants what it has recorded.
     Discard,
 }

@@ -86,7 +86,12 @@ impl Tracefs {
 fn remove_triggers(tracefs: &Tracefs) -> Result<()> {
     let mut errors = Vec::new();
     for system in tracefs.systems()? {
-        for event in tracefs.events(&system)? {
+        let events = match tracefs.events(&system) {
+            // Somebody has just removed the last of his probes in it.
+            Err(Error::UnknownSystem { .. }) => continue,
+            events => events?,
+        };
+        for event in events {
             let file = format!("events/{system}/{event}/trigger");
             let triggers = match tracefs.dir.read(&file) {
                 Ok(triggers) => triggers,

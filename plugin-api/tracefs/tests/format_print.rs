@@ -219,7 +219,7 @@ fn helpers() {
         (format!(r#""%s", __print_symbolic(4, {flags})"#), "C"),
         (format!(r#""%s", __print_symbolic(REC->small, {flags}, {{ -5, "MINUS" }})"#), "MINUS"),
         (format!(r#""%s", __print_symbolic(3, {flags})"#), "0x3"),
-        (format!(r#""%s", __print_symbolic(3, {{ }})"#), "0x3"),
+        (r#""%s", __print_symbolic(3, { })"#.to_owned(), "0x3"),
         (format!(r#""%8s|", REC->byte ? __print_symbolic(1, {flags}) : "none""#), "       A|"),
         (r#""%s", __print_hex(REC->ip, 4)"#.to_owned(), "7f 00 00 01"),
         (

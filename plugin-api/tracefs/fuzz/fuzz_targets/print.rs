@@ -27,7 +27,8 @@ fn tree() -> TempDir {
     let tree = tempfile::tempdir().expect("a directory");
     let print = tree.path().join("events/ftrace/print");
     fs::create_dir_all(&print).expect("a directory");
-    fs::write(print.join("format"), format!("name: print\nID: 5\n{COMMON}{FIELDS}print fmt: \"\"\n")).expect("a file");
+    fs::write(print.join("format"), format!("name: print\nID: 5\n{COMMON}{FIELDS}print fmt: \"\"\n"))
+        .expect("a file");
     tree
 }
 
@@ -35,7 +36,8 @@ fuzz_target!(|bytes: &[u8]| {
     let split = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let (print_fmt, record) = bytes.split_at(split);
     let Ok(print_fmt) = std::str::from_utf8(print_fmt) else { return };
-    let Ok(format) = EventFormat::parse(&format!("name: x\nID: 7\n{COMMON}{FIELDS}print fmt: {print_fmt}\n")) else {
+    let Ok(format) = EventFormat::parse(&format!("name: x\nID: 7\n{COMMON}{FIELDS}print fmt: {print_fmt}\n"))
+    else {
         return;
     };
     TREE.with(|tree| {

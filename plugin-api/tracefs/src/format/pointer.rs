@@ -56,7 +56,7 @@ impl Pointer {
                 zeros: *case == b'i',
                 little: rest.first() == Some(&b'l')
                     || rest.first() == Some(&b'h') && cfg!(target_endian = "little"),
-},
+            },
             [case @ (b'I' | b'i'), b'6', rest @ ..] => Memory::Ip6 {
                 compressed: *case == b'I' && rest.first() == Some(&b'c'),
                 joined: *case == b'i',
