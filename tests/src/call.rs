@@ -96,9 +96,7 @@ impl<'a> Call<'a> {
             // So that nothing is left when the tests themselves are killed.
             command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
         }
-        let process = Process::spawn(&mut command);
-        self.manager.remember(process.pid());
-        process
+        Process::spawn(&mut command, self.manager.suspects())
     }
 
     /// Makes the call, and waits for what comes of it.

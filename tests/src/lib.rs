@@ -29,6 +29,7 @@ mod plugins;
 mod process;
 mod reader;
 mod session;
+mod suspects;
 mod sweeping;
 mod workload;
 

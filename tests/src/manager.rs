@@ -3,13 +3,13 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 
 use tempfile::TempDir;
 
 use crate::call::NOBODY;
 use crate::plugins::public_directory;
-use crate::{Call, Kernel, Plugins, built};
+use crate::suspects::Suspects;
+use crate::{Call, Plugins, built};
 
 /// An installation of the manager, with plugins and a run directory of its own.
 ///
@@ -20,7 +20,7 @@ pub struct Manager {
     plugins: Plugins,
     run_directory: TempDir,
     _public: Option<TempDir>,
-    pids: Mutex<Vec<u32>>,
+    suspects: Suspects,
 }
 
 impl Manager {
@@ -31,7 +31,7 @@ impl Manager {
             plugins,
             run_directory: public_directory(),
             _public: None,
-            pids: Mutex::default(),
+            suspects: Suspects::default(),
         }
     }
 
@@ -103,30 +103,17 @@ impl Manager {
         }
     }
 
-    pub(crate) fn remember(&self, pid: u32) {
-        self.pids.lock().expect("nobody panics here").push(pid);
+    pub(crate) fn suspects(&self) -> Suspects {
+        self.suspects.clone()
     }
 }
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        let pids = self.pids.lock().expect("nobody panics here").clone();
-        let instances = Kernel::find().map(|kernel| kernel.instances_of(&pids)).unwrap_or_default();
-        let files = self.files();
-        instances.iter().for_each(|instance| instance.remove());
+        let (instances, files) = (self.suspects.remove(), self.files());
         if !std::thread::panicking() {
-            assert!(
-                files.is_empty(),
-                "left in the run directory: {} files, such as {}",
-                files.len(),
-                files[0].display()
-            );
-            let count = instances.len();
-            assert!(
-                instances.is_empty(),
-                "left in the kernel: {count} instances, such as {}",
-                instances[0].name()
-            );
+            assert_eq!(instances, None, "this many are left in the kernel, one of them this");
+            assert!(files.is_empty(), "left in the run directory: {files:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+use crate::suspects::Suspects;
 use crate::{Answer, eventually};
 
 /// A running manager. Its process group is its own, and is killed when this is dropped.
@@ -16,6 +17,10 @@ pub struct Process {
     stderr: Vec<u8>,
     open_streams: usize,
     since: Instant,
+    status: Option<ExitStatus>,
+    /// Whether there was a worker left when it had ended.
+    outlived: bool,
+    suspects: Suspects,
 }
 
 /// What comes out of one of the two streams.
@@ -27,7 +32,7 @@ enum Output {
 
 impl Process {
     /// Runs the command. Its streams are listened to where they are pipes.
-    pub(crate) fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command, suspects: Suspects) -> Self {
         let since = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (sender, output) = channel();
@@ -40,7 +45,17 @@ impl Process {
             open_streams += 1;
             listen(stream, Output::Stderr, sender);
         }
-        Self { child, output, stdout: Vec::new(), stderr: Vec::new(), open_streams, since }
+        Self {
+            child,
+            output,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            open_streams,
+            since,
+            status: None,
+            outlived: false,
+            suspects,
+        }
     }
 
     /// Its process id.
@@ -51,14 +66,18 @@ impl Process {
     /// Sends it a signal. From now on, what [`ends`](Self::ends) measures counts.
     pub fn signal(&mut self, signal: Signal) {
         self.since = Instant::now();
-        // It may have ended already; it is not waited for yet, so the id is still its own.
-        let _ = kill(self.as_pid(), signal);
+        // Once it has been waited for, the id may be somebody else's.
+        if !self.is_over() {
+            let _ = kill(self.as_pid(), signal);
+        }
     }
 
     /// Sends a signal to its whole process group, as a terminal does.
     pub fn signal_group(&mut self, signal: Signal) {
         self.since = Instant::now();
-        let _ = killpg(self.as_pid(), signal);
+        if !self.is_over() {
+            let _ = killpg(self.as_pid(), signal);
+        }
     }
 
     /// The children of its main thread: the workers.
@@ -134,7 +153,15 @@ impl Process {
     }
 
     fn try_wait(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("it is our child")
+        if self.status.is_none() {
+            self.status = self.child.try_wait().expect("it is our child");
+            if self.status.is_some() {
+                self.suspects.note(self.pid());
+                // As long as the group has a member, its id is nobody else's.
+                self.outlived = killpg(self.as_pid(), None).is_ok();
+            }
+        }
+        self.status
     }
 
     fn as_pid(&self) -> Pid {
@@ -144,9 +171,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The group outlives its leader as long as there is a worker.
-        let _ = killpg(self.as_pid(), Signal::SIGKILL);
-        let _ = self.child.wait();
+        let is_running = self.try_wait().is_none();
+        if is_running || self.outlived {
+            let _ = killpg(self.as_pid(), Signal::SIGKILL);
+        }
+        if is_running {
+            let _ = self.child.wait();
+            self.suspects.note(self.pid());
+        }
     }
 }
 

@@ -4,6 +4,9 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -102,6 +105,37 @@ fn a_reader_that_leaves_amid_the_end_takes_its_part() {
     let ended = session.ends();
     ended.well();
     assert_eq!([taken, owned(&ended.leftover())].concat(), made_up(MANY));
+}
+
+#[test]
+fn whoever_opens_the_path_gets_everything_however_late() {
+    let manager = manager();
+    for moment in (0..100).map(|n| Duration::from_micros(n * 200)) {
+        let session = run(&manager, "--time 1").start_unread();
+        // This waits for nothing: it is the moment that is tried.
+        thread::sleep(moment);
+        let content = content_of(session.path());
+        assert_eq!(content.lines().collect::<Vec<_>>(), made_up(10), "{moment:?} after the path");
+        session.ends().well();
+    }
+}
+
+/// Reads the file to its end, whether it is the trace file still or what was left of it.
+fn content_of(path: &Path) -> String {
+    let (send, content) = mpsc::channel();
+    let path = path.to_owned();
+    // Opening a FIFO waits for its writer: not in the thread of the test.
+    thread::spawn(move || {
+        let mut file = File::open(path)?;
+        let (mut content, mut buffer) = (Vec::new(), [0; 1 << 16]);
+        // Of a packet, what does not fit into the buffer is lost: no `read_to_end`, which begins with a small one.
+        while let length @ 1.. = file.read(&mut buffer)? {
+            content.extend_from_slice(&buffer[..length]);
+        }
+        let _ = send.send(String::from_utf8_lossy(&content).into_owned());
+        std::io::Result::Ok(())
+    });
+    content.recv_timeout(PATIENCE).expect("the path can be opened and read to an end")
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::trace_file::PACKET;
 
-/// How much text waits here at most. Whatever is more is the session's to keep.
-const LIMIT: usize = 1 << 20;
+/// How much text waits here at most, which is what a session makes in one go. Whatever is more is the session's to keep.
+const LIMIT: usize = 256 << 10;
 
 /// Text in whole lines, taken off in packets.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use trace_hook_api::abi::{LoadedPlugin, LoadedSession};
 use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result};
 
@@ -18,11 +18,16 @@ use crate::worker::{Answer, Channel, Order, Received};
 /// A reader that takes nothing for so long is stuck.
 const READER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Naps between two looks at the session. A flat-out load fills the kernel's default buffer in some 15 ms.
-const SHORTEST_NAP: Duration = Duration::from_millis(1);
-const LONGEST_NAP: Duration = Duration::from_millis(10);
+/// Between two looks at the session.
+const SHORTEST_LOOK: Duration = Duration::from_millis(1);
+const LONGEST_LOOK: Duration = Duration::from_millis(10);
 /// With so much text from one look, the next one should come sooner.
 const BUSY: usize = 64 << 10;
+
+/// Between two offers to a reader whose trace file is full. A fast one takes a hundred lines meanwhile, which is some
+/// of what lies there: so it never has to wait for us, nor are both woken for every single line.
+const SHORTEST_OFFER: Duration = Duration::from_micros(200);
+const LONGEST_OFFER: Duration = Duration::from_millis(10);
 
 /// Runs a session from its start to its end.
 ///
@@ -48,7 +53,9 @@ pub fn record(
         lines: LineBuffer::default(),
         backlog: Backlog::default(),
         pulled: 0,
-        nap: LONGEST_NAP,
+        look: LONGEST_LOOK,
+        next_look: Instant::now(),
+        offer: SHORTEST_OFFER,
         phase: Phase::Recording,
         unread: 0,
         discarding: false,
@@ -81,7 +88,9 @@ struct Recorder {
     backlog: Backlog,
     /// How many events the session has given.
     pulled: u64,
-    nap: Duration,
+    look: Duration,
+    next_look: Instant,
+    offer: Duration,
     phase: Phase,
     /// What lay in the trace file when it was last looked at.
     unread: usize,
@@ -111,12 +120,14 @@ impl Recorder {
     fn carry(&mut self, channel: &mut Channel) -> Result<()> {
         loop {
             self.obey(channel)?;
-            let progress = self.pull()?;
+            if self.next_look <= Instant::now() {
+                self.pull()?;
+            }
             self.push()?;
             if self.is_over() {
                 return Ok(());
             }
-            self.wait(channel, progress);
+            self.rest(channel);
         }
     }
 
@@ -154,9 +165,9 @@ impl Recorder {
     }
 
     /// Takes lines from the session. It is asked even if there is no room, so that it can empty the kernel's buffers.
-    fn pull(&mut self) -> Result<Progress> {
+    fn pull(&mut self) -> Result<()> {
         if let Phase::Finished(_) = self.phase {
-            return Ok(Progress::Finished);
+            return Ok(());
         }
         self.lines.reset(self.backlog.room());
         let progress = self.session.read(&mut self.lines)?;
@@ -164,19 +175,21 @@ impl Recorder {
         if !text.is_empty() && !text.ends_with(b"\n") {
             return Err(HookError::new("the session gave a line without an end"));
         }
-        self.nap = match text.len() >= BUSY {
-            true => (self.nap / 2).max(SHORTEST_NAP),
-            false => (self.nap * 2).min(LONGEST_NAP),
+        self.look = match progress == Progress::More || text.len() >= BUSY {
+            true => (self.look / 2).max(SHORTEST_LOOK),
+            false => (self.look * 2).min(LONGEST_LOOK),
         };
         self.pulled += count_events(text);
         self.backlog.add(text);
+        let at_once = progress == Progress::More && self.backlog.room() > 0;
+        self.next_look = Instant::now() + if at_once { Duration::ZERO } else { self.look };
         if progress == Progress::Finished {
             self.phase = match self.phase {
                 Phase::Draining(wait) => Phase::Finished(wait),
                 _ => Phase::Finished(Wait::of(self.drain)),
             };
         }
-        Ok(progress)
+        Ok(())
     }
 
     /// Gives the reader what it takes.
@@ -193,11 +206,13 @@ impl Recorder {
         }
         if let Phase::Draining(wait) | Phase::Finished(wait) = &mut self.phase {
             let unread = self.trace.unread();
-            if progress || unread < self.unread {
+            progress |= unread < self.unread;
+            self.unread = unread;
+            if progress {
                 wait.for_progress = Instant::now() + READER_PATIENCE;
             }
-            self.unread = unread;
         }
+        self.offer = if progress { SHORTEST_OFFER } else { (self.offer * 2).min(LONGEST_OFFER) };
         Ok(())
     }
 
@@ -214,25 +229,19 @@ impl Recorder {
         self.backlog.is_empty() && self.trace.unread() == 0
     }
 
-    /// Waits for an order, for room in the trace file, or for the time of the next look at the session.
-    fn wait(&self, channel: &Channel, progress: Progress) {
-        let more_now = progress == Progress::More && self.backlog.room() > 0;
+    /// Waits for an order, or for the time of the next look at the session or of the next offer to the reader.
+    fn rest(&self, channel: &Channel) {
+        let until_look = self.next_look.saturating_duration_since(Instant::now());
         let timeout = match self.phase {
-            _ if more_now => Duration::ZERO,
-            // The reader's taking of the last lines cannot be polled.
-            Phase::Finished(_) => SHORTEST_NAP,
-            _ => self.nap,
+            Phase::Finished(_) => self.offer,
+            _ if self.backlog.is_empty() => until_look,
+            _ => until_look.min(self.offer),
         };
-        let mut fds = Vec::with_capacity(2);
-        if !self.orphaned {
-            fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
-        }
-        // Without a reader the trace file polls as broken, at once and for ever.
-        if !self.backlog.is_empty() && self.trace.has_reader() {
-            fds.push(PollFd::new(self.trace.as_fd(), PollFlags::POLLOUT));
-        }
-        // A failure is a wait that was too short: the loop looks at everything again.
-        let _ = poll(&mut fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO));
+        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        // The channel of an orphan polls as closed, at once and for ever.
+        let fds = if self.orphaned { &mut fds[..0] } else { &mut fds[..] };
+        // A failure is a rest that was too short: the loop looks at everything again.
+        let _ = ppoll(fds, Some(timeout.into()), None);
     }
 
     /// Ends the trace file first: its reader need not wait for the kernel's clean-up.

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -137,18 +137,12 @@ impl TraceWriter {
 
     /// Whether anybody has the file open for reading.
     pub fn has_reader(&self) -> bool {
-        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLOUT)];
+        let mut fds = [PollFd::new(self.fifo.as_fd(), PollFlags::POLLOUT)];
         match poll(&mut fds, PollTimeout::ZERO) {
             Ok(0) => true,
             Ok(_) => !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)),
             Err(_) => false,
         }
-    }
-}
-
-impl AsFd for TraceWriter {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fifo.as_fd()
     }
 }
 

@@ -4,9 +4,10 @@
 //! cargo run --release -p tracefs --example ring_bench [CALLS]
 //! ```
 //!
-//! One task makes CALLS system calls flat out (1,000,000 unless given, so twice as many events) into an instance with default
-//! buffers, while the reader on the other CPU takes the pages away, napping a millisecond in between. Then the pages are merged and made
-//! text. Printed: events lost, and what each step costs.
+//! One task makes CALLS system calls flat out (1,000,000 unless given, so twice as many events) into an
+//! instance with default buffers, while the reader on the other CPU takes the pages away, napping a
+//! millisecond in between. Then the pages are merged and made text. Printed: events lost, and what each step
+//! costs.
 
 use std::error::Error;
 use std::fs;

@@ -146,6 +146,13 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// There is no thread to collect with, or it ended badly.
+    #[error("the thread that empties the ring buffer failed: {source}")]
+    Thread {
+        /// Why.
+        source: io::Error,
+    },
+
     /// Several things failed; all others were done.
     #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
     Several(Vec<Error>),

@@ -40,12 +40,14 @@
 
 #![warn(missing_docs)]
 
+mod collector;
 mod dir;
 mod error;
 mod events;
 pub mod format;
 mod instance;
 mod lock;
+mod losses;
 mod mount;
 mod mountinfo;
 mod procfs;

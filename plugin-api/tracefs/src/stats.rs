@@ -1,5 +1,6 @@
 //! The kernel's own counts of what it recorded.
 
+use crate::dir::Dir;
 use crate::error::Result;
 use crate::instance::Instance;
 
@@ -39,12 +40,17 @@ impl Counts {
     }
 }
 
+/// The counts of one CPU.
+pub(crate) fn of_cpu(instance: &Dir, cpu: u32) -> Result<Counts> {
+    Ok(Counts::parse(&instance.read(format!("per_cpu/cpu{cpu}/stats"))?))
+}
+
 /// The counts of every CPU.
 pub(crate) fn per_cpu(instance: &Instance) -> Result<Vec<(u32, Counts)>> {
     let mut counts = Vec::new();
     for directory in instance.dir.directories_in("per_cpu")? {
         if let Some(cpu) = directory.strip_prefix("cpu").and_then(|cpu| cpu.parse().ok()) {
-            counts.push((cpu, Counts::parse(&instance.dir.read(format!("per_cpu/{directory}/stats"))?)));
+            counts.push((cpu, of_cpu(&instance.dir, cpu)?));
         }
     }
     counts.sort_unstable_by_key(|(cpu, _)| *cpu);

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use crate::collector::Collector;
 use crate::error::{Error, Result};
 use crate::events::NEW_TASK;
 use crate::format::{Field, Formatter};
 use crate::instance::Instance;
+use crate::losses::Losses;
 use crate::ring::{Item, RingBuffer, Timeline, TimelineRecord};
-use crate::spool::{Entry, Spool};
+use crate::spool::{Entry, Gap, Spool};
 use crate::task_filter::TaskFilter;
 use crate::{Pid, stats};
 
@@ -18,21 +21,22 @@ use crate::{Pid, stats};
 /// ring ──pages──▶ spool ──pages──▶ timeline ──records──▶ filter ──▶ formatter ──lines──▶
 /// ```
 ///
-/// The kernel's buffer is emptied by [`collect`](Self::collect), text is made by [`write_lines`](Self::write_lines). The two
-/// need not keep step: what is between them waits in the [`Spool`].
+/// A thread empties the kernel's buffer, [`write_lines`](Self::write_lines) makes text. The two need not keep step: what is
+/// between them waits in the [`Spool`].
 ///
-/// While this lives, the instance cannot be removed.
+/// Until [`end`](Self::end) the instance cannot be removed.
 #[derive(Debug)]
 pub struct EventStream {
-    ring: RingBuffer,
-    spool: Spool,
+    collector: Collector,
     timeline: Timeline,
     formatter: Formatter,
     filter: Option<Filtering>,
-    /// Records that the spool had no room for, by CPU.
-    refused: BTreeMap<u32, u64>,
     /// Records that were not those of the targets, or are ours alone.
     left_out: u64,
+    formats_loaded: bool,
+    names_refreshed: Instant,
+    /// The collector's sweeps when everything was last found to be written.
+    caught_up_at: u64,
     /// Nothing more comes out of the ring.
     ended: bool,
     /// Nothing more comes out of the spool.
@@ -57,6 +61,9 @@ struct Filtering {
     clone_flags: Field,
 }
 
+/// Some names change without an event that says so.
+const NAMES_REFRESH: Duration = Duration::from_secs(1);
+
 impl EventStream {
     /// Opens the stream of an instance whose events are enabled and whose options and clock are set.
     ///
@@ -73,64 +80,46 @@ impl EventStream {
     ) -> Result<Self> {
         let ring = RingBuffer::open(instance.path())?;
         let mut formatter = Formatter::with_procfs(instance.tracefs().root(), instance.path(), procfs)?;
-        formatter.load_enabled()?;
         let timeline = Timeline::new(ring.layout());
         let filter = filter.map(|tasks| Filtering::new(tasks, &mut formatter)).transpose()?;
         let spool = Spool::new(spool_directory, spool_size);
+        let collector = Collector::start(ring, Losses::of(instance), spool)?;
         Ok(Self {
-            ring,
-            spool,
+            collector,
             timeline,
             formatter,
             filter,
-            refused: BTreeMap::new(),
             left_out: 0,
+            formats_loaded: false,
+            names_refreshed: Instant::now(),
+            caught_up_at: 0,
             ended: false,
             finished: false,
         })
     }
 
-    /// Empties the kernel's buffers. To be called every few milliseconds. Returns whether there was much.
-    ///
-    /// # Errors
-    /// A buffer that cannot be read.
-    pub fn collect(&mut self) -> Result<bool> {
-        let Self { ring, spool, refused, .. } = self;
-        let sweep = ring.collect(|page| {
-            if !spool.push_page(page.cpu, page.bytes, page.records) {
-                *refused.entry(page.cpu).or_default() += page.records;
-            }
-        })?;
-        if sweep.pages > 0 || !self.spool.is_empty() {
-            self.spool.push_settled(sweep.settled);
-        } else {
-            self.timeline.settle(sweep.settled);
-        }
-        Ok(!sweep.drained)
-    }
-
-    /// Collects what is left after recording was stopped. All of it comes out then, without waiting for more.
+    /// Takes what is left after recording was stopped. All of it comes out then, without waiting for more.
     ///
     /// # Errors
     /// A buffer that cannot be read.
     pub fn end(&mut self) -> Result<()> {
-        while self.collect()? {}
         self.ended = true;
-        Ok(())
+        self.collector.finish()
     }
 
     /// Appends about `room` bytes of lines to `out`. Returns whether it stopped for want of room.
     ///
     /// # Errors
-    /// The spool's file cannot be read.
+    /// A buffer or the spool's file cannot be read.
     pub fn write_lines(&mut self, out: &mut Vec<u8>, room: usize) -> Result<bool> {
         let limit = out.len().saturating_add(room);
+        let sweeps = self.collector.sweeps();
         while out.len() < limit {
             if self.write_settled(out, limit) {
                 continue;
             }
             if !self.take_from_spool()? {
-                self.caught_up();
+                self.caught_up(sweeps)?;
                 return Ok(false);
             }
         }
@@ -147,10 +136,11 @@ impl EventStream {
     /// # Errors
     /// The kernel's own counts cannot be read.
     pub fn tally(&self, instance: &Instance) -> Result<Tally> {
+        let refused = self.collector.spool().refused().clone();
         let mut tally = Tally::default();
         for (cpu, counts) in stats::per_cpu(instance)? {
             tally.recorded += counts.recorded();
-            let lost = counts.lost() + self.refused.get(&cpu).copied().unwrap_or(0);
+            let lost = counts.lost() + refused.get(&cpu).copied().unwrap_or(0);
             if lost > 0 {
                 tally.lost.insert(cpu, lost);
             }
@@ -161,6 +151,7 @@ impl EventStream {
 
     /// Writes what may come out. Returns whether it was anything, be it something that is left out.
     fn write_settled(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
+        self.prepare_formatter();
         let mut any = false;
         while out.len() < limit
             && let Some(item) = self.timeline.next()
@@ -181,12 +172,35 @@ impl EventStream {
         any
     }
 
+    /// Not done before there is something to write: with many events it takes dozens of milliseconds, and somebody
+    /// waits for the session to start.
+    fn prepare_formatter(&mut self) {
+        if self.timeline.next_is_settled() {
+            if !self.formats_loaded {
+                self.formats_loaded = true;
+                if let Err(error) = self.formatter.load_enabled() {
+                    // Each is looked up again when a record needs it.
+                    log::debug!("{error}");
+                }
+            }
+            if self.names_refreshed.elapsed() >= NAMES_REFRESH {
+                self.names_refreshed = Instant::now();
+                self.formatter.refresh_names();
+            }
+        }
+    }
+
     /// Moves pages from the spool to the timeline, up to where the next records are settled.
     fn take_from_spool(&mut self) -> Result<bool> {
-        while let Some(entry) = self.spool.pop().map_err(|error| Error::Spool { source: error })? {
+        let mut spool = self.collector.spool();
+        while let Some(entry) = spool.pop().map_err(|source| Error::Spool { source })? {
             match entry {
-                Entry::Page { cpu, bytes, refused } => {
-                    self.timeline.lose(cpu, refused);
+                Entry::Page { cpu, bytes, lost } => {
+                    match lost {
+                        Some(Gap::Of(count)) => self.timeline.lose(cpu, Some(count)),
+                        Some(Gap::Counted) => self.timeline.lose(cpu, None),
+                        None => {}
+                    }
                     self.timeline.push(cpu, bytes);
                 }
                 Entry::Settled(stamp) => {
@@ -199,16 +213,25 @@ impl EventStream {
             return Ok(false);
         }
         // The end has to be let out once.
-        for (cpu, count) in self.spool.take_refused() {
-            self.timeline.lose(cpu, count);
+        for (cpu, count) in spool.take_untold() {
+            self.timeline.lose(cpu, Some(count));
         }
         self.timeline.finish();
         Ok(!std::mem::replace(&mut self.finished, true))
     }
 
-    fn caught_up(&mut self) {
-        if let Some(filtering) = &mut self.filter {
+    /// Everything is written that was collected when the collector had done so many sweeps.
+    fn caught_up(&mut self, sweeps: u64) -> Result<()> {
+        // Only a whole sweep since the last time finds all that a task left which was gone then.
+        if let Some(filtering) = &mut self.filter
+            && sweeps >= self.caught_up_at + 2
+        {
             filtering.tasks.caught_up();
+            self.caught_up_at = sweeps;
+        }
+        match self.collector.has_ended() {
+            true => self.collector.finish(),
+            false => Ok(()),
         }
     }
 }

@@ -48,7 +48,8 @@ fn no_allocation_per_line() {
     let mut ring = RingBuffer::open(&instance.path).unwrap();
     let mut pages = Vec::new();
     ring.collect(|page| pages.push((page.cpu, page.bytes.to_vec()))).unwrap();
-    // What is read once, such as formats, names and symbols, is read in the first round; only the second must do without.
+    // What is read once, such as formats, names and symbols, is read in the first round; only the second must
+    // do without.
     let mut text = Vec::with_capacity(64 << 20);
     let rounds = [0, 1].map(|_| {
         let mut timeline = Timeline::new(ring.layout());

@@ -28,7 +28,8 @@ fn compare(instance: &Instance) -> (Comparison, Vec<String>) {
 
 fn same(instance: &Instance) -> Vec<String> {
     let (comparison, ours) = compare(instance);
-    // The kernel shows a task's latest name, ours are those of the time: lines before an `execve` differ in the name alone.
+    // The kernel shows a task's latest name, ours are those of the time: lines before an `execve` differ in
+    // the name alone.
     assert!(comparison.different_but_for_names().is_empty(), "{}", comparison.report());
     ours
 }
@@ -89,7 +90,8 @@ fn systems() -> Option<Vec<String>> {
         .flatten()
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        // `ftrace` cannot be enabled, `syscalls` has its own test, and these depend on the other tests' doings.
+        // `ftrace` cannot be enabled, `syscalls` has its own test, and these depend on the other tests'
+        // doings.
         .filter(|system| {
             !matches!(system.as_str(), "ftrace" | "syscalls" | "uprobes" | "kprobes" | "synthetic")
         })

@@ -155,6 +155,7 @@ fn conversions() {
         (r#""%s %s", __get_rel_str(near), __get_str(near)"#, "near near"),
         ("\"two \" \"parts\\t\\x41\\101\\\\\\\"\"", "two parts\tAA\\\""),
         (r#""%s", REC->kernel"#, "of the kernel\n"),
+        (r#""%pK", (void *)REC->big"#, "?"),
         (r#""%p %px", (void *)REC->big, (void *)1"#, "ffff800012345678 0000000000000001"),
         (
             r#""%20p|%-20px|", (void *)REC->big, (void *)REC->big"#,
@@ -420,6 +421,14 @@ fn fields() {
     assert_eq!(EventFormat::parse(&bad), Err(BadFormat::Field("field:nonsense".into())));
 }
 
+/// Found by the fuzz target `format`.
+#[test]
+fn a_field_name_in_another_script() {
+    let text =
+        format!("name: x\nID: 1\n{COMMON}\tfield:__u8\u{70c}addr;\toffset:8;\tsize:1;\n\nprint fmt: \"\"\n");
+    assert_eq!(EventFormat::parse(&text).unwrap().own_fields()[0].name, "addr");
+}
+
 #[test]
 fn other_kernels_system_calls() {
     let tree = Tree::new();
@@ -520,7 +529,10 @@ fn piece() -> impl Strategy<Value = &'static str> {
 
 proptest! {
     #[test]
-    fn any_print_format_is_taken_without_panic(print_fmt in "\\PC{0,80}", record in prop::collection::vec(any::<u8>(), 0..150)) {
+    fn any_print_format_is_taken_without_panic(
+        print_fmt in "\\PC{0,80}",
+        record in prop::collection::vec(any::<u8>(), 0..150),
+    ) {
         run(&print_fmt, record);
     }
 
@@ -534,7 +546,9 @@ proptest! {
     }
 
     #[test]
-    fn any_format_file_is_taken_without_panic(text in "(name: a\n|ID: 5\n|field:[a-z_ \\[\\]*]{0,20};|offset:[0-9]{0,12};|size:[0-9]{0,12};|signed:1;|\n|print fmt: |\"%s\"|, REC->a){0,30}") {
+    fn any_format_file_is_taken_without_panic(
+        text in "(name: a\n|ID: 5\n|field:[a-z_ \\[\\]*]{0,20};|offset:[0-9]{0,12};|size:[0-9]{0,12};|signed:1;|\n|print fmt: |\"%s\"|, REC->a){0,30}",
+    ) {
         let _ = EventFormat::parse(&text);
     }
 
@@ -542,7 +556,8 @@ proptest! {
     fn numbers_are_printed_as_rust_prints_them(value: u64) {
         let tree = Tree::new();
         let mut formatter = tree.formatter();
-        formatter.add("test", event(r#""%llu %lld %llx %llX %llo %#llx %d %u", REC->big, REC->big, REC->big, REC->big, REC->big, REC->big, REC->big, REC->big"#));
+        let arguments = ", REC->big".repeat(8);
+        formatter.add("test", event(&format!("\"%llu %lld %llx %llX %llo %#llx %d %u\"{arguments}")));
         let mut record = record();
         record[8..16].copy_from_slice(&value.to_ne_bytes());
         let (signed, int) = (value as i64, value as i32);

@@ -277,7 +277,10 @@ fn made(records: &[Made], start: u64) -> (Vec<u8>, Vec<(u64, usize)>) {
 
 proptest! {
     #[test]
-    fn pages_round_trip(records in prop::collection::vec((0u32..1 << 27, 0usize..60, any::<bool>()), 0..60), start in 0u64..1 << 50) {
+    fn pages_round_trip(
+        records in prop::collection::vec((0u32..1 << 27, 0usize..60, any::<bool>()), 0..60),
+        start in 0u64..1 << 50,
+    ) {
         let (page, expected) = made(&records, start);
         let (decoded, damage) = decoded(&page);
         prop_assert_eq!(damage, None);
@@ -292,7 +295,10 @@ proptest! {
     }
 
     #[test]
-    fn any_data_in_a_sound_page_is_read_without_panic(data in prop::collection::vec(any::<u8>(), 0..300), stamp: u64) {
+    fn any_data_in_a_sound_page_is_read_without_panic(
+        data in prop::collection::vec(any::<u8>(), 0..300),
+        stamp: u64,
+    ) {
         let page = Builder { stamp, data }.page();
         let (records, _) = decoded(&page);
         prop_assert!(records.len() <= page.len() / 4);
@@ -300,7 +306,10 @@ proptest! {
 
     #[test]
     fn a_timeline_gives_out_everything_once_and_in_order(
-        pages in prop::collection::vec((0u32..4, prop::collection::vec((0u32..1000, 0usize..4, any::<bool>()), 0..10), any::<bool>()), 0..20),
+        pages in prop::collection::vec(
+            (0u32..4, prop::collection::vec((0u32..1000, 0usize..4, any::<bool>()), 0..10), any::<bool>()),
+            0..20,
+        ),
     ) {
         let mut timeline = Timeline::new(&layout());
         let (mut clocks, mut pushed, mut taken) = ([0; 4], 0, Vec::new());
@@ -322,7 +331,9 @@ proptest! {
     }
 
     #[test]
-    fn a_timeline_takes_any_pages(pages in prop::collection::vec((0u32..3, prop::collection::vec(any::<u8>(), 0..200)), 0..10)) {
+    fn a_timeline_takes_any_pages(
+        pages in prop::collection::vec((0u32..3, prop::collection::vec(any::<u8>(), 0..200)), 0..10),
+    ) {
         let mut timeline = Timeline::new(&layout());
         for (cpu, page) in &pages {
             timeline.push(*cpu, page);

@@ -70,11 +70,9 @@ impl Session for FtraceSession {
         let Some(stream) = &mut self.stream else {
             return Ok(Progress::Finished);
         };
-        let busy = self.recording && stream.collect()?;
         let room = lines.room();
         match stream.write_lines(lines.text_mut(), room)? {
             true => Ok(Progress::More),
-            false if busy => Ok(Progress::More),
             false if self.recording => Ok(Progress::Idle),
             false => Ok(Progress::Finished),
         }

@@ -7,7 +7,8 @@ use super::pointer::Pointer;
 use super::types::{LONG, Scalar};
 use super::write::{self, Spec};
 
-/// Appends `format` with the arguments packed in `bytes`. What cannot be read any more counts as 0 or as no text.
+/// Appends `format` with the arguments packed in `bytes`. What cannot be read any more counts as 0 or as no
+/// text.
 pub(super) fn write(format: &[u8], bytes: &[u8], environment: &Environment, out: &mut Vec<u8>) {
     let mut arguments = Arguments { bytes, at: 0 };
     let Ok(pieces) = pieces(format) else { return out.extend_from_slice(format) };
@@ -27,7 +28,8 @@ struct Arguments<'a> {
 impl Arguments<'_> {
     fn convert(&mut self, conversion: &Conversion, environment: &Environment, out: &mut Vec<u8>) {
         let width = self.amount(conversion.width).unwrap_or(0);
-        let precision = self.amount(conversion.precision).and_then(|value| usize::try_from(value).ok());
+        let precision = self.amount(conversion.precision).map(|value| value.min(WIDEST));
+        let precision = precision.and_then(|value| usize::try_from(value).ok());
         let mut flags = conversion.flags;
         flags.left |= width < 0;
         let spec = Spec { flags, width: width.unsigned_abs().min(WIDEST as u32) as usize, precision };
@@ -52,6 +54,10 @@ impl Arguments<'_> {
                 }
                 Ok(Pointer::Address) => {
                     write::hex_padded(out, self.number(usize::from(LONG)), 2 * usize::from(LONG))
+                }
+                Ok(Pointer::Hidden) => {
+                    self.number(usize::from(LONG));
+                    out.push(b'?');
                 }
                 // The kernel made text of it when it was recorded.
                 _ => out.extend_from_slice(self.text()),

@@ -8,8 +8,9 @@ use super::types::Scalar;
 
 /// The kernel's own description of its types, asked for the names that print formats leave unexplained.
 ///
-/// The kernel puts numbers in place of enum values in a print format only where `TRACE_DEFINE_ENUM` says so. The others are in the
-/// BTF, if the kernel was built with it. Source: `Documentation/bpf/btf.rst`, `include/uapi/linux/btf.h`.
+/// The kernel puts numbers in place of enum values in a print format only where `TRACE_DEFINE_ENUM` says so.
+/// The others are in the BTF, if the kernel was built with it. Source: `Documentation/bpf/btf.rst`,
+/// `include/uapi/linux/btf.h`.
 #[derive(Debug, Default)]
 pub(super) struct Btf {
     path: Option<PathBuf>,
@@ -24,7 +25,8 @@ struct Names {
 }
 
 impl Btf {
-    /// The BTF of the kernel whose tracefs is mounted on `tracefs`, within the same sysfs. Read when first asked.
+    /// The BTF of the kernel whose tracefs is mounted on `tracefs`, within the same sysfs. Read when first
+    /// asked.
     pub(super) fn beside(tracefs: &Path) -> Self {
         let path = tracefs.ancestors().map(|above| above.join("btf/vmlinux")).find(|path| path.exists());
         Self { path, names: OnceCell::new() }

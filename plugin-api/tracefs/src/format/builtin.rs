@@ -1,5 +1,5 @@
-//! Entries that are no trace events: those of the system `ftrace`, which the kernel prints with functions of their own
-//! (`kernel/trace/trace_output.c`).
+//! Entries that are no trace events: those of the system `ftrace`, which the kernel prints with functions of
+//! their own (`kernel/trace/trace_output.c`).
 
 use super::environment::Environment;
 use super::field::read_number;

@@ -53,8 +53,8 @@ pub(super) enum Piece {
     Conversion(Conversion),
 }
 
-/// Wider fields are cut to this: no line is that long.
-pub(super) const WIDEST: i32 = 4096;
+/// Wider fields are cut to this: no line is that long, and no machine has more CPUs (`%*pbl`).
+pub(super) const WIDEST: i32 = 16384;
 
 /// Takes a format string to pieces.
 pub(super) fn pieces(format: &[u8]) -> Result<Vec<Piece>, Unprintable> {

@@ -27,7 +27,8 @@ pub enum Shape {
         /// Bytes of one element; 0 where unknown.
         element: usize,
     },
-    /// A word saying where the data is: offset from the start of the record below, length in bytes above (`__data_loc`).
+    /// A word saying where the data is: offset from the start of the record below, length in bytes above
+    /// (`__data_loc`).
     DataLoc,
     /// The same, but the offset counts from the end of the word (`__rel_loc`).
     RelLoc,
@@ -47,7 +48,7 @@ impl Field {
             Some((before, bound)) if bound.ends_with(']') => (before, Some(bound.trim_end_matches(']'))),
             _ => (declaration, None),
         };
-        let start = declared.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+        let start = declared.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').len();
         let (type_name, name) = declared.split_at(start);
         if name.is_empty() || type_name.trim().is_empty() {
             return None;
@@ -57,8 +58,8 @@ impl Field {
         Some(Self { name: name.to_owned(), type_name, offset, size, signed, shape })
     }
 
-    /// The number in `record`, sign-extended where the field is signed; `None` where the field is no number of 1, 2, 4 or 8 bytes
-    /// or the record too short.
+    /// The number in `record`, sign-extended where the field is signed; `None` where the field is no number
+    /// of 1, 2, 4 or 8 bytes or the record too short.
     #[inline]
     pub fn number(&self, record: &[u8]) -> Option<i64> {
         if self.shape != Shape::Scalar {

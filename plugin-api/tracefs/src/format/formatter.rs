@@ -35,8 +35,8 @@ impl Formatter {
         Self::with_procfs(tracefs, instance, Path::new("/proc"))
     }
 
-    /// The same, with the procfs that kernel symbols and names of tasks come from. Its pids must be those of the trace, which are the
-    /// initial namespace's.
+    /// The same, with the procfs that kernel symbols and names of tasks come from. Its pids must be those of
+    /// the trace, which are the initial namespace's.
     ///
     /// # Errors
     /// As [`Formatter::open`].
@@ -67,7 +67,8 @@ impl Formatter {
 
     /// Reads the formats of the events that are on in the instance, and returns how many.
     ///
-    /// They are read anyway once a record needs them. Do it beforehand where the events may be gone by then, as probes are.
+    /// They are read anyway once a record needs them. Do it beforehand where the events may be gone by then,
+    /// as probes are.
     ///
     /// # Errors
     /// The instance's `set_event` cannot be read. A format that cannot be read is left out.
@@ -105,14 +106,14 @@ impl Formatter {
         self.common.entry(record).map(|entry| entry.pid)
     }
 
-    /// Reads the names of tasks that the kernel remembers. Calling it about once a second keeps names right that change without an
-    /// event saying so; unknown tasks are looked up anyway.
+    /// Reads the names of tasks that the kernel remembers. Calling it about once a second keeps names right
+    /// that change without an event saying so; unknown tasks are looked up anyway.
     pub fn refresh_names(&mut self) {
         self.names.refresh();
     }
 
-    /// Appends the text of `record`, written by `cpu` at `stamp`: one line for nearly all events, several for stack
-    /// traces and for markers that hold several. The text always ends with a line end.
+    /// Appends the text of `record`, written by `cpu` at `stamp`: one line for nearly all events, several for
+    /// stack traces and for markers that hold several. The text always ends with a line end.
     pub fn write_record(&mut self, cpu: u32, stamp: u64, record: &[u8], out: &mut Vec<u8>) {
         let Some(entry) = self.common.entry(record) else {
             return out.extend_from_slice(b"Unknown type 0\n");

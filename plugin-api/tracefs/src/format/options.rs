@@ -44,7 +44,8 @@ fn chosen(clocks: &str) -> Option<&str> {
     clocks.split_ascii_whitespace().find_map(|clock| clock.strip_prefix('[')?.strip_suffix(']'))
 }
 
-/// The `in_ns` of `trace_clocks[]` in `kernel/trace/trace.c`. Clocks not named there are an architecture's own, which count cycles.
+/// The `in_ns` of `trace_clocks[]` in `kernel/trace/trace.c`. Clocks not named there are an architecture's
+/// own, which count cycles.
 fn in_nanoseconds(clock: &str) -> bool {
     matches!(clock, "local" | "global" | "perf" | "mono" | "mono_raw" | "boot" | "tai")
 }

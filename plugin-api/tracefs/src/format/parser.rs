@@ -535,7 +535,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `, { 1, "ONE" }, { 2, "TWO" }` up to the closing parenthesis. Some tables end with `{ 0, ((void *)0) }`, and one is just `, { }`.
+    /// `, { 1, "ONE" }, { 2, "TWO" }` up to the closing parenthesis. Some tables end with `{ 0, ((void *)0)
+    /// }`, and one is just `, { }`.
     fn table(&mut self) -> Result<Names> {
         let mut names = Vec::new();
         while self.accept(",") {

@@ -1,4 +1,5 @@
-//! The `%p` conversions that look at memory: here at bytes of the record (`Documentation/core-api/printk-formats.rst`).
+//! The `%p` conversions that look at memory: here at bytes of the record
+//! (`Documentation/core-api/printk-formats.rst`).
 
 use super::Unprintable;
 use super::write;
@@ -28,8 +29,10 @@ pub(super) enum Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pointer {
     Memory(Memory),
-    /// `%px`, and `%p` and `%pK`: the address itself.
+    /// `%p` and `%px`: the address itself.
     Address,
+    /// `%pK`: an address that the kernel shows nobody.
+    Hidden,
     /// `%pS`, `%ps`, `%pB`: the symbol at the address.
     Symbol {
         offset: bool,
@@ -43,7 +46,8 @@ impl Pointer {
         let letters = extension.as_bytes();
         let has = |letter: u8| letters.contains(&letter);
         let memory = match letters {
-            [] | [b'x' | b'K', ..] => return Ok(Self::Address),
+            [] | [b'x', ..] => return Ok(Self::Address),
+            [b'K', ..] => return Ok(Self::Hidden),
             [b'S' | b'F', ..] => return Ok(Self::Symbol { offset: true, backtrace: false }),
             [b's' | b'f', ..] => return Ok(Self::Symbol { offset: false, backtrace: false }),
             [b'B', ..] => return Ok(Self::Symbol { offset: true, backtrace: true }),

@@ -1,5 +1,5 @@
-//! Events made at run time by `uprobe_events`, `kprobe_events` and `dynamic_events`. The kernel prints them with functions of their own, which
-//! depart from the print format their `format` file shows.
+//! Events made at run time by `uprobe_events`, `kprobe_events` and `dynamic_events`. The kernel prints them
+//! with functions of their own, which depart from the print format their `format` file shows.
 
 use super::EventFormat;
 use super::environment::Environment;
@@ -18,7 +18,8 @@ pub(super) struct ProbePoint {
 }
 
 impl Program {
-    /// Changes the program of a probe event to print as `print_uprobe_event`, `print_kprobe_event` and their like do. Others stay as they are.
+    /// Changes the program of a probe event to print as `print_uprobe_event`, `print_kprobe_event` and their
+    /// like do. Others stay as they are.
     pub(super) fn for_probe(mut self, format: &EventFormat) -> Self {
         let probe = format.field("__probe_ip").is_some();
         let returning = format.field("__probe_func").is_some() && format.field("__probe_ret_ip").is_some();

@@ -109,9 +109,10 @@ impl Compiler<'_> {
         if let (Err(Unprintable::Name(_)), Kind::Pointer(extension)) = (&argument, &conversion.kind)
             && Pointer::parse(extension) == Ok(Pointer::Address)
         {
-            // Such as a `struct page`, which is found from a variable of the kernel. By default the kernel shows just a hash of it.
+            // Such as a `struct page`, which is found from a variable of the kernel. By default the kernel
+            // shows just a hash of it.
             self.parser.skip_argument(start);
-            self.step(layout, Action::Text(Text::Literal(Box::from(*b"?"))));
+            self.step(layout, Action::Text(unknown()));
             return Ok(());
         }
         let node = argument?;
@@ -146,9 +147,15 @@ impl Compiler<'_> {
     }
 }
 
+/// What stands for an address nobody outside the kernel can know.
+fn unknown() -> Text {
+    Text::Literal(Box::from(*b"?"))
+}
+
 fn pointer(extension: &str, node: Node) -> Result<Action, Unprintable> {
     Ok(match Pointer::parse(extension)? {
         Pointer::Address => Action::Address(node.number()?),
+        Pointer::Hidden => Action::Text(unknown()),
         Pointer::Symbol { offset, backtrace } => Action::Symbol { value: node.number()?, offset, backtrace },
         Pointer::Memory(memory) => Action::Memory { memory, place: node.memory()? },
     })

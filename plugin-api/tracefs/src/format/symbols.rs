@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
@@ -12,6 +13,8 @@ pub(super) struct Symbols {
     symbols: Vec<Symbol>,
     /// All names, one after the other.
     names: String,
+    /// Addresses looked up lately and how many symbols lie at or below them: few places make most events.
+    recent: Box<[Cell<(u64, u32)>]>,
     bounds: Bounds,
 }
 
@@ -23,7 +26,8 @@ struct Symbol {
     module: (u32, u32),
 }
 
-/// Addresses of the kernel proper. Beyond them only modules and their like have symbols (`is_ksym_addr` in `kernel/kallsyms.c`).
+/// Addresses of the kernel proper. Beyond them only modules and their like have symbols (`is_ksym_addr` in
+/// `kernel/kallsyms.c`).
 #[derive(Clone, Debug, Default)]
 struct Bounds {
     text: (u64, u64),
@@ -39,6 +43,9 @@ struct Found<'a> {
     offset: u64,
     size: u64,
 }
+
+/// Not a power of two, since addresses of code share their low bits.
+const RECENT: usize = 509;
 
 impl Bounds {
     fn note(&mut self, name: &str, address: u64) {
@@ -64,7 +71,7 @@ impl Symbols {
     }
 
     fn parse(text: &str) -> Self {
-        let mut found = Self::default();
+        let mut found = Self { recent: vec![Cell::default(); RECENT].into_boxed_slice(), ..Self::default() };
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
             let address = words.next().and_then(|word| u64::from_str_radix(word, 16).ok());
@@ -95,7 +102,7 @@ impl Symbols {
     }
 
     fn find(&self, address: u64) -> Option<Found<'_>> {
-        let after = self.symbols.partition_point(|symbol| symbol.address <= address);
+        let after = self.count_up_to(address);
         let symbol = self.symbols.get(after.checked_sub(1)?)?;
         let module = self.name(symbol.module);
         if module.is_empty() && !self.bounds.contain(address) {
@@ -106,8 +113,22 @@ impl Symbols {
         Some(Found { name: self.name(symbol.name), module, offset, size })
     }
 
-    /// `%ps`, or `%pS` if `offset` (`__sprint_symbol` in `kernel/kallsyms.c`). `backtrace` looks one byte earlier, for
-    /// return addresses behind a call that never returns.
+    /// How many symbols lie at `address` or below.
+    #[inline]
+    fn count_up_to(&self, address: u64) -> usize {
+        let count = || self.symbols.partition_point(|symbol| symbol.address <= address);
+        let Some(slot) = self.recent.get(address as usize % RECENT) else { return count() };
+        let (known, found) = slot.get();
+        if known == address {
+            return found as usize;
+        }
+        let found = count();
+        slot.set((address, found as u32));
+        found
+    }
+
+    /// `%ps`, or `%pS` if `offset` (`__sprint_symbol` in `kernel/kallsyms.c`). `backtrace` looks one byte
+    /// earlier, for return addresses behind a call that never returns.
     pub(super) fn write(&self, address: u64, offset: bool, backtrace: bool, out: &mut Vec<u8>) {
         let back = u64::from(backtrace);
         let Some(found) = self.find(address.wrapping_sub(back)) else {
@@ -127,7 +148,8 @@ impl Symbols {
         }
     }
 
-    /// The bare name, as stack traces show it; `None` where unknown (`seq_print_sym` in `kernel/trace/trace_output.c`).
+    /// The bare name, as stack traces show it; `None` where unknown (`seq_print_sym` in
+    /// `kernel/trace/trace_output.c`).
     pub(super) fn bare(&self, address: u64) -> Option<&str> {
         self.find(address).map(|found| found.name)
     }

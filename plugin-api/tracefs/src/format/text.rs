@@ -48,7 +48,8 @@ pub(super) enum Text {
 }
 
 impl Text {
-    /// Appends the text for `record`; at most `limit` bytes of a text in the record, which need not end with a NUL then.
+    /// Appends the text for `record`; at most `limit` bytes of a text in the record, which need not end with
+    /// a NUL then.
     pub(super) fn write(
         &self,
         record: &[u8],
@@ -129,7 +130,8 @@ fn symbolic(value: u64, names: &[(u64, Box<[u8]>)], out: &mut Vec<u8>) {
     }
 }
 
-/// `trace_print_hex_seq`: the kernel writes 16 bytes at a time, without a blank between one batch and the next.
+/// `trace_print_hex_seq`: the kernel writes 16 bytes at a time, without a blank between one batch and the
+/// next.
 fn hex(bytes: &[u8], joined: bool, out: &mut Vec<u8>) {
     for batch in bytes.chunks(16) {
         super::pointer::hex_string(batch, if joined { None } else { Some(b' ') }, out);

@@ -171,8 +171,8 @@ pub(super) fn fit(out: &mut Vec<u8>, start: usize, spec: Spec) {
     }
 }
 
-/// Appends a text that a task chose. A line end in it would cut the line in two, and let the task forge a line of its own: it
-/// becomes a `?`. Everything else is written as it is, as the kernel does.
+/// Appends a text that a task chose. A line end in it would cut the line in two, and let the task forge a
+/// line of its own: it becomes a `?`. Everything else is written as it is, as the kernel does.
 #[inline]
 pub(super) fn foreign_text(out: &mut Vec<u8>, text: &[u8]) {
     let start = out.len();

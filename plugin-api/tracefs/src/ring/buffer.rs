@@ -1,6 +1,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,13 +11,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Damage, Error, Layout, Lost, Page};
 
-/// So many bytes are taken from one CPU before the next has its turn, lest a flat-out writer keep a sweep from ending.
+/// So many bytes are taken from one CPU before the next has its turn, lest a flat-out writer keep a sweep
+/// from ending.
 const BYTES_PER_TURN: usize = 4 << 20;
 
 /// The raw ring buffers of an instance, one per CPU, open for reading.
 ///
-/// All CPUs that the kernel has a buffer for are read, also those offline now: what they wrote before is still there, and
-/// they may come back. While this value lives the instance cannot be removed (`rmdir` gives EBUSY).
+/// All CPUs that the kernel has a buffer for are read, also those offline now: what they wrote before is
+/// still there, and they may come back. While this value lives the instance cannot be removed (`rmdir` gives
+/// EBUSY).
 #[derive(Debug)]
 pub struct RingBuffer {
     layout: Layout,
@@ -88,17 +90,23 @@ impl RingBuffer {
         self.cpus.iter().map(|buffer| buffer.cpu)
     }
 
+    /// The buffers, each of which polls as readable when it is filled to the instance's `buffer_percent`.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.cpus.iter().map(|buffer| buffer.file.as_fd())
+    }
+
     /// Takes everything there is, CPU after CPU, without waiting, and gives each page to `sink`.
     ///
-    /// Partly filled pages come too, so a record is never held back by an unfilled page. Records of different CPUs
-    /// come in no particular order, those of one CPU in the order they were written.
+    /// Partly filled pages come too, so a record is never held back by an unfilled page. Records of different
+    /// CPUs come in no particular order, those of one CPU in the order they were written.
     ///
-    /// **Settled.** A record not handed over by this sweep was committed after its CPU was drained here, so it is
-    /// younger than everything that *earlier* sweeps had already brought: that is where `Sweep::settled` stands. (A CPU
-    /// too busy to be drained settles only what it handed over itself.) Two things can make a record late all the
-    /// same: a trace clock that runs differently on the CPUs (`local` on old machines), and a writer interrupted
-    /// between taking its time stamp and committing for longer than the time between two sweeps. Such a record is
-    /// not lost, just not in its place; [`super::Timeline::late`] counts them.
+    /// **Settled.** A record not handed over by this sweep was committed after its CPU was drained here, so
+    /// it is younger than everything that *earlier* sweeps had already brought: that is where
+    /// `Sweep::settled` stands. (A CPU too busy to be drained settles only what it handed over itself.) Two
+    /// things can make a record late all the same: a trace clock that runs differently on the CPUs (`local`
+    /// on old machines), and a writer interrupted between taking its time stamp and committing for longer
+    /// than the time between two sweeps. Such a record is not lost, just not in its place;
+    /// [`super::Timeline::late`] counts them.
     ///
     /// # Errors
     /// A buffer that cannot be read. What `sink` got before stays valid.
@@ -117,8 +125,8 @@ impl RingBuffer {
 
     /// Sleeps until a buffer is filled to the instance's `buffer_percent`, or `timeout` is over.
     ///
-    /// A record alone does not end the sleep, so `timeout` bounds how late a record is seen (and a sweep later it is
-    /// settled): 20 ms keeps a line within 50 ms of its event.
+    /// A record alone does not end the sleep, so `timeout` bounds how late a record is seen (and a sweep
+    /// later it is settled): 20 ms keeps a line within 50 ms of its event.
     ///
     /// # Errors
     /// `poll` failing for another reason than a signal, which just ends the sleep.

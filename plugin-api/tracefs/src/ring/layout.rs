@@ -102,7 +102,8 @@ impl EventHeader {
             time_stamp: number_after(text, "time_stamp", '=').unwrap_or(31),
             max_data: number_after(text, "data max type_len", '=').ok_or("no `data max type_len`")?,
         };
-        if header.type_bits == 0 || header.type_bits > 16 || header.type_bits + header.delta_bits != 32 {
+        let whole = 32u32.checked_sub(header.type_bits) == Some(header.delta_bits);
+        if !whole || !(1..=16).contains(&header.type_bits) {
             return Err("bits that do not make a word");
         }
         Ok(header)
@@ -119,8 +120,8 @@ impl EventHeader {
     }
 }
 
-/// Reads a header file. The kernel gives what fits into the first `read` and takes the next for the end (`show_header` in
-/// `kernel/trace/trace_events.c`), so the buffer must hold all of it.
+/// Reads a header file. The kernel gives what fits into the first `read` and takes the next for the end
+/// (`show_header` in `kernel/trace/trace_events.c`), so the buffer must hold all of it.
 fn read(path: &Path) -> Result<String, Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let mut text = vec![0; 64 * 1024];
@@ -149,7 +150,8 @@ fn header_field(text: &str, name: &str) -> Option<Span> {
     })
 }
 
-/// Finds `KEY : type == NUMBER`, `KEY : NUMBER bits` or `KEY == NUMBER`: the first number after the last `mark` of the line.
+/// Finds `KEY : type == NUMBER`, `KEY : NUMBER bits` or `KEY == NUMBER`: the first number after the last
+/// `mark` of the line.
 fn number_after(text: &str, key: &str, mark: char) -> Option<u32> {
     text.lines().find_map(|line| {
         let rest = line.trim().strip_prefix(key)?;

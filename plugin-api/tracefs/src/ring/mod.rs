@@ -1,11 +1,12 @@
-//! The kernel's ring buffer, read raw: binary pages off every CPU, records out of the pages, one stream in time order.
+//! The kernel's ring buffer, read raw: binary pages off every CPU, records out of the pages, one stream in
+//! time order.
 //!
-//! The text files of tracefs make the kernel format every event for the reader, and a busy task overruns them. The raw
-//! files hand over whole sub-buffers (*pages* here), as they are. So reading is done in two steps which need not
-//! happen at the same time:
+//! The text files of tracefs make the kernel format every event for the reader, and a busy task overruns
+//! them. The raw files hand over whole sub-buffers (*pages* here), as they are. So reading is done in two
+//! steps which need not happen at the same time:
 //!
-//! 1. [`RingBuffer::collect`] sweeps over the CPUs and hands every page to the caller, who keeps it as it is. After
-//!    the sweep it tells up to which time stamp the stream is *settled*.
+//! 1. [`RingBuffer::collect`] sweeps over the CPUs and hands every page to the caller, who keeps it as it is.
+//!    After the sweep it tells up to which time stamp the stream is *settled*.
 //! 2. [`Timeline`] takes the pages back in the same order, decodes them and merges the CPUs.
 //!
 //! ```no_run
@@ -30,7 +31,8 @@
 //! # }
 //! ```
 //!
-//! Source: `kernel/trace/ring_buffer.c`, `include/linux/ring_buffer.h`, `Documentation/trace/ring-buffer-design.rst`.
+//! Source: `kernel/trace/ring_buffer.c`, `include/linux/ring_buffer.h`,
+//! `Documentation/trace/ring-buffer-design.rst`.
 
 mod buffer;
 mod error;

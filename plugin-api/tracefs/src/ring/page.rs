@@ -4,11 +4,12 @@ use super::{Damage, Layout};
 
 /// The writer overwrote records before this page (`RB_MISSED_EVENTS` in `kernel/trace/ring_buffer.c`).
 const MISSED_EVENTS: u64 = 1 << 31;
-/// How many is stored behind the data (`RB_MISSED_STORED`); absent where the page was too full for the number.
+/// How many is stored behind the data (`RB_MISSED_STORED`); absent where the page was too full for the
+/// number.
 const MISSED_STORED: u64 = 1 << 30;
 
-/// Bits of the commit word that count bytes. Those above the flags mean nothing: the kernel adds `1 << 31`, an `int` and so
-/// negative, to a `long`, which sets them all.
+/// Bits of the commit word that count bytes. Those above the flags mean nothing: the kernel adds `1 << 31`,
+/// an `int` and so negative, to a `long`, which sets them all.
 const LENGTH: u64 = MISSED_STORED - 1;
 
 /// A binary page of the ring buffer of one CPU, as `trace_pipe_raw` gives it.
@@ -118,7 +119,8 @@ pub(super) enum Step {
     Damaged(Damage),
 }
 
-/// Bits of an absolute time stamp that a record has no room for; they are taken from the stamp before (`TS_MSB`).
+/// Bits of an absolute time stamp that a record has no room for; they are taken from the stamp before
+/// (`TS_MSB`).
 const STAMP_HIGH_BITS: u64 = 0xf8 << 56;
 
 impl Cursor {

@@ -60,9 +60,9 @@ pub struct Gap {
 struct Lane {
     cpu: u32,
     pages: VecDeque<Vec<u8>>,
-    /// How many records were lost before each of the pages, and before the one to come, beside what the pages tell.
-    lost: VecDeque<u64>,
-    lost_next: u64,
+    /// What was told to be lost before each of the pages, and before the one to come.
+    lost: VecDeque<Option<Option<u64>>>,
+    lost_next: Option<Option<u64>>,
     /// No page will follow.
     finished: bool,
     /// Where we stand in the first page; `None` before its header is looked at.
@@ -97,11 +97,12 @@ impl Timeline {
         }
     }
 
-    /// Tells that so many records of `cpu`, younger than all its pages so far, were lost on the way here.
-    pub fn lose(&mut self, cpu: u32, records: u64) {
+    /// Tells how many records of `cpu`, younger than all its pages so far, were lost; `None`: some, which are counted
+    /// elsewhere. The next page of the CPU need not tell it then.
+    pub fn lose(&mut self, cpu: u32, records: Option<u64>) {
         let index = self.lane(cpu);
         if let Some(lane) = self.lanes.get_mut(index) {
-            lane.lost_next += records;
+            lane.lost_next = Some(records);
         }
     }
 
@@ -131,7 +132,7 @@ impl Timeline {
     pub fn finish(&mut self) {
         self.settled = u64::MAX;
         for index in 0..self.lanes.len() {
-            let lane = &mut self.lanes[index];
+            let Some(lane) = self.lanes.get_mut(index) else { break };
             lane.finished = true;
             // What was lost after the last page of a lane is still to be told.
             if self.reading != Some(index) && lane.head.is_none() {
@@ -158,6 +159,13 @@ impl Timeline {
         };
         self.given = true;
         Some(item)
+    }
+
+    /// Whether there is a next item.
+    pub fn next_is_settled(&mut self) -> bool {
+        let settled = self.settled;
+        let head = self.earliest().and_then(|index| self.lanes.get(index)?.head.as_ref());
+        head.is_some_and(|head| head.stamp() <= settled)
     }
 
     /// Records that came out after a younger one, see [`super::RingBuffer::collect`].
@@ -243,8 +251,9 @@ impl Lane {
                 Step::Damaged(_) => return self.leave_damaged(spare),
             }
         }
-        if self.finished && self.lost_next > 0 {
-            let count = Some(std::mem::take(&mut self.lost_next));
+        if self.finished
+            && let Some(count) = self.lost_next.take()
+        {
             self.head = Some(Head::Lost { stamp: self.newest, count });
         }
         0
@@ -255,12 +264,11 @@ impl Lane {
         let Some(page) = self.pages.front().and_then(|bytes| Page::new(layout, bytes).ok()) else {
             return false;
         };
-        let on_the_way = self.lost.front().copied().unwrap_or(0);
-        if page.lost.is_some() || on_the_way > 0 {
+        let told = self.lost.front().copied().flatten();
+        if let Some(count) = told.or(page.lost.map(|lost| lost.count)) {
             let first = page.records().next();
             let stamp = first.map_or(page.stamp, |record| record.stamp);
-            let overwritten = page.lost.map_or(Some(0), |lost| lost.count);
-            self.head = Some(Head::Lost { stamp, count: overwritten.map(|count| count + on_the_way) });
+            self.head = Some(Head::Lost { stamp, count });
         }
         self.cursor = Some((Cursor::new(page.stamp), page.data_range()));
         true

@@ -27,9 +27,21 @@ pub struct Spool {
     /// The newest entries, which will go to the file together.
     tail: Vec<u8>,
     limit: u64,
-    /// Records that found no room, by CPU. Told with the CPU's next page.
+    /// Records that found no room, by CPU.
     refused: BTreeMap<u32, u64>,
+    /// Records that were lost, here or before, by CPU: to be told with the CPU's next page.
+    untold: BTreeMap<u32, u64>,
+    settled: u64,
     entry: Vec<u8>,
+}
+
+/// Records that were lost before a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// So many.
+    Of(u64),
+    /// Some, which were counted elsewhere.
+    Counted,
 }
 
 /// What comes out of a spool, in the order in which it went in.
@@ -41,17 +53,19 @@ pub enum Entry<'a> {
         cpu: u32,
         /// The page.
         bytes: &'a [u8],
-        /// So many records of this CPU found no room, between its page before and this one.
-        refused: u64,
+        /// What was lost of this CPU between its page before and this one.
+        lost: Option<Gap>,
     },
     /// All pages with records up to this time stamp have come out.
     Settled(u64),
 }
 
-/// Before each page: the CPU and the length, both `u32`, and what was refused before it, a `u64`.
+/// Before each page: the CPU and the length, both `u32`, and what was lost before it, a `u64`.
 ///
 /// Instead of the CPU, this number says that there is no page, but a settled time stamp in the place of the last.
 const SETTLED: u32 = u32::MAX;
+/// What was lost before the page was counted elsewhere.
+const COUNTED: u64 = u64::MAX;
 const HEADER: usize = 16;
 
 impl Spool {
@@ -64,32 +78,57 @@ impl Spool {
             tail: Vec::new(),
             limit,
             refused: BTreeMap::new(),
+            untold: BTreeMap::new(),
+            settled: 0,
             entry: Vec::new(),
         }
     }
 
-    /// Adds a page of this CPU with so many records. `false`: there was no room, and they are counted as refused.
-    pub fn push_page(&mut self, cpu: u32, bytes: &[u8], records: u64) -> bool {
+    /// Adds a page of this CPU with so many records, before which some were lost already, or none.
+    ///
+    /// `false`: there was no room, and its records are counted as refused.
+    pub fn push_page(&mut self, cpu: u32, bytes: &[u8], records: u64, lost: Option<Gap>) -> bool {
+        if let Some(Gap::Of(count)) = lost {
+            *self.untold.entry(cpu).or_default() += count;
+        }
         if !self.has_room(HEADER + bytes.len()) {
             *self.refused.entry(cpu).or_default() += records;
+            *self.untold.entry(cpu).or_default() += records;
             return false;
         }
-        let refused = self.refused.remove(&cpu).unwrap_or(0);
-        self.push(cpu, refused, bytes);
+        let number = match (self.untold.remove(&cpu), lost) {
+            (Some(count), _) => count,
+            (None, Some(_)) => COUNTED,
+            (None, None) => 0,
+        };
+        self.push(cpu, number, bytes);
         true
+    }
+
+    /// Says that so many records of this CPU were lost after its last page.
+    pub fn lose(&mut self, cpu: u32, records: u64) {
+        if records > 0 {
+            *self.untold.entry(cpu).or_default() += records;
+        }
     }
 
     /// Says that all pages with records up to this time stamp have been added, or refused.
     pub fn push_settled(&mut self, stamp: u64) {
         // Where there is no room, the next one says it as well.
-        if self.has_room(HEADER) {
+        if stamp > self.settled && self.has_room(HEADER) {
+            self.settled = stamp;
             self.push(SETTLED, stamp, &[]);
         }
     }
 
-    /// What was refused after the last page of each CPU: to be asked for once nothing is added any more.
-    pub fn take_refused(&mut self) -> BTreeMap<u32, u64> {
-        std::mem::take(&mut self.refused)
+    /// How many records found no room so far, by CPU.
+    pub fn refused(&self) -> &BTreeMap<u32, u64> {
+        &self.refused
+    }
+
+    /// What was lost after the last page of each CPU: to be asked for once nothing is added any more.
+    pub fn take_untold(&mut self) -> BTreeMap<u32, u64> {
+        std::mem::take(&mut self.untold)
     }
 
     /// The oldest entry.
@@ -114,7 +153,14 @@ impl Spool {
         self.entry.extend(self.front.drain(..length));
         Ok(Some(match cpu {
             SETTLED => Entry::Settled(number),
-            cpu => Entry::Page { cpu, bytes: &self.entry, refused: number },
+            cpu => {
+                let lost = match number {
+                    0 => None,
+                    COUNTED => Some(Gap::Counted),
+                    count => Some(Gap::Of(count)),
+                };
+                Entry::Page { cpu, bytes: &self.entry, lost }
+            }
         }))
     }
 
@@ -179,17 +225,17 @@ mod tests {
         let mut spool = Spool::new(directory.path(), 64 << 20);
         let pages = 12_000;
         for number in 0..pages {
-            assert!(spool.push_page(number % 3, &page(number, 4080), 1));
-            spool.push_settled(u64::from(number));
+            assert!(spool.push_page(number % 3, &page(number, 4080), 1, None));
+            spool.push_settled(u64::from(number) + 1);
         }
         assert!(spool.size() > 5 * MEMORY as u64);
         for number in 0..pages {
             let expected = page(number, 4080);
             assert_eq!(
                 spool.pop().expect("pop"),
-                Some(Entry::Page { cpu: number % 3, bytes: &expected, refused: 0 })
+                Some(Entry::Page { cpu: number % 3, bytes: &expected, lost: None })
             );
-            assert_eq!(spool.pop().expect("pop"), Some(Entry::Settled(u64::from(number))));
+            assert_eq!(spool.pop().expect("pop"), Some(Entry::Settled(u64::from(number) + 1)));
         }
         assert_eq!(spool.pop().expect("pop"), None);
         assert!(spool.is_empty());
@@ -200,29 +246,62 @@ mod tests {
     fn what_finds_no_room_is_counted_where_it_is_missing() {
         let directory = tempfile::tempdir().expect("a directory");
         let mut spool = Spool::new(directory.path(), 10_000);
-        assert!(spool.push_page(0, &page(0, 4000), 10));
-        assert!(spool.push_page(1, &page(1, 4000), 20));
-        assert!(!spool.push_page(0, &page(2, 4000), 30));
-        assert!(!spool.push_page(0, &page(3, 4000), 31));
-        assert!(!spool.push_page(1, &page(4, 4000), 40));
+        assert!(spool.push_page(0, &page(0, 4000), 10, None));
+        assert!(spool.push_page(1, &page(1, 4000), 20, None));
+        assert!(!spool.push_page(0, &page(2, 4000), 30, None));
+        assert!(!spool.push_page(0, &page(3, 4000), 31, None));
+        assert!(!spool.push_page(1, &page(4, 4000), 40, None));
         spool.pop().expect("pop");
-        assert!(spool.push_page(0, &page(5, 4000), 50));
+        assert!(spool.push_page(0, &page(5, 4000), 50, None));
         spool.pop().expect("pop");
         let expected = page(5, 4000);
-        assert_eq!(spool.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &expected, refused: 61 }));
-        assert_eq!(spool.take_refused(), BTreeMap::from([(1, 40)]));
+        assert_eq!(
+            spool.pop().expect("pop"),
+            Some(Entry::Page { cpu: 0, bytes: &expected, lost: Some(Gap::Of(61)) })
+        );
+        assert_eq!(spool.take_untold(), BTreeMap::from([(1, 40)]));
     }
 
     #[test]
     fn without_a_disk_it_is_as_large_as_its_memory() {
         let mut spool = Spool::new(Path::new("/nowhere"), 1 << 30);
-        let taken = (0..10_000).filter(|number| spool.push_page(0, &page(*number, 4096), 1)).count();
+        let taken = (0..10_000).filter(|number| spool.push_page(0, &page(*number, 4096), 1, None)).count();
         assert!((MEMORY / 4200..=(MEMORY + 2 * CHUNK) / 4096).contains(&taken), "{taken}");
         for number in 0..taken {
             let expected = page(number as u32, 4096);
-            assert_eq!(spool.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &expected, refused: 0 }));
+            assert_eq!(spool.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &expected, lost: None }));
         }
-        assert_eq!(spool.take_refused(), BTreeMap::from([(0, 10_000 - taken as u64)]));
+        assert_eq!(spool.take_untold(), BTreeMap::from([(0, 10_000 - taken as u64)]));
+    }
+
+    fn number(lost: Option<Gap>) -> u64 {
+        match lost {
+            Some(Gap::Of(count)) => count,
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn what_was_lost_before_is_told_with_the_page_or_the_next() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut spool = Spool::new(directory.path(), 5_000);
+        let bytes = page(0, 4000);
+        assert!(spool.push_page(0, &bytes, 10, Some(Gap::Of(7))));
+        assert!(!spool.push_page(0, &bytes, 10, Some(Gap::Of(3))));
+        assert_eq!(
+            spool.pop().expect("pop"),
+            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: Some(Gap::Of(7)) })
+        );
+        assert!(spool.push_page(0, &bytes, 10, Some(Gap::Counted)));
+        assert_eq!(
+            spool.pop().expect("pop"),
+            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: Some(Gap::Of(13)) })
+        );
+        assert!(spool.push_page(0, &bytes, 10, Some(Gap::Counted)));
+        assert_eq!(
+            spool.pop().expect("pop"),
+            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: Some(Gap::Counted) })
+        );
     }
 
     proptest! {
@@ -238,14 +317,14 @@ mod tests {
             let mut records_out = 0;
             for (cpu, length, records, pops) in steps {
                 pushed += records;
-                if spool.push_page(cpu, &page(cpu, length), records) {
+                if spool.push_page(cpu, &page(cpu, length), records, None) {
                     came.push_back((cpu, length, records));
                 }
                 prop_assert!(spool.size() <= limit);
                 for _ in 0..pops {
                     match spool.pop().expect("pop") {
-                        Some(Entry::Page { cpu, bytes, refused: before }) => {
-                            refused += before;
+                        Some(Entry::Page { cpu, bytes, lost }) => {
+                            refused += number(lost);
                             let (expected, length, records) = came.pop_front().expect("one that went in");
                             prop_assert_eq!((cpu, bytes), (expected, &page(cpu, length)[..]));
                             records_out += records;
@@ -256,11 +335,11 @@ mod tests {
             }
             let waiting: u64 = came.iter().map(|(_, _, records)| records).sum();
             while let Some(entry) = spool.pop().expect("pop") {
-                if let Entry::Page { refused: before, .. } = entry {
-                    refused += before;
+                if let Entry::Page { lost, .. } = entry {
+                    refused += number(lost);
                 }
             }
-            refused += spool.take_refused().values().sum::<u64>();
+            refused += spool.take_untold().values().sum::<u64>();
             prop_assert_eq!(pushed, records_out + waiting + refused);
         }
     }

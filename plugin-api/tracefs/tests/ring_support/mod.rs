@@ -1,4 +1,5 @@
-//! What the tests of `ring` and `format` share: an instance that goes away whatever happens, and the kernel's own text as oracle.
+//! What the tests of `ring` and `format` share: an instance that goes away whatever happens, and the kernel's
+//! own text as oracle.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -123,7 +124,8 @@ impl Comparison {
         comparison
     }
 
-    /// The pairs that differ in more than the name of the task, which the kernel shows as it is now and not as it was.
+    /// The pairs that differ in more than the name of the task, which the kernel shows as it is now and not
+    /// as it was.
     pub fn different_but_for_names(&self) -> Vec<(String, String)> {
         let differ = |(kernel, ours): &&(String, String)| kernel.get(16..) != ours.get(16..);
         self.different.iter().filter(differ).cloned().collect()

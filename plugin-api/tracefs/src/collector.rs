@@ -1,0 +1,162 @@
+//! Empties the kernel's ring buffer into a spool, whatever else goes on.
+//!
+//! A flat-out task fills the kernel's default buffer in less than ten milliseconds. Making text, and waiting for whoever
+//! reads it, takes longer than that, so this has a thread of its own. It does nothing but move pages.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Error, Result};
+use crate::losses::Losses;
+use crate::ring::RingBuffer;
+use crate::spool::Spool;
+
+/// Between two sweeps while there is much. Also the least rest of all: on a kernel whose buffers poll as readable with
+/// the first record, each sweep costs the traced task an interrupt.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
+/// Between two sweeps while there is little. A record is settled by the sweep after the one that found it.
+const LONGEST_REST: Duration = Duration::from_millis(10);
+/// Pages of one sweep that are much: a tenth of the kernel's default buffer.
+const BUSY: u64 = 32;
+
+/// The collector needs to be first in the queue for a CPU, and little of its time. As urgent as daemons may be (nice(1)).
+const NICENESS: libc::c_int = -15;
+
+/// A thread that collects until it is stopped.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    spool: Arc<Mutex<Spool>>,
+    sweeps: Arc<AtomicU64>,
+    /// Closing it is the order to stop.
+    order: Option<UnixStream>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Collector {
+    /// Starts to collect from `ring` into `spool`.
+    ///
+    /// # Errors
+    /// There can be no further thread.
+    pub(crate) fn start(ring: RingBuffer, losses: Losses, spool: Spool) -> Result<Self> {
+        let failed = |source| Error::Thread { source };
+        let (order, stopped) = UnixStream::pair().map_err(failed)?;
+        let spool = Arc::new(Mutex::new(spool));
+        let sweeps = Arc::new(AtomicU64::new(0));
+        let shared = (Arc::clone(&spool), Arc::clone(&sweeps));
+        let thread = std::thread::Builder::new().name("collector".to_owned());
+        let thread =
+            thread.spawn(move || collect(ring, losses, &shared.0, &shared.1, &stopped)).map_err(failed)?;
+        Ok(Self { spool, sweeps, order: Some(order), thread: Some(thread) })
+    }
+
+    /// What was collected and not yet taken.
+    pub(crate) fn spool(&self) -> MutexGuard<'_, Spool> {
+        lock(&self.spool)
+    }
+
+    /// How many sweeps over the buffers are done.
+    pub(crate) fn sweeps(&self) -> u64 {
+        self.sweeps.load(Ordering::Acquire)
+    }
+
+    /// Collects what is left, and ends. To be called after recording was stopped. The buffers are closed then.
+    ///
+    /// # Errors
+    /// A buffer could not be read.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.order = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(Error::Thread { source: std::io::Error::other("it panicked") }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it has ended, be it by a failure, which [`finish`](Self::finish) tells then.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            log::error!("{error}");
+        }
+    }
+}
+
+fn lock(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
+    spool.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn collect(
+    mut ring: RingBuffer,
+    mut losses: Losses,
+    spool: &Mutex<Spool>,
+    sweeps: &AtomicU64,
+    stopped: &UnixStream,
+) -> Result<()> {
+    go_first();
+    let mut rest = LONGEST_REST;
+    loop {
+        // In this order: what was recorded before the order to stop is found by the sweep after it.
+        let stopping = is_readable(stopped.as_fd(), Duration::ZERO);
+        let (pages, drained) = sweep(&mut ring, &mut losses, spool)?;
+        sweeps.fetch_add(1, Ordering::Release);
+        if stopping && drained {
+            // What the kernel had no room for after the last page, no page tells.
+            for cpu in ring.cpus() {
+                lock(spool).lose(cpu, losses.untold(cpu));
+            }
+            return Ok(());
+        }
+        if drained && !stopping {
+            rest = if pages >= BUSY { SHORTEST_REST } else { (rest * 2).min(LONGEST_REST) };
+            sleep(&ring, stopped, rest);
+        }
+    }
+}
+
+/// Moves all pages there are. Returns how many, and whether that was all.
+fn sweep(ring: &mut RingBuffer, losses: &mut Losses, spool: &Mutex<Spool>) -> Result<(u64, bool)> {
+    // The lock is taken page by page: whoever makes text is not to wait for a whole sweep.
+    let sweep = ring.collect(|page| {
+        let lost = page.lost.map(|_| losses.gap(page.cpu));
+        lock(spool).push_page(page.cpu, page.bytes, page.records, lost);
+    })?;
+    lock(spool).push_settled(sweep.settled);
+    Ok((sweep.pages, sweep.drained))
+}
+
+/// Sleeps for the time given, or until there is an order to stop or a buffer is filled to its `buffer_percent`.
+fn sleep(ring: &RingBuffer, stopped: &UnixStream, rest: Duration) {
+    if is_readable(stopped.as_fd(), SHORTEST_REST) || rest <= SHORTEST_REST {
+        return;
+    }
+    let mut fds: Vec<PollFd<'_>> =
+        ring.descriptors().chain([stopped.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    // A failure is a sleep that was too short.
+    let _ = poll(&mut fds, timeout(rest - SHORTEST_REST));
+}
+
+fn is_readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
+    matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout(within)), Ok(count) if count > 0)
+}
+
+fn timeout(time: Duration) -> PollTimeout {
+    PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
+}
+
+fn go_first() {
+    // On Linux this is about the calling thread alone (setpriority(2), "C library/kernel differences").
+    // SAFETY: the call takes and returns plain numbers. Where it is not allowed, everything stays as it is.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+}
