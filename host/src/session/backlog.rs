@@ -1,5 +1,7 @@
 //! Lines that are on their way from the session to the trace file.
 
+use std::io::{self, BufRead};
+
 use super::trace_file::PACKET;
 
 /// How much text waits here at most, which is what a session makes in one go. Whatever is more is the session's to keep.
@@ -29,6 +31,19 @@ impl Backlog {
             self.taken = 0;
         }
         self.text.extend_from_slice(lines);
+    }
+
+    /// Adds lines from a file, as many as there is room for. `false`: there are no more.
+    pub fn take_from(&mut self, lines: &mut impl BufRead) -> io::Result<bool> {
+        let mut line = Vec::new();
+        while self.room() > 0 {
+            line.clear();
+            if lines.read_until(b'\n', &mut line)? == 0 {
+                return Ok(false);
+            }
+            self.add(&line);
+        }
+        Ok(true)
     }
 
     /// Takes off everything.

@@ -1,7 +1,7 @@
 //! What no reader took: at the end it lies as an ordinary file where the trace file was.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -44,6 +44,16 @@ impl Leftover {
             }
             (None, None) => Ok(()),
         }
+    }
+
+    /// Adds all lines that come.
+    pub fn add_all(&mut self, lines: &mut impl BufRead) -> io::Result<()> {
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            self.add(&line)?;
+            line.clear();
+        }
+        Ok(())
     }
 
     /// How many events the lines tell of.

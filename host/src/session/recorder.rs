@@ -1,7 +1,8 @@
 //! In the worker: carries the lines from the session into the trace file.
 
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -63,8 +64,7 @@ pub fn record(
     };
     let carried = recorder.carry(channel);
     let orphaned = recorder.orphaned;
-    let leftover = if options.keep_leftover { Leftover::of(record) } else { Leftover::nowhere() };
-    let ended = recorder.end(&record.trace_path(), leftover);
+    let ended = recorder.end(record, options.keep_leftover);
     if orphaned {
         record.remove()?;
     }
@@ -245,19 +245,57 @@ impl Recorder {
     }
 
     /// Ends the trace file first: its reader need not wait for the kernel's clean-up.
-    fn end(mut self, path: &Path, mut leftover: Leftover) -> Result<Option<Verdict>> {
-        let kept = if self.discarding { Ok(()) } else { self.keep_rest(&mut leftover) };
+    fn end(mut self, record: &Record, keep_leftover: bool) -> Result<Option<Verdict>> {
+        let handed_over = match self.discarding {
+            true => Ok(0),
+            false => self.hand_over_rest(record, keep_leftover),
+        };
         let account = self.session.account();
         let Self { mut session, trace, pulled, discarding, .. } = self;
-        let events_left = leftover.events();
-        let ended = trace.end(path, leftover);
+        let ended = trace.end(&record.trace_path());
         let closed = session.close();
         ended?.release_late_readers();
-        kept?;
+        let leftover = handed_over?;
         closed?;
         let Account { recorded, lost, .. } = account?;
-        let verdict = Verdict { delivered: pulled - events_left, leftover: events_left, lost, recorded };
+        let verdict = Verdict { delivered: pulled - leftover, leftover, lost, recorded };
         Ok(Some(verdict).filter(|_| !discarding))
+    }
+
+    /// Puts what no reader took into the place of the trace file. Returns how many events that are.
+    fn hand_over_rest(&mut self, record: &Record, keep_leftover: bool) -> Result<u64> {
+        let had_reader = self.trace.has_reader();
+        let mut leftover = if keep_leftover { Leftover::of(record) } else { Leftover::nowhere() };
+        self.keep_rest(&mut leftover)?;
+        let events = leftover.events();
+        let is_in_place = leftover.put_in_place()?;
+        // Who opened the path just before the leftover came there has found the trace file: he gets the lines after all.
+        if is_in_place && !had_reader && self.trace.has_reader() {
+            return self.deliver_leftover(record);
+        }
+        Ok(events)
+    }
+
+    /// Delivers the leftover to a reader, and puts into its place what he does not take.
+    fn deliver_leftover(&mut self, record: &Record) -> Result<u64> {
+        let mut rest = BufReader::new(File::open(record.trace_path())?);
+        self.phase = Phase::Finished(Wait::of(self.drain));
+        while self.backlog.take_from(&mut rest)? || !self.is_over() {
+            self.push()?;
+            let Phase::Finished(wait) = self.phase else { break };
+            if wait.is_over() || !self.trace.has_reader() {
+                break;
+            }
+            std::thread::sleep(self.offer);
+        }
+        let mut leftover = Leftover::of(record);
+        self.keep_rest(&mut leftover)?;
+        leftover.add_all(&mut rest)?;
+        let events = leftover.events();
+        if !leftover.put_in_place()? {
+            fs::remove_file(record.trace_path())?;
+        }
+        Ok(events)
     }
 
     /// Gathers what no reader took, from the reader's end to the session's.

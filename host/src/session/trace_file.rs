@@ -16,7 +16,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{mkfifo, write};
 
-use super::leftover::Leftover;
 use crate::error::{Error, Result};
 
 /// The longest packet (`PIPE_BUF`). A longer line takes several.
@@ -121,17 +120,16 @@ impl TraceWriter {
         }
     }
 
-    /// Ends the file, and puts what nobody took in its place.
+    /// Ends the file, and removes it, unless something else is in its place already.
     ///
     /// # Errors
     ///
-    /// What nobody took cannot be put there.
-    pub fn end(self, path: &Path, leftover: Leftover) -> io::Result<EndedTrace> {
-        let handle = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path).ok();
-        // In this order, so that whoever opens the path gets either a file that has a writer, or the leftover.
-        if !leftover.put_in_place()? {
-            fs::remove_file(path)?;
-        }
+    /// It cannot be removed.
+    pub fn end(self, path: &Path) -> Result<EndedTrace> {
+        let own = format!("/proc/self/fd/{}", self.fifo.as_raw_fd());
+        let handle = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(own).ok();
+        // First this, so that whoever opens the path finds a file that has a writer, or none.
+        remove(path)?;
         Ok(EndedTrace { handle })
     }
 
@@ -194,7 +192,7 @@ mod tests {
         create(&path).unwrap();
         let writer = TraceWriter::open(&path).unwrap();
         let found = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(&path).unwrap();
-        let ended = writer.end(&path, Leftover::nowhere()).unwrap();
+        let ended = writer.end(&path).unwrap();
         assert!(!path.exists());
         let reader = std::thread::spawn(move || fs::read(format!("/proc/self/fd/{}", found.as_raw_fd())));
         // Only one that waits already can be released: so again and again, until it was.
