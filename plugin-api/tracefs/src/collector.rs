@@ -129,7 +129,7 @@ fn collect(
 fn sweep(ring: &mut RingBuffer, losses: &mut Losses, spool: &Mutex<Spool>) -> Result<(u64, bool)> {
     // The lock is taken page by page: whoever makes text is not to wait for a whole sweep.
     let sweep = ring.collect(|page| {
-        let lost = page.lost.map(|_| losses.gap(page.cpu));
+        let lost = if page.lost.is_some() { losses.untold(page.cpu) } else { 0 };
         lock(spool).push_page(page.cpu, page.bytes, page.records, lost);
     })?;
     lock(spool).push_settled(sweep.settled);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::dir::Dir;
 use crate::instance::Instance;
-use crate::spool::Gap;
 use crate::stats;
 
 /// Counts gaps by what the kernel counts for the whole CPU.
@@ -13,7 +12,7 @@ use crate::stats;
 /// A raw page says that records are missing before it, but how many only if there is room behind its own. The kernel takes the
 /// number from the counts in `stats`, which have grown by as many since the gap before (`rb_get_reader_page` in
 /// `kernel/trace/ring_buffer.c`). We read them a little later. So a gap may be told too large by records that belong to the
-/// next one, which is told the smaller; the sum is right.
+/// next one, which is told the smaller, or not at all; the sum is right.
 #[derive(Debug)]
 pub(crate) struct Losses {
     instance: Arc<Dir>,
@@ -27,15 +26,7 @@ impl Losses {
         Self { instance: Arc::clone(&instance.dir), told: BTreeMap::new() }
     }
 
-    /// The gap that was just found on this CPU.
-    pub(crate) fn gap(&mut self, cpu: u32) -> Gap {
-        match self.untold(cpu) {
-            0 => Gap::Counted,
-            count => Gap::Of(count),
-        }
-    }
-
-    /// How many records of this CPU are lost and not told.
+    /// How many records of this CPU are lost and were not told before.
     pub(crate) fn untold(&mut self, cpu: u32) -> u64 {
         let lost = match stats::of_cpu(&self.instance, cpu) {
             Ok(counts) => counts.lost(),

@@ -11,7 +11,7 @@ use crate::format::{Field, Formatter};
 use crate::instance::Instance;
 use crate::losses::Losses;
 use crate::ring::{Item, RingBuffer, Timeline, TimelineRecord};
-use crate::spool::{Entry, Gap, Spool};
+use crate::spool::{Entry, Spool};
 use crate::task_filter::TaskFilter;
 use crate::{Pid, stats};
 
@@ -196,11 +196,7 @@ impl EventStream {
         while let Some(entry) = spool.pop().map_err(|source| Error::Spool { source })? {
             match entry {
                 Entry::Page { cpu, bytes, lost } => {
-                    match lost {
-                        Some(Gap::Of(count)) => self.timeline.lose(cpu, Some(count)),
-                        Some(Gap::Counted) => self.timeline.lose(cpu, None),
-                        None => {}
-                    }
+                    self.timeline.lose(cpu, lost);
                     self.timeline.push(cpu, bytes);
                 }
                 Entry::Settled(stamp) => {
@@ -214,7 +210,7 @@ impl EventStream {
         }
         // The end has to be let out once.
         for (cpu, count) in spool.take_untold() {
-            self.timeline.lose(cpu, Some(count));
+            self.timeline.lose(cpu, count);
         }
         self.timeline.finish();
         Ok(!std::mem::replace(&mut self.finished, true))

@@ -61,8 +61,8 @@ struct Lane {
     cpu: u32,
     pages: VecDeque<Vec<u8>>,
     /// What was told to be lost before each of the pages, and before the one to come.
-    lost: VecDeque<Option<Option<u64>>>,
-    lost_next: Option<Option<u64>>,
+    lost: VecDeque<Option<u64>>,
+    lost_next: Option<u64>,
     /// No page will follow.
     finished: bool,
     /// Where we stand in the first page; `None` before its header is looked at.
@@ -97,9 +97,9 @@ impl Timeline {
         }
     }
 
-    /// Tells how many records of `cpu`, younger than all its pages so far, were lost; `None`: some, which are counted
-    /// elsewhere. The next page of the CPU need not tell it then.
-    pub fn lose(&mut self, cpu: u32, records: Option<u64>) {
+    /// Tells how many records of `cpu`, younger than all its pages so far, were lost. What its next page itself says of that
+    /// does not count then.
+    pub fn lose(&mut self, cpu: u32, records: u64) {
         let index = self.lane(cpu);
         if let Some(lane) = self.lanes.get_mut(index) {
             lane.lost_next = Some(records);
@@ -252,9 +252,9 @@ impl Lane {
             }
         }
         if self.finished
-            && let Some(count) = self.lost_next.take()
+            && let Some(count) = self.lost_next.take().filter(|count| *count > 0)
         {
-            self.head = Some(Head::Lost { stamp: self.newest, count });
+            self.head = Some(Head::Lost { stamp: self.newest, count: Some(count) });
         }
         0
     }
@@ -265,7 +265,12 @@ impl Lane {
             return false;
         };
         let told = self.lost.front().copied().flatten();
-        if let Some(count) = told.or(page.lost.map(|lost| lost.count)) {
+        let gap = match told {
+            Some(0) => None,
+            Some(count) => Some(Some(count)),
+            None => page.lost.map(|lost| lost.count),
+        };
+        if let Some(count) = gap {
             let first = page.records().next();
             let stamp = first.map_or(page.stamp, |record| record.stamp);
             self.head = Some(Head::Lost { stamp, count });

@@ -35,15 +35,6 @@ pub struct Spool {
     entry: Vec<u8>,
 }
 
-/// Records that were lost before a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gap {
-    /// So many.
-    Of(u64),
-    /// Some, which were counted elsewhere.
-    Counted,
-}
-
 /// What comes out of a spool, in the order in which it went in.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
@@ -53,8 +44,8 @@ pub enum Entry<'a> {
         cpu: u32,
         /// The page.
         bytes: &'a [u8],
-        /// What was lost of this CPU between its page before and this one.
-        lost: Option<Gap>,
+        /// How many records of this CPU were lost between its page before and this one.
+        lost: u64,
     },
     /// All pages with records up to this time stamp have come out.
     Settled(u64),
@@ -64,8 +55,6 @@ pub enum Entry<'a> {
 ///
 /// Instead of the CPU, this number says that there is no page, but a settled time stamp in the place of the last.
 const SETTLED: u32 = u32::MAX;
-/// What was lost before the page was counted elsewhere.
-const COUNTED: u64 = u64::MAX;
 const HEADER: usize = 16;
 
 impl Spool {
@@ -84,24 +73,18 @@ impl Spool {
         }
     }
 
-    /// Adds a page of this CPU with so many records, before which some were lost already, or none.
+    /// Adds a page of this CPU with so many records, before which so many were lost already.
     ///
     /// `false`: there was no room, and its records are counted as refused.
-    pub fn push_page(&mut self, cpu: u32, bytes: &[u8], records: u64, lost: Option<Gap>) -> bool {
-        if let Some(Gap::Of(count)) = lost {
-            *self.untold.entry(cpu).or_default() += count;
-        }
+    pub fn push_page(&mut self, cpu: u32, bytes: &[u8], records: u64, lost: u64) -> bool {
+        self.lose(cpu, lost);
         if !self.has_room(HEADER + bytes.len()) {
             *self.refused.entry(cpu).or_default() += records;
             *self.untold.entry(cpu).or_default() += records;
             return false;
         }
-        let number = match (self.untold.remove(&cpu), lost) {
-            (Some(count), _) => count,
-            (None, Some(_)) => COUNTED,
-            (None, None) => 0,
-        };
-        self.push(cpu, number, bytes);
+        let lost = self.untold.remove(&cpu).unwrap_or(0);
+        self.push(cpu, lost, bytes);
         true
     }
 
@@ -153,14 +136,7 @@ impl Spool {
         self.entry.extend(self.front.drain(..length));
         Ok(Some(match cpu {
             SETTLED => Entry::Settled(number),
-            cpu => {
-                let lost = match number {
-                    0 => None,
-                    COUNTED => Some(Gap::Counted),
-                    count => Some(Gap::Of(count)),
-                };
-                Entry::Page { cpu, bytes: &self.entry, lost }
-            }
+            cpu => Entry::Page { cpu, bytes: &self.entry, lost: number },
         }))
     }
 
@@ -225,7 +201,7 @@ mod tests {
         let mut spool = Spool::new(directory.path(), 64 << 20);
         let pages = 12_000;
         for number in 0..pages {
-            assert!(spool.push_page(number % 3, &page(number, 4080), 1, None));
+            assert!(spool.push_page(number % 3, &page(number, 4080), 1, 0));
             spool.push_settled(u64::from(number) + 1);
         }
         assert!(spool.size() > 5 * MEMORY as u64);
@@ -233,7 +209,7 @@ mod tests {
             let expected = page(number, 4080);
             assert_eq!(
                 spool.pop().expect("pop"),
-                Some(Entry::Page { cpu: number % 3, bytes: &expected, lost: None })
+                Some(Entry::Page { cpu: number % 3, bytes: &expected, lost: 0 })
             );
             assert_eq!(spool.pop().expect("pop"), Some(Entry::Settled(u64::from(number) + 1)));
         }
@@ -246,39 +222,29 @@ mod tests {
     fn what_finds_no_room_is_counted_where_it_is_missing() {
         let directory = tempfile::tempdir().expect("a directory");
         let mut spool = Spool::new(directory.path(), 10_000);
-        assert!(spool.push_page(0, &page(0, 4000), 10, None));
-        assert!(spool.push_page(1, &page(1, 4000), 20, None));
-        assert!(!spool.push_page(0, &page(2, 4000), 30, None));
-        assert!(!spool.push_page(0, &page(3, 4000), 31, None));
-        assert!(!spool.push_page(1, &page(4, 4000), 40, None));
+        assert!(spool.push_page(0, &page(0, 4000), 10, 0));
+        assert!(spool.push_page(1, &page(1, 4000), 20, 0));
+        assert!(!spool.push_page(0, &page(2, 4000), 30, 0));
+        assert!(!spool.push_page(0, &page(3, 4000), 31, 0));
+        assert!(!spool.push_page(1, &page(4, 4000), 40, 0));
         spool.pop().expect("pop");
-        assert!(spool.push_page(0, &page(5, 4000), 50, None));
+        assert!(spool.push_page(0, &page(5, 4000), 50, 0));
         spool.pop().expect("pop");
         let expected = page(5, 4000);
-        assert_eq!(
-            spool.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &expected, lost: Some(Gap::Of(61)) })
-        );
+        assert_eq!(spool.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &expected, lost: 61 }));
         assert_eq!(spool.take_untold(), BTreeMap::from([(1, 40)]));
     }
 
     #[test]
     fn without_a_disk_it_is_as_large_as_its_memory() {
         let mut spool = Spool::new(Path::new("/nowhere"), 1 << 30);
-        let taken = (0..10_000).filter(|number| spool.push_page(0, &page(*number, 4096), 1, None)).count();
+        let taken = (0..10_000).filter(|number| spool.push_page(0, &page(*number, 4096), 1, 0)).count();
         assert!((MEMORY / 4200..=(MEMORY + 2 * CHUNK) / 4096).contains(&taken), "{taken}");
         for number in 0..taken {
             let expected = page(number as u32, 4096);
-            assert_eq!(spool.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &expected, lost: None }));
+            assert_eq!(spool.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &expected, lost: 0 }));
         }
         assert_eq!(spool.take_untold(), BTreeMap::from([(0, 10_000 - taken as u64)]));
-    }
-
-    fn number(lost: Option<Gap>) -> u64 {
-        match lost {
-            Some(Gap::Of(count)) => count,
-            _ => 0,
-        }
     }
 
     #[test]
@@ -286,22 +252,13 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let mut spool = Spool::new(directory.path(), 5_000);
         let bytes = page(0, 4000);
-        assert!(spool.push_page(0, &bytes, 10, Some(Gap::Of(7))));
-        assert!(!spool.push_page(0, &bytes, 10, Some(Gap::Of(3))));
-        assert_eq!(
-            spool.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: Some(Gap::Of(7)) })
-        );
-        assert!(spool.push_page(0, &bytes, 10, Some(Gap::Counted)));
-        assert_eq!(
-            spool.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: Some(Gap::Of(13)) })
-        );
-        assert!(spool.push_page(0, &bytes, 10, Some(Gap::Counted)));
-        assert_eq!(
-            spool.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: Some(Gap::Counted) })
-        );
+        assert!(spool.push_page(0, &bytes, 10, 7));
+        assert!(!spool.push_page(0, &bytes, 10, 3));
+        assert_eq!(spool.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 7 }));
+        assert!(spool.push_page(0, &bytes, 10, 0));
+        assert_eq!(spool.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 13 }));
+        assert!(spool.push_page(0, &bytes, 10, 0));
+        assert_eq!(spool.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 0 }));
     }
 
     proptest! {
@@ -317,14 +274,14 @@ mod tests {
             let mut records_out = 0;
             for (cpu, length, records, pops) in steps {
                 pushed += records;
-                if spool.push_page(cpu, &page(cpu, length), records, None) {
+                if spool.push_page(cpu, &page(cpu, length), records, 0) {
                     came.push_back((cpu, length, records));
                 }
                 prop_assert!(spool.size() <= limit);
                 for _ in 0..pops {
                     match spool.pop().expect("pop") {
                         Some(Entry::Page { cpu, bytes, lost }) => {
-                            refused += number(lost);
+                            refused += lost;
                             let (expected, length, records) = came.pop_front().expect("one that went in");
                             prop_assert_eq!((cpu, bytes), (expected, &page(cpu, length)[..]));
                             records_out += records;
@@ -336,7 +293,7 @@ mod tests {
             let waiting: u64 = came.iter().map(|(_, _, records)| records).sum();
             while let Some(entry) = spool.pop().expect("pop") {
                 if let Entry::Page { lost, .. } = entry {
-                    refused += number(lost);
+                    refused += lost;
                 }
             }
             refused += spool.take_untold().values().sum::<u64>();
