@@ -35,7 +35,7 @@ pub fn clear(context: &Context<'_>) -> Result<()> {
         failures.extend(end_sessions(directory, context.interrupts).err());
     }
     let orphans = Orphans::begin(&context.environment);
-    failures.extend(orphans.and_then(|orphans| orphans.finish(context.interrupts)).err());
+    failures.extend(orphans.and_then(|mut orphans| orphans.finish(context.interrupts)).err());
     failures.extend(reset_all(context)?);
     if let Some(directory) = &directory {
         failures.extend(remove_traces(directory).err());

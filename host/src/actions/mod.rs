@@ -35,18 +35,22 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
         return clear::clear(&context).map(nothing);
     }
     // What dead sessions left goes with the next call, whatever that is, and without delaying it.
-    let orphans = Orphans::begin(&context.environment);
+    let mut orphans = Orphans::begin(&context.environment).unwrap_or_else(|error| {
+        // Not what this call is about, so not its failure.
+        log::warn!("the run directory cannot be looked at for dead sessions: {error}");
+        Orphans::none()
+    });
     let outcome = match call.action {
+        // A session may take hours, so it finishes with the orphans as soon as it has started.
+        Action::Run { hook, arguments, follow } => {
+            run::run(&context, &hook, &arguments, follow, &mut orphans)
+        }
         Action::GetAll => get_all::get_all(&context),
         Action::List { json } => list::list(&context, json),
         Action::Describe { hook } => describe::describe(&context, &hook).map(nothing),
-        Action::Run { hook, arguments, follow } => run::run(&context, &hook, &arguments, follow),
         Action::Clear | Action::Print(_) => Ok(Vec::new()),
     };
-    if let Err(error) = orphans.and_then(|orphans| orphans.finish(interrupts)) {
-        // Not what this call is about, so not its failure.
-        log::warn!("something is left of a dead session: {error}");
-    }
+    orphans.finish_quietly(interrupts);
     outcome
 }
 

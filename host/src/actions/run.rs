@@ -4,14 +4,21 @@ use super::Context;
 use crate::command_line::HookArguments;
 use crate::environment;
 use crate::error::{Error, Result};
+use crate::session::orphans::Orphans;
 use crate::session::verdict::Verdict;
 use crate::session::{arguments, supervisor};
 
 /// Runs a hook. A signal before anything was printed undoes everything, and is no failure.
 ///
 /// What became of the events goes to the log, or is told to whoever follows the trace.
-pub fn run(context: &Context<'_>, hook: &str, words: &HookArguments, follow: bool) -> Result<Vec<String>> {
-    match run_checked(context, hook, words, follow) {
+pub fn run(
+    context: &Context<'_>,
+    hook: &str,
+    words: &HookArguments,
+    follow: bool,
+    orphans: &mut Orphans,
+) -> Result<Vec<String>> {
+    match run_checked(context, hook, words, follow, orphans) {
         Ok(Some(verdict)) if follow => Ok(vec![verdict.to_string()]),
         Ok(Some(verdict)) => {
             log::info!("{verdict}");
@@ -27,10 +34,12 @@ fn run_checked(
     hook: &str,
     words: &HookArguments,
     follow: bool,
+    orphans: &mut Orphans,
 ) -> Result<Option<Verdict>> {
-    let catalog = context.catalog()?;
+    let mut catalog = context.catalog()?;
+    catalog.reap();
     let hook = catalog.hook(hook)?;
     let arguments = arguments::parse(hook.info, words)?;
     environment::check(&context.environment)?;
-    supervisor::run(&hook, arguments, &context.environment, follow, context.interrupts)
+    supervisor::run(&hook, arguments, &context.environment, follow, orphans, context.interrupts)
 }

@@ -19,6 +19,8 @@ pub struct Catalog {
     pub plugins: Vec<KnownPlugin>,
     /// What is wrong with the others.
     pub complaints: Vec<Error>,
+    /// Have nothing to do any more. Their end is not waited for before the answer is given.
+    workers: Vec<Worker>,
 }
 
 /// A plugin that has said what it is.
@@ -69,18 +71,28 @@ impl Catalog {
         probe_in: Option<&Environment>,
         interrupts: &Interrupts,
     ) -> Result<Self> {
-        let mut catalog = Self { plugins: Vec::new(), complaints: Vec::new() };
+        let mut catalog = Self { plugins: Vec::new(), complaints: Vec::new(), workers: Vec::new() };
         let files = catalog.read_files(directories);
         let deadline = within(DISCOVERY_LIMIT);
         let workers: Vec<Result<Worker>> = files.iter().map(|file| inspect(file, probe_in)).collect();
         for (file, worker) in files.into_iter().zip(workers) {
-            match worker.and_then(|worker| KnownPlugin::ask(file, worker, deadline, interrupts)) {
+            let known = worker.and_then(|mut worker| {
+                let known = KnownPlugin::ask(file, &mut worker, deadline, interrupts);
+                catalog.workers.push(worker);
+                known
+            });
+            match known {
                 Ok(plugin) => catalog.plugins.push(plugin),
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => catalog.complaints.push(error),
             }
         }
         Ok(catalog)
+    }
+
+    /// Waits for the end of the workers.
+    pub fn reap(&mut self) {
+        self.workers.clear();
     }
 
     /// The same plugins, none of whose hooks can run, for this reason.
@@ -153,7 +165,12 @@ impl Catalog {
 }
 
 impl KnownPlugin {
-    fn ask(file: PluginFile, mut worker: Worker, deadline: Instant, interrupts: &Interrupts) -> Result<Self> {
+    fn ask(
+        file: PluginFile,
+        worker: &mut Worker,
+        deadline: Instant,
+        interrupts: &Interrupts,
+    ) -> Result<Self> {
         match worker.answer(deadline, interrupts) {
             Ok(Answer::Inspected { info, unavailable }) => match rules::check(&info) {
                 Ok(()) => Ok(Self { file, info, unavailable }),

@@ -2,12 +2,14 @@
 
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use memmap2::Mmap;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::elf;
@@ -35,13 +37,12 @@ impl PluginFile {
     /// The file cannot be read, or is no plugin for this machine.
     pub fn read(path: &Path) -> Result<Self> {
         let name = name_of(path);
-        let bytes = read_regular_file(path).and_then(|bytes| elf::check(&bytes).map(|()| bytes)).map_err(
-            |problem| Error::Plugin {
-                plugin: name.clone(),
-                problem: format!("{} {problem}", path.display()),
-            },
-        )?;
-        Ok(Self { name, path: path.to_owned(), code: sealed_copy(&bytes)? })
+        let code = open_regular_file(path).and_then(sealed_copy).and_then(|code| check(&code).map(|()| code));
+        let code = code.map_err(|problem| Error::Plugin {
+            plugin: name.clone(),
+            problem: format!("{} {problem}", path.display()),
+        })?;
+        Ok(Self { name, path: path.to_owned(), code })
     }
 
     /// A path that leads to the private copy, in this process and the ones it forks.
@@ -63,29 +64,34 @@ pub fn name_of(path: &Path) -> String {
     stem.strip_prefix("lib").unwrap_or(&stem).to_owned()
 }
 
-fn read_regular_file(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+fn open_regular_file(path: &Path) -> Result<File, String> {
+    let cannot = |error: io::Error| format!("cannot be read: {error}");
     // Opening a FIFO would wait for a writer without O_NONBLOCK.
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
-    let mut file = file.map_err(cannot)?;
-    let metadata = file.metadata().map_err(cannot)?;
-    if !metadata.is_file() {
-        return Err("is not a regular file".to_owned());
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(cannot)?;
+    match file.metadata().map_err(cannot)?.is_file() {
+        true => Ok(file),
+        false => Err("is not a regular file".to_owned()),
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    file.read_to_end(&mut bytes).map_err(cannot)?;
-    Ok(bytes)
 }
 
-fn sealed_copy(bytes: &[u8]) -> Result<File> {
+fn sealed_copy(mut file: File) -> Result<File, String> {
+    copied(&mut file).map_err(|error| format!("cannot be copied to memory: {error}"))
+}
+
+fn copied(file: &mut File) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let memfd = memfd_create(MEMFD_NAME, flags).map_err(Error::system("make a memfd for a plugin"))?;
-    let mut copy = File::from(memfd);
-    copy.write_all(bytes).map_err(|source| Error::System { action: "copy a plugin to memory", source })?;
+    let mut copy = File::from(memfd_create(MEMFD_NAME, flags)?);
+    io::copy(file, &mut copy)?;
     let seals =
         SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    fcntl(&copy, FcntlArg::F_ADD_SEALS(seals)).map_err(Error::system("seal a plugin's copy"))?;
+    fcntl(&copy, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(copy)
+}
+
+fn check(code: &File) -> Result<(), String> {
+    // SAFETY: the file is sealed against writing, growing and shrinking, so what is mapped stays as it is and there.
+    let bytes = unsafe { Mmap::map(code) }.map_err(|error| format!("cannot be mapped: {error}"))?;
+    elf::check(&bytes)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ impl Orphans {
     pub fn begin(environment: &Environment) -> Result<Self> {
         let mut sweeping = Vec::new();
         if let Some(directory) = RunDirectory::find()? {
+            Record::remove_unfinished(&directory)?;
             for session in directory.sessions(SESSION)? {
                 if let Some(mut record) = dead(&directory, &session)? {
                     trace_file::remove(&record.trace_path())?;
@@ -42,14 +43,19 @@ impl Orphans {
         Ok(Self { sweeping })
     }
 
+    /// Nothing to take care of.
+    pub fn none() -> Self {
+        Self { sweeping: Vec::new() }
+    }
+
     /// Waits until everything is removed.
     ///
     /// # Errors
     ///
     /// What could not be removed. It is said once; `--clear` tries it again.
-    pub fn finish(self, interrupts: &Interrupts) -> Result<()> {
+    pub fn finish(&mut self, interrupts: &Interrupts) -> Result<()> {
         let deadline = within(SWEEP_LIMIT);
-        let removed = self.sweeping.into_iter().map(|(record, worker)| {
+        let removed = self.sweeping.drain(..).map(|(record, worker)| {
             let swept = worker.and_then(|worker| match worker {
                 Some(mut worker) => worker.answer(deadline, interrupts).map(drop),
                 None => Ok(()),
@@ -61,6 +67,13 @@ impl Orphans {
             }
         });
         Error::all(removed.filter_map(Result::err).collect())
+    }
+
+    /// The same for a call that is about something else: what could not be removed is not its failure.
+    pub fn finish_quietly(&mut self, interrupts: &Interrupts) {
+        if let Err(error) = self.finish(interrupts) {
+            log::warn!("something is left of a dead session: {error}");
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use nix::libc;
 use nix::unistd::Pid;
 use trace_hook_api::SESSION_PREFIX;
 
-use super::run_directory::{LEFTOVER, RunDirectory, SESSION, TRACE};
+use super::run_directory::{LEFTOVER, NEW, RunDirectory, SESSION, TRACE};
 use crate::error::{Error, Result};
 
 /// Whose byte of the record it is.
@@ -39,7 +39,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes and locks the record of a new session.
+    /// Makes the record of a new session. It is locked before others can take it for a dead one's.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Record {
     pub fn create(directory: &RunDirectory, plugin: &Path) -> Result<Self> {
         loop {
             let session = new_name();
-            let path = directory.file(&session, SESSION);
+            let path = directory.file(&session, NEW);
             let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
             let file = match opened {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -55,14 +55,34 @@ impl Record {
             };
             let mut record = Self { session, directory: directory.clone(), file };
             record.lock(Holder::Supervisor, Patience::Wait).map_err(Error::path("lock", &path))?;
-            // Somebody may have seen it before it was locked, and removed it as a dead session's.
-            if record.is_removed().map_err(Error::io("look at", &path))? {
-                continue;
-            }
             let plugin = plugin.as_os_str().as_encoded_bytes();
             record.file.write_all(plugin).map_err(Error::io("write", &path))?;
-            return Ok(record);
+            match fs::rename(&path, record.path()) {
+                Ok(()) => return Ok(record),
+                // Somebody has seen it before it was locked, and taken it for a dead session's.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("rename", &path)(error)),
+            }
         }
+    }
+
+    /// Removes what a session left that died before its record was complete.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be removed.
+    pub fn remove_unfinished(directory: &RunDirectory) -> Result<()> {
+        for session in directory.sessions(NEW)? {
+            let path = directory.file(&session, NEW);
+            let Ok(file) = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&path) else {
+                continue;
+            };
+            let record = Self { session, directory: directory.clone(), file };
+            if record.lock(Holder::Anybody, Patience::Try).is_ok() {
+                remove_file(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// The record of a session that is there already, without a lock on it.
@@ -155,15 +175,8 @@ impl Record {
 
     /// Removes the record, as the last thing of a session.
     pub fn remove(&self) -> Result<()> {
-        for path in [self.leftover_path(), self.path()] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(Error::io("remove", &path)(error))?
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        remove_file(&self.leftover_path())?;
+        remove_file(&self.path())
     }
 
     fn path(&self) -> PathBuf {
@@ -210,6 +223,13 @@ impl Holder {
             l_len,
             l_pid: 0,
         }
+    }
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 

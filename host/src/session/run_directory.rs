@@ -15,6 +15,8 @@ const NAME: &str = "trace-hooks";
 pub const TRACE: &str = "trace";
 /// What a session's leftover is called, after its name, until it is complete.
 pub const LEFTOVER: &str = "leftover";
+/// What a session's record is called, after its name, until it is locked.
+pub const NEW: &str = "new";
 /// What a session's record is called, after its name.
 pub const SESSION: &str = "session";
 

@@ -9,11 +9,12 @@ use trace_hook_api::{Environment, Request};
 
 use super::arguments::RunArguments;
 use super::follower::Follower;
+use super::orphans::{self, Orphans};
 use super::record::Record;
 use super::recorder::{self, Options};
 use super::run_directory::RunDirectory;
 use super::verdict::Verdict;
-use super::{orphans, tasks, trace_file};
+use super::{tasks, trace_file};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::output;
@@ -35,6 +36,7 @@ pub fn run(
     arguments: RunArguments,
     environment: &Environment,
     follow: bool,
+    orphans: &mut Orphans,
     interrupts: &Interrupts,
 ) -> Result<Option<Verdict>> {
     let tasks = tasks::living(&arguments.tasks, &environment.procfs)?;
@@ -59,7 +61,7 @@ pub fn run(
             time_limit: None,
             stop_limit: None,
         };
-        supervisor.run(&record, arguments.time)
+        supervisor.run(&record, arguments.time, orphans)
     });
     let swept = match &ran {
         // The worker has ended the session itself, or never had one.
@@ -95,10 +97,16 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     /// The verdict, unless the session was undone.
-    fn run(&mut self, record: &Record, time: Option<Duration>) -> Result<Option<Verdict>> {
+    fn run(
+        &mut self,
+        record: &Record,
+        time: Option<Duration>,
+        orphans: &mut Orphans,
+    ) -> Result<Option<Verdict>> {
         match self.start(record) {
             Ok(()) => {
                 self.time_limit = time.map(within);
+                orphans.finish_quietly(self.interrupts);
                 self.watch()
             }
             // Nothing was printed, so nobody waits for anything.

@@ -54,7 +54,9 @@ pub fn count_events(lines: &[u8]) -> u64 {
 }
 
 fn is_event(line: &[u8]) -> bool {
-    !(line.starts_with(b"CPU:") && line.ends_with(b"EVENTS]\n")) && !line.starts_with(b" => ")
+    let is_loss = line.starts_with(b"CPU:") && line.ends_with(b"EVENTS]\n");
+    let is_frame = line.starts_with(b" => ");
+    !is_loss && !is_frame
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::teardown::tear_down;
 /// dropped. If this process dies without having removed it, even by SIGKILL, the kernel turns its
 /// recording off at once, and the next sweep removes it.
 ///
-/// Close what you opened in it (a [`TracePipe`](crate::TracePipe)…) *before* removing or dropping it: the
+/// Close what you opened in it (an [`EventStream`](crate::EventStream)…) *before* removing or dropping it: the
 /// kernel does not remove an instance of which a file is open. In a struct, declare them before
 /// the instance.
 #[derive(Debug)]

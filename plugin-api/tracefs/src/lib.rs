@@ -1,11 +1,14 @@
 //! The Linux kernel's tracefs, typed.
 //!
 //! A session makes an [`Instance`] of its own, says whose events it wants ([`Targets`]), then which
-//! events, and reads them as text ([`TracePipe`]):
+//! events, and reads them as text ([`EventStream`]):
 //!
 //! ```no_run
 //! use std::path::Path;
-//! use tracefs::{Instance, Targets, TaskFilter, TracePipe, Tracefs};
+//! use std::thread;
+//! use std::time::Duration;
+//!
+//! use tracefs::{EventStream, Instance, Targets, TaskFilter, Tracefs};
 //!
 //! fn main() -> tracefs::Result<()> {
 //!     let tracefs = Tracefs::find(Path::new("/sys"), Path::new("/proc"))?;
@@ -19,15 +22,21 @@
 //!
 //!     instance.start()?;
 //!     filter.iter_mut().for_each(TaskFilter::rescan);
-//!     let mut pipe = TracePipe::open(&instance, filter)?;
+//!     // What no reader has taken yet waits here: up to 256 MiB, the most of them in a nameless file in /var/tmp.
+//!     let spool = Path::new("/var/tmp");
+//!     let mut stream = EventStream::open(&instance, Path::new("/proc"), filter, spool, 256 << 20)?;
 //!     let mut lines = Vec::new();
-//!     while tasks.any_alive(pipe.filter())? {
-//!         pipe.read_lines(&mut lines, 1 << 20)?;
+//!     while tasks.any_alive(stream.filter())? {
+//!         if !stream.write_lines(&mut lines, 1 << 20)? {
+//!             thread::sleep(Duration::from_millis(10));
+//!         }
 //!     }
 //!
 //!     instance.stop()?;
-//!     while pipe.read_lines(&mut lines, 1 << 20)? {}
-//!     drop(pipe);
+//!     stream.end()?;
+//!     while stream.write_lines(&mut lines, 1 << 20)? {}
+//!     println!("{:?}", stream.tally(&instance)?);
+//!     drop(stream);
 //!     instance.remove()
 //! }
 //! ```
@@ -61,8 +70,6 @@ mod targets;
 mod task_filter;
 mod tasks;
 mod teardown;
-mod trace_line;
-mod trace_pipe;
 
 pub use error::{Error, Result};
 pub use instance::Instance;
@@ -71,7 +78,6 @@ pub use stream::{EventStream, Tally};
 pub use targets::{Follow, Targets};
 pub use task_filter::TaskFilter;
 pub use tasks::TaskSet;
-pub use trace_pipe::TracePipe;
 
 /// The id of a thread, or of a process (that of its first thread).
 pub type Pid = i32;
