@@ -1,10 +1,10 @@
 //! The words of a call.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, ArgGroup, Parser};
 
 use crate::error::{Error, Result};
 use crate::output;
@@ -95,10 +95,9 @@ struct Words {
     #[arg(short, action = ArgAction::Count)]
     verbosity: u8,
 
-    // Only for the help: these words are taken off before clap sees the rest.
     /// With --run: the hook's own arguments, as one string or as words; takes everything after it
-    #[arg(short, long, value_name = "ARGUMENTS", num_args = 0..)]
-    args: Option<Vec<String>>,
+    #[arg(short, long, value_name = "ARGUMENTS", num_args = 0.., allow_hyphen_values = true)]
+    args: Option<Vec<OsString>>,
 }
 
 impl Call {
@@ -112,20 +111,16 @@ impl Call {
     }
 
     fn from_words(words: impl IntoIterator<Item = OsString>) -> Result<Self> {
-        let (own, for_hook) = split_at_args(words.into_iter().collect());
-        let matches = match Words::command().try_get_matches_from(own) {
-            Ok(matches) => matches,
+        let words = match Words::try_parse_from(words) {
+            Ok(words) => words,
             Err(error) => return Self::printing(error),
         };
-        let words = Words::from_arg_matches(&matches).map_err(|error| usage(&error))?;
-        check_companions(&words, for_hook.is_some())?;
+        check_companions(&words)?;
         let action = match words {
             Words { describe: Some(hook), .. } => Action::Describe { hook },
-            Words { run: Some(hook), follow, .. } => Action::Run {
-                hook,
-                arguments: HookArguments::from_words(for_hook.unwrap_or_default())?,
-                follow,
-            },
+            Words { run: Some(hook), follow, args, .. } => {
+                Action::Run { hook, arguments: HookArguments::from_words(args.unwrap_or_default())?, follow }
+            }
             Words { list: true, json, .. } => Action::List { json },
             Words { clear: true, .. } => Action::Clear,
             _ => Action::GetAll,
@@ -166,9 +161,9 @@ impl HookArguments {
 }
 
 /// clap's `requires` does not hold where the required option is in conflict with one that is given.
-fn check_companions(words: &Words, has_args: bool) -> Result<()> {
+fn check_companions(words: &Words) -> Result<()> {
     let companions = [
-        ("--args", has_args, "--run", words.run.is_some()),
+        ("--args", words.args.is_some(), "--run", words.run.is_some()),
         ("--follow", words.follow, "--run", words.run.is_some()),
         ("--json", words.json, "--list", words.list),
     ];
@@ -176,24 +171,6 @@ fn check_companions(words: &Words, has_args: bool) -> Result<()> {
         Some((option, _, needed, _)) => Err(Error::Usage(format!("{option} goes with {needed}"))),
         None => Ok(()),
     }
-}
-
-/// `--args` takes all that follows it, whatever it looks like.
-fn split_at_args(mut words: Vec<OsString>) -> (Vec<OsString>, Option<Vec<OsString>>) {
-    let is_args = |word: &OsString| word == "--args" || word == "-a" || joined_value(word).is_some();
-    // The first word is the program's own name.
-    let Some(position) = words.iter().skip(1).position(is_args).map(|position| position + 1) else {
-        return (words, None);
-    };
-    let rest = words.split_off(position + 1);
-    let joined = words.pop().and_then(|word| joined_value(&word).map(OsStr::to_owned));
-    (words, Some(joined.into_iter().chain(rest).collect()))
-}
-
-/// The value in `--args=VALUE`.
-fn joined_value(word: &OsStr) -> Option<&OsStr> {
-    use std::os::unix::ffi::OsStrExt;
-    word.as_bytes().strip_prefix(b"--args=").map(OsStr::from_bytes)
 }
 
 /// clap's message as one line, without the usage that it appends.
@@ -208,6 +185,8 @@ pub fn usage(error: &clap::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn call(words: &[&str]) -> Result<Call> {
@@ -236,7 +215,9 @@ mod tests {
             hook_arguments(&["-r", "h", "-a", "--pid", "12", "-s", "a b"]),
             ["--pid", "12", "-s", "a b"]
         );
-        assert_eq!(hook_arguments(&["-r", "h", "--args=--pid 12"]), ["--pid", "12"]);
+        for joined in ["--args=--pid 12", "-a--pid 12", "-a=--pid 12", "-va=--pid 12"] {
+            assert_eq!(hook_arguments(&["-r", "h", joined]), ["--pid", "12"], "{joined}");
+        }
         assert_eq!(hook_arguments(&["-r", "h", "--args", ""]), [""; 0]);
         assert_eq!(hook_arguments(&["-r", "h", "--args"]), [""; 0]);
         assert_eq!(hook_arguments(&["-r", "h"]), [""; 0]);
@@ -244,7 +225,8 @@ mod tests {
 
     #[test]
     fn args_takes_what_looks_like_ours() {
-        assert_eq!(hook_arguments(&["-r", "h", "-a", "--clear", "--help"]), ["--clear", "--help"]);
+        let words = ["--clear", "-v", "--", "--args", "--help"];
+        assert_eq!(hook_arguments(&[&["-r", "h", "-a"][..], &words].concat()), words);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::record::Record;
 use super::verdict::count_events;
+use crate::error::{Error, Result};
 
 /// Lines that nobody took, on their way to the file.
 #[derive(Debug)]
@@ -15,27 +16,32 @@ pub struct Leftover {
     place: Option<(PathBuf, PathBuf)>,
     file: Option<BufWriter<File>>,
     events: u64,
+    failure: Option<io::Error>,
 }
 
 impl Leftover {
     /// Nothing so far.
     pub fn of(record: &Record) -> Self {
         let place = (record.trace_path(), record.leftover_path());
-        Self { place: Some(place), file: None, events: 0 }
+        Self { place: Some(place), file: None, events: 0, failure: None }
     }
 
     /// Lines that are to be counted only.
     pub fn nowhere() -> Self {
-        Self { place: None, file: None, events: 0 }
+        Self { place: None, file: None, events: 0, failure: None }
     }
 
-    /// Adds lines.
-    pub fn add(&mut self, lines: &[u8]) -> io::Result<()> {
-        if lines.is_empty() {
-            return Ok(());
-        }
+    /// Adds lines. After a failure, which [`Self::put_in_place`] tells, they are counted only.
+    pub fn add(&mut self, lines: &[u8]) {
         self.events += count_events(lines);
+        if self.failure.is_none() {
+            self.failure = self.write(lines).err();
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         match (&mut self.file, &self.place) {
+            _ if lines.is_empty() => Ok(()),
             (Some(file), _) => file.write_all(lines),
             (None, Some((_, temporary))) => {
                 let file =
@@ -47,10 +53,14 @@ impl Leftover {
     }
 
     /// Adds all lines that come.
+    ///
+    /// # Errors
+    ///
+    /// They do not come.
     pub fn add_all(&mut self, lines: &mut impl BufRead) -> io::Result<()> {
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line)? > 0 {
-            self.add(&line)?;
+            self.add(&line);
             line.clear();
         }
         Ok(())
@@ -62,12 +72,22 @@ impl Leftover {
     }
 
     /// Puts the file in the place of the trace file, in one step. `false`: there is nothing to be put.
-    pub fn put_in_place(self) -> io::Result<bool> {
-        let (Some(file), Some((path, temporary))) = (self.file, self.place) else {
+    ///
+    /// # Errors
+    ///
+    /// Not all lines could be kept. Those that could are in place all the same.
+    pub fn put_in_place(mut self) -> Result<bool> {
+        let Some((path, temporary)) = &self.place else {
             return Ok(false);
         };
-        file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        fs::rename(temporary, path)?;
-        Ok(true)
+        if let Some(file) = &mut self.file {
+            let flushed = file.flush();
+            let renamed = fs::rename(temporary, path);
+            self.failure = self.failure.or(flushed.err()).or(renamed.err());
+        }
+        match self.failure {
+            Some(source) => Err(Error::io("keep what no reader took in", path)(source)),
+            None => Ok(self.file.is_some()),
+        }
     }
 }

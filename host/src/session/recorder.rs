@@ -65,10 +65,12 @@ pub fn record(
     let carried = recorder.carry(channel);
     let orphaned = recorder.orphaned;
     let ended = recorder.end(record, options.keep_leftover);
+    let verdict = carried.and(ended)?;
+    // If anything is left, the record makes the next call of the host sweep.
     if orphaned {
         record.remove()?;
     }
-    carried.and(ended).map(Answer::Ended)
+    Ok(Answer::Ended(verdict))
 }
 
 /// How a session is to end.
@@ -301,12 +303,12 @@ impl Recorder {
     /// Gathers what no reader took, from the reader's end to the session's.
     fn keep_rest(&mut self, leftover: &mut Leftover) -> Result<()> {
         if !self.is_all_taken() {
-            leftover.add(&self.trace.take_back()?)?;
-            leftover.add(&self.backlog.take_all())?;
+            leftover.add(&self.trace.take_back()?);
+            leftover.add(&self.backlog.take_all());
         }
         while matches!(self.phase, Phase::Draining(_)) {
             self.pull()?;
-            leftover.add(&self.backlog.take_all())?;
+            leftover.add(&self.backlog.take_all());
         }
         Ok(())
     }

@@ -25,6 +25,8 @@ use crate::worker::{Answer, Order, Orphan, Worker, within};
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long a session may take to end, beyond the waiting for its reader.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a session may take to end that nobody knows of yet.
+const UNDO_LIMIT: Duration = Duration::from_secs(2);
 
 /// Runs a hook until a signal, its time, or the end of its tasks.
 ///
@@ -49,33 +51,44 @@ pub fn run(
     request.buffer_size = arguments.buffer_size;
     request.spool_size = arguments.spool_size;
 
-    let ran = trace_file::create(&record.trace_path()).and_then(|()| {
-        let follower = follow.then(|| Follower::open(&record.trace_path())).transpose()?;
-        let options = Options { drain: arguments.drain, keep_leftover: !follow };
-        let worker = start(&hook.plugin.file, &request, &record, options)?;
-        let mut supervisor = Supervisor {
-            worker,
-            follower,
-            interrupts,
-            drain: arguments.drain,
-            time_limit: None,
-            stop_limit: None,
-        };
-        supervisor.run(&record, arguments.time, orphans)
-    });
-    let swept = match &ran {
-        // The worker has ended the session itself, or never had one.
-        Ok(_) | Err(Error::Hook { .. } | Error::Output(_)) => Ok(()),
-        // It died, or was ended in the middle of its work.
-        Err(_) => orphans::sweep_with(&hook.plugin.file, environment),
+    let options = Options { drain: arguments.drain, keep_leftover: !follow };
+    let (outcome, needs_sweep) = match prepare(hook, &request, &record, options, follow, interrupts) {
+        Ok(mut supervisor) => {
+            let outcome = supervisor.run(&record, arguments.time, orphans);
+            (outcome, !supervisor.left_clean)
+        }
+        Err(error) => (Err(error), false),
     };
+    let swept = if needs_sweep { orphans::sweep_with(&hook.plugin.file, environment) } else { Ok(()) };
     let removed = trace_file::remove(&record.trace_path()).and_then(|()| record.remove());
-    let (verdict, failure) = match ran {
+    let (verdict, failure) = match outcome {
         Ok(verdict) => (verdict, None),
         Err(error) => (None, Some(error)),
     };
     Error::all([failure, swept.err(), removed.err()].into_iter().flatten().collect())?;
     Ok(verdict)
+}
+
+fn prepare<'a>(
+    hook: &KnownHook<'_>,
+    request: &Request,
+    record: &Record,
+    options: Options,
+    follow: bool,
+    interrupts: &'a Interrupts,
+) -> Result<Supervisor<'a>> {
+    trace_file::create(&record.trace_path())?;
+    let follower = follow.then(|| Follower::open(&record.trace_path())).transpose()?;
+    let worker = start(&hook.plugin.file, request, record, options)?;
+    Ok(Supervisor {
+        worker,
+        follower,
+        interrupts,
+        drain: options.drain,
+        time_limit: None,
+        stop_limit: None,
+        left_clean: false,
+    })
 }
 
 fn start(plugin: &PluginFile, request: &Request, record: &Record, options: Options) -> Result<Worker> {
@@ -93,6 +106,8 @@ struct Supervisor<'a> {
     time_limit: Option<Instant>,
     /// When an ending session must have ended.
     stop_limit: Option<Instant>,
+    /// The worker has ended the session itself, or never had one.
+    left_clean: bool,
 }
 
 impl Supervisor<'_> {
@@ -113,7 +128,11 @@ impl Supervisor<'_> {
             Err(Error::Interrupted) => self.undo(),
             // The caller does not know of the session, so there must be none.
             Err(error @ Error::Output(_)) => self.undo().and(Err(error)),
-            Err(error) => Err(error),
+            Err(error) => {
+                // What a hook fails to start it undoes itself.
+                self.left_clean = matches!(error, Error::Hook { .. });
+                Err(error)
+            }
         }
     }
 
@@ -130,7 +149,13 @@ impl Supervisor<'_> {
     fn undo(&mut self) -> Result<Option<Verdict>> {
         self.follower = None;
         self.stop(Order::Discard);
-        self.watch()
+        self.stop_limit = Some(within(UNDO_LIMIT));
+        match self.watch() {
+            // The kernel may need long for what a session asks for (large buffers). The worker is ended in the middle of
+            // it then, which is what was wanted.
+            Err(Error::Plugin { .. }) => Ok(None),
+            outcome => outcome,
+        }
     }
 
     /// Until the worker has ended the session, and the trace is shown where it is to be shown.
@@ -160,6 +185,7 @@ impl Supervisor<'_> {
                 && let Some(Answer::Ended(ended)) = self.worker.next_answer()?
             {
                 verdict = Some(ended);
+                self.left_clean = true;
                 self.time_limit = None;
                 self.stop_limit = None;
             }

@@ -1,6 +1,6 @@
 //! An instance's events as text: complete, in time order, whatever the reader's speed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,18 @@ struct Filtering {
     new_task: u16,
     pid: Field,
     clone_flags: Field,
+    /// The fields that name the tasks an event is about, for those events that the kernel also records when somebody
+    /// makes them whom nobody asked for.
+    subjects: HashMap<u16, Vec<Field>>,
 }
+
+/// See [`TaskFilter::keeps_any`].
+const ABOUT_OTHERS: [(&str, &[&str]); 4] = [
+    ("sched_switch", &["prev_pid", "next_pid"]),
+    ("sched_waking", &["pid"]),
+    ("sched_wakeup", &["pid"]),
+    ("sched_wakeup_new", &["pid"]),
+];
 
 /// Some names change without an event that says so.
 const NAMES_REFRESH: Duration = Duration::from_secs(1);
@@ -240,13 +251,26 @@ impl Filtering {
             let format = formatter.event(new_task);
             format.and_then(|format| format.field(name)).cloned().ok_or(Error::NoNewTaskEvent)
         };
-        Ok(Self { tasks, new_task, pid: field("pid")?, clone_flags: field("clone_flags")? })
+        let (pid, clone_flags) = (field("pid")?, field("clone_flags")?);
+        let mut subjects = HashMap::new();
+        for (event, names) in ABOUT_OTHERS {
+            // A kernel without the event records none of it.
+            let Ok(id) = formatter.load("sched", event) else { continue };
+            let fields = formatter.event(id).map(|format| names.iter().filter_map(|name| format.field(name)));
+            subjects.insert(id, fields.into_iter().flatten().cloned().collect());
+        }
+        Ok(Self { tasks, new_task, pid, clone_flags, subjects })
     }
 
     /// Whether the record passes. A record of a new task is taken note of.
     fn keeps(&mut self, record: &TimelineRecord<'_>, formatter: &Formatter) -> bool {
         let task = formatter.pid(record.data).unwrap_or(0);
-        if formatter.id(record.data) != Some(self.new_task) {
+        let id = formatter.id(record.data).unwrap_or(0);
+        if let Some(fields) = self.subjects.get(&id) {
+            let named = fields.iter().filter_map(|field| field.number(record.data)).map(|pid| pid as Pid);
+            return self.tasks.keeps_any(&[task].into_iter().chain(named).collect::<Vec<_>>());
+        }
+        if id != self.new_task {
             return self.tasks.keeps(task);
         }
         let pid = self.pid.number(record.data).unwrap_or(0) as Pid;

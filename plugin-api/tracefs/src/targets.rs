@@ -1,6 +1,6 @@
 //! Who is to be traced, and who descends from them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::Pid;
 use crate::procfs::Procfs;
@@ -36,6 +36,7 @@ impl Follow {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Targets {
     roots: BTreeMap<Pid, Follow>,
+    except: BTreeSet<Pid>,
 }
 
 impl Targets {
@@ -59,6 +60,13 @@ impl Targets {
         targets
     }
 
+    /// Leaves a process and its descendants out, where it is a descendant of a traced one.
+    ///
+    /// A tracer that was started by the process it traces would record itself recording, without end.
+    pub fn except(&mut self, process: Pid) {
+        self.except.insert(process);
+    }
+
     pub(crate) fn pids(&self) -> Vec<Pid> {
         self.roots.keys().copied().collect()
     }
@@ -66,6 +74,10 @@ impl Targets {
     /// Whether the kernel's own means do not suffice: it knows families only.
     pub(crate) fn need_filter(&self) -> bool {
         self.roots.values().any(|&follow| follow != Follow::FAMILY)
+    }
+
+    fn is_named(&self, process: Pid) -> bool {
+        self.roots.contains_key(&process) || self.except.contains(&process)
     }
 
     pub(crate) fn follow_children(&self) -> bool {
@@ -85,10 +97,8 @@ impl Targets {
                     continue;
                 }
                 if let Some(kin) = kin.as_ref().filter(|_| follow.children) {
-                    let unlisted = kin
-                        .children(process, thread)
-                        .into_iter()
-                        .filter(|child| !self.roots.contains_key(child));
+                    let unlisted =
+                        kin.children(process, thread).into_iter().filter(|child| !self.is_named(*child));
                     processes.extend(unlisted.map(|child| (child, follow.of_child())));
                 }
             }
@@ -187,6 +197,15 @@ mod tests {
     fn what_was_said_of_a_process_outweighs_what_it_descends_from() {
         let all = [(10, F::FAMILY), (11, F::FAMILY), (20, F::CHILDREN), (30, F::FAMILY)];
         assert_eq!(living(&[(10, F::FAMILY), (20, F::CHILDREN)]), HashMap::from(all));
+    }
+
+    #[test]
+    fn who_is_left_out_is_left_out_with_all_descendants() {
+        let root = procfs(true);
+        let mut targets = Targets::families([10]);
+        targets.except(20);
+        let living = targets.living(&Procfs::at(root.path()));
+        assert_eq!(living, HashMap::from([(10, F::FAMILY), (11, F::FAMILY)]));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use common::actor::{self, Actor};
-use common::{Sweeper, read, write};
-use tracefs::{Error, Instance, TracePipe, Tracefs};
+use common::{Sweeper, drain, read, stream, told_lost, write};
+use tracefs::{Error, EventStream, Instance, Tally, Tracefs};
 
 /// Another process with a session of its own: the role is the instance's name.
 #[test]
@@ -192,15 +192,14 @@ fn removal_does_not_wait_for_ever_and_the_rest_is_swept_later() {
 }
 
 #[test]
-fn a_reader_of_the_pipe_may_be_dropped_with_the_instance() {
+fn a_stream_may_be_dropped_with_its_instance() {
     struct Session {
-        _pipe: TracePipe,
+        _stream: EventStream,
         instance: Instance,
     }
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
-    let pipe = TracePipe::open(&instance, None).expect("pipe");
-    let session = Session { _pipe: pipe, instance };
+    let session = Session { _stream: stream(&instance, None), instance };
     let path = session.instance.path().to_path_buf();
     let (done, dropped) = channel();
     std::thread::spawn(move || {
@@ -216,18 +215,18 @@ fn losses_are_counted_and_told() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     instance.set_buffer_size(4).expect("size");
-    let mut pipe = TracePipe::open(&instance, None).expect("pipe");
+    // The buffer is full before anybody reads it.
     instance.start().expect("started");
     for _ in 0..10_000 {
         write(instance.path().join("trace_marker"), "a mark that takes some room in the buffer");
     }
-    let lines = common::drain(&instance, &mut pipe);
+    let mut stream = stream(&instance, None);
+    let lines = drain(&instance, &mut stream);
     let passed = lines.matches("a mark that").count() as u64;
     let lost = instance.lost_events().expect("losses");
+    assert!(passed > 0 && lost > 0, "{passed} passed, {lost} lost");
     assert_eq!(passed + lost, 10_000);
-    let told: u64 = lines
-        .lines()
-        .filter_map(|line| line.split_once("[LOST ")?.1.split_once(' ')?.0.parse::<u64>().ok())
-        .sum();
-    assert_eq!(told, lost);
+    assert_eq!(told_lost(&lines), lost);
+    let Tally { recorded, lost: by_cpu } = stream.tally(&instance).expect("a tally");
+    assert_eq!((recorded, by_cpu.values().sum::<u64>()), (10_000, lost));
 }

@@ -1,90 +1,11 @@
 //! Pages made up here: every kind of record, every kind of damage.
 #![allow(clippy::unwrap_used)]
 
+mod made_up_pages;
+
+use made_up_pages::{Builder, HEADER_EVENT, HEADER_PAGE, layout};
 use proptest::prelude::*;
 use tracefs::ring::{Damage, Gap, Item, Layout, Lost, Page, Timeline};
-
-const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
-    \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n\
-    \tfield: int overwrite;\toffset:8;\tsize:1;\tsigned:1;\n\
-    \tfield: char data;\toffset:16;\tsize:4080;\tsigned:0;\n";
-const HEADER_EVENT: &str = "# compressed entry header\n\ttype_len    :    5 bits\n\ttime_delta  :   27 bits\n\
-    \tarray       :   32 bits\n\n\tpadding     : type == 29\n\ttime_extend : type == 30\n\ttime_stamp : type == 31\n\
-    \tdata max type_len  == 28\n";
-
-fn layout() -> Layout {
-    Layout::parse(HEADER_PAGE, HEADER_EVENT).unwrap()
-}
-
-/// A page under construction.
-struct Builder {
-    stamp: u64,
-    data: Vec<u8>,
-}
-
-impl Builder {
-    fn at(stamp: u64) -> Self {
-        Self { stamp, data: Vec::new() }
-    }
-
-    fn word(&mut self, kind: u32, delta: u32) {
-        self.data.extend_from_slice(&(kind | delta << 5).to_ne_bytes());
-    }
-
-    fn record(mut self, delta: u32, data: &[u8]) -> Self {
-        assert_eq!(data.len() % 4, 0);
-        let words = data.len() as u32 / 4;
-        if (1..=28).contains(&words) {
-            self.word(words, delta);
-        } else {
-            self.word(0, delta);
-            self.data.extend_from_slice(&(data.len() as u32 + 4).to_ne_bytes());
-        }
-        self.data.extend_from_slice(data);
-        self
-    }
-
-    fn extend(mut self, delta: u64) -> Self {
-        self.word(30, (delta & 0x7ff_ffff) as u32);
-        self.data.extend_from_slice(&((delta >> 27) as u32).to_ne_bytes());
-        self
-    }
-
-    fn absolute(mut self, stamp: u64) -> Self {
-        self.word(31, (stamp & 0x7ff_ffff) as u32);
-        self.data.extend_from_slice(&((stamp >> 27) as u32).to_ne_bytes());
-        self
-    }
-
-    fn discarded(mut self, delta: u32, length: u32) -> Self {
-        self.word(29, delta);
-        self.data.extend_from_slice(&(length + 4).to_ne_bytes());
-        self.data.resize(self.data.len() + length as usize, 0xee);
-        self
-    }
-
-    fn page(self) -> Vec<u8> {
-        let commit = self.data.len() as u64;
-        self.page_with(commit)
-    }
-
-    fn page_with(self, commit: u64) -> Vec<u8> {
-        let mut page = self.stamp.to_ne_bytes().to_vec();
-        page.extend_from_slice(&commit.to_ne_bytes());
-        page.extend_from_slice(&self.data);
-        page
-    }
-
-    /// With the flags as the kernel adds them: `1 << 31` as an `int`.
-    fn page_after_loss(mut self, count: Option<u64>) -> Vec<u8> {
-        let mut commit = (self.data.len() as u64).wrapping_add(i64::from(i32::MIN) as u64);
-        if let Some(count) = count {
-            commit = commit.wrapping_add(1 << 30);
-            self.data.extend_from_slice(&count.to_ne_bytes());
-        }
-        self.page_with(commit)
-    }
-}
 
 fn decoded(bytes: &[u8]) -> (Vec<(u64, Vec<u8>)>, Option<Damage>) {
     let layout = layout();
@@ -120,6 +41,26 @@ fn a_32_bit_kernel() {
     let page = Page::new(&layout, &page).unwrap();
     assert_eq!(page.lost, Some(Lost { count: Some(9) }));
     assert_eq!(page.records().map(|record| record.stamp).collect::<Vec<_>>(), [12]);
+}
+
+#[test]
+fn a_kernel_with_a_larger_page_header() {
+    let header = HEADER_PAGE.replace("offset:16;\tsize:4080", "offset:40;\tsize:4056");
+    let layout = Layout::parse(&header, HEADER_EVENT).unwrap();
+    assert_eq!(layout.page_size(), 4096);
+    let mut bytes = Builder::at(7).record(5, b"data").record(1, b"more").page_after_loss(Some(9));
+    bytes.splice(16..16, [0xee; 24]);
+    let page = Page::new(&layout, &bytes).unwrap();
+    assert_eq!(page.lost, Some(Lost { count: Some(9) }));
+    assert_eq!(page.used(), bytes.len());
+    let records: Vec<_> = page.records().map(|record| (record.stamp, record.data)).collect();
+    assert_eq!(records, [(12, b"data".as_slice()), (13, b"more".as_slice())]);
+
+    let mut timeline = Timeline::new(&layout);
+    timeline.push(0, &bytes);
+    timeline.finish();
+    assert_eq!(drain(&mut timeline), [(0, None), (0, Some(12)), (0, Some(13))]);
+    assert_eq!(timeline.damaged(), 0);
 }
 
 #[test]

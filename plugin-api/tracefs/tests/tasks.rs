@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use common::actor::{self, Actor};
-use common::{Sweeper, drain, marks, read};
-use tracefs::{Error, Follow, Instance, Pid, Targets, TaskSet, TracePipe};
+use common::{Sweeper, drain, marks, read, stream, wait_until};
+use tracefs::{Error, EventStream, Follow, Instance, Pid, Targets, TaskFilter, TaskSet};
 
 const PROC: &str = "/proc";
 
@@ -19,7 +19,9 @@ fn actor() {
 
 /// An instance that records the marks of what is chosen.
 struct Session {
-    pipe: TracePipe,
+    stream: EventStream,
+    /// What has come out of it so far.
+    lines: Vec<u8>,
     tasks: TaskSet,
     instance: Instance,
 }
@@ -37,17 +39,26 @@ impl Session {
         if let Some(filter) = &mut filter {
             filter.rescan();
         }
-        let pipe = TracePipe::open(&instance, filter).expect("pipe");
-        Session { pipe, tasks, instance }
+        let stream = stream(&instance, filter);
+        Session { stream, lines: Vec::new(), tasks, instance }
     }
 
     fn any_alive(&self) -> bool {
-        self.tasks.any_alive(self.pipe.filter()).expect("an answer")
+        self.tasks.any_alive(self.stream.filter()).expect("an answer")
+    }
+
+    /// Reads until this mark has come, and so all that was recorded before it.
+    fn read_up_to(&mut self, mark: i32) {
+        wait_until("the mark comes", || {
+            self.stream.write_lines(&mut self.lines, 1 << 16).expect("lines");
+            marks(&String::from_utf8_lossy(&self.lines)).contains(&mark)
+        });
     }
 
     fn marks(mut self) -> BTreeSet<i32> {
-        let lines = drain(&self.instance, &mut self.pipe);
-        drop(self.pipe);
+        let rest = drain(&self.instance, &mut self.stream);
+        let lines = String::from_utf8_lossy(&self.lines) + rest.as_str();
+        drop(self.stream);
         self.instance.remove().expect("removed");
         assert!(!lines.contains("task_newtask"), "the filter's own records leaked:\n{lines}");
         marks(&lines)
@@ -114,12 +125,41 @@ fn announcements_are_shown_to_those_who_ask() {
     filter.show_new_tasks(true);
     let refused = instance.set_filter("task", Some("task_newtask"), "pid == 0");
     assert!(matches!(refused, Err(Error::FilterHidesNewTasks { .. })), "{refused:?}");
-    let mut pipe = TracePipe::open(&instance, Some(filter)).expect("pipe");
+    let mut stream = stream(&instance, Some(filter));
     instance.start().expect("started");
     actor.fork_two(1);
-    let lines = drain(&instance, &mut pipe);
+    let lines = drain(&instance, &mut stream);
     // The child's own fork is not the actor's.
     assert_eq!(lines.matches("task_newtask: ").count(), 1, "{lines}");
+}
+
+/// The kernel records these events for a task also when somebody else makes them. Here, the test wakes the actor.
+#[test]
+fn what_others_do_to_a_target_is_recorded_too() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    let mut bystander = Actor::new();
+    for follow in [Follow::FAMILY, Follow::ALONE] {
+        let instance = sweeper.create("a");
+        let mut targets = Targets::new();
+        targets.add(actor.pid(), follow);
+        let (_, mut filter) = instance.choose_tasks(Path::new(PROC), &targets).expect("tasks");
+        instance.enable_event("sched", "sched_waking").expect("event");
+        instance.start().expect("started");
+        filter.iter_mut().for_each(TaskFilter::rescan);
+        let mut stream = stream(&instance, filter);
+        (0..10).for_each(|number| actor.mark(0, number));
+        bystander.mark(0, 99);
+        let lines = drain(&instance, &mut stream);
+        let is_about = |line: &str, process: &Actor| {
+            threads(process.pid()).iter().any(|thread| line.contains(&format!(" pid={thread} ")))
+        };
+        let woken = lines.lines().filter(|line| is_about(line, &actor)).count();
+        assert!(woken >= 10, "{follow:?}: the actor was woken {woken} times:\n{lines}");
+        assert!(!lines.lines().any(|line| is_about(line, &bystander)), "{follow:?}:\n{lines}");
+        let tally = stream.tally(&instance).expect("a tally");
+        assert_eq!(tally.recorded, lines.lines().count() as u64, "{follow:?}");
+    }
 }
 
 #[test]
@@ -144,8 +184,9 @@ fn alone_a_session_ends_with_the_process_though_a_child_lives_on() {
     let mut session = Session::start(&sweeper, &[(actor.pid(), Follow::ALONE)]);
     let child = actor.new_orphan();
     assert!(session.any_alive());
+    actor.mark(0, 1);
+    session.read_up_to(1);
     actor.kill();
-    session.pipe.read_lines(&mut Vec::new(), 1 << 16).expect("lines");
     assert!(session.tasks.live_tasks().expect("tasks").contains(&child));
     assert!(!session.any_alive());
     actor::kill(child);
@@ -158,8 +199,11 @@ fn with_children_a_session_goes_on_while_the_parent_or_a_child_lives() {
     let mut session = Session::start(&sweeper, &[(actor.pid(), Follow::CHILDREN)]);
     assert!(session.any_alive(), "the parent may yet fork");
     let child = actor.new_orphan();
+    let last = actor.keep_child();
+    actor.mark_child(1);
+    session.read_up_to(1);
     actor.kill();
-    session.pipe.read_lines(&mut Vec::new(), 1 << 16).expect("lines");
+    actor::await_exit(last);
     assert!(session.any_alive(), "the child lives on");
     actor::kill(child);
     assert!(!session.any_alive());
@@ -256,13 +300,14 @@ fn nobody_slips_through_while_tasks_are_chosen() {
     let (tasks, _) = instance.choose_tasks(Path::new(PROC), &targets).expect("tasks");
     actor.stop_spawning();
     let members: BTreeSet<Pid> = tasks.live_tasks().expect("tasks").into_iter().collect();
-    let threads: BTreeSet<Pid> = fs::read_dir(format!("{PROC}/{}/task", actor.pid()))
-        .expect("threads")
-        .map(|entry| {
-            entry.expect("a thread").file_name().to_str().and_then(|name| name.parse().ok()).expect("an id")
-        })
-        .collect();
+    let threads = threads(actor.pid());
     assert!(threads.len() > 2);
     let missed = threads.difference(&members).count();
     assert_eq!(missed, 0, "of {} threads", threads.len());
+}
+
+fn threads(process: Pid) -> BTreeSet<Pid> {
+    let entries = fs::read_dir(format!("{PROC}/{process}/task")).expect("threads");
+    let id = |entry: fs::DirEntry| entry.file_name().to_str().and_then(|name| name.parse().ok());
+    entries.map(|entry| id(entry.expect("a thread")).expect("an id")).collect()
 }

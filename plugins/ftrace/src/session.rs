@@ -38,7 +38,9 @@ impl FtraceSession {
         }
         let procfs = &request.environment.procfs;
         // Tasks before events: an instance without tasks records everybody.
-        let (tasks, mut filter) = instance.choose_tasks(procfs, &targets(&request.tasks))?;
+        let mut targets = targets(&request.tasks);
+        us(procfs).into_iter().for_each(|pid| targets.except(pid));
+        let (tasks, mut filter) = instance.choose_tasks(procfs, &targets)?;
         enable(&instance)?;
         instance.start()?;
         filter.iter_mut().for_each(TaskFilter::rescan);
@@ -104,6 +106,13 @@ impl Session for FtraceSession {
             None => Ok(()),
         }
     }
+}
+
+/// This process and its parent, the host, as the procfs numbers them: in a container not as we do ourselves.
+fn us(procfs: &Path) -> Vec<Pid> {
+    let status = std::fs::read_to_string(procfs.join("self/status")).unwrap_or_default();
+    let number = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    ["Pid:", "PPid:"].into_iter().filter_map(number).collect()
 }
 
 fn spool_directory() -> &'static Path {

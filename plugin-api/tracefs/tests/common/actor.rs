@@ -59,6 +59,11 @@ impl Actor {
         self.order(&format!("mark {thread} {mark}"));
     }
 
+    /// The thread that takes the orders leaves so many marks, as fast as it can.
+    pub fn marks(&mut self, first: i32, count: i32) {
+        self.order(&format!("marks {first} {count}"));
+    }
+
     /// It forks a child that leaves a mark, and that forks a grandchild that leaves the next one. Both are
     /// gone when this returns.
     pub fn fork_two(&mut self, mark: i32) {
@@ -158,6 +163,10 @@ pub fn play() {
                 let (sender, done) = &threads[words[1].parse::<usize>().expect("a thread") - 1];
                 sender.send(number(2)).expect("sent");
                 done.recv().expect("done");
+                0
+            }
+            "marks" => {
+                (number(1)..number(1) + number(2)).for_each(mark);
                 0
             }
             "fork" => {

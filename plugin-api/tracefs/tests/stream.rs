@@ -1,0 +1,391 @@
+//! The whole way of the events, from the ring buffer through the spool to lines of text: all of them, as the kernel
+//! writes them, and where some are lost, how many and where. First with pages made up here, then on the real kernel.
+
+mod common;
+mod made_up_pages;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::actor::{self, Actor};
+use common::{Sweeper, drain, marks, read, stream, told_lost, wait_until, write};
+use made_up_pages::{Builder, layout};
+use proptest::prelude::*;
+use tracefs::ring::{Item, Timeline};
+use tracefs::spool::{Entry, Spool};
+use tracefs::{Error, EventStream, Follow, Instance, Pid, Tally, Targets, TaskFilter};
+
+#[test]
+fn actor() {
+    actor::play();
+}
+
+// Made-up pages.
+
+const CPUS: usize = 3;
+
+/// What may happen while events are recorded and read.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A CPU writes a page of so many records of so many words, or what fits.
+    Write { cpu: usize, records: usize, words: usize },
+    /// A CPU writes so many records that are overwritten before they are read.
+    Overwrite { cpu: usize, records: u64 },
+    /// The collector takes pages of each CPU, up to so many; just before it turns to a CPU, somebody writes.
+    Sweep { pages: [usize; CPUS], meanwhile: [usize; CPUS] },
+    /// The reader takes so many items.
+    Read(usize),
+}
+
+/// A page on the ring buffer: what it takes to collect it.
+struct Page {
+    bytes: Vec<u8>,
+    records: u64,
+    lost: u64,
+    newest: u64,
+}
+
+/// Pages on their way from the CPUs to a reader, as a stream moves them, and what the reader has seen.
+struct Way {
+    clock: u64,
+    /// How many records each CPU has written. The first data of a record are its number among them.
+    written: [u64; CPUS],
+    overwritten: [u64; CPUS],
+    ring: [VecDeque<Page>; CPUS],
+    newest: [u64; CPUS],
+    horizon: u64,
+    spool: Spool,
+    timeline: Timeline,
+    /// The number of the record that each CPU has to give next, and how many of those before it were told to be lost.
+    next: [u64; CPUS],
+    gaps: [u64; CPUS],
+    latest: u64,
+    told_lost: u64,
+}
+
+impl Way {
+    fn new(directory: &Path, limit: u64) -> Self {
+        Self {
+            clock: 1000,
+            written: [0; CPUS],
+            overwritten: [0; CPUS],
+            ring: Default::default(),
+            newest: [0; CPUS],
+            horizon: 0,
+            spool: Spool::new(directory, limit),
+            timeline: Timeline::new(&layout()),
+            next: [0; CPUS],
+            gaps: [0; CPUS],
+            latest: 0,
+            told_lost: 0,
+        }
+    }
+
+    fn go(&mut self, step: &Step) {
+        match *step {
+            Step::Write { cpu, records, words } => self.write(cpu, records, words),
+            Step::Overwrite { cpu, records } => {
+                self.written[cpu] += records;
+                self.overwritten[cpu] += records;
+                self.clock += records;
+            }
+            Step::Sweep { pages, meanwhile } => self.sweep(pages, meanwhile),
+            Step::Read(items) => self.read(items),
+        }
+    }
+
+    fn write(&mut self, cpu: usize, records: usize, words: usize) {
+        let records = records.min(4000 / (words * 4 + 16)).max(1) as u64;
+        self.clock += 1;
+        let start = self.clock;
+        let mut page = Builder::at(start);
+        for number in 0..records {
+            let mut data = vec![0xab; 8 + words * 4];
+            data[..8].copy_from_slice(&(self.written[cpu] + number).to_ne_bytes());
+            page = page.record(u32::from(number > 0), &data);
+        }
+        self.clock += records - 1;
+        self.written[cpu] += records;
+        let lost = std::mem::take(&mut self.overwritten[cpu]);
+        let bytes = if lost > 0 { page.page_after_loss(None) } else { page.page() };
+        self.ring[cpu].push_back(Page { bytes, records, lost, newest: self.clock });
+    }
+
+    /// As the ring buffer is collected: see `RingBuffer::collect` about what is settled then.
+    fn sweep(&mut self, pages: [usize; CPUS], meanwhile: [usize; CPUS]) {
+        let mut settled = u64::MAX;
+        for cpu in 0..CPUS {
+            self.write(meanwhile[cpu], 1, 0);
+            for _ in 0..pages[cpu] {
+                let Some(page) = self.ring[cpu].pop_front() else { break };
+                self.newest[cpu] = page.newest;
+                self.spool.push_page(cpu as u32, &page.bytes, page.records, page.lost);
+                assert!(self.spool.size() <= self.limit());
+            }
+            let drained = self.ring[cpu].is_empty();
+            let bound = if drained { self.horizon.max(self.newest[cpu]) } else { self.newest[cpu] };
+            settled = settled.min(bound);
+        }
+        self.horizon = self.newest.into_iter().max().expect("there are CPUs").max(self.horizon);
+        self.spool.push_settled(settled);
+    }
+
+    fn read(&mut self, items: usize) {
+        for _ in 0..items {
+            if !self.read_one() && !self.take_from_spool() {
+                return;
+            }
+        }
+    }
+
+    fn read_one(&mut self) -> bool {
+        match self.timeline.next() {
+            None => return false,
+            Some(Item::Lost(gap)) => {
+                let count = gap.count.expect("every gap has its number");
+                self.gaps[gap.cpu as usize] += count;
+                self.told_lost += count;
+            }
+            Some(Item::Record(record)) => {
+                let cpu = record.cpu as usize;
+                let number = u64::from_ne_bytes(record.data[..8].try_into().expect("eight bytes"));
+                let expected = self.next[cpu] + std::mem::take(&mut self.gaps[cpu]);
+                assert_eq!(number, expected, "the next record of CPU {cpu}, after what was told to be lost");
+                self.next[cpu] = number + 1;
+                assert!(record.stamp >= self.latest, "CPU {cpu} is late");
+                self.latest = record.stamp;
+            }
+        }
+        true
+    }
+
+    fn take_from_spool(&mut self) -> bool {
+        while let Some(entry) = self.spool.pop().expect("the spool can be read") {
+            match entry {
+                Entry::Page { cpu, bytes, lost } => {
+                    self.timeline.lose(cpu, lost);
+                    self.timeline.push(cpu, bytes);
+                }
+                Entry::Settled(stamp) => {
+                    self.timeline.settle(stamp);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Recording is over: everything is collected, and everything is read.
+    fn end(mut self) {
+        let everything = [usize::MAX; CPUS];
+        self.sweep(everything, [0, 1, 2]);
+        self.sweep(everything, [0, 0, 0]);
+        for cpu in 0..CPUS {
+            self.spool.lose(cpu as u32, self.overwritten[cpu]);
+            for page in std::mem::take(&mut self.ring[cpu]) {
+                self.spool.push_page(cpu as u32, &page.bytes, page.records, page.lost);
+            }
+        }
+        while self.read_one() || self.take_from_spool() {}
+        for (cpu, count) in self.spool.take_untold() {
+            self.timeline.lose(cpu, count);
+        }
+        self.timeline.finish();
+        while self.read_one() {}
+        let come_or_told: Vec<u64> = self.next.iter().zip(self.gaps).map(|(next, gap)| next + gap).collect();
+        assert_eq!(come_or_told, self.written, "what has come, or was told to be lost at the end, by CPU");
+        assert_eq!((self.timeline.late(), self.timeline.damaged()), (0, 0));
+        assert!(self.told_lost >= self.spool.refused().values().sum());
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let cpu = || 0..CPUS;
+    prop_oneof![
+        6 => (cpu(), 1usize..60, 0usize..40)
+            .prop_map(|(cpu, records, words)| Step::Write { cpu, records, words }),
+        1 => (cpu(), 1u64..50).prop_map(|(cpu, records)| Step::Overwrite { cpu, records }),
+        3 => (prop::array::uniform3(0usize..5), prop::array::uniform3(cpu()))
+            .prop_map(|(pages, meanwhile)| Step::Sweep { pages, meanwhile }),
+        2 => (0usize..200).prop_map(Step::Read),
+    ]
+}
+
+proptest! {
+    /// Whatever room there is, and whoever is fast or slow: each record comes once, in its place, or is told to be lost
+    /// where it is missing.
+    #[test]
+    fn nothing_comes_twice_or_late_or_is_lost_untold(
+        steps in prop::collection::vec(step(), 0..200),
+        limit in prop_oneof![0u64..100, 0u64..30_000, Just(u64::MAX >> 1)],
+    ) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut way = Way::new(directory.path(), limit);
+        steps.iter().for_each(|step| way.go(step));
+        way.end();
+    }
+}
+
+/// The same with a spool that goes to disk, over its end and on from its start, while the reader stands still, catches up
+/// and falls behind again.
+#[test]
+fn nothing_comes_twice_or_late_or_is_lost_untold_on_disk_either() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let limit = 20 << 20;
+    let mut way = Way::new(directory.path(), limit);
+    let mut largest = 0;
+    for round in 0..12_000 {
+        for cpu in 0..CPUS {
+            way.go(&Step::Write { cpu, records: 20 + (round * 7 + cpu) % 20, words: 20 + round % 30 });
+        }
+        if round % 100 == 0 {
+            way.go(&Step::Overwrite { cpu: round / 100 % CPUS, records: 5 });
+        }
+        way.go(&Step::Sweep { pages: [3, 4, 5], meanwhile: [2, 0, 1] });
+        let is_slow = round / 2000 % 2 == 0;
+        way.go(&Step::Read(if is_slow { 10 } else { 250 }));
+        largest = largest.max(way.spool.size());
+    }
+    assert!(largest > limit - (1 << 20), "the spool was never full: {largest}");
+    assert!(!way.spool.refused().is_empty());
+    way.end();
+}
+
+// The real kernel.
+
+const PROC: &str = "/proc";
+
+/// The marks of an actor alone, or with its family.
+fn recording(sweeper: &Sweeper, name: &str, targets: &[(Pid, Follow)]) -> (Instance, Option<TaskFilter>) {
+    let instance = sweeper.create(name);
+    let mut wanted = Targets::new();
+    targets.iter().for_each(|(pid, follow)| wanted.add(*pid, *follow));
+    let (_, mut filter) = instance.choose_tasks(Path::new(PROC), &wanted).expect("tasks");
+    instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
+    instance.start().expect("started");
+    filter.iter_mut().for_each(TaskFilter::rescan);
+    (instance, filter)
+}
+
+/// Checks that the lines and the tally say the same: each record has a line, or is told to be lost; the numbers of both.
+#[track_caller]
+fn accounted(stream: &EventStream, instance: &Instance, lines: &str) -> (u64, u64) {
+    let Tally { recorded, lost } = stream.tally(instance).expect("a tally");
+    let mut told = BTreeMap::<u32, u64>::new();
+    let (losses, events): (Vec<&str>, Vec<&str>) = lines.lines().partition(|line| line.starts_with("CPU:"));
+    for line in losses {
+        let cpu = line["CPU:".len()..].split(' ').next().and_then(|cpu| cpu.parse().ok()).expect("a CPU");
+        *told.entry(cpu).or_default() += told_lost(line);
+    }
+    assert_eq!(told, lost, "what the lines tell, and what the tally does");
+    let (events, lost) = (events.len() as u64, lost.values().sum());
+    assert_eq!(recorded, events + lost);
+    (events, lost)
+}
+
+/// The numbers of the marks, in the order of the lines.
+fn numbers(lines: &str) -> Vec<i32> {
+    lines.lines().flat_map(marks).collect()
+}
+
+/// `trace` shows what is in the buffer and does not take it.
+#[test]
+fn the_lines_are_byte_for_byte_those_of_the_kernels_own_trace() {
+    let sweeper = need_tracefs!();
+    let mut actors = [Actor::new(), Actor::new()];
+    let instance = sweeper.create("a");
+    instance.set_buffer_size(16 << 10).expect("size");
+    let targets = Targets::families(actors.iter().map(Actor::pid));
+    instance.choose_tasks(Path::new(PROC), &targets).expect("tasks");
+    instance.enable_system("syscalls").expect("events");
+    for event in ["sched_switch", "sched_waking", "sched_process_exit", "sched_process_fork"] {
+        instance.enable_event("sched", event).expect("event");
+    }
+    instance.enable_event("task", "task_newtask").expect("event");
+    instance.start().expect("started");
+    std::thread::scope(|scope| {
+        for actor in &mut actors {
+            scope.spawn(|| {
+                actor.marks(1, 5000);
+                actor.fork_two(10_000);
+                actor.new_thread();
+                actor.mark(1, 10_002);
+                actor.marks(20_000, 5000);
+            });
+        }
+    });
+    instance.stop().expect("stopped");
+    let kernel = read(instance.path().join("trace"));
+    let kernel: Vec<&str> = kernel.lines().filter(|line| !line.starts_with('#')).collect();
+
+    let mut stream = stream(&instance, None);
+    let ours = drain(&instance, &mut stream);
+    assert_eq!(accounted(&stream, &instance, &ours), (kernel.len() as u64, 0));
+    let ours: Vec<&str> = ours.lines().collect();
+    assert!(kernel.len() > 40_000, "only {} lines", kernel.len());
+    assert_eq!(ours.len(), kernel.len());
+    for (kernel, ours) in kernel.iter().zip(&ours) {
+        // Where the kernel has forgotten a name, ours may know it.
+        let forgotten = kernel.starts_with("           <...>-") && kernel[16..] == ours[16..];
+        assert!(kernel == ours || forgotten, "\nkernel {kernel}\nours   {ours}");
+    }
+    let cpus =
+        |lines: &[&str]| ["[000]", "[001]"].map(|cpu| lines.iter().any(|line| line[24..].contains(cpu)));
+    if cpus(&kernel) != [true, true] {
+        // Two actors at once, and yet one CPU: nothing was merged.
+        common::skip("this machine has but one CPU");
+    }
+}
+
+#[test]
+fn of_a_filtered_stream_only_what_passes_counts() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    let (instance, filter) = recording(&sweeper, "a", &[(actor.pid(), Follow::ALONE)]);
+    let mut stream = stream(&instance, filter);
+    actor.marks(0, 1000);
+    actor.fork_two(5000);
+    actor.keep_child();
+    (0..100).for_each(|number| actor.mark_child(6000 + number));
+    actor.marks(1000, 1000);
+    let lines = drain(&instance, &mut stream);
+    assert_eq!(accounted(&stream, &instance, &lines), (2000, 0));
+    assert!(numbers(&lines).into_iter().eq(0..2000));
+}
+
+/// Reads nothing while so many marks are made, then a last one, then everything.
+fn stuck_reader(sweeper: &Sweeper, name: &str, directory: &Path, spool_size: u64, count: i32) {
+    let mut actor = Actor::new();
+    let (instance, filter) = recording(sweeper, name, &[(actor.pid(), Follow::FAMILY)]);
+    let mut stream =
+        EventStream::open(&instance, Path::new(PROC), filter, directory, spool_size).expect("stream");
+    actor.marks(0, count);
+    let lines = drain(&instance, &mut stream);
+    let (events, lost) = accounted(&stream, &instance, &lines);
+    assert!(events > 0 && lost > 0, "{events} events, {lost} lost");
+    assert_eq!(events + lost, count as u64);
+    assert!(numbers(&lines).is_sorted_by(|a, b| a < b), "a mark is out of order, or comes twice");
+}
+
+#[test]
+fn what_the_spool_has_no_room_for_is_counted() {
+    let sweeper = need_tracefs!();
+    for (name, spool_size) in [("a", 0), ("b", 10_000), ("c", 300_000)] {
+        let mut actor = Actor::new();
+        let (instance, filter) = recording(&sweeper, name, &[(actor.pid(), Follow::FAMILY)]);
+        let directory = std::env::temp_dir();
+        let mut stream =
+            EventStream::open(&instance, Path::new(PROC), filter, &directory, spool_size).expect("stream");
+        actor.marks(0, 50_000);
+        let lines = drain(&instance, &mut stream);
+        let (events, lost) = accounted(&stream, &instance, &lines);
+        assert_eq!(events + lost, 50_000, "with {spool_size} bytes");
+        assert_eq!(events > 0, spool_size > 0, "with {spool_size} bytes, {events} events");
+        assert!(numbers(&lines).is_sorted_by(|a, b| a < b), "a mark is out of order, or comes twice");
+    }
+}
