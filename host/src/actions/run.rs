@@ -36,10 +36,8 @@ fn run_checked(
     follow: bool,
     orphans: &mut Orphans,
 ) -> Result<Option<Verdict>> {
-    let mut catalog = context.catalog()?;
-    catalog.reap();
-    let hook = catalog.hook(hook)?;
-    let arguments = arguments::parse(hook.info, words)?;
+    let hook = context.catalog()?.into_hook(hook)?;
+    let arguments = arguments::parse(&hook.info, words)?;
     environment::check(&context.environment)?;
     supervisor::run(&hook, arguments, &context.environment, follow, orphans, context.interrupts)
 }

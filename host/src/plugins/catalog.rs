@@ -42,6 +42,13 @@ pub struct KnownHook<'a> {
     pub shadowed_by: Option<&'a str>,
 }
 
+/// A hook that is about to be run.
+pub struct RunnableHook {
+    /// A copy, which does not keep anybody from replacing the plugin meanwhile.
+    pub plugin: PluginFile,
+    pub info: HookInfo,
+}
+
 impl KnownHook<'_> {
     /// Whether a user can run it by its name.
     pub fn is_callable(&self) -> bool {
@@ -90,9 +97,18 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Waits for the end of the workers.
-    pub fn reap(&mut self) {
-        self.workers.clear();
+    /// The hook of this name, taken out to be run: nothing else is kept open.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or there is no memory for its code.
+    pub fn into_hook(mut self, name: &str) -> Result<RunnableHook> {
+        let hook = self.hook(name)?;
+        let info = hook.info.clone();
+        let plugin = hook.plugin.file.path.clone();
+        let position = self.plugins.iter().position(|known| known.file.path == plugin);
+        let known = self.plugins.swap_remove(position.unwrap_or_default());
+        Ok(RunnableHook { plugin: known.file.copied()?, info })
     }
 
     /// The same plugins, none of whose hooks can run, for this reason.
@@ -107,7 +123,7 @@ impl Catalog {
         let mut files = Vec::new();
         for directory in directories {
             match directory::plugin_paths(directory) {
-                Ok(paths) => files.extend(paths.iter().map(|path| PluginFile::read(path))),
+                Ok(paths) => files.extend(paths.iter().map(|path| PluginFile::open(path))),
                 Err(error) => self.complaints.push(error),
             }
         }

@@ -1,53 +1,73 @@
-//! A plugin's code, read once and sealed.
+//! A plugin's code, which stays what it was when it was checked.
 
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Seek};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::elf;
 use crate::error::{Error, Result};
 
-/// A plugin file that looks like one, as a private copy.
+/// A plugin file that looks like one.
 ///
-/// The copy is what is checked and what is loaded, however the file changes meanwhile; a file that is overwritten in
-/// place kills every process that has it mapped, the copy does not.
+/// Nobody can change the code between its check and its use, nor afterwards: a file that is overwritten in place kills
+/// every process that has it mapped. For a moment, a lease keeps others from writing to the file. A session has a copy of
+/// its own, so that the file can be replaced meanwhile.
 pub struct PluginFile {
     /// The file's name without `lib` and `.so`.
     pub name: String,
     /// Where it was read.
     pub path: PathBuf,
     code: File,
+    is_copy: bool,
 }
 
 const MEMFD_NAME: &CStr = c"trace-hook-plugin";
 
 impl PluginFile {
-    /// Reads the file and checks what can be checked without running it.
+    /// Opens the file and checks what can be checked without running it.
+    ///
+    /// While this lives, whoever wants to write to the file has to wait: so it should not live long.
     ///
     /// # Errors
     ///
     /// The file cannot be read, or is no plugin for this machine.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
         let name = name_of(path);
-        let code = open_regular_file(path).and_then(sealed_copy).and_then(|code| check(&code).map(|()| code));
-        let code = code.map_err(|problem| Error::Plugin {
-            plugin: name.clone(),
-            problem: format!("{} {problem}", path.display()),
-        })?;
-        Ok(Self { name, path: path.to_owned(), code })
+        let mut plugin = Self { name, path: path.to_owned(), code: open_regular_file(path)?, is_copy: false };
+        if !lease(&plugin.code) {
+            plugin = plugin.copied()?;
+        }
+        match elf::check(&plugin.code) {
+            Ok(()) => Ok(plugin),
+            Err(problem) => Err(complaint(path, &problem)),
+        }
     }
 
-    /// A path that leads to the private copy, in this process and the ones it forks.
+    /// The same code as a private copy, which can live for as long as it likes.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub fn copied(mut self) -> Result<Self> {
+        if !self.is_copy {
+            let copy = sealed_copy(&mut self.code);
+            self.code =
+                copy.map_err(|error| complaint(&self.path, &format!("cannot be copied to memory: {error}")))?;
+            self.is_copy = true;
+        }
+        Ok(self)
+    }
+
+    /// A path that leads to the code, in this process and the ones it forks.
     pub fn code_path(&self) -> PathBuf {
-        use std::os::fd::AsRawFd;
         PathBuf::from(format!("/proc/self/fd/{}", self.code.as_raw_fd()))
     }
 }
@@ -64,23 +84,34 @@ pub fn name_of(path: &Path) -> String {
     stem.strip_prefix("lib").unwrap_or(&stem).to_owned()
 }
 
-fn open_regular_file(path: &Path) -> Result<File, String> {
-    let cannot = |error: io::Error| format!("cannot be read: {error}");
+fn complaint(path: &Path, problem: &str) -> Error {
+    Error::Plugin { plugin: name_of(path), problem: format!("{} {problem}", path.display()) }
+}
+
+fn open_regular_file(path: &Path) -> Result<File> {
+    let cannot = |error: io::Error| complaint(path, &format!("cannot be read: {error}"));
     // Opening a FIFO would wait for a writer without O_NONBLOCK.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(cannot)?;
     match file.metadata().map_err(cannot)?.is_file() {
         true => Ok(file),
-        false => Err("is not a regular file".to_owned()),
+        false => Err(complaint(path, "is not a regular file")),
     }
 }
 
-fn sealed_copy(mut file: File) -> Result<File, String> {
-    copied(&mut file).map_err(|error| format!("cannot be copied to memory: {error}"))
+/// Takes a read lease (fcntl(2)): until the file is closed, nobody can open it for writing or truncate it. Refused where
+/// somebody writes to it already, and by file systems that cannot promise it.
+fn lease(file: &File) -> bool {
+    // The kernel tells by this signal that somebody waits to write. He will not have to wait long.
+    // SAFETY: `SIG_IGN` runs no code of ours.
+    let ignored = unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) };
+    // SAFETY: the call takes and returns plain numbers, and the descriptor is open.
+    ignored.is_ok() && unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) } == 0
 }
 
-fn copied(file: &mut File) -> io::Result<File> {
+fn sealed_copy(file: &mut File) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let mut copy = File::from(memfd_create(MEMFD_NAME, flags)?);
+    file.rewind()?;
     io::copy(file, &mut copy)?;
     let seals =
         SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
@@ -88,15 +119,30 @@ fn copied(file: &mut File) -> io::Result<File> {
     Ok(copy)
 }
 
-fn check(code: &File) -> Result<(), String> {
-    // SAFETY: the file is sealed against writing, growing and shrinking, so what is mapped stays as it is and there.
-    let bytes = unsafe { Mmap::map(code) }.map_err(|error| format!("cannot be mapped: {error}"))?;
-    elf::check(&bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_leased_file_cannot_be_opened_for_writing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.so");
+        std::fs::write(&path, "code").unwrap();
+        let file = open_regular_file(&path).unwrap();
+        assert!(lease(&file));
+        let open = |flags: i32| OpenOptions::new().write(true).custom_flags(flags).open(&path);
+        assert_eq!(open(libc::O_NONBLOCK).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(file);
+        assert!(open(0).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_somebody_writes_to_has_no_lease() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.so");
+        let _writer = File::create(&path).unwrap();
+        assert!(!lease(&open_regular_file(&path).unwrap()));
+    }
 
     #[test]
     fn a_plugin_is_named_after_its_file() {

@@ -6,6 +6,6 @@ mod elf;
 mod file;
 mod rules;
 
-pub use catalog::{Catalog, KnownHook, KnownPlugin};
+pub use catalog::{Catalog, KnownHook, KnownPlugin, RunnableHook};
 pub use directory::directories;
 pub use file::PluginFile;

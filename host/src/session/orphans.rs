@@ -78,7 +78,7 @@ impl Orphans {
 }
 
 fn sweeper_of(plugin: Option<PathBuf>, environment: &Environment) -> Result<Option<Worker>> {
-    plugin.map(|path| sweeper(&PluginFile::read(&path)?, environment)).transpose()
+    plugin.map(|path| sweeper(&PluginFile::open(&path)?, environment)).transpose()
 }
 
 /// The record of the session, if it is dead and nobody else takes care of it.

@@ -18,7 +18,7 @@ use super::{tasks, trace_file};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::output;
-use crate::plugins::{KnownHook, PluginFile};
+use crate::plugins::{PluginFile, RunnableHook};
 use crate::worker::{Answer, Order, Orphan, Worker, within};
 
 /// How long a hook may take to start recording.
@@ -34,7 +34,7 @@ const UNDO_LIMIT: Duration = Duration::from_secs(2);
 ///
 /// What kept the session from starting, or from ending well. Whatever it is, nothing of the session is left.
 pub fn run(
-    hook: &KnownHook<'_>,
+    hook: &RunnableHook,
     arguments: RunArguments,
     environment: &Environment,
     follow: bool,
@@ -43,8 +43,7 @@ pub fn run(
 ) -> Result<Option<Verdict>> {
     let tasks = tasks::living(&arguments.tasks, &environment.procfs)?;
     let directory = RunDirectory::open()?;
-    let record =
-        Record::create(&directory, &std::path::absolute(&hook.plugin.file.path).unwrap_or_default())?;
+    let record = Record::create(&directory, &std::path::absolute(&hook.plugin.path).unwrap_or_default())?;
     let mut request = Request::new(&hook.info.name, &record.session, tasks);
     request.environment = environment.clone();
     request.arguments = arguments.own;
@@ -59,7 +58,7 @@ pub fn run(
         }
         Err(error) => (Err(error), false),
     };
-    let swept = if needs_sweep { orphans::sweep_with(&hook.plugin.file, environment) } else { Ok(()) };
+    let swept = if needs_sweep { orphans::sweep_with(&hook.plugin, environment) } else { Ok(()) };
     let removed = trace_file::remove(&record.trace_path()).and_then(|()| record.remove());
     let (verdict, failure) = match outcome {
         Ok(verdict) => (verdict, None),
@@ -70,7 +69,7 @@ pub fn run(
 }
 
 fn prepare<'a>(
-    hook: &KnownHook<'_>,
+    hook: &RunnableHook,
     request: &Request,
     record: &Record,
     options: Options,
@@ -79,7 +78,7 @@ fn prepare<'a>(
 ) -> Result<Supervisor<'a>> {
     trace_file::create(&record.trace_path())?;
     let follower = follow.then(|| Follower::open(&record.trace_path())).transpose()?;
-    let worker = start(&hook.plugin.file, request, record, options)?;
+    let worker = start(&hook.plugin, request, record, options)?;
     Ok(Supervisor {
         worker,
         follower,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use common::actor::{self, Actor};
 use common::{Sweeper, drain, marks, read, stream, told_lost, wait_until, write};
 use made_up_pages::{Builder, layout};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use proptest::prelude::*;
 use tracefs::ring::{Item, Timeline};
 use tracefs::spool::{Entry, Spool};
@@ -55,6 +56,7 @@ struct Way {
     ring: [VecDeque<Page>; CPUS],
     newest: [u64; CPUS],
     horizon: u64,
+    limit: u64,
     spool: Spool,
     timeline: Timeline,
     /// The number of the record that each CPU has to give next, and how many of those before it were told to be lost.
@@ -73,6 +75,7 @@ impl Way {
             ring: Default::default(),
             newest: [0; CPUS],
             horizon: 0,
+            limit,
             spool: Spool::new(directory, limit),
             timeline: Timeline::new(&layout()),
             next: [0; CPUS],
@@ -121,7 +124,7 @@ impl Way {
                 let Some(page) = self.ring[cpu].pop_front() else { break };
                 self.newest[cpu] = page.newest;
                 self.spool.push_page(cpu as u32, &page.bytes, page.records, page.lost);
-                assert!(self.spool.size() <= self.limit());
+                assert!(self.spool.size() <= self.limit);
             }
             let drained = self.ring[cpu].is_empty();
             let bound = if drained { self.horizon.max(self.newest[cpu]) } else { self.newest[cpu] };
@@ -180,12 +183,12 @@ impl Way {
     fn end(mut self) {
         let everything = [usize::MAX; CPUS];
         self.sweep(everything, [0, 1, 2]);
-        self.sweep(everything, [0, 0, 0]);
+        // What was written behind the collector's back.
         for cpu in 0..CPUS {
-            self.spool.lose(cpu as u32, self.overwritten[cpu]);
             for page in std::mem::take(&mut self.ring[cpu]) {
                 self.spool.push_page(cpu as u32, &page.bytes, page.records, page.lost);
             }
+            self.spool.lose(cpu as u32, self.overwritten[cpu]);
         }
         while self.read_one() || self.take_from_spool() {}
         for (cpu, count) in self.spool.take_untold() {
@@ -197,10 +200,6 @@ impl Way {
         assert_eq!(come_or_told, self.written, "what has come, or was told to be lost at the end, by CPU");
         assert_eq!((self.timeline.late(), self.timeline.damaged()), (0, 0));
         assert!(self.told_lost >= self.spool.refused().values().sum());
-    }
-
-    fn limit(&self) -> u64 {
-        self.limit
     }
 }
 
@@ -247,7 +246,7 @@ fn nothing_comes_twice_or_late_or_is_lost_untold_on_disk_either() {
             way.go(&Step::Overwrite { cpu: round / 100 % CPUS, records: 5 });
         }
         way.go(&Step::Sweep { pages: [3, 4, 5], meanwhile: [2, 0, 1] });
-        let is_slow = round / 2000 % 2 == 0;
+        let is_slow = round / 3000 % 2 == 0;
         way.go(&Step::Read(if is_slow { 10 } else { 250 }));
         largest = largest.max(way.spool.size());
     }
@@ -307,6 +306,9 @@ fn the_lines_are_byte_for_byte_those_of_the_kernels_own_trace() {
         instance.enable_event("sched", event).expect("event");
     }
     instance.enable_event("task", "task_newtask").expect("event");
+    for (actor, cpu) in actors.iter().zip(allowed_cpus().into_iter().cycle()) {
+        pin(actor.pid(), cpu);
+    }
     instance.start().expect("started");
     std::thread::scope(|scope| {
         for actor in &mut actors {
@@ -334,11 +336,20 @@ fn the_lines_are_byte_for_byte_those_of_the_kernels_own_trace() {
         let forgotten = kernel.starts_with("           <...>-") && kernel[16..] == ours[16..];
         assert!(kernel == ours || forgotten, "\nkernel {kernel}\nours   {ours}");
     }
-    let cpus =
-        |lines: &[&str]| ["[000]", "[001]"].map(|cpu| lines.iter().any(|line| line[24..].contains(cpu)));
-    if cpus(&kernel) != [true, true] {
-        // Two actors at once, and yet one CPU: nothing was merged.
-        common::skip("this machine has but one CPU");
+}
+
+fn allowed_cpus() -> Vec<usize> {
+    let allowed = sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("our CPUs");
+    (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).collect()
+}
+
+/// All its threads run on this CPU from now on, and so do those that they start.
+fn pin(process: Pid, cpu: usize) {
+    let mut only = CpuSet::new();
+    only.set(cpu).expect("a CPU");
+    for thread in std::fs::read_dir(format!("{PROC}/{process}/task")).expect("threads").flatten() {
+        let thread = thread.file_name().to_string_lossy().parse().expect("an id");
+        sched_setaffinity(nix::unistd::Pid::from_raw(thread), &only).expect("pinned");
     }
 }
 
@@ -358,8 +369,14 @@ fn of_a_filtered_stream_only_what_passes_counts() {
     assert!(numbers(&lines).into_iter().eq(0..2000));
 }
 
-/// Reads nothing while so many marks are made, then a last one, then everything.
-fn stuck_reader(sweeper: &Sweeper, name: &str, directory: &Path, spool_size: u64, count: i32) {
+/// Nobody reads while so many marks are made. What comes out in the end, and how many of them that are.
+fn after_a_stuck_reader(
+    sweeper: &Sweeper,
+    name: &str,
+    directory: &Path,
+    spool_size: u64,
+    count: i32,
+) -> (String, u64) {
     let mut actor = Actor::new();
     let (instance, filter) = recording(sweeper, name, &[(actor.pid(), Follow::FAMILY)]);
     let mut stream =
@@ -367,25 +384,124 @@ fn stuck_reader(sweeper: &Sweeper, name: &str, directory: &Path, spool_size: u64
     actor.marks(0, count);
     let lines = drain(&instance, &mut stream);
     let (events, lost) = accounted(&stream, &instance, &lines);
-    assert!(events > 0 && lost > 0, "{events} events, {lost} lost");
-    assert_eq!(events + lost, count as u64);
+    assert_eq!(events + lost, count as u64, "with {spool_size} bytes");
+    assert!(lost > 0, "{spool_size} bytes are not enough for {count} marks");
     assert!(numbers(&lines).is_sorted_by(|a, b| a < b), "a mark is out of order, or comes twice");
+    (lines, events)
 }
 
 #[test]
 fn what_the_spool_has_no_room_for_is_counted() {
     let sweeper = need_tracefs!();
     for (name, spool_size) in [("a", 0), ("b", 10_000), ("c", 300_000)] {
-        let mut actor = Actor::new();
-        let (instance, filter) = recording(&sweeper, name, &[(actor.pid(), Follow::FAMILY)]);
-        let directory = std::env::temp_dir();
-        let mut stream =
-            EventStream::open(&instance, Path::new(PROC), filter, &directory, spool_size).expect("stream");
-        actor.marks(0, 50_000);
-        let lines = drain(&instance, &mut stream);
-        let (events, lost) = accounted(&stream, &instance, &lines);
-        assert_eq!(events + lost, 50_000, "with {spool_size} bytes");
+        let (_, events) = after_a_stuck_reader(&sweeper, name, &std::env::temp_dir(), spool_size, 50_000);
         assert_eq!(events > 0, spool_size > 0, "with {spool_size} bytes, {events} events");
-        assert!(numbers(&lines).is_sorted_by(|a, b| a < b), "a mark is out of order, or comes twice");
     }
+}
+
+#[test]
+fn without_a_disk_the_spool_is_its_memory_and_the_rest_is_counted() {
+    let sweeper = need_tracefs!();
+    let (lines, events) = after_a_stuck_reader(&sweeper, "a", Path::new("/nowhere"), 256 << 20, 500_000);
+    assert!(events > 100_000, "eight mebibytes hold more than {events} events");
+    assert!(lines.starts_with(' ') && lines.ends_with(" EVENTS]\n"), "it is the last ones that are lost");
+}
+
+#[test]
+fn a_gap_is_where_the_events_are_missing() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    // On several CPUs, the lines of one may come in between.
+    pin(actor.pid(), allowed_cpus()[0]);
+    let (instance, filter) = recording(&sweeper, "a", &[(actor.pid(), Follow::FAMILY)]);
+    let mut stream = EventStream::open(&instance, Path::new(PROC), filter, &std::env::temp_dir(), 100_000)
+        .expect("stream");
+    let mut lines = Vec::new();
+    let mut marked = 0;
+    for _ in 0..5 {
+        actor.marks(marked, 20_000);
+        marked += 20_000;
+        // The reader catches up: then there is room again, for these at least.
+        let flood = marked;
+        wait_until("a mark after the flood comes", || {
+            actor.marks(marked, 1);
+            marked += 1;
+            let start = lines.len();
+            stream.write_lines(&mut lines, usize::MAX).expect("lines");
+            marks(&String::from_utf8_lossy(&lines[start..])).last().is_some_and(|last| *last >= flood)
+        });
+    }
+    let lines = String::from_utf8_lossy(&lines).into_owned() + &drain(&instance, &mut stream);
+    let (events, lost) = accounted(&stream, &instance, &lines);
+    assert_eq!(events + lost, marked as u64);
+    let (mut next, mut gaps) = (0, 0);
+    for line in lines.lines() {
+        match marks(line).pop_first() {
+            Some(mark) => {
+                assert_eq!(mark, next, "the mark after what was told to be lost");
+                next += 1;
+            }
+            None => {
+                next += told_lost(line) as i32;
+                gaps += 1;
+            }
+        }
+    }
+    assert_eq!(next, marked);
+    assert!(gaps >= 5, "only {gaps} gaps");
+}
+
+#[test]
+fn a_line_longer_than_a_page_comes_whole() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    if std::fs::write(instance.path().join("buffer_subbuf_size_kb"), "64").is_err() {
+        return common::skip("this kernel has no buffer_subbuf_size_kb, so no event is longer than a page");
+    }
+    let mut stream = stream(&instance, None);
+    instance.start().expect("started");
+    // The longest that the kernel takes in one piece.
+    let texts: Vec<String> = (0..20).map(|n| format!("{n:04} {} end", "long ".repeat(806))).collect();
+    texts.iter().for_each(|text| write(instance.path().join("trace_marker"), text));
+    let lines = drain(&instance, &mut stream);
+    let text = |line| str::split_once(line, "tracing_mark_write: ").map(|(_, text)| text);
+    let came: Vec<&str> = lines.lines().filter_map(text).collect();
+    assert_eq!(came, texts);
+    assert!(lines.lines().any(|line| line.len() > 4096));
+}
+
+#[test]
+fn a_buffer_that_the_kernel_refuses_is_told_by_its_file_and_changes_nothing() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    let before = read(instance.path().join("buffer_size_kb"));
+    let refused = instance.set_buffer_size(1 << 40).expect_err("a pebibyte for each CPU");
+    assert!(matches!(&refused, Error::Io { path, .. } if path.ends_with("buffer_size_kb")), "{refused:?}");
+    assert!(refused.to_string().contains("memory"), "{refused}");
+    assert_eq!(read(instance.path().join("buffer_size_kb")), before);
+    let path = instance.path().to_owned();
+    instance.remove().expect("removed");
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_line_comes_within_fifty_milliseconds_of_its_event() {
+    let sweeper = need_tracefs!();
+    let mut actor = Actor::new();
+    let (instance, filter) = recording(&sweeper, "a", &[(actor.pid(), Follow::FAMILY)]);
+    let mut stream = stream(&instance, filter);
+    let mut late = Vec::new();
+    for number in 0..50 {
+        let began = Instant::now();
+        actor.mark(0, number);
+        let mut lines = Vec::new();
+        wait_until("the line comes", || {
+            stream.write_lines(&mut lines, 1 << 16).expect("lines");
+            !lines.is_empty()
+        });
+        assert_eq!(numbers(&String::from_utf8_lossy(&lines)), [number]);
+        late.extend(Some(began.elapsed()).filter(|took| *took > Duration::from_millis(50)));
+    }
+    // The machine may be busy with other tests.
+    assert!(late.len() <= 10, "of 50 lines, these came late: {late:?}");
 }

@@ -18,16 +18,18 @@ pub fn tracefs() -> Option<Tracefs> {
     match Tracefs::find(Path::new("/sys"), Path::new("/proc")) {
         Ok(tracefs) => Some(tracefs),
         Err(error) => {
-            assert!(std::env::var_os("CI").is_none(), "cannot test: {error}");
-            // Not eprintln!, which the test harness swallows.
-            let _ = writeln!(std::io::stderr(), "SKIPPED {}: {error}", test_name());
+            skip(&error.to_string());
             None
         }
     }
 }
 
-fn test_name() -> String {
-    std::thread::current().name().unwrap_or("?").to_owned()
+/// Says loudly that a test is skipped, and why. In CI that is a failure.
+pub fn skip(why: &str) {
+    let name = std::thread::current().name().unwrap_or("?").to_owned();
+    assert!(std::env::var_os("CI").is_none(), "{name} cannot be skipped in CI: {why}");
+    // Not eprintln!, which the test harness swallows.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
 }
 
 /// A sweeper of our own, or the end of the test where there is no tracefs.
