@@ -66,6 +66,11 @@ impl<'a> Call<'a> {
         self.setting(|command| _ = command.stdout(stream))
     }
 
+    /// Gives it another standard error than a pipe.
+    pub fn stderr(self, stream: impl Into<Stdio> + 'static) -> Self {
+        self.setting(|command| _ = command.stderr(stream))
+    }
+
     /// Calls it with SIGINT ignored, as a shell does for `manager … &`.
     pub fn ignoring_sigint(self) -> Self {
         self.setting(|command| {

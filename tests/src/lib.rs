@@ -13,7 +13,8 @@
 //! - [`Manager`] is an installation of the manager; [`Call`] a call of it, [`Answer`] what comes of it
 //! - [`Session`] is a session as container-tracer sees it, [`Reader`] the way in which it reads a trace
 //! - [`Workload`] is what gets traced
-//! - [`Kernel`] is what the kernel shows of it all, [`Event`] a line of a trace
+//! - [`Kernel`] is what the kernel shows of it all, [`Event`] a line of a trace, [`Loss`] one about events that are lost
+//! - [`Verdict`] is what the manager says that became of the events
 //!
 //! Whatever is made here is gone when it is dropped, also when a test fails. A [`Manager`] that is dropped checks that
 //! its sessions have left nothing.
@@ -21,8 +22,10 @@
 mod answer;
 mod artifacts;
 mod call;
+mod cpu;
 mod event;
 mod kernel;
+mod loss;
 mod manager;
 mod patience;
 mod plugins;
@@ -31,13 +34,16 @@ mod reader;
 mod session;
 mod suspects;
 mod sweeping;
+mod verdict;
 mod workload;
 
 pub use answer::Answer;
 pub use artifacts::built;
 pub use call::Call;
+pub use cpu::{OfflineCpu, cpus};
 pub use event::Event;
 pub use kernel::{Instance, Kernel, OwnInstance, TopLevel, is_root, skip};
+pub use loss::Loss;
 pub use manager::Manager;
 pub use patience::{PATIENCE, eventually, wait_until};
 pub use plugins::Plugins;
@@ -45,4 +51,5 @@ pub use process::Process;
 pub use reader::Reader;
 pub use session::{Ended, Session};
 pub use sweeping::no_other_sweeps;
+pub use verdict::{Log, Verdict};
 pub use workload::{Task, Workload};

@@ -47,20 +47,34 @@ impl Reader {
         Self { lines, end }
     }
 
+    /// Reads so many lines, and leaves; the lines, with their newlines.
+    pub fn first(mut file: File, count: usize) -> Vec<String> {
+        (0..count).map(|_| next_line(&mut file).expect("there is a line")).collect()
+    }
+
     /// The lines so far, with their newlines.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().expect("no reader panics").clone()
     }
 
-    /// Waits until this many lines have come.
+    /// Waits until this many lines have come, as long as some come.
     #[track_caller]
     pub fn wait_for(&self, count: usize) {
-        wait_until(&format!("{count} lines are read"), PATIENCE, || self.count() >= count);
+        let mut so_far = self.count();
+        while so_far < count {
+            wait_until(&format!("one line more than {so_far} is read"), PATIENCE, || self.count() > so_far);
+            so_far = self.count();
+        }
     }
 
     /// How many lines have come so far.
     pub fn count(&self) -> usize {
         self.lines.lock().expect("no reader panics").len()
+    }
+
+    /// The line that has come last, with its newline.
+    pub fn last(&self) -> Option<String> {
+        self.lines.lock().expect("no reader panics").last().cloned()
     }
 
     /// Waits for the end of the file; all lines.

@@ -3,6 +3,7 @@ use std::ops::Deref;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
@@ -97,6 +98,30 @@ impl Task {
     /// Makes it call `getppid` this many times, and does not wait. The next command to any task of the workload does.
     pub fn begins_to_call(&self, count: usize) {
         self.conversation().command(&self.addressed(&format!("calls {count}")));
+    }
+
+    /// Makes it leave this many marks, numbered from `first` on, and waits until it has. Each is a call of `getsid`:
+    /// `sys_getsid(pid: 0x1f)` is the mark 31.
+    pub fn marks(&self, first: usize, count: usize) {
+        self.tell(&format!("marks {first} {count}"));
+    }
+
+    /// Makes it leave marks, and does not wait. The next command to any task of the workload does.
+    pub fn begins_to_mark(&self, first: usize, count: usize) {
+        self.conversation().command(&self.addressed(&format!("marks {first} {count}")));
+    }
+
+    /// Gives it another name.
+    pub fn is_called(&self, name: &str) {
+        let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        self.tell(&format!("name {hex}"));
+    }
+
+    /// Has it run on this CPU only, and whatever it makes from now on.
+    pub fn stays_on(&self, cpu: u32) {
+        let mut only = CpuSet::new();
+        only.set(cpu as usize).expect("there is such a CPU");
+        sched_setaffinity(Pid::from_raw(self.id.cast_signed()), &only).expect("it is our task");
     }
 
     /// Makes it start a thread.

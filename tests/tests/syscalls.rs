@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use system_tests::{Ended, Event, Kernel, Manager, Plugins, Reader, Session, Task, Workload};
+use system_tests::{Ended, Event, Kernel, Loss, Manager, Plugins, Reader, Session, Task, Workload};
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["ftrace"]))
@@ -430,7 +430,7 @@ fn a_session_is_stopped_amid_a_flood() {
     session.wait_for_lines(1000);
     let ended = session.stop();
     for line in ended.well() {
-        assert!(tells_of_a_loss(line) || Event::of(line).id == workload.id(), "{line}");
+        assert!(Loss::of(line).is_some() || Event::of(line).id == workload.id(), "{line}");
     }
 }
 
@@ -443,22 +443,11 @@ fn what_is_lost_is_told_to_the_event() {
     workload.calls(300_000);
     let ended = session.stop();
     let (losses, events): (Vec<&str>, Vec<&str>) =
-        ended.well().into_iter().partition(|line| tells_of_a_loss(line));
+        ended.well().into_iter().partition(|line| Loss::of(line).is_some());
     assert!(!losses.is_empty(), "a buffer of 4 KiB takes no 300,000 events");
     assert!(events.iter().all(|line| Event::of(line).what == "sys_getppid()"));
-    assert_eq!(events.len() + losses.iter().map(|line| events_lost(line)).sum::<usize>(), 300_000);
-}
-
-/// The kernel's way to say so: `CPU:1 [LOST 5 EVENTS]`.
-fn tells_of_a_loss(line: &str) -> bool {
-    line.starts_with("CPU:") && line.ends_with("EVENTS]")
-}
-
-/// How many events such a line tells of.
-#[track_caller]
-fn events_lost(line: &str) -> usize {
-    let count = line.split_once(" [LOST ").and_then(|(_, rest)| rest.strip_suffix(" EVENTS]"));
-    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("how many? {line}"))
+    let lost: usize = losses.iter().filter_map(|line| Loss::of(line)).map(|loss| loss.count).sum();
+    assert_eq!(events.len() + lost, 300_000);
 }
 
 #[test]

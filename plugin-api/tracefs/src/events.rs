@@ -1,6 +1,7 @@
 //! Which events there are, which of them are recorded, and which of their records pass.
 
 use std::path::Path;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
@@ -12,6 +13,9 @@ use crate::mount::Tracefs;
 
 /// The event that tells of each new task, by which a [`TaskFilter`](crate::TaskFilter) follows them.
 pub(crate) const NEW_TASK: (&str, &str) = ("task", "task_newtask");
+
+/// The event that tells of each new name of a task.
+pub(crate) const RENAME: (&str, &str) = ("task", "task_rename");
 
 impl Tracefs {
     /// Whether the kernel has this event.
@@ -47,7 +51,24 @@ impl Instance {
     /// # Errors
     /// [`Error::UnknownEvent`]; [`Error::TasksNotChosen`] if tasks were to be chosen and that failed.
     pub fn enable_event(&self, system: &str, event: &str) -> Result<()> {
+        self.ask_for(system, Some(event));
         self.enable(system, Some(event))
+    }
+
+    /// Enables an event for our own use: its records are not shown, unless somebody asks for them as well.
+    pub(crate) fn enable_quietly(&self, (system, event): (&str, &str)) -> Result<()> {
+        self.enable(system, Some(event))
+    }
+
+    /// Whether somebody wants to see the records of this event.
+    pub(crate) fn is_asked_for(&self, (system, event): (&str, &str)) -> bool {
+        let asked_for = self.asked_for.lock().unwrap_or_else(PoisonError::into_inner);
+        asked_for.iter().any(|(s, e)| s == system && e.as_deref().is_none_or(|e| e == event))
+    }
+
+    fn ask_for(&self, system: &str, event: Option<&str>) {
+        let mut asked_for = self.asked_for.lock().unwrap_or_else(PoisonError::into_inner);
+        asked_for.push((system.to_owned(), event.map(str::to_owned)));
     }
 
     /// Enables all events of a system in one write. Choose the tasks first, if not everyone is to be
@@ -56,6 +77,7 @@ impl Instance {
     /// # Errors
     /// [`Error::UnknownSystem`]; [`Error::TasksNotChosen`] if tasks were to be chosen and that failed.
     pub fn enable_system(&self, system: &str) -> Result<()> {
+        self.ask_for(system, None);
         self.enable(system, None)
     }
 

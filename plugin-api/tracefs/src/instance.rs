@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -34,6 +34,8 @@ pub struct Instance {
     claim: Option<Claim>,
     /// An event was enabled through this instance, so it is too late to choose tasks.
     pub(crate) events_enabled: AtomicBool,
+    /// The events that somebody wants to see: a system, or one event of it.
+    pub(crate) asked_for: Mutex<Vec<(String, Option<String>)>>,
     /// Tasks were to be chosen and that has failed: enabling an event might record everyone.
     pub(crate) lacks_tasks: AtomicBool,
     /// A task filter relies on the records of task:task_newtask.
@@ -65,6 +67,7 @@ impl Instance {
             free_buffer: None,
             claim: Some(claim),
             events_enabled: AtomicBool::new(false),
+            asked_for: Mutex::default(),
             lacks_tasks: AtomicBool::new(false),
             needs_new_tasks: AtomicBool::new(false),
         };

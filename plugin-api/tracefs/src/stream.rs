@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::collector::Collector;
 use crate::error::{Error, Result};
-use crate::events::NEW_TASK;
+use crate::events::{NEW_TASK, RENAME};
 use crate::format::{Field, Formatter};
 use crate::instance::Instance;
 use crate::losses::Losses;
@@ -33,8 +32,9 @@ pub struct EventStream {
     filter: Option<Filtering>,
     /// Records that were not those of the targets, or are ours alone.
     left_out: u64,
+    /// Events that are enabled only for what can be learnt from them.
+    hidden: Vec<u16>,
     formats_loaded: bool,
-    names_refreshed: Instant,
     /// The collector's sweeps when everything was last found to be written.
     caught_up_at: u64,
     /// Nothing more comes out of the ring.
@@ -72,9 +72,6 @@ const ABOUT_OTHERS: [(&str, &[&str]); 4] = [
     ("sched_wakeup_new", &["pid"]),
 ];
 
-/// Some names change without an event that says so.
-const NAMES_REFRESH: Duration = Duration::from_secs(1);
-
 impl EventStream {
     /// Opens the stream of an instance whose events are enabled and whose options and clock are set.
     ///
@@ -93,6 +90,8 @@ impl EventStream {
         let mut formatter = Formatter::with_procfs(instance.tracefs().root(), instance.path(), procfs)?;
         let timeline = Timeline::new(ring.layout());
         let filter = filter.map(|tasks| Filtering::new(tasks, &mut formatter)).transpose()?;
+        let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_asked_for(*event));
+        let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
         let spool = Spool::new(spool_directory, spool_size);
         let collector = Collector::start(ring, Losses::of(instance), spool)?;
         Ok(Self {
@@ -101,8 +100,8 @@ impl EventStream {
             formatter,
             filter,
             left_out: 0,
+            hidden,
             formats_loaded: false,
-            names_refreshed: Instant::now(),
             caught_up_at: 0,
             ended: false,
             finished: false,
@@ -172,9 +171,13 @@ impl EventStream {
                 Item::Lost(gap) => Formatter::write_gap(gap.cpu, gap.count, out),
                 Item::Record(record) => {
                     let filter = self.filter.as_mut();
-                    if filter.is_none_or(|filter| filter.keeps(&record, &self.formatter)) {
+                    let passes = filter.is_none_or(|filter| filter.keeps(&record, &self.formatter));
+                    let id = self.formatter.id(record.data);
+                    let is_hidden = id.is_some_and(|id| self.hidden.contains(&id));
+                    if passes && !is_hidden {
                         self.formatter.write_record(record.cpu, record.stamp, record.data, out);
                     } else {
+                        self.formatter.learn(record.data);
                         self.left_out += 1;
                     }
                 }
@@ -186,17 +189,11 @@ impl EventStream {
     /// Not done before there is something to write: with many events it takes dozens of milliseconds, and somebody
     /// waits for the session to start.
     fn prepare_formatter(&mut self) {
-        if self.timeline.next_is_settled() {
-            if !self.formats_loaded {
-                self.formats_loaded = true;
-                if let Err(error) = self.formatter.load_enabled() {
-                    // Each is looked up again when a record needs it.
-                    log::debug!("{error}");
-                }
-            }
-            if self.names_refreshed.elapsed() >= NAMES_REFRESH {
-                self.names_refreshed = Instant::now();
-                self.formatter.refresh_names();
+        if !self.formats_loaded && self.timeline.next_is_settled() {
+            self.formats_loaded = true;
+            if let Err(error) = self.formatter.load_enabled() {
+                // Each is looked up again when a record needs it.
+                log::debug!("{error}");
             }
         }
     }
@@ -276,6 +273,6 @@ impl Filtering {
         let pid = self.pid.number(record.data).unwrap_or(0) as Pid;
         let clone_flags = self.clone_flags.number(record.data).unwrap_or(0) as u64;
         self.tasks.new_task(task, pid, clone_flags);
-        self.tasks.shows_new_tasks() && self.tasks.keeps(task)
+        self.tasks.keeps(task)
     }
 }

@@ -30,7 +30,6 @@ pub struct TaskFilter {
     procfs: Procfs,
     targets: Targets,
     known: HashMap<Pid, Follow>,
-    shows_new_tasks: bool,
     /// Tasks that were gone when the ring buffer was last found empty.
     gone: HashSet<Pid>,
     prune_at: usize,
@@ -39,18 +38,7 @@ pub struct TaskFilter {
 impl TaskFilter {
     pub(crate) fn new(procfs: Procfs, targets: Targets, known: HashMap<Pid, Follow>) -> TaskFilter {
         let prune_at = next_pruning(known.len());
-        TaskFilter { procfs, targets, known, shows_new_tasks: false, gone: HashSet::new(), prune_at }
-    }
-
-    /// Lets the records of `task:task_newtask` pass like any other, for a session that asks for them.
-    /// Otherwise, they are for this filter only.
-    pub fn show_new_tasks(&mut self, show: bool) {
-        self.shows_new_tasks = show;
-    }
-
-    /// Whether records of `task:task_newtask` may pass at all.
-    pub fn shows_new_tasks(&self) -> bool {
-        self.shows_new_tasks
+        TaskFilter { procfs, targets, known, gone: HashSet::new(), prune_at }
     }
 
     /// Looks once more at who is there. Call it right after recording was started: what was

@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use crate::Pid;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
-use crate::events::NEW_TASK;
+use crate::events::{NEW_TASK, RENAME};
 use crate::instance::Instance;
 use crate::procfs::Procfs;
 use crate::targets::{Follow, Targets};
@@ -28,7 +28,7 @@ impl Instance {
     ///
     /// The kernel follows whole families only. Where less is wanted
     /// ([`Follow::ALONE`], [`Follow::CHILDREN`]) a [`TaskFilter`] comes with the set, and all records
-    /// must be shown to it. For that, `task:task_newtask` is enabled.
+    /// must be shown to it.
     ///
     /// `procfs` must be that of the initial pid namespace, whose ids tracing uses.
     ///
@@ -53,11 +53,17 @@ impl Instance {
         }
         self.lacks_tasks.store(false, Ordering::Relaxed);
 
+        // By these, a stream knows the tasks' names at any time. Without them, it has to guess now and then.
+        for event in [NEW_TASK, RENAME] {
+            if let Err(error) = self.enable_quietly(event) {
+                log::debug!("{error}");
+            }
+        }
         if !targets.need_filter() {
             return Ok((set, None));
         }
         self.needs_new_tasks.store(true, Ordering::Relaxed);
-        self.enable_event(NEW_TASK.0, NEW_TASK.1)?;
+        self.enable_quietly(NEW_TASK)?;
         Ok((set, Some(TaskFilter::new(procfs, targets.clone(), known))))
     }
 }

@@ -121,8 +121,8 @@ fn announcements_are_shown_to_those_who_ask() {
     let mut targets = Targets::new();
     targets.add(actor.pid(), Follow::ALONE);
     let (_, filter) = instance.choose_tasks(Path::new(PROC), &targets).expect("tasks");
-    let mut filter = filter.expect("a filter");
-    filter.show_new_tasks(true);
+    let filter = filter.expect("a filter");
+    instance.enable_event("task", "task_newtask").expect("asked for");
     let refused = instance.set_filter("task", Some("task_newtask"), "pid == 0");
     assert!(matches!(refused, Err(Error::FilterHidesNewTasks { .. })), "{refused:?}");
     let mut stream = stream(&instance, Some(filter));

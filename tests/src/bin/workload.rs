@@ -4,12 +4,15 @@
 //! tells its id. The commands:
 //!
 //! - `calls N`: call `getppid` N times
+//! - `marks FIRST N`: call `getsid` N times, with the numbers from FIRST on
+//! - `name HEX`: take the name of these bytes
 //! - `thread`, `child`: make a task; its id
 //! - `in ID COMMAND`: pass a command to a task that this one made; its answer
 //! - `leave ID`: end a task that this one made
 //! - `storm N`: fork N children that call `getppid` once and exit; their ids
 
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::io::{self, BufRead, BufReader, Lines, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
@@ -17,7 +20,7 @@ use std::thread::JoinHandle;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, getppid, gettid};
+use nix::unistd::{ForkResult, Pid, fork, getppid, getsid, gettid};
 
 fn main() -> io::Result<()> {
     // Nothing must be left when a test is killed.
@@ -50,6 +53,19 @@ impl Task {
                 for _ in 0..number(rest)? {
                     getppid();
                 }
+                Ok("done".to_owned())
+            }
+            "marks" => {
+                let (first, count) = rest.split_once(' ').ok_or_else(|| misunderstood(rest))?;
+                let (first, count) = (number(first)?, number(count)?);
+                for number in first..first + count {
+                    // Nobody has such an id, so this is refused; what counts is that it is tried.
+                    let _ = getsid(Some(Pid::from_raw(number as i32)));
+                }
+                Ok("done".to_owned())
+            }
+            "name" => {
+                prctl::set_name(&bytes(rest)?)?;
                 Ok("done".to_owned())
             }
             "thread" => self.make(Member::thread()?),
@@ -148,6 +164,13 @@ fn fork_one() -> io::Result<Pid> {
 
 fn number(text: &str) -> io::Result<usize> {
     text.parse().map_err(|_| misunderstood(text))
+}
+
+fn bytes(hex: &str) -> io::Result<CString> {
+    let digits: Vec<char> = hex.chars().collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).ok();
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    bytes.and_then(|bytes| CString::new(bytes).ok()).ok_or_else(|| misunderstood(hex))
 }
 
 fn misunderstood(text: &str) -> io::Error {

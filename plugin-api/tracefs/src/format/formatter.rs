@@ -106,10 +106,13 @@ impl Formatter {
         self.common.entry(record).map(|entry| entry.pid)
     }
 
-    /// Reads the names of tasks that the kernel remembers. Calling it about once a second keeps names right
-    /// that change without an event saying so; unknown tasks are looked up anyway.
-    pub fn refresh_names(&mut self) {
-        self.names.refresh();
+    /// Learns the names of tasks that a record tells, without writing it. Writing it does so, too.
+    pub fn learn(&mut self, record: &[u8]) {
+        if let Some(entry) = self.common.entry(record)
+            && let Some(event) = self.catalog.get(entry.id)
+        {
+            event.teach(record, entry.pid, &mut self.names);
+        }
     }
 
     /// Appends the text of `record`, written by `cpu` at `stamp`: one line for nearly all events, several for

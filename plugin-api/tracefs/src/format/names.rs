@@ -17,6 +17,8 @@ pub(super) struct Names {
     tracefs: PathBuf,
     procfs: PathBuf,
     known: HashMap<i32, Column>,
+    /// What the kernel remembers. Its numbers may have other owners by now.
+    remembered: HashMap<i32, Column>,
     /// Tasks that nobody has a name for, until the next reading.
     unknown: HashSet<i32>,
     last: (i32, Column),
@@ -33,6 +35,7 @@ impl Names {
             tracefs: tracefs.to_owned(),
             procfs: procfs.to_owned(),
             known: HashMap::new(),
+            remembered: HashMap::new(),
             unknown: HashSet::new(),
             last: (0, column(b"<idle>")),
             groups: HashMap::new(),
@@ -63,15 +66,17 @@ impl Names {
             return (*name, true);
         }
         let due = self.read_at.is_none_or(|at| at.elapsed() >= PATIENCE);
-        if due {
-            self.refresh();
-        }
         if due || !self.unknown.contains(&pid) {
-            if let Some(name) = self.known.get(&pid) {
-                return (*name, true);
-            }
+            // Whoever is there knows best. What the kernel remembers may be of an earlier owner of the number.
             if self.ask(pid) {
                 return (self.known.get(&pid).copied().unwrap_or(column(b"<...>")), true);
+            }
+            if due {
+                self.refresh();
+            }
+            if let Some(name) = self.remembered.get(&pid).copied() {
+                self.known.insert(pid, name);
+                return (name, true);
             }
             self.unknown.insert(pid);
         }
@@ -79,22 +84,21 @@ impl Names {
     }
 
     /// Reads what the kernel remembers.
-    pub(super) fn refresh(&mut self) {
+    fn refresh(&mut self) {
         self.unknown.clear();
-        self.last = (0, column(b"<idle>"));
         let text = fs::read(self.tracefs.join("saved_cmdlines")).unwrap_or_default();
         let mut last: Option<(i32, Vec<u8>)> = None;
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match (saved_name(line), &mut last) {
                 (Some((pid, name)), _) => {
-                    self.known.insert(pid, column(name));
+                    self.remembered.insert(pid, column(name));
                     last = Some((pid, name.to_vec()));
                 }
                 // The rest of a name with a line end in it, which the kernel writes as it is.
                 (None, Some((pid, name))) => {
                     name.push(b'\n');
                     name.extend_from_slice(line);
-                    self.known.insert(*pid, column(name));
+                    self.remembered.insert(*pid, column(name));
                 }
                 (None, None) => {}
             }

@@ -1,0 +1,46 @@
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
+/// The CPUs that the tests may use.
+pub fn cpus() -> Vec<u32> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("we run on some CPU");
+    (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).map(|cpu| cpu as u32).collect()
+}
+
+/// A CPU that is off. It is on again when this is dropped, and also if the tests are killed.
+pub struct OfflineCpu(Child);
+
+impl OfflineCpu {
+    /// Turns the CPU off, for as short a time as can be: everybody else on the machine has to do without it.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be done here.
+    pub fn new(cpu: u32) -> Result<Self, String> {
+        let switch = format!("/sys/devices/system/cpu/cpu{cpu}/online");
+        fs::metadata(&switch).map_err(|error| format!("{switch}: {error}"))?;
+        // It waits for the end of its input, which comes whatever happens to us.
+        let script = r#"trap "" INT TERM HUP; echo 0 >"$1" || exit; echo off; read -r _; echo 1 >"$1""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh", &switch]).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("sh: {error}"))?;
+        let mut said = String::new();
+        let stdout = child.stdout.take().expect("it was asked for");
+        let _ = BufReader::new(stdout).read_line(&mut said);
+        let offline = Self(child);
+        if said == "off\n" { Ok(offline) } else { Err(format!("the kernel keeps CPU {cpu} on")) }
+    }
+}
+
+impl Drop for OfflineCpu {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}

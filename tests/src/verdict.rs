@@ -1,0 +1,105 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+
+use crate::Call;
+
+/// What the manager says with `-v` that became of a session's events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// All of them.
+    pub recorded: usize,
+    /// Those that a reader took.
+    pub delivered: usize,
+    /// Those that are left in the place of the trace file.
+    pub leftover: usize,
+    /// Those that are lost, by CPU.
+    pub lost: BTreeMap<u32, usize>,
+}
+
+/// What a call logs with `-v`, which without it would be on standard error.
+pub struct Log(File);
+
+impl Log {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self(tempfile::tempfile().expect("a file can be made"))
+    }
+
+    /// The call, with its standard error going here.
+    pub fn of<'a>(&self, call: Call<'a>) -> Call<'a> {
+        call.stderr(self.0.try_clone().expect("a file can be shared"))
+    }
+
+    /// All that was logged so far.
+    pub fn text(&self) -> String {
+        // Opened anew: the place where the manager writes on is not to be moved.
+        fs::read_to_string(format!("/proc/self/fd/{}", self.0.as_raw_fd())).expect("the log can be read")
+    }
+
+    /// The verdict, which is the last that is logged.
+    #[track_caller]
+    pub fn verdict(&self) -> Verdict {
+        let text = self.text();
+        let last = text.lines().last().unwrap_or_default();
+        let verdict =
+            last.find(|c: char| c.is_ascii_digit()).and_then(|start| Verdict::parse(&last[start..]));
+        verdict.unwrap_or_else(|| panic!("no verdict at the end of {text:?}"))
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Verdict {
+    /// Reads `9 events recorded: 3 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 1: 1)`.
+    fn parse(text: &str) -> Option<Self> {
+        let (recorded, rest) = text.split_once(" events recorded: ")?;
+        let (delivered, rest) = rest.split_once(" delivered, ")?;
+        let (leftover, rest) = rest.split_once(" not taken by a reader, ").unwrap_or(("0", rest));
+        let mut lost = BTreeMap::new();
+        if rest != "none lost" {
+            let (all, by_cpu) = rest.strip_suffix(')')?.split_once(" lost (")?;
+            for one in by_cpu.split(", ") {
+                let (cpu, count) = one.strip_prefix("CPU ")?.split_once(": ")?;
+                lost.insert(cpu.parse().ok()?, count.parse().ok()?);
+            }
+            if all.parse::<usize>().ok()? != lost.values().sum::<usize>() {
+                return None;
+            }
+        }
+        let number = |text: &str| text.parse().ok();
+        Some(Self {
+            recorded: number(recorded)?,
+            delivered: number(delivered)?,
+            leftover: number(leftover)?,
+            lost,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_read() {
+        let verdict = Verdict { recorded: 7, delivered: 7, ..Verdict::default() };
+        assert_eq!(Verdict::parse("7 events recorded: 7 delivered, none lost"), Some(verdict));
+        let text = "9 events recorded: 3 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 1: 1)";
+        let verdict = Verdict { recorded: 9, delivered: 3, leftover: 2, lost: [(0, 3), (1, 1)].into() };
+        assert_eq!(Verdict::parse(text), Some(verdict));
+    }
+
+    #[test]
+    fn numbers_that_do_not_add_up_are_no_verdict() {
+        assert_eq!(
+            Verdict::parse("9 events recorded: 9 delivered, none lost; but the source counted 8"),
+            None
+        );
+        assert_eq!(Verdict::parse("9 events recorded: 5 delivered, 4 lost (CPU 0: 3)"), None);
+    }
+}

@@ -1,0 +1,414 @@
+//! That every event arrives, and where one cannot, that it is counted where it is missing: whatever the reader does,
+//! however fast the traced task is, and whatever the machine is short of. All of it needs root and tracefs.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use system_tests::{
+    Call, Ended, Event, Kernel, Log, Loss, Manager, OfflineCpu, PATIENCE, Plugins, Reader, Session, Task,
+    Verdict, Workload, cpus, no_other_sweeps, skip, wait_until,
+};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ftrace"]))
+}
+
+/// A run that records the marks of a task, and logs in the end what became of them.
+fn run<'a>(manager: &'a Manager, task: &Task, arguments: &str, log: &Log) -> Call<'a> {
+    let arguments = format!("--pid {} -s getsid {arguments}", task.id());
+    log.of(manager.call(["-v", "--run", "trace_syscalls", "--args", &arguments]))
+}
+
+/// A mark is an event, and with `--exit` another one.
+const WITH_EXIT: usize = 2;
+const WITHOUT_EXIT: usize = 1;
+
+/// Checks that each of so many events has come, is left, or is told to be lost, and that the verdict says the same.
+#[track_caller]
+fn assert_accounted(ended: &Ended, log: &Log, recorded: usize) -> Verdict {
+    let (delivered, leftover) = (ended.well(), ended.leftover());
+    let mut lost = BTreeMap::new();
+    for loss in delivered.iter().chain(&leftover).filter_map(|line| Loss::of(line)) {
+        *lost.entry(loss.cpu).or_default() += loss.count;
+    }
+    let events = |lines: &[&str]| lines.iter().filter(|line| Loss::of(line).is_none()).count();
+    let (delivered, leftover) = (events(&delivered), events(&leftover));
+    assert_eq!(log.verdict(), Verdict { recorded, delivered, leftover, lost: lost.clone() });
+    assert_eq!(recorded, delivered + leftover + lost.values().sum::<usize>());
+    log.verdict()
+}
+
+/// The number of a mark.
+fn mark(line: &str) -> Option<usize> {
+    let number = Event::of(line).what.strip_prefix("sys_getsid(pid: ")?.strip_suffix(')')?;
+    usize::from_str_radix(number.trim_start_matches("0x"), 16).ok()
+}
+
+/// Checks that the lines are those of the first marks, each in its place, with every gap told where it is; up to which
+/// event they go. For a task that stays on one CPU.
+#[track_caller]
+fn in_place<'a>(lines: impl IntoIterator<Item = &'a str>, events_per_mark: usize) -> usize {
+    let mut next = 0;
+    for line in lines {
+        next += match (Loss::of(line), mark(line)) {
+            (Some(loss), _) => loss.count,
+            (None, Some(number)) => {
+                assert_eq!(number * events_per_mark, next, "what comes next is not {line}");
+                1
+            }
+            (None, None) => {
+                assert_eq!(next % WITH_EXIT, 1, "what comes next is not {line}");
+                1
+            }
+        };
+    }
+    next
+}
+
+/// A task that stays on one CPU, so that the order of its events is the order of all lines.
+fn settled_workload() -> Workload {
+    let workload = Workload::start();
+    workload.stays_on(cpus()[0]);
+    workload
+}
+
+/// What one `--spool-size 1` holds, and what else there is on the way, is far less than these.
+const FLOOD: usize = 300_000;
+
+#[test]
+fn flat_out_every_event_arrives() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, log) = (settled_workload(), Log::new());
+    let session = run(&manager, &workload, "--exit", &log).start();
+    workload.marks(0, FLOOD);
+    session.wait_for_lines(FLOOD * WITH_EXIT);
+    let ended = session.stop();
+    let verdict = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
+    assert_eq!((verdict.delivered, verdict.leftover), (FLOOD * WITH_EXIT, 0));
+    assert_eq!(in_place(ended.well(), WITH_EXIT), FLOOD * WITH_EXIT);
+}
+
+#[test]
+fn a_session_stopped_amid_the_backlog_still_delivers_all_of_it() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, log) = (settled_workload(), Log::new());
+    let session = run(&manager, &workload, "--exit --drain 60", &log).start();
+    workload.marks(0, FLOOD / 3);
+    let ended = session.stop();
+    let verdict = assert_accounted(&ended, &log, FLOOD / 3 * WITH_EXIT);
+    assert_eq!(verdict.delivered, FLOOD / 3 * WITH_EXIT);
+    assert_eq!(in_place(ended.well(), WITH_EXIT), FLOOD / 3 * WITH_EXIT);
+}
+
+#[test]
+fn tasks_flat_out_on_all_cpus_are_accounted_for_and_come_in_order() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (parent, log) = (Workload::start(), Log::new());
+    let workloads: Vec<Workload> = cpus().iter().map(|_| Workload::start()).collect();
+    let pids: Vec<String> = workloads.iter().map(|workload| workload.id().to_string()).collect();
+    let session = run(&manager, &parent, &format!("--exit --pid {}", pids.join(" ")), &log).start();
+    for (workload, cpu) in workloads.iter().zip(cpus()) {
+        workload.stays_on(cpu);
+        workload.begins_to_mark(0, FLOOD / 4);
+    }
+    // A further command waits for the end of the one before.
+    workloads.iter().for_each(|workload| workload.marks(0, 0));
+    let recorded = FLOOD / 4 * WITH_EXIT * workloads.len();
+    session.wait_for_lines(recorded / 2);
+    let ended = session.stop();
+    assert_accounted(&ended, &log, recorded);
+    let lines = [ended.well(), ended.leftover()].concat();
+    for workload in &workloads {
+        let own = lines.iter().filter(|line| Loss::of(line).is_none() && Event::of(line).id == workload.id());
+        assert!(own.filter_map(|line| mark(line)).is_sorted_by(|a, b| a < b), "out of order, or twice");
+    }
+}
+
+#[test]
+fn of_a_session_that_leaves_tasks_out_only_what_was_asked_for_counts() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for arguments in ["--exact", "--exact --exit"] {
+        let (workload, log) = (Workload::start(), Log::new());
+        let (thread, child) = (workload.thread(), workload.child());
+        let session = run(&manager, &workload, arguments, &log).start();
+        let later = workload.child();
+        workload.marks(0, 1000);
+        child.marks(1000, 1000);
+        later.marks(2000, 1000);
+        workload.storm(20);
+        thread.marks(3000, 500);
+        let events = if arguments.contains("exit") { WITH_EXIT } else { WITHOUT_EXIT };
+        let verdict = assert_accounted(&session.stop(), &log, 1500 * events);
+        assert_eq!(verdict.delivered, 1500 * events);
+    }
+}
+
+/// What a worker may hold in memory, in KiB.
+const RESIDENT: u64 = 64_000_000 / 1024;
+
+#[test]
+fn of_a_reader_that_is_stuck_to_the_end_the_rest_is_left_in_order_and_the_loss_is_told() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, log) = (settled_workload(), Log::new());
+    let mut session = run(&manager, &workload, "--exit --spool-size 1", &log).start_unread();
+    let stuck = File::open(session.path()).expect("the caller can open the trace");
+    workload.marks(0, FLOOD);
+    let worker = session.process().workers()[0];
+    session.process().signal(Signal::SIGINT);
+    let mut peak = 0;
+    wait_until("the session ends", PATIENCE, || {
+        peak = peak_resident(worker).unwrap_or(peak);
+        session.process().is_over()
+    });
+    let ended = session.ends();
+    let verdict = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
+    assert_eq!(verdict.delivered, 0);
+    assert_eq!(
+        Reader::of_file(stuck, Duration::ZERO).finish(),
+        [""; 0],
+        "in the pipe, though it is left as well"
+    );
+    let leftover = ended.leftover();
+    assert!(leftover.len() > 30_000, "a mebibyte of events is more than {} lines", leftover.len());
+    let losses = leftover.iter().filter(|line| Loss::of(line).is_some()).count();
+    assert_eq!((losses, Loss::of(leftover[leftover.len() - 1]).is_some()), (1, true), "one gap, at the end");
+    assert_eq!(in_place(leftover, WITH_EXIT), FLOOD * WITH_EXIT);
+    assert!((1..RESIDENT).contains(&peak), "the worker held {peak} KiB");
+}
+
+/// The most that a process has held in memory so far, in KiB.
+fn peak_resident(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// With a larger buffer of the kernel's, so that it is the spool that is full, even where the machine is busy.
+const SMALL_SPOOL: &str = "--exit --spool-size 1 --buffer-size 32768";
+
+#[test]
+fn a_reader_that_stands_still_finds_the_gap_where_it_is() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, log) = (settled_workload(), Log::new());
+    let session = run(&manager, &workload, SMALL_SPOOL, &log).start_unread();
+    let stuck = File::open(session.path()).expect("the caller can open the trace");
+    workload.marks(0, FLOOD / 2);
+    let (ended, marks) = goes_on_reading(session, stuck, &workload, FLOOD / 2);
+    let verdict = assert_accounted(&ended, &log, marks * WITH_EXIT);
+    assert!(!verdict.lost.is_empty(), "the spool was large enough");
+    let lines = ended.well();
+    assert!(Loss::of(lines[lines.len() - 1]).is_none(), "the last marks came after the gap");
+    assert_eq!(in_place([lines, ended.leftover()].concat(), WITH_EXIT), marks * WITH_EXIT);
+}
+
+/// A reader that stood still while so many marks were made goes on, until it has got a later one. The session's end, and
+/// how many marks there are then.
+#[track_caller]
+fn goes_on_reading(session: Session, stuck: File, workload: &Task, flood: usize) -> (Ended, usize) {
+    let reader = Reader::of_file(stuck, Duration::ZERO);
+    let mut marks = flood;
+    wait_until("a mark from after the flood is read", PATIENCE, || {
+        workload.marks(marks, 1);
+        marks += 1;
+        let last = reader.last().unwrap_or_default();
+        let last = last.trim_end();
+        !last.is_empty() && Loss::of(last).is_none() && mark(last).is_some_and(|mark| mark >= flood)
+    });
+    let mut ended = session.stop();
+    ended.lines = reader.finish();
+    (ended, marks)
+}
+
+#[test]
+fn a_reader_that_comes_late_gets_every_line_from_the_start() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, log) = (settled_workload(), Log::new());
+    let session = run(&manager, &workload, "--exit", &log).start_unread();
+    workload.marks(0, FLOOD / 4);
+    let session = session.read();
+    session.wait_for_lines(FLOOD / 4 * WITH_EXIT);
+    let ended = session.stop();
+    let verdict = assert_accounted(&ended, &log, FLOOD / 4 * WITH_EXIT);
+    assert_eq!(verdict.delivered, FLOOD / 4 * WITH_EXIT);
+    assert_eq!(in_place(ended.well(), WITH_EXIT), FLOOD / 4 * WITH_EXIT);
+}
+
+#[test]
+fn a_reader_that_takes_over_goes_on_where_the_one_before_left() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, log) = (settled_workload(), Log::new());
+    let session = run(&manager, &workload, "", &log).start_unread();
+    let mut lines = Vec::new();
+    let mut marks = 0;
+    for taken in [1, 300, 10_000] {
+        let reader = File::open(session.path()).expect("the caller can open the trace");
+        workload.marks(marks, 20_000);
+        marks += 20_000;
+        lines.extend(Reader::first(reader, taken));
+    }
+    let session = session.read();
+    session.wait_for_lines(marks - lines.len());
+    let mut ended = session.stop();
+    ended.lines.splice(0..0, lines);
+    let verdict = assert_accounted(&ended, &log, marks);
+    assert_eq!(verdict.delivered, marks);
+    assert_eq!(in_place(ended.well(), WITHOUT_EXIT), marks);
+}
+
+/// Mounts something for the spool's file that takes less than it should, and calls the manager.
+fn with_a_full_disk(options: &str) -> String {
+    format!(r#"mount -t tmpfs -o {options} none /var/tmp; exec "$@""#)
+}
+
+/// There is room for some of the spool's file, or for none.
+const FULL_DISKS: [&str; 2] = ["size=1m", "ro"];
+
+#[test]
+fn with_a_full_disk_under_the_spool_what_is_lost_is_counted() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for options in FULL_DISKS {
+        let (workload, log) = (settled_workload(), Log::new());
+        let call = run(&manager, &workload, "--exit", &log).in_mount_namespace(&with_a_full_disk(options));
+        let session = call.start_unread();
+        let stuck = File::open(session.path()).expect("the caller can open the trace");
+        workload.marks(0, FLOOD);
+        let ended = session.stop();
+        let verdict = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
+        assert!(!verdict.lost.is_empty() && verdict.leftover > 200_000, "{options}: {verdict:?}");
+        assert_eq!(in_place(ended.leftover(), WITH_EXIT), FLOOD * WITH_EXIT, "{options}");
+        assert!(log.text().contains("/var/tmp"), "{options}: who knows why? {}", log.text());
+        drop(stuck);
+    }
+}
+
+#[test]
+fn with_a_full_disk_under_the_spool_a_session_goes_on_when_its_reader_does() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for options in FULL_DISKS {
+        let (workload, log) = (settled_workload(), Log::new());
+        let call = run(&manager, &workload, "--exit --buffer-size 32768", &log)
+            .in_mount_namespace(&with_a_full_disk(options));
+        let session = call.start_unread();
+        let stuck = File::open(session.path()).expect("the caller can open the trace");
+        workload.marks(0, FLOOD);
+        let (ended, marks) = goes_on_reading(session, stuck, &workload, FLOOD);
+        let verdict = assert_accounted(&ended, &log, marks * WITH_EXIT);
+        assert!(!verdict.lost.is_empty(), "{options}: {verdict:?}");
+        assert_eq!(
+            in_place([ended.well(), ended.leftover()].concat(), WITH_EXIT),
+            marks * WITH_EXIT,
+            "{options}"
+        );
+    }
+}
+
+#[test]
+fn what_a_cpu_has_recorded_is_not_lost_when_it_goes_offline() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let cpu = *cpus().last().expect("we run on some CPU");
+    let manager = manager();
+    let (workload, logs) = (Workload::start(), [Log::new(), Log::new()]);
+    let first = run(&manager, &workload, "", &logs[0]).start();
+    workload.stays_on(cpu);
+    workload.marks(0, 5000);
+    let offline = match OfflineCpu::new(cpu) {
+        Ok(offline) => offline,
+        Err(why) => return skip(&why),
+    };
+    // It is on another CPU now.
+    workload.marks(5000, 5000);
+    // This one begins without a buffer for that CPU.
+    let second = run(&manager, &workload, "", &logs[1]).start();
+    drop(offline);
+    workload.stays_on(cpu);
+    workload.marks(10_000, 5000);
+    for (session, log, marks) in [(first, &logs[0], 0..15_000), (second, &logs[1], 10_000..15_000)] {
+        let ended = session.stop();
+        let verdict = assert_accounted(&ended, log, marks.len());
+        assert_eq!(verdict.delivered, marks.len());
+        assert!(ended.well().into_iter().filter_map(mark).eq(marks));
+    }
+}
+
+#[test]
+fn a_buffer_size_that_the_kernel_refuses_is_told_and_nothing_is_left() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    // More than any machine has: so it is refused at once, and not when the half is taken already.
+    let arguments = format!("--pid {} --buffer-size 1000000000000", workload.id());
+    let mut process = manager.run("trace_syscalls", arguments).spawn();
+    let pid = process.pid();
+    process.ends(PATIENCE).failed(&["buffer", "memory"]);
+    assert!(kernel.instances_of(&[pid]).is_empty());
+    assert!(manager.files().is_empty() && manager.leftovers().is_empty());
+}
+
+#[test]
+fn whatever_a_task_is_called_its_lines_are_whole_and_counted() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let names = [
+        "a b%s\n\x1b[31m",
+        " ",
+        "",
+        "\n",
+        "100% %n %s",
+        "\t\r\x07",
+        "-1234    [001] ",
+        "CPU:1 [LOST 5 E",
+        "=> not a stack!",
+        "ünïcödé",
+    ];
+    for name in names {
+        let (workload, log) = (Workload::start(), Log::new());
+        workload.is_called(name);
+        let session = run(&manager, &workload, "--exit", &log).start();
+        workload.marks(0, 50);
+        let ended = session.stop();
+        let verdict = assert_accounted(&ended, &log, 50 * WITH_EXIT);
+        assert_eq!(verdict.delivered, 50 * WITH_EXIT, "{name:?}");
+        let column = format!("{}{}", " ".repeat(16 - name.len()), name.replace('\n', "?"));
+        for line in ended.well() {
+            assert_eq!((&line[..16], Event::of(line).id), (&column[..], workload.id()), "{name:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_of_the_spool_is_seen_in_its_directory() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, log) = (settled_workload(), Log::new());
+    let mut session = run(&manager, &workload, "--exit", &log).start_unread();
+    workload.marks(0, FLOOD);
+    // More than it keeps in memory.
+    let worker = session.process().workers()[0];
+    wait_until("the spool goes to disk", PATIENCE, || !spool_files(worker).is_empty());
+    for file in spool_files(worker) {
+        assert!(file.ends_with(" (deleted)") && !Path::new(&file).exists(), "{file}");
+    }
+    assert_accounted(&session.stop(), &log, FLOOD * WITH_EXIT);
+}
+
+/// The files that a process has open where the spool's file goes.
+fn spool_files(pid: u32) -> Vec<String> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = files.filter_map(|file| fs::read_link(file.path()).ok());
+    let names = targets.map(|target| target.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("/var/tmp/")).collect()
+}
