@@ -34,15 +34,16 @@ pub fn from_variables() -> Environment {
 ///
 /// The variable that is wrong.
 pub fn check(environment: &Environment) -> Result<()> {
-    check_mount(PROCFS, &environment.procfs, PROC_SUPER_MAGIC, "a procfs")?;
-    check_mount(SYSFS, &environment.sysfs, SYSFS_MAGIC, "a sysfs")
+    check_mount(PROCFS, &environment.procfs, PROC_SUPER_MAGIC, "a procfs", "self")?;
+    check_mount(SYSFS, &environment.sysfs, SYSFS_MAGIC, "a sysfs", "kernel")
 }
 
-fn check_mount(variable: &'static str, path: &Path, magic: FsType, what: &str) -> Result<()> {
+fn check_mount(variable: &'static str, path: &Path, magic: FsType, what: &str, entry: &str) -> Result<()> {
     let problem = match statfs(path) {
         // What crosses to a plugin is text.
         Ok(_) if path.to_str().is_none() => "is not UTF-8".to_owned(),
-        Ok(filesystem) if filesystem.filesystem_type() == magic => return Ok(()),
+        // A directory further down is of the same type, but lacks what lies at the top.
+        Ok(filesystem) if filesystem.filesystem_type() == magic && path.join(entry).exists() => return Ok(()),
         Ok(_) => format!("is not {what}; give the mount point of one"),
         Err(errno) => format!("is not {what}: {}", errno.desc()),
     };

@@ -89,7 +89,12 @@ pub fn one_line(text: &str) -> String {
     text.trim_end().chars().map(escape).collect()
 }
 
-fn check_open() -> Result<()> {
+/// Checks that there is a standard output at all.
+///
+/// # Errors
+///
+/// It was closed when this process was started.
+pub fn check_open() -> Result<()> {
     match CLOSED_AT_SPAWN.load(Ordering::Relaxed) {
         true => Err(Error::Output("it is closed".to_owned())),
         false => Ok(()),

@@ -15,7 +15,7 @@ const MANAGER: &str = "manager";
 /// The one name that container-tracer finds. It takes any `manager.*`, so there must be no second one.
 const LINK: &str = "manager.bin";
 const PLUGINS: &str = "plugins";
-/// A manager refuses plugins that anybody else could have written, and everybody may run it.
+/// Everybody may run it, nobody else may change it.
 const MODE: u32 = 0o755;
 
 /// Lays out `dist/`, and says where.

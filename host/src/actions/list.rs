@@ -48,7 +48,7 @@ fn table(hooks: &[KnownHook<'_>]) -> String {
             .map_or("available".to_owned(), |reason| format!("no: {}", output::one_line(&reason)));
         [
             hook.info.name.clone(),
-            hook.plugin.file.name.clone(),
+            output::one_line(&hook.plugin.file.name),
             output::one_line(&hook.plugin.info.version),
             state,
         ]

@@ -127,9 +127,18 @@ impl Catalog {
                 Err(error) => self.complaints.push(error),
             }
         }
-        let (good, bad): (Vec<_>, Vec<_>) = files.into_iter().partition(Result::is_ok);
-        self.complaints.extend(bad.into_iter().filter_map(Result::err));
-        good.into_iter().filter_map(Result::ok).collect()
+        let mut good: Vec<PluginFile> = Vec::new();
+        for file in files {
+            match file {
+                Ok(file) => match good.iter().find(|other| other.name == file.name) {
+                    // So that PLUGIN/HOOK always names one exactly.
+                    Some(other) => self.complaints.push(file.same_name_as(other)),
+                    None => good.push(file),
+                },
+                Err(error) => self.complaints.push(error),
+            }
+        }
+        good
     }
 
     /// All hooks, sorted by name.

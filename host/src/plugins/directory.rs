@@ -16,10 +16,9 @@ pub fn directories(from_call: &[PathBuf]) -> Vec<PathBuf> {
     if !from_call.is_empty() {
         return from_call.to_vec();
     }
-    match environment::variable(environment::PLUGINS) {
-        Some(list) => env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
-        None => vec![beside_executable()],
-    }
+    let list = environment::variable(environment::PLUGINS).unwrap_or_default();
+    let listed: Vec<PathBuf> = env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect();
+    if listed.is_empty() { vec![beside_executable()] } else { listed }
 }
 
 /// `plugins/` where `manager` was called, else where it really lies.
@@ -49,7 +48,8 @@ pub fn plugin_paths(directory: &Path) -> Result<Vec<PathBuf>> {
     for entry in fs::read_dir(directory).map_err(cannot_read())? {
         names.push(entry.map_err(cannot_read())?.file_name().into_vec());
     }
-    names.retain(|name| name.ends_with(b".so"));
+    // What is hidden, such as an editor's copy, is not meant to be found.
+    names.retain(|name| name.ends_with(b".so") && !name.starts_with(b"."));
     names.sort();
     if names.is_empty() {
         let problem = "holds no plugin (no file that ends in .so)".to_owned();

@@ -29,6 +29,9 @@ pub struct PluginFile {
     is_copy: bool,
 }
 
+/// A copy of a larger file would take memory that others need.
+const LARGEST: u64 = 1 << 28;
+
 const MEMFD_NAME: &CStr = c"trace-hook-plugin";
 
 impl PluginFile {
@@ -66,6 +69,11 @@ impl PluginFile {
         Ok(self)
     }
 
+    /// Why this plugin cannot be there beside another one.
+    pub fn same_name_as(&self, other: &Self) -> Error {
+        complaint(&self.path, &format!("is left out, for {} has the same name", other.path.display()))
+    }
+
     /// A path that leads to the code, in this process and the ones it forks.
     pub fn code_path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.code.as_raw_fd()))
@@ -81,7 +89,7 @@ impl AsFd for PluginFile {
 /// The plugin's name: that of its file, without what every file has.
 pub fn name_of(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    stem.strip_prefix("lib").unwrap_or(&stem).to_owned()
+    stem.strip_prefix("lib").filter(|name| !name.is_empty()).unwrap_or(&stem).to_owned()
 }
 
 fn complaint(path: &Path, problem: &str) -> Error {
@@ -92,9 +100,11 @@ fn open_regular_file(path: &Path) -> Result<File> {
     let cannot = |error: io::Error| complaint(path, &format!("cannot be read: {error}"));
     // Opening a FIFO would wait for a writer without O_NONBLOCK.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(cannot)?;
-    match file.metadata().map_err(cannot)?.is_file() {
-        true => Ok(file),
+    let metadata = file.metadata().map_err(cannot)?;
+    match metadata.is_file() {
         false => Err(complaint(path, "is not a regular file")),
+        true if metadata.len() > LARGEST => Err(complaint(path, "is far too large for a plugin")),
+        true => Ok(file),
     }
 }
 
@@ -148,6 +158,6 @@ mod tests {
     fn a_plugin_is_named_after_its_file() {
         assert_eq!(name_of(Path::new("/x/libftrace.so")), "ftrace");
         assert_eq!(name_of(Path::new("ftrace.so")), "ftrace");
-        assert_eq!(name_of(Path::new("lib.so")), "");
+        assert_eq!(name_of(Path::new("lib.so")), "lib");
     }
 }

@@ -29,6 +29,7 @@ pub struct Follower {
 impl Follower {
     /// Becomes the trace file's reader.
     pub fn open(path: &Path) -> Result<Self> {
+        output::check_open()?;
         let fifo = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
         let fifo = fifo.map_err(Error::io("open the trace file", path))?;
         Ok(Self { fifo, stdout: io::stdout(), text: Vec::with_capacity(CAPACITY), shown: 0, at_end: false })

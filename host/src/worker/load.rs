@@ -15,7 +15,8 @@ pub fn load(plugin: &PluginFile) -> Result<LoadedPlugin, HookError> {
     let path = plugin.code_path();
     let about_copy = |error: libloading::Error| {
         let copy = path.to_string_lossy();
-        HookError::new(format!("cannot be loaded: {error}").replace(&*copy, &plugin.path.to_string_lossy()))
+        let cause = HookError::from(error).message().replace(&*copy, &plugin.path.to_string_lossy());
+        HookError::new(format!("cannot be loaded: {cause}"))
     };
     // RTLD_NOW: what is missing shows now, and not as a crash in the middle of a session.
     // SAFETY: running a plugin's code is what this process is for; it holds nothing that the plugin could spoil.

@@ -107,6 +107,15 @@ pub enum Error {
     #[error("no events without tasks: choosing the tasks of this tracing instance has failed")]
     TasksNotChosen,
 
+    /// The numbers that this procfs gives to tasks are not those by which the kernel traces them.
+    #[error(
+        "{} numbers the processes of an inner pid namespace, but tracing needs their numbers on the host: give the host's procfs", .procfs.display()
+    )]
+    InnerNamespace {
+        /// The procfs that was given.
+        procfs: PathBuf,
+    },
+
     /// None of the tasks to be traced is alive.
     #[error("no task left to trace: {} gone", gone(.pids))]
     NoTasksLeft {

@@ -14,6 +14,9 @@ pub(crate) struct Procfs {
     root: PathBuf,
 }
 
+/// The number is fixed in the kernel (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
 /// What `/proc/TID/status` tells of a task.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub(crate) struct Status {
@@ -28,6 +31,23 @@ pub(crate) struct Status {
 impl Procfs {
     pub(crate) fn at(root: &Path) -> Procfs {
         Procfs { root: root.to_path_buf() }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether this is known to be the procfs of another than the initial pid namespace.
+    pub(crate) fn is_of_inner_namespace(&self) -> bool {
+        let is_inner = |link: PathBuf| link != Path::new(INITIAL_PID_NAMESPACE);
+        let namespace_of = |process: &str| fs::read_link(self.root.join(process).join("ns/pid"));
+        if let Ok(link) = namespace_of("1") {
+            return is_inner(link);
+        }
+        // Not everybody may look at process 1. If we have here the number that we have for ourselves, it is our own.
+        let is_our_own = fs::read_link(self.root.join("self"))
+            .is_ok_and(|number| number == Path::new(&std::process::id().to_string()));
+        is_our_own && namespace_of("self").is_ok_and(is_inner)
     }
 
     /// The threads of a process, itself included.

@@ -45,6 +45,9 @@ impl Instance {
         }
 
         let procfs = Procfs::at(procfs);
+        if procfs.is_of_inner_namespace() {
+            return Err(Error::InnerNamespace { procfs: procfs.root().to_path_buf() });
+        }
         let set = TaskSet { instance: Arc::clone(&self.dir), procfs: procfs.clone() };
         self.set_option("event-fork", true)?;
         let known = set.fill(targets)?;
