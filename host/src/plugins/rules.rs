@@ -48,6 +48,12 @@ fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
     if param.kind == Kind::Unknown {
         return Err(format!("--{name} is of a kind that only a newer manager knows"));
     }
+    if param.kind == Kind::Flag && (param.required || param.repeated || param.default.is_some()) {
+        return Err(format!("--{name} is a flag, so it is neither required nor repeated nor has a default"));
+    }
+    if let Some(default) = param.default.as_ref().filter(|default| !is_value(param, default)) {
+        return Err(format!("the default of --{name} is no value that it takes: {:?}", shortened(default)));
+    }
     if arguments::is_common(&param.name, param.short) {
         return Err(format!("--{name} or its short form is one of the arguments that every hook has"));
     }
@@ -56,6 +62,13 @@ fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
     match others.iter().find(same) {
         Some(other) => Err(format!("--{name} has the same name or short form as --{}", other.name)),
         None => Ok(()),
+    }
+}
+
+fn is_value(param: &Param, value: &str) -> bool {
+    match param.kind {
+        Kind::Integer { min, max } => value.parse().is_ok_and(|number: i64| (min..=max).contains(&number)),
+        _ => param.choices.is_empty() || param.choices.iter().any(|choice| choice == value),
     }
 }
 
@@ -95,5 +108,14 @@ mod tests {
         assert!(complaint(with(Param::flag("x", "").short('k'))).contains("same name"));
         assert!(complaint(with(Param::flag("x", "").short('-'))).contains("no letter"));
         assert!(complaint(with(Param::flag("--x", ""))).contains("letters"));
+    }
+
+    #[test]
+    fn defaults_are_values() {
+        assert!(complaint(with(Param::integer("n", "N", "").range(1, 5).default("9"))).contains("default"));
+        assert!(complaint(with(Param::text("c", "C", "").choices(["a"]).default("b"))).contains("default"));
+        assert!(complaint(with(Param::flag("f", "").required())).contains("flag"));
+        let good = Param::integer("n", "N", "").range(1, 5).default("5");
+        assert_eq!(check(&PluginInfo::new("1", with(good))), Ok(()));
     }
 }

@@ -85,7 +85,7 @@ fn common() -> [Arg; 7] {
             .value_parser(|word: &str| integer(word, 1, i64::from(u32::MAX))),
         Arg::new("exact").long("exact").action(ArgAction::SetTrue).help("leave the descendants of --pid out"),
         option("buffer-size", "KIB", "size of the kernel's buffer per CPU")
-            .value_parser(|word: &str| integer(word, 1, 1 << 24)),
+            .value_parser(|word: &str| integer(word, 1, i64::MAX >> 10)),
         option("spool-size", "MIB", "how much is kept for a slow reader before events are lost")
             .value_parser(|word: &str| integer(word, 0, 1 << 20))
             .default_value("256"),

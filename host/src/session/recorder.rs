@@ -308,6 +308,9 @@ impl Recorder {
         }
         while matches!(self.phase, Phase::Draining(_)) {
             self.pull()?;
+            if self.backlog.is_empty() {
+                std::thread::sleep(SHORTEST_LOOK);
+            }
             leftover.add(&self.backlog.take_all());
         }
         Ok(())

@@ -55,7 +55,9 @@ pub fn count_events(lines: &[u8]) -> u64 {
 
 fn is_event(line: &[u8]) -> bool {
     let is_loss = line.starts_with(b"CPU:") && line.ends_with(b"EVENTS]\n");
-    let is_frame = line.starts_with(b" => ");
+    // A task, too, may have a name that begins like this; its id follows in a column of its own.
+    let has_task = line.get(16) == Some(&b'-') && line.get(17).is_some_and(u8::is_ascii_digit);
+    let is_frame = line.starts_with(b" => ") && !has_task;
     !is_loss && !is_frame
 }
 
@@ -68,6 +70,7 @@ mod tests {
         let lines =
             b"  a-1 [000] 1.0: x\nCPU:1 [LOST 12 EVENTS]\n  a-1 [000] 1.0: <stack trace>\n => f\n => g\n";
         assert_eq!(count_events(lines), 2);
+        assert_eq!(count_events(b" => not a stack!-4711    [000] ..... 1.0: x\n"), 1);
         assert_eq!(count_events(b""), 0);
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{Account, LineBuffer, Progress, Request, Result, Session, Tasks};
+use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result, Session, Tasks};
 use tracefs::{EventStream, Follow, Instance, Pid, Tally, Targets, TaskFilter, TaskSet};
 
 use crate::cleanup;
@@ -33,10 +33,11 @@ impl FtraceSession {
     pub fn start(request: &Request, enable: impl FnOnce(&Instance) -> Result<()>) -> Result<Self> {
         let tracefs = cleanup::find(&request.environment)?;
         let instance = Instance::create(&tracefs, &request.session)?;
+        let procfs = &request.environment.procfs;
         if let Some(kib) = request.buffer_size {
+            check_memory(kib, procfs)?;
             instance.set_buffer_size(kib)?;
         }
-        let procfs = &request.environment.procfs;
         // Tasks before events: an instance without tasks records everybody.
         let mut targets = targets(&request.tasks);
         us(procfs).into_iter().for_each(|pid| targets.except(pid));
@@ -113,6 +114,25 @@ fn us(procfs: &Path) -> Vec<Pid> {
     let status = std::fs::read_to_string(procfs.join("self/status")).unwrap_or_default();
     let number = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     ["Pid:", "PPid:"].into_iter().filter_map(number).collect()
+}
+
+/// The kernel looks at one CPU at a time, and takes the memory for the first even if there is none for the second.
+fn check_memory(kib_per_cpu: u64, procfs: &Path) -> Result<()> {
+    let read = |file: &str| std::fs::read_to_string(procfs.join(file)).unwrap_or_default();
+    let is_cpu = |line: &&str| {
+        line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let cpus = read("stat").lines().filter(is_cpu).count() as u64;
+    let meminfo = read("meminfo");
+    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available = available.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    match available {
+        Some(available) if kib_per_cpu.saturating_mul(cpus) > available => Err(HookError::new(format!(
+            "buffers of {kib_per_cpu} KiB for {cpus} CPUs need more memory than the {available} KiB available; \
+             give a smaller --buffer-size"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn spool_directory() -> &'static Path {

@@ -36,6 +36,8 @@ struct CpuBuffer {
     file: File,
     /// The newest time stamp seen on this CPU.
     newest: u64,
+    /// The CPU was offline when the instance was made, and has no buffer before it comes online.
+    absent: bool,
 }
 
 /// One page as it came off the ring.
@@ -92,7 +94,8 @@ impl RingBuffer {
 
     /// The buffers, each of which polls as readable when it is filled to the instance's `buffer_percent`.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.cpus.iter().map(|buffer| buffer.file.as_fd())
+        // An absent one polls as broken, at once and for ever.
+        self.cpus.iter().filter(|buffer| !buffer.absent).map(|buffer| buffer.file.as_fd())
     }
 
     /// Takes everything there is, CPU after CPU, without waiting, and gives each page to `sink`.
@@ -173,7 +176,14 @@ impl CpuBuffer {
     fn read(&mut self, page: &mut [u8]) -> Result<usize, Error> {
         loop {
             match self.file.read(page) {
-                Ok(length) => return Ok(length),
+                Ok(length) => {
+                    self.absent = false;
+                    return Ok(length);
+                }
+                Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => {
+                    self.absent = true;
+                    return Ok(0);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
@@ -224,7 +234,7 @@ impl CpuBuffer {
     fn open(cpu: u32, path: PathBuf) -> Result<Self, Error> {
         let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         match OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path) {
-            Ok(file) => Ok(Self { cpu, path, file, newest: 0 }),
+            Ok(file) => Ok(Self { cpu, path, file, newest: 0, absent: false }),
             Err(source) => Err(Error::Io { path, source }),
         }
     }
