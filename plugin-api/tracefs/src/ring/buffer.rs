@@ -135,7 +135,7 @@ impl RingBuffer {
     /// `poll` failing for another reason than a signal, which just ends the sleep.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let mut descriptors: Vec<PollFd<'_>> =
-            self.cpus.iter().map(|buffer| PollFd::new(buffer.file.as_fd(), PollFlags::POLLIN)).collect();
+            self.descriptors().map(|buffer| PollFd::new(buffer, PollFlags::POLLIN)).collect();
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         match poll(&mut descriptors, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
