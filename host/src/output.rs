@@ -78,7 +78,8 @@ pub fn show(text: &[u8]) -> nix::Result<usize> {
 /// Tells the user something, on one line.
 pub fn tell(message: &str) {
     // Where standard error is gone there is nobody to tell.
-    let _ = writeln!(io::stderr(), "manager: {}", one_line(message));
+    // As a whole: who reads with the first byte is to read all of it.
+    let _ = io::stderr().write_all(format!("manager: {}\n", one_line(message)).as_bytes());
 }
 
 /// The text with everything escaped that could break a line or speak to a terminal.

@@ -9,7 +9,7 @@ use crate::{LineBuffer, Result};
 /// The host alone knows where the lines go, so a session never writes a file, waits for a reader or meets a signal.
 /// The host's sequence is: `read` again and again; `stop`; `read` until [`Progress::Finished`]; `close`; drop.
 pub trait Session: Send {
-    /// Gives the lines there are, and never waits: the host does the waiting, and calls again within 10 ms.
+    /// Gives the lines there are, and never waits: the host does the waiting, and calls again within 20 ms.
     ///
     /// Push no more lines once [`LineBuffer::is_full`], but go on emptying the kernel's buffers: when the reader is
     /// slow, the session is where the backlog is kept.

@@ -20,7 +20,7 @@ Usage: cargo xtask CHORE
   dist             build in release mode, and lay out dist/, ready to be copied next to container-tracer
   demo             dist, then trace a small workload for two seconds (needs root)
   test [WORD…]     build everything, and run every test; the words go to `cargo test`
-  bench [GROUP…]   measure speed and memory against what the bare kernel takes (needs root)";
+  bench [GROUP…]   measure completeness, speed and memory against the bare kernel and other tools (needs root)";
 
 fn main() -> ExitCode {
     match run() {
@@ -41,6 +41,7 @@ fn run() -> Result<()> {
         ["demo", demo::AS_BUILT] => demo::show(),
         ["test", words @ ..] => test::test(words),
         ["bench", groups @ ..] => bench::bench(groups),
+        [bench::TASK] => bench::serve(),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}");
             Ok(())

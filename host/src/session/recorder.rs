@@ -17,11 +17,11 @@ use super::verdict::{Verdict, count_events};
 use crate::worker::{Answer, Channel, Order, Received};
 
 /// A reader that takes nothing for so long is stuck.
-const READER_PATIENCE: Duration = Duration::from_secs(2);
+pub const READER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two looks at the session.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
-const LONGEST_LOOK: Duration = Duration::from_millis(10);
+const LONGEST_LOOK: Duration = Duration::from_millis(15);
 /// With so much text from one look, the next one should come sooner.
 const BUSY: usize = 64 << 10;
 
@@ -260,7 +260,7 @@ impl Recorder {
         let leftover = handed_over?;
         closed?;
         let Account { recorded, lost, .. } = account?;
-        let verdict = Verdict { delivered: pulled - leftover, leftover, lost, recorded };
+        let verdict = Verdict { delivered: pulled.saturating_sub(leftover), leftover, lost, recorded };
         Ok(Some(verdict).filter(|_| !discarding))
     }
 

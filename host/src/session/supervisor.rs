@@ -11,7 +11,7 @@ use super::arguments::RunArguments;
 use super::follower::Follower;
 use super::orphans::{self, Orphans};
 use super::record::Record;
-use super::recorder::{self, Options};
+use super::recorder::{self, Options, READER_PATIENCE};
 use super::run_directory::RunDirectory;
 use super::verdict::Verdict;
 use super::{tasks, trace_file};
@@ -87,6 +87,8 @@ fn prepare<'a>(
         time_limit: None,
         stop_limit: None,
         left_clean: false,
+        show_limit: None,
+        interrupted: false,
     })
 }
 
@@ -107,6 +109,9 @@ struct Supervisor<'a> {
     stop_limit: Option<Instant>,
     /// The worker has ended the session itself, or never had one.
     left_clean: bool,
+    /// Until when somebody must look at the rest of the trace, after a signal.
+    show_limit: Option<Instant>,
+    interrupted: bool,
 }
 
 impl Supervisor<'_> {
@@ -166,6 +171,7 @@ impl Supervisor<'_> {
                 None => self.wait(verdict.is_none())?,
             }
             if self.interrupts.take() {
+                self.interrupted = true;
                 match (&verdict, self.stop_limit) {
                     // Whoever does not want to see the rest of an ended session does not have to.
                     (Some(_), _) => self.follower = None,
@@ -185,8 +191,13 @@ impl Supervisor<'_> {
             {
                 verdict = Some(ended);
                 self.left_clean = true;
+                // A pager may be read for hours, but not when everything was asked to end.
+                self.show_limit = self.interrupted.then(|| within(READER_PATIENCE));
                 self.time_limit = None;
                 self.stop_limit = None;
+            }
+            if self.show_limit.is_some_and(|limit| limit <= Instant::now()) {
+                self.follower = None;
             }
             if self.stop_limit.is_some_and(|limit| limit <= Instant::now()) {
                 return Err(self.worker.too_slow());
@@ -210,6 +221,9 @@ impl Supervisor<'_> {
         };
         let mut fds = [follower.poll_fd()];
         let is_ready = matches!(poll(&mut fds, PollTimeout::ZERO), Ok(count) if count > 0);
+        if is_ready {
+            self.show_limit = self.show_limit.map(|_| within(READER_PATIENCE));
+        }
         if is_ready && !follower.advance()? {
             // Like any filter in a pipeline whose reader has seen enough.
             self.follower = None;
@@ -235,7 +249,7 @@ impl Supervisor<'_> {
     }
 
     fn timeout(&self) -> PollTimeout {
-        match [self.time_limit, self.stop_limit].into_iter().flatten().min() {
+        match [self.time_limit, self.stop_limit, self.show_limit].into_iter().flatten().min() {
             // Rounded up: a poll that ends too early would only have to be done again.
             Some(limit) => {
                 let left = limit.saturating_duration_since(Instant::now()) + Duration::from_millis(1);

@@ -26,11 +26,15 @@ pub fn living(tasks: &Tasks, procfs: &Path) -> Result<Tasks> {
     Ok(living)
 }
 
-/// A zombie has ended; only its parent has not looked yet.
+/// A process lives as long as one of its threads does; the first may have ended before the others.
 fn is_alive(pid: u32, procfs: &Path) -> bool {
-    let Ok(stat) = fs::read(procfs.join(format!("{pid}/stat"))) else {
-        return false;
-    };
+    let threads = fs::read_dir(procfs.join(format!("{pid}/task")));
+    threads.into_iter().flatten().flatten().any(|thread| thread_is_alive(&thread.path()))
+}
+
+/// A zombie has ended; only its parent has not looked yet.
+fn thread_is_alive(directory: &Path) -> bool {
+    let stat = fs::read(directory.join("stat")).unwrap_or_default();
     !matches!(state(&stat), Some(b'Z' | b'X' | b'x') | None)
 }
 

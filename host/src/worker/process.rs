@@ -96,7 +96,7 @@ fn die_with_parent() {
 /// The caller waits for its pipes to close, and reads what is in them: a worker holds none of them.
 fn replace_standard_streams() {
     let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") else {
-        return;
+        return close_range(libc::STDIN_FILENO, libc::STDERR_FILENO);
     };
     let _ = nix::unistd::dup2_stdin(&null);
     let _ = nix::unistd::dup2_stdout(&null);

@@ -3,12 +3,12 @@
 //! A flat-out task fills the kernel's default buffer in less than ten milliseconds. Making text, and waiting for whoever
 //! reads it, takes longer than that, so this has a thread of its own. It does nothing but move pages.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,6 +23,8 @@ use crate::spool::Spool;
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 /// Between two sweeps while there is little. A record is settled by the sweep after the one that found it.
 const LONGEST_REST: Duration = Duration::from_millis(10);
+/// Between two sweeps while there is nothing.
+const IDLE_REST: Duration = Duration::from_millis(20);
 /// Pages of one sweep that are much: a tenth of the kernel's default buffer.
 const BUSY: u64 = 32;
 
@@ -106,9 +108,9 @@ fn collect(
 ) -> Result<()> {
     go_first();
     let mut rest = LONGEST_REST;
+    let mut stopping = false;
     loop {
-        // In this order: what was recorded before the order to stop is found by the sweep after it.
-        let stopping = is_readable(stopped.as_fd(), Duration::ZERO);
+        // What was recorded before the order to stop is found by the sweep after it.
         let (pages, drained) = sweep(&mut ring, &mut losses, spool)?;
         sweeps.fetch_add(1, Ordering::Release);
         if stopping && drained {
@@ -119,8 +121,12 @@ fn collect(
             return Ok(());
         }
         if drained && !stopping {
-            rest = if pages >= BUSY { SHORTEST_REST } else { (rest * 2).min(LONGEST_REST) };
-            sleep(&ring, stopped, rest);
+            rest = match pages {
+                0 => IDLE_REST,
+                BUSY.. => SHORTEST_REST,
+                _ => (rest * 2).min(LONGEST_REST),
+            };
+            stopping = sleep(&ring, stopped, rest);
         }
     }
 }
@@ -136,19 +142,23 @@ fn sweep(ring: &mut RingBuffer, losses: &mut Losses, spool: &Mutex<Spool>) -> Re
     Ok((sweep.pages, sweep.drained))
 }
 
-/// Sleeps for the time given, or until there is an order to stop or a buffer is filled to its `buffer_percent`.
-fn sleep(ring: &RingBuffer, stopped: &UnixStream, rest: Duration) {
-    if is_readable(stopped.as_fd(), SHORTEST_REST) || rest <= SHORTEST_REST {
-        return;
-    }
-    let mut fds: Vec<PollFd<'_>> =
-        ring.descriptors().chain([stopped.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+/// Sleeps for the time given, or until there is an order to stop or a buffer is filled to its `buffer_percent`. Returns
+/// whether there is an order to stop.
+fn sleep(ring: &RingBuffer, stopped: &UnixStream, rest: Duration) -> bool {
+    let began = Instant::now();
+    let mut fds: Vec<PollFd<'_>> = [stopped.as_fd()]
+        .into_iter()
+        .chain(ring.descriptors())
+        .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        .collect();
     // A failure is a sleep that was too short.
-    let _ = poll(&mut fds, timeout(rest - SHORTEST_REST));
-}
-
-fn is_readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
-    matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout(within)), Ok(count) if count > 0)
+    let _ = poll(&mut fds, timeout(rest));
+    let too_short = SHORTEST_REST.saturating_sub(began.elapsed());
+    let order = &mut fds[..1];
+    if order[0].any() != Some(true) && !too_short.is_zero() {
+        let _ = poll(order, timeout(too_short));
+    }
+    order[0].any() == Some(true)
 }
 
 fn timeout(time: Duration) -> PollTimeout {

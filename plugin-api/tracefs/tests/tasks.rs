@@ -148,7 +148,11 @@ fn what_others_do_to_a_target_is_recorded_too() {
         instance.start().expect("started");
         filter.iter_mut().for_each(TaskFilter::rescan);
         let mut stream = stream(&instance, filter);
-        (0..10).for_each(|number| actor.mark(0, number));
+        for number in 0..10 {
+            // Who has not gone to sleep yet need not be woken.
+            wait_until("the actor sleeps", || is_asleep(actor.pid()));
+            actor.mark(0, number);
+        }
         bystander.mark(0, 99);
         let lines = drain(&instance, &mut stream);
         let is_about = |line: &str, process: &Actor| {
@@ -304,6 +308,11 @@ fn nobody_slips_through_while_tasks_are_chosen() {
     assert!(threads.len() > 2);
     let missed = threads.difference(&members).count();
     assert_eq!(missed, 0, "of {} threads", threads.len());
+}
+
+fn is_asleep(process: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:\tS"))
 }
 
 fn threads(process: Pid) -> BTreeSet<Pid> {

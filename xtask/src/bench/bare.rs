@@ -7,6 +7,7 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::counts::Counts;
 use crate::error::{Explain, Result};
 
 const INSTANCES: &str = "/sys/kernel/tracing/instances";
@@ -16,17 +17,35 @@ const PREFIX: &str = "xtask_bench_";
 
 /// What to record.
 pub struct Recording {
-    pub pids: Vec<u32>,
-    /// One system call only, or all.
-    pub call: Option<&'static str>,
+    pids: Vec<u32>,
+    /// These system calls only, or all if there are none.
+    calls: &'static [&'static str],
+    /// Their returns as well.
+    returns: bool,
 }
 
 impl Recording {
+    /// All system calls of these processes.
+    pub fn of(pids: Vec<u32>) -> Self {
+        Self { pids, calls: &[], returns: false }
+    }
+
+    /// Only these calls.
+    pub fn only(self, calls: &'static [&'static str]) -> Self {
+        Self { calls, ..self }
+    }
+
+    /// The returns of the calls as well.
+    pub fn with_returns(self) -> Self {
+        Self { returns: true, ..self }
+    }
+
     /// The same, for a manager.
     pub fn arguments(&self) -> String {
         let pids: Vec<_> = self.pids.iter().map(u32::to_string).collect();
-        let call = self.call.map(|call| format!(" --syscall {call}")).unwrap_or_default();
-        format!("--pid {}{call}", pids.join(" "))
+        let calls: String = self.calls.iter().map(|call| format!(" --syscall {call}")).collect();
+        let returns = if self.returns { " --exit" } else { "" };
+        format!("--pid {}{calls}{returns}", pids.join(" "))
     }
 
     fn lines_of_pids(&self) -> String {
@@ -35,14 +54,15 @@ impl Recording {
 
     /// The kernel has one switch for calls and their returns, but not for calls alone: they are enabled one by one.
     fn events(&self) -> Result<Vec<String>> {
-        if let Some(call) = self.call {
-            return Ok(vec![format!("sys_enter_{call}")]);
+        let kinds = if self.returns { &["sys_enter_", "sys_exit_"][..] } else { &["sys_enter_"] };
+        if !self.calls.is_empty() {
+            let events = |call| kinds.iter().map(move |kind| format!("{kind}{call}"));
+            return Ok(self.calls.iter().flat_map(events).collect());
         }
+        let is_wanted = |event: &String| kinds.iter().any(|kind| event.starts_with(kind));
         let mut events = Vec::new();
         for event in fs::read_dir(CALLS).explain(|| format!("cannot read {CALLS}"))? {
-            events.extend(
-                event?.file_name().into_string().ok().filter(|event| event.starts_with("sys_enter_")),
-            );
+            events.extend(event?.file_name().into_string().ok().filter(is_wanted));
         }
         Ok(events)
     }
@@ -71,6 +91,22 @@ impl Bare {
         }
         bare.write("tracing_on", "1")?;
         Ok((bare, began.elapsed()))
+    }
+
+    /// Makes it, with a buffer of this size for each CPU.
+    pub fn roomy(recording: &Recording, kib: u32) -> Result<Self> {
+        let bare = Self::start(recording)?.0;
+        bare.write("buffer_size_kb", &kib.to_string())?;
+        Ok(bare)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What became of its events.
+    pub fn counts(&self) -> Result<Counts> {
+        Counts::of(&self.path)
     }
 
     /// Removes it, and says how long the kernel took for that alone.

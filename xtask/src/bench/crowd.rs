@@ -27,8 +27,7 @@ type Times = (Duration, Duration);
 
 fn measure() -> Result<Vec<Row>> {
     let sleepers = Sleepers::new(SESSIONS)?;
-    let recordings: Vec<_> =
-        sleepers.pids().into_iter().map(|pid| Recording { pids: vec![pid], call: None }).collect();
+    let recordings: Vec<_> = sleepers.pids().into_iter().map(|pid| Recording::of(vec![pid])).collect();
     let (floor, ours) = in_turns(TURNS, || bare(&recordings), || managed(&recordings))?;
     let (floor_on, floor_gone) = floor.into_iter().unzip();
     let (ours_on, ours_gone) = ours.into_iter().unzip();

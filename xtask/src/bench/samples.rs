@@ -26,6 +26,10 @@ impl Samples {
         self.at(0.9)
     }
 
+    pub fn p10(&self) -> f64 {
+        self.at(0.1)
+    }
+
     fn at(&self, share: f64) -> f64 {
         self.0[((self.0.len() - 1) as f64 * share).round() as usize]
     }

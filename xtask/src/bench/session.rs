@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::bare::Recording;
+use super::process;
 use crate::children::Guarded;
 use crate::dist;
 use crate::error::{Explain, Result};
@@ -27,9 +28,18 @@ pub struct Session {
 impl Session {
     /// Starts a manager, and does not wait for its session to be on.
     pub fn begin(recording: &Recording) -> Result<Self> {
+        Self::start(Command::new(dist::manager()).args([
+            "--run",
+            "trace_syscalls",
+            "--args",
+            &recording.arguments(),
+        ]))
+    }
+
+    /// Starts a manager with these words for it.
+    pub fn start(manager: &mut Command) -> Result<Self> {
         let began = Instant::now();
-        let manager = Command::new(dist::manager())
-            .args(["--run", "trace_syscalls", "--args", &recording.arguments()])
+        let manager = manager
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -71,6 +81,14 @@ impl Session {
 
     pub fn pid(&self) -> u32 {
         self.manager.0.id()
+    }
+
+    /// Kills the process that records, lines that wait and all, and waits until the manager has cleaned up after it.
+    pub fn abort(mut self) -> Result<()> {
+        let worker = process::worker(self.pid())?;
+        kill(Pid::from_raw(worker.try_into()?), Signal::SIGKILL)?;
+        self.child().wait()?;
+        Ok(())
     }
 
     fn child(&mut self) -> &mut Child {

@@ -23,11 +23,11 @@ fn measure() -> Result<Vec<Row>> {
     let (one, many) = (Sleepers::new(1)?, Sleepers::new(500)?);
     let near_floor = Target::Floor { times: 1.5, plus: 5.0 };
     Ok(vec![
-        row("all system calls, 1 pid", Recording { pids: one.pids(), call: None }, near_floor)?,
-        row("one system call, 1 pid", Recording { pids: one.pids(), call: Some("openat") }, near_floor)?,
+        row("all system calls, 1 pid", Recording::of(one.pids()), near_floor)?,
+        row("one system call, 1 pid", Recording::of(one.pids()).only(&["openat"]), near_floor)?,
         row(
             "one system call, 500 pids",
-            Recording { pids: many.pids(), call: Some("openat") },
+            Recording::of(many.pids()).only(&["openat"]),
             Target::AtMost(150.0),
         )?,
     ])

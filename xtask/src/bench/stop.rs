@@ -21,8 +21,8 @@ const TARGET: Target = Target::Floor { times: 1.5, plus: 5.0 };
 
 fn measure() -> Result<Vec<Row>> {
     let (one, many) = (Sleepers::new(1)?, Sleepers::new(500)?);
-    let all = Recording { pids: one.pids(), call: None };
-    let crowd = Recording { pids: many.pids(), call: Some("openat") };
+    let all = Recording::of(one.pids());
+    let crowd = Recording::of(many.pids()).only(&["openat"]);
     Ok(vec![
         row("all system calls, 1 pid", &all, alone)?,
         row("… with a reader attached", &all, read)?,

@@ -19,18 +19,42 @@ pub struct Row {
 pub enum Unit {
     Milliseconds,
     Megabytes,
+    Percent,
+    Events,
+    LinesPerSecond,
 }
 
-/// The most that a figure may be.
+/// The most that a figure may be, or the least.
 #[derive(Clone, Copy)]
 pub enum Target {
     /// This much.
     AtMost(f64),
     /// So many times the floor, and this much more.
     Floor { times: f64, plus: f64 },
+    /// This much or more.
+    AtLeast(f64),
+    /// This share of what the peer reaches, or more.
+    Share(f64),
 }
 
 impl Row {
+    /// Something of which there should be much, or little, as the target says.
+    pub fn figures(
+        what: impl Into<String>,
+        floor: Option<Vec<f64>>,
+        ours: Vec<f64>,
+        unit: Unit,
+        target: Target,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            floor: floor.map(Samples::new),
+            ours: Samples::new(ours),
+            unit,
+            target: Some(target),
+        }
+    }
+
     /// A time, against the time that the floor took in the same turns.
     pub fn time(what: &str, floor: Vec<Duration>, ours: Vec<Duration>, target: Target) -> Self {
         Self {
@@ -46,15 +70,22 @@ impl Row {
         let show = |figure| self.unit.show(figure);
         let floor = self.floor.as_ref().map(Samples::median);
         let ours = self.ours.median();
+        let wants_much = self.target.is_some_and(Target::is_least);
         let limit = self.target.and_then(|target| target.limit(floor));
+        let (sign, reached): (_, fn(&f64, &f64) -> bool) =
+            if wants_much { ('≥', f64::ge) } else { ('≤', f64::le) };
+        let verdict = |limit| if reached(&ours, &limit) { "reached" } else { "MISSED" };
         [
             self.what.clone(),
             floor.map(show).unwrap_or_default(),
             show(ours),
-            show(self.ours.p90()),
-            floor.map(|floor| format!("{:.2}", ours / floor)).unwrap_or_default(),
-            limit.map(|limit| format!("≤ {}", show(limit))).unwrap_or_default(),
-            limit.map(|limit| if ours <= limit { "reached" } else { "MISSED" }).unwrap_or_default().into(),
+            show(if wants_much { self.ours.p10() } else { self.ours.p90() }),
+            floor
+                .filter(|floor| *floor != 0.0)
+                .map(|floor| format!("{:.2}", ours / floor))
+                .unwrap_or_default(),
+            limit.map(|limit| format!("{sign} {}", show(limit))).unwrap_or_default(),
+            limit.map(verdict).unwrap_or_default().into(),
         ]
     }
 }
@@ -64,6 +95,9 @@ impl Unit {
         match self {
             Self::Milliseconds => format!("{figure:.2} ms"),
             Self::Megabytes => format!("{figure:.2} MB"),
+            Self::Percent => format!("{} %", hundredths(figure)),
+            Self::Events => format!("{figure:.0}"),
+            Self::LinesPerSecond => format!("{:.0} k/s", figure / 1e3),
         }
     }
 }
@@ -73,13 +107,24 @@ impl Target {
         match self {
             Self::AtMost(most) => Some(most),
             Self::Floor { times, plus } => floor.map(|floor| times * floor + plus),
+            Self::AtLeast(least) => Some(least),
+            Self::Share(share) => floor.map(|floor| share * floor),
         }
+    }
+
+    fn is_least(self) -> bool {
+        matches!(self, Self::AtLeast(_) | Self::Share(_))
     }
 }
 
-/// The rows under their headings. Medians, but for the column that says otherwise.
+/// Rounded down, so that only all of it is 100 %.
+fn hundredths(percent: f64) -> String {
+    format!("{:.2}", (percent * 100.0).floor() / 100.0)
+}
+
+/// The rows under their headings. Medians, but for the column that says what nine of ten measurements keep to.
 pub fn render(floor: &str, rows: &[Row]) -> String {
-    let head = ["", floor, "manager", "p90", "ratio", "target", ""].map(str::to_owned);
+    let head = ["", floor, "manager", "9 in 10", "ratio", "target", ""].map(str::to_owned);
     let lines: Vec<_> = iter::once(head).chain(rows.iter().map(Row::cells)).collect();
     let width =
         |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
@@ -113,10 +158,26 @@ mod tests {
             row("500", None, 151.0, Target::AtMost(150.0)),
         ];
         let expected = "
-             bare    manager        p90  ratio       target
+             bare    manager    9 in 10  ratio       target
   start  10.00 ms   20.00 ms   20.00 ms   2.00   ≤ 20.00 ms  reached
   500              151.00 ms  151.00 ms         ≤ 150.00 ms   MISSED
 ";
         assert_eq!(format!("\n{}", render("bare", &rows)), expected);
+    }
+
+    #[test]
+    fn of_some_things_there_should_be_much() {
+        let rows = [
+            Row::figures("all", Some(vec![20.0]), vec![100.0], Unit::Percent, Target::AtLeast(100.0)),
+            Row::figures("most", Some(vec![0.0]), vec![99.9999], Unit::Percent, Target::AtLeast(100.0)),
+            Row::figures("speed", Some(vec![2e6]), vec![1.8e6], Unit::LinesPerSecond, Target::Share(0.9)),
+        ];
+        let expected = "
+             peer   manager   9 in 10  ratio      target
+  all     20.00 %  100.00 %  100.00 %   5.00  ≥ 100.00 %  reached
+  most     0.00 %   99.99 %   99.99 %         ≥ 100.00 %   MISSED
+  speed  2000 k/s  1800 k/s  1800 k/s   0.90  ≥ 1800 k/s  reached
+";
+        assert_eq!(format!("\n{}", render("peer", &rows)), expected);
     }
 }

@@ -1,0 +1,78 @@
+//! How fast lines go through the trace file, against the least that writes into one.
+//!
+//! The lines are made up by a plugin of the tests, so that nothing but the host is at work.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use tempfile::TempDir;
+
+use super::Group;
+use super::reader::{Last, Reader};
+use super::samples::in_turns;
+use super::session::Session;
+use super::table::{Row, Target, Unit};
+use super::task::Task;
+use crate::children::Sleepers;
+use crate::error::{Explain, Result};
+use crate::{cargo, dist};
+
+pub const GROUP: Group = Group {
+    name: "fifo",
+    about: "lines a second through the trace file, to a reader like container-tracer's",
+    floor: "bare write",
+    measure,
+};
+
+const LINES: u64 = 500_000;
+/// That of a system call without arguments.
+const LENGTH: usize = 66;
+const TURNS: usize = 7;
+const TARGET: Target = Target::Share(0.9);
+
+/// The plugin, by its package, its library, and its hook.
+const PACKAGE: &str = "fixture-made-up";
+const LIBRARY: &str = "made_up";
+const HOOK: &str = "made_up_lines";
+
+fn measure() -> Result<Vec<Row>> {
+    let (plugins, traced) = (plugins()?, Sleepers::new(1)?);
+    let arguments = format!("--pid {} --count {LINES} --length {LENGTH}", traced.pids()[0]);
+    let (floor, ours) = in_turns(TURNS, bare, || managed(plugins.path(), &arguments))?;
+    let what = format!("{LINES} lines of {LENGTH} bytes");
+    Ok(vec![Row::figures(what, Some(floor), ours, Unit::LinesPerSecond, TARGET)])
+}
+
+fn plugins() -> Result<TempDir> {
+    let artifacts = cargo::build(&["--release", "--package", PACKAGE])?;
+    let library = artifacts.iter().find(|artifact| artifact.kind == "cdylib" && artifact.name == LIBRARY);
+    let library = library.ok_or_else(|| format!("{PACKAGE} is no plugin"))?;
+    let directory = tempfile::tempdir()?;
+    fs::copy(&library.file, directory.path().join(format!("{LIBRARY}.so")))
+        .explain(|| "cannot copy a plugin")?;
+    Ok(directory)
+}
+
+fn bare() -> Result<f64> {
+    let directory = tempfile::tempdir()?;
+    let fifo = directory.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU)?;
+    let mut writer = Task::start()?;
+    writer.begins(&format!("packets {LINES} {LENGTH} {}", fifo.display()))?;
+    let reader = Reader::of(&fifo, Last::Line(LINES))?;
+    writer.ends()?;
+    Ok(reader.finish()?.lines_per_second())
+}
+
+fn managed(plugins: &Path, arguments: &str) -> Result<f64> {
+    let mut manager = Command::new(dist::manager());
+    let manager = manager.arg("--plugins").arg(plugins).args(["--run", HOOK, "--args", arguments]);
+    let mut session = Session::start(manager)?;
+    let reader = Reader::of(&session.path()?.0, Last::Line(LINES))?;
+    reader.wait();
+    session.stop()?;
+    Ok(reader.finish()?.lines_per_second())
+}

@@ -1,0 +1,184 @@
+//! What is traced: this program once more, as a process that makes system calls when it is told to.
+//!
+//! The commands, each answered by the wall-clock and the CPU time that it took, in nanoseconds:
+//!
+//! - `calls N`: call `getppid` N times, flat out
+//! - `mixed N`: make N calls of several kinds, with arguments of several kinds, flat out
+//! - `busy MS`: call `getppid` flat out for so long
+//! - `paced N MS`: call `getppid` N times a second, for so long
+//! - `mark`: call `getsid`, for all to know that what was before is over
+//! - `packets COUNT LENGTH PATH`: write so many lines of this length into a FIFO (see [`packets`])
+
+use std::env;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write, stdin, stdout};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{Pid, getppid, getsid};
+
+use super::packets;
+use crate::children::Guarded;
+use crate::error::{Explain, Result};
+
+/// The word that makes this program such a process.
+pub const TASK: &str = "bench-task";
+
+/// The system call of a mark.
+pub const MARK: &str = "getsid";
+
+/// The calls of `mixed`.
+pub const MIXED: &[&str] = &["openat", "read", "lseek", "getppid"];
+
+/// Such a process, killed when this is dropped.
+pub struct Task {
+    process: Guarded,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// What a command took.
+pub struct Took {
+    pub wall: Duration,
+    pub cpu: Duration,
+}
+
+impl Task {
+    pub fn start() -> Result<Self> {
+        let process =
+            Command::new(env::current_exe()?).arg(TASK).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut process = process.explain(|| "cannot start a task to trace")?;
+        let (commands, answers) = ends(&mut process);
+        Ok(Self { process: Guarded(process), commands, answers: BufReader::new(answers) })
+    }
+
+    /// One for each CPU, staying there.
+    pub fn on_each_cpu() -> Result<Vec<Self>> {
+        (0..thread::available_parallelism()?.get()).map(Self::on_cpu).collect()
+    }
+
+    fn on_cpu(cpu: usize) -> Result<Self> {
+        let task = Self::start()?;
+        let mut only = CpuSet::new();
+        only.set(cpu)?;
+        sched_setaffinity(Pid::from_raw(task.pid().try_into()?), &only)?;
+        Ok(task)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// Gives a command, and waits until it is done.
+    pub fn does(&mut self, command: &str) -> Result<Took> {
+        self.begins(command)?;
+        self.ends()
+    }
+
+    /// Gives a command.
+    pub fn begins(&mut self, command: &str) -> Result<()> {
+        writeln!(self.commands, "{command}").explain(|| "the traced task is gone")
+    }
+
+    /// Waits until a command is done.
+    pub fn ends(&mut self) -> Result<Took> {
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        let times = answer.trim_end().split_once(' ').ok_or("the traced task has failed")?;
+        let time = |nanoseconds: &str| Result::Ok(Duration::from_nanos(nanoseconds.parse()?));
+        Ok(Took { wall: time(times.0)?, cpu: time(times.1)? })
+    }
+}
+
+/// The ids of these tasks.
+pub fn pids(tasks: &[Task]) -> Vec<u32> {
+    tasks.iter().map(Task::pid).collect()
+}
+
+/// Gives a command to all of them at once, and waits until all are done.
+pub fn all_do(tasks: &mut [Task], command: &str) -> Result<()> {
+    tasks.iter_mut().try_for_each(|task| task.begins(command))?;
+    tasks.iter_mut().try_for_each(|task| task.ends().map(drop))
+}
+
+/// Whether a line of a trace tells of a mark.
+pub fn is_mark(line: &[u8]) -> bool {
+    let call = format!("sys_{MARK}(");
+    line.windows(call.len()).any(|part| part == call.as_bytes())
+}
+
+/// Is such a process, until there are no more commands.
+pub fn serve() -> Result<()> {
+    for command in stdin().lines() {
+        let (began, cpu) = (Instant::now(), cpu_time()?);
+        obey(&command?)?;
+        println!("{} {}", began.elapsed().as_nanos(), (cpu_time()? - cpu).as_nanos());
+        stdout().flush()?;
+    }
+    Ok(())
+}
+
+/// The CPU time that this thread has taken.
+pub fn cpu_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
+}
+
+fn obey(command: &str) -> Result<()> {
+    match command.splitn(4, ' ').collect::<Vec<_>>().as_slice() {
+        ["calls", count] => (0..number(count)?).for_each(|_| drop(getppid())),
+        ["mixed", count] => mixed(number(count)?)?,
+        ["busy", milliseconds] => busy(time(milliseconds)?),
+        ["paced", per_second, milliseconds] => paced(number(per_second)?, time(milliseconds)?),
+        ["mark"] => drop(getsid(None)?),
+        ["packets", count, length, path] => packets::write(Path::new(path), number(count)?, number(length)?)?,
+        _ => return Err(format!("what is '{command}'?").into()),
+    }
+    Ok(())
+}
+
+fn mixed(count: usize) -> Result<()> {
+    let mut file = File::open("/dev/null")?;
+    for _ in 0..count / MIXED.len() {
+        // There is no such file; what counts is that somebody tries.
+        let _ = File::open("/nowhere");
+        let _ = file.read(&mut [0; 16])?;
+        file.seek(SeekFrom::Start(0))?;
+        getppid();
+    }
+    Ok(())
+}
+
+fn busy(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        (0..1000).for_each(|_| drop(getppid()));
+    }
+}
+
+fn paced(per_second: u32, time: Duration) {
+    let (began, pause) = (Instant::now(), Duration::from_secs(1) / per_second);
+    let mut due = Duration::ZERO;
+    while due < time {
+        getppid();
+        due += pause;
+        thread::sleep(due.saturating_sub(began.elapsed()));
+    }
+}
+
+fn number<N: FromStr<Err: std::error::Error + Send + Sync + 'static>>(text: &str) -> Result<N> {
+    Ok(text.parse()?)
+}
+
+fn time(milliseconds: &str) -> Result<Duration> {
+    Ok(Duration::from_millis(number(milliseconds)?))
+}
+
+fn ends(process: &mut Child) -> (ChildStdin, ChildStdout) {
+    let commands = process.stdin.take().expect("a pipe was asked for");
+    (commands, process.stdout.take().expect("a pipe was asked for"))
+}

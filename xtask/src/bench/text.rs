@@ -1,0 +1,107 @@
+//! How fast events become text, against the kernel's own printing of the same events.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use tracefs::format::Formatter;
+use tracefs::ring::{Item, Layout, RingBuffer, Timeline};
+
+use super::Group;
+use super::bare::{Bare, Recording};
+use super::samples::in_turns;
+use super::table::{Row, Target, Unit};
+use super::task::{self, Task};
+use crate::error::{Explain, Result};
+
+pub const GROUP: Group = Group {
+    name: "text",
+    about: "events of which text is made in a second of CPU time, on one core",
+    floor: "the kernel",
+    measure,
+};
+
+const CALLS: u64 = 200_000;
+const TURNS: usize = 10;
+const TARGET: Target = Target::AtLeast(1.5e6);
+
+/// Enough for all events of a run.
+const BUFFER_KIB: u32 = 64 << 10;
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// Pages of the kernel's buffer: CPU and bytes.
+type Pages = Vec<(u32, Vec<u8>)>;
+
+fn measure() -> Result<Vec<Row>> {
+    Ok(vec![
+        row("getppid, calls and returns", "calls", &["getppid"])?,
+        row("openat, read, lseek and getppid, calls and returns", "mixed", task::MIXED)?,
+    ])
+}
+
+fn row(what: &str, verb: &str, calls: &'static [&'static str]) -> Result<Row> {
+    let mut task = Task::start()?;
+    let recording = Recording::of(vec![task.pid()]).only(calls).with_returns();
+    // Of two buffers with the same events, the kernel prints the one and does not consume it, and we take the other.
+    let (for_kernel, for_us) = (Bare::roomy(&recording, BUFFER_KIB)?, Bare::roomy(&recording, BUFFER_KIB)?);
+    task.does(&format!("{verb} {CALLS}"))?;
+    let (pages, layout) = take(for_us.path())?;
+    let mut formatter = Formatter::open(Path::new(TRACEFS), for_us.path())?;
+    formatter.load_enabled()?;
+    let (floor, ours) = in_turns(
+        TURNS,
+        || print_by_kernel(for_kernel.path()),
+        || make_text(&mut formatter, &pages, &layout),
+    )?;
+    Ok(Row::figures(what, Some(floor), ours, Unit::LinesPerSecond, TARGET))
+}
+
+fn take(instance: &Path) -> Result<(Pages, Layout)> {
+    let mut ring = RingBuffer::open(instance)?;
+    let mut pages = Pages::new();
+    while !ring.collect(|page| pages.push((page.cpu, page.bytes.to_vec())))?.drained {}
+    Ok((pages, ring.layout().clone()))
+}
+
+fn print_by_kernel(instance: &Path) -> Result<f64> {
+    let mut trace = File::open(instance.join("trace")).explain(|| "cannot open an instance's trace")?;
+    let mut text = vec![0; 64 << 10];
+    lines_per_second(|| {
+        let mut lines = 0;
+        loop {
+            match trace.read(&mut text)? {
+                0 => return Ok(lines),
+                length => lines += text[..length].iter().filter(|byte| **byte == b'\n').count() as u64,
+            }
+        }
+    })
+}
+
+fn make_text(formatter: &mut Formatter, pages: &Pages, layout: &Layout) -> Result<f64> {
+    let mut timeline = Timeline::new(layout);
+    let mut text = Vec::new();
+    lines_per_second(|| {
+        let mut lines = 0;
+        for (cpu, page) in pages {
+            timeline.push(*cpu, page);
+            timeline.finish();
+            text.clear();
+            while let Some(item) = timeline.next() {
+                match item {
+                    Item::Record(record) => {
+                        formatter.write_record(record.cpu, record.stamp, record.data, &mut text);
+                    }
+                    Item::Lost(gap) => Formatter::write_gap(gap.cpu, gap.count, &mut text),
+                }
+                lines += 1;
+            }
+        }
+        Ok(lines)
+    })
+}
+
+fn lines_per_second(mut make: impl FnMut() -> Result<u64>) -> Result<f64> {
+    let began = task::cpu_time()?;
+    let lines = make()?;
+    Ok(lines as f64 / (task::cpu_time()? - began).as_secs_f64())
+}
