@@ -130,7 +130,7 @@ pub fn cpu_time() -> Result<Duration> {
 
 fn obey(command: &str) -> Result<()> {
     match command.splitn(4, ' ').collect::<Vec<_>>().as_slice() {
-        ["calls", count] => (0..number(count)?).for_each(|_| drop(getppid())),
+        ["calls", count] => calls(number(count)?),
         ["mixed", count] => mixed(number(count)?)?,
         ["busy", milliseconds] => busy(time(milliseconds)?),
         ["paced", per_second, milliseconds] => paced(number(per_second)?, time(milliseconds)?),
@@ -139,6 +139,12 @@ fn obey(command: &str) -> Result<()> {
         _ => return Err(format!("what is '{command}'?").into()),
     }
     Ok(())
+}
+
+fn calls(count: u64) {
+    for _ in 0..count {
+        getppid();
+    }
 }
 
 fn mixed(count: usize) -> Result<()> {
@@ -156,7 +162,7 @@ fn mixed(count: usize) -> Result<()> {
 fn busy(time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {
-        (0..1000).for_each(|_| drop(getppid()));
+        calls(1000);
     }
 }
 
