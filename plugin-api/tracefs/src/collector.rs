@@ -21,10 +21,8 @@ use crate::spool::Spool;
 /// Between two sweeps while there is much. Also the least rest of all: on a kernel whose buffers poll as readable with
 /// the first record, each sweep costs the traced task an interrupt.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
-/// Between two sweeps while there is little. A record is settled by the sweep after the one that found it.
-const LONGEST_REST: Duration = Duration::from_millis(10);
-/// Between two sweeps while there is nothing.
-const IDLE_REST: Duration = Duration::from_millis(20);
+/// Between two sweeps while there is little or nothing.
+const LONGEST_REST: Duration = Duration::from_millis(20);
 /// Pages of one sweep that are much: a tenth of the kernel's default buffer.
 const BUSY: u64 = 32;
 
@@ -107,7 +105,6 @@ fn collect(
     stopped: &UnixStream,
 ) -> Result<()> {
     go_first();
-    let mut rest = LONGEST_REST;
     let mut stopping = false;
     loop {
         // What was recorded before the order to stop is found by the sweep after it.
@@ -121,11 +118,11 @@ fn collect(
             return Ok(());
         }
         if drained && !stopping {
-            rest = match pages {
-                0 => IDLE_REST,
-                BUSY.. => SHORTEST_REST,
-                _ => (rest * 2).min(LONGEST_REST),
-            };
+            if pages < BUSY && pages > 0 {
+                // A record is settled by the sweep after the one that found it.
+                sweep(&mut ring, &mut losses, spool)?;
+            }
+            let rest = if pages >= BUSY { SHORTEST_REST } else { LONGEST_REST };
             stopping = sleep(&ring, stopped, rest);
         }
     }
