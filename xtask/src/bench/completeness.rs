@@ -60,26 +60,25 @@ fn measure() -> Result<Vec<Row>> {
     for (who, tasks) in [("one task", one), ("a task on each CPU", Task::on_each_cpu)] {
         let text = through_trace_pipe(&mut tasks()?)?;
         let ours = managed(&mut tasks()?)?;
-        rows.extend(against(&format!("{who}, beside cat trace_pipe"), &ours, Some(&text)));
-        if perf::is_installed() {
-            let perf = through_perf(&mut tasks()?)?;
-            rows.extend(against(&format!("{who}, beside perf record"), &ours, Some(&perf)));
-        } else {
-            println!("  perf is not installed, so there is nothing to compare with");
-        }
+        let perf = if perf::is_installed() { Some(through_perf(&mut tasks()?)?) } else { None };
+        let beside_perf = if perf.is_some() { "beside perf record" } else { "perf is not installed" };
+        rows.extend([
+            delivered(format!("{who}, beside cat trace_pipe: delivered"), Some(text.percent()), &ours),
+            none("… told to be lost", text.lost(), ours.lost()),
+            none("… neither", text.untold(), ours.untold()),
+            delivered(format!("{who}, {beside_perf}: delivered"), perf, &ours),
+        ]);
     }
     Ok(rows)
 }
 
-fn against(who: &str, ours: &Outcome, other: Option<&Outcome>) -> [Row; 3] {
-    let row = |what: String, figure: fn(&Outcome) -> Vec<f64>, unit, target| {
-        Row::figures(what, other.map(figure), figure(ours), unit, target)
-    };
-    [
-        row(format!("{who}: delivered"), Outcome::percent, Unit::Percent, Target::AtLeast(100.0)),
-        row("… told to be lost".to_owned(), Outcome::lost, Unit::Events, Target::AtMost(0.0)),
-        row("… neither".to_owned(), Outcome::untold, Unit::Events, Target::AtMost(0.0)),
-    ]
+fn delivered(what: String, other: Option<Vec<f64>>, ours: &Outcome) -> Row {
+    Row::figures(what, other, ours.percent(), Unit::Percent, Target::AtLeast(100.0))
+}
+
+/// Of these events there should be none.
+fn none(what: &str, other: Vec<f64>, ours: Vec<f64>) -> Row {
+    Row::figures(what, Some(other), ours, Unit::Events, Target::AtMost(0.0))
 }
 
 /// With all defaults, and read as container-tracer reads.
@@ -104,12 +103,12 @@ fn through_trace_pipe(tasks: &mut [Task]) -> Result<Outcome> {
     Ok(Outcome { expected: expected(tasks, CALLS + 1), delivered: counts.read, lost: counts.lost })
 }
 
-fn through_perf(tasks: &mut [Task]) -> Result<Outcome> {
+/// In percent. It tells how often it had no room, but not for how many events.
+fn through_perf(tasks: &mut [Task]) -> Result<Vec<f64>> {
     let perf = Perf::start(&task::pids(tasks), PERF_EVENTS)?;
     make_events(tasks)?;
-    let (expected, delivered) = (expected(tasks, CALLS), perf.stop()?);
-    // It tells how often it had no room, but not for how many events.
-    Ok(Outcome { expected, delivered, lost: 0 })
+    let expected = expected(tasks, CALLS);
+    Ok(Outcome { expected, delivered: perf.stop()?, lost: 0 }.percent())
 }
 
 fn recording(tasks: &[Task]) -> Recording {

@@ -33,6 +33,8 @@ const TRACEFS: &str = "/sys/kernel/tracing";
 
 /// Pages of the kernel's buffer: CPU and bytes.
 type Pages = Vec<(u32, Vec<u8>)>;
+/// Where text goes.
+type Sink<'a> = &'a mut dyn FnMut(&[u8]);
 
 fn measure() -> Result<Vec<Row>> {
     Ok(vec![
@@ -50,11 +52,11 @@ fn row(what: &str, verb: &str, calls: &'static [&'static str]) -> Result<Row> {
     let (pages, layout) = take(for_us.path())?;
     let mut formatter = Formatter::open(Path::new(TRACEFS), for_us.path())?;
     formatter.load_enabled()?;
-    let (floor, ours) = in_turns(
-        TURNS,
-        || print_by_kernel(for_kernel.path()),
-        || make_text(&mut formatter, &pages, &layout),
-    )?;
+    let mut print = |sink: Sink<'_>| print_by_kernel(for_kernel.path(), sink);
+    let mut make = |sink: Sink<'_>| make_text(&mut formatter, &pages, &layout, sink);
+    let (by_kernel, by_us) = (lines(&mut print)?, lines(&mut make)?);
+    let (floor, ours) =
+        in_turns(TURNS, || lines_per_second(by_kernel, &mut print), || lines_per_second(by_us, &mut make))?;
     Ok(Row::figures(what, Some(floor), ours, Unit::LinesPerSecond, TARGET))
 }
 
@@ -65,54 +67,49 @@ fn take(instance: &Path) -> Result<(Pages, Layout)> {
     Ok((pages, ring.layout().clone()))
 }
 
-fn print_by_kernel(instance: &Path) -> Result<f64> {
+fn print_by_kernel(instance: &Path, sink: Sink<'_>) -> Result<()> {
     let mut trace = File::open(instance.join("trace")).explain(|| "cannot open an instance's trace")?;
     let mut text = vec![0; 64 << 10];
-    lines_per_second(|| {
-        let mut lines = 0;
-        loop {
-            match trace.read(&mut text)? {
-                0 => return Ok(lines),
-                length => lines += count_lines(&text[..length]),
-            }
+    loop {
+        match trace.read(&mut text)? {
+            0 => return Ok(()),
+            length => sink(&text[..length]),
         }
-    })
+    }
 }
 
-fn make_text(formatter: &mut Formatter, pages: &Pages, layout: &Layout) -> Result<f64> {
+fn make_text(formatter: &mut Formatter, pages: &Pages, layout: &Layout, sink: Sink<'_>) -> Result<()> {
     let mut timeline = Timeline::new(layout);
     let mut text = Vec::new();
-    lines_per_second(|| {
-        let mut lines = 0;
-        for (cpu, page) in pages {
-            timeline.push(*cpu, page);
-            timeline.finish();
-            text.clear();
-            while let Some(item) = timeline.next() {
-                match item {
-                    Item::Record(record) => {
-                        formatter.write_record(record.cpu, record.stamp, record.data, &mut text);
-                    }
-                    Item::Lost(gap) => Formatter::write_gap(gap.cpu, gap.count, &mut text),
+    for (cpu, page) in pages {
+        timeline.push(*cpu, page);
+        timeline.finish();
+        while let Some(item) = timeline.next() {
+            match item {
+                Item::Record(record) => {
+                    formatter.write_record(record.cpu, record.stamp, record.data, &mut text);
                 }
+                Item::Lost(gap) => Formatter::write_gap(gap.cpu, gap.count, &mut text),
             }
-            lines += count_lines(&text);
         }
-        Ok(lines)
-    })
-}
-
-fn count_lines(text: &[u8]) -> u64 {
-    text.iter().filter(|byte| **byte == b'\n').count() as u64
-}
-
-/// The lines must be those of all events; the kernel puts a few lines of its own in front.
-fn lines_per_second(make: impl FnOnce() -> Result<u64>) -> Result<f64> {
-    let began = task::cpu_time()?;
-    let lines = make()?;
-    let took = task::cpu_time()? - began;
-    match lines {
-        ..EVENTS => Err(format!("only {lines} lines came of {EVENTS} events").into()),
-        _ => Ok(lines as f64 / took.as_secs_f64()),
+        sink(&text);
+        text.clear();
     }
+    Ok(())
+}
+
+/// How many lines are made. The kernel puts a few of its own in front of those of the events.
+fn lines(make: &mut impl FnMut(Sink<'_>) -> Result<()>) -> Result<u64> {
+    let mut lines = 0;
+    make(&mut |text| lines += text.iter().filter(|byte| **byte == b'\n').count() as u64)?;
+    match lines {
+        ..EVENTS => Err(format!("only {lines} lines come of {EVENTS} events").into()),
+        lines => Ok(lines),
+    }
+}
+
+fn lines_per_second(lines: u64, make: &mut impl FnMut(Sink<'_>) -> Result<()>) -> Result<f64> {
+    let began = task::cpu_time()?;
+    make(&mut |_| ())?;
+    Ok(lines as f64 / (task::cpu_time()? - began).as_secs_f64())
 }

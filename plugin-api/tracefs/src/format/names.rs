@@ -109,7 +109,7 @@ impl Names {
     /// Asks procfs for the name that `pid` has now.
     pub(super) fn ask(&mut self, pid: i32) -> bool {
         let Ok(text) = fs::read(self.procfs.join(pid.to_string()).join("comm")) else { return false };
-        self.learn(pid, text.strip_suffix(b"\n").unwrap_or(&text));
+        self.learn(pid, own_name(text.strip_suffix(b"\n").unwrap_or(&text)));
         true
     }
 
@@ -145,6 +145,16 @@ fn saved_name(line: &[u8]) -> Option<(i32, &[u8])> {
     Some((pid, line.get(blank + 1..)?))
 }
 
+/// For the kernel's workers, procfs adds what they are working on: `kworker/0:2-events` is called `kworker/0:2`
+/// (`wq_worker_comm` in kernel/workqueue.c).
+fn own_name(shown: &[u8]) -> &[u8] {
+    let is_worker = shown.starts_with(b"kworker/") && !shown.starts_with(b"kworker/R-");
+    match shown.iter().position(|byte| is_worker && matches!(byte, b'-' | b'+')) {
+        Some(end) => shown.get(..end).unwrap_or(shown),
+        None => shown,
+    }
+}
+
 fn column(name: &[u8]) -> Column {
     let name = name.get(..COLUMN).unwrap_or(name);
     let mut column = [b' '; COLUMN];
@@ -153,4 +163,17 @@ fn column(name: &[u8]) -> Column {
         *to = if *from == b'\n' { b'?' } else { *from };
     }
     column
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_name;
+
+    #[test]
+    fn a_worker_is_not_what_it_works_on() {
+        assert_eq!(own_name(b"kworker/0:2-events"), b"kworker/0:2");
+        assert_eq!(own_name(b"kworker/u8:1+flush-254:0"), b"kworker/u8:1");
+        assert_eq!(own_name(b"kworker/R-rcu_gp"), b"kworker/R-rcu_gp");
+        assert_eq!(own_name(b"my-kworker/0:2-x"), b"my-kworker/0:2-x");
+    }
 }
