@@ -5,7 +5,6 @@ use std::io::BufReader;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use trace_hook_api::abi::{LoadedPlugin, LoadedSession};
 use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result};
@@ -33,10 +32,6 @@ const BUSY: usize = 64 << 10;
 const SHORTEST_OFFER: Duration = Duration::from_micros(200);
 const LONGEST_OFFER: Duration = Duration::from_millis(10);
 
-/// Making text and passing it on has time, the traced program has not (nice(1)). What is recorded meanwhile is the session's
-/// to keep.
-const WHILE_RECORDING: libc::c_int = 5;
-
 /// Runs a session from its start to its end.
 ///
 /// # Errors
@@ -52,7 +47,6 @@ pub fn record(
     record.lock_as_worker()?;
     let trace = TraceWriter::open(&record.trace_path())?;
     let session = plugin.start(request)?;
-    set_niceness(WHILE_RECORDING);
     // A supervisor that is gone is found out by its silence.
     let _ = channel.sender().send(&Answer::Recording);
     let mut recorder = Recorder {
@@ -80,11 +74,6 @@ pub fn record(
         record.remove()?;
     }
     Ok(Answer::Ended(verdict))
-}
-
-fn set_niceness(niceness: libc::c_int) {
-    // SAFETY: the call takes and returns plain numbers. Where it is not allowed, everything stays as it is.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
 }
 
 /// How a session is to end.
@@ -170,8 +159,6 @@ impl Recorder {
 
     fn stop(&mut self) -> Result<()> {
         if let Phase::Recording = self.phase {
-            // From here on somebody waits for us.
-            set_niceness(0);
             self.session.stop()?;
             self.phase = Phase::Draining(Wait::of(self.drain));
         }
