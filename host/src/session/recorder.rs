@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::BufReader;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -22,8 +22,6 @@ pub const READER_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks at the session.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 const LONGEST_LOOK: Duration = Duration::from_millis(15);
-/// The same for a session that wakes us when it has something.
-const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// With so much text from one look, the next one should come sooner.
 const BUSY: usize = 64 << 10;
 
@@ -50,7 +48,6 @@ pub fn record(
     // A supervisor that is gone is found out by its silence.
     let _ = channel.sender().send(&Answer::Recording);
     let mut recorder = Recorder {
-        wakes: session.wakes()?,
         session,
         trace,
         drain: options.drain,
@@ -87,8 +84,6 @@ pub struct Options {
 
 struct Recorder {
     session: LoadedSession,
-    /// Polls as readable when the session has lines.
-    wakes: Option<RawFd>,
     trace: TraceWriter,
     drain: Duration,
     lines: LineBuffer,
@@ -184,7 +179,7 @@ impl Recorder {
         }
         self.look = match progress == Progress::More || text.len() >= BUSY {
             true => (self.look / 2).max(SHORTEST_LOOK),
-            false => (self.look * 2).min(if self.wakes.is_some() { LONGEST_SLEEP } else { LONGEST_LOOK }),
+            false => (self.look * 2).min(LONGEST_LOOK),
         };
         self.pulled += count_events(text);
         self.backlog.add(text);
@@ -237,30 +232,18 @@ impl Recorder {
     }
 
     /// Waits for an order, or for the time of the next look at the session or of the next offer to the reader.
-    fn rest(&mut self, channel: &Channel) {
+    fn rest(&self, channel: &Channel) {
         let until_look = self.next_look.saturating_duration_since(Instant::now());
         let timeout = match self.phase {
             Phase::Finished(_) => self.offer,
             _ if self.backlog.is_empty() => until_look,
             _ => until_look.min(self.offer),
         };
-        let mut fds = Vec::with_capacity(2);
+        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
         // The channel of an orphan polls as closed, at once and for ever.
-        if !self.orphaned {
-            fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
-        }
-        let own = fds.len();
-        if let (Phase::Recording, Some(wakes)) = (self.phase, self.wakes) {
-            // SAFETY: the session keeps it open until it is closed, which is after the last rest, and nothing is done with
-            // it here but to poll.
-            let wakes = unsafe { BorrowedFd::borrow_raw(wakes) };
-            fds.push(PollFd::new(wakes, PollFlags::POLLIN));
-        }
+        let fds = if self.orphaned { &mut fds[..0] } else { &mut fds[..] };
         // A failure is a rest that was too short: the loop looks at everything again.
-        let _ = ppoll(&mut fds, Some(timeout.into()), None);
-        if fds[own..].iter().any(|fd| fd.any() == Some(true)) {
-            self.next_look = Instant::now();
-        }
+        let _ = ppoll(fds, Some(timeout.into()), None);
     }
 
     /// Ends the trace file first: its reader need not wait for the kernel's clean-up.

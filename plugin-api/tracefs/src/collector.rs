@@ -3,7 +3,7 @@
 //! A flat-out task fills the kernel's default buffer in less than ten milliseconds. Making text, and waiting for whoever
 //! reads it, takes longer than that, so this has a thread of its own. It does nothing but move pages.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::{Error, Result};
 use crate::losses::Losses;
@@ -22,8 +21,8 @@ use crate::spool::Spool;
 /// Between two sweeps while there is much. Also the least rest of all: on a kernel whose buffers poll as readable with
 /// the first record, each sweep costs the traced task an interrupt.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
-/// Between two sweeps while there is little or nothing. No line comes later than that.
-const LONGEST_REST: Duration = Duration::from_millis(30);
+/// Between two sweeps while there is little or nothing.
+const LONGEST_REST: Duration = Duration::from_millis(20);
 /// Pages of one sweep that are much: a tenth of the kernel's default buffer.
 const BUSY: u64 = 32;
 
@@ -35,7 +34,6 @@ const NICENESS: libc::c_int = -15;
 pub(crate) struct Collector {
     spool: Arc<Mutex<Spool>>,
     sweeps: Arc<AtomicU64>,
-    found: Arc<EventFd>,
     /// Closing it is the order to stop.
     order: Option<UnixStream>,
     thread: Option<JoinHandle<Result<()>>>,
@@ -51,30 +49,16 @@ impl Collector {
         let (order, stopped) = UnixStream::pair().map_err(failed)?;
         let spool = Arc::new(Mutex::new(spool));
         let sweeps = Arc::new(AtomicU64::new(0));
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let found = EventFd::from_value_and_flags(0, flags).map_err(|errno| failed(errno.into()))?;
-        let found = Arc::new(found);
-        let shared =
-            Shared { spool: Arc::clone(&spool), sweeps: Arc::clone(&sweeps), found: Arc::clone(&found) };
+        let shared = (Arc::clone(&spool), Arc::clone(&sweeps));
         let thread = std::thread::Builder::new().name("collector".to_owned());
-        let thread = thread.spawn(move || collect(ring, losses, &shared, &stopped)).map_err(failed)?;
-        Ok(Self { spool, sweeps, found, order: Some(order), thread: Some(thread) })
+        let thread =
+            thread.spawn(move || collect(ring, losses, &shared.0, &shared.1, &stopped)).map_err(failed)?;
+        Ok(Self { spool, sweeps, order: Some(order), thread: Some(thread) })
     }
 
     /// What was collected and not yet taken.
     pub(crate) fn spool(&self) -> MutexGuard<'_, Spool> {
         lock(&self.spool)
-    }
-
-    /// Polls as readable since something was found, until [`Self::acknowledge`].
-    pub(crate) fn found(&self) -> BorrowedFd<'_> {
-        self.found.as_fd()
-    }
-
-    /// What was found until now is about to be looked at.
-    pub(crate) fn acknowledge(&self) {
-        // Refused where nothing was found.
-        let _ = self.found.read();
     }
 
     /// How many sweeps over the buffers are done.
@@ -101,13 +85,6 @@ impl Collector {
     }
 }
 
-/// What the thread has in common with whoever takes the pages.
-struct Shared {
-    spool: Arc<Mutex<Spool>>,
-    sweeps: Arc<AtomicU64>,
-    found: Arc<EventFd>,
-}
-
 impl Drop for Collector {
     fn drop(&mut self) {
         if let Err(error) = self.finish() {
@@ -120,28 +97,30 @@ fn lock(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
     spool.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn collect(mut ring: RingBuffer, mut losses: Losses, shared: &Shared, stopped: &UnixStream) -> Result<()> {
+fn collect(
+    mut ring: RingBuffer,
+    mut losses: Losses,
+    spool: &Mutex<Spool>,
+    sweeps: &AtomicU64,
+    stopped: &UnixStream,
+) -> Result<()> {
     go_first();
     let mut stopping = false;
     loop {
         // What was recorded before the order to stop is found by the sweep after it.
-        let (pages, drained) = sweep(&mut ring, &mut losses, &shared.spool)?;
-        shared.sweeps.fetch_add(1, Ordering::Release);
+        let (pages, drained) = sweep(&mut ring, &mut losses, spool)?;
+        sweeps.fetch_add(1, Ordering::Release);
         if stopping && drained {
             // What the kernel had no room for after the last page, no page tells.
             for cpu in ring.cpus() {
-                lock(&shared.spool).lose(cpu, losses.untold(cpu));
+                lock(spool).lose(cpu, losses.untold(cpu));
             }
             return Ok(());
         }
         if drained && !stopping {
             if pages < BUSY && pages > 0 {
                 // A record is settled by the sweep after the one that found it.
-                sweep(&mut ring, &mut losses, &shared.spool)?;
-            }
-            if pages > 0 {
-                // Refused where it was found to be full, and so is readable already.
-                let _ = shared.found.write(1);
+                sweep(&mut ring, &mut losses, spool)?;
             }
             let rest = if pages >= BUSY { SHORTEST_REST } else { LONGEST_REST };
             stopping = sleep(&ring, stopped, rest);

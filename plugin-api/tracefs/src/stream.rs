@@ -1,7 +1,6 @@
 //! An instance's events as text: complete, in time order, whatever the reader's speed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use crate::collector::Collector;
@@ -125,7 +124,6 @@ impl EventStream {
     pub fn write_lines(&mut self, out: &mut Vec<u8>, room: usize) -> Result<bool> {
         let limit = out.len().saturating_add(room);
         let sweeps = self.collector.sweeps();
-        self.collector.acknowledge();
         while out.len() < limit {
             if self.write_settled(out, limit) {
                 continue;
@@ -136,11 +134,6 @@ impl EventStream {
             }
         }
         Ok(true)
-    }
-
-    /// Polls as readable when there are lines to write, until the next [`write_lines`](Self::write_lines).
-    pub fn wakes(&self) -> BorrowedFd<'_> {
-        self.collector.found()
     }
 
     /// The filter that was given.
