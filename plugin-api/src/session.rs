@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use crate::{LineBuffer, Result};
 /// The host alone knows where the lines go, so a session never writes a file, waits for a reader or meets a signal.
 /// The host's sequence is: `read` again and again; `stop`; `read` until [`Progress::Finished`]; `close`; drop.
 pub trait Session: Send {
-    /// Gives the lines there are, and never waits: the host does the waiting, and calls again within 20 ms.
+    /// Gives the lines there are, and never waits: the host does the waiting, and calls again within 20 ms, or 50 ms with
+    /// [`Session::wakes`].
     ///
     /// Push no more lines once [`LineBuffer::is_full`], but go on emptying the kernel's buffers: when the reader is
     /// slow, the session is where the backlog is kept.
@@ -18,6 +20,14 @@ pub trait Session: Send {
     ///
     /// An error ends the session.
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress>;
+
+    /// A descriptor that polls as readable when there are lines to read, until the next read.
+    ///
+    /// With one, the host looks at once when there is something, and else less often. It stays open, and the same, until
+    /// [`Session::close`].
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// Stops recording. No event after this is recorded; what was recorded before is still to be read.
     ///

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::BufReader;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use trace_hook_api::abi::{LoadedPlugin, LoadedSession};
 use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result};
@@ -22,6 +23,8 @@ pub const READER_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks at the session.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 const LONGEST_LOOK: Duration = Duration::from_millis(15);
+/// The same for a session that wakes us when it has something.
+const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// With so much text from one look, the next one should come sooner.
 const BUSY: usize = 64 << 10;
 
@@ -29,6 +32,10 @@ const BUSY: usize = 64 << 10;
 /// of what lies there: so it never has to wait for us, nor are both woken for every single line.
 const SHORTEST_OFFER: Duration = Duration::from_micros(200);
 const LONGEST_OFFER: Duration = Duration::from_millis(10);
+
+/// Making text and passing it on has time, the traced program has not (nice(1)). What is recorded meanwhile is the session's
+/// to keep.
+const WHILE_RECORDING: libc::c_int = 5;
 
 /// Runs a session from its start to its end.
 ///
@@ -45,9 +52,11 @@ pub fn record(
     record.lock_as_worker()?;
     let trace = TraceWriter::open(&record.trace_path())?;
     let session = plugin.start(request)?;
+    set_niceness(WHILE_RECORDING);
     // A supervisor that is gone is found out by its silence.
     let _ = channel.sender().send(&Answer::Recording);
     let mut recorder = Recorder {
+        wakes: session.wakes()?,
         session,
         trace,
         drain: options.drain,
@@ -73,6 +82,11 @@ pub fn record(
     Ok(Answer::Ended(verdict))
 }
 
+fn set_niceness(niceness: libc::c_int) {
+    // SAFETY: the call takes and returns plain numbers. Where it is not allowed, everything stays as it is.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+}
+
 /// How a session is to end.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -84,6 +98,8 @@ pub struct Options {
 
 struct Recorder {
     session: LoadedSession,
+    /// Polls as readable when the session has lines.
+    wakes: Option<RawFd>,
     trace: TraceWriter,
     drain: Duration,
     lines: LineBuffer,
@@ -154,6 +170,8 @@ impl Recorder {
 
     fn stop(&mut self) -> Result<()> {
         if let Phase::Recording = self.phase {
+            // From here on somebody waits for us.
+            set_niceness(0);
             self.session.stop()?;
             self.phase = Phase::Draining(Wait::of(self.drain));
         }
@@ -179,7 +197,7 @@ impl Recorder {
         }
         self.look = match progress == Progress::More || text.len() >= BUSY {
             true => (self.look / 2).max(SHORTEST_LOOK),
-            false => (self.look * 2).min(LONGEST_LOOK),
+            false => (self.look * 2).min(if self.wakes.is_some() { LONGEST_SLEEP } else { LONGEST_LOOK }),
         };
         self.pulled += count_events(text);
         self.backlog.add(text);
@@ -232,18 +250,30 @@ impl Recorder {
     }
 
     /// Waits for an order, or for the time of the next look at the session or of the next offer to the reader.
-    fn rest(&self, channel: &Channel) {
+    fn rest(&mut self, channel: &Channel) {
         let until_look = self.next_look.saturating_duration_since(Instant::now());
         let timeout = match self.phase {
             Phase::Finished(_) => self.offer,
             _ if self.backlog.is_empty() => until_look,
             _ => until_look.min(self.offer),
         };
-        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        let mut fds = Vec::with_capacity(2);
         // The channel of an orphan polls as closed, at once and for ever.
-        let fds = if self.orphaned { &mut fds[..0] } else { &mut fds[..] };
+        if !self.orphaned {
+            fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
+        }
+        let own = fds.len();
+        if let (Phase::Recording, Some(wakes)) = (self.phase, self.wakes) {
+            // SAFETY: the session keeps it open until it is closed, which is after the last rest, and nothing is done with
+            // it here but to poll.
+            let wakes = unsafe { BorrowedFd::borrow_raw(wakes) };
+            fds.push(PollFd::new(wakes, PollFlags::POLLIN));
+        }
         // A failure is a rest that was too short: the loop looks at everything again.
-        let _ = ppoll(fds, Some(timeout.into()), None);
+        let _ = ppoll(&mut fds, Some(timeout.into()), None);
+        if fds[own..].iter().any(|fd| fd.any() == Some(true)) {
+            self.next_look = Instant::now();
+        }
     }
 
     /// Ends the trace file first: its reader need not wait for the kernel's clean-up.

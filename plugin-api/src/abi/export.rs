@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io::Write;
 use std::marker::PhantomData;
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, RootModuleResult};
@@ -111,6 +112,13 @@ impl SessionObject for SessionGuard {
         });
         let lines = RSlice::from_slice(self.lines.as_bytes());
         progress.map(|progress| Chunk { lines, progress: progress as u8 })
+    }
+
+    fn wakes(&self) -> RResult<i32, RString> {
+        guarded(|| {
+            let descriptor = self.session.as_ref().and_then(|session| session.wakes());
+            Ok(descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd()))
+        })
     }
 
     fn stop(&mut self) -> RResult<(), RString> {

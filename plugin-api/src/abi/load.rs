@@ -1,6 +1,7 @@
 //! The host's side: a loaded plugin's tables, as plain Rust.
 
 use std::fmt;
+use std::os::fd::RawFd;
 
 use abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError};
 use abi_stable::std_types::{RResult, RStr, RString};
@@ -123,6 +124,16 @@ impl LoadedSession {
             2 => Ok(Progress::Finished),
             other => Err(HookError::new(format!("the session told of a progress that is none: {other}"))),
         }
+    }
+
+    /// A descriptor that polls as readable when there are lines, open until the session is closed.
+    ///
+    /// # Errors
+    ///
+    /// The session is broken.
+    pub fn wakes(&self) -> Result<Option<RawFd>> {
+        Ok(checked(self.session.wakes())?)
+            .map(|descriptor| Some(descriptor).filter(|descriptor| *descriptor >= 0))
     }
 
     /// Stops recording.

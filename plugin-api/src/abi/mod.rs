@@ -87,6 +87,8 @@ mod object {
     pub trait SessionObject: Send {
         /// Gives about `room` bytes of lines.
         fn read(&mut self, room: usize) -> RResult<Chunk<'_>, RString>;
+        /// A descriptor that polls as readable when there are lines; -1: there is none.
+        fn wakes(&self) -> RResult<i32, RString>;
         /// Stops recording.
         fn stop(&mut self) -> RResult<(), RString>;
         /// What became of the events so far: JSON of `Account`.

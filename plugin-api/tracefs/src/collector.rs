@@ -3,15 +3,16 @@
 //! A flat-out task fills the kernel's default buffer in less than ten milliseconds. Making text, and waiting for whoever
 //! reads it, takes longer than that, so this has a thread of its own. It does nothing but move pages.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::{Error, Result};
 use crate::losses::Losses;
@@ -21,8 +22,8 @@ use crate::spool::Spool;
 /// Between two sweeps while there is much. Also the least rest of all: on a kernel whose buffers poll as readable with
 /// the first record, each sweep costs the traced task an interrupt.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
-/// Between two sweeps while there is little or nothing.
-const LONGEST_REST: Duration = Duration::from_millis(20);
+/// Between two sweeps while there is little or nothing. No line comes later than that.
+const LONGEST_REST: Duration = Duration::from_millis(30);
 /// Pages of one sweep that are much: a tenth of the kernel's default buffer.
 const BUSY: u64 = 32;
 
@@ -32,11 +33,18 @@ const NICENESS: libc::c_int = -15;
 /// A thread that collects until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    spool: Arc<Mutex<Spool>>,
-    sweeps: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     /// Closing it is the order to stop.
     order: Option<UnixStream>,
     thread: Option<JoinHandle<Result<()>>>,
+}
+
+/// What the thread has in common with whoever takes the pages.
+#[derive(Debug)]
+struct Shared {
+    spool: Arc<Spool>,
+    sweeps: AtomicU64,
+    found: EventFd,
 }
 
 impl Collector {
@@ -44,26 +52,32 @@ impl Collector {
     ///
     /// # Errors
     /// There can be no further thread.
-    pub(crate) fn start(ring: RingBuffer, losses: Losses, spool: Spool) -> Result<Self> {
+    pub(crate) fn start(ring: RingBuffer, losses: Losses, spool: Arc<Spool>) -> Result<Self> {
         let failed = |source| Error::Thread { source };
         let (order, stopped) = UnixStream::pair().map_err(failed)?;
-        let spool = Arc::new(Mutex::new(spool));
-        let sweeps = Arc::new(AtomicU64::new(0));
-        let shared = (Arc::clone(&spool), Arc::clone(&sweeps));
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let found = EventFd::from_value_and_flags(0, flags).map_err(|errno| failed(errno.into()))?;
+        let shared = Arc::new(Shared { spool, sweeps: AtomicU64::new(0), found });
+        let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("collector".to_owned());
-        let thread =
-            thread.spawn(move || collect(ring, losses, &shared.0, &shared.1, &stopped)).map_err(failed)?;
-        Ok(Self { spool, sweeps, order: Some(order), thread: Some(thread) })
+        let thread = thread.spawn(move || collect(ring, losses, &theirs, &stopped)).map_err(failed)?;
+        Ok(Self { shared, order: Some(order), thread: Some(thread) })
     }
 
-    /// What was collected and not yet taken.
-    pub(crate) fn spool(&self) -> MutexGuard<'_, Spool> {
-        lock(&self.spool)
+    /// Polls as readable since something was found, until [`Self::acknowledge`].
+    pub(crate) fn found(&self) -> BorrowedFd<'_> {
+        self.shared.found.as_fd()
+    }
+
+    /// What was found until now is about to be looked at.
+    pub(crate) fn acknowledge(&self) {
+        // Refused where nothing was found.
+        let _ = self.shared.found.read();
     }
 
     /// How many sweeps over the buffers are done.
     pub(crate) fn sweeps(&self) -> u64 {
-        self.sweeps.load(Ordering::Acquire)
+        self.shared.sweeps.load(Ordering::Acquire)
     }
 
     /// Collects what is left, and ends. To be called after recording was stopped. The buffers are closed then.
@@ -93,34 +107,28 @@ impl Drop for Collector {
     }
 }
 
-fn lock(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
-    spool.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn collect(
-    mut ring: RingBuffer,
-    mut losses: Losses,
-    spool: &Mutex<Spool>,
-    sweeps: &AtomicU64,
-    stopped: &UnixStream,
-) -> Result<()> {
+fn collect(mut ring: RingBuffer, mut losses: Losses, shared: &Shared, stopped: &UnixStream) -> Result<()> {
     go_first();
     let mut stopping = false;
     loop {
         // What was recorded before the order to stop is found by the sweep after it.
-        let (pages, drained) = sweep(&mut ring, &mut losses, spool)?;
-        sweeps.fetch_add(1, Ordering::Release);
+        let (pages, drained) = sweep(&mut ring, &mut losses, &shared.spool)?;
+        shared.sweeps.fetch_add(1, Ordering::Release);
         if stopping && drained {
             // What the kernel had no room for after the last page, no page tells.
             for cpu in ring.cpus() {
-                lock(spool).lose(cpu, losses.untold(cpu));
+                shared.spool.lose(cpu, losses.untold(cpu));
             }
             return Ok(());
         }
         if drained && !stopping {
             if pages < BUSY && pages > 0 {
                 // A record is settled by the sweep after the one that found it.
-                sweep(&mut ring, &mut losses, spool)?;
+                sweep(&mut ring, &mut losses, &shared.spool)?;
+            }
+            if pages > 0 {
+                // Refused where it was found to be full, and so is readable already.
+                let _ = shared.found.write(1);
             }
             let rest = if pages >= BUSY { SHORTEST_REST } else { LONGEST_REST };
             stopping = sleep(&ring, stopped, rest);
@@ -129,13 +137,12 @@ fn collect(
 }
 
 /// Moves all pages there are. Returns how many, and whether that was all.
-fn sweep(ring: &mut RingBuffer, losses: &mut Losses, spool: &Mutex<Spool>) -> Result<(u64, bool)> {
-    // The lock is taken page by page: whoever makes text is not to wait for a whole sweep.
+fn sweep(ring: &mut RingBuffer, losses: &mut Losses, spool: &Spool) -> Result<(u64, bool)> {
     let sweep = ring.collect(|page| {
         let lost = if page.lost.is_some() { losses.untold(page.cpu) } else { 0 };
-        lock(spool).push_page(page.cpu, page.bytes, page.records, lost);
+        spool.push_page(page.cpu, page.bytes, page.records, lost);
     })?;
-    lock(spool).push_settled(sweep.settled);
+    spool.push_settled(sweep.settled);
     Ok((sweep.pages, sweep.drained))
 }
 

@@ -1,7 +1,9 @@
 //! An instance's events as text: complete, in time order, whatever the reader's speed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::collector::Collector;
 use crate::error::{Error, Result};
@@ -10,7 +12,7 @@ use crate::format::{Field, Formatter};
 use crate::instance::Instance;
 use crate::losses::Losses;
 use crate::ring::{Item, RingBuffer, Timeline, TimelineRecord};
-use crate::spool::{Entry, Spool};
+use crate::spool::{Entry, Spool, SpoolReader};
 use crate::task_filter::TaskFilter;
 use crate::{Pid, stats};
 
@@ -27,6 +29,8 @@ use crate::{Pid, stats};
 #[derive(Debug)]
 pub struct EventStream {
     collector: Collector,
+    spool: Arc<Spool>,
+    reader: SpoolReader,
     timeline: Timeline,
     formatter: Formatter,
     filter: Option<Filtering>,
@@ -92,10 +96,12 @@ impl EventStream {
         let filter = filter.map(|tasks| Filtering::new(tasks, &mut formatter)).transpose()?;
         let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_asked_for(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
-        let spool = Spool::new(spool_directory, spool_size);
-        let collector = Collector::start(ring, Losses::of(instance), spool)?;
+        let spool = Arc::new(Spool::new(spool_directory, spool_size));
+        let collector = Collector::start(ring, Losses::of(instance), Arc::clone(&spool))?;
         Ok(Self {
             collector,
+            reader: SpoolReader::new(Arc::clone(&spool)),
+            spool,
             timeline,
             formatter,
             filter,
@@ -124,6 +130,7 @@ impl EventStream {
     pub fn write_lines(&mut self, out: &mut Vec<u8>, room: usize) -> Result<bool> {
         let limit = out.len().saturating_add(room);
         let sweeps = self.collector.sweeps();
+        self.collector.acknowledge();
         while out.len() < limit {
             if self.write_settled(out, limit) {
                 continue;
@@ -136,6 +143,11 @@ impl EventStream {
         Ok(true)
     }
 
+    /// Polls as readable when there are lines to write, until the next [`write_lines`](Self::write_lines).
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.collector.found()
+    }
+
     /// The filter that was given.
     pub fn filter(&self) -> Option<&TaskFilter> {
         self.filter.as_ref().map(|filtering| &filtering.tasks)
@@ -146,7 +158,7 @@ impl EventStream {
     /// # Errors
     /// The kernel's own counts cannot be read.
     pub fn tally(&self, instance: &Instance) -> Result<Tally> {
-        let refused = self.collector.spool().refused().clone();
+        let refused = self.spool.refused();
         let mut tally = Tally::default();
         for (cpu, counts) in stats::per_cpu(instance)? {
             tally.recorded += counts.recorded();
@@ -200,8 +212,7 @@ impl EventStream {
 
     /// Moves pages from the spool to the timeline, up to where the next records are settled.
     fn take_from_spool(&mut self) -> Result<bool> {
-        let mut spool = self.collector.spool();
-        while let Some(entry) = spool.pop().map_err(|source| Error::Spool { source })? {
+        while let Some(entry) = self.reader.pop().map_err(|source| Error::Spool { source })? {
             match entry {
                 Entry::Page { cpu, bytes, lost } => {
                     self.timeline.lose(cpu, lost);
@@ -217,7 +228,7 @@ impl EventStream {
             return Ok(false);
         }
         // The end has to be let out once.
-        for (cpu, count) in spool.take_untold() {
+        for (cpu, count) in self.spool.take_untold() {
             self.timeline.lose(cpu, count);
         }
         self.timeline.finish();

@@ -6,6 +6,7 @@ mod made_up_pages;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::actor::{self, Actor};
@@ -14,7 +15,7 @@ use made_up_pages::{Builder, layout};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use proptest::prelude::*;
 use tracefs::ring::{Item, Timeline};
-use tracefs::spool::{Entry, Spool};
+use tracefs::spool::{Entry, Spool, SpoolReader};
 use tracefs::{Error, EventStream, Follow, Instance, Pid, Tally, Targets, TaskFilter};
 
 #[test]
@@ -57,7 +58,8 @@ struct Way {
     newest: [u64; CPUS],
     horizon: u64,
     limit: u64,
-    spool: Spool,
+    spool: Arc<Spool>,
+    reader: SpoolReader,
     timeline: Timeline,
     /// The number of the record that each CPU has to give next, and how many of those before it were told to be lost.
     next: [u64; CPUS],
@@ -68,6 +70,7 @@ struct Way {
 
 impl Way {
     fn new(directory: &Path, limit: u64) -> Self {
+        let spool = Arc::new(Spool::new(directory, limit));
         Self {
             clock: 1000,
             written: [0; CPUS],
@@ -76,7 +79,8 @@ impl Way {
             newest: [0; CPUS],
             horizon: 0,
             limit,
-            spool: Spool::new(directory, limit),
+            reader: SpoolReader::new(Arc::clone(&spool)),
+            spool,
             timeline: Timeline::new(&layout()),
             next: [0; CPUS],
             gaps: [0; CPUS],
@@ -164,7 +168,7 @@ impl Way {
     }
 
     fn take_from_spool(&mut self) -> bool {
-        while let Some(entry) = self.spool.pop().expect("the spool can be read") {
+        while let Some(entry) = self.reader.pop().expect("the spool can be read") {
             match entry {
                 Entry::Page { cpu, bytes, lost } => {
                     self.timeline.lose(cpu, lost);

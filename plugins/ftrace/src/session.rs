@@ -1,5 +1,6 @@
 //! A session on a tracing instance of its own.
 
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -79,6 +80,10 @@ impl Session for FtraceSession {
             false if self.recording => Ok(Progress::Idle),
             false => Ok(Progress::Finished),
         }
+    }
+
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.as_ref().map(EventStream::wakes)
     }
 
     fn stop(&mut self) -> Result<()> {

@@ -1,22 +1,35 @@
-//! A queue of bytes in a temporary file.
+//! A queue of blocks in a temporary file.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file that is used in a circle, so that it never grows beyond its capacity. It is made when it is first needed.
 #[derive(Debug)]
 pub struct DiskQueue {
     directory: PathBuf,
-    file: Option<File>,
+    file: Option<Arc<File>>,
     capacity: u64,
+    /// The lengths of the blocks, the oldest first.
+    blocks: VecDeque<usize>,
     /// Both count on for ever; the place in the file is the remainder by the capacity.
     written: u64,
     read: u64,
-    broken: bool,
-    buffer: Vec<u8>,
+    /// Whether the user was told that the file takes nothing more.
+    is_failure_told: bool,
+}
+
+/// Where a block lies.
+#[derive(Debug)]
+pub struct Place {
+    file: Arc<File>,
+    /// Where in the file it begins. What does not fit before the end of the circle is at the file's beginning.
+    begin: u64,
+    length: usize,
+    capacity: u64,
 }
 
 impl DiskQueue {
@@ -25,10 +38,10 @@ impl DiskQueue {
             directory: directory.to_owned(),
             file: None,
             capacity,
+            blocks: VecDeque::new(),
             written: 0,
             read: 0,
-            broken: false,
-            buffer: Vec::new(),
+            is_failure_told: false,
         }
     }
 
@@ -36,55 +49,69 @@ impl DiskQueue {
         self.written - self.read
     }
 
-    /// Whether the last push failed.
-    pub fn is_broken(&self) -> bool {
-        self.broken
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
     }
 
-    /// Forgets that the last push failed: there may be room again.
-    pub fn try_again(&mut self) {
-        self.broken = false;
-    }
-
-    /// Adds the bytes as a whole, or not at all.
-    pub fn push(&mut self, bytes: &[u8]) -> bool {
-        let pushed = match self.len() + bytes.len() as u64 <= self.capacity {
-            true => self.write(bytes),
+    /// Adds the block as a whole, or not at all.
+    pub fn push(&mut self, block: &[u8]) -> bool {
+        let pushed = match self.len() + block.len() as u64 <= self.capacity {
+            true => self.write(block),
             false => Err(io::ErrorKind::StorageFull.into()),
         };
-        if let (Err(error), false) = (&pushed, self.broken) {
+        if let (Err(error), false) = (&pushed, self.is_failure_told) {
             log::warn!("the spool's file in {} takes nothing more: {error}", self.directory.display());
         }
-        self.broken = pushed.is_err();
-        !self.broken
+        self.is_failure_told = pushed.is_err();
+        pushed.is_ok()
     }
 
-    /// Moves up to `most` bytes into `out`.
-    pub fn pop_into(&mut self, out: &mut VecDeque<u8>, most: usize) -> io::Result<()> {
-        let length = self.len().min(most as u64).min(self.capacity - self.read % self.capacity) as usize;
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        self.buffer.resize(length, 0);
-        let read = file.read_exact_at(&mut self.buffer, self.read % self.capacity);
-        // A piece that cannot be read must not be tried for ever.
-        self.read += length as u64;
-        self.try_again();
-        read?;
-        out.extend(&self.buffer);
-        Ok(())
+    /// Where the oldest block lies, until it is released.
+    pub fn oldest(&self) -> Option<Place> {
+        let (file, length) = (self.file.as_ref()?, *self.blocks.front()?);
+        Some(Place {
+            file: Arc::clone(file),
+            begin: self.read % self.capacity,
+            length,
+            capacity: self.capacity,
+        })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let at = self.written % self.capacity;
-        let before_the_end = bytes.len().min((self.capacity - at) as usize);
-        let file = match &mut self.file {
+    /// Gives the oldest block's place away, be it that the block was read or that it cannot be.
+    pub fn release_oldest(&mut self) {
+        self.read += self.blocks.pop_front().unwrap_or(0) as u64;
+    }
+
+    fn write(&mut self, block: &[u8]) -> io::Result<()> {
+        let begin = self.written % self.capacity;
+        let before_the_end = before_the_end(begin, block.len(), self.capacity);
+        let file = match &self.file {
             Some(file) => file,
-            None => self.file.insert(tempfile::tempfile_in(&self.directory)?),
+            None => self.file.insert(Arc::new(tempfile::tempfile_in(&self.directory)?)),
         };
-        file.write_all_at(&bytes[..before_the_end], at)?;
-        file.write_all_at(&bytes[before_the_end..], 0)?;
-        self.written += bytes.len() as u64;
+        file.write_all_at(&block[..before_the_end], begin)?;
+        file.write_all_at(&block[before_the_end..], 0)?;
+        self.written += block.len() as u64;
+        self.blocks.push_back(block.len());
         Ok(())
     }
+}
+
+impl Place {
+    /// Reads the block into `out`, whose contents it replaces.
+    pub fn read_into(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        out.resize(self.length, 0);
+        let (first, second) = out.split_at_mut(before_the_end(self.begin, self.length, self.capacity));
+        let read = self.file.read_exact_at(first, self.begin);
+        let read = read.and_then(|()| self.file.read_exact_at(second, 0));
+        if read.is_err() {
+            out.clear();
+        }
+        read
+    }
+}
+
+/// How many of so many bytes lie before the end of the circle.
+fn before_the_end(begin: u64, length: usize, capacity: u64) -> usize {
+    usize::try_from(capacity - begin).map_or(length, |room| room.min(length))
 }

@@ -1,0 +1,133 @@
+//! What is behind the spool's lock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+
+use super::block::Entry;
+use super::disk::{DiskQueue, Place};
+
+/// How much is kept in memory before the file is used.
+pub const MEMORY: usize = 8 << 20;
+/// How much is passed on at a time.
+pub const BLOCK: usize = 256 << 10;
+
+/// Blocks of entries: the oldest in memory, those after them in a file, and the last one, which is being filled.
+#[derive(Debug)]
+pub struct Queue {
+    memory: VecDeque<Vec<u8>>,
+    in_memory: usize,
+    disk: DiskQueue,
+    last: Vec<u8>,
+    limit: u64,
+    /// Records that found no room, by CPU.
+    refused: BTreeMap<u32, u64>,
+    /// Records that were lost, here or before, by CPU: to be told with the CPU's next page.
+    untold: BTreeMap<u32, u64>,
+    settled: u64,
+}
+
+/// The oldest block, or where it is.
+#[derive(Debug)]
+pub enum Oldest {
+    Nothing,
+    Taken,
+    OnDisk(Place),
+}
+
+impl Queue {
+    pub fn new(directory: &Path, limit: u64) -> Self {
+        Self {
+            memory: VecDeque::new(),
+            in_memory: 0,
+            disk: DiskQueue::new(directory, limit),
+            last: Vec::new(),
+            limit,
+            refused: BTreeMap::new(),
+            untold: BTreeMap::new(),
+            settled: 0,
+        }
+    }
+
+    pub fn push_page(&mut self, cpu: u32, bytes: &[u8], records: u64, lost: u64) -> bool {
+        self.lose(cpu, lost);
+        let lost = self.untold.get(&cpu).copied().unwrap_or(0);
+        let pushed = self.push(&Entry::Page { cpu, bytes, lost });
+        if pushed {
+            self.untold.remove(&cpu);
+        } else {
+            *self.refused.entry(cpu).or_default() += records;
+            self.lose(cpu, records);
+        }
+        pushed
+    }
+
+    pub fn lose(&mut self, cpu: u32, records: u64) {
+        if records > 0 {
+            *self.untold.entry(cpu).or_default() += records;
+        }
+    }
+
+    pub fn push_settled(&mut self, stamp: u64) {
+        // Where there is no room, the next one says it as well.
+        if stamp > self.settled && self.push(&Entry::Settled(stamp)) {
+            self.settled = stamp;
+        }
+    }
+
+    pub fn refused(&self) -> &BTreeMap<u32, u64> {
+        &self.refused
+    }
+
+    pub fn take_untold(&mut self) -> BTreeMap<u32, u64> {
+        std::mem::take(&mut self.untold)
+    }
+
+    pub fn size(&self) -> u64 {
+        self.in_memory as u64 + self.disk.len() + self.last.len() as u64
+    }
+
+    /// Moves the oldest block into `block`, which is empty, or says where in the file it lies.
+    pub fn take_oldest(&mut self, block: &mut Vec<u8>) -> Oldest {
+        if let Some(oldest) = self.memory.pop_front() {
+            self.in_memory -= oldest.len();
+            *block = oldest;
+            return Oldest::Taken;
+        }
+        if let Some(place) = self.disk.oldest() {
+            return Oldest::OnDisk(place);
+        }
+        // The memory of the block that was read is filled next.
+        std::mem::swap(&mut self.last, block);
+        if block.is_empty() { Oldest::Nothing } else { Oldest::Taken }
+    }
+
+    /// Says that the block was read that the file's oldest place holds.
+    pub fn release_oldest(&mut self) {
+        self.disk.release_oldest();
+    }
+
+    fn push(&mut self, entry: &Entry<'_>) -> bool {
+        let fits = self.size() + entry.size() as u64 <= self.limit && self.make_room_for(entry.size());
+        if fits {
+            entry.append_to(&mut self.last);
+        }
+        fits
+    }
+
+    /// Makes sure that the last block does not become too large. It stays as it is where there is no place for it.
+    fn make_room_for(&mut self, size: usize) -> bool {
+        if self.last.len() + size <= BLOCK || self.last.is_empty() {
+            return true;
+        }
+        if self.disk.is_empty() && self.in_memory < MEMORY {
+            self.in_memory += self.last.len();
+            self.memory.push_back(std::mem::take(&mut self.last));
+            return true;
+        }
+        let moved = self.disk.push(&self.last);
+        if moved {
+            self.last.clear();
+        }
+        moved
+    }
+}

@@ -1,0 +1,54 @@
+//! The taking end of a spool.
+
+use std::io;
+use std::sync::Arc;
+
+use super::Spool;
+use super::block::Entry;
+use super::queue::Oldest;
+
+/// Takes the entries out of a spool, in the order in which they went in.
+#[derive(Debug)]
+pub struct SpoolReader {
+    spool: Arc<Spool>,
+    /// Whole entries, which are ours alone.
+    block: Vec<u8>,
+    taken: usize,
+}
+
+impl SpoolReader {
+    /// The reader of this spool, of which there is to be one.
+    pub fn new(spool: Arc<Spool>) -> Self {
+        Self { spool, block: Vec::new(), taken: 0 }
+    }
+
+    /// The oldest entry.
+    ///
+    /// # Errors
+    ///
+    /// The temporary file cannot be read. What was in the block that was to be read from it is gone.
+    pub fn pop(&mut self) -> io::Result<Option<Entry<'_>>> {
+        if self.taken == self.block.len() && !self.next_block()? {
+            return Ok(None);
+        }
+        let Some((entry, length)) = Entry::first_of(&self.block[self.taken..]) else {
+            self.taken = self.block.len();
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the spool ends within an entry"));
+        };
+        self.taken += length;
+        Ok(Some(entry))
+    }
+
+    fn next_block(&mut self) -> io::Result<bool> {
+        self.taken = 0;
+        self.block.clear();
+        let oldest = self.spool.queue().take_oldest(&mut self.block);
+        if let Oldest::OnDisk(place) = &oldest {
+            // Not under the lock: a disk takes its time.
+            let read = place.read_into(&mut self.block);
+            self.spool.queue().release_oldest();
+            read?;
+        }
+        Ok(!matches!(oldest, Oldest::Nothing))
+    }
+}
