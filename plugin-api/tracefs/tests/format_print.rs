@@ -399,6 +399,27 @@ fn unknown_types_are_said_as_the_kernel_does() {
 }
 
 #[test]
+fn a_format_that_cannot_be_read_costs_only_its_own_event() {
+    let tree = Tree::new();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    tree.put("events/made/unreadable/id", "98\n");
+    fs::create_dir_all(tree.path().join("events/made/unreadable/format")).unwrap();
+    tree.put("events/made/senseless/id", "97\n");
+    tree.put("events/made/senseless/format", "name: senseless\nnothing else\n");
+    tree.put("events/made/made/id", "99\n");
+    let sound = format!("name: made\nID: 99\n{COMMON}{FIELDS}print fmt: \"sound\"\n");
+    tree.put("events/made/made/format", &sound);
+    let mut formatter = tree.formatter();
+    for (id, end) in [(98u16, "Unknown type 98\n"), (97, "Unknown type 97\n"), (99, "made: sound\n")] {
+        let mut record = record();
+        record[..2].copy_from_slice(&id.to_ne_bytes());
+        let mut line = Vec::new();
+        formatter.write_record(1, 1_500, &record, &mut line);
+        assert!(line.ends_with(end.as_bytes()), "{}", text(&line));
+    }
+}
+
+#[test]
 fn fields() {
     let format = event("\"\"");
     assert_eq!(

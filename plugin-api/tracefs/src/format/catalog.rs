@@ -106,8 +106,9 @@ impl Catalog {
         }
         if self.get(id).is_none()
             && let Some(path) = self.files.remove(&id)
+            && let Err(error) = self.load_file(&path)
         {
-            let _ = self.load_file(&path);
+            log::warn!("{error}; the event's records are written as ones of an unknown type");
         }
     }
 
