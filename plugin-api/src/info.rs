@@ -16,17 +16,33 @@ pub struct HookInfo {
     /// The parameters it takes, beyond those that the host provides for every hook.
     #[serde(default)]
     pub params: Vec<Param>,
+    /// Whether its lines can be JSON objects: it then heeds [`Request::format`](crate::Request::format), as
+    /// [`LineBuffer::event`](crate::LineBuffer::event) does by itself.
+    #[serde(default)]
+    pub has_json: bool,
 }
 
 impl HookInfo {
     /// A hook without parameters.
     pub fn new(name: impl Into<String>, summary: impl Into<String>) -> Self {
-        Self { name: name.into(), summary: summary.into(), details: String::new(), params: Vec::new() }
+        Self {
+            name: name.into(),
+            summary: summary.into(),
+            details: String::new(),
+            params: Vec::new(),
+            has_json: false,
+        }
     }
 
     /// Adds to what is said about the hook.
     pub fn details(mut self, details: impl Into<String>) -> Self {
         self.details = details.into();
+        self
+    }
+
+    /// Says that its lines can be JSON.
+    pub fn json(mut self) -> Self {
+        self.has_json = true;
         self
     }
 

@@ -1,14 +1,28 @@
+use crate::Format;
+
 /// Whole lines of text on their way to the host.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     bytes: Vec<u8>,
     room: usize,
+    format: Format,
 }
 
 impl LineBuffer {
     /// An empty buffer that wants about `room` bytes.
     pub fn with_room(room: usize) -> Self {
-        Self { bytes: Vec::new(), room }
+        Self { bytes: Vec::new(), room, format: Format::Text }
+    }
+
+    /// The same for lines of this format.
+    pub fn in_format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// What the lines are to look like: what was [asked for](crate::Request::format).
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// Empties the buffer, and asks for about `room` bytes.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Param::text("syscall", "NAME", "trace only these system calls").short('s').repeated();
 /// Param::integer("depth", "N", "frames of a stack at most").range(1, 127).default("32");
-/// Param::text("format", "FORMAT", "what a line looks like").choices(["text", "json"]).default("text");
+/// Param::text("order", "ORDER", "what comes first").choices(["time", "name"]).default("time");
 /// Param::flag("exit", "trace the returns as well");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

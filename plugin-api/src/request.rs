@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Arguments, Environment};
+use crate::{Arguments, Environment, Format};
 
 /// How the name of every session begins.
 ///
@@ -23,6 +23,9 @@ pub struct Request {
     /// The hook's own arguments.
     #[serde(default)]
     pub arguments: Arguments,
+    /// What the lines are to look like: text, unless the hook says that it [has JSON](crate::HookInfo::json).
+    #[serde(default)]
+    pub format: Format,
     /// The kernel buffer's size in KiB per CPU, where the user wants another than the hook's own choice.
     #[serde(default)]
     pub buffer_size: Option<u64>,
@@ -46,6 +49,7 @@ impl Request {
             environment: Environment::default(),
             tasks,
             arguments: Arguments::default(),
+            format: Format::default(),
             buffer_size: None,
             spool_size: default_spool_size(),
         }

@@ -63,7 +63,8 @@ pub trait Session: Send {
 pub struct Account {
     /// How many events the source has recorded, those included that were lost; none, where it does not count them.
     pub recorded: Option<u64>,
-    /// How many events were lost, by CPU. Each gap is also a line, where it is: `CPU:2 [LOST 17 EVENTS]`.
+    /// How many events were lost, by CPU. Each gap is also a line, where it is: see
+    /// [`LineBuffer::lost`](crate::LineBuffer::lost).
     pub lost: BTreeMap<u32, u64>,
 }
 

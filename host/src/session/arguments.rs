@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use trace_hook_api::{Arguments, HookInfo, Kind, Param, Tasks};
+use trace_hook_api::{Arguments, Format, HookInfo, Kind, Param, Tasks};
 
 use crate::command_line::{HookArguments, usage};
 use crate::error::{Error, Result};
 
 /// The kernel's upper bound for process ids (`PID_MAX_LIMIT`).
 const GREATEST_PID: u32 = 1 << 22;
+
+const FORMAT: &str = "format";
 
 /// What a run is asked to do.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct RunArguments {
     pub tasks: Tasks,
     /// When to end, if not by a signal.
     pub time: Option<Duration>,
+    /// What the lines are to look like.
+    pub format: Format,
     /// The size of the kernel's buffer in KiB per CPU.
     pub buffer_size: Option<u64>,
     /// How many bytes to keep for a slow reader.
@@ -45,6 +49,10 @@ pub fn command(hook: &HookInfo) -> Command {
         .about(hook.summary.clone())
         .args(hook.params.iter().map(|param| declared(param).help_heading(own_heading.clone())))
         .args(common().into_iter().map(|arg| arg.help_heading("Arguments of every hook")));
+    if !hook.has_json {
+        command =
+            command.mut_arg(FORMAT, |arg| arg.value_parser(PossibleValuesParser::new(["text"])).hide(true));
+    }
     if !hook.details.is_empty() {
         command = command.after_help(hook.details.clone());
     }
@@ -69,6 +77,10 @@ pub fn parse(hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
     Ok(RunArguments {
         tasks,
         time: number(&matches, "time").map(Duration::from_millis),
+        format: match matches.get_one::<String>(FORMAT).map(String::as_str) {
+            Some("json") => Format::Json,
+            _ => Format::Text,
+        },
         buffer_size: number(&matches, "buffer-size"),
         spool_size: number(&matches, "spool-size").unwrap_or_default() << 20,
         drain: Duration::from_secs(number(&matches, "drain").unwrap_or_default()),
@@ -76,7 +88,7 @@ pub fn parse(hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
     })
 }
 
-fn common() -> [Arg; 7] {
+fn common() -> [Arg; 8] {
     [
         pid_list("pid", "trace these processes, their threads, and their descendants").short('p'),
         pid_list("parent", "trace the descendants of these processes, but not the processes themselves"),
@@ -84,6 +96,9 @@ fn common() -> [Arg; 7] {
             .short('t')
             .value_parser(|word: &str| integer(word, 1, i64::from(u32::MAX))),
         Arg::new("exact").long("exact").action(ArgAction::SetTrue).help("leave the descendants of --pid out"),
+        option(FORMAT, "FORMAT", "what the lines look like; json: an object a line")
+            .value_parser(PossibleValuesParser::new(["text", "json"]))
+            .default_value("text"),
         option("buffer-size", "KIB", "size of the kernel's buffer per CPU")
             .value_parser(|word: &str| integer(word, 1, i64::MAX >> 10)),
         option("spool-size", "MIB", "how much is kept for a slow reader before events are lost")
@@ -178,9 +193,10 @@ mod tests {
 
     fn hook() -> HookInfo {
         HookInfo::new("h", "a hook")
+            .json()
             .param(Param::text("syscall", "NAME", "these").short('s').repeated())
             .param(Param::integer("depth", "N", "frames").range(1, 127).default("32"))
-            .param(Param::text("format", "FORMAT", "form").choices(["text", "json"]))
+            .param(Param::text("order", "ORDER", "which first").choices(["time", "name"]))
             .param(Param::flag("exit", "returns too"))
     }
 
@@ -199,15 +215,19 @@ mod tests {
 
     #[test]
     fn what_is_given_arrives() {
-        let run =
-            parsed("--pid 1 2 -s openat read -p 3 2 -s close --exit -t 500 --exact --format json").unwrap();
+        let run = parsed(
+            "--pid 1 2 -s openat read -p 3 2 -s close --exit -t 500 --exact --order name --format json",
+        )
+        .unwrap();
         assert_eq!(run.tasks.pids, [1, 2, 3]);
         assert!(run.tasks.exact);
         assert_eq!(run.time, Some(Duration::from_millis(500)));
         assert_eq!(run.drain, Duration::from_secs(10));
         assert_eq!(run.own.texts("syscall"), ["openat", "read", "close"]);
         assert_eq!(run.own.integer("depth"), Some(32));
-        assert_eq!(run.own.text("format"), Some("json"));
+        assert_eq!(run.own.text("order"), Some("name"));
+        assert_eq!(run.format, Format::Json);
+        assert_eq!(parsed("--pid 1").unwrap().format, Format::Text);
         assert!(run.own.flag("exit"));
         assert!(!parsed("--pid 1").unwrap().own.flag("exit"));
     }
@@ -228,9 +248,19 @@ mod tests {
     #[test]
     fn wrong_values_are_named() {
         assert!(complaint("--pid 1 --depth 128").contains("from 1 to 127"));
-        assert!(complaint("--pid 1 --format xml").contains("possible values: text, json"));
+        assert!(complaint("--pid 1 --order size").contains("possible values: time, name"));
         assert!(complaint("--pid 1 --colour").contains("unexpected argument '--colour'"));
         assert!(complaint("--pid 1 --time 0").contains("--time"));
+    }
+
+    #[test]
+    fn who_has_no_json_is_not_asked_for_it() {
+        let hook = HookInfo::new("plain", "a hook");
+        let words = |words: &str| HookArguments(words.split_whitespace().map(str::to_owned).collect());
+        assert!(parse(&hook, &words("--pid 1 --format text")).is_ok());
+        let error = parse(&hook, &words("--pid 1 --format json")).unwrap_err().to_string();
+        assert!(error.contains("invalid value 'json' for '--format <FORMAT>'"), "{error}");
+        assert!(!command(&hook).render_long_help().to_string().contains("--format"));
     }
 
     #[test]

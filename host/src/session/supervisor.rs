@@ -47,6 +47,7 @@ pub fn run(
     let mut request = Request::new(&hook.info.name, &record.session, tasks);
     request.environment = environment.clone();
     request.arguments = arguments.own;
+    request.format = arguments.format;
     request.buffer_size = arguments.buffer_size;
     request.spool_size = arguments.spool_size;
 

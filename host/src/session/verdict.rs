@@ -54,7 +54,8 @@ pub fn count_events(lines: &[u8]) -> u64 {
 }
 
 fn is_event(line: &[u8]) -> bool {
-    let is_loss = line.starts_with(b"CPU:") && line.ends_with(b"EVENTS]\n");
+    let is_loss = (line.starts_with(b"CPU:") && line.ends_with(b"EVENTS]\n"))
+        || line.starts_with(b"{\"event\":\"lost\",\"cpu\":");
     // A task, too, may have a name that begins like this; its id follows in a column of its own.
     let has_task = line.get(16) == Some(&b'-') && line.get(17).is_some_and(u8::is_ascii_digit);
     let is_frame = line.starts_with(b" => ") && !has_task;
@@ -72,6 +73,8 @@ mod tests {
         assert_eq!(count_events(lines), 2);
         assert_eq!(count_events(b" => not a stack!-4711    [000] ..... 1.0: x\n"), 1);
         assert_eq!(count_events(b""), 0);
+        let lines = "{\"time\":1.0,\"event\":\"x\"}\n{\"event\":\"lost\",\"cpu\":1,\"count\":3}\n";
+        assert_eq!(count_events(lines.as_bytes()), 1);
     }
 
     #[test]

@@ -67,7 +67,8 @@ impl<D: PluginDefinition> Shims<D> {
         guarded(|| {
             let request: crate::Request = parsed(request)?;
             let session = Self::hook(&request.hook)?.start(&request)?;
-            let guard = SessionGuard { session: Some(session), lines: LineBuffer::default() };
+            let lines = LineBuffer::default().in_format(request.format);
+            let guard = SessionGuard { session: Some(session), lines };
             Ok(SessionBox::from_value(guard, TD_Opaque))
         })
     }

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{HookError, LineBuffer, Progress, Result, Session};
+use trace_hook_api::{Format, HookError, LineBuffer, Progress, Result, Session};
 
 /// How much text is taken at a time.
 const ROOM: usize = 1 << 20;
@@ -9,14 +9,15 @@ const ROOM: usize = 1 << 20;
 /// A session on trial. Dropping it must leave nothing in the kernel.
 pub struct Recording {
     session: Box<dyn Session>,
+    format: Format,
     /// Lines that came, but were not asked for yet.
     waiting: VecDeque<String>,
     finished: bool,
 }
 
 impl Recording {
-    pub(crate) fn new(session: Box<dyn Session>) -> Self {
-        Self { session, waiting: VecDeque::new(), finished: false }
+    pub(crate) fn new(session: Box<dyn Session>, format: Format) -> Self {
+        Self { session, format, waiting: VecDeque::new(), finished: false }
     }
 
     /// The lines that are there now.
@@ -67,7 +68,7 @@ impl Recording {
         if self.finished {
             return Ok(Progress::Finished);
         }
-        let mut buffer = LineBuffer::with_room(ROOM);
+        let mut buffer = LineBuffer::with_room(ROOM).in_format(self.format);
         let progress = self.session.read(&mut buffer)?;
         let text = std::str::from_utf8(buffer.as_bytes())?;
         if !text.is_empty() && !text.ends_with('\n') {

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use trace_hook_api::{Environment, Hook, HookError, Kind, Request, Result, SESSION_PREFIX, Tasks};
+use trace_hook_api::{Environment, Format, Hook, HookError, Kind, Request, Result, SESSION_PREFIX, Tasks};
 
 use crate::Recording;
 
@@ -43,6 +43,12 @@ impl<'a> Trial<'a> {
         self
     }
 
+    /// With lines of this format.
+    pub fn in_format(mut self, format: Format) -> Self {
+        self.request.format = format;
+        self
+    }
+
     /// Asks the hook whether it can run.
     ///
     /// # Errors
@@ -59,7 +65,7 @@ impl<'a> Trial<'a> {
     /// An argument that the hook has not declared, or the hook's own reason.
     pub fn start(mut self) -> Result<Recording> {
         self.fill_in_defaults()?;
-        Ok(Recording::new(self.hook.start(&self.request)?))
+        Ok(Recording::new(self.hook.start(&self.request)?, self.request.format))
     }
 
     fn fill_in_defaults(&mut self) -> Result<()> {

@@ -1,0 +1,88 @@
+//! Bytes from traced programs made harmless: whatever they are, they stay within their place in the line.
+
+use std::io::Write as _;
+
+/// Appends the bytes as text that a terminal shows as it is: what cannot be seen or is no UTF-8 becomes `\n`, `\u{202e}`
+/// or `\xff`, and `quote`, where there is one, and backslashes are marked by a backslash.
+pub fn text(out: &mut Vec<u8>, bytes: &[u8], quote: Option<char>) {
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                ' '..='~' if letter != '\\' && Some(letter) != quote => out.push(letter as u8),
+                '\'' | '"' if Some(letter) != quote => out.push(letter as u8),
+                // What parts the items of a list.
+                ';' => out.extend_from_slice(b"\\u{3b}"),
+                _ => write_all(out, format_args!("{}", letter.escape_debug())),
+            }
+        }
+        for byte in chunk.invalid() {
+            write_all(out, format_args!("\\x{byte:02x}"));
+        }
+    }
+}
+
+/// Appends the bytes as a JSON string. What is no UTF-8 becomes U+FFFD.
+pub fn json(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                '"' | '\\' => out.extend_from_slice(&[b'\\', letter as u8]),
+                ' '..='~' => out.push(letter as u8),
+                '\n' => out.extend_from_slice(b"\\n"),
+                '\t' => out.extend_from_slice(b"\\t"),
+                // Also for those who look at JSON in a terminal.
+                _ if letter.is_control() => write_all(out, format_args!("\\u{:04x}", letter as u32)),
+                _ => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+    out.push(b'"');
+}
+
+/// Writing into memory cannot fail.
+pub fn write_all(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn as_text(bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        text(&mut out, bytes, Some('"'));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn nothing_moves_the_cursor_or_turns_the_line_around() {
+        assert_eq!(as_text(b"a b"), "a b");
+        assert_eq!(as_text("żółw".as_bytes()), "żółw");
+        assert_eq!(as_text(b"a\nb\x1b[2J\x00"), r"a\nb\u{1b}[2J\0");
+        assert_eq!(as_text("\u{202e}gpj.exe".as_bytes()), r"\u{202e}gpj.exe");
+        assert_eq!(as_text(br#"it's "\"#), r#"it's \"\\"#);
+        assert_eq!(as_text(b"\xff\xfe"), r"\xff\xfe");
+    }
+
+    proptest! {
+        #[test]
+        fn json_is_json(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let mut out = Vec::new();
+            json(&mut out, &bytes);
+            let read: String = serde_json::from_slice(&out).unwrap();
+            prop_assert_eq!(read, String::from_utf8_lossy(&bytes));
+            prop_assert!(!out.iter().any(u8::is_ascii_control));
+        }
+
+        #[test]
+        fn text_has_no_control_characters(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert!(!as_text(&bytes).chars().any(char::is_control));
+        }
+    }
+}

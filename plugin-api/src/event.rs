@@ -1,0 +1,297 @@
+//! One event as one line, in whatever format the session was asked for.
+
+use crate::escape::{self, write_all};
+use crate::{Format, LineBuffer};
+
+/// When and where an event happened, and to whom.
+///
+/// Ids are those of the initial pid namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// Nanoseconds since boot.
+    pub time: u64,
+    /// The CPU, where the event has one.
+    pub cpu: Option<u32>,
+    /// The process (thread group), where it is known.
+    pub pid: Option<u32>,
+    /// The thread.
+    pub tid: Option<u32>,
+    /// The thread's name, as it is.
+    pub comm: &'a [u8],
+}
+
+/// An event on its way into a line: see [`LineBuffer::event`].
+///
+/// Its fields come in the order in which they are given. Dropping it ends the line.
+///
+/// | | as text | as JSON |
+/// |---|---|---|
+/// | the origin | `            bash-4711    [001]   123.000456: ` | `"time":123.000456789,"cpu":1,"pid":4711,"tid":4711,"comm":"bash"` |
+/// | the event's name | `open:` | `"event":"open"` |
+/// | [`text`](Self::text) | `path="/etc/passwd"` | `"path":"/etc/passwd"` |
+/// | [`word`](Self::word) | `flags=O_RDONLY` | `"flags":"O_RDONLY"` |
+/// | [`number`](Self::number) | `result=-2` | `"result":-2` |
+/// | [`address`](Self::address) | `caller=0xffff8000` | `"caller":"0xffff8000"` |
+/// | [`duration`](Self::duration) | `waited=12.345us` | `"waited_ns":12345` |
+/// | [`flag`](Self::flag) | `preempted` or nothing | `"preempted":true` |
+/// | [`list`](Self::list) | `stack=main;work` | `"stack":["main","work"]` |
+#[must_use = "an event without fields, too, is a line: drop it where the line ends"]
+pub struct EventLine<'a> {
+    out: &'a mut Vec<u8>,
+    format: Format,
+}
+
+impl LineBuffer {
+    /// Begins a line for an event of this name, which is of lower-case letters, digits and `_`.
+    ///
+    /// ```
+    /// use trace_hook_api::{LineBuffer, Origin};
+    ///
+    /// let mut lines = LineBuffer::with_room(4096);
+    /// let origin = Origin { time: 5_000_001_000, cpu: Some(1), pid: Some(7), tid: Some(8), comm: b"cat" };
+    /// lines.event(&origin, "open").text("path", b"/tmp/\x1b[2J").number("result", 3);
+    /// let line = str::from_utf8(lines.as_bytes()).unwrap();
+    /// assert_eq!(line, "             cat-8       [001]     5.000001: open: path=\"/tmp/\\u{1b}[2J\" result=3\n");
+    /// ```
+    pub fn event(&mut self, origin: &Origin<'_>, name: &str) -> EventLine<'_> {
+        let format = self.format();
+        let out = self.text_mut();
+        match format {
+            Format::Text => text_origin(out, origin, name),
+            Format::Json => json_origin(out, origin, name),
+        }
+        EventLine { out, format }
+    }
+
+    /// Adds the line that tells of a gap in the events of a CPU.
+    pub fn lost(&mut self, cpu: u32, count: Option<u64>) {
+        let format = self.format();
+        let out = self.text_mut();
+        match (format, count) {
+            (Format::Text, Some(count)) => write_all(out, format_args!("CPU:{cpu} [LOST {count} EVENTS]\n")),
+            (Format::Text, None) => write_all(out, format_args!("CPU:{cpu} [LOST EVENTS]\n")),
+            (Format::Json, Some(count)) => {
+                write_all(out, format_args!("{{\"event\":\"lost\",\"cpu\":{cpu},\"count\":{count}}}\n"));
+            }
+            (Format::Json, None) => write_all(out, format_args!("{{\"event\":\"lost\",\"cpu\":{cpu}}}\n")),
+        }
+    }
+
+    /// Adds a line that goes on where the last event's line ended, such as a row of a picture: ` => ` and the text.
+    ///
+    /// In JSON, which has no room for what is only there to be seen, nothing.
+    pub fn continuation(&mut self, text: &str) {
+        if self.format() == Format::Text {
+            let out = self.text_mut();
+            out.extend_from_slice(b" => ");
+            escape::text(out, text.as_bytes(), None);
+            out.push(b'\n');
+        }
+    }
+}
+
+impl EventLine<'_> {
+    /// Text from a traced program. Whatever its bytes are, it stays within its place.
+    pub fn text(mut self, name: &str, bytes: &[u8]) -> Self {
+        self.name(name);
+        match self.format {
+            Format::Text => {
+                self.out.push(b'"');
+                escape::text(self.out, bytes, Some('"'));
+                self.out.push(b'"');
+            }
+            Format::Json => escape::json(self.out, bytes),
+        }
+        self
+    }
+
+    /// A word of our own, such as the name of a flag or of an error.
+    pub fn word(mut self, name: &str, word: &str) -> Self {
+        self.name(name);
+        match self.format {
+            Format::Text => escape::text(self.out, word.as_bytes(), None),
+            Format::Json => escape::json(self.out, word.as_bytes()),
+        }
+        self
+    }
+
+    /// A whole number.
+    pub fn number(mut self, name: &str, number: impl Into<i128>) -> Self {
+        self.name(name);
+        write_all(self.out, format_args!("{}", number.into()));
+        self
+    }
+
+    /// A number with a fraction, with three digits after the point.
+    pub fn fraction(mut self, name: &str, number: f64) -> Self {
+        self.name(name);
+        // JSON has no other numbers.
+        let number = if number.is_finite() { number } else { 0.0 };
+        write_all(self.out, format_args!("{number:.3}"));
+        self
+    }
+
+    /// An address, or another number that is read in hex.
+    pub fn address(mut self, name: &str, address: u64) -> Self {
+        self.name(name);
+        match self.format {
+            Format::Text => write_all(self.out, format_args!("{address:#x}")),
+            Format::Json => write_all(self.out, format_args!("\"{address:#x}\"")),
+        }
+        self
+    }
+
+    /// A time in nanoseconds. In JSON its name ends in `_ns`.
+    pub fn duration(mut self, name: &str, nanoseconds: u64) -> Self {
+        match self.format {
+            Format::Text => {
+                self.name(name);
+                let (micros, rest) = (nanoseconds / 1000, nanoseconds % 1000);
+                write_all(self.out, format_args!("{micros}.{rest:03}us"));
+            }
+            Format::Json => write_all(self.out, format_args!(",\"{name}_ns\":{nanoseconds}")),
+        }
+        self
+    }
+
+    /// Something that holds or not. As text it is there or not.
+    pub fn flag(self, name: &str, holds: bool) -> Self {
+        match self.format {
+            Format::Text if holds => write_all(self.out, format_args!(" {name}")),
+            Format::Text => {}
+            Format::Json => write_all(self.out, format_args!(",\"{name}\":{holds}")),
+        }
+        self
+    }
+
+    /// Several texts, such as the frames of a stack, the innermost first.
+    pub fn list<T: AsRef<[u8]>>(mut self, name: &str, items: impl IntoIterator<Item = T>) -> Self {
+        self.name(name);
+        let (begin, separator, end) = match self.format {
+            Format::Text => ("", b';', ""),
+            Format::Json => ("[", b',', "]"),
+        };
+        self.out.extend_from_slice(begin.as_bytes());
+        for (number, item) in items.into_iter().enumerate() {
+            if number > 0 {
+                self.out.push(separator);
+            }
+            match self.format {
+                Format::Text => escape::text(self.out, item.as_ref(), Some(';')),
+                Format::Json => escape::json(self.out, item.as_ref()),
+            }
+        }
+        self.out.extend_from_slice(end.as_bytes());
+        self
+    }
+
+    fn name(&mut self, name: &str) {
+        match self.format {
+            Format::Text => write_all(self.out, format_args!(" {name}=")),
+            Format::Json => write_all(self.out, format_args!(",\"{name}\":")),
+        }
+    }
+}
+
+impl Drop for EventLine<'_> {
+    fn drop(&mut self) {
+        self.out.extend_from_slice(match self.format {
+            Format::Text => b"\n",
+            Format::Json => b"}\n",
+        });
+    }
+}
+
+/// As the kernel writes it (`trace_print_context`), but for the column of its flags.
+fn text_origin(out: &mut Vec<u8>, origin: &Origin<'_>, name: &str) {
+    if let Some(tid) = origin.tid {
+        let begin = out.len();
+        escape::text(out, origin.comm, None);
+        let width = out.len() - begin;
+        let missing = 16usize.saturating_sub(width);
+        out.extend(std::iter::repeat_n(b' ', missing));
+        out[begin..].rotate_right(missing);
+        write_all(out, format_args!("-{tid:<7} "));
+    }
+    if let Some(cpu) = origin.cpu {
+        write_all(out, format_args!("[{cpu:03}] "));
+    }
+    let (seconds, micros) = (origin.time / 1_000_000_000, origin.time % 1_000_000_000 / 1000);
+    write_all(out, format_args!("{seconds:>5}.{micros:06}: {name}:"));
+}
+
+fn json_origin(out: &mut Vec<u8>, origin: &Origin<'_>, name: &str) {
+    let (seconds, nanoseconds) = (origin.time / 1_000_000_000, origin.time % 1_000_000_000);
+    write_all(out, format_args!("{{\"time\":{seconds}.{nanoseconds:09}"));
+    for (name, number) in [("cpu", origin.cpu), ("pid", origin.pid), ("tid", origin.tid)] {
+        if let Some(number) = number {
+            write_all(out, format_args!(",\"{name}\":{number}"));
+        }
+    }
+    if origin.tid.is_some() {
+        out.extend_from_slice(b",\"comm\":");
+        escape::json(out, origin.comm);
+    }
+    write_all(out, format_args!(",\"event\":\"{name}\""));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(format: Format, write: impl FnOnce(EventLine<'_>) -> EventLine<'_>) -> String {
+        let mut lines = LineBuffer::with_room(4096).in_format(format);
+        let origin =
+            Origin { time: 123_000_456_789, cpu: Some(1), pid: Some(4711), tid: Some(4712), comm: b"ba\nsh" };
+        drop(write(lines.event(&origin, "open")));
+        String::from_utf8(lines.as_bytes().to_vec()).unwrap()
+    }
+
+    fn everything(line: EventLine<'_>) -> EventLine<'_> {
+        line.text("path", b"a \"b\"\n")
+            .word("flags", "O_RDONLY")
+            .number("result", -2)
+            .address("caller", 0xffff_8000)
+            .duration("waited", 12_345)
+            .flag("preempted", true)
+            .flag("again", false)
+            .fraction("share", 0.5)
+            .list("stack", ["main", "a;b"])
+    }
+
+    #[test]
+    fn as_text() {
+        assert_eq!(
+            line(Format::Text, everything),
+            "          ba\\nsh-4712    [001]   123.000456: open: path=\"a \\\"b\\\"\\n\" flags=O_RDONLY result=-2 \
+             caller=0xffff8000 waited=12.345us preempted share=0.500 stack=main;a\\u{3b}b\n"
+        );
+    }
+
+    #[test]
+    fn as_json() {
+        let line = line(Format::Json, everything);
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            object,
+            serde_json::json!({
+                "time": 123.000456789, "cpu": 1, "pid": 4711, "tid": 4712, "comm": "ba\nsh", "event": "open",
+                "path": "a \"b\"\n", "flags": "O_RDONLY", "result": -2, "caller": "0xffff8000",
+                "waited_ns": 12345, "preempted": true, "again": false, "share": 0.5, "stack": ["main", "a;b"],
+            })
+        );
+        assert!(line.ends_with("}\n") && line.lines().count() == 1);
+    }
+
+    #[test]
+    fn gaps_are_told_in_the_same_format() {
+        let mut lines = LineBuffer::with_room(4096);
+        lines.lost(2, Some(17));
+        lines.continuation("a\nrow");
+        assert_eq!(lines.as_bytes(), b"CPU:2 [LOST 17 EVENTS]\n => a\\nrow\n");
+        let mut lines = LineBuffer::with_room(4096).in_format(Format::Json);
+        lines.lost(2, Some(17));
+        lines.continuation("a row");
+        assert_eq!(lines.as_bytes(), b"{\"event\":\"lost\",\"cpu\":2,\"count\":17}\n");
+    }
+}
