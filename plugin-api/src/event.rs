@@ -34,8 +34,8 @@ pub struct Origin<'a> {
 /// | [`address`](Self::address) | `caller=0xffff8000` | `"caller":"0xffff8000"` |
 /// | [`duration`](Self::duration) | `waited=12.345us` | `"waited_ns":12345` |
 /// | [`flag`](Self::flag) | `preempted` or nothing | `"preempted":true` |
+/// | [`group`](Self::group) | the fields, as if there were no group | `"fields":{…}` |
 /// | [`list`](Self::list) | `stack=main;work` | `"stack":["main","work"]` |
-#[must_use = "an event without fields, too, is a line: drop it where the line ends"]
 pub struct EventLine<'a> {
     out: &'a mut Vec<u8>,
     format: Format,
@@ -149,17 +149,23 @@ impl EventLine<'_> {
                 let (micros, rest) = (nanoseconds / 1000, nanoseconds % 1000);
                 write_all(self.out, format_args!("{micros}.{rest:03}us"));
             }
-            Format::Json => write_all(self.out, format_args!(",\"{name}_ns\":{nanoseconds}")),
+            Format::Json => {
+                self.name(&format!("{name}_ns"));
+                write_all(self.out, format_args!("{nanoseconds}"));
+            }
         }
         self
     }
 
     /// Something that holds or not. As text it is there or not.
-    pub fn flag(self, name: &str, holds: bool) -> Self {
+    pub fn flag(mut self, name: &str, holds: bool) -> Self {
         match self.format {
             Format::Text if holds => write_all(self.out, format_args!(" {name}")),
             Format::Text => {}
-            Format::Json => write_all(self.out, format_args!(",\"{name}\":{holds}")),
+            Format::Json => {
+                self.name(name);
+                write_all(self.out, format_args!("{holds}"));
+            }
         }
         self
     }
@@ -185,10 +191,27 @@ impl EventLine<'_> {
         self
     }
 
+    /// Fields of their own, whose names may be anything: in JSON an object within the object.
+    pub fn group(mut self, name: &str, fields: impl FnOnce(Self) -> Self) -> Self {
+        if self.format == Format::Text {
+            return fields(self);
+        }
+        self.name(name);
+        self.out.push(b'{');
+        let line = fields(self);
+        line.out.push(b'}');
+        line
+    }
+
     fn name(&mut self, name: &str) {
         match self.format {
             Format::Text => write_all(self.out, format_args!(" {name}=")),
-            Format::Json => write_all(self.out, format_args!(",\"{name}\":")),
+            Format::Json => {
+                if self.out.last() != Some(&b'{') {
+                    self.out.push(b',');
+                }
+                write_all(self.out, format_args!("\"{name}\":"));
+            }
         }
     }
 }
@@ -257,6 +280,7 @@ mod tests {
             .flag("again", false)
             .fraction("share", 0.5)
             .list("stack", ["main", "a;b"])
+            .group("fields", |line| line.number("pid", 7).word("comm", "x"))
     }
 
     #[test]
@@ -264,7 +288,7 @@ mod tests {
         assert_eq!(
             line(Format::Text, everything),
             "          ba\\nsh-4712    [001]   123.000456: open: path=\"a \\\"b\\\"\\n\" flags=O_RDONLY result=-2 \
-             caller=0xffff8000 waited=12.345us preempted share=0.500 stack=main;a\\u{3b}b\n"
+             caller=0xffff8000 waited=12.345us preempted share=0.500 stack=main;a\\u{3b}b pid=7 comm=x\n"
         );
     }
 
@@ -278,6 +302,7 @@ mod tests {
                 "time": 123.000456789, "cpu": 1, "pid": 4711, "tid": 4712, "comm": "ba\nsh", "event": "open",
                 "path": "a \"b\"\n", "flags": "O_RDONLY", "result": -2, "caller": "0xffff8000",
                 "waited_ns": 12345, "preempted": true, "again": false, "share": 0.5, "stack": ["main", "a;b"],
+                "fields": { "pid": 7, "comm": "x" },
             })
         );
         assert!(line.ends_with("}\n") && line.lines().count() == 1);

@@ -57,6 +57,26 @@ fn every_call_after_the_path_is_recorded_once() {
 }
 
 #[test]
+fn as_json_every_call_is_an_object() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "--exit --format json");
+    workload.calls(100);
+    let ended = session.stop();
+    let events: Vec<serde_json::Value> =
+        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let named = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+    assert_eq!((events.len(), named("sys_enter_getppid"), named("sys_exit_getppid")), (200, 100, 100));
+    for event in &events {
+        assert_eq!((&event["pid"], &event["tid"]), (&workload.id().into(), &workload.id().into()));
+        assert!(event["time"].is_f64() && event["cpu"].is_u64() && event["comm"].is_string(), "{event}");
+        let parent = &event["fields"]["ret"];
+        assert!(event["event"] == "sys_enter_getppid" || *parent == std::process::id(), "{event}");
+    }
+}
+
+#[test]
 fn nobody_elses_calls_are_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

@@ -74,7 +74,7 @@ mod teardown;
 pub use error::{Error, Result};
 pub use instance::Instance;
 pub use mount::Tracefs;
-pub use stream::{EventStream, Tally};
+pub use stream::{EventStream, Record, StreamItem, Tally};
 pub use targets::{Follow, Targets};
 pub use task_filter::TaskFilter;
 pub use tasks::TaskSet;

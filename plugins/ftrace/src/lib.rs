@@ -4,6 +4,7 @@ mod cleanup;
 mod session;
 mod syscalls;
 mod trace_syscalls;
+mod view;
 
 use trace_hook_api::export_plugin;
 

@@ -1,13 +1,15 @@
 //! A session on a tracing instance of its own.
 
+use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result, Session, Tasks};
-use tracefs::{EventStream, Follow, Instance, Pid, Tally, Targets, TaskFilter, TaskSet};
+use tracefs::{EventStream, Follow, Instance, Pid, StreamItem, Tally, Targets, TaskFilter, TaskSet};
 
 use crate::cleanup;
+use crate::view::View;
 
 /// Between two looks whether any traced task is left.
 const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
@@ -23,15 +25,30 @@ pub struct FtraceSession {
     tasks: TaskSet,
     looked_for_tasks: Instant,
     recording: bool,
+    view: Box<dyn View>,
+    shown: Shown,
+}
+
+/// What was made of the records.
+#[derive(Debug, Default)]
+struct Shown {
+    records: u64,
+    lines: u64,
+    /// The view has given its last lines.
+    all: bool,
 }
 
 impl FtraceSession {
-    /// Starts to record the events that `enable` enables.
+    /// Starts to record the events that `enable` enables, and to show them as `view` does.
     ///
     /// # Errors
     ///
     /// What the kernel refused. Nothing is left then.
-    pub fn start(request: &Request, enable: impl FnOnce(&Instance) -> Result<()>) -> Result<Self> {
+    pub fn start(
+        request: &Request,
+        enable: impl FnOnce(&Instance) -> Result<()>,
+        view: impl FnOnce(&mut EventStream) -> Result<Box<dyn View>>,
+    ) -> Result<Self> {
         let tracefs = cleanup::find(&request.environment)?;
         let instance = Instance::create(&tracefs, &request.session)?;
         let procfs = &request.environment.procfs;
@@ -46,8 +63,11 @@ impl FtraceSession {
         enable(&instance)?;
         instance.start()?;
         filter.iter_mut().for_each(TaskFilter::rescan);
-        let stream = EventStream::open(&instance, procfs, filter, spool_directory(), request.spool_size)?;
+        let mut stream = EventStream::open(&instance, procfs, filter, spool_directory(), request.spool_size)?;
+        let view = view(&mut stream)?;
         Ok(Self {
+            view,
+            shown: Shown::default(),
             stream: Some(stream),
             instance: Some(instance),
             tasks,
@@ -74,12 +94,32 @@ impl Session for FtraceSession {
         let Some(stream) = &mut self.stream else {
             return Ok(Progress::Finished);
         };
-        let room = lines.room();
-        match stream.write_lines(lines.text_mut(), room)? {
-            true => Ok(Progress::More),
-            false if self.recording => Ok(Progress::Idle),
-            false => Ok(Progress::Finished),
+        if lines.is_full() {
+            return Ok(Progress::More);
         }
+        let (view, shown) = (&mut self.view, &mut self.shown);
+        let is_full = stream.visit(|item| {
+            match item {
+                StreamItem::Lost(gap) => view.lost(gap, lines),
+                StreamItem::Record(mut record) => {
+                    shown.records += 1;
+                    shown.lines += view.record(&mut record, lines);
+                }
+            }
+            if lines.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if is_full {
+            return Ok(Progress::More);
+        }
+        if self.recording {
+            shown.lines += view.pause(lines);
+            return Ok(Progress::Idle);
+        }
+        if !shown.all {
+            shown.lines += view.end(lines);
+            shown.all = true;
+        }
+        Ok(Progress::Finished)
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
@@ -99,7 +139,9 @@ impl Session for FtraceSession {
         match (&self.instance, &self.stream) {
             (Some(instance), Some(stream)) => {
                 let Tally { recorded, lost } = stream.tally(instance)?;
-                Ok(Account::new(recorded, lost))
+                // The host counts lines. A record may make none, or several.
+                let lines = (recorded + self.shown.lines).saturating_sub(self.shown.records);
+                Ok(Account::new(lines, lost))
             }
             _ => Ok(Account::default()),
         }

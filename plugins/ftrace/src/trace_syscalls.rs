@@ -4,6 +4,7 @@ use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Res
 use tracefs::Instance;
 
 use crate::session::FtraceSession;
+use crate::view::AsRecorded;
 use crate::{cleanup, syscalls};
 
 /// The hook.
@@ -15,6 +16,7 @@ impl Hook for TraceSyscalls {
             "trace_syscalls",
             "The system calls of the traced tasks, a line each, as the kernel writes them",
         )
+        .json()
         .param(
             Param::text(
                 "syscall",
@@ -45,7 +47,11 @@ impl Hook for TraceSyscalls {
         let names = request.arguments.texts("syscall");
         let calls = names.iter().map(|name| syscalls::named(&tracefs, name)).collect::<Result<Vec<_>>>()?;
         let with_exit = request.arguments.flag("exit");
-        let session = FtraceSession::start(request, |instance| enable(instance, calls, with_exit))?;
+        let session = FtraceSession::start(
+            request,
+            |instance| enable(instance, calls, with_exit),
+            |_| Ok(Box::new(AsRecorded)),
+        )?;
         Ok(Box::new(session))
     }
 }

@@ -80,7 +80,7 @@ impl Field {
     }
 
     /// Whether the bytes are text.
-    pub(super) fn is_text(&self) -> bool {
+    pub fn is_text(&self) -> bool {
         let base = self.type_name.trim_start_matches("__data_loc ").trim_start_matches("__rel_loc ");
         self.shape != Shape::Scalar && matches!(base.trim_end_matches("[]"), "char" | "const char")
     }

@@ -1,7 +1,8 @@
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::catalog::{Catalog, Event, Printer};
+use super::comm::Comm;
 use super::context::Common;
 use super::environment::Environment;
 use super::names::Names;
@@ -65,6 +66,19 @@ impl Formatter {
         self.catalog.load(system, event)
     }
 
+    /// Reads the format of one event.
+    ///
+    /// # Errors
+    /// A format file that cannot be read or understood.
+    pub fn format_of(&mut self, system: &str, event: &str) -> Result<&EventFormat, Error> {
+        let id = self.catalog.load(system, event)?;
+        let missing = || Error::Io {
+            path: self.tracefs.join("events").join(system).join(event),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        self.catalog.get(id).map(|event| &event.format).ok_or_else(missing)
+    }
+
     /// Reads the formats of the events that are on in the instance, and returns how many.
     ///
     /// They are read anyway once a record needs them. Do it beforehand where the events may be gone by then,
@@ -104,6 +118,11 @@ impl Formatter {
     /// The thread that wrote `record` (`common_pid`).
     pub fn pid(&self, record: &[u8]) -> Option<i32> {
         self.common.entry(record).map(|entry| entry.pid)
+    }
+
+    /// The name of a thread, as far as it is known: `<...>` if nobody remembers it.
+    pub fn comm(&mut self, thread: i32) -> Comm {
+        Comm { column: self.names.column(thread) }
     }
 
     /// Learns the names of tasks that a record tells, without writing it. Writing it does so, too.

@@ -74,6 +74,7 @@ mod bprint;
 mod btf;
 mod builtin;
 mod catalog;
+mod comm;
 mod context;
 mod conversion;
 mod environment;
@@ -95,6 +96,7 @@ mod text;
 mod types;
 mod write;
 
+pub use comm::Comm;
 pub use error::{BadFormat, Error, Unprintable};
 pub use event::EventFormat;
 pub use field::{Field, Shape};

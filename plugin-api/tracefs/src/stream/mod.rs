@@ -1,6 +1,12 @@
 //! An instance's events as text: complete, in time order, whatever the reader's speed.
 
-use std::collections::{BTreeMap, HashMap};
+mod filtering;
+mod new_task;
+mod processes;
+mod record;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,13 +14,20 @@ use std::sync::Arc;
 use crate::collector::Collector;
 use crate::error::{Error, Result};
 use crate::events::{NEW_TASK, RENAME};
-use crate::format::{Field, Formatter};
+use crate::format::{EventFormat, Formatter};
 use crate::instance::Instance;
 use crate::losses::Losses;
-use crate::ring::{Item, RingBuffer, Timeline, TimelineRecord};
+use crate::procfs::Procfs;
+use crate::ring::{Gap, Item, RingBuffer, Timeline};
 use crate::spool::{Entry, Spool, SpoolReader};
+use crate::stats;
 use crate::task_filter::TaskFilter;
-use crate::{Pid, stats};
+
+use filtering::Filtering;
+use new_task::NewTaskEvent;
+use processes::Processes;
+
+pub use record::Record;
 
 /// Carries the events of an instance from the kernel's ring buffer to lines of text.
 ///
@@ -34,6 +47,9 @@ pub struct EventStream {
     timeline: Timeline,
     formatter: Formatter,
     filter: Option<Filtering>,
+    processes: Processes,
+    /// Tells who starts whom. Not every kernel has it.
+    new_task: Option<NewTaskEvent>,
     /// Records that were not those of the targets, or are ours alone.
     left_out: u64,
     /// Events that are enabled only for what can be learnt from them.
@@ -47,6 +63,15 @@ pub struct EventStream {
     finished: bool,
 }
 
+/// What a stream consists of, in the order of time.
+#[derive(Debug)]
+pub enum StreamItem<'a> {
+    /// A record of an event.
+    Record(Record<'a>),
+    /// A gap in the records of one CPU, just before its next record.
+    Lost(Gap),
+}
+
 /// What became of an instance's events. Each is counted once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -55,26 +80,6 @@ pub struct Tally {
     /// Those of them that the kernel or the spool had no room for, by CPU. CPUs without losses are left out.
     pub lost: BTreeMap<u32, u64>,
 }
-
-/// A task filter, and where the records that it learns from have what it needs.
-#[derive(Debug)]
-struct Filtering {
-    tasks: TaskFilter,
-    new_task: u16,
-    pid: Field,
-    clone_flags: Field,
-    /// The fields that name the tasks an event is about, for those events that the kernel also records when somebody
-    /// makes them whom nobody asked for.
-    subjects: HashMap<u16, Vec<Field>>,
-}
-
-/// See [`TaskFilter::keeps_any`].
-const ABOUT_OTHERS: [(&str, &[&str]); 4] = [
-    ("sched_switch", &["prev_pid", "next_pid"]),
-    ("sched_waking", &["pid"]),
-    ("sched_wakeup", &["pid"]),
-    ("sched_wakeup_new", &["pid"]),
-];
 
 impl EventStream {
     /// Opens the stream of an instance whose events are enabled and whose options and clock are set.
@@ -93,7 +98,11 @@ impl EventStream {
         let ring = RingBuffer::open(instance.path())?;
         let mut formatter = Formatter::with_procfs(instance.tracefs().root(), instance.path(), procfs)?;
         let timeline = Timeline::new(ring.layout());
-        let filter = filter.map(|tasks| Filtering::new(tasks, &mut formatter)).transpose()?;
+        let new_task = NewTaskEvent::load(&mut formatter);
+        if filter.is_some() && new_task.is_none() {
+            return Err(Error::NoNewTaskEvent);
+        }
+        let filter = filter.map(|tasks| Filtering::new(tasks, &mut formatter));
         let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_asked_for(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
         let spool = Arc::new(Spool::new(spool_directory, spool_size));
@@ -105,6 +114,8 @@ impl EventStream {
             timeline,
             formatter,
             filter,
+            processes: Processes::new(Procfs::at(procfs)),
+            new_task,
             left_out: 0,
             hidden,
             formats_loaded: false,
@@ -128,19 +139,43 @@ impl EventStream {
     /// # Errors
     /// A buffer or the spool's file cannot be read.
     pub fn write_lines(&mut self, out: &mut Vec<u8>, room: usize) -> Result<bool> {
+        if room == 0 {
+            return Ok(true);
+        }
         let limit = out.len().saturating_add(room);
+        self.visit(|item| {
+            match item {
+                StreamItem::Record(mut record) => record.write_text(out),
+                StreamItem::Lost(gap) => Formatter::write_gap(gap.cpu, gap.count, out),
+            }
+            if out.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+    }
+
+    /// Shows everything there is to `visitor`, until it breaks off. Returns whether it did.
+    ///
+    /// # Errors
+    /// A buffer or the spool's file cannot be read.
+    pub fn visit(&mut self, mut visitor: impl FnMut(StreamItem<'_>) -> ControlFlow<()>) -> Result<bool> {
         let sweeps = self.collector.sweeps();
         self.collector.acknowledge();
-        while out.len() < limit {
-            if self.write_settled(out, limit) {
-                continue;
+        loop {
+            if self.visit_settled(&mut visitor).is_break() {
+                return Ok(true);
             }
             if !self.take_from_spool()? {
                 self.caught_up(sweeps)?;
                 return Ok(false);
             }
         }
-        Ok(true)
+    }
+
+    /// The format of an event, for those who read its fields.
+    ///
+    /// # Errors
+    /// The kernel has no such event, or its format cannot be read.
+    pub fn format_of(&mut self, system: &str, event: &str) -> Result<EventFormat> {
+        Ok(self.formatter.format_of(system, event)?.clone())
     }
 
     /// Polls as readable when there are lines to write, until the next [`write_lines`](Self::write_lines).
@@ -171,31 +206,38 @@ impl EventStream {
         Ok(tally)
     }
 
-    /// Writes what may come out. Returns whether it was anything, be it something that is left out.
-    fn write_settled(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
+    /// Shows what may come out.
+    fn visit_settled(
+        &mut self,
+        visitor: &mut impl FnMut(StreamItem<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         self.prepare_formatter();
-        let mut any = false;
-        while out.len() < limit
-            && let Some(item) = self.timeline.next()
-        {
-            any = true;
-            match item {
-                Item::Lost(gap) => Formatter::write_gap(gap.cpu, gap.count, out),
-                Item::Record(record) => {
-                    let filter = self.filter.as_mut();
-                    let passes = filter.is_none_or(|filter| filter.keeps(&record, &self.formatter));
-                    let id = self.formatter.id(record.data);
-                    let is_hidden = id.is_some_and(|id| self.hidden.contains(&id));
-                    if passes && !is_hidden {
-                        self.formatter.write_record(record.cpu, record.stamp, record.data, out);
-                    } else {
-                        self.formatter.learn(record.data);
-                        self.left_out += 1;
-                    }
+        while let Some(item) = self.timeline.next() {
+            let record = match item {
+                Item::Lost(gap) => {
+                    visitor(StreamItem::Lost(gap))?;
+                    continue;
+                }
+                Item::Record(record) => record,
+            };
+            let task = self.formatter.pid(record.data).unwrap_or(0);
+            let id = self.formatter.id(record.data).unwrap_or(0);
+            if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
+                self.processes.new_task(task, new);
+                if let Some(filter) = &mut self.filter {
+                    filter.new_task(task, new);
                 }
             }
+            let passes = self.filter.as_mut().is_none_or(|filter| filter.keeps(task, id, record.data));
+            if !passes || self.hidden.contains(&id) {
+                self.formatter.learn(record.data);
+                self.left_out += 1;
+                continue;
+            }
+            let (formatter, processes) = (&mut self.formatter, &mut self.processes);
+            visitor(StreamItem::Record(Record::new(record, id, task, formatter, processes)))?;
         }
-        any
+        ControlFlow::Continue(())
     }
 
     /// Not done before there is something to write: with many events it takes dozens of milliseconds, and somebody
@@ -248,42 +290,5 @@ impl EventStream {
             true => self.collector.finish(),
             false => Ok(()),
         }
-    }
-}
-
-impl Filtering {
-    fn new(tasks: TaskFilter, formatter: &mut Formatter) -> Result<Self> {
-        let (system, event) = NEW_TASK;
-        let new_task = formatter.load(system, event)?;
-        let mut field = |name: &str| {
-            let format = formatter.event(new_task);
-            format.and_then(|format| format.field(name)).cloned().ok_or(Error::NoNewTaskEvent)
-        };
-        let (pid, clone_flags) = (field("pid")?, field("clone_flags")?);
-        let mut subjects = HashMap::new();
-        for (event, names) in ABOUT_OTHERS {
-            // A kernel without the event records none of it.
-            let Ok(id) = formatter.load("sched", event) else { continue };
-            let fields = formatter.event(id).map(|format| names.iter().filter_map(|name| format.field(name)));
-            subjects.insert(id, fields.into_iter().flatten().cloned().collect());
-        }
-        Ok(Self { tasks, new_task, pid, clone_flags, subjects })
-    }
-
-    /// Whether the record passes. A record of a new task is taken note of.
-    fn keeps(&mut self, record: &TimelineRecord<'_>, formatter: &Formatter) -> bool {
-        let task = formatter.pid(record.data).unwrap_or(0);
-        let id = formatter.id(record.data).unwrap_or(0);
-        if let Some(fields) = self.subjects.get(&id) {
-            let named = fields.iter().filter_map(|field| field.number(record.data)).map(|pid| pid as Pid);
-            return self.tasks.keeps_any(&[task].into_iter().chain(named).collect::<Vec<_>>());
-        }
-        if id != self.new_task {
-            return self.tasks.keeps(task);
-        }
-        let pid = self.pid.number(record.data).unwrap_or(0) as Pid;
-        let clone_flags = self.clone_flags.number(record.data).unwrap_or(0) as u64;
-        self.tasks.new_task(task, pid, clone_flags);
-        self.tasks.keeps(task)
     }
 }

@@ -1,0 +1,53 @@
+//! A task filter that reads records.
+
+use std::collections::HashMap;
+
+use super::new_task::NewTask;
+use crate::Pid;
+use crate::format::{Field, Formatter};
+use crate::task_filter::TaskFilter;
+
+/// A task filter, and where the records have what it needs.
+#[derive(Debug)]
+pub struct Filtering {
+    pub tasks: TaskFilter,
+    /// The fields that name the tasks an event is about, for those events that the kernel also records when somebody
+    /// makes them whom nobody asked for.
+    subjects: HashMap<u16, Vec<Field>>,
+}
+
+/// See [`TaskFilter::keeps_any`].
+const ABOUT_OTHERS: [(&str, &[&str]); 4] = [
+    ("sched_switch", &["prev_pid", "next_pid"]),
+    ("sched_waking", &["pid"]),
+    ("sched_wakeup", &["pid"]),
+    ("sched_wakeup_new", &["pid"]),
+];
+
+impl Filtering {
+    pub fn new(tasks: TaskFilter, formatter: &mut Formatter) -> Self {
+        let mut subjects = HashMap::new();
+        for (event, names) in ABOUT_OTHERS {
+            // A kernel without the event records none of it.
+            let Ok(id) = formatter.load("sched", event) else { continue };
+            let fields = formatter.event(id).map(|format| names.iter().filter_map(|name| format.field(name)));
+            subjects.insert(id, fields.into_iter().flatten().cloned().collect());
+        }
+        Self { tasks, subjects }
+    }
+
+    pub fn new_task(&mut self, creator: Pid, new: NewTask) {
+        self.tasks.new_task(creator, new.pid, new.clone_flags);
+    }
+
+    /// Whether a record of the event `id` that `task` made passes.
+    pub fn keeps(&mut self, task: Pid, id: u16, record: &[u8]) -> bool {
+        match self.subjects.get(&id) {
+            None => self.tasks.keeps(task),
+            Some(fields) => {
+                let named = fields.iter().filter_map(|field| field.number(record)).map(|pid| pid as Pid);
+                self.tasks.keeps_any(&[task].into_iter().chain(named).collect::<Vec<_>>())
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What a session shows of its records.
+
+mod as_recorded;
+
+use trace_hook_api::{LineBuffer, Origin};
+use tracefs::ring::Gap;
+use tracefs::{Pid, Record};
+
+pub use as_recorded::AsRecorded;
+
+/// Makes lines of records.
+///
+/// Each method that makes lines returns how many, without those that tell of gaps.
+pub trait View: Send {
+    /// Shows a record.
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64;
+
+    /// Shows a gap.
+    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+        lines.lost(gap.cpu, gap.count);
+    }
+
+    /// Everything there was is shown; there may be more. Called every few milliseconds.
+    fn pause(&mut self, lines: &mut LineBuffer) -> u64 {
+        let _ = lines;
+        0
+    }
+
+    /// Everything is shown, and nothing follows.
+    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
+        let _ = lines;
+        0
+    }
+}
+
+/// Calls `show` with the origin of a record, as that of an event of `thread`.
+pub fn with_origin<T>(
+    record: &mut Record<'_>,
+    thread: Pid,
+    show: impl FnOnce(&Record<'_>, &Origin<'_>) -> T,
+) -> T {
+    let comm = record.comm_of(thread);
+    let number = |pid: Pid| u32::try_from(pid).ok();
+    let origin = Origin {
+        time: record.stamp(),
+        cpu: Some(record.cpu()),
+        pid: record.process_of(thread).and_then(number),
+        tid: number(thread),
+        comm: &comm,
+    };
+    show(record, &origin)
+}
