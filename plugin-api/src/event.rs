@@ -191,6 +191,20 @@ impl EventLine<'_> {
         self
     }
 
+    /// In JSON the classes of a histogram, as objects.
+    pub(crate) fn buckets(mut self, buckets: &[(u64, u64, u64)]) -> Self {
+        if self.format == Format::Json {
+            self.name("buckets");
+            for (number, (from, to, count)) in buckets.iter().enumerate() {
+                let before = if number == 0 { '[' } else { ',' };
+                let bucket = format_args!("{before}{{\"from_ns\":{from},\"to_ns\":{to},\"count\":{count}}}");
+                write_all(self.out, bucket);
+            }
+            self.out.extend_from_slice(if buckets.is_empty() { b"[]" } else { b"]" });
+        }
+        self
+    }
+
     /// Fields of their own, whose names may be anything: in JSON an object within the object.
     pub fn group(mut self, name: &str, fields: impl FnOnce(Self) -> Self) -> Self {
         if self.format == Format::Text {

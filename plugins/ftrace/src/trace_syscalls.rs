@@ -3,9 +3,8 @@
 use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
 use tracefs::Instance;
 
-use crate::session::FtraceSession;
-use crate::view::AsRecorded;
-use crate::{cleanup, syscalls};
+use crate::syscalls;
+use tracefs_session::{AsRecorded, TracefsSession, find};
 
 /// The hook.
 pub struct TraceSyscalls;
@@ -34,7 +33,7 @@ impl Hook for TraceSyscalls {
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
-        let tracefs = cleanup::find(environment)?;
+        let tracefs = find(environment)?;
         tracefs.check_usable()?;
         match tracefs.has_event(syscalls::SYSTEM, &syscalls::enter_event("openat")) {
             true => Ok(()),
@@ -43,11 +42,11 @@ impl Hook for TraceSyscalls {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let tracefs = cleanup::find(&request.environment)?;
+        let tracefs = find(&request.environment)?;
         let names = request.arguments.texts("syscall");
         let calls = names.iter().map(|name| syscalls::named(&tracefs, name)).collect::<Result<Vec<_>>>()?;
         let with_exit = request.arguments.flag("exit");
-        let session = FtraceSession::start(
+        let session = TracefsSession::start(
             request,
             |instance| enable(instance, calls, with_exit),
             |_| Ok(Box::new(AsRecorded)),

@@ -3,10 +3,10 @@
 use trace_hook_api::{Cleanup, Environment, Result, SESSION_PREFIX, log};
 use tracefs::Tracefs;
 
-/// The kernel's ftrace.
-pub struct Ftrace;
+/// Removes the tracing instances of dead sessions, and resets the top-level one.
+pub struct TracefsCleanup;
 
-impl Cleanup for Ftrace {
+impl Cleanup for TracefsCleanup {
     fn sweep(&self, environment: &Environment) -> Result<()> {
         let removed = find(environment)?.sweep(SESSION_PREFIX)?;
         if removed > 0 {

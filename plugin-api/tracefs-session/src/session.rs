@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result, Session, Tasks};
 use tracefs::{EventStream, Follow, Instance, Pid, StreamItem, Tally, Targets, TaskFilter, TaskSet};
 
-use crate::cleanup;
+use crate::cleanup::find;
 use crate::view::View;
 
 /// Between two looks whether any traced task is left.
@@ -18,7 +18,7 @@ const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
 const SPOOL_DIRECTORY: &str = "/var/tmp";
 
 /// A tracing instance that records the events of a request's tasks.
-pub struct FtraceSession {
+pub struct TracefsSession {
     // The order matters: the kernel does not remove an instance of which a file is open.
     stream: Option<EventStream>,
     instance: Option<Instance>,
@@ -38,7 +38,7 @@ struct Shown {
     all: bool,
 }
 
-impl FtraceSession {
+impl TracefsSession {
     /// Starts to record the events that `enable` enables, and to show them as `view` does.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl FtraceSession {
         enable: impl FnOnce(&Instance) -> Result<()>,
         view: impl FnOnce(&mut EventStream) -> Result<Box<dyn View>>,
     ) -> Result<Self> {
-        let tracefs = cleanup::find(&request.environment)?;
+        let tracefs = find(&request.environment)?;
         let instance = Instance::create(&tracefs, &request.session)?;
         let procfs = &request.environment.procfs;
         if let Some(kib) = request.buffer_size {
@@ -88,7 +88,7 @@ impl FtraceSession {
     }
 }
 
-impl Session for FtraceSession {
+impl Session for TracefsSession {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
         self.stop_without_tasks()?;
         let Some(stream) = &mut self.stream else {

@@ -1,0 +1,32 @@
+//! What every hook on the kernel's tracefs has in common: a session on a tracing instance of its own.
+//!
+//! A hook says which events to enable ([`TracefsSession::start`]) and what is made of their records (a [`View`]). Whose
+//! events are recorded, how they get to lines without a loss, and that nothing is left behind, is done here.
+//!
+//! ```no_run
+//! use trace_hook_api::{Hook, HookInfo, Request, Result, Session};
+//! use tracefs_session::{AsRecorded, TracefsSession};
+//!
+//! struct TraceForks;
+//!
+//! impl Hook for TraceForks {
+//!     fn info(&self) -> HookInfo {
+//!         HookInfo::new("trace_forks", "Every fork of the traced tasks").json()
+//!     }
+//!
+//!     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+//!         let enable = |instance: &tracefs::Instance| Ok(instance.enable_event("sched", "sched_process_fork")?);
+//!         Ok(Box::new(TracefsSession::start(request, enable, |_| Ok(Box::new(AsRecorded)))?))
+//!     }
+//! }
+//! ```
+
+#![warn(missing_docs)]
+
+mod cleanup;
+mod session;
+mod view;
+
+pub use cleanup::{TracefsCleanup, find};
+pub use session::TracefsSession;
+pub use view::{AsRecorded, View, with_origin};
