@@ -101,10 +101,14 @@ impl Error {
         }
     }
 
-    /// What to tell the user: a line for each failure.
+    /// What to tell the user: a line for each failure, and below it what a plugin wants to show.
     pub fn lines(&self) -> Vec<String> {
         match self {
             Self::Several(errors) => errors.iter().flat_map(Self::lines).collect(),
+            Self::Hook { error, .. } => {
+                let excerpt = error.excerpt_lines().iter().map(|line| format!("  {line}"));
+                [self.to_string()].into_iter().chain(excerpt).collect()
+            }
             error => vec![error.to_string()],
         }
     }

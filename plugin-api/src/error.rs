@@ -13,7 +13,12 @@ pub type Result<T, E = HookError> = std::result::Result<T, E>;
 pub struct HookError {
     kind: ErrorKind,
     message: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    excerpt: Vec<String>,
 }
+
+/// More lines than that do not help anybody.
+const LONGEST_EXCERPT: usize = 8;
 
 /// Whose fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,12 +34,24 @@ pub enum ErrorKind {
 impl HookError {
     /// It could not be done.
     pub fn new(message: impl fmt::Display) -> Self {
-        Self { kind: ErrorKind::Failure, message: message.to_string() }
+        Self { kind: ErrorKind::Failure, message: message.to_string(), excerpt: Vec::new() }
     }
 
     /// The caller's arguments are wrong: `unknown system call 'opnat'; did you mean 'openat'?`
     pub fn usage(message: impl fmt::Display) -> Self {
-        Self { kind: ErrorKind::Usage, message: message.to_string() }
+        Self { kind: ErrorKind::Usage, message: message.to_string(), excerpt: Vec::new() }
+    }
+
+    /// Shows text below the message, line by line: what was given, with a caret under the place that is wrong. Eight lines
+    /// at most.
+    pub fn excerpt(mut self, text: &str) -> Self {
+        self.excerpt = text.lines().take(LONGEST_EXCERPT).map(str::to_owned).collect();
+        self
+    }
+
+    /// The lines to show below the message.
+    pub fn excerpt_lines(&self) -> &[String] {
+        &self.excerpt
     }
 
     /// Whose fault it is.

@@ -16,7 +16,7 @@
 //!
 //!     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
 //!         let enable = |instance: &tracefs::Instance| Ok(instance.enable_event("sched", "sched_process_fork")?);
-//!         Ok(Box::new(TracefsSession::start(request, enable, |_| Ok(Box::new(AsRecorded)))?))
+//!         Ok(Box::new(TracefsSession::start(request, enable, |_| Ok(Box::<AsRecorded>::default()))?))
 //!     }
 //! }
 //! ```

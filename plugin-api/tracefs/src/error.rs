@@ -88,6 +88,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A filter expression is longer than the kernel takes.
+    #[error("a filter of {length} bytes for {target} is too long: the kernel takes less than {limit}")]
+    FilterTooLong {
+        /// What was to be filtered: `system` or `system:event`.
+        target: String,
+        /// The bytes of the expression.
+        length: usize,
+        /// The size of a page of memory: an expression must be smaller.
+        limit: usize,
+    },
+
     /// `task:task_newtask` was to be filtered while a [`TaskFilter`](crate::TaskFilter) lives on
     /// seeing all its records.
     #[error(

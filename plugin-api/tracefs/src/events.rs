@@ -87,11 +87,20 @@ impl Instance {
     /// it fits at least one.
     ///
     /// # Errors
-    /// [`Error::BadFilter`] with the kernel's explanation; [`Error::UnknownEvent`], [`Error::UnknownSystem`];
+    /// [`Error::BadFilter`] with the kernel's explanation; [`Error::FilterTooLong`]; [`Error::UnknownEvent`], [`Error::UnknownSystem`];
     /// [`Error::FilterHidesNewTasks`].
     pub fn set_filter(&self, system: &str, event: Option<&str>, expression: &str) -> Result<()> {
         if self.needs_new_tasks.load(Ordering::Relaxed) && covers_new_tasks(system, event) {
             return Err(Error::FilterHidesNewTasks { target: name_of(system, event) });
+        }
+        // `event_filter_write` in kernel/trace/trace_events.c gives no reason for it.
+        let limit = page_size();
+        if expression.len() >= limit {
+            return Err(Error::FilterTooLong {
+                target: name_of(system, event),
+                length: expression.len(),
+                limit,
+            });
         }
         match event {
             Some(event) => self.set_event_filter(system, event, expression),
@@ -154,6 +163,12 @@ impl Instance {
     fn latest_complaint(&self) -> Option<String> {
         latest_entry(&self.dir.read("error_log").ok()?)
     }
+}
+
+fn page_size() -> usize {
+    // SAFETY: the call takes and returns plain numbers.
+    let size = unsafe { nix::libc::sysconf(nix::libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
 }
 
 fn unknown(system: &str, event: Option<&str>) -> Error {

@@ -3,14 +3,13 @@
 use trace_hook_api::{HookError, Result};
 use tracefs::Tracefs;
 
+use crate::hint::did_you_mean;
+
 /// The events' sub-system.
 pub const SYSTEM: &str = "syscalls";
 
 const ENTER: &str = "sys_enter_";
 const EXIT: &str = "sys_exit_";
-
-/// How alike two names must be to suggest one for the other, from 0 to 1.
-const ALIKE: f64 = 0.75;
 
 /// The event of a call's beginning.
 pub fn enter_event(call: &str) -> String {
@@ -42,14 +41,6 @@ pub fn named(tracefs: &Tracefs, name: &str) -> Result<String> {
     if tracefs.has_event(SYSTEM, &enter_event(call)) {
         return Ok(call.to_owned());
     }
-    let mut nearest = all(tracefs)?;
-    let likeness = |other: &String| strsim::jaro(call, other);
-    nearest.retain(|other| likeness(other) >= ALIKE);
-    nearest.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
-    let nearest: Vec<String> = nearest.iter().take(3).map(|call| format!("'{call}'")).collect();
-    let hint = match nearest.is_empty() {
-        true => String::new(),
-        false => format!("; did you mean {}?", nearest.join(" or ")),
-    };
+    let hint = did_you_mean(call, &all(tracefs)?);
     Err(HookError::usage(format!("unknown system call '{name}'{hint}")))
 }

@@ -49,7 +49,7 @@ impl Hook for TraceSyscalls {
         let session = TracefsSession::start(
             request,
             |instance| enable(instance, calls, with_exit),
-            |_| Ok(Box::new(AsRecorded)),
+            |_| Ok(Box::<AsRecorded>::default()),
         )?;
         Ok(Box::new(session))
     }

@@ -1,34 +1,63 @@
 //! Records as they are.
 
-use trace_hook_api::{EventLine, Format, LineBuffer};
+use std::collections::HashMap;
+
+use trace_hook_api::{EventLine, Format, LineBuffer, Origin};
 use tracefs::Record;
 use tracefs::format::{EventFormat, Field};
 
 use super::{View, with_origin};
 
 /// As text the line that the kernel writes, as JSON the record's own fields.
-pub struct AsRecorded;
+#[derive(Debug, Default)]
+pub struct AsRecorded {
+    formats: HashMap<u16, Option<EventFormat>>,
+    stack: Vec<u8>,
+}
 
 impl View for AsRecorded {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         match lines.format() {
             Format::Text => record.write_text(lines.text_mut()),
-            Format::Json => write_fields(record, lines),
+            Format::Json => self.write_object(record, lines),
         }
         1
     }
 }
 
-fn write_fields(record: &mut Record<'_>, lines: &mut LineBuffer) {
-    // Seldom asked for, and small.
-    let format = record.event().cloned();
-    with_origin(record, record.task(), |record, origin| {
-        let name = format.as_ref().map_or("unknown", |format| &format.name);
-        let fields = format.as_ref().map(EventFormat::own_fields).unwrap_or_default();
-        lines
-            .event(origin, name)
-            .group("fields", |line| fields.iter().fold(line, |line, field| write_field(line, field, record)));
+impl AsRecorded {
+    fn write_object(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
+        let format = self.formats.entry(record.id()).or_insert_with(|| record.event().cloned());
+        match format {
+            Some(format) if is_stack(format) => write_stack(record, &format.name, &mut self.stack, lines),
+            Some(format) => with_origin(record, record.task(), |record, origin| {
+                write_fields(record, origin, format, lines);
+            }),
+            None => with_origin(record, record.task(), |_, origin| drop(lines.event(origin, "unknown"))),
+        }
+    }
+}
+
+/// The entries by which the kernel tells of a stack are no events with fields, but `ftrace/kernel_stack` and
+/// `ftrace/user_stack`.
+fn is_stack(format: &EventFormat) -> bool {
+    matches!(format.name.as_str(), "kernel_stack" | "user_stack") && format.field("caller").is_some()
+}
+
+/// The frames as the kernel writes them below the line: ` => name`.
+fn write_stack(record: &mut Record<'_>, name: &str, text: &mut Vec<u8>, lines: &mut LineBuffer) {
+    text.clear();
+    record.write_text(text);
+    let frames = text.split(|byte| *byte == b'\n').skip(1).filter_map(|line| line.strip_prefix(b" => "));
+    with_origin(record, record.task(), |_, origin| {
+        lines.event(origin, name).list("stack", frames);
     });
+}
+
+fn write_fields(record: &Record<'_>, origin: &Origin<'_>, format: &EventFormat, lines: &mut LineBuffer) {
+    let fields = format.own_fields();
+    let line = lines.event(origin, &format.name);
+    line.group("fields", |line| fields.iter().fold(line, |line, field| write_field(line, field, record)));
 }
 
 /// A number is a number, a pointer an address, text is text, and anything else its bytes in hex.

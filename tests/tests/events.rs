@@ -1,0 +1,104 @@
+//! What `trace_events` records, and what it says of events and filters that there are not. All of it needs root and tracefs.
+
+use system_tests::{Event, Kernel, Manager, Plugins, Session, Workload};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ftrace"]))
+}
+
+#[track_caller]
+fn trace(manager: &Manager, workload: &Workload, arguments: &str) -> Session {
+    manager.run("trace_events", format!("--pid {} {arguments}", workload.id())).start()
+}
+
+/// The one line on stderr with which the hook refuses these arguments.
+#[track_caller]
+fn complaint(arguments: &str) -> String {
+    let manager = manager();
+    let workload = Workload::start();
+    let answer = manager.run("trace_events", format!("--pid {} {arguments}", workload.id())).answer();
+    assert_eq!((answer.status.code(), answer.stdout.as_str()), (Some(2), ""), "{answer:#?}");
+    answer.stderr.clone()
+}
+
+#[test]
+fn events_are_chosen_by_name_and_by_pattern() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "-e syscalls:sys_enter_getppid raw_syscalls:*enter");
+    workload.calls(100);
+    let ended = session.stop();
+    let lines = ended.well();
+    let of = |what: &str| lines.iter().filter(|line| Event::of(line).what.starts_with(what)).count();
+    assert_eq!(of("sys_getppid()"), 100);
+    assert!(of("sys_enter: NR ") >= 100);
+    assert_eq!(of("sys_getppid()") + of("sys_enter: NR "), lines.len(), "nothing else was asked for");
+}
+
+#[test]
+fn a_filter_is_for_the_events_that_it_names() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let filter =
+        "-e syscalls:sys_enter_getppid syscalls:sys_exit_getppid --filter 'syscalls:sys_exit_* ret == 1'";
+    let session = trace(&manager, &workload, filter);
+    workload.calls(100);
+    let ended = session.stop();
+    // Nobody here is the child of process 1.
+    assert_eq!(ended.well().len(), 100);
+    assert!(ended.well().iter().all(|line| Event::of(line).what == "sys_getppid()"));
+}
+
+#[test]
+fn with_stacks_each_event_has_them() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "-e syscalls:sys_enter_getppid --stack --format json");
+    workload.calls(10);
+    let ended = session.stop();
+    let events: Vec<serde_json::Value> =
+        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let named = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+    assert_eq!((named("sys_enter_getppid").len(), named("kernel_stack").len()), (10, 10));
+    for stack in named("kernel_stack") {
+        let frames = stack["stack"].as_array().expect("frames");
+        assert!(
+            frames.iter().any(|frame| frame.as_str().is_some_and(|name| name.contains("syscall"))),
+            "{stack}"
+        );
+    }
+    assert_eq!(named("user_stack").len(), 10);
+    assert_eq!(events.len(), 30);
+}
+
+#[test]
+fn what_there_is_not_is_said_with_what_there_is() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let said = complaint("-e sched:sched_swich");
+    assert!(said.contains("no event 'sched:sched_swich'") && said.contains("'sched:sched_switch'"), "{said}");
+    let said = complaint("-e sched_switch");
+    assert!(said.contains("did you mean 'sched:sched_switch'?"), "{said}");
+    let said = complaint("-e 'sched:['");
+    assert!(said.contains("is no pattern"), "{said}");
+    let said = complaint("--exact");
+    assert!(said.contains("--event"), "{said}");
+}
+
+#[test]
+fn a_bad_filter_shows_where_the_kernel_stumbled() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let said = complaint("-e sched:sched_switch --filter 'prev_prio == 1 && colour == 2'");
+    assert!(said.contains("Field not found"), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    let caret = lines.iter().position(|line| line.ends_with(" ^")).expect("a caret");
+    let column = lines[caret].find('^').expect("a caret");
+    assert!(lines[caret - 1][column..].starts_with("colour"), "{said}");
+    let said = complaint("-e sched:sched_switch --filter 'block:* sector > 0'");
+    assert!(said.contains("for none of the events"), "{said}");
+    let said =
+        complaint(&format!("-e sched:sched_switch --filter '{}'", ["prev_prio > 1"; 6000].join(" && ")));
+    assert!(said.contains("too long") && said.len() < 300, "{said}");
+}
