@@ -1,5 +1,6 @@
 //! Trace hooks on the kernel's ftrace.
 
+mod decode;
 mod hint;
 mod syscalls;
 mod trace_events;

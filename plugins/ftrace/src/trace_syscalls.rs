@@ -1,10 +1,11 @@
 //! `trace_syscalls`: the system calls of the traced tasks.
 
 use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
-use tracefs::Instance;
+use tracefs::{EventStream, Instance};
 
+use crate::decode::Decoded;
 use crate::syscalls;
-use tracefs_session::{AsRecorded, TracefsSession, find};
+use tracefs_session::{AsRecorded, TracefsSession, View, find};
 
 /// The hook.
 pub struct TraceSyscalls;
@@ -26,9 +27,18 @@ impl Hook for TraceSyscalls {
             .repeated(),
         )
         .param(Param::flag("exit", "a line for each return as well, with its value"))
+        .param(Param::flag(
+            "decode",
+            "a line for each call when it returns: arguments by name, result, duration",
+        ))
         .details(
             "A line names the task and its id, the CPU, the time since boot in seconds, the call and its \
-                 arguments. `CPU:n [LOST m EVENTS]` tells of events that came too fast to be kept.",
+                 arguments. `CPU:n [LOST m EVENTS]` tells of events that came too fast to be kept.\n\
+                 With --decode the time is that of the call's beginning, and lines come in the order of the returns:\n  \
+                 cat-4711 [001] 5.000001: openat: dfd=AT_FDCWD filename=0x7ffd flags=O_RDONLY|O_CLOEXEC mode=0000 \
+                 result=-2 error=ENOENT duration=1.234us\n\
+                 A call that was under way when the session began is resumed, one whose return was not seen \
+                 unfinished. In JSON the arguments are in arguments.",
         )
     }
 
@@ -45,23 +55,26 @@ impl Hook for TraceSyscalls {
         let tracefs = find(&request.environment)?;
         let names = request.arguments.texts("syscall");
         let calls = names.iter().map(|name| syscalls::named(&tracefs, name)).collect::<Result<Vec<_>>>()?;
-        let with_exit = request.arguments.flag("exit");
-        let session = TracefsSession::start(
-            request,
-            |instance| enable(instance, calls, with_exit),
-            |_| Ok(Box::<AsRecorded>::default()),
-        )?;
-        Ok(Box::new(session))
+        let (decode, with_exit) = (request.arguments.flag("decode"), request.arguments.flag("exit"));
+        let enable = |instance: &Instance| enable(instance, &calls, with_exit || decode);
+        let view = |stream: &mut EventStream| -> Result<Box<dyn View>> {
+            match decode {
+                false => Ok(Box::<AsRecorded>::default()),
+                true if calls.is_empty() => Ok(Box::new(Decoded::new(stream, &syscalls::all(&tracefs)?)?)),
+                true => Ok(Box::new(Decoded::new(stream, &calls)?)),
+            }
+        };
+        Ok(Box::new(TracefsSession::start(request, enable, view)?))
     }
 }
 
 /// No names mean all calls.
-fn enable(instance: &Instance, calls: Vec<String>, with_exit: bool) -> Result<()> {
+fn enable(instance: &Instance, calls: &[String], with_exit: bool) -> Result<()> {
     if calls.is_empty() && with_exit {
         return Ok(instance.enable_system(syscalls::SYSTEM)?);
     }
-    let calls = if calls.is_empty() { syscalls::all(instance.tracefs())? } else { calls };
-    for call in &calls {
+    let all = if calls.is_empty() { syscalls::all(instance.tracefs())? } else { Vec::new() };
+    for call in calls.iter().chain(&all) {
         instance.enable_event(syscalls::SYSTEM, &syscalls::enter_event(call))?;
         if with_exit {
             instance.enable_event(syscalls::SYSTEM, &syscalls::exit_event(call))?;

@@ -1,0 +1,97 @@
+//! Files and descriptors.
+
+use nix::libc;
+
+use super::{Names, names};
+use crate::decode::meaning::Meaning;
+
+/// What a file is opened for.
+const ACCESS: Names = names![O_RDONLY O_WRONLY O_RDWR];
+// Those that hold the bits of others come first.
+const OPEN: Names = names![
+    O_TMPFILE O_SYNC O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK O_DSYNC O_ASYNC O_DIRECT
+    O_DIRECTORY O_NOFOLLOW O_NOATIME O_CLOEXEC O_PATH
+];
+const PIPE: Names = names![O_NONBLOCK O_CLOEXEC O_DIRECT];
+const AT: Names = names![
+    AT_SYMLINK_NOFOLLOW AT_SYMLINK_FOLLOW AT_NO_AUTOMOUNT AT_EMPTY_PATH AT_STATX_FORCE_SYNC AT_STATX_DONT_SYNC
+];
+const AT_ACCESS: Names = names![AT_EACCESS AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH];
+const AT_UNLINK: Names = names![AT_REMOVEDIR];
+const STATX: Names = names![
+    STATX_BASIC_STATS STATX_TYPE STATX_MODE STATX_NLINK STATX_UID STATX_GID STATX_ATIME STATX_MTIME STATX_CTIME
+    STATX_INO STATX_SIZE STATX_BLOCKS STATX_BTIME STATX_MNT_ID
+];
+const ACCESS_MODE: Names = names![F_OK R_OK W_OK X_OK];
+const SEEK: Names = names![SEEK_SET SEEK_CUR SEEK_END SEEK_DATA SEEK_HOLE];
+const FCNTL: Names = names![
+    F_DUPFD F_DUPFD_CLOEXEC F_GETFD F_SETFD F_GETFL F_SETFL F_SETLK F_SETLKW F_GETLK F_SETOWN F_GETOWN
+    F_OFD_GETLK F_OFD_SETLK F_OFD_SETLKW F_SETLEASE F_GETLEASE F_NOTIFY F_SETPIPE_SZ F_GETPIPE_SZ F_ADD_SEALS
+    F_GET_SEALS
+];
+const IOCTL: Names = names![
+    TCGETS TCSETS TCSETSW TCSETSF TIOCGWINSZ TIOCSWINSZ TIOCGPGRP TIOCSPGRP TIOCSCTTY TIOCNOTTY FIONREAD FIONBIO
+    FIOCLEX FIONCLEX
+];
+const FLOCK: Names = names![LOCK_SH LOCK_EX LOCK_UN LOCK_NB];
+const FALLOCATE: Names = names![
+    FALLOC_FL_KEEP_SIZE FALLOC_FL_PUNCH_HOLE FALLOC_FL_COLLAPSE_RANGE FALLOC_FL_ZERO_RANGE FALLOC_FL_INSERT_RANGE
+];
+const RENAME: Names = names![RENAME_NOREPLACE RENAME_EXCHANGE RENAME_WHITEOUT];
+const MOUNT: Names = names![
+    MS_RDONLY MS_NOSUID MS_NODEV MS_NOEXEC MS_SYNCHRONOUS MS_REMOUNT MS_MANDLOCK MS_DIRSYNC MS_NOATIME
+    MS_NODIRATIME MS_BIND MS_MOVE MS_REC MS_SILENT MS_PRIVATE MS_SLAVE MS_SHARED MS_RELATIME MS_STRICTATIME
+];
+const UMOUNT: Names = names![MNT_FORCE MNT_DETACH MNT_EXPIRE UMOUNT_NOFOLLOW];
+const ADVICE: Names = names![
+    POSIX_FADV_NORMAL POSIX_FADV_RANDOM POSIX_FADV_SEQUENTIAL POSIX_FADV_WILLNEED POSIX_FADV_DONTNEED
+    POSIX_FADV_NOREUSE
+];
+const EPOLL_CREATE: Names = names![EPOLL_CLOEXEC];
+const EPOLL: Names = names![EPOLL_CTL_ADD EPOLL_CTL_DEL EPOLL_CTL_MOD];
+const EVENTFD: Names = names![EFD_SEMAPHORE EFD_CLOEXEC EFD_NONBLOCK];
+const SIGNALFD: Names = names![SFD_CLOEXEC SFD_NONBLOCK];
+const INOTIFY_INIT: Names = names![IN_CLOEXEC IN_NONBLOCK];
+const INOTIFY: Names = names![
+    IN_ACCESS IN_MODIFY IN_ATTRIB IN_CLOSE_WRITE IN_CLOSE_NOWRITE IN_OPEN IN_MOVED_FROM IN_MOVED_TO IN_CREATE
+    IN_DELETE IN_DELETE_SELF IN_MOVE_SELF IN_ONLYDIR IN_DONT_FOLLOW IN_EXCL_UNLINK IN_MASK_ADD IN_ONESHOT
+];
+const SPLICE: Names = names![SPLICE_F_MOVE SPLICE_F_NONBLOCK SPLICE_F_MORE SPLICE_F_GIFT];
+const CLOSE_RANGE: Names = names![CLOSE_RANGE_UNSHARE CLOSE_RANGE_CLOEXEC];
+
+pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
+    Some(match (call, parameter) {
+        (_, "dfd" | "olddfd" | "newdfd" | "fromdfd" | "todfd") => Meaning::Directory,
+        ("execveat", "fd") => Meaning::Directory,
+        ("open" | "openat", "flags") => {
+            Meaning::OneAndFlags { mask: libc::O_ACCMODE as u64, one: ACCESS, flags: OPEN }
+        }
+        ("pipe2" | "dup3", "flags") => Meaning::Flags(PIPE),
+        ("newfstatat" | "name_to_handle_at" | "fchownat", "flag") => Meaning::Flags(AT),
+        ("statx" | "linkat" | "utimensat" | "execveat" | "fchmodat2", "flags") => Meaning::Flags(AT),
+        ("statx", "mask") => Meaning::Flags(STATX),
+        ("unlinkat", "flag") => Meaning::Flags(AT_UNLINK),
+        ("faccessat2", "flags") => Meaning::Flags(AT_ACCESS),
+        ("access" | "faccessat" | "faccessat2", "mode") => Meaning::Flags(ACCESS_MODE),
+        ("lseek", "whence") => Meaning::One(SEEK),
+        ("fcntl", "cmd") => Meaning::One(FCNTL),
+        ("ioctl", "cmd") => Meaning::One(IOCTL),
+        ("ioctl", "arg") => Meaning::Address,
+        ("flock", "cmd") => Meaning::Flags(FLOCK),
+        ("fallocate", "mode") => Meaning::Flags(FALLOCATE),
+        ("renameat2", "flags") => Meaning::Flags(RENAME),
+        ("mount", "flags") => Meaning::Flags(MOUNT),
+        ("umount", "flags") => Meaning::Flags(UMOUNT),
+        ("fadvise64", "advice") => Meaning::One(ADVICE),
+        ("epoll_create1", "flags") => Meaning::Flags(EPOLL_CREATE),
+        ("epoll_ctl", "op") => Meaning::One(EPOLL),
+        ("eventfd2", "flags") => Meaning::Flags(EVENTFD),
+        ("signalfd4", "flags") => Meaning::Flags(SIGNALFD),
+        ("inotify_init1", "flags") => Meaning::Flags(INOTIFY_INIT),
+        ("inotify_add_watch", "mask") => Meaning::Flags(INOTIFY),
+        ("splice" | "tee" | "vmsplice", "flags") => Meaning::Flags(SPLICE),
+        ("close_range", "flags") => Meaning::Flags(CLOSE_RANGE),
+        ("umask", "mask") => Meaning::Octal,
+        _ => return None,
+    })
+}

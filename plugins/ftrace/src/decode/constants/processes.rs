@@ -1,0 +1,66 @@
+//! Processes, threads and signals.
+
+use super::{Names, names};
+use crate::decode::meaning::Meaning;
+
+/// The signal that a child's end sends is in the lowest byte of clone's flags (clone(2)).
+const EXIT_SIGNAL: u64 = 0xff;
+const EXIT_SIGNALS: Names = &[(nix::libc::SIGCHLD as u64, "SIGCHLD"), (0, "0")];
+const CLONE: Names = names![
+    CLONE_VM CLONE_FS CLONE_FILES CLONE_SIGHAND CLONE_PIDFD CLONE_PTRACE CLONE_VFORK CLONE_PARENT CLONE_THREAD
+    CLONE_NEWNS CLONE_SYSVSEM CLONE_SETTLS CLONE_PARENT_SETTID CLONE_CHILD_CLEARTID CLONE_DETACHED CLONE_UNTRACED
+    CLONE_CHILD_SETTID CLONE_NEWCGROUP CLONE_NEWUTS CLONE_NEWIPC CLONE_NEWUSER CLONE_NEWPID CLONE_NEWNET CLONE_IO
+];
+const MASK: Names = names![SIG_BLOCK SIG_UNBLOCK SIG_SETMASK];
+const WAIT: Names = names![WNOHANG WUNTRACED WEXITED WCONTINUED WNOWAIT __WNOTHREAD __WALL __WCLONE];
+const WHOM: Names = names![P_ALL P_PID P_PGID P_PIDFD];
+const LIMIT: Names = names![
+    RLIMIT_CPU RLIMIT_FSIZE RLIMIT_DATA RLIMIT_STACK RLIMIT_CORE RLIMIT_RSS RLIMIT_NPROC RLIMIT_NOFILE
+    RLIMIT_MEMLOCK RLIMIT_AS RLIMIT_LOCKS RLIMIT_SIGPENDING RLIMIT_MSGQUEUE RLIMIT_NICE RLIMIT_RTPRIO RLIMIT_RTTIME
+];
+const POLICY: Names = names![SCHED_OTHER SCHED_FIFO SCHED_RR SCHED_BATCH SCHED_IDLE SCHED_DEADLINE];
+const OPTION: Names = names![
+    PR_SET_PDEATHSIG PR_GET_PDEATHSIG PR_GET_DUMPABLE PR_SET_DUMPABLE PR_SET_KEEPCAPS PR_GET_KEEPCAPS PR_SET_NAME
+    PR_GET_NAME PR_GET_SECCOMP PR_SET_SECCOMP PR_CAPBSET_READ PR_CAPBSET_DROP PR_GET_SECUREBITS PR_SET_SECUREBITS
+    PR_SET_TIMERSLACK PR_GET_TIMERSLACK PR_SET_MM PR_SET_CHILD_SUBREAPER PR_GET_CHILD_SUBREAPER
+    PR_SET_NO_NEW_PRIVS PR_GET_NO_NEW_PRIVS PR_CAP_AMBIENT PR_SET_VMA PR_SET_PTRACER
+];
+/// The flags beside a futex's operation (futex(2)).
+const FUTEX_FLAGS: u64 = 0x180;
+const FUTEX: Names = names![
+    FUTEX_WAIT FUTEX_WAKE FUTEX_REQUEUE FUTEX_CMP_REQUEUE FUTEX_WAKE_OP FUTEX_LOCK_PI FUTEX_UNLOCK_PI
+    FUTEX_TRYLOCK_PI FUTEX_WAIT_BITSET FUTEX_WAKE_BITSET FUTEX_WAIT_REQUEUE_PI FUTEX_CMP_REQUEUE_PI
+];
+const FUTEX_FLAG: Names = names![FUTEX_PRIVATE_FLAG FUTEX_CLOCK_REALTIME];
+const RANDOM: Names = names![GRND_NONBLOCK GRND_RANDOM];
+const PRIORITY: Names = names![PRIO_PROCESS PRIO_PGRP PRIO_USER];
+const USAGE: Names = names![RUSAGE_SELF RUSAGE_CHILDREN RUSAGE_THREAD];
+const SECCOMP: Names = names![SECCOMP_SET_MODE_STRICT SECCOMP_SET_MODE_FILTER SECCOMP_GET_ACTION_AVAIL];
+
+pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
+    Some(match (call, parameter) {
+        ("kill" | "tkill" | "tgkill" | "rt_sigaction" | "rt_sigqueueinfo" | "pidfd_send_signal", "sig") => {
+            Meaning::Signal
+        }
+        ("rt_sigprocmask", "how") => Meaning::One(MASK),
+        ("clone", "clone_flags") => {
+            Meaning::OneAndFlags { mask: EXIT_SIGNAL, one: EXIT_SIGNALS, flags: CLONE }
+        }
+        ("clone", "newsp" | "tls") => Meaning::Address,
+        ("unshare", "unshare_flags") | ("setns", "flags") => Meaning::Flags(CLONE),
+        ("wait4" | "waitid", "options") => Meaning::Flags(WAIT),
+        ("waitid", "which") => Meaning::One(WHOM),
+        ("prlimit64" | "getrlimit" | "setrlimit", "resource") => Meaning::One(LIMIT),
+        ("sched_setscheduler", "policy") => Meaning::One(POLICY),
+        ("prctl", "option") => Meaning::One(OPTION),
+        ("prctl" | "arch_prctl", "arg2" | "arg3" | "arg4" | "arg5") => Meaning::Address,
+        ("futex", "op") => {
+            Meaning::OneAndFlags { mask: !FUTEX_FLAGS & 0xffff_ffff, one: FUTEX, flags: FUTEX_FLAG }
+        }
+        ("getrandom", "flags") => Meaning::Flags(RANDOM),
+        ("getpriority" | "setpriority", "which") => Meaning::One(PRIORITY),
+        ("getrusage", "who") => Meaning::One(USAGE),
+        ("seccomp", "op") => Meaning::One(SECCOMP),
+        _ => return None,
+    })
+}

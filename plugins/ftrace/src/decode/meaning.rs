@@ -1,0 +1,210 @@
+//! What a number that a system call takes or returns stands for.
+
+use std::fmt::Write;
+
+use nix::errno::Errno;
+use nix::libc;
+use trace_hook_api::EventLine;
+
+use super::constants::{self, Names};
+
+/// How an argument is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// As a signed number of 32 bits.
+    Int,
+    /// As an unsigned number of 32 bits.
+    Unsigned,
+    /// As a number of the machine's size.
+    Long,
+    Address,
+    /// Permissions and the like, in octal.
+    Octal,
+    /// A descriptor of a directory, or `AT_FDCWD`.
+    Directory,
+    Signal,
+    /// One of several constants.
+    One(Names),
+    /// Constants joined by `|`. One whose bits are part of another's comes after it.
+    Flags(Names),
+    /// One of several constants in the bits of `mask`, and flags beside it.
+    OneAndFlags {
+        mask: u64,
+        one: Names,
+        flags: Names,
+    },
+}
+
+/// The kernel's own errors, which no program sees: a call that a signal has broken off is begun again
+/// (include/linux/errno.h).
+const RESTARTS: [(i64, &str); 4] =
+    [(512, "ERESTARTSYS"), (513, "ERESTARTNOINTR"), (514, "ERESTARTNOHAND"), (516, "ERESTART_RESTARTBLOCK")];
+
+/// The greatest number that is an error (`MAX_ERRNO` in include/linux/err.h).
+const MAX_ERRNO: i64 = 4095;
+
+impl Meaning {
+    /// What this parameter of this call means.
+    pub fn of(call: &str, parameter: &str, type_name: &str) -> Self {
+        constants::meaning(call, parameter).unwrap_or_else(|| Self::of_type(type_name))
+    }
+
+    fn of_type(name: &str) -> Self {
+        match name {
+            _ if name.contains('*') || name.ends_with("handler_t") => Self::Address,
+            "umode_t" | "mode_t" => Self::Octal,
+            "int" | "pid_t" | "qid_t" | "key_t" | "clockid_t" | "const clockid_t" | "timer_t" | "mqd_t"
+            | "key_serial_t" | "rwf_t" => Self::Int,
+            "unsigned int" | "unsigned" | "u32" | "uid_t" | "gid_t" | "__u32" => Self::Unsigned,
+            _ => Self::Long,
+        }
+    }
+
+    pub fn show<'a>(self, line: EventLine<'a>, name: &str, number: u64) -> EventLine<'a> {
+        match self {
+            Self::Int => line.number(name, number as i32),
+            Self::Unsigned => line.number(name, number as u32),
+            Self::Long => line.number(name, number as i64),
+            Self::Address => line.address(name, number),
+            Self::Octal => line.word(name, &format!("{:#05o}", number as u32).replacen("0o", "0", 1)),
+            Self::Directory if number as i32 == libc::AT_FDCWD => line.word(name, "AT_FDCWD"),
+            Self::Directory => line.number(name, number as i32),
+            Self::Signal => line.word(name, &signal(number as i32)),
+            Self::One(names) => line.word(name, &one(number, names)),
+            Self::Flags(names) => line.word(name, &flags(String::new(), number, names)),
+            Self::OneAndFlags { mask, one: values, flags: names } => {
+                line.word(name, &flags(one(number & mask, values), number & !mask, names))
+            }
+        }
+    }
+}
+
+/// Adds what a call has returned: a number, and the error that it stands for.
+pub fn show_result(line: EventLine<'_>, returned: i64, is_address: bool) -> EventLine<'_> {
+    match returned {
+        error if (-MAX_ERRNO..0).contains(&error) => {
+            line.number("result", error).word("error", &error_name(-error))
+        }
+        address if is_address => line.address("result", address as u64),
+        number => line.number("result", number),
+    }
+}
+
+fn error_name(errno: i64) -> String {
+    match RESTARTS.iter().find(|(number, _)| *number == errno) {
+        Some((_, name)) => (*name).to_owned(),
+        None => match Errno::from_raw(errno as i32) {
+            Errno::UnknownErrno => errno.to_string(),
+            // Its name: ENOENT.
+            known => format!("{known:?}"),
+        },
+    }
+}
+
+/// By its name; real-time signals count from the first.
+fn signal(number: i32) -> String {
+    match nix::sys::signal::Signal::try_from(number) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) if (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number) => {
+            format!("SIGRT_{}", number - KERNEL_SIGRTMIN)
+        }
+        Err(_) => number.to_string(),
+    }
+}
+
+/// The kernel's first real-time signal; the C library keeps two for itself (signal(7)).
+const KERNEL_SIGRTMIN: i32 = 32;
+
+fn one(number: u64, names: Names) -> String {
+    // An `int` may come with any upper half.
+    match names
+        .iter()
+        .find(|(value, _)| *value == number || (*value as u32 == number as u32 && number >> 32 == 0))
+    {
+        Some((_, name)) => (*name).to_owned(),
+        None => format!("{number:#x}"),
+    }
+}
+
+fn flags(mut text: String, mut number: u64, names: Names) -> String {
+    let join = |text: &mut String| {
+        if !text.is_empty() {
+            text.push('|');
+        }
+    };
+    for (value, name) in names {
+        if *value != 0 && number & value == *value {
+            join(&mut text);
+            text.push_str(name);
+            number &= !value;
+        }
+    }
+    if number != 0 || text.is_empty() {
+        if let (0, Some((_, none))) = (number, names.iter().find(|(value, _)| *value == 0)) {
+            return (*none).to_owned();
+        }
+        join(&mut text);
+        let _ = match number {
+            0 => write!(text, "0"),
+            number => write!(text, "{number:#x}"),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_hook_api::{LineBuffer, Origin};
+
+    use super::*;
+
+    fn shown(call: &str, parameter: &str, type_name: &str, number: u64) -> String {
+        let mut lines = LineBuffer::with_room(1000);
+        drop(Meaning::of(call, parameter, type_name).show(lines.event(&Origin::default(), "x"), "a", number));
+        let line = String::from_utf8(lines.as_bytes().to_vec()).unwrap();
+        line.split_once("a=").unwrap().1.trim_end().to_owned()
+    }
+
+    fn result(returned: i64) -> String {
+        let mut lines = LineBuffer::with_room(1000);
+        drop(show_result(lines.event(&Origin::default(), "x"), returned, false));
+        let line = String::from_utf8(lines.as_bytes().to_vec()).unwrap();
+        line.split_once("x: ").unwrap().1.trim_end().to_owned()
+    }
+
+    #[test]
+    fn arguments_are_named() {
+        assert_eq!(shown("openat", "dfd", "int", u64::from(-100i32 as u32)), "AT_FDCWD");
+        assert_eq!(shown("openat", "dfd", "int", 7), "7");
+        assert_eq!(shown("openat", "flags", "int", 0), "O_RDONLY");
+        let flags = (libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC) as u64;
+        assert_eq!(shown("openat", "flags", "int", flags), "O_WRONLY|O_CREAT|O_CLOEXEC");
+        assert_eq!(shown("openat", "mode", "umode_t", 0o644), "0644");
+        assert_eq!(shown("mmap", "prot", "unsigned long", 5), "PROT_READ|PROT_EXEC");
+        assert_eq!(shown("mprotect", "prot", "unsigned long", 0), "PROT_NONE");
+        let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+        assert_eq!(shown("mmap", "flags", "unsigned long", flags), "MAP_PRIVATE|MAP_ANONYMOUS");
+        assert_eq!(shown("kill", "sig", "int", 9), "SIGKILL");
+        assert_eq!(shown("kill", "sig", "int", 0), "0");
+        let kind = (libc::SOCK_STREAM | libc::SOCK_CLOEXEC) as u64;
+        assert_eq!(shown("socket", "type", "int", kind), "SOCK_STREAM|SOCK_CLOEXEC");
+        assert_eq!(shown("socket", "family", "int", 10), "AF_INET6");
+        assert_eq!(
+            shown("clone", "clone_flags", "unsigned long", 0x0120_0011),
+            "SIGCHLD|CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID"
+        );
+        assert_eq!(shown("lseek", "whence", "unsigned int", 2), "SEEK_END");
+        assert_eq!(shown("read", "fd", "unsigned int", 3), "3");
+        assert_eq!(shown("unknown", "x", "struct thing *", 0x10), "0x10");
+        assert_eq!(shown("access", "mode", "int", 0), "F_OK");
+        assert_eq!(shown("madvise", "behavior", "int", 0x7777), "0x7777");
+    }
+
+    #[test]
+    fn results_are_numbers_and_the_names_of_errors() {
+        assert_eq!(result(3), "result=3");
+        assert_eq!(result(-2), "result=-2 error=ENOENT");
+        assert_eq!(result(-512), "result=-512 error=ERESTARTSYS");
+        assert_eq!(result(-4096), "result=-4096");
+    }
+}

@@ -1,0 +1,135 @@
+//! System calls decoded: one line for a call and its return, with the arguments by their names.
+
+mod call;
+mod constants;
+mod meaning;
+
+use std::collections::HashMap;
+
+use trace_hook_api::{LineBuffer, Origin, Result};
+use tracefs::format::Comm;
+use tracefs::{EventStream, Pid, Record};
+use tracefs_session::{View, with_origin};
+
+use call::{Arguments, EnterEvent, ExitEvent};
+
+use crate::syscalls::{self, SYSTEM};
+
+/// Shows each call when it has returned.
+pub struct Decoded {
+    enters: HashMap<u16, EnterEvent>,
+    exits: HashMap<u16, ExitEvent>,
+    /// The call that a thread is in.
+    running: HashMap<Pid, Running>,
+}
+
+/// A call that has not returned yet.
+#[derive(Debug)]
+struct Running {
+    event: u16,
+    began: u64,
+    cpu: u32,
+    process: Option<Pid>,
+    comm: Comm,
+    arguments: Arguments,
+}
+
+impl Decoded {
+    /// # Errors
+    ///
+    /// The kernel does not describe the events of these calls.
+    pub fn new(stream: &mut EventStream, calls: &[String]) -> Result<Self> {
+        let mut decoded = Self { enters: HashMap::new(), exits: HashMap::new(), running: HashMap::new() };
+        for call in calls {
+            let enter = stream.format_of(SYSTEM, &syscalls::enter_event(call))?;
+            let exit = stream.format_of(SYSTEM, &syscalls::exit_event(call))?;
+            decoded.exits.extend(ExitEvent::of(&exit, call, enter.id).map(|event| (exit.id, event)));
+            decoded.enters.insert(enter.id, EnterEvent::of(&enter, call));
+        }
+        Ok(decoded)
+    }
+
+    fn enter(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        let thread = record.task();
+        // The record of its return was lost.
+        let forgotten = self.running.remove(&thread);
+        let shown = forgotten.map_or(0, |running| self.show(thread, &running, None, lines));
+        let Some(event) = self.enters.get(&record.id()) else { return shown };
+        let running = Running {
+            event: record.id(),
+            began: record.stamp(),
+            cpu: record.cpu(),
+            process: record.process_of(thread),
+            comm: record.comm_of(thread),
+            arguments: event.arguments(record),
+        };
+        if event.never_returns {
+            return shown + self.show(thread, &running, None, lines);
+        }
+        self.running.insert(thread, running);
+        shown
+    }
+
+    fn exit(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        let thread = record.task();
+        let Some(event) = self.exits.get(&record.id()) else { return 0 };
+        let returned = (record.number(&event.result), record.stamp());
+        match self.running.remove(&thread) {
+            Some(running) if running.event == event.enter => {
+                self.show(thread, &running, Some(returned), lines)
+            }
+            // It began before the session, or in another thread: a new program goes on as the first one.
+            other => {
+                let shown = other.map_or(0, |running| self.show(thread, &running, None, lines));
+                with_origin(record, thread, |_, origin| {
+                    let line = lines.event(origin, &event.call).flag("resumed", true);
+                    drop(meaning::show_result(line, returned.0, event.returns_address));
+                });
+                shown + 1
+            }
+        }
+    }
+
+    /// Shows a call of `thread`, at the time at which it began; what it returned, and when.
+    fn show(
+        &self,
+        thread: Pid,
+        running: &Running,
+        returned: Option<(i64, u64)>,
+        lines: &mut LineBuffer,
+    ) -> u64 {
+        let Some(event) = self.enters.get(&running.event) else { return 0 };
+        let number = |pid: Pid| u32::try_from(pid).ok();
+        let origin = Origin {
+            time: running.began,
+            cpu: Some(running.cpu),
+            pid: running.process.and_then(number),
+            tid: number(thread),
+            comm: &running.comm,
+        };
+        let line = event.show(&running.arguments, lines.event(&origin, &event.call));
+        drop(match returned {
+            Some((result, at)) => meaning::show_result(line, result, event.returns_address)
+                .duration("duration", at.saturating_sub(running.began)),
+            None if event.never_returns => line,
+            None => line.flag("unfinished", true),
+        });
+        1
+    }
+}
+
+impl View for Decoded {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        match self.enters.contains_key(&record.id()) {
+            true => self.enter(record, lines),
+            false => self.exit(record, lines),
+        }
+    }
+
+    /// What has not returned may still be waited for.
+    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
+        let mut running: Vec<(Pid, Running)> = self.running.drain().collect();
+        running.sort_by_key(|(_, running)| running.began);
+        running.iter().map(|(thread, running)| self.show(*thread, running, None, lines)).sum()
+    }
+}
