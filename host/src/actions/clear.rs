@@ -15,7 +15,7 @@ use crate::plugins::KnownPlugin;
 use crate::session::orphans::Orphans;
 use crate::session::record::Record;
 use crate::session::run_directory::{RunDirectory, SESSION, TRACE};
-use crate::worker::{Answer, Orphan, Worker, within};
+use crate::worker::{Answer, Confinement, Orphan, Worker, within};
 
 /// How long living sessions may take to end. One with a slow reader takes as long as its `--drain` allows.
 const SESSIONS_LIMIT: Duration = Duration::from_secs(30);
@@ -98,10 +98,17 @@ fn reset_all(context: &Context<'_>) -> Result<Vec<Error>> {
 }
 
 fn resetter(plugin: &KnownPlugin, environment: &Environment) -> Result<Worker> {
-    Worker::start(&plugin.file, "reset the trace sub-system", Orphan::Dies, &[], |plugin, _| {
-        let swept = plugin.sweep(environment);
-        plugin.reset(environment).and(swept).map(|()| Answer::Done)
-    })
+    Worker::start(
+        &plugin.file,
+        "reset the trace sub-system",
+        Orphan::Dies,
+        Confinement::Tracing,
+        &[],
+        |plugin, _| {
+            let swept = plugin.sweep(environment);
+            plugin.reset(environment).and(swept).map(|()| Answer::Done)
+        },
+    )
 }
 
 /// Removes the trace files of sessions that ended.

@@ -8,7 +8,7 @@ use trace_hook_api::{Environment, HookInfo, PluginInfo, abi::LoadedPlugin};
 use super::{PluginFile, directory, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
-use crate::worker::{Answer, Orphan, Worker, within};
+use crate::worker::{Answer, Confinement, Orphan, Worker, within};
 
 /// How long a plugin may take to say what it is.
 const DISCOVERY_LIMIT: Duration = Duration::from_secs(2);
@@ -222,7 +222,7 @@ impl KnownPlugin {
 }
 
 fn inspect(file: &PluginFile, probe_in: Option<&Environment>) -> Result<Worker> {
-    Worker::start(file, "say what it is", Orphan::Dies, &[], |plugin, _| {
+    Worker::start(file, "say what it is", Orphan::Dies, Confinement::Discovery, &[], |plugin, _| {
         let info = plugin.describe()?;
         let unavailable = probe_in.map(|environment| probe_all(plugin, &info, environment));
         Ok(Answer::Inspected { info, unavailable: unavailable.unwrap_or_default() })

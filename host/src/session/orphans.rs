@@ -11,7 +11,7 @@ use super::trace_file;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::plugins::PluginFile;
-use crate::worker::{Answer, Orphan, Worker, within};
+use crate::worker::{Answer, Confinement, Orphan, Worker, within};
 
 /// How long a plugin may take to remove what its dead sessions left.
 const SWEEP_LIMIT: Duration = Duration::from_secs(10);
@@ -101,7 +101,12 @@ pub fn sweep_with(plugin: &PluginFile, environment: &Environment) -> Result<()> 
 }
 
 fn sweeper(plugin: &PluginFile, environment: &Environment) -> Result<Worker> {
-    Worker::start(plugin, "remove what a dead session left", Orphan::Dies, &[], |plugin, _| {
-        plugin.sweep(environment).map(|()| Answer::Done)
-    })
+    Worker::start(
+        plugin,
+        "remove what a dead session left",
+        Orphan::Dies,
+        Confinement::Tracing,
+        &[],
+        |plugin, _| plugin.sweep(environment).map(|()| Answer::Done),
+    )
 }

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::output;
 use crate::plugins::{PluginFile, RunnableHook};
-use crate::worker::{Answer, Order, Orphan, Worker, within};
+use crate::worker::{Answer, Confinement, Order, Orphan, Worker, within};
 
 /// How long a hook may take to start recording.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -94,9 +94,14 @@ fn prepare<'a>(
 }
 
 fn start(plugin: &PluginFile, request: &Request, record: &Record, options: Options) -> Result<Worker> {
-    Worker::start(plugin, "start the session", Orphan::Finishes, &[record.as_fd()], |plugin, channel| {
-        recorder::record(plugin, request, record, options, channel)
-    })
+    Worker::start(
+        plugin,
+        "start the session",
+        Orphan::Finishes,
+        Confinement::Tracing,
+        &[record.as_fd()],
+        |plugin, channel| recorder::record(plugin, request, record, options, channel),
+    )
 }
 
 struct Supervisor<'a> {

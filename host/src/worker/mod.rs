@@ -4,6 +4,7 @@
 //! and ends. Its standard streams are not the caller's, and it has no other descriptor than the ones it needs.
 
 mod channel;
+mod confinement;
 mod load;
 mod process;
 
@@ -17,6 +18,7 @@ use trace_hook_api::abi::LoadedPlugin;
 use trace_hook_api::{HookError, PluginInfo};
 
 pub use channel::{Channel, Received};
+pub use confinement::Confinement;
 use process::{Process, isolate};
 
 use crate::error::{Error, Result};
@@ -72,7 +74,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Forks a worker that loads the plugin and does the job.
+    /// Forks a worker that loads the plugin and does the job, and can do no more than its confinement lets it.
     ///
     /// `keep` are the descriptors that the job needs.
     ///
@@ -83,6 +85,7 @@ impl Worker {
         plugin: &PluginFile,
         step: &'static str,
         orphan: Orphan,
+        confinement: Confinement,
         keep: &[BorrowedFd<'_>],
         job: impl FnOnce(&LoadedPlugin, &mut Channel) -> Result<Answer, HookError>,
     ) -> Result<Self> {
@@ -90,7 +93,7 @@ impl Worker {
         let process = Process::fork(|| {
             let kept: Vec<_> = keep.iter().copied().chain([theirs.as_fd(), plugin.as_fd()]).collect();
             isolate(orphan, &kept);
-            answer_with(plugin, theirs, job);
+            answer_with(plugin, confinement, theirs, job);
         })?;
         Ok(Self { plugin: plugin.name.clone(), step, process, channel: ours })
     }
@@ -174,6 +177,7 @@ impl AsFd for Worker {
 /// The worker's life: load, work, answer.
 fn answer_with(
     plugin: &PluginFile,
+    confinement: Confinement,
     mut channel: Channel,
     job: impl FnOnce(&LoadedPlugin, &mut Channel) -> Result<Answer, HookError>,
 ) {
@@ -183,6 +187,7 @@ fn answer_with(
         // A supervisor that is gone reads no log.
         let _ = sender.send(&answer);
     });
+    confinement.apply();
     let answer =
         load::load(plugin).and_then(|loaded| job(&loaded, &mut channel)).unwrap_or_else(Answer::Failed);
     let _ = channel.sender().send(&answer);

@@ -1,0 +1,48 @@
+//! The capabilities of a worker (capabilities(7)).
+
+use caps::errors::CapsError;
+use caps::{CapSet, Capability, CapsHashSet};
+
+/// What tracing can take, and other plugins than ours may need. Not among them is what would only serve to change the
+/// machine: its clock, its modules, its users, its devices.
+const FOR_TRACING: [Capability; 12] = [
+    // tracefs, its mount, and what older kernels have no finer capability for.
+    Capability::CAP_SYS_ADMIN,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_DAC_READ_SEARCH,
+    // perf events, eBPF, and eBPF on the network.
+    Capability::CAP_PERFMON,
+    Capability::CAP_BPF,
+    Capability::CAP_NET_ADMIN,
+    // Other processes' memory maps, for the names of their functions; the kernel's own names.
+    Capability::CAP_SYS_PTRACE,
+    Capability::CAP_CHECKPOINT_RESTORE,
+    Capability::CAP_SYSLOG,
+    // Large buffers, descriptors for many events, and not to be late for them.
+    Capability::CAP_IPC_LOCK,
+    Capability::CAP_SYS_RESOURCE,
+    Capability::CAP_SYS_NICE,
+];
+
+/// Leaves none, nor any way to get one back.
+pub fn drop_all() -> Result<(), CapsError> {
+    // The bounding set counts when a program is executed, which is forbidden as well. Shrinking it takes a capability, so
+    // it is the first to go; who lacks that one, or a kernel that does not know one of them, has less to lose.
+    for capability in caps::all() {
+        let _ = caps::drop(None, CapSet::Bounding, capability);
+    }
+    // The ambient set shrinks with these; the effective one goes with the permitted one.
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::clear(None, CapSet::Permitted)
+}
+
+/// Leaves those for tracing, of those that there are.
+pub fn keep_those_for_tracing() -> Result<(), CapsError> {
+    let for_tracing = CapsHashSet::from(FOR_TRACING);
+    // Permitted comes last: the others cannot have what it has not.
+    for set in [CapSet::Effective, CapSet::Inheritable, CapSet::Permitted] {
+        let kept = caps::read(None, set)?.intersection(&for_tracing).copied().collect();
+        caps::set(None, set, &kept)?;
+    }
+    Ok(())
+}
