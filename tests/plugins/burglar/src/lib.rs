@@ -1,0 +1,62 @@
+//! Tries what a plugin may not do when it is only asked what it is, and tells what came of it: of its constructor and
+//! of `info` in the hook's details, of `probe` in the reason why it cannot run here, of a session as its lines.
+//!
+//! What it says are words such as `info/mkdir=1`: the call, the attempt, and the kernel's error number, 0 for success.
+
+mod attempts;
+mod system_call;
+
+use std::sync::OnceLock;
+
+use trace_hook_api::{
+    Environment, Hook, HookError, HookInfo, LineBuffer, Progress, Request, Result, Session, export_plugin,
+};
+
+/// What came of it when the library was loaded.
+static IN_CONSTRUCTOR: OnceLock<Vec<String>> = OnceLock::new();
+
+extern "C" fn constructor() {
+    let _ = IN_CONSTRUCTOR.set(attempts::all("constructor"));
+}
+
+// SAFETY: the linker's own section for addresses of functions that take nothing.
+#[unsafe(link_section = ".init_array")]
+#[used]
+static CONSTRUCTOR: extern "C" fn() = constructor;
+
+struct Burglary;
+
+impl Hook for Burglary {
+    fn info(&self) -> HookInfo {
+        let mut report = IN_CONSTRUCTOR.get().cloned().unwrap_or_default();
+        report.extend(attempts::all("info"));
+        HookInfo::new("burglary", "Tries what it may not, for tests").details(report.join(" "))
+    }
+
+    fn probe(&self, _: &Environment) -> Result<()> {
+        Err(HookError::new(attempts::all("probe").join(" ")))
+    }
+
+    fn start(&self, _: &Request) -> Result<Box<dyn Session>> {
+        Ok(Box::new(Loot { report: attempts::all("session"), stopped: false }))
+    }
+}
+
+struct Loot {
+    report: Vec<String>,
+    stopped: bool,
+}
+
+impl Session for Loot {
+    fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
+        self.report.drain(..).for_each(|line| lines.push(line));
+        Ok(if self.stopped { Progress::Finished } else { Progress::Idle })
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.stopped = true;
+        Ok(())
+    }
+}
+
+export_plugin!(Burglary);

@@ -1,0 +1,220 @@
+//! What a plugin can do to the machine when it is only asked what it is, and what when it traces.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use nix::errno::Errno;
+use serde_json::Value;
+use system_tests::{Call, Kernel, Manager, OwnInstance, Plugins};
+use tempfile::TempDir;
+
+/// Fails with EPERM.
+const EPERM: Errno = Errno::EPERM;
+
+/// Each attempt, and what it fails with in discovery.
+const ATTEMPTS: &[(&str, Errno)] = &[
+    ("write", EPERM),
+    ("write-and-read", EPERM),
+    ("truncate-on-open", EPERM),
+    ("truncate", EPERM),
+    ("create", EPERM),
+    ("create-in-run-directory", EPERM),
+    ("create-in-tmp", EPERM),
+    ("create-nameless", EPERM),
+    ("create-by-openat2", Errno::ENOSYS),
+    ("rename", EPERM),
+    ("link", EPERM),
+    ("symlink", EPERM),
+    ("mkdir", EPERM),
+    ("mkfifo", EPERM),
+    ("delete", EPERM),
+    ("chmod", EPERM),
+    ("chmod-by-fchmodat2", EPERM),
+    ("chmod-what-is-open", EPERM),
+    ("chown", EPERM),
+    ("touch", EPERM),
+    ("set-attribute", EPERM),
+    ("set-flags", EPERM),
+    ("lock", EPERM),
+    ("write-own-plugin", EPERM),
+    ("chmod-own-plugin", EPERM),
+    ("internet-socket", EPERM),
+    ("datagram-socket", EPERM),
+    ("netlink-socket", EPERM),
+    ("packet-socket", EPERM),
+    ("unix-connect", EPERM),
+    ("switch-tracing", EPERM),
+    ("enable-event", EPERM),
+    ("set-event", EPERM),
+    ("mark-trace", EPERM),
+    ("clear-trace", EPERM),
+    ("define-uprobe", EPERM),
+    ("make-instance", EPERM),
+    ("load-bpf", EPERM),
+    ("attach-bpf", EPERM),
+    ("watch-everybody", EPERM),
+    ("watch-victim", EPERM),
+    ("signal-supervisor", EPERM),
+    ("signal-all", EPERM),
+    ("signal-victim", EPERM),
+    ("signal-thread", EPERM),
+    ("queue-signal", EPERM),
+    ("trace-supervisor", EPERM),
+    ("trace-victim", EPERM),
+    ("memory-of-victim", EPERM),
+    ("limit-victim", EPERM),
+    ("fork", EPERM),
+    ("execute", EPERM),
+    ("leave-group", EPERM),
+    ("mount", EPERM),
+    ("chroot", EPERM),
+    ("new-mounts", EPERM),
+    ("new-user-namespace", EPERM),
+    ("hostname", EPERM),
+    ("become-user", EPERM),
+    ("kernel-key", EPERM),
+    ("io-uring", EPERM),
+    ("userfaultfd", EPERM),
+    ("memory-file", EPERM),
+];
+
+/// What a session may not do either: no tracing needs it.
+const NOT_FOR_SESSIONS: &[&str] = &["packet-socket", "chroot", "become-user"];
+
+/// A directory with everything in it that a burglar might want, and more outside that he might.
+struct House {
+    directory: TempDir,
+    instance: OwnInstance,
+    victim: Child,
+    _socket: UnixListener,
+}
+
+impl House {
+    fn new(kernel: &Kernel, name: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        for file in ["file", "for-constructor", "for-info", "for-probe", "for-session"] {
+            fs::write(directory.path().join(file), "silver spoons").expect("a file can be written");
+        }
+        fs::create_dir(directory.path().join("mountpoint")).expect("a directory can be made");
+        let socket = UnixListener::bind(directory.path().join("socket")).expect("a socket can be bound");
+        let victim = Command::new("sleep").arg("600").spawn().expect("there is sleep");
+        let instance = kernel.make_instance(&format!("burgled_{name}_{}", std::process::id()));
+        Self { directory, instance, victim, _socket: socket }
+    }
+
+    fn opened_to<'a>(&self, call: Call<'a>, manager: &Manager) -> Call<'a> {
+        call.variable("BURGLAR_HOUSE", self.directory.path())
+            .variable("BURGLAR_PLUGIN", plugin_of(manager))
+            .variable("BURGLAR_INSTANCE", self.instance.path())
+            .variable("BURGLAR_VICTIM", self.victim.id().to_string())
+    }
+
+    /// Everything that could have been changed, as others see it.
+    fn seen_from_outside(&self, manager: &Manager) -> Vec<(PathBuf, String)> {
+        let mut seen = Vec::new();
+        for directory in [self.directory.path(), manager.run_directory(), manager.plugins().path()] {
+            seen.extend(files_in(directory).map(|file| {
+                let metadata = file.symlink_metadata().expect("it is there");
+                let (mode, owner, size) = (metadata.mode(), metadata.uid(), metadata.len());
+                let content = metadata.is_file().then(|| fs::read(&file).expect("it can be read"));
+                let times = (metadata.mtime_nsec(), metadata.ctime_nsec());
+                let content = content.map(|bytes| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>());
+                (file, format!("{mode:o} {owner} {size} {times:?} {content:?}"))
+            }));
+        }
+        for file in ["tracing_on", "set_event", "events/enable", "trace"] {
+            seen.push((file.into(), self.instance.get(file)));
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", self.victim.id())).expect("it lives");
+        let traced = status.lines().find(|line| line.starts_with("TracerPid")).unwrap_or_default();
+        seen.push(("victim".into(), traced.to_owned()));
+        seen.sort();
+        seen
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = self.victim.kill();
+        let _ = self.victim.wait();
+    }
+}
+
+fn plugin_of(manager: &Manager) -> PathBuf {
+    manager.plugins().path().join("libburglar.so")
+}
+
+fn files_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).expect("it can be listed").map(|entry| entry.expect("an entry").path())
+}
+
+/// The words of a burglar's report, such as `info/mkdir=1`: for each phase, each attempt's error number.
+fn report(text: &str) -> BTreeMap<&str, BTreeMap<&str, i32>> {
+    let mut phases = BTreeMap::<&str, BTreeMap<&str, i32>>::new();
+    for word in text.split_whitespace() {
+        if let Some((attempt, errno)) = word.split_once('=')
+            && let Some((phase, attempt)) = attempt.split_once('/')
+            && let Ok(errno) = errno.parse()
+        {
+            phases.entry(phase).or_default().insert(attempt, errno);
+        }
+    }
+    phases
+}
+
+/// Checks that the phase made all attempts, and that each failed as it must.
+#[track_caller]
+fn all_failed(phase: &str, attempts: &BTreeMap<&str, i32>) {
+    let expected: BTreeMap<&str, i32> =
+        ATTEMPTS.iter().map(|(attempt, errno)| (*attempt, *errno as i32)).collect();
+    let differing: Vec<_> =
+        attempts.iter().filter(|(name, errno)| expected.get(*name) != Some(errno)).collect();
+    assert!(differing.is_empty(), "{phase}: {differing:?}");
+    assert_eq!(attempts.len(), expected.len(), "{phase}");
+}
+
+#[test]
+fn listing_hooks_changes_nothing() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["burglar"]));
+    let house = House::new(&kernel, "discovery");
+    let before = house.seen_from_outside(&manager);
+
+    let listed = house.opened_to(manager.call(["--list", "--json"]), &manager).answer();
+    let list: Value = serde_json::from_str(&listed.stdout).expect("the list is JSON");
+    let reason = list[0]["reason"].as_str().expect("it says why it cannot run");
+    all_failed("probe", &report(reason)["probe"]);
+
+    let described = house.opened_to(manager.call(["--describe", "burglary"]), &manager).answer();
+    let phases = report(described.well());
+    all_failed("constructor", &phases["constructor"]);
+    all_failed("info", &phases["info"]);
+
+    assert_eq!(house.seen_from_outside(&manager), before);
+}
+
+/// So that the test above can fail: what is tried there works, where it may.
+#[test]
+fn a_session_may_do_what_tracing_takes() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["burglar"]));
+    let house = House::new(&kernel, "session");
+
+    let run = manager.run("burglary", format!("--pid {}", std::process::id()));
+    let in_namespace = house.opened_to(run, &manager).in_mount_namespace(r#"exec "$@""#);
+    let session = in_namespace.start();
+    session.wait_for_lines(ATTEMPTS.len());
+    let ended = session.stop();
+    let lines = ended.well().join(" ");
+    let mut attempts = report(&lines).remove("session").expect("a report");
+    for attempt in NOT_FOR_SESSIONS {
+        assert_eq!(attempts.remove(attempt), Some(EPERM as i32), "{attempt}");
+    }
+    let failed: Vec<_> = attempts.iter().filter(|(_, errno)| **errno != 0).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(attempts.len() + NOT_FOR_SESSIONS.len(), ATTEMPTS.len());
+}
