@@ -7,6 +7,7 @@ use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 use trace_hook_api::Environment;
 
 use crate::error::{Error, Result};
+use crate::worker;
 
 const PROCFS: &str = "TRACER_PROCFS_PATH";
 const SYSFS: &str = "TRACER_SYSFS_PATH";
@@ -20,12 +21,13 @@ pub fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The mount points as the variables give them, whatever is there.
+/// The mount points as the variables give them, whatever is there, and what a session may do.
 pub fn from_variables() -> Environment {
     Environment::new(
         variable(PROCFS).unwrap_or_else(|| "/proc".into()),
         variable(SYSFS).unwrap_or_else(|| "/sys".into()),
     )
+    .with_session_capabilities(worker::capabilities_for_tracing())
 }
 
 /// Checks that the mount points are what they claim to be, for the calls that need them.

@@ -10,7 +10,9 @@ pub trait Hook: Sync {
 
     /// Can this run here and now? The reason, if not: it is what a person reads in the list of hooks.
     ///
-    /// Try the thing itself, cheaply (a few milliseconds), and leave nothing behind: kernels differ.
+    /// Try the thing itself, cheaply (a few milliseconds): kernels differ. Nothing can be changed here, and no privilege
+    /// be used: the host takes that away before it loads the plugin. What is forbidden fails with `EPERM`;
+    /// [`Environment::judge`] tells whether that would befall a session too.
     ///
     /// # Errors
     ///

@@ -47,6 +47,7 @@
 
 pub mod abi;
 mod arguments;
+mod capabilities;
 mod environment;
 mod error;
 mod escape;
@@ -62,6 +63,7 @@ mod request;
 mod session;
 
 pub use arguments::Arguments;
+pub use capabilities::{Capabilities, Capability};
 pub use environment::Environment;
 pub use error::{ErrorKind, HookError, Result};
 pub use event::{EventLine, Origin};

@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 
 use nix::errno::Errno;
 use serde_json::Value;
-use system_tests::{Call, Kernel, Manager, OwnInstance, Plugins};
+use system_tests::{Call, Kernel, Manager, OwnInstance, Plugins, is_root, no_other_sweeps, skip};
 use tempfile::TempDir;
 
 /// Fails with EPERM.
@@ -202,6 +202,8 @@ fn listing_hooks_changes_nothing() {
 fn a_session_may_do_what_tracing_takes() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["burglar"]));
+    // It defines a uprobe for a moment, which all can see.
+    let _alone = no_other_sweeps();
     let house = House::new(&kernel, "session");
 
     let run = manager.run("burglary", format!("--pid {}", std::process::id()));
@@ -217,4 +219,30 @@ fn a_session_may_do_what_tracing_takes() {
     let failed: Vec<_> = attempts.iter().filter(|(_, errno)| **errno != 0).collect();
     assert!(failed.is_empty(), "{failed:?}");
     assert_eq!(attempts.len() + NOT_FOR_SESSIONS.len(), ATTEMPTS.len());
+}
+
+#[test]
+fn a_session_keeps_the_capabilities_for_tracing_and_no_others() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    const CAP_SYS_MODULE: u64 = 1 << 16;
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    let manager = Manager::with(Plugins::of(["made_up"]));
+    let run = manager.run("made_up_lines", format!("--pid {} --every 1000", std::process::id()));
+    let mut session = run.start_unread();
+    let [worker] = session.process().workers()[..] else { panic!("one worker") };
+    let of = |process: u32, field: &str| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it lives");
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
+        u64::from_str_radix(value.expect("there is such a field"), 16).expect("a number")
+    };
+    let manager_has = of(session.pid(), "CapEff");
+    assert_ne!(manager_has & CAP_SYS_MODULE, 0, "this test needs all of root's capabilities");
+    for set in ["CapEff", "CapPrm"] {
+        assert_eq!(of(worker, set) & CAP_SYS_MODULE, 0);
+        assert_ne!(of(worker, set) & CAP_SYS_ADMIN, 0);
+    }
+    assert_eq!(of(worker, "NoNewPrivs"), 1);
+    session.stop().well();
 }

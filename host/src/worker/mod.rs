@@ -18,7 +18,7 @@ use trace_hook_api::abi::LoadedPlugin;
 use trace_hook_api::{HookError, PluginInfo};
 
 pub use channel::{Channel, Received};
-pub use confinement::Confinement;
+pub use confinement::{Confinement, capabilities_for_tracing};
 use process::{Process, isolate};
 
 use crate::error::{Error, Result};

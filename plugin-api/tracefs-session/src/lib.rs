@@ -24,9 +24,11 @@
 #![warn(missing_docs)]
 
 mod cleanup;
+mod probe;
 mod session;
 mod view;
 
 pub use cleanup::{TracefsCleanup, find};
+pub use probe::usable_tracefs;
 pub use session::TracefsSession;
 pub use view::{AsRecorded, View, with_origin};

@@ -23,9 +23,18 @@ pub enum Error {
     },
 
     /// tracefs is there, or could be mounted, but not by us.
-    #[error("no permission for {}: {source}; tracing needs root", .path.display())]
+    #[error("no permission for {}: {source}{}", .path.display(), advice(.source))]
     NoPermission {
         /// Where tracefs is, or would be.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+
+    /// tracefs is mounted where process 1 sees it, and we may not look there.
+    #[error("tracefs is mounted for process 1, but {} is out of reach: {source}; it takes root and CAP_SYS_PTRACE", .path.display())]
+    OutOfReach {
+        /// Where tracefs is.
         path: PathBuf,
         /// What the kernel answered.
         source: io::Error,
@@ -183,6 +192,11 @@ impl Error {
         Error::Io { action: action.into(), path: path.to_path_buf(), source: source.into() }
     }
 
+    /// Whether the permissions of a file are in the way (`EACCES`), and not a kernel in lockdown, say (`EPERM`).
+    pub fn is_access_denied(&self) -> bool {
+        self.errno() == Some(Errno::EACCES)
+    }
+
     /// The errno behind this error, where there is one.
     pub(crate) fn errno(&self) -> Option<Errno> {
         match self {
@@ -219,8 +233,10 @@ fn gone(pids: &[Pid]) -> String {
 
 fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EACCES) => "; tracing needs root",
-        Some(Errno::EPERM) => "; tracing needs root, and a kernel in lockdown refuses even root",
+        Some(Errno::EACCES) => "; tracing needs root or CAP_DAC_OVERRIDE",
+        Some(Errno::EPERM) => {
+            "; tracing needs root, and CAP_SYS_ADMIN to mount tracefs; a kernel in lockdown refuses even those"
+        }
         Some(Errno::EBUSY) => "; somebody else is using it",
         _ => "",
     }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{FsType, SYSFS_MAGIC, TRACEFS_MAGIC, statfs};
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::{AccessFlags, faccessat};
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -26,28 +27,38 @@ impl Tracefs {
     ///
     /// # Errors
     /// [`Error::NotThere`], [`Error::NoPermission`] (tracefs lets only root look inside, unless
-    /// mounted otherwise), [`Error::Mount`].
+    /// mounted otherwise), [`Error::OutOfReach`], [`Error::Mount`].
     pub fn find(sysfs: &Path, procfs: &Path) -> Result<Tracefs> {
-        let mount_point = sysfs.join("kernel/tracing");
-        let in_sysfs = vec![mount_point.clone(), sysfs.join("kernel/debug/tracing")];
-        if let Some(found) = first_open(&in_sysfs)? {
+        if let Some(found) = Tracefs::look(sysfs, procfs)? {
             return Ok(found);
+        }
+        let point = mount_point(sysfs);
+        mount_on(&point)?;
+        first_open(std::slice::from_ref(&point))?.ok_or(Error::NotThere { looked_at: vec![point] })
+    }
+
+    /// Finds tracefs in the same places, and changes nothing. `None`: it is mounted nowhere, but
+    /// [`find`](Self::find) can mount it, given CAP_SYS_ADMIN.
+    ///
+    /// # Errors
+    /// [`Error::NotThere`], [`Error::NoPermission`], [`Error::OutOfReach`].
+    pub fn look(sysfs: &Path, procfs: &Path) -> Result<Option<Tracefs>> {
+        let in_sysfs = vec![mount_point(sysfs), sysfs.join("kernel/debug/tracing")];
+        if let Some(found) = first_open(&in_sysfs)? {
+            return Ok(Some(found));
         }
         let elsewhere = mounted_for_process_1(procfs);
         // One that is out of reach there need not be the only one to be had.
         let out_of_reach = match first_open(&elsewhere) {
-            Ok(Some(found)) => return Ok(found),
+            Ok(Some(found)) => return Ok(Some(found)),
             Ok(None) => None,
+            Err(Error::NoPermission { path, source }) => Some(Error::OutOfReach { path, source }),
             Err(error) => Some(error),
         };
-        let looked_at = [in_sysfs, elsewhere].concat();
-        if !is_of_type(&mount_point, SYSFS_MAGIC) {
-            let not_there = Error::NotThere { looked_at };
-            // Root has no permission to lack.
-            return Err(out_of_reach.filter(|_| !geteuid().is_root()).unwrap_or(not_there));
+        if is_of_type(&in_sysfs[0], SYSFS_MAGIC) && is_known_to_kernel(procfs) {
+            return Ok(None);
         }
-        mount_on(&mount_point)?;
-        first_open(&[mount_point])?.ok_or(Error::NotThere { looked_at })
+        Err(out_of_reach.unwrap_or(Error::NotThere { looked_at: [in_sysfs, elsewhere].concat() }))
     }
 
     /// Checks that instances can be made and used here, without making one: that takes the kernel 30 ms and more.
@@ -56,7 +67,8 @@ impl Tracefs {
     /// [`Error::NoPermission`]: not root, a read-only mount, or a kernel in lockdown mode "confidentiality".
     pub fn check_usable(&self) -> Result<()> {
         let instances = self.root().join("instances");
-        access(&instances, AccessFlags::W_OK | AccessFlags::X_OK)
+        // As whom the kernel will take us then, and not as who called us (access(2)).
+        faccessat(AT_FDCWD, &instances, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS)
             .map_err(|errno| Error::NoPermission { path: instances, source: errno.into() })?;
         self.dir.read("current_tracer").map(drop).map_err(no_permission)
     }
@@ -65,6 +77,17 @@ impl Tracefs {
     pub fn root(&self) -> &Path {
         self.dir.path()
     }
+}
+
+/// Where the kernel wants tracefs to be mounted.
+fn mount_point(sysfs: &Path) -> PathBuf {
+    sysfs.join("kernel/tracing")
+}
+
+/// Whether this kernel has tracefs at all (proc_filesystems(5)). Where that cannot be read, mounting will tell.
+fn is_known_to_kernel(procfs: &Path) -> bool {
+    let known = fs::read_to_string(procfs.join("filesystems"));
+    known.map_or(true, |known| known.split_whitespace().any(|name| name == "tracefs"))
 }
 
 /// The first place that is a tracefs we can look into. One that we may not look into is an error

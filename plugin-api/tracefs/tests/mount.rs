@@ -30,6 +30,10 @@ impl Roots {
     fn find(&self) -> tracefs::Result<Tracefs> {
         Tracefs::find(&self.sysfs, &self.procfs)
     }
+
+    fn look(&self) -> tracefs::Result<Option<Tracefs>> {
+        Tracefs::look(&self.sysfs, &self.procfs)
+    }
 }
 
 #[test]
@@ -67,12 +71,29 @@ fn where_it_is_not_mounted_it_is_mounted() {
     with_own_mounts(|| {
         let roots = Roots::new();
         mount(Some("sysfs"), &roots.sysfs, Some("sysfs"), MsFlags::empty(), None::<&str>).expect("a sysfs");
+        for _ in 0..2 {
+            assert!(roots.look().expect("it can be mounted").is_none(), "looking mounts nothing");
+        }
         let found = roots.find().expect("mounted");
+        assert!(roots.look().expect("still there").is_some());
         assert_eq!(found.root(), roots.sysfs.join("kernel/tracing"));
         assert!(found.has_event("sched", "sched_switch"));
         assert_eq!(roots.find().expect("still there").root(), found.root());
         drop(found);
         nix::mount::umount(&roots.sysfs.join("kernel/tracing")).expect("unmounted");
+        nix::mount::umount(&roots.sysfs).expect("unmounted");
+    });
+}
+
+#[test]
+fn a_kernel_without_tracefs_is_not_asked_to_mount_one() {
+    let _sweeper = need_tracefs!();
+    with_own_mounts(|| {
+        let roots = Roots::new();
+        mount(Some("sysfs"), &roots.sysfs, Some("sysfs"), MsFlags::empty(), None::<&str>).expect("a sysfs");
+        fs::write(roots.procfs.join("filesystems"), "nodev\tsysfs\n\text4\n").expect("filesystems");
+        assert!(matches!(roots.look(), Err(Error::NotThere { .. })));
+        assert!(matches!(roots.find(), Err(Error::NotThere { .. })));
         nix::mount::umount(&roots.sysfs).expect("unmounted");
     });
 }

@@ -5,7 +5,7 @@ use tracefs::{EventStream, Instance};
 
 use crate::decode::Decoded;
 use crate::syscalls;
-use tracefs_session::{AsRecorded, TracefsSession, View, find};
+use tracefs_session::{AsRecorded, TracefsSession, View, find, usable_tracefs};
 
 /// The hook.
 pub struct TraceSyscalls;
@@ -43,8 +43,7 @@ impl Hook for TraceSyscalls {
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
-        let tracefs = find(environment)?;
-        tracefs.check_usable()?;
+        let Some(tracefs) = usable_tracefs(environment)? else { return Ok(()) };
         match tracefs.has_event(syscalls::SYSTEM, &syscalls::enter_event("openat")) {
             true => Ok(()),
             false => Err(HookError::new("the kernel has no system-call events (CONFIG_FTRACE_SYSCALLS)")),

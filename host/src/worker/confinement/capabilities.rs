@@ -1,7 +1,11 @@
 //! The capabilities of a worker (capabilities(7)).
 
+use std::fs::read_link;
+use std::path::Path;
+
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
+use trace_hook_api::Capabilities;
 
 /// What tracing can take, and other plugins than ours may need. Not among them is what would only serve to change the
 /// machine: its clock, its modules, its users, its devices.
@@ -23,6 +27,18 @@ const FOR_TRACING: [Capability; 12] = [
     Capability::CAP_SYS_RESOURCE,
     Capability::CAP_SYS_NICE,
 ];
+
+/// The number of the initial user namespace is fixed in the kernel (`PROC_USER_INIT_INO` in include/linux/proc_ns.h).
+const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
+
+/// Those for tracing that this process has, and a worker that traces will have. In a user namespace of its own a process
+/// may have all of them, and none counts for the kernel that is traced.
+pub fn for_tracing() -> Capabilities {
+    let counts = read_link("/proc/self/ns/user").is_ok_and(|link| link == Path::new(INITIAL_USER_NAMESPACE));
+    let has = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let bits = FOR_TRACING.iter().filter(|capability| counts && has.contains(capability));
+    Capabilities::from_bits(bits.map(Capability::bitmask).sum())
+}
 
 /// Leaves none, nor any way to get one back.
 pub fn drop_all() -> Result<(), CapsError> {

@@ -13,6 +13,8 @@ use std::fmt::Display;
 
 use nix::sys::prctl;
 
+pub use capabilities::for_tracing as capabilities_for_tracing;
+
 /// How much a plugin may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confinement {

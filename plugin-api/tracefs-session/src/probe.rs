@@ -1,0 +1,45 @@
+//! Whether a session could use tracefs, found out without its privileges.
+
+use std::os::unix::fs::MetadataExt;
+
+use trace_hook_api::{Capability, Environment, HookError, Result};
+use tracefs::{Error, Tracefs};
+
+/// For [`Hook::probe`](trace_hook_api::Hook::probe): the tracefs, checked to be usable. `None`: a session can get at it, but a probe cannot look inside.
+///
+/// # Errors
+///
+/// What a session would lack.
+pub fn usable_tracefs(environment: &Environment) -> Result<Option<Tracefs>> {
+    let looked = Tracefs::look(&environment.sysfs, &environment.procfs);
+    let checked = looked.and_then(|found| match found {
+        Some(tracefs) => tracefs.check_usable().map(|()| Some(tracefs)),
+        None => Ok(None),
+    });
+    match checked {
+        Ok(Some(tracefs)) => Ok(Some(tracefs)),
+        Ok(None) => can_be_mounted(environment).map(|()| None),
+        Err(error) => match remedy(&error) {
+            Some(capability) => environment.check_any(&[capability]).map(|()| None).map_err(|_| error.into()),
+            None => Err(error.into()),
+        },
+    }
+}
+
+fn can_be_mounted(environment: &Environment) -> Result<()> {
+    let lacking =
+        |lacking| HookError::new(format!("tracefs is not mounted, and to mount and use it {lacking}"));
+    environment.check_any(&[Capability::SysAdmin]).map_err(lacking)?;
+    // It belongs to root then.
+    let is_root = std::fs::metadata(environment.procfs.join("self")).is_ok_and(|us| us.uid() == 0);
+    if is_root { Ok(()) } else { environment.check_any(&[Capability::DacOverride]).map_err(lacking) }
+}
+
+/// The capability that would have helped, had this process one.
+fn remedy(error: &Error) -> Option<Capability> {
+    match error {
+        Error::NoPermission { .. } if error.is_access_denied() => Some(Capability::DacOverride),
+        Error::OutOfReach { .. } => Some(Capability::SysPtrace),
+        _ => None,
+    }
+}

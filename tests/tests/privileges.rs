@@ -1,0 +1,86 @@
+//! What it takes to trace, short of root. The table is that of the README.
+
+use system_tests::{Call, Kernel, Manager, Plugins, Workload};
+
+/// Somebody who calls the manager.
+struct Caller {
+    is_root: bool,
+    capabilities: &'static [&'static str],
+    /// Whether tracefs is mounted.
+    mounted: bool,
+    /// `None`: he can trace. Otherwise what he is told that he lacks.
+    lacks: Option<&'static str>,
+}
+
+const CALLERS: [Caller; 8] = [
+    Caller { is_root: true, capabilities: &[], mounted: true, lacks: None },
+    Caller { is_root: true, capabilities: &[], mounted: false, lacks: Some("CAP_SYS_ADMIN") },
+    Caller { is_root: true, capabilities: &["sys_admin"], mounted: false, lacks: None },
+    Caller { is_root: false, capabilities: &[], mounted: true, lacks: Some("CAP_DAC_OVERRIDE") },
+    Caller {
+        is_root: false,
+        capabilities: &["sys_admin", "perfmon", "bpf", "dac_read_search"],
+        mounted: true,
+        lacks: Some("CAP_DAC_OVERRIDE"),
+    },
+    Caller { is_root: false, capabilities: &["dac_override"], mounted: true, lacks: None },
+    Caller { is_root: false, capabilities: &["sys_admin"], mounted: false, lacks: Some("CAP_DAC_OVERRIDE") },
+    Caller { is_root: false, capabilities: &["sys_admin", "dac_override"], mounted: false, lacks: None },
+];
+
+impl Caller {
+    fn calls<'a>(&self, call: Call<'a>) -> Call<'a> {
+        let unmounted = if self.mounted { "" } else { "umount -a -t tracefs,debugfs\n" };
+        let user = if self.is_root { "" } else { "--reuid=65534 --regid=65534 --clear-groups" };
+        let set: String = self.capabilities.iter().map(|capability| format!(",+{capability}")).collect();
+        let script = format!(
+            r#"{unmounted}exec setpriv {user} --bounding-set=-all{set} --inh-caps=-all{set} --ambient-caps=-all{set} "$@""#
+        );
+        call.in_mount_namespace(&script)
+    }
+
+    fn name(&self) -> String {
+        let Self { is_root, capabilities, mounted, .. } = self;
+        format!("root: {is_root}, capabilities: {capabilities:?}, mounted: {mounted}")
+    }
+}
+
+fn manager_of(caller: &Caller) -> Manager {
+    let plugins = Plugins::of(["ftrace"]);
+    if caller.is_root { Manager::with(plugins) } else { Manager::for_everyone(plugins) }
+}
+
+#[test]
+fn who_can_trace_and_who_is_told_what_he_lacks() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    for caller in &CALLERS {
+        let manager = manager_of(caller);
+        let workload = Workload::start();
+        let run = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
+        match caller.lacks {
+            Some(capability) => caller.calls(run).answer().failed(&[capability]),
+            None => {
+                let session = caller.calls(run).start();
+                workload.calls(3);
+                assert_eq!(session.stop().well().len(), 3, "{}", caller.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn those_who_can_trace_see_the_hook_and_the_others_why_not() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    for caller in &CALLERS {
+        let manager = manager_of(caller);
+        let answer = caller.calls(manager.call(["--get-all"])).answer();
+        match caller.lacks {
+            Some(capability) => {
+                let complaint = answer.well_with_complaints(1)[0];
+                assert!(complaint.contains(capability), "{}: {complaint}", caller.name());
+                assert_eq!(answer.stdout, "", "{}", caller.name());
+            }
+            None => assert_eq!(answer.well(), "trace_syscalls\n", "{}", caller.name()),
+        }
+    }
+}
