@@ -5,7 +5,7 @@ mod selection;
 
 use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
 use tracefs::{Instance, Tracefs};
-use tracefs_session::{AsRecorded, TracefsSession, find};
+use tracefs_session::{AsRecorded, TracefsSession, find, usable_tracefs};
 
 use filter::Filter;
 use selection::{EventName, Pattern};
@@ -48,7 +48,7 @@ impl Hook for TraceEvents {
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
-        Ok(find(environment)?.check_usable()?)
+        usable_tracefs(environment).map(drop)
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
