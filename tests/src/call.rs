@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
-use crate::{Answer, Manager, PATIENCE, Process, Session};
+use crate::{Answer, Fate, Manager, PATIENCE, Process, Session, SystemCall, Watch};
 
 /// A call of the manager, about to be made.
 pub struct Call<'a> {
@@ -82,6 +82,16 @@ impl<'a> Call<'a> {
                 });
             }
         })
+    }
+
+    /// Watches every system call that it makes, until its last process has ended; at one of them, something happens.
+    pub fn watched(self, at: Option<(SystemCall, Fate)>) -> (Self, Watch) {
+        let (watch, begin) = Watch::new(at);
+        let call = self.setting(move |command| {
+            // SAFETY: `begin` is safe to call after a fork.
+            unsafe { command.pre_exec(begin) };
+        });
+        (call, watch)
     }
 
     /// Makes the call.

@@ -14,6 +14,7 @@
 //! - [`Session`] is a session as container-tracer sees it, [`Reader`] the way in which it reads a trace
 //! - [`Workload`] is what gets traced
 //! - [`Kernel`] is what the kernel shows of it all, [`Event`] a line of a trace, [`Loss`] one about events that are lost
+//! - [`Watch`] sees every system call of a manager, and makes one fail, or the last
 //! - [`Verdict`] is what the manager says that became of the events
 //!
 //! Whatever is made here is gone when it is dropped, also when a test fails. A [`Manager`] that is dropped checks that
@@ -30,10 +31,12 @@ mod manager;
 mod patience;
 mod plugins;
 mod process;
+mod random;
 mod reader;
 mod session;
 mod suspects;
 mod sweeping;
+mod system_calls;
 mod verdict;
 mod workload;
 
@@ -45,11 +48,13 @@ pub use event::Event;
 pub use kernel::{Instance, Kernel, OwnInstance, TopLevel, is_root, skip};
 pub use loss::Loss;
 pub use manager::Manager;
-pub use patience::{PATIENCE, eventually, wait_until};
+pub use patience::{OnPanic, PATIENCE, eventually, wait_until};
 pub use plugins::Plugins;
-pub use process::Process;
+pub use process::{Process, children_of};
+pub use random::Random;
 pub use reader::Reader;
 pub use session::{Ended, Session};
 pub use sweeping::no_other_sweeps;
+pub use system_calls::{Fate, Seen, SystemCall, Watch};
 pub use verdict::{Log, Verdict};
 pub use workload::{Task, Workload};

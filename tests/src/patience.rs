@@ -21,3 +21,14 @@ pub fn eventually<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> O
 pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     eventually(what, limit, || condition().then_some(()));
 }
+
+/// Says where a test was when it failed.
+pub struct OnPanic(pub String);
+
+impl Drop for OnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0);
+        }
+    }
+}

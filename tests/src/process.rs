@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::suspects::Suspects;
-use crate::{Answer, eventually};
+use crate::{Answer, PATIENCE, eventually};
 
 /// A running manager. Its process group is its own, and is killed when this is dropped.
 pub struct Process {
@@ -34,7 +34,12 @@ impl Process {
     /// Runs the command. Its streams are listened to where they are pipes.
     pub(crate) fn spawn(command: &mut Command, suspects: Suspects) -> Self {
         let since = Instant::now();
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut child =
+            eventually("the executable is closed for writing", PATIENCE, || match command.spawn() {
+                // It is a copy, and another test has forked just when it was being written.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+                spawned => Some(spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"))),
+            });
         let (sender, output) = channel();
         let mut open_streams = 0;
         if let Some(stream) = child.stdout.take() {
@@ -82,9 +87,7 @@ impl Process {
 
     /// The children of its main thread: the workers.
     pub fn workers(&self) -> Vec<u32> {
-        let children = format!("/proc/{0}/task/{0}/children", self.pid());
-        let children = std::fs::read_to_string(children).unwrap_or_default();
-        children.split_whitespace().map(|pid| pid.parse().expect("a pid is a number")).collect()
+        children_of(self.pid())
     }
 
     /// Whether it has made itself ready for this signal: catches it, at least.
@@ -101,6 +104,11 @@ impl Process {
             self.take(output);
         }
         !self.stdout.is_empty()
+    }
+
+    /// What it has said on standard output so far, as far as that was listened to.
+    pub fn stdout(&self) -> String {
+        text(&self.stdout)
     }
 
     /// Whether it has ended.
@@ -180,6 +188,12 @@ impl Drop for Process {
             self.suspects.note(self.pid());
         }
     }
+}
+
+/// The children of the process's main thread.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().map(|pid| pid.parse().expect("a pid is a number")).collect()
 }
 
 fn listen(mut stream: impl Read + Send + 'static, wrap: fn(Vec<u8>) -> Output, sender: Sender<Output>) {

@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -24,12 +24,13 @@ impl Reader {
     /// Reads the file, and takes `pause` for each line. The file is open when this returns.
     #[track_caller]
     pub fn slow(path: &Path, pause: Duration) -> Self {
-        let (is_open, opened) = channel();
-        let path = path.to_owned();
-        // Opening a FIFO waits for its writer: not in the thread of the test.
-        std::thread::spawn(move || is_open.send(File::open(path)));
-        let file = opened.recv_timeout(PATIENCE).expect("the trace has a writer");
-        Self::of_file(file.expect("the trace can be opened"), pause)
+        Self::of_file(open(path).expect("the trace can be opened"), pause)
+    }
+
+    /// Reads the file, if it is still there.
+    #[track_caller]
+    pub fn if_there(path: &Path) -> Option<Self> {
+        open(path).ok().map(|file| Self::of_file(file, Duration::ZERO))
     }
 
     /// Reads a file that is open already, and takes `pause` for each line.
@@ -83,6 +84,15 @@ impl Reader {
         self.end.recv_timeout(PATIENCE).expect("the reader comes to the end of the file");
         self.lines()
     }
+}
+
+#[track_caller]
+fn open(path: &Path) -> io::Result<File> {
+    let (is_open, opened) = channel();
+    let path = path.to_owned();
+    // Opening a FIFO waits for its writer: not in the thread of the test.
+    std::thread::spawn(move || is_open.send(File::open(path)));
+    opened.recv_timeout(PATIENCE).expect("the trace has a writer")
 }
 
 /// The first line of the next read, with more reads for as long as it takes to find its end.
