@@ -1,6 +1,6 @@
 //! The directory for trace files and session records, private to its owner.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -34,10 +34,10 @@ impl RunDirectory {
     /// It cannot be made, or somebody else could change what is in it.
     pub fn open() -> Result<Self> {
         let path = chosen()?;
+        check_way(&path, MOST_LINKS)?;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(Error::io("make the run directory", &path))?;
-        check_private(&path)?;
-        Ok(Self { path })
+        Self::checked(path)
     }
 
     /// The directory, if it is there.
@@ -48,9 +48,15 @@ impl RunDirectory {
     pub fn find() -> Result<Option<Self>> {
         let path = chosen()?;
         match path.symlink_metadata() {
-            Ok(_) => check_private(&path).map(|()| Some(Self { path })),
+            Ok(_) => Self::checked(path).map(Some),
             Err(_) => Ok(None),
         }
+    }
+
+    fn checked(path: PathBuf) -> Result<Self> {
+        check_way(&path, MOST_LINKS)?;
+        check_private(&path)?;
+        Ok(Self { path })
     }
 
     /// A session's file of this kind.
@@ -81,6 +87,8 @@ impl RunDirectory {
 fn chosen() -> Result<PathBuf> {
     let path = environment::variable(environment::RUN).unwrap_or_else(usual);
     let path = std::path::absolute(&path).map_err(Error::io("find", &path))?;
+    // Without a slash at its end, which would make a link pass for the directory that it leads to.
+    let path: PathBuf = path.components().collect();
     match path.to_str() {
         Some(text) if !text.contains(|c: char| c.is_whitespace() || c.is_control()) => Ok(path),
         _ => Err(Error::Variable {
@@ -100,21 +108,58 @@ fn usual() -> PathBuf {
     }
 }
 
+/// How many links may lead to the run directory, so that those that lead to each other come to an end. As many as the
+/// kernel follows (path_resolution(7)).
+const MOST_LINKS: u32 = 40;
+
+/// Checks every directory above this one, links included: whoever can write to one decides where the path leads to.
+/// What is not there yet is made by us, in what was checked.
+fn check_way(path: &Path, links: u32) -> Result<()> {
+    let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
+    above.reverse();
+    for directory in above {
+        let Ok(metadata) = directory.symlink_metadata() else { return Ok(()) };
+        check_owner(directory, &metadata)?;
+        if metadata.is_symlink() && links > 0 {
+            let target = directory.read_link().map_err(Error::io("follow", directory))?;
+            let target = directory.parent().unwrap_or(directory).join(target);
+            // As if something were in it: then it is looked at itself.
+            check_way(&target.join("."), links - 1)?;
+        }
+        // Where the sticky bit is set, others cannot rename or remove what is ours (unlink(2)).
+        let is_shared = metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0;
+        if is_shared && !metadata.is_symlink() {
+            return Err(refused(directory, "can be written to by others, and the run directory is in it"));
+        }
+    }
+    Ok(())
+}
+
 /// In a directory that somebody else can write to, a name may lead anywhere.
 fn check_private(path: &Path) -> Result<()> {
     let metadata = path.symlink_metadata().map_err(Error::io("look at the run directory", path))?;
-    let problem = if !metadata.is_dir() {
-        "is no directory, but it is where the trace files are to be".to_owned()
-    } else if Uid::from_raw(metadata.uid()) != geteuid() {
-        format!(
-            "belongs to user {}; remove it, or set {} to a directory of yours",
-            metadata.uid(),
-            environment::RUN
-        )
-    } else if metadata.mode() & 0o022 != 0 {
-        "can be written to by others; take that right away (chmod go-w)".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(Error::Directory { path: path.to_owned(), problem })
+    if !metadata.is_dir() {
+        return Err(refused(path, "is no directory, but it is where the trace files are to be"));
+    }
+    if Uid::from_raw(metadata.uid()) != geteuid() {
+        let problem = format!("belongs to user {}, and is to be the run directory", metadata.uid());
+        return Err(refused(path, &problem));
+    }
+    match metadata.mode() & 0o022 {
+        0 => Ok(()),
+        _ => Err(refused(path, "can be written to by others")),
+    }
+}
+
+fn check_owner(path: &Path, metadata: &Metadata) -> Result<()> {
+    let owner = Uid::from_raw(metadata.uid());
+    match owner.is_root() || owner == geteuid() {
+        true => Ok(()),
+        false => Err(refused(path, &format!("belongs to user {owner}, and the run directory is in it"))),
+    }
+}
+
+fn refused(path: &Path, problem: &str) -> Error {
+    let advice = format!("set {} to a directory that only you can change", environment::RUN);
+    Error::Directory { path: path.to_owned(), problem: format!("{problem}; {advice}") }
 }

@@ -1,0 +1,275 @@
+//! The run directory: nobody else may have a say in it, and whatever happens to it, the answer is one line.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use system_tests::{Call, Manager, Plugins, is_root, skip};
+use tempfile::TempDir;
+
+const RUN: &str = "TRACER_RUN_PATH";
+const SOMEBODY: u32 = 12345;
+
+fn made_up() -> Manager {
+    Manager::with(Plugins::of(["made_up"]))
+}
+
+fn made_up_for_everyone() -> Manager {
+    Manager::for_everyone(Plugins::of(["made_up"]))
+}
+
+/// A session that ends soon by itself, with its files in this directory.
+fn run_in<'a>(manager: &'a Manager, directory: impl AsRef<Path>) -> Call<'a> {
+    let me = format!("--pid {} --time 10", std::process::id());
+    manager.run("made_up_lines", me).variable(RUN, directory.as_ref())
+}
+
+/// A directory with this mode, in one that only its owner can change.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = tempfile::tempdir().expect("a directory can be made");
+        fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("it is ours");
+        Self(place)
+    }
+
+    fn directory(&self, name: &str, mode: u32) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::create_dir(&path).expect("a directory can be made");
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is ours");
+        path
+    }
+
+    fn link(&self, name: &str, target: impl AsRef<Path>) -> PathBuf {
+        let path = self.0.path().join(name);
+        symlink(target, &path).expect("a link can be made");
+        path
+    }
+}
+
+#[test]
+fn it_is_made_for_its_owner_alone() {
+    let (manager, place) = (made_up(), Place::new());
+    let directory = place.0.path().join("not/there/yet");
+    run_in(&manager, &directory).start_unread().ends().well();
+    assert_eq!(fs::metadata(&directory).expect("it is there").permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn it_is_refused_if_others_can_write_to_it_or_to_a_directory_above() {
+    let (manager, place) = (made_up(), Place::new());
+    for mode in [0o777, 0o770, 0o1777, 0o702] {
+        let shared = place.directory(&format!("shared_{mode:o}"), mode);
+        run_in(&manager, &shared).answer().failed(&[shared.to_str().expect("it is text"), "others", RUN]);
+    }
+    for mode in [0o777, 0o775] {
+        let shared = place.directory(&format!("above_{mode:o}"), mode);
+        for below in ["run", "a/b/run"] {
+            run_in(&manager, shared.join(below)).answer().failed(&["others", RUN]);
+            assert!(!shared.join("a").exists() && !shared.join("run").exists(), "made where it is refused");
+        }
+        let private = shared.join("private");
+        fs::create_dir(&private).expect("a directory can be made");
+        fs::set_permissions(&private, Permissions::from_mode(0o700)).expect("it is ours");
+        run_in(&manager, &private).answer().failed(&["others", RUN]);
+        run_in(&manager, place.link(&format!("through_{mode:o}"), &private).join("run"))
+            .answer()
+            .failed(&["others"]);
+    }
+    // Nobody can take away what is ours from a directory such as /tmp.
+    let sticky = place.directory("sticky", 0o1777);
+    run_in(&manager, sticky.join("run")).start_unread().ends().well();
+}
+
+#[test]
+fn a_link_is_refused_with_and_without_a_slash_at_its_end() {
+    let (manager, place) = (made_up(), Place::new());
+    let private = place.directory("private", 0o700);
+    let link = place.link("link", &private);
+    for path in [link.clone(), link.join(""), link.join("."), link.join("./")] {
+        run_in(&manager, &path).answer().failed(&["is no directory", RUN]);
+    }
+    // On the way to it, one is as good as any other name, as long as it does not lead astray.
+    run_in(&manager, link.join("run")).start_unread().ends().well();
+    let loops = place.link("loops", "loops");
+    run_in(&manager, loops.join("run")).answer().failed(&["loops"]);
+}
+
+#[test]
+fn it_is_refused_if_somebody_else_owns_it_or_a_directory_or_link_above() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let (manager, place) = (made_up(), Place::new());
+    let theirs = place.directory("theirs", 0o755);
+    let ours = theirs.join("ours");
+    fs::create_dir(&ours).expect("a directory can be made");
+    chown(&theirs, Some(SOMEBODY), None).expect("root gives away what it has");
+    for path in [theirs.clone(), ours.clone(), ours.join("run"), theirs.join("not_there/run")] {
+        run_in(&manager, &path).answer().failed(&["belongs to user 12345", RUN]);
+    }
+    let sticky = place.directory("sticky", 0o1777);
+    let link = sticky.join("link");
+    symlink(place.directory("private", 0o700), &link).expect("a link can be made");
+    std::os::unix::fs::lchown(&link, Some(SOMEBODY), None).expect("root gives away what it has");
+    run_in(&manager, link.join("run")).answer().failed(&["belongs to user 12345", RUN]);
+}
+
+#[test]
+fn every_call_that_would_look_into_it_refuses_it_but_discovery_answers() {
+    let (manager, place) = (made_up(), Place::new());
+    let shared = place.directory("shared", 0o777);
+    manager.call(["--clear"]).variable(RUN, &shared).answer().failed(&["others"]);
+    let answer = manager.call(["--get-all"]).variable(RUN, &shared).answer();
+    assert_eq!(answer.well(), "made_up_lines\n");
+}
+
+#[test]
+fn two_users_do_not_see_each_other() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let manager = made_up_for_everyone();
+    let place = Place::new();
+    let ours = place.directory("ours", 0o700);
+    let me = format!("--pid {}", std::process::id());
+    // `for_everyone` gives nobody the usual run directory.
+    let theirs = manager.run("made_up_lines", &me).as_nobody().start();
+    let mut our_session = manager.run("made_up_lines", &me).variable(RUN, &ours).start();
+    manager.call(["--clear"]).as_nobody().answer().well_and_silent();
+    assert_eq!(theirs.ends().well().len(), 10);
+    assert!(!our_session.process().is_over());
+    manager.call(["--get-all"]).as_nobody().variable(RUN, &ours).answer().well();
+    manager.call(["--clear"]).as_nobody().variable(RUN, &ours).answer().failed(&["ours"]);
+    run_in(&manager, &ours).as_nobody().answer().failed(&["belongs to user 0"]);
+    // Root, too, keeps out of what somebody else could change.
+    run_in(&manager, manager.run_directory()).answer().failed(&["belongs to user 65534"]);
+    assert_eq!(our_session.stop().well().len(), 10);
+}
+
+#[test]
+fn a_user_who_has_none_gets_one_of_his_own_in_the_directory_for_temporary_files() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let (manager, place) = (made_up_for_everyone(), Place::new());
+    let temporary = place.directory("tmp", 0o1777);
+    let run =
+        || run_in(&manager, "").as_nobody().variable("XDG_RUNTIME_DIR", "").variable("TMPDIR", &temporary);
+    run().start_unread().ends().well();
+    let theirs = temporary.join("trace-hooks-65534");
+    assert_eq!(fs::metadata(&theirs).expect("it is there").permissions().mode() & 0o777, 0o700);
+    // Somebody else was there first.
+    chown(&theirs, Some(SOMEBODY), None).expect("root gives away what it has");
+    run().answer().failed(&["belongs to user 12345"]);
+}
+
+/// A script for a mount namespace in which `directory` is a file system of its own, with these options.
+fn small(directory: &Path, options: &str) -> String {
+    format!(r#"mount -t tmpfs -o mode=0700,{options} none {}; exec "$@""#, directory.display())
+}
+
+#[test]
+fn a_full_disk_is_one_line() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let (manager, place) = (made_up(), Place::new());
+    let directory = place.directory("run", 0o700);
+    for full in ["size=4k,nr_inodes=1", "size=4k,nr_inodes=2", "size=4k,nr_inodes=3", "size=4k"] {
+        let script = small(&directory, full).replace(
+            "exec",
+            &format!("(cat /dev/zero > {}/zeros) 2>/dev/null || true; exec", directory.display()),
+        );
+        let answer = run_in(&manager, &directory).in_mount_namespace(&script).answer();
+        answer.failed(&["No space left on device"]);
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_end_keeps_what_it_can_and_says_so() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let (manager, place) = (made_up(), Place::new());
+    let directory = place.directory("run", 0o700);
+    let me = format!("--pid {} --count 50000 --time 50", std::process::id());
+    let call = manager.run("made_up_lines", me).variable(RUN, &directory);
+    // Nothing but what is for a later reader may be in there afterwards.
+    let script = small(&directory, "size=64k").replace(
+        r#"exec "$@""#,
+        &format!(r#""$@" || status=$?; ls {} >&2; exit $status"#, directory.display()),
+    );
+    let answer = call.in_mount_namespace(&script).answer();
+    assert_eq!(answer.status.code(), Some(1), "{answer:#?}");
+    let lines: Vec<&str> = answer.stderr.lines().collect();
+    let [complaint, file] = lines[..] else { panic!("a complaint, and one file: {answer:#?}") };
+    assert!(
+        complaint.starts_with("manager: ") && complaint.contains("No space left on device"),
+        "{answer:#?}"
+    );
+    assert!(file.ends_with(".trace"), "{answer:#?}");
+}
+
+#[test]
+fn a_read_only_disk_is_one_line() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let (manager, place) = (made_up(), Place::new());
+    let directory = place.directory("run", 0o700);
+    for path in [directory.clone(), directory.join("run")] {
+        let script = small(&directory, "ro");
+        run_in(&manager, path).in_mount_namespace(&script).answer().failed(&["Read-only file system"]);
+    }
+    let script = small(&directory, "ro");
+    manager.call(["--get-all"]).variable(RUN, &directory).in_mount_namespace(&script).answer().well();
+    manager
+        .call(["--clear"])
+        .variable(RUN, &directory)
+        .in_mount_namespace(&script)
+        .answer()
+        .well_and_silent();
+}
+
+#[test]
+fn removed_under_a_session_it_costs_the_leftover_only() {
+    let (manager, place) = (made_up(), Place::new());
+    let directory = place.directory("run", 0o700);
+    let me = format!("--pid {} --count 1000", std::process::id());
+    let run = || manager.run("made_up_lines", &me).variable(RUN, &directory);
+
+    let session = run().start();
+    session.wait_for_lines(1000);
+    fs::remove_dir_all(&directory).expect("it is ours");
+    assert_eq!(session.stop().well().len(), 1000);
+
+    let session = run().start_unread();
+    fs::remove_dir_all(&directory).expect("it is ours");
+    session.stop().failed(&["keep what no reader took", "No such file"]);
+    assert!(!directory.exists());
+
+    let mut session = run().start();
+    session.wait_for_lines(1000);
+    fs::remove_dir_all(&directory).expect("it is ours");
+    session.process().signal(Signal::SIGKILL);
+    assert_eq!(session.ends().lines.len(), 1000);
+}
+
+#[test]
+fn renamed_under_a_session_it_is_cleaned_when_it_is_back() {
+    let (manager, place) = (made_up(), Place::new());
+    let directory = place.directory("run", 0o700);
+    let me = format!("--pid {} --count 1000", std::process::id());
+    let session = manager.run("made_up_lines", me).variable(RUN, &directory).start();
+    session.wait_for_lines(1000);
+    let elsewhere = directory.with_file_name("elsewhere");
+    fs::rename(&directory, &elsewhere).expect("it is ours");
+    manager.call(["--clear"]).variable(RUN, &directory).answer().well_and_silent();
+    assert_eq!(session.stop().well().len(), 1000);
+    fs::rename(&elsewhere, &directory).expect("it is ours");
+    manager.call(["--get-all"]).variable(RUN, &directory).answer().well();
+    assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 0);
+}
