@@ -21,6 +21,7 @@ mod plugins;
 mod session;
 mod worker;
 
+use std::panic;
 use std::process::ExitCode;
 
 use command_line::Call;
@@ -28,7 +29,10 @@ use error::Result;
 use interrupts::Interrupts;
 
 fn main() -> ExitCode {
-    let (remarks, exit_status) = match run() {
+    // A defect of ours, too, is one line, and no backtrace.
+    panic::set_hook(Box::new(|panic| output::tell(&format!("internal error: {panic}; please report it"))));
+    let Ok(outcome) = panic::catch_unwind(run) else { return ExitCode::FAILURE };
+    let (remarks, exit_status) = match outcome {
         Ok(remarks) => (remarks, ExitCode::SUCCESS),
         Err(error) => (error.lines(), ExitCode::from(error.exit_status())),
     };
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Vec<String>> {
     // First of all: from here on a signal means an orderly end.
     let interrupts = Interrupts::catch()?;
+    interrupts::survive_large_files();
     let call = Call::from_command_line()?;
     logging::start(call.verbosity);
     actions::perform(call, &interrupts)

@@ -61,7 +61,7 @@ pub fn print_path(path: &Path, interrupts: &Interrupts) -> Result<()> {
             PollFd::new(stdout.as_fd(), PollFlags::POLLOUT),
         ];
         match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-            Ok(_) if interrupts.pending() => return Err(Error::Interrupted),
+            Ok(_) | Err(Errno::EINTR) if interrupts.pending() => return Err(Error::Interrupted),
             Ok(0) => return Err(Error::Output("nobody makes room for the path".to_owned())),
             Ok(_) => return write_line(path),
             Err(Errno::EINTR) => {}

@@ -1,11 +1,16 @@
 //! What `--clear` ends, removes and resets, and what it leaves alone.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use system_tests::{Instance, Kernel, Manager, PATIENCE, Plugins, Workload, no_other_sweeps, wait_until};
+use nix::sys::signal::Signal;
+use system_tests::{
+    Instance, Kernel, Manager, PATIENCE, Plugins, Reader, Workload, no_other_sweeps, wait_until,
+};
 
 fn me() -> String {
     format!("--pid {}", std::process::id())
@@ -228,6 +233,134 @@ fn many_may_clear_at_once() {
     calls.iter_mut().for_each(|call| call.ends(PATIENCE).well_and_silent());
     assert!(orphans.iter().all(|orphan| !orphan.exists()));
     assert_eq!(session.ends().well().len(), 10);
+}
+
+#[test]
+fn clear_ends_everything_there_may_be_at_once() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let workload = Workload::start();
+    let run = || manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
+    let (read, unread, stuck) = (run().start(), run().start_unread(), run().start_unread());
+    let _stuck_reader = File::open(stuck.path()).expect("the caller can open the trace");
+    let (mut dead, mut orphaned) = (run().start(), run().start());
+    workload.calls(100);
+    dead.wait_for_lines(100);
+    orphaned.wait_for_lines(100);
+    dead.process().signal_group(Signal::SIGKILL);
+    orphaned.process().signal(Signal::SIGKILL);
+
+    let mut calls = [manager.call(["--clear"]).spawn(), manager.call(["--clear"]).spawn()];
+    calls.iter_mut().for_each(|call| call.ends(PATIENCE).well_and_silent());
+    assert!(manager.files().is_empty(), "{:?} are left", manager.files());
+    let pids = [read.pid(), unread.pid(), stuck.pid(), dead.pid(), orphaned.pid()];
+    assert!(kernel.instances_of(&pids).is_empty());
+    assert_eq!(read.ends().well().len(), 100);
+    // As SIGINT would: what no reader took is for those who know its path, until it is cleared the next time.
+    assert_eq!(unread.ends().leftover().len(), 100);
+    assert_eq!(stuck.ends().leftover().len(), 100);
+    assert_eq!(dead.ends().lines.len(), 100);
+    assert_eq!(orphaned.ends().lines.len(), 100);
+    manager.call(["--clear"]).answer().well_and_silent();
+    assert!(manager.leftovers().is_empty());
+}
+
+#[test]
+fn a_session_that_starts_while_others_clear_runs_well_or_ends_well() {
+    let manager = Manager::with(Plugins::of(["made_up"]));
+    let mut told = 0;
+    for delay in (0..100).map(|n| Duration::from_micros(n * 200)) {
+        let mut process = manager.run("made_up_lines", me()).spawn();
+        // This waits for nothing: it is the moment that is tried.
+        thread::sleep(delay);
+        manager.call(["--clear"]).answer().well_and_silent();
+        // One that had not yet begun has seen nothing of it.
+        wait_until("it prints a path, or ends", PATIENCE, || process.has_spoken() || process.is_over());
+        let path = PathBuf::from(process.stdout().trim_end());
+        let reader = Reader::if_there(&path);
+        process.signal(Signal::SIGINT);
+        let has_path = !process.ends(PATIENCE).well().is_empty();
+        let taken = reader.map_or(0, |reader| reader.finish().len());
+        match fs::read_to_string(&path) {
+            // The reader has opened what was left, and keeps the first line only.
+            Ok(leftover) => assert_eq!(leftover.lines().count(), 10, "cleared after {delay:?}"),
+            Err(_) => assert_eq!(taken, if has_path { 10 } else { 0 }, "cleared after {delay:?}"),
+        }
+        told += usize::from(has_path);
+    }
+    assert!(manager.files().is_empty(), "{:?} are left", manager.files());
+    assert!(told > 0, "no session ever came so far");
+}
+
+#[test]
+fn clear_leaves_what_other_tools_have_in_the_kernel_as_it_is_byte_for_byte() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let workload = Workload::start();
+    let pid = std::process::id();
+    let probe = Uprobe::define(kernel.top(), format!("other_tool_{pid}/here"));
+    let other = kernel.make_instance(&format!("other_tool_{pid}"));
+    other.set("set_event_pid", &workload.id().to_string());
+    other.set("events/syscalls/sys_enter_getppid/filter", "common_pid > 1");
+    other.set("events/syscalls/sys_enter_getppid/trigger", "traceoff:1 if common_pid == 1");
+    other.set("events/syscalls/sys_enter_getppid/enable", "1");
+    other.set(&format!("events/{}/enable", probe.name), "1");
+    other.set("trace_clock", "mono");
+    other.set("options/event-fork", "1");
+    other.set("buffer_size_kb", "64");
+    workload.calls(5);
+    let probes = |kernel: &Kernel| {
+        ["uprobe_events", "dynamic_events", "synthetic_events"].map(|file| kernel.top().get(file))
+    };
+    let before = (all_of(&other), probes(&kernel));
+    assert!(before.0.len() > 1000 && before.0["trace"].matches("sys_getppid").count() == 5);
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let mut session = manager.run("trace_syscalls", format!("--pid {}", workload.id())).start();
+    session.process().signal_group(Signal::SIGKILL);
+    manager.call(["--clear"]).answer().well_and_silent();
+    let after = (all_of(&other), probes(&kernel));
+    let changed: Vec<_> = before.0.iter().filter(|(file, text)| after.0.get(*file) != Some(text)).collect();
+    assert!(changed.is_empty(), "{changed:?}");
+    assert_eq!(after, before);
+    session.ends();
+}
+
+/// Everything that the instance is set to and has recorded, by file.
+fn all_of(instance: &Instance) -> BTreeMap<String, String> {
+    const TO_READ: [&str; 17] = [
+        "buffer_percent",
+        "buffer_size_kb",
+        "current_tracer",
+        "enable",
+        "error_log",
+        "events/enable",
+        "filter",
+        "set_event",
+        "set_event_notrace_pid",
+        "set_event_pid",
+        "trace",
+        "trace_clock",
+        "trace_options",
+        "tracing_cpumask",
+        "tracing_on",
+        "trigger",
+        "buffer_subbuf_size_kb",
+    ];
+    fn add(directory: &Path, name: &str, to: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(directory).expect("it can be listed").flatten() {
+            let file = entry.file_name().into_string().expect("it is text");
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_directory && file != "per_cpu" {
+                add(&entry.path(), &format!("{name}{file}/"), to);
+            } else if TO_READ.contains(&file.as_str()) || name == "options/" {
+                to.insert(format!("{name}{file}"), fs::read_to_string(entry.path()).unwrap_or_default());
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    add(instance.path(), "", &mut all);
+    all
 }
 
 /// The name of an instance that a dead session could have left.

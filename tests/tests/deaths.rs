@@ -1,11 +1,16 @@
 //! Whoever dies, by a signal that nobody can catch, the kernel stops tracing at once and is clean after the next call.
 
+use std::fs::{self, File};
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use system_tests::{
-    Instance, Kernel, Manager, PATIENCE, Plugins, Session, Workload, no_other_sweeps, wait_until,
+    Fate, Instance, Kernel, Manager, OnPanic, PATIENCE, Plugins, Random, Reader, Session, SystemCall,
+    Workload, children_of, is_root, no_other_sweeps, skip, wait_until,
 };
 
 /// "At once", on a noisy machine.
@@ -38,9 +43,9 @@ impl Scene {
     }
 
     #[track_caller]
-    fn kill_worker(&mut self) {
+    fn signal_worker(&mut self, signal: Signal) {
         let [worker] = self.session.process().workers()[..] else { panic!("a session has one worker") };
-        kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("the worker is there");
+        kill(Pid::from_raw(worker.cast_signed()), signal).expect("the worker is there");
     }
 
     /// An instance that is gone records nothing either.
@@ -100,7 +105,7 @@ fn a_worker_without_its_supervisor_ends_the_session() {
 fn a_supervisor_without_its_worker_cleans_up_and_says_so() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let mut scene = Scene::set(&kernel);
-    scene.kill_worker();
+    scene.signal_worker(Signal::SIGKILL);
     scene.tracing_is_off_at_once();
     let answer = scene.session.process().ends(PATIENCE);
     answer.complained(1, &["ftrace"]);
@@ -169,4 +174,198 @@ fn without_a_kernel_the_deaths_are_as_harmless() {
     assert_eq!(session.ends().lines.len(), 100);
     manager.run("made_up_lines", &me).start().stop().well();
     assert!(manager.files().is_empty(), "{:?} are left", manager.files());
+}
+
+/// Who is killed.
+#[derive(Debug, Clone, Copy)]
+enum Victims {
+    Supervisor,
+    Worker,
+    Both,
+}
+
+impl Victims {
+    /// The supervisor is the first process of a session; then come the one that says what the plugin is, and the one
+    /// that records.
+    fn processes(self) -> Vec<usize> {
+        match self {
+            Self::Supervisor => vec![0],
+            Self::Worker => vec![2],
+            Self::Both => vec![0, 1, 2],
+        }
+    }
+}
+
+/// The moments are system calls, so the start and the end of a session, which do not take long, have their share.
+#[test]
+fn killed_at_a_random_system_call_a_session_leaves_nothing_after_the_next_call() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let calls = killed_at(&kernel, None);
+    let recorders = calls.iter().position(|call| call.process == 2).expect("a session has a worker");
+    let mut random = Random::from_environment();
+    for _ in 0..100 {
+        for victims in [Victims::Supervisor, Victims::Worker, Victims::Both] {
+            let earliest = if matches!(victims, Victims::Worker) { recorders } else { 0 };
+            let call = calls[earliest + random.below(calls.len() - earliest)];
+            let _context = OnPanic(format!("{victims:?} killed at {call}"));
+            // One after the other: what one has left, the call after another would remove.
+            killed_at(&kernel, Some((call, victims)));
+        }
+    }
+}
+
+/// A session from its start to its end, in which somebody is killed; all its system calls.
+#[track_caller]
+fn killed_at(kernel: &Kernel, at: Option<(SystemCall, Victims)>) -> Vec<SystemCall> {
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let workload = Workload::start();
+    let run = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
+    let (call, watch) = run.watched(at.map(|(call, victims)| (call, Fate::Kills(victims.processes()))));
+    let mut process = call.spawn();
+    wait_until("it prints a path, or ends", PATIENCE, || process.has_spoken() || process.is_over());
+    let path = process.has_spoken().then(|| process.stdout().trim_end().to_owned());
+    let reader = path.as_ref().and_then(|path| Reader::if_there(path.as_ref()));
+    workload.calls(3);
+    process.signal(Signal::SIGINT);
+    process.ends(PATIENCE);
+    // A worker that has lost its supervisor may still be at work, but it does not record any more. An instance that has
+    // just been made is on, but has no events.
+    let records = |instance: &Instance| instance.is_on() && !instance.get("set_event").is_empty();
+    wait_until("tracing is off", AT_ONCE, || !kernel.instances_of(&[process.pid()]).iter().any(records));
+    assert!(manager.call(["--get-all"]).answer().well().contains("trace_syscalls\n"));
+    // Somebody else's sweep, on the same machine, may just be at work on it. What nobody sweeps stays.
+    wait_until("nothing is left in the kernel", AT_ONCE, || kernel.instances_of(&[process.pid()]).is_empty());
+    assert!(manager.files().is_empty(), "left in the run directory: {:?}", manager.files());
+    let seen = watch.ends(AT_ONCE);
+    for line in reader.map(Reader::finish).unwrap_or_default() {
+        assert!(line.ends_with("sys_getppid()\n"), "{line}");
+    }
+    seen.calls
+}
+
+#[test]
+fn a_reader_that_is_killed_at_a_random_moment_harms_no_session() {
+    let manager = Manager::with(Plugins::of(["made_up"]));
+    let mut random = Random::from_environment();
+    for _ in 0..100 {
+        let moment = Duration::from_micros(random.below(20_000) as u64);
+        let _context = OnPanic(format!("the reader killed after {moment:?}"));
+        let me = format!("--pid {} --count 2000", std::process::id());
+        let session = manager.run("made_up_lines", me).start_unread();
+        let reader = Command::new("cat").arg(session.path()).stdout(Stdio::piped()).spawn();
+        let mut reader = reader.expect("cat can be started");
+        let mut taken = String::new();
+        let mut output = reader.stdout.take().expect("a pipe was asked for");
+        let reading = thread::spawn(move || output.read_to_string(&mut taken).map(|_| taken));
+        // This waits for nothing: it is the moment that is tried.
+        thread::sleep(moment);
+        reader.kill().expect("it is our child");
+        reader.wait().expect("it is our child");
+        let taken = reading.join().expect("nobody panics").expect("it is text");
+        let ended = session.stop();
+        ended.well();
+        // What was under way to the reader has died with it; all else is left, and nothing of it twice.
+        let left = ended.leftover();
+        let rest: Vec<String> = (2000 - left.len()..2000).map(|n| format!("made_up: line {n}")).collect();
+        assert!(left == rest, "{} lines are left: {:?}…", left.len(), left.first());
+        assert!(taken.lines().count() <= 2000 - left.len(), "a line was taken and is left");
+        assert!(manager.files().is_empty());
+    }
+}
+
+#[test]
+fn a_worker_that_was_stopped_when_its_supervisor_died_ends_the_session() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let workload = Workload::start();
+    let run = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
+    // In a process group that loses its last parent, the kernel itself lets everybody go on. So this one keeps a parent.
+    let mut session = run.under(["sh", "-c", r#""$@"; exec sleep 60"#, "sh"]).start_unread();
+    let [supervisor] = session.process().workers()[..] else { panic!("a shell has one child") };
+    let [worker] = children_of(supervisor)[..] else { panic!("a session has one worker") };
+    let instance = kernel.instance_of(supervisor);
+    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGSTOP).expect("the worker is there");
+    kill(Pid::from_raw(supervisor.cast_signed()), Signal::SIGKILL).expect("the supervisor is there");
+    wait_until("tracing is off", AT_ONCE, || !instance.is_on());
+    wait_until("the worker has cleaned up", PATIENCE, || !instance.exists() && manager.files().is_empty());
+    session.process().signal_group(Signal::SIGKILL);
+}
+
+#[test]
+fn a_worker_that_is_stopped_when_it_is_alone_goes_on_with_the_next_call() {
+    let manager = Manager::with(Plugins::of(["made_up"]));
+    for next_call in ["--get-all", "--clear"] {
+        let me = format!("--pid {} --count 50000", std::process::id());
+        // A reader that takes nothing, so that the worker waits for it.
+        let mut session = manager.run("made_up_lines", me).start_unread();
+        let stuck = File::open(session.path()).expect("the caller can open the trace");
+        let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
+        let worker = Pid::from_raw(worker.cast_signed());
+        session.process().signal(Signal::SIGKILL);
+        wait_until("the supervisor is gone", PATIENCE, || session.process().is_over());
+        kill(worker, Signal::SIGSTOP).expect("it waits for its reader");
+        drop(stuck);
+        let answer = manager.call([next_call]).answer();
+        assert!(answer.status.success(), "{answer:#?}");
+        assert!(manager.files().is_empty(), "left after {next_call}: {:?}", manager.files());
+        session.ends();
+    }
+}
+
+#[test]
+fn sessions_in_another_pid_namespace_are_never_taken_for_dead() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let _alone = no_other_sweeps();
+    let manager = Manager::with(Plugins::of(["made_up"]));
+    let in_namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let outside = manager.run("made_up_lines", format!("--pid {}", std::process::id())).start();
+    let inside = manager.run("made_up_lines", "--pid 1").under(in_namespace).start();
+    for call in ["--get-all", "--list"] {
+        assert!(manager.call([call]).answer().status.success());
+        assert!(manager.call([call]).under(in_namespace).answer().status.success());
+    }
+    assert_eq!(manager.files().len(), 4, "two sessions");
+    // In one namespace, the processes of the others have no ids, and can neither be ended nor be taken for dead.
+    let refused = manager.call(["--clear"]).under(in_namespace).answer();
+    assert_eq!(refused.status.code(), Some(1), "{refused:#?}");
+    assert_eq!(refused.stderr.matches("runs in another pid namespace").count(), 2, "{refused:#?}");
+    assert_eq!(outside.stop().well().len(), 10);
+    // From out here, those in there have ids.
+    manager.call(["--clear"]).answer().well_and_silent();
+    assert_eq!(inside.ends().well().len(), 10);
+}
+
+#[test]
+fn what_is_no_record_does_not_keep_dead_sessions_from_being_removed() {
+    let manager = Manager::with(Plugins::of(["made_up"]));
+    let place = |name: &str| manager.run_directory().join(name);
+    fs::create_dir(place("a.session")).expect("it is ours");
+    fs::create_dir(place("a.trace")).expect("it is ours");
+    fs::write(place("tracehook_1_0badcafe.session"), "/no/such/plugin.so").expect("it is ours");
+    fs::write(place("tracehook_1_1badcafe.session"), "").expect("it is ours");
+    fs::write(place("tracehook_1_2badcafe.new"), "").expect("it is ours");
+    fs::write(place("tracehook_1_3badcafe.session"), [0xff; 10]).expect("it is ours");
+    manager.call(["--get-all"]).answer().well();
+    assert!(manager.files().is_empty(), "{:?}", manager.files());
+    fs::remove_dir(place("a.session")).expect("it is not touched");
+    fs::remove_dir(place("a.trace")).expect("it is not touched");
+}
+
+#[test]
+fn whoever_has_got_the_process_id_of_a_dead_worker_is_left_alone() {
+    let manager = Manager::with(Plugins::of(["made_up"]));
+    let workload = Workload::start();
+    for started in ["1", "18446744073709551615", "", "rubbish"] {
+        let plugin = manager.plugins().path().join("libmade_up.so");
+        let record = format!("{}\0{} {started}", plugin.display(), workload.id());
+        fs::write(manager.run_directory().join("tracehook_1_0badcafe.session"), record).expect("it is ours");
+        let answer = manager.call(["--get-all"]).answer();
+        answer.well();
+        assert!(answer.took < AT_ONCE, "it has waited for somebody else: {answer:#?}");
+        assert!(manager.files().is_empty());
+        workload.calls(1);
+    }
 }

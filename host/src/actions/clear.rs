@@ -1,10 +1,9 @@
 //! `--clear`
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use std::os::fd::AsFd;
+use nix::sys::signal::Signal;
 use trace_hook_api::Environment;
 
 use super::Context;
@@ -13,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::plugins::KnownPlugin;
 use crate::session::orphans::Orphans;
-use crate::session::record::Record;
+use crate::session::record::{Holder, Record};
 use crate::session::run_directory::{RunDirectory, SESSION, TRACE};
 use crate::worker::{Answer, Confinement, Orphan, Worker, within};
 
@@ -31,15 +30,15 @@ pub fn clear(context: &Context<'_>) -> Result<()> {
     environment::check(&context.environment)?;
     let directory = RunDirectory::find()?;
     let mut failures = Vec::new();
+    // What the sessions leave that are about to be ended is for those who were told where it lies.
+    let old_traces = directory.as_ref().map(old_traces).transpose()?.unwrap_or_default();
     if let Some(directory) = &directory {
         failures.extend(end_sessions(directory, context.interrupts).err());
     }
     let orphans = Orphans::begin(&context.environment);
     failures.extend(orphans.and_then(|mut orphans| orphans.finish(context.interrupts)).err());
     failures.extend(reset_all(context)?);
-    if let Some(directory) = &directory {
-        failures.extend(remove_traces(directory).err());
-    }
+    failures.extend(old_traces.iter().filter_map(|trace| remove(trace).err()));
     Error::all(failures)
 }
 
@@ -61,27 +60,29 @@ fn end_sessions(directory: &RunDirectory, interrupts: &Interrupts) -> Result<()>
 }
 
 fn ask_to_end(record: Record) -> Result<Record> {
-    if let Some(supervisor) = record.supervisor()? {
-        log::info!("ending session {} of process {supervisor}", record.session);
-        // The kernel has just named this process as the holder of the lock. If it has ended since, so has its session.
-        let _ = kill(supervisor, Signal::SIGINT);
-    }
+    log::info!("ending session {}", record.session);
+    record.signal(Holder::Supervisor, Signal::SIGINT)?;
+    // What was stopped (Ctrl-Z) does not end.
+    record.signal(Holder::Supervisor, Signal::SIGCONT)?;
+    record.signal(Holder::Worker, Signal::SIGCONT)?;
     Ok(record)
 }
 
 fn wait_for_end(record: &Record, deadline: Instant, interrupts: &Interrupts) -> Result<()> {
     while !record.is_ended()? {
-        if Instant::now() > deadline {
+        if record.is_orphaned()? && Instant::now() > deadline {
+            log::info!(
+                "the worker of {} does not end, and has no supervisor that would end it",
+                record.session
+            );
+            record.signal(Holder::Worker, Signal::SIGKILL)?;
+        } else if Instant::now() > deadline {
             return Err(Error::Session {
                 session: record.session.clone(),
                 problem: format!("did not end within {} s", SESSIONS_LIMIT.as_secs()),
             });
         }
-        let mut fds = [PollFd::new(interrupts.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(LOOK_AGAIN).unwrap_or(PollTimeout::ZERO);
-        if matches!(poll(&mut fds, timeout), Ok(count) if count > 0) {
-            return Err(Error::Interrupted);
-        }
+        interrupts.rest(LOOK_AGAIN)?;
     }
     Ok(())
 }
@@ -111,19 +112,18 @@ fn resetter(plugin: &KnownPlugin, environment: &Environment) -> Result<Worker> {
     )
 }
 
-/// Removes the trace files of sessions that ended.
-fn remove_traces(directory: &RunDirectory) -> Result<()> {
+/// The trace files of sessions that have ended.
+fn old_traces(directory: &RunDirectory) -> Result<Vec<PathBuf>> {
     // A session makes its record first and removes it last, so a trace file without a record is nobody's any more.
     let traces = directory.sessions(TRACE)?;
     let sessions = directory.sessions(SESSION)?;
-    let removed = traces.iter().filter(|trace| !sessions.contains(trace)).map(|trace| {
-        let path = directory.file(trace, TRACE);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
-    });
-    Error::all(removed.filter_map(Result::err).collect())
+    let old = traces.iter().filter(|trace| !sessions.contains(trace));
+    Ok(old.map(|trace| directory.file(trace, TRACE)).collect())
+}
+
+fn remove(trace: &Path) -> Result<()> {
+    match std::fs::remove_file(trace) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", trace)(error)),
+        _ => Ok(()),
+    }
 }

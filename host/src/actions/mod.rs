@@ -38,7 +38,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     let mut orphans = Orphans::begin(&context.environment).unwrap_or_else(|error| {
         // Not what this call is about, so not its failure.
         log::warn!("the run directory cannot be looked at for dead sessions: {error}");
-        Orphans::none()
+        Orphans::none(&context.environment)
     });
     let outcome = match call.action {
         // A session may take hours, so it finishes with the orphans as soon as it has started.

@@ -8,6 +8,7 @@ mod backlog;
 mod follower;
 mod leftover;
 pub mod orphans;
+mod process;
 pub mod record;
 mod recorder;
 pub mod run_directory;

@@ -1,11 +1,12 @@
 //! What dead sessions left, and how it goes.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use trace_hook_api::Environment;
 
-use super::record::Record;
+use super::process::Identity;
+use super::record::{Holder, Record};
 use super::run_directory::{RunDirectory, SESSION};
 use super::trace_file;
 use crate::error::{Error, Result};
@@ -16,10 +17,22 @@ use crate::worker::{Answer, Confinement, Orphan, Worker, within};
 /// How long a plugin may take to remove what its dead sessions left.
 const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a call waits for workers that have lost their supervisors. One with a slow reader may take longer.
+const ENDING_LIMIT: Duration = Duration::from_secs(2);
+/// How long the kernel may take to close what a killed worker had open.
+const DYING_LIMIT: Duration = Duration::from_secs(5);
+/// Between two looks at a session that is ending: a record's lock cannot be polled.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// The dead sessions of which this process takes care now.
 pub struct Orphans {
+    environment: Environment,
     /// No worker: the session died before it had anything to remove.
     sweeping: Vec<(Record, Result<Option<Worker>>)>,
+    /// They have lost their supervisors, and are just being ended by their workers.
+    ending: Vec<Record>,
+    /// About single sessions. They do not keep the others from being looked at.
+    failures: Vec<Error>,
 }
 
 impl Orphans {
@@ -29,23 +42,46 @@ impl Orphans {
     ///
     /// The run directory cannot be looked at.
     pub fn begin(environment: &Environment) -> Result<Self> {
-        let mut sweeping = Vec::new();
+        let mut orphans = Self::none(environment);
         if let Some(directory) = RunDirectory::find()? {
             Record::remove_unfinished(&directory)?;
             for session in directory.sessions(SESSION)? {
-                if let Some(mut record) = dead(&directory, &session)? {
-                    trace_file::remove(&record.trace_path())?;
-                    let worker = record.plugin().and_then(|path| sweeper_of(path, environment));
-                    sweeping.push((record, worker));
-                }
+                let looked_at = orphans.look_at(&directory, &session);
+                orphans.failures.extend(looked_at.err());
             }
         }
-        Ok(Self { sweeping })
+        Ok(orphans)
     }
 
     /// Nothing to take care of.
-    pub fn none() -> Self {
-        Self { sweeping: Vec::new() }
+    pub fn none(environment: &Environment) -> Self {
+        Self {
+            environment: environment.clone(),
+            sweeping: Vec::new(),
+            ending: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    fn look_at(&mut self, directory: &RunDirectory, session: &str) -> Result<()> {
+        let Some(record) = Record::open(directory, session)? else { return Ok(()) };
+        if record.take_over()? {
+            self.sweep(record)?;
+        } else if record.is_orphaned()? {
+            // It goes on by itself, unless it was stopped.
+            if let Err(error) = record.signal(Holder::Worker, Signal::SIGCONT) {
+                log::info!("{error}");
+            }
+            self.ending.push(record);
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self, record: Record) -> Result<()> {
+        trace_file::remove(&record.trace_path())?;
+        let sweeper = sweeper_of(&record, &self.environment);
+        self.sweeping.push((record, sweeper));
+        Ok(())
     }
 
     /// Waits until everything is removed.
@@ -54,6 +90,8 @@ impl Orphans {
     ///
     /// What could not be removed. It is said once; `--clear` tries it again.
     pub fn finish(&mut self, interrupts: &Interrupts) -> Result<()> {
+        let mut failures = std::mem::take(&mut self.failures);
+        failures.extend(self.wait_for_workers(interrupts).err());
         let deadline = within(SWEEP_LIMIT);
         let removed = self.sweeping.drain(..).map(|(record, worker)| {
             let swept = worker.and_then(|worker| match worker {
@@ -66,7 +104,22 @@ impl Orphans {
                 swept => record.remove().and(swept),
             }
         });
-        Error::all(removed.filter_map(Result::err).collect())
+        failures.extend(removed.filter_map(Result::err));
+        Error::all(failures)
+    }
+
+    /// Waits for the workers that end their sessions themselves, and takes over from those that die over it.
+    fn wait_for_workers(&mut self, interrupts: &Interrupts) -> Result<()> {
+        let deadline = within(ENDING_LIMIT);
+        for record in std::mem::take(&mut self.ending) {
+            while !record.is_ended()? && Instant::now() < deadline {
+                interrupts.rest(LOOK_AGAIN)?;
+            }
+            if record.take_over()? {
+                self.sweep(record)?;
+            }
+        }
+        Ok(())
     }
 
     /// The same for a call that is about something else: what could not be removed is not its failure.
@@ -77,16 +130,9 @@ impl Orphans {
     }
 }
 
-fn sweeper_of(plugin: Option<PathBuf>, environment: &Environment) -> Result<Option<Worker>> {
-    plugin.map(|path| sweeper(&PluginFile::open(&path)?, environment)).transpose()
-}
-
-/// The record of the session, if it is dead and nobody else takes care of it.
-fn dead(directory: &RunDirectory, session: &str) -> Result<Option<Record>> {
-    match Record::open(directory, session)? {
-        Some(record) => Ok(record.take_over()?.then_some(record)),
-        None => Ok(None),
-    }
+fn sweeper_of(record: &Record, environment: &Environment) -> Result<Option<Worker>> {
+    let Some(plugin) = record.plugin()? else { return Ok(None) };
+    sweeper(&PluginFile::open(&plugin)?, environment, record.worker()?).map(Some)
 }
 
 /// Removes what a session of this plugin left whose worker did not end it.
@@ -97,16 +143,23 @@ fn dead(directory: &RunDirectory, session: &str) -> Result<Option<Record>> {
 pub fn sweep_with(plugin: &PluginFile, environment: &Environment) -> Result<()> {
     // Nothing stops this: what would be left otherwise is what a signal is not to leave.
     let deaf = Interrupts::none()?;
-    sweeper(plugin, environment)?.answer(within(SWEEP_LIMIT), &deaf).map(drop)
+    sweeper(plugin, environment, None)?.answer(within(SWEEP_LIMIT), &deaf).map(drop)
 }
 
-fn sweeper(plugin: &PluginFile, environment: &Environment) -> Result<Worker> {
+/// `dead` is the worker that has left something.
+fn sweeper(plugin: &PluginFile, environment: &Environment, dead: Option<Identity>) -> Result<Worker> {
     Worker::start(
         plugin,
         "remove what a dead session left",
         Orphan::Dies,
         Confinement::Tracing,
         &[],
-        |plugin, _| plugin.sweep(environment).map(|()| Answer::Done),
+        |plugin, _| {
+            let deadline = within(DYING_LIMIT);
+            while dead.is_some_and(|dead| !dead.is_gone(&environment.procfs)) && Instant::now() < deadline {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            plugin.sweep(environment).map(|()| Answer::Done)
+        },
     )
 }

@@ -3,10 +3,13 @@
 //! A record is a file in the run directory with the path of the session's plugin in it. The supervisor locks its first
 //! byte, the worker the second. These are POSIX record locks: they belong to a process and end with it, however it ends,
 //! and the kernel tells who holds one, in the asker's own pid namespace. So a record without a lock is that of a dead
-//! session, and a process id in a file, which may be somebody else's by now, is never needed.
+//! session, and nobody is ever ended because of a process id in a file, which may be somebody else's by now.
+//!
+//! The kernel releases these locks before it closes the files of a process that dies. What is still open cannot be
+//! removed, so the record says as well which process the worker is, to wait for its end.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -15,17 +18,25 @@ use std::{fs, io};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use trace_hook_api::SESSION_PREFIX;
 
+use super::process::{Identity, Process};
 use super::run_directory::{LEFTOVER, NEW, RunDirectory, SESSION, TRACE};
 use crate::error::{Error, Result};
 
+/// Between the path of the plugin and the worker: what no path can hold.
+const SEPARATOR: char = '\0';
+
 /// Whose byte of the record it is.
 #[derive(Debug, Clone, Copy)]
-enum Holder {
+pub enum Holder {
+    /// The process that a user has called.
     Supervisor,
+    /// The process that records.
     Worker,
+    /// One of the two.
     Anybody,
 }
 
@@ -54,15 +65,25 @@ impl Record {
                 opened => opened.map_err(Error::io("make the session record", &path))?,
             };
             let mut record = Self { session, directory: directory.clone(), file };
-            record.lock(Holder::Supervisor, Patience::Wait).map_err(Error::path("lock", &path))?;
-            let plugin = plugin.as_os_str().as_encoded_bytes();
-            record.file.write_all(plugin).map_err(Error::io("write", &path))?;
-            match fs::rename(&path, record.path()) {
-                Ok(()) => return Ok(record),
-                // Somebody has seen it before it was locked, and taken it for a dead session's.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("rename", &path)(error)),
+            match record.complete(&path, plugin) {
+                Ok(true) => return Ok(record),
+                Ok(false) => {}
+                Err(error) => {
+                    let _ = fs::remove_file(&path);
+                    return Err(error);
+                }
             }
+        }
+    }
+
+    /// `false`: somebody has seen it before it was locked, and taken it for a dead session's.
+    fn complete(&mut self, path: &Path, plugin: &Path) -> Result<bool> {
+        self.lock(Holder::Supervisor, Patience::Wait).map_err(Error::path("lock", path))?;
+        let plugin = plugin.as_os_str().as_encoded_bytes();
+        self.file.write_all(plugin).map_err(Error::io("write", path))?;
+        match fs::rename(path, self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            renamed => renamed.map(|()| true).map_err(Error::io("rename", path)),
         }
     }
 
@@ -104,8 +125,13 @@ impl Record {
     /// # Errors
     ///
     /// The kernel refuses the lock.
-    pub fn lock_as_worker(&self) -> nix::Result<()> {
-        self.lock(Holder::Worker, Patience::Try)
+    pub fn lock_as_worker(&self, procfs: &Path) -> io::Result<()> {
+        self.lock(Holder::Worker, Patience::Try)?;
+        match Identity::own(procfs) {
+            // The offset is shared with the supervisor, who has written what comes before.
+            Some(own) => (&self.file).write_all(format!("{SEPARATOR}{own}").as_bytes()),
+            None => Ok(()),
+        }
     }
 
     /// Takes the record of a dead session over. `false`: the session lives, or somebody else takes care of it.
@@ -127,29 +153,53 @@ impl Record {
     ///
     /// The kernel does not tell.
     pub fn is_ended(&self) -> Result<bool> {
-        let mut lock = Holder::Anybody.bytes();
-        fcntl(&self.file, FcntlArg::F_GETLK(&mut lock))
-            .map_err(Error::path("look at the lock on", &self.path()))?;
-        Ok(lock.l_type == libc::F_UNLCK as libc::c_short)
+        Ok(self.locked_by(Holder::Anybody)?.is_none())
     }
 
-    /// The process that supervises the session, if it lives.
+    /// Whether the session has lost its supervisor, and its worker is still there to end it.
     ///
     /// # Errors
     ///
-    /// It lives where we cannot see its process id, or the kernel does not tell.
-    pub fn supervisor(&self) -> Result<Option<Pid>> {
-        let mut lock = Holder::Supervisor.bytes();
+    /// The kernel does not tell.
+    pub fn is_orphaned(&self) -> Result<bool> {
+        // In this order: a session that is just starting has its supervisor first.
+        Ok(self.locked_by(Holder::Worker)?.is_some() && self.locked_by(Holder::Supervisor)?.is_none())
+    }
+
+    /// Sends a signal to one of the session's processes, if it lives.
+    ///
+    /// # Errors
+    ///
+    /// It lives where we cannot see its process id, or it is not ours to end.
+    pub fn signal(&self, holder: Holder, signal: Signal) -> Result<()> {
+        let in_another_namespace = || Error::Session {
+            session: self.session.clone(),
+            problem: "runs in another pid namespace; end it from there".to_owned(),
+        };
+        let Some(pid) = self.locked_by(holder)? else { return Ok(()) };
+        let pid = pid.ok_or_else(in_another_namespace)?;
+        let process = match Process::open(pid) {
+            Err(Errno::ESRCH) => return Ok(()),
+            opened => opened.map_err(Error::system("find a process of the session"))?,
+        };
+        // It may have ended, and another have got its id, before it was opened. Then it does not hold the lock any more.
+        if self.locked_by(holder)? != Some(Some(pid)) {
+            return Ok(());
+        }
+        match process.signal(signal) {
+            Err(Errno::ESRCH) => Ok(()),
+            sent => sent.map_err(Error::system("end a session")),
+        }
+    }
+
+    /// The process that holds this lock. `Some(None)`: its id is not known in our pid namespace.
+    fn locked_by(&self, holder: Holder) -> Result<Option<Option<Pid>>> {
+        let mut lock = holder.bytes();
         fcntl(&self.file, FcntlArg::F_GETLK(&mut lock))
             .map_err(Error::path("look at the lock on", &self.path()))?;
-        match lock.l_pid {
-            _ if lock.l_type == libc::F_UNLCK as libc::c_short => Ok(None),
-            pid if pid > 0 => Ok(Some(Pid::from_raw(pid))),
-            _ => Err(Error::Session {
-                session: self.session.clone(),
-                problem: "runs in another pid namespace; end it from there".to_owned(),
-            }),
-        }
+        let is_free = lock.l_type == libc::F_UNLCK as libc::c_short;
+        let pid = Some(lock.l_pid).filter(|pid| *pid > 0).map(Pid::from_raw);
+        Ok((!is_free).then_some(pid))
     }
 
     /// The plugin whose session it is. None: the session died before it was started.
@@ -157,10 +207,26 @@ impl Record {
     /// # Errors
     ///
     /// The record cannot be read.
-    pub fn plugin(&mut self) -> Result<Option<PathBuf>> {
-        let mut path = String::new();
-        self.file.read_to_string(&mut path).map_err(Error::io("read", &self.path()))?;
-        Ok(Some(path).filter(|path| !path.is_empty()).map(PathBuf::from))
+    pub fn plugin(&self) -> Result<Option<PathBuf>> {
+        let text = self.text()?;
+        let path = text.split(SEPARATOR).next();
+        Ok(path.filter(|path| !path.is_empty()).map(PathBuf::from))
+    }
+
+    /// The worker, which may be gone long since. None: it has not begun.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be read.
+    pub fn worker(&self) -> Result<Option<Identity>> {
+        Ok(self.text()?.split(SEPARATOR).nth(1).and_then(|worker| worker.parse().ok()))
+    }
+
+    fn text(&self) -> Result<String> {
+        let mut text = String::new();
+        let mut file = &self.file;
+        let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        read.map(|_| text).map_err(Error::io("read", &self.path()))
     }
 
     /// Where the session's trace file is.

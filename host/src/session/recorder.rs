@@ -49,7 +49,7 @@ pub fn record(
     options: Options,
     channel: &mut Channel,
 ) -> Result<Answer> {
-    record.lock_as_worker()?;
+    record.lock_as_worker(&request.environment.procfs)?;
     let trace = TraceWriter::open(&record.trace_path())?;
     let session = plugin.start(request)?;
     set_niceness(WHILE_RECORDING);

@@ -115,7 +115,7 @@ impl Worker {
             ];
             match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
                 Ok(0) => return Err(self.too_slow()),
-                Ok(_) if interrupts.pending() => return Err(Error::Interrupted),
+                Ok(_) | Err(Errno::EINTR) if interrupts.pending() => return Err(Error::Interrupted),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::system("wait for a plugin")(errno)),
             }

@@ -75,11 +75,14 @@ impl Drop for Process {
 
 /// In the child: cuts what it shares with the supervisor, but for the descriptors that are kept.
 pub fn isolate(orphan: Orphan, kept: &[BorrowedFd<'_>]) {
-    interrupts::ignore();
-    if orphan == Orphan::Dies {
-        die_with_parent();
-    }
+    // First of all: from here on, nothing that goes wrong is said to the caller by anybody but the supervisor.
     replace_standard_streams();
+    interrupts::ignore();
+    match orphan {
+        Orphan::Dies => die_with_parent(),
+        // One that is stopped would not see that it is alone, and its session would go on.
+        Orphan::Finishes => drop(set_pdeathsig(Signal::SIGCONT)),
+    }
     close_all_but(kept);
 }
 
