@@ -95,6 +95,29 @@ fn what_is_in_the_pipe_of_a_stuck_reader_is_not_left_too() {
 }
 
 #[test]
+fn a_long_line_of_which_a_stuck_reader_has_a_part_is_his_as_a_whole() {
+    let manager = manager();
+    let length = 10_000;
+    let expected: Vec<String> = made_up(50).iter().map(|line| format!("{line:.<length$}")).collect();
+    // Three packets make a line.
+    for packets in 1..=4 {
+        let session = run(&manager, &format!("--count 50 --length {length}")).start_unread();
+        let mut stuck = File::open(session.path()).expect("the caller can open the trace");
+        let mut next_packet = || {
+            let mut buffer = [0; 4096];
+            let length = stuck.read(&mut buffer).expect("a trace can be read");
+            String::from_utf8_lossy(&buffer[..length]).into_owned()
+        };
+        let mut taken: String = (0..packets).map(|_| next_packet()).collect();
+        let ended = session.stop();
+        ended.well();
+        taken.extend(std::iter::from_fn(|| Some(next_packet()).filter(|packet| !packet.is_empty())));
+        let taken: Vec<&str> = taken.lines().collect();
+        assert!([taken, ended.leftover()].concat() == expected, "torn after {packets} packets");
+    }
+}
+
+#[test]
 fn a_reader_that_leaves_amid_the_end_takes_its_part() {
     let manager = manager();
     let mut session = run(&manager, &format!("--count {MANY}")).start_unread();

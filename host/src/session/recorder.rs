@@ -1,7 +1,7 @@
 //! In the worker: carries the lines from the session into the trace file.
 
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result};
 use super::backlog::Backlog;
 use super::leftover::Leftover;
 use super::record::Record;
-use super::trace_file::{Sent, TraceWriter};
+use super::trace_file::{Sent, TakenBack, TraceWriter};
 use super::verdict::{Verdict, count_events};
 use crate::worker::{Answer, Channel, Order, Received};
 
@@ -53,8 +53,11 @@ pub fn record(
     let trace = TraceWriter::open(&record.trace_path())?;
     let session = plugin.start(request)?;
     set_niceness(WHILE_RECORDING);
-    // A supervisor that is gone is found out by its silence.
-    let _ = channel.sender().send(&Answer::Recording);
+    match channel.sender().send(&Answer::Recording) {
+        // A supervisor that is gone is found out by its silence.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
     let mut recorder = Recorder {
         wakes: session.wakes()?,
         session,
@@ -73,7 +76,7 @@ pub fn record(
     };
     let carried = recorder.carry(channel);
     let orphaned = recorder.orphaned;
-    let ended = recorder.end(record, options.keep_leftover);
+    let ended = recorder.end(record, options.keep_leftover, channel);
     let verdict = carried.and(ended)?;
     // If anything is left, the record makes the next call of the host sweep.
     if orphaned {
@@ -159,9 +162,13 @@ impl Recorder {
                     self.stop()?;
                 }
                 Received::Nothing => return Ok(()),
-                Received::End | Received::Garbage(_) => {
+                Received::End => {
                     self.orphaned = true;
                     self.stop()?;
+                }
+                Received::Garbage(problem) => {
+                    self.stop()?;
+                    return Err(HookError::new(format!("the host said what cannot be read: {problem}")));
                 }
             }
         }
@@ -277,10 +284,10 @@ impl Recorder {
     }
 
     /// Ends the trace file first: its reader need not wait for the kernel's clean-up.
-    fn end(mut self, record: &Record, keep_leftover: bool) -> Result<Option<Verdict>> {
+    fn end(mut self, record: &Record, keep_leftover: bool, channel: &mut Channel) -> Result<Option<Verdict>> {
         let handed_over = match self.discarding {
             true => Ok(0),
-            false => self.hand_over_rest(record, keep_leftover),
+            false => self.hand_over_rest(record, keep_leftover, channel),
         };
         let account = self.session.account();
         let Self { mut session, trace, pulled, discarding, .. } = self;
@@ -295,7 +302,7 @@ impl Recorder {
     }
 
     /// Puts what no reader took into the place of the trace file. Returns how many events that are.
-    fn hand_over_rest(&mut self, record: &Record, keep_leftover: bool) -> Result<u64> {
+    fn hand_over_rest(&mut self, record: &Record, keep_leftover: bool, channel: &mut Channel) -> Result<u64> {
         let had_reader = self.trace.has_reader();
         let mut leftover = if keep_leftover { Leftover::of(record) } else { Leftover::nowhere() };
         self.keep_rest(&mut leftover)?;
@@ -303,22 +310,24 @@ impl Recorder {
         let is_in_place = leftover.put_in_place()?;
         // Who opened the path just before the leftover came there has found the trace file: he gets the lines after all.
         if is_in_place && !had_reader && self.trace.has_reader() {
-            return self.deliver_leftover(record);
+            return self.deliver_leftover(record, channel);
         }
         Ok(events)
     }
 
     /// Delivers the leftover to a reader, and puts into its place what he does not take.
-    fn deliver_leftover(&mut self, record: &Record) -> Result<u64> {
+    fn deliver_leftover(&mut self, record: &Record, channel: &mut Channel) -> Result<u64> {
         let mut rest = BufReader::new(File::open(record.trace_path())?);
         self.phase = Phase::Finished(Wait::of(self.drain));
-        while self.backlog.take_from(&mut rest)? || !self.is_over() {
+        loop {
+            self.obey(channel)?;
+            let is_more = self.backlog.take_from(&mut rest)?;
             self.push()?;
-            let Phase::Finished(wait) = self.phase else { break };
-            if wait.is_over() || !self.trace.has_reader() {
+            // Until there is more in the file, everything may be taken for a moment, and it is not over.
+            if self.is_over() && !(is_more && self.is_all_taken() && self.trace.has_reader()) {
                 break;
             }
-            std::thread::sleep(self.offer);
+            self.rest(channel);
         }
         let mut leftover = Leftover::of(record);
         self.keep_rest(&mut leftover)?;
@@ -333,8 +342,13 @@ impl Recorder {
     /// Gathers what no reader took, from the reader's end to the session's.
     fn keep_rest(&mut self, leftover: &mut Leftover) -> Result<()> {
         if !self.is_all_taken() {
-            leftover.add(&self.trace.take_back()?);
-            leftover.add(&self.backlog.take_all());
+            let TakenBack { mut text, is_torn } = self.trace.take_back()?;
+            text.extend(self.backlog.take_all());
+            let line_end = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
+            let (torn, rest) = text.split_at(if is_torn { line_end } else { 0 });
+            // The reader has the beginning of this line already.
+            self.trace.give_back(torn)?;
+            leftover.add(rest);
         }
         while matches!(self.phase, Phase::Draining(_)) {
             self.pull()?;

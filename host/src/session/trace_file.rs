@@ -3,6 +3,7 @@
 //! In packet mode (`O_DIRECT`, pipe(2)) a read returns one write at most. With one line to a write, a reader that keeps
 //! only the first line of what it reads gets every line all the same; an ordinary reader notices no difference.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
@@ -10,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
@@ -23,6 +24,7 @@ pub const PACKET: usize = 4096;
 
 /// Each packet takes a page of the pipe, however short it is: this is room for 256 of them.
 const PIPE_SIZE: i32 = 1 << 20;
+const PACKETS: usize = PIPE_SIZE as usize / PACKET;
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,16 @@ pub fn remove(path: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct TraceWriter {
     fifo: File,
+    /// Of the last packets that were sent, as many as the file can hold and one more: whether its line ended with it.
+    line_ends: VecDeque<bool>,
+}
+
+/// What no reader took.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TakenBack {
+    pub text: Vec<u8>,
+    /// It begins in the middle of a line: the reader has taken the packets before it.
+    pub is_torn: bool,
 }
 
 impl TraceWriter {
@@ -73,7 +85,7 @@ impl TraceWriter {
         fcntl(&fifo, FcntlArg::F_SETFL(packet_mode)).map_err(Error::path("set packet mode on", path))?;
         // Only for speed: a user's pipes may be limited (pipe-user-pages-soft).
         let _ = fcntl(&fifo, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
-        Ok(Self { fifo })
+        Ok(Self { fifo, line_ends: VecDeque::with_capacity(PACKETS + 1) })
     }
 
     /// Sends a packet as a whole, or not at all.
@@ -81,9 +93,15 @@ impl TraceWriter {
     /// # Errors
     ///
     /// The kernel does not take it for a reason that will not pass.
-    pub fn send(&self, packet: &[u8]) -> nix::Result<Sent> {
+    pub fn send(&mut self, packet: &[u8]) -> nix::Result<Sent> {
         match write(&self.fifo, packet) {
-            Ok(_) => Ok(Sent::Yes),
+            Ok(_) => {
+                if self.line_ends.len() > PACKETS {
+                    self.line_ends.pop_front();
+                }
+                self.line_ends.push_back(packet.ends_with(b"\n"));
+                Ok(Sent::Yes)
+            }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(Sent::Full),
             Err(Errno::EPIPE) => Ok(Sent::NoReader),
             Err(errno) => Err(errno),
@@ -105,19 +123,43 @@ impl TraceWriter {
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn take_back(&self) -> io::Result<Vec<u8>> {
+    pub fn take_back(&mut self) -> io::Result<TakenBack> {
         let path = format!("/proc/self/fd/{}", self.fifo.as_raw_fd());
-        let mut reader = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+        let fifo = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+        let (mut packets, pipe) = io::pipe()?;
+        let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
         let mut text = Vec::new();
-        let mut packet = [0; PACKET];
         loop {
-            match reader.read(&mut packet) {
-                Ok(length) if length > 0 => text.extend_from_slice(&packet[..length]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                _ => return Ok(text),
+            // All packets in one step, so that a reader cannot take one from the middle of them.
+            let mut moved =
+                match splice(&fifo, None, &pipe, None, PIPE_SIZE as usize, SpliceFFlags::SPLICE_F_NONBLOCK) {
+                    Ok(0) | Err(Errno::EAGAIN) => break,
+                    Ok(moved) => moved,
+                    Err(Errno::EINTR) => 0,
+                    Err(errno) => return Err(errno.into()),
+                };
+            while moved > 0 {
+                let mut packet = [0; PACKET];
+                let length = packets.read(&mut packet)?;
+                text.extend_from_slice(&packet[..length]);
+                self.line_ends.pop_back();
+                moved -= length;
             }
         }
+        let is_torn = !text.is_empty() && self.line_ends.back() == Some(&false);
+        Ok(TakenBack { text, is_torn })
+    }
+
+    /// Sends the rest of a line to the reader that has its beginning, as far as he is still there.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not take it for a reason that will not pass.
+    pub fn give_back(&mut self, rest_of_line: &[u8]) -> nix::Result<()> {
+        for packet in rest_of_line.chunks(PACKET) {
+            self.send(packet)?;
+        }
+        Ok(())
     }
 
     /// Ends the file, and removes it, unless something else is in its place already.
@@ -171,7 +213,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("trace");
         create(&path).unwrap();
-        let writer = TraceWriter::open(&path).unwrap();
+        let mut writer = TraceWriter::open(&path).unwrap();
         assert!(!writer.has_reader());
         assert_eq!(writer.send(b"early\n"), Ok(Sent::NoReader));
 
@@ -208,7 +250,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("trace");
         create(&path).unwrap();
-        let writer = TraceWriter::open(&path).unwrap();
+        let mut writer = TraceWriter::open(&path).unwrap();
         let mut reader = OpenOptions::new().read(true).open(&path).unwrap();
         for line in ["one\n", "two\n", "three\n"] {
             assert_eq!(writer.send(line.as_bytes()), Ok(Sent::Yes));
@@ -216,8 +258,30 @@ mod tests {
         let mut buffer = [0; PACKET];
         assert_eq!(reader.read(&mut buffer).unwrap(), 4);
         assert_eq!(writer.unread(), 10);
-        assert_eq!(writer.take_back().unwrap(), b"two\nthree\n");
+        assert_eq!(writer.take_back().unwrap(), TakenBack { text: b"two\nthree\n".into(), is_torn: false });
         assert_eq!(writer.unread(), 0);
+    }
+
+    #[test]
+    fn a_line_of_which_a_reader_has_the_beginning_is_torn_and_can_be_mended() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("trace");
+        create(&path).unwrap();
+        let mut writer = TraceWriter::open(&path).unwrap();
+        let mut reader = OpenOptions::new().read(true).open(&path).unwrap();
+        let long = [b'x'; PACKET];
+        for packet in [b"one\n", &long[..], &long, b"end\n", b"two\n"] {
+            assert_eq!(writer.send(packet), Ok(Sent::Yes));
+        }
+        let mut buffer = [0; PACKET];
+        assert_eq!(reader.read(&mut buffer).unwrap(), 4);
+        assert_eq!(reader.read(&mut buffer).unwrap(), PACKET);
+        let taken = writer.take_back().unwrap();
+        assert_eq!(taken, TakenBack { text: [&long[..], b"end\ntwo\n"].concat(), is_torn: true });
+        writer.give_back(&taken.text[..PACKET + 4]).unwrap();
+        drop(writer);
+        let reads: Vec<usize> = (0..3).map(|_| reader.read(&mut buffer).unwrap()).collect();
+        assert_eq!(reads, [PACKET, 4, 0]);
     }
 
     #[test]
@@ -225,7 +289,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("trace");
         create(&path).unwrap();
-        let writer = TraceWriter::open(&path).unwrap();
+        let mut writer = TraceWriter::open(&path).unwrap();
         let _reader = OpenOptions::new().read(true).open(&path).unwrap();
         let sent = (0..1000).take_while(|_| writer.send(b"line\n") == Ok(Sent::Yes)).count();
         assert!((16..=256).contains(&sent), "{sent}");
