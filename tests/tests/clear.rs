@@ -267,6 +267,16 @@ fn clear_ends_everything_there_may_be_at_once() {
 }
 
 #[test]
+fn clear_ends_a_session_that_was_stopped_with_ctrl_z() {
+    let manager = Manager::with(Plugins::of(["made_up"]));
+    let mut session = manager.run("made_up_lines", me()).start();
+    session.wait_for_lines(10);
+    session.process().signal_group(Signal::SIGSTOP);
+    manager.call(["--clear"]).answer().well_and_silent();
+    assert_eq!(session.ends().well().len(), 10);
+}
+
+#[test]
 fn a_session_that_starts_while_others_clear_runs_well_or_ends_well() {
     let manager = Manager::with(Plugins::of(["made_up"]));
     let mut told = 0;

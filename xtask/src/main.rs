@@ -20,6 +20,9 @@ Usage: cargo xtask CHORE
   dist             build in release mode, and lay out dist/, ready to be copied next to container-tracer
   demo             dist, then trace a small workload for two seconds (needs root)
   test [WORD…]     build everything, and run every test; the words go to `cargo test`
+  faults           fail every system call of a session, one after the other (needs root)
+  soak [--sessions N]
+                   start and end a thousand sessions at random, and compare what there is before and after (needs root)
   bench [GROUP…]   measure completeness, speed and memory against the bare kernel and other tools (needs root)";
 
 fn main() -> ExitCode {
@@ -40,6 +43,9 @@ fn run() -> Result<()> {
         ["demo"] => demo::demo(),
         ["demo", demo::AS_BUILT] => demo::show(),
         ["test", words @ ..] => test::test(words),
+        ["faults"] => test::faults(),
+        ["soak"] => test::soak(None),
+        ["soak", "--sessions", number] if number.parse::<u32>().is_ok() => test::soak(Some(number)),
         ["bench", groups @ ..] => bench::bench(groups),
         [bench::TASK] => bench::serve(),
         ["-h" | "--help" | "help"] => {

@@ -12,18 +12,34 @@ const SKIPPED: &str = "SKIPPED ";
 
 /// Builds everything that tests may start or load, then runs them. `words` are for `cargo test`.
 pub fn test(words: &[&str]) -> Result<()> {
+    test_with(None, words)
+}
+
+/// Fails every system call of a session, one after the other.
+pub fn faults() -> Result<()> {
+    test(&["--package", "system-tests", "--test", "injection", "--", "--ignored", "--nocapture"])
+}
+
+/// Starts and ends sessions at random, so many that whatever they leave adds up.
+pub fn soak(sessions: Option<&str>) -> Result<()> {
+    let sessions = sessions.map(|sessions| ("SESSIONS", sessions));
+    test_with(sessions, &["--package", "system-tests", "--test", "soak", "--", "--ignored", "--nocapture"])
+}
+
+fn test_with(variable: Option<(&str, &str)>, words: &[&str]) -> Result<()> {
     if let Some(why) = privilege::obstacle() {
         announce(&format!("Tests that trace the kernel will be skipped: {why}."));
         refuse_in_ci()?;
     }
     // `cargo test` does not build the executables and plugins that a test starts or loads at run time.
     cargo::run(&mut cargo::cargo(&[&["build", "--workspace", "--all-targets"], profile(words)].concat()))?;
-    run_tests(words)
+    run_tests(variable, words)
 }
 
 /// Runs the tests, and says at the end, where it is seen, which of them were skipped.
-fn run_tests(words: &[&str]) -> Result<()> {
+fn run_tests(variable: Option<(&str, &str)>, words: &[&str]) -> Result<()> {
     let mut tests = cargo::cargo(&[&["test"], words].concat());
+    tests.envs(variable);
     let mut running = tests.stderr(Stdio::piped()).spawn().explain(|| "cannot start cargo")?;
     let mut skipped = Vec::new();
     for line in BufReader::new(running.stderr.take().expect("a pipe was asked for")).split(b'\n') {

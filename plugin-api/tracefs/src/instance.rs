@@ -56,8 +56,14 @@ impl Instance {
             make(&path)?;
             // A sweeper may take the new directory for an orphan before we have locked it: it then
             // holds the lock while removing it, and we make it anew.
-            if let Some(claim) = claim(&path)? {
-                break claim;
+            match claim(&path) {
+                Ok(Some(claim)) => break claim,
+                Ok(None) => {}
+                Err(error) => {
+                    // There is nothing in it yet that could keep it from going.
+                    let _ = fs::remove_dir(&path);
+                    return Err(error);
+                }
             }
         };
         let mut instance = Instance {

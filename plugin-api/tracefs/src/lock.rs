@@ -4,6 +4,7 @@
 //! and dies with its holder, so an unlocked instance of ours is the orphan of a dead session.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub(crate) fn try_claim(path: &Path) -> Result<Option<Claim>> {
 /// Between opening and locking, a sweeper may have removed the directory, and somebody may have made
 /// a new one of that name: a lock on the old one protects nothing.
 fn claimed(path: &Path, lock: File) -> Result<Option<Claim>> {
-    if !is_still_at(path, &lock) {
+    if !is_still_at(path, &lock).map_err(|error| Error::io("look at", path, error))? {
         return Ok(None);
     }
     match Dir::open(path) {
@@ -52,21 +53,23 @@ fn claimed(path: &Path, lock: File) -> Result<Option<Claim>> {
     }
 }
 
-fn is_still_at(path: &Path, opened: &File) -> bool {
-    match (path.metadata(), opened.metadata()) {
-        (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
-        _ => false,
+fn is_still_at(path: &Path, opened: &File) -> io::Result<bool> {
+    let ours = opened.metadata()?;
+    match path.metadata() {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
 fn open(path: &Path) -> Result<Option<File>> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("open", path, error)),
     }
 }
 
-fn errno(error: std::io::Error) -> Errno {
+fn errno(error: io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
 }

@@ -1,0 +1,173 @@
+//! Each system call of a session's start, recording and end fails in turn, once. Whatever it is: no hang, no panic, one
+//! clear line or all is well, and nothing is left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use system_tests::{
+    Answer, Fate, Kernel, Manager, PATIENCE, Plugins, Reader, Seen, SystemCall, Workload, eventually,
+    no_other_sweeps,
+};
+
+/// How many sessions are tried at the same time.
+const AT_A_TIME: usize = 4;
+
+/// Of each kind of call of each thread one, with one of the errors: with a reader the last one, without a reader some
+/// other.
+#[test]
+fn a_session_survives_that_a_system_call_fails() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let problems = [true, false].map(|reads| {
+        let mut kinds: BTreeMap<_, Vec<SystemCall>> = BTreeMap::new();
+        for call in calls_of_a_session(reads) {
+            kinds.entry((call.process, call.thread, call.name())).or_default().push(call);
+        }
+        let sample = kinds.into_values().enumerate().filter_map(|(n, calls)| {
+            let call = if reads { calls[calls.len() - 1] } else { calls[n * 7 % calls.len()] };
+            let errnos = errnos(call.name());
+            Some((call, *errnos.get(n % errnos.len().max(1))?))
+        });
+        problems_with(&kernel, reads, &sample.collect::<Vec<_>>())
+    });
+    assert!(problems.concat().is_empty(), "{}", problems.concat().join("\n"));
+}
+
+#[test]
+#[ignore = "takes minutes: cargo xtask faults"]
+fn a_session_survives_that_any_system_call_fails() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let problems = [true, false].map(|reads| {
+        let calls = calls_of_a_session(reads).into_iter();
+        let failures = calls.flat_map(|call| errnos(call.name()).iter().map(move |errno| (call, *errno)));
+        problems_with(&kernel, reads, &failures.collect::<Vec<_>>())
+    });
+    assert!(problems.concat().is_empty(), "{}", problems.concat().join("\n"));
+}
+
+/// What a call of this name may fail with.
+fn errnos(name: &str) -> &'static [Errno] {
+    match name {
+        // They do not fail, or not without doing what they are to do (close(2)); or the C library takes a failure for
+        // the end of the world.
+        "close" | "exit" | "exit_group" | "futex" | "geteuid" | "getpid" | "getppid" | "getrandom"
+        | "gettid" | "restart_syscall" | "rseq" | "rt_sigaction" | "rt_sigprocmask" | "rt_sigreturn"
+        | "sched_yield" | "set_robust_list" | "set_tid_address" | "sigaltstack" => &[],
+        "openat" | "open" => &[Errno::EMFILE, Errno::EIO, Errno::EINTR],
+        "read" | "recvfrom" | "wait4" | "waitid" => &[Errno::EIO, Errno::EINTR],
+        "write" | "sendto" | "pwrite64" => &[Errno::ENOSPC, Errno::EINTR],
+        "poll" | "ppoll" | "fcntl" | "flock" => &[Errno::ENOMEM, Errno::EINTR],
+        "socketpair" | "memfd_create" => &[Errno::EMFILE],
+        "clone" | "clone3" | "fork" => &[Errno::EAGAIN],
+        "mkdir" | "mkdirat" | "mknodat" | "rename" | "renameat2" => &[Errno::ENOSPC],
+        "rmdir" | "unlink" | "unlinkat" => &[Errno::EIO, Errno::EBUSY],
+        "mmap" | "mprotect" | "munmap" | "brk" | "mremap" | "madvise" => &[Errno::ENOMEM],
+        "kill" | "prctl" | "setpriority" => &[Errno::EPERM],
+        _ => &[Errno::EIO],
+    }
+}
+
+/// Every system call from `main` on.
+fn calls_of_a_session(reads: bool) -> Vec<SystemCall> {
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let attempt = Attempt::at(&manager, reads, None);
+    assert_eq!(attempt.problem(None), None);
+    let calls = attempt.seen.calls.into_iter();
+    // The first thing in `main` is to make a socket pair for the signals.
+    calls.skip_while(|call| call.name() != "socketpair").collect()
+}
+
+/// Tries all these failures; what went wrong that must not.
+fn problems_with(kernel: &Kernel, reads: bool, failures: &[(SystemCall, Errno)]) -> Vec<String> {
+    let (next, happened) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let problems = Mutex::new(Vec::new());
+    let try_one = |manager: &Manager, call, errno| {
+        let attempt = catch_unwind(|| Attempt::at(manager, reads, Some((call, Fate::Fails(errno)))));
+        let Ok(attempt) = attempt else { return Some("it hangs".to_owned()) };
+        happened.fetch_add(usize::from(attempt.seen.happened), Ordering::Relaxed);
+        attempt.problem(attempt.left_after_the_next_call(kernel, manager))
+    };
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                let manager = Manager::with(Plugins::of(["ftrace"]));
+                while let Some((call, errno)) = failures.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Some(problem) = try_one(&manager, *call, *errno) {
+                        let problem = format!("{errno} from {call}, with a reader: {reads}: {problem}");
+                        problems.lock().expect("nobody panics here").push(problem);
+                    }
+                }
+            });
+        }
+    });
+    let problems = problems.into_inner().expect("nobody panicked");
+    let (tried, happened) = (failures.len(), happened.into_inner());
+    println!("{tried} failures, {happened} of which happened; {} problems", problems.len());
+    assert!(happened * 10 >= tried * 8, "only {happened} of {tried} failures happened");
+    problems
+}
+
+/// A session of a workload that makes three calls, as far as it came.
+struct Attempt {
+    pid: u32,
+    answer: Answer,
+    lines: Vec<String>,
+    seen: Seen,
+}
+
+impl Attempt {
+    fn at(manager: &Manager, reads: bool, at: Option<(SystemCall, Fate)>) -> Self {
+        let workload = Workload::start();
+        let run = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
+        let (call, watch) = run.watched(at);
+        let mut process = call.spawn();
+        let said = eventually("it prints a path, or ends", PATIENCE, || {
+            (process.has_spoken() || process.is_over()).then(|| process.has_spoken())
+        });
+        let path = said.then(|| PathBuf::from(process.stdout().trim_end()));
+        let reader = path.as_deref().filter(|_| reads).and_then(Reader::if_there);
+        if said {
+            workload.calls(3);
+            process.signal(Signal::SIGINT);
+        }
+        let answer = process.ends(PATIENCE);
+        let mut lines = reader.map(Reader::finish).unwrap_or_default();
+        if let Some(path) = path.filter(|path| path.is_file()) {
+            let leftover = fs::read_to_string(path).expect("the leftover is text");
+            lines.extend(leftover.split_inclusive('\n').map(str::to_owned));
+        }
+        Self { pid: process.pid(), answer, lines, seen: watch.ends(PATIENCE) }
+    }
+
+    fn problem(&self, left: Option<String>) -> Option<String> {
+        let Answer { status, stdout, stderr, .. } = &self.answer;
+        let complaints: Vec<&str> = stderr.lines().collect();
+        let has_path = stdout.starts_with('/') && stdout.ends_with('\n') && stdout.lines().count() == 1;
+        let problem = match status.code() {
+            _ if complaints.iter().any(|line| !line.starts_with("manager: ")) => "somebody else complains",
+            _ if !stdout.is_empty() && !has_path => "half a path",
+            Some(0) if !has_path => "no path, and all is well",
+            Some(0) if !complaints.is_empty() => "complaints, and all is well",
+            Some(0) if self.lines.len() != 3 => "all is well, but for the lines",
+            Some(1 | 2) if complaints.is_empty() => "it failed and does not say why",
+            Some(0..=2) => return left,
+            _ => "it crashed",
+        };
+        Some(format!("{problem}: {:?}, {:?}", self.answer, self.lines))
+    }
+
+    fn left_after_the_next_call(&self, kernel: &Kernel, manager: &Manager) -> Option<String> {
+        let answer = manager.call(["--get-all"]).answer();
+        let left = (kernel.instances_of(&[self.pid]), manager.files());
+        let is_clean = answer.status.success() && left.0.is_empty() && left.1.is_empty();
+        (!is_clean).then(|| format!("left: {left:?}, after {answer:?}"))
+    }
+}

@@ -1,0 +1,173 @@
+//! Where there is less than it would take: it works, or there is one clear line, and nothing is left.
+
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork, pause};
+use system_tests::{Answer, Call, Kernel, Manager, Plugins, Workload, is_root, no_other_sweeps, skip};
+
+fn me() -> String {
+    format!("--pid {} --time 30", std::process::id())
+}
+
+/// Checks that a call with such a limit works or says in one line why it does not, and leaves nothing.
+#[track_caller]
+fn works_or_fails(manager: &Manager, call: Call<'_>, limit: &str) -> bool {
+    let answer = call.under(["prlimit", limit]).answer();
+    let works = answer.status.success();
+    match works {
+        true => assert!(answer.well().ends_with(".trace\n"), "{limit}"),
+        false => is_one_line(&answer, limit),
+    }
+    assert!(manager.files().is_empty(), "left under {limit}: {:?}", manager.files());
+    works
+}
+
+#[track_caller]
+fn is_one_line(answer: &Answer, limit: &str) {
+    assert!(matches!(answer.status.code(), Some(1 | 2)), "{limit}: {answer:#?}");
+    assert!(
+        answer.stderr.starts_with("manager: ") && answer.stderr.lines().count() == 1,
+        "{limit}: {answer:#?}"
+    );
+}
+
+#[test]
+fn with_few_descriptors_a_session_runs_or_says_why_not() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let works = |count: u32| {
+        works_or_fails(&manager, manager.run("trace_syscalls", me()), &format!("--nofile={count}"))
+    };
+    let outcomes: Vec<bool> = (6..24).map(works).collect();
+    assert!(outcomes.is_sorted() && outcomes.contains(&true), "from 6 descriptors on: {outcomes:?}");
+}
+
+#[test]
+fn with_little_address_space_a_session_runs_or_says_why_not() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let mut outcomes = Vec::new();
+    // With less, it cannot even be loaded.
+    for mib in 8..40 {
+        let limit = format!("--as={}", mib << 20);
+        outcomes.push(works_or_fails(&manager, manager.run("trace_syscalls", me()), &limit));
+    }
+    assert!(outcomes.contains(&true) && outcomes.contains(&false), "{outcomes:?}");
+}
+
+#[test]
+fn files_that_may_not_grow_are_an_error_and_not_a_death() {
+    let manager = Manager::with(Plugins::of(["made_up"]));
+    for bytes in [0, 10, 1 << 12, 1 << 16] {
+        let arguments = format!("{} --count 50000", me());
+        let call = manager.run("made_up_lines", arguments);
+        let answer = call.under(["prlimit", &format!("--fsize={bytes}")]).answer();
+        is_one_line(&answer, &format!("{bytes} bytes to a file"));
+        assert!(answer.stderr.contains("File too large"), "{answer:#?}");
+        assert!(manager.files().is_empty());
+    }
+}
+
+#[test]
+fn without_another_process_to_be_had_there_is_one_line() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let manager = Manager::for_everyone(Plugins::of(["made_up"]));
+    for count in 0..2 {
+        let answer = manager
+            .run("made_up_lines", me())
+            .as_nobody()
+            .under(["prlimit", &format!("--nproc={count}")])
+            .answer();
+        is_one_line(&answer, &format!("{count} processes"));
+        assert!(answer.stderr.contains("start a worker"), "{answer:#?}");
+    }
+}
+
+#[test]
+fn buffers_that_no_memory_is_large_enough_for_are_refused() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    for kib in [1_u64 << 33, 1 << 40, (1 << 53) - 1] {
+        let run = manager.run("trace_syscalls", format!("{} --buffer-size {kib}", me()));
+        run.answer().failed(&["memory", "--buffer-size"]);
+    }
+    let run = manager.run("trace_syscalls", format!("{} --buffer-size {}", me(), u64::MAX));
+    run.answer().refused(&["--buffer-size"]);
+}
+
+#[test]
+fn two_hundred_sessions_run_at_once() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let manager = Manager::with(Plugins::of(["ftrace", "made_up"]));
+    let workload = Workload::start();
+    // Those in the kernel take it a tenth of a second each to remove, one after the other.
+    let traced = format!("--pid {} -s getppid", workload.id());
+    let mut sessions: Vec<_> = (0..40).map(|_| manager.run("trace_syscalls", &traced).start()).collect();
+    sessions
+        .extend((0..160).map(|_| manager.run("made_up_lines", format!("--pid {}", workload.id())).start()));
+    let pids: Vec<u32> = sessions.iter().map(|session| session.pid()).collect();
+    assert_eq!(kernel.instances_of(&pids).len(), 40);
+    workload.calls(10);
+    sessions.iter_mut().for_each(|session| session.process().signal(Signal::SIGINT));
+    for session in sessions {
+        assert_eq!(session.ends().well().len(), 10);
+    }
+    assert!(kernel.instances_of(&pids).is_empty());
+    assert!(manager.files().is_empty());
+}
+
+#[test]
+fn ten_thousand_processes_can_be_traced_by_one_session() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let crowd = Crowd::of(10_000);
+    let pids: Vec<String> = crowd.0.iter().map(Pid::to_string).collect();
+    let run = manager.run("trace_syscalls", format!("--time 10 --pid {}", pids.join(" ")));
+    run.answer().well();
+    drop(crowd);
+    // Those that are gone by now are left out.
+    let run =
+        manager.run("trace_syscalls", format!("--time 10 --pid {} {}", std::process::id(), pids.join(" ")));
+    run.answer().well();
+    assert!(manager.files().is_empty());
+}
+
+/// Processes that do nothing. Dropping it ends them.
+struct Crowd(Vec<Pid>);
+
+impl Crowd {
+    fn of(count: usize) -> Self {
+        let mut crowd = Self(Vec::with_capacity(count));
+        for _ in 0..count {
+            // SAFETY: the child calls nothing but what is safe after a fork.
+            match unsafe { fork() }.expect("there can be so many processes") {
+                ForkResult::Parent { child } => crowd.0.push(child),
+                ForkResult::Child => {
+                    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+                    loop {
+                        pause();
+                    }
+                }
+            }
+        }
+        crowd
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        for pid in &self.0 {
+            let _ = waitpid(*pid, None);
+        }
+    }
+}

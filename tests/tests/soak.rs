@@ -1,0 +1,182 @@
+//! Sessions in great number, started and ended at random, after which everything is as it was.
+
+use std::fmt::Display;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use system_tests::{
+    Kernel, Manager, OnPanic, PATIENCE, Plugins, Random, Reader, Workload, eventually, no_other_sweeps,
+    wait_until,
+};
+
+/// How many sessions, unless `SESSIONS` says otherwise.
+const SESSIONS: usize = 1000;
+
+#[test]
+#[ignore = "takes minutes: cargo xtask soak"]
+fn after_a_thousand_sessions_everything_is_as_it_was() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let number =
+        std::env::var("SESSIONS").map_or(SESSIONS, |number| number.parse().expect("SESSIONS is a number"));
+    let manager = Manager::with(Plugins::of(["ftrace", "made_up"]));
+    let workload = Workload::start();
+    let mut random = Random::from_environment();
+    let one = |random: &mut Random| session(&manager, &workload, random);
+    // What the kernel makes with the first sessions, and keeps.
+    for _ in 0..20 {
+        one(&mut random);
+    }
+    manager.call(["--clear"]).answer().well_and_silent();
+
+    let (began, before) = (Instant::now(), Counts::of(&kernel, &manager));
+    let mut ends = [0; Ending::ALL.len()];
+    for done in 0..number {
+        let context = OnPanic(format!("after {done} sessions"));
+        ends[one(&mut random) as usize] += 1;
+        drop(context);
+    }
+    manager.call(["--clear"]).answer().well_and_silent();
+    println!("{number} sessions in {:.0} s:", began.elapsed().as_secs_f64());
+    for (ending, count) in Ending::ALL.iter().zip(ends) {
+        println!("{count:6} {ending:?}");
+    }
+    // Memory that is freed a little later, such as what waits for a grace period of RCU.
+    let after = eventually("the counts are as they were", PATIENCE, || {
+        let after = Counts::of(&kernel, &manager);
+        (after.exceed(&before).is_empty()).then_some(after)
+    });
+    before.print_beside(&after);
+}
+
+/// How a session comes to its end.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Sigint,
+    Sigterm,
+    SupervisorKilled,
+    WorkerKilled,
+    BothKilled,
+    Time,
+    Clear,
+}
+
+impl Ending {
+    const ALL: [Self; 7] = [
+        Self::Sigint,
+        Self::Sigterm,
+        Self::SupervisorKilled,
+        Self::WorkerKilled,
+        Self::BothKilled,
+        Self::Time,
+        Self::Clear,
+    ];
+}
+
+/// One session with one of all endings, at a random moment, with a reader or without.
+fn session(manager: &Manager, workload: &Workload, random: &mut Random) -> Ending {
+    let ending = Ending::ALL[random.below(Ending::ALL.len())];
+    let moment = Duration::from_micros(random.below(60_000) as u64);
+    let time = if matches!(ending, Ending::Time) { "--time 20" } else { "" };
+    let _context = OnPanic(format!("{ending:?} after {moment:?}"));
+    let mut process = manager.run("trace_syscalls", format!("--pid {} {time}", workload.id())).spawn();
+    let mut reader = None;
+    if random.below(2) == 0 {
+        wait_until("it prints its path", PATIENCE, || process.has_spoken() || process.is_over());
+        reader = Reader::if_there(process.stdout().trim_end().as_ref());
+        workload.calls(10);
+    }
+    // This waits for nothing: it is the moment that is tried.
+    thread::sleep(moment);
+    match ending {
+        Ending::Sigint => process.signal(Signal::SIGINT),
+        Ending::Sigterm => process.signal(Signal::SIGTERM),
+        Ending::SupervisorKilled => process.signal(Signal::SIGKILL),
+        Ending::BothKilled => process.signal_group(Signal::SIGKILL),
+        Ending::WorkerKilled => {
+            for worker in process.workers() {
+                let _ = kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL);
+            }
+            process.signal(Signal::SIGINT);
+        }
+        Ending::Time => {}
+        Ending::Clear => {
+            manager.call(["--clear"]).answer().well_and_silent();
+            // One that had not yet begun has seen nothing of it.
+            process.signal(Signal::SIGINT);
+        }
+    }
+    process.ends(PATIENCE);
+    drop(reader.map(Reader::finish));
+    ending
+}
+
+/// What the whole machine has of things that a session takes.
+struct Counts(Vec<Count>);
+
+struct Count {
+    what: &'static str,
+    value: u64,
+    /// How much more there may be afterwards, for the machine has other things to do as well.
+    tolerance: u64,
+}
+
+impl Counts {
+    fn of(kernel: &Kernel, manager: &Manager) -> Self {
+        let count = |what, value, tolerance| Count { what, value, tolerance };
+        let memory = |name| number_after("/proc/meminfo", name);
+        Self(vec![
+            count("tracing instances", kernel.instances().len() as u64, 0),
+            count("processes of the manager", processes_of(manager), 0),
+            count(
+                "files in the run directory",
+                (manager.files().len() + manager.leftovers().len()) as u64,
+                0,
+            ),
+            count("open files", number_after("/proc/sys/fs/file-nr", ""), 500),
+            count("KiB of slab that stays", memory("SUnreclaim:"), 30_000),
+            count("KiB per CPU", memory("Percpu:"), 2_000),
+            count("KiB of memory in use", memory("MemTotal:") - memory("MemAvailable:"), 500_000),
+        ])
+    }
+
+    /// What there is more of than before.
+    fn exceed(&self, before: &Self) -> Vec<&'static str> {
+        let more = self
+            .0
+            .iter()
+            .zip(&before.0)
+            .filter(|(after, before)| after.value > before.value + before.tolerance);
+        more.map(|(after, _)| after.what).collect()
+    }
+
+    fn print_beside(&self, after: &Self) {
+        line("", "before", "after");
+        self.0.iter().zip(&after.0).for_each(|(before, after)| line(before.what, before.value, after.value));
+    }
+}
+
+fn line(what: &str, before: impl Display, after: impl Display) {
+    println!("{what:28} {before:>10} {after:>10}");
+}
+
+/// The number that follows the name in one of the kernel's files.
+fn number_after(file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(file).expect("the kernel has this file");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .unwrap_or_else(|| panic!("no {name} in {file}"));
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number follows")
+}
+
+fn processes_of(manager: &Manager) -> u64 {
+    let processes = fs::read_dir("/proc").expect("it can be listed").flatten();
+    let is_manager = |process: &fs::DirEntry| {
+        fs::read_link(process.path().join("exe")).is_ok_and(|executable| executable == manager.executable())
+    };
+    processes.filter(is_manager).count() as u64
+}
