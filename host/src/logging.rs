@@ -1,7 +1,7 @@
 //! The log, for `-v`. The supervisor writes it to standard error; a worker sends it to the supervisor.
 
 use std::io::Write;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -50,6 +50,11 @@ impl Log for Logger {
 }
 
 fn write(record: &Record<'_>) {
+    static STDERR: OnceLock<env_logger::Logger> = OnceLock::new();
+    STDERR.get_or_init(stderr).log(record);
+}
+
+fn stderr() -> env_logger::Logger {
     env_logger::Builder::new()
         .filter_level(LevelFilter::Trace)
         .format(|line, record| {
@@ -58,5 +63,4 @@ fn write(record: &Record<'_>) {
             writeln!(line, "manager: {level}: {}: {message}", record.target())
         })
         .build()
-        .log(record);
 }

@@ -2,7 +2,8 @@ use crate::{Environment, HookInfo, Request, Result, Session};
 
 /// A trace hook: something that can record what the kernel sees of some tasks.
 ///
-/// The host calls each method in a process of its own for this plugin, with `/dev/null` as standard input and output.
+/// The host calls each method in a process of its own for this plugin. What it prints goes nowhere, but for the end of it,
+/// which the host logs under `-v`. Processes that it starts are killed when that process has done its job.
 /// A panic is caught and becomes the error of that call.
 pub trait Hook: Sync {
     /// The name, the summary and the parameters of the hook. Cheap, and the same each time.

@@ -47,7 +47,8 @@ pub trait Session: Send {
 
     /// Removes everything that the session made. Called once, at the end.
     ///
-    /// Dropping a session must do the same; this is where a failure can be told.
+    /// Dropping a session must do the same; this is where a failure can be told. Processes that the plugin has started
+    /// and not waited for are killed before: after [`Progress::Finished`] there is nothing left for them to do.
     ///
     /// # Errors
     ///

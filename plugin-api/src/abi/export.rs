@@ -5,6 +5,7 @@ use std::io::Write;
 use std::marker::PhantomData;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, RootModuleResult};
 use abi_stable::prefix_type::PrefixTypeTrait;
@@ -14,7 +15,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use serde::de::DeserializeOwned;
 
 use super::object::SessionObject;
-use super::{Chunk, Header, HostTable, PluginTable, PluginTableRef, SessionBox};
+use super::{Chunk, DESCRIBE_HOOK, DescribeHook, Header, HostTable, PluginTable, PluginTableRef, SessionBox};
 use crate::{Hook, HookError, LineBuffer, PluginDefinition, PluginInfo, Progress, Result, Session};
 
 /// The header that a plugin exports under [`SYMBOL`](super::SYMBOL).
@@ -81,14 +82,41 @@ impl<D: PluginDefinition> Shims<D> {
         guarded(|| D::PLUGIN.cleanup.reset(&parsed(environment)?))
     }
 
-    extern "C" fn extension(_id: RStr<'_>) -> *const () {
-        std::ptr::null()
+    extern "C" fn extension(id: RStr<'_>) -> *const () {
+        match id.as_str() {
+            DESCRIBE_HOOK => {
+                let describe_hook: DescribeHook = Self::describe_hook;
+                describe_hook as *const ()
+            }
+            _ => std::ptr::null(),
+        }
+    }
+
+    extern "C" fn describe_hook(position: usize) -> RResult<RString, RString> {
+        guarded(|| {
+            let info = D::PLUGIN.hooks.get(position).map(|hook| hook.info());
+            if let Some(info) = &info {
+                described().push((info.name.clone(), position));
+            }
+            let hooks = info.into_iter().collect();
+            Ok(RString::from(serde_json::to_string(&PluginInfo::new(D::PLUGIN.version, hooks))?))
+        })
     }
 
     fn hook(name: &str) -> Result<&'static dyn Hook> {
-        let hook = D::PLUGIN.hooks.iter().find(|hook| hook.info().name == name);
+        let position = described().iter().find(|(known, _)| known == name).map(|(_, position)| *position);
+        let hook = match position {
+            Some(position) => D::PLUGIN.hooks.get(position),
+            None => D::PLUGIN.hooks.iter().find(|hook| hook.info().name == name),
+        };
         hook.copied().ok_or_else(|| HookError::new(format!("the plugin has no hook '{name}'")))
     }
+}
+
+/// The names of the hooks that were described one by one, with their positions. A library has one plugin.
+fn described() -> MutexGuard<'static, Vec<(String, usize)>> {
+    static DESCRIBED: Mutex<Vec<(String, usize)>> = Mutex::new(Vec::new());
+    DESCRIBED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A session behind the interface, with the lines it gave last.

@@ -8,7 +8,7 @@ use abi_stable::std_types::{RResult, RStr, RString};
 use log::Level;
 use serde::Serialize;
 
-use super::{HostTable, PluginTableRef, SessionBox};
+use super::{DESCRIBE_HOOK, DescribeHook, HostTable, PluginTableRef, SessionBox};
 use crate::{Account, Environment, HookError, LineBuffer, PluginInfo, Progress, Request, Result};
 
 /// The symbol that makes a shared library a plugin.
@@ -61,9 +61,24 @@ impl LoadedPlugin {
     ///
     /// The plugin panicked, or what it says of itself cannot be read.
     pub fn describe(&self) -> Result<PluginInfo> {
-        let json = checked((self.table.describe())())?;
-        serde_json::from_str(&json)
-            .map_err(|error| HookError::new(format!("what it says of itself cannot be read: {error}")))
+        parsed(&checked((self.table.describe())())?)
+    }
+
+    /// What the plugin is, with nothing of its hooks but the one at this position, or none past the last.
+    ///
+    /// `None`: it was built against an interface that cannot tell; ask it for [all](Self::describe).
+    ///
+    /// # Errors
+    ///
+    /// This hook panicked, or what it says of itself cannot be read.
+    pub fn describe_hook(&self, position: usize) -> Option<Result<PluginInfo>> {
+        let address = (self.table.extension())(RStr::from(DESCRIBE_HOOK));
+        if address.is_null() {
+            return None;
+        }
+        // SAFETY: what a plugin returns for this id is a function of this type, for ever.
+        let describe_hook = unsafe { std::mem::transmute::<*const (), DescribeHook>(address) };
+        Some(checked(describe_hook(position)).and_then(|json| parsed(&json)))
     }
 
     /// Can the hook of this name run in this environment?
@@ -196,6 +211,11 @@ fn checked<T>(result: RResult<T, RString>) -> Result<T> {
         serde_json::from_str(&json)
             .unwrap_or_else(|error| HookError::new(format!("its error cannot be read ({error}): {json}")))
     })
+}
+
+fn parsed(info: &str) -> Result<PluginInfo> {
+    serde_json::from_str(info)
+        .map_err(|error| HookError::new(format!("what it says of itself cannot be read: {error}")))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String> {

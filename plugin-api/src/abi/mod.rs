@@ -55,6 +55,15 @@ pub struct PluginTable {
     pub extension: extern "C" fn(id: RStr<'_>) -> *const (),
 }
 
+/// The id of the plugin's extension that is a [`DescribeHook`].
+pub(crate) const DESCRIBE_HOOK: &str = "describe_hook";
+
+/// Describes one hook, by its position: JSON of a `PluginInfo` that has this hook only, or none past the last.
+///
+/// A hook whose own description kills the process costs itself only, where the host can ask for the others without it.
+/// What is described so is found by its name later without asking any other hook.
+pub(crate) type DescribeHook = extern "C" fn(position: usize) -> RResult<RString, RString>;
+
 /// What the host lends to a plugin. Frozen.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
