@@ -34,8 +34,8 @@ pub enum Error {
     Plugin { plugin: String, problem: String },
 
     /// A hook's kernel sub-system is not usable here.
-    #[error("hook {hook} cannot run here: {reason}")]
-    Unavailable { hook: String, reason: String },
+    #[error("hook {plugin}/{hook} cannot run here: {reason}")]
+    Unavailable { plugin: String, hook: String, reason: String },
 
     /// Another plugin's hook has the same name.
     #[error("plugin {plugin}: its hook {hook} is hidden by {owner}/{hook}; call it {plugin}/{hook}")]
@@ -110,6 +110,16 @@ impl Error {
                 [self.to_string()].into_iter().chain(excerpt).collect()
             }
             error => vec![error.to_string()],
+        }
+    }
+
+    /// The plugin that this is about.
+    pub fn plugin(&self) -> Option<&str> {
+        match self {
+            Self::Plugin { plugin, .. } | Self::Unavailable { plugin, .. } | Self::Hidden { plugin, .. } => {
+                Some(plugin)
+            }
+            _ => None,
         }
     }
 

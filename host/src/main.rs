@@ -45,6 +45,7 @@ fn run() -> Result<Vec<String>> {
     // First of all: from here on a signal means an orderly end.
     let interrupts = Interrupts::catch()?;
     interrupts::survive_large_files();
+    worker::descendants::adopt();
     let call = Call::from_command_line()?;
     logging::start(call.verbosity);
     actions::perform(call, &interrupts)

@@ -19,7 +19,7 @@ use crate::worker::{Answer, Confinement, Orphan, Worker, within};
 /// How long living sessions may take to end. One with a slow reader takes as long as its `--drain` allows.
 const SESSIONS_LIMIT: Duration = Duration::from_secs(30);
 /// How long a plugin may take to reset its sub-system.
-const RESET_LIMIT: Duration = Duration::from_secs(30);
+const RESET_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at a session that is ending: a record's lock cannot be polled.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -93,23 +93,16 @@ fn reset_all(context: &Context<'_>) -> Result<Vec<Error>> {
     let deadline = within(RESET_LIMIT);
     let workers: Vec<_> =
         catalog.plugins.iter().map(|plugin| resetter(plugin, &context.environment)).collect();
-    let resets = workers.into_iter().map(|worker| worker?.answer(deadline, context.interrupts).map(drop));
+    let resets = workers.into_iter().map(|worker| worker?.done(deadline, context.interrupts));
     let failures = resets.filter_map(Result::err).collect::<Vec<_>>();
     Ok(catalog.complaints.into_iter().chain(failures).collect())
 }
 
 fn resetter(plugin: &KnownPlugin, environment: &Environment) -> Result<Worker> {
-    Worker::start(
-        &plugin.file,
-        "reset the trace sub-system",
-        Orphan::Dies,
-        Confinement::Tracing,
-        &[],
-        |plugin, _| {
-            let swept = plugin.sweep(environment);
-            plugin.reset(environment).and(swept).map(|()| Answer::Done)
-        },
-    )
+    Worker::start(&plugin.file, Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
+        let swept = plugin.sweep(environment);
+        plugin.reset(environment).and(swept).map(|()| Answer::Done)
+    })
 }
 
 /// The trace files of sessions that have ended.

@@ -1,17 +1,14 @@
 //! All plugins and their hooks.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use trace_hook_api::{Environment, HookInfo, PluginInfo, abi::LoadedPlugin};
+use trace_hook_api::{Environment, HookInfo, PluginInfo};
 
-use super::{PluginFile, directory, rules};
+use super::inspection::{self, Inspected};
+use super::{Inspection, PluginFile, directory, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
-use crate::worker::{Answer, Confinement, Orphan, Worker, within};
-
-/// How long a plugin may take to say what it is.
-const DISCOVERY_LIMIT: Duration = Duration::from_secs(2);
+use crate::worker::Worker;
 
 /// The plugins that are there.
 pub struct Catalog {
@@ -29,6 +26,8 @@ pub struct KnownPlugin {
     pub info: PluginInfo,
     /// For each hook the reason why it cannot run here. Empty where that was not asked.
     unavailable: Vec<Option<String>>,
+    /// For each hook its position in the plugin, which may have others that do not say what they are.
+    positions: Vec<u32>,
 }
 
 /// A hook of a plugin.
@@ -36,6 +35,8 @@ pub struct KnownPlugin {
 pub struct KnownHook<'a> {
     pub plugin: &'a KnownPlugin,
     pub info: &'a HookInfo,
+    /// Its position in the plugin.
+    pub position: u32,
     /// Why it cannot run here.
     pub unavailable: Option<&'a str>,
     /// The plugin that owns the name.
@@ -47,6 +48,8 @@ pub struct RunnableHook {
     /// A copy, which does not keep anybody from replacing the plugin meanwhile.
     pub plugin: PluginFile,
     pub info: HookInfo,
+    /// Its position in the plugin.
+    pub position: u32,
 }
 
 impl KnownHook<'_> {
@@ -56,12 +59,10 @@ impl KnownHook<'_> {
     }
 
     fn complaint(&self) -> Option<Error> {
-        let hook = self.info.name.clone();
+        let (plugin, hook) = (self.plugin.file.name.clone(), self.info.name.clone());
         match (self.shadowed_by, self.unavailable) {
-            (Some(owner), _) => {
-                Some(Error::Hidden { plugin: self.plugin.file.name.clone(), hook, owner: owner.to_owned() })
-            }
-            (None, Some(reason)) => Some(Error::Unavailable { hook, reason: reason.to_owned() }),
+            (Some(owner), _) => Some(Error::Hidden { plugin, hook, owner: owner.to_owned() }),
+            (None, Some(reason)) => Some(Error::Unavailable { plugin, hook, reason: reason.to_owned() }),
             (None, None) => None,
         }
     }
@@ -80,19 +81,15 @@ impl Catalog {
     ) -> Result<Self> {
         let mut catalog = Self { plugins: Vec::new(), complaints: Vec::new(), workers: Vec::new() };
         let files = catalog.read_files(directories);
-        let deadline = within(DISCOVERY_LIMIT);
-        let workers: Vec<Result<Worker>> = files.iter().map(|file| inspect(file, probe_in)).collect();
-        for (file, worker) in files.into_iter().zip(workers) {
-            let known = worker.and_then(|mut worker| {
-                let known = KnownPlugin::ask(file, &mut worker, deadline, interrupts);
-                catalog.workers.push(worker);
-                known
-            });
-            match known {
-                Ok(plugin) => catalog.plugins.push(plugin),
-                Err(Error::Interrupted) => return Err(Error::Interrupted),
+        for Inspected { file, result, worker } in inspection::inspect(files, probe_in, interrupts)? {
+            match result.and_then(|inspection| KnownPlugin::new(file, inspection)) {
+                Ok((plugin, faults)) => {
+                    catalog.plugins.push(plugin);
+                    catalog.complaints.extend(faults);
+                }
                 Err(error) => catalog.complaints.push(error),
             }
+            catalog.workers.extend(worker);
         }
         Ok(catalog)
     }
@@ -104,11 +101,11 @@ impl Catalog {
     /// There is none, or there is no memory for its code.
     pub fn into_hook(mut self, name: &str) -> Result<RunnableHook> {
         let hook = self.hook(name)?;
-        let info = hook.info.clone();
+        let (info, position) = (hook.info.clone(), hook.position);
         let plugin = hook.plugin.file.path.clone();
-        let position = self.plugins.iter().position(|known| known.file.path == plugin);
-        let known = self.plugins.swap_remove(position.unwrap_or_default());
-        Ok(RunnableHook { plugin: known.file.copied()?, info })
+        let owner = self.plugins.iter().position(|known| known.file.path == plugin);
+        let known = self.plugins.swap_remove(owner.unwrap_or_default());
+        Ok(RunnableHook { plugin: known.file.copied()?, info, position })
     }
 
     /// The same plugins, none of whose hooks can run, for this reason.
@@ -167,47 +164,69 @@ impl Catalog {
     /// There is none; the message names the nearest.
     pub fn hook(&self, name: &str) -> Result<KnownHook<'_>> {
         let hooks = self.hooks();
-        let found = hooks.iter().find(|hook| match name.split_once('/') {
-            Some((plugin, name)) => hook.plugin.file.name == plugin && hook.info.name == name,
-            None => hook.info.name == name,
-        });
-        found
-            .copied()
-            .ok_or_else(|| Error::UnknownHook { hook: name.to_owned(), hint: self.hint(name, &hooks) })
+        let (plugin, hook) = match name.split_once('/') {
+            Some((plugin, hook)) => (Some(plugin), hook),
+            None => (None, name),
+        };
+        let is_meant = |known: &&KnownHook<'_>| {
+            known.info.name == hook && plugin.is_none_or(|plugin| known.plugin.file.name == plugin)
+        };
+        match hooks.iter().find(is_meant) {
+            Some(hook) => Ok(*hook),
+            None => Err(self.no_such_hook(name, plugin, &hooks)),
+        }
     }
 
-    fn hint(&self, name: &str, hooks: &[KnownHook<'_>]) -> String {
-        let likeness = |hook: &&KnownHook<'_>| (strsim::jaro(name, &hook.info.name) * 1000.0) as u32;
-        match hooks.iter().max_by_key(likeness) {
-            Some(hook) if likeness(&hook) > 750 => format!("; did you mean '{}'?", hook.info.name),
-            Some(_) => "; see --get-all".to_owned(),
-            None => match self.complaints.first() {
-                Some(complaint) => format!("; there are no hooks: {complaint}"),
-                None => "; there are no hooks".to_owned(),
-            },
-        }
+    /// A plugin that cannot be used may have the hook, and its fault is what keeps the hook from being found.
+    fn no_such_hook(&self, name: &str, plugin: Option<&str>, hooks: &[KnownHook<'_>]) -> Error {
+        let faults = self.complaints.iter().filter(|complaint| match (plugin, complaint.plugin()) {
+            (Some(meant), Some(faulty)) => meant == faulty,
+            (Some(_), None) => false,
+            (None, _) => true,
+        });
+        let faults: Vec<String> = faults.flat_map(Error::lines).collect();
+        let hint = match (faults.as_slice(), nearest(name, hooks)) {
+            ([], Some(near)) => format!("; did you mean '{near}'?"),
+            ([], None) if hooks.is_empty() => "; there are no hooks".to_owned(),
+            ([], None) => "; see --get-all".to_owned(),
+            ([fault], _) => format!("; it may be one that cannot be used: {fault}"),
+            ([fault, others @ ..], _) => {
+                let count = others.len();
+                format!("; it may be one that cannot be used: {fault} (and {count} more, see --list)")
+            }
+        };
+        Error::UnknownHook { hook: name.to_owned(), hint }
     }
 }
 
+/// The name that is most like this one, if any is.
+fn nearest<'a>(name: &str, hooks: &[KnownHook<'a>]) -> Option<&'a str> {
+    let likeness = |hook: &&KnownHook<'_>| (strsim::jaro(name, &hook.info.name) * 1000.0) as u32;
+    let nearest = hooks.iter().max_by_key(likeness).filter(|hook| likeness(hook) > 750);
+    nearest.map(|hook| hook.info.name.as_str())
+}
+
 impl KnownPlugin {
-    fn ask(
-        file: PluginFile,
-        worker: &mut Worker,
-        deadline: Instant,
-        interrupts: &Interrupts,
-    ) -> Result<Self> {
-        match worker.answer(deadline, interrupts) {
-            Ok(Answer::Inspected { info, unavailable }) => match rules::check(&info) {
-                Ok(()) => Ok(Self { file, info, unavailable }),
-                Err(problem) => Err(Error::Plugin { plugin: file.name, problem }),
-            },
-            Ok(answer) => {
-                Err(Error::Plugin { plugin: file.name, problem: format!("it answered with {answer:?}") })
+    /// The plugin, and what is wrong with hooks of it that do not say what they are.
+    fn new(file: PluginFile, inspection: Inspection) -> Result<(Self, Vec<Error>)> {
+        let Inspection { plugin: mut info, hooks } = inspection;
+        let (mut unavailable, mut positions, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, hook) in (0..).zip(hooks) {
+            match hook {
+                Ok(hook) => {
+                    info.hooks.push(hook.info);
+                    unavailable.push(hook.unavailable);
+                    positions.push(position);
+                }
+                Err(why) => faults.push(Error::Plugin {
+                    plugin: file.name.clone(),
+                    problem: format!("hook number {}: {why}", position + 1),
+                }),
             }
-            Err(Error::Hook { hook, error }) => {
-                Err(Error::Plugin { plugin: hook, problem: error.to_string() })
-            }
-            Err(error) => Err(error),
+        }
+        match rules::check(&info) {
+            Ok(()) => Ok((Self { file, info, unavailable, positions }, faults)),
+            Err(problem) => Err(Error::Plugin { plugin: file.name, problem }),
         }
     }
 
@@ -215,21 +234,9 @@ impl KnownPlugin {
         self.info.hooks.iter().enumerate().map(|(index, info)| KnownHook {
             plugin: self,
             info,
+            position: self.positions.get(index).copied().unwrap_or_default(),
             unavailable: self.unavailable.get(index).and_then(Option::as_deref),
             shadowed_by: None,
         })
     }
-}
-
-fn inspect(file: &PluginFile, probe_in: Option<&Environment>) -> Result<Worker> {
-    Worker::start(file, "say what it is", Orphan::Dies, Confinement::Discovery, &[], |plugin, _| {
-        let info = plugin.describe()?;
-        let unavailable = probe_in.map(|environment| probe_all(plugin, &info, environment));
-        Ok(Answer::Inspected { info, unavailable: unavailable.unwrap_or_default() })
-    })
-}
-
-fn probe_all(plugin: &LoadedPlugin, info: &PluginInfo, environment: &Environment) -> Vec<Option<String>> {
-    let reason = |hook: &HookInfo| plugin.probe(&hook.name, environment).err().map(|error| error.to_string());
-    info.hooks.iter().map(reason).collect()
 }

@@ -5,6 +5,7 @@
 
 pub mod arguments;
 mod backlog;
+mod ending;
 mod follower;
 mod leftover;
 pub mod orphans;

@@ -15,12 +15,12 @@ use crate::plugins::PluginFile;
 use crate::worker::{Answer, Confinement, Orphan, Worker, within};
 
 /// How long a plugin may take to remove what its dead sessions left.
-const SWEEP_LIMIT: Duration = Duration::from_secs(10);
+const SWEEP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a call waits for workers that have lost their supervisors. One with a slow reader may take longer.
 const ENDING_LIMIT: Duration = Duration::from_secs(2);
 /// How long the kernel may take to close what a killed worker had open.
-const DYING_LIMIT: Duration = Duration::from_secs(5);
+const DYING_LIMIT: Duration = Duration::from_secs(3);
 /// Between two looks at a session that is ending: a record's lock cannot be polled.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -95,7 +95,7 @@ impl Orphans {
         let deadline = within(SWEEP_LIMIT);
         let removed = self.sweeping.drain(..).map(|(record, worker)| {
             let swept = worker.and_then(|worker| match worker {
-                Some(mut worker) => worker.answer(deadline, interrupts).map(drop),
+                Some(mut worker) => worker.done(deadline, interrupts),
                 None => Ok(()),
             });
             match swept {
@@ -135,31 +135,24 @@ fn sweeper_of(record: &Record, environment: &Environment) -> Result<Option<Worke
     sweeper(&PluginFile::open(&plugin)?, environment, record.worker()?).map(Some)
 }
 
-/// Removes what a session of this plugin left whose worker did not end it.
+/// Removes what a session of this plugin left whose worker did not end it, within `limit`.
 ///
 /// # Errors
 ///
 /// What is left, and why.
-pub fn sweep_with(plugin: &PluginFile, environment: &Environment) -> Result<()> {
+pub fn sweep_with(plugin: &PluginFile, environment: &Environment, limit: Duration) -> Result<()> {
     // Nothing stops this: what would be left otherwise is what a signal is not to leave.
     let deaf = Interrupts::none()?;
-    sweeper(plugin, environment, None)?.answer(within(SWEEP_LIMIT), &deaf).map(drop)
+    sweeper(plugin, environment, None)?.done(within(limit), &deaf)
 }
 
 /// `dead` is the worker that has left something.
 fn sweeper(plugin: &PluginFile, environment: &Environment, dead: Option<Identity>) -> Result<Worker> {
-    Worker::start(
-        plugin,
-        "remove what a dead session left",
-        Orphan::Dies,
-        Confinement::Tracing,
-        &[],
-        |plugin, _| {
-            let deadline = within(DYING_LIMIT);
-            while dead.is_some_and(|dead| !dead.is_gone(&environment.procfs)) && Instant::now() < deadline {
-                std::thread::sleep(LOOK_AGAIN);
-            }
-            plugin.sweep(environment).map(|()| Answer::Done)
-        },
-    )
+    Worker::start(plugin, Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
+        let deadline = within(DYING_LIMIT);
+        while dead.is_some_and(|dead| !dead.is_gone(&environment.procfs)) && Instant::now() < deadline {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        plugin.sweep(environment).map(|()| Answer::Done)
+    })
 }

@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use trace_hook_api::abi::{LoadedPlugin, LoadedSession};
-use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result};
+use trace_hook_api::{Account, HookError, LineBuffer, Progress, Result};
 
 use super::backlog::Backlog;
 use super::leftover::Leftover;
 use super::record::Record;
 use super::trace_file::{Sent, TakenBack, TraceWriter};
 use super::verdict::{Verdict, count_events};
-use crate::worker::{Answer, Channel, Order, Received};
+use crate::worker::{Answer, Channel, GuestSession, Order, Received, descendants};
 
 /// A reader that takes nothing for so long is stuck.
 pub const READER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A session that was stopped and gives nothing for so long will never come to its end.
+const SESSION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two looks at the session.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
@@ -37,21 +39,19 @@ const LONGEST_OFFER: Duration = Duration::from_millis(10);
 /// to keep.
 const WHILE_RECORDING: libc::c_int = 5;
 
-/// Runs a session from its start to its end.
+/// Runs a session, whose record this worker has locked, from its start to its end.
 ///
 /// # Errors
 ///
 /// The session could not start, broke, or left something behind.
-pub fn record(
-    plugin: &LoadedPlugin,
-    request: &Request,
+pub fn record<'a>(
+    start: impl FnOnce() -> Result<GuestSession<'a>>,
     record: &Record,
     options: Options,
     channel: &mut Channel,
 ) -> Result<Answer> {
-    record.lock_as_worker(&request.environment.procfs)?;
     let trace = TraceWriter::open(&record.trace_path())?;
-    let session = plugin.start(request)?;
+    let session = start()?;
     set_niceness(WHILE_RECORDING);
     match channel.sender().send(&Answer::Recording) {
         // A supervisor that is gone is found out by its silence.
@@ -70,6 +70,7 @@ pub fn record(
         next_look: Instant::now(),
         offer: SHORTEST_OFFER,
         phase: Phase::Recording,
+        heard: Instant::now(),
         unread: 0,
         discarding: false,
         orphaned: false,
@@ -99,8 +100,8 @@ pub struct Options {
     pub keep_leftover: bool,
 }
 
-struct Recorder {
-    session: LoadedSession,
+struct Recorder<'a> {
+    session: GuestSession<'a>,
     /// Polls as readable when the session has lines.
     wakes: Option<RawFd>,
     trace: TraceWriter,
@@ -113,6 +114,8 @@ struct Recorder {
     next_look: Instant,
     offer: Duration,
     phase: Phase,
+    /// When the session, asked for lines, last gave some.
+    heard: Instant,
     /// What lay in the trace file when it was last looked at.
     unread: usize,
     /// Nobody will ever want the rest.
@@ -137,7 +140,7 @@ struct Wait {
     for_progress: Instant,
 }
 
-impl Recorder {
+impl Recorder<'_> {
     fn carry(&mut self, channel: &mut Channel) -> Result<()> {
         loop {
             self.obey(channel)?;
@@ -181,6 +184,7 @@ impl Recorder {
             set_niceness(0);
             self.session.stop()?;
             self.phase = Phase::Draining(Wait::of(self.drain));
+            self.heard = Instant::now();
         }
         Ok(())
     }
@@ -199,6 +203,17 @@ impl Recorder {
         self.lines.reset(self.backlog.room());
         let progress = self.session.read(&mut self.lines)?;
         let text = self.lines.as_bytes();
+        if !text.is_empty() || self.backlog.room() == 0 {
+            self.heard = Instant::now();
+        } else if matches!(self.phase, Phase::Draining(_))
+            && progress != Progress::Finished
+            && self.heard.elapsed() > SESSION_PATIENCE
+        {
+            let limit = SESSION_PATIENCE.as_secs();
+            return Err(HookError::new(format!(
+                "its read gave neither lines nor their end for {limit} s after stop"
+            )));
+        }
         if !text.is_empty() && !text.ends_with(b"\n") {
             return Err(HookError::new("the session gave a line without an end"));
         }
@@ -237,6 +252,7 @@ impl Recorder {
             self.unread = unread;
             if progress {
                 wait.for_progress = Instant::now() + READER_PATIENCE;
+                self.session.give_sign();
             }
         }
         self.offer = if progress { SHORTEST_OFFER } else { (self.offer * 2).min(LONGEST_OFFER) };
@@ -290,6 +306,8 @@ impl Recorder {
             false => self.hand_over_rest(record, keep_leftover, channel),
         };
         let account = self.session.account();
+        // What the plugin has forked may hold the trace file, and what is about to be removed.
+        descendants::end_left_over();
         let Self { mut session, trace, pulled, discarding, .. } = self;
         let ended = trace.end(&record.trace_path());
         let closed = session.close();
@@ -352,8 +370,9 @@ impl Recorder {
         }
         while matches!(self.phase, Phase::Draining(_)) {
             self.pull()?;
-            if self.backlog.is_empty() {
-                std::thread::sleep(SHORTEST_LOOK);
+            match self.backlog.is_empty() {
+                true => std::thread::sleep(SHORTEST_LOOK),
+                false => self.session.give_sign(),
             }
             leftover.add(&self.backlog.take_all());
         }

@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use trace_hook_api::{Environment, Request};
 
 use super::arguments::RunArguments;
+use super::ending::{Ending, clean_up_limit};
 use super::follower::Follower;
 use super::orphans::{self, Orphans};
 use super::record::Record;
@@ -18,15 +19,13 @@ use super::{tasks, trace_file};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::output;
-use crate::plugins::{PluginFile, RunnableHook};
-use crate::worker::{Answer, Confinement, Order, Orphan, Worker, within};
+use crate::plugins::RunnableHook;
+use crate::worker::{Answer, Confinement, Order, Orphan, Worker, descendants, timeout_until, within};
 
-/// How long a hook may take to start recording.
-const START_LIMIT: Duration = Duration::from_secs(30);
-/// How long a session may take to end, beyond the waiting for its reader.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a hook may take to start recording. The largest buffers take seconds.
+const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long a session may take to end that nobody knows of yet.
-const UNDO_LIMIT: Duration = Duration::from_secs(2);
+const UNDO_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs a hook until a signal, its time, or the end of its tasks.
 ///
@@ -52,14 +51,21 @@ pub fn run(
     request.spool_size = arguments.spool_size;
 
     let options = Options { drain: arguments.drain, keep_leftover: !follow };
-    let (outcome, needs_sweep) = match prepare(hook, &request, &record, options, follow, interrupts) {
+    let (outcome, sweep_limit) = match prepare(hook, &request, &record, options, follow, interrupts) {
         Ok(mut supervisor) => {
             let outcome = supervisor.run(&record, arguments.time, orphans);
-            (outcome, !supervisor.left_clean)
+            (outcome, (!supervisor.left_clean).then(|| clean_up_limit(supervisor.ending)))
         }
-        Err(error) => (Err(error), false),
+        Err(error) => (Err(error), None),
     };
-    let swept = if needs_sweep { orphans::sweep_with(&hook.plugin, environment) } else { Ok(()) };
+    let swept = match sweep_limit {
+        Some(limit) => {
+            // What the plugin has forked may hold what is to be removed.
+            descendants::end_left_over();
+            orphans::sweep_with(&hook.plugin, environment, limit)
+        }
+        None => Ok(()),
+    };
     let removed = trace_file::remove(&record.trace_path()).and_then(|()| record.remove());
     let (verdict, failure) = match outcome {
         Ok(verdict) => (verdict, None),
@@ -79,28 +85,31 @@ fn prepare<'a>(
 ) -> Result<Supervisor<'a>> {
     trace_file::create(&record.trace_path())?;
     let follower = follow.then(|| Follower::open(&record.trace_path())).transpose()?;
-    let worker = start(&hook.plugin, request, record, options)?;
+    let worker = start(hook, request, record, options)?;
     Ok(Supervisor {
         worker,
         follower,
         interrupts,
         drain: options.drain,
         time_limit: None,
-        stop_limit: None,
+        ending: None,
         left_clean: false,
         show_limit: None,
         interrupted: false,
     })
 }
 
-fn start(plugin: &PluginFile, request: &Request, record: &Record, options: Options) -> Result<Worker> {
+fn start(hook: &RunnableHook, request: &Request, record: &Record, options: Options) -> Result<Worker> {
     Worker::start(
-        plugin,
-        "start the session",
+        &hook.plugin,
         Orphan::Finishes,
         Confinement::Tracing,
         &[record.as_fd()],
-        |plugin, channel| recorder::record(plugin, request, record, options, channel),
+        |plugin, channel| {
+            record.lock_as_worker(&request.environment.procfs)?;
+            let start = || plugin.start(hook.position, request);
+            recorder::record(start, record, options, channel)
+        },
     )
 }
 
@@ -111,8 +120,8 @@ struct Supervisor<'a> {
     drain: Duration,
     /// When the session is to end by itself.
     time_limit: Option<Instant>,
-    /// When an ending session must have ended.
-    stop_limit: Option<Instant>,
+    /// The session has been told to end.
+    ending: Option<Ending>,
     /// The worker has ended the session itself, or never had one.
     left_clean: bool,
     /// Until when somebody must look at the rest of the trace, after a signal.
@@ -148,8 +157,10 @@ impl Supervisor<'_> {
 
     /// Waits until the session is recording, and only then tells where.
     fn start(&mut self, record: &Record) -> Result<()> {
-        self.worker.answer(within(START_LIMIT), self.interrupts)?;
-        self.worker.step = "record the session";
+        match self.worker.answer(within(START_LIMIT), self.interrupts)? {
+            Answer::Recording => {}
+            answer => return Err(self.worker.out_of_turn(&answer)),
+        }
         match self.follower {
             Some(_) => Ok(()),
             None => output::print_path(&record.trace_path(), self.interrupts),
@@ -159,7 +170,7 @@ impl Supervisor<'_> {
     fn undo(&mut self) -> Result<Option<Verdict>> {
         self.follower = None;
         self.stop(Order::Discard);
-        self.stop_limit = Some(within(UNDO_LIMIT));
+        self.ending = Some(Ending::of_undone(UNDO_LIMIT));
         match self.watch() {
             // The kernel may need long for what a session asks for (large buffers). The worker is ended in the middle of
             // it then, which is what was wanted.
@@ -178,7 +189,7 @@ impl Supervisor<'_> {
             }
             if self.interrupts.take() {
                 self.interrupted = true;
-                match (&verdict, self.stop_limit) {
+                match (&verdict, self.ending) {
                     // Whoever does not want to see the rest of an ended session does not have to.
                     (Some(_), _) => self.follower = None,
                     (None, None) => self.stop(Order::Stop),
@@ -192,33 +203,43 @@ impl Supervisor<'_> {
                 self.time_limit = None;
                 self.stop(Order::Stop);
             }
-            if verdict.is_none()
-                && let Some(Answer::Ended(ended)) = self.worker.next_answer()?
-            {
-                verdict = Some(ended);
-                self.left_clean = true;
-                // A pager may be read for hours, but not when everything was asked to end.
-                self.show_limit = self.interrupted.then(|| within(READER_PATIENCE));
-                self.time_limit = None;
-                self.stop_limit = None;
+            if verdict.is_none() {
+                verdict = self.ended()?;
             }
             if self.show_limit.is_some_and(|limit| limit <= Instant::now()) {
                 self.follower = None;
             }
-            if self.stop_limit.is_some_and(|limit| limit <= Instant::now()) {
-                return Err(self.worker.too_slow());
+            if let Some(ending) = &mut self.ending {
+                ending.look(self.worker.signs());
+                if ending.is_over() {
+                    return Err(self.worker.too_slow_after(ending.elapsed()));
+                }
             }
             self.advance_follower(verdict.is_none())?;
         }
     }
 
+    /// What has become of the session, if it has ended.
+    fn ended(&mut self) -> Result<Option<Option<Verdict>>> {
+        let verdict = match self.worker.next_answer()? {
+            None => return Ok(None),
+            Some(Answer::Ended(verdict)) => verdict,
+            Some(answer) => return Err(self.worker.out_of_turn(&answer)),
+        };
+        self.left_clean = true;
+        // A pager may be read for hours, but not when everything was asked to end.
+        self.show_limit = self.interrupted.then(|| within(READER_PATIENCE));
+        self.time_limit = None;
+        self.ending = None;
+        Ok(Some(verdict))
+    }
+
     fn stop(&mut self, order: Order) {
         self.worker.order(order);
-        self.stop_limit = match self.stop_limit {
-            None => Some(within(self.drain + STOP_LIMIT)),
-            Some(_) => Some(within(STOP_LIMIT)),
-        };
-        self.worker.step = "end the session";
+        match &mut self.ending {
+            None => self.ending = Some(Ending::new(self.drain, self.worker.signs())),
+            Some(ending) => ending.hurry(),
+        }
     }
 
     fn advance_follower(&mut self, recording: bool) -> Result<()> {
@@ -245,7 +266,7 @@ impl Supervisor<'_> {
     fn wait(&self, recording: bool) -> Result<()> {
         let mut fds = vec![PollFd::new(self.interrupts.as_fd(), PollFlags::POLLIN)];
         if recording {
-            fds.push(PollFd::new(self.worker.as_fd(), PollFlags::POLLIN));
+            fds.extend(self.worker.poll_fds());
         }
         fds.extend(self.follower.as_ref().map(Follower::poll_fd));
         match poll(&mut fds, self.timeout()) {
@@ -255,13 +276,8 @@ impl Supervisor<'_> {
     }
 
     fn timeout(&self) -> PollTimeout {
-        match [self.time_limit, self.stop_limit, self.show_limit].into_iter().flatten().min() {
-            // Rounded up: a poll that ends too early would only have to be done again.
-            Some(limit) => {
-                let left = limit.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            }
-            None => PollTimeout::NONE,
-        }
+        let next_look = self.ending.map(|ending| ending.next_look());
+        let next = [self.time_limit, next_look, self.show_limit].into_iter().flatten().min();
+        next.map_or(PollTimeout::NONE, timeout_until)
     }
 }

@@ -17,6 +17,8 @@ const LONGEST_MESSAGE: usize = 16 << 20;
 pub struct Channel {
     sender: Sender,
     received: Vec<u8>,
+    /// So many of these bytes have no end of a message among them.
+    searched: usize,
 }
 
 /// What says something. Clones of it, in several threads, do not mix their messages.
@@ -50,7 +52,7 @@ impl Channel {
 
     fn over(stream: UnixStream) -> Self {
         let sender = Sender { stream: Arc::new(stream), turn: Arc::default() };
-        Self { sender, received: Vec::new() }
+        Self { sender, received: Vec::new(), searched: 0 }
     }
 
     /// What says something to the other end.
@@ -61,13 +63,16 @@ impl Channel {
     /// The next message, without waiting for it.
     pub fn receive<T: DeserializeOwned>(&mut self) -> Received<T> {
         loop {
-            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.received.drain(..=end).collect();
+            let unsearched = &self.received[self.searched..];
+            if let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=self.searched + end).collect();
+                self.searched = 0;
                 return match serde_json::from_slice(&line) {
                     Ok(message) => Received::Message(message),
                     Err(error) => Received::Garbage(error.to_string()),
                 };
             }
+            self.searched = self.received.len();
             if self.received.len() > LONGEST_MESSAGE {
                 return Received::Garbage(format!("a message of more than {LONGEST_MESSAGE} bytes"));
             }

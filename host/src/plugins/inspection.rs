@@ -1,0 +1,217 @@
+//! Asks plugins what they are, all at the same time, and goes on without the hooks that kill or hang their worker.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use serde::{Deserialize, Serialize};
+use trace_hook_api::{Environment, HookError, HookInfo, PluginInfo};
+
+use super::PluginFile;
+use crate::error::{Error, Result};
+use crate::interrupts::Interrupts;
+use crate::worker::{Answer, Confinement, Guest, Orphan, Step, Worker, timeout_until, within};
+
+/// How long plugins may take to say what they are.
+const DISCOVERY_LIMIT: Duration = Duration::from_secs(2);
+/// How long it takes to ask again for what is not stuck.
+const ASKING_AGAIN: Duration = Duration::from_millis(200);
+/// Nobody has so many. A plugin that never comes to the end of them would otherwise fill the memory.
+const MOST_HOOKS: u32 = 1 << 14;
+
+/// What a plugin says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Inspection {
+    /// The plugin, without its hooks.
+    pub plugin: PluginInfo,
+    /// Its hooks, by position: each, or why it does not say what it is.
+    pub hooks: Vec<Result<InspectedHook, String>>,
+}
+
+/// What a plugin says of a hook.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct InspectedHook {
+    pub info: HookInfo,
+    /// Why it cannot run here, where that was asked.
+    pub unavailable: Option<String>,
+}
+
+/// What came of asking a plugin.
+pub struct Inspected {
+    pub file: PluginFile,
+    pub result: Result<Inspection>,
+    /// Has nothing to do any more. Its end need not be waited for before the answer is given.
+    pub worker: Option<Worker>,
+}
+
+/// A plugin that is being asked.
+struct Inquiry<'a> {
+    file: PluginFile,
+    probe_in: Option<&'a Environment>,
+    /// What is not to be asked again, and why: each has cost a worker its life.
+    faults: Faults,
+    worker: Option<Worker>,
+    /// When to go on without what is being asked.
+    patience: Instant,
+    result: Option<Result<Inspection>>,
+}
+
+type Faults = Vec<(Step, String)>;
+
+/// Asks all plugins; with an environment, also which of their hooks can run there.
+///
+/// # Errors
+///
+/// A signal came.
+pub fn inspect(
+    files: Vec<PluginFile>,
+    probe_in: Option<&Environment>,
+    interrupts: &Interrupts,
+) -> Result<Vec<Inspected>> {
+    let deadline = within(DISCOVERY_LIMIT);
+    let mut inquiries: Vec<_> =
+        files.into_iter().map(|file| Inquiry::begin(file, probe_in, deadline)).collect();
+    loop {
+        inquiries.iter_mut().for_each(|inquiry| inquiry.advance(deadline));
+        if inquiries.iter().all(|inquiry| inquiry.result.is_some()) {
+            return Ok(inquiries.into_iter().filter_map(Inquiry::finish).collect());
+        }
+        wait(&inquiries, interrupts)?;
+    }
+}
+
+fn wait(inquiries: &[Inquiry<'_>], interrupts: &Interrupts) -> Result<()> {
+    let open = || inquiries.iter().filter(|inquiry| inquiry.result.is_none());
+    let patience = open().map(|inquiry| inquiry.patience).min().unwrap_or_else(Instant::now);
+    let mut fds = vec![PollFd::new(interrupts.as_fd(), PollFlags::POLLIN)];
+    fds.extend(open().filter_map(|inquiry| inquiry.worker.as_ref()).flat_map(Worker::poll_fds));
+    match poll(&mut fds, timeout_until(patience)) {
+        Ok(_) | Err(Errno::EINTR) if interrupts.pending() => Err(Error::Interrupted),
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(Error::system("wait for plugins")(errno)),
+    }
+}
+
+impl<'a> Inquiry<'a> {
+    fn begin(file: PluginFile, probe_in: Option<&'a Environment>, deadline: Instant) -> Self {
+        let mut inquiry =
+            Self { file, probe_in, faults: Faults::new(), worker: None, patience: deadline, result: None };
+        inquiry.ask(deadline);
+        inquiry
+    }
+
+    /// Leaves half of the time for going on without a hook that does not answer.
+    fn ask(&mut self, deadline: Instant) {
+        // The one before ends first.
+        self.worker = None;
+        self.patience = within(left(deadline) / 2);
+        match start_worker(&self.file, self.probe_in, &self.faults) {
+            Ok(worker) => self.worker = Some(worker),
+            Err(error) => self.result = Some(Err(error)),
+        }
+    }
+
+    /// Takes the answer, or goes on without the hook that keeps it from coming.
+    fn advance(&mut self, deadline: Instant) {
+        let (Some(worker), None) = (&mut self.worker, &self.result) else { return };
+        let trouble = match worker.next_answer() {
+            Ok(Some(Answer::Inspected(inspection))) => return self.result = Some(Ok(inspection)),
+            Ok(Some(answer)) => worker.out_of_turn(&answer),
+            Ok(None) if Instant::now() < self.patience => return,
+            Ok(None) => match more_time(worker, &self.faults, deadline) {
+                Some(patience) => return self.patience = patience,
+                None => worker.too_slow(),
+            },
+            Err(error) => error,
+        };
+        let Some(worker) = &self.worker else { return };
+        match (worker.step(), trouble) {
+            (step @ (Step::Info(_) | Step::Probe(_)), Error::Plugin { problem, .. })
+                if Instant::now() < deadline && self.faults.iter().all(|(known, _)| *known != step) =>
+            {
+                self.faults.push((step, problem));
+                self.ask(deadline);
+            }
+            (_, Error::Hook { hook, error }) => {
+                self.result = Some(Err(Error::Plugin { plugin: hook, problem: error.to_string() }));
+            }
+            (_, trouble) => self.result = Some(Err(trouble)),
+        }
+    }
+
+    fn finish(self) -> Option<Inspected> {
+        Some(Inspected { file: self.file, result: self.result?, worker: self.worker })
+    }
+}
+
+/// Where nothing else is to be had in the time that is left, it gets all of it, but for what it takes to ask again.
+fn more_time(worker: &Worker, faults: &Faults, deadline: Instant) -> Option<Instant> {
+    let is_all = match worker.step() {
+        Step::Info(_) => false,
+        Step::Probe(_) => worker.hooks() as usize <= faults.len() + 1,
+        _ => true,
+    };
+    let more = left(deadline).saturating_sub(ASKING_AGAIN);
+    (is_all && !more.is_zero()).then(|| within(more))
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+fn start_worker(file: &PluginFile, probe_in: Option<&Environment>, faults: &Faults) -> Result<Worker> {
+    Worker::start(file, Orphan::Dies, Confinement::Discovery, &[], |plugin, _| {
+        Ok(Answer::Inspected(inspect_here(plugin, probe_in, faults)?))
+    })
+}
+
+/// In the worker.
+fn inspect_here(
+    plugin: &Guest<'_>,
+    probe_in: Option<&Environment>,
+    faults: &Faults,
+) -> Result<Inspection, HookError> {
+    let fault = |step: Step| faults.iter().find(|(known, _)| *known == step).map(|(_, why)| why.clone());
+    let (info, hooks) = describe(plugin, fault)?;
+    plugin.found_hooks(hooks.len());
+    let probed = (0..).zip(hooks).map(|(position, hook)| {
+        let info: HookInfo = hook?;
+        let unavailable = probe_in.and_then(|environment| {
+            fault(Step::Probe(position)).or_else(|| {
+                plugin.probe(position, &info.name, environment).err().map(|error| error.to_string())
+            })
+        });
+        Ok(InspectedHook { info, unavailable })
+    });
+    Ok(Inspection { plugin: info, hooks: probed.collect() })
+}
+
+type Hooks = Vec<Result<HookInfo, String>>;
+
+/// The plugin, and its hooks, one by one where it can tell them so.
+fn describe(
+    plugin: &Guest<'_>,
+    fault: impl Fn(Step) -> Option<String>,
+) -> Result<(PluginInfo, Hooks), HookError> {
+    let mut hooks = Hooks::new();
+    for position in 0..MOST_HOOKS {
+        if let Some(why) = fault(Step::Info(position)) {
+            hooks.push(Err(why));
+            continue;
+        }
+        match plugin.describe_hook(position) {
+            None => {
+                let mut info = plugin.describe()?;
+                let hooks = info.hooks.drain(..).map(Ok).collect();
+                return Ok((info, hooks));
+            }
+            Some(Ok(mut info)) => match info.hooks.pop() {
+                Some(hook) => hooks.push(Ok(hook)),
+                None => return Ok((info, hooks)),
+            },
+            Some(Err(error)) => hooks.push(Err(error.to_string())),
+        }
+    }
+    Err(HookError::new(format!("it has more than {MOST_HOOKS} hooks")))
+}
