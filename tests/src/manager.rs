@@ -96,6 +96,19 @@ impl Manager {
         files
     }
 
+    /// The living processes that descend from its calls: they have its command line, with the plugins directory in it, until
+    /// they become another program.
+    pub fn processes(&self) -> Vec<u32> {
+        let directory = self.plugins.path().as_os_str().as_encoded_bytes();
+        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.split(|byte| *byte == 0).any(|word| word == directory)
+        })
+        .collect()
+    }
+
     pub(crate) fn prepare(&self, command: &mut Command) {
         command.env("TRACER_RUN_PATH", self.run_directory());
         for unset in ["TRACER_PLUGINS_PATH", "TRACER_PROCFS_PATH", "TRACER_SYSFS_PATH", "RUST_LOG"] {

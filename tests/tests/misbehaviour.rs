@@ -1,0 +1,409 @@
+//! Whatever a plugin does costs its own hook: one line, in time, with nothing left. Rows that trace the kernel need root.
+
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use system_tests::{Answer, Call, Kernel, Manager, PATIENCE, Plugins, no_other_sweeps, wait_until};
+
+/// What ends a worker, and what is said of it.
+const ENDS: [(&str, &str); 5] = [
+    ("abort", "killed by SIGABRT"),
+    ("segfault", "killed by SIGSEGV"),
+    ("exit", "exited with status 0"),
+    ("hang", "took more than"),
+    ("spin", "took more than"),
+];
+/// What is an error of the call that panics.
+const PANICS: [(&str, &str); 3] =
+    [("panic", "a plain message"), ("panic-format", "a message with 3 numbers"), ("panic-any", "panicked")];
+/// What does no harm.
+const HARMLESS: [&str; 7] =
+    ["close", "handle-signals", "block-signals", "threads", "setsid", "elsewhere", "return-twice"];
+/// What leaves a process that nobody waits for.
+const LEAVING: [&str; 2] = ["fork", "daemon"];
+/// The functions of a session.
+const OF_A_SESSION: [&str; 3] = ["read", "stop", "close"];
+
+/// How long things may take, and what a busy machine adds to that.
+const DISCOVERY: Duration = Duration::from_secs(2);
+const STOP: Duration = Duration::from_secs(5);
+const SLACK: Duration = Duration::from_secs(1);
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["made_up", "misbehaving"]))
+}
+
+fn get_all<'a>(manager: &'a Manager, deed: &str) -> Call<'a> {
+    manager.call(["--get-all"]).variable("MISBEHAVE", deed)
+}
+
+fn run<'a>(manager: &'a Manager, hook: &str, arguments: &str, deed: &str) -> Call<'a> {
+    let arguments = format!("--pid {} {arguments}", std::process::id());
+    manager.run(hook, arguments).variable("MISBEHAVE", deed)
+}
+
+/// Does all rows at the same time: most of them wait.
+fn rows<T: Copy + Send>(table: impl IntoIterator<Item = T>, row: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        for item in table {
+            let row = &row;
+            scope.spawn(move || row(item));
+        }
+    });
+}
+
+fn product<'a, A: Copy, B: Copy>(a: &'a [A], b: &'a [B]) -> impl Iterator<Item = (A, B)> + 'a {
+    a.iter().flat_map(|a| b.iter().map(|b| (*a, *b)))
+}
+
+#[track_caller]
+fn in_time(answer: &Answer, limit: Duration) {
+    assert!(answer.took < limit + SLACK, "too late: {answer:#?}");
+}
+
+#[track_caller]
+fn nothing_is_left(manager: &Manager) {
+    assert_eq!(manager.processes(), [], "processes are left");
+    assert!(manager.files().is_empty(), "{:?} are left", manager.files());
+}
+
+/// Another test's sweep may have come first, and be at it still.
+#[track_caller]
+fn no_instance_is_left(kernel: &Kernel, manager: u32) {
+    wait_until("no instance is left", SLACK, || kernel.instances_of(&[manager]).is_empty());
+}
+
+/// The other hooks, of the same plugin too, are there as ever, whatever this one does.
+#[track_caller]
+fn the_others_work(manager: &Manager, deed: &str) {
+    assert_eq!(run(manager, "behaves", "", deed).start().stop().well().len(), 3, "{deed}");
+    assert_eq!(run(manager, "made_up_lines", "", deed).start().stop().well().len(), 10, "{deed}");
+}
+
+/// Starts a session, and stops it as soon as its path is there.
+#[track_caller]
+fn stopped(call: Call<'_>) -> Answer {
+    let mut process = call.spawn();
+    wait_until("the session is there", PATIENCE, || process.has_spoken() || process.is_over());
+    process.signal(Signal::SIGINT);
+    process.ends(PATIENCE)
+}
+
+#[test]
+fn a_hook_that_ends_its_worker_when_it_is_listed_costs_itself() {
+    rows(product(&ENDS, &["info", "probe"]), |((end, cause), function)| {
+        let (manager, deed) = (manager(), format!("{end}:{function}"));
+        let answer = get_all(&manager, &deed).answer();
+        assert_eq!(answer.stdout, "behaves\nmade_up_lines\n", "{deed}: {answer:#?}");
+        answer.complained(0, &["misbehaving", cause, &format!("in {function}")]);
+        in_time(&answer, DISCOVERY);
+        nothing_is_left(&manager);
+        the_others_work(&manager, &deed);
+    });
+}
+
+#[test]
+fn a_plugin_that_ends_its_worker_in_a_constructor_costs_itself() {
+    rows(ENDS, |(end, cause)| {
+        let (manager, deed) = (manager(), format!("{end}:load"));
+        let answer = get_all(&manager, &deed).answer();
+        assert_eq!(answer.stdout, "made_up_lines\n", "{deed}: {answer:#?}");
+        answer.complained(0, &["misbehaving", cause, "in loading"]);
+        in_time(&answer, DISCOVERY);
+        nothing_is_left(&manager);
+        let mut session = run(&manager, "made_up_lines", "", &deed).spawn();
+        wait_until("the session is there", PATIENCE, || session.has_spoken());
+        session.signal(Signal::SIGINT);
+        assert_eq!(session.ends(PATIENCE).well().lines().count(), 1);
+    });
+}
+
+#[test]
+fn the_list_shows_a_hook_whose_probe_ends_its_worker() {
+    rows(ENDS, |(end, cause)| {
+        let manager = manager();
+        let answer = manager.call(["--list"]).variable("MISBEHAVE", format!("{end}:probe")).answer();
+        let row = answer.stdout.lines().find(|line| line.starts_with("misbehaves "));
+        assert!(row.is_some_and(|row| row.contains(cause)), "{answer:#?}");
+    });
+}
+
+#[test]
+fn a_hook_that_ends_its_worker_in_start_has_no_session() {
+    rows(&ENDS[..3], |(end, cause)| {
+        let (manager, deed) = (manager(), format!("{end}:start"));
+        let answer = run(&manager, "misbehaves", "", &deed).answer();
+        answer.failed(&["misbehaving", cause, "in start"]);
+        in_time(&answer, DISCOVERY);
+        nothing_is_left(&manager);
+        the_others_work(&manager, &deed);
+    });
+}
+
+#[test]
+fn a_start_that_hangs_ends_with_its_time_or_with_sigint() {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let manager = manager();
+            let answer = run(&manager, "misbehaves", "", "hang:start").answer();
+            answer.failed(&["misbehaving", "took more than 10.0 s in start"]);
+            nothing_is_left(&manager);
+        });
+        scope.spawn(|| {
+            let manager = manager();
+            let mut process = run(&manager, "misbehaves", "", "hang:start").spawn();
+            wait_until("it starts", PATIENCE, || !manager.files().is_empty());
+            process.signal(Signal::SIGINT);
+            let answer = process.ends(PATIENCE);
+            answer.well_and_silent();
+            in_time(&answer, Duration::from_secs(2));
+            nothing_is_left(&manager);
+        });
+    });
+}
+
+#[test]
+fn a_hook_that_ends_its_worker_in_a_session_costs_the_session() {
+    rows(product(&ENDS, &OF_A_SESSION), |((end, cause), function)| {
+        let (manager, deed) = (manager(), format!("{end}:{function}"));
+        let answer = stopped(run(&manager, "misbehaves", "", &deed));
+        answer.complained(1, &["misbehaving", cause, &format!("in {function}")]);
+        in_time(&answer, STOP);
+        nothing_is_left(&manager);
+    });
+    let manager = manager();
+    get_all(&manager, "segfault:read").answer().well();
+}
+
+#[test]
+fn with_an_instance_in_the_kernel_the_same_holds() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    rows(product(&ENDS[..4], &["start", "read", "stop", "close"]), |((end, cause), function)| {
+        let (manager, deed) = (manager(), format!("{end}:{function}"));
+        let mut process = run(&manager, "misbehaves", "--instance", &deed).spawn();
+        wait_until("the session is there", PATIENCE, || {
+            let starts = function == "start" && !kernel.instances_of(&[process.pid()]).is_empty();
+            starts || process.has_spoken() || process.is_over()
+        });
+        process.signal(Signal::SIGINT);
+        let answer = process.ends(PATIENCE);
+        // Nothing was printed yet, so what was asked for by then is done: there is no session.
+        if answer.status.code() != Some(0) || function != "start" {
+            answer.complained(1, &["misbehaving", cause, &format!("in {function}")]);
+        }
+        in_time(&answer, STOP);
+        no_instance_is_left(&kernel, process.pid());
+        nothing_is_left(&manager);
+    });
+}
+
+#[test]
+fn a_read_that_never_comes_to_its_end_costs_the_session() {
+    let manager = manager();
+    let ended = run(&manager, "misbehaves", "", "endless:read").start().stop();
+    assert_eq!(ended.failed(&["misbehaving", "read", "after stop"]), ["line 1", "line 2", "line 3"]);
+    in_time(&ended.answer, STOP);
+    nothing_is_left(&manager);
+}
+
+#[test]
+fn clear_names_the_plugin_that_ends_its_worker_and_clears_the_others() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    for (end, cause) in &ENDS[..4] {
+        for function in ["sweep", "reset"] {
+            let manager = Manager::with(Plugins::of(["ftrace", "misbehaving"]));
+            let orphan = kernel.make_instance(&format!("tracehook_1_misbehaviour_{end}_{function}"));
+            let answer =
+                manager.call(["--clear"]).variable("MISBEHAVE", format!("{end}:{function}")).answer();
+            answer.failed(&["misbehaving", cause, &format!("in {function}")]);
+            in_time(&answer, STOP);
+            assert!(!orphan.exists(), "the other plugin has not cleared");
+            nothing_is_left(&manager);
+        }
+    }
+}
+
+#[test]
+fn a_panic_is_an_error_with_its_message_at_every_step() {
+    rows(product(&PANICS, &["info", "probe"]), |((panic, message), function)| {
+        let (manager, deed) = (manager(), format!("{panic}:{function}"));
+        let answer = get_all(&manager, &deed).answer();
+        assert_eq!(answer.stdout, "behaves\nmade_up_lines\n", "{deed}: {answer:#?}");
+        answer.complained(0, &["misbehaving", "panicked", message]);
+    });
+    rows(product(&PANICS, &["start", "read", "stop", "close"]), |((panic, message), function)| {
+        let manager = manager();
+        let answer = stopped(run(&manager, "misbehaves", "", &format!("{panic}:{function}")));
+        answer.complained(1, &["misbehaving", "panicked", message]);
+        in_time(&answer, STOP);
+        nothing_is_left(&manager);
+    });
+}
+
+#[test]
+fn what_is_harmless_costs_nothing() {
+    rows(HARMLESS, |deed| {
+        let manager = manager();
+        for function in ["load", "info", "probe"] {
+            let answer = get_all(&manager, &format!("{deed}:{function}")).answer();
+            assert_eq!(answer.well(), "behaves\nmade_up_lines\nmisbehaves\n", "{deed} in {function}");
+        }
+        for function in ["load", "info", "start", "read", "stop", "close"] {
+            let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
+            assert_eq!(ended.well(), ["line 1", "line 2", "line 3"], "{deed} in {function}");
+            in_time(&ended.answer, SLACK);
+        }
+        nothing_is_left(&manager);
+    });
+}
+
+#[test]
+fn what_a_plugin_prints_reaches_nobody() {
+    rows(["print", "flood"], |deed| {
+        let manager = manager();
+        let answer = get_all(&manager, &format!("{deed}:probe")).answer();
+        assert_eq!(answer.well(), "behaves\nmade_up_lines\nmisbehaves\n");
+        in_time(&answer, DISCOVERY);
+        for function in ["start", "stop"] {
+            let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
+            assert_eq!(ended.well().len(), 3);
+        }
+    });
+}
+
+#[test]
+fn the_end_of_what_a_plugin_prints_is_in_the_log() {
+    let manager = manager();
+    let logged = |deed: &str| {
+        let answer = manager.call(["-v", "--get-all"]).variable("MISBEHAVE", deed).answer();
+        assert_eq!(answer.stdout, "behaves\nmade_up_lines\nmisbehaves\n", "{deed}");
+        in_time(&answer, DISCOVERY);
+        answer.stderr
+    };
+    let printed = logged("print:probe");
+    assert!(printed.contains("misbehaving: printed: printed on standard output\n"), "{printed}");
+    assert!(printed.contains("printed \\u{1b}[31m on standard error\n"), "{printed}");
+    let flood = logged("flood:probe");
+    assert!(flood.contains("misbehaving: printed: the end of the flood\n"), "{flood}");
+    assert!(flood.contains("printed 104857621 bytes") && flood.len() < 32 << 10, "{}", flood.len());
+    // What it said last is what tells why it died.
+    let dying = manager.call(["-v", "--get-all"]).variable("MISBEHAVE", "panic:load").answer();
+    assert!(dying.stderr.contains("a plain message"), "{dying:#?}");
+}
+
+#[test]
+fn who_logs_without_end_keeps_nobody_from_stopping() {
+    let manager = manager();
+    let call = manager.call(["-v", "--run", "misbehaves", "--args", &format!("-p {}", std::process::id())]);
+    let answer = stopped(call.variable("MISBEHAVE", "log:read"));
+    in_time(&answer, STOP);
+    nothing_is_left(&manager);
+}
+
+#[test]
+fn a_child_that_a_plugin_leaves_is_ended() {
+    rows(product(&LEAVING, &["load", "info", "probe"]), |(deed, function)| {
+        let manager = manager();
+        get_all(&manager, &format!("{deed}:{function}")).answer().well();
+        nothing_is_left(&manager);
+    });
+    rows(product(&LEAVING, &["load", "info", "start", "read", "stop", "close"]), |(deed, function)| {
+        let manager = manager();
+        // Its reader comes to the end of the file, or this would not return.
+        let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
+        assert_eq!(ended.well().len(), 3, "{deed} in {function}");
+        in_time(&ended.answer, SLACK);
+        nothing_is_left(&manager);
+    });
+}
+
+#[test]
+fn a_child_that_holds_an_instance_does_not_keep_it() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    rows(product(&LEAVING, &["start", "read", "stop"]), |(deed, function)| {
+        let manager = manager();
+        let session = run(&manager, "misbehaves", "--instance", &format!("{deed}:{function}")).start();
+        let pid = session.pid();
+        let ended = session.stop();
+        assert_eq!(ended.well().len(), 3, "{deed} in {function}");
+        in_time(&ended.answer, SLACK);
+        no_instance_is_left(&kernel, pid);
+        nothing_is_left(&manager);
+    });
+    rows(
+        product(&["fork-and-die", "daemon-and-die", "daemon-and-hang"], &["start", "stop"]),
+        |(deed, function)| {
+            let manager = manager();
+            let mut process =
+                run(&manager, "misbehaves", "--instance", &format!("{deed}:{function}")).spawn();
+            wait_until("the session is there", PATIENCE, || {
+                process.has_spoken() || process.is_over() || !kernel.instances_of(&[process.pid()]).is_empty()
+            });
+            process.signal(Signal::SIGINT);
+            let answer = process.ends(PATIENCE);
+            in_time(&answer, STOP);
+            no_instance_is_left(&kernel, process.pid());
+            nothing_is_left(&manager);
+        },
+    );
+}
+
+#[test]
+fn a_child_that_a_plugin_leaves_is_ended_by_the_worker_when_the_supervisor_is_killed() {
+    let manager = manager();
+    let mut session = run(&manager, "misbehaves", "", "daemon:start").start();
+    wait_until("there are worker and daemon", PATIENCE, || manager.processes().len() == 3);
+    session.process().signal(Signal::SIGKILL);
+    wait_until("all are gone", PATIENCE, || manager.processes().is_empty() && manager.files().is_empty());
+    assert_eq!(session.ends().lines.len(), 3);
+}
+
+#[test]
+fn a_child_that_a_plugin_leaves_is_ended_by_the_supervisor_when_the_worker_is_killed() {
+    let manager = manager();
+    let mut session = run(&manager, "misbehaves", "", "daemon:start").start();
+    wait_until("there are worker and daemon", PATIENCE, || manager.processes().len() == 3);
+    let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
+    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("the worker is there");
+    session.ends().failed(&["misbehaving", "killed by SIGKILL"]);
+    nothing_is_left(&manager);
+}
+
+/// A shell that becomes the manager leaves it children of its own, which are nobody's business.
+#[test]
+fn children_from_before_are_left_alone() {
+    let manager = manager();
+    let script = "sleep 600 >&- 2>&- & echo $! >&2; exec \"$@\"";
+    let call = get_all(&manager, "none").under(["sh", "-c", script, "sh"]);
+    let answer = call.answer();
+    assert_eq!(answer.stdout, "behaves\nmade_up_lines\nmisbehaves\n", "{answer:#?}");
+    let sleeper = Pid::from_raw(answer.stderr.trim().parse().expect("the shell says its pid"));
+    kill(sleeper, Signal::SIGKILL).expect("it is still there");
+}
+
+#[test]
+fn how_a_worker_died_is_known_where_sigchld_was_ignored() {
+    let manager = manager();
+    let call = get_all(&manager, "segfault:probe").under(["env", "--ignore-signal=CHLD"]);
+    call.answer().complained(0, &["misbehaving", "killed by SIGSEGV"]);
+}
+
+#[test]
+fn who_names_a_hook_of_a_broken_plugin_is_told_what_is_wrong_with_it() {
+    let manager = manager();
+    for hook in ["misbehaves", "misbehaving/misbehaves"] {
+        for (deed, cause) in
+            [("segfault:load", "SIGSEGV"), ("exit:info", "status 0"), ("panic:info", "a plain message")]
+        {
+            let describe = manager.call(["--describe", hook]).variable("MISBEHAVE", deed).answer();
+            describe.refused(&[hook, "misbehaving", cause]);
+            run(&manager, hook, "", deed).answer().refused(&[hook, "misbehaving", cause]);
+        }
+    }
+    let elsewhere =
+        manager.call(["--describe", "made_up/misbehaves"]).variable("MISBEHAVE", "segfault:load").answer();
+    assert!(!elsewhere.stderr.contains("SIGSEGV"), "{elsewhere:#?}");
+}
