@@ -17,9 +17,9 @@ use super::{Orphan, descendants, timeout_until, within};
 use crate::error::{Error, Result};
 use crate::interrupts;
 
-/// A worker whose connection is closed is about to end. The kernel may need some tenths of a second to close the files of
-/// a tracing instance after that.
-const SHORT_WHILE: Duration = Duration::from_secs(1);
+/// A worker whose connection is closed is about to end. The kernel may need a second to close the files of a tracing
+/// instance after that; meanwhile its cause of death is fixed, and another signal does not change it.
+const SHORT_WHILE: Duration = Duration::from_millis(100);
 
 /// A child process, which ends with this value.
 pub struct Process {
@@ -70,7 +70,12 @@ impl Process {
     /// How the process ended, in words: `was killed by SIGSEGV`.
     pub fn cause_of_death(&mut self) -> String {
         self.wait_for_end(within(SHORT_WHILE));
+        let was_alive = !self.has_ended();
+        self.end();
         match self.status {
+            Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)) if was_alive => {
+                "closed its connection".to_owned()
+            }
             Some(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
             Some(WaitStatus::Exited(_, status)) => format!("exited with status {status}"),
             _ => "closed its connection".to_owned(),
