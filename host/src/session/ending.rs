@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(5);
 /// So much of it is kept for cleaning up after a worker that does not come to its end.
 const CLEAN_UP: Duration = Duration::from_millis(1500);
+/// What the kernel does for a worker cannot be broken off: killing the worker would make nothing faster. Many sessions that
+/// end at once remove their instances one after the other.
+const KERNEL_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks whether anything moves.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -19,6 +22,8 @@ pub struct Ending {
     in_all: Instant,
     signs: u64,
     last_sign: Instant,
+    /// Until when the kernel is waited for.
+    for_kernel: Instant,
 }
 
 impl Ending {
@@ -34,7 +39,7 @@ impl Ending {
 
     fn with_patience(patience: Duration, drain: Duration, signs: u64) -> Self {
         let began = Instant::now();
-        Self { began, patience, in_all: began + drain + patience, signs, last_sign: began }
+        Self { began, patience, in_all: began + drain + patience, signs, last_sign: began, for_kernel: began }
     }
 
     /// The reader is not waited for any more.
@@ -48,6 +53,12 @@ impl Ending {
             self.signs = signs;
             self.last_sign = Instant::now();
         }
+    }
+
+    /// Waits a little longer, because the kernel is at work for the worker. `false`: it has been for too long.
+    pub fn wait_for_kernel(&mut self) -> bool {
+        self.for_kernel = Instant::now() + LOOK;
+        self.elapsed() < KERNEL_LIMIT
     }
 
     /// Whether the worker is given up.
@@ -66,7 +77,7 @@ impl Ending {
     }
 
     fn limit(&self) -> Instant {
-        self.in_all.min(self.last_sign + self.patience)
+        self.in_all.min(self.last_sign + self.patience).max(self.for_kernel)
     }
 }
 

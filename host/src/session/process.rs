@@ -62,6 +62,13 @@ impl Identity {
         Stat::read(procfs, &self.pid.to_string())
             .is_none_or(|stat| stat.started != self.started || (stat.is_zombie && stat.threads <= 1))
     }
+
+    /// Whether the process is in the middle of something that the kernel does for it and that cannot be interrupted, not
+    /// even by SIGKILL: the removal of a tracing instance, say, behind those of others.
+    pub fn is_in_kernel(&self, procfs: &Path) -> bool {
+        let stat = Stat::read(procfs, &self.pid.to_string());
+        stat.is_some_and(|stat| stat.started == self.started && stat.is_uninterruptible)
+    }
 }
 
 impl fmt::Display for Identity {
@@ -82,6 +89,7 @@ impl FromStr for Identity {
 struct Stat {
     pid: u32,
     is_zombie: bool,
+    is_uninterruptible: bool,
     threads: u32,
     started: u64,
 }
@@ -97,10 +105,11 @@ impl Stat {
         let pid = String::from_utf8_lossy(stat).split(' ').next()?.parse().ok()?;
         let rest = String::from_utf8_lossy(stat.get(name_end + 2..)?).into_owned();
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        let is_zombie = matches!(*fields.first()?, "Z" | "X" | "x");
+        let state = *fields.first()?;
         Some(Self {
             pid,
-            is_zombie,
+            is_zombie: matches!(state, "Z" | "X" | "x"),
+            is_uninterruptible: state == "D",
             threads: fields.get(17)?.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
         })

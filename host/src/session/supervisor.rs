@@ -1,6 +1,7 @@
 //! Watches over a session: its worker, the signals, its time, and everything that has to go at its end.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -53,7 +54,7 @@ pub fn run(
     let options = Options { drain: arguments.drain, keep_leftover: !follow };
     let (outcome, sweep_limit) = match prepare(hook, &request, &record, options, follow, interrupts) {
         Ok(mut supervisor) => {
-            let outcome = supervisor.run(&record, arguments.time, orphans);
+            let outcome = supervisor.run(arguments.time, orphans);
             (outcome, (!supervisor.left_clean).then(|| clean_up_limit(supervisor.ending)))
         }
         Err(error) => (Err(error), None),
@@ -77,8 +78,8 @@ pub fn run(
 
 fn prepare<'a>(
     hook: &RunnableHook,
-    request: &Request,
-    record: &Record,
+    request: &'a Request,
+    record: &'a Record,
     options: Options,
     follow: bool,
     interrupts: &'a Interrupts,
@@ -87,6 +88,8 @@ fn prepare<'a>(
     let follower = follow.then(|| Follower::open(&record.trace_path())).transpose()?;
     let worker = start(hook, request, record, options)?;
     Ok(Supervisor {
+        record,
+        procfs: &request.environment.procfs,
         worker,
         follower,
         interrupts,
@@ -114,6 +117,8 @@ fn start(hook: &RunnableHook, request: &Request, record: &Record, options: Optio
 }
 
 struct Supervisor<'a> {
+    record: &'a Record,
+    procfs: &'a Path,
     worker: Worker,
     follower: Option<Follower>,
     interrupts: &'a Interrupts,
@@ -131,13 +136,8 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     /// The verdict, unless the session was undone.
-    fn run(
-        &mut self,
-        record: &Record,
-        time: Option<Duration>,
-        orphans: &mut Orphans,
-    ) -> Result<Option<Verdict>> {
-        match self.start(record) {
+    fn run(&mut self, time: Option<Duration>, orphans: &mut Orphans) -> Result<Option<Verdict>> {
+        match self.start() {
             Ok(()) => {
                 self.time_limit = time.map(within);
                 orphans.finish_quietly(self.interrupts);
@@ -156,14 +156,14 @@ impl Supervisor<'_> {
     }
 
     /// Waits until the session is recording, and only then tells where.
-    fn start(&mut self, record: &Record) -> Result<()> {
+    fn start(&mut self) -> Result<()> {
         match self.worker.answer(within(START_LIMIT), self.interrupts)? {
             Answer::Recording => {}
             answer => return Err(self.worker.out_of_turn(&answer)),
         }
         match self.follower {
             Some(_) => Ok(()),
-            None => output::print_path(&record.trace_path(), self.interrupts),
+            None => output::print_path(&self.record.trace_path(), self.interrupts),
         }
     }
 
@@ -211,7 +211,12 @@ impl Supervisor<'_> {
             }
             if let Some(ending) = &mut self.ending {
                 ending.look(self.worker.signs());
-                if ending.is_over() {
+                let kernel_is_at_work = || {
+                    self.record
+                        .worker()
+                        .is_ok_and(|worker| worker.is_some_and(|worker| worker.is_in_kernel(self.procfs)))
+                };
+                if ending.is_over() && !(kernel_is_at_work() && ending.wait_for_kernel()) {
                     return Err(self.worker.too_slow_after(ending.elapsed()));
                 }
             }

@@ -128,6 +128,7 @@ pub fn isolate(orphan: Orphan, kept: &[BorrowedFd<'_>], printed: Option<Borrowed
     // First of all: from here on, nothing that goes wrong is said to the caller by anybody but the supervisor.
     replace_standard_streams(printed);
     interrupts::ignore();
+    forgo_backtraces();
     descendants::adopt_in_worker();
     match orphan {
         Orphan::Dies => die_with_parent(),
@@ -145,6 +146,13 @@ fn die_with_parent() {
         // SAFETY: `_exit` ends the process at once.
         unsafe { libc::_exit(1) }
     }
+}
+
+/// The backtrace of a panic in a large library takes more than a second, which the host does not have, and hides the
+/// message behind pages of names.
+fn forgo_backtraces() {
+    // SAFETY: this process has one thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var("RUST_BACKTRACE") };
 }
 
 /// The caller waits for its pipes to close, and reads what is in them: a worker holds none of them.
