@@ -11,8 +11,8 @@ use nix::unistd::pipe2;
 
 use crate::error::{Error, Result};
 
-/// How much is kept: a Rust panic that ends its process prints some 8 KiB of backtrace after its message.
-const TAIL: usize = 16 << 10;
+/// How much is kept: a Rust panic that ends its process prints up to 20 KiB of backtrace after its message.
+const TAIL: usize = 64 << 10;
 /// How much is taken in one go: whoever prints without end keeps nobody else waiting.
 const AT_ONCE: usize = 1 << 20;
 
