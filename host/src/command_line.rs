@@ -8,12 +8,14 @@ use clap::{ArgAction, ArgGroup, Parser};
 
 use crate::error::{Error, Result};
 use crate::output;
+use crate::plugins::Trust;
 
 /// One call of `manager`.
 pub struct Call {
     pub action: Action,
     /// Directories to find plugins in; none: the usual ones.
     pub plugins: Vec<PathBuf>,
+    pub trust: Trust,
     pub verbosity: u8,
 }
 
@@ -24,6 +26,10 @@ pub enum Action {
         hook: String,
     },
     List {
+        json: bool,
+    },
+    Check {
+        file: PathBuf,
         json: bool,
     },
     Clear,
@@ -57,7 +63,7 @@ Exit status: 0 all well; 1 it failed; 2 the call is wrong.";
 /// Runs kernel trace hooks, which come as plugins.
 #[derive(Parser)]
 #[command(name = "manager", version, after_help = EXAMPLES, disable_help_subcommand = true)]
-#[command(group(ArgGroup::new("action").required(true).args(["get_all", "describe", "list", "clear", "run"])))]
+#[command(group(ArgGroup::new("action").required(true).args(["get_all", "describe", "list", "check", "clear", "run"])))]
 struct Words {
     /// Print the names of all hooks that can run here
     #[arg(short, long)]
@@ -71,6 +77,10 @@ struct Words {
     #[arg(short, long)]
     list: bool,
 
+    /// Check that a plugin keeps what plugins promise; runs its hooks for a moment
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
+
     /// End all sessions, remove what dead ones left, and reset the kernel's tracing to its defaults
     #[arg(short, long)]
     clear: bool,
@@ -79,7 +89,7 @@ struct Words {
     #[arg(short, long, value_name = "HOOK")]
     run: Option<String>,
 
-    /// With --list: JSON instead of a table
+    /// With --list or --check: JSON instead of text
     #[arg(long)]
     json: bool,
 
@@ -90,6 +100,10 @@ struct Words {
     /// A directory of plugins, instead of the usual ones
     #[arg(long, value_name = "DIR")]
     plugins: Vec<PathBuf>,
+
+    /// Load plugins that others than root and you could have changed
+    #[arg(long)]
+    allow_untrusted: bool,
 
     /// Log to standard error: -v what is done, -vv details, -vvv everything
     #[arg(short, action = ArgAction::Count)]
@@ -121,21 +135,24 @@ impl Call {
             Words { run: Some(hook), follow, args, .. } => {
                 Action::Run { hook, arguments: HookArguments::from_words(args.unwrap_or_default())?, follow }
             }
+            Words { check: Some(file), json, .. } => Action::Check { file, json },
             Words { list: true, json, .. } => Action::List { json },
             Words { clear: true, .. } => Action::Clear,
             _ => Action::GetAll,
         };
-        Ok(Self { action, plugins: words.plugins, verbosity: words.verbosity })
+        let trust = if words.allow_untrusted { Trust::Waived } else { Trust::Required };
+        Ok(Self { action, plugins: words.plugins, trust, verbosity: words.verbosity })
     }
 
     /// What clap gives as an error may be the help.
     fn printing(error: clap::Error) -> Result<Self> {
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Ok(Self { action: Action::Print(error.to_string()), plugins: Vec::new(), verbosity: 0 })
+                let action = Action::Print(error.to_string());
+                Ok(Self { action, plugins: Vec::new(), trust: Trust::Required, verbosity: 0 })
             }
             ErrorKind::MissingRequiredArgument => Err(Error::Usage(
-                "nothing to do: give one of --get-all, --describe, --list, --clear, --run; see --help"
+                "nothing to do: give one of --get-all, --describe, --list, --check, --clear, --run; see --help"
                     .to_owned(),
             )),
             _ => Err(usage(&error)),
@@ -165,7 +182,7 @@ fn check_companions(words: &Words) -> Result<()> {
     let companions = [
         ("--args", words.args.is_some(), "--run", words.run.is_some()),
         ("--follow", words.follow, "--run", words.run.is_some()),
-        ("--json", words.json, "--list", words.list),
+        ("--json", words.json, "--list or --check", words.list || words.check.is_some()),
     ];
     match companions.iter().find(|(_, given, _, needed)| *given && !needed) {
         Some((option, _, needed, _)) => Err(Error::Usage(format!("{option} goes with {needed}"))),

@@ -49,6 +49,10 @@ pub enum Error {
     #[error("session {session} {problem}")]
     Session { session: String, problem: String },
 
+    /// A plugin does not keep what plugins promise.
+    #[error("{}: {failed} of the checks failed, first of all: {first}", .file.display())]
+    Unfit { file: PathBuf, first: String, failed: usize },
+
     /// A system call on a path failed.
     #[error("cannot {action} {}: {source}", .path.display())]
     Path { action: &'static str, path: PathBuf, source: io::Error },

@@ -59,8 +59,8 @@ fn stderr() -> env_logger::Logger {
         .filter_level(LevelFilter::Trace)
         .format(|line, record| {
             let level = record.level().as_str().to_ascii_lowercase();
-            let message = output::one_line(&record.args().to_string());
-            writeln!(line, "manager: {level}: {}: {message}", record.target())
+            let message = output::one_line(&format!("{}: {}", record.target(), record.args()));
+            writeln!(line, "manager: {level}: {message}")
         })
         .build()
 }

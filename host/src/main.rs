@@ -8,9 +8,11 @@
 //! - [`plugins`]: finds plugins, checks them, and knows whose hook is whose
 //! - [`worker`]: the processes that plugins live in
 //! - [`session`]: a run from its first check to its last line
+//! - [`checks`]: whether a plugin keeps what plugins promise
 //! - [`actions`]: one file for each thing that `manager` does
 
 mod actions;
+mod checks;
 mod command_line;
 mod environment;
 mod error;

@@ -16,6 +16,9 @@ use crate::interrupts::Interrupts;
 /// How long a caller may take to make room for the path. It is one line; a pipe with no room for it is stuck.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// As many bytes of a text are shown on one line.
+const LONGEST_LINE: usize = 4 << 10;
+
 /// The most that a pipe which polls as writable takes without blocking (`PIPE_BUF`).
 pub const ATOMIC_WRITE: usize = 4096;
 
@@ -82,12 +85,37 @@ pub fn tell(message: &str) {
     let _ = io::stderr().write_all(format!("manager: {}\n", one_line(message)).as_bytes());
 }
 
-/// The text with everything escaped that could break a line or speak to a terminal.
+/// The text with everything escaped that could break a line or speak to a terminal, and cut where it is far too long.
 pub fn one_line(text: &str) -> String {
-    let escape = |c: char| {
-        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
+    let text = text.trim_end();
+    let (shown, rest) = text.split_at(text.floor_char_boundary(LONGEST_LINE));
+    let mut line: String = shown
+        .chars()
+        .map(|c| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() })
+        .collect();
+    if !rest.is_empty() {
+        line.push_str(&format!(" … ({} bytes more)", rest.len()));
+    }
+    line
+}
+
+/// The JSON text with everything escaped that could speak to a terminal.
+pub fn plain_json(json: &str) -> String {
+    // All such characters are in strings: outside of them JSON has none but its line ends.
+    let escape = |c: char| match c {
+        c if is_plain(c) || c == '\n' => c.to_string(),
+        c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
     };
-    text.trim_end().chars().map(escape).collect()
+    json.chars().map(escape).collect()
+}
+
+/// Whether a terminal just shows the character: control characters give it orders, and format characters make it show
+/// another text than there is (Unicode 16, categories Cf, Zl and Zp).
+pub fn is_plain(c: char) -> bool {
+    let is_format = matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !c.is_control() && !is_format
 }
 
 /// Checks that there is a standard output at all.
@@ -113,10 +141,29 @@ fn write_line(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::one_line;
+    use super::{LONGEST_LINE, one_line, plain_json};
 
     #[test]
     fn nothing_breaks_the_line_or_speaks_to_the_terminal() {
         assert_eq!(one_line("a\nb\x1b[31m\tü\n"), "a\\nb\\u{1b}[31m\\tü");
+        assert_eq!(
+            one_line("\u{9b}2J\u{202e}so.\u{2028}\u{200b}"),
+            "\\u{9b}2J\\u{202e}so.\\u{2028}\\u{200b}"
+        );
+    }
+
+    #[test]
+    fn nothing_floods_the_terminal() {
+        let flood = "ü".repeat(LONGEST_LINE);
+        let line = one_line(&flood);
+        assert!(line.len() < LONGEST_LINE + 100 && line.ends_with("bytes more)"), "{}", line.len());
+    }
+
+    #[test]
+    fn json_stays_what_it_is() {
+        let text = "a\u{202e}b\u{7f}\u{e0001}\"ü\n";
+        let json = plain_json(&serde_json::json!([text]).to_string());
+        assert_eq!(json, r#"["a\u202eb\u007f\udb40\udc01\"ü\n"]"#);
+        assert_eq!(serde_json::from_str::<Vec<String>>(&json).unwrap(), [text]);
     }
 }

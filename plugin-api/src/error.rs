@@ -26,6 +26,8 @@ const LONGEST_EXCERPT: usize = 8;
 pub enum ErrorKind {
     /// The arguments are wrong; other arguments would work.
     Usage,
+    /// The plugin panicked: that is its author's fault.
+    Panic,
     /// It could not be done.
     #[serde(other)]
     Failure,
@@ -49,9 +51,9 @@ impl HookError {
         self
     }
 
-    /// The lines to show below the message.
+    /// The lines to show below the message: no more than [`excerpt`](Self::excerpt) takes, whatever a plugin has sent.
     pub fn excerpt_lines(&self) -> &[String] {
-        &self.excerpt
+        &self.excerpt[..self.excerpt.len().min(LONGEST_EXCERPT)]
     }
 
     /// Whose fault it is.
@@ -62,6 +64,17 @@ impl HookError {
     /// What to tell the user.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The plugin panicked, with this message.
+    pub(crate) fn panic(message: &str) -> Self {
+        Self { kind: ErrorKind::Panic, ..Self::new(format!("the plugin panicked: {message}")) }
+    }
+
+    /// The same error, with so many bytes of its message at most.
+    pub(crate) fn shortened_to(mut self, length: usize) -> Self {
+        self.message.truncate(self.message.floor_char_boundary(length));
+        self
     }
 }
 

@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
@@ -28,7 +28,15 @@ impl Plugins {
     pub fn plugin(self, name: &str, file: &str) -> Self {
         let library = built(format!("lib{name}.so"));
         fs::copy(library, self.path_of(file)).expect("a plugin can be copied");
-        self
+        // Whoever built it may have let his group write to it.
+        self.with_mode(file, 0o755)
+    }
+
+    /// Adds a copy of the plugin as `file`, with something changed in it.
+    pub fn changed(self, name: &str, file: &str, change: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut library = fs::read(built(format!("lib{name}.so"))).expect("a plugin can be read");
+        change(&mut library);
+        self.file(file, library)
     }
 
     /// Adds the first half of the plugin, as `file`.
@@ -37,10 +45,22 @@ impl Plugins {
         self.file(file, &library[..library.len() / 2])
     }
 
+    /// Sets who may do what with the file.
+    pub fn with_mode(self, file: &str, mode: u32) -> Self {
+        fs::set_permissions(self.path_of(file), fs::Permissions::from_mode(mode)).expect("it is ours");
+        self
+    }
+
+    /// Gives the file, or the link itself, to this user.
+    pub fn owned_by(self, file: &str, user: u32) -> Self {
+        lchown(self.path_of(file), Some(user), Some(user)).expect("root gives away what it has");
+        self
+    }
+
     /// Adds a file with this content.
     pub fn file(self, file: &str, content: impl AsRef<[u8]>) -> Self {
         fs::write(self.path_of(file), content).expect("a file can be written");
-        self
+        self.with_mode(file, 0o644)
     }
 
     /// Adds a FIFO, which hangs whoever opens it.
@@ -52,7 +72,7 @@ impl Plugins {
     /// Adds a directory.
     pub fn directory(self, name: &str) -> Self {
         fs::create_dir(self.path_of(name)).expect("a directory can be made");
-        self
+        self.with_mode(name, 0o755)
     }
 
     /// Adds a symbolic link.
@@ -66,15 +86,14 @@ impl Plugins {
         self.directory.path()
     }
 
-    fn path_of(&self, file: &str) -> PathBuf {
+    /// Where this file of them is.
+    pub fn path_of(&self, file: &str) -> PathBuf {
         self.path().join(file)
     }
 }
 
 /// A temporary directory that every user can look into, though only its owner can write there.
 pub(crate) fn public_directory() -> TempDir {
-    use std::os::unix::fs::PermissionsExt;
-
     let directory =
         tempfile::Builder::new().prefix("trace-hook-test-").tempdir().expect("a directory can be made");
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");

@@ -1,7 +1,6 @@
 //! Which plugins and hooks are found, and what is said of those that are no good. Needs no kernel.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -232,10 +231,7 @@ fn one_executable_serves_several_directories_through_links() {
 /// A sub-directory of `trace-hooks/`: a link to the manager, and `plugins/` with this one.
 fn sub_system(manager: &Manager, plugin: &str) -> Plugins {
     let directory = Plugins::none().link("manager.bin", manager.executable()).directory("plugins");
-    let library = system_tests::built(format!("lib{plugin}.so"));
-    symlink(library, directory.path().join("plugins").join(format!("{plugin}.so")))
-        .expect("a link can be made");
-    directory
+    directory.plugin(plugin, &format!("plugins/{plugin}.so"))
 }
 
 #[test]

@@ -30,8 +30,11 @@ pub fn show() -> Result<()> {
 
     let arguments = format!("--pid {} --time 2000", workload.0.id());
     eprintln!("The workload:  sh -c '{WORKLOAD}'");
-    eprintln!("The command:   manager --run trace_syscalls --follow --args \"{arguments}\"\n");
-    let status = Command::new(dist::manager())
+    eprintln!(
+        "The command:   manager {} --run trace_syscalls --follow --args \"{arguments}\"\n",
+        dist::ALLOW_UNTRUSTED
+    );
+    let status = dist::call()
         .args(["--run", "trace_syscalls", "--follow", "--args", &arguments])
         .status()
         .explain(|| format!("cannot start {}", dist::manager().display()))?;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::cargo::{self, Artifact};
 use crate::error::{Explain, Result};
@@ -15,6 +16,8 @@ const MANAGER: &str = "manager";
 /// The one name that container-tracer finds. It takes any `manager.*`, so there must be no second one.
 const LINK: &str = "manager.bin";
 const PLUGINS: &str = "plugins";
+/// What makes the manager load plugins that somebody else than its caller could have changed.
+pub const ALLOW_UNTRUSTED: &str = "--allow-untrusted";
 /// Everybody may run it, nobody else may change it.
 const MODE: u32 = 0o755;
 
@@ -31,6 +34,16 @@ pub fn dist() -> Result<()> {
 /// The manager, where [`lay_out`] puts it.
 pub fn manager() -> PathBuf {
     cargo::root().join(DIST).join(KERNEL).join(MANAGER)
+}
+
+/// What calls of that manager begin with.
+///
+/// The checkout belongs to whoever builds in it, and these chores are run by root. He trusts what he finds there: the
+/// manager itself lies beside its plugins.
+pub fn call() -> Command {
+    let mut call = Command::new(manager());
+    call.arg(ALLOW_UNTRUSTED);
+    call
 }
 
 /// Builds the manager and all plugins, and lays them out. What is running already is not disturbed.

@@ -35,7 +35,7 @@ pub fn clear(context: &Context<'_>) -> Result<()> {
     if let Some(directory) = &directory {
         failures.extend(end_sessions(directory, context.interrupts).err());
     }
-    let orphans = Orphans::begin(&context.environment);
+    let orphans = Orphans::begin(&context.environment, context.trust);
     failures.extend(orphans.and_then(|mut orphans| orphans.finish(context.interrupts)).err());
     failures.extend(reset_all(context)?);
     failures.extend(old_traces.iter().filter_map(|trace| remove(trace).err()));

@@ -20,7 +20,7 @@ pub fn list(context: &Context<'_>, as_json: bool) -> Result<Vec<String>> {
 
 fn objects(hooks: &[KnownHook<'_>]) -> String {
     let objects: Vec<Value> = hooks.iter().map(object).collect();
-    format!("{:#}\n", Value::Array(objects))
+    output::plain_json(&format!("{:#}\n", Value::Array(objects)))
 }
 
 fn object(hook: &KnownHook<'_>) -> Value {

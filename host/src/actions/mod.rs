@@ -1,5 +1,6 @@
 //! What `manager` does: one file for each action.
 
+mod check;
 mod clear;
 mod describe;
 mod get_all;
@@ -13,7 +14,7 @@ use crate::environment;
 use crate::error::Result;
 use crate::interrupts::Interrupts;
 use crate::output;
-use crate::plugins::{self, Catalog};
+use crate::plugins::{self, Catalog, Trust};
 use crate::session::orphans::Orphans;
 
 /// Performs the call's action. What it returns is to be told to the user, but is no failure.
@@ -29,16 +30,17 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     let context = Context {
         environment: environment::from_variables(),
         directories: plugins::directories(&call.plugins),
+        trust: call.trust,
         interrupts,
     };
     if let Action::Clear = call.action {
         return clear::clear(&context).map(nothing);
     }
     // What dead sessions left goes with the next call, whatever that is, and without delaying it.
-    let mut orphans = Orphans::begin(&context.environment).unwrap_or_else(|error| {
+    let mut orphans = Orphans::begin(&context.environment, context.trust).unwrap_or_else(|error| {
         // Not what this call is about, so not its failure.
         log::warn!("the run directory cannot be looked at for dead sessions: {error}");
-        Orphans::none(&context.environment)
+        Orphans::none(&context.environment, context.trust)
     });
     let outcome = match call.action {
         // A session may take hours, so it finishes with the orphans as soon as it has started.
@@ -47,6 +49,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
         }
         Action::GetAll => get_all::get_all(&context),
         Action::List { json } => list::list(&context, json),
+        Action::Check { file, json } => check::check(&context, &file, json).map(nothing),
         Action::Describe { hook } => describe::describe(&context, &hook).map(nothing),
         Action::Clear | Action::Print(_) => Ok(Vec::new()),
     };
@@ -58,17 +61,18 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
 struct Context<'a> {
     environment: Environment,
     directories: Vec<std::path::PathBuf>,
+    trust: Trust,
     interrupts: &'a Interrupts,
 }
 
 impl Context<'_> {
     fn catalog(&self) -> Result<Catalog> {
-        Catalog::load(&self.directories, None, self.interrupts)
+        Catalog::load(&self.directories, self.trust, None, self.interrupts)
     }
 
     fn probed_catalog(&self) -> Result<Catalog> {
         match environment::check(&self.environment) {
-            Ok(()) => Catalog::load(&self.directories, Some(&self.environment), self.interrupts),
+            Ok(()) => Catalog::load(&self.directories, self.trust, Some(&self.environment), self.interrupts),
             // What cannot be run with this environment is not advertised; the answer is given all the same.
             Err(error) => Ok(self.catalog()?.without_any_available(&error.to_string())),
         }

@@ -1,11 +1,13 @@
 //! All plugins and their hooks.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use trace_hook_api::{Environment, HookInfo, PluginInfo};
 
-use super::inspection::{self, Inspected};
-use super::{Inspection, PluginFile, directory, rules};
+use super::inspection::{self, Inspected, InspectedHook};
+use super::{Inspection, PluginFile, Trust, directory, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::worker::Worker;
@@ -26,8 +28,16 @@ pub struct KnownPlugin {
     pub info: PluginInfo,
     /// For each hook the reason why it cannot run here. Empty where that was not asked.
     unavailable: Vec<Option<String>>,
-    /// For each hook its position in the plugin, which may have others that do not say what they are.
+    /// For each hook its position in the plugin, which may have others that are of no use.
     positions: Vec<u32>,
+    /// The hooks that say of themselves what they must not.
+    left_out: Vec<LeftOut>,
+}
+
+/// A hook that breaks a rule.
+struct LeftOut {
+    name: String,
+    problem: String,
 }
 
 /// A hook of a plugin.
@@ -76,11 +86,12 @@ impl Catalog {
     /// A signal came. What is wrong with a plugin is a complaint.
     pub fn load(
         directories: &[PathBuf],
+        trust: Trust,
         probe_in: Option<&Environment>,
         interrupts: &Interrupts,
     ) -> Result<Self> {
         let mut catalog = Self { plugins: Vec::new(), complaints: Vec::new(), workers: Vec::new() };
-        let files = catalog.read_files(directories);
+        let files = catalog.read_files(directories, trust);
         for Inspected { file, result, worker } in inspection::inspect(files, probe_in, interrupts)? {
             match result.and_then(|inspection| KnownPlugin::new(file, inspection)) {
                 Ok((plugin, faults)) => {
@@ -116,17 +127,19 @@ impl Catalog {
         self
     }
 
-    fn read_files(&mut self, directories: &[PathBuf]) -> Vec<PluginFile> {
-        let mut files = Vec::new();
+    fn read_files(&mut self, directories: &[PathBuf], trust: Trust) -> Vec<PluginFile> {
+        let mut paths = Vec::new();
         for directory in directories {
             match directory::plugin_paths(directory) {
-                Ok(paths) => files.extend(paths.iter().map(|path| PluginFile::open(path))),
+                Ok(found) => paths.extend(found),
                 Err(error) => self.complaints.push(error),
             }
         }
         let mut good: Vec<PluginFile> = Vec::new();
-        for file in files {
-            match file {
+        for path in paths {
+            match PluginFile::open(&path, trust) {
+                // Removed since the directory was read.
+                Err(_) if is_gone(&path) => {}
                 Ok(file) => match good.iter().find(|other| other.name == file.name) {
                     // So that PLUGIN/HOOK always names one exactly.
                     Some(other) => self.complaints.push(file.same_name_as(other)),
@@ -153,8 +166,9 @@ impl Catalog {
 
     /// Everything that a user should know beside the list of hooks.
     pub fn remarks(&self) -> Vec<String> {
+        let left_out: Vec<Error> = self.plugins.iter().filter_map(KnownPlugin::complaint).collect();
         let about_hooks: Vec<Error> = self.hooks().iter().filter_map(KnownHook::complaint).collect();
-        self.complaints.iter().chain(&about_hooks).flat_map(Error::lines).collect()
+        self.complaints.iter().chain(&left_out).chain(&about_hooks).flat_map(Error::lines).collect()
     }
 
     /// The hook of this name, or of this `PLUGIN/HOOK`.
@@ -168,11 +182,16 @@ impl Catalog {
             Some((plugin, hook)) => (Some(plugin), hook),
             None => (None, name),
         };
-        let is_meant = |known: &&KnownHook<'_>| {
-            known.info.name == hook && plugin.is_none_or(|plugin| known.plugin.file.name == plugin)
+        let is_meant = |known: &KnownPlugin, name: &str| {
+            name == hook && plugin.is_none_or(|plugin| known.file.name == plugin)
         };
-        match hooks.iter().find(is_meant) {
-            Some(hook) => Ok(*hook),
+        if let Some(found) = hooks.iter().find(|known| is_meant(known.plugin, &known.info.name)) {
+            return Ok(*found);
+        }
+        let left_out =
+            self.plugins.iter().flat_map(|plugin| plugin.left_out.iter().map(move |hook| (plugin, hook)));
+        match left_out.into_iter().find(|(plugin, hook)| is_meant(plugin, &hook.name)) {
+            Some((plugin, hook)) => Err(plugin.problem(hook.to_string())),
             None => Err(self.no_such_hook(name, plugin, &hooks)),
         }
     }
@@ -209,25 +228,46 @@ fn nearest<'a>(name: &str, hooks: &[KnownHook<'a>]) -> Option<&'a str> {
 impl KnownPlugin {
     /// The plugin, and what is wrong with hooks of it that do not say what they are.
     fn new(file: PluginFile, inspection: Inspection) -> Result<(Self, Vec<Error>)> {
-        let Inspection { plugin: mut info, hooks } = inspection;
-        let (mut unavailable, mut positions, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        let Inspection { plugin: info, hooks } = inspection;
+        if let Err(problem) = rules::check_plugin(&info, hooks.len()) {
+            return Err(Error::Plugin { plugin: file.name, problem });
+        }
+        let mut known =
+            Self { file, info, unavailable: Vec::new(), positions: Vec::new(), left_out: Vec::new() };
+        let mut faults = Vec::new();
         for (position, hook) in (0..).zip(hooks) {
             match hook {
-                Ok(hook) => {
-                    info.hooks.push(hook.info);
-                    unavailable.push(hook.unavailable);
-                    positions.push(position);
-                }
-                Err(why) => faults.push(Error::Plugin {
-                    plugin: file.name.clone(),
-                    problem: format!("hook number {}: {why}", position + 1),
-                }),
+                Ok(hook) => known.take(position, hook),
+                Err(why) => faults.push(known.problem(format!("hook number {}: {why}", position + 1))),
             }
         }
-        match rules::check(&info) {
-            Ok(()) => Ok((Self { file, info, unavailable, positions }, faults)),
-            Err(problem) => Err(Error::Plugin { plugin: file.name, problem }),
+        Ok((known, faults))
+    }
+
+    fn take(&mut self, position: u32, hook: InspectedHook) {
+        let InspectedHook { info, unavailable } = hook;
+        match rules::check_hook(&info, &self.info.hooks) {
+            Ok(()) => {
+                self.info.hooks.push(info);
+                self.unavailable.push(unavailable);
+                self.positions.push(position);
+            }
+            Err(problem) => self.left_out.push(LeftOut { name: info.name, problem }),
         }
+    }
+
+    /// One line, however many hooks are left out.
+    fn complaint(&self) -> Option<Error> {
+        let first = self.left_out.first()?;
+        Some(self.problem(match self.left_out.len() - 1 {
+            0 => first.to_string(),
+            1 => format!("{first} (and so is another)"),
+            more => format!("{first} (and so are {more} others)"),
+        }))
+    }
+
+    fn problem(&self, problem: String) -> Error {
+        Error::Plugin { plugin: self.file.name.clone(), problem }
     }
 
     fn hooks(&self) -> impl Iterator<Item = KnownHook<'_>> {
@@ -239,4 +279,14 @@ impl KnownPlugin {
             shadowed_by: None,
         })
     }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "its hook {:?} is left out: {}", rules::shortened(&self.name), self.problem)
+    }
+}
+
+fn is_gone(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }

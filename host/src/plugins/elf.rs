@@ -2,8 +2,8 @@
 
 use std::fs::File;
 
-use object::elf::{EM_AARCH64, EM_X86_64, ET_DYN, FileHeader64, Machine};
-use object::read::elf::{ElfFile64, ElfSymbol64, FileHeader};
+use object::elf::{EM_AARCH64, EM_X86_64, ET_DYN, FileHeader64, Machine, PT_LOAD};
+use object::read::elf::{ElfFile64, ElfSymbol64, FileHeader, ProgramHeader};
 use object::{Endianness, Object, ObjectSymbol, ReadCache, ReadRef};
 use trace_hook_api::abi;
 
@@ -11,6 +11,8 @@ use trace_hook_api::abi;
 const OUR_MACHINE: Machine = EM_X86_64;
 #[cfg(target_arch = "aarch64")]
 const OUR_MACHINE: Machine = EM_AARCH64;
+/// The fifth byte of an ELF file for a machine of 32 bits.
+const CLASS_32: u8 = 1;
 
 /// Checks that the file is a shared library for this machine that exports a plugin.
 ///
@@ -25,17 +27,37 @@ pub fn check(file: &File) -> Result<(), String> {
 
 fn check_parts<'data>(data: impl ReadRef<'data>) -> Result<(), String> {
     if data.read_bytes_at(0, 4) != Ok(b"\x7fELF") {
-        return Err("is not a shared library (no ELF file)".to_owned());
+        return Err("is not a shared library (no ELF file); only plugins may end in .so here".to_owned());
+    }
+    if data.read_bytes_at(4, 1) == Ok(&[CLASS_32]) {
+        let ours = name(OUR_MACHINE);
+        return Err(format!(
+            "is built for a machine of 32 bits, this machine is {ours}; rebuild it for that"
+        ));
     }
     let damaged = |error: object::Error| format!("is a damaged ELF file: {error}");
     let header = FileHeader64::<Endianness>::parse(data).map_err(damaged)?;
     let endian = header.endian().map_err(damaged)?;
     let machine = header.e_machine(endian);
     if machine != OUR_MACHINE {
-        return Err(format!("is built for {}, this machine is {}", name(machine), name(OUR_MACHINE)));
+        let (theirs, ours) = (name(machine), name(OUR_MACHINE));
+        return Err(format!("is built for {theirs}, this machine is {ours}; rebuild it for that"));
     }
     if header.e_type(endian) != ET_DYN {
-        return Err("is an ELF file, but no shared library".to_owned());
+        return Err(
+            "is an ELF file, but no shared library; build it with crate-type = [\"cdylib\"]".to_owned()
+        );
+    }
+    let length = data.len().unwrap_or_default();
+    let segments = header.program_headers(endian, data).map_err(damaged)?;
+    // What is mapped beyond the end of the file kills whoever touches it.
+    let is_whole = |segment: &_| {
+        let segment: &<FileHeader64<Endianness> as FileHeader>::ProgramHeader = segment;
+        let end = segment.p_offset(endian).checked_add(segment.p_filesz(endian));
+        segment.p_type(endian) != PT_LOAD || end.is_some_and(|end| end <= length)
+    };
+    if !segments.iter().all(is_whole) {
+        return Err("is cut off: its end is missing; copy it again".to_owned());
     }
     let file = ElfFile64::<Endianness, _>::parse(data).map_err(damaged)?;
     let exported = |symbol: ElfSymbol64<'data, '_, Endianness, _>| {
@@ -43,7 +65,10 @@ fn check_parts<'data>(data: impl ReadRef<'data>) -> Result<(), String> {
     };
     match file.dynamic_symbols().any(exported) {
         true => Ok(()),
-        false => Err("is a shared library, but no plugin (it exports no trace-hook-api header)".to_owned()),
+        false => Err(format!(
+            "is a shared library, but no plugin: it exports no header of trace-hook-api {}; see export_plugin!",
+            trace_hook_api::VERSION
+        )),
     }
 }
 
@@ -71,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_text_is_no_library() {
-        assert_eq!(check_parts(&b"#!/bin/sh\n"[..]).unwrap_err(), "is not a shared library (no ELF file)");
+        assert!(check_parts(&b"#!/bin/sh\n"[..]).unwrap_err().starts_with("is not a shared library"));
     }
 
     proptest! {

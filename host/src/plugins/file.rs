@@ -1,18 +1,21 @@
 //! A plugin's code, which stays what it was when it was checked.
 
 use std::ffi::CStr;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::elf;
+use super::trust::{self, Trust};
 use crate::error::{Error, Result};
 
 /// A plugin file that looks like one.
@@ -32,6 +35,9 @@ pub struct PluginFile {
 /// A copy of a larger file would take memory that others need.
 const LARGEST: u64 = 1 << 28;
 
+/// Somebody who writes a plugin in place is done soon.
+const WRITER_LIMIT: Duration = Duration::from_secs(1);
+
 const MEMFD_NAME: &CStr = c"trace-hook-plugin";
 
 impl PluginFile {
@@ -41,12 +47,31 @@ impl PluginFile {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or is no plugin for this machine.
-    pub fn open(path: &Path) -> Result<Self> {
-        let name = name_of(path);
-        let mut plugin = Self { name, path: path.to_owned(), code: open_regular_file(path)?, is_copy: false };
-        if !lease(&plugin.code) {
-            plugin = plugin.copied()?;
+    /// The file cannot be read, is not to be trusted, or is no plugin for this machine.
+    pub fn open(path: &Path, trust: Trust) -> Result<Self> {
+        let code = trust::open(path, trust).map_err(|problem| complaint(path, &problem))?;
+        Self::with_code(path, code)
+    }
+
+    /// The plugin whose code is in this file, which was opened at that path.
+    ///
+    /// # Errors
+    ///
+    /// It is no plugin for this machine.
+    pub fn with_code(path: &Path, code: File) -> Result<Self> {
+        let cannot_read = |error| complaint(path, &format!("cannot be read: {error}"));
+        if code.metadata().map_err(cannot_read)?.len() > LARGEST {
+            return Err(complaint(path, "is far too large for a plugin"));
+        }
+        let mut plugin = Self { name: name_of(path), path: path.to_owned(), code, is_copy: false };
+        match lease_in_time(&plugin.code, WRITER_LIMIT) {
+            Ok(()) => {}
+            // As for an executable (ETXTBSY): what somebody may still be writing is not run.
+            Err(Errno::EAGAIN) => {
+                return Err(complaint(path, "is open for writing; try again when that is done"));
+            }
+            // Not every file system has leases, and only the owner of a file or root gets one.
+            Err(_) => plugin = plugin.copied()?,
         }
         match elf::check(&plugin.code) {
             Ok(()) => Ok(plugin),
@@ -96,26 +121,25 @@ fn complaint(path: &Path, problem: &str) -> Error {
     Error::Plugin { plugin: name_of(path), problem: format!("{} {problem}", path.display()) }
 }
 
-fn open_regular_file(path: &Path) -> Result<File> {
-    let cannot = |error: io::Error| complaint(path, &format!("cannot be read: {error}"));
-    // Opening a FIFO would wait for a writer without O_NONBLOCK.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(cannot)?;
-    let metadata = file.metadata().map_err(cannot)?;
-    match metadata.is_file() {
-        false => Err(complaint(path, "is not a regular file")),
-        true if metadata.len() > LARGEST => Err(complaint(path, "is far too large for a plugin")),
-        true => Ok(file),
+/// Takes a lease. What somebody is writing just now is not complete, and is waited for.
+fn lease_in_time(file: &File, limit: Duration) -> nix::Result<()> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match lease(file) {
+            Err(Errno::EAGAIN) if Instant::now() < deadline => sleep(Duration::from_millis(1)),
+            taken => return taken,
+        }
     }
 }
 
 /// Takes a read lease (fcntl(2)): until the file is closed, nobody can open it for writing or truncate it. Refused where
-/// somebody writes to it already, and by file systems that cannot promise it.
-fn lease(file: &File) -> bool {
+/// somebody writes to it already (EAGAIN), and by file systems that cannot promise it.
+fn lease(file: &File) -> nix::Result<()> {
     // The kernel tells by this signal that somebody waits to write. He will not have to wait long.
     // SAFETY: `SIG_IGN` runs no code of ours.
-    let ignored = unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) };
+    unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }?;
     // SAFETY: the call takes and returns plain numbers, and the descriptor is open.
-    ignored.is_ok() && unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) } == 0
+    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) }).map(drop)
 }
 
 fn sealed_copy(file: &mut File) -> io::Result<File> {
@@ -131,6 +155,9 @@ fn sealed_copy(file: &mut File) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::OpenOptionsExt;
+
     use super::*;
 
     #[test]
@@ -138,8 +165,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.so");
         std::fs::write(&path, "code").unwrap();
-        let file = open_regular_file(&path).unwrap();
-        assert!(lease(&file));
+        let file = File::open(&path).unwrap();
+        lease(&file).unwrap();
         let open = |flags: i32| OpenOptions::new().write(true).custom_flags(flags).open(&path);
         assert_eq!(open(libc::O_NONBLOCK).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(file);
@@ -150,8 +177,11 @@ mod tests {
     fn a_file_that_somebody_writes_to_has_no_lease() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.so");
-        let _writer = File::create(&path).unwrap();
-        assert!(!lease(&open_regular_file(&path).unwrap()));
+        let writer = File::create(&path).unwrap();
+        let file = File::open(&path).unwrap();
+        assert_eq!(lease_in_time(&file, Duration::ZERO), Err(Errno::EAGAIN));
+        drop(writer);
+        lease(&file).unwrap();
     }
 
     #[test]

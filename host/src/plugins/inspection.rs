@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 use trace_hook_api::{Environment, HookError, HookInfo, PluginInfo};
 
-use super::PluginFile;
+use super::{PluginFile, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::worker::{Answer, Confinement, Guest, Orphan, Step, Worker, timeout_until, within};
@@ -175,6 +175,8 @@ fn inspect_here(
     let fault = |step: Step| faults.iter().find(|(known, _)| *known == step).map(|(_, why)| why.clone());
     let (info, hooks) = describe(plugin, fault)?;
     plugin.found_hooks(hooks.len());
+    // What is going to be refused need not be probed.
+    let probe_in = probe_in.filter(|_| rules::check_plugin(&info, hooks.len()).is_ok());
     let probed = (0..).zip(hooks).map(|(position, hook)| {
         let info: HookInfo = hook?;
         let unavailable = probe_in.and_then(|environment| {

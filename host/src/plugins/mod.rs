@@ -5,9 +5,11 @@ mod directory;
 mod elf;
 mod file;
 mod inspection;
-mod rules;
+pub mod rules;
+mod trust;
 
 pub use catalog::{Catalog, KnownHook, KnownPlugin, RunnableHook};
 pub use directory::directories;
 pub use file::PluginFile;
 pub use inspection::Inspection;
+pub use trust::{Trust, open as open_trusted};

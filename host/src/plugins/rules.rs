@@ -1,37 +1,55 @@
 //! What a plugin may say of itself.
+//!
+//! It is checked before any of it is shown to anybody: what is a name to us may be an order to a terminal.
 
 use trace_hook_api::{HookInfo, Kind, Param, PluginInfo};
 
+use crate::output;
 use crate::session::arguments;
 
+/// In characters. Names are typed by people.
 const LONGEST_NAME: usize = 64;
+/// In bytes, of a text that is meant to be one line.
+const LONGEST_LINE: usize = 1_000;
+/// In bytes, of a text in paragraphs.
+const LONGEST_TEXT: usize = 64 << 10;
+const MOST_HOOKS: usize = 256;
+const MOST_PARAMS: usize = 64;
+/// All system calls must be possible.
+const MOST_CHOICES: usize = 1_024;
 
-/// Checks what a plugin says of itself, before any of it is shown to anybody.
+/// Checks what concerns the plugin as a whole, which has so many hooks.
 ///
 /// # Errors
 ///
-/// The rule that it breaks.
-pub fn check(info: &PluginInfo) -> Result<(), String> {
-    for (index, hook) in info.hooks.iter().enumerate() {
-        check_hook(hook)?;
-        if info.hooks[..index].iter().any(|other| other.name == hook.name) {
-            return Err(format!("two of its hooks are called {}", hook.name));
-        }
+/// The rule that it breaks. None of its hooks can be used.
+pub fn check_plugin(info: &PluginInfo, hooks: usize) -> Result<(), String> {
+    if hooks == 0 {
+        return Err("it has no hooks".to_owned());
     }
-    Ok(())
+    at_most(MOST_HOOKS, hooks, "hooks").map_err(|problem| format!("it {problem}"))?;
+    check_line(&info.version).map_err(|problem| format!("its version {problem}"))?;
+    check_line(&info.api_version).map_err(|problem| format!("the version of its interface {problem}"))
 }
 
-fn check_hook(hook: &HookInfo) -> Result<(), String> {
+/// Checks what a hook says of itself, beside these others of the same plugin.
+///
+/// # Errors
+///
+/// The rule that it breaks. The other hooks are none the worse for it.
+pub fn check_hook(hook: &HookInfo, others: &[HookInfo]) -> Result<(), String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if !is_name(&hook.name, good) {
-        return Err(format!(
-            "a hook's name has 1 to {LONGEST_NAME} letters, digits, '_', '.' or '-', but one is called {:?}",
-            shortened(&hook.name)
-        ));
+        return Err(format!("a hook's name has 1 to {LONGEST_NAME} letters, digits, '_', '.' or '-'"));
     }
+    if others.iter().any(|other| other.name == hook.name) {
+        return Err("another of its hooks has the same name".to_owned());
+    }
+    check_line(&hook.summary).map_err(|problem| format!("its summary {problem}"))?;
+    check_text(&hook.details).map_err(|problem| format!("its details {problem}"))?;
+    at_most(MOST_PARAMS, hook.params.len(), "parameters").map_err(|problem| format!("it {problem}"))?;
     for (index, param) in hook.params.iter().enumerate() {
-        check_param(param, &hook.params[..index])
-            .map_err(|problem| format!("hook {}: {problem}", hook.name))?;
+        check_param(param, &hook.params[..index])?;
     }
     Ok(())
 }
@@ -40,17 +58,24 @@ fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
     let good = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let name = shortened(&param.name);
     if !is_name(&param.name, good) || param.name.starts_with('-') {
-        return Err(format!("a parameter's name has letters, digits and '-', but one is called {name:?}"));
+        return Err(format!(
+            "a parameter's name has 1 to {LONGEST_NAME} letters, digits and '-', but one is called {name:?}"
+        ));
     }
     if param.short.is_some_and(|letter| !letter.is_ascii_alphanumeric()) {
         return Err(format!("the short form of --{name} is no letter"));
     }
-    if param.kind == Kind::Unknown {
-        return Err(format!("--{name} is of a kind that only a newer manager knows"));
-    }
-    if param.kind == Kind::Flag && (param.required || param.repeated || param.default.is_some()) {
-        return Err(format!("--{name} is a flag, so it is neither required nor repeated nor has a default"));
-    }
+    check_texts(param).map_err(|problem| format!("--{name}: {problem}"))?;
+    match param.kind {
+        Kind::Flag if param.required || param.repeated || param.default.is_some() => {
+            Err(format!("--{name} is a flag, so it is neither required nor repeated nor has a default"))
+        }
+        Kind::Integer { min, max } if min > max => {
+            Err(format!("--{name} takes a number from {min} to {max}, and there is none"))
+        }
+        Kind::Flag | Kind::Text | Kind::Integer { .. } => Ok(()),
+        _ => Err(format!("--{name} is of a kind that only a newer manager knows")),
+    }?;
     if let Some(default) = param.default.as_ref().filter(|default| !is_value(param, default)) {
         return Err(format!("the default of --{name} is no value that it takes: {:?}", shortened(default)));
     }
@@ -65,6 +90,36 @@ fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
     }
 }
 
+fn check_texts(param: &Param) -> Result<(), String> {
+    check_line(&param.help).map_err(|problem| format!("its help {problem}"))?;
+    check_line(&param.value_name).map_err(|problem| format!("the name of its value {problem}"))?;
+    at_most(MOST_CHOICES, param.choices.len(), "choices").map_err(|problem| format!("it {problem}"))?;
+    let mut values = param.choices.iter().chain(&param.default);
+    values.try_for_each(|value| check_line(value)).map_err(|problem| format!("a value {problem}"))
+}
+
+fn check_line(text: &str) -> Result<(), String> {
+    check_characters(text, LONGEST_LINE, output::is_plain)
+}
+
+fn check_text(text: &str) -> Result<(), String> {
+    check_characters(text, LONGEST_TEXT, |c| output::is_plain(c) || c == '\n')
+}
+
+fn check_characters(text: &str, longest: usize, good: impl Fn(char) -> bool) -> Result<(), String> {
+    at_most(longest, text.len(), "bytes")?;
+    match text.chars().find(|c| !good(*c)) {
+        Some(c) => {
+            Err(format!("has a character that is not shown but obeyed by a terminal: {}", c.escape_default()))
+        }
+        None => Ok(()),
+    }
+}
+
+fn at_most(limit: usize, count: usize, what: &str) -> Result<(), String> {
+    if count > limit { Err(format!("has {count} {what}; at most {limit} are allowed")) } else { Ok(()) }
+}
+
 fn is_value(param: &Param, value: &str) -> bool {
     match param.kind {
         Kind::Integer { min, max } => value.parse().is_ok_and(|number: i64| (min..=max).contains(&number)),
@@ -76,7 +131,8 @@ fn is_name(name: &str, good: impl Fn(char) -> bool) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(good)
 }
 
-fn shortened(name: &str) -> String {
+/// As much of a name, or of what is to be one, as a message can hold.
+pub fn shortened(name: &str) -> String {
     name.chars().take(LONGEST_NAME).collect()
 }
 
@@ -84,38 +140,78 @@ fn shortened(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn complaint(hooks: Vec<HookInfo>) -> String {
-        check(&PluginInfo::new("1", hooks)).unwrap_err()
+    fn complaint(hook: &HookInfo) -> String {
+        check_hook(hook, &[]).unwrap_err()
     }
 
-    fn with(param: Param) -> Vec<HookInfo> {
-        vec![HookInfo::new("h", "").param(Param::flag("known", "").short('k')).param(param)]
+    fn with(param: Param) -> HookInfo {
+        HookInfo::new("h", "").param(Param::flag("known", "").short('k')).param(param)
     }
 
     #[test]
     fn names_are_plain() {
-        for name in ["", "a b", "a\nb", "a/b", "\x1b", &"x".repeat(1 << 20)] {
-            assert!(complaint(vec![HookInfo::new(name, "")]).len() < 250);
+        for name in ["", "a b", "a\nb", "a/b", "\x1b", "ä", &"x".repeat(1 << 20)] {
+            assert!(complaint(&HookInfo::new(name, "")).contains("letters"));
+            assert!(complaint(&with(Param::flag(name, ""))).len() < 250);
         }
-        assert!(complaint(vec![HookInfo::new("h", ""), HookInfo::new("h", "")]).contains("two of its hooks"));
+        let hook = HookInfo::new("h", "");
+        assert!(check_hook(&hook, std::slice::from_ref(&hook)).unwrap_err().contains("same name"));
+    }
+
+    #[test]
+    fn texts_are_short_and_give_no_orders() {
+        for (text, problem) in [
+            ("a\x1b[2Jb", "\\u{1b}"),
+            ("two\nlines", "\\n"),
+            ("a\u{202e}b", "\\u{202e}"),
+            (&"x".repeat(LONGEST_LINE + 1), "at most"),
+        ] {
+            assert!(complaint(&HookInfo::new("h", text)).contains(problem));
+            assert!(complaint(&with(Param::flag("x", text))).contains(problem));
+            assert!(complaint(&with(Param::text("x", text, ""))).contains(problem));
+            assert!(complaint(&with(Param::text("x", "X", "").default(text))).contains(problem));
+            assert!(complaint(&with(Param::text("x", "X", "").choices([text]))).contains(problem));
+            assert!(check_plugin(&PluginInfo::new(text, Vec::new()), 1).unwrap_err().contains(problem));
+        }
+        assert_eq!(check_hook(&HookInfo::new("h", "").details("two\nlines"), &[]), Ok(()));
+        assert!(complaint(&HookInfo::new("h", "").details("\r")).contains("\\r"));
+        assert!(complaint(&HookInfo::new("h", "").details("x".repeat(10 << 20))).contains("at most"));
+    }
+
+    #[test]
+    fn there_are_not_too_many_of_anything() {
+        let checked = |hooks: usize| check_plugin(&PluginInfo::new("1", Vec::new()), hooks);
+        assert!(checked(0).unwrap_err().contains("no hooks"));
+        assert_eq!(checked(MOST_HOOKS), Ok(()));
+        assert!(checked(10_000).unwrap_err().contains("10000"));
+        let many = (0..=MOST_PARAMS)
+            .fold(HookInfo::new("h", ""), |hook, n| hook.param(Param::flag(format!("p{n}"), "")));
+        assert!(complaint(&many).contains("parameters"));
+        let choices = (0..=MOST_CHOICES).map(|n| n.to_string());
+        assert!(complaint(&with(Param::text("x", "X", "").choices(choices))).contains("choices"));
     }
 
     #[test]
     fn parameters_clash_with_nothing() {
-        assert!(complaint(with(Param::flag("pid", ""))).contains("every hook"));
-        assert!(complaint(with(Param::flag("x", "").short('p'))).contains("every hook"));
-        assert!(complaint(with(Param::flag("known", ""))).contains("same name"));
-        assert!(complaint(with(Param::flag("x", "").short('k'))).contains("same name"));
-        assert!(complaint(with(Param::flag("x", "").short('-'))).contains("no letter"));
-        assert!(complaint(with(Param::flag("--x", ""))).contains("letters"));
+        for name in ["pid", "parent", "time", "exact", "format", "buffer-size", "spool-size", "drain", "help"]
+        {
+            assert!(complaint(&with(Param::flag(name, ""))).contains("every hook"), "{name}");
+        }
+        for short in ['p', 't', 'h'] {
+            assert!(complaint(&with(Param::flag("x", "").short(short))).contains("every hook"), "{short}");
+        }
+        assert!(complaint(&with(Param::flag("known", ""))).contains("same name"));
+        assert!(complaint(&with(Param::flag("x", "").short('k'))).contains("same name"));
+        assert!(complaint(&with(Param::flag("x", "").short('-'))).contains("no letter"));
+        assert!(complaint(&with(Param::flag("--x", ""))).contains("letters"));
     }
 
     #[test]
-    fn defaults_are_values() {
-        assert!(complaint(with(Param::integer("n", "N", "").range(1, 5).default("9"))).contains("default"));
-        assert!(complaint(with(Param::text("c", "C", "").choices(["a"]).default("b"))).contains("default"));
-        assert!(complaint(with(Param::flag("f", "").required())).contains("flag"));
-        let good = Param::integer("n", "N", "").range(1, 5).default("5");
-        assert_eq!(check(&PluginInfo::new("1", with(good))), Ok(()));
+    fn values_can_be_given() {
+        assert!(complaint(&with(Param::integer("n", "N", "").range(1, 5).default("9"))).contains("default"));
+        assert!(complaint(&with(Param::integer("n", "N", "").range(5, 1))).contains("there is none"));
+        assert!(complaint(&with(Param::text("c", "C", "").choices(["a"]).default("b"))).contains("default"));
+        assert!(complaint(&with(Param::flag("f", "").required())).contains("flag"));
+        assert_eq!(check_hook(&with(Param::integer("n", "N", "").range(1, 5).default("5")), &[]), Ok(()));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use trace_hook_api::{Arguments, Format, HookInfo, Kind, Param, Tasks};
+use trace_hook_api::{Arguments, Environment, Format, HookInfo, Kind, Param, Request, Tasks};
 
 use crate::command_line::{HookArguments, usage};
 use crate::error::{Error, Result};
@@ -31,6 +31,19 @@ pub struct RunArguments {
     pub drain: Duration,
     /// The hook's own.
     pub own: Arguments,
+}
+
+impl RunArguments {
+    /// The request for a session of this name.
+    pub fn request(self, hook: &HookInfo, session: &str, environment: &Environment) -> Request {
+        let mut request = Request::new(&hook.name, session, self.tasks);
+        request.environment = environment.clone();
+        request.arguments = self.own;
+        request.format = self.format;
+        request.buffer_size = self.buffer_size;
+        request.spool_size = self.spool_size;
+        request
+    }
 }
 
 /// The names that hooks cannot use for parameters of their own.

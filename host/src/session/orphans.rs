@@ -11,7 +11,7 @@ use super::run_directory::{RunDirectory, SESSION};
 use super::trace_file;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
-use crate::plugins::PluginFile;
+use crate::plugins::{PluginFile, Trust};
 use crate::worker::{Answer, Confinement, Orphan, Worker, within};
 
 /// How long a plugin may take to remove what its dead sessions left.
@@ -27,6 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// The dead sessions of which this process takes care now.
 pub struct Orphans {
     environment: Environment,
+    trust: Trust,
     /// No worker: the session died before it had anything to remove.
     sweeping: Vec<(Record, Result<Option<Worker>>)>,
     /// They have lost their supervisors, and are just being ended by their workers.
@@ -41,8 +42,8 @@ impl Orphans {
     /// # Errors
     ///
     /// The run directory cannot be looked at.
-    pub fn begin(environment: &Environment) -> Result<Self> {
-        let mut orphans = Self::none(environment);
+    pub fn begin(environment: &Environment, trust: Trust) -> Result<Self> {
+        let mut orphans = Self::none(environment, trust);
         if let Some(directory) = RunDirectory::find()? {
             Record::remove_unfinished(&directory)?;
             for session in directory.sessions(SESSION)? {
@@ -54,9 +55,10 @@ impl Orphans {
     }
 
     /// Nothing to take care of.
-    pub fn none(environment: &Environment) -> Self {
+    pub fn none(environment: &Environment, trust: Trust) -> Self {
         Self {
             environment: environment.clone(),
+            trust,
             sweeping: Vec::new(),
             ending: Vec::new(),
             failures: Vec::new(),
@@ -79,7 +81,7 @@ impl Orphans {
 
     fn sweep(&mut self, record: Record) -> Result<()> {
         trace_file::remove(&record.trace_path())?;
-        let sweeper = sweeper_of(&record, &self.environment);
+        let sweeper = sweeper_of(&record, self.trust, &self.environment);
         self.sweeping.push((record, sweeper));
         Ok(())
     }
@@ -130,9 +132,9 @@ impl Orphans {
     }
 }
 
-fn sweeper_of(record: &Record, environment: &Environment) -> Result<Option<Worker>> {
+fn sweeper_of(record: &Record, trust: Trust, environment: &Environment) -> Result<Option<Worker>> {
     let Some(plugin) = record.plugin()? else { return Ok(None) };
-    sweeper(&PluginFile::open(&plugin)?, environment, record.worker()?).map(Some)
+    sweeper(&PluginFile::open(&plugin, trust)?, environment, record.worker()?).map(Some)
 }
 
 /// Removes what a session of this plugin left whose worker did not end it, within `limit`.

@@ -44,17 +44,12 @@ pub fn run(
     let tasks = tasks::living(&arguments.tasks, &environment.procfs)?;
     let directory = RunDirectory::open()?;
     let record = Record::create(&directory, &std::path::absolute(&hook.plugin.path).unwrap_or_default())?;
-    let mut request = Request::new(&hook.info.name, &record.session, tasks);
-    request.environment = environment.clone();
-    request.arguments = arguments.own;
-    request.format = arguments.format;
-    request.buffer_size = arguments.buffer_size;
-    request.spool_size = arguments.spool_size;
-
     let options = Options { drain: arguments.drain, keep_leftover: !follow };
+    let time = arguments.time;
+    let request = RunArguments { tasks, ..arguments }.request(&hook.info, &record.session, environment);
     let (outcome, sweep_limit) = match prepare(hook, &request, &record, options, follow, interrupts) {
         Ok(mut supervisor) => {
-            let outcome = supervisor.run(arguments.time, orphans);
+            let outcome = supervisor.run(time, orphans);
             (outcome, (!supervisor.left_clean).then(|| clean_up_limit(supervisor.ending)))
         }
         Err(error) => (Err(error), None),

@@ -16,7 +16,9 @@ pub fn load(plugin: &PluginFile) -> Result<LoadedPlugin, HookError> {
     let about_copy = |error: libloading::Error| {
         let copy = path.to_string_lossy();
         let cause = HookError::from(error).message().replace(&*copy, &plugin.path.to_string_lossy());
-        HookError::new(format!("cannot be loaded: {cause}"))
+        HookError::new(format!(
+            "it cannot be loaded: {cause}; install what it needs, or rebuild it for this machine"
+        ))
     };
     // RTLD_NOW: what is missing shows now, and not as a crash in the middle of a session.
     // SAFETY: running a plugin's code is what this process is for; it holds nothing that the plugin could spoil.
@@ -28,7 +30,7 @@ pub fn load(plugin: &PluginFile) -> Result<LoadedPlugin, HookError> {
     // SAFETY: `header` is the address of that symbol, in a library that is never unloaded.
     let loaded = unsafe { LoadedPlugin::from_header(header.cast_const().cast()) };
     let loaded = loaded.map_err(|error| {
-        log::info!("{}: {}", plugin.path.display(), error.details);
+        error.details.lines().for_each(|line| log::info!("{line}"));
         HookError::new(error)
     })?;
     loaded.attach();

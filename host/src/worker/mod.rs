@@ -18,16 +18,17 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
-use trace_hook_api::HookError;
+use trace_hook_api::{HookError, PluginInfo};
 
 pub use channel::{Channel, Received};
 pub use confinement::{Confinement, capabilities_for_tracing};
 pub use guest::{Guest, GuestSession};
 use printed::Printed;
-use process::{Process, isolate};
+pub use process::{Process, isolate};
 pub use step::Step;
 use step::Whereabouts;
 
+use crate::checks::Finding;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::logging;
@@ -41,6 +42,12 @@ pub enum Answer {
     Log { level: log::Level, message: String },
     /// What the plugin says of itself.
     Inspected(Inspection),
+    /// The same, as it says it all at once.
+    Described(PluginInfo),
+    /// What a check of the plugin has found.
+    Found(Finding),
+    /// Why a hook says that it cannot run here, if so, and how long it took to say that.
+    Probed { refusal: Option<HookError>, took: Duration },
     /// The session is recording.
     Recording,
     /// The session has ended, and this has become of its events, if anybody wanted them.

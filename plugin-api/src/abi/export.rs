@@ -190,14 +190,14 @@ impl Drop for SessionGuard {
 fn guarded<T>(call: impl FnOnce() -> Result<T>) -> RResult<T, RString> {
     // The closure's state is not looked at again after a panic, but for sessions: the host ends one after any error.
     let result = catch_unwind(AssertUnwindSafe(call));
-    let result = result.unwrap_or_else(|payload| Err(HookError::new(panic_message(payload))));
+    let result = result.unwrap_or_else(|payload| Err(HookError::panic(&panic_message(payload))));
     // This library has a standard output buffer of its own, which nobody else would ever flush.
     let _ = std::io::stdout().flush();
     result.map_err(|error| RString::from(serde_json::json!(error).to_string())).into()
 }
 
 fn panic_message(payload: Box<dyn Any + Send>) -> String {
-    let message = match payload.downcast::<String>() {
+    match payload.downcast::<String>() {
         Ok(message) => *message,
         Err(payload) => match payload.downcast::<&'static str>() {
             Ok(message) => (*message).to_owned(),
@@ -207,8 +207,7 @@ fn panic_message(payload: Box<dyn Any + Send>) -> String {
                 "no message".to_owned()
             }
         },
-    };
-    format!("the plugin panicked: {message}")
+    }
 }
 
 fn parsed<T: DeserializeOwned>(json: RStr<'_>) -> Result<T> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::RawFd;
 
-use abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError};
+use abi_stable::library::{AbiHeader, AbiHeaderRef, LibHeader, LibraryError};
 use abi_stable::std_types::{RResult, RStr, RString};
 use log::Level;
 use serde::Serialize;
@@ -13,6 +13,11 @@ use crate::{Account, Environment, HookError, LineBuffer, PluginInfo, Progress, R
 
 /// The symbol that makes a shared library a plugin.
 pub const SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
+
+/// In bytes. Hundreds of hooks with many parameters each fit in.
+const LONGEST_DESCRIPTION: usize = 4 << 20;
+/// In bytes, of an error or a line of the log.
+const LONGEST_MESSAGE: usize = 64 << 10;
 
 /// A plugin in this process.
 pub struct LoadedPlugin {
@@ -24,6 +29,8 @@ pub struct LoadedPlugin {
 pub struct LoadError {
     /// The version of this crate that the plugin was built against, where it could be found out.
     pub plugin_api: Option<String>,
+    /// What is in the way, in a few words.
+    pub obstacle: String,
     /// All that is known about the difference. May be long.
     pub details: String,
 }
@@ -61,7 +68,7 @@ impl LoadedPlugin {
     ///
     /// The plugin panicked, or what it says of itself cannot be read.
     pub fn describe(&self) -> Result<PluginInfo> {
-        parsed(&checked((self.table.describe())())?)
+        parsed(checked((self.table.describe())())?)
     }
 
     /// What the plugin is, with nothing of its hooks but the one at this position, or none past the last.
@@ -78,7 +85,7 @@ impl LoadedPlugin {
         }
         // SAFETY: what a plugin returns for this id is a function of this type, for ever.
         let describe_hook = unsafe { std::mem::transmute::<*const (), DescribeHook>(address) };
-        Some(checked(describe_hook(position)).and_then(|json| parsed(&json)))
+        Some(checked(describe_hook(position)).and_then(parsed))
     }
 
     /// Can the hook of this name run in this environment?
@@ -166,7 +173,7 @@ impl LoadedSession {
     ///
     /// The session does not tell, or what it tells cannot be read.
     pub fn account(&self) -> Result<Account> {
-        let json = checked(self.session.account())?;
+        let json = utf8(checked(self.session.account())?)?;
         serde_json::from_str(&json)
             .map_err(|error| HookError::new(format!("its account cannot be read: {error}")))
     }
@@ -184,38 +191,67 @@ impl LoadedSession {
 impl LoadError {
     fn new(header: Option<&LibHeader>, error: &LibraryError) -> Self {
         let plugin_api = header.map(|header| header.version_strings().version.to_string());
-        Self { plugin_api, details: error.to_string() }
+        let ours = crate::VERSION;
+        let obstacle = match (error, &plugin_api) {
+            (LibraryError::InvalidAbiHeader(theirs), _) => abi_obstacle(theirs),
+            (LibraryError::InvalidCAbi { .. }, _) => "it calls functions in another way (C ABI)".to_owned(),
+            (LibraryError::RootModule { .. }, _) => "its constructor failed".to_owned(),
+            (LibraryError::IncompatibleVersionNumber { .. }, Some(theirs)) => {
+                format!("it was built against trace-hook-api {theirs}, this manager speaks {ours}")
+            }
+            (_, Some(theirs)) => format!(
+                "its interface is called trace-hook-api {theirs}, but differs from this manager's {ours}"
+            ),
+            (_, None) => "it was built against an interface that this manager does not know".to_owned(),
+        };
+        Self { plugin_api, obstacle, details: error.to_string() }
     }
 }
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ours = crate::VERSION;
-        match &self.plugin_api {
-            Some(theirs) if theirs == ours => {
-                write!(f, "its interface is called trace-hook-api {theirs} but differs from this manager's")
-            }
-            Some(theirs) => {
-                write!(f, "it was built against trace-hook-api {theirs}, this manager speaks {ours}")
-            }
-            None => write!(f, "it was built against an interface that this manager does not know"),
-        }?;
-        write!(f, "; rebuild it against trace-hook-api {ours}")
+        write!(f, "{}; rebuild it against trace-hook-api {}", self.obstacle, crate::VERSION)
     }
 }
 
 impl std::error::Error for LoadError {}
 
+/// Plugins whose `abi_stable` is of another age have another header.
+fn abi_obstacle(theirs: &AbiHeader) -> String {
+    let ours = AbiHeader::VALUE;
+    match theirs.magic_string == ours.magic_string {
+        true => format!(
+            "it was built with abi_stable {}.{}, this manager with {}.{}",
+            theirs.abi_major, theirs.abi_minor, ours.abi_major, ours.abi_minor
+        ),
+        false => "it has no header of abi_stable where one must be".to_owned(),
+    }
+}
+
 fn checked<T>(result: RResult<T, RString>) -> Result<T> {
     result.into_result().map_err(|json| {
-        serde_json::from_str(&json)
-            .unwrap_or_else(|error| HookError::new(format!("its error cannot be read ({error}): {json}")))
+        let error = utf8(json).and_then(|json| Ok(serde_json::from_str::<HookError>(&json)?));
+        let error =
+            error.unwrap_or_else(|problem| HookError::new(format!("its error cannot be read: {problem}")));
+        error.shortened_to(LONGEST_MESSAGE)
     })
 }
 
-fn parsed(info: &str) -> Result<PluginInfo> {
-    serde_json::from_str(info)
+fn parsed(info: RString) -> Result<PluginInfo> {
+    let json = utf8(info)?;
+    if json.len() > LONGEST_DESCRIPTION {
+        let length = json.len();
+        return Err(HookError::new(format!(
+            "what it says of itself has {length} bytes; at most {LONGEST_DESCRIPTION} are allowed"
+        )));
+    }
+    serde_json::from_str(&json)
         .map_err(|error| HookError::new(format!("what it says of itself cannot be read: {error}")))
+}
+
+/// The plugin's memory is its own affair: whether a text of it is one must be seen.
+fn utf8(text: RString) -> Result<String> {
+    String::from_utf8(text.into_bytes().into_vec()).map_err(|_| HookError::new("what it says is not UTF-8"))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String> {
@@ -224,6 +260,8 @@ fn json<T: Serialize>(value: &T) -> Result<String> {
 
 extern "C" fn log_for_plugin(level: usize, message: RStr<'_>) {
     let level = Level::iter().find(|known| *known as usize == level).unwrap_or(Level::Trace);
+    let message = String::from_utf8_lossy(message.as_str().as_bytes());
+    let (message, _) = message.split_at(message.floor_char_boundary(LONGEST_MESSAGE));
     log::log!(target: "plugin", level, "{message}");
 }
 

@@ -1,6 +1,5 @@
 //! What container-tracer calls at its start, against a program that does nothing at all.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -25,20 +24,20 @@ fn measure() -> Result<Vec<Row>> {
         .into_iter()
         .map(|words| {
             let (floor, ours) =
-                in_turns(TURNS, || run("/bin/true".into(), &[]), || run(dist::manager(), words))?;
+                in_turns(TURNS, || run(Command::new("/bin/true"), &[]), || run(dist::call(), words))?;
             Ok(Row::time(&words.join(" "), floor, ours, TARGET))
         })
         .collect()
 }
 
-fn run(program: PathBuf, words: &[&str]) -> Result<Duration> {
+fn run(mut program: Command, words: &[&str]) -> Result<Duration> {
     let began = Instant::now();
-    let output = Command::new(&program).args(words).output().explain(|| "cannot start a program")?;
+    let output = program.args(words).output().explain(|| "cannot start a program")?;
     let took = began.elapsed();
     if output.status.success() {
         Ok(took)
     } else {
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-        Err(format!("{} {}: {}", program.display(), words.join(" "), complaint.trim()).into())
+        Err(format!("{} {}: {}", program.get_program().display(), words.join(" "), complaint.trim()).into())
     }
 }

@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -68,7 +67,7 @@ fn bare() -> Result<f64> {
 }
 
 fn managed(plugins: &Path, arguments: &str) -> Result<f64> {
-    let mut manager = Command::new(dist::manager());
+    let mut manager = dist::call();
     let manager = manager.arg("--plugins").arg(plugins).args(["--run", HOOK, "--args", arguments]);
     let mut session = Session::start(manager)?;
     let reader = Reader::of(&session.path()?.0, Last::Line(LINES))?;

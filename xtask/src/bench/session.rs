@@ -28,12 +28,7 @@ pub struct Session {
 impl Session {
     /// Starts a manager, and does not wait for its session to be on.
     pub fn begin(recording: &Recording) -> Result<Self> {
-        Self::start(Command::new(dist::manager()).args([
-            "--run",
-            "trace_syscalls",
-            "--args",
-            &recording.arguments(),
-        ]))
+        Self::start(dist::call().args(["--run", "trace_syscalls", "--args", &recording.arguments()]))
     }
 
     /// Starts a manager with these words for it.

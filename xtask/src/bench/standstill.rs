@@ -1,7 +1,6 @@
 //! What a session holds in memory while its reader stands still.
 
 use std::fs::File;
-use std::process::Command;
 
 use super::Group;
 use super::bare::Recording;
@@ -34,7 +33,7 @@ fn peak() -> Result<f64> {
     let recording = Recording::of(task::pids(&tasks)).only(&["getppid"]).with_returns();
     // Apart, for what is left there goes with it.
     let directory = tempfile::tempdir()?;
-    let mut manager = Command::new(dist::manager());
+    let mut manager = dist::call();
     let manager = manager.env("TRACER_RUN_PATH", directory.path());
     let mut session =
         Session::start(manager.args(["--run", "trace_syscalls", "--args", &recording.arguments()]))?;

@@ -1,0 +1,21 @@
+//! `--check`
+
+use std::path::Path;
+
+use super::Context;
+use crate::checks::{self, Report};
+use crate::error::{Error, Result};
+
+/// Prints what the checks find in a plugin.
+///
+/// # Errors
+///
+/// A check failed, or could not be made.
+pub fn check(context: &Context<'_>, file: &Path, as_json: bool) -> Result<()> {
+    let mut report = Report::new(as_json);
+    checks::check(file, context.trust, &context.environment, context.interrupts, &mut report)?;
+    match report.finish()? {
+        None => Ok(()),
+        Some((first, failed)) => Err(Error::Unfit { file: file.to_owned(), first, failed }),
+    }
+}

@@ -1,0 +1,65 @@
+//! Whether people can make use of what a hook says.
+
+use trace_hook_api::{HookInfo, Kind, Param};
+
+use super::Finding;
+use crate::output;
+
+/// In bytes: what still fits on a screen in one piece.
+const LONGEST_SENTENCE: usize = 300;
+
+/// Checks that everything is explained.
+pub fn check(hook: &HookInfo) -> Finding {
+    let summary = check_sentence(&hook.summary).map_err(|problem| format!("its summary {problem}"));
+    match summary.and_then(|()| hook.params.iter().try_for_each(check_param)) {
+        Ok(()) => Finding::Ok("it says what it does, and so does each of its parameters".to_owned()),
+        Err(problem) => Finding::Failed(problem),
+    }
+}
+
+fn check_param(param: &Param) -> Result<(), String> {
+    check_sentence(&param.help).map_err(|problem| format!("the help of --{} {problem}", param.name))?;
+    match param.kind {
+        Kind::Flag => Ok(()),
+        _ => check_sentence(&param.value_name)
+            .map_err(|problem| format!("the name of the value of --{} {problem}", param.name)),
+    }
+}
+
+/// Checks that a text can stand on a line, after something else.
+pub fn check_sentence(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() {
+        Err("is empty".to_owned())
+    } else if text.trim() != text {
+        Err(format!("begins or ends with a blank: {text:?}"))
+    } else if !text.chars().all(output::is_plain) {
+        Err(format!("is not one line of plain text: {text:?}"))
+    } else if text.len() > LONGEST_SENTENCE {
+        Err(format!("is too long for a line: {} bytes; at most {LONGEST_SENTENCE}", text.len()))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_are_one_line() {
+        assert_eq!(check_sentence("there is no tracefs (mount it)"), Ok(()));
+        for text in ["", " ", "a\n", "a\nb", " a", "\u{202e}a", &"a".repeat(301)] {
+            assert!(check_sentence(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn everything_is_explained() {
+        let hook = || HookInfo::new("h", "a hook");
+        let failed = |hook: &HookInfo| matches!(check(hook), Finding::Failed(_));
+        assert!(!failed(&hook().param(Param::flag("f", "a flag")).param(Param::text("t", "T", "a text"))));
+        assert!(failed(&HookInfo::new("h", "")));
+        assert!(failed(&hook().param(Param::flag("f", ""))));
+        assert!(failed(&hook().param(Param::text("t", "", "a text"))));
+    }
+}

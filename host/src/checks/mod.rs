@@ -1,0 +1,300 @@
+//! `--check`: does a plugin keep what plugins promise?
+//!
+//! Each check has a name and one finding. What the plugin itself has to do is done in workers, as everywhere: so the
+//! finding about a plugin that crashes or hangs is that it does.
+
+mod help;
+mod report;
+mod trial;
+mod workload;
+
+use std::path::Path;
+use std::time::Duration;
+
+use trace_hook_api::{Environment, ErrorKind, HookError, HookInfo, PluginInfo};
+
+pub use report::{Finding, Report};
+use trial::Step;
+use workload::Workload;
+
+use crate::command_line::HookArguments;
+use crate::environment;
+use crate::error::{Error, Result};
+use crate::interrupts::Interrupts;
+use crate::plugins::{PluginFile, Trust, open_trusted, rules};
+use crate::session::record::Record;
+use crate::session::run_directory::RunDirectory;
+use crate::session::{arguments, orphans};
+use crate::worker::{Answer, Confinement, Orphan, Worker, within};
+
+/// How long a plugin may take for anything but a session.
+const LIMIT: Duration = Duration::from_secs(2);
+/// How long a probe may take. Discovery waits for the slowest one.
+const PROBE_LIMIT: Duration = Duration::from_millis(500);
+
+/// Checks the plugin in this file.
+///
+/// # Errors
+///
+/// The checks could not be made. What they find is in the report.
+pub fn check(
+    path: &Path,
+    trust: Trust,
+    environment: &Environment,
+    interrupts: &Interrupts,
+    report: &mut Report,
+) -> Result<()> {
+    let Some(plugin) = check_file(path, trust, report)? else {
+        return report.skip(None, &["interface", "description", "constancy", "sweep"], "it is not loaded");
+    };
+    let mut examination = Examination { plugin, environment, interrupts, report };
+    let Some(info) = examination.check_description()? else {
+        return examination.report.skip(None, &["sweep"], "it does not say what it is");
+    };
+    examination.check_hooks(&info.hooks)?;
+    examination.check_sweep()
+}
+
+/// The plugin, as far as it can be told without running any of it.
+fn check_file(path: &Path, trust: Trust, report: &mut Report) -> Result<Option<PluginFile>> {
+    let code = match open_trusted(path, trust) {
+        Ok(code) => code,
+        Err(problem) => {
+            report.add(None, "file", Finding::Failed(format!("{} {problem}", path.display())))?;
+            report.skip(None, &["library"], "it cannot be read")?;
+            return Ok(None);
+        }
+    };
+    report.add(
+        None,
+        "file",
+        match trust {
+            Trust::Required => Finding::Ok("a file that only root or you can change".to_owned()),
+            Trust::Waived => Finding::Skipped("--allow-untrusted: anybody may change it".to_owned()),
+        },
+    )?;
+    // Its author may well build it anew meanwhile.
+    match PluginFile::with_code(path, code).and_then(PluginFile::copied) {
+        Ok(plugin) => {
+            report.add(
+                None,
+                "library",
+                Finding::Ok("a shared library for this machine, with a plugin".to_owned()),
+            )?;
+            Ok(Some(plugin))
+        }
+        Err(error) => {
+            report.add(None, "library", finding_of(Err(error))?)?;
+            Ok(None)
+        }
+    }
+}
+
+struct Examination<'a> {
+    plugin: PluginFile,
+    environment: &'a Environment,
+    interrupts: &'a Interrupts,
+    report: &'a mut Report,
+}
+
+impl Examination<'_> {
+    /// What the plugin says of itself, if that is of use.
+    fn check_description(&mut self) -> Result<Option<PluginInfo>> {
+        let mut worker =
+            Worker::start(&self.plugin, Orphan::Dies, Confinement::Discovery, &[], |plugin, channel| {
+                let ours = trace_hook_api::VERSION;
+                let loaded =
+                    Finding::Ok(format!("its tables are those of trace-hook-api {ours}, which is ours"));
+                let _ = channel.sender().send(&Answer::Found(loaded));
+                let info = plugin.describe()?;
+                let _ = channel.sender().send(&Answer::Described(info.clone()));
+                Ok(Answer::Found(match plugin.describe()? == info {
+                    true => Finding::Ok("it says the same each time".to_owned()),
+                    false => Finding::Failed("it says something else each time; info() must not".to_owned()),
+                }))
+            })?;
+        let loaded = finding_of(worker.answer(within(LIMIT), self.interrupts))?;
+        if self.report.add(None, "interface", loaded)? == Passed::No {
+            self.report.skip(None, &["description", "constancy"], "it cannot be loaded")?;
+            return Ok(None);
+        }
+        let (info, finding) = match worker.answer(within(LIMIT), self.interrupts) {
+            Ok(Answer::Described(info)) => {
+                let finding = description(&info);
+                (Some(info), finding)
+            }
+            other => (None, finding_of(other)?),
+        };
+        if self.report.add(None, "description", finding)? == Passed::No {
+            self.report.skip(None, &["constancy"], "what it says is not lawful")?;
+            return Ok(None);
+        }
+        let again = finding_of(worker.answer(within(LIMIT), self.interrupts))?;
+        self.report.add(None, "constancy", again)?;
+        Ok(info)
+    }
+
+    fn check_hooks(&mut self, hooks: &[HookInfo]) -> Result<()> {
+        for (position, hook) in (0..).zip(hooks) {
+            let lawful = match rules::check_hook(hook, &hooks[..position as usize]) {
+                Ok(()) => Finding::Ok(hook.summary.clone()),
+                Err(problem) => Finding::Failed(problem),
+            };
+            if self.report.add(Some(hook), "declaration", lawful)? == Passed::No {
+                self.report.skip(Some(hook), &["help", "probe"], "the hook is left out")?;
+                self.report.skip(Some(hook), &trial::names(hook), "the hook is left out")?;
+                continue;
+            }
+            self.report.add(Some(hook), "help", help::check(hook))?;
+            if let Some(obstacle) = self.check_probe(position, hook)? {
+                self.report.skip(Some(hook), &trial::names(hook), &obstacle)?;
+            } else {
+                self.check_sessions(position, hook)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the hook cannot run here.
+    fn check_probe(&mut self, position: u32, hook: &HookInfo) -> Result<Option<String>> {
+        if let Err(error) = environment::check(self.environment) {
+            self.report.skip(Some(hook), &["probe"], &error.to_string())?;
+            return Ok(Some("there is nothing to trace".to_owned()));
+        }
+        let environment = self.environment;
+        let mut worker =
+            Worker::start(&self.plugin, Orphan::Dies, Confinement::Discovery, &[], |plugin, _| {
+                let began = std::time::Instant::now();
+                let refusal = plugin.probe(position, &hook.name, environment).err();
+                Ok(Answer::Probed { refusal, took: began.elapsed() })
+            })?;
+        let (obstacle, finding) = match worker.answer(within(LIMIT), self.interrupts) {
+            Ok(Answer::Probed { refusal, took }) => {
+                let obstacle = refusal.as_ref().map(|_| "it cannot run here".to_owned());
+                (obstacle, probe_finding(refusal, took))
+            }
+            other => (Some("its probe fails".to_owned()), finding_of(other)?),
+        };
+        self.report.add(Some(hook), "probe", finding)?;
+        Ok(obstacle)
+    }
+
+    fn check_sessions(&mut self, position: u32, hook: &HookInfo) -> Result<()> {
+        let words = match trial::made_up_arguments(hook) {
+            Ok(words) => words,
+            Err(needed) => {
+                let why = format!("it needs --{needed}, and what to give it only its author knows");
+                return self.report.skip(Some(hook), &trial::names(hook), &why);
+            }
+        };
+        self.try_session(position, hook, &words, &trial::STEPS)?;
+        if hook.has_json {
+            let words = [words, vec!["--format=json".to_owned()]].concat();
+            self.try_session(position, hook, &words, &trial::JSON_STEPS)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a session through these steps, on a process of our own.
+    fn try_session(
+        &mut self,
+        position: u32,
+        hook: &HookInfo,
+        words: &[String],
+        steps: &'static [Step],
+    ) -> Result<()> {
+        let workload = Workload::start(&self.environment.procfs)?;
+        let words = [&["--pid".to_owned(), workload.pid.to_string()], words].concat();
+        let arguments = arguments::parse(hook, &HookArguments(words))?;
+        let directory = RunDirectory::open()?;
+        let path = std::path::absolute(&self.plugin.path).unwrap_or_default();
+        // If this is killed, the next call finds the record, and has the plugin sweep.
+        let record = Record::create(&directory, &path)?;
+        let request = arguments.request(hook, &record.session, self.environment);
+        let mut worker =
+            Worker::start(&self.plugin, Orphan::Dies, Confinement::Tracing, &[], |plugin, channel| {
+                Ok(trial::run(plugin, position, &request, steps, channel))
+            })?;
+        let passed = self.follow(hook, &mut worker, steps);
+        drop(worker);
+        if !matches!(passed, Ok(Passed::Yes))
+            && let Err(error) = orphans::sweep_with(&self.plugin, self.environment, LIMIT)
+        {
+            log::warn!("something is left of the session: {error}");
+        }
+        record.remove()?;
+        passed.map(drop)
+    }
+
+    fn follow(&mut self, hook: &HookInfo, worker: &mut Worker, steps: &[Step]) -> Result<Passed> {
+        for (index, step) in steps.iter().enumerate() {
+            let finding = finding_of(worker.answer(within(step.limit), self.interrupts))?;
+            if self.report.add(Some(hook), step.check, finding)? == Passed::No {
+                let why = format!("after {} failed there is no session to try it on", step.check);
+                let rest: Vec<_> = steps[index + 1..].iter().map(|step| step.check).collect();
+                self.report.skip(Some(hook), &rest, &why)?;
+                return Ok(Passed::No);
+            }
+        }
+        Ok(Passed::Yes)
+    }
+
+    fn check_sweep(&mut self) -> Result<()> {
+        if let Err(error) = environment::check(self.environment) {
+            return self.report.skip(None, &["sweep"], &error.to_string());
+        }
+        let environment = self.environment;
+        let mut worker =
+            Worker::start(&self.plugin, Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
+                plugin.sweep(environment)?;
+                Ok(Answer::Found(Finding::Ok("it removes what dead sessions left".to_owned())))
+            })?;
+        let finding = finding_of(worker.answer(within(LIMIT), self.interrupts))?;
+        self.report.add(None, "sweep", finding).map(drop)
+    }
+}
+
+/// Whether it was not found to be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    Yes,
+    No,
+}
+
+/// What a worker found, or that it could not.
+fn finding_of(answer: Result<Answer>) -> Result<Finding> {
+    match answer {
+        Ok(Answer::Found(finding)) => Ok(finding),
+        Ok(other) => Ok(Finding::Failed(format!("its worker answered with {other:?}"))),
+        Err(Error::Hook { error, .. }) => Ok(Finding::Failed(error.to_string())),
+        Err(Error::Plugin { problem, .. }) => Ok(Finding::Failed(problem)),
+        Err(error) => Err(error),
+    }
+}
+
+fn description(info: &PluginInfo) -> Finding {
+    let PluginInfo { version, api_version, hooks, .. } = info;
+    match rules::check_plugin(info, hooks.len()) {
+        Err(problem) => Finding::Failed(problem),
+        Ok(()) => Finding::Ok(format!(
+            "version {version}, built against trace-hook-api {api_version}, hooks: {}",
+            hooks.len()
+        )),
+    }
+}
+
+fn probe_finding(refusal: Option<HookError>, took: Duration) -> Finding {
+    match refusal {
+        _ if took > PROBE_LIMIT => Finding::Failed(format!(
+            "it took {} ms; every discovery waits for it, so {} ms are the most",
+            took.as_millis(),
+            PROBE_LIMIT.as_millis()
+        )),
+        Some(error) if error.kind() == ErrorKind::Panic => Finding::Failed(error.to_string()),
+        Some(error) => match help::check_sentence(error.message()) {
+            Ok(()) => Finding::Ok(format!("it says why it cannot run here: {error}")),
+            Err(problem) => Finding::Failed(format!("the reason why it cannot run here {problem}")),
+        },
+        None => Finding::Ok(format!("it can run here ({} ms)", took.as_millis())),
+    }
+}

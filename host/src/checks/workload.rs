@@ -1,0 +1,50 @@
+//! A task of our own, to be traced.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write, pipe};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::worker::{Orphan, Process, isolate};
+
+/// A process that does a little of what processes do, again and again, until this is dropped.
+pub struct Workload {
+    /// Its process id, as the given procfs shows it.
+    pub pid: u32,
+    _process: Process,
+}
+
+impl Workload {
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// There can be no further process.
+    pub fn start(procfs: &Path) -> Result<Self> {
+        let cannot = |source| Error::System { action: "start a process to trace", source };
+        let (ours, theirs) = pipe().map_err(cannot)?;
+        let process = Process::fork(|| {
+            isolate(Orphan::Dies, &[theirs.as_fd()], None);
+            // Only the process itself can see what a procfs of another pid namespace calls it.
+            let pid = fs::read_link(procfs.join("self")).unwrap_or_default();
+            let told = writeln!(&theirs, "{}", pid.display());
+            while told.is_ok() {
+                work();
+            }
+        })?;
+        drop(theirs);
+        let mut line = String::new();
+        BufReader::new(ours).read_line(&mut line).map_err(cannot)?;
+        let pid = line.trim().parse().map_err(|error| cannot(std::io::Error::other(error)))?;
+        Ok(Self { pid, _process: process })
+    }
+}
+
+fn work() {
+    if let Ok(mut null) = File::create("/dev/null") {
+        let _ = null.write_all(b"work");
+    }
+    std::thread::sleep(Duration::from_millis(1));
+}

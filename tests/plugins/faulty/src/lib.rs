@@ -1,0 +1,177 @@
+//! Breaks the one rule that `FAULT` in its environment names, as `help` or `name=a/b`. Without it, it breaks none.
+//!
+//! Its second hook keeps to all rules.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use trace_hook_api::{
+    Account, Cleanup, Environment, Format, Hook, HookError, HookInfo, LineBuffer, Param, Progress, Request,
+    Result, Session, export_plugin,
+};
+
+/// The value of the fault of this name, if it is the one to have.
+fn fault(name: &str) -> Option<String> {
+    let fault = std::env::var("FAULT").unwrap_or_default();
+    let (fault, value) = fault.split_once('=').unwrap_or((&fault, ""));
+    (fault == name).then(|| value.to_owned())
+}
+
+fn has(name: &str) -> bool {
+    fault(name).is_some()
+}
+
+struct FaultyLines;
+
+impl Hook for FaultyLines {
+    fn info(&self) -> HookInfo {
+        static ASKED: AtomicU32 = AtomicU32::new(0);
+        let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+        let summary = fault("summary").unwrap_or_else(|| "Breaks a rule, for tests".to_owned());
+        let mut info = HookInfo::new(name(), summary).param(param());
+        if has("long details") {
+            info = info.details("x".repeat(10 << 20));
+        }
+        if has("json") || has("no json") {
+            info = info.json();
+        }
+        if has("fickle") {
+            info = info.details(format!("I was asked {asked} times."));
+        }
+        if let Some(details) = fault("details") {
+            info = info.details(details);
+        }
+        if has("required") {
+            info = info.param(Param::text("word", "WORD", "a word").required());
+        }
+        info
+    }
+
+    fn probe(&self, _: &Environment) -> Result<()> {
+        if has("slow probe") {
+            std::thread::sleep(Duration::from_millis(1_200));
+        }
+        match fault("reason") {
+            Some(reason) => Err(HookError::new(reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        if has("start") {
+            return Err(HookError::new("it will not start"));
+        }
+        if has("thread") {
+            std::thread::spawn(|| {
+                loop {
+                    std::thread::park()
+                }
+            });
+        }
+        if has("descriptor") {
+            std::mem::forget(File::open("/dev/null")?);
+        }
+        if has("child") {
+            std::mem::forget(std::process::Command::new("sleep").arg("2").spawn()?);
+        }
+        let in_json = request.format == Format::Json && !has("no json");
+        Ok(Box::new(Lines { sound: false, in_json, given: 0, stopped: false }))
+    }
+}
+
+fn name() -> String {
+    if has("long name") {
+        return "x".repeat(1 << 20);
+    }
+    if has("wild name") {
+        // SAFETY: none. A plugin that breaks its promises is what this is for; nothing here looks into the text.
+        return unsafe { String::from_utf8_unchecked(b"wild\xff\x9b".to_vec()) };
+    }
+    fault("name").unwrap_or_else(|| "faulty_lines".to_owned())
+}
+
+fn param() -> Param {
+    let help = fault("help").unwrap_or_else(|| "no effect".to_owned());
+    let param = Param::text(fault("param").unwrap_or_else(|| "mood".to_owned()), "MOOD", help);
+    match fault("short") {
+        Some(short) => param.short(short.chars().next().unwrap_or_default()),
+        None => param,
+    }
+}
+
+struct SoundLines;
+
+impl Hook for SoundLines {
+    fn info(&self) -> HookInfo {
+        HookInfo::new("sound_lines", "Keeps to all rules, for tests")
+    }
+
+    fn start(&self, _: &Request) -> Result<Box<dyn Session>> {
+        Ok(Box::new(Lines { sound: true, in_json: false, given: 0, stopped: false }))
+    }
+}
+
+struct Lines {
+    sound: bool,
+    in_json: bool,
+    given: u64,
+    stopped: bool,
+}
+
+impl Lines {
+    fn has(&self, name: &str) -> bool {
+        !self.sound && has(name)
+    }
+}
+
+impl Session for Lines {
+    fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
+        while self.given < 3 {
+            self.given += 1;
+            let number = self.given;
+            lines.push(match self.in_json {
+                true => format!("{{\"line\": {number}}}"),
+                false => format!("faulty: line {number}"),
+            });
+        }
+        if self.has("read") {
+            return Err(HookError::new("it cannot be read"));
+        }
+        if self.has("fragment") {
+            lines.text_mut().extend_from_slice(b"half a line");
+        }
+        if self.has("panic") {
+            panic!("no way out");
+        }
+        Ok(if self.stopped && !self.has("endless") { Progress::Finished } else { Progress::Idle })
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.stopped = true;
+        if self.has("stop") { Err(HookError::new("it will not stop")) } else { Ok(()) }
+    }
+
+    fn account(&self) -> Result<Account> {
+        let recorded = if self.has("account") { self.given + 4 } else { self.given };
+        Ok(Account::new(recorded, Default::default()))
+    }
+
+    fn close(&mut self) -> Result<()> {
+        if self.has("close") { Err(HookError::new("something is left")) } else { Ok(()) }
+    }
+}
+
+struct Sweeper;
+
+impl Cleanup for Sweeper {
+    fn sweep(&self, _: &Environment) -> Result<()> {
+        if has("sweep") { Err(HookError::new("it is not swept")) } else { Ok(()) }
+    }
+
+    fn reset(&self, _: &Environment) -> Result<()> {
+        Ok(())
+    }
+}
+
+export_plugin!(FaultyLines, SoundLines; cleanup = Sweeper);

@@ -1,0 +1,259 @@
+//! `--check`: for each check a plugin that passes all others. Needs no kernel but for the last test.
+
+use serde_json::Value;
+use system_tests::{Answer, Kernel, Manager, Plugins};
+
+/// The checks of a plugin and of each of its hooks, in their order.
+const OF_PLUGIN: [&str; 5] = ["file", "library", "interface", "description", "constancy"];
+const OF_HOOK: [&str; 9] =
+    ["declaration", "help", "probe", "start", "read", "stop", "account", "close", "remains"];
+
+/// What `--check` answers of the only plugin.
+fn checked(plugins: Plugins, variable: &str, value: &str) -> Answer {
+    let manager = Manager::with(plugins);
+    let file = manager.plugins().path_of("x.so");
+    manager.bare_call().word("--check").word(file).variable(variable, value).answer()
+}
+
+/// Checks that just this check fails, that its line has this in it, and that what cannot be looked at then is skipped.
+#[track_caller]
+fn only_fails(answer: &Answer, check: &str, mention: &str, skipped: usize) {
+    answer_is_told(answer, 1);
+    let failed: Vec<&str> = lines_with(answer, "FAILED ");
+    assert_eq!(failed.len(), 1, "{answer:#?}");
+    assert!(failed[0].starts_with(&format!("FAILED   {check}: ")), "{}", failed[0]);
+    assert!(failed[0].contains(mention), "no '{mention}' in: {}", failed[0]);
+    assert_eq!(lines_with(answer, "skipped ").len(), skipped, "{answer:#?}");
+    complains_only_of(answer, check);
+}
+
+#[track_caller]
+fn complains_only_of(answer: &Answer, check: &str) {
+    answer.complained(1, &["x.so: 1 of the checks failed, first of all: ", check]);
+}
+
+/// Checks that each line is a finding, and the last one the verdict that sums them up.
+#[track_caller]
+fn answer_is_told(answer: &Answer, status: i32) {
+    assert_eq!(answer.status.code(), Some(status), "{answer:#?}");
+    let count = |prefix: &str| lines_with(answer, prefix).len();
+    let (ok, failed, skipped) = (count("ok  "), count("FAILED "), count("skipped "));
+    assert_eq!(answer.stdout.lines().count(), ok + failed + skipped + 1, "{answer:#?}");
+    let verdict = format!("verdict: {ok} ok, {failed} failed, {skipped} skipped");
+    assert_eq!(answer.stdout.lines().last(), Some(verdict.as_str()));
+}
+
+fn lines_with<'a>(answer: &'a Answer, prefix: &str) -> Vec<&'a str> {
+    answer.stdout.lines().filter(|line| line.starts_with(prefix)).collect()
+}
+
+fn faulty() -> Plugins {
+    Plugins::none().plugin("faulty", "x.so")
+}
+
+/// Checks that with this fault the plugin fails just this check.
+#[track_caller]
+fn fault_fails(fault: &str, check: &str, mention: &str, skipped: usize) {
+    only_fails(&checked(faulty(), "FAULT", fault), check, mention, skipped);
+}
+
+/// The same for a check of its first hook. Most of what follows is then skipped.
+#[track_caller]
+fn fault_of_hook_fails(fault: &str, check: &str, mention: &str) {
+    let index = OF_HOOK.iter().position(|known| *known == check).expect("there is such a check");
+    let skipped = if check == "help" || check == "probe" { 0 } else { OF_HOOK.len() - index - 1 };
+    fault_fails(fault, &format!("faulty_lines {check}"), mention, skipped);
+}
+
+#[test]
+fn a_good_plugin_passes_every_check() {
+    let answer = checked(faulty(), "FAULT", "");
+    answer_is_told(&answer, 0);
+    answer.well();
+    let names: Vec<&str> = answer.stdout.lines().filter_map(|line| line.strip_prefix("ok       ")).collect();
+    let names: Vec<&str> = names.iter().filter_map(|line| line.split(':').next()).collect();
+    let of_hooks = ["faulty_lines", "sound_lines"].map(|hook| OF_HOOK.map(|check| format!("{hook} {check}")));
+    let expected: Vec<String> = OF_PLUGIN.map(str::to_owned).into_iter().chain(of_hooks.concat()).collect();
+    assert_eq!(names, [expected, vec!["sweep".to_owned()]].concat());
+}
+
+#[test]
+fn file() {
+    let after = OF_PLUGIN.len() - 1 + 1;
+    only_fails(&checked(faulty().with_mode("x.so", 0o777), "FAULT", ""), "file", "is not trusted", after);
+    only_fails(&checked(Plugins::none(), "FAULT", ""), "file", "No such file", after);
+    only_fails(&checked(Plugins::none().fifo("x.so"), "FAULT", ""), "file", "is not a regular file", after);
+}
+
+#[test]
+fn whether_a_file_is_trusted_need_not_be_asked() {
+    let manager = Manager::with(faulty().with_mode("x.so", 0o777));
+    let call = manager.bare_call().words(["--allow-untrusted", "--check"]);
+    let answer = call.word(manager.plugins().path_of("x.so")).answer();
+    answer_is_told(&answer, 0);
+    assert!(lines_with(&answer, "skipped ")[0].contains("file: --allow-untrusted"), "{answer:#?}");
+}
+
+#[test]
+fn library() {
+    let text = Plugins::none().file("x.so", "text");
+    only_fails(&checked(text, "FAULT", ""), "library", "is not a shared library", OF_PLUGIN.len() - 2 + 1);
+}
+
+#[test]
+fn interface() {
+    let header = b"abi stable library for Rust     ";
+    let of_another_age = Plugins::none().changed("faulty", "x.so", |bytes| {
+        let place = bytes.windows(header.len()).position(|window| window == header).expect("it has a header");
+        bytes[place + header.len() + 4] += 1;
+    });
+    only_fails(
+        &checked(of_another_age, "FAULT", ""),
+        "interface",
+        "abi_stable 0.12",
+        OF_PLUGIN.len() - 3 + 1,
+    );
+}
+
+#[test]
+fn description() {
+    let crowd = Plugins::none().plugin("crowd", "x.so");
+    only_fails(&checked(crowd, "FAULT", ""), "description", "10000 hooks", 2);
+    fault_fails("long details", "description", "bytes; at most", 2);
+    fault_fails("wild name", "description", "not UTF-8", 2);
+}
+
+#[test]
+fn constancy() {
+    fault_fails("fickle", "constancy", "something else each time", 0);
+}
+
+#[test]
+fn declaration() {
+    fault_of_hook_fails("param=pid", "declaration", "arguments that every hook has");
+    fault_of_hook_fails("summary=a\x1b[2J", "declaration", "\\u{1b}");
+}
+
+#[test]
+fn help() {
+    fault_of_hook_fails("help=", "help", "the help of --mood is empty");
+    fault_of_hook_fails("summary=", "help", "its summary is empty");
+    fault_of_hook_fails("summary= x", "help", "its summary begins or ends with a blank");
+}
+
+#[test]
+fn probe() {
+    fault_of_hook_fails("slow probe", "probe", "500 ms are the most");
+    for (fault, mention) in [("reason=", "is empty"), ("reason=two\nlines", "is not one line")] {
+        fault_fails(fault, "faulty_lines probe", mention, OF_HOOK.len() - 3);
+    }
+    let answer = checked(faulty(), "FAULT", "reason=there is no moon");
+    answer_is_told(&answer, 0);
+    assert_eq!(lines_with(&answer, "skipped  faulty_lines").len(), OF_HOOK.len() - 3);
+}
+
+#[test]
+fn start() {
+    fault_of_hook_fails("start", "start", "it will not start");
+}
+
+#[test]
+fn read() {
+    fault_of_hook_fails("read", "read", "it cannot be read");
+    fault_of_hook_fails("fragment", "read", "half a line");
+    fault_of_hook_fails("panic", "read", "the plugin panicked: no way out");
+}
+
+#[test]
+fn stop() {
+    fault_of_hook_fails("stop", "stop", "it will not stop");
+    fault_of_hook_fails("endless", "stop", "has not told its end");
+}
+
+#[test]
+fn account() {
+    fault_of_hook_fails("account", "account", "7 events by its own account, but it gave 3 and lost 0");
+}
+
+#[test]
+fn close() {
+    fault_of_hook_fails("close", "close", "something is left");
+}
+
+#[test]
+fn remains() {
+    fault_of_hook_fails("thread", "remains", "1 more threads");
+    fault_of_hook_fails("descriptor", "remains", "1 more open descriptors");
+    fault_of_hook_fails("child", "remains", "a child process");
+}
+
+#[test]
+fn json() {
+    fault_fails("no json", "faulty_lines json", "a line is no JSON object", 0);
+    let answer = checked(faulty(), "FAULT", "json");
+    answer_is_told(&answer, 0);
+    assert_eq!(lines_with(&answer, "ok       faulty_lines json: lines that are JSON objects: 3").len(), 1);
+}
+
+#[test]
+fn sweep() {
+    fault_fails("sweep", "sweep", "it is not swept", 0);
+}
+
+#[test]
+fn a_hook_that_needs_what_cannot_be_made_up_is_not_run() {
+    let answer = checked(faulty(), "FAULT", "required");
+    answer_is_told(&answer, 0);
+    let skipped = lines_with(&answer, "skipped  faulty_lines");
+    assert_eq!(skipped.len(), OF_HOOK.len() - 3);
+    assert!(skipped.iter().all(|line| line.contains("it needs --word")), "{answer:#?}");
+}
+
+#[test]
+fn a_plugin_that_crashes_or_hangs_fails_where_it_does() {
+    let troubled = || Plugins::none().plugin("troubled", "x.so");
+    for (trouble, mention) in [
+        ("abort", "SIGABRT"),
+        ("exit", "exited with status 0"),
+        ("hang", "took more than"),
+        ("panic", "panicked"),
+    ] {
+        let answer = checked(troubled(), "TROUBLED", &format!("info {trouble}"));
+        only_fails(&answer, "description", mention, 2);
+        let answer = checked(troubled(), "TROUBLED", &format!("probe {trouble}"));
+        only_fails(&answer, "troubled_lines probe", mention, OF_HOOK.len() - 3);
+    }
+}
+
+#[test]
+fn the_findings_in_json_are_the_same() {
+    let manager = Manager::with(faulty());
+    let file = manager.plugins().path_of("x.so");
+    let call = manager.bare_call().word("--check").word(&file).word("--json").variable("FAULT", "close");
+    let answer = call.answer();
+    complains_only_of(&answer, "faulty_lines close");
+    let report: Value = serde_json::from_str(&answer.stdout).expect("it is JSON");
+    assert_eq!((&report["ok"], &report["failed"], &report["skipped"]), (&22.into(), &1.into(), &1.into()));
+    let checks = report["checks"].as_array().expect("it is an array");
+    let failed = checks.iter().find(|check| check["status"] == "failed").expect("one failed");
+    assert_eq!((&failed["check"], &failed["hook"]), (&"close".into(), &"faulty_lines".into()));
+    assert_eq!(failed["text"], "something is left");
+}
+
+#[test]
+fn our_own_plugin_passes_every_check() {
+    if Kernel::or_skip().is_none() {
+        return;
+    }
+    let answer = checked(Plugins::none().plugin("ftrace", "x.so"), "FAULT", "");
+    answer_is_told(&answer, 0);
+    let in_vain = |line: &&str| !line.contains(", and what to give it only its author knows");
+    assert_eq!(lines_with(&answer, "skipped ").into_iter().find(in_vain), None, "{answer:#?}");
+    for check in OF_HOOK {
+        assert_eq!(
+            lines_with(&answer, &format!("ok       trace_syscalls {check}: ")).len(),
+            1,
+            "{answer:#?}"
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! Plugins that were built against another interface, for another machine, or are none. Needs no kernel.
+//!
+//! They are made from a good plugin by changing the bytes that tell of what it is.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use system_tests::{Answer, Manager, Plugins, built};
+use tempfile::TempDir;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What every header of abi_stable begins with. The numbers of its version follow.
+const HEADER: &[u8] = b"abi stable library for Rust     ";
+const SYMBOL: &[u8] = b"_1as_0lib_1header_0root_bmodule_bloader";
+/// Where an ELF header has its machine.
+const MACHINE: usize = 18;
+
+/// This version with another number at its place: 0 is the major, 1 the minor one. It is as long as the right one.
+fn version_with(place: usize, digit: &str) -> String {
+    let mut numbers: Vec<String> = VERSION.split('.').map(str::to_owned).collect();
+    numbers[place] = digit.repeat(numbers[place].len());
+    numbers.join(".")
+}
+
+/// Puts `new` in the place of `old`, wherever that is.
+#[track_caller]
+fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
+    let places = places_of(old, bytes);
+    assert!(!places.is_empty() && old.len() == new.len(), "nothing to replace");
+    places.iter().for_each(|place| bytes[*place..place + new.len()].copy_from_slice(new));
+}
+
+fn places_of(needle: &[u8], bytes: &[u8]) -> Vec<usize> {
+    (0..bytes.len() - needle.len()).filter(|at| bytes[*at..].starts_with(needle)).collect()
+}
+
+/// Gives everything in it that bears our version another one.
+fn as_version(bytes: &mut [u8], version: &str) {
+    for place in places_of(VERSION.as_bytes(), bytes) {
+        // abi_stable gives the types of the standard library a version, too.
+        if !bytes[..place].ends_with(b"std;") {
+            bytes[place..place + version.len()].copy_from_slice(version.as_bytes());
+        }
+    }
+}
+
+/// Checks that the plugin is left out, with one short line that mentions all of these; what is said under `-v`.
+#[track_caller]
+fn refused(plugins: Plugins, mentions: &[&str]) -> Answer {
+    let manager = Manager::with(plugins.plugin("made_up", "good.so"));
+    let answer = manager.call(["--get-all"]).answer();
+    assert_eq!(answer.stdout, "made_up_lines\n");
+    let complaint = answer.well_with_complaints(1)[0];
+    for mention in [&["plugin bad: "], mentions].concat() {
+        assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
+    }
+    assert!(complaint.len() < 300, "{} bytes: {complaint}", complaint.len());
+    manager.call(["--get-all", "-v"]).answer()
+}
+
+fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Plugins {
+    Plugins::none().changed("made_up", "bad.so", change)
+}
+
+#[test]
+fn a_plugin_of_a_newer_minor_version_works() {
+    let newer = version_with(1, "9");
+    let manager = Manager::with(changed(|bytes| as_version(bytes, &newer)));
+    assert!(
+        manager.call(["--list", "--json"]).answer().well().contains(&format!("\"api_version\": \"{newer}\""))
+    );
+    works(manager.run("made_up_lines", me()));
+}
+
+#[test]
+fn a_plugin_of_an_older_minor_version_works() {
+    let newer = version_with(1, "9");
+    let (directory, executable) = newer_manager(&newer);
+    let manager = Manager::with(Plugins::of(["made_up"]));
+    let call = || manager.call_as(&executable).word("--plugins").word(manager.plugins().path());
+    assert_eq!(call().word("--version").answer().well(), format!("manager {newer}\n"));
+    assert_eq!(call().word("--get-all").answer().well(), "made_up_lines\n");
+    works(call().words(["--run", "made_up_lines", "--args", &me()]));
+    drop(directory);
+}
+
+fn newer_manager(version: &str) -> (TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let executable = directory.path().join("manager");
+    let mut bytes = fs::read(built("manager")).expect("an executable can be read");
+    as_version(&mut bytes, version);
+    let changed = directory.path().join("changed");
+    fs::write(&changed, bytes).expect("our own file can be written");
+    // A process that another test starts meanwhile has for a moment whatever this one is writing to, and what somebody
+    // writes to cannot be executed. So somebody else does the writing.
+    let copied =
+        Command::new("install").arg(&changed).arg(&executable).status().expect("there is an `install`");
+    assert!(copied.success(), "the executable cannot be copied");
+    (directory, executable)
+}
+
+fn me() -> String {
+    format!("--pid {}", std::process::id())
+}
+
+#[track_caller]
+fn works(run: system_tests::Call<'_>) {
+    assert_eq!(run.start().stop().well().len(), 10);
+}
+
+#[test]
+fn a_plugin_of_another_major_version_is_told_apart() {
+    let other = version_with(0, "7");
+    let theirs = format!("it was built against trace-hook-api {other}");
+    let ours = format!("this manager speaks {VERSION}; rebuild it against trace-hook-api {VERSION}");
+    let verbose = refused(changed(|bytes| as_version(bytes, &other)), &[&theirs, &ours]);
+    assert!(verbose.stderr.lines().count() > 1, "{verbose:#?}");
+}
+
+#[test]
+fn a_plugin_of_another_abi_stable_is_told_apart() {
+    let other = |bytes: &mut Vec<u8>| {
+        let minor = places_of(HEADER, bytes)[0] + HEADER.len() + 4;
+        bytes[minor] += 1;
+    };
+    refused(changed(other), &["it was built with abi_stable 0.12, this manager with 0.11; rebuild it"]);
+}
+
+#[test]
+fn a_plugin_whose_interface_differs_is_told_apart_and_how_it_does_under_v() {
+    // A table's field is called otherwise.
+    let verbose = refused(
+        changed(|bytes| replace(bytes, b"reset;environment,", b"resat;environment,")),
+        &[&format!("its interface is called trace-hook-api {VERSION}, but differs"), "rebuild it"],
+    );
+    assert!(verbose.stderr.contains("resat") && verbose.stderr.lines().count() > 5, "{verbose:#?}");
+}
+
+#[test]
+fn a_symbol_that_leads_to_no_header_is_not_followed() {
+    refused(changed(|bytes| replace(bytes, HEADER, &[b'x'; 32])), &["no header of abi_stable", "rebuild it"]);
+}
+
+#[test]
+fn a_library_without_the_symbol_is_no_plugin() {
+    let without = changed(|bytes| replace(bytes, SYMBOL, &[b'x'; SYMBOL.len()]));
+    refused(without, &["is a shared library, but no plugin", VERSION]);
+}
+
+#[test]
+fn a_plugin_that_needs_a_symbol_that_is_not_there_is_refused_at_once() {
+    let lacking = changed(|bytes| replace(bytes, b"\0getcwd\0", b"\0getcwx\0"));
+    refused(
+        lacking,
+        &["it cannot be loaded", "bad.so", "undefined symbol: getcwx", "rebuild it for this machine"],
+    );
+}
+
+#[test]
+fn a_plugin_that_needs_a_library_that_is_not_there_is_refused() {
+    let lacking = changed(|bytes| replace(bytes, b"\0libgcc_s.so.1\0", b"\0libgcx_s.so.1\0"));
+    refused(lacking, &["it cannot be loaded", "libgcx_s.so.1", "install what it needs"]);
+}
+
+#[test]
+fn a_plugin_for_another_machine_is_told_apart() {
+    let (ours, theirs, number) =
+        if cfg!(target_arch = "x86_64") { ("x86-64", "aarch64", 183) } else { ("aarch64", "x86-64", 62) };
+    let foreign = changed(|bytes| bytes[MACHINE] = number);
+    refused(foreign, &[&format!("is built for {theirs}, this machine is {ours}; rebuild it")]);
+    let riscv = changed(|bytes| bytes[MACHINE] = 243);
+    refused(riscv, &[&format!("is built for ELF machine 243, this machine is {ours}")]);
+    let small = changed(|bytes| bytes[4] = 1);
+    refused(small, &[&format!("is built for a machine of 32 bits, this machine is {ours}")]);
+}
+
+#[test]
+fn what_is_no_library_at_all_is_told_apart() {
+    refused(Plugins::none().file("bad.so", "#!/bin/sh\n"), &["is not a shared library (no ELF file)"]);
+    // The type of an executable that is not to be moved about.
+    refused(changed(|bytes| bytes[16] = 2), &["is an ELF file, but no shared library", "cdylib"]);
+    refused(Plugins::none().file("bad.so", an_executable()), &["is a shared library, but no plugin"]);
+}
+
+fn an_executable() -> Vec<u8> {
+    fs::read(Path::new("/proc/self/exe")).expect("this test can be read")
+}
+
+/// Wherever it is cut, it is one line and no dead process.
+#[test]
+fn a_plugin_that_is_cut_off_is_refused_without_being_touched() {
+    let whole = fs::read(built("libmade_up.so")).expect("a plugin can be read").len();
+    for part in [64, whole / 100, whole / 16, whole / 4] {
+        let verbose = refused(changed(|bytes| bytes.truncate(part)), &["bad.so is "]);
+        assert!(!verbose.stderr.contains("killed"), "{verbose:#?}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Plugins that say of themselves what they must not. Needs no kernel.
+
+use serde_json::Value;
+use system_tests::{Answer, Manager, Plugins};
+
+/// What `--get-all` answers where a plugin with this fault lies beside a good one.
+fn with_fault(fault: &str) -> Answer {
+    let manager = Manager::with(Plugins::of(["faulty", "made_up"]));
+    manager.call(["--get-all"]).variable("FAULT", fault).answer()
+}
+
+/// Checks that a hook with this fault is left out, and no other, and that one line says why.
+#[track_caller]
+fn costs_its_hook(fault: &str, reason: &str) {
+    let answer = with_fault(fault);
+    assert_eq!(answer.stdout, "made_up_lines\nsound_lines\n", "{fault}");
+    complains_of_it(&answer, reason);
+}
+
+#[track_caller]
+fn complains_of_it(answer: &Answer, reason: &str) {
+    let complaint = answer.well_with_complaints(1)[0];
+    assert!(complaint.contains("plugin faulty: "), "{complaint}");
+    assert!(complaint.contains(reason), "no '{reason}' in: {complaint}");
+    assert!(complaint.len() < 500, "{} bytes: {complaint}", complaint.len());
+    assert_plain(complaint);
+}
+
+/// Checks that a terminal would show the text as it is.
+#[track_caller]
+fn assert_plain(text: &str) {
+    let obeyed = |c: &char| c.is_control() || "\u{202e}\u{2066}\u{200b}\u{2028}\u{feff}".contains(*c);
+    assert_eq!(text.chars().find(obeyed), None, "in {text:?}");
+}
+
+/// What a terminal would obey: clear the screen, set the title, turn the direction of writing, hide, break the line.
+const ORDERS: [&str; 8] =
+    ["\x1b[2J", "\x1b]0;mine\x07", "\u{9b}2J", "\u{202e}", "\u{2066}", "\u{200b}", "\u{2028}", "\n"];
+
+#[test]
+fn ten_thousand_hooks_are_too_many() {
+    let answer = Manager::with(Plugins::of(["crowd", "made_up"])).call(["--get-all"]).answer();
+    assert_eq!(answer.stdout, "made_up_lines\n");
+    let complaint = answer.well_with_complaints(1)[0];
+    assert!(complaint.contains("plugin crowd: it has 10000 hooks; at most"), "{complaint}");
+}
+
+#[test]
+fn a_name_that_is_none_costs_its_hook() {
+    for name in ["", "a b", "a\nb", "a/b", "a\rb", "ä", "\x1b[31mred", "a\u{202e}b"] {
+        costs_its_hook(&format!("name={name}"), "a hook's name has 1 to 64 letters");
+    }
+    costs_its_hook("long name", "a hook's name has 1 to 64 letters");
+}
+
+#[test]
+fn of_two_hooks_with_one_name_in_a_plugin_the_second_is_left_out() {
+    let answer = with_fault("name=sound_lines");
+    assert_eq!(answer.stdout, "made_up_lines\nsound_lines\n");
+    complains_of_it(&answer, "another of its hooks has the same name");
+}
+
+#[test]
+fn what_cannot_be_read_at_all_costs_its_hook() {
+    costs_its_hook("wild name", "is not UTF-8");
+    // In a debug build, under load, its time is over before it has said it all.
+    costs_its_hook("long details", "hook number 1: ");
+}
+
+#[test]
+fn what_a_terminal_would_obey_costs_its_hook() {
+    for order in ORDERS {
+        for text in ["summary", "help"] {
+            costs_its_hook(&format!("{text}=a{order}b"), "a character that is not shown but obeyed");
+        }
+    }
+    costs_its_hook("details=a\rb", "a character that is not shown but obeyed");
+}
+
+#[test]
+fn a_parameter_like_one_of_every_hook_costs_its_hook() {
+    for name in ["pid", "parent", "exact", "time", "format", "buffer-size", "spool-size", "drain", "help"] {
+        costs_its_hook(&format!("param={name}"), "one of the arguments that every hook has");
+    }
+    for letter in ["p", "t", "h"] {
+        costs_its_hook(&format!("short={letter}"), "one of the arguments that every hook has");
+    }
+}
+
+#[test]
+fn a_parameter_without_a_proper_name_costs_its_hook() {
+    for name in ["", "--mood", "mo od", "mood=", "\x1b[31m"] {
+        costs_its_hook(&format!("param={name}"), "a parameter's name has");
+    }
+    costs_its_hook("short=-", "is no letter");
+}
+
+#[test]
+fn who_asks_for_a_hook_that_is_left_out_is_told_why() {
+    let manager = Manager::with(Plugins::of(["faulty", "made_up"]));
+    for name in ["faulty_lines", "faulty/faulty_lines"] {
+        let call = manager.call(["--describe", name]).variable("FAULT", "param=pid");
+        call.answer().failed(&["faulty", "is left out", "--pid"]);
+        let run = manager.run(name, format!("--pid {}", std::process::id())).variable("FAULT", "param=pid");
+        run.answer().failed(&["faulty", "is left out", "--pid"]);
+    }
+}
+
+#[test]
+fn a_hook_that_is_left_out_is_nobody_elses_trouble() {
+    let manager = Manager::with(Plugins::of(["faulty"]));
+    let call = |words: &[&str]| manager.call(words).variable("FAULT", "param=pid");
+    call(&["--describe", "sound_lines"]).answer().well();
+    let run =
+        manager.run("sound_lines", format!("--pid {}", std::process::id())).variable("FAULT", "param=pid");
+    assert_eq!(run.start().stop().well().len(), 3);
+}
+
+#[test]
+fn a_reason_gives_a_terminal_no_orders() {
+    let manager = Manager::with(Plugins::of(["faulty"]));
+    for order in ORDERS {
+        let fault = format!("reason=no{order}way");
+        let table = manager.call(["--list", "-v"]).variable("FAULT", &fault).answer();
+        assert!(table.status.success());
+        table.stdout.lines().chain(table.stderr.lines()).for_each(assert_plain);
+        assert_eq!(table.stdout.lines().count(), 3, "{table:#?}");
+
+        let json = manager.call(["--list", "--json"]).variable("FAULT", &fault).answer();
+        json.stdout.lines().for_each(assert_plain);
+        let list: Value = serde_json::from_str(&json.stdout).expect("the list is JSON");
+        assert_eq!(list[0]["reason"], format!("no{order}way"));
+    }
+}
+
+#[test]
+fn the_name_of_a_file_gives_a_terminal_no_orders() {
+    let name = "\x1b[31m\u{202e}x.so";
+    let manager = Manager::with(Plugins::none().plugin("made_up", name).file("a\x1b.so", "text"));
+    let answer = manager.call(["--list", "-vvv"]).answer();
+    assert!(answer.status.success());
+    assert_eq!(answer.stdout.lines().count(), 2);
+    answer.stdout.lines().chain(answer.stderr.lines()).for_each(assert_plain);
+    manager.call(["--list", "--json"]).answer().stdout.lines().for_each(assert_plain);
+}

@@ -1,0 +1,167 @@
+//! Plugins that are replaced while they are used. Needs no kernel.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use system_tests::{Answer, Manager, Plugins, Session, built};
+
+/// How often a plugin is changed in each test. There are four.
+const CHANGES: usize = 250;
+
+/// Two plugins that take turns under one name.
+struct Versions {
+    path: PathBuf,
+    contents: [Vec<u8>; 2],
+}
+
+impl Versions {
+    fn of(plugins: &Plugins, file: &str) -> Self {
+        let read = |name: &str| fs::read(built(name)).expect("a plugin can be read");
+        Self { path: plugins.path_of(file), contents: [read("libmade_up.so"), read("libtroubled.so")] }
+    }
+
+    fn content(&self, round: usize) -> &[u8] {
+        &self.contents[round % 2]
+    }
+}
+
+/// What the two of them are discovered by.
+const HOOKS: [&str; 2] = ["made_up_lines\n", "troubled_lines\n"];
+
+/// Changes a plugin again and again, while a session of it runs, others start, and it is discovered all the time. Checks
+/// that the session has all its lines, and each answer of a discovery.
+#[track_caller]
+fn used_while(change: impl Fn(&Versions, usize) + Sync, check: impl Fn(&Answer)) {
+    let manager = Manager::with(Plugins::none().plugin("made_up", "x.so"));
+    let versions = Versions::of(manager.plugins(), "x.so");
+    let running = session_of(&manager);
+    std::thread::scope(|scope| {
+        let changes = scope.spawn(|| (1..=CHANGES).for_each(|round| change(&versions, round)));
+        while !changes.is_finished() {
+            let answer = manager.call(["--get-all"]).answer();
+            assert!(answer.status.success(), "{answer:#?}");
+            check(&answer);
+            starts_or_says_why(&manager);
+        }
+        changes.join().expect("the plugin can be changed");
+    });
+    let ended = running.stop();
+    let lines = ended.well();
+    assert!(lines.len() > 1, "nothing was recorded");
+    for (number, line) in lines.iter().enumerate() {
+        assert_eq!(*line, format!("made_up: line {number}"));
+    }
+}
+
+fn session_of(manager: &Manager) -> Session {
+    manager.run("made_up_lines", format!("--pid {} --count 1000000 --every 1", std::process::id())).start()
+}
+
+/// A session of whatever is there just now: it runs properly, or there is one line, and that is not about a crash.
+#[track_caller]
+fn starts_or_says_why(manager: &Manager) {
+    let answer = manager.run("made_up_lines", format!("--pid {} --time 1", std::process::id())).answer();
+    match answer.status.code() {
+        Some(0) => _ = answer.well(),
+        Some(2) => answer.refused(&["unknown hook 'made_up_lines'"]),
+        _ => panic!("neither runs nor is unknown: {answer:#?}"),
+    }
+}
+
+/// Checks that it is the old or the new one, and nothing else.
+#[track_caller]
+fn old_or_new(answer: &Answer) {
+    assert!(HOOKS.contains(&answer.well()), "neither the old nor the new one: {answer:#?}");
+}
+
+/// Checks that it is the old or the new one, or that it is told what is in the place of a plugin.
+#[track_caller]
+fn old_or_new_or(answer: &Answer, what: &[&str]) {
+    if !answer.stderr.is_empty() {
+        assert_eq!(answer.stdout, "");
+        let complaint = answer.well_with_complaints(1)[0];
+        assert!(what.iter().any(|what| complaint.contains(what)), "{complaint}");
+    } else {
+        old_or_new(answer);
+    }
+}
+
+#[test]
+fn a_plugin_is_overwritten_in_place() {
+    used_while(
+        |versions, round| {
+            let mut file = OpenOptions::new().write(true).open(&versions.path).expect("it is ours");
+            write_slowly(&mut file, versions.content(round));
+            file.set_len(versions.content(round).len() as u64).expect("it is ours");
+        },
+        old_or_new,
+    );
+}
+
+/// In parts, so that others see it half written.
+fn write_slowly(file: &mut File, content: &[u8]) {
+    for part in content.chunks(content.len() / 4 + 1) {
+        file.write_all(part).expect("there is room");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_plugin_is_truncated_and_written_again() {
+    used_while(
+        |versions, round| {
+            let length = fs::metadata(&versions.path).expect("it is there").len();
+            nix::unistd::truncate(&versions.path, (length / 16).cast_signed() * (round as i64 % 8))
+                .expect("it is ours");
+            // Now it is cut off, and nobody is about to write to it.
+            std::thread::yield_now();
+            fs::write(&versions.path, versions.content(round)).expect("it is ours");
+        },
+        |answer| old_or_new_or(answer, &["is cut off", "is a damaged ELF file", "(no ELF file)"]),
+    );
+}
+
+#[test]
+fn a_plugin_is_renamed_over() {
+    used_while(
+        |versions, round| {
+            let new = versions.path.with_extension("new");
+            fs::write(&new, versions.content(round)).expect("there is room");
+            fs::rename(&new, &versions.path).expect("it is ours");
+        },
+        old_or_new,
+    );
+}
+
+#[test]
+fn a_plugin_is_deleted_and_made_anew() {
+    used_while(
+        |versions, round| {
+            fs::remove_file(&versions.path).expect("it is ours");
+            std::thread::yield_now();
+            let mut file = File::create(&versions.path).expect("there is room");
+            write_slowly(&mut file, versions.content(round));
+        },
+        |answer| {
+            if !answer.stdout.is_empty() || !answer.stderr.is_empty() {
+                old_or_new_or(answer, &["holds no plugin"]);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_plugin_that_somebody_keeps_open_for_writing_is_not_run() {
+    let manager = Manager::with(Plugins::of(["made_up"]).plugin("troubled", "x.so"));
+    let writer = open_for_writing(&manager.plugins().path_of("x.so"));
+    let answer = manager.call(["--get-all"]).answer();
+    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert!(answer.well_with_complaints(1)[0].contains("x.so is open for writing"), "{answer:#?}");
+    drop(writer);
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\ntroubled_lines\n");
+}
+
+fn open_for_writing(path: &Path) -> File {
+    OpenOptions::new().append(true).open(path).expect("it is ours")
+}

@@ -1,0 +1,276 @@
+//! Plugins that somebody else could have changed are refused. Needs no kernel, but for most of it root, who alone can
+//! give files away.
+
+use std::fs;
+use std::os::unix::fs::{lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use system_tests::{Manager, Plugins, is_root, skip};
+
+/// Somebody else.
+const NOBODY: u32 = 65534;
+
+/// Checks that the plugins are refused with one line that names the element with its fault and what to do, and that they
+/// are found when the user says so.
+#[track_caller]
+fn refused(plugins: Plugins, element: &Path, mentions: &[&str]) {
+    let manager = Manager::with(plugins);
+    let answer = manager.call(["--get-all"]).answer();
+    assert_eq!(answer.stdout, "", "{answer:#?}");
+    let complaint = answer.well_with_complaints(1)[0];
+    let element = element.to_str().expect("test paths are UTF-8");
+    for mention in [&["is not trusted", element, "or give --allow-untrusted"], mentions].concat() {
+        assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
+    }
+    assert_eq!(manager.call(["--get-all", "--allow-untrusted"]).answer().well(), "made_up_lines\n");
+}
+
+/// A plugins directory with `x.so` in it.
+fn plugins() -> Plugins {
+    Plugins::none().plugin("made_up", "x.so")
+}
+
+fn lacks_root() -> bool {
+    !is_root() && {
+        skip("only root can give files away");
+        true
+    }
+}
+
+#[test]
+fn a_plugin_of_somebody_else_is_refused() {
+    if lacks_root() {
+        return;
+    }
+    let plugins = plugins().owned_by("x.so", NOBODY);
+    let element = plugins.path_of("x.so");
+    refused(plugins, &element, &["belongs to user 65534", "chown -h root"]);
+}
+
+#[test]
+fn a_plugin_that_others_can_write_to_is_refused() {
+    for (mode, whom) in
+        [(0o775, "its group (mode 0775)"), (0o757, "everybody (mode 0757)"), (0o722, "everybody")]
+    {
+        let plugins = plugins().with_mode("x.so", mode);
+        let element = plugins.path_of("x.so");
+        refused(plugins, &element, &["can be written to by", whom, "chmod go-w"]);
+    }
+}
+
+#[test]
+fn a_plugins_directory_that_others_can_write_to_is_refused() {
+    for mode in [0o775, 0o757, 0o777] {
+        let plugins = plugins().with_mode(".", mode);
+        let element = plugins.path().to_owned();
+        refused(plugins, &element, &["can be written to by", "chmod go-w"]);
+    }
+}
+
+#[test]
+fn a_plugins_directory_of_somebody_else_is_refused() {
+    if lacks_root() {
+        return;
+    }
+    let plugins = plugins().owned_by(".", NOBODY);
+    let element = plugins.path().to_owned();
+    refused(plugins, &element, &["belongs to user 65534"]);
+}
+
+#[test]
+fn a_directory_further_up_that_others_can_write_to_is_refused() {
+    let top = Plugins::none().directory("open").with_mode("open", 0o777).directory("open/plugins");
+    let inner = top.path_of("open/plugins");
+    let top = top.plugin("made_up", "open/plugins/x.so");
+    let manager = Manager::with(Plugins::none());
+    let call = |more: &[&str]| manager.bare_call().word("--plugins").word(&inner).words(more).answer();
+    let answer = call(&["--get-all"]);
+    assert_eq!(answer.stdout, "");
+    let complaint = answer.well_with_complaints(1)[0];
+    assert!(
+        complaint.contains(&format!("{} can be written to by everybody", top.path_of("open").display())),
+        "{complaint}"
+    );
+    assert_eq!(call(&["--get-all", "--allow-untrusted"]).well(), "made_up_lines\n");
+}
+
+#[test]
+fn a_sticky_directory_keeps_what_is_ours() {
+    let manager = Manager::with(plugins().with_mode(".", 0o1777));
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\n");
+}
+
+#[test]
+fn a_sticky_directory_does_not_keep_what_is_somebody_elses() {
+    if lacks_root() {
+        return;
+    }
+    let plugins = plugins().with_mode(".", 0o1777).owned_by("x.so", NOBODY);
+    let element = plugins.path_of("x.so");
+    refused(plugins, &element, &["belongs to user 65534"]);
+}
+
+#[test]
+fn a_link_of_ours_to_what_is_ours_is_followed() {
+    let real = plugins();
+    for target in [real.path_of("x.so"), PathBuf::from("sub/../sub/x.so")] {
+        let links = Plugins::none().directory("sub").plugin("made_up", "sub/x.so").link("linked.so", target);
+        let manager = Manager::with(links.with_mode(".", 0o1777));
+        assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\n");
+    }
+}
+
+#[test]
+fn a_link_of_somebody_else_is_refused() {
+    if lacks_root() {
+        return;
+    }
+    let real = plugins();
+    let links = Plugins::none().link("x.so", real.path_of("x.so")).owned_by("x.so", NOBODY);
+    let element = links.path_of("x.so");
+    refused(links, &element, &["the link ", "belongs to user 65534", "chown -h root"]);
+}
+
+#[test]
+fn a_link_into_what_others_can_write_to_is_refused() {
+    let real = plugins().with_mode(".", 0o777);
+    let links = Plugins::none().link("x.so", real.path_of("x.so"));
+    refused(links, real.path(), &["can be written to by everybody"]);
+}
+
+#[test]
+fn a_link_to_the_plugins_directory_is_on_the_way_as_well() {
+    if lacks_root() {
+        return;
+    }
+    let real = plugins();
+    let links = Plugins::none().link("plugins", real.path()).owned_by("plugins", NOBODY);
+    let manager = Manager::with(Plugins::none());
+    let call = manager.bare_call().word("--plugins").word(links.path_of("plugins")).word("--get-all");
+    let answer = call.answer();
+    assert_eq!(answer.stdout, "");
+    assert!(answer.well_with_complaints(1)[0].contains("the link "), "{answer:#?}");
+}
+
+#[test]
+fn every_action_keeps_to_it_and_can_be_told_not_to() {
+    let manager = Manager::with(plugins().with_mode("x.so", 0o777));
+    let me = format!("--pid {}", std::process::id());
+    manager.call(["--describe", "made_up_lines"]).answer().refused(&["made_up_lines", "not trusted"]);
+    manager.run("made_up_lines", &me).answer().refused(&["made_up_lines", "not trusted"]);
+    assert_eq!(manager.call(["--list"]).answer().well_with_complaints(1).len(), 1);
+
+    let trusting = |words: &[&str]| manager.call([&["--allow-untrusted"], words].concat());
+    trusting(&["--describe", "made_up_lines"]).answer().well();
+    assert!(trusting(&["--list"]).answer().well().contains("made_up_lines"));
+    let session = trusting(&["--run", "made_up_lines", "--args", &me]).start();
+    assert_eq!(session.stop().well().len(), 10);
+}
+
+#[test]
+fn nothing_else_is_allowed_by_it() {
+    let plugins = Plugins::none().file("text.so", "text").fifo("pipe.so").directory("directory.so");
+    let answer = Manager::with(plugins).call(["--get-all", "--allow-untrusted"]).answer();
+    let complaints = answer.well_with_complaints(3);
+    for (complaint, problem) in
+        complaints.iter().zip(["is not a regular file", "is not a regular file", "is not a shared"])
+    {
+        assert!(complaint.contains(problem), "{complaint}");
+    }
+}
+
+#[test]
+fn whoever_calls_trusts_himself_and_root() {
+    if lacks_root() {
+        return;
+    }
+    let manager =
+        Manager::for_everyone(plugins().plugin("twin", "y.so").owned_by("y.so", NOBODY).owned_by("x.so", 1));
+    let answer = manager.call(["--get-all"]).as_nobody().answer();
+    assert_eq!(answer.stdout, "made_up_lines\n");
+    let complaint = answer.well_with_complaints(1)[0];
+    assert!(complaint.contains("x.so belongs to user 1;"), "{complaint}");
+}
+
+/// Somebody swaps a directory on the way for one of his own, again and again: either his is refused, or ours is loaded.
+#[test]
+fn what_was_checked_is_what_is_loaded() {
+    if lacks_root() {
+        return;
+    }
+    let ours = Plugins::none().directory("now").plugin("made_up", "now/x.so");
+    let ours = ours.directory("theirs").plugin("troubled", "theirs/x.so").owned_by("theirs", NOBODY);
+    let manager = Manager::with(Plugins::none());
+    let (way, theirs) = (ours.path_of("now"), ours.path_of("theirs"));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                swap(&way, &theirs);
+            }
+        });
+        let (mut loaded, mut refused) = (0, 0);
+        for _ in 0..300 {
+            let answer = manager.bare_call().word("--plugins").word(&way).word("--get-all").answer();
+            match answer.stdout.as_str() {
+                "made_up_lines\n" => loaded += 1,
+                other => {
+                    assert_eq!(other, "", "somebody else's plugin was loaded: {answer:#?}");
+                    assert!(answer.well_with_complaints(1)[0].contains("is not trusted"), "{answer:#?}");
+                    refused += 1;
+                }
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(loaded > 0 && refused > 0, "nothing was swapped: {loaded} loaded, {refused} refused");
+    });
+}
+
+/// Both names lead to something at every moment (`RENAME_EXCHANGE` of rename(2)).
+fn swap(one: &Path, other: &Path) {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
+        .expect("two directories can be swapped");
+}
+
+/// The same with a link that is replaced.
+#[test]
+fn a_link_is_followed_where_it_was_checked() {
+    if lacks_root() {
+        return;
+    }
+    let ours = Plugins::none().directory("good").plugin("made_up", "good/x.so");
+    let ours = ours.directory("bad").plugin("troubled", "bad/x.so").owned_by("bad/x.so", NOBODY);
+    let manager = Manager::with(Plugins::none());
+    let way = ours.path_of("way");
+    let over = AtomicBool::new(false);
+    point(&way, Path::new("good"), 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for target in ["good", "bad"].iter().cycle() {
+                point(&way, Path::new(target), 0);
+                point(&way, Path::new(target), NOBODY);
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..300 {
+            let answer = manager.bare_call().word("--plugins").word(&way).word("--get-all").answer();
+            if answer.stdout != "made_up_lines\n" {
+                assert_eq!(answer.stdout, "", "somebody else's plugin was loaded: {answer:#?}");
+                assert!(answer.well_with_complaints(1)[0].contains("is not trusted"), "{answer:#?}");
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Makes `link` lead to `target`, at once, and belong to this user.
+fn point(link: &Path, target: &Path, owner: u32) {
+    let new = link.with_extension("new");
+    symlink(target, &new).expect("a link can be made");
+    lchown(&new, Some(owner), Some(owner)).expect("root gives away what it has");
+    fs::rename(&new, link).expect("a link can be replaced");
+}
