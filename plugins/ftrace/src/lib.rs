@@ -2,14 +2,18 @@
 
 mod decode;
 mod hint;
+mod names;
 mod syscalls;
 mod trace_events;
+mod trace_process;
 mod trace_syscalls;
+mod tracepoint;
 
 use trace_hook_api::export_plugin;
 use tracefs_session::TracefsCleanup;
 
 use trace_events::TraceEvents;
+use trace_process::TraceProcess;
 use trace_syscalls::TraceSyscalls;
 
-export_plugin!(TraceEvents, TraceSyscalls; cleanup = TracefsCleanup);
+export_plugin!(TraceEvents, TraceProcess, TraceSyscalls; cleanup = TracefsCleanup);

@@ -120,6 +120,11 @@ impl Formatter {
         self.common.entry(record).map(|entry| entry.pid)
     }
 
+    /// Whether `record` was written in a hard or soft interrupt (`common_flags`).
+    pub fn in_interrupt(&self, record: &[u8]) -> bool {
+        self.common.entry(record).is_some_and(|entry| entry.in_interrupt())
+    }
+
     /// The name of a thread, as far as it is known: `<...>` if nobody remembers it.
     pub fn comm(&mut self, thread: i32) -> Comm {
         Comm { column: self.names.column(thread) }

@@ -47,6 +47,11 @@ impl<'a> Record<'a> {
         self.task
     }
 
+    /// Whether an interrupt wrote it, which has nothing to do with the task.
+    pub fn in_interrupt(&self) -> bool {
+        self.formatter.in_interrupt(self.item.data)
+    }
+
     /// The bytes, the common fields first.
     pub fn data(&self) -> &[u8] {
         self.item.data

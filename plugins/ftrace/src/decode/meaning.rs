@@ -1,12 +1,11 @@
 //! What a number that a system call takes or returns stands for.
 
-use std::fmt::Write;
-
 use nix::errno::Errno;
 use nix::libc;
 use trace_hook_api::EventLine;
 
-use super::constants::{self, Names};
+use super::constants;
+use crate::names::{Names, flags, one, signal};
 
 /// How an argument is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +70,11 @@ impl Meaning {
             Self::Directory => line.number(name, number as i32),
             Self::Signal => line.word(name, &signal(number as i32)),
             Self::One(names) => line.word(name, &one(number, names)),
-            Self::Flags(names) => line.word(name, &flags(String::new(), number, names)),
+            Self::Flags(names) => line.word(name, &flags(number, names)),
             Self::OneAndFlags { mask, one: values, flags: names } => {
-                line.word(name, &flags(one(number & mask, values), number & !mask, names))
+                let rest = number & !mask;
+                let one = one(number & mask, values);
+                line.word(name, &if rest == 0 { one } else { format!("{one}|{}", flags(rest, names)) })
             }
         }
     }
@@ -99,57 +100,6 @@ fn error_name(errno: i64) -> String {
             known => format!("{known:?}"),
         },
     }
-}
-
-/// By its name; real-time signals count from the first.
-fn signal(number: i32) -> String {
-    match nix::sys::signal::Signal::try_from(number) {
-        Ok(signal) => signal.as_str().to_owned(),
-        Err(_) if (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number) => {
-            format!("SIGRT_{}", number - KERNEL_SIGRTMIN)
-        }
-        Err(_) => number.to_string(),
-    }
-}
-
-/// The kernel's first real-time signal; the C library keeps two for itself (signal(7)).
-const KERNEL_SIGRTMIN: i32 = 32;
-
-fn one(number: u64, names: Names) -> String {
-    // An `int` may come with any upper half.
-    match names
-        .iter()
-        .find(|(value, _)| *value == number || (*value as u32 == number as u32 && number >> 32 == 0))
-    {
-        Some((_, name)) => (*name).to_owned(),
-        None => format!("{number:#x}"),
-    }
-}
-
-fn flags(mut text: String, mut number: u64, names: Names) -> String {
-    let join = |text: &mut String| {
-        if !text.is_empty() {
-            text.push('|');
-        }
-    };
-    for (value, name) in names {
-        if *value != 0 && number & value == *value {
-            join(&mut text);
-            text.push_str(name);
-            number &= !value;
-        }
-    }
-    if number != 0 || text.is_empty() {
-        if let (0, Some((_, none))) = (number, names.iter().find(|(value, _)| *value == 0)) {
-            return (*none).to_owned();
-        }
-        join(&mut text);
-        let _ = match number {
-            0 => write!(text, "0"),
-            number => write!(text, "{number:#x}"),
-        };
-    }
-    text
 }
 
 #[cfg(test)]

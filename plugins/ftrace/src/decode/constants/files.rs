@@ -2,8 +2,8 @@
 
 use nix::libc;
 
-use super::{Names, names};
 use crate::decode::meaning::Meaning;
+use crate::names::{Names, names};
 
 /// What a file is opened for.
 const ACCESS: Names = names![O_RDONLY O_WRONLY O_RDWR];

@@ -2,8 +2,8 @@
 
 use nix::libc;
 
-use super::{Names, names};
 use crate::decode::meaning::Meaning;
+use crate::names::{Names, names};
 
 const PROTECTION: Names = names![PROT_NONE PROT_READ PROT_WRITE PROT_EXEC PROT_GROWSDOWN PROT_GROWSUP];
 const SHARING: Names = names![MAP_SHARED MAP_PRIVATE MAP_SHARED_VALIDATE];

@@ -10,15 +10,6 @@ mod time;
 
 use super::meaning::Meaning;
 
-/// Numbers and their names.
-pub type Names = &'static [(u64, &'static str)];
-
-/// Names of constants of the C library.
-macro_rules! names {
-    ($($name:ident)*) => { &[$((nix::libc::$name as u64, stringify!($name))),*] };
-}
-use names;
-
 /// What this parameter of this call means, if it is more than its type tells.
 pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
     files::meaning(call, parameter)

@@ -1,7 +1,7 @@
 //! Sockets.
 
-use super::{Names, names};
 use crate::decode::meaning::Meaning;
+use crate::names::{Names, names};
 
 const FAMILY: Names = names![
     AF_UNSPEC AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET AF_BLUETOOTH AF_ALG AF_VSOCK AF_XDP AF_KEY AF_TIPC

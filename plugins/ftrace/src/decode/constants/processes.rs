@@ -1,16 +1,11 @@
 //! Processes, threads and signals.
 
-use super::{Names, names};
 use crate::decode::meaning::Meaning;
+use crate::names::{CLONE_FLAGS, Names, names};
 
 /// The signal that a child's end sends is in the lowest byte of clone's flags (clone(2)).
 const EXIT_SIGNAL: u64 = 0xff;
 const EXIT_SIGNALS: Names = &[(nix::libc::SIGCHLD as u64, "SIGCHLD"), (0, "0")];
-const CLONE: Names = names![
-    CLONE_VM CLONE_FS CLONE_FILES CLONE_SIGHAND CLONE_PIDFD CLONE_PTRACE CLONE_VFORK CLONE_PARENT CLONE_THREAD
-    CLONE_NEWNS CLONE_SYSVSEM CLONE_SETTLS CLONE_PARENT_SETTID CLONE_CHILD_CLEARTID CLONE_DETACHED CLONE_UNTRACED
-    CLONE_CHILD_SETTID CLONE_NEWCGROUP CLONE_NEWUTS CLONE_NEWIPC CLONE_NEWUSER CLONE_NEWPID CLONE_NEWNET CLONE_IO
-];
 const MASK: Names = names![SIG_BLOCK SIG_UNBLOCK SIG_SETMASK];
 const WAIT: Names = names![WNOHANG WUNTRACED WEXITED WCONTINUED WNOWAIT __WNOTHREAD __WALL __WCLONE];
 const WHOM: Names = names![P_ALL P_PID P_PGID P_PIDFD];
@@ -44,10 +39,10 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         }
         ("rt_sigprocmask", "how") => Meaning::One(MASK),
         ("clone", "clone_flags") => {
-            Meaning::OneAndFlags { mask: EXIT_SIGNAL, one: EXIT_SIGNALS, flags: CLONE }
+            Meaning::OneAndFlags { mask: EXIT_SIGNAL, one: EXIT_SIGNALS, flags: CLONE_FLAGS }
         }
         ("clone", "newsp" | "tls") => Meaning::Address,
-        ("unshare", "unshare_flags") | ("setns", "flags") => Meaning::Flags(CLONE),
+        ("unshare", "unshare_flags") | ("setns", "flags") => Meaning::Flags(CLONE_FLAGS),
         ("wait4" | "waitid", "options") => Meaning::Flags(WAIT),
         ("waitid", "which") => Meaning::One(WHOM),
         ("prlimit64" | "getrlimit" | "setrlimit", "resource") => Meaning::One(LIMIT),

@@ -1,7 +1,7 @@
 //! Clocks and timers.
 
-use super::{Names, names};
 use crate::decode::meaning::Meaning;
+use crate::names::{Names, names};
 
 const CLOCK: Names = names![
     CLOCK_REALTIME CLOCK_MONOTONIC CLOCK_PROCESS_CPUTIME_ID CLOCK_THREAD_CPUTIME_ID CLOCK_MONOTONIC_RAW

@@ -1,0 +1,143 @@
+//! How tasks end. The kernel's record of an exit does not say it; what comes before often does.
+
+use std::collections::HashMap;
+
+use nix::libc;
+use tracefs::Pid;
+
+use crate::tracepoint::Tracepoint;
+
+pub const EXIT_THREAD: Tracepoint = Tracepoint::new("syscalls", "sys_enter_exit");
+pub const EXIT_PROCESS: Tracepoint = Tracepoint::new("syscalls", "sys_enter_exit_group");
+
+/// Who calls these does not come back.
+pub const TRACEPOINTS: [Tracepoint; 2] = [EXIT_THREAD, EXIT_PROCESS];
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// By exit(2), with this status.
+    Status(u8),
+    /// By a signal; by which, where that is known.
+    Killed(Option<i32>),
+}
+
+/// What is known of tasks that are about to end.
+#[derive(Debug, Default)]
+pub struct Endings {
+    threads: HashMap<Pid, Ending>,
+    processes: HashMap<Pid, Ending>,
+    /// Signals on their way to a process that would end it if it does not handle them.
+    sent: HashMap<Pid, i32>,
+}
+
+impl Endings {
+    /// The thread has called exit(2) itself, with this argument.
+    pub fn thread_exits(&mut self, thread: Pid, code: i64) {
+        self.threads.insert(thread, status(code));
+    }
+
+    /// A thread of the process has called exit_group(2) with this argument. What ends a process first, counts.
+    pub fn process_exits(&mut self, process: Pid, code: i64) {
+        self.processes.entry(process).or_insert(status(code));
+    }
+
+    /// A signal was sent to the process.
+    pub fn signal_sent(&mut self, process: Pid, signal: i32) {
+        if ends_process(signal) && self.sent.get(&process) != Some(&libc::SIGKILL) {
+            self.sent.insert(process, signal);
+        }
+    }
+
+    /// The process takes notice of a signal.
+    ///
+    /// One that ends it without a core dump the kernel turns into a SIGKILL for each thread (`complete_signal` in
+    /// `kernel/signal.c`). So do exit_group(2) and execve(2) with the other threads.
+    pub fn signal_delivered(&mut self, process: Pid, signal: i32, is_default: bool) {
+        let sent = self.sent.remove(&process);
+        if is_default && ends_process(signal) {
+            let signal = if signal == libc::SIGKILL { sent } else { Some(signal) };
+            self.processes.entry(process).or_insert(Ending::Killed(signal));
+        }
+    }
+
+    /// The process is a new one, or runs a new program.
+    pub fn begins(&mut self, process: Pid) {
+        self.threads.remove(&process);
+        self.processes.remove(&process);
+        self.sent.remove(&process);
+    }
+
+    /// How the thread has ended, which is over now; `group_dead` with its process.
+    pub fn of(&mut self, thread: Pid, process: Pid, group_dead: bool) -> Option<Ending> {
+        let own = self.threads.remove(&thread);
+        let ending = own.or_else(|| self.processes.get(&process).copied());
+        if group_dead {
+            self.begins(process);
+        }
+        ending
+    }
+}
+
+/// What wait(2) lets through.
+fn status(code: i64) -> Ending {
+    Ending::Status(code as u8)
+}
+
+/// Whether the signal ends a process that has not asked for anything else (signal(7)).
+fn ends_process(signal: i32) -> bool {
+    use nix::libc::{SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
+    !matches!(signal, SIGCHLD | SIGCONT | SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU | SIGURG | SIGWINCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_threads_end_as_their_process_does() {
+        let mut endings = Endings::default();
+        endings.process_exits(10, 0x103);
+        endings.signal_delivered(10, libc::SIGKILL, true);
+        assert_eq!(endings.of(11, 10, false), Some(Ending::Status(3)));
+        assert_eq!(endings.of(10, 10, true), Some(Ending::Status(3)));
+        assert_eq!(endings.of(10, 10, true), None);
+    }
+
+    #[test]
+    fn a_thread_that_ends_alone_has_a_status_of_its_own() {
+        let mut endings = Endings::default();
+        endings.thread_exits(11, 5);
+        assert_eq!(endings.of(11, 10, false), Some(Ending::Status(5)));
+        assert_eq!(endings.of(12, 10, false), None);
+    }
+
+    #[test]
+    fn the_signal_is_the_one_that_was_sent() {
+        let mut endings = Endings::default();
+        endings.signal_sent(10, libc::SIGTERM);
+        endings.signal_delivered(10, libc::SIGKILL, true);
+        assert_eq!(endings.of(10, 10, true), Some(Ending::Killed(Some(libc::SIGTERM))));
+        endings.signal_delivered(20, libc::SIGSEGV, true);
+        assert_eq!(endings.of(20, 20, true), Some(Ending::Killed(Some(libc::SIGSEGV))));
+    }
+
+    #[test]
+    fn who_sent_it_may_be_unknown() {
+        let mut endings = Endings::default();
+        endings.signal_sent(10, libc::SIGTERM);
+        endings.signal_delivered(10, libc::SIGTERM, false);
+        endings.signal_sent(10, libc::SIGCHLD);
+        endings.signal_delivered(10, libc::SIGKILL, true);
+        assert_eq!(endings.of(10, 10, true), Some(Ending::Killed(None)));
+    }
+
+    #[test]
+    fn a_program_that_replaces_threads_lives_on() {
+        let mut endings = Endings::default();
+        endings.signal_delivered(10, libc::SIGKILL, true);
+        assert_eq!(endings.of(10, 10, false), Some(Ending::Killed(None)));
+        endings.begins(10);
+        assert_eq!(endings.of(10, 10, true), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! Lines of signals.
+
+use trace_hook_api::{LineBuffer, Result};
+use tracefs::format::Field;
+use tracefs::{EventStream, Pid, Record};
+use tracefs_session::with_origin;
+
+use crate::names;
+use crate::tracepoint::Tracepoint;
+
+pub const GENERATE: Tracepoint = Tracepoint::new("signal", "signal_generate");
+pub const DELIVER: Tracepoint = Tracepoint::new("signal", "signal_deliver");
+
+/// `SIG_DFL` and `SIG_IGN` (sigaction(2)), in the place of a handler's address.
+const DEFAULT: u64 = 0;
+const IGNORE: u64 = 1;
+
+/// What the kernel did with a signal (`include/trace/events/signal.h`), by number.
+const RESULTS: [&str; 5] = ["delivered", "ignored", "already_pending", "overflow_fail", "lose_info"];
+
+/// Where a record of [`GENERATE`] has what.
+pub struct Generate {
+    pub id: u16,
+    signal: Field,
+    code: Field,
+    to: Field,
+    to_comm: Field,
+    group: Field,
+    result: Field,
+}
+
+/// Where a record of [`DELIVER`] has what.
+pub struct Deliver {
+    pub id: u16,
+    signal: Field,
+    code: Field,
+    handler: Field,
+    flags: Field,
+}
+
+impl Generate {
+    pub fn new(stream: &mut EventStream) -> Result<Self> {
+        let layout = GENERATE.layout(stream)?;
+        Ok(Self {
+            id: layout.id(),
+            signal: layout.field("sig")?,
+            code: layout.field("code")?,
+            to: layout.field("pid")?,
+            to_comm: layout.field("comm")?,
+            group: layout.field("group")?,
+            result: layout.field("result")?,
+        })
+    }
+
+    pub fn signal(&self, record: &Record<'_>) -> i32 {
+        record.number(&self.signal) as i32
+    }
+
+    pub fn to(&self, record: &Record<'_>) -> Pid {
+        record.number(&self.to) as Pid
+    }
+
+    pub fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) {
+        with_origin(record, record.task(), |record, origin| {
+            let signal = self.signal(record);
+            let line = lines
+                .event(origin, "signal_generate")
+                .word("signal", &names::signal(signal))
+                .number("to", self.to(record))
+                .text("to_comm", record.text(&self.to_comm))
+                .word("code", &names::signal_code(signal, record.number(&self.code) as i32));
+            let result = record.number(&self.result);
+            let line = match usize::try_from(result).ok().and_then(|result| RESULTS.get(result)) {
+                Some(name) => line.word("result", name),
+                None => line.word("result", &result.to_string()),
+            };
+            line.flag("group", record.number(&self.group) != 0).flag("interrupt", record.in_interrupt());
+        });
+    }
+}
+
+impl Deliver {
+    pub fn new(stream: &mut EventStream) -> Result<Self> {
+        let layout = DELIVER.layout(stream)?;
+        Ok(Self {
+            id: layout.id(),
+            signal: layout.field("sig")?,
+            code: layout.field("code")?,
+            handler: layout.field("sa_handler")?,
+            flags: layout.field("sa_flags")?,
+        })
+    }
+
+    pub fn signal(&self, record: &Record<'_>) -> i32 {
+        record.number(&self.signal) as i32
+    }
+
+    /// Whether the signal does what it does to a process that did not ask for anything else.
+    pub fn is_default(&self, record: &Record<'_>) -> bool {
+        record.number(&self.handler) as u64 == DEFAULT
+    }
+
+    pub fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) {
+        with_origin(record, record.task(), |record, origin| {
+            let signal = self.signal(record);
+            let line = lines
+                .event(origin, "signal_deliver")
+                .word("signal", &names::signal(signal))
+                .word("code", &names::signal_code(signal, record.number(&self.code) as i32));
+            match record.number(&self.handler) as u64 {
+                DEFAULT => line.word("action", "default"),
+                IGNORE => line.word("action", "ignore"),
+                handler => line.word("action", "handler").address("handler", handler).word(
+                    "flags",
+                    &names::flags(record.number(&self.flags) as u64, names::SIGNAL_ACTION_FLAGS),
+                ),
+            };
+        });
+    }
+}

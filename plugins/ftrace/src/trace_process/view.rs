@@ -1,0 +1,104 @@
+//! What is shown of the records.
+
+use trace_hook_api::{LineBuffer, Result};
+use tracefs::format::Field;
+use tracefs::{EventStream, Pid, Record};
+use tracefs_session::View;
+
+use super::endings::{self, Endings};
+use super::signals::{Deliver, Generate};
+use super::tasks::{Exec, Exit, Fork};
+use crate::tracepoint::Tracepoint;
+
+pub struct ProcessView {
+    fork: Fork,
+    exec: Exec,
+    exit: Exit,
+    generate: Generate,
+    deliver: Deliver,
+    exit_thread: Option<ExitCall>,
+    exit_process: Option<ExitCall>,
+    endings: Endings,
+}
+
+/// Where the record of a call of exit(2) or exit_group(2) has what.
+struct ExitCall {
+    id: u16,
+    code: Field,
+}
+
+impl ProcessView {
+    pub fn new(stream: &mut EventStream) -> Result<Self> {
+        Ok(Self {
+            fork: Fork::new(stream)?,
+            exec: Exec::new(stream)?,
+            exit: Exit::new(stream)?,
+            generate: Generate::new(stream)?,
+            deliver: Deliver::new(stream)?,
+            exit_thread: ExitCall::new(endings::EXIT_THREAD, stream),
+            exit_process: ExitCall::new(endings::EXIT_PROCESS, stream),
+            endings: Endings::default(),
+        })
+    }
+
+    /// Takes note of what the record says about how tasks will end. Whether that was all that it says.
+    fn learn(&mut self, record: &mut Record<'_>) -> bool {
+        let id = record.id();
+        let (thread, process) = (record.task(), process_of(record, record.task()));
+        if id == self.generate.id {
+            let to = process_of(record, self.generate.to(record));
+            self.endings.signal_sent(to, self.generate.signal(record));
+        } else if id == self.deliver.id {
+            let is_default = self.deliver.is_default(record);
+            self.endings.signal_delivered(process, self.deliver.signal(record), is_default);
+        } else if let Some(call) = self.exit_thread.as_ref().filter(|call| call.id == id) {
+            self.endings.thread_exits(thread, record.number(&call.code));
+            return true;
+        } else if let Some(call) = self.exit_process.as_ref().filter(|call| call.id == id) {
+            self.endings.process_exits(process, record.number(&call.code));
+            return true;
+        }
+        false
+    }
+}
+
+impl View for ProcessView {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        if self.learn(record) {
+            return 0;
+        }
+        match record.id() {
+            id if id == self.fork.id => {
+                self.endings.begins(self.fork.child(record));
+                self.fork.show(record, lines);
+            }
+            id if id == self.exec.id => {
+                self.endings.begins(record.task());
+                self.exec.show(record, lines);
+            }
+            id if id == self.exit.id => {
+                let process = process_of(record, record.task());
+                let group_dead = self.exit.group_dead(record).unwrap_or(false);
+                let ending = self.endings.of(record.task(), process, group_dead);
+                self.exit.show(ending, record, lines);
+            }
+            id if id == self.generate.id => self.generate.show(record, lines),
+            id if id == self.deliver.id => self.deliver.show(record, lines),
+            _ => return 0,
+        }
+        1
+    }
+}
+
+impl ExitCall {
+    /// `None`: the kernel does not have it, or a session would have been told.
+    fn new(tracepoint: Tracepoint, stream: &mut EventStream) -> Option<Self> {
+        let layout = tracepoint.layout(stream).ok()?;
+        Some(Self { id: layout.id(), code: layout.field("error_code").ok()? })
+    }
+}
+
+/// The process of a thread. One that is not known has but one thread, as far as can be seen.
+fn process_of(record: &mut Record<'_>, thread: Pid) -> Pid {
+    record.process_of(thread).unwrap_or(thread)
+}
