@@ -35,9 +35,24 @@ impl Histogram {
         }
     }
 
+    /// Adds all values of another one.
+    pub fn merge(&mut self, other: &Self) {
+        for (class, count) in &other.classes {
+            *self.classes.entry(*class).or_default() += count;
+        }
+        self.count += other.count;
+        self.total += other.total;
+        self.max = self.max.max(other.max);
+    }
+
     /// How many values there are.
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// The sum of all values.
+    pub fn total(&self) -> u128 {
+        self.total
     }
 
     /// The mean; 0 of no values.
@@ -168,6 +183,13 @@ mod tests {
                 {"from_ns": 8, "to_ns": 16, "count": 1},
             ])
         );
+    }
+
+    #[test]
+    fn merged_is_as_if_all_had_been_added() {
+        let mut merged = of(&[3, 1000]);
+        merged.merge(&of(&[3, 7, 123_456]));
+        assert_eq!(merged, of(&[3, 1000, 3, 7, 123_456]));
     }
 
     proptest! {

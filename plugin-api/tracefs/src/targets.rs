@@ -76,6 +76,11 @@ impl Targets {
         self.roots.values().any(|&follow| follow != Follow::FAMILY)
     }
 
+    /// Whether the process is one that is left out.
+    pub(crate) fn leave_out(&self, process: Pid) -> bool {
+        self.except.contains(&process)
+    }
+
     fn is_named(&self, process: Pid) -> bool {
         self.roots.contains_key(&process) || self.except.contains(&process)
     }

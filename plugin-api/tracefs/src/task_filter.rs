@@ -29,7 +29,10 @@ const SMALLEST_PRUNED: usize = 4096;
 pub struct TaskFilter {
     procfs: Procfs,
     targets: Targets,
+    drops_any: bool,
     known: HashMap<Pid, Follow>,
+    /// Tasks that were looked up and are not of the targets. Whoever gets their numbers later is announced.
+    strangers: HashSet<Pid>,
     /// Tasks that were gone when the ring buffer was last found empty.
     gone: HashSet<Pid>,
     prune_at: usize,
@@ -38,12 +41,30 @@ pub struct TaskFilter {
 impl TaskFilter {
     pub(crate) fn new(procfs: Procfs, targets: Targets, known: HashMap<Pid, Follow>) -> TaskFilter {
         let prune_at = next_pruning(known.len());
-        TaskFilter { procfs, targets, known, gone: HashSet::new(), prune_at }
+        let drops_any = targets.need_filter();
+        TaskFilter {
+            procfs,
+            targets,
+            drops_any,
+            known,
+            strangers: HashSet::new(),
+            gone: HashSet::new(),
+            prune_at,
+        }
+    }
+
+    /// Whether there are records that do not pass. Of whole families the kernel records no others.
+    pub(crate) fn drops_any(&self) -> bool {
+        self.drops_any
     }
 
     /// Looks once more at who is there. Call it right after recording was started: what was
     /// started since the tasks were chosen has left no record.
     pub fn rescan(&mut self) {
+        // Nothing depends on it otherwise, and somebody waits for the session to start.
+        if !self.drops_any {
+            return;
+        }
         for (task, follow) in self.targets.living(&self.procfs) {
             self.known.entry(task).or_insert(follow);
         }
@@ -55,6 +76,7 @@ impl TaskFilter {
         let is_thread = clone_flags & CLONE_THREAD != 0;
         self.known.insert(new, if is_thread { creators } else { creators.of_child() });
         self.gone.remove(&new);
+        self.strangers.remove(&new);
     }
 
     /// Whether a record made by this task passes.
@@ -62,11 +84,27 @@ impl TaskFilter {
         self.follow(task).own
     }
 
+    /// Whether a task that a record names is one whose events are wanted. It need not have made a record.
+    pub fn is_target(&mut self, task: Pid) -> bool {
+        if let Some(follow) = self.known.get(&task) {
+            return follow.own;
+        }
+        if self.strangers.contains(&task) {
+            return false;
+        }
+        let Some(follow) = self.related(task) else {
+            self.strangers.insert(task);
+            return false;
+        };
+        self.known.insert(task, follow);
+        follow.own
+    }
+
     /// Whether a record that is about several tasks passes. The kernel records `sched_switch`,
     /// `sched_wakeup`, `sched_wakeup_new` and `sched_waking` also when they are made by a task that
     /// nobody asked for, but are about one that somebody did.
     pub fn keeps_any(&mut self, tasks: &[Pid]) -> bool {
-        tasks.iter().any(|&task| self.related(task).is_some_and(|follow| follow.own))
+        tasks.iter().any(|&task| self.is_target(task))
     }
 
     /// Whether the task, or what it may yet start, matters.
@@ -79,6 +117,9 @@ impl TaskFilter {
     pub fn caught_up(&mut self) {
         for task in self.gone.drain() {
             self.known.remove(&task);
+        }
+        if self.strangers.len() >= SMALLEST_PRUNED {
+            self.strangers.clear();
         }
         if self.known.len() >= self.prune_at {
             self.gone = self.known.keys().copied().filter(|&task| !self.procfs.exists(task)).collect();
@@ -102,6 +143,9 @@ impl TaskFilter {
             return Some(follow);
         }
         let status = self.procfs.status(task)?;
+        if self.targets.leave_out(status.process) {
+            return None;
+        }
         let process = self.known.get(&status.process).copied();
         process.or_else(|| self.known.get(&status.parent).map(|parent| parent.of_child()))
     }
@@ -212,6 +256,22 @@ mod tests {
         assert!(scene.filter.keeps_any(&[500, 20]));
         assert!(!scene.filter.keeps_any(&[500, 10]));
         assert!(!scene.filter.keeps_any(&[0, 11]));
+    }
+
+    #[test]
+    fn a_task_that_is_only_named_is_a_target_or_not() {
+        let mut scene = scene(Follow::FAMILY);
+        scene.filter.targets.except(30);
+        scene.appears(20, 20, 10);
+        scene.appears(30, 30, 10);
+        scene.appears(40, 40, 1);
+        scene.filter.new_task(10, 12, THREAD);
+        let mut are_targets =
+            |tasks: &[Pid]| tasks.iter().map(|task| scene.filter.is_target(*task)).collect::<Vec<_>>();
+        assert_eq!(are_targets(&[10, 12, 20]), [true; 3]);
+        assert_eq!(are_targets(&[0, 30, 40, 50]), [false; 4]);
+        scene.filter.new_task(10, 50, FORK);
+        assert!(scene.filter.is_target(50), "the number has a new owner");
     }
 
     #[test]

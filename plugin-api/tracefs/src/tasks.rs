@@ -27,8 +27,8 @@ impl Instance {
     /// enabled; if it fails, this instance refuses to enable events, for that might record everyone.
     ///
     /// The kernel follows whole families only. Where less is wanted
-    /// ([`Follow::ALONE`], [`Follow::CHILDREN`]) a [`TaskFilter`] comes with the set, and all records
-    /// must be shown to it.
+    /// ([`Follow::ALONE`], [`Follow::CHILDREN`]) all records must be shown to the [`TaskFilter`] that comes with the
+    /// set. A kernel that does not announce new tasks gets none.
     ///
     /// `procfs` must be that of the initial pid namespace, whose ids tracing uses.
     ///
@@ -40,7 +40,8 @@ impl Instance {
             return Err(Error::EventsBeforeTasks);
         }
         self.lacks_tasks.store(true, Ordering::Relaxed);
-        if targets.need_filter() && !self.tracefs().has_event(NEW_TASK.0, NEW_TASK.1) {
+        let has_new_tasks = self.tracefs().has_event(NEW_TASK.0, NEW_TASK.1);
+        if targets.need_filter() && !has_new_tasks {
             return Err(Error::NoNewTaskEvent);
         }
 
@@ -62,11 +63,13 @@ impl Instance {
                 log::debug!("{error}");
             }
         }
-        if !targets.need_filter() {
+        if !has_new_tasks {
             return Ok((set, None));
         }
-        self.needs_new_tasks.store(true, Ordering::Relaxed);
-        self.enable_quietly(NEW_TASK)?;
+        if targets.need_filter() {
+            self.needs_new_tasks.store(true, Ordering::Relaxed);
+            self.enable_quietly(NEW_TASK)?;
+        }
         Ok((set, Some(TaskFilter::new(procfs, targets.clone(), known))))
     }
 }

@@ -6,6 +6,7 @@ mod names;
 mod syscalls;
 mod trace_events;
 mod trace_process;
+mod trace_sched;
 mod trace_syscalls;
 mod tracepoint;
 
@@ -14,6 +15,7 @@ use tracefs_session::TracefsCleanup;
 
 use trace_events::TraceEvents;
 use trace_process::TraceProcess;
+use trace_sched::TraceSched;
 use trace_syscalls::TraceSyscalls;
 
-export_plugin!(TraceEvents, TraceProcess, TraceSyscalls; cleanup = TracefsCleanup);
+export_plugin!(TraceEvents, TraceProcess, TraceSched, TraceSyscalls; cleanup = TracefsCleanup);

@@ -99,7 +99,7 @@ impl EventStream {
         let mut formatter = Formatter::with_procfs(instance.tracefs().root(), instance.path(), procfs)?;
         let timeline = Timeline::new(ring.layout());
         let new_task = NewTaskEvent::load(&mut formatter);
-        if filter.is_some() && new_task.is_none() {
+        if filter.as_ref().is_some_and(TaskFilter::drops_any) && new_task.is_none() {
             return Err(Error::NoNewTaskEvent);
         }
         let filter = filter.map(|tasks| Filtering::new(tasks, &mut formatter));
@@ -234,8 +234,9 @@ impl EventStream {
                 self.left_out += 1;
                 continue;
             }
+            let tasks = self.filter.as_mut().map(|filter| &mut filter.tasks);
             let (formatter, processes) = (&mut self.formatter, &mut self.processes);
-            visitor(StreamItem::Record(Record::new(record, id, task, formatter, processes)))?;
+            visitor(StreamItem::Record(Record::new(record, id, task, formatter, processes, tasks)))?;
         }
         ControlFlow::Continue(())
     }

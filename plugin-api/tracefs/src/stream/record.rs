@@ -4,6 +4,7 @@ use super::processes::Processes;
 use crate::Pid;
 use crate::format::{Comm, EventFormat, Field, Formatter};
 use crate::ring::TimelineRecord;
+use crate::task_filter::TaskFilter;
 
 /// A record of a stream, with what there is to know about it.
 pub struct Record<'a> {
@@ -12,6 +13,7 @@ pub struct Record<'a> {
     task: Pid,
     formatter: &'a mut Formatter,
     processes: &'a mut Processes,
+    tasks: Option<&'a mut TaskFilter>,
     /// Whether the formatter knows what it tells of names.
     learnt: bool,
 }
@@ -23,8 +25,9 @@ impl<'a> Record<'a> {
         task: Pid,
         formatter: &'a mut Formatter,
         processes: &'a mut Processes,
+        tasks: Option<&'a mut TaskFilter>,
     ) -> Self {
-        Self { item, id, task, formatter, processes, learnt: false }
+        Self { item, id, task, formatter, processes, tasks, learnt: false }
     }
 
     /// The id of its event: [`EventFormat::id`].
@@ -81,6 +84,14 @@ impl<'a> Record<'a> {
     /// The process that a thread belongs to, where it is known.
     pub fn process_of(&mut self, thread: Pid) -> Option<Pid> {
         self.processes.of(thread)
+    }
+
+    /// Whether the events of a thread are wanted. A record may name others: the next task on a CPU, the receiver of a
+    /// signal.
+    ///
+    /// Where tasks were not chosen, those of all are.
+    pub fn is_traced(&mut self, thread: Pid) -> bool {
+        self.tasks.as_mut().is_none_or(|tasks| tasks.is_target(thread))
     }
 
     /// Appends the line that the kernel would write.

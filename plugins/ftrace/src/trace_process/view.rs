@@ -82,7 +82,13 @@ impl View for ProcessView {
                 let ending = self.endings.of(record.task(), process, group_dead);
                 self.exit.show(ending, record, lines);
             }
-            id if id == self.generate.id => self.generate.show(record, lines),
+            id if id == self.generate.id => {
+                // An interrupt that came while a traced task ran, and is about another.
+                if record.in_interrupt() && !record.is_traced(self.generate.to(record)) {
+                    return 0;
+                }
+                self.generate.show(record, lines);
+            }
             id if id == self.deliver.id => self.deliver.show(record, lines),
             _ => return 0,
         }

@@ -1,0 +1,83 @@
+//! `trace_sched`: how long the traced tasks wait for a CPU.
+
+mod clock;
+mod records;
+mod runs;
+mod summary;
+mod view;
+mod waits;
+
+use std::time::Duration;
+
+use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
+use tracefs::Instance;
+use tracefs_session::TracefsSession;
+
+use crate::tracepoint;
+use records::TRACEPOINTS;
+use runs::Runs;
+use summary::Summary;
+use view::SchedView;
+
+/// The hook.
+pub struct TraceSched;
+
+/// The longest that a summary may be waited for, in seconds: a day.
+const LONGEST_SUMMARY: i64 = 86_400;
+/// The longest that a wait can be asked to be, in microseconds: an hour.
+const LONGEST_WAIT: i64 = 3_600_000_000;
+
+impl Hook for TraceSched {
+    fn info(&self) -> HookInfo {
+        HookInfo::new(
+            "trace_sched",
+            "How long the traced tasks wait for a CPU: a line each time one gets it, or a summary every so often",
+        )
+        .json()
+        .param(
+            Param::integer("over", "US", "only waits of more than so many microseconds").range(0, LONGEST_WAIT),
+        )
+        .param(
+            Param::integer("summary", "SEC", "every so many seconds a summary instead of the single lines")
+                .range(1, LONGEST_SUMMARY),
+        )
+        .details(DETAILS)
+    }
+
+    fn probe(&self, environment: &Environment) -> Result<()> {
+        tracepoint::check(environment, &TRACEPOINTS)
+    }
+
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        let number =
+            |name: &str| request.arguments.integer(name).and_then(|number| u64::try_from(number).ok());
+        let over = number("over").map(|micros| micros * 1_000);
+        let every = number("summary").map(Duration::from_secs);
+        let session = TracefsSession::start(request, enable, |stream| match every {
+            Some(every) => Ok(Box::new(SchedView::new(stream, over, Summary::new(every))?)),
+            None => Ok(Box::new(SchedView::new(stream, over, Runs)?)),
+        })?;
+        Ok(Box::new(session))
+    }
+}
+
+fn enable(instance: &Instance) -> Result<()> {
+    TRACEPOINTS.into_iter().try_for_each(|tracepoint| tracepoint.enable(instance))
+}
+
+const DETAILS: &str = "\
+A line says that a task got a CPU: its name and id, the CPU, the time since boot in seconds, and `run:` with
+
+`waited`, how long it was ready and had no CPU; `since`, from when on: `woken` (somebody woke it), `preempted` (it had to \
+leave its CPU, and was ready all the time), `new` (it was started) or `unknown`, where the kernel did not tell, as at the \
+beginning of a session; there is no `waited` then. `prev_tid` and `prev_comm` are the id and the name of the task that had the \
+CPU before; 0 is the idle task. With --over, waits that are unknown are left out.
+
+With --summary: for each thread that got a CPU a line `waits:` with `count`, the number of its waits, their `mean`, the \
+medium `p50`, `p99` (which 99 of 100 do not exceed), the longest, `max`, and `unknown`, how many times it is not known \
+how long it had waited; the longest in sum first. The line `all_waits:` is about all of them together, with a picture: in each row the \
+bounds of a class in nanoseconds (1K is 1024) and how many waits lie within. Percentiles are off by 1/16 at most.
+
+Examples:
+            make-4711    [001]   123.000456: run: waited=12.345us since=woken prev_tid=0 prev_comm=\"swapper/1\"
+            make-4711      124.000000: waits: count=812 mean=15.210us p50=6.656us p99=180.224us max=950.120us unknown=1";

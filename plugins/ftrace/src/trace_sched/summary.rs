@@ -1,0 +1,91 @@
+//! Every so often, how the waits are distributed.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use trace_hook_api::{Histogram, LineBuffer, Origin};
+
+use super::view::{Run, Show};
+
+/// The waits of each thread since the last summary.
+pub struct Summary {
+    every: u64,
+    /// When the next summary is due, and when the last run was.
+    due: Option<u64>,
+    latest: u64,
+    threads: HashMap<u32, Thread>,
+}
+
+/// What is to be told of a thread.
+struct Thread {
+    pid: Option<u32>,
+    comm: Vec<u8>,
+    waits: Histogram,
+    unknown: u64,
+}
+
+impl Summary {
+    pub fn new(every: Duration) -> Self {
+        let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
+        Self { every, due: None, latest: 0, threads: HashMap::new() }
+    }
+
+    /// Tells all there is to tell, and begins anew.
+    fn tell(&mut self, time: u64, lines: &mut LineBuffer) -> u64 {
+        let mut threads: Vec<(u32, Thread)> = self.threads.drain().collect();
+        if threads.is_empty() {
+            return 0;
+        }
+        threads.sort_by_key(|(tid, thread)| (Reverse(thread.waits.total()), *tid));
+        let mut all = Histogram::default();
+        let mut unknown = 0;
+        for (tid, thread) in &threads {
+            let origin = Origin { time, cpu: None, pid: thread.pid, tid: Some(*tid), comm: &thread.comm };
+            lines.event(&origin, "waits").distribution(&thread.waits).number("unknown", thread.unknown);
+            all.merge(&thread.waits);
+            unknown += thread.unknown;
+        }
+        lines
+            .event(&Origin { time, ..Origin::default() }, "all_waits")
+            .distribution(&all)
+            .number("unknown", unknown);
+        lines.picture(&all);
+        threads.len() as u64 + 1
+    }
+}
+
+impl Show for Summary {
+    fn run(&mut self, run: &Run<'_>, _: &mut LineBuffer) -> u64 {
+        self.latest = run.origin.time;
+        let Some(tid) = run.origin.tid else { return 0 };
+        let thread = self.threads.entry(tid).or_insert_with(|| Thread {
+            pid: run.origin.pid,
+            comm: Vec::new(),
+            waits: Histogram::default(),
+            unknown: 0,
+        });
+        // Its last name.
+        thread.comm.clear();
+        thread.comm.extend_from_slice(run.origin.comm);
+        match run.wait {
+            Some(wait) => thread.waits.add(wait.length),
+            None => thread.unknown += 1,
+        }
+        0
+    }
+
+    fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) -> u64 {
+        let due = *self.due.get_or_insert(now + self.every);
+        if now < due {
+            return 0;
+        }
+        // After a long silence there is but one summary.
+        self.due = Some(due + (now - due) / self.every * self.every + self.every);
+        self.tell(due, lines)
+    }
+
+    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
+        self.tell(self.latest, lines)
+    }
+}

@@ -1,0 +1,103 @@
+//! From records of scheduling to waits that are over.
+
+use trace_hook_api::{LineBuffer, Origin, Result};
+use tracefs::ring::Gap;
+use tracefs::{EventStream, Pid, Record};
+use tracefs_session::{View, with_origin};
+
+use super::clock::Clock;
+use super::records::{Happened, Records};
+use super::waits::{Wait, Waits};
+
+/// A task that has just got a CPU.
+pub struct Run<'a> {
+    pub origin: Origin<'a>,
+    /// How long it had waited, where that is known.
+    pub wait: Option<Wait>,
+    /// Who had the CPU before.
+    pub prev: Pid,
+    pub prev_comm: &'a [u8],
+}
+
+/// What is made of it. Each method returns how many lines.
+pub trait Show: Send {
+    /// A task has got a CPU.
+    fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer) -> u64;
+
+    /// It is `now`, in nanoseconds since boot, and all that was before has been shown.
+    fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) -> u64 {
+        let _ = (now, lines);
+        0
+    }
+
+    /// Nothing follows.
+    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
+        let _ = lines;
+        0
+    }
+}
+
+pub struct SchedView<S> {
+    records: Records,
+    waits: Waits,
+    /// Only waits that are longer are shown, in nanoseconds.
+    over: Option<u64>,
+    clock: Clock,
+    show: S,
+}
+
+impl<S: Show> SchedView<S> {
+    pub fn new(stream: &mut EventStream, over: Option<u64>, show: S) -> Result<Self> {
+        let records = Records::new(stream)?;
+        Ok(Self { records, waits: Waits::default(), over, clock: Clock::default(), show })
+    }
+
+    fn runs(&mut self, prev: Pid, next: Pid, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        let wait = self.waits.runs(next, record.stamp());
+        if self.over.is_some_and(|over| wait.is_none_or(|wait| wait.length <= over)) {
+            return 0;
+        }
+        let Self { records, show, .. } = self;
+        with_origin(record, next, |record, origin| {
+            let origin = Origin { comm: records.next_comm(record), ..*origin };
+            show.run(&Run { origin, wait, prev, prev_comm: records.prev_comm(record) }, lines)
+        })
+    }
+}
+
+impl<S: Show> View for SchedView<S> {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        let now = record.stamp();
+        self.clock.record(now);
+        let mut shown = self.show.time_passes(now, lines);
+        // Each record is about a traced task, but not every task that it names is one.
+        match self.records.read(record) {
+            Some(Happened::Waking(task)) if record.is_traced(task) => self.waits.waking(task, now),
+            Some(Happened::Wakeup(task)) if record.is_traced(task) => self.waits.wakeup(task, now),
+            Some(Happened::WakeupNew(task)) if record.is_traced(task) => self.waits.starts(task, now),
+            Some(Happened::Switch { prev, left, next }) => {
+                if record.is_traced(prev) {
+                    self.waits.leaves(prev, left, now);
+                }
+                if record.is_traced(next) {
+                    shown += self.runs(prev, next, record, lines);
+                }
+            }
+            _ => {}
+        }
+        shown
+    }
+
+    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+        self.waits.forget();
+        lines.lost(gap.cpu, gap.count);
+    }
+
+    fn pause(&mut self, lines: &mut LineBuffer) -> u64 {
+        self.clock.now().map_or(0, |now| self.show.time_passes(now, lines))
+    }
+
+    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
+        self.show.end(lines)
+    }
+}
