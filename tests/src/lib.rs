@@ -12,7 +12,7 @@
 //!
 //! - [`Manager`] is an installation of the manager; [`Call`] a call of it, [`Answer`] what comes of it
 //! - [`Session`] is a session as container-tracer sees it, [`Reader`] the way in which it reads a trace
-//! - [`Workload`] is what gets traced
+//! - [`Workload`] is what gets traced; a [`Script`], too, where other programs are to be seen
 //! - [`Kernel`] is what the kernel shows of it all, [`Event`] a line of a trace, [`Loss`] one about events that are lost
 //! - [`Watch`] sees every system call of a manager, and makes one fail, or the last
 //! - [`Verdict`] is what the manager says that became of the events
@@ -33,6 +33,7 @@ mod plugins;
 mod process;
 mod random;
 mod reader;
+mod script;
 mod session;
 mod suspects;
 mod sweeping;
@@ -53,6 +54,7 @@ pub use plugins::Plugins;
 pub use process::{Process, children_of};
 pub use random::Random;
 pub use reader::Reader;
+pub use script::Script;
 pub use session::{Ended, Session};
 pub use sweeping::no_other_sweeps;
 pub use system_calls::{Fate, Seen, SystemCall, Watch};

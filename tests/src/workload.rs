@@ -140,6 +140,11 @@ impl Task {
         ids.split_whitespace().map(|id| id.parse().expect("an id is a number")).collect()
     }
 
+    /// Makes it execute `echo`, in the place of its whole process, and waits until that has answered.
+    pub fn becomes_an_echo(&self) {
+        self.tell("echo");
+    }
+
     /// Makes one of the tasks that it made exit.
     pub fn lets_go(&self, member: &Task) {
         self.tell(&format!("leave {}", member.id));

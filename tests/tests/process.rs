@@ -1,0 +1,355 @@
+//! What `trace_process` records of real processes, and that strace sees the same. All of it needs root and tracefs.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use system_tests::{Ended, Kernel, Log, Manager, Plugins, Script, Session, Workload, skip};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ftrace"]))
+}
+
+/// A session that traces this process as JSON, with more arguments.
+#[track_caller]
+fn trace(manager: &Manager, pid: u32, arguments: &str) -> Session {
+    manager.run("trace_process", format!("--pid {pid} --format json {arguments}")).start()
+}
+
+/// What is recorded of a script, from when it goes to its end.
+#[track_caller]
+fn events_of(script: &str) -> Vec<Value> {
+    let manager = manager();
+    let script = Script::start(script);
+    let session = trace(&manager, script.id(), "");
+    script.runs();
+    events(&session.ends())
+}
+
+#[track_caller]
+fn events(ended: &Ended) -> Vec<Value> {
+    ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+}
+
+fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["event"] == name).collect()
+}
+
+#[test]
+fn the_hook_is_listed_and_described() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_process"));
+    let described = manager.call(["--describe", "trace_process"]).answer();
+    for word in [
+        "fork:",
+        "exec:",
+        "exit:",
+        "signal_generate:",
+        "signal_deliver:",
+        "group_dead",
+        "--format",
+        "Example",
+    ] {
+        assert!(described.well().contains(word), "no {word} in {described:#?}");
+    }
+}
+
+#[test]
+fn forks_tell_threads_from_processes() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, workload.id(), "");
+    let thread = workload.thread();
+    let child = thread.child();
+    let ended = session.stop();
+    let events = events(&ended);
+    let forks: Vec<_> = named(&events, "fork")
+        .into_iter()
+        .map(|fork| (&fork["tid"], &fork["child"], &fork["kind"]))
+        .collect();
+    let (workload, thread, child) = (workload.id().into(), thread.id().into(), child.id().into());
+    assert_eq!(forks, [(&workload, &thread, &"thread".into()), (&thread, &child, &"process".into())]);
+    let of_thread = &named(&events, "fork")[0]["flags"];
+    assert!(
+        of_thread
+            .as_str()
+            .is_some_and(|flags| flags.contains("CLONE_VM|CLONE_FS") && flags.contains("CLONE_THREAD")),
+        "{of_thread}"
+    );
+    assert_eq!(named(&events, "fork")[1]["pid"], workload, "the thread's process");
+}
+
+#[test]
+fn an_exec_names_its_file() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let events = events_of("/bin/true");
+    let exec = named(&events, "exec")[0];
+    assert_eq!(
+        (&exec["path"], &exec["comm"], &exec["old_tid"]),
+        (&"/bin/true".into(), &"true".into(), &exec["tid"])
+    );
+}
+
+#[test]
+fn an_exec_in_a_thread_takes_the_place_of_its_process() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, workload.id(), "");
+    let thread = workload.thread();
+    thread.becomes_an_echo();
+    let events = events(&session.ends());
+    let exec = named(&events, "exec")[0];
+    assert_eq!((&exec["tid"], &exec["old_tid"]), (&workload.id().into(), &thread.id().into()));
+    let exits = named(&events, "exit");
+    assert_eq!(exits.len(), 2, "{events:#?}");
+    assert!(exits[0]["killed"] == true && exits[0]["group_dead"] != true, "{}", exits[0]);
+    assert_eq!((&exits[1]["comm"], &exits[1]["status"]), (&"echo".into(), &0.into()));
+}
+
+#[test]
+fn exits_tell_their_status() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let events = events_of("sh -c 'exit 3'; /bin/false; exit 258");
+    let statuses: Vec<_> = named(&events, "exit").into_iter().map(|exit| exit["status"].as_u64()).collect();
+    assert_eq!(statuses, [Some(3), Some(1), Some(2)]);
+}
+
+#[test]
+fn an_end_by_a_signal_tells_which() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let events =
+        events_of("sh -c 'kill -TERM $$'; sleep 100 & kill -KILL $!; wait; sh -c 'kill -SEGV $$'; true");
+    let killed: Vec<_> = named(&events, "exit")
+        .into_iter()
+        .filter_map(|exit| exit["killed"].as_bool().map(|_| exit["signal"].as_str()))
+        .collect();
+    assert_eq!(killed, [Some("SIGTERM"), Some("SIGKILL"), Some("SIGSEGV")], "{events:#?}");
+}
+
+#[test]
+fn of_a_strangers_signal_only_that_it_killed() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, workload.id(), "");
+    kill(Pid::from_raw(workload.id().cast_signed()), Signal::SIGTERM).expect("it is ours");
+    let events = events(&session.ends());
+    assert_eq!(named(&events, "signal_deliver")[0]["signal"], "SIGKILL");
+    let exit = named(&events, "exit")[0];
+    assert!(exit["killed"] == true && exit.get("signal").is_none() && exit.get("status").is_none(), "{exit}");
+}
+
+#[test]
+fn signals_are_seen_where_they_are_sent_and_where_they_arrive() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let events = events_of("trap : USR1; kill -USR1 $$; trap '' USR2; kill -USR2 $$; true");
+    let sent = |signal: &str| {
+        named(&events, "signal_generate").into_iter().find(|event| event["signal"] == signal).expect("sent")
+    };
+    let usr1 = sent("SIGUSR1");
+    assert_eq!(
+        (&usr1["to"], &usr1["to_comm"], &usr1["code"]),
+        (&usr1["tid"], &"sh".into(), &"SI_USER".into())
+    );
+    assert_eq!((&usr1["result"], &usr1["group"]), (&"delivered".into(), &true.into()));
+    assert_eq!(sent("SIGUSR2")["result"], "ignored");
+    let delivered = named(&events, "signal_deliver");
+    assert_eq!(delivered.len(), 1, "{delivered:#?}");
+    assert_eq!((&delivered[0]["signal"], &delivered[0]["action"]), (&"SIGUSR1".into(), &"handler".into()));
+    assert!(
+        delivered[0]["handler"].as_str().is_some_and(|address| address.starts_with("0x")),
+        "{}",
+        delivered[0]
+    );
+}
+
+#[test]
+fn lines_are_for_people_unless_asked_otherwise() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let script = Script::start("exec /bin/false");
+    let (id, session) = (script.id(), manager.run("trace_process", format!("--pid {}", script.id())).start());
+    script.runs();
+    let ended = session.ends();
+    let lines = ended.well();
+    let ends_with = |line: usize, end: &str| assert!(lines[line].ends_with(end), "no {end:?} in {lines:#?}");
+    ends_with(0, &format!(": exec: path=\"/bin/false\" old_tid={id}"));
+    assert!(lines[0].starts_with(&format!("{:>16}-{id:<7} [", "false")), "{lines:#?}");
+    assert!(lines[1].contains(": exit: status=1"), "{lines:#?}");
+}
+
+#[test]
+fn nobody_else_is_recorded() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (traced, bystander) = (Workload::start(), Workload::start());
+    let session = trace(&manager, traced.id(), "");
+    bystander.storm(20);
+    let child = traced.child();
+    bystander.storm(20);
+    let events = events(&session.stop());
+    assert_eq!(events.len(), 2, "a fork and an exec: {events:#?}");
+    assert_eq!(events[0]["child"], child.id());
+}
+
+#[test]
+fn exact_leaves_the_children_out_and_parent_the_process() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let exact = trace(&manager, workload.id(), "--exact");
+    let parent = manager.run("trace_process", format!("--parent {} --format json", workload.id())).start();
+    let children = workload.storm(20);
+    let (exact, parent) = (events(&exact.stop()), events(&parent.stop()));
+    assert_eq!(named(&exact, "fork").len(), 20);
+    assert!(exact.iter().all(|event| event["pid"] == workload.id()), "{exact:#?}");
+    let exits: Vec<_> = named(&parent, "exit").into_iter().map(|exit| exit["pid"].as_u64()).collect();
+    let mut expected: Vec<_> = children.iter().map(|child| Some(u64::from(*child))).collect();
+    expected.sort_unstable();
+    let mut sorted = exits.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, expected);
+    assert!(parent.iter().all(|event| event["pid"] != workload.id()), "{parent:#?}");
+}
+
+#[test]
+fn hostile_names_stay_in_their_place() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a\nCPU:0 [LOST 7 EVENTS]\n\u{1b}[2J\"}");
+    symlink("/bin/true", &path).expect("a link");
+    let script = format!("exec '{}'", path.display());
+    let manager = manager();
+    for format in ["text", "json"] {
+        let script = Script::start(&script);
+        let arguments = format!("--pid {} --format {format}", script.id());
+        let session = manager.run("trace_process", arguments).start();
+        script.runs();
+        let ended = session.ends();
+        let lines = ended.well();
+        let exec = lines.iter().find(|line| line.contains("exec")).expect("an exec");
+        assert!(!exec.contains('\u{1b}'), "{exec:?}");
+        assert!(lines.iter().all(|line| line.contains("e") && !line.starts_with("CPU:")), "{lines:#?}");
+        if format == "json" {
+            let exec: Value = serde_json::from_str(exec).expect("an object");
+            assert_eq!(exec["path"].as_str(), path.to_str());
+        }
+    }
+}
+
+#[test]
+fn a_process_in_namespaces_of_its_own_is_traced_by_the_hosts_ids() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let script = Script::start_under(
+        &["unshare", "--mount", "--user", "--pid", "--fork"],
+        "sh -c 'exit 5'; kill -9 $$",
+    );
+    let session = trace(&manager, script.id(), "");
+    script.runs();
+    let events = events(&session.ends());
+    let fork = named(&events, "fork").into_iter().next().expect("a fork");
+    let exit = named(&events, "exit").into_iter().find(|exit| exit["status"] == 5).expect("an exit");
+    assert_eq!(exit["pid"], fork["child"]);
+}
+
+#[test]
+fn every_record_is_accounted_for() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, log) = (manager(), Log::new());
+    let workload = Workload::start();
+    let call = manager.call(["-v", "--run", "trace_process", "--args", &format!("--pid {}", workload.id())]);
+    let session = log.of(call).start();
+    workload.storm(200);
+    let ended = session.stop();
+    let verdict = log.verdict();
+    assert_eq!((verdict.recorded, verdict.delivered), (ended.lines.len(), ended.lines.len()));
+    assert!(verdict.lost.is_empty());
+}
+
+/// What happened to a process, as far as strace tells it, too.
+type Story = Vec<String>;
+
+#[test]
+fn strace_sees_the_same() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    if Command::new("strace").arg("--version").output().is_err() {
+        return skip("there is no strace");
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("calls");
+    let file = file.to_str().expect("a plain name");
+    let script = "/bin/true; sh -c 'exit 3'; sleep 100 & kill -TERM $!; wait; trap : USR1; kill -USR1 $$; \
+                  sh -c 'kill -SEGV $$'; (exit 5) | cat; exit 7";
+    let wrapper = ["strace", "-f", "-o", file, "-e", "trace=process", "-e", "signal=all"];
+    let manager = manager();
+    let script = Script::start_under(&wrapper, script);
+    let shell = system_tests::eventually("strace has a shell that waits", system_tests::PATIENCE, || {
+        let shell = child_of(script.id())?;
+        std::fs::read_to_string(format!("/proc/{shell}/wchan")).ok()?.contains("pipe").then_some(shell)
+    });
+    let session = trace(&manager, shell, "");
+    script.runs();
+    let ours = our_stories(&events(&session.ends()));
+    let theirs = straces_stories(&std::fs::read_to_string(file).expect("what strace saw"), shell);
+    assert_eq!(ours, theirs);
+}
+
+fn child_of(process: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+fn our_stories(events: &[Value]) -> BTreeMap<u64, Story> {
+    let mut stories: BTreeMap<u64, Story> = BTreeMap::new();
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    for event in events {
+        let what = match event["event"].as_str() {
+            Some("fork") => format!("fork {}", event["child"]),
+            Some("exec") => format!("exec {}", text(&event["path"])),
+            Some("exit") if event["killed"] == true => format!("killed by {}", text(&event["signal"])),
+            Some("exit") => format!("exited with {}", event["status"]),
+            Some("signal_deliver") => format!("{} {}", text(&event["signal"]), text(&event["code"])),
+            _ => continue,
+        };
+        stories.entry(event["tid"].as_u64().expect("an id")).or_default().push(what);
+    }
+    stories
+}
+
+/// Of lines such as `4711 execve("/bin/true", …) = 0`, `4711 vfork() = 4712`, `4711 --- SIGCHLD {si_signo=SIGCHLD,
+/// si_code=CLD_EXITED, …} ---`, `4711 +++ exited with 3 +++`.
+fn straces_stories(text: &str, shell: u32) -> BTreeMap<u64, Story> {
+    let mut stories: BTreeMap<u64, Story> = BTreeMap::new();
+    for line in text.lines() {
+        let (id, what) = line.split_once(' ').expect("an id and what happened");
+        let what = what.trim_start();
+        let result = what.rsplit_once(" = ").map(|(_, result)| result);
+        let between = |start: &str, end: &str| {
+            what.split_once(start)?.1.split_once(end).map(|(word, _)| word.to_owned())
+        };
+        let what = if let Some(end) = what.strip_prefix("+++ ") {
+            end.trim_end_matches(" +++").replace(" (core dumped)", "")
+        } else if what.starts_with("--- ") {
+            let (signal, code) = (between("--- ", " "), between("si_code=", ","));
+            format!("{} {}", signal.expect("a signal"), code.expect("a code"))
+        } else if (what.contains("fork") || what.contains("clone")) && result.is_some() {
+            format!("fork {}", result.expect("a child"))
+        } else if what.starts_with("execve") {
+            format!("exec {}", between("\"", "\"").expect("a path"))
+        } else {
+            continue;
+        };
+        stories.entry(id.parse().expect("an id")).or_default().push(what);
+    }
+    // The session began later than strace.
+    let story = stories.get_mut(&u64::from(shell)).expect("the shell");
+    story.retain(|what| what != "exec /usr/bin/sh" && what != "exec /bin/sh");
+    stories
+}
