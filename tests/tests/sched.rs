@@ -1,0 +1,355 @@
+//! What `trace_sched` tells of the waits of real tasks, and that the kernel's own accounting and perf agree. All of it needs root and tracefs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use system_tests::{
+    Ended, Kernel, Log, Manager, PATIENCE, Plugins, Session, Task, Workload, cpus, skip, wait_until,
+};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ftrace"]))
+}
+
+/// A session that traces this task as JSON, with more arguments.
+#[track_caller]
+fn trace(manager: &Manager, task: &Task, arguments: &str) -> Session {
+    manager.run("trace_sched", format!("--pid {} --format json {arguments}", task.id())).start()
+}
+
+#[track_caller]
+fn events(ended: &Ended) -> Vec<Value> {
+    ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+}
+
+/// A workload that stays on one CPU, which it shares with whoever else is there.
+fn pinned(cpu: u32) -> Workload {
+    let workload = Workload::start();
+    workload.stays_on(cpu);
+    workload
+}
+
+/// Makes the task sleep and wake, over and over.
+fn naps(task: &Task, count: usize) {
+    for _ in 0..count {
+        sleeps(task.id());
+        task.calls(1);
+    }
+    sleeps(task.id());
+}
+
+/// Waits until the task sleeps.
+#[track_caller]
+fn sleeps(task: u32) {
+    wait_until("the task sleeps", PATIENCE, || {
+        let status = fs::read_to_string(format!("/proc/{task}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:\tS"))
+    });
+}
+
+/// How long the task has waited for a CPU, in nanoseconds, and how many times it got one
+/// (Documentation/scheduler/sched-stats.rst).
+fn kernels_account(task: u32) -> (u64, u64) {
+    let text = fs::read_to_string(format!("/proc/{task}/task/{task}/schedstat")).expect("an account");
+    let numbers: Vec<u64> = text.split_whitespace().map(|word| word.parse().expect("a number")).collect();
+    (numbers[1], numbers[2])
+}
+
+fn waited(run: &Value) -> Option<u64> {
+    run["waited_ns"].as_u64()
+}
+
+#[test]
+fn the_hook_is_listed_and_described() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_sched"));
+    let described = manager.call(["--describe", "trace_sched"]).answer();
+    for word in
+        ["--over", "--summary", "waited", "preempted", "unknown", "prev_tid", "p99", "--format", "Examples"]
+    {
+        assert!(described.well().contains(word), "no {word} in {described:#?}");
+    }
+}
+
+#[test]
+fn the_kernels_own_account_is_the_same() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, rival) = (pinned(cpus()[0]), pinned(cpus()[0]));
+    let session = trace(&manager, &workload, "");
+    sleeps(workload.id());
+    let (waited_before, times_before) = kernels_account(workload.id());
+    rival.begins_to_call(1_000_000);
+    workload.calls(1_000_000);
+    naps(&workload, 100);
+    let (waited_after, times_after) = kernels_account(workload.id());
+    let runs = events(&session.stop());
+    let (times, account) = (times_after - times_before, waited_after - waited_before);
+    let sum: u64 = runs.iter().filter_map(waited).sum();
+    let unknown = runs.iter().filter(|run| waited(run).is_none()).count() as u64;
+    // The kernel misses a few while other instances' task sets come and go.
+    let missed = times.saturating_sub(runs.len() as u64) + unknown;
+    assert!(missed <= times / 20, "{} of {times} runs, {unknown} of them unknown", runs.len());
+    // It counts from when a task is queued, not from when somebody begins to wake it.
+    let near = account / 20 + times * 20_000;
+    assert!(sum <= account + near, "{sum} ns in all, and the kernel says {account}");
+    // What was missed may have been the longest wait of all.
+    assert!(missed > 0 || sum + near >= account, "{sum} ns in all, and the kernel says {account}");
+}
+
+#[test]
+fn who_is_woken_and_who_is_preempted_is_told_apart() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, rival) = (pinned(cpus()[0]), pinned(cpus()[0]));
+    let session = trace(&manager, &workload, "");
+    naps(&workload, 20);
+    rival.begins_to_call(2_000_000);
+    workload.calls(2_000_000);
+    let runs = events(&session.stop());
+    let since = |reason: &str| runs.iter().filter(|run| run["since"] == reason).count();
+    assert!(since("woken") >= 15, "{runs:#?}");
+    let after_rival = |run: &&Value| run["since"] == "preempted" && run["prev_tid"] == rival.id();
+    let preempted = runs.iter().find(after_rival).unwrap_or_else(|| panic!("never by its rival: {runs:#?}"));
+    assert_eq!(preempted["prev_comm"], "workload");
+    assert!(waited(preempted).is_some_and(|waited| waited > 100_000), "a time slice is longer: {preempted}");
+    for run in &runs {
+        assert_eq!(
+            (&run["event"], &run["tid"], &run["pid"]),
+            (&"run".into(), &workload.id().into(), &workload.id().into())
+        );
+        assert!(run["cpu"] == cpus()[0] && run["comm"] == "workload" && run["prev_tid"].is_u64(), "{run}");
+    }
+}
+
+#[test]
+fn a_new_task_waits_from_its_start_on() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "");
+    let children = workload.storm(20);
+    let runs = events(&session.stop());
+    let first_runs: Vec<&Value> =
+        children.iter().filter_map(|child| runs.iter().find(|run| run["tid"] == *child)).collect();
+    let new = first_runs.iter().filter(|run| run["since"] == "new" && waited(run).is_some()).count();
+    assert!(new >= 18, "{first_runs:#?}");
+}
+
+#[test]
+fn only_traced_tasks_get_lines() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, bystander) = (pinned(cpus()[0]), pinned(cpus()[0]));
+    let child = workload.child();
+    let exact = trace(&manager, &workload, "--exact");
+    let family = trace(&manager, &workload, "");
+    let parent = manager.run("trace_sched", format!("--parent {} --format json", workload.id())).start();
+    bystander.begins_to_call(300_000);
+    workload.calls(300_000);
+    child.calls(300_000);
+    naps(&child, 5);
+    bystander.calls(1);
+    let tids = |session: Session| {
+        let mut tids = BTreeMap::new();
+        for run in events(&session.stop()) {
+            *tids.entry(run["tid"].as_u64().expect("an id") as u32).or_insert(0) += 1;
+        }
+        tids.into_keys().collect::<Vec<u32>>()
+    };
+    assert_eq!(tids(exact), [workload.id()]);
+    let mut both = [workload.id(), child.id()];
+    both.sort_unstable();
+    assert_eq!(tids(family), both);
+    assert_eq!(tids(parent), [child.id()]);
+}
+
+#[test]
+fn short_waits_can_be_left_out() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, rival) = (pinned(cpus()[0]), pinned(cpus()[0]));
+    let all = trace(&manager, &workload, "");
+    let long = trace(&manager, &workload, "--over 500");
+    naps(&workload, 20);
+    rival.begins_to_call(2_000_000);
+    workload.calls(2_000_000);
+    let (all, long) = (events(&all.stop()), events(&long.stop()));
+    let is_long = |run: &&Value| waited(run).is_some_and(|waited| waited > 500_000);
+    assert!(!long.is_empty() && long.iter().all(|run| is_long(&run)), "{long:#?}");
+    assert!(long.len() < all.len());
+    // The clocks of the two sessions are read one after the other.
+    assert!(long.len().abs_diff(all.iter().filter(is_long).count()) <= 1 + all.len() / 20);
+}
+
+#[test]
+fn a_summary_tells_of_each_task_and_of_all() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = pinned(cpus()[0]);
+    let child = workload.child();
+    let single = trace(&manager, &workload, "");
+    let summary = trace(&manager, &workload, "--summary 3600");
+    naps(&workload, 30);
+    naps(&child, 10);
+    let (summary, single) = (events(&summary.stop()), events(&single.stop()));
+    let of = |task: &Task| {
+        let own: Vec<u64> = single.iter().filter(|run| run["tid"] == task.id()).filter_map(waited).collect();
+        let line = summary.iter().find(|line| line["tid"] == task.id()).expect("a line");
+        let count = line["count"].as_u64().expect("a count");
+        assert!(count.abs_diff(own.len() as u64) <= 2, "{line}, and {} single lines", own.len());
+        assert!(line["event"] == "waits" && line["comm"].is_string(), "{line}");
+        let number = |name: &str| line[name].as_u64().unwrap_or_else(|| panic!("no {name}: {line}"));
+        let max = own.iter().max().expect("a wait");
+        assert!(number("max_ns").abs_diff(*max) <= max / 2 + 20_000, "{line}, and {max}");
+        assert!(number("p50_ns") <= number("p99_ns") && number("p99_ns") <= number("max_ns"), "{line}");
+        count
+    };
+    let counts = of(&workload) + of(&child);
+    let all = summary.last().expect("lines");
+    assert_eq!((&all["event"], &all["count"], all.get("tid")), (&"all_waits".into(), &counts.into(), None));
+    let in_buckets: u64 =
+        all["buckets"].as_array().expect("buckets").iter().filter_map(|b| b["count"].as_u64()).sum();
+    assert_eq!(in_buckets, counts);
+    assert_eq!(summary.len(), 3, "{summary:#?}");
+}
+
+#[test]
+fn a_summary_comes_in_time_and_has_a_picture() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = manager.run("trace_sched", format!("--pid {} --summary 1", workload.id())).start();
+    naps(&workload, 10);
+    // Nothing happens any more, and yet it comes.
+    session.wait_for_lines(3);
+    naps(&workload, 10);
+    let ended = session.stop();
+    let lines = ended.well();
+    let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    assert!(count(": waits: count=") >= 2 && count(": all_waits: count=") >= 2, "{lines:#?}");
+    assert!(count(" => ") >= 2 && count("|@") >= 2, "{lines:#?}");
+    assert!(lines[0].starts_with("        workload-"), "{lines:#?}");
+}
+
+#[test]
+fn wrong_numbers_are_refused() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let refused = |arguments: &str, mentions: &[&str]| {
+        let arguments = format!("--pid {} {arguments}", std::process::id());
+        manager.run("trace_sched", arguments).answer().refused(mentions);
+    };
+    refused("--summary 0", &["--summary", "0"]);
+    refused("--summary -1", &["-1"]);
+    refused("--summary soon", &["--summary", "soon"]);
+    refused("--over -1", &["-1"]);
+    refused("--over 99999999999999999999", &["--over"]);
+    refused("--ovr 5", &["--ovr", "--over"]);
+}
+
+#[test]
+fn every_record_is_accounted_for() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    for arguments in ["", "--summary 1", "--over 100000"] {
+        let log = Log::new();
+        let arguments = format!("--pid {} {arguments}", workload.id());
+        let session = log.of(manager.call(["-v", "--run", "trace_sched", "--args", &arguments])).start();
+        naps(&workload, 20);
+        let ended = session.stop();
+        let lines = ended.lines.iter().filter(|line| !line.starts_with(" => ")).count();
+        let verdict = log.verdict();
+        assert_eq!((verdict.recorded, verdict.delivered), (lines, lines), "{arguments}");
+        assert!(verdict.lost.is_empty(), "{verdict:?}");
+    }
+}
+
+#[test]
+fn perf_sees_the_same_waits() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    if Command::new("perf").arg("version").output().is_err() {
+        return skip("there is no perf");
+    }
+    let manager = manager();
+    let (workload, rival) = (pinned(cpus()[0]), pinned(cpus()[0]));
+    let session = trace(&manager, &workload, "");
+    let theirs = with_perf(workload.id(), || {
+        naps(&workload, 50);
+        rival.begins_to_call(1_000_000);
+        workload.calls(1_000_000);
+        naps(&workload, 50);
+    });
+    let runs = events(&session.stop());
+    assert!(theirs.len() >= 100, "perf saw {theirs:?}");
+    let ours: Vec<(f64, f64)> = runs.iter().filter_map(start_and_wait).collect();
+    let same = matches(&theirs, &ours);
+    // Neither of the two misses nothing at all.
+    assert!(same * 20 >= theirs.len() * 19, "{same} of {}:\n{theirs:?}\n{ours:?}", theirs.len());
+}
+
+/// When a task got a CPU, and how long it had waited, both in microseconds.
+fn start_and_wait(run: &Value) -> Option<(f64, f64)> {
+    Some((run["time"].as_f64()? * 1e6, waited(run)? as f64 / 1e3))
+}
+
+/// How many of `theirs` are among `ours`. Perf's clock is another, but goes as fast.
+fn matches(theirs: &[(f64, f64)], ours: &[(f64, f64)]) -> usize {
+    let is_near = |a: f64, b: f64| (a - b).abs() <= 20.0;
+    let matches_at = |offset: f64| {
+        let is_among_ours = |(start, wait): &&(f64, f64)| {
+            let first = ours.partition_point(|(ours, _)| *ours < start + offset - 20.0);
+            let near = ours[first..].iter().take_while(|(ours, _)| is_near(*ours, start + offset));
+            near.into_iter().any(|(_, ours)| is_near(*ours, *wait))
+        };
+        theirs.iter().filter(is_among_ours).count()
+    };
+    // Any three of theirs will do to find the offset, unless all of them are missing in ours.
+    let some = theirs.iter().step_by(theirs.len() / 3);
+    let offsets = some.flat_map(|(theirs, _)| ours.iter().map(move |(ours, _)| ours - theirs));
+    offsets.map(matches_at).max().unwrap_or(0)
+}
+
+/// When the task got a CPU while `work` was done, and how long it had waited, both in microseconds, as perf sees it.
+fn with_perf(task: u32, work: impl FnOnce()) -> Vec<(f64, f64)> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("perf.data");
+    // It begins to record before it runs the command, and ends with it.
+    let mut recording = Command::new("perf")
+        .args(["sched", "record", "-q", "-o"])
+        .arg(&data)
+        .args(["--", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("perf can be started");
+    let mut input = recording.stdin.take().expect("it was asked for");
+    input.write_all(b"ready\n").expect("the command reads");
+    let mut answer = String::new();
+    let mut output = BufReader::new(recording.stdout.take().expect("it was asked for"));
+    output.read_line(&mut answer).expect("the command writes");
+    assert_eq!(answer, "ready\n");
+    work();
+    drop(input);
+    recording.wait().expect("perf ends");
+    let told =
+        Command::new("perf").args(["sched", "timehist", "-i"]).arg(&data).output().expect("perf tells");
+    String::from_utf8_lossy(&told.stdout).lines().filter_map(|line| run_of(task, line)).collect()
+}
+
+/// Reads `15848.579903 [0000]  workload[4711]      0.000      0.006      0.023`: when the task left its CPU, in seconds, and its
+/// sleep, its wait and its run, in milliseconds.
+fn run_of(task: u32, line: &str) -> Option<(f64, f64)> {
+    let (before, after) = line.split_once(&format!("[{task}]"))?;
+    let left: f64 = before.split_whitespace().next()?.parse().ok()?;
+    let numbers: Vec<f64> = after.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [_, waited, ran] = numbers[..] else { return None };
+    // Of the first run it does not know the beginning, and of some others not the wait.
+    (ran > 0.0 && waited > 0.0).then_some((left * 1e6 - ran * 1e3, waited * 1e3))
+}
