@@ -117,12 +117,15 @@ fn who_is_woken_and_who_is_preempted_is_told_apart() {
     let preempted = runs.iter().find(after_rival).unwrap_or_else(|| panic!("never by its rival: {runs:#?}"));
     assert_eq!(preempted["prev_comm"], "workload");
     assert!(waited(preempted).is_some_and(|waited| waited > 100_000), "a time slice is longer: {preempted}");
-    for run in &runs {
-        assert_eq!(
-            (&run["event"], &run["tid"], &run["pid"]),
-            (&"run".into(), &workload.id().into(), &workload.id().into())
+    let (missed, seen): (Vec<&Value>, Vec<&Value>) = runs.iter().partition(|run| run["missed"] == true);
+    assert!(missed.len() <= runs.len() / 20, "{missed:#?}");
+    for run in seen {
+        let (id, name) = (workload.id(), "workload");
+        assert!(
+            run["event"] == "run" && run["tid"] == id && run["pid"] == id && run["comm"] == name,
+            "{run}"
         );
-        assert!(run["cpu"] == cpus()[0] && run["comm"] == "workload" && run["prev_tid"].is_u64(), "{run}");
+        assert!(run["cpu"] == cpus()[0] && run["prev_tid"].is_u64() && run["prev_comm"].is_string(), "{run}");
     }
 }
 

@@ -6,7 +6,7 @@
 use trace_hook_api::{Environment, HookError, Result};
 use tracefs::format::{EventFormat, Field};
 use tracefs::{EventStream, Instance, Tracefs};
-use tracefs_session::find;
+use tracefs_session::usable_tracefs;
 
 /// An event that the kernel may have.
 #[derive(Debug, Clone, Copy)]
@@ -21,14 +21,14 @@ pub struct Layout {
     format: EventFormat,
 }
 
-/// Checks that tracefs can be used, and that the kernel has all these.
+/// For [`Hook::probe`](trace_hook_api::Hook::probe): checks that a session can use tracefs, and that the kernel has all
+/// these.
 ///
 /// # Errors
 ///
 /// What is missing.
 pub fn check(environment: &Environment, tracepoints: &[Tracepoint]) -> Result<()> {
-    let tracefs = find(environment)?;
-    tracefs.check_usable()?;
+    let Some(tracefs) = usable_tracefs(environment)? else { return Ok(()) };
     match tracepoints.iter().find(|tracepoint| !tracepoint.is_in(&tracefs)) {
         Some(Tracepoint { system, event }) => {
             Err(HookError::new(format!("the kernel has no event {system}:{event}")))

@@ -58,7 +58,7 @@ had before; another than now if a thread that was not the first of its process c
 exit: the task has ended. `status` is what it, or its process, gave to exit(2). `killed` says that it was a signal, and \
 `signal` which; of a signal that an untraced task sent and that makes no core dump, the kernel tells only that it was \
 one. If neither is there, the kernel did not tell. `group_dead` says that this was the last thread, and the process has \
-ended (Linux 6.15 and later).
+ended; not every kernel tells.
 
 signal_generate: the task sent `signal` to the task `to`, whose name is `to_comm`; with `group`, to the whole process. \
 `code` says why, as `si_code` of sigaction(2). `result` is `delivered` (that is, it is pending now), `ignored`, \

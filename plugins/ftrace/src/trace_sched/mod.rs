@@ -68,15 +68,21 @@ fn enable(instance: &Instance) -> Result<()> {
 const DETAILS: &str = "\
 A line says that a task got a CPU: its name and id, the CPU, the time since boot in seconds, and `run:` with
 
-`waited`, how long it was ready and had no CPU; `since`, from when on: `woken` (somebody woke it), `preempted` (it had to \
-leave its CPU, and was ready all the time), `new` (it was started) or `unknown`, where the kernel did not tell, as at the \
-beginning of a session; there is no `waited` then. `prev_tid` and `prev_comm` are the id and the name of the task that had the \
-CPU before; 0 is the idle task. With --over, waits that are unknown are left out.
+`waited`, how long it was ready and had no CPU; `since`, from when on: `woken` (somebody began to wake it), `preempted` (it \
+had to leave its CPU, and was ready all the time), `new` (it was started) or `unknown`, where the kernel did not tell, as \
+at the beginning of a session and after lost events; there is no `waited` then. `prev_tid` and `prev_comm` are the id and \
+the name of the task that had the CPU before; 0 is the idle task. `missed` says that the kernel did not tell when the task \
+got the CPU: the line is of when it left it.
 
-With --summary: for each thread that got a CPU a line `waits:` with `count`, the number of its waits, their `mean`, the \
-medium `p50`, `p99` (which 99 of 100 do not exceed), the longest, `max`, and `unknown`, how many times it is not known \
-how long it had waited; the longest in sum first. The line `all_waits:` is about all of them together, with a picture: in each row the \
-bounds of a class in nanoseconds (1K is 1024) and how many waits lie within. Percentiles are off by 1/16 at most.
+With --over, waits that are unknown are left out.
+
+With --summary: for each thread that got a CPU a line `waits:` with `count`, the number of its waits, their `mean`, their \
+median `p50`, `p99`, which 99 of 100 do not exceed, the longest, `max`, and `unknown`, how often it got a CPU and its \
+wait is not known; who waited longest in all comes first. The line `all_waits:` is about all of them together, with a \
+picture: in each row the bounds of a class in nanoseconds (1K is 1024) and how many waits lie within. Percentiles are off \
+by 1/16 at most.
+
+In JSON, times are in nanoseconds, and their names end in `_ns`; instead of the picture there are `buckets`.
 
 Examples:
             make-4711    [001]   123.000456: run: waited=12.345us since=woken prev_tid=0 prev_comm=\"swapper/1\"

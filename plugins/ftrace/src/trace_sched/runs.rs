@@ -1,6 +1,6 @@
 //! A line for each time that a task gets a CPU.
 
-use trace_hook_api::LineBuffer;
+use trace_hook_api::{LineBuffer, Origin};
 
 use super::view::{Run, Show};
 
@@ -14,6 +14,11 @@ impl Show for Runs {
             None => line.word("since", "unknown"),
         };
         line.number("prev_tid", run.prev).text("prev_comm", run.prev_comm);
+        1
+    }
+
+    fn missed_run(&mut self, origin: &Origin<'_>, lines: &mut LineBuffer) -> u64 {
+        lines.event(origin, "run").word("since", "unknown").flag("missed", true);
         1
     }
 }

@@ -25,10 +25,29 @@ struct Thread {
     unknown: u64,
 }
 
+impl Thread {
+    fn new(pid: Option<u32>) -> Self {
+        Self { pid, comm: Vec::new(), waits: Histogram::default(), unknown: 0 }
+    }
+}
+
 impl Summary {
     pub fn new(every: Duration) -> Self {
         let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
         Self { every, due: None, latest: 0, threads: HashMap::new() }
+    }
+
+    fn count(&mut self, origin: &Origin<'_>, wait: Option<u64>) {
+        self.latest = origin.time;
+        let Some(tid) = origin.tid else { return };
+        let thread = self.threads.entry(tid).or_insert_with(|| Thread::new(origin.pid));
+        // Its last name.
+        thread.comm.clear();
+        thread.comm.extend_from_slice(origin.comm);
+        match wait {
+            Some(wait) => thread.waits.add(wait),
+            None => thread.unknown += 1,
+        }
     }
 
     /// Tells all there is to tell, and begins anew.
@@ -57,21 +76,12 @@ impl Summary {
 
 impl Show for Summary {
     fn run(&mut self, run: &Run<'_>, _: &mut LineBuffer) -> u64 {
-        self.latest = run.origin.time;
-        let Some(tid) = run.origin.tid else { return 0 };
-        let thread = self.threads.entry(tid).or_insert_with(|| Thread {
-            pid: run.origin.pid,
-            comm: Vec::new(),
-            waits: Histogram::default(),
-            unknown: 0,
-        });
-        // Its last name.
-        thread.comm.clear();
-        thread.comm.extend_from_slice(run.origin.comm);
-        match run.wait {
-            Some(wait) => thread.waits.add(wait.length),
-            None => thread.unknown += 1,
-        }
+        self.count(&run.origin, run.wait.map(|wait| wait.length));
+        0
+    }
+
+    fn missed_run(&mut self, origin: &Origin<'_>, _: &mut LineBuffer) -> u64 {
+        self.count(origin, None);
         0
     }
 

@@ -24,6 +24,9 @@ pub trait Show: Send {
     /// A task has got a CPU.
     fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer) -> u64;
 
+    /// A task leaves a CPU, and the kernel did not tell that it got it.
+    fn missed_run(&mut self, origin: &Origin<'_>, lines: &mut LineBuffer) -> u64;
+
     /// It is `now`, in nanoseconds since boot, and all that was before has been shown.
     fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) -> u64 {
         let _ = (now, lines);
@@ -52,6 +55,17 @@ impl<S: Show> SchedView<S> {
         Ok(Self { records, waits: Waits::default(), over, clock: Clock::default(), show })
     }
 
+    /// Nobody knows whether the wait before it was a long one.
+    fn missed_run(&mut self, task: Pid, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        if self.over.is_some() {
+            return 0;
+        }
+        let Self { records, show, .. } = self;
+        with_origin(record, task, |record, origin| {
+            show.missed_run(&Origin { comm: records.prev_comm(record), ..*origin }, lines)
+        })
+    }
+
     fn runs(&mut self, prev: Pid, next: Pid, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let wait = self.waits.runs(next, record.stamp());
         if self.over.is_some_and(|over| wait.is_none_or(|wait| wait.length <= over)) {
@@ -76,8 +90,8 @@ impl<S: Show> View for SchedView<S> {
             Some(Happened::Wakeup(task)) if record.is_traced(task) => self.waits.wakeup(task, now),
             Some(Happened::WakeupNew(task)) if record.is_traced(task) => self.waits.starts(task, now),
             Some(Happened::Switch { prev, left, next }) => {
-                if record.is_traced(prev) {
-                    self.waits.leaves(prev, left, now);
+                if record.is_traced(prev) && self.waits.leaves(prev, left, now) {
+                    shown += self.missed_run(prev, record, lines);
                 }
                 if record.is_traced(next) {
                     shown += self.runs(prev, next, record, lines);

@@ -79,7 +79,7 @@ impl Waits {
 
     /// The task was just started.
     pub fn starts(&mut self, task: Pid, now: u64) {
-        self.tasks.insert(task, State::Waits { from: now, since: Since::New });
+        self.waits(task, now, Since::New);
     }
 
     /// The task gets a CPU. How long it had waited for it, where that is known.
@@ -91,19 +91,21 @@ impl Waits {
         }
     }
 
-    /// The task leaves its CPU.
-    pub fn leaves(&mut self, task: Pid, left: Left, now: u64) {
-        let was_woken = matches!(self.tasks.get(&task), Some(State::Runs { woken: true }));
-        let state = match left {
-            Left::ForGood => {
-                self.tasks.remove(&task);
-                return;
-            }
-            Left::Preempted => State::Waits { from: now, since: Since::Preempted },
-            Left::ToSleep if was_woken => State::Waits { from: now, since: Since::Woken },
-            Left::ToSleep => State::Sleeps,
+    /// The task leaves its CPU. Whether it is news that it had one: the kernel does not tell of every switch.
+    pub fn leaves(&mut self, task: Pid, left: Left, now: u64) -> bool {
+        let before = match left {
+            Left::ForGood => self.tasks.remove(&task),
+            Left::Preempted => self.waits(task, now, Since::Preempted),
+            Left::ToSleep => match self.tasks.get(&task) {
+                Some(State::Runs { woken: true }) => self.waits(task, now, Since::Woken),
+                _ => self.tasks.insert(task, State::Sleeps),
+            },
         };
-        self.tasks.insert(task, state);
+        matches!(before, Some(State::Waits { .. } | State::Sleeps))
+    }
+
+    fn waits(&mut self, task: Pid, from: u64, since: Since) -> Option<State> {
+        self.tasks.insert(task, State::Waits { from, since })
     }
 
     /// Some records are missing: nobody's state is known any more.
@@ -184,6 +186,17 @@ mod tests {
         waits.leaves(TASK, Left::ToSleep, 21);
         waits.wakeup(TASK, 22);
         assert_eq!(waits.runs(TASK, 30), wait(9, Since::Woken));
+    }
+
+    #[test]
+    fn a_run_that_was_not_told_of_is_noticed_at_its_end() {
+        let mut waits = Waits::default();
+        assert!(!waits.leaves(TASK, Left::ToSleep, 10), "it may have run when the session began");
+        waits.waking(TASK, 20);
+        assert!(waits.leaves(TASK, Left::Preempted, 30));
+        waits.runs(TASK, 40);
+        assert!(!waits.leaves(TASK, Left::ToSleep, 50));
+        assert!(waits.leaves(TASK, Left::ForGood, 60));
     }
 
     #[test]
