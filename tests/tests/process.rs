@@ -70,7 +70,7 @@ fn forks_tell_threads_from_processes() {
     let events = events(&ended);
     let forks: Vec<_> = named(&events, "fork")
         .into_iter()
-        .map(|fork| (&fork["tid"], &fork["child"], &fork["kind"]))
+        .map(|fork| (&fork["tid"], &fork["child_tid"], &fork["kind"]))
         .collect();
     let (workload, thread, child) = (workload.id().into(), thread.id().into(), child.id().into());
     assert_eq!(forks, [(&workload, &thread, &"thread".into()), (&thread, &child, &"process".into())]);
@@ -154,7 +154,7 @@ fn signals_are_seen_where_they_are_sent_and_where_they_arrive() {
     };
     let usr1 = sent("SIGUSR1");
     assert_eq!(
-        (&usr1["to"], &usr1["to_comm"], &usr1["code"]),
+        (&usr1["to_tid"], &usr1["to_comm"], &usr1["code"]),
         (&usr1["tid"], &"sh".into(), &"SI_USER".into())
     );
     assert_eq!((&usr1["result"], &usr1["group"]), (&"delivered".into(), &true.into()));
@@ -195,7 +195,7 @@ fn nobody_else_is_recorded() {
     bystander.storm(20);
     let events = events(&session.stop());
     assert_eq!(events.len(), 2, "a fork and an exec: {events:#?}");
-    assert_eq!(events[0]["child"], child.id());
+    assert_eq!(events[0]["child_tid"], child.id());
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_process_in_namespaces_of_its_own_is_traced_by_the_hosts_ids() {
     let events = events(&session.ends());
     let fork = named(&events, "fork").into_iter().next().expect("a fork");
     let exit = named(&events, "exit").into_iter().find(|exit| exit["status"] == 5).expect("an exit");
-    assert_eq!(exit["pid"], fork["child"]);
+    assert_eq!(exit["pid"], fork["child_tid"]);
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn our_stories(events: &[Value]) -> BTreeMap<u64, Story> {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     for event in events {
         let what = match event["event"].as_str() {
-            Some("fork") => format!("fork {}", event["child"]),
+            Some("fork") => format!("fork {}", event["child_tid"]),
             Some("exec") => format!("exec {}", text(&event["path"])),
             Some("exit") if event["killed"] == true => format!("killed by {}", text(&event["signal"])),
             Some("exit") => format!("exited with {}", event["status"]),

@@ -50,7 +50,7 @@ fn enable(instance: &Instance) -> Result<()> {
 const DETAILS: &str = "\
 A line names the task that did it and its id, the CPU, the time since boot in seconds, and one of these events:
 
-fork: the task started `child`. `kind` is `process` or `thread`, `flags` are those of clone(2).
+fork: the task started `child_tid`. `kind` is `process` or `thread`, `flags` are those of clone(2).
 
 exec: the task runs another program. `path` is the file as the kernel was given it. `old_tid` is the id that the task \
 had before; another than now if a thread that was not the first of its process called.
@@ -60,7 +60,7 @@ exit: the task has ended. `status` is what it, or its process, gave to exit(2). 
 one. If neither is there, the kernel did not tell. `group_dead` says that this was the last thread, and the process has \
 ended; not every kernel tells.
 
-signal_generate: the task sent `signal` to the task `to`, whose name is `to_comm`; with `group`, to the whole process. \
+signal_generate: the task sent `signal` to the task `to_tid`, whose name is `to_comm`; with `group`, to the whole process. \
 `code` says why, as `si_code` of sigaction(2). `result` is `delivered` (that is, it is pending now), `ignored`, \
 `already_pending`, `overflow_fail` (no memory, not sent) or `lose_info` (no memory, sent without its details). With \
 `interrupt` it was the kernel, by a timer, say, that sent it while the task ran. Signals that untraced tasks send are \
@@ -71,4 +71,4 @@ are the address and the flags of sigaction(2). A process that a signal ends with
 the signal was.
 
 Example:
-              sh-4711    [001]   123.000456: fork: child=4712 kind=process flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID";
+              sh-4711    [001]   123.000456: fork: child_tid=4712 kind=process flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID";

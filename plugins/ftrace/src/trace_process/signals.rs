@@ -66,7 +66,7 @@ impl Generate {
             let line = lines
                 .event(origin, "signal_generate")
                 .word("signal", &names::signal(signal))
-                .number("to", self.to(record))
+                .number("to_tid", self.to(record))
                 .text("to_comm", record.text(&self.to_comm))
                 .word("code", &names::signal_code(signal, record.number(&self.code) as i32));
             let result = record.number(&self.result);

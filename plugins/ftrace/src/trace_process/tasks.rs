@@ -53,7 +53,7 @@ impl Fork {
             let kind = if flags & CLONE_THREAD == 0 { "process" } else { "thread" };
             lines
                 .event(origin, "fork")
-                .number("child", self.child(record))
+                .number("child_tid", self.child(record))
                 .word("kind", kind)
                 .word("flags", &names::flags(flags, names::CLONE_FLAGS));
         });

@@ -11,8 +11,9 @@ use super::view::{Run, Show};
 /// The waits of each thread since the last summary.
 pub struct Summary {
     every: u64,
-    /// When the next summary is due, and when the last run was.
+    /// When the next summary is due.
     due: Option<u64>,
+    /// When the last run was.
     latest: u64,
     threads: HashMap<u32, Thread>,
 }
