@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use system_tests::{Call, Event, Kernel, Manager, Plugins, Workload, is_root, skip};
+use system_tests::{Answer, Call, Event, Kernel, Manager, Plugins, Workload, is_root, skip};
 use tempfile::TempDir;
 
 const VARIABLES: [&str; 2] = ["TRACER_PROCFS_PATH", "TRACER_SYSFS_PATH"];
@@ -77,6 +77,16 @@ fn without_a_kernel_its_hooks_are_described_but_not_callable() {
     assert!(answer_to(&["--describe", "trace_syscalls"]).well().contains("--syscall"));
 }
 
+/// Checks that each hook of the plugin `ftrace` is complained of in a line of its own.
+#[track_caller]
+fn assert_complaints_about_all(answer: &Answer) {
+    const HOOKS: [&str; 4] = ["trace_events", "trace_process", "trace_sched", "trace_syscalls"];
+    let complaints = answer.well_with_complaints(HOOKS.len());
+    for (complaint, hook) in complaints.iter().zip(HOOKS) {
+        assert!(complaint.starts_with(&format!("manager: hook {hook} cannot run here: ")), "{complaints:#?}");
+    }
+}
+
 #[test]
 fn an_empty_variable_means_the_default() {
     let manager = made_up();
@@ -91,7 +101,7 @@ fn a_user_without_privilege_gets_the_reason_and_the_other_hooks() {
     let manager = Manager::for_everyone(Plugins::of(["ftrace", "made_up"]));
     let answer = manager.call(["--get-all"]).as_nobody().answer();
     assert_eq!(answer.stdout, "made_up_lines\n");
-    assert!(answer.well_with_complaints(2)[1].contains("trace_syscalls"));
+    assert_complaints_about_all(&answer);
 
     assert!(manager.call(["--describe", "trace_syscalls"]).as_nobody().answer().well().contains("--syscall"));
     let me = format!("--pid {}", std::process::id());
@@ -117,7 +127,7 @@ fn a_tracefs_that_cannot_be_mounted_is_a_reason() {
         exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$@""#;
     let answer = manager.call(["--get-all"]).in_mount_namespace(without_any).answer();
     assert_eq!(answer.stdout, "made_up_lines\n");
-    assert!(answer.well_with_complaints(2)[1].contains("trace_syscalls"));
+    assert_complaints_about_all(&answer);
 
     let me = format!("--pid {}", std::process::id());
     manager.run("trace_syscalls", me).in_mount_namespace(without_any).answer().failed(&["trac"]);
