@@ -308,7 +308,7 @@ fn matches(theirs: &[(f64, f64)], ours: &[(f64, f64)]) -> usize {
         let is_among_ours = |(start, wait): &&(f64, f64)| {
             let first = ours.partition_point(|(ours, _)| *ours < start + offset - 20.0);
             let near = ours[first..].iter().take_while(|(ours, _)| is_near(*ours, start + offset));
-            near.into_iter().any(|(_, ours)| is_near(*ours, *wait))
+            near.into_iter().any(|(_, ours)| (ours - wait).abs() <= 1.5 + wait / 20.0)
         };
         theirs.iter().filter(is_among_ours).count()
     };
