@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result, Session, Tasks};
-use tracefs::{EventStream, Follow, Instance, Pid, StreamItem, Tally, Targets, TaskFilter, TaskSet};
+use tracefs::{EventStream, Follow, Instance, Pid, StreamItem, Tally, Targets, TaskFilter, TaskSet, Tracefs};
 
 use crate::cleanup::find;
 use crate::view::View;
@@ -22,6 +22,8 @@ pub struct TracefsSession {
     // The order matters: the kernel does not remove an instance of which a file is open.
     stream: Option<EventStream>,
     instance: Option<Instance>,
+    /// Records what is anybody's.
+    second: Option<Instance>,
     tasks: TaskSet,
     looked_for_tasks: Instant,
     recording: bool,
@@ -49,8 +51,34 @@ impl TracefsSession {
         enable: impl FnOnce(&Instance) -> Result<()>,
         view: impl FnOnce(&mut EventStream) -> Result<Box<dyn View>>,
     ) -> Result<Self> {
+        Self::start_both(request, enable, None, view)
+    }
+
+    /// The same, and records the events that `enable_anybodys` enables, whoever runs when they happen. It is for events
+    /// that are about the traced tasks, but happen in interrupts: the view has to tell whose they are. They should be
+    /// rare, for everybody pays for them.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused. Nothing is left then.
+    pub fn start_with_anybodys(
+        request: &Request,
+        enable: impl FnOnce(&Instance) -> Result<()>,
+        enable_anybodys: fn(&Instance) -> Result<()>,
+        view: impl FnOnce(&mut EventStream) -> Result<Box<dyn View>>,
+    ) -> Result<Self> {
+        Self::start_both(request, enable, Some(enable_anybodys), view)
+    }
+
+    fn start_both(
+        request: &Request,
+        enable: impl FnOnce(&Instance) -> Result<()>,
+        enable_anybodys: Option<fn(&Instance) -> Result<()>>,
+        view: impl FnOnce(&mut EventStream) -> Result<Box<dyn View>>,
+    ) -> Result<Self> {
         let tracefs = find(&request.environment)?;
         let instance = Instance::create(&tracefs, &request.session)?;
+        let second = enable_anybodys.map(|enable| anybodys(&tracefs, request, enable)).transpose()?;
         let procfs = &request.environment.procfs;
         if let Some(kib) = request.buffer_size {
             check_memory(kib, procfs)?;
@@ -62,14 +90,18 @@ impl TracefsSession {
         let (tasks, mut filter) = instance.choose_tasks(procfs, &targets)?;
         enable(&instance)?;
         instance.start()?;
+        second.as_ref().map(Instance::start).transpose()?;
         filter.iter_mut().for_each(TaskFilter::rescan);
-        let mut stream = EventStream::open(&instance, procfs, filter, spool_directory(), request.spool_size)?;
+        let (spool, spool_size) = (spool_directory(), request.spool_size);
+        let mut stream =
+            EventStream::open_both(&instance, second.as_ref(), procfs, filter, spool, spool_size)?;
         let view = view(&mut stream)?;
         Ok(Self {
             view,
             shown: Shown::default(),
             stream: Some(stream),
             instance: Some(instance),
+            second,
             tasks,
             looked_for_tasks: Instant::now(),
             recording: true,
@@ -128,32 +160,35 @@ impl Session for TracefsSession {
 
     fn stop(&mut self) -> Result<()> {
         self.recording = false;
-        if let (Some(instance), Some(stream)) = (&self.instance, &mut self.stream) {
-            instance.stop()?;
+        if let Some(stream) = &mut self.stream {
+            self.instance.iter().chain(&self.second).try_for_each(Instance::stop)?;
             stream.end()?;
         }
         Ok(())
     }
 
     fn account(&self) -> Result<Account> {
-        match (&self.instance, &self.stream) {
-            (Some(instance), Some(stream)) => {
-                let Tally { recorded, lost } = stream.tally(instance)?;
-                // The host counts lines. A record may make none, or several.
-                let lines = (recorded + self.shown.lines).saturating_sub(self.shown.records);
-                Ok(Account::new(lines, lost))
-            }
-            _ => Ok(Account::default()),
-        }
+        let Some(stream) = &self.stream else { return Ok(Account::default()) };
+        let Tally { recorded, lost } = stream.tally(self.instance.iter().chain(&self.second))?;
+        // The host counts lines. A record may make none, or several.
+        let lines = (recorded + self.shown.lines).saturating_sub(self.shown.records);
+        Ok(Account::new(lines, lost))
     }
 
     fn close(&mut self) -> Result<()> {
         self.stream = None;
-        match self.instance.take() {
-            Some(instance) => Ok(instance.remove()?),
-            None => Ok(()),
-        }
+        let instances = [self.instance.take(), self.second.take()];
+        // Each is removed, whatever becomes of the other.
+        let removed = instances.map(|instance| instance.map_or(Ok(()), Instance::remove));
+        removed.into_iter().try_for_each(|removed| Ok(removed?))
     }
+}
+
+/// The instance for events that are anybody's.
+fn anybodys(tracefs: &Tracefs, request: &Request, enable: fn(&Instance) -> Result<()>) -> Result<Instance> {
+    let instance = Instance::create(tracefs, &format!("{}_anybodys", request.session))?;
+    enable(&instance)?;
+    Ok(instance)
 }
 
 /// This process and its parent, the host, as the procfs numbers them: in a container not as we do ourselves.

@@ -35,7 +35,7 @@
 //!     instance.stop()?;
 //!     stream.end()?;
 //!     while stream.write_lines(&mut lines, 1 << 20)? {}
-//!     println!("{:?}", stream.tally(&instance)?);
+//!     println!("{:?}", stream.tally([&instance])?);
 //!     drop(stream);
 //!     instance.remove()
 //! }
@@ -55,6 +55,7 @@ mod error;
 mod events;
 pub mod format;
 mod instance;
+mod lane;
 mod lock;
 mod losses;
 mod mount;

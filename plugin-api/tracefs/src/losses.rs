@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::dir::Dir;
 use crate::instance::Instance;
+use crate::lane;
 use crate::stats;
 
 /// Counts gaps by what the kernel counts for the whole CPU.
@@ -16,26 +17,29 @@ use crate::stats;
 #[derive(Debug)]
 pub(crate) struct Losses {
     instance: Arc<Dir>,
-    /// Records that were told to be lost, by CPU.
+    second: Option<Arc<Dir>>,
+    /// Records that were told to be lost, by lane.
     told: BTreeMap<u32, u64>,
 }
 
 impl Losses {
-    /// The losses of an instance of which nothing was read yet.
-    pub(crate) fn of(instance: &Instance) -> Self {
-        Self { instance: Arc::clone(&instance.dir), told: BTreeMap::new() }
+    /// The losses of an instance, and perhaps a second one, of which nothing was read yet.
+    pub(crate) fn of(instance: &Instance, second: Option<&Instance>) -> Self {
+        let directory = |instance: &Instance| Arc::clone(&instance.dir);
+        Self { instance: directory(instance), second: second.map(directory), told: BTreeMap::new() }
     }
 
-    /// How many records of this CPU are lost and were not told before.
-    pub(crate) fn untold(&mut self, cpu: u32) -> u64 {
-        let lost = match stats::of_cpu(&self.instance, cpu) {
+    /// How many records of this lane are lost and were not told before.
+    pub(crate) fn untold(&mut self, lane: u32) -> u64 {
+        let second = self.second.as_ref().filter(|_| lane::is_in_second(lane));
+        let lost = match stats::of_cpu(second.unwrap_or(&self.instance), lane::cpu(lane)) {
             Ok(counts) => counts.lost(),
             Err(error) => {
                 log::debug!("{error}");
                 return 0;
             }
         };
-        let told = self.told.entry(cpu).or_default();
+        let told = self.told.entry(lane).or_default();
         let untold = lost.saturating_sub(*told);
         *told = lost.max(*told);
         untold

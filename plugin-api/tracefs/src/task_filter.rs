@@ -100,6 +100,11 @@ impl TaskFilter {
         follow.own
     }
 
+    /// The tasks that are known to be wanted.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = Pid> + '_ {
+        self.known.iter().filter(|(_, follow)| follow.own).map(|(task, _)| *task)
+    }
+
     /// Whether a record that is about several tasks passes. The kernel records `sched_switch`,
     /// `sched_wakeup`, `sched_wakeup_new` and `sched_waking` also when they are made by a task that
     /// nobody asked for, but are about one that somebody did.

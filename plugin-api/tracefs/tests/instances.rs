@@ -227,6 +227,6 @@ fn losses_are_counted_and_told() {
     assert!(passed > 0 && lost > 0, "{passed} passed, {lost} lost");
     assert_eq!(passed + lost, 10_000);
     assert_eq!(told_lost(&lines), lost);
-    let Tally { recorded, lost: by_cpu } = stream.tally(&instance).expect("a tally");
+    let Tally { recorded, lost: by_cpu } = stream.tally([&instance]).expect("a tally");
     assert_eq!((recorded, by_cpu.values().sum::<u64>()), (10_000, lost));
 }

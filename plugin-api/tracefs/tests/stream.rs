@@ -278,7 +278,7 @@ fn recording(sweeper: &Sweeper, name: &str, targets: &[(Pid, Follow)]) -> (Insta
 /// Checks that the lines and the tally say the same: each record has a line, or is told to be lost; the numbers of both.
 #[track_caller]
 fn accounted(stream: &EventStream, instance: &Instance, lines: &str) -> (u64, u64) {
-    let Tally { recorded, lost } = stream.tally(instance).expect("a tally");
+    let Tally { recorded, lost } = stream.tally([instance]).expect("a tally");
     let mut told = BTreeMap::<u32, u64>::new();
     let (losses, events): (Vec<&str>, Vec<&str>) = lines.lines().partition(|line| line.starts_with("CPU:"));
     for line in losses {

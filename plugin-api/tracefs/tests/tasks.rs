@@ -161,7 +161,7 @@ fn what_others_do_to_a_target_is_recorded_too() {
         });
         bystander.mark(0, 99);
         lines.push_str(&drain(&instance, &mut stream));
-        let tally = stream.tally(&instance).expect("a tally");
+        let tally = stream.tally([&instance]).expect("a tally");
         assert_eq!(tally.recorded, lines.lines().count() as u64, "{follow:?}");
         assert!(!lines.lines().any(|line| is_about(line, &bystander)), "{follow:?}:\n{lines}");
     }

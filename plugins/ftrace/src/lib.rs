@@ -5,6 +5,7 @@ mod hint;
 mod names;
 mod syscalls;
 mod trace_events;
+mod trace_net;
 mod trace_process;
 mod trace_sched;
 mod trace_syscalls;
@@ -14,8 +15,9 @@ use trace_hook_api::export_plugin;
 use tracefs_session::TracefsCleanup;
 
 use trace_events::TraceEvents;
+use trace_net::TraceNet;
 use trace_process::TraceProcess;
 use trace_sched::TraceSched;
 use trace_syscalls::TraceSyscalls;
 
-export_plugin!(TraceEvents, TraceProcess, TraceSched, TraceSyscalls; cleanup = TracefsCleanup);
+export_plugin!(TraceEvents, TraceNet, TraceProcess, TraceSched, TraceSyscalls; cleanup = TracefsCleanup);

@@ -57,6 +57,16 @@ impl Tracepoint {
         Ok(instance.enable_event(self.system, self.event)?)
     }
 
+    /// Has those of its records recorded that `expression` holds for.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not have it, or its records have no such fields ([`tracefs::Error::BadFilter`]), or it refuses.
+    pub fn enable_where(self, expression: &str, instance: &Instance) -> tracefs::Result<()> {
+        instance.set_filter(self.system, Some(self.event), expression)?;
+        instance.enable_event(self.system, self.event)
+    }
+
     /// What its records look like.
     ///
     /// # Errors

@@ -5,20 +5,22 @@ mod new_task;
 mod processes;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::Pid;
 use crate::collector::Collector;
 use crate::error::{Error, Result};
 use crate::events::{NEW_TASK, RENAME};
 use crate::format::{EventFormat, Formatter};
 use crate::instance::Instance;
+use crate::lane;
 use crate::losses::Losses;
 use crate::procfs::Procfs;
-use crate::ring::{Gap, Item, RingBuffer, Timeline};
+use crate::ring::{Gap, Item, RingBuffer, Timeline, TimelineRecord};
 use crate::spool::{Entry, Spool, SpoolReader};
 use crate::stats;
 use crate::task_filter::TaskFilter;
@@ -81,6 +83,14 @@ pub struct Tally {
     pub lost: BTreeMap<u32, u64>,
 }
 
+impl Tally {
+    fn lose(&mut self, cpu: u32, records: u64) {
+        if records > 0 {
+            *self.lost.entry(cpu).or_default() += records;
+        }
+    }
+}
+
 impl EventStream {
     /// Opens the stream of an instance whose events are enabled and whose options and clock are set.
     ///
@@ -95,7 +105,28 @@ impl EventStream {
         spool_directory: &Path,
         spool_size: u64,
     ) -> Result<Self> {
-        let ring = RingBuffer::open(instance.path())?;
+        Self::open_both(instance, None, procfs, filter, spool_directory, spool_size)
+    }
+
+    /// The same with the records of a second instance between those of the first, in the order of time. The filter does
+    /// not apply to them: they may be anybody's.
+    ///
+    /// Both instances must have the same clock.
+    ///
+    /// # Errors
+    /// A file of an instance that cannot be read.
+    pub fn open_both(
+        instance: &Instance,
+        second: Option<&Instance>,
+        procfs: &Path,
+        filter: Option<TaskFilter>,
+        spool_directory: &Path,
+        spool_size: u64,
+    ) -> Result<Self> {
+        let mut ring = RingBuffer::open(instance.path())?;
+        if let Some(second) = second {
+            ring.join(RingBuffer::open(second.path())?, lane::in_second);
+        }
         let mut formatter = Formatter::with_procfs(instance.tracefs().root(), instance.path(), procfs)?;
         let timeline = Timeline::new(ring.layout());
         let new_task = NewTaskEvent::load(&mut formatter);
@@ -106,7 +137,7 @@ impl EventStream {
         let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_asked_for(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
         let spool = Arc::new(Spool::new(spool_directory, spool_size));
-        let collector = Collector::start(ring, Losses::of(instance), Arc::clone(&spool))?;
+        let collector = Collector::start(ring, Losses::of(instance, second), Arc::clone(&spool))?;
         Ok(Self {
             collector,
             reader: SpoolReader::new(Arc::clone(&spool)),
@@ -188,19 +219,27 @@ impl EventStream {
         self.filter.as_ref().map(|filtering| &filtering.tasks)
     }
 
-    /// What became of the events. Exact once recording is stopped and all lines are written.
+    /// The processes whose events are wanted, as far as they are known: right after opening, all there are.
+    pub fn wanted_processes(&mut self) -> BTreeSet<Pid> {
+        let threads = self.filter.as_ref().map(|filtering| filtering.tasks.wanted()).into_iter().flatten();
+        threads.filter_map(|thread| self.processes.of(thread)).collect()
+    }
+
+    /// What became of the events of the instances that the stream was opened for. Exact once recording is stopped and
+    /// all lines are written.
     ///
     /// # Errors
     /// The kernel's own counts cannot be read.
-    pub fn tally(&self, instance: &Instance) -> Result<Tally> {
-        let refused = self.spool.refused();
+    pub fn tally<'a>(&self, instances: impl IntoIterator<Item = &'a Instance>) -> Result<Tally> {
         let mut tally = Tally::default();
-        for (cpu, counts) in stats::per_cpu(instance)? {
-            tally.recorded += counts.recorded();
-            let lost = counts.lost() + refused.get(&cpu).copied().unwrap_or(0);
-            if lost > 0 {
-                tally.lost.insert(cpu, lost);
+        for instance in instances {
+            for (cpu, counts) in stats::per_cpu(instance)? {
+                tally.recorded += counts.recorded();
+                tally.lose(cpu, counts.lost());
             }
+        }
+        for (lane, records) in self.spool.refused() {
+            tally.lose(lane::cpu(lane), records);
         }
         tally.recorded = tally.recorded.saturating_sub(self.left_out);
         Ok(tally)
@@ -215,11 +254,13 @@ impl EventStream {
         while let Some(item) = self.timeline.next() {
             let record = match item {
                 Item::Lost(gap) => {
-                    visitor(StreamItem::Lost(gap))?;
+                    visitor(StreamItem::Lost(Gap { cpu: lane::cpu(gap.cpu), ..gap }))?;
                     continue;
                 }
                 Item::Record(record) => record,
             };
+            let is_anybodys = lane::is_in_second(record.cpu);
+            let record = TimelineRecord { cpu: lane::cpu(record.cpu), ..record };
             let task = self.formatter.pid(record.data).unwrap_or(0);
             let id = self.formatter.id(record.data).unwrap_or(0);
             if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
@@ -228,7 +269,8 @@ impl EventStream {
                     filter.new_task(task, new);
                 }
             }
-            let passes = self.filter.as_mut().is_none_or(|filter| filter.keeps(task, id, record.data));
+            let passes =
+                is_anybodys || self.filter.as_mut().is_none_or(|filter| filter.keeps(task, id, record.data));
             if !passes || self.hidden.contains(&id) {
                 self.formatter.learn(record.data);
                 self.left_out += 1;

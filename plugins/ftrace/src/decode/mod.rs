@@ -11,6 +11,8 @@ use tracefs::format::Comm;
 use tracefs::{EventStream, Pid, Record};
 use tracefs_session::{View, with_origin};
 
+pub use meaning::show_result;
+
 use call::{Arguments, EnterEvent, ExitEvent};
 
 use crate::syscalls::{self, SYSTEM};

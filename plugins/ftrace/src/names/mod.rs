@@ -5,12 +5,14 @@
 mod clone;
 mod signal_codes;
 mod signals;
+mod sockets;
 
 use std::fmt::Write;
 
 pub use clone::CLONE_FLAGS;
 pub use signal_codes::signal_code;
 pub use signals::{SIGNAL_ACTION_FLAGS, signal};
+pub use sockets::{ADDRESS_FAMILIES, MESSAGE_FLAGS, PROTOCOLS, TCP_STATES};
 
 /// Numbers and their names.
 pub type Names = &'static [(u64, &'static str)];

@@ -1,0 +1,118 @@
+//! The system calls by which connections are made.
+
+use std::collections::HashMap;
+
+use trace_hook_api::LineBuffer;
+use tracefs::format::Field;
+use tracefs::{EventStream, Pid, Record};
+use tracefs_session::with_origin;
+
+use super::sockets::Sockets;
+use crate::decode::show_result;
+use crate::tracepoint::Tracepoint;
+
+/// A call's beginning, its return, and what its lines are called.
+type CallTracepoints = (Tracepoint, Tracepoint, &'static str);
+
+const CALLS: [CallTracepoints; 3] = [
+    of("sys_enter_connect", "sys_exit_connect", "connect"),
+    of("sys_enter_accept", "sys_exit_accept", "accept"),
+    of("sys_enter_accept4", "sys_exit_accept4", "accept"),
+];
+
+const fn of(enter: &'static str, exit: &'static str, event: &'static str) -> CallTracepoints {
+    (Tracepoint::new("syscalls", enter), Tracepoint::new("syscalls", exit), event)
+}
+
+/// What a kernel with CONFIG_FTRACE_SYSCALLS has.
+pub fn tracepoints() -> impl Iterator<Item = Tracepoint> {
+    CALLS.into_iter().flat_map(|(enter, exit, _)| [enter, exit])
+}
+
+/// The calls that threads are in.
+pub struct Calls {
+    calls: Vec<Call>,
+    running: HashMap<Pid, Running>,
+}
+
+/// Where the records of a call have what.
+struct Call {
+    enter: u16,
+    exit: u16,
+    event: &'static str,
+    descriptor: Field,
+    result: Field,
+}
+
+/// A call that has not returned yet.
+struct Running {
+    enter: u16,
+    began: u64,
+    descriptor: i64,
+    /// The address in the kernel of the socket that it was seen to connect.
+    socket: Option<u64>,
+}
+
+impl Calls {
+    pub fn new(stream: &mut EventStream) -> Self {
+        let calls = CALLS.into_iter().filter_map(|call| Call::new(call, stream)).collect();
+        Self { calls, running: HashMap::new() }
+    }
+
+    /// A thread begins to connect a socket, in whatever call it is.
+    pub fn connects(&mut self, thread: Pid, socket: u64) {
+        if let Some(running) = self.running.get_mut(&thread) {
+            running.socket = Some(socket);
+        }
+    }
+
+    /// Takes note of a call's beginning, and shows it when it returns; how many lines that makes.
+    pub fn record(&mut self, sockets: &Sockets, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        let (id, thread) = (record.id(), record.task());
+        let Some(call) = self.calls.iter().find(|call| call.enter == id || call.exit == id) else { return 0 };
+        if call.enter == id {
+            let descriptor = record.number(&call.descriptor);
+            let running = Running { enter: id, began: record.stamp(), descriptor, socket: None };
+            self.running.insert(thread, running);
+            return 0;
+        }
+        // One that began before the session has returned now.
+        let running = self.running.remove(&thread).filter(|running| running.enter == call.enter);
+        call.show(running.as_ref(), sockets, record, lines);
+        1
+    }
+}
+
+impl Call {
+    /// `None`: the kernel does not have it, or a session would have been told.
+    fn new((enter, exit, event): CallTracepoints, stream: &mut EventStream) -> Option<Self> {
+        let (enter, exit) = (enter.layout(stream).ok()?, exit.layout(stream).ok()?);
+        let (descriptor, result) = (enter.field("fd").ok()?, exit.field("ret").ok()?);
+        Some(Self { enter: enter.id(), exit: exit.id(), event, descriptor, result })
+    }
+
+    fn show(
+        &self,
+        running: Option<&Running>,
+        sockets: &Sockets,
+        record: &mut Record<'_>,
+        lines: &mut LineBuffer,
+    ) {
+        with_origin(record, record.task(), |record, origin| {
+            let line = lines.event(origin, self.event);
+            let line = match running {
+                Some(Running { descriptor, .. }) => line.number("fd", *descriptor as i32),
+                None => line.flag("resumed", true),
+            };
+            let line = match running.and_then(|running| sockets.get(running.socket?)) {
+                Some(socket) => socket.show(line),
+                None => line,
+            };
+            let line = show_result(line, record.number(&self.result), false);
+            match running {
+                Some(running) => line.duration("duration", record.stamp().saturating_sub(running.began)),
+                None => line,
+            };
+        });
+    }
+}

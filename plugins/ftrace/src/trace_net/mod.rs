@@ -1,0 +1,112 @@
+//! `trace_net`: what the traced tasks do with the network.
+
+mod calls;
+mod drops;
+mod ends;
+mod existing;
+mod packets;
+mod sockets;
+mod states;
+mod transfers;
+mod view;
+mod wording;
+
+use trace_hook_api::{Environment, Hook, HookInfo, Request, Result, Session};
+use tracefs::Instance;
+use tracefs_session::TracefsSession;
+
+use crate::tracepoint::{self, Tracepoint};
+use view::NetView;
+
+/// The hook.
+pub struct TraceNet;
+
+/// By these, it is known who is traced, and what becomes of their sockets.
+const TRACEPOINTS: [Tracepoint; 6] = [
+    Tracepoint::new("task", "task_newtask"),
+    states::STATE,
+    packets::RETRANSMIT,
+    packets::SEND_RESET,
+    packets::RECEIVE_RESET,
+    drops::DROP,
+];
+
+impl Hook for TraceNet {
+    fn info(&self) -> HookInfo {
+        HookInfo::new(
+            "trace_net",
+            "TCP connections of the traced tasks and their states, what is sent and received, retransmits, resets and drops",
+        )
+        .json()
+        .details(DETAILS)
+    }
+
+    fn probe(&self, environment: &Environment) -> Result<()> {
+        tracepoint::check(environment, &TRACEPOINTS)
+    }
+
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        let procfs = &request.environment.procfs;
+        let session = TracefsSession::start_with_anybodys(request, enable_own, enable_anybodys, |stream| {
+            Ok(Box::new(NetView::new(stream, procfs)?))
+        })?;
+        Ok(Box::new(session))
+    }
+}
+
+/// What the traced tasks do themselves.
+fn enable_own(instance: &Instance) -> Result<()> {
+    let has_it = |tracepoint: &Tracepoint| tracepoint.is_in(instance.tracefs());
+    for call in calls::tracepoints().filter(has_it) {
+        call.enable(instance)?;
+    }
+    for transfer in [transfers::SEND, transfers::RECEIVE].into_iter().filter(has_it) {
+        transfer.enable_where(transfers::OF_NETWORK, instance)?;
+    }
+    drops::enable_own(instance)
+}
+
+/// What happens to their sockets, whoever runs: an instance that knows the traced tasks would miss it.
+fn enable_anybodys(instance: &Instance) -> Result<()> {
+    for tracepoint in [states::STATE, packets::RETRANSMIT, packets::SEND_RESET, packets::RECEIVE_RESET] {
+        tracepoint.enable(instance)?;
+    }
+    drops::enable_anybodys(instance)
+}
+
+const DETAILS: &str = "\
+A line names a task and its id, the CPU, the time since boot in seconds, and one of the events below. Of what happens to a \
+socket in an interrupt, the task is the traced one that used the socket last, or that listens; the CPU is where it happened.
+
+`socket` numbers the sockets in the order in which they are met; one that is used for another connection has another \
+number. With it come `family` (`AF_INET`, `AF_INET6`) and `protocol` (`TCP`, `UDP`, `ICMP`, ...), and where they are known \
+the two ends, `local` and `remote`, each as ADDRESS:PORT or [ADDRESS]:PORT. A port of 0 is not chosen yet.
+
+state: the socket, of TCP, MPTCP or SCTP, goes from the state `old` to `new`: `CLOSE`, `SYN_SENT`, `SYN_RECV`, `ESTABLISHED`, \
+`FIN_WAIT1`, `FIN_WAIT2`, `CLOSE_WAIT`, `LAST_ACK`, `CLOSING`, `LISTEN`. TIME_WAIT is not seen: the connection has left its socket then, \
+which is shown to `CLOSE`.
+
+connect: connect(2) returned. `fd`, the socket if it was a connection by TCP that this call began, `result`, with the name \
+of the `error`, and `duration`, how long the call took.
+
+accept: accept(2) or accept4(2) returned; `result` is the new descriptor. The kernel does not tell which connection that is; \
+its states are shown as they come, as soon as it comes in.
+
+send, receive: a message went into the socket or came out. `size` in bytes, or else `result` and the name of the `error`; \
+`flags` are those of recv(2). What is only looked at (`MSG_PEEK`) is shown, too. Whichever call it was: read(2), sendfile(2) \
+and io_uring as well. Linux 6.3 and later.
+
+retransmit: a segment is sent once more; `state` is that of the socket. send_reset, receive_reset: the connection is broken \
+off by this side, or the other; `reason` is the kernel's own, where it tells (Linux 6.10 and later).
+
+drop: a packet was dropped on its way to the socket, for the `reason` that the kernel gives (Linux 5.17 and later) in the \
+function `caller`. Without a socket: a packet that no socket was found for, while the task sent, say; if `interrupt` is there it \
+came in while the task ran, and may be another's. What a socket that is closed still has in its queue is not shown.
+
+Not seen: other families, as AF_UNIX, but for their calls of connect and accept; connects and accepts of io_uring as calls (their \
+states are); the ends of UDP sockets; the ends of a TCP connection that was there before the session, before its state \
+changes; on Linux before 6.11 drops in interrupts while other tasks run. A connection to an untraced listener of the same \
+address and port as a traced one (in another network namespace, or SO_REUSEPORT) is taken for the traced one's.
+
+Example:
+            curl-4711    [001]   123.000456: state: socket=1 family=AF_INET protocol=TCP local=10.0.0.2:40112 remote=10.0.0.1:80 old=SYN_SENT new=ESTABLISHED";

@@ -1,0 +1,73 @@
+//! Packets of a connection that are sent once more, and those that break it off.
+
+use trace_hook_api::{LineBuffer, Result};
+use tracefs::format::Field;
+use tracefs::{EventStream, Record};
+use tracefs_session::with_origin;
+
+use super::ends::EndsFields;
+use super::sockets::{Kind, Socket, Sockets};
+use super::wording::Wording;
+use crate::names;
+use crate::tracepoint::Tracepoint;
+
+pub const RETRANSMIT: Tracepoint = Tracepoint::new("tcp", "tcp_retransmit_skb");
+pub const SEND_RESET: Tracepoint = Tracepoint::new("tcp", "tcp_send_reset");
+pub const RECEIVE_RESET: Tracepoint = Tracepoint::new("tcp", "tcp_receive_reset");
+
+/// `IPPROTO_TCP` (ip(7)).
+const TCP: u64 = 6;
+
+/// Where a record about a packet of a socket has what.
+pub struct Packet {
+    pub id: u16,
+    event: &'static str,
+    address: Field,
+    /// Not all kernels have them in all these records in the same form; the socket's own are the same.
+    ends: Option<EndsFields>,
+    state: Option<Field>,
+    has_reason: bool,
+}
+
+impl Packet {
+    pub fn new(tracepoint: Tracepoint, event: &'static str, stream: &mut EventStream) -> Result<Self> {
+        let layout = tracepoint.layout(stream)?;
+        Ok(Self {
+            id: layout.id(),
+            event,
+            address: layout.field("skaddr")?,
+            ends: EndsFields::new(&layout).ok(),
+            state: layout.newer_field("state"),
+            has_reason: layout.newer_field("reason").is_some(),
+        })
+    }
+
+    /// The traced tasks' socket that the packet is of.
+    pub fn socket(&self, sockets: &mut Sockets, record: &Record<'_>) -> Option<Socket> {
+        let address = record.number(&self.address) as u64;
+        match &self.ends {
+            Some(ends) => {
+                let kind = Kind { family: ends.family(record), protocol: TCP };
+                sockets.get_by_ends(address, kind, ends.read(record))
+            }
+            None => sockets.get(address),
+        }
+    }
+
+    pub fn show(&self, socket: &Socket, record: &mut Record<'_>, lines: &mut LineBuffer) {
+        let wording = self.has_reason.then(|| Wording::of(record));
+        with_origin(record, socket.owner, |record, origin| {
+            let line = socket.show(lines.event(origin, self.event));
+            let line = match &self.state {
+                Some(state) => {
+                    line.word("state", &names::one(record.number(state) as u64, names::TCP_STATES))
+                }
+                None => line,
+            };
+            match wording.as_ref().and_then(|wording| wording.of_field("reason")) {
+                Some(reason) => line.word("reason", reason),
+                None => line,
+            };
+        });
+    }
+}

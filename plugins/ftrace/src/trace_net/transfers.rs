@@ -1,0 +1,71 @@
+//! What is sent and received.
+
+use trace_hook_api::{LineBuffer, Result};
+use tracefs::format::Field;
+use tracefs::{EventStream, Record};
+use tracefs_session::with_origin;
+
+use super::sockets::{Kind, Socket};
+use crate::decode::show_result;
+use crate::names;
+use crate::tracepoint::Tracepoint;
+
+/// Since Linux 6.3.
+pub const SEND: Tracepoint = Tracepoint::new("sock", "sock_send_length");
+/// Since Linux 6.3.
+pub const RECEIVE: Tracepoint = Tracepoint::new("sock", "sock_recv_length");
+
+/// Only these families have anything to do with a network: `AF_INET` and `AF_INET6` (address_families(7)).
+pub const OF_NETWORK: &str = "family == 2 || family == 10";
+
+/// Where a record of [`SEND`] or [`RECEIVE`] has what.
+pub struct Transfer {
+    pub id: u16,
+    event: &'static str,
+    address: Field,
+    family: Field,
+    protocol: Field,
+    result: Field,
+    flags: Field,
+}
+
+impl Transfer {
+    /// `None`: the kernel does not tell.
+    pub fn new(
+        tracepoint: Tracepoint,
+        event: &'static str,
+        stream: &mut EventStream,
+    ) -> Result<Option<Self>> {
+        let Ok(layout) = tracepoint.layout(stream) else { return Ok(None) };
+        Ok(Some(Self {
+            id: layout.id(),
+            event,
+            address: layout.field("sk")?,
+            family: layout.field("family")?,
+            protocol: layout.field("protocol")?,
+            result: layout.field("ret")?,
+            flags: layout.field("flags")?,
+        }))
+    }
+
+    /// The socket's address in the kernel, and what it was made for.
+    pub fn socket(&self, record: &Record<'_>) -> (u64, Kind) {
+        let number = |field| record.number(field) as u64;
+        let kind = Kind { family: number(&self.family), protocol: number(&self.protocol) };
+        (number(&self.address), kind)
+    }
+
+    pub fn show(&self, socket: &Socket, record: &mut Record<'_>, lines: &mut LineBuffer) {
+        with_origin(record, record.task(), |record, origin| {
+            let line = socket.show(lines.event(origin, self.event));
+            let line = match record.number(&self.result) {
+                size @ 0.. => line.number("size", size),
+                error => show_result(line, error, false),
+            };
+            match record.number(&self.flags) as u32 {
+                0 => line,
+                flags => line.word("flags", &names::flags(u64::from(flags), names::MESSAGE_FLAGS)),
+            };
+        });
+    }
+}

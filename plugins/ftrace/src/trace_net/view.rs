@@ -1,0 +1,103 @@
+//! What is shown of the records.
+
+use std::path::Path;
+
+use trace_hook_api::{EventLine, LineBuffer, Result};
+use tracefs::{EventStream, Pid, Record};
+use tracefs_session::View;
+
+use super::calls::Calls;
+use super::drops::Drop;
+use super::existing::Existing;
+use super::packets::{self, Packet};
+use super::sockets::{Socket, Sockets};
+use super::states::State;
+use super::transfers::{self, Transfer};
+use crate::names;
+
+pub struct NetView {
+    sockets: Sockets,
+    state: State,
+    calls: Calls,
+    transfers: Vec<Transfer>,
+    packets: Vec<Packet>,
+    drop: Drop,
+}
+
+impl NetView {
+    pub fn new(stream: &mut EventStream, procfs: &Path) -> Result<Self> {
+        let transfers = [
+            Transfer::new(transfers::SEND, "send", stream)?,
+            Transfer::new(transfers::RECEIVE, "receive", stream)?,
+        ];
+        let packets = vec![
+            Packet::new(packets::RETRANSMIT, "retransmit", stream)?,
+            Packet::new(packets::SEND_RESET, "send_reset", stream)?,
+            Packet::new(packets::RECEIVE_RESET, "receive_reset", stream)?,
+        ];
+        Ok(Self {
+            state: State::new(stream)?,
+            calls: Calls::new(stream),
+            transfers: transfers.into_iter().flatten().collect(),
+            packets,
+            drop: Drop::new(stream)?,
+            // Recording is on: what happens to the sockets from here on is seen.
+            sockets: Sockets::new(Existing::of(&stream.wanted_processes(), procfs)),
+        })
+    }
+
+    fn state(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        let change = self.state.read(record);
+        let by = doer(record);
+        let Some(socket) = self.sockets.changes(&change, by) else { return 0 };
+        if let Some(thread) = by.filter(|_| change.is_active_open()) {
+            self.calls.connects(thread, change.address);
+        }
+        State::show(&change, &socket, record, lines);
+        1
+    }
+}
+
+impl View for NetView {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        let id = record.id();
+        if id == self.state.id {
+            return self.state(record, lines);
+        }
+        if id == self.drop.id {
+            return self.drop.show(&self.sockets, record, lines);
+        }
+        if let Some(transfer) = self.transfers.iter().find(|transfer| transfer.id == id) {
+            let (address, kind) = transfer.socket(record);
+            let socket = self.sockets.is_used(address, kind, record.task());
+            transfer.show(&socket, record, lines);
+            return 1;
+        }
+        if let Some(packet) = self.packets.iter().find(|packet| packet.id == id) {
+            let Some(socket) = packet.socket(&mut self.sockets, record) else { return 0 };
+            packet.show(&socket, record, lines);
+            return 1;
+        }
+        self.calls.record(&self.sockets, record, lines)
+    }
+}
+
+/// The traced task whose doing a record is.
+fn doer(record: &mut Record<'_>) -> Option<Pid> {
+    let task = record.task();
+    (!record.in_interrupt() && record.is_traced(task)).then_some(task)
+}
+
+impl Socket {
+    /// What each line says of a socket.
+    pub fn show<'a>(&self, line: EventLine<'a>) -> EventLine<'a> {
+        let line = line
+            .number("socket", self.number)
+            .word("family", &names::one(self.kind.family, names::ADDRESS_FAMILIES))
+            .word("protocol", &names::one(self.kind.protocol, names::PROTOCOLS));
+        match &self.ends {
+            Some(ends) => ends.show(line),
+            None => line,
+        }
+    }
+}
