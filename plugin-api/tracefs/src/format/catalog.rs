@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,9 @@ pub(super) struct Catalog {
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) format: EventFormat,
-    pub(super) printer: Printer,
+    system: Box<str>,
+    /// Made when first needed: who only reads the fields has no use for it, and it may take the kernel's whole BTF.
+    printer: OnceCell<Printer>,
     /// The fields that tell names of tasks.
     pub(super) lessons: Box<[Lesson]>,
     pub(super) renaming: Option<Renaming>,
@@ -149,10 +152,16 @@ impl Catalog {
     pub(super) fn event(&self, format: EventFormat, system: &str) -> Event {
         let lessons = if matches!(system, "sched" | "task") { lessons(&format) } else { Box::default() };
         let renaming = renaming(&format);
-        Event { printer: self.printer(&format, system), format, lessons, renaming }
+        Event { format, system: system.into(), printer: OnceCell::new(), lessons, renaming }
     }
 
-    fn printer(&self, format: &EventFormat, system: &str) -> Printer {
+    /// How the event is printed.
+    #[inline]
+    pub(super) fn printer<'a>(&self, event: &'a Event) -> &'a Printer {
+        event.printer.get_or_init(|| self.make_printer(&event.format, &event.system))
+    }
+
+    fn make_printer(&self, format: &EventFormat, system: &str) -> Printer {
         if system == "syscalls"
             && let Some(syscall) = Syscall::new(format, self.style, self.options.verbose)
         {

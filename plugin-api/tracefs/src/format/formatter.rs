@@ -104,7 +104,7 @@ impl Formatter {
     /// Why the event with this id is printed field by field, if it is.
     pub fn unprintable(&mut self, id: u16) -> Option<&Unprintable> {
         self.event(id)?;
-        match &self.catalog.get(id)?.printer {
+        match self.catalog.printer(self.catalog.get(id)?) {
             Printer::Fields { reason, .. } => Some(reason),
             _ => None,
         }
@@ -156,8 +156,9 @@ impl Formatter {
             write::decimal(out, u64::from(entry.id));
             return out.push(b'\n');
         };
-        event.write(record, &self.options, &self.environment, out);
-        if !matches!(event.printer, Printer::Builtin(_)) || out.last() != Some(&b'\n') {
+        let printer = self.catalog.printer(event);
+        event.write(printer, record, &self.options, &self.environment, out);
+        if !matches!(printer, Printer::Builtin(_)) || out.last() != Some(&b'\n') {
             out.push(b'\n');
         }
         event.teach(record, entry.pid, &mut self.names);
@@ -188,8 +189,9 @@ impl Formatter {
             let system = name(directory.parent());
             let Ok(text) = fs::read(directory.join("format")) else { continue };
             let Ok(format) = EventFormat::parse(&String::from_utf8_lossy(&text)) else { continue };
-            if let Printer::Fields { reason, .. } = self.catalog.event(format, &system).printer {
-                found.push((system, name(Some(&directory)), reason));
+            let event = self.catalog.event(format, &system);
+            if let Printer::Fields { reason, .. } = self.catalog.printer(&event) {
+                found.push((system, name(Some(&directory)), reason.clone()));
             }
         }
         found.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
@@ -217,8 +219,15 @@ impl Event {
     }
 
     #[inline]
-    fn write(&self, record: &[u8], options: &Options, environment: &Environment, out: &mut Vec<u8>) {
-        match &self.printer {
+    fn write(
+        &self,
+        printer: &Printer,
+        record: &[u8],
+        options: &Options,
+        environment: &Environment,
+        out: &mut Vec<u8>,
+    ) {
+        match printer {
             Printer::Syscall(syscall) => syscall.write(record, out),
             Printer::Builtin(builtin) => builtin.write(record, options, environment, out),
             Printer::Program { name, program } => {
