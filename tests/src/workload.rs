@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::ops::Deref;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -143,6 +144,12 @@ impl Task {
     /// Makes it execute `echo`, in the place of its whole process, and waits until that has answered.
     pub fn becomes_an_echo(&self) {
         self.tell("echo");
+    }
+
+    /// Makes it do something with the network, and waits until it has; its answer. `bin/workload/sockets.rs` tells what it
+    /// can do.
+    pub fn network(&self, command: impl Display) -> String {
+        self.tell(&format!("network {command}"))
     }
 
     /// Makes one of the tasks that it made exit.

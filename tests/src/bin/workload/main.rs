@@ -11,6 +11,9 @@
 //! - `leave ID`: end a task that this one made
 //! - `echo`: execute the program of this name in the place of the whole process; its answer
 //! - `storm N`: fork N children that call `getppid` once and exit; their ids
+//! - `network COMMAND`: see [`sockets`]
+
+mod sockets;
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -24,6 +27,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, getppid, getsid, gettid};
 
+use sockets::Sockets;
+
 fn main() -> io::Result<()> {
     // Nothing must be left when a test is killed.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -34,6 +39,7 @@ fn main() -> io::Result<()> {
 #[derive(Default)]
 struct Task {
     members: HashMap<String, Member>,
+    sockets: Sockets,
 }
 
 impl Task {
@@ -82,6 +88,7 @@ impl Task {
             }
             "echo" => Err(Command::new("echo").arg("done").exec()),
             "storm" => storm(number(rest)?),
+            "network" => Ok(self.sockets.obey(rest)),
             _ => Err(misunderstood(command)),
         }
     }

@@ -1,0 +1,125 @@
+//! What a task does with the network. Its sockets are numbered from 0 on. The commands:
+//!
+//! - `connect ADDRESS`, `listen ADDRESS`, `accept N`, `bind ADDRESS` (UDP): make a socket; its own address
+//! - `begin ADDRESS`: make a socket that connects without waiting; its own address
+//! - `send N BYTES`, `receive N BYTES`: so many, all of them
+//! - `send_to N ADDRESS BYTES`, `receive_from N`: a datagram; when received, its size
+//! - `close N`
+//!
+//! What fails is answered with the error's name.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
+
+/// The sockets of a task. A closed one leaves its place empty.
+#[derive(Default)]
+pub struct Sockets {
+    made: Vec<Option<Socket>>,
+}
+
+enum Socket {
+    Stream(TcpStream),
+    Listener(TcpListener),
+    Datagrams(UdpSocket),
+}
+
+impl Sockets {
+    pub fn obey(&mut self, command: &str) -> String {
+        match self.try_to_obey(command) {
+            Ok(answer) => answer,
+            Err(error) => match error.raw_os_error() {
+                Some(errno) => format!("{:?}", Errno::from_raw(errno)),
+                None => error.to_string(),
+            },
+        }
+    }
+
+    fn try_to_obey(&mut self, command: &str) -> io::Result<String> {
+        match command.split(' ').collect::<Vec<_>>()[..] {
+            ["connect", address] => self.make(Socket::Stream(TcpStream::connect(address)?)),
+            ["begin", address] => self.make(Socket::Stream(begin_to_connect(address)?)),
+            ["listen", address] => self.make(Socket::Listener(TcpListener::bind(address)?)),
+            ["bind", address] => self.make(Socket::Datagrams(UdpSocket::bind(address)?)),
+            ["accept", number] => match self.get(number)? {
+                Socket::Listener(listener) => {
+                    let (stream, _) = listener.accept()?;
+                    self.make(Socket::Stream(stream))
+                }
+                _ => Err(misunderstood(command)),
+            },
+            ["send", number, size] => {
+                let bytes = vec![0; size.parse().map_err(|_| misunderstood(size))?];
+                self.stream(number)?.write_all(&bytes)?;
+                done()
+            }
+            ["receive", number, size] => {
+                let mut bytes = vec![0; size.parse().map_err(|_| misunderstood(size))?];
+                self.stream(number)?.read_exact(&mut bytes)?;
+                done()
+            }
+            ["send_to", number, address, size] => match self.get(number)? {
+                Socket::Datagrams(socket) => {
+                    let bytes = vec![0; size.parse().map_err(|_| misunderstood(size))?];
+                    socket.send_to(&bytes, address)?;
+                    done()
+                }
+                _ => Err(misunderstood(command)),
+            },
+            ["receive_from", number] => match self.get(number)? {
+                Socket::Datagrams(socket) => Ok(socket.recv_from(&mut [0; 1 << 16])?.0.to_string()),
+                _ => Err(misunderstood(command)),
+            },
+            ["close", number] => {
+                let number: usize = number.parse().map_err(|_| misunderstood(number))?;
+                *self.made.get_mut(number).ok_or_else(|| misunderstood(command))? = None;
+                done()
+            }
+            _ => Err(misunderstood(command)),
+        }
+    }
+
+    fn make(&mut self, socket: Socket) -> io::Result<String> {
+        let address = match &socket {
+            Socket::Stream(stream) => stream.local_addr(),
+            Socket::Listener(listener) => listener.local_addr(),
+            Socket::Datagrams(socket) => socket.local_addr(),
+        };
+        self.made.push(Some(socket));
+        Ok(address?.to_string())
+    }
+
+    fn get(&mut self, number: &str) -> io::Result<&mut Socket> {
+        let made = number.parse().ok().and_then(|number: usize| self.made.get_mut(number)?.as_mut());
+        made.ok_or_else(|| misunderstood(number))
+    }
+
+    fn stream(&mut self, number: &str) -> io::Result<&mut TcpStream> {
+        match self.get(number)? {
+            Socket::Stream(stream) => Ok(stream),
+            _ => Err(misunderstood(number)),
+        }
+    }
+}
+
+/// The standard library waits.
+fn begin_to_connect(address: &str) -> io::Result<TcpStream> {
+    let address: SocketAddr = address.parse().map_err(|_| misunderstood(address))?;
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let made: OwnedFd = socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK, None)?;
+    match connect(made.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Ok(()) | Err(Errno::EINPROGRESS) => Ok(made.into()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn done() -> io::Result<String> {
+    Ok("done".to_owned())
+}
+
+fn misunderstood(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("what is '{text}'?"))
+}

@@ -1,0 +1,379 @@
+//! What `trace_net` tells of connections, beside what both ends of them know, and ss. All of it needs root, tracefs and ss.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
+};
+use serde_json::Value;
+use system_tests::{Ended, Kernel, Log, Manager, Plugins, Session, Verdict, Workload, eventually, skip};
+
+/// For what the kernel does in its own time. A SYN is sent once more after a second.
+const SOON: Duration = Duration::from_secs(15);
+
+fn kernel() -> Option<Kernel> {
+    let kernel = Kernel::or_skip()?;
+    if Command::new("ss").arg("-V").output().is_err() {
+        skip("it needs ss (iproute2)");
+        return None;
+    }
+    Some(kernel)
+}
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ftrace"]))
+}
+
+#[track_caller]
+fn trace(manager: &Manager, log: &Log, arguments: &str) -> Session {
+    let call = manager.call(["-v", "--run", "trace_net", "--args", &format!("--format json {arguments}")]);
+    log.of(call).start()
+}
+
+/// The events of a session, of which none was lost.
+struct Events(Vec<Value>);
+
+impl Events {
+    #[track_caller]
+    fn of(ended: &Ended, log: &Log) -> Self {
+        let lines = ended.well();
+        let events = lines.iter().map(|line| serde_json::from_str(line).expect("an object a line"));
+        let (recorded, delivered) = (lines.len(), lines.len());
+        assert_eq!(log.verdict(), Verdict { recorded, delivered, ..Verdict::default() });
+        Self(events.collect())
+    }
+
+    fn named(&self, name: &str) -> Vec<&Value> {
+        self.0.iter().filter(|event| event["event"] == name).collect()
+    }
+
+    /// Those of the sockets with this end.
+    fn with_local(&self, local: &str) -> Self {
+        let sockets: Vec<&Value> =
+            self.0.iter().filter(|event| event["local"] == local).map(|event| &event["socket"]).collect();
+        Self(self.0.iter().filter(|event| sockets.contains(&&event["socket"])).cloned().collect())
+    }
+
+    /// `CLOSE SYN_SENT ESTABLISHED`.
+    #[track_caller]
+    fn states(&self) -> String {
+        let changes = self.named("state");
+        for pair in changes.windows(2) {
+            assert_eq!(pair[0]["new"], pair[1]["old"], "a change was not told");
+        }
+        let first = changes.first().map(|change| &change["old"]);
+        let states = first.into_iter().chain(changes.iter().map(|change| &change["new"]));
+        states.map(|state| state.as_str().expect("a name")).collect::<Vec<_>>().join(" ")
+    }
+
+    fn sizes(&self, name: &str) -> Vec<u64> {
+        self.named(name).iter().filter_map(|event| event["size"].as_u64()).collect()
+    }
+
+    #[track_caller]
+    fn one(&self, name: &str) -> &Value {
+        let [event] = self.named(name)[..] else { panic!("not one {name}: {:#?}", self.0) };
+        event
+    }
+}
+
+/// Sends back all that comes, as far as it comes; the connection then.
+fn echo(listener: &TcpListener, sizes: &[usize]) -> TcpStream {
+    let (mut stream, _) = listener.accept().expect("a connection");
+    for size in sizes {
+        let mut bytes = vec![0; *size];
+        stream.read_exact(&mut bytes).expect("what was sent");
+        stream.write_all(&bytes).expect("somebody reads it");
+    }
+    stream
+}
+
+/// What ss says of a connection's end: a line a socket.
+fn ss(local: &str) -> String {
+    let output = Command::new("ss").args(["-tainHO", "src", local]).output().expect("ss can be called");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// What ss says was sent and received.
+fn bytes_by_ss(local: &str) -> (u64, u64) {
+    let line = ss(local);
+    let count = |name: &str| {
+        let word = line.split_whitespace().find_map(|word| word.strip_prefix(name));
+        word.and_then(|word| word.strip_prefix(':')?.parse().ok()).unwrap_or_else(|| panic!("{name}? {line}"))
+    };
+    (count("bytes_sent"), count("bytes_received"))
+}
+
+/// Waits until the end of a connection is no socket any more.
+#[track_caller]
+fn is_over(local: &str) {
+    let is_over = || ss(local).lines().all(|line| line.starts_with("TIME-WAIT")).then_some(());
+    eventually("the connection is over", SOON, is_over);
+}
+
+/// Takes what is left, and closes.
+fn ends(mut stream: TcpStream) {
+    assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
+}
+
+#[track_caller]
+fn done(answer: String) {
+    assert_eq!(answer, "done");
+}
+
+#[test]
+fn every_byte_of_a_connection_is_told() {
+    let Some(_kernel) = kernel() else { return };
+    for (host, family) in [("127.0.0.1:0", "AF_INET"), ("[::1]:0", "AF_INET6")] {
+        let Ok(listener) = TcpListener::bind(host) else {
+            skip("lo has no ::1");
+            continue;
+        };
+        let server = listener.local_addr().unwrap().to_string();
+        let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+        let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
+        let sizes = [1, 1000, 60_000, 7];
+        let (local, stream) = std::thread::scope(|scope| {
+            let peer = scope.spawn(|| echo(&listener, &sizes));
+            let local = workload.network(format!("connect {server}"));
+            for size in sizes {
+                done(workload.network(format!("send 0 {size}")));
+                done(workload.network(format!("receive 0 {size}")));
+            }
+            (local, peer.join().expect("the echo"))
+        });
+        let by_ss = bytes_by_ss(&local);
+        done(workload.network("close 0"));
+        ends(stream);
+        is_over(&local);
+        let events = Events::of(&session.stop(), &log);
+        assert_eq!(events.one("connect")["result"], 0);
+        assert_eq!(events.one("connect")["local"], local, "it is told with the call");
+        let own = events.with_local(&local);
+        assert_eq!(own.0.len(), events.0.len(), "there was but one socket: {:#?}", events.0);
+        assert_eq!(own.states(), "CLOSE SYN_SENT ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE");
+        assert_eq!(own.sizes("send"), sizes.map(|size| size as u64));
+        let total: u64 = own.sizes("receive").iter().sum();
+        assert_eq!((own.sizes("send").iter().sum(), total), by_ss);
+        assert_eq!(total, 61_008);
+        for event in &own.0 {
+            let words =
+                ["family", "protocol", "remote", "comm"].map(|name| event[name].as_str().unwrap_or(""));
+            assert_eq!(words, [family, "TCP", &server, "workload"], "{event}");
+            assert_eq!((&event["pid"], &event["tid"]), (&workload.id().into(), &workload.id().into()));
+        }
+    }
+}
+
+#[test]
+fn what_the_other_side_does_is_told() {
+    let Some(_kernel) = kernel() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap().to_string();
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
+    // It closes first.
+    let first = workload.network(format!("connect {server}"));
+    drop(listener.accept().unwrap());
+    eventually("the end is noticed", SOON, || ss(&first).starts_with("CLOSE-WAIT").then_some(()));
+    done(workload.network("close 0"));
+    is_over(&first);
+    // It breaks off, with something unread.
+    let second = workload.network(format!("connect {server}"));
+    let (stream, _) = listener.accept().unwrap();
+    done(workload.network("send 1 10"));
+    eventually("it has come", SOON, || (stream.peek(&mut [0; 10]).unwrap() == 10).then_some(()));
+    drop(stream);
+    is_over(&second);
+    assert_eq!(workload.network("receive 1 1"), "ECONNRESET");
+    // The traced side breaks off.
+    let third = workload.network(format!("connect {server}"));
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(&[0; 10]).unwrap();
+    eventually("it has come", SOON, || ss(&third).starts_with("ESTAB 10 ").then_some(()));
+    done(workload.network("close 2"));
+    is_over(&third);
+    let events = Events::of(&session.stop(), &log);
+    let (first, second, third) =
+        (events.with_local(&first), events.with_local(&second), events.with_local(&third));
+    assert_eq!(first.states(), "CLOSE SYN_SENT ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE");
+    assert_eq!(second.states(), "CLOSE SYN_SENT ESTABLISHED CLOSE");
+    second.one("receive_reset");
+    assert_eq!(second.one("receive")["error"], "ECONNRESET");
+    assert_eq!(third.states(), "CLOSE SYN_SENT ESTABLISHED CLOSE");
+    let reset = third.one("send_reset");
+    assert!(reset["reason"].as_str().is_none_or(|reason| reason == "TCP_ABORT_ON_CLOSE"), "{reset}");
+}
+
+#[test]
+fn a_refused_connection_has_its_reason() {
+    let Some(_kernel) = kernel() else { return };
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
+    assert_eq!(workload.network(format!("connect {nobody}")), "ECONNREFUSED");
+    let events = Events::of(&session.stop(), &log);
+    let connect = events.one("connect");
+    assert_eq!((&connect["result"], &connect["error"]), (&(-111).into(), &"ECONNREFUSED".into()));
+    assert_eq!(connect["remote"], nobody.to_string());
+    assert!(connect["duration_ns"].as_u64().is_some_and(|duration| duration > 0));
+    assert_eq!(events.states(), "CLOSE SYN_SENT CLOSE");
+    assert_eq!(events.one("receive_reset")["socket"], connect["socket"]);
+    let reasons: Vec<&Value> = events.named("drop").iter().map(|drop| &drop["reason"]).collect();
+    assert!(reasons.contains(&&"NO_SOCKET".into()), "{reasons:?}");
+}
+
+#[test]
+fn a_connection_that_is_not_waited_for_is_told_when_it_comes() {
+    let Some(_kernel) = kernel() else { return };
+    // No connection but one waits to be accepted.
+    let (_listener, server) = crowded_listener();
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
+    let locals = [0, 1, 2, 3].map(|_| workload.network(format!("begin {server}")));
+    let is_sent_again = |local: &String| ss(local).contains("retrans:");
+    eventually("a SYN is sent once more", SOON, || locals.iter().any(is_sent_again).then_some(()));
+    let events = Events::of(&session.stop(), &log);
+    let connects = events.named("connect");
+    assert_eq!(connects.len(), 4);
+    assert!(connects.iter().all(|connect| connect["error"] == "EINPROGRESS"), "{connects:#?}");
+    let states = |local: &String| events.with_local(local).states();
+    assert!(locals.iter().any(|local| states(local) == "CLOSE SYN_SENT ESTABLISHED"), "{:#?}", events.0);
+    assert!(!events.named("retransmit").is_empty());
+    for retransmit in events.named("retransmit") {
+        assert_eq!(
+            (&retransmit["state"], &retransmit["remote"]),
+            (&"SYN_SENT".into(), &server.clone().into())
+        );
+    }
+}
+
+/// Where only one connection may wait to be accepted.
+fn crowded_listener() -> (OwnedFd, String) {
+    let made = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(made.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+    listen(&made, Backlog::new(0).unwrap()).unwrap();
+    let address = getsockname::<SockaddrIn>(made.as_raw_fd()).unwrap().to_string();
+    (made, address)
+}
+
+#[test]
+fn connections_come_in_at_listeners_old_and_new() {
+    let Some(_kernel) = kernel() else { return };
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let old = workload.network("listen 0.0.0.0:0");
+    let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
+    let new = workload.network("listen 127.0.0.1:0");
+    for (number, listener) in [(0, &old), (1, &new)] {
+        let port = listener.rsplit_once(':').unwrap().1;
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        workload.network(format!("accept {number}"));
+        stream.write_all(&[0; 77]).unwrap();
+        done(workload.network(format!("receive {} 77", number + 2)));
+        done(workload.network(format!("close {}", number + 2)));
+        let local = format!("127.0.0.1:{port}");
+        ends(stream);
+        eventually("only the listener is left", SOON, || {
+            ss(&local)
+                .lines()
+                .all(|line| line.starts_with("TIME-WAIT") || line.starts_with("LISTEN"))
+                .then_some(())
+        });
+    }
+    let events = Events::of(&session.stop(), &log);
+    assert_eq!(events.named("accept").len(), 2);
+    assert!(events.named("accept").iter().all(|accept| accept["result"].as_u64().is_some_and(|fd| fd > 2)));
+    let listening = events.named("state").into_iter().find(|event| event["new"] == "LISTEN").expect("one");
+    assert_eq!((&listening["local"], &listening["remote"]), (&new.clone().into(), &"0.0.0.0:0".into()));
+    for listener in [&old, &new] {
+        let port = listener.rsplit_once(':').unwrap().1;
+        let local = format!("127.0.0.1:{port}");
+        let accepted = events.0.iter().find(|event| event["local"] == local && event["new"] == "SYN_RECV");
+        let socket = &accepted.expect("a connection came in")["socket"];
+        let own = Events(events.0.iter().filter(|event| event["socket"] == *socket).cloned().collect());
+        assert_eq!(own.states(), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE");
+        assert_eq!(own.sizes("receive"), [77]);
+        assert!(own.0.iter().all(|event| event["pid"] == workload.id()));
+    }
+}
+
+#[test]
+fn datagrams_have_their_sizes() {
+    let Some(_kernel) = kernel() else { return };
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = peer.local_addr().unwrap();
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
+    let own = workload.network("bind 127.0.0.1:0");
+    for size in [0, 1, 1472, 9000] {
+        done(workload.network(format!("send_to 0 {to} {size}")));
+        peer.send_to(&vec![0; size + 5], &own).unwrap();
+        assert_eq!(workload.network("receive_from 0"), (size + 5).to_string());
+    }
+    assert_eq!(workload.network(format!("send_to 0 {to} 65508")), "EMSGSIZE");
+    let events = Events::of(&session.stop(), &log);
+    assert_eq!(events.sizes("send"), [0, 1, 1472, 9000]);
+    assert_eq!(events.sizes("receive"), [5, 6, 1477, 9005]);
+    assert_eq!(events.named("send")[4]["error"], "EMSGSIZE");
+    assert!(events.0.iter().all(|event| event["protocol"] == "UDP" && event["socket"] == 1));
+}
+
+#[test]
+fn nothing_is_told_of_strangers() {
+    let Some(_kernel) = kernel() else { return };
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let child = workload.child();
+    let (only, parent) = (workload.id(), workload.id());
+    let sessions = [format!("--exact --pid {only}"), format!("--parent {parent}")];
+    let logs = [log, Log::new()];
+    let [exact, of_children] = [0, 1].map(|index| trace(&manager, &logs[index], &sessions[index]));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    // This is everybody's: a connection of our own, one of the parent, and one of the child.
+    let ours = (TcpStream::connect(server).unwrap(), listener.accept().unwrap());
+    let locals = [workload.network(format!("connect {server}")), child.network(format!("connect {server}"))];
+    for (task, size) in [(&*workload, 11), (&child, 22)] {
+        done(task.network(format!("send 0 {size}")));
+        done(task.network("close 0"));
+    }
+    drop((ours, listener));
+    locals.iter().for_each(|local| is_over(local));
+    let events = [exact, of_children].into_iter().zip(&logs);
+    let [exact, of_children] = events
+        .map(|(session, log)| Events::of(&session.stop(), log))
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("two sessions"));
+    for (events, local, size, pid) in
+        [(exact, &locals[0], 11, workload.id()), (of_children, &locals[1], 22, child.id())]
+    {
+        assert_eq!(events.sizes("send"), [size]);
+        let without_socket = |event: &&Value| event["event"] == "drop" && event["socket"].is_null();
+        let of_sockets: Vec<&Value> = events.0.iter().filter(|event| !without_socket(event)).collect();
+        assert_eq!(events.with_local(local).0.len(), of_sockets.len(), "{:#?}", events.0);
+        assert!(events.0.iter().all(|event| event["pid"] == pid), "{:#?}", events.0);
+    }
+}
+
+#[test]
+fn a_line_of_text_is_for_people() {
+    let Some(_kernel) = kernel() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    let (manager, workload) = (manager(), Workload::start());
+    let session = manager.run("trace_net", format!("--pid {}", workload.id())).start();
+    workload.is_called("a b-c");
+    let local = workload.network(format!("connect {server}"));
+    done(workload.network("send 0 5"));
+    let ended = session.stop();
+    let lines = ended.well();
+    let expected = format!("send: socket=1 family=AF_INET protocol=TCP local={local} remote={server} size=5");
+    let line = lines.iter().find(|line| line.contains(" send: ")).expect("it was sent");
+    assert!(line.ends_with(&expected) && line.trim_start().starts_with("a b-c-"), "{line}");
+    assert!(lines.iter().any(|line| line.ends_with("old=SYN_SENT new=ESTABLISHED")));
+}
