@@ -6,11 +6,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
 };
 use serde_json::Value;
-use system_tests::{Ended, Kernel, Log, Manager, Plugins, Session, Verdict, Workload, eventually, skip};
+use system_tests::{
+    Ended, Kernel, Log, Manager, Plugins, Session, Verdict, Workload, eventually, no_other_sweeps, skip,
+};
 
 /// For what the kernel does in its own time. A SYN is sent once more after a second.
 const SOON: Duration = Duration::from_secs(15);
@@ -321,6 +324,73 @@ fn datagrams_have_their_sizes() {
     assert_eq!(events.sizes("receive"), [5, 6, 1477, 9005]);
     assert_eq!(events.named("send")[4]["error"], "EMSGSIZE");
     assert!(events.0.iter().all(|event| event["protocol"] == "UDP" && event["socket"] == 1));
+}
+
+#[test]
+fn what_a_full_socket_drops_is_told() {
+    let Some(_kernel) = kernel() else { return };
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
+    workload.network("bind 127.0.0.1:0");
+    let full = workload.network("bind 127.0.0.1:0");
+    // By its use it is known whose it is.
+    done(workload.network(format!("send_to 0 {full} 1")));
+    assert_eq!(workload.network("receive_from 1"), "1");
+    done(workload.network(format!("flood 0 {full} 1000")));
+    let dropped = drops(&full);
+    assert!(dropped > 0, "the socket holds a thousand datagrams");
+    let events = Events::of(&session.stop(), &log);
+    assert_eq!(events.sizes("send").len(), 1001);
+    let socket = &events.named("receive")[0]["socket"];
+    let drops = events.named("drop").into_iter().filter(|drop| drop["socket"] == *socket);
+    let reasons: Vec<&Value> = drops.map(|drop| &drop["reason"]).collect();
+    assert_eq!(reasons.len(), dropped, "what the kernel counts for the socket");
+    assert!(reasons.iter().all(|reason| *reason == "SOCKET_RCVBUFF"), "{reasons:?}");
+}
+
+/// How many datagrams the kernel says that a socket has dropped.
+fn drops(local: &str) -> usize {
+    let port: u16 = local.rsplit_once(':').unwrap().1.parse().unwrap();
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap();
+    let local = format!(":{port:04X}");
+    let row = table.lines().find(|row| row.split_whitespace().nth(1).is_some_and(|at| at.ends_with(&local)));
+    row.and_then(|row| row.split_whitespace().last()?.parse().ok()).expect("the socket's row")
+}
+
+#[test]
+fn what_is_lost_is_counted() {
+    let Some(_kernel) = kernel() else { return };
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let session = trace(&manager, &log, &format!("--pid {} --buffer-size 8 --spool-size 1", workload.id()));
+    let to = workload.network("bind 127.0.0.1:0");
+    done(workload.network(format!("flood 0 {to} 100000")));
+    let ended = session.stop();
+    let (losses, lines): (Vec<Value>, Vec<Value>) = ended
+        .well()
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).expect("an object a line"))
+        .partition(|event| event["event"] == "lost");
+    let lost: u64 = losses.iter().map(|loss| loss["count"].as_u64().expect("a count")).sum();
+    let verdict = log.verdict();
+    assert!(lost > 0, "the buffer was too large for this test");
+    assert_eq!(verdict.lost.values().sum::<usize>() as u64, lost);
+    assert_eq!((verdict.delivered, verdict.recorded), (lines.len(), lines.len() + lost as usize));
+}
+
+#[test]
+fn nothing_is_left_of_a_session_that_was_killed() {
+    let Some(kernel) = kernel() else { return };
+    let _alone = no_other_sweeps();
+    let (manager, workload) = (manager(), Workload::start());
+    let mut session = manager.run("trace_net", format!("--pid {}", workload.id())).start();
+    let instances = kernel.instances_of(&[session.pid()]);
+    assert_eq!(instances.len(), 2);
+    session.process().signal_group(Signal::SIGKILL);
+    let are_off = || instances.iter().all(|instance| !instance.is_on()).then_some(());
+    eventually("both instances are off", SOON, are_off);
+    drop(session);
+    assert!(manager.call(["--clear"]).answer().status.success());
+    assert!(!instances.iter().any(|instance| instance.exists()));
 }
 
 #[test]

@@ -278,7 +278,12 @@ fn recording(sweeper: &Sweeper, name: &str, targets: &[(Pid, Follow)]) -> (Insta
 /// Checks that the lines and the tally say the same: each record has a line, or is told to be lost; the numbers of both.
 #[track_caller]
 fn accounted(stream: &EventStream, instance: &Instance, lines: &str) -> (u64, u64) {
-    let Tally { recorded, lost } = stream.tally([instance]).expect("a tally");
+    all_accounted(stream, &[instance], lines)
+}
+
+#[track_caller]
+fn all_accounted(stream: &EventStream, instances: &[&Instance], lines: &str) -> (u64, u64) {
+    let Tally { recorded, lost } = stream.tally(instances.iter().copied()).expect("a tally");
     let mut told = BTreeMap::<u32, u64>::new();
     let (losses, events): (Vec<&str>, Vec<&str>) = lines.lines().partition(|line| line.starts_with("CPU:"));
     for line in losses {
@@ -371,6 +376,49 @@ fn of_a_filtered_stream_only_what_passes_counts() {
     let lines = drain(&instance, &mut stream);
     assert_eq!(accounted(&stream, &instance, &lines), (2000, 0));
     assert!(numbers(&lines).into_iter().eq(0..2000));
+}
+
+/// Marks that no other test makes.
+const ANYBODYS: i32 = 900_000;
+
+#[test]
+fn two_instances_make_one_stream() {
+    let sweeper = need_tracefs!();
+    for spool_size in [256 << 20, 0] {
+        let (mut target, mut anybody) = (Actor::new(), Actor::new());
+        let (instance, filter) = recording(&sweeper, "own", &[(target.pid(), Follow::ALONE)]);
+        let second = sweeper.create("anybodys");
+        let only = format!("pid >= {ANYBODYS}");
+        second.set_filter("syscalls", Some("sys_enter_getsid"), &only).expect("filter");
+        second.enable_event("syscalls", "sys_enter_getsid").expect("event");
+        second.start().expect("started");
+        let mut stream = EventStream::open_both(
+            &instance,
+            Some(&second),
+            Path::new(PROC),
+            filter,
+            &std::env::temp_dir(),
+            spool_size,
+        )
+        .expect("stream");
+        assert_eq!(stream.wanted_processes().into_iter().collect::<Vec<_>>(), [target.pid()]);
+        for number in 0..500 {
+            target.marks(number, 1);
+            anybody.marks(ANYBODYS + number, 1);
+        }
+        second.stop().expect("stopped");
+        let lines = drain(&instance, &mut stream);
+        let (events, lost) = all_accounted(&stream, &[&instance, &second], &lines);
+        if spool_size == 0 {
+            assert_eq!((events, lost), (0, 1000));
+        } else {
+            assert_eq!((events, lost), (1000, 0));
+            let in_turn = (0..500).flat_map(|number| [number, ANYBODYS + number]);
+            assert!(numbers(&lines).into_iter().eq(in_turn), "{lines}");
+        }
+        drop(stream);
+        [instance, second].into_iter().for_each(|instance| instance.remove().expect("removed"));
+    }
 }
 
 /// Nobody reads while so many marks are made. What comes out in the end, and how many of them that are.

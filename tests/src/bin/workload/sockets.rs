@@ -4,6 +4,7 @@
 //! - `begin ADDRESS`: make a socket that connects without waiting; its own address
 //! - `send N BYTES`, `receive N BYTES`: so many, all of them
 //! - `send_to N ADDRESS BYTES`, `receive_from N`: a datagram; when received, its size
+//! - `flood N ADDRESS COUNT`: so many datagrams of a thousand bytes
 //! - `close N`
 //!
 //! What fails is answered with the error's name.
@@ -65,6 +66,15 @@ impl Sockets {
                 Socket::Datagrams(socket) => {
                     let bytes = vec![0; size.parse().map_err(|_| misunderstood(size))?];
                     socket.send_to(&bytes, address)?;
+                    done()
+                }
+                _ => Err(misunderstood(command)),
+            },
+            ["flood", number, address, count] => match self.get(number)? {
+                Socket::Datagrams(socket) => {
+                    for _ in 0..count.parse().map_err(|_| misunderstood(count))? {
+                        socket.send_to(&[0; 1000], address)?;
+                    }
                     done()
                 }
                 _ => Err(misunderstood(command)),
