@@ -431,6 +431,22 @@ fn nothing_is_told_of_strangers() {
 }
 
 #[test]
+fn without_calls_no_system_call_is_traced() {
+    let Some(kernel) = kernel() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let session = trace(&manager, &log, &format!("--without-calls --pid {}", workload.id()));
+    let enabled = kernel.instances_of(&[session.pid()]).into_iter().map(|instance| instance.get("set_event"));
+    let enabled: String = enabled.collect();
+    assert!(enabled.contains("sock:sock_send_length") && !enabled.contains("syscalls:"), "{enabled}");
+    let local = workload.network(format!("connect {server}"));
+    let events = Events::of(&session.stop(), &log);
+    assert_eq!(events.with_local(&local).states(), "CLOSE SYN_SENT ESTABLISHED");
+    assert!(events.named("connect").is_empty());
+}
+
+#[test]
 fn a_line_of_text_is_for_people() {
     let Some(_kernel) = kernel() else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -11,7 +11,7 @@ mod transfers;
 mod view;
 mod wording;
 
-use trace_hook_api::{Environment, Hook, HookInfo, Request, Result, Session};
+use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
 use tracefs::Instance;
 use tracefs_session::TracefsSession;
 
@@ -38,6 +38,10 @@ impl Hook for TraceNet {
             "TCP connections of the traced tasks and their states, what is sent and received, retransmits, resets and drops",
         )
         .json()
+        .param(Param::flag(
+            "without-calls",
+            "no lines of connect and accept; spares every task of the machine about 0.1us a system call",
+        ))
         .details(DETAILS)
     }
 
@@ -47,7 +51,9 @@ impl Hook for TraceNet {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let procfs = &request.environment.procfs;
-        let session = TracefsSession::start_with_anybodys(request, enable_own, enable_anybodys, |stream| {
+        let with_calls = !request.arguments.flag("without-calls");
+        let enable = |instance: &Instance| enable_own(instance, with_calls);
+        let session = TracefsSession::start_with_anybodys(request, enable, enable_anybodys, |stream| {
             Ok(Box::new(NetView::new(stream, procfs)?))
         })?;
         Ok(Box::new(session))
@@ -55,9 +61,9 @@ impl Hook for TraceNet {
 }
 
 /// What the traced tasks do themselves.
-fn enable_own(instance: &Instance) -> Result<()> {
+fn enable_own(instance: &Instance, with_calls: bool) -> Result<()> {
     let has_it = |tracepoint: &Tracepoint| tracepoint.is_in(instance.tracefs());
-    for call in calls::tracepoints().filter(has_it) {
+    for call in calls::tracepoints().filter(|call| with_calls && has_it(call)) {
         call.enable(instance)?;
     }
     for transfer in [transfers::SEND, transfers::RECEIVE].into_iter().filter(has_it) {
