@@ -109,10 +109,12 @@ drop: a packet was dropped on its way to the socket, for the `reason` that the k
 function `caller`. Without a socket: a packet that no socket was found for, while the task sent, say; if `interrupt` is there it \
 came in while the task ran, and may be another's. What a socket that is closed still has in its queue is not shown.
 
-Not seen: other families, as AF_UNIX, but for their calls of connect and accept; connects and accepts of io_uring as calls (their \
-states are); the ends of UDP sockets; the ends of a TCP connection that was there before the session, before its state \
-changes; on Linux before 6.11 drops in interrupts while other tasks run. A connection to an untraced listener of the same \
-address and port as a traced one (in another network namespace, or SO_REUSEPORT) is taken for the traced one's.
+Not seen: other families, as AF_UNIX, but for their calls of connect and accept; connects and accepts of io_uring as \
+calls (their states are); what splice(2) takes out of a socket; the ends of UDP sockets; the ends of a TCP connection \
+that was there before the session, before its state changes; on Linux before 6.11 drops in interrupts while other \
+tasks run; whose the sockets are that were there before the session, where /proc/PID/fd cannot be read \
+(CAP_SYS_PTRACE), until they are used. A connection to an untraced listener of the same address and port as a traced \
+one (in another network namespace, or SO_REUSEPORT) is taken for the traced one's.
 
 Example:
             curl-4711    [001]   123.000456: state: socket=1 family=AF_INET protocol=TCP local=10.0.0.2:40112 remote=10.0.0.1:80 old=SYN_SENT new=ESTABLISHED";
