@@ -77,20 +77,17 @@ impl TracefsSession {
         view: impl FnOnce(&mut EventStream) -> Result<Box<dyn View>>,
     ) -> Result<Self> {
         let tracefs = find(&request.environment)?;
-        let instance = Instance::create(&tracefs, &request.session)?;
+        let instance = create(&tracefs, &request.session, request)?;
         let second = enable_anybodys.map(|enable| anybodys(&tracefs, request, enable)).transpose()?;
         let procfs = &request.environment.procfs;
-        if let Some(kib) = request.buffer_size {
-            check_memory(kib, procfs)?;
-            instance.set_buffer_size(kib)?;
-        }
         // Tasks before events: an instance without tasks records everybody.
         let mut targets = targets(&request.tasks);
         us(procfs).into_iter().for_each(|pid| targets.except(pid));
         let (tasks, mut filter) = instance.choose_tasks(procfs, &targets)?;
         enable(&instance)?;
-        instance.start()?;
+        // The second comes first and goes last: what a task begins in between is seen to end.
         second.as_ref().map(Instance::start).transpose()?;
+        instance.start()?;
         filter.iter_mut().for_each(TaskFilter::rescan);
         let (spool, spool_size) = (spool_directory(), request.spool_size);
         let mut stream =
@@ -184,9 +181,19 @@ impl Session for TracefsSession {
     }
 }
 
+/// An instance with buffers of the size that the user wants.
+fn create(tracefs: &Tracefs, name: &str, request: &Request) -> Result<Instance> {
+    let instance = Instance::create(tracefs, name)?;
+    if let Some(kib) = request.buffer_size {
+        check_memory(kib, &request.environment.procfs)?;
+        instance.set_buffer_size(kib)?;
+    }
+    Ok(instance)
+}
+
 /// The instance for events that are anybody's.
 fn anybodys(tracefs: &Tracefs, request: &Request, enable: fn(&Instance) -> Result<()>) -> Result<Instance> {
-    let instance = Instance::create(tracefs, &format!("{}_anybodys", request.session))?;
+    let instance = create(tracefs, &format!("{}_anybodys", request.session), request)?;
     enable(&instance)?;
     Ok(instance)
 }

@@ -4,6 +4,7 @@ mod decode;
 mod hint;
 mod names;
 mod syscalls;
+mod trace_block;
 mod trace_events;
 mod trace_net;
 mod trace_process;
@@ -14,10 +15,11 @@ mod tracepoint;
 use trace_hook_api::export_plugin;
 use tracefs_session::TracefsCleanup;
 
+use trace_block::TraceBlock;
 use trace_events::TraceEvents;
 use trace_net::TraceNet;
 use trace_process::TraceProcess;
 use trace_sched::TraceSched;
 use trace_syscalls::TraceSyscalls;
 
-export_plugin!(TraceEvents, TraceNet, TraceProcess, TraceSched, TraceSyscalls; cleanup = TracefsCleanup);
+export_plugin!(TraceBlock, TraceEvents, TraceNet, TraceProcess, TraceSched, TraceSyscalls; cleanup = TracefsCleanup);

@@ -1,11 +1,10 @@
 //! What a number that a system call takes or returns stands for.
 
-use nix::errno::Errno;
 use nix::libc;
 use trace_hook_api::EventLine;
 
 use super::constants;
-use crate::names::{Names, flags, one, signal};
+use crate::names::{Names, error_name, flags, one, signal};
 
 /// How an argument is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +32,6 @@ pub enum Meaning {
         flags: Names,
     },
 }
-
-/// The kernel's own errors, which no program sees: a call that a signal has broken off is begun again
-/// (include/linux/errno.h).
-const RESTARTS: [(i64, &str); 4] =
-    [(512, "ERESTARTSYS"), (513, "ERESTARTNOINTR"), (514, "ERESTARTNOHAND"), (516, "ERESTART_RESTARTBLOCK")];
 
 /// The greatest number that is an error (`MAX_ERRNO` in include/linux/err.h).
 const MAX_ERRNO: i64 = 4095;
@@ -88,17 +82,6 @@ pub fn show_result(line: EventLine<'_>, returned: i64, is_address: bool) -> Even
         }
         address if is_address => line.address("result", address as u64),
         number => line.number("result", number),
-    }
-}
-
-fn error_name(errno: i64) -> String {
-    match RESTARTS.iter().find(|(number, _)| *number == errno) {
-        Some((_, name)) => (*name).to_owned(),
-        None => match Errno::from_raw(errno as i32) {
-            Errno::UnknownErrno => errno.to_string(),
-            // Its name: ENOENT.
-            known => format!("{known:?}"),
-        },
     }
 }
 

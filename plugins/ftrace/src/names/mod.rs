@@ -3,6 +3,7 @@
 //! Their numbers are the C library's for this machine: not all architectures have the same.
 
 mod clone;
+mod errors;
 mod signal_codes;
 mod signals;
 mod sockets;
@@ -10,6 +11,7 @@ mod sockets;
 use std::fmt::Write;
 
 pub use clone::CLONE_FLAGS;
+pub use errors::error_name;
 pub use signal_codes::signal_code;
 pub use signals::{SIGNAL_ACTION_FLAGS, signal};
 pub use sockets::{ADDRESS_FAMILIES, MESSAGE_FLAGS, PROTOCOLS, TCP_STATES};

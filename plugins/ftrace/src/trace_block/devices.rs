@@ -1,0 +1,62 @@
+//! What block devices are called.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+
+/// The bits of a device's number that are its minor one (`MINORBITS` in `include/linux/kdev_t.h`; what programs see
+/// is put together otherwise).
+const MINOR_BITS: u32 = 20;
+
+/// The names of devices, as sysfs has them.
+#[derive(Debug)]
+pub struct Devices {
+    sysfs: PathBuf,
+    known: HashMap<u32, Device>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// `254:0`.
+    pub numbers: String,
+    /// `vda`. None: it is gone.
+    pub disk: Option<String>,
+}
+
+impl Devices {
+    pub fn new(sysfs: PathBuf) -> Self {
+        Self { sysfs, known: HashMap::new() }
+    }
+
+    /// The device with this number, as the kernel has it.
+    pub fn get(&mut self, number: u32) -> &Device {
+        let Self { sysfs, known } = self;
+        known.entry(number).or_insert_with(|| {
+            let (major, minor) = (number >> MINOR_BITS, number & ((1 << MINOR_BITS) - 1));
+            let numbers = format!("{major}:{minor}");
+            // A link to `…/block/vda`.
+            let target = fs::read_link(sysfs.join("dev/block").join(&numbers)).ok();
+            let disk = target.and_then(|target| Some(target.file_name()?.to_string_lossy().into_owned()));
+            Device { numbers, disk }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_device_has_the_name_that_its_link_leads_to() {
+        let sysfs = tempfile::tempdir().unwrap();
+        fs::create_dir_all(sysfs.path().join("dev/block")).unwrap();
+        symlink("../../devices/virtual/block/loop3", sysfs.path().join("dev/block/7:3")).unwrap();
+        let mut devices = Devices::new(sysfs.path().to_owned());
+        let loop3 = devices.get(7 << 20 | 3).clone();
+        assert_eq!((loop3.numbers.as_str(), loop3.disk.as_deref()), ("7:3", Some("loop3")));
+        let gone = devices.get(259 << 20 | 300);
+        assert_eq!((gone.numbers.as_str(), gone.disk.as_deref()), ("259:300", None));
+    }
+}

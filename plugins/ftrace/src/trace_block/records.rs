@@ -1,0 +1,134 @@
+//! What the kernel's records of requests say.
+
+use trace_hook_api::Result;
+use tracefs::format::Field;
+use tracefs::{EventStream, Record, Tracefs};
+
+use super::operation::Operation;
+use crate::tracepoint::Tracepoint;
+
+/// A task makes a request. Linux 6.5 and later.
+const START: Tracepoint = Tracepoint::new("block", "block_io_start");
+/// A request is put into a queue, mostly by the task that has made it. Not all are.
+pub const INSERT: Tracepoint = Tracepoint::new("block", "block_rq_insert");
+/// A request is given to the device.
+pub const ISSUE: Tracepoint = Tracepoint::new("block", "block_rq_issue");
+/// A request, or a part of it, is done.
+pub const COMPLETE: Tracepoint = Tracepoint::new("block", "block_rq_complete");
+
+/// The tracepoint that tells whose a request is.
+pub fn beginning(tracefs: &Tracefs) -> Tracepoint {
+    if START.is_in(tracefs) { START } else { INSERT }
+}
+
+/// The letters of a flush that the queue itself makes, for all that have asked for one (`blk_kick_flush` in
+/// `block/blk-flush.c`).
+const QUEUES_FLUSH: &[u8] = b"FF";
+
+/// The bytes of a sector, whatever the device's own are.
+const SECTOR: u64 = 512;
+
+/// Something that happened to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    Begins(Span),
+    Issued(Span),
+    /// With an errno, 0 for none.
+    Completes(Span, i64),
+    /// A flush that the queue itself has made.
+    FlushIssued(u32),
+    FlushCompletes(u32, i64),
+}
+
+/// What a request is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    pub device: u32,
+    pub sector: u64,
+    pub sectors: u64,
+    pub operation: Operation,
+}
+
+/// Where the records have what.
+pub struct Records {
+    begins: Fields,
+    issued: Fields,
+    completes: Fields,
+    error: Field,
+    /// Whether the kernel tells of the beginning of every request.
+    tells_beginnings: bool,
+}
+
+struct Fields {
+    id: u16,
+    device: Field,
+    sector: Field,
+    sectors: Field,
+    letters: Field,
+}
+
+impl Records {
+    pub fn new(stream: &mut EventStream) -> Result<Self> {
+        let start = Fields::new(START, stream);
+        let tells_beginnings = start.is_ok();
+        Ok(Self {
+            begins: start.or_else(|_| Fields::new(INSERT, stream))?,
+            issued: Fields::new(ISSUE, stream)?,
+            completes: Fields::new(COMPLETE, stream)?,
+            error: COMPLETE.layout(stream)?.field("error")?,
+            tells_beginnings,
+        })
+    }
+
+    /// Whether the kernel tells of the beginning of every request, and so whose it is.
+    pub fn tell_beginnings(&self) -> bool {
+        self.tells_beginnings
+    }
+
+    pub fn read(&self, record: &Record<'_>) -> Option<Happened> {
+        let id = record.id();
+        if id == self.begins.id {
+            return Some(Happened::Begins(self.begins.span(record)));
+        }
+        let fields = [&self.issued, &self.completes].into_iter().find(|fields| fields.id == id)?;
+        let span = fields.span(record);
+        let is_queues_flush = record.text(&fields.letters).starts_with(QUEUES_FLUSH);
+        let error = if id == self.completes.id { Some(-record.number(&self.error)) } else { None };
+        Some(match (error, is_queues_flush) {
+            (None, false) => Happened::Issued(span),
+            (None, true) => Happened::FlushIssued(span.device),
+            (Some(error), false) => Happened::Completes(span, error),
+            (Some(error), true) => Happened::FlushCompletes(span.device, error),
+        })
+    }
+}
+
+impl Fields {
+    fn new(tracepoint: Tracepoint, stream: &mut EventStream) -> Result<Self> {
+        let layout = tracepoint.layout(stream)?;
+        Ok(Self {
+            id: layout.id(),
+            device: layout.field("dev")?,
+            sector: layout.field("sector")?,
+            sectors: layout.field("nr_sector")?,
+            letters: layout.field("rwbs")?,
+        })
+    }
+
+    fn span(&self, record: &Record<'_>) -> Span {
+        let sectors = record.number(&self.sectors) as u64;
+        Span {
+            device: record.number(&self.device) as u32,
+            sector: record.number(&self.sector) as u64,
+            sectors,
+            operation: Operation::of(record.text(&self.letters), sectors * SECTOR),
+        }
+    }
+}
+
+impl Span {
+    /// In bytes.
+    pub fn size(&self) -> u64 {
+        self.sectors * SECTOR
+    }
+}

@@ -1,0 +1,296 @@
+//! What `trace_block` tells of real requests to a block device, and that the kernel's own accounting agrees. All of it
+//! needs root, tracefs and a free loop device.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use system_tests::{
+    Ended, Kernel, Log, Manager, OwnInstance, PATIENCE, Plugins, Script, Session, Workload, no_other_sweeps,
+    skip, wait_until,
+};
+
+/// A block device of our own. Dropping it gives it back.
+struct LoopDevice {
+    path: PathBuf,
+    _file: Option<tempfile::NamedTempFile>,
+}
+
+impl LoopDevice {
+    /// A device of 8 MiB; if there can be none here, says loudly that the test is skipped.
+    fn or_skip() -> Option<Self> {
+        let file = tempfile::NamedTempFile::new().expect("a file can be made");
+        file.as_file().set_len(8 << 20).expect("it can be as long as we like");
+        Self::of(&format!("losetup --find --show {}", file.path().display()), Some(file))
+    }
+
+    /// A device of 8 MiB of which 1 MiB can be written.
+    fn that_fails_or_skip() -> Option<Self> {
+        // The file system goes with the file, and that with the device.
+        let script = "mount -t tmpfs -o size=1m tmpfs /mnt && truncate -s 8m /mnt/disk && \
+                      losetup --find --show /mnt/disk";
+        Self::of(&format!("unshare --mount sh -ec '{script}'"), None)
+    }
+
+    fn of(command: &str, file: Option<tempfile::NamedTempFile>) -> Option<Self> {
+        let output = Command::new("sh").args(["-c", command]).output().expect("there is a shell");
+        if !output.status.success() {
+            skip(&format!("it needs a loop device: {}", String::from_utf8_lossy(&output.stderr)));
+            return None;
+        }
+        let path = String::from_utf8(output.stdout).expect("a plain path").trim().into();
+        Some(Self { path, _file: file })
+    }
+
+    fn name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).expect("a plain name")
+    }
+
+    /// What the kernel has counted: requests and sectors read, requests and sectors written, flushes
+    /// (Documentation/block/stat.rst).
+    fn account(&self) -> [u64; 5] {
+        let text = fs::read_to_string(Path::new("/sys/block").join(self.name()).join("stat"));
+        let text = text.expect("a device has an account");
+        let numbers: Vec<u64> = text.split_whitespace().map(|word| word.parse().expect("a number")).collect();
+        [0, 2, 4, 6, 15].map(|at| numbers[at])
+    }
+
+    /// What the kernel has counted since.
+    fn account_since(&self, before: [u64; 5]) -> [u64; 5] {
+        let now = self.account();
+        std::array::from_fn(|at| now[at] - before[at])
+    }
+
+    /// What dd is to be told to do something with `count` blocks of 64 KiB from the given one on, past the cache.
+    fn reads(&self, first: usize, count: usize) -> String {
+        format!("dd if={} of=/dev/null bs=64k skip={first} count={count} iflag=direct", self.path.display())
+    }
+
+    fn writes(&self, first: usize, count: usize) -> String {
+        format!("dd if=/dev/zero of={} bs=64k seek={first} count={count} oflag=direct", self.path.display())
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.path).status();
+    }
+}
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ftrace"]))
+}
+
+#[track_caller]
+fn trace(manager: &Manager, arguments: String) -> Session {
+    manager.run("trace_block", format!("{arguments} --format json")).start()
+}
+
+/// What is recorded of a script's requests to the device, with more arguments.
+#[track_caller]
+fn requests_of(script: &str, device: &LoopDevice, arguments: &str) -> Vec<Value> {
+    let manager = manager();
+    let script = Script::start(script);
+    let session = trace(&manager, format!("--pid {} {arguments}", script.id()));
+    script.runs();
+    requests(&session.ends(), device)
+}
+
+/// The requests to this device: programs are read from others.
+#[track_caller]
+fn requests(ended: &Ended, device: &LoopDevice) -> Vec<Value> {
+    let lines = ended.well();
+    let events = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("an object a line"));
+    events.filter(|event| event["disk"] == device.name()).collect()
+}
+
+fn number(request: &Value, name: &str) -> u64 {
+    request[name].as_u64().unwrap_or_else(|| panic!("no {name} in {request}"))
+}
+
+#[test]
+fn the_hook_is_listed_and_described() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_block"));
+    let described = manager.call(["--describe", "trace_block"]).answer();
+    for word in ["request:", "sector", "queued", "took", "kworker", "unfinished", "--format", "Example"] {
+        assert!(described.well().contains(word), "no {word} in {described:#?}");
+    }
+    let arguments = format!("--pid {} --over 3", std::process::id());
+    manager.run("trace_block", arguments).answer().refused(&["--over"]);
+}
+
+#[test]
+fn the_kernel_has_counted_the_same() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let Some(device) = LoopDevice::or_skip() else { return };
+    let before = device.account();
+    let script = format!("{} conv=fsync; {}", device.writes(4, 10), device.reads(8, 7));
+    let requests = requests_of(&script, &device, "");
+    let of = |operation: &str| {
+        requests.iter().filter(|request| request["operation"] == operation).collect::<Vec<_>>()
+    };
+    let sectors = |requests: &[&Value]| requests.iter().map(|request| number(request, "size") / 512).sum();
+    let (reads, writes) = (of("READ"), of("WRITE"));
+    // A flush is a write of nothing, too.
+    let (reads_count, writes_count) = (reads.len() as u64, (writes.len() + of("FLUSH").len()) as u64);
+    let counted = [reads_count, sectors(&reads), writes_count, sectors(&writes), of("FLUSH").len() as u64];
+    assert_eq!(counted, device.account_since(before), "{requests:#?}");
+    assert_eq!(of("FLUSH").len(), 1);
+    let written: Vec<u64> = writes.iter().map(|request| number(request, "sector")).collect();
+    assert_eq!(written, (4..14).map(|block| block * 128).collect::<Vec<_>>());
+    let read: Vec<u64> = reads.iter().map(|request| number(request, "sector")).collect();
+    assert_eq!(read, (8..15).map(|block| block * 128).collect::<Vec<_>>());
+    for request in &requests {
+        assert!(request["comm"] == "dd" && request["event"] == "request", "{request}");
+        assert!(request.get("error").is_none() && request.get("unfinished").is_none(), "{request}");
+        assert!(number(request, "took_ns") > 0 && request["queued_ns"].is_u64(), "{request}");
+    }
+    let numbers =
+        fs::read_to_string(format!("/sys/block/{}/dev", device.name())).expect("a device has numbers");
+    assert!(requests.iter().all(|request| request["device"] == numbers.trim()));
+}
+
+#[test]
+fn a_request_takes_as_long_as_the_kernels_own_events_say() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let Some(device) = LoopDevice::or_skip() else { return };
+    let witness = witness(&kernel, &device);
+    let requests = requests_of(&device.reads(0, 100), &device, "");
+    let witnessed = times_of_requests(&witness.lines());
+    assert_eq!(requests.len(), 100);
+    for request in requests {
+        let took = number(&request, "took_ns");
+        let sector = number(&request, "sector");
+        // Each has its own moments at which it looks at the clock.
+        assert!(took.abs_diff(witnessed[&sector]) < 1_000_000, "{request}: {}", witnessed[&sector]);
+    }
+}
+
+/// An instance that sees all requests to the device, as the kernel itself writes them.
+fn witness(kernel: &Kernel, device: &LoopDevice) -> OwnInstance {
+    let numbers =
+        fs::read_to_string(format!("/sys/block/{}/dev", device.name())).expect("a device has numbers");
+    let (major, minor) = numbers.trim().split_once(':').expect("two numbers");
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let dev = number(major) << 20 | number(minor);
+    let witness = kernel.make_instance(&format!("witness_{}_{}", std::process::id(), device.name()));
+    for event in ["block_rq_issue", "block_rq_complete"] {
+        witness.set(&format!("events/block/{event}/filter"), &format!("dev == {dev}"));
+        witness.set(&format!("events/block/{event}/enable"), "1");
+    }
+    witness
+}
+
+/// For each sector that a request began with, how many nanoseconds it took by lines such as
+/// `dd-1 [000] .... 12.345678: block_rq_issue: 7,0 R 65536 () 128 + 128 be,0,4 [dd]`.
+fn times_of_requests(lines: &[String]) -> BTreeMap<u64, u64> {
+    let mut issued = BTreeMap::new();
+    let mut times = BTreeMap::new();
+    for line in lines {
+        let (before, after) = line.split_once(": block_rq_").expect("an event of a request");
+        let time = before.rsplit(' ').next().and_then(|time| time.replace('.', "").parse::<u64>().ok());
+        let time = time.expect("a time in microseconds") * 1000;
+        let sector = after.split(") ").nth(1).and_then(|rest| rest.split(' ').next());
+        let sector: u64 = sector.and_then(|sector| sector.parse().ok()).expect("a sector");
+        if after.starts_with("issue") {
+            issued.insert(sector, time);
+        } else if let Some(began) = issued.remove(&sector) {
+            times.insert(sector, time - began);
+        }
+    }
+    times
+}
+
+#[test]
+fn others_requests_are_not_told() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let Some(device) = LoopDevice::or_skip() else { return };
+    let (manager, other) = (manager(), Script::start(&device.reads(64, 60)));
+    let script = Script::start(&device.reads(0, 60));
+    let session = trace(&manager, format!("--pid {}", script.id()));
+    let others = std::thread::spawn(move || other.runs());
+    script.runs();
+    others.join().expect("it reads");
+    let requests = requests(&session.ends(), &device);
+    let sectors: Vec<u64> = requests.iter().map(|request| number(request, "sector")).collect();
+    assert_eq!(sectors, (0..60).map(|block| block * 128).collect::<Vec<_>>());
+}
+
+#[test]
+fn large_requests_are_told_as_the_device_gets_them() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let Some(device) = LoopDevice::or_skip() else { return };
+    let before = device.account();
+    let script = format!("dd if={} of=/dev/null bs=4M count=2 iflag=direct", device.path.display());
+    let requests = requests_of(&script, &device, "");
+    assert_eq!(requests.iter().map(|request| number(request, "size")).sum::<u64>(), 8 << 20);
+    assert_eq!(requests.len() as u64, device.account_since(before)[0]);
+}
+
+#[test]
+fn a_request_that_fails_has_its_error() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let Some(device) = LoopDevice::that_fails_or_skip() else { return };
+    let requests = requests_of(&device.writes(0, 32), &device, "");
+    let failed: Vec<&Value> = requests.iter().filter(|request| request.get("error").is_some()).collect();
+    assert_eq!(failed.len(), 1, "dd stops at the first: {requests:#?}");
+    // Which of the two, depends on the kernel.
+    assert!(["EIO", "ENOSPC"].iter().any(|error| failed[0]["error"] == *error), "{}", failed[0]);
+    assert!(requests.len() > 1, "a part was written");
+}
+
+#[test]
+fn exact_and_parent_hold() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let Some(device) = LoopDevice::or_skip() else { return };
+    // dd is a child of the shell.
+    let script = format!("{}; true", device.reads(0, 5));
+    assert!(requests_of(&script, &device, "--exact").is_empty());
+    let manager = manager();
+    let script = Script::start(&format!("{}; exec {}", device.reads(0, 5), device.reads(64, 5)));
+    let session = trace(&manager, format!("--parent {}", script.id()));
+    script.runs();
+    let sectors: Vec<u64> =
+        requests(&session.ends(), &device).iter().map(|request| number(request, "sector")).collect();
+    assert_eq!(sectors, (0..5).map(|block| block * 128).collect::<Vec<_>>());
+}
+
+#[test]
+fn as_text_and_all_accounted_for() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let Some(device) = LoopDevice::or_skip() else { return };
+    let (manager, log) = (manager(), Log::new());
+    let script = Script::start(&device.reads(2, 3));
+    let arguments = format!("--pid {}", script.id());
+    let session = log.of(manager.call(["-v", "--run", "trace_block", "--args", &arguments])).start();
+    script.runs();
+    let ended = session.ends();
+    let ours = format!(" disk={} sector=", device.name());
+    let lines: Vec<&str> =
+        ended.lines.iter().map(String::as_str).filter(|line| line.contains(&ours)).collect();
+    assert_eq!(lines.len(), 3, "{:#?}", ended.lines);
+    assert!(lines[0].contains(": request: device=7:"), "{lines:#?}");
+    assert!(lines[0].contains(" sector=256 size=65536 operation=READ "), "{lines:#?}");
+    assert!(lines[0].contains(" took=") && lines[0].ends_with("us\n"), "{lines:#?}");
+    let verdict = log.verdict();
+    assert_eq!((verdict.recorded, verdict.delivered), (ended.lines.len(), ended.lines.len()));
+}
+
+#[test]
+fn both_instances_go_whoever_dies() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _quiet = no_other_sweeps();
+    let manager = manager();
+    let workload = Workload::start();
+    let mut session = trace(&manager, format!("--pid {}", workload.id()));
+    let instances = kernel.instances_of(&[session.pid()]);
+    assert_eq!(instances.len(), 2);
+    session.process().signal(Signal::SIGKILL);
+    wait_until("tracing is off", PATIENCE, || instances.iter().all(|instance| !instance.is_on()));
+    wait_until("both are gone", PATIENCE, || instances.iter().all(|instance| !instance.exists()));
+}
