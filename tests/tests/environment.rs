@@ -80,8 +80,15 @@ fn without_a_kernel_its_hooks_are_described_but_not_callable() {
 /// Checks that each hook of the plugin `ftrace` is complained of in a line of its own.
 #[track_caller]
 fn assert_complaints_about_all(answer: &Answer) {
-    const HOOKS: [&str; 6] =
-        ["trace_block", "trace_events", "trace_net", "trace_process", "trace_sched", "trace_syscalls"];
+    const HOOKS: [&str; 7] = [
+        "trace_block",
+        "trace_events",
+        "trace_memory",
+        "trace_net",
+        "trace_process",
+        "trace_sched",
+        "trace_syscalls",
+    ];
     let complaints = answer.well_with_complaints(HOOKS.len());
     for (complaint, hook) in complaints.iter().zip(HOOKS) {
         assert!(complaint.starts_with(&format!("manager: hook {hook} cannot run here: ")), "{complaints:#?}");

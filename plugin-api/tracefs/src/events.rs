@@ -108,6 +108,15 @@ impl Instance {
         }
     }
 
+    /// Has the kernel do something more with each record of an event: `stacktrace` records the kernel's stack after it
+    /// (Documentation/trace/events.rst, "Event triggers").
+    ///
+    /// # Errors
+    /// [`Error::UnknownEvent`]; the kernel has no such trigger.
+    pub fn set_trigger(&self, system: &str, event: &str, trigger: &str) -> Result<()> {
+        self.write_event_file(system, Some(event), "trigger", trigger)
+    }
+
     fn set_event_filter(&self, system: &str, event: &str, expression: &str) -> Result<()> {
         self.write_event_file(system, Some(event), "filter", expression).map_err(|error| {
             match error.errno() {

@@ -1,11 +1,13 @@
 //! Trace hooks on the kernel's ftrace.
 
+mod clock;
 mod decode;
 mod hint;
 mod names;
 mod syscalls;
 mod trace_block;
 mod trace_events;
+mod trace_memory;
 mod trace_net;
 mod trace_process;
 mod trace_sched;
@@ -17,9 +19,10 @@ use tracefs_session::TracefsCleanup;
 
 use trace_block::TraceBlock;
 use trace_events::TraceEvents;
+use trace_memory::TraceMemory;
 use trace_net::TraceNet;
 use trace_process::TraceProcess;
 use trace_sched::TraceSched;
 use trace_syscalls::TraceSyscalls;
 
-export_plugin!(TraceBlock, TraceEvents, TraceNet, TraceProcess, TraceSched, TraceSyscalls; cleanup = TracefsCleanup);
+export_plugin!(TraceBlock, TraceEvents, TraceMemory, TraceNet, TraceProcess, TraceSched, TraceSyscalls; cleanup = TracefsCleanup);

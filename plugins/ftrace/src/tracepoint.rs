@@ -67,6 +67,15 @@ impl Tracepoint {
         instance.enable_event(self.system, self.event)
     }
 
+    /// Has the kernel's stack recorded after each of its records, once it is enabled.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not have it, or refuses.
+    pub fn enable_stack(self, instance: &Instance) -> Result<()> {
+        Ok(instance.set_trigger(self.system, self.event, "stacktrace")?)
+    }
+
     /// What its records look like.
     ///
     /// # Errors

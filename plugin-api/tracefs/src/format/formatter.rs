@@ -130,6 +130,12 @@ impl Formatter {
         Comm { column: self.names.column(thread) }
     }
 
+    /// Appends the function at a kernel address, with the offset in it, as `%pS` prints it: `vfs_read+0x2d/0x380`. The address
+    /// itself where there is none.
+    pub fn write_symbol(&self, address: u64, out: &mut Vec<u8>) {
+        self.environment.symbols().write(address, true, false, out);
+    }
+
     /// Learns the names of tasks that a record tells, without writing it. Writing it does so, too.
     pub fn learn(&mut self, record: &[u8]) {
         if let Some(entry) = self.common.entry(record)

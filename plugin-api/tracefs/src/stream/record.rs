@@ -94,6 +94,14 @@ impl<'a> Record<'a> {
         self.tasks.as_mut().is_none_or(|tasks| tasks.is_target(thread))
     }
 
+    /// The function at a kernel address that the record has, with the offset in it, as the kernel prints it:
+    /// `vfs_read+0x2d/0x380`. The address itself where there is none.
+    pub fn symbol(&self, address: u64) -> String {
+        let mut symbol = Vec::new();
+        self.formatter.write_symbol(address, &mut symbol);
+        String::from_utf8_lossy(&symbol).into_owned()
+    }
+
     /// Appends the line that the kernel would write.
     pub fn write_text(&mut self, out: &mut Vec<u8>) {
         self.formatter.write_record(self.item.cpu, self.item.stamp, self.item.data, out);

@@ -1,6 +1,5 @@
 //! `trace_sched`: how long the traced tasks wait for a CPU.
 
-mod clock;
 mod records;
 mod runs;
 mod summary;

@@ -7,12 +7,11 @@ use std::time::Duration;
 use trace_hook_api::{Histogram, LineBuffer, Origin};
 
 use super::view::{Run, Show};
+use crate::clock::Interval;
 
 /// The waits of each thread since the last summary.
 pub struct Summary {
-    every: u64,
-    /// When the next summary is due.
-    due: Option<u64>,
+    interval: Interval,
     /// When the last run was.
     latest: u64,
     threads: HashMap<u32, Thread>,
@@ -34,8 +33,7 @@ impl Thread {
 
 impl Summary {
     pub fn new(every: Duration) -> Self {
-        let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
-        Self { every, due: None, latest: 0, threads: HashMap::new() }
+        Self { interval: Interval::new(every), latest: 0, threads: HashMap::new() }
     }
 
     fn count(&mut self, origin: &Origin<'_>, wait: Option<u64>) {
@@ -87,13 +85,7 @@ impl Show for Summary {
     }
 
     fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) -> u64 {
-        let due = *self.due.get_or_insert(now + self.every);
-        if now < due {
-            return 0;
-        }
-        // After a long silence there is but one summary.
-        self.due = Some(due + (now - due) / self.every * self.every + self.every);
-        self.tell(due, lines)
+        self.interval.passes(now).map_or(0, |due| self.tell(due, lines))
     }
 
     fn end(&mut self, lines: &mut LineBuffer) -> u64 {

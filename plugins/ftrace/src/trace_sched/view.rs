@@ -5,9 +5,9 @@ use tracefs::ring::Gap;
 use tracefs::{EventStream, Pid, Record};
 use tracefs_session::{View, with_origin};
 
-use super::clock::Clock;
 use super::records::{Happened, Records};
 use super::waits::{Wait, Waits};
+use crate::clock::Clock;
 
 /// A task that has just got a CPU.
 pub struct Run<'a> {

@@ -1,0 +1,98 @@
+//! Page faults: memory that is used and is not there yet, or not for this.
+
+use trace_hook_api::{EventLine, LineBuffer, Result};
+use tracefs::format::Field;
+use tracefs::{EventStream, Record};
+use tracefs_session::with_origin;
+
+use super::pages::page_size;
+use super::view::{Events, Site, Use, UseOf};
+use crate::tracepoint::Tracepoint;
+
+const USER: Tracepoint = Tracepoint::new("exceptions", "page_fault_user");
+/// The kernel itself uses a program's memory, to copy from or to it.
+const KERNEL: Tracepoint = Tracepoint::new("exceptions", "page_fault_kernel");
+
+pub const TRACEPOINTS: [Tracepoint; 2] = [USER, KERNEL];
+
+pub struct Faults {
+    user: Fields,
+    kernel: Fields,
+}
+
+struct Fields {
+    id: u16,
+    address: Field,
+    ip: Field,
+    error_code: Field,
+}
+
+impl Faults {
+    pub fn new(stream: &mut EventStream) -> Result<Self> {
+        Ok(Self { user: Fields::new(USER, stream)?, kernel: Fields::new(KERNEL, stream)? })
+    }
+
+    fn fields(&self, record: &Record<'_>) -> Option<&Fields> {
+        [&self.user, &self.kernel].into_iter().find(|fields| fields.id == record.id())
+    }
+}
+
+impl Events for Faults {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+        let fields = self.fields(record)?;
+        let in_kernel = fields.id == self.kernel.id;
+        with_origin(record, record.task(), |record, origin| {
+            let number = |field| record.number(field) as u64;
+            let line = lines.event(origin, "page_fault").address("address", number(&fields.address));
+            let line = show_cause(line, number(&fields.error_code));
+            let ip = number(&fields.ip);
+            match in_kernel {
+                true => line.word("caller", &record.symbol(ip)).flag("in_kernel", true),
+                false => line.address("caller", ip),
+            };
+        });
+        Some(1)
+    }
+
+    fn read_use(&mut self, record: &mut Record<'_>) -> Option<Use> {
+        let fields = self.fields(record)?;
+        let ip = record.number(&fields.ip) as u64;
+        let site = match fields.id == self.kernel.id {
+            true => Site::Kernel(ip),
+            false => Site::Program { thread: record.task(), address: ip },
+        };
+        Some(Use { of: UseOf::Faults, bytes: page_size(), site })
+    }
+}
+
+impl Fields {
+    fn new(tracepoint: Tracepoint, stream: &mut EventStream) -> Result<Self> {
+        let layout = tracepoint.layout(stream)?;
+        Ok(Self {
+            id: layout.id(),
+            address: layout.field("address")?,
+            ip: layout.field("ip")?,
+            error_code: layout.field("error_code")?,
+        })
+    }
+}
+
+/// Other machines have codes of their own.
+#[cfg(target_arch = "x86_64")]
+fn show_cause(line: EventLine<'_>, error_code: u64) -> EventLine<'_> {
+    /// `enum x86_pf_error_code` in `arch/x86/include/asm/trap_pf.h`.
+    const PRESENT: u64 = 1;
+    const WRITE: u64 = 1 << 1;
+    const FETCH: u64 = 1 << 4;
+    let access = match error_code {
+        code if code & FETCH != 0 => "exec",
+        code if code & WRITE != 0 => "write",
+        _ => "read",
+    };
+    line.word("access", access).flag("present", error_code & PRESENT != 0)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn show_cause(line: EventLine<'_>, error_code: u64) -> EventLine<'_> {
+    line.address("error_code", error_code)
+}

@@ -1,0 +1,78 @@
+//! Memory that the kernel takes for itself on behalf of a task.
+
+use trace_hook_api::{LineBuffer, Result};
+use tracefs::format::Field;
+use tracefs::{EventStream, Record};
+use tracefs_session::with_origin;
+
+use super::allocation_flags::AllocationFlags;
+use super::view::{Events, Site, Use, UseOf};
+use crate::tracepoint::Tracepoint;
+
+const ANY_NODE: Tracepoint = Tracepoint::new("kmem", "kmalloc");
+/// Until Linux 6.0 an event of its own.
+const SOME_NODE: Tracepoint = Tracepoint::new("kmem", "kmalloc_node");
+
+pub const TRACEPOINTS: [Tracepoint; 2] = [ANY_NODE, SOME_NODE];
+
+pub struct Kmalloc {
+    fields: Vec<Fields>,
+    flags: AllocationFlags,
+}
+
+struct Fields {
+    id: u16,
+    call_site: Field,
+    address: Field,
+    requested: Field,
+    allocated: Field,
+    flags: Field,
+}
+
+impl Kmalloc {
+    pub fn new(stream: &mut EventStream) -> Result<Self> {
+        let mut fields = vec![Fields::new(ANY_NODE, stream)?];
+        fields.extend(Fields::new(SOME_NODE, stream));
+        Ok(Self { fields, flags: AllocationFlags::default() })
+    }
+}
+
+impl Events for Kmalloc {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+        let Self { fields, flags } = self;
+        let fields = fields.iter().find(|fields| fields.id == record.id())?;
+        let flags = flags.of(record, &fields.flags);
+        with_origin(record, record.task(), |record, origin| {
+            let number = |field| record.number(field) as u64;
+            lines
+                .event(origin, "kmalloc")
+                .number("size", number(&fields.allocated))
+                .number("requested", number(&fields.requested))
+                .address("address", number(&fields.address))
+                .word("caller", &record.symbol(number(&fields.call_site)))
+                .word("flags", flags);
+        });
+        Some(1)
+    }
+
+    fn read_use(&mut self, record: &mut Record<'_>) -> Option<Use> {
+        let fields = self.fields.iter().find(|fields| fields.id == record.id())?;
+        let number = |field| record.number(field) as u64;
+        let site = Site::Kernel(number(&fields.call_site));
+        Some(Use { of: UseOf::Kmalloc, bytes: number(&fields.allocated), site })
+    }
+}
+
+impl Fields {
+    fn new(tracepoint: Tracepoint, stream: &mut EventStream) -> Result<Self> {
+        let layout = tracepoint.layout(stream)?;
+        Ok(Self {
+            id: layout.id(),
+            call_site: layout.field("call_site")?,
+            address: layout.field("ptr")?,
+            requested: layout.field("bytes_req")?,
+            allocated: layout.field("bytes_alloc")?,
+            flags: layout.field("gfp_flags")?,
+        })
+    }
+}

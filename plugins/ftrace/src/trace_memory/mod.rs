@@ -1,0 +1,140 @@
+//! `trace_memory`: the memory that the traced tasks take, and what it costs them.
+
+mod allocation_flags;
+mod faults;
+mod kinds;
+mod kmalloc;
+mod mappings;
+mod oom;
+mod pages;
+mod reclaim;
+mod rss;
+mod stack;
+mod summary;
+mod view;
+
+use std::time::Duration;
+
+use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
+use tracefs::{EventStream, Instance};
+use tracefs_session::{TracefsSession, View, find};
+
+use crate::tracepoint;
+use kinds::{KINDS, Kind};
+use summary::MemorySummary;
+use view::MemoryView;
+
+/// The hook.
+pub struct TraceMemory;
+
+/// The longest that a summary may be waited for, in seconds: a day.
+const LONGEST_SUMMARY: i64 = 86_400;
+
+impl Hook for TraceMemory {
+    fn info(&self) -> HookInfo {
+        HookInfo::new(
+            "trace_memory",
+            "The memory of the traced tasks: pages, page faults, kmalloc, resident sizes, reclaim and OOM kills",
+        )
+        .json()
+        .param(
+            Param::text("kind", "KIND", "only events of these kinds; all that the kernel has by default")
+                .short('k')
+                .repeated()
+                .choices(KINDS.map(|(name, _)| name)),
+        )
+        .param(
+            Param::integer(
+                "summary",
+                "SEC",
+                "every so many seconds, how much was taken from where, instead of the single events",
+            )
+            .range(1, LONGEST_SUMMARY),
+        )
+        .details(DETAILS)
+    }
+
+    fn probe(&self, environment: &Environment) -> Result<()> {
+        tracepoint::check(environment, &pages::TRACEPOINTS)
+    }
+
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        let names = request.arguments.texts("kind");
+        let kinds = Kind::chosen(names, &find(&request.environment)?)?;
+        let every = request.arguments.integer("summary").and_then(|seconds| u64::try_from(seconds).ok());
+        match every.map(Duration::from_secs) {
+            None => record_events(request, &kinds),
+            Some(every) => record_summaries(request, &with_call_sites(kinds, names)?, every),
+        }
+    }
+}
+
+fn record_events(request: &Request, kinds: &[Kind]) -> Result<Box<dyn Session>> {
+    let enable = |instance: &Instance| kinds.iter().try_for_each(|kind| kind.enable(instance));
+    let view = |stream: &mut EventStream| {
+        let events = kinds.iter().map(|kind| kind.events(stream)).collect::<Result<_>>()?;
+        Ok(Box::new(MemoryView(events)) as Box<dyn View>)
+    };
+    Ok(Box::new(match kinds.contains(&Kind::Oom) {
+        true => TracefsSession::start_with_anybodys(request, enable, oom::enable_anybodys, view)?,
+        false => TracefsSession::start(request, enable, view)?,
+    }))
+}
+
+fn record_summaries(request: &Request, kinds: &[Kind], every: Duration) -> Result<Box<dyn Session>> {
+    let enable = |instance: &Instance| kinds.iter().try_for_each(|kind| kind.enable_call_sites(instance));
+    let procfs = request.environment.procfs.clone();
+    let view = |stream: &mut EventStream| {
+        let events = kinds.iter().map(|kind| kind.events(stream)).collect::<Result<_>>()?;
+        Ok(Box::new(MemorySummary::new(every, events, procfs, stream)?) as Box<dyn View>)
+    };
+    Ok(Box::new(TracefsSession::start(request, enable, view)?))
+}
+
+/// Those that a summary can be about.
+fn with_call_sites(kinds: Vec<Kind>, named: &[String]) -> Result<Vec<Kind>> {
+    let (with, without): (Vec<Kind>, Vec<Kind>) = kinds.into_iter().partition(|kind| kind.has_call_sites());
+    if !named.is_empty() && !without.is_empty() {
+        let names = KINDS.iter().filter(|(_, kind)| without.contains(kind)).map(|(name, _)| *name);
+        return Err(HookError::usage(format!(
+            "no summary of {}: only pages, faults and kmalloc come from somewhere",
+            names.collect::<Vec<_>>().join(" and ")
+        )));
+    }
+    Ok(with)
+}
+
+const DETAILS: &str = "\
+A line names the task that did it and its id, the CPU, the time since boot in seconds, and one of these events. All sizes are in \
+bytes, and `flags` are those of the kernel's allocations (GFP_KERNEL ...).
+
+page_alloc, page_free (--kind pages): the kernel has given a block of pages for the task, or taken one back: `size`, `pfn`, \
+the number of its first page, `order`, the power of two of its pages; `failed` if there was none to give. Pages are freed by \
+whoever is the last to use them, perhaps much later.
+
+page_fault (faults): the task, or the kernel on its behalf (`in_kernel`), used the memory at `address` that was not there yet; \
+with `present`, it was there, but not for this `access` (read, write, exec), as with a page that is shared until it is \
+written to. `caller` is the instruction. Kernels for aarch64 do not tell of page faults.
+
+kmalloc: the kernel took `size` bytes for itself, of which `requested` were needed, at `address`; `caller` is the function that \
+wanted them.
+
+rss: the resident memory of one kind of `pages` (file, anon, swap, shmem) is `size` now; `change` since the line before \
+about the same. `space` tells one address space from others; `other_space`: it is not the task's own, but one of a child that it forks, say.
+
+reclaim: there was too little memory, and the task itself had to get `size` bytes back, which `took` so long. `cause`: \
+`direct` (the machine has too little), `cgroup` (its cgroup may have no more), or `node`. reclaim_throttled: it had to wait for others that \
+do so. wakeup_kswapd: it woke the kernel's own task for this (all --kind reclaim).
+
+oom_kill (oom): for want of memory the kernel kills `victim`. The line is that of the task that wanted memory; it is told if \
+either is traced. On newer kernels with `victim_comm` and the sizes of its memory. oom_score_adj: the task made `of` more or less likely to be killed.
+
+Memory that interrupts take while the task runs is left out.
+
+With --summary: for each place that memory was taken from, since the last summary, a line `call_site` with its `kind`, `count` and \
+`size`; those of the largest size first, and a line `all_call_sites` for each kind. `caller` is a function of the kernel; of a page \
+fault the instruction in a file of the program, for each process. A fault counts as one page.
+
+Examples:
+              cc-4711    [001]   123.000456: kmalloc: size=1024 requested=640 address=0xffff88800e5d1000 caller=alloc_pipe_info+0x9f/0x230 flags=GFP_KERNEL_ACCOUNT
+  124.000000: call_site: kind=kmalloc caller=alloc_pipe_info+0x9f/0x230 count=12 size=12288";

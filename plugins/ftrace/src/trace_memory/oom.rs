@@ -1,0 +1,121 @@
+//! Out of memory: whom the kernel kills for it, and who is to be spared.
+
+use trace_hook_api::{LineBuffer, Result};
+use tracefs::format::Field;
+use tracefs::{EventStream, Instance, Pid, Record};
+use tracefs_session::with_origin;
+
+use super::view::Events;
+use crate::tracepoint::Tracepoint;
+
+/// Whoever wanted the memory makes this record, not who is killed.
+const VICTIM: Tracepoint = Tracepoint::new("oom", "mark_victim");
+const ADJUSTED: Tracepoint = Tracepoint::new("oom", "oom_score_adj_update");
+
+/// Those of the traced tasks' own.
+pub const TRACEPOINTS: [Tracepoint; 1] = [ADJUSTED];
+
+/// The bytes of the unit in which the kernel tells sizes here.
+const KIB: i64 = 1024;
+
+pub struct Oom {
+    victim: Option<Victim>,
+    adjusted: Option<Adjusted>,
+}
+
+struct Victim {
+    id: u16,
+    pid: Field,
+    /// Linux 6.9 and later, as all that follows.
+    comm: Option<Field>,
+    sizes: Vec<(&'static str, Field)>,
+}
+
+struct Adjusted {
+    id: u16,
+    pid: Field,
+    comm: Field,
+    score: Field,
+}
+
+/// A victim need not be of those who want memory.
+pub fn enable_anybodys(instance: &Instance) -> Result<()> {
+    match VICTIM.is_in(instance.tracefs()) {
+        true => VICTIM.enable(instance),
+        false => Ok(()),
+    }
+}
+
+impl Oom {
+    pub fn new(stream: &mut EventStream) -> Self {
+        Self { victim: Victim::new(stream), adjusted: Adjusted::new(stream) }
+    }
+}
+
+impl Events for Oom {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+        let id = record.id();
+        if let Some(victim) = self.victim.as_ref().filter(|victim| victim.id == id) {
+            return Some(victim.show(record, lines));
+        }
+        let adjusted = self.adjusted.as_ref().filter(|adjusted| adjusted.id == id)?;
+        with_origin(record, record.task(), |record, origin| {
+            lines
+                .event(origin, "oom_score_adj")
+                .number("of", record.number(&adjusted.pid))
+                .text("of_comm", record.text(&adjusted.comm))
+                .number("score", record.number(&adjusted.score));
+        });
+        Some(1)
+    }
+}
+
+impl Victim {
+    fn new(stream: &mut EventStream) -> Option<Self> {
+        let layout = VICTIM.layout(stream).ok()?;
+        let sizes = [
+            ("virtual", "total_vm"),
+            ("anon", "anon_rss"),
+            ("file", "file_rss"),
+            ("shmem", "shmem_rss"),
+            ("page_tables", "pgtables"),
+        ];
+        let sizes = sizes.into_iter().filter_map(|(name, field)| Some((name, layout.newer_field(field)?)));
+        Some(Self {
+            id: layout.id(),
+            pid: layout.newer_field("pid")?,
+            comm: layout.newer_field("comm"),
+            sizes: sizes.collect(),
+        })
+    }
+
+    /// Shown if it is about a traced task, be it the one that is killed or the one that wanted memory.
+    fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        let victim = record.number(&self.pid) as Pid;
+        if !record.is_traced(victim) && !record.is_traced(record.task()) {
+            return 0;
+        }
+        with_origin(record, record.task(), |record, origin| {
+            let mut line = lines.event(origin, "oom_kill").number("victim", victim);
+            if let Some(comm) = &self.comm {
+                line = line.text("victim_comm", record.text(comm));
+            }
+            for (name, size) in &self.sizes {
+                line = line.number(name, record.number(size).saturating_mul(KIB));
+            }
+        });
+        1
+    }
+}
+
+impl Adjusted {
+    fn new(stream: &mut EventStream) -> Option<Self> {
+        let layout = ADJUSTED.layout(stream).ok()?;
+        Some(Self {
+            id: layout.id(),
+            pid: layout.newer_field("pid")?,
+            comm: layout.newer_field("comm")?,
+            score: layout.newer_field("oom_score_adj")?,
+        })
+    }
+}

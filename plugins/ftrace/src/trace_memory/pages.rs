@@ -1,0 +1,107 @@
+//! Pages that the kernel gives and takes.
+
+use trace_hook_api::{LineBuffer, Result};
+use tracefs::format::Field;
+use tracefs::{EventStream, Record};
+use tracefs_session::with_origin;
+
+use super::allocation_flags::AllocationFlags;
+use super::view::{Events, Site, Use, UseOf};
+use crate::tracepoint::Tracepoint;
+
+pub const ALLOC: Tracepoint = Tracepoint::new("kmem", "mm_page_alloc");
+const FREE: Tracepoint = Tracepoint::new("kmem", "mm_page_free");
+
+pub const TRACEPOINTS: [Tracepoint; 2] = [ALLOC, FREE];
+
+/// The number of the first page where there was none to give.
+const NO_PAGE: i64 = -1;
+
+pub struct Pages {
+    alloc: Alloc,
+    free: Free,
+    flags: AllocationFlags,
+}
+
+struct Alloc {
+    id: u16,
+    pfn: Field,
+    order: Field,
+    flags: Field,
+}
+
+struct Free {
+    id: u16,
+    pfn: Field,
+    order: Field,
+}
+
+impl Pages {
+    pub fn new(stream: &mut EventStream) -> Result<Self> {
+        let (alloc, free) = (ALLOC.layout(stream)?, FREE.layout(stream)?);
+        Ok(Self {
+            alloc: Alloc {
+                id: alloc.id(),
+                pfn: alloc.field("pfn")?,
+                order: alloc.field("order")?,
+                flags: alloc.field("gfp_flags")?,
+            },
+            free: Free { id: free.id(), pfn: free.field("pfn")?, order: free.field("order")? },
+            flags: AllocationFlags::default(),
+        })
+    }
+
+    fn show_alloc(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
+        let flags = self.flags.of(record, &self.alloc.flags);
+        with_origin(record, record.task(), |record, origin| {
+            let line = lines.event(origin, "page_alloc").number("size", size(record, &self.alloc.order));
+            let line = match record.number(&self.alloc.pfn) {
+                NO_PAGE => line.flag("failed", true),
+                pfn => line.address("pfn", pfn as u64),
+            };
+            line.number("order", record.number(&self.alloc.order)).word("flags", flags);
+        });
+    }
+
+    fn show_free(&self, record: &mut Record<'_>, lines: &mut LineBuffer) {
+        with_origin(record, record.task(), |record, origin| {
+            lines
+                .event(origin, "page_free")
+                .number("size", size(record, &self.free.order))
+                .address("pfn", record.number(&self.free.pfn) as u64)
+                .number("order", record.number(&self.free.order));
+        });
+    }
+}
+
+impl Events for Pages {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+        match record.id() {
+            id if id == self.alloc.id => self.show_alloc(record, lines),
+            id if id == self.free.id => self.show_free(record, lines),
+            _ => return None,
+        }
+        Some(1)
+    }
+
+    fn read_use(&mut self, record: &mut Record<'_>) -> Option<Use> {
+        let is_given = record.id() == self.alloc.id && record.number(&self.alloc.pfn) != NO_PAGE;
+        is_given.then(|| Use {
+            of: UseOf::Pages,
+            bytes: size(record, &self.alloc.order),
+            // The stack behind the record tells it.
+            site: Site::Unknown,
+        })
+    }
+}
+
+/// The bytes of a block of pages, of which there are `2^order`.
+fn size(record: &Record<'_>, order: &Field) -> u64 {
+    page_size().checked_shl(record.number(order) as u32).unwrap_or(0)
+}
+
+/// The bytes of a page.
+pub fn page_size() -> u64 {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    size.ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
+}

@@ -1,0 +1,120 @@
+//! Memory that a task has to get back for itself before it is given any.
+
+use std::collections::HashMap;
+
+use trace_hook_api::LineBuffer;
+use tracefs::format::Field;
+use tracefs::{EventStream, Pid, Record};
+use tracefs_session::with_origin;
+
+use super::pages::page_size;
+use super::view::Events;
+use crate::tracepoint::Tracepoint;
+
+const DIRECT: [Tracepoint; 2] = pair("mm_vmscan_direct_reclaim_begin", "mm_vmscan_direct_reclaim_end");
+const CGROUP: [Tracepoint; 2] = pair("mm_vmscan_memcg_reclaim_begin", "mm_vmscan_memcg_reclaim_end");
+const NODE: [Tracepoint; 2] = pair("mm_vmscan_node_reclaim_begin", "mm_vmscan_node_reclaim_end");
+const THROTTLED: Tracepoint = Tracepoint::new("vmscan", "mm_vmscan_throttled");
+const WAKEUP: Tracepoint = Tracepoint::new("vmscan", "mm_vmscan_wakeup_kswapd");
+
+pub const TRACEPOINTS: [Tracepoint; 8] =
+    [DIRECT[0], DIRECT[1], CGROUP[0], CGROUP[1], NODE[0], NODE[1], THROTTLED, WAKEUP];
+
+const fn pair(begin: &'static str, end: &'static str) -> [Tracepoint; 2] {
+    [Tracepoint::new("vmscan", begin), Tracepoint::new("vmscan", end)]
+}
+
+/// What of it this kernel tells.
+pub struct Reclaim {
+    pairs: Vec<Pair>,
+    throttled: Option<(u16, Field)>,
+    wakeup: Option<(u16, Field, Field)>,
+    /// Since when each task does it, and how large a block it needs.
+    begun: HashMap<Pid, (u64, i64)>,
+}
+
+/// The events of the beginning and of the end, for one cause.
+struct Pair {
+    cause: &'static str,
+    begin: u16,
+    order: Field,
+    end: u16,
+    reclaimed: Field,
+}
+
+impl Reclaim {
+    pub fn new(stream: &mut EventStream) -> Self {
+        let causes = [("direct", DIRECT), ("cgroup", CGROUP), ("node", NODE)];
+        let pairs =
+            causes.into_iter().filter_map(|(cause, tracepoints)| Pair::new(cause, tracepoints, stream));
+        Self {
+            pairs: pairs.collect(),
+            throttled: throttled(stream),
+            wakeup: wakeup(stream),
+            begun: HashMap::new(),
+        }
+    }
+
+    /// Whether the record is of a beginning, of which nothing is to be shown.
+    fn begins(&mut self, record: &Record<'_>) -> bool {
+        let Some(pair) = self.pairs.iter().find(|pair| pair.begin == record.id()) else { return false };
+        self.begun.insert(record.task(), (record.stamp(), record.number(&pair.order)));
+        true
+    }
+}
+
+impl Events for Reclaim {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+        if self.begins(record) {
+            return Some(0);
+        }
+        let id = record.id();
+        if let Some(pair) = self.pairs.iter().find(|pair| pair.end == id) {
+            let begun = self.begun.remove(&record.task());
+            with_origin(record, record.task(), |record, origin| {
+                let reclaimed = (record.number(&pair.reclaimed) as u64).saturating_mul(page_size());
+                let line = lines.event(origin, "reclaim").word("cause", pair.cause).number("size", reclaimed);
+                if let Some((at, order)) = begun {
+                    line.number("order", order).duration("took", origin.time.saturating_sub(at));
+                }
+            });
+        } else if let Some((_, delayed)) = self.throttled.as_ref().filter(|(throttled, _)| *throttled == id) {
+            with_origin(record, record.task(), |record, origin| {
+                let micros = u64::try_from(record.number(delayed)).unwrap_or(0);
+                lines.event(origin, "reclaim_throttled").duration("took", micros.saturating_mul(1000));
+            });
+        } else if let Some((_, node, order)) = self.wakeup.as_ref().filter(|(wakeup, ..)| *wakeup == id) {
+            with_origin(record, record.task(), |record, origin| {
+                lines
+                    .event(origin, "wakeup_kswapd")
+                    .number("node", record.number(node))
+                    .number("order", record.number(order));
+            });
+        } else {
+            return None;
+        }
+        Some(1)
+    }
+
+    fn lost(&mut self) {
+        self.begun.clear();
+    }
+}
+
+impl Pair {
+    fn new(cause: &'static str, [begin, end]: [Tracepoint; 2], stream: &mut EventStream) -> Option<Self> {
+        let (begin, end) = (begin.layout(stream).ok()?, end.layout(stream).ok()?);
+        let (order, reclaimed) = (begin.newer_field("order")?, end.newer_field("nr_reclaimed")?);
+        Some(Self { cause, begin: begin.id(), order, end: end.id(), reclaimed })
+    }
+}
+
+fn throttled(stream: &mut EventStream) -> Option<(u16, Field)> {
+    let layout = THROTTLED.layout(stream).ok()?;
+    Some((layout.id(), layout.newer_field("usec_delayed")?))
+}
+
+fn wakeup(stream: &mut EventStream) -> Option<(u16, Field, Field)> {
+    let layout = WAKEUP.layout(stream).ok()?;
+    Some((layout.id(), layout.newer_field("nid")?, layout.newer_field("order")?))
+}

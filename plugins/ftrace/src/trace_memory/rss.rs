@@ -1,0 +1,71 @@
+//! How much of a program's memory is resident.
+
+use std::collections::HashMap;
+
+use trace_hook_api::{LineBuffer, Result};
+use tracefs::format::Field;
+use tracefs::{EventStream, Record};
+use tracefs_session::with_origin;
+
+use super::view::Events;
+use crate::tracepoint::Tracepoint;
+
+const RSS_STAT: Tracepoint = Tracepoint::new("kmem", "rss_stat");
+
+pub const TRACEPOINTS: [Tracepoint; 1] = [RSS_STAT];
+
+/// The kinds of pages that are counted, by number (`include/linux/mm_types_task.h`).
+const COUNTED: [&str; 4] = ["file", "anon", "swap", "shmem"];
+
+pub struct Rss {
+    id: u16,
+    space: Field,
+    is_own: Field,
+    counted: Field,
+    size: Field,
+    /// The last known sizes, by address space and kind of pages.
+    known: HashMap<(i64, i64), i64>,
+}
+
+impl Rss {
+    pub fn new(stream: &mut EventStream) -> Result<Self> {
+        let layout = RSS_STAT.layout(stream)?;
+        Ok(Self {
+            id: layout.id(),
+            space: layout.field("mm_id")?,
+            is_own: layout.field("curr")?,
+            counted: layout.field("member")?,
+            size: layout.field("size")?,
+            known: HashMap::new(),
+        })
+    }
+}
+
+impl Events for Rss {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+        if record.id() != self.id {
+            return None;
+        }
+        let (space, counted) = (record.number(&self.space), record.number(&self.counted));
+        let size = record.number(&self.size);
+        let before = match size {
+            // As when the process ends. Another may have its number then.
+            0 => self.known.remove(&(space, counted)),
+            size => self.known.insert((space, counted), size),
+        };
+        with_origin(record, record.task(), |record, origin| {
+            let line = lines.event(origin, "rss");
+            let line = match usize::try_from(counted).ok().and_then(|counted| COUNTED.get(counted)) {
+                Some(name) => line.word("pages", name),
+                None => line.number("pages", counted),
+            };
+            let line = line.number("size", size);
+            let line = match before {
+                Some(before) => line.number("change", size - before),
+                None => line,
+            };
+            line.address("space", space as u64).flag("other_space", record.number(&self.is_own) == 0);
+        });
+        Some(1)
+    }
+}
