@@ -125,6 +125,12 @@ impl Task {
         sched_setaffinity(Pid::from_raw(self.id.cast_signed()), &only).expect("it is our task");
     }
 
+    /// Makes it write to this many pages of new memory, one by one, which it keeps; the address of the first.
+    pub fn touches(&self, pages: usize) -> u64 {
+        let first = self.tell(&format!("touch {pages}"));
+        u64::from_str_radix(&first, 16).expect("an address is a number")
+    }
+
     /// Makes it start a thread.
     pub fn thread(&self) -> Task {
         self.member("thread")

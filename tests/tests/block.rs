@@ -292,5 +292,7 @@ fn both_instances_go_whoever_dies() {
     assert_eq!(instances.len(), 2);
     session.process().signal(Signal::SIGKILL);
     wait_until("tracing is off", PATIENCE, || instances.iter().all(|instance| !instance.is_on()));
-    wait_until("both are gone", PATIENCE, || instances.iter().all(|instance| !instance.exists()));
+    wait_until("the worker has removed both", PATIENCE, || {
+        instances.iter().all(|instance| !instance.exists()) && manager.files().is_empty()
+    });
 }

@@ -6,6 +6,7 @@
 //! - `calls N`: call `getppid` N times
 //! - `marks FIRST N`: call `getsid` N times, with the numbers from FIRST on
 //! - `name HEX`: take the name of these bytes
+//! - `touch N`: write to N pages of new memory, one by one, and keep them; the address of the first
 //! - `thread`, `child`: make a task; its id
 //! - `in ID COMMAND`: pass a command to a task that this one made; its answer
 //! - `leave ID`: end a task that this one made
@@ -18,14 +19,16 @@ mod sockets;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::{self, BufRead, BufReader, Lines, Read, Write};
+use std::num::NonZeroUsize;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, getppid, getsid, gettid};
+use nix::unistd::{ForkResult, Pid, SysconfVar, fork, getppid, getsid, gettid, sysconf};
 
 use sockets::Sockets;
 
@@ -76,6 +79,7 @@ impl Task {
                 prctl::set_name(&bytes(rest)?)?;
                 Ok("done".to_owned())
             }
+            "touch" => touch(number(rest)?),
             "thread" => self.make(Member::thread()?),
             "child" => self.make(Member::child()?),
             "in" => {
@@ -150,6 +154,21 @@ impl Member {
             Body::Process(mut process) => process.wait().map(drop),
         }
     }
+}
+
+fn touch(pages: usize) -> io::Result<String> {
+    let page = sysconf(SysconfVar::PAGE_SIZE)?.map_or(4096, |size| size as usize);
+    let length = NonZeroUsize::new(pages * page).ok_or_else(|| misunderstood("0"))?;
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: the memory is new, and nobody else's. It is never unmapped.
+    let first = unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE)? };
+    // SAFETY: it is the memory above. This only says how large its pages are to be.
+    unsafe { madvise(first, length.get(), MmapAdvise::MADV_NOHUGEPAGE)? };
+    for offset in (0..length.get()).step_by(page) {
+        // SAFETY: the offset lies within the memory above.
+        unsafe { first.cast::<u8>().add(offset).write_volatile(1) };
+    }
+    Ok(format!("{:x}", first.addr()))
 }
 
 fn storm(count: usize) -> io::Result<String> {

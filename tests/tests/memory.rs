@@ -1,0 +1,401 @@
+//! What `trace_memory` tells of the memory of real tasks, and that procfs and the kernel's own lines say the same. All of it
+//! needs root and tracefs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use system_tests::{
+    Ended, Kernel, Log, Loss, Manager, PATIENCE, Plugins, Script, Session, Workload, skip, wait_until,
+};
+
+/// Pages for the workload to touch.
+const MANY: usize = 500;
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ftrace"]))
+}
+
+#[track_caller]
+fn trace(manager: &Manager, pid: u32, arguments: &str) -> Session {
+    manager.run("trace_memory", format!("--pid {pid} --format json {arguments}")).start()
+}
+
+#[track_caller]
+fn events(ended: &Ended) -> Vec<Value> {
+    ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+}
+
+fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["event"] == name).collect()
+}
+
+#[track_caller]
+fn number(event: &Value, name: &str) -> u64 {
+    event[name].as_u64().unwrap_or_else(|| panic!("no {name} in {event}"))
+}
+
+fn page_size() -> u64 {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).expect("there are pages");
+    size.expect("of some size") as u64
+}
+
+/// How many page faults a process of one thread has had (proc_pid_stat(5): minflt and majflt).
+fn faults(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+    let (_, rest) = stat.rsplit_once(") ").expect("a name in brackets");
+    let numbers: Vec<&str> = rest.split(' ').collect();
+    let number = |at: usize| numbers[at].parse::<u64>().expect("a number");
+    number(7) + number(9)
+}
+
+/// A size in /proc/PID/FILE, in bytes.
+fn size(pid: u32, file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("it is there");
+    let size = text.lines().find_map(|line| line.strip_prefix(name)).expect("a line of it");
+    size.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().expect("a number") * 1024
+}
+
+/// Whether this kernel tells of page faults. Those for aarch64 do not.
+fn tells_faults() -> bool {
+    Path::new("/sys/kernel/tracing/events/exceptions/page_fault_user").exists()
+}
+
+#[test]
+fn the_hook_is_listed_and_described() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_memory"));
+    let described = manager.call(["--describe", "trace_memory"]).answer();
+    for word in [
+        "page_alloc",
+        "page_free",
+        "page_fault",
+        "kmalloc",
+        "rss",
+        "reclaim",
+        "oom_kill",
+        "--kind",
+        "--summary",
+        "call_site",
+        "Example",
+    ] {
+        assert!(described.well().contains(word), "no {word} in {described:#?}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let refused = |arguments: &str, mentions: &[&str]| {
+        let arguments = format!("--pid {} {arguments}", std::process::id());
+        manager.run("trace_memory", arguments).answer().refused(mentions);
+    };
+    refused("--kind page", &["page", "pages", "kmalloc"]);
+    refused("--summary 0", &["--summary"]);
+    refused("--summary 1 --kind rss", &["rss", "pages, faults and kmalloc"]);
+    refused("--summary 1 --kind pages oom reclaim", &["reclaim and oom"]);
+}
+
+#[test]
+fn resident_memory_grows_as_procfs_says() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    // Whatever it needs itself to do so, it has then.
+    workload.touches(MANY);
+    let session = trace(&manager, workload.id(), "--kind rss");
+    let before = size(workload.id(), "smaps_rollup", "Rss");
+    workload.touches(MANY);
+    let after = size(workload.id(), "smaps_rollup", "Rss");
+    let anonymous = size(workload.id(), "smaps_rollup", "Anonymous");
+    let ended = session.stop();
+    let events = events(&ended);
+    assert!(
+        events.iter().all(|event| event["event"] == "rss" && event["other_space"] == false),
+        "{events:#?}"
+    );
+    let grown = MANY as u64 * page_size();
+    assert!((grown..grown + 16 * page_size()).contains(&(after - before)), "{before} {after}");
+    let changes = |pages: &str| {
+        let of_these: Vec<&Value> = events.iter().filter(|event| event["pages"] == pages).collect();
+        of_these.iter().filter_map(|event| event["change"].as_i64()).sum::<i64>()
+    };
+    // The first line of each kind has no change.
+    let told = changes("anon") + changes("file") + changes("shmem");
+    let first_ones = 3 * 16 * page_size();
+    assert!(told.unsigned_abs().abs_diff(after - before) <= first_ones, "{told}: {before} {after}");
+    let last = events.iter().rfind(|event| event["pages"] == "anon").expect("it has grown");
+    assert_eq!(number(last, "size"), anonymous);
+}
+
+#[test]
+fn page_faults_are_those_that_the_kernel_has_counted() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    if !tells_faults() {
+        return;
+    }
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, workload.id(), "--kind faults pages");
+    let before = faults(workload.id());
+    let first = workload.touches(MANY);
+    let counted = faults(workload.id()) - before;
+    let ended = session.stop();
+    let events = events(&ended);
+    let faults = named(&events, "page_fault");
+    assert_eq!(faults.len() as u64, counted);
+    let address = |fault: &&Value| {
+        let text = fault["address"].as_str().and_then(|text| text.strip_prefix("0x")).expect("an address");
+        u64::from_str_radix(text, 16).expect("in hex")
+    };
+    let size = page_size();
+    let touched = first..first + MANY as u64 * size;
+    let ours: Vec<&&Value> = faults.iter().filter(|fault| touched.contains(&address(fault))).collect();
+    let pages: BTreeSet<u64> = ours.iter().map(|fault| address(fault) / size).collect();
+    assert_eq!((ours.len(), pages.len()), (MANY, MANY));
+    if cfg!(target_arch = "x86_64") {
+        assert!(ours.iter().all(|fault| fault["access"] == "write" && fault["present"] == false));
+    }
+    let callers: BTreeSet<&str> = ours.iter().filter_map(|fault| fault["caller"].as_str()).collect();
+    assert_eq!(callers.len(), 1, "one instruction touches all: {callers:?}");
+    let given: u64 = named(&events, "page_alloc").iter().map(|event| number(event, "size")).sum();
+    assert!(given >= MANY as u64 * size, "{given}");
+}
+
+#[test]
+fn perf_trace_sees_the_same_faults() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    if !tells_faults() {
+        return;
+    }
+    if Command::new("perf").arg("version").output().is_err() {
+        return skip("there is no perf");
+    }
+    let manager = manager();
+    let seen = tempfile::NamedTempFile::new().expect("a file can be made");
+    let path = seen.path().to_str().expect("a plain path");
+    let perf = ["perf", "trace", "-F", "all", "--no-syscalls", "-o", path];
+    let script = Script::start_under(&perf, "dd if=/dev/zero of=/dev/null bs=1M count=1; true");
+    let session = trace(&manager, script.id(), "--kind faults");
+    script.runs();
+    let events = events(&session.ends());
+    let dd = events.iter().find(|event| event["comm"] == "dd").expect("dd has faults");
+    let ours = events.iter().filter(|event| event["tid"] == dd["tid"]).count();
+    // `     0.085 ( 0.000 ms): dd/9719 minfault [elf_load+0x28a] => 0x7fecd3ba9110 (?k)`
+    let theirs = fs::read_to_string(path).expect("perf has written it");
+    let of_dd = format!("/{} m", dd["tid"]);
+    assert_eq!(ours, theirs.lines().filter(|line| line.contains(&of_dd)).count(), "{theirs}");
+    assert!(ours > 256, "dd fills a mebibyte: {ours}");
+}
+
+#[test]
+fn pages_are_freed() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, workload.id(), "--kind pages");
+    let child = workload.child();
+    child.touches(MANY);
+    workload.lets_go(&child);
+    let ended = session.stop();
+    let events = events(&ended);
+    let frames = |name: &str| -> BTreeSet<&str> {
+        let of_child = named(&events, name).into_iter().filter(|event| event["tid"] == child.id());
+        of_child.filter_map(|event| event["pfn"].as_str()).collect()
+    };
+    let both = frames("page_alloc").intersection(&frames("page_free")).count();
+    assert!(both >= MANY, "{both} of {} {}", frames("page_alloc").len(), frames("page_free").len());
+}
+
+#[test]
+fn kmallocs_are_those_that_the_kernel_writes_itself() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let witness = kernel.make_instance(&format!("witness_{}", workload.id()));
+    witness.set("set_event_pid", &workload.id().to_string());
+    witness.set("events/kmem/kmalloc/enable", "1");
+    let session = trace(&manager, workload.id(), "--kind kmalloc");
+    workload.thread();
+    let ended = session.stop();
+    let witnessed: Vec<[String; 4]> = witness.lines().iter().filter_map(|line| kmalloc_of(line)).collect();
+    let events = events(&ended);
+    let told: Vec<[String; 4]> = events
+        .iter()
+        .filter(|event| event["tid"] == workload.id())
+        .map(|event| {
+            let text = |name: &str| event[name].to_string().trim_matches('"').to_owned();
+            [text("caller"), text("requested"), text("size"), text("flags")]
+        })
+        .collect();
+    assert_eq!(told, witnessed);
+    assert!(told.iter().any(|[caller, ..]| caller.starts_with("alloc_pipe_info+0x")), "{told:#?}");
+}
+
+/// Caller, bytes wanted and given, and flags of a line that no interrupt has made:
+/// `x-1 [000] ..... 1.000001: kmalloc: call_site=f+0x1/0x2 ptr=… bytes_req=1 bytes_alloc=8 gfp_flags=GFP_KERNEL node=-1 …`.
+fn kmalloc_of(line: &str) -> Option<[String; 4]> {
+    let (before, after) = line.split_once(": kmalloc: ")?;
+    let flags =
+        before.rsplit(' ').find(|word| word.len() == 5 && !word.contains(':') && !word.contains('['))?;
+    let words: BTreeMap<&str, &str> = after.split(' ').filter_map(|word| word.split_once('=')).collect();
+    let is_interrupts = flags.contains(['h', 'H', 's', 'z', 'Z']);
+    let names = ["call_site", "bytes_req", "bytes_alloc", "gfp_flags"];
+    (!is_interrupts).then(|| names.map(|name| words[name].to_owned()))
+}
+
+#[test]
+fn a_summary_tells_where_it_all_comes_from() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    if !tells_faults() {
+        return;
+    }
+    let manager = manager();
+    let workload = Workload::start();
+    // Longer than the test.
+    let session = trace(&manager, workload.id(), "--summary 3600");
+    let before = faults(workload.id());
+    workload.touches(MANY);
+    let counted = faults(workload.id()) - before;
+    let ended = session.stop();
+    let events = events(&ended);
+    let of = |name: &str, kind: &str| -> Vec<&Value> {
+        named(&events, name).into_iter().filter(|event| event["kind"] == kind).collect()
+    };
+    for kind in ["pages", "faults"] {
+        let (sites, all) = (of("call_site", kind), of("all_call_sites", kind));
+        let sum = |name: &str| sites.iter().map(|site| number(site, name)).sum::<u64>();
+        assert_eq!(all.len(), 1);
+        assert_eq!((sum("count"), sum("size")), (number(all[0], "count"), number(all[0], "size")));
+    }
+    assert_eq!(number(of("all_call_sites", "faults")[0], "count"), counted);
+    let touched = MANY as u64 * page_size();
+    let by_program = of("call_site", "faults")[0];
+    assert!(number(by_program, "size") >= touched, "{events:#?}");
+    assert!(
+        by_program["caller"].as_str().is_some_and(|caller| caller.contains("/workload+0x")),
+        "{by_program}"
+    );
+    assert_eq!(by_program["pid"], workload.id());
+    let by_kernel = of("call_site", "pages")[0];
+    assert!(number(by_kernel, "size") >= touched, "{events:#?}");
+    let caller = by_kernel["caller"].as_str().expect("a name");
+    let allocators = ["alloc_pages", "alloc_frozen_pages", "folio_alloc", "get_page_from_freelist"];
+    assert!(caller.contains("+0x") && !allocators.iter().any(|name| caller.contains(name)), "{caller}");
+}
+
+#[test]
+fn summaries_come_in_time_while_nothing_happens() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, workload.id(), "--summary 1 --kind kmalloc pages");
+    workload.touches(1);
+    session.wait_for_lines(2);
+    let ended = session.stop();
+    let events = events(&ended);
+    assert!(!named(&events, "all_call_sites").is_empty(), "{events:#?}");
+    let told = |event: &Value| event["kind"] == "kmalloc" || event["kind"] == "pages";
+    assert!(events.iter().all(told), "{events:#?}");
+}
+
+#[test]
+fn all_is_accounted_for() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for arguments in ["", "--buffer-size 4", "--summary 1 --buffer-size 4"] {
+        let log = Log::new();
+        let workload = Workload::start();
+        let arguments = format!("--pid {} {arguments}", workload.id());
+        let session = log.of(manager.call(["-v", "--run", "trace_memory", "--args", &arguments])).start();
+        workload.touches(20_000);
+        let ended = session.stop();
+        let verdict = log.verdict();
+        let (losses, lines): (Vec<&String>, Vec<&String>) =
+            ended.lines.iter().partition(|line| Loss::of(line.trim_end()).is_some());
+        let lost: usize =
+            losses.iter().filter_map(|line| Loss::of(line.trim_end())).map(|loss| loss.count).sum();
+        assert_eq!(verdict.delivered, lines.len(), "{arguments}");
+        assert_eq!(verdict.lost.values().sum::<usize>(), lost, "{arguments}");
+        assert_eq!(verdict.recorded, lines.len() + lost, "{arguments}");
+    }
+}
+
+/// A cgroup with a limit of memory. Dropping it removes it.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// One with this limit; if there can be none here, says loudly that the test is skipped.
+    fn or_skip(name: &str, limit: usize) -> Option<Self> {
+        let hierarchies =
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        for (root, file) in hierarchies {
+            let path = Path::new(root).join(format!("{name}_{}", std::process::id()));
+            if fs::create_dir(&path).is_err() {
+                continue;
+            }
+            let cgroup = Self(path);
+            if fs::write(cgroup.0.join(file), limit.to_string()).is_ok() {
+                return Some(cgroup);
+            }
+        }
+        skip("it needs a cgroup that limits memory");
+        None
+    }
+
+    fn takes(&self, pid: u32) {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("it takes processes");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        wait_until("the cgroup is removed", PATIENCE, || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+#[test]
+fn who_gets_no_more_memory_reclaims_and_is_killed() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let Some(cgroup) = Cgroup::or_skip("trace_hook_killed", 16 << 20) else { return };
+    let manager = manager();
+    let script = Script::start("dd if=/dev/zero of=/dev/null bs=64M count=1");
+    cgroup.takes(script.id());
+    let session = trace(&manager, script.id(), "--kind reclaim oom");
+    script.runs();
+    let ended = session.ends();
+    let events = events(&ended);
+    let reclaims = named(&events, "reclaim");
+    assert!(
+        !reclaims.is_empty() && reclaims.iter().all(|reclaim| reclaim["cause"] == "cgroup"),
+        "{events:#?}"
+    );
+    assert!(reclaims.iter().all(|reclaim| reclaim["size"].is_u64() && reclaim["took_ns"].is_u64()));
+    let kills = named(&events, "oom_kill");
+    assert_eq!(kills.len(), 1, "{events:#?}");
+    assert_eq!((&kills[0]["comm"], &kills[0]["victim"]), (&"dd".into(), &kills[0]["tid"]));
+}
+
+#[test]
+fn a_victim_of_others_is_told() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let Some(cgroup) = Cgroup::or_skip("trace_hook_victim", 24 << 20) else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    cgroup.takes(workload.id());
+    // Most of it, so that it is the one to be killed.
+    workload.touches((20 << 20) / page_size() as usize);
+    let session = trace(&manager, workload.id(), "--kind oom");
+    let other = Script::start("dd if=/dev/zero of=/dev/null bs=12M count=1");
+    cgroup.takes(other.id());
+    other.runs();
+    let ended = session.ends();
+    let events = events(&ended);
+    let kills = named(&events, "oom_kill");
+    assert_eq!(kills.len(), 1, "{events:#?}");
+    assert_eq!((&kills[0]["comm"], &kills[0]["victim"]), (&"dd".into(), &workload.id().into()));
+}
