@@ -91,7 +91,10 @@ fn assert_complaints_about_all(answer: &Answer) {
     ];
     let complaints = answer.well_with_complaints(HOOKS.len());
     for (complaint, hook) in complaints.iter().zip(HOOKS) {
-        assert!(complaint.starts_with(&format!("manager: hook {hook} cannot run here: ")), "{complaints:#?}");
+        assert!(
+            complaint.starts_with(&format!("manager: hook ftrace/{hook} cannot run here: ")),
+            "{complaints:#?}"
+        );
     }
 }
 
