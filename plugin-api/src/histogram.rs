@@ -45,6 +45,13 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
+    /// Sets the sum and the greatest of the values, for those who were told them exactly, and of the values only the
+    /// classes.
+    pub fn set_exactly(&mut self, total: u128, max: u64) {
+        self.total = total;
+        self.max = max;
+    }
+
     /// How many values there are.
     pub fn count(&self) -> u64 {
         self.count
@@ -167,6 +174,14 @@ mod tests {
                 " =>        4K..8K          1 |@@@@@@@@@@@@@@@@@@@@",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_known_exactly_is_told_exactly() {
+        let mut histogram = Histogram::default();
+        histogram.add_many(1000, 3);
+        histogram.set_exactly(3060, 1025);
+        assert_eq!((histogram.mean(), histogram.max(), histogram.percentile(50)), (1020, 1025, 1008));
     }
 
     #[test]

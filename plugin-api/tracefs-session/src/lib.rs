@@ -25,10 +25,12 @@
 
 mod cleanup;
 mod probe;
+mod request;
 mod session;
 mod view;
 
 pub use cleanup::{TracefsCleanup, find};
 pub use probe::usable_tracefs;
+pub use request::{SPOOL_DIRECTORY, check_memory, targets};
 pub use session::TracefsSession;
 pub use view::{AsRecorded, View, with_origin};

@@ -5,17 +5,15 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{Account, HookError, LineBuffer, Progress, Request, Result, Session, Tasks};
-use tracefs::{EventStream, Follow, Instance, Pid, StreamItem, Tally, Targets, TaskFilter, TaskSet, Tracefs};
+use trace_hook_api::{Account, LineBuffer, Progress, Request, Result, Session};
+use tracefs::{EventStream, Instance, StreamItem, Tally, TaskFilter, TaskSet, Tracefs};
 
 use crate::cleanup::find;
+use crate::request::{SPOOL_DIRECTORY, check_memory, targets};
 use crate::view::View;
 
 /// Between two looks whether any traced task is left.
 const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
-
-/// Where the spool's file goes: what is meant to be large, and need not fit into memory (file-hierarchy(7)).
-const SPOOL_DIRECTORY: &str = "/var/tmp";
 
 /// A tracing instance that records the events of a request's tasks.
 pub struct TracefsSession {
@@ -81,15 +79,14 @@ impl TracefsSession {
         let second = enable_anybodys.map(|enable| anybodys(&tracefs, request, enable)).transpose()?;
         let procfs = &request.environment.procfs;
         // Tasks before events: an instance without tasks records everybody.
-        let mut targets = targets(&request.tasks);
-        us(procfs).into_iter().for_each(|pid| targets.except(pid));
+        let targets = targets(request);
         let (tasks, mut filter) = instance.choose_tasks(procfs, &targets)?;
         enable(&instance)?;
         // The second comes first and goes last: what a task begins in between is seen to end.
         second.as_ref().map(Instance::start).transpose()?;
         instance.start()?;
         filter.iter_mut().for_each(TaskFilter::rescan);
-        let (spool, spool_size) = (spool_directory(), request.spool_size);
+        let (spool, spool_size) = (Path::new(SPOOL_DIRECTORY), request.spool_size);
         let mut stream =
             EventStream::open_both(&instance, second.as_ref(), procfs, filter, spool, spool_size)?;
         let view = view(&mut stream)?;
@@ -196,42 +193,4 @@ fn anybodys(tracefs: &Tracefs, request: &Request, enable: fn(&Instance) -> Resul
     let instance = create(tracefs, &format!("{}_anybodys", request.session), request)?;
     enable(&instance)?;
     Ok(instance)
-}
-
-/// This process and its parent, the host, as the procfs numbers them: in a container not as we do ourselves.
-fn us(procfs: &Path) -> Vec<Pid> {
-    let status = std::fs::read_to_string(procfs.join("self/status")).unwrap_or_default();
-    let number = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    ["Pid:", "PPid:"].into_iter().filter_map(number).collect()
-}
-
-/// The kernel looks at one CPU at a time, and takes the memory for the first even if there is none for the second.
-fn check_memory(kib_per_cpu: u64, procfs: &Path) -> Result<()> {
-    let read = |file: &str| std::fs::read_to_string(procfs.join(file)).unwrap_or_default();
-    let is_cpu = |line: &&str| {
-        line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    let cpus = read("stat").lines().filter(is_cpu).count() as u64;
-    let meminfo = read("meminfo");
-    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let available = available.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    match available {
-        Some(available) if kib_per_cpu.saturating_mul(cpus) > available => Err(HookError::new(format!(
-            "buffers of {kib_per_cpu} KiB for {cpus} CPUs need more memory than the {available} KiB available; \
-             give a smaller --buffer-size"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn spool_directory() -> &'static Path {
-    Path::new(SPOOL_DIRECTORY)
-}
-
-fn targets(tasks: &Tasks) -> Targets {
-    let mut targets = Targets::new();
-    let own = if tasks.exact { Follow::ALONE } else { Follow::FAMILY };
-    tasks.pids.iter().for_each(|pid| targets.add(*pid as Pid, own));
-    tasks.parents.iter().for_each(|pid| targets.add(*pid as Pid, Follow::CHILDREN));
-    targets
 }

@@ -76,7 +76,7 @@ pub use error::{Error, Result};
 pub use instance::Instance;
 pub use mount::Tracefs;
 pub use stream::{EventStream, Record, StreamItem, Tally};
-pub use targets::{Follow, Targets};
+pub use targets::{Follow, Targets, is_alive};
 pub use task_filter::TaskFilter;
 pub use tasks::TaskSet;
 

@@ -1,15 +1,19 @@
 //! Who is to be traced, and who descends from them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
 use crate::Pid;
+use crate::error::{Error, Result};
 use crate::procfs::Procfs;
 
 /// What of a process is traced. Threads share it with their process, whenever they start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Follow {
-    pub(crate) own: bool,
-    pub(crate) children: bool,
+    /// What the process does itself.
+    pub own: bool,
+    /// What it forks, and all that descends from that.
+    pub children: bool,
 }
 
 impl Follow {
@@ -89,18 +93,42 @@ impl Targets {
         self.roots.values().any(|follow| follow.children)
     }
 
+    /// The processes that are there now and followed in any way, those that have exited included as long as their
+    /// parents have taken no notice. For those who record by process, and not in a tracing instance.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InnerNamespace`]: the ids in this procfs are not those of the kernel.
+    pub fn processes(&self, procfs: &Path) -> Result<HashMap<Pid, Follow>> {
+        let procfs = Procfs::at(procfs);
+        if procfs.is_of_inner_namespace() {
+            return Err(Error::InnerNamespace { procfs: procfs.root().to_path_buf() });
+        }
+        let mut processes = HashMap::new();
+        self.visit(&procfs, |process, _, follow| _ = processes.insert(process, follow));
+        Ok(processes)
+    }
+
     /// All threads living now of all processes that are followed in any way. A process that was
     /// added is followed as that says, whatever it descends from.
     pub(crate) fn living(&self, procfs: &Procfs) -> HashMap<Pid, Follow> {
-        let kin = self.follow_children().then(|| Kin::of(procfs));
         let mut threads = HashMap::new();
+        self.visit(procfs, |_, thread, follow| _ = threads.insert(thread, follow));
+        threads
+    }
+
+    /// Shows each thread once, with its process.
+    fn visit(&self, procfs: &Procfs, mut visitor: impl FnMut(Pid, Pid, Follow)) {
+        let kin = self.follow_children().then(|| Kin::of(procfs));
+        let mut seen = HashSet::new();
         let mut processes: Vec<(Pid, Follow)> =
             self.roots.iter().map(|(&pid, &follow)| (pid, follow)).collect();
         while let Some((process, follow)) = processes.pop() {
             for thread in procfs.threads(process) {
-                if threads.insert(thread, follow).is_some() {
+                if !seen.insert(thread) {
                     continue;
                 }
+                visitor(process, thread, follow);
                 if let Some(kin) = kin.as_ref().filter(|_| follow.children) {
                     let unlisted =
                         kin.children(process, thread).into_iter().filter(|child| !self.is_named(*child));
@@ -108,8 +136,13 @@ impl Targets {
                 }
             }
         }
-        threads
     }
+}
+
+/// Whether any thread of a process is there and has not exited, as this procfs shows it.
+pub fn is_alive(procfs: &Path, process: Pid) -> bool {
+    let procfs = Procfs::at(procfs);
+    procfs.is_alive(process) || procfs.threads(process).into_iter().any(|thread| procfs.is_alive(thread))
 }
 
 /// Who the children of a task are, by the cheapest way this kernel offers.

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* System calls as the tracepoints show them, on any machine. */
+#pragma once
+
+#include "kernel.h"
+
+#define TS_COMPAT 0x2		/* arch/x86/include/asm/thread_info.h */
+#define TIF_32BIT 22		/* arch/arm64/include/asm/thread_info.h */
+#define X32_SYSCALL_BIT 0x40000000 /* arch/x86/include/uapi/asm/unistd.h */
+
+/* The loader knows the answer for this kernel, and only the branch that is right remains of each condition. */
+#define IS_X86 bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax)
+
+/* Whether the call is one of the 32-bit interface, whose numbers and arguments differ. */
+static __always_inline bool is_compat(struct task_struct *task)
+{
+	if (IS_X86)
+		return ((struct task_struct___x86 *)task)->thread_info.status & TS_COMPAT;
+	return ((struct task_struct___arm *)task)->thread_info.flags >> TIF_32BIT & 1;
+}
+
+/* The number of the call that returns. */
+static __always_inline long number_of(void *regs)
+{
+	if (IS_X86)
+		return ((struct pt_regs___x86 *)regs)->orig_ax;
+	return ((struct pt_regs___arm *)regs)->syscallno;
+}
+
+static __always_inline __u64 argument(void *regs, bool compat, int number)
+{
+	struct pt_regs___x86 *x86 = regs;
+	struct pt_regs___arm *arm = regs;
+	__u64 value;
+
+	if (!IS_X86)
+		value = number == 0 ? arm->regs[0] : number == 1 ? arm->regs[1]
+		      : number == 2 ? arm->regs[2] : arm->regs[3];
+	else if (compat)
+		value = number == 0 ? x86->bx : number == 1 ? x86->cx : number == 2 ? x86->dx : x86->si;
+	else
+		value = number == 0 ? x86->di : number == 1 ? x86->si : number == 2 ? x86->dx : x86->r10;
+	return compat ? (__u32)value : value;
+}

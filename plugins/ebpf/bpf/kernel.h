@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * The few kernel structures that are read, and of them only the members that are read. Where a member lies, the loader
+ * finds out from the running kernel's own type information (CO-RE), so one object serves all kernels and machines.
+ */
+#pragma once
+
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+/*
+ * All programs are of the kind `raw_tp`: of those that see system calls begin and return the cheapest to run, and to load.
+ * What is reached from the current task is read directly, as the kernel knows its type; all else through helpers.
+ */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* A suffix after three underscores is not part of the name: these two are one structure on two machines. */
+struct pt_regs___x86 {
+	unsigned long di, si, dx, r10, bx, cx, orig_ax;
+};
+struct pt_regs___arm {
+	__u64 regs[31];
+	__s32 syscallno;
+};
+struct thread_info___x86 {
+	__u32 status;
+};
+struct thread_info___arm {
+	unsigned long flags;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+struct signal_struct {
+	atomic_t live;
+};
+struct qstr {
+	const unsigned char *name;
+};
+struct hlist_bl_node {
+	struct hlist_bl_node **pprev;
+};
+struct dentry {
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+struct file {
+	struct path f_path;
+};
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+struct files_struct {
+	struct fdtable *fdt;
+};
+struct fs_struct {
+	struct path root;
+	struct path pwd;
+};
+struct task_struct {
+	int pid;
+	int tgid;
+	struct signal_struct *signal;
+	struct fs_struct *fs;
+	struct files_struct *files;
+};
+struct task_struct___x86 {
+	struct thread_info___x86 thread_info;
+};
+struct task_struct___arm {
+	struct thread_info___arm thread_info;
+};
+
+struct open_how___kernel {
+	__u64 flags, mode, resolve;
+};
+struct filename {
+	const char *name;
+};
+struct io_open {
+	int dfd;
+	struct filename *filename;
+	struct open_how___kernel how;
+};
+struct io_kiocb {
+	__u8 opcode;
+};
+struct io_uring_cqe___kernel {
+	__s32 res;
+};
+
+#pragma clang attribute pop

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* How long the system calls of traced processes take, counted by call and CPU. */
+#include "calls.h"
+#include "losses.h"
+#include "processes.h"
+
+/* Marks a call of the 32-bit interface, whose numbers mean other calls. */
+#define COMPAT (1u << 31)
+
+/* Each power of two nanoseconds from 16 to 2^43, which is two hours, in this many classes. */
+#define PARTS_LOG2 4
+#define PARTS (1 << PARTS_LOG2)
+#define HIGHEST_POWER 43
+#define CLASSES ((HIGHEST_POWER - PARTS_LOG2 + 2) * PARTS)
+
+/* Read by src/trace_latency/counts.rs. */
+struct distribution {
+	__u64 total;
+	__u64 max;
+	__u64 classes[CLASSES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 2048);
+	__type(key, __u32);
+	__type(value, struct distribution);
+} distributions SEC(".maps");
+
+/* A call that has begun. */
+struct call {
+	__u64 began; /* 0: none has */
+	__u32 number;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct call);
+} calls SEC(".maps");
+
+static struct distribution nothing;
+
+/* There is no instruction for it that all kernels know. */
+static __always_inline __u32 log2(__u64 value)
+{
+	__u32 power = 0;
+
+	if (value >> 32) {
+		value >>= 32;
+		power += 32;
+	}
+	if (value >> 16) {
+		value >>= 16;
+		power += 16;
+	}
+	if (value >> 8) {
+		value >>= 8;
+		power += 8;
+	}
+	if (value >> 4) {
+		value >>= 4;
+		power += 4;
+	}
+	if (value >> 2) {
+		value >>= 2;
+		power += 2;
+	}
+	return power + (value >> 1);
+}
+
+static __always_inline __u32 class_of(__u64 value)
+{
+	__u32 power;
+
+	if (value < PARTS)
+		return value;
+	power = log2(value);
+	if (power > HIGHEST_POWER)
+		return CLASSES - 1;
+	return (power - PARTS_LOG2 + 1) * PARTS + (value >> (power - PARTS_LOG2) & (PARTS - 1));
+}
+
+SEC("raw_tp/sys_enter")
+int BPF_PROG(entered, void *regs, long number)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	struct call *call;
+
+	/* What is no call at all, such as a return from a signal handler, has no number. */
+	if (number < 0 || !is_traced(task))
+		return 0;
+	call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!call) {
+		lose();
+		return 0;
+	}
+	call->number = number | (is_compat(task) ? COMPAT : 0);
+	call->began = bpf_ktime_get_ns();
+	return 0;
+}
+
+SEC("raw_tp/sys_exit")
+int BPF_PROG(returned, void *regs, long result)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	struct call *call = bpf_task_storage_get(&calls, task, 0, 0);
+	struct distribution *here;
+	__u64 took;
+	__u32 class;
+
+	if (!call || !call->began)
+		return 0;
+	took = bpf_ktime_get_ns() - call->began;
+	call->began = 0;
+	here = bpf_map_lookup_elem(&distributions, &call->number);
+	if (!here) {
+		/* Other CPUs may be at the same; theirs must stay. */
+		bpf_map_update_elem(&distributions, &call->number, &nothing, BPF_NOEXIST);
+		here = bpf_map_lookup_elem(&distributions, &call->number);
+	}
+	class = class_of(took);
+	if (!here || class >= CLASSES) {
+		lose();
+		return 0;
+	}
+	here->total += took;
+	here->classes[class]++;
+	if (took > here->max)
+		here->max = took;
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Every file that a traced process opens, or tries to: what it asked for when the call begins, and what came of it when
+ * the call returns.
+ */
+#include "calls.h"
+#include "directory.h"
+#include "losses.h"
+#include "processes.h"
+
+#define AT_FDCWD -100
+#define PATH_MAX 4096
+#define RESOLVE_IN_ROOT 0x10
+
+/* The kinds of calls, by which user space knows them. */
+enum kind {
+	OPEN,
+	CREAT,
+	OPENAT,
+	OPENAT2,
+	KINDS,
+	URING_OPENAT = KINDS,
+	URING_OPENAT2,
+	NONE,
+};
+
+/* Their numbers on this machine, and in its 32-bit interface; -1 where there is none. */
+const volatile __s32 native_numbers[KINDS] = { -1, -1, -1, -1 };
+const volatile __s32 compat_numbers[KINDS] = { -1, -1, -1, -1 };
+/* Whether calls that succeed are left out. */
+const volatile __u8 failed_only = 0;
+
+/* What is known of the name, besides what directory.h says. */
+#define HAS_DIRECTORY 8
+#define NAME_UNREAD 16	/* its memory could not be read */
+#define NAME_LATE 32	/* it lies behind the directory, not before it */
+#define NAME_CUT 64
+#define IS_COMPAT 128
+
+/* Read by src/trace_open/record.rs. */
+struct open_record {
+	__u64 time; /* when it began, in nanoseconds since boot */
+	__u64 duration;
+	__u64 lost; /* records of this CPU between its last one and this */
+	__u64 flags;
+	__u64 mode;
+	__u64 resolve;
+	__s64 result;
+	__u32 cpu;
+	__u32 pid;
+	__u32 tid;
+	__s32 dirfd;
+	__u32 name_length;
+	__u32 directory_length;
+	__u16 kind;
+	__u16 known;
+	char comm[16];
+	__u32 unused;
+};
+
+/* A call that has begun. */
+struct call {
+	struct open_record record;
+	/* The name and the names of the directory. */
+	char text[TEXT_SIZE];
+	__u64 name;
+	__u32 is_open;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct call);
+} calls SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096); /* set when it is loaded */
+} records SEC(".maps");
+
+static __always_inline __u32 kind_of(long number, bool compat)
+{
+	__s32 call = (__s32)number & ~X32_SYSCALL_BIT;
+	int kind;
+
+#pragma unroll
+	for (kind = 0; kind < KINDS; kind++)
+		if (call == (compat ? compat_numbers[kind] : native_numbers[kind]))
+			return kind;
+	return NONE;
+}
+
+/* The place that a relative name is relative to. */
+static __always_inline bool find_base(struct task_struct *task, int dirfd, struct path *base)
+{
+	struct fdtable *table;
+	struct file **files, *file;
+
+	if (dirfd == AT_FDCWD) {
+		base->mnt = task->fs->pwd.mnt;
+		base->dentry = task->fs->pwd.dentry;
+		return base->dentry;
+	}
+	table = task->files->fdt;
+	if (dirfd < 0 || (__u32)dirfd >= table->max_fds)
+		return false;
+	files = BPF_CORE_READ(table, fd);
+	if (bpf_probe_read_kernel(&file, sizeof(file), files + (__u32)dirfd) || !file)
+		return false;
+	base->mnt = BPF_CORE_READ(file, f_path.mnt);
+	base->dentry = BPF_CORE_READ(file, f_path.dentry);
+	return base->dentry;
+}
+
+static __always_inline void read_how(struct open_record *record, const void *how, __u64 size)
+{
+	struct open_how___user {
+		__u64 flags, mode, resolve;
+	} copy = {};
+
+	if (size >= sizeof(copy) && !bpf_probe_read_user(&copy, sizeof(copy), how)) {
+		record->flags = copy.flags;
+		record->mode = copy.mode;
+		record->resolve = copy.resolve;
+	}
+}
+
+/* Adds the name that user space gave. */
+static __always_inline void read_name(struct call *call)
+{
+	struct open_record *record = &call->record;
+	__u32 begin = record->directory_length;
+	long length;
+
+	if (begin > TEXT_SIZE - PATH_MAX)
+		return;
+	length = bpf_probe_read_user_str(call->text + begin, PATH_MAX, (const void *)call->name);
+	if (length < 0) {
+		record->known |= NAME_UNREAD;
+		return;
+	}
+	record->known &= ~NAME_UNREAD;
+	if (length == PATH_MAX)
+		record->known |= NAME_CUT;
+	record->name_length = length;
+}
+
+/* Adds the names of the directory that the name is relative to. */
+static __always_inline void read_directory(struct task_struct *task, struct call *call)
+{
+	struct open_record *record = &call->record;
+	struct climb climb = { .text = call->text, .filled = record->name_length };
+
+	if (!find_base(task, record->dirfd, &climb.at))
+		return;
+	climb.root.mnt = task->fs->root.mnt;
+	climb.root.dentry = task->fs->root.dentry;
+	go_up(&climb);
+	record->directory_length = climb.filled - record->name_length;
+	record->known |= HAS_DIRECTORY | climb.ended;
+}
+
+static __always_inline void begin(struct call *call, __u32 kind, bool compat)
+{
+	__builtin_memset(&call->record, 0, sizeof(call->record));
+	call->record.kind = kind;
+	call->record.known = compat ? IS_COMPAT : 0;
+	call->record.dirfd = AT_FDCWD;
+	call->is_open = 1;
+}
+
+static __always_inline void read_arguments(struct call *call, void *regs, __u32 kind, bool compat)
+{
+	struct open_record *record = &call->record;
+	__u64 first = argument(regs, compat, 0), second = argument(regs, compat, 1);
+	__u64 third = argument(regs, compat, 2), fourth = argument(regs, compat, 3);
+
+	if (kind == OPEN || kind == CREAT) {
+		call->name = first;
+		/* creat(2): O_CREAT|O_WRONLY|O_TRUNC */
+		record->flags = kind == OPEN ? (__u32)second : 01101;
+		record->mode = kind == OPEN ? (__u32)third : (__u32)second;
+		return;
+	}
+	record->dirfd = (__s32)first;
+	call->name = second;
+	if (kind == OPENAT) {
+		record->flags = (__u32)third;
+		record->mode = (__u32)fourth;
+	} else {
+		read_how(record, (const void *)third, fourth);
+	}
+}
+
+SEC("raw_tp/sys_enter")
+int BPF_PROG(entered, void *unused, long number)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	void *regs = (void *)bpf_task_pt_regs((void *)task);
+	bool compat = is_compat(task);
+	__u32 kind = kind_of(number, compat);
+	struct call *call;
+
+	if (kind == NONE || !is_traced(task))
+		return 0;
+	call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!call) {
+		lose();
+		return 0;
+	}
+	begin(call, kind, compat);
+	read_arguments(call, regs, kind, compat);
+	read_name(call);
+	/* A relative name needs its base; so may one that is not known yet. */
+	if (call->record.name_length == 0 || call->text[0] != '/' || (call->record.resolve & RESOLVE_IN_ROOT))
+		read_directory(task, call);
+	call->record.time = bpf_ktime_get_boot_ns();
+	return 0;
+}
+
+static __always_inline void submit(struct call *call)
+{
+	struct open_record *record = &call->record;
+	__u64 size = sizeof(*record) + record->name_length + record->directory_length;
+	struct losses *here = losses_here();
+
+	if (!here)
+		return;
+	record->lost = here->lost - here->told;
+	if (size > sizeof(*record) + sizeof(call->text) ||
+	    /* Whoever collects looks often enough by itself; waking it would cost the traced task an interrupt. */
+	    bpf_ringbuf_output(&records, record, size, BPF_RB_NO_WAKEUP))
+		goto lost;
+	here->told = here->lost;
+	here->kept++;
+	return;
+lost:
+	here->lost++;
+}
+
+SEC("raw_tp/sys_exit")
+int BPF_PROG(returned, void *unused, long result)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	void *regs = (void *)bpf_task_pt_regs((void *)task);
+	struct open_record *record;
+	struct call *call;
+
+	if (kind_of(number_of(regs), is_compat(task)) == NONE)
+		return 0;
+	call = bpf_task_storage_get(&calls, task, 0, 0);
+	if (!call || !call->is_open)
+		return 0;
+	call->is_open = 0;
+	if (failed_only && result >= 0)
+		return 0;
+	record = &call->record;
+	record->duration = bpf_ktime_get_boot_ns() - record->time;
+	record->result = result;
+	record->cpu = bpf_get_smp_processor_id();
+	record->pid = task->tgid;
+	record->tid = task->pid;
+	bpf_get_current_comm(record->comm, sizeof(record->comm));
+	/* What was not in memory when the call began is by now, if it is anything. */
+	if (record->known & NAME_UNREAD) {
+		record->known |= NAME_LATE;
+		read_name(call);
+	}
+	submit(call);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

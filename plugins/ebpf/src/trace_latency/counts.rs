@@ -1,0 +1,141 @@
+//! What the programs have counted: `struct distribution` in `bpf/latency.bpf.c`.
+
+use std::collections::BTreeMap;
+
+use aya::Pod;
+use aya::maps::{MapData, PerCpuHashMap};
+use trace_hook_api::{Histogram, Result};
+
+/// As in the programs.
+const PARTS_LOG2: usize = 4;
+const PARTS: usize = 1 << PARTS_LOG2;
+const HIGHEST_POWER: usize = 43;
+const CLASSES: usize = (HIGHEST_POWER - PARTS_LOG2 + 2) * PARTS;
+const COMPAT: u32 = 1 << 31;
+
+/// A call, of which interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    pub number: u32,
+    pub is_compat: bool,
+}
+
+/// The durations of a call on one CPU, or on all.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Durations {
+    total: u64,
+    max: u64,
+    classes: [u64; CLASSES],
+}
+
+// SAFETY: plain numbers without padding; any bytes are a value.
+unsafe impl Pod for Durations {}
+
+/// The durations of all calls, as the programs count them.
+pub struct Counts(PerCpuHashMap<MapData, u32, Durations>);
+
+impl Counts {
+    /// The counts in this map of the programs.
+    pub fn new(map: PerCpuHashMap<MapData, u32, Durations>) -> Self {
+        Self(map)
+    }
+
+    /// All that was counted so far.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub fn read(&self) -> Result<BTreeMap<Call, Durations>> {
+        let mut all = BTreeMap::new();
+        for key in self.0.keys() {
+            let key = key?;
+            let by_cpu = self.0.get(&key, 0)?;
+            let call = Call { number: key & !COMPAT, is_compat: key & COMPAT != 0 };
+            all.insert(call, by_cpu.iter().fold(Durations::NONE, Durations::with));
+        }
+        Ok(all)
+    }
+}
+
+impl Durations {
+    /// Of no call.
+    pub const NONE: Self = Self { total: 0, max: 0, classes: [0; CLASSES] };
+
+    fn with(mut self, more: &Self) -> Self {
+        self.total += more.total;
+        self.max = self.max.max(more.max);
+        self.classes.iter_mut().zip(more.classes).for_each(|(class, more)| *class += more);
+        self
+    }
+
+    /// Those that came after `before` was read.
+    pub fn since(mut self, before: &Self) -> Self {
+        self.total -= before.total;
+        self.classes.iter_mut().zip(before.classes).for_each(|(class, before)| *class -= before);
+        if self.max == before.max {
+            // Which was the greatest of these, only its class tells.
+            let highest = self.classes.iter().rposition(|count| *count > 0);
+            self.max = highest.map_or(0, |class| least_of(class + 1) - 1).min(before.max);
+        }
+        self
+    }
+
+    /// How long they took in all.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// As a histogram.
+    pub fn histogram(&self) -> Histogram {
+        let mut histogram = Histogram::default();
+        for (class, count) in self.classes.iter().enumerate() {
+            histogram.add_many(least_of(class), *count);
+        }
+        histogram.set_exactly(self.total.into(), self.max);
+        histogram
+    }
+}
+
+/// The least duration of a class.
+fn least_of(class: usize) -> u64 {
+    match class {
+        ..PARTS => class as u64,
+        _ => ((PARTS + class % PARTS) as u64) << (class / PARTS - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(durations: &[u64]) -> Durations {
+        let mut all = Durations::NONE;
+        for duration in durations {
+            let class = (0..CLASSES).rfind(|class| least_of(*class) <= *duration).unwrap();
+            all.classes[class] += 1;
+            all.total += duration;
+            all.max = all.max.max(*duration);
+        }
+        all
+    }
+
+    #[test]
+    fn classes_follow_each_other() {
+        let bounds: Vec<u64> = (0..=CLASSES).map(least_of).collect();
+        assert!(bounds.is_sorted_by(|a, b| a < b));
+        assert_eq!((bounds[16], bounds[31], bounds[32], bounds[48]), (16, 31, 32, 64));
+        assert_eq!(bounds[CLASSES], 1 << (HIGHEST_POWER + 1));
+    }
+
+    #[test]
+    fn the_counts_of_an_interval_are_what_was_added() {
+        let before = of(&[100, 5_000_000]);
+        let histogram = before.with(&of(&[200, 300])).since(&before).histogram();
+        assert_eq!((histogram.count(), histogram.mean()), (2, 250));
+        assert!(histogram.max().abs_diff(300) <= 300 / 16, "{}", histogram.max());
+        let histogram = before.with(&of(&[6_000_001])).since(&before).histogram();
+        assert_eq!((histogram.count(), histogram.max()), (1, 6_000_001));
+        assert_eq!(before.since(&before), Durations { max: 0, ..Durations::NONE });
+    }
+}

@@ -1,0 +1,56 @@
+//! `trace_latency`: how long the system calls of the traced tasks take, as histograms.
+
+mod counts;
+mod session;
+
+use std::time::Duration;
+
+use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
+
+use crate::programs::{Programs, Setup};
+use crate::requirements;
+use session::LatencySession;
+
+/// The hook.
+pub struct TraceLatency;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/latency.o"));
+
+/// A day.
+const LONGEST_INTERVAL: i64 = 24 * 60 * 60;
+
+impl Hook for TraceLatency {
+    fn info(&self) -> HookInfo {
+        HookInfo::new(
+            "trace_latency",
+            "How long the system calls of the traced tasks take: a histogram of each call",
+        )
+        .json()
+        .param(
+            Param::integer("interval", "SEC", "tell every so many seconds, and not only at the end")
+                .short('i')
+                .range(1, LONGEST_INTERVAL),
+        )
+        .param(Param::flag("brief", "the line of each call, without the picture below it"))
+        .details(DETAILS)
+    }
+
+    fn probe(&self, environment: &Environment) -> Result<()> {
+        requirements::check(environment)
+    }
+
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        let interval = request.arguments.integer("interval");
+        let interval = interval.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
+        let brief = request.arguments.flag("brief");
+        let programs = Programs::start(request, &Setup { object: OBJECT, ..Setup::default() })?;
+        Ok(Box::new(LatencySession::new(programs, interval, brief)?))
+    }
+}
+
+const DETAILS: &str = "\
+A line tells of one system call, those first that took the most time in all: how often it returned (`count`), and the mean, \
+the median, the 99th percentile and the greatest of its durations. With --interval, a `latency` line covers the calls that \
+returned since the lines before (`over`). At the end, a `latency_total` line covers the whole session. The kernel counts \
+in classes of a sixteenth of a power of two, so the percentiles are off by that at most, and so is `max` in a `latency` \
+line unless it is the greatest of the session so far. A call that has not returned is not counted; `compat` marks those of the 32-bit interface.";

@@ -1,0 +1,105 @@
+//! `trace_open`: every file that the traced tasks open, or try to.
+
+mod collector;
+mod flags;
+mod path;
+mod paths;
+mod record;
+mod session;
+mod show;
+
+use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
+use tracefs_session::check_memory;
+
+use crate::programs::{Programs, Setup};
+use crate::{call_names, requirements};
+use paths::Paths;
+use session::OpenSession;
+
+/// The hook.
+pub struct TraceOpen;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/open.o"));
+
+/// The calls in the order of the programs' `enum kind`.
+const CALLS: [&str; 4] = ["open", "creat", "openat", "openat2"];
+
+/// The ring buffer's size where the user wants no other: some 80,000 records, of all CPUs.
+const BUFFER: u64 = 8 << 20;
+/// The kernel takes no larger one.
+const LARGEST_BUFFER: u64 = 1 << 30;
+
+impl Hook for TraceOpen {
+    fn info(&self) -> HookInfo {
+        HookInfo::new("trace_open", "Every file that the traced tasks open, or try to, with the result")
+            .json()
+            .param(Param::flag("failed", "only the calls that failed"))
+            .param(
+                Param::text(
+                    "path",
+                    "GLOB",
+                    "only paths of this pattern, such as '/etc/*'; * and ? stand for slashes too",
+                )
+                .repeated(),
+            )
+            .details(DETAILS)
+    }
+
+    fn probe(&self, environment: &Environment) -> Result<()> {
+        requirements::check(environment)?;
+        requirements::check_kernel_memory(environment)
+    }
+
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        let wanted = Paths::of(request.arguments.texts("path"))?;
+        let buffer = buffer_size(request)?;
+        let native = numbers(call_names::number);
+        let compat = numbers(call_names::compat_number);
+        let failed_only = [u8::from(request.arguments.flag("failed"))];
+        let setup = Setup {
+            object: OBJECT,
+            constants: &[
+                ("native_numbers", &native),
+                ("compat_numbers", &compat),
+                ("failed_only", &failed_only),
+            ],
+            rooms: &[("records", buffer)],
+            ..Setup::default()
+        };
+        let programs = Programs::start(request, &setup)?;
+        Ok(Box::new(OpenSession::new(programs, request, wanted)?))
+    }
+}
+
+const DETAILS: &str = "\
+A line is a call of open, creat, openat or openat2 that has returned; its time is when it began. `path` is the name, put \
+behind the path of the directory that it is relative to, as the traced process sees it when the call begins; `..` and \
+links are left in it. `name` and `dirfd` are there where the name is relative: what was given, and the directory's \
+descriptor where it is not the working directory. `flags`, `mode` and `resolve` are the call's arguments, `result` is a \
+descriptor or, with the name of the `error`, negative.";
+
+/// The numbers of the calls; -1 where there is none.
+fn numbers(number: impl Fn(&str) -> Option<i32>) -> Vec<u8> {
+    CALLS.map(|call| number(call).unwrap_or(-1).to_ne_bytes()).concat()
+}
+
+/// A power of two bytes, of which there is one buffer for all CPUs.
+fn buffer_size(request: &Request) -> Result<u32> {
+    let Some(kib) = request.buffer_size else { return Ok(BUFFER as u32) };
+    check_memory(kib, &request.environment.procfs)?;
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+    let bytes = kib.saturating_mul(1024).saturating_mul(cpus).max(page_size());
+    match bytes.checked_next_power_of_two() {
+        Some(bytes) if bytes <= LARGEST_BUFFER => Ok(bytes as u32),
+        _ => Err(HookError::usage(format!(
+            "a buffer of {kib} KiB for each of {cpus} CPUs is more than the kernel takes; give at most {} KiB",
+            LARGEST_BUFFER / 1024 / cpus
+        ))),
+    }
+}
+
+fn page_size() -> u64 {
+    // SAFETY: the call takes and returns plain numbers.
+    let size = unsafe { nix::libc::sysconf(nix::libc::_SC_PAGESIZE) };
+    u64::try_from(size).unwrap_or(4096)
+}

@@ -1,0 +1,115 @@
+//! What a name means: the path that it stands for, as the calling process sees it.
+
+use super::record::{Directory, OpenRecord, Reach};
+
+/// openat2(2): a name is looked up within the directory, even if it begins with a slash.
+const RESOLVE_IN_ROOT: u64 = 0x10;
+
+/// The path that a call asked for. Nothing in it is resolved further: what `..` and links lead to, only the kernel knows.
+///
+/// None: its name could not be read.
+pub fn of(record: &OpenRecord<'_>) -> Option<Vec<u8>> {
+    let name = record.name?;
+    match record.directory {
+        Some(directory) if is_relative(record) => Some(within(&directory, name)),
+        _ => Some(name.to_vec()),
+    }
+}
+
+/// Whether the call's name is looked up from a directory.
+pub fn is_relative(record: &OpenRecord<'_>) -> bool {
+    record.name.is_some_and(|name| !name.starts_with(b"/")) || record.resolve & RESOLVE_IN_ROOT != 0
+}
+
+fn within(directory: &Directory<'_>, name: &[u8]) -> Vec<u8> {
+    let mut path = match directory.reach {
+        Reach::Root => Vec::new(),
+        // As getcwd(2) tells of it.
+        Reach::Elsewhere => b"(unreachable)".to_vec(),
+        Reach::Cut => b"...".to_vec(),
+    };
+    let names: Vec<&[u8]> =
+        directory.names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+    for name in names.into_iter().rev() {
+        path.push(b'/');
+        path.extend_from_slice(name);
+    }
+    if directory.is_deleted {
+        path.extend_from_slice(b" (deleted)");
+    }
+    if !name.starts_with(b"/") {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Kind;
+    use super::*;
+
+    fn record<'a>(name: &'a [u8], directory: Option<Directory<'a>>) -> OpenRecord<'a> {
+        OpenRecord {
+            time: 0,
+            duration: 0,
+            lost: 0,
+            cpu: 0,
+            pid: 1,
+            tid: 1,
+            comm: b"cat",
+            kind: Kind::Openat2,
+            is_compat: false,
+            dirfd: -100,
+            flags: 0,
+            mode: 0,
+            resolve: 0,
+            result: 0,
+            name: Some(name),
+            is_name_cut: false,
+            directory,
+        }
+    }
+
+    fn path(name: &str, reach: Reach, is_deleted: bool) -> String {
+        let directory = Directory { names: b"work\0home\0", reach, is_deleted };
+        String::from_utf8(of(&record(name.as_bytes(), Some(directory))).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_relative_name_is_within_its_directory() {
+        assert_eq!(path("a/b", Reach::Root, false), "/home/work/a/b");
+        assert_eq!(path("../x", Reach::Root, false), "/home/work/../x");
+        assert_eq!(path("", Reach::Root, false), "/home/work/");
+        assert_eq!(path("a", Reach::Root, true), "/home/work (deleted)/a");
+        assert_eq!(path("a", Reach::Elsewhere, false), "(unreachable)/home/work/a");
+        assert_eq!(path("a", Reach::Cut, false), ".../home/work/a");
+    }
+
+    #[test]
+    fn at_the_root_there_is_one_slash() {
+        let root = Directory { names: b"", reach: Reach::Root, is_deleted: false };
+        assert_eq!(of(&record(b"etc", Some(root))).unwrap(), b"/etc");
+    }
+
+    #[test]
+    fn an_absolute_name_is_a_path_already() {
+        assert_eq!(path("/etc/passwd", Reach::Root, false), "/etc/passwd");
+        assert_eq!(of(&record(b"x", None)).unwrap(), b"x");
+    }
+
+    #[test]
+    fn within_a_root_every_name_is_relative() {
+        let directory = Directory { names: b"jail\0", reach: Reach::Root, is_deleted: false };
+        let mut record = record(b"/etc/passwd", Some(directory));
+        record.resolve = RESOLVE_IN_ROOT;
+        assert_eq!(of(&record).unwrap(), b"/jail/etc/passwd");
+    }
+
+    #[test]
+    fn what_could_not_be_read_has_no_path() {
+        let mut record = record(b"", None);
+        record.name = None;
+        assert_eq!(of(&record), None);
+    }
+}
