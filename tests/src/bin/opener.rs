@@ -1,0 +1,152 @@
+//! Opens files in many ways, to be traced: `opener STEP [DIRECTORY]` tells its id, waits for a line, and takes the step.
+//!
+//! - `each`: one call of each kind, in DIRECTORY, which has a directory `sub` and a file `file`
+//! - `flood N`: N calls that fail, flat out
+//! - `storm N`: N children, each of which tries to open a file of its own and exits
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::asm;
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
+use std::io::{self, Write, stdin, stdout};
+use std::os::fd::AsRawFd;
+
+use nix::fcntl::{OFlag, open};
+use nix::libc::{self, c_long};
+use nix::sys::stat::Mode;
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, chdir, chroot, fork};
+
+fn main() -> io::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    writeln!(stdout(), "{}", std::process::id())?;
+    stdout().flush()?;
+    stdin().read_line(&mut String::new())?;
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["each", directory] => each(directory),
+        ["flood", count] => flood(count),
+        ["storm", count] => storm(count),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// The test knows what comes, in this order.
+fn each(directory: &str) -> io::Result<()> {
+    openat(libc::AT_FDCWD, &c_string(format!("{directory}/file")), libc::O_RDONLY | libc::O_CLOEXEC);
+    openat(libc::AT_FDCWD, c"/no/such/file", libc::O_RDWR);
+    chdir(directory)?;
+    openat(libc::AT_FDCWD, c"file", libc::O_WRONLY | libc::O_APPEND);
+    openat(libc::AT_FDCWD, c"../here", libc::O_PATH);
+    let sub = File::open("sub")?;
+    openat(sub.as_raw_fd(), c"within", libc::O_RDONLY | libc::O_CREAT);
+    openat(999, c"file", libc::O_RDONLY);
+    openat2(sub.as_raw_fd(), c"/within");
+    openat(libc::AT_FDCWD, c"a\"b\n\x1b[2J\xff", libc::O_RDONLY);
+    openat(libc::AT_FDCWD, not_in_memory()?, libc::O_RDONLY);
+    // SAFETY: the kernel looks at the address, and refuses it.
+    unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, 8, libc::O_RDONLY) };
+    openat(libc::AT_FDCWD, &c_string("x".repeat(5000)), libc::O_RDONLY);
+    fs::create_dir("gone")?;
+    chdir("gone")?;
+    fs::remove_dir("../gone")?;
+    openat(libc::AT_FDCWD, c"file", libc::O_RDONLY);
+    chdir(directory)?;
+    only_here()?;
+    chroot(directory)?;
+    openat(libc::AT_FDCWD, c"file", libc::O_RDONLY);
+    chdir("/sub")?;
+    openat(libc::AT_FDCWD, c"within", libc::O_RDONLY);
+    openat(libc::AT_FDCWD, c"/file", libc::O_RDONLY);
+    Ok(())
+}
+
+fn openat(directory: i32, name: &CStr, flags: i32) {
+    // SAFETY: the name ends with a NUL. What the call returns, the test sees in the trace.
+    unsafe { libc::syscall(libc::SYS_openat, directory, name.as_ptr(), flags, 0o640 as c_long) };
+}
+
+fn openat2(directory: i32, name: &CStr) {
+    let how = [0u64, 0, libc::RESOLVE_IN_ROOT];
+    // SAFETY: the name ends with a NUL, and the arguments are as large as is said.
+    unsafe { libc::syscall(libc::SYS_openat2, directory, name.as_ptr(), how.as_ptr(), size_of_val(&how)) };
+}
+
+/// A name of which no page is in memory.
+fn not_in_memory() -> io::Result<&'static CStr> {
+    fs::write("names", b"file\0")?;
+    let names = File::options().read(true).open("names")?;
+    // SAFETY: a new mapping, which stays for ever; it is of a file with a NUL in it, which nobody changes.
+    unsafe {
+        let (kind, access) = (libc::MAP_PRIVATE, libc::PROT_READ);
+        let address = libc::mmap(std::ptr::null_mut(), 4096, access, kind, names.as_raw_fd(), 0);
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // A slice made by hand: looking for its end would bring it in.
+        Ok(CStr::from_bytes_with_nul_unchecked(std::slice::from_raw_parts(address.cast(), 5)))
+    }
+}
+
+/// The ways that only this machine has.
+#[cfg(target_arch = "x86_64")]
+fn only_here() -> io::Result<()> {
+    // SAFETY: the names end with a NUL.
+    unsafe {
+        libc::syscall(libc::SYS_open, c"sub/old".as_ptr(), libc::O_RDONLY);
+        libc::syscall(libc::SYS_creat, c"new".as_ptr(), 0o600);
+    }
+    // SAFETY: a new mapping, below 4 GiB; the name that is written fits into it.
+    let name = unsafe {
+        let (kind, access) =
+            (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT, libc::PROT_READ | libc::PROT_WRITE);
+        let address = libc::mmap(std::ptr::null_mut(), 4096, access, kind, -1, 0);
+        std::ptr::copy_nonoverlapping(c"sub/compat".as_ptr(), address.cast(), 11);
+        address
+    };
+    // `open` of the 32-bit interface, as a program might call it that wants to be overlooked.
+    // SAFETY: it takes a name that ends with a NUL; the kernel changes rax, and r8 to r11, and nothing else.
+    unsafe {
+        asm!(
+            "xchg rbx, {name}", "int 0x80", "xchg rbx, {name}",
+            name = inout(reg) name => _, inout("rax") 5 => _, in("rcx") libc::O_RDONLY, in("rdx") 0,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    Ok(())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn only_here() -> io::Result<()> {
+    Ok(())
+}
+
+fn flood(count: &str) -> io::Result<()> {
+    for _ in 0..number(count)? {
+        openat(libc::AT_FDCWD, c"no/such/file", libc::O_RDONLY);
+    }
+    Ok(())
+}
+
+fn storm(count: &str) -> io::Result<()> {
+    for child in 0..number(count)? {
+        let name = c_string(format!("/no/such/file/{child}"));
+        // SAFETY: the child makes two system calls; this process has but one thread.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => waitpid(child, None).map(drop)?,
+            ForkResult::Child => {
+                let _ = open(name.as_c_str(), OFlag::O_RDONLY, Mode::empty());
+                // SAFETY: it does not return and runs no code of this program.
+                unsafe { libc::_exit(0) }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn c_string(text: String) -> CString {
+    CString::new(text).expect("no NUL in it")
+}
+
+fn number(text: &str) -> io::Result<u64> {
+    text.parse().map_err(|_| io::ErrorKind::InvalidInput.into())
+}

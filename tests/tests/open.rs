@@ -1,0 +1,386 @@
+//! `trace_open`. All of it needs root.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use system_tests::{Ended, Kernel, Log, Loss, Manager, Plugins, Session, Workload, built};
+use tempfile::TempDir;
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ebpf"]))
+}
+
+/// A process that opens files when it is told to. It is killed when this is dropped.
+struct Opener {
+    child: Child,
+    id: u32,
+}
+
+impl Opener {
+    fn start(step: &[&str]) -> Self {
+        Self::under(&[], step)
+    }
+
+    /// Starts it by another command, which takes its words as the last of its own.
+    fn under(wrapper: &[&str], step: &[&str]) -> Self {
+        let opener = built("opener");
+        let opener = [opener.to_str().expect("plain text")];
+        let mut words = wrapper.iter().chain(&opener).chain(step);
+        let mut child = Command::new(words.next().expect("the opener at least"))
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the opener can be started");
+        let mut id = String::new();
+        let stdout = child.stdout.as_mut().expect("it was asked for");
+        BufReader::new(stdout).read_line(&mut id).expect("it begins with its id");
+        Self { child, id: id.trim().parse().expect("an id is a number") }
+    }
+
+    /// Takes its step, and exits.
+    fn goes(&mut self) {
+        self.child.stdin.take().expect("once").write_all(b"go\n").expect("it listens");
+        assert!(self.child.wait().expect("it ends").success());
+    }
+}
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn trace(manager: &Manager, opener: &Opener, arguments: &str) -> Session {
+    manager.run("trace_open", format!("--pid {} {arguments}", opener.id)).start()
+}
+
+/// The lines of a session with `--format json`.
+#[track_caller]
+fn objects(ended: &Ended) -> Vec<Value> {
+    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    ended.well().into_iter().map(parse).collect()
+}
+
+/// A directory for `opener each`.
+fn place() -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::create_dir(directory.path().join("sub")).expect("a directory");
+    fs::write(directory.path().join("file"), "").expect("a file");
+    directory
+}
+
+/// What `opener each` in this directory is to be recorded as, but for what differs from run to run.
+fn each(directory: &Path) -> Vec<Value> {
+    let at = |rest: &str| format!("{}{rest}", directory.display());
+    let long = "x".repeat(4095);
+    let mut all = vec![
+        json!({"path": at("/file"), "call": "openat", "flags": "O_RDONLY|O_CLOEXEC", "result": 3}),
+        json!({"path": "/no/such/file", "call": "openat", "flags": "O_RDWR", "error": "ENOENT"}),
+        json!({"path": at("/file"), "name": "file", "flags": "O_WRONLY|O_APPEND", "result": 4}),
+        json!({"path": at("/../here"), "name": "../here", "flags": "O_RDONLY|O_PATH", "error": "ENOENT"}),
+        json!({"path": at("/sub"), "name": "sub", "flags": "O_RDONLY|O_CLOEXEC", "result": 5}),
+        json!({
+            "path": at("/sub/within"), "name": "within", "dirfd": 5, "flags": "O_RDONLY|O_CREAT", "mode": "0640",
+            "result": 6,
+        }),
+        json!({"path": "file", "name": "file", "dirfd": 999, "error": "EBADF"}),
+        json!({
+            "path": at("/sub/within"), "name": "/within", "dirfd": 5, "call": "openat2", "flags": "O_RDONLY",
+            "resolve": "RESOLVE_IN_ROOT", "result": 7,
+        }),
+        json!({"path": at("/a\"b\n\u{1b}[2J\u{fffd}"), "error": "ENOENT"}),
+        json!({"path": at("/names"), "flags": "O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC", "mode": "0666"}),
+        json!({"path": at("/names"), "flags": "O_RDONLY|O_CLOEXEC"}),
+        json!({"path": at("/file"), "name": "file", "flags": "O_RDONLY", "result": 8}),
+        json!({"path": null, "name": null, "unreadable": true, "error": "EFAULT"}),
+        json!({"path": at(&format!("/{long}")), "cut": true, "error": "ENAMETOOLONG"}),
+        json!({"path": at("/gone (deleted)/file"), "error": "ENOENT"}),
+    ];
+    if cfg!(target_arch = "x86_64") {
+        all.extend([
+            json!({"path": at("/sub/old"), "call": "open", "flags": "O_RDONLY", "error": "ENOENT"}),
+            json!({"path": at("/new"), "call": "creat", "flags": "O_WRONLY|O_CREAT|O_TRUNC", "mode": "0600"}),
+            json!({"path": at("/sub/compat"), "call": "open", "compat": true, "error": "ENOENT"}),
+        ]);
+    }
+    all.extend([
+        json!({"path": "/file", "name": "file"}),
+        json!({"path": "/sub/within", "name": "within"}),
+        json!({"path": "/file", "name": null}),
+    ]);
+    all
+}
+
+#[test]
+fn each_call_is_told_with_its_path_and_its_result() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, directory) = (manager(), place());
+    let mut opener = Opener::start(&["each", &directory.path().display().to_string()]);
+    let session = trace(&manager, &opener, "--format json");
+    opener.goes();
+    let told = objects(&session.ends());
+    let expected = each(directory.path());
+    for (told, expected) in told.iter().zip(&expected) {
+        for (name, value) in expected.as_object().expect("an object") {
+            assert_eq!(&told[name], value, "{name} of {told}");
+        }
+        assert_eq!((&told["event"], &told["comm"]), (&json!("open"), &json!("opener")), "{told}");
+        assert_eq!((&told["pid"], &told["tid"]), (&json!(opener.id), &json!(opener.id)), "{told}");
+        assert!(told["duration_ns"].as_u64().is_some_and(|duration| duration > 0), "{told}");
+    }
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+}
+
+#[test]
+fn text_is_one_line_a_call_whatever_the_name() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, directory) = (manager(), place());
+    let mut opener = Opener::start(&["each", &directory.path().display().to_string()]);
+    let session = trace(&manager, &opener, "");
+    opener.goes();
+    let ended = session.ends();
+    let lines = ended.well();
+    assert_eq!(lines.len(), each(directory.path()).len());
+    let hostile = lines.iter().find(|line| line.contains("2J")).expect("the hostile name");
+    assert!(hostile.contains(r#"/a\"b\n\u{1b}[2J\xff" name="a\"b"#), "{hostile}");
+    assert!(lines.iter().all(|line| line.contains(" open: ") && line.contains(" duration=")));
+}
+
+/// strace shows the names as they were given, and no directories.
+#[test]
+fn strace_sees_the_same_calls() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, directory) = (manager(), place());
+    let output = directory.path().join("strace");
+    let wrapper = ["strace", "-f", "-qq", "-e", "trace=open,openat,openat2,creat", "-o"];
+    let wrapper = [&wrapper[..], &[output.to_str().expect("plain text")]].concat();
+    let script = "read go; cat file nothing ../x/*; ls -R . >listing; cd sub; mkdir -p y; exec cat ../file";
+    let mut shell = Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .args(["sh", "-c", &format!("cd {}; echo $$; {script}", directory.path().display())])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("strace can be started");
+    let mut id = String::new();
+    BufReader::new(shell.stdout.as_mut().expect("a pipe")).read_line(&mut id).expect("its id");
+    let before = fs::read_to_string(&output).expect("strace's output").lines().count();
+    let session = manager.run("trace_open", format!("--pid {} --format json", id.trim())).start();
+    shell.stdin.take().expect("a pipe").write_all(b"go\n").expect("the shell listens");
+    shell.wait().expect("strace ends");
+
+    let told = objects(&session.ends());
+    let ours: Vec<String> = told.iter().map(|told| with_sorted_flags(&as_strace_would(told))).collect();
+    let theirs = fs::read_to_string(&output).expect("strace's output");
+    let theirs = theirs.lines().skip(before).filter(|line| line.contains('('));
+    let theirs: Vec<String> = theirs.map(with_sorted_flags).collect();
+    assert!(ours.len() > 20, "{ours:#?}");
+    assert_eq!(ours, theirs);
+}
+
+/// The call with its flags in the order of the alphabet: strace has one of its own.
+fn with_sorted_flags(line: &str) -> String {
+    let parts = line.splitn(3, ", ").map(|part| match part.split_once([')', ',']) {
+        Some((flags, rest)) if flags.starts_with("O_") => {
+            let mut flags: Vec<&str> = flags.split('|').collect();
+            flags.sort_unstable();
+            format!("{} {rest}", flags.join("|"))
+        }
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// `4711  openat(AT_FDCWD, "file", O_RDONLY) = 3`.
+fn as_strace_would(told: &Value) -> String {
+    let text = |name: &str| told[name].as_str().unwrap_or_default();
+    let directory = told["dirfd"].as_i64().map_or("AT_FDCWD".to_owned(), |number| number.to_string());
+    let name = if told["name"].is_null() { text("path") } else { text("name") };
+    let mode = told["mode"].as_str().map_or(String::new(), |mode| format!(", {mode}"));
+    let result = match told["error"].as_str() {
+        Some("ENOENT") => "-1 ENOENT (No such file or directory)".to_owned(),
+        Some(error) => error.to_owned(),
+        None => told["result"].to_string(),
+    };
+    format!("{:<5} openat({directory}, \"{name}\", {}{mode}) = {result}", told["tid"], text("flags"))
+}
+
+#[test]
+fn only_failures_or_only_some_paths_on_demand() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let told = |arguments: &str| {
+        let directory = place();
+        let mut opener = Opener::start(&["each", &directory.path().display().to_string()]);
+        let log = Log::new();
+        let arguments = format!("--pid {} --format json {arguments}", opener.id);
+        let session = log.of(manager.call(["-v", "--run", "trace_open", "--args", &arguments])).start();
+        opener.goes();
+        let told = objects(&session.ends());
+        let verdict = log.verdict();
+        assert_eq!((verdict.recorded, verdict.delivered), (told.len(), told.len()));
+        (told, each(directory.path()))
+    };
+    let (failed, each) = told("--failed");
+    assert_eq!(failed.len(), each.iter().filter(|call| call.get("error").is_some()).count());
+    assert!(failed.iter().all(|call| call["result"].as_i64().is_some_and(|result| result < 0)));
+    let (some, _) = told("--path */sub/* /no/*");
+    assert!(
+        some.len() >= 4
+            && some.iter().all(|call| {
+                call["path"].as_str().is_some_and(|path| path.contains("/sub/") || path.starts_with("/no/"))
+            })
+    );
+    assert!(told("--path /nowhere/*").0.is_empty());
+}
+
+#[test]
+fn a_pattern_that_is_none_is_refused() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let arguments = format!("--pid {} --path '/a/[b'", std::process::id());
+    manager().run("trace_open", arguments).answer().refused(&["'/a/[b'", "no pattern"]);
+}
+
+#[test]
+fn a_buffer_larger_than_the_kernel_takes_is_refused() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let arguments = format!("--pid {} --buffer-size 4194304", std::process::id());
+    let answer = manager().run("trace_open", arguments).answer();
+    assert!(!answer.status.success() && answer.stderr.contains("KiB"), "{answer:#?}");
+}
+
+#[test]
+fn not_one_of_many_short_lived_children_is_missed() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut opener = Opener::start(&["storm", "300"]);
+    let session = trace(&manager, &opener, "--format json");
+    opener.goes();
+    let told = objects(&session.ends());
+    let paths: Vec<String> = (0..300).map(|child| format!("/no/such/file/{child}")).collect();
+    assert_eq!(told.iter().map(|call| call["path"].as_str().unwrap_or_default()).collect::<Vec<_>>(), paths);
+    assert!(told.iter().all(|call| call["pid"] != json!(opener.id)));
+}
+
+#[test]
+fn a_program_that_becomes_another_is_traced_on() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut shell = Command::new("sh")
+        .args(["-c", "read go; exec cat /no/such/file"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    let session = manager.run("trace_open", format!("--pid {}", shell.id())).start();
+    shell.stdin.take().expect("a pipe").write_all(b"go\n").expect("the shell listens");
+    shell.wait().expect("it ends");
+    let ended = session.ends();
+    let lines = ended.well();
+    let last = lines.iter().find(|line| line.contains("/no/such/file")).expect("cat tries");
+    assert!(last.trim_start().starts_with(&format!("cat-{} ", shell.id())), "{last}");
+}
+
+/// Ids are those outside; paths are those inside.
+#[test]
+fn a_process_in_namespaces_of_its_own_is_traced() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, directory) = (manager(), place());
+    let unshare = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"];
+    let mut opener = Opener::under(&unshare, &["each", &directory.path().display().to_string()]);
+    assert_eq!(opener.id, 1, "inside, it is the first");
+    let outside = opener.child.id();
+    let children = fs::read_to_string(format!("/proc/{outside}/task/{outside}/children"));
+    let inner: u32 = children.expect("its children").trim().parse().expect("one child");
+    let session = manager.run("trace_open", format!("--pid {inner} --format json")).start();
+    opener.goes();
+    let told = objects(&session.ends());
+    assert_eq!(told.len(), each(directory.path()).len());
+    for (told, expected) in told.iter().zip(each(directory.path())) {
+        assert_eq!((&told["path"], &told["pid"]), (&expected["path"], &json!(inner)));
+    }
+}
+
+#[test]
+fn two_sessions_of_one_process_both_record_it() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut opener = Opener::start(&["flood", "1000"]);
+    let (first, second) = (trace(&manager, &opener, ""), trace(&manager, &opener, "--failed"));
+    opener.goes();
+    assert_eq!((first.ends().well().len(), second.ends().well().len()), (1000, 1000));
+}
+
+#[test]
+fn a_flood_is_recorded_to_the_last_call() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut opener = Opener::start(&["flood", "100000"]);
+    let session = trace(&manager, &opener, "");
+    opener.goes();
+    assert_eq!(session.ends().well().len(), 100_000);
+}
+
+#[test]
+fn what_no_reader_takes_waits_for_him() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut opener = Opener::start(&["flood", "100000"]);
+    let session = manager.run("trace_open", format!("--pid {}", opener.id)).start_unread();
+    opener.goes();
+    assert_eq!(session.stop().leftover().len(), 100_000);
+}
+
+/// Too little room in the kernel, and too little in the spool.
+#[test]
+fn what_is_lost_is_told_to_the_call() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for arguments in ["--buffer-size 4", "--spool-size 1"] {
+        let mut opener = Opener::start(&["flood", "100000"]);
+        let log = Log::new();
+        let arguments = format!("--pid {} {arguments}", opener.id);
+        let call = manager.call(["-v", "--run", "trace_open", "--args", &arguments]);
+        let session = log.of(call).start_unread();
+        opener.goes();
+        let ended = session.stop();
+        let (losses, calls): (Vec<&str>, Vec<&str>) =
+            ended.leftover().into_iter().partition(|line| Loss::of(line).is_some());
+        let lost: usize = losses.iter().filter_map(|line| Loss::of(line)).map(|loss| loss.count).sum();
+        assert!(lost > 0 && !calls.is_empty(), "{arguments}");
+        assert_eq!(calls.len() + lost, 100_000, "{arguments}");
+        let verdict = log.verdict();
+        assert_eq!((verdict.recorded, verdict.lost.values().sum()), (100_000, lost), "{arguments}");
+    }
+}
+
+#[test]
+fn nobody_else_is_recorded() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = manager.run("trace_open", format!("--pid {}", workload.id())).start();
+    let mut opener = Opener::start(&["flood", "1000"]);
+    opener.goes();
+    workload.calls(1);
+    assert!(session.stop().well().is_empty());
+}
+
+#[test]
+fn without_privilege_the_hooks_are_not_available() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::for_everyone(Plugins::of(["ebpf"]));
+    let answer = manager.call(["--list"]).as_nobody().answer();
+    answer.well_with_complaints(2);
+    let list = &answer.stdout;
+    for hook in ["trace_open", "trace_latency"] {
+        let line = list.lines().find(|line| line.starts_with(hook)).expect("its line");
+        assert!(line.contains("CAP_BPF"), "{line}");
+    }
+}
