@@ -1,6 +1,7 @@
 //! The project's chores, as `cargo xtask CHORE`.
 
 mod bench;
+mod bpf;
 mod cargo;
 mod children;
 mod demo;
@@ -23,6 +24,7 @@ Usage: cargo xtask CHORE
   faults           fail every system call of a session, one after the other (needs root)
   soak [--sessions N]
                    start and end a thousand sessions at random, and compare what there is before and after (needs root)
+  bpf [--check]    build the eBPF objects from their C with clang, or check that they are what it makes
   bench [GROUP…]   measure completeness, speed and memory against the bare kernel and other tools (needs root)";
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn run() -> Result<()> {
         ["faults"] => test::faults(),
         ["soak"] => test::soak(None),
         ["soak", "--sessions", number] if number.parse::<u32>().is_ok() => test::soak(Some(number)),
+        ["bpf", words @ ..] => bpf::bpf(words),
         ["bench", groups @ ..] => bench::bench(groups),
         [bench::TASK] => bench::serve(),
         ["-h" | "--help" | "help"] => {
