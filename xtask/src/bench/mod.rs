@@ -5,13 +5,16 @@
 //! never fails a build: another machine is another figure.
 
 mod bare;
+mod bpftrace;
 mod completeness;
 mod cost;
 mod counts;
 mod crowd;
 mod discovery;
 mod fifo;
+mod latency;
 mod memory;
+mod open;
 mod packets;
 mod perf;
 mod process;
@@ -54,6 +57,8 @@ const GROUPS: &[Group] = &[
     cost::GROUP,
     slowdown::GROUP,
     standstill::GROUP,
+    open::GROUP,
+    latency::GROUP,
 ];
 
 pub use task::{TASK, serve};

@@ -1,0 +1,65 @@
+//! `bpftrace`, which people write such tools in as the hooks of `ebpf` are.
+
+use std::io::{BufRead, BufReader, ErrorKind, copy, sink};
+use std::process::{ChildStdout, Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::children::Guarded;
+use crate::error::{Explain, Result};
+
+/// What a program prints when it is attached.
+const ON: &str = "on\n";
+
+/// A program of bpftrace's that is running, and whose output is read.
+pub struct Bpftrace {
+    process: Guarded,
+    output: JoinHandle<()>,
+}
+
+/// Why there is nothing to compare with, if so.
+pub fn obstacle() -> Option<String> {
+    let version =
+        Command::new("bpftrace").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let missing = matches!(version, Err(error) if error.kind() == ErrorKind::NotFound);
+    missing.then(|| "bpftrace is not installed; there is nothing to compare with".to_owned())
+}
+
+impl Bpftrace {
+    /// Runs a program, and returns when it is attached.
+    pub fn start(program: &str) -> Result<Self> {
+        // The first tick comes a second after all is attached, which happens at once.
+        let program = format!("{program} interval:s:1 {{ printf(\"on\\n\"); }}");
+        let process = Command::new("bpftrace")
+            .args(["-e", &program])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut process = Guarded(process.explain(|| "cannot start bpftrace")?);
+        let mut output = BufReader::new(process.0.stdout.take().expect("a pipe was asked for"));
+        wait_until_on(&mut output)?;
+        let output = thread::spawn(move || _ = copy(&mut output, &mut sink()));
+        Ok(Self { process, output })
+    }
+
+    /// Ends it.
+    pub fn stop(mut self) -> Result<()> {
+        kill(Pid::from_raw(self.process.0.id().try_into()?), Signal::SIGINT)?;
+        self.process.0.wait()?;
+        self.output.join().map_err(|_| "the reader of bpftrace's output panicked".into())
+    }
+}
+
+fn wait_until_on(output: &mut BufReader<ChildStdout>) -> Result<()> {
+    let mut line = String::new();
+    while line != ON {
+        line.clear();
+        if output.read_line(&mut line)? == 0 {
+            return Err("bpftrace ended before it began".into());
+        }
+    }
+    Ok(())
+}

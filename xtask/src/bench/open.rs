@@ -1,0 +1,102 @@
+//! What `trace_open` costs a program that opens files flat out, against bpftrace's opensnoop.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+use super::Group;
+use super::bpftrace::{self, Bpftrace};
+use super::reader::{Last, Reader};
+use super::samples::in_turns;
+use super::session::Session;
+use super::table::{Row, Target};
+use super::task::Took;
+use crate::children::Guarded;
+use crate::dist;
+use crate::error::{Explain, Result};
+
+pub const GROUP: Group = Group {
+    name: "open",
+    about: "what `find /` takes, every file that it opens told, and none lost",
+    floor: "opensnoop",
+    measure,
+};
+
+const WORK: &str = "read go; exec find / -xdev -path /proc -prune";
+const TURNS: usize = 3;
+const TARGET: Target = Target::Floor { times: 1.0, plus: 0.0 };
+
+fn measure() -> Result<Vec<Row>> {
+    if let Some(why) = bpftrace::obstacle() {
+        return Err(why.into());
+    }
+    let (floor, ours) = in_turns(TURNS, snooped, managed)?;
+    let row = |what, time: fn(&Took) -> Duration| {
+        let times = |all: &[Took]| all.iter().map(time).collect();
+        Row::time(what, times(&floor), times(&ours), TARGET)
+    };
+    Ok(vec![row("from the first to the last", |took| took.wall), row("… of which CPU time", |took| took.cpu)])
+}
+
+fn snooped() -> Result<Took> {
+    let find = Find::start()?;
+    let snoop = Bpftrace::start(&opensnoop(find.0.0.id()))?;
+    let took = find.goes()?;
+    snoop.stop()?;
+    Ok(took)
+}
+
+fn managed() -> Result<Took> {
+    let find = Find::start()?;
+    let arguments = format!("--pid {}", find.0.0.id());
+    let words = ["--run", "trace_open", "--args", &arguments];
+    let mut session = Session::start(Command::new(dist::manager()).args(words))?;
+    let reader = Reader::of(&session.path()?.0, Last::Line(u64::MAX))?;
+    let took = find.goes()?;
+    // Its only process is gone, and so it ends.
+    session.end()?;
+    match reader.finish()?.lost {
+        0 => Ok(took),
+        lost => Err(format!("{lost} events were lost").into()),
+    }
+}
+
+/// As it comes with bpftrace, but for one process only, as ours.
+fn opensnoop(pid: u32) -> String {
+    format!(
+        "tracepoint:syscalls:sys_enter_open, tracepoint:syscalls:sys_enter_openat /pid == {pid}/ \
+             {{ @filename[tid] = args->filename; }} \
+         tracepoint:syscalls:sys_exit_open, tracepoint:syscalls:sys_exit_openat /@filename[tid]/ \
+             {{ $ret = args->ret; $fd = $ret >= 0 ? $ret : -1; $errno = $ret >= 0 ? 0 : - $ret; \
+             printf(\"%-6d %-16s %4d %3d %s\\n\", pid, comm, $fd, $errno, str(@filename[tid])); \
+             delete(@filename[tid]); }}"
+    )
+}
+
+/// A `find` that waits for its order.
+struct Find(Guarded);
+
+impl Find {
+    fn start() -> Result<Self> {
+        let shell = Command::new("sh").args(["-c", WORK]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+        Ok(Self(Guarded(shell.explain(|| "cannot start a shell")?)))
+    }
+
+    fn goes(mut self) -> Result<Took> {
+        let (began, before) = (Instant::now(), children_time()?);
+        self.0.0.stdin.take().expect("a pipe was asked for").write_all(b"go\n")?;
+        // That something vanishes while it looks is no failure.
+        self.0.0.wait()?;
+        Ok(Took { wall: began.elapsed(), cpu: children_time()? - before })
+    }
+}
+
+/// The CPU time of the children that are over.
+fn children_time() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let time = usage.user_time() + usage.system_time();
+    Ok(Duration::from_micros(u64::try_from(time.num_microseconds())?))
+}
