@@ -137,6 +137,26 @@ fn each_call_is_told_with_its_path_and_its_result() {
 }
 
 #[test]
+fn what_io_uring_opens_is_told_too() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut opener = Opener::start(&["uring"]);
+    let session = trace(&manager, &opener, "--format json");
+    opener.goes();
+    let told = objects(&session.ends());
+    let told: Vec<&Value> = told.iter().filter(|call| call["io_uring"] == true).collect();
+    let [there, missing] = told.as_slice() else { panic!("two calls, not {told:#?}") };
+    assert_eq!((&there["path"], &there["name"]), (&json!("/etc/passwd"), &json!("passwd")), "{there}");
+    assert!(there["result"].as_i64().is_some_and(|descriptor| descriptor > 2), "{there}");
+    assert_eq!(
+        (&missing["path"], &missing["error"]),
+        (&json!("/no/such/file"), &json!("ENOENT")),
+        "{missing}"
+    );
+    assert!(told.iter().all(|call| call["pid"] == opener.id && call["comm"] == "opener"), "{told:#?}");
+}
+
+#[test]
 fn text_is_one_line_a_call_whatever_the_name() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let (manager, directory) = (manager(), place());

@@ -97,16 +97,18 @@ struct open_how___kernel {
 struct filename {
 	const char *name;
 };
+/* A request of io_uring, and what it is when it is to open a file. */
+struct io_cqe {
+	__s32 res;
+};
+struct io_kiocb {
+	__u8 opcode;
+	struct io_cqe cqe;
+};
 struct io_open {
 	int dfd;
 	struct filename *filename;
 	struct open_how___kernel how;
-};
-struct io_kiocb {
-	__u8 opcode;
-};
-struct io_uring_cqe___kernel {
-	__s32 res;
 };
 
 #pragma clang attribute pop

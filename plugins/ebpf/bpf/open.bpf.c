@@ -11,6 +11,8 @@
 #define AT_FDCWD -100
 #define PATH_MAX 4096
 #define RESOLVE_IN_ROOT 0x10
+#define IORING_OP_OPENAT 18
+#define IORING_OP_OPENAT2 28
 
 /* The kinds of calls, by which user space knows them. */
 enum kind {
@@ -73,6 +75,17 @@ struct {
 	__type(key, int);
 	__type(value, struct call);
 } calls SEC(".maps");
+
+/* The same of requests to io_uring, by their addresses. Who asked not to be told of success is never taken out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct call);
+} requests SEC(".maps");
+
+static struct call nothing;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -161,13 +174,24 @@ static __always_inline void read_directory(struct task_struct *task, struct call
 	record->known |= HAS_DIRECTORY | climb.ended;
 }
 
-static __always_inline void begin(struct call *call, __u32 kind, bool compat)
+static __always_inline void begin(struct call *call, struct task_struct *task, __u32 kind, bool compat)
 {
-	__builtin_memset(&call->record, 0, sizeof(call->record));
-	call->record.kind = kind;
-	call->record.known = compat ? IS_COMPAT : 0;
-	call->record.dirfd = AT_FDCWD;
+	struct open_record *record = &call->record;
+
+	__builtin_memset(record, 0, sizeof(*record));
+	record->kind = kind;
+	record->known = compat ? IS_COMPAT : 0;
+	record->dirfd = AT_FDCWD;
+	record->pid = task->tgid;
+	record->tid = task->pid;
+	bpf_get_current_comm(record->comm, sizeof(record->comm));
 	call->is_open = 1;
+}
+
+/* A relative name needs its base; so may one that is not known yet. */
+static __always_inline bool needs_directory(struct call *call)
+{
+	return call->record.name_length == 0 || call->text[0] != '/' || (call->record.resolve & RESOLVE_IN_ROOT);
 }
 
 static __always_inline void read_arguments(struct call *call, void *regs, __u32 kind, bool compat)
@@ -209,24 +233,26 @@ int BPF_PROG(entered, void *unused, long number)
 		lose();
 		return 0;
 	}
-	begin(call, kind, compat);
+	begin(call, task, kind, compat);
 	read_arguments(call, regs, kind, compat);
 	read_name(call);
-	/* A relative name needs its base; so may one that is not known yet. */
-	if (call->record.name_length == 0 || call->text[0] != '/' || (call->record.resolve & RESOLVE_IN_ROOT))
+	if (needs_directory(call))
 		read_directory(task, call);
 	call->record.time = bpf_ktime_get_boot_ns();
 	return 0;
 }
 
-static __always_inline void submit(struct call *call)
+static __always_inline void tell(struct call *call, long result)
 {
 	struct open_record *record = &call->record;
 	__u64 size = sizeof(*record) + record->name_length + record->directory_length;
 	struct losses *here = losses_here();
 
-	if (!here)
+	if (!here || (failed_only && result >= 0))
 		return;
+	record->result = result;
+	record->duration = bpf_ktime_get_boot_ns() - record->time;
+	record->cpu = bpf_get_smp_processor_id();
 	record->lost = here->lost - here->told;
 	if (size > sizeof(*record) + sizeof(call->text) ||
 	    /* Whoever collects looks often enough by itself; waking it would cost the traced task an interrupt. */
@@ -244,7 +270,6 @@ int BPF_PROG(returned, void *unused, long result)
 {
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
 	void *regs = (void *)bpf_task_pt_regs((void *)task);
-	struct open_record *record;
 	struct call *call;
 
 	if (kind_of(number_of(regs), is_compat(task)) == NONE)
@@ -253,21 +278,70 @@ int BPF_PROG(returned, void *unused, long result)
 	if (!call || !call->is_open)
 		return 0;
 	call->is_open = 0;
-	if (failed_only && result >= 0)
-		return 0;
-	record = &call->record;
-	record->duration = bpf_ktime_get_boot_ns() - record->time;
-	record->result = result;
-	record->cpu = bpf_get_smp_processor_id();
-	record->pid = task->tgid;
-	record->tid = task->pid;
-	bpf_get_current_comm(record->comm, sizeof(record->comm));
 	/* What was not in memory when the call began is by now, if it is anything. */
-	if (record->known & NAME_UNREAD) {
-		record->known |= NAME_LATE;
+	if (call->record.known & NAME_UNREAD) {
+		call->record.known |= NAME_LATE;
 		read_name(call);
 	}
-	submit(call);
+	tell(call, result);
+	return 0;
+}
+
+/* The kernel has copied the name by now. */
+static __always_inline void read_request(struct call *call, struct io_open *request)
+{
+	struct open_record *record = &call->record;
+	long length;
+
+	record->dirfd = BPF_CORE_READ(request, dfd);
+	record->flags = BPF_CORE_READ(request, how.flags);
+	record->mode = BPF_CORE_READ(request, how.mode);
+	record->resolve = BPF_CORE_READ(request, how.resolve);
+	length = bpf_probe_read_kernel_str(call->text, PATH_MAX, BPF_CORE_READ(request, filename, name));
+	if (length < 0)
+		record->known |= NAME_UNREAD;
+	else
+		record->name_length = length;
+}
+
+SEC("raw_tp/io_uring_submit_req")
+int BPF_PROG(submitted, struct io_kiocb *request)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	__u8 opcode = BPF_CORE_READ(request, opcode);
+	__u64 address = (__u64)request;
+	struct call *call;
+
+	if (opcode != IORING_OP_OPENAT && opcode != IORING_OP_OPENAT2)
+		return 0;
+	/* An earlier one at the same address may have ended without a word. */
+	bpf_map_delete_elem(&requests, &address);
+	if (!is_traced(task))
+		return 0;
+	bpf_map_update_elem(&requests, &address, &nothing, BPF_ANY);
+	call = bpf_map_lookup_elem(&requests, &address);
+	if (!call) {
+		lose();
+		return 0;
+	}
+	begin(call, task, opcode == IORING_OP_OPENAT ? URING_OPENAT : URING_OPENAT2, false);
+	read_request(call, (struct io_open *)request);
+	if (needs_directory(call))
+		read_directory(task, call);
+	call->record.time = bpf_ktime_get_boot_ns();
+	return 0;
+}
+
+SEC("raw_tp/io_uring_complete")
+int BPF_PROG(completed, void *ring, struct io_kiocb *request)
+{
+	__u64 address = (__u64)request;
+	struct call *call = bpf_map_lookup_elem(&requests, &address);
+
+	if (!call)
+		return 0;
+	tell(call, BPF_CORE_READ(request, cqe.res));
+	bpf_map_delete_elem(&requests, &address);
 	return 0;
 }
 

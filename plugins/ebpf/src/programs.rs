@@ -51,7 +51,8 @@ pub struct Setup<'a> {
     pub constants: &'a [(&'a str, &'a [u8])],
     /// For how many entries, or bytes, maps are to have room.
     pub rooms: &'a [(&'a str, u32)],
-    /// Programs, each with its tracepoint, that are left out where the kernel does not take them.
+    /// Programs, each with its tracepoint, that are left out where the kernel does not take them; and so are those that
+    /// come after.
     pub optional: &'a [(&'a str, &'a str)],
 }
 
@@ -81,10 +82,12 @@ impl Programs {
         let mut processes = Processes::new(map.try_into()?, procfs);
         let losses = Losses::new(take_map(&mut ebpf, "losses")?.try_into()?);
 
-        for (program, tracepoint) in setup.optional {
-            if let Err(error) = attach(&mut ebpf, program, tracepoint) {
-                log::info!("{error}");
-            }
+        let optional = setup
+            .optional
+            .iter()
+            .try_for_each(|(program, tracepoint)| attach(&mut ebpf, program, tracepoint));
+        if let Err(error) = optional {
+            log::info!("{error}");
         }
         for (program, tracepoint) in PROGRAMS {
             attach(&mut ebpf, program, tracepoint)?;

@@ -1,6 +1,7 @@
 //! Opens files in many ways, to be traced: `opener STEP [DIRECTORY]` tells its id, waits for a line, and takes the step.
 //!
 //! - `each`: one call of each kind, in DIRECTORY, which has a directory `sub` and a file `file`
+//! - `uring`: through io_uring, a file that is there and one that is not, from `/etc`
 //! - `flood N`: N calls that fail, flat out
 //! - `storm N`: N children, each of which tries to open a file of its own and exits
 
@@ -11,6 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Write, stdin, stdout};
 use std::os::fd::AsRawFd;
 
+use io_uring::{IoUring, opcode, types};
 use nix::fcntl::{OFlag, open};
 use nix::libc::{self, c_long};
 use nix::sys::stat::Mode;
@@ -24,6 +26,7 @@ fn main() -> io::Result<()> {
     stdin().read_line(&mut String::new())?;
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["each", directory] => each(directory),
+        ["uring"] => uring(),
         ["flood", count] => flood(count),
         ["storm", count] => storm(count),
         _ => Err(io::ErrorKind::InvalidInput.into()),
@@ -117,6 +120,20 @@ fn only_here() -> io::Result<()> {
 
 #[cfg(not(target_arch = "x86_64"))]
 fn only_here() -> io::Result<()> {
+    Ok(())
+}
+
+fn uring() -> io::Result<()> {
+    chdir("/etc")?;
+    let mut ring = IoUring::new(8)?;
+    for name in [c"passwd", c"/no/such/file"] {
+        let at = types::Fd(libc::AT_FDCWD);
+        let request = opcode::OpenAt::new(at, name.as_ptr()).flags(libc::O_RDONLY | libc::O_CLOEXEC).build();
+        // SAFETY: the name lives for ever, and the kernel copies it.
+        unsafe { ring.submission().push(&request) }.map_err(io::Error::other)?;
+        ring.submit_and_wait(1)?;
+        ring.completion().next().ok_or(io::ErrorKind::UnexpectedEof)?;
+    }
     Ok(())
 }
 

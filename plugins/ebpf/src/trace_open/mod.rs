@@ -24,6 +24,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_
 /// The calls in the order of the programs' `enum kind`.
 const CALLS: [&str; 4] = ["open", "creat", "openat", "openat2"];
 
+/// What tells of requests to io_uring, since Linux 6.4. Who sees them end comes first: what nobody sees end would pile up.
+const URING: [(&str, &str); 2] = [("completed", "io_uring_complete"), ("submitted", "io_uring_submit_req")];
+
 /// The ring buffer's size where the user wants no other: some 80,000 records, of all CPUs.
 const BUFFER: u64 = 8 << 20;
 /// The kernel takes no larger one.
@@ -64,7 +67,7 @@ impl Hook for TraceOpen {
                 ("failed_only", &failed_only),
             ],
             rooms: &[("records", buffer)],
-            ..Setup::default()
+            optional: &URING,
         };
         let programs = Programs::start(request, &setup)?;
         Ok(Box::new(OpenSession::new(programs, request, wanted)?))
@@ -72,11 +75,16 @@ impl Hook for TraceOpen {
 }
 
 const DETAILS: &str = "\
-A line is a call of open, creat, openat or openat2 that has returned; its time is when it began. `path` is the name, put \
+A line is a call of open, creat, openat or openat2 that has returned; its time is when it began. Those marked `io_uring` \
+are requests to it, seen since Linux 6.4, unless the program asked not to be told of success; `compat` marks calls of the \
+32-bit interface. `path` is the name, put \
 behind the path of the directory that it is relative to, as the traced process sees it when the call begins; `..` and \
 links are left in it. `name` and `dirfd` are there where the name is relative: what was given, and the directory's \
 descriptor where it is not the working directory. `flags`, `mode` and `resolve` are the call's arguments, `result` is a \
-descriptor or, with the name of the `error`, negative.";
+descriptor or, with the name of the `error`, negative. `unreadable` stands for a name at an address that cannot be read, \
+and `cut` marks one that is longer than any file's. For example:\n\n    \
+cat-4711    [001]   123.000456: open: path=\"/etc/passwd\" name=\"passwd\" call=openat flags=O_RDONLY result=3 \
+duration=2.173us";
 
 /// The numbers of the calls; -1 where there is none.
 fn numbers(number: impl Fn(&str) -> Option<i32>) -> Vec<u8> {
