@@ -3,13 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use trace_hook_api::{Environment, HookError, Result};
+use trace_hook_api::{Capability, Environment, HookError, Result};
 
 /// `bpf_loop` came with it, the last to come of what the programs use.
 const OLDEST_KERNEL: (u32, u32) = (5, 17);
-
-/// Any of these sets suffices (capability.h): SYS_ADMIN, or BPF and PERFMON.
-const SUFFICIENT: [u64; 2] = [1 << 21, 1 << 39 | 1 << 38];
 
 /// The kernel's description of its own types, by which the programs are fitted to it.
 pub fn types_file(environment: &Environment) -> PathBuf {
@@ -30,7 +27,8 @@ pub fn check(environment: &Environment) -> Result<()> {
             "the kernel does not describe its types ({types}); it needs CONFIG_DEBUG_INFO_BTF"
         )));
     }
-    check_privilege(&environment.procfs)
+    environment.check_any(&[Capability::Bpf, Capability::SysAdmin])?;
+    environment.check_any(&[Capability::Perfmon, Capability::SysAdmin])
 }
 
 /// Checks that the kernel lets programs read its memory.
@@ -67,24 +65,14 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn check_privilege(procfs: &Path) -> Result<()> {
-    let status = fs::read_to_string(procfs.join("self/status")).unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
-    match effective {
-        Some(has) if !SUFFICIENT.iter().any(|needed| has & needed == *needed) => {
-            Err(HookError::new("it needs root, or the capabilities CAP_BPF and CAP_PERFMON"))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use trace_hook_api::Capabilities;
+
     use super::*;
 
-    /// A kernel as it shows itself: its release, our capabilities, and whether it describes its types.
-    fn kernel(release: &str, capabilities: &str, types: bool) -> (tempfile::TempDir, Environment) {
+    /// A kernel as it shows itself: its release, the capabilities of a session, and whether it describes its types.
+    fn kernel(release: &str, capabilities: u64, types: bool) -> (tempfile::TempDir, Environment) {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = root.path().join(path);
@@ -92,35 +80,34 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         write("proc/sys/kernel/osrelease", release);
-        write("proc/self/status", &format!("Name:\tx\nCapEff:\t{capabilities}\n"));
         if types {
             write("sys/kernel/btf/vmlinux", "");
         }
         let environment = Environment::new(root.path().join("proc"), root.path().join("sys"));
-        (root, environment)
+        (root, environment.with_session_capabilities(Capabilities::from_bits(capabilities)))
     }
 
-    fn reason(release: &str, capabilities: &str, types: bool) -> String {
+    fn reason(release: &str, capabilities: u64, types: bool) -> String {
         let (_root, environment) = kernel(release, capabilities, types);
         check(&environment).map_or_else(|error| error.to_string(), |()| "none".to_owned())
     }
 
     #[test]
     fn the_reason_says_what_is_missing() {
-        const ROOT: &str = "000001ffffffffff";
+        const ROOT: u64 = 0x1ff_ffff_ffff;
         assert_eq!(reason("6.18.44-x", ROOT, true), "none");
-        assert_eq!(reason("5.17.0", "000000c000000000", true), "none");
+        assert_eq!(reason("5.17.0", 0xc0_0000_0000, true), "none");
         assert!(
             reason("5.15.0-91-generic", ROOT, true).contains("needs Linux 5.17 or later, and this is 5.15")
         );
         assert!(reason("6.1.0", ROOT, false).contains("CONFIG_DEBUG_INFO_BTF"));
-        assert!(reason("6.1.0", "0000000000000000", true).contains("CAP_BPF"));
-        assert!(reason("6.1.0", "0000008000000000", true).contains("CAP_PERFMON"));
+        assert!(reason("6.1.0", 0, true).contains("CAP_BPF"));
+        assert!(reason("6.1.0", 0x80_0000_0000, true).contains("CAP_PERFMON"));
     }
 
     #[test]
     fn a_kernel_that_keeps_its_memory_to_itself_says_so() {
-        let (root, environment) = kernel("6.1.0", "0", true);
+        let (root, environment) = kernel("6.1.0", 0, true);
         let lockdown = root.path().join("sys/kernel/security/lockdown");
         fs::create_dir_all(lockdown.parent().unwrap()).unwrap();
         fs::write(&lockdown, "none [integrity] confidentiality\n").unwrap();
