@@ -79,7 +79,7 @@ A line is a call of open, creat, openat or openat2 that has returned; its time i
 are requests to it, seen since Linux 6.4, unless the program asked not to be told of success; `compat` marks calls of the \
 32-bit interface. `path` is the name, put \
 behind the path of the directory that it is relative to, as the traced process sees it when the call begins; `..` and \
-links are left in it. `name` and `dirfd` are there where the name is relative: what was given, and the directory's \
+links are left in it. The name is read just before the kernel reads it; another thread could change it in between. `name` and `dirfd` are there where the name is relative: what was given, and the directory's \
 descriptor where it is not the working directory. `flags`, `mode` and `resolve` are the call's arguments, `result` is a \
 descriptor or, with the name of the `error`, negative. `unreadable` stands for a name at an address that cannot be read, \
 and `cut` marks one that is longer than any file's. For example:\n\n    \
