@@ -263,8 +263,13 @@ fn only_failures_or_only_some_paths_on_demand() {
 #[test]
 fn a_pattern_that_is_none_is_refused() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    let arguments = format!("--pid {} --path '/a/[b'", std::process::id());
-    manager().run("trace_open", arguments).answer().refused(&["'/a/[b'", "no pattern"]);
+    let manager = manager();
+    let refused = |pattern: &str, mentions: &[&str]| {
+        let arguments = format!("--pid {} --path '{pattern}'", std::process::id());
+        manager.run("trace_open", arguments).answer().refused(mentions);
+    };
+    refused("/a/[b", &["'/a/[b'", "no pattern"]);
+    refused(&"*/x".repeat(34_000), &["102000 bytes", "4096"]);
 }
 
 #[test]

@@ -50,8 +50,13 @@ impl Hook for TraceLatency {
 
 const DETAILS: &str = "\
 A line tells of one system call, those first that took the most time in all: how often it returned (`count`), and the mean, \
-the median, the 99th percentile and the greatest of its durations. With --interval, a `latency` line covers the calls that \
-returned since the lines before (`over`). At the end, a `latency_total` line covers the whole session. The kernel counts \
-in classes of a sixteenth of a power of two, so the percentiles are off by that at most, and so is `max` in a `latency` \
-line unless it is the greatest of the session so far. A call that has not returned is not counted; `compat` marks those of the 32-bit interface. For example:\n\n    \
-123.000456: latency: call=read over=1000.123us count=512 mean=1.204us p50=0.992us p99=3.904us max=20.113us";
+the median, the 99th percentile and the greatest of its durations. A call that has not returned is not counted; `compat` \
+marks those of the 32-bit interface.
+
+With --interval, a `latency` line covers the calls that returned since the lines before (`over`). At the end, a \
+`latency_total` line covers the whole session.
+
+The kernel counts in classes of a sixteenth of a power of two, so the percentiles are off by that at most, and so is `max` \
+in a `latency` line unless it is the greatest of the session so far. For example:
+
+    123.000456: latency: call=read over=1000123.456us count=512 mean=1.204us p50=0.992us p99=3.904us max=20.113us";

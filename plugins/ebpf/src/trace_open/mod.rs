@@ -75,15 +75,21 @@ impl Hook for TraceOpen {
 }
 
 const DETAILS: &str = "\
-A line is a call of open, creat, openat or openat2 that has returned; its time is when it began. Those marked `io_uring` \
-are requests to it, seen since Linux 6.4, unless the program asked not to be told of success; `compat` marks calls of the \
-32-bit interface. `path` is the name, put \
-behind the path of the directory that it is relative to, as the traced process sees it when the call begins; `..` and \
-links are left in it. The name is read just before the kernel reads it; another thread could change it in between. `name` and `dirfd` are there where the name is relative: what was given, and the directory's \
-descriptor where it is not the working directory. `flags`, `mode` and `resolve` are the call's arguments, `result` is a \
-descriptor or, with the name of the `error`, negative. `unreadable` stands for a name at an address that cannot be read, \
-and `cut` marks one that is longer than any file's. For example:\n\n    \
-cat-4711    [001]   123.000456: open: path=\"/etc/passwd\" name=\"passwd\" call=openat flags=O_RDONLY result=3 \
+A line is a call of open, creat, openat or openat2 that has returned; its time is when it began. `io_uring` marks requests \
+to it, which are seen since Linux 6.4, unless the program asked not to be told of success; `compat` marks calls of the \
+32-bit interface.
+
+`path` is the name behind the path of the directory that it is relative to, as the traced process sees it when the call \
+begins; `..` and links are left in it. `(deleted)` is behind a directory that is gone, `(unreachable)` or `...` before one \
+whose way to the root cannot be seen, or is too long. `name` and `dirfd` are there where the name is relative: what was \
+given, and the descriptor of a directory that is not the working directory. The name is read just before the kernel reads \
+it; another thread could change it in between. `unreadable` stands for a name whose address is wrong, `cut` marks one that \
+is longer than any file's.
+
+`flags`, `mode` and `resolve` are what was asked for, `result` is a descriptor or, with the name of the `error`, negative. \
+For example:
+
+    cat-4711    [001]   123.000456: open: path=\"/etc/passwd\" name=\"passwd\" call=openat flags=O_RDONLY result=3 \
 duration=2.173us";
 
 /// The numbers of the calls; -1 where there is none.

@@ -3,6 +3,9 @@
 use glob::Pattern;
 use trace_hook_api::{HookError, Result};
 
+/// As long as a path may be (`PATH_MAX` in linux/limits.h).
+const LONGEST: usize = 4096;
+
 /// Patterns of paths, of which one is enough. Without any, every path is wanted.
 pub struct Paths(Vec<Pattern>);
 
@@ -14,6 +17,12 @@ impl Paths {
     /// One of them is none; the message says which, and where.
     pub fn of(patterns: &[String]) -> Result<Self> {
         let pattern = |text: &String| {
+            if text.len() > LONGEST {
+                let length = text.len();
+                return Err(HookError::usage(format!(
+                    "a pattern of {length} bytes is longer than any path; give at most {LONGEST}"
+                )));
+            }
             Pattern::new(text).map_err(|error| {
                 HookError::usage(format!("'{text}' is no pattern: {} at {}", error.msg, error.pos))
             })

@@ -1,16 +1,13 @@
 //! A call as a line.
 
-use nix::errno::Errno;
+use std::borrow::Cow;
+
 use nix::libc;
+use syscalls::Errno;
 use trace_hook_api::{EventLine, LineBuffer, Origin};
 
 use super::record::OpenRecord;
 use super::{flags, path};
-
-/// The kernel's own errors, which no program sees: a call that a signal has broken off is begun again
-/// (include/linux/errno.h).
-const RESTARTS: [(i64, &str); 4] =
-    [(512, "ERESTARTSYS"), (513, "ERESTARTNOINTR"), (514, "ERESTARTNOHAND"), (516, "ERESTART_RESTARTBLOCK")];
 
 /// Adds the line of a call.
 pub fn show(record: &OpenRecord<'_>, path: Option<&[u8]>, lines: &mut LineBuffer) {
@@ -56,13 +53,20 @@ fn show_name<'a>(record: &OpenRecord<'_>, path: Option<&[u8]>, mut line: EventLi
     }
 }
 
-fn error_name(errno: i64) -> String {
-    match RESTARTS.iter().find(|(number, _)| *number == errno) {
-        Some((_, name)) => (*name).to_owned(),
-        None => match Errno::from_raw(errno as i32) {
-            Errno::UnknownErrno => errno.to_string(),
-            // Its name: ENOENT.
-            known => format!("{known:?}"),
-        },
+/// Also of the kernel's own errors, which no program sees: a call that a signal has broken off is begun again.
+fn error_name(errno: i64) -> Cow<'static, str> {
+    let name = i32::try_from(errno).ok().and_then(|errno| Errno::new(errno).name());
+    name.map_or_else(|| errno.to_string().into(), Cow::Borrowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_names() {
+        assert_eq!(error_name(2), "ENOENT");
+        assert_eq!(error_name(512), "ERESTARTSYS");
+        assert_eq!(error_name(4000), "4000");
     }
 }
