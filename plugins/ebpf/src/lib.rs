@@ -4,7 +4,7 @@
 //! bpf/*.bpf.c ──cargo xtask bpf──▶ bpf/*.o ──aya──▶ kernel ──maps──▶ Session
 //! ```
 //!
-//! The programs in the kernel are small: they follow the traced processes ([`processes`]), and record or count. All that
+//! The programs in the kernel are small: they follow the traced processes (`processes`), and record or count. All that
 //! they need is bound to descriptors of this process, so nothing is left when it ends, however it ends.
 
 mod call_names;
