@@ -143,6 +143,20 @@ fn intervals_tell_what_came_since_the_last() {
 }
 
 #[test]
+fn two_capabilities_are_enough() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::for_everyone(Plugins::of(["ebpf"]));
+    let workload = Workload::start();
+    let caps = ["--inh-caps", "--ambient-caps", "--bounding-set"];
+    let caps = caps.map(|set| format!("{set}=-all,+bpf,+perfmon"));
+    let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"].map(str::to_owned);
+    let arguments = format!("--pid {} --brief --format json", workload.id());
+    let session = manager.run("trace_latency", arguments).under(user.into_iter().chain(caps)).start();
+    workload.calls(7);
+    assert_eq!(calls(&session.stop()), 7);
+}
+
+#[test]
 fn text_has_a_picture_of_each_call() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
