@@ -221,6 +221,13 @@ mod tests {
     }
 
     #[test]
+    fn processes_are_told_without_their_threads() {
+        let root = procfs(true);
+        let processes = Targets::families([10]).processes(root.path()).expect("a procfs");
+        assert_eq!(processes, HashMap::from([(10, F::FAMILY), (20, F::FAMILY), (30, F::FAMILY)]));
+    }
+
+    #[test]
     fn alone_means_its_threads_only() {
         assert_eq!(living(&[(10, F::ALONE)]), HashMap::from([(10, F::ALONE), (11, F::ALONE)]));
     }
