@@ -220,6 +220,7 @@ fn with_sorted_flags(line: &str) -> String {
 /// `4711  openat(AT_FDCWD, "file", O_RDONLY) = 3`.
 fn as_strace_would(told: &Value) -> String {
     let text = |name: &str| told[name].as_str().unwrap_or_default();
+    let tid = told["tid"].to_string();
     let directory = told["dirfd"].as_i64().map_or("AT_FDCWD".to_owned(), |number| number.to_string());
     let name = if told["name"].is_null() { text("path") } else { text("name") };
     let mode = told["mode"].as_str().map_or(String::new(), |mode| format!(", {mode}"));
@@ -228,7 +229,7 @@ fn as_strace_would(told: &Value) -> String {
         Some(error) => error.to_owned(),
         None => told["result"].to_string(),
     };
-    format!("{:<5} openat({directory}, \"{name}\", {}{mode}) = {result}", told["tid"], text("flags"))
+    format!("{tid:<5} openat({directory}, \"{name}\", {}{mode}) = {result}", text("flags"))
 }
 
 #[test]
