@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use trace_hook_api::{HookError, Request, Result};
-use tracefs::{Follow, Pid, Targets};
+use tracefs::{Follow, Pid, Procfs, Targets};
 
 /// Where a spool's file goes: what is meant to be large, and need not fit into memory (file-hierarchy(7)).
 pub const SPOOL_DIRECTORY: &str = "/var/tmp";
@@ -14,15 +14,8 @@ pub fn targets(request: &Request) -> Targets {
     let own = if tasks.exact { Follow::ALONE } else { Follow::FAMILY };
     tasks.pids.iter().for_each(|pid| targets.add(*pid as Pid, own));
     tasks.parents.iter().for_each(|pid| targets.add(*pid as Pid, Follow::CHILDREN));
-    us(&request.environment.procfs).into_iter().for_each(|pid| targets.except(pid));
+    Procfs::at(&request.environment.procfs).ourselves().into_iter().for_each(|pid| targets.except(pid));
     targets
-}
-
-/// This process and its parent, the host, as the procfs numbers them: in a container not as we do ourselves.
-fn us(procfs: &Path) -> Vec<Pid> {
-    let status = std::fs::read_to_string(procfs.join("self/status")).unwrap_or_default();
-    let number = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    ["Pid:", "PPid:"].into_iter().filter_map(number).collect()
 }
 
 /// Checks that there is memory for buffers of so many KiB for each CPU.

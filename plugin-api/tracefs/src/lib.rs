@@ -75,8 +75,9 @@ mod teardown;
 pub use error::{Error, Result};
 pub use instance::Instance;
 pub use mount::Tracefs;
+pub use procfs::Procfs;
 pub use stream::{EventStream, Record, StreamItem, Tally};
-pub use targets::{Follow, Targets, is_alive};
+pub use targets::{Follow, Member, Targets, is_alive};
 pub use task_filter::TaskFilter;
 pub use tasks::TaskSet;
 

@@ -10,7 +10,7 @@ use crate::Pid;
 
 /// A procfs, wherever it is mounted.
 #[derive(Debug, Clone)]
-pub(crate) struct Procfs {
+pub struct Procfs {
     root: PathBuf,
 }
 
@@ -29,16 +29,18 @@ pub(crate) struct Status {
 }
 
 impl Procfs {
-    pub(crate) fn at(root: &Path) -> Procfs {
+    /// The procfs that is mounted there.
+    pub fn at(root: &Path) -> Procfs {
         Procfs { root: root.to_path_buf() }
     }
 
-    pub(crate) fn root(&self) -> &Path {
+    /// Where it is mounted.
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
     /// Whether this is known to be the procfs of another than the initial pid namespace.
-    pub(crate) fn is_of_inner_namespace(&self) -> bool {
+    pub fn is_of_inner_namespace(&self) -> bool {
         let is_inner = |link: PathBuf| link != Path::new(INITIAL_PID_NAMESPACE);
         let namespace_of = |process: &str| fs::read_link(self.root.join(process).join("ns/pid"));
         if let Ok(link) = namespace_of("1") {
@@ -48,6 +50,14 @@ impl Procfs {
         let is_our_own = fs::read_link(self.root.join("self"))
             .is_ok_and(|number| number == Path::new(&std::process::id().to_string()));
         is_our_own && namespace_of("self").is_ok_and(is_inner)
+    }
+
+    /// This process and its parent, as this procfs numbers them: in a container not as we do ourselves.
+    pub fn ourselves(&self) -> Vec<Pid> {
+        let status = fs::read_to_string(self.root.join("self/status")).unwrap_or_default();
+        let number =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        ["Pid:", "PPid:"].into_iter().filter_map(number).collect()
     }
 
     /// The threads of a process, itself included.

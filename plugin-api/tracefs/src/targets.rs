@@ -1,6 +1,6 @@
 //! Who is to be traced, and who descends from them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::Pid;
@@ -34,6 +34,17 @@ impl Follow {
     pub(crate) fn or(self, other: Follow) -> Follow {
         Follow { own: self.own || other.own, children: self.children || other.children }
     }
+}
+
+/// What a living thread has to do with the processes to be traced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// The process that it is a thread of.
+    pub process: Pid,
+    /// The process to be traced that this is, or descends from.
+    pub root: Pid,
+    /// What is traced of it.
+    pub follow: Follow,
 }
 
 /// The processes to be traced, by their process ids (TGIDs).
@@ -104,38 +115,35 @@ impl Targets {
         if procfs.is_of_inner_namespace() {
             return Err(Error::InnerNamespace { procfs: procfs.root().to_path_buf() });
         }
-        let mut processes = HashMap::new();
-        self.visit(&procfs, |process, _, follow| _ = processes.insert(process, follow));
-        Ok(processes)
+        Ok(self.members(&procfs).into_values().map(|member| (member.process, member.follow)).collect())
+    }
+
+    /// All threads living now of all processes that are followed in any way, and what is traced of each.
+    pub(crate) fn living(&self, procfs: &Procfs) -> HashMap<Pid, Follow> {
+        self.members(procfs).into_iter().map(|(thread, member)| (thread, member.follow)).collect()
     }
 
     /// All threads living now of all processes that are followed in any way. A process that was
     /// added is followed as that says, whatever it descends from.
-    pub(crate) fn living(&self, procfs: &Procfs) -> HashMap<Pid, Follow> {
-        let mut threads = HashMap::new();
-        self.visit(procfs, |_, thread, follow| _ = threads.insert(thread, follow));
-        threads
-    }
-
-    /// Shows each thread once, with its process.
-    fn visit(&self, procfs: &Procfs, mut visitor: impl FnMut(Pid, Pid, Follow)) {
+    pub fn members(&self, procfs: &Procfs) -> HashMap<Pid, Member> {
         let kin = self.follow_children().then(|| Kin::of(procfs));
-        let mut seen = HashSet::new();
-        let mut processes: Vec<(Pid, Follow)> =
-            self.roots.iter().map(|(&pid, &follow)| (pid, follow)).collect();
-        while let Some((process, follow)) = processes.pop() {
-            for thread in procfs.threads(process) {
-                if !seen.insert(thread) {
+        let mut threads = HashMap::new();
+        let of_itself = |(&pid, &follow): (&Pid, &Follow)| Member { process: pid, root: pid, follow };
+        let mut processes: Vec<Member> = self.roots.iter().map(of_itself).collect();
+        while let Some(member) = processes.pop() {
+            for thread in procfs.threads(member.process) {
+                if threads.insert(thread, member).is_some() {
                     continue;
                 }
-                visitor(process, thread, follow);
-                if let Some(kin) = kin.as_ref().filter(|_| follow.children) {
-                    let unlisted =
-                        kin.children(process, thread).into_iter().filter(|child| !self.is_named(*child));
-                    processes.extend(unlisted.map(|child| (child, follow.of_child())));
+                if let Some(kin) = kin.as_ref().filter(|_| member.follow.children) {
+                    let children = kin.children(member.process, thread).into_iter();
+                    let unlisted = children.filter(|child| !self.is_named(*child));
+                    let follow = member.follow.of_child();
+                    processes.extend(unlisted.map(|process| Member { process, follow, ..member }));
                 }
             }
         }
+        threads
     }
 }
 
@@ -225,6 +233,18 @@ mod tests {
         let root = procfs(true);
         let processes = Targets::families([10]).processes(root.path()).expect("a procfs");
         assert_eq!(processes, HashMap::from([(10, F::FAMILY), (20, F::FAMILY), (30, F::FAMILY)]));
+    }
+
+    #[test]
+    fn of_each_thread_it_is_known_whom_it_descends_from() {
+        let root = procfs(true);
+        let mut targets = Targets::families([10]);
+        targets.add(30, F::ALONE);
+        let members = targets.members(&Procfs::at(root.path()));
+        let member = |process, root, follow| Member { process, root, follow };
+        assert_eq!(members[&11], member(10, 10, F::FAMILY));
+        assert_eq!(members[&20], member(20, 10, F::FAMILY));
+        assert_eq!(members[&30], member(30, 30, F::ALONE));
     }
 
     #[test]
