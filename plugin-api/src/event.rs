@@ -77,6 +77,28 @@ impl LineBuffer {
         }
     }
 
+    /// Adds a line that says how often a task of this name was seen with this stack, whose functions come the innermost
+    /// first. As text it is what tools for flame graphs read: `COMM;OUTERMOST;…;INNERMOST COUNT`.
+    pub fn folded_stack<'s>(
+        &mut self,
+        origin: &Origin<'_>,
+        comm: &[u8],
+        functions: impl DoubleEndedIterator<Item = &'s [u8]>,
+        count: u64,
+    ) {
+        if self.format() == Format::Json {
+            self.event(origin, "stack").text("comm", comm).list("stack", functions).number("count", count);
+            return;
+        }
+        let out = self.text_mut();
+        escape::text(out, comm, None);
+        for function in functions.rev() {
+            out.push(b';');
+            escape::text(out, function, None);
+        }
+        write_all(out, format_args!(" {count}\n"));
+    }
+
     /// Adds a line that goes on where the last event's line ended, such as a row of a picture: ` => ` and the text.
     ///
     /// In JSON, which has no room for what is only there to be seen, nothing.
@@ -320,6 +342,21 @@ mod tests {
             })
         );
         assert!(line.ends_with("}\n") && line.lines().count() == 1);
+    }
+
+    #[test]
+    fn folded_stacks_are_what_tools_for_flame_graphs_read() {
+        let origin = Origin { time: 5, ..Origin::default() };
+        let functions = || [&b"leaf"[..], b"a;b", b"main"].into_iter();
+        let mut lines = LineBuffer::with_room(4096);
+        lines.folded_stack(&origin, b"ba\nsh", functions(), 7);
+        assert_eq!(lines.as_bytes(), b"ba\\nsh;main;a\\u{3b}b;leaf 7\n");
+        let mut lines = LineBuffer::with_room(4096).in_format(Format::Json);
+        lines.folded_stack(&origin, b"sh", functions(), 7);
+        let expected = serde_json::json!({
+            "time": 5e-9, "event": "stack", "comm": "sh", "stack": ["leaf", "a;b", "main"], "count": 7,
+        });
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(lines.as_bytes()).unwrap(), expected);
     }
 
     #[test]

@@ -1,0 +1,34 @@
+//! File descriptors, of which each event of each task takes one.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use trace_hook_api::HookError;
+
+/// What the process has open besides.
+const OTHERS: u64 = 64;
+
+/// Sees to it, as far as it is allowed, that so many events can be open.
+pub fn make_room_for(events: usize) {
+    let wanted: rlim_t = events as u64 + OTHERS;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if wanted > soft {
+        // Whoever may not raise the hard limit can still use all of it.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.max(hard), wanted.max(hard))
+            .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    }
+}
+
+/// Why an event could not be opened.
+pub fn explain(error: &io::Error, events: usize) -> HookError {
+    let is = |errno: Errno| error.raw_os_error() == Some(errno as i32);
+    if is(Errno::EMFILE) || is(Errno::ENFILE) {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        return HookError::new(format!(
+            "the tasks need {events} perf events, a file descriptor each, and the limit is {limit}; \
+             raise it (ulimit -n), or trace fewer processes"
+        ));
+    }
+    HookError::new(format!("cannot open a perf event: {error}"))
+}

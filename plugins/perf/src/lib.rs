@@ -1,0 +1,16 @@
+//! Trace hooks on the kernel's perf events.
+
+mod access;
+mod cpus;
+mod descriptors;
+mod perf_event;
+mod profile;
+mod tasks;
+mod trace_profile;
+
+use trace_hook_api::export_plugin;
+
+use trace_profile::TraceProfile;
+
+// Perf events live as long as their descriptors: there is nothing to sweep.
+export_plugin!(TraceProfile);

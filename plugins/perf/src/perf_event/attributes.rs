@@ -1,0 +1,115 @@
+use perf_event_open_sys::bindings::{self as sys, perf_event_attr};
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One that the kernel keeps itself (`PERF_COUNT_SW_…`).
+    Software(u32),
+    /// One of the processor's (`PERF_COUNT_HW_…`). Virtual machines often have none.
+    Hardware(u32),
+}
+
+/// What a task hands on to those that it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inherit {
+    /// Everybody has the event as well.
+    Everybody,
+    /// Only threads of the same process have it. Since Linux 5.13.
+    Threads,
+}
+
+/// Which frames of a stack are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frames {
+    /// The kernel's and the program's.
+    All,
+    /// The program's, also of samples that were taken in the kernel.
+    User,
+    /// The kernel's, of samples that were taken there.
+    Kernel,
+}
+
+/// What an event is to be like.
+#[derive(Clone, Copy)]
+pub struct Attributes(perf_event_attr);
+
+impl Attributes {
+    fn new(kind: Kind) -> Self {
+        let mut attributes = perf_event_attr::default();
+        let (kind, config) = match kind {
+            Kind::Software(config) => (sys::PERF_TYPE_SOFTWARE, config),
+            Kind::Hardware(config) => (sys::PERF_TYPE_HARDWARE, config),
+        };
+        attributes.type_ = kind;
+        attributes.config = config.into();
+        attributes.size = size_of::<perf_event_attr>() as u32;
+        attributes.read_format =
+            u64::from(sys::PERF_FORMAT_TOTAL_TIME_ENABLED | sys::PERF_FORMAT_TOTAL_TIME_RUNNING);
+        attributes.set_exclude_hv(1);
+        attributes.set_use_clockid(1);
+        attributes.clockid = nix::libc::CLOCK_MONOTONIC;
+        Self(attributes)
+    }
+
+    /// An event that counts.
+    pub fn counting(kind: Kind) -> Self {
+        Self::new(kind)
+    }
+
+    /// An event that records stacks so many times a second of a task's CPU time, and what tells whose code is where.
+    pub fn sampling(kind: Kind, hertz: u64, frames: Frames) -> Self {
+        let Self(mut attributes) = Self::new(kind);
+        attributes.set_freq(1);
+        attributes.__bindgen_anon_1.sample_freq = hertz;
+        attributes.sample_type = u64::from(
+            sys::PERF_SAMPLE_IDENTIFIER
+                | sys::PERF_SAMPLE_TID
+                | sys::PERF_SAMPLE_TIME
+                | sys::PERF_SAMPLE_CPU
+                | sys::PERF_SAMPLE_CALLCHAIN,
+        );
+        attributes.set_sample_id_all(1);
+        attributes.set_mmap(1);
+        attributes.set_mmap2(1);
+        attributes.set_comm(1);
+        attributes.set_comm_exec(1);
+        attributes.set_task(1);
+        attributes.set_exclude_callchain_kernel((frames == Frames::User).into());
+        attributes.set_exclude_callchain_user((frames == Frames::Kernel).into());
+        attributes.set_exclude_user((frames == Frames::Kernel).into());
+        Self(attributes)
+    }
+
+    /// An event that records nothing, but can own a ring buffer, which wakes its reader when it holds so many bytes.
+    pub fn owning_ring(wakeup: u32) -> Self {
+        let Self(mut attributes) = Self::new(Kind::Software(sys::PERF_COUNT_SW_DUMMY));
+        attributes.set_exclude_kernel(1);
+        attributes.set_watermark(1);
+        attributes.__bindgen_anon_2.wakeup_watermark = wakeup;
+        Self(attributes)
+    }
+
+    /// Hands the event on.
+    pub fn inherited(mut self, by: Inherit) -> Self {
+        self.0.set_inherit(1);
+        self.0.set_inherit_thread((by == Inherit::Threads).into());
+        self
+    }
+
+    /// Has it count the records for which there was no room. Since Linux 6.0.
+    pub fn counting_losses(mut self) -> Self {
+        self.0.read_format |= u64::from(sys::PERF_FORMAT_LOST);
+        self
+    }
+
+    /// Leaves out what happens in the kernel, which not everybody may see.
+    pub fn without_kernel(mut self) -> Self {
+        self.0.set_exclude_kernel(1);
+        self.0.set_exclude_callchain_kernel(1);
+        self
+    }
+
+    pub(super) fn as_raw(&self) -> perf_event_attr {
+        self.0
+    }
+}

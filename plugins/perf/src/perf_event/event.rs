@@ -1,0 +1,83 @@
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use perf_event_open_sys::{bindings, ioctls, perf_event_open};
+use tracefs::Pid;
+
+use super::attributes::Attributes;
+use super::ring::Ring;
+
+/// An event of a task. It is gone when this is dropped, or when this process dies.
+#[derive(Debug)]
+pub struct Event {
+    fd: OwnedFd,
+}
+
+/// What an event has counted, those included that have inherited it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The count, as far as it was counted.
+    pub value: u64,
+    /// For how long there was something to count, in nanoseconds.
+    pub enabled: u64,
+    /// For how long of that it was counted: less, where hardware counters are shared.
+    pub running: u64,
+    /// Records for which there was no room, where [asked for](Attributes::counting_losses).
+    pub lost: u64,
+}
+
+impl Event {
+    /// Opens an event of this thread (0: the calling one), on this CPU or on all. It is on at once.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, of which perf_event_open(2) tells the meaning.
+    pub fn open(attributes: &Attributes, thread: Pid, cpu: Option<u32>) -> io::Result<Self> {
+        let mut attributes = attributes.as_raw();
+        let cpu = cpu.map_or(-1, u32::cast_signed);
+        let flags = bindings::PERF_FLAG_FD_CLOEXEC.into();
+        // SAFETY: the attributes are those of the kernel's header, with their size in them, and live as long as the call.
+        let fd = unsafe { perf_event_open(&raw mut attributes, thread, cpu, -1, flags) };
+        succeeded(fd)?;
+        // SAFETY: the kernel has just made it, and nobody else knows of it.
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// Has its records written into a ring, which must be that of its CPU.
+    pub fn write_to(&self, ring: &Ring) -> io::Result<()> {
+        // SAFETY: both are open perf events.
+        succeeded(unsafe { ioctls::SET_OUTPUT(self.fd.as_raw_fd(), ring.as_fd().as_raw_fd()) })
+    }
+
+    /// Ends it, for all who have inherited it as well. What it has counted remains.
+    pub fn disable(&self) -> io::Result<()> {
+        // SAFETY: it is an open perf event.
+        succeeded(unsafe { ioctls::DISABLE(self.fd.as_raw_fd(), 0) })
+    }
+
+    /// The id by which its records are known, those of its heirs included.
+    pub fn id(&self) -> io::Result<u64> {
+        let mut id = 0;
+        // SAFETY: it is an open perf event, and the kernel writes one number.
+        succeeded(unsafe { ioctls::ID(self.fd.as_raw_fd(), &raw mut id) })?;
+        Ok(id)
+    }
+
+    /// What it has counted so far.
+    pub fn read(&self) -> io::Result<Reading> {
+        let mut bytes = [0; 4 * 8];
+        nix::unistd::read(&self.fd, &mut bytes)?;
+        let number = |place: usize| bytes.as_chunks().0.get(place).copied().map_or(0, u64::from_ne_bytes);
+        Ok(Reading { value: number(0), enabled: number(1), running: number(2), lost: number(3) })
+    }
+}
+
+impl AsFd for Event {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn succeeded(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,71 @@
+//! Equal stacks, counted, for flame graphs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trace_hook_api::{LineBuffer, Origin};
+
+use super::stacks::Frame;
+use crate::perf_event::now;
+
+/// More than so many different stacks are not kept until it is time.
+const MOST: usize = 50_000;
+
+/// Counts stacks, and tells of them every so often.
+#[derive(Debug)]
+pub struct Folded {
+    every: Duration,
+    next: Instant,
+    counts: HashMap<Stack, u64>,
+    /// Those whose time has come, the last first, and when it came.
+    due: Vec<(Stack, u64)>,
+    due_since: u64,
+}
+
+/// The name of a task, and its functions, the innermost first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Stack {
+    name: Arc<[u8]>,
+    functions: Vec<Arc<str>>,
+}
+
+impl Folded {
+    pub fn every(every: Duration) -> Self {
+        let next = Instant::now() + every;
+        Self { every, next, counts: HashMap::new(), due: Vec::new(), due_since: 0 }
+    }
+
+    pub fn add(&mut self, name: &[u8], frames: Vec<Frame>) {
+        let functions = frames.into_iter().map(|frame| frame.short).collect();
+        *self.counts.entry(Stack { name: name.into(), functions }).or_default() += 1;
+    }
+
+    /// Whether no more stacks should be added before there is room for lines.
+    pub fn is_full(&self) -> bool {
+        self.counts.len() >= MOST
+    }
+
+    /// Gives the lines whose time has come, as far as there is room. Returns how many.
+    pub fn write(&mut self, lines: &mut LineBuffer, is_end: bool) -> u64 {
+        if self.due.is_empty() && (is_end || self.is_full() || self.next <= Instant::now()) {
+            self.next = Instant::now() + self.every;
+            self.due_since = now();
+            self.due = self.counts.drain().collect();
+            self.due.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        let mut written = 0;
+        while let Some((stack, count)) = self.due.pop_if(|_| !lines.is_full()) {
+            let origin = Origin { time: self.due_since, ..Origin::default() };
+            let functions = stack.functions.iter().map(|name| name.as_bytes());
+            lines.folded_stack(&origin, &stack.name, functions, count);
+            written += 1;
+        }
+        written
+    }
+
+    /// Whether all lines whose time has come are given.
+    pub fn is_written(&self) -> bool {
+        self.due.is_empty()
+    }
+}

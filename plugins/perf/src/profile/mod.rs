@@ -1,0 +1,26 @@
+//! Stacks, sampled.
+//!
+//! ```text
+//! rings ──records──▶ Collector (a thread) ──▶ spool ──▶ Timeline: in order ──▶ Stacks: names ──▶ lines, or Folded
+//!                        │ opens what is mapped, at once
+//!                        ▼
+//!                     Modules
+//! ```
+
+mod collector;
+mod elf;
+mod folded;
+mod kernel;
+mod modules;
+mod names;
+mod portrait;
+mod processes;
+mod recording;
+mod sampling;
+mod session;
+mod stacks;
+mod timeline;
+
+pub use recording::Recording;
+pub use sampling::{Sampling, check_rate};
+pub use session::{ProfileSession, Shape};

@@ -1,0 +1,130 @@
+//! The files that traced programs run code of.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use nix::libc;
+
+use super::elf::ElfSymbols;
+use crate::perf_event::Mapping;
+
+/// Each file that is held open until it is needed takes a descriptor.
+const MOST: usize = 10_000;
+
+/// How the kernel calls the code that it gives to every program.
+const VDSO: &[u8] = b"[vdso]";
+
+/// All files met so far. They are opened when they are met: later the process may be gone, and with it the only view in
+/// which the file has that name.
+#[derive(Debug)]
+pub struct Modules {
+    procfs: PathBuf,
+    /// Processes in whose view a file is looked for if the one that maps it is gone already.
+    relatives: Vec<u32>,
+    known: Mutex<HashMap<Identity, Arc<Module>>>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    device: (u32, u32),
+    inode: u64,
+    path: Vec<u8>,
+}
+
+/// A file with code.
+#[derive(Debug)]
+pub struct Module {
+    /// The last part of its path.
+    pub name: String,
+    /// Until its symbols are read.
+    file: Mutex<Option<File>>,
+    symbols: OnceLock<Option<ElfSymbols>>,
+    /// `[heap]`, `//anon`, and code that a program makes itself are not.
+    pub is_file: bool,
+    is_vdso: bool,
+}
+
+impl Modules {
+    pub fn new(procfs: &Path, relatives: Vec<u32>) -> Self {
+        Self { procfs: procfs.to_owned(), relatives, known: Mutex::default() }
+    }
+
+    /// The file of a mapping of this process. If it was not met before, or could not be opened then, it is opened now.
+    pub fn meet(&self, process: u32, mapping: &Mapping<'_>) -> Arc<Module> {
+        let module = self.module(mapping);
+        let mut file = module.file();
+        if file.is_none() && module.is_file && module.symbols.get().is_none() {
+            *file = self.open(process, mapping);
+        }
+        drop(file);
+        module
+    }
+
+    /// The file of a mapping, opened or not.
+    pub fn module(&self, mapping: &Mapping<'_>) -> Arc<Module> {
+        let identity =
+            Identity { device: mapping.device, inode: mapping.inode, path: mapping.path.to_owned() };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST {
+            known.clear();
+        }
+        Arc::clone(known.entry(identity).or_insert_with(|| Arc::new(Module::named(mapping.path))))
+    }
+
+    fn open(&self, process: u32, mapping: &Mapping<'_>) -> Option<File> {
+        let end = mapping.address.wrapping_add(mapping.length);
+        let itself = format!("{process}/map_files/{:x}-{end:x}", mapping.address);
+        if let Ok(file) = open(&self.procfs.join(itself), None) {
+            return Some(file);
+        }
+        let path = Path::new(std::ffi::OsStr::from_bytes(mapping.path)).strip_prefix("/").ok()?;
+        let views = [process].into_iter().chain(self.relatives.iter().copied());
+        views
+            .map(|process| self.procfs.join(format!("{process}/root")).join(path))
+            .find_map(|path| open(&path, Some(mapping.inode)).ok())
+    }
+}
+
+/// Opens an ordinary file, be it only one with this inode. Anything else, which a program may have put there, is not even
+/// touched. Devices are not compared: some file systems tell the kernel's tracing another one than its callers.
+fn open(path: &Path, inode: Option<u64>) -> io::Result<File> {
+    let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+    let found = place.metadata()?;
+    if !found.is_file() || inode.is_some_and(|inode| inode != found.ino()) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))
+}
+
+impl Module {
+    fn named(path: &[u8]) -> Self {
+        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        Self {
+            name: String::from_utf8_lossy(name).into_owned(),
+            file: Mutex::default(),
+            symbols: OnceLock::new(),
+            is_file: path.starts_with(b"/") && !path.starts_with(b"//"),
+            is_vdso: path == VDSO,
+        }
+    }
+
+    /// The name of the function at this place in the file, as it is in there.
+    pub fn function(&self, offset: u64) -> Option<&str> {
+        let symbols = self.symbols.get_or_init(|| match self.is_vdso {
+            true => super::elf::vdso(),
+            false => self.file().take().and_then(ElfSymbols::of_file),
+        });
+        symbols.as_ref()?.function(offset)
+    }
+
+    fn file(&self) -> MutexGuard<'_, Option<File>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,70 @@
+//! What procfs tells of the tasks that lived before the recording began, in the kernel's own records.
+
+use std::fs;
+use std::path::Path;
+
+use crate::perf_event::{Body, Mapping, Record};
+
+/// The name of a thread.
+pub fn name(procfs: &Path, process: u32, thread: u32) -> Vec<u8> {
+    let name = fs::read(procfs.join(format!("{process}/task/{thread}/comm"))).unwrap_or_default();
+    let name = name.strip_suffix(b"\n").unwrap_or(&name);
+    record(process, thread, Body::Named { name, is_exec: false })
+}
+
+/// The code in a process' memory, and what each piece of it is.
+pub fn mappings(procfs: &Path, process: u32, mut met: impl FnMut(&Mapping<'_>)) -> Vec<u8> {
+    let maps = fs::read(procfs.join(format!("{process}/maps"))).unwrap_or_default();
+    let code = maps.split(|byte| *byte == b'\n').filter_map(mapping);
+    code.inspect(|mapping| met(mapping))
+        .flat_map(|mapping| record(process, process, Body::Mapped(mapping)))
+        .collect()
+}
+
+/// Of a time before all others.
+fn record(process: u32, thread: u32, body: Body<'_>) -> Vec<u8> {
+    Record { time: 0, cpu: 0, process, thread, id: 0, body }.to_bytes()
+}
+
+/// Reads `55e0d000-55e0f000 r-xp 00002000 fd:01 1234    /usr/bin/cat` (proc_pid_maps(5)). None, if it is no code.
+fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
+    let mut words = line.splitn(6, |byte| *byte == b' ');
+    let mut word = || words.next().and_then(|word| str::from_utf8(word).ok());
+    let (begin, end) = word()?.split_once('-')?;
+    let (begin, end) = (hex(begin)?, hex(end)?);
+    word().filter(|access| access.contains('x'))?;
+    let offset = hex(word()?)?;
+    let (major, minor) = word()?.split_once(':')?;
+    let device = (hex(major)? as u32, hex(minor)? as u32);
+    let inode = word()?.parse().ok()?;
+    let path = words.next().unwrap_or_default().trim_ascii_start();
+    // As the kernel's records have it.
+    let path = if path.is_empty() { b"//anon" } else { path };
+    Some(Mapping { address: begin, length: end.checked_sub(begin)?, offset, device, inode, path })
+}
+
+fn hex(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_found_and_nothing_else() {
+        let line = b"55e0d000-55e0f000 r-xp 00002000 fd:01 1234                       /tmp/a b (deleted)";
+        let expected = Mapping {
+            address: 0x55e0_d000,
+            length: 0x2000,
+            offset: 0x2000,
+            device: (0xfd, 1),
+            inode: 1234,
+            path: b"/tmp/a b (deleted)",
+        };
+        assert_eq!(mapping(line), Some(expected));
+        assert_eq!(mapping(b"7000-8000 rwxp 00000000 00:00 0 ").unwrap().path, b"//anon");
+        assert_eq!(mapping(b"7000-8000 rw-p 00000000 00:00 0          [stack]"), None);
+        assert_eq!(mapping(b"garbage"), None);
+    }
+}

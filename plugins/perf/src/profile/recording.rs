@@ -1,0 +1,194 @@
+//! Events of all traced tasks, on all CPUs.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use trace_hook_api::{HookError, Request, Result, log};
+use tracefs::{Follow, Member, Pid, Procfs, Targets};
+
+use crate::perf_event::{Attributes, Event, Inherit, Ring};
+use crate::{cpus, descriptors, tasks};
+
+/// A ring's size, if the user does not say: samples with deep stacks of a second.
+const RING: u64 = 512 << 10;
+
+/// So often it is looked for tasks that were started meanwhile.
+const MOST_LOOKS: usize = 50;
+
+/// The events of the tasks. Each task and CPU has one, because events that are handed on to new tasks can only be written
+/// into rings of a CPU.
+#[derive(Debug, Default)]
+pub struct Recording {
+    events: Vec<TaskEvent>,
+    /// How many of the events, from the first on, nobody has any more.
+    over: usize,
+}
+
+/// Where the records come from, and what it takes to understand them.
+#[derive(Debug)]
+pub struct Source {
+    /// By CPU.
+    pub rings: BTreeMap<u32, Ring>,
+    pub exclusion: Exclusion,
+    /// The tasks that were alive when it began.
+    pub members: HashMap<Pid, Member>,
+}
+
+#[derive(Debug)]
+struct TaskEvent {
+    cpu: u32,
+    event: Event,
+}
+
+/// Samples that were taken, but are not wanted.
+#[derive(Debug, Default)]
+pub struct Exclusion {
+    /// Processes that are followed for their children only.
+    pub processes: HashSet<u32>,
+    /// Threads that were started while events were opened. They have one of their own, and may have inherited one as
+    /// well, by which they are sampled twice: only samples of their own, which have these ids, are wanted.
+    pub own_ids: HashMap<u32, HashSet<u64>>,
+}
+
+impl Recording {
+    /// Begins to record the tasks that are wanted, all that live now and all that they start.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or nobody is left.
+    pub fn start(request: &Request, attributes: &Attributes) -> Result<(Self, Source)> {
+        let (procfs, targets) = tasks::wanted(request)?;
+        let cpus = cpus::online(&request.environment.sysfs)?;
+        let mut source = Source {
+            rings: rings(&cpus, request.buffer_size)?,
+            exclusion: Exclusion::default(),
+            members: HashMap::new(),
+        };
+        let mut recording = Self::default();
+        recording.cover(&procfs, &targets, attributes, &mut source)?;
+        match recording.events.is_empty() {
+            true => Err(tasks::all_gone(request)),
+            false => Ok((recording, source)),
+        }
+    }
+
+    /// A task hands its events on from when it has them. Whoever was started by one that did not have them yet is there
+    /// when one looks after that.
+    fn cover(
+        &mut self,
+        procfs: &Procfs,
+        targets: &Targets,
+        attributes: &Attributes,
+        source: &mut Source,
+    ) -> Result<()> {
+        for look in 0..MOST_LOOKS {
+            let mut new = targets.members(procfs);
+            new.retain(|thread, _| !source.members.contains_key(thread));
+            if new.is_empty() {
+                return Ok(());
+            }
+            let needed = (source.members.len() + new.len()) * source.rings.len();
+            descriptors::make_room_for(needed);
+            for (thread, member) in &new {
+                let ids = self.open(*thread, *member, attributes, &source.rings);
+                let ids = ids.map_err(|error| descriptors::explain(&error, needed))?;
+                if look > 0 {
+                    source.exclusion.own_ids.insert(*thread as u32, ids);
+                }
+                if member.follow == Follow::CHILDREN {
+                    source.exclusion.processes.insert(member.process as u32);
+                }
+            }
+            source.members.extend(new);
+        }
+        log::warn!("new tasks come faster than they can be followed; some may be missing");
+        Ok(())
+    }
+
+    /// Opens the events of a thread, on all CPUs. Their ids; none, if it is gone.
+    fn open(
+        &mut self,
+        thread: Pid,
+        member: Member,
+        attributes: &Attributes,
+        rings: &BTreeMap<u32, Ring>,
+    ) -> io::Result<HashSet<u64>> {
+        let inherit = if member.follow == Follow::ALONE { Inherit::Threads } else { Inherit::Everybody };
+        let attributes = attributes.inherited(inherit);
+        let mut ids = HashSet::new();
+        for (&cpu, ring) in rings {
+            match Event::open(&attributes, thread, Some(cpu)) {
+                Ok(event) => {
+                    event.write_to(ring)?;
+                    ids.insert(event.id()?);
+                    self.events.push(TaskEvent { cpu, event });
+                }
+                // The thread is gone, or the CPU.
+                Err(error) if is(&error, Errno::ESRCH) || is(&error, Errno::ENODEV) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Whether any task is left that has an event, or whose descendants have.
+    pub fn any_alive(&mut self) -> bool {
+        while let Some(next) = self.events.get(self.over) {
+            let mut next = [PollFd::new(next.event.as_fd(), PollFlags::empty())];
+            let _ = poll(&mut next, PollTimeout::ZERO);
+            if !next[0].revents().is_some_and(|now| now.contains(PollFlags::POLLHUP)) {
+                return true;
+            }
+            self.over += 1;
+        }
+        false
+    }
+
+    /// Ends it. What is in the rings remains.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn stop(&self) -> Result<()> {
+        for TaskEvent { event, .. } in &self.events {
+            event.disable().map_err(|error| HookError::new(format!("cannot stop a perf event: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// How many records found no room so far, by CPU; none, where the kernel does not tell.
+    pub fn lost(&self) -> BTreeMap<u32, u64> {
+        let mut lost = BTreeMap::new();
+        for TaskEvent { cpu, event } in &self.events {
+            *lost.entry(*cpu).or_default() += event.read().map_or(0, |reading| reading.lost);
+        }
+        lost
+    }
+}
+
+fn rings(cpus: &[u32], kib: Option<u64>) -> Result<BTreeMap<u32, Ring>> {
+    let bytes = kib.map_or(RING, |kib| kib.saturating_mul(1 << 10));
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let mut rings = BTreeMap::new();
+    for &cpu in cpus {
+        match Ring::new(cpu, bytes) {
+            Ok(ring) => _ = rings.insert(cpu, ring),
+            // It has gone offline.
+            Err(error) if is(&error, Errno::ENODEV) => {}
+            Err(error) => {
+                return Err(HookError::new(format!(
+                    "cannot make a ring buffer of {} KiB for CPU {cpu}: {error}; give a smaller --buffer-size",
+                    bytes >> 10
+                )));
+            }
+        }
+    }
+    Ok(rings)
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
+}

@@ -1,0 +1,207 @@
+//! A session that samples stacks.
+
+use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trace_hook_api::{Account, LineBuffer, Origin, Progress, Request, Result, Session};
+use tracefs::Procfs;
+use tracefs::spool::Spool;
+
+use super::collector::Collector;
+use super::folded::Folded;
+use super::modules::Modules;
+use super::processes::Processes;
+use super::recording::{Recording, Source};
+use super::stacks::Stacks;
+use super::timeline::{Item, Timeline};
+use crate::perf_event::{Body, Record, Records};
+
+/// Between two looks whether any traced task is left.
+const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
+
+/// Where the spool's file goes: what is meant to be large, and need not fit into memory (file-hierarchy(7)).
+const SPOOL_DIRECTORY: &str = "/var/tmp";
+
+/// What lines are made of samples.
+#[derive(Debug)]
+pub enum Shape {
+    /// A line each.
+    Samples,
+    /// A line for each different stack, every so often.
+    Folded(Duration),
+}
+
+/// Samples on their way from the kernel to lines.
+pub struct ProfileSession {
+    recording: Option<Recording>,
+    collector: Option<Collector>,
+    looked_for_tasks: Instant,
+    spool: Arc<Spool>,
+    timeline: Timeline,
+    processes: Processes,
+    modules: Arc<Modules>,
+    stacks: Stacks,
+    folded: Option<Folded>,
+    shown: Shown,
+    /// All that the kernel had no room for, by CPU, once that is known.
+    lost: BTreeMap<u32, u64>,
+    /// Wanted samples that have come, once that is known.
+    samples: u64,
+}
+
+/// What was made of the samples.
+#[derive(Debug, Default)]
+struct Shown {
+    samples: u64,
+    lines: u64,
+}
+
+impl ProfileSession {
+    /// Takes over what was started.
+    ///
+    /// # Errors
+    ///
+    /// There can be no further thread.
+    pub fn start(request: &Request, recording: Recording, source: Source, shape: Shape) -> Result<Self> {
+        let procfs = Procfs::at(&request.environment.procfs);
+        let relatives = request.tasks.pids.iter().chain(&request.tasks.parents).copied().collect();
+        let modules = Arc::new(Modules::new(procfs.root(), relatives));
+        let spool = Arc::new(Spool::new(Path::new(SPOOL_DIRECTORY), request.spool_size));
+        let stacks = Stacks::new(procfs.root());
+        let collector = Collector::start(source, procfs, Arc::clone(&spool), Arc::clone(&modules))?;
+        Ok(Self {
+            recording: Some(recording),
+            collector: Some(collector),
+            looked_for_tasks: Instant::now(),
+            timeline: Timeline::of(&spool),
+            spool,
+            processes: Processes::default(),
+            modules,
+            stacks,
+            folded: match shape {
+                Shape::Samples => None,
+                Shape::Folded(every) => Some(Folded::every(every)),
+            },
+            shown: Shown::default(),
+            lost: BTreeMap::new(),
+            samples: 0,
+        })
+    }
+
+    fn stop_without_tasks(&mut self) -> Result<()> {
+        if self.looked_for_tasks.elapsed() >= LOOK_FOR_TASKS
+            && let Some(recording) = &mut self.recording
+        {
+            self.looked_for_tasks = Instant::now();
+            if !recording.any_alive() {
+                self.stop()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes lines of what has come, as far as there is room. Returns whether that is all.
+    fn show(&mut self, lines: &mut LineBuffer) -> Result<bool> {
+        while !lines.is_full() && !self.folded.as_ref().is_some_and(Folded::is_full) {
+            match self.timeline.next()? {
+                None => return Ok(true),
+                Some(Item::Lost(cpu, count)) => lines.lost(cpu, Some(count)),
+                Some(Item::Record(bytes)) => {
+                    for (_, record) in Records(&bytes) {
+                        self.processes.note(&record, &self.modules);
+                        self.show_sample(&record, lines);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn show_sample(&mut self, record: &Record<'_>, lines: &mut LineBuffer) {
+        let Body::Sample(stack) = record.body else { return };
+        let code = self.processes.code(record.process);
+        let frames = self.stacks.resolve(stack, code.map(AsRef::as_ref));
+        let name = self.processes.name(record.thread);
+        self.shown.samples += 1;
+        if let Some(folded) = &mut self.folded {
+            folded.add(name, frames);
+            return;
+        }
+        self.shown.lines += 1;
+        let origin = Origin {
+            time: record.time,
+            cpu: Some(record.cpu),
+            pid: Some(record.process),
+            tid: Some(record.thread),
+            comm: name,
+        };
+        lines.event(&origin, "sample").list("stack", frames.iter().map(|frame| frame.name.as_bytes()));
+    }
+}
+
+impl Session for ProfileSession {
+    fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
+        self.stop_without_tasks()?;
+        if let Some(collector) = &self.collector {
+            collector.acknowledge();
+        }
+        let is_over = self.recording.is_none();
+        let is_all = self.show(lines)?;
+        if let Some(folded) = &mut self.folded {
+            self.shown.lines += folded.write(lines, is_over && is_all);
+            if !folded.is_written() {
+                return Ok(Progress::More);
+            }
+        }
+        if !is_all {
+            return Ok(Progress::More);
+        }
+        if !is_over {
+            return Ok(Progress::Idle);
+        }
+        for (cpu, count) in self.spool.take_untold() {
+            lines.lost(cpu, Some(count));
+        }
+        Ok(Progress::Finished)
+    }
+
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        self.collector.as_ref().map(Collector::found)
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        let (Some(recording), Some(collector)) = (self.recording.take(), &mut self.collector) else {
+            return Ok(());
+        };
+        recording.stop()?;
+        let told = collector.finish()?;
+        self.samples = collector.samples();
+        self.lost = recording.lost();
+        for (cpu, told) in told {
+            // A kernel that does not count them tells them at least.
+            let lost = self.lost.entry(cpu).or_default();
+            *lost = (*lost).max(told);
+        }
+        Ok(())
+    }
+
+    fn account(&self) -> Result<Account> {
+        let mut lost = self.lost.clone();
+        let recorded = self.samples + lost.values().sum::<u64>();
+        for (cpu, refused) in self.spool.refused() {
+            *lost.entry(cpu).or_default() += refused;
+        }
+        // The host counts lines.
+        let recorded = (recorded + self.shown.lines).saturating_sub(self.shown.samples);
+        Ok(Account::new(recorded, lost))
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.stop()?;
+        self.collector = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Stacks with names.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use perf_event_open_sys::bindings as sys;
+
+use super::kernel::KernelSymbols;
+use super::modules::Module;
+use super::names::readable;
+use super::processes::Code;
+
+/// From here on a number in a stack is no address, but says whose the addresses after it are (`PERF_CONTEXT_MAX`).
+const MARKS: u64 = sys::PERF_CONTEXT_MAX;
+
+/// What marks a function of the kernel, as in flame graphs.
+const KERNEL: &str = "_[k]";
+const UNKNOWN: &str = "[unknown]";
+
+/// So many names are remembered; a program that makes code could bring any number.
+const MOST: usize = 100_000;
+
+/// Gives the frames of stacks their names.
+#[derive(Debug)]
+pub struct Stacks {
+    kernel: KernelSymbols,
+    kernel_names: HashMap<u64, Arc<str>>,
+    /// By the module's place in memory, which the module that is kept beside the name keeps from being another's.
+    names: HashMap<(usize, u64), (Arc<Module>, Frame)>,
+}
+
+/// A frame of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// The function; where it is not known `[libc.so.6+0x1234]`, and if nothing is, `[unknown]`.
+    pub name: Arc<str>,
+    /// The same for all that is not known of a file, such as `[libc.so.6]`.
+    pub short: Arc<str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Kernels,
+    Programs,
+    /// A guest's or a hypervisor's.
+    Others,
+}
+
+impl Stacks {
+    pub fn new(procfs: &Path) -> Self {
+        Self { kernel: KernelSymbols::read(procfs), kernel_names: HashMap::new(), names: HashMap::new() }
+    }
+
+    /// The frames of a stack as a sample has it, the innermost first. There is at least one.
+    pub fn resolve(&mut self, stack: &[[u8; 8]], code: Option<&Code>) -> Vec<Frame> {
+        let mut whose = Whose::Others;
+        let mut frames = Vec::with_capacity(stack.len());
+        for address in stack.iter().copied().map(u64::from_ne_bytes) {
+            if let Some(mark) = mark(address) {
+                whose = mark;
+                continue;
+            }
+            // All but the innermost are where the call returns to, which may be another function if the call was the last.
+            let address = address.saturating_sub((!frames.is_empty()).into());
+            match whose {
+                Whose::Kernels => frames.push(self.kernel(address)),
+                Whose::Programs => frames.push(self.program(address, code)),
+                Whose::Others => {}
+            }
+        }
+        if frames.is_empty() {
+            frames.push(Frame::of(UNKNOWN.into()));
+        }
+        frames
+    }
+
+    fn kernel(&mut self, address: u64) -> Frame {
+        if let Some(name) = self.kernel_names.get(&address) {
+            return Frame::of(Arc::clone(name));
+        }
+        let name: Arc<str> = format!("{}{KERNEL}", self.kernel.function(address).unwrap_or(UNKNOWN)).into();
+        keep_small(&mut self.kernel_names);
+        self.kernel_names.insert(address, Arc::clone(&name));
+        Frame::of(name)
+    }
+
+    fn program(&mut self, address: u64, code: Option<&Code>) -> Frame {
+        let Some((module, offset)) = code.and_then(|code| code.at(address)) else {
+            return Frame::of(UNKNOWN.into());
+        };
+        let key = (Arc::as_ptr(module).addr(), offset);
+        if let Some((_, frame)) = self.names.get(&key) {
+            return frame.clone();
+        }
+        let frame = Frame::in_module(module, offset);
+        keep_small(&mut self.names);
+        self.names.insert(key, (Arc::clone(module), frame.clone()));
+        frame
+    }
+}
+
+impl Frame {
+    fn of(name: Arc<str>) -> Self {
+        Self { short: Arc::clone(&name), name }
+    }
+
+    fn in_module(module: &Module, offset: u64) -> Self {
+        match module.function(offset) {
+            Some(symbol) => Self::of(readable(symbol)),
+            None if module.is_file => Self {
+                name: format!("[{}+{offset:#x}]", module.name).into(),
+                short: format!("[{}]", module.name).into(),
+            },
+            None => Self::of(UNKNOWN.into()),
+        }
+    }
+}
+
+fn mark(number: u64) -> Option<Whose> {
+    match number {
+        ..MARKS => None,
+        sys::PERF_CONTEXT_KERNEL => Some(Whose::Kernels),
+        sys::PERF_CONTEXT_USER => Some(Whose::Programs),
+        _ => Some(Whose::Others),
+    }
+}
+
+fn keep_small<K, V>(names: &mut HashMap<K, V>) {
+    if names.len() >= MOST {
+        names.clear();
+    }
+}

@@ -1,0 +1,102 @@
+//! The records of all CPUs in the order of time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use trace_hook_api::Result;
+use tracefs::spool::{Entry, Spool, SpoolReader};
+
+use crate::perf_event::{Record, Records};
+
+/// Takes records out of a spool. Those of one CPU are nearly in order, those of several are not.
+#[derive(Debug)]
+pub struct Timeline {
+    spool: SpoolReader,
+    /// By time, and those of the same time as they came.
+    waiting: BTreeMap<(u64, u64), Item>,
+    came: u64,
+    settled: u64,
+}
+
+/// What happened next.
+#[derive(Debug)]
+pub enum Item {
+    /// A record, as it is.
+    Record(Box<[u8]>),
+    /// On this CPU so many were lost.
+    Lost(u32, u64),
+}
+
+impl Timeline {
+    pub fn of(spool: &Arc<Spool>) -> Self {
+        Self { spool: SpoolReader::new(Arc::clone(spool)), waiting: BTreeMap::new(), came: 0, settled: 0 }
+    }
+
+    /// The next, if it is known to be the next.
+    ///
+    /// # Errors
+    ///
+    /// The spool's file cannot be read.
+    pub fn next(&mut self) -> Result<Option<Item>> {
+        loop {
+            if let Some(first) = self.waiting.first_entry()
+                && first.key().0 <= self.settled
+            {
+                return Ok(Some(first.remove()));
+            }
+            let mut new = VecDeque::new();
+            match self.spool.pop()? {
+                None => return Ok(None),
+                Some(Entry::Settled(stamp)) => self.settled = stamp,
+                Some(Entry::Page { cpu, bytes, lost }) => {
+                    for (bytes, Record { time, .. }) in Records(bytes) {
+                        new.push_back((time, Item::Record(bytes.into())));
+                    }
+                    if let Some((time, _)) = new.front()
+                        && lost > 0
+                    {
+                        new.push_front((*time, Item::Lost(cpu, lost)));
+                    }
+                }
+            }
+            for (time, item) in new {
+                self.waiting.insert((time, self.came), item);
+                self.came += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::perf_event::Body;
+
+    fn named(time: u64, name: &[u8]) -> Vec<u8> {
+        let body = Body::Named { name, is_exec: false };
+        Record { time, cpu: 0, process: 1, thread: 1, id: 0, body }.to_bytes()
+    }
+
+    fn told(timeline: &mut Timeline) -> Vec<String> {
+        let tell = |item| match item {
+            Item::Lost(cpu, count) => format!("lost {count} on {cpu}"),
+            Item::Record(bytes) => format!("{:?}", Records(&bytes).next().map(|(_, record)| record.time)),
+        };
+        std::iter::from_fn(|| timeline.next().unwrap()).map(tell).collect()
+    }
+
+    #[test]
+    fn what_is_settled_comes_in_order_with_gaps_where_they_are() {
+        let spool = Arc::new(Spool::new(Path::new("/var/tmp"), 1 << 20));
+        let mut timeline = Timeline::of(&spool);
+        spool.push_page(0, &[named(5, b"a"), named(20, b"b")].concat(), 0, 0);
+        spool.push_page(1, &[named(10, b"c"), named(30, b"d")].concat(), 0, 7);
+        assert!(told(&mut timeline).is_empty());
+        spool.push_settled(20);
+        assert_eq!(told(&mut timeline), ["Some(5)", "lost 7 on 1", "Some(10)", "Some(20)"]);
+        spool.push_settled(u64::MAX);
+        assert_eq!(told(&mut timeline), ["Some(30)"]);
+    }
+}

@@ -1,0 +1,81 @@
+//! `trace_profile`: where the traced tasks spend their CPU time.
+
+use std::time::Duration;
+
+use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
+
+use crate::access;
+use crate::perf_event::Frames;
+use crate::profile::{ProfileSession, Recording, Sampling, Shape, check_rate};
+
+/// As many as `perf record` is often asked for: not in step with what happens a hundred times a second.
+const HERTZ: &str = "99";
+
+/// A day.
+const LONGEST: i64 = 86_400;
+
+/// The hook.
+pub struct TraceProfile;
+
+impl Hook for TraceProfile {
+    fn info(&self) -> HookInfo {
+        HookInfo::new("trace_profile", "Where the traced tasks spend their CPU time: sampled stacks with names")
+            .json()
+            .param(
+                Param::integer("frequency", "HZ", "samples a second of a task's CPU time")
+                    .short('F')
+                    .range(1, i64::MAX)
+                    .default(HERTZ),
+            )
+            .param(
+                Param::integer("folded", "SEC", "every so many seconds, and at the end, a line for each different stack instead")
+                    .range(1, LONGEST),
+            )
+            .param(
+                Param::text("frames", "WHOSE", "whose frames to show: user leaves the kernel's out; kernel shows nothing but samples taken there")
+                    .choices(["all", "user", "kernel"])
+                    .default("all"),
+            )
+            .details(
+                "A line is a sample: the functions that were running, the innermost first, those of the kernel marked \
+                 by _[k]. A function without a symbol is [FILE+OFFSET], and [unknown] where there is no file. Stacks are followed by \
+                 frame pointers only: programs built without them (-fomit-frame-pointer, the default of many compilers) \
+                 show short stacks.\n\n\
+                 With --folded a line is COMM;OUTERMOST;...;INNERMOST COUNT, as flamegraph.pl takes it; a count is of \
+                 the time since the lines before.\n\n\
+                 The clock is the processor's cycle counter where the machine has one, else the kernel's timer. \
+                 `CPU:n [LOST m EVENTS]` tells of records that came too fast to be kept.\n\n\
+                 Example:\n\
+                 \x20           work-4711    [001]  1234.567890: sample: stack=multiply;solve;main\n\
+                 With --folded 10:\n\
+                 \x20 work;main;solve;multiply 412",
+            )
+    }
+
+    fn probe(&self, environment: &Environment) -> Result<()> {
+        access::check(environment)
+    }
+
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        access::check(&request.environment)?;
+        let arguments = &request.arguments;
+        let sampling = Sampling {
+            hertz: arguments.integer("frequency").and_then(|hertz| hertz.try_into().ok()).unwrap_or_default(),
+            frames: match arguments.text("frames") {
+                Some("user") => Frames::User,
+                Some("kernel") => Frames::Kernel,
+                _ => Frames::All,
+            },
+        };
+        let every = arguments.integer("folded").and_then(|seconds| seconds.try_into().ok());
+        let shape = every.map_or(Shape::Samples, |seconds| Shape::Folded(Duration::from_secs(seconds)));
+        check_rate(sampling.hertz, &request.environment.procfs)?;
+        let attributes =
+            sampling.attributes().map_err(|error| access::refused(&error, &request.environment))?;
+        let (recording, source) = Recording::start(request, &attributes)?;
+        if source.rings.is_empty() {
+            return Err(HookError::new("no CPU has perf events"));
+        }
+        Ok(Box::new(ProfileSession::start(request, recording, source, shape)?))
+    }
+}
