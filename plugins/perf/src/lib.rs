@@ -1,16 +1,19 @@
 //! Trace hooks on the kernel's perf events.
 
 mod access;
+mod counters;
 mod cpus;
 mod descriptors;
 mod perf_event;
 mod profile;
 mod tasks;
+mod trace_counters;
 mod trace_profile;
 
 use trace_hook_api::export_plugin;
 
+use trace_counters::TraceCounters;
 use trace_profile::TraceProfile;
 
 // Perf events live as long as their descriptors: there is nothing to sweep.
-export_plugin!(TraceProfile);
+export_plugin!(TraceCounters, TraceProfile);

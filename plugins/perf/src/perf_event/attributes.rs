@@ -89,6 +89,13 @@ impl Attributes {
         Self(attributes)
     }
 
+    /// An event that records and counts nothing, but shows [who still has it](super::Event::is_over).
+    pub fn witnessing() -> Self {
+        let Self(mut attributes) = Self::new(Kind::Software(sys::PERF_COUNT_SW_DUMMY));
+        attributes.set_exclude_kernel(1);
+        Self(attributes)
+    }
+
     /// Hands the event on.
     pub fn inherited(mut self, by: Inherit) -> Self {
         self.0.set_inherit(1);

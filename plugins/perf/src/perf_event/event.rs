@@ -1,6 +1,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use perf_event_open_sys::{bindings, ioctls, perf_event_open};
 use tracefs::Pid;
 
@@ -47,6 +48,14 @@ impl Event {
     pub fn write_to(&self, ring: &Ring) -> io::Result<()> {
         // SAFETY: both are open perf events.
         succeeded(unsafe { ioctls::SET_OUTPUT(self.fd.as_raw_fd(), ring.as_fd().as_raw_fd()) })
+    }
+
+    /// Whether the task is gone, and all to whom it has handed the event on. Of an event that writes into no ring, the kernel
+    /// always says so.
+    pub fn is_over(&self) -> bool {
+        let mut fd = [PollFd::new(self.fd.as_fd(), PollFlags::empty())];
+        let _ = poll(&mut fd, PollTimeout::ZERO);
+        fd[0].revents().is_some_and(|now| now.contains(PollFlags::POLLHUP))
     }
 
     /// Ends it, for all who have inherited it as well. What it has counted remains.

@@ -6,7 +6,7 @@ mod record;
 mod ring;
 
 pub use attributes::{Attributes, Frames, Inherit, Kind};
-pub use event::Event;
+pub use event::{Event, Reading};
 pub use record::{Body, Mapping, Record, Records};
 pub use ring::Ring;
 

@@ -17,6 +17,7 @@ use super::event::Event;
 /// that task is gone.
 #[derive(Debug)]
 pub struct Ring {
+    pub cpu: u32,
     owner: Event,
     /// The page that tells where the kernel writes and we read, and after it the records.
     map: NonNull<c_void>,
@@ -43,7 +44,7 @@ impl Ring {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: new memory at a place of the kernel's choice touches nobody's.
         let map = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, &owner, 0) }?;
-        Ok(Self { owner, map, page, size })
+        Ok(Self { cpu, owner, map, page, size })
     }
 
     /// Moves all records that are there to the end of `out`.

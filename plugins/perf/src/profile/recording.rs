@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use trace_hook_api::{HookError, Request, Result, log};
 use tracefs::{Follow, Member, Pid, Procfs, Targets};
 
@@ -137,9 +135,7 @@ impl Recording {
     /// Whether any task is left that has an event, or whose descendants have.
     pub fn any_alive(&mut self) -> bool {
         while let Some(next) = self.events.get(self.over) {
-            let mut next = [PollFd::new(next.event.as_fd(), PollFlags::empty())];
-            let _ = poll(&mut next, PollTimeout::ZERO);
-            if !next[0].revents().is_some_and(|now| now.contains(PollFlags::POLLHUP)) {
+            if !next.event.is_over() {
                 return true;
             }
             self.over += 1;
