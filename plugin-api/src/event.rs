@@ -91,10 +91,10 @@ impl LineBuffer {
             return;
         }
         let out = self.text_mut();
-        escape::text(out, comm, None);
+        escape::text(out, comm, Some(';'));
         for function in functions.rev() {
             out.push(b';');
-            escape::text(out, function, None);
+            escape::text(out, function, Some(';'));
         }
         write_all(out, format_args!(" {count}\n"));
     }

@@ -38,7 +38,19 @@ struct Conversation {
 impl Workload {
     /// Starts it, with one process of one thread.
     pub fn start() -> Self {
-        let mut command = Command::new(built("workload"));
+        let workload = Self::begin(Command::new(built("workload")));
+        assert_eq!(workload.id(), workload.process_id());
+        workload
+    }
+
+    /// Starts it by a shell script, whose `$0` is the workload to execute in the end.
+    pub fn started_by(script: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-e", "-c", script]).arg(built("workload"));
+        Self::begin(command)
+    }
+
+    fn begin(mut command: Command) -> Self {
         let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -48,9 +60,13 @@ impl Workload {
         let answers = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
         let mut conversation = Conversation { commands, answers, owed: 1 };
         let id = conversation.answer().parse().expect("it begins with its id");
-        assert_eq!(id, process.id());
         let main = Task { id, route: Vec::new(), conversation: Arc::new(Mutex::new(conversation)) };
         Self { main, process }
+    }
+
+    /// The process that was started, which its main task may be a child of.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Ends it, with all that it made.
@@ -110,6 +126,12 @@ impl Task {
     /// Makes it leave marks, and does not wait. The next command to any task of the workload does.
     pub fn begins_to_mark(&self, first: usize, count: usize) {
         self.conversation().command(&self.addressed(&format!("marks {first} {count}")));
+    }
+
+    /// Makes it take this much CPU time, and waits until it has: three quarters of it in `spend_three`, the rest in
+    /// `spend_one`.
+    pub fn spends(&self, milliseconds: u64) {
+        self.tell(&format!("spend {milliseconds}"));
     }
 
     /// Gives it another name.

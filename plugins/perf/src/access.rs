@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
-use trace_hook_api::{Environment, HookError, Result};
+use trace_hook_api::{Capability, Environment, HookError, Result};
 
 use crate::perf_event::{Attributes, Event, Kind};
 
@@ -22,8 +22,14 @@ pub fn check(environment: &Environment) -> Result<()> {
     let clock = Attributes::counting(Kind::Software(perf_event_open_sys::bindings::PERF_COUNT_SW_TASK_CLOCK));
     match Event::open(&clock.without_kernel(), 0, None) {
         Ok(_) => Ok(()),
+        // A probe has no privilege, whatever a session has.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_privileged(environment) => Ok(()),
         Err(error) => Err(refused(&error, environment)),
     }
+}
+
+fn is_privileged(environment: &Environment) -> bool {
+    environment.check_any(&[Capability::Perfmon, Capability::SysAdmin]).is_ok()
 }
 
 /// What the kernel's refusal of a perf event means.
@@ -61,5 +67,42 @@ fn check_numbering(procfs: &Path) -> Result<()> {
              run manager in the host's pid namespace",
             procfs.display()
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_hook_testkit::MadeUpKernel;
+
+    use super::*;
+
+    fn refusal(errno: Errno, paranoia: Option<&str>) -> String {
+        let kernel = MadeUpKernel::new().unwrap();
+        let kernel = match paranoia {
+            Some(level) => kernel.with_file("proc/sys/kernel/perf_event_paranoid", level).unwrap(),
+            None => kernel,
+        };
+        refused(&errno.into(), &kernel.environment()).message().to_owned()
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_help() {
+        let forbidden = refusal(Errno::EACCES, Some("3\n"));
+        assert!(
+            forbidden.contains("perf_event_paranoid is 3") && forbidden.contains("CAP_PERFMON"),
+            "{forbidden}"
+        );
+        let others = refusal(Errno::EPERM, Some("1\n"));
+        assert!(others.contains("CAP_SYS_PTRACE") && others.contains("seccomp"), "{others}");
+        assert!(refusal(Errno::EACCES, None).contains("CONFIG_PERF_EVENTS"));
+        assert!(refusal(Errno::ENOSYS, Some("1\n")).contains("CONFIG_PERF_EVENTS"));
+    }
+
+    #[test]
+    fn ids_of_another_pid_namespace_are_no_good() {
+        let kernel = MadeUpKernel::new().unwrap();
+        std::os::unix::fs::symlink("1", kernel.root().join("proc/self")).unwrap();
+        let refused = check(&kernel.environment()).unwrap_err();
+        assert!(refused.message().contains("pid namespace"), "{refused}");
     }
 }

@@ -4,7 +4,9 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
-use trace_hook_api::HookError;
+use trace_hook_api::{Environment, HookError};
+
+use crate::access;
 
 /// What the process has open besides.
 const OTHERS: u64 = 64;
@@ -20,8 +22,8 @@ pub fn make_room_for(events: usize) {
     }
 }
 
-/// Why an event could not be opened.
-pub fn explain(error: &io::Error, events: usize) -> HookError {
+/// Why one of so many events could not be opened.
+pub fn explain(error: &io::Error, events: usize, environment: &Environment) -> HookError {
     let is = |errno: Errno| error.raw_os_error() == Some(errno as i32);
     if is(Errno::EMFILE) || is(Errno::ENFILE) {
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
@@ -30,5 +32,5 @@ pub fn explain(error: &io::Error, events: usize) -> HookError {
              raise it (ulimit -n), or trace fewer processes"
         ));
     }
-    HookError::new(format!("cannot open a perf event: {error}"))
+    access::refused(error, environment)
 }

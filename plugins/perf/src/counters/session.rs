@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use trace_hook_api::{HookError, LineBuffer, Origin, Progress, Request, Result, Session, log};
+use trace_hook_api::{Environment, HookError, LineBuffer, Origin, Progress, Request, Result, Session, log};
 use tracefs::{Pid, Procfs, Targets};
 
 use super::counter::Amount;
@@ -69,7 +69,7 @@ impl CountersSession {
         let Choice { counted, uncounted } = Choice::here();
         let cpu = cpus::online(&request.environment.sysfs)?.first().copied().unwrap_or_default();
         let ring = Ring::new(cpu, 0).map_err(|error| access::refused(&error, &request.environment))?;
-        let mut families = cover(&procfs, &targets, &counted, grouping, &ring)?;
+        let mut families = cover(&procfs, &targets, &counted, grouping, &ring, &request.environment)?;
         if !families.values().any(Family::was_alive) {
             return Err(tasks::all_gone(request));
         }
@@ -184,6 +184,7 @@ fn cover(
     counted: &[Countable],
     grouping: Grouping,
     ring: &Ring,
+    environment: &Environment,
 ) -> Result<Families> {
     let began = Instant::now();
     loop {
@@ -194,7 +195,7 @@ fn cover(
         for (thread, member) in &members {
             let family = (grouping == Grouping::Process).then_some(member.root);
             let added = families.entry(family).or_default().add(*thread, *member, counted, ring);
-            added.map_err(|error| descriptors::explain(&error, needed))?;
+            added.map_err(|error| descriptors::explain(&error, needed, environment))?;
         }
         if targets.members(procfs).keys().all(|thread| members.contains_key(thread)) {
             return Ok(families);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 
 use nix::errno::Errno;
-use trace_hook_api::{HookError, Request, Result, log};
+use trace_hook_api::{Environment, HookError, Request, Result, log};
 use tracefs::{Follow, Member, Pid, Procfs, Targets};
 
 use crate::perf_event::{Attributes, Event, Inherit, Ring};
@@ -66,7 +66,7 @@ impl Recording {
             members: HashMap::new(),
         };
         let mut recording = Self::default();
-        recording.cover(&procfs, &targets, attributes, &mut source)?;
+        recording.cover(&procfs, &targets, attributes, &mut source, &request.environment)?;
         match recording.events.is_empty() {
             true => Err(tasks::all_gone(request)),
             false => Ok((recording, source)),
@@ -81,6 +81,7 @@ impl Recording {
         targets: &Targets,
         attributes: &Attributes,
         source: &mut Source,
+        environment: &Environment,
     ) -> Result<()> {
         for look in 0..MOST_LOOKS {
             let mut new = targets.members(procfs);
@@ -92,7 +93,7 @@ impl Recording {
             descriptors::make_room_for(needed);
             for (thread, member) in &new {
                 let ids = self.open(*thread, *member, attributes, &source.rings);
-                let ids = ids.map_err(|error| descriptors::explain(&error, needed))?;
+                let ids = ids.map_err(|error| descriptors::explain(&error, needed, environment))?;
                 if look > 0 {
                     source.exclusion.own_ids.insert(*thread as u32, ids);
                 }

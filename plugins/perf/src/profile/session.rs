@@ -180,11 +180,17 @@ impl Session for ProfileSession {
         let told = collector.finish()?;
         self.samples = collector.samples();
         self.lost = recording.lost();
+        for (cpu, lost) in &self.lost {
+            // What there was no room for after the last record, no record tells.
+            let told = told.get(cpu).copied().unwrap_or(0);
+            self.spool.lose(*cpu, lost.saturating_sub(told));
+        }
         for (cpu, told) in told {
-            // A kernel that does not count them tells them at least.
+            // A kernel that does not count them tells most of them at least.
             let lost = self.lost.entry(cpu).or_default();
             *lost = (*lost).max(told);
         }
+        self.lost.retain(|_, lost| *lost > 0);
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //!
 //! - `calls N`: call `getppid` N times
 //! - `marks FIRST N`: call `getsid` N times, with the numbers from FIRST on
+//! - `spend MS`: take this much CPU time, three quarters of it in `spend_three`, the rest in `spend_one`
 //! - `name HEX`: take the name of these bytes
 //! - `touch N`: write to N pages of new memory, one by one, and keep them; the address of the first
 //! - `thread`, `child`: make a task; its id
@@ -18,16 +19,19 @@ mod sockets;
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, Lines, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{ForkResult, Pid, SysconfVar, fork, getppid, getsid, gettid, sysconf};
 
 use sockets::Sockets;
@@ -75,6 +79,7 @@ impl Task {
                 }
                 Ok("done".to_owned())
             }
+            "spend" => spend(Duration::from_millis(number(rest)? as u64)),
             "name" => {
                 prctl::set_name(&bytes(rest)?)?;
                 Ok("done".to_owned())
@@ -169,6 +174,41 @@ fn touch(pages: usize) -> io::Result<String> {
         unsafe { first.cast::<u8>().add(offset).write_volatile(1) };
     }
     Ok(format!("{:x}", first.addr()))
+}
+
+/// Called by one name each, and by nobody else.
+fn spend(time: Duration) -> io::Result<String> {
+    let end = cpu_time()? + time;
+    while cpu_time()? < end {
+        spend_three(3 * ROUNDS);
+        spend_one(ROUNDS);
+    }
+    Ok("done".to_owned())
+}
+
+/// Less than a tenth of a millisecond.
+const ROUNDS: u64 = 10_000;
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn spend_three(rounds: u64) {
+    let mut rest = rounds;
+    while rest > 0 {
+        rest = black_box(rest - 1);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn spend_one(rounds: u64) {
+    let mut rest = rounds;
+    while rest > 0 {
+        rest = black_box(rest - 1);
+    }
+}
+
+fn cpu_time() -> io::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
 fn storm(count: usize) -> io::Result<String> {

@@ -1,0 +1,233 @@
+//! `trace_counters`: what a session tells its tasks take of the machine.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use system_tests::{Ended, Manager, Plugins, Session, Workload, is_root, skip, wait_until};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["perf"]))
+}
+
+/// Who may use perf events on everybody. Says loudly that the test is skipped, if we may not.
+fn may_count() -> bool {
+    let may = is_root() && fs::exists("/proc/sys/kernel/perf_event_paranoid").unwrap_or(false);
+    if !may {
+        skip("it needs root, and a kernel with perf events");
+    }
+    may
+}
+
+fn count(manager: &Manager, arguments: &str) -> Session {
+    manager.run("trace_counters", format!("--format json {arguments}")).start()
+}
+
+/// The lines with counters. What cannot be counted is told by the first line, and not shown.
+#[track_caller]
+fn counters(ended: &Ended) -> Vec<Value> {
+    let lines: Vec<Value> =
+        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    let (told, counters): (Vec<Value>, Vec<Value>) =
+        lines.into_iter().partition(|line| line["event"] == "uncounted");
+    let uncounted: Vec<String> = told
+        .iter()
+        .flat_map(|line| line["counters"].as_array().expect("a list"))
+        .map(|name| name.as_str().expect("a name").to_owned())
+        .collect();
+    for line in &counters {
+        assert_eq!(line["event"], "counters");
+        for name in ["task_clock_ns", "context_switches", "migrations", "page_faults"] {
+            assert!(line[name].is_u64(), "no {name} in {line}");
+        }
+        for name in ["cycles", "instructions", "cache_misses"] {
+            assert_eq!(line[name].is_u64(), !uncounted.iter().any(|other| other == name), "{name} in {line}");
+        }
+    }
+    counters
+}
+
+fn sum(lines: &[Value], name: &str) -> u64 {
+    lines.iter().map(|line| line[name].as_u64().expect("a number")).sum()
+}
+
+/// The CPU time. The kernel counts it by another clock than the one by which the workload takes it: in a virtual machine they
+/// are some percent apart, and when the host is busy tens of percent. What is counted twice is twice as much.
+fn milliseconds(lines: &[Value]) -> u64 {
+    sum(lines, "task_clock_ns") / 1_000_000
+}
+
+#[test]
+fn cpu_time_is_counted_interval_by_interval_and_to_the_end() {
+    if !may_count() {
+        return;
+    }
+    let (manager, workload) = (manager(), Workload::start());
+    let session = count(&manager, &format!("--pid {} --interval 50", workload.id()));
+    workload.spends(400);
+    let lines = counters(&session.stop());
+    assert!((380..760).contains(&milliseconds(&lines)), "{lines:#?}");
+    assert!(lines.len() > 5);
+    assert!(lines.iter().all(|line| line["pid"] == workload.id() && line["comm"] == "workload"));
+    // On a busy machine a line may be late, and the next one is not.
+    let intervals = sum(&lines, "interval_ns") / 50_000_000;
+    assert!((lines.len() as u64) < intervals + 3, "{} lines of {intervals} intervals", lines.len());
+}
+
+#[test]
+fn a_process_counts_with_its_threads_and_descendants() {
+    if !may_count() {
+        return;
+    }
+    let (manager, first, second) = (manager(), Workload::start(), Workload::start());
+    let (thread, child) = (first.thread(), first.child());
+    let session = count(&manager, &format!("--pid {} {} -i 3600000", first.id(), second.id()));
+    let (new_child, new_thread) = (thread.child(), child.thread());
+    [&*first, &thread, &child, &new_child, &new_thread].iter().for_each(|task| task.spends(50));
+    thread.lets_go(&new_child);
+    first.lets_go(&child);
+    second.spends(60);
+    let lines = counters(&session.stop());
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    let of = |workload: &Workload| {
+        let its: Vec<Value> = lines.iter().filter(|line| line["pid"] == workload.id()).cloned().collect();
+        milliseconds(&its)
+    };
+    assert!((238..475).contains(&of(&first)), "{lines:#?}");
+    assert!((57..114).contains(&of(&second)), "{lines:#?}");
+}
+
+#[test]
+fn one_line_for_all_if_wanted() {
+    if !may_count() {
+        return;
+    }
+    let (manager, first, second) = (manager(), Workload::start(), Workload::start());
+    let session = count(&manager, &format!("--pid {} {} -i 3600000 --total", first.id(), second.id()));
+    first.spends(50);
+    second.spends(50);
+    let lines = counters(&session.stop());
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0]["pid"].is_null() && (95..190).contains(&milliseconds(&lines)), "{lines:#?}");
+}
+
+#[test]
+fn exact_and_parent_part_a_process_from_its_children() {
+    if !may_count() {
+        return;
+    }
+    let (manager, workload) = (manager(), Workload::start());
+    let child = workload.child();
+    let alone = count(&manager, &format!("--exact --pid {} -i 3600000", workload.id()));
+    let children = count(&manager, &format!("--parent {} -i 3600000", workload.id()));
+    let (new_child, new_thread) = (workload.child(), workload.thread());
+    [&child, &new_child].iter().for_each(|task| task.spends(100));
+    [&*workload, &new_thread].iter().for_each(|task| task.spends(20));
+    let (alone, children) = (counters(&alone.stop()), counters(&children.stop()));
+    assert!((38..76).contains(&milliseconds(&alone)), "{alone:#?}");
+    assert!((190..380).contains(&milliseconds(&children)), "{children:#?}");
+    assert!(children.iter().all(|line| line["pid"] == workload.id()), "{children:#?}");
+}
+
+#[test]
+fn perf_stat_counts_the_same() {
+    if !may_count() {
+        return;
+    }
+    if Command::new("perf").arg("--version").output().is_err() {
+        eprintln!("NOT COMPARED with perf stat, which is not installed");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let output = directory.path().join("stat");
+    let (manager, workload) = (manager(), Workload::start());
+    let session = count(&manager, &format!("--pid {} -i 3600000", workload.id()));
+    let mut perf = Command::new("perf")
+        .args(["stat", "--field-separator", ",", "--event", "task-clock,page-faults,context-switches"])
+        .args(["--pid", &workload.id().to_string(), "--output"])
+        .arg(&output)
+        .spawn()
+        .expect("perf can be started");
+    // It handles the signal once it counts.
+    let catches_sigint = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", perf.id())).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
+        u64::from_str_radix(caught.trim(), 16).is_ok_and(|caught| caught & 2 != 0)
+    };
+    wait_until("perf counts", Duration::from_secs(10), catches_sigint);
+    workload.spends(500);
+    let child = workload.child();
+    child.spends(300);
+    workload.lets_go(&child);
+    kill(Pid::from_raw(perf.id().cast_signed()), Signal::SIGINT).expect("perf is there");
+    perf.wait().expect("it is our child");
+    let ours = counters(&session.stop());
+    let text = fs::read_to_string(output).expect("perf has written it");
+    let theirs = |event: &str| -> f64 {
+        let line = text.lines().find(|line| line.split(',').nth(2) == Some(event));
+        let value = line.and_then(|line| line.split(',').next()?.parse().ok());
+        value.unwrap_or_else(|| panic!("no {event} in {text}"))
+    };
+    let near = |ours: u64, theirs: f64, slack: f64| {
+        assert!((ours as f64 - theirs).abs() <= theirs * 0.1 + slack, "we say {ours}, perf says {theirs}");
+    };
+    near(milliseconds(&ours), theirs("task-clock"), 20.0);
+    near(sum(&ours, "page_faults"), theirs("page-faults"), 20.0);
+    near(sum(&ours, "context_switches"), theirs("context-switches"), 20.0);
+}
+
+#[test]
+fn the_session_ends_with_its_last_task() {
+    if !may_count() {
+        return;
+    }
+    let (manager, workload) = (manager(), Workload::start());
+    let session = count(&manager, &format!("--pid {} -i 3600000", workload.id()));
+    workload.spends(50);
+    workload.exits();
+    let lines = counters(&session.ends());
+    assert!(milliseconds(&lines) >= 47, "{lines:#?}");
+}
+
+#[test]
+fn with_a_slow_reader_nothing_is_missing_in_the_end() {
+    if !may_count() {
+        return;
+    }
+    let (manager, workload) = (manager(), Workload::start());
+    let call = manager.run("trace_counters", format!("--pid {} --format json -i 1 --drain 1", workload.id()));
+    let session = call.start_unread().read_slowly(Duration::from_millis(10));
+    workload.spends(300);
+    let mut ended = session.stop();
+    let leftover = std::mem::take(&mut ended.leftover);
+    ended.lines.extend(leftover);
+    let lines = counters(&ended);
+    assert!((285..570).contains(&milliseconds(&lines)), "{}", milliseconds(&lines));
+}
+
+#[test]
+fn no_interval_is_refused() {
+    if !may_count() {
+        return;
+    }
+    let (manager, workload) = (manager(), Workload::start());
+    for interval in ["0", "-1", "x", "86400001"] {
+        let call = manager.run("trace_counters", format!("--pid {} --interval={interval}", workload.id()));
+        call.answer().refused(&["--interval", interval]);
+    }
+}
+
+#[test]
+fn a_user_without_rights_is_told_what_they_are() {
+    if !may_count() {
+        return;
+    }
+    let manager = Manager::for_everyone(Plugins::of(["perf"]));
+    for hook in ["trace_counters", "trace_profile"] {
+        let call = manager.run(hook, format!("--pid {}", std::process::id())).as_nobody();
+        call.answer().failed(&["perf events", "CAP_PERFMON", "perf_event_paranoid"]);
+    }
+}
