@@ -18,6 +18,7 @@ mod open;
 mod packets;
 mod perf;
 mod process;
+mod profile;
 mod reader;
 mod samples;
 mod session;
@@ -59,6 +60,7 @@ const GROUPS: &[Group] = &[
     standstill::GROUP,
     open::GROUP,
     latency::GROUP,
+    profile::GROUP,
 ];
 
 pub use task::{TASK, serve};

@@ -34,13 +34,23 @@ pub fn is_installed() -> bool {
 impl Perf {
     /// Records these trace points of these processes, and returns when it does.
     pub fn start(pids: &[u32], events: &[&str]) -> Result<Self> {
+        let words: Vec<_> = events.iter().flat_map(|event| ["--event", event]).collect();
+        Self::record(pids, &words)
+    }
+
+    /// Records the stacks of these processes, so many times a second, and returns when it does.
+    pub fn profile(pids: &[u32], hertz: u32) -> Result<Self> {
+        Self::record(pids, &["-g", "-F", &hertz.to_string()])
+    }
+
+    fn record(pids: &[u32], words: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir_in(DIRECTORY)?;
         let mut control = fifo(&directory.path().join("control"))?;
         let mut answer = fifo(&directory.path().join("answer"))?;
         let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
         let process = Command::new("perf")
             .args(["record", "--quiet", "--delay=-1", "--control=fifo:control,answer", "--output=data"])
-            .args(events.iter().flat_map(|event| ["--event", event]))
+            .args(words)
             .args(["--pid", &pids.join(",")])
             .current_dir(directory.path())
             .stdin(Stdio::null())

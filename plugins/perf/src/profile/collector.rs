@@ -1,6 +1,6 @@
 //! Empties the rings into a spool, whatever else goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -141,7 +141,6 @@ impl Collecting<'_> {
                 let _ = self.shared.found.write(1);
             }
             if stopping {
-                self.shared.spool.push_settled(u64::MAX);
                 return self.lost;
             }
             // What was recorded before the order to stop is found by the look after it.
@@ -197,9 +196,15 @@ impl Exclusion {
     fn excludes(&mut self, record: &Record<'_>) -> bool {
         match record.body {
             Body::Sample(_) => {
-                let is_anothers = |own: &std::collections::HashSet<u64>| !own.contains(&record.id);
+                let is_wanted = |own: &Arc<HashSet<u64>>| own.contains(&record.id);
                 self.processes.contains(&record.process)
-                    || self.own_ids.get(&record.thread).is_some_and(is_anothers)
+                    || !self.own_ids.get(&record.thread).is_none_or(is_wanted)
+            }
+            Body::Started { by_thread, .. } => {
+                if let Some(own) = self.own_ids.get(&by_thread).cloned() {
+                    self.own_ids.insert(record.thread, own);
+                }
+                false
             }
             Body::Exited => {
                 // The next one with this number has nothing but what it inherits.
@@ -221,4 +226,26 @@ fn rest(rings: &BTreeMap<u32, Ring>, stopped: &UnixStream) -> bool {
     // A failure is a sleep that was too short.
     let _ = poll(&mut fds, PollTimeout::try_from(REST).unwrap_or(PollTimeout::ZERO));
     fds[0].any() == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_sampled_twice_is_seen_once_and_so_are_his_children() {
+        let own = Arc::new(HashSet::from([70, 71]));
+        let mut exclusion =
+            Exclusion { processes: HashSet::from([1]), own_ids: [(7, own)].into_iter().collect() };
+        let mut excludes = |thread, id, body| {
+            exclusion.excludes(&Record { time: 0, cpu: 0, process: thread, thread, id, body })
+        };
+        let sample = Body::Sample(&[]);
+        assert!(excludes(1, 50, sample) && !excludes(2, 50, sample));
+        assert!(excludes(7, 50, sample) && !excludes(7, 71, sample));
+        assert!(!excludes(8, 50, Body::Started { by_process: 7, by_thread: 7 }));
+        assert!(excludes(8, 50, sample) && !excludes(8, 70, sample));
+        assert!(!excludes(7, 50, Body::Exited) && !excludes(7, 50, sample));
+        assert!(!excludes(1, 50, Body::Exited) && !excludes(1, 50, sample));
+    }
 }

@@ -15,7 +15,7 @@ use super::elf::ElfSymbols;
 use crate::perf_event::Mapping;
 
 /// Each file that is held open until it is needed takes a descriptor.
-const MOST: usize = 10_000;
+const MOST: usize = 500;
 
 /// How the kernel calls the code that it gives to every program.
 const VDSO: &[u8] = b"[vdso]";

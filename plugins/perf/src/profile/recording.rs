@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use trace_hook_api::{Environment, HookError, Request, Result, log};
@@ -13,8 +15,8 @@ use crate::{cpus, descriptors, tasks};
 /// A ring's size, if the user does not say: samples with deep stacks of a second.
 const RING: u64 = 512 << 10;
 
-/// So often it is looked for tasks that were started meanwhile.
-const MOST_LOOKS: usize = 50;
+/// For so long it is looked for tasks that were started meanwhile.
+const UNTIL_STILL: Duration = Duration::from_millis(50);
 
 /// The events of the tasks. Each task and CPU has one, because events that are handed on to new tasks can only be written
 /// into rings of a CPU.
@@ -46,9 +48,9 @@ struct TaskEvent {
 pub struct Exclusion {
     /// Processes that are followed for their children only.
     pub processes: HashSet<u32>,
-    /// Threads that were started while events were opened. They have one of their own, and may have inherited one as
-    /// well, by which they are sampled twice: only samples of their own, which have these ids, are wanted.
-    pub own_ids: HashMap<u32, HashSet<u64>>,
+    /// Threads that were started while events were opened. They have events of their own, and may have inherited some as
+    /// well, by which they, and all that they start, are sampled twice: only samples with these ids are wanted of them.
+    pub own_ids: HashMap<u32, Arc<HashSet<u64>>>,
 }
 
 impl Recording {
@@ -83,7 +85,8 @@ impl Recording {
         source: &mut Source,
         environment: &Environment,
     ) -> Result<()> {
-        for look in 0..MOST_LOOKS {
+        let (began, mut is_first_look) = (Instant::now(), true);
+        while is_first_look || began.elapsed() < UNTIL_STILL {
             let mut new = targets.members(procfs);
             new.retain(|thread, _| !source.members.contains_key(thread));
             if new.is_empty() {
@@ -94,16 +97,18 @@ impl Recording {
             for (thread, member) in &new {
                 let ids = self.open(*thread, *member, attributes, &source.rings);
                 let ids = ids.map_err(|error| descriptors::explain(&error, needed, environment))?;
-                if look > 0 {
-                    source.exclusion.own_ids.insert(*thread as u32, ids);
+                if !is_first_look {
+                    source.exclusion.own_ids.insert(*thread as u32, Arc::new(ids));
                 }
                 if member.follow == Follow::CHILDREN {
                     source.exclusion.processes.insert(member.process as u32);
                 }
             }
             source.members.extend(new);
+            is_first_look = false;
         }
-        log::warn!("new tasks come faster than they can be followed; some may be missing");
+        // Whoever is new now was, in all likelihood, started by somebody who had events to hand on.
+        log::info!("tasks are started all the time; one that was started just now may be missing");
         Ok(())
     }
 

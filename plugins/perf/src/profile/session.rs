@@ -178,6 +178,7 @@ impl Session for ProfileSession {
         };
         recording.stop()?;
         let told = collector.finish()?;
+        self.timeline.complete();
         self.samples = collector.samples();
         self.lost = recording.lost();
         for (cpu, lost) in &self.lost {

@@ -16,6 +16,7 @@ pub struct Timeline {
     waiting: BTreeMap<(u64, u64), Item>,
     came: u64,
     settled: u64,
+    is_complete: bool,
 }
 
 /// What happened next.
@@ -29,7 +30,18 @@ pub enum Item {
 
 impl Timeline {
     pub fn of(spool: &Arc<Spool>) -> Self {
-        Self { spool: SpoolReader::new(Arc::clone(spool)), waiting: BTreeMap::new(), came: 0, settled: 0 }
+        Self {
+            spool: SpoolReader::new(Arc::clone(spool)),
+            waiting: BTreeMap::new(),
+            came: 0,
+            settled: 0,
+            is_complete: false,
+        }
+    }
+
+    /// Says that nothing more goes into the spool.
+    pub fn complete(&mut self) {
+        self.is_complete = true;
     }
 
     /// The next, if it is known to be the next.
@@ -46,6 +58,8 @@ impl Timeline {
             }
             let mut new = VecDeque::new();
             match self.spool.pop()? {
+                // The spool had no room, maybe, for the last word on what is settled.
+                None if self.is_complete && self.settled < u64::MAX => self.settled = u64::MAX,
                 None => return Ok(None),
                 Some(Entry::Settled(stamp)) => self.settled = stamp,
                 Some(Entry::Page { cpu, bytes, lost }) => {
@@ -96,7 +110,7 @@ mod tests {
         assert!(told(&mut timeline).is_empty());
         spool.push_settled(20);
         assert_eq!(told(&mut timeline), ["Some(5)", "lost 7 on 1", "Some(10)", "Some(20)"]);
-        spool.push_settled(u64::MAX);
+        timeline.complete();
         assert_eq!(told(&mut timeline), ["Some(30)"]);
     }
 }
