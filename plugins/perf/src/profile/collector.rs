@@ -200,18 +200,19 @@ impl Exclusion {
                 self.processes.contains(&record.process)
                     || !self.own_ids.get(&record.thread).is_none_or(is_wanted)
             }
-            Body::Started { by_thread, .. } => {
-                if let Some(own) = self.own_ids.get(&by_thread).cloned() {
-                    self.own_ids.insert(record.thread, own);
+            Body::Started { by_process, by_thread } => {
+                // Whoever had this number before is gone.
+                match self.own_ids.get(&by_thread).cloned() {
+                    Some(own) => _ = self.own_ids.insert(record.thread, own),
+                    None => _ = self.own_ids.remove(&record.thread),
+                }
+                if by_process != record.process {
+                    self.processes.remove(&record.process);
                 }
                 false
             }
             Body::Exited => {
-                // The next one with this number has nothing but what it inherits.
                 self.own_ids.remove(&record.thread);
-                if record.thread == record.process {
-                    self.processes.remove(&record.process);
-                }
                 false
             }
             _ => false,
@@ -240,12 +241,16 @@ mod tests {
         let mut excludes = |thread, id, body| {
             exclusion.excludes(&Record { time: 0, cpu: 0, process: thread, thread, id, body })
         };
+        let by = |thread| Body::Started { by_process: thread, by_thread: thread };
         let sample = Body::Sample(&[]);
         assert!(excludes(1, 50, sample) && !excludes(2, 50, sample));
         assert!(excludes(7, 50, sample) && !excludes(7, 71, sample));
-        assert!(!excludes(8, 50, Body::Started { by_process: 7, by_thread: 7 }));
+        assert!(!excludes(8, 50, by(7)));
         assert!(excludes(8, 50, sample) && !excludes(8, 70, sample));
         assert!(!excludes(7, 50, Body::Exited) && !excludes(7, 50, sample));
-        assert!(!excludes(1, 50, Body::Exited) && !excludes(1, 50, sample));
+        assert!(!excludes(1, 50, Body::Exited) && excludes(1, 50, sample));
+        // Others with the same numbers.
+        assert!(!excludes(1, 50, by(9)) && !excludes(1, 50, sample));
+        assert!(!excludes(8, 50, by(9)) && !excludes(8, 50, sample));
     }
 }
