@@ -38,13 +38,15 @@ impl Hook for TraceProfile {
             )
             .details(
                 "A line is a sample: the functions that were running, the innermost first, those of the kernel marked \
-                 by _[k]. A function without a symbol is [FILE+OFFSET], and [unknown] where there is no file. Stacks are followed by \
-                 frame pointers only: programs built without them (-fomit-frame-pointer, the default of many compilers) \
-                 show short stacks.\n\n\
+                 by _[k]. A function without a symbol is [FILE+OFFSET], and [unknown] where there is no file. Stacks \
+                 are followed by frame pointers only: programs built without them (-fomit-frame-pointer, the default \
+                 of many compilers) show short stacks.\n\n\
                  With --folded a line is COMM;OUTERMOST;...;INNERMOST COUNT, as flamegraph.pl takes it; a count is of \
-                 the time since the lines before.\n\n\
+                 the time since the lines before. In JSON it is an object with comm, stack (the innermost first) and \
+                 count.\n\n\
                  The clock is the processor's cycle counter where the machine has one, else the kernel's timer. \
-                 `CPU:n [LOST m EVENTS]` tells of records that came too fast to be kept.\n\n\
+                 `CPU:n [LOST m EVENTS]` tells of records that came too fast to be kept. The kernel stops sampling \
+                 where a task executes a set-user-ID program.\n\n\
                  Example:\n\
                  \x20           work-4711    [001]  1234.567890: sample: stack=multiply;solve;main\n\
                  With --folded 10:\n\
