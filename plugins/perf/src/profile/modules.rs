@@ -117,11 +117,12 @@ impl Module {
 
     /// The name of the function at this place in the file, as it is in there.
     pub fn function(&self, offset: u64) -> Option<&str> {
-        let symbols = self.symbols.get_or_init(|| match self.is_vdso {
-            true => super::elf::vdso(),
-            false => self.file().take().and_then(ElfSymbols::of_file),
-        });
-        symbols.as_ref()?.function(offset)
+        if self.symbols.get().is_none() && !self.is_vdso {
+            // It may be opened yet, when somebody else maps it.
+            let file = self.file().take()?;
+            let _ = self.symbols.set(ElfSymbols::of_file(file));
+        }
+        self.symbols.get_or_init(super::elf::vdso).as_ref()?.function(offset)
     }
 
     fn file(&self) -> MutexGuard<'_, Option<File>> {
