@@ -2,7 +2,6 @@
 
 mod clock;
 mod decode;
-mod hint;
 mod names;
 mod syscalls;
 mod trace_block;

@@ -1,9 +1,7 @@
 //! The system calls that the kernel can trace, by their names.
 
-use trace_hook_api::{HookError, Result};
+use trace_hook_api::{HookError, Result, did_you_mean};
 use tracefs::Tracefs;
-
-use crate::hint::did_you_mean;
 
 /// The events' sub-system.
 pub const SYSTEM: &str = "syscalls";

@@ -3,10 +3,8 @@
 use std::fmt;
 
 use glob::Pattern as Glob;
-use trace_hook_api::{HookError, Result};
+use trace_hook_api::{HookError, Result, did_you_mean};
 use tracefs::Tracefs;
-
-use crate::hint::did_you_mean;
 
 /// An event of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
