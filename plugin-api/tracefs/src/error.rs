@@ -108,6 +108,13 @@ pub enum Error {
         limit: usize,
     },
 
+    /// The kernel refused the definition of a probe.
+    #[error("the kernel refuses a probe:\n{reason}")]
+    BadProbe {
+        /// The kernel's own words, over several lines: what is wrong, the definition, and a caret under the place.
+        reason: String,
+    },
+
     /// `task:task_newtask` was to be filtered while a [`TaskFilter`](crate::TaskFilter) lives on
     /// seeing all its records.
     #[error(

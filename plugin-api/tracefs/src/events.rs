@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
-use crate::dir::is_plain_name;
+use crate::dir::{Dir, is_plain_name};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::mount::Tracefs;
@@ -167,11 +167,22 @@ impl Instance {
         })
     }
 
-    /// The latest entry of `error_log`: what the kernel stumbled at, the text it was given, and a caret
-    /// under the place.
+    /// What the kernel stumbled at: see [`latest_complaint`].
     fn latest_complaint(&self) -> Option<String> {
-        latest_entry(&self.dir.read("error_log").ok()?)
+        latest_complaint(&self.dir)
     }
+}
+
+impl Tracefs {
+    /// What the kernel stumbled at in something that belongs to no instance.
+    pub(crate) fn latest_complaint(&self) -> Option<String> {
+        latest_complaint(&self.dir)
+    }
+}
+
+/// The latest entry of `error_log`: what the kernel stumbled at, the text it was given, and a caret under the place.
+fn latest_complaint(dir: &Dir) -> Option<String> {
+    latest_entry(&dir.read("error_log").ok()?)
 }
 
 fn page_size() -> usize {

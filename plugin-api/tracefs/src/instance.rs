@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
@@ -38,6 +38,8 @@ pub struct Instance {
     pub(crate) asked_for: Mutex<Vec<(String, Option<String>)>>,
     /// Tasks were to be chosen and that has failed: enabling an event might record everyone.
     pub(crate) lacks_tasks: AtomicBool,
+    /// Events at places in programs were defined for this instance.
+    pub(crate) has_probes: AtomicBool,
     /// A task filter relies on the records of task:task_newtask.
     pub(crate) needs_new_tasks: AtomicBool,
 }
@@ -75,6 +77,7 @@ impl Instance {
             events_enabled: AtomicBool::new(false),
             asked_for: Mutex::default(),
             lacks_tasks: AtomicBool::new(false),
+            has_probes: AtomicBool::new(false),
             needs_new_tasks: AtomicBool::new(false),
         };
         instance.stop()?;
@@ -152,7 +155,13 @@ impl Instance {
             return Ok(());
         };
         let free_buffer = self.free_buffer.take();
-        tear_down(&claim.dir, || drop(free_buffer))
+        let torn_down = tear_down(&claim.dir, || drop(free_buffer));
+        // The kernel keeps a probe as long as an instance has it enabled.
+        let without_probes = match self.has_probes.load(Ordering::Relaxed) {
+            true => self.tracefs.remove_user_probes(|system| system == self.name).map(drop),
+            false => Ok(()),
+        };
+        Error::all_of([torn_down, without_probes].into_iter().filter_map(Result::err).collect())
     }
 }
 

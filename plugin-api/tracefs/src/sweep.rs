@@ -7,7 +7,8 @@ use crate::teardown::tear_down;
 
 impl Tracefs {
     /// Removes every instance whose name starts with `prefix` and which no living process has
-    /// locked; tells how many. Those of living sessions and those with other names stay.
+    /// locked; tells how many. The [probes](crate::UserProbe) of such instances go with them. Those of living
+    /// sessions and those with other names stay.
     ///
     /// # Errors
     /// [`Error::InvalidName`] if `prefix` is empty, for that would be other tools' instances as well. If
@@ -25,7 +26,23 @@ impl Tracefs {
                 Err(error) => errors.push(error),
             }
         }
+        if let Err(error) = self.sweep_user_probes(prefix) {
+            errors.push(error);
+        }
         Error::all_of(errors).map(|()| swept)
+    }
+
+    /// Removes the probes that belong to no instance any more. Those of a session are there only as long as its instance
+    /// is, apart from the moment in which it removes both.
+    fn sweep_user_probes(&self, prefix: &str) -> Result<()> {
+        let is_orphan = |system: &str| system.starts_with(prefix) && !self.instance_path(system).exists();
+        match self.remove_user_probes(is_orphan)? {
+            0 => Ok(()),
+            count => {
+                log::info!("removed {count} events in programs, which dead sessions left behind");
+                Ok(())
+            }
+        }
     }
 
     /// The lock is held until the directory is gone, so that its creator, should it just be about to
@@ -35,6 +52,8 @@ impl Tracefs {
             return Ok(false);
         };
         tear_down(&orphan.dir, || {})?;
+        // Whoever looks for probes without an instance may have looked while it was still there.
+        self.remove_user_probes(|system| system == name)?;
         log::info!("removed {}, which a dead session left behind", orphan.dir.path().display());
         Ok(true)
     }

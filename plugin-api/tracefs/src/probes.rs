@@ -1,0 +1,153 @@
+//! Events at places in programs (Documentation/trace/uprobetracer.rst).
+//!
+//! The kernel keeps one list of them for everybody, whichever instance records them, and nothing removes them by itself.
+//! So those of an instance bear its name as their system, and go with it: whoever removes the instance, or sweeps it,
+//! removes them as well.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+use crate::instance::Instance;
+use crate::mount::Tracefs;
+
+/// All events at places in programs, one a line, and where they are defined. Opened with O_TRUNC it would lose them all.
+const LIST: &str = "uprobe_events";
+
+/// A place in a program at which an event happens.
+///
+/// Several may share an event, if all of them are of the same kind and their arguments have the same names and types.
+/// To disable an event the kernel waits some 20 ms, and some 0.5 ms for each of its places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserProbe {
+    /// The name of the event; its system is named as the instance. A C identifier.
+    pub event: String,
+    /// Whether it happens when the function returns that begins at the place, not when it is called.
+    pub returns: bool,
+    /// The program or library, by a path that this process can reach, without blanks. The kernel looks at it once.
+    pub file: PathBuf,
+    /// The place, in bytes from the beginning of the file: that of an instruction.
+    pub offset: u64,
+    /// What is to be recorded, each as `NAME=FETCHARG`.
+    pub arguments: Vec<String>,
+}
+
+impl Tracefs {
+    /// Whether the kernel can have events at places in programs (CONFIG_UPROBE_EVENTS).
+    pub fn has_user_probes(&self) -> bool {
+        self.dir.has(LIST)
+    }
+
+    /// Removes the probes of all systems that `is_meant` holds for; tells how many events that were.
+    ///
+    /// # Errors
+    /// Somebody else has enabled one. All others are removed.
+    pub(crate) fn remove_user_probes(&self, is_meant: impl Fn(&str) -> bool) -> Result<usize> {
+        if !self.has_user_probes() {
+            return Ok(0);
+        }
+        let list = self.dir.read(LIST)?;
+        let mut removed = 0;
+        let mut errors = Vec::new();
+        for (system, event) in list.lines().filter_map(name).collect::<BTreeSet<_>>() {
+            if !is_meant(system) {
+                continue;
+            }
+            match self.dir.write(LIST, &format!("-:{system}/{event}")) {
+                Ok(()) => removed += 1,
+                // Somebody else has removed it meanwhile.
+                Err(error) if error.errno() == Some(Errno::ENOENT) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        Error::all_of(errors).map(|()| removed)
+    }
+
+    /// Why the kernel refused a definition, in its own words.
+    fn refusal_of(&self, system: &str, error: Error) -> Error {
+        let complaint =
+            self.latest_complaint().filter(|complaint| complaint.contains(&format!(":{system}/")));
+        match (error.errno(), complaint) {
+            (Some(Errno::EINVAL | Errno::EEXIST | Errno::E2BIG), Some(reason)) => Error::BadProbe { reason },
+            _ => error,
+        }
+    }
+}
+
+impl Instance {
+    /// Defines events at places in programs, for this instance to [enable](Instance::enable_event). They belong to the
+    /// system that bears the name of the instance, which must be a C identifier, and are gone when the instance is.
+    ///
+    /// Every process that has the file mapped stops at the places for a moment, from when an event is enabled on, whether
+    /// this instance records it or not.
+    ///
+    /// # Errors
+    /// [`Error::BadProbe`] with the kernel's explanation. The probes before the one it refused are defined.
+    pub fn define_user_probes(&self, probes: &[UserProbe]) -> Result<()> {
+        self.has_probes.store(true, Ordering::Relaxed);
+        let definitions: Vec<String> =
+            probes.iter().map(|probe| Definition { system: self.name(), probe }.to_string()).collect();
+        let written = self.tracefs().dir.write(LIST, &definitions.concat());
+        written.map_err(|error| self.tracefs().refusal_of(self.name(), error))
+    }
+}
+
+/// A probe as the kernel is told of it.
+struct Definition<'a> {
+    system: &'a str,
+    probe: &'a UserProbe,
+}
+
+impl fmt::Display for Definition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UserProbe { event, returns, file, offset, arguments } = self.probe;
+        let kind = if *returns { 'r' } else { 'p' };
+        write!(f, "{kind}:{}/{event} {}:{offset:#x}", self.system, file.display())?;
+        arguments.iter().try_for_each(|argument| write!(f, " {argument}"))?;
+        writeln!(f)
+    }
+}
+
+/// The system and the event in a line of the list: `p:system/event /usr/bin/bash:0x0000000000001234 path=…`.
+fn name(line: &str) -> Option<(&str, &str)> {
+    let (_kind, rest) = line.split_once(':')?;
+    rest.split_ascii_whitespace().next()?.split_once('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_is_what_the_kernel_takes() {
+        let probe = UserProbe {
+            event: "call".to_owned(),
+            returns: false,
+            file: "/proc/self/fd/5".into(),
+            offset: 0x1234,
+            arguments: vec!["a=%di:u64".to_owned(), "b=+0(%si):string".to_owned()],
+        };
+        let text = Definition { system: "s", probe: &probe }.to_string();
+        assert_eq!(text, "p:s/call /proc/self/fd/5:0x1234 a=%di:u64 b=+0(%si):string\n");
+        let probe = UserProbe { returns: true, arguments: Vec::new(), ..probe };
+        assert_eq!(
+            Definition { system: "s", probe: &probe }.to_string(),
+            "r:s/call /proc/self/fd/5:0x1234\n"
+        );
+    }
+
+    #[test]
+    fn the_list_is_read_as_the_kernel_writes_it() {
+        assert_eq!(
+            name("p:tracehook_1_2/call /a:b c:0x0000000000000010 x=%di:u64"),
+            Some(("tracehook_1_2", "call"))
+        );
+        assert_eq!(name("r:s/e /bin/x:0x10"), Some(("s", "e")));
+        assert_eq!(name("r4:s/e /bin/x:0x10"), Some(("s", "e")));
+        assert_eq!(name("# nothing"), None);
+    }
+}

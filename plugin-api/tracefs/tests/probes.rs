@@ -1,0 +1,93 @@
+//! Events at places in programs, on the real kernel.
+
+mod common;
+
+use common::{actor, read};
+use tracefs::{Error, Instance, Tracefs, UserProbe};
+
+/// A name that can also be that of a system of events.
+fn name() -> String {
+    common::unique_name().replace('-', "_")
+}
+
+/// A place in this test, where nobody comes by.
+fn probe(event: &str) -> UserProbe {
+    UserProbe {
+        event: event.to_owned(),
+        returns: false,
+        file: std::env::current_exe().expect("this executable has a path"),
+        offset: 0x1000,
+        arguments: Vec::new(),
+    }
+}
+
+fn defined(tracefs: &Tracefs, system: &str) -> usize {
+    read(tracefs.root().join("uprobe_events")).lines().filter(|line| line.contains(system)).count()
+}
+
+/// The end of the test where there is no tracefs, or no such events.
+macro_rules! need_probes {
+    () => {
+        match common::tracefs() {
+            Some(tracefs) if tracefs.has_user_probes() => tracefs,
+            Some(_) => return common::skip("the kernel has no uprobe_events"),
+            None => return,
+        }
+    };
+}
+
+#[test]
+fn probes_are_gone_with_their_instance() {
+    let tracefs = need_probes!();
+    let name = name();
+    let instance = Instance::create(&tracefs, &name).expect("an instance");
+    let returning = UserProbe { returns: true, ..probe("back") };
+    let elsewhere = UserProbe { offset: 0x1100, ..probe("here") };
+    instance.define_user_probes(&[probe("here"), elsewhere, returning]).expect("defined");
+    assert_eq!(defined(&tracefs, &name), 3);
+    instance.enable_event(&name, "here").expect("enabled");
+    instance.remove().expect("removed");
+    assert_eq!(defined(&tracefs, &name), 0);
+}
+
+#[test]
+fn what_the_kernel_refuses_is_told_in_its_words() {
+    let tracefs = need_probes!();
+    let name = name();
+    let instance = Instance::create(&tracefs, &name).expect("an instance");
+    let bad = UserProbe { arguments: vec!["a=%nonsense".to_owned()], ..probe("bad") };
+    let error = instance.define_user_probes(&[probe("good"), bad]).expect_err("no such register");
+    assert!(
+        matches!(&error, Error::BadProbe { reason } if reason.contains("Invalid register name")),
+        "{error}"
+    );
+    drop(instance);
+    assert_eq!(defined(&tracefs, &name), 0);
+}
+
+/// Another process with probes: the role is the instance's name.
+#[test]
+fn holder() {
+    let Some(name) = actor::role() else { return };
+    let tracefs = Tracefs::find("/sys".as_ref(), "/proc".as_ref()).expect("tracefs");
+    let instance = Instance::create(&tracefs, &name).expect("an instance");
+    instance.define_user_probes(&[probe("here")]).expect("defined");
+    instance.enable_event(&name, "here").expect("enabled");
+    actor::answer(0);
+    std::io::stdin().lines().for_each(drop);
+}
+
+#[test]
+fn a_sweep_removes_the_probes_of_the_dead_and_of_no_others() {
+    let tracefs = need_probes!();
+    let prefix = name();
+    let (dead, living) = (format!("{prefix}dead"), format!("{prefix}living"));
+    let mut holder = actor::Actor::start("holder", &dead);
+    let instance = Instance::create(&tracefs, &living).expect("an instance");
+    instance.define_user_probes(&[probe("here")]).expect("defined");
+    assert_eq!(tracefs.sweep(&prefix).expect("swept"), 0);
+    assert_eq!((defined(&tracefs, &dead), defined(&tracefs, &living)), (1, 1));
+    holder.kill();
+    assert_eq!(tracefs.sweep(&prefix).expect("swept"), 1);
+    assert_eq!((defined(&tracefs, &dead), defined(&tracefs, &living)), (0, 1));
+}
