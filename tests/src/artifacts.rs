@@ -12,7 +12,7 @@ pub fn built(name: impl AsRef<Path>) -> PathBuf {
 }
 
 /// The directory `target/PROFILE`; tests lie in its `deps`, other executables in itself.
-fn build_directory() -> PathBuf {
+pub(crate) fn build_directory() -> PathBuf {
     let me = std::env::current_exe().expect("this executable has a path");
     let directory = me.parent().expect("an executable lies in a directory");
     match directory.file_name() {

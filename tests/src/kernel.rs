@@ -20,6 +20,13 @@ pub struct Instance {
 #[derive(Debug)]
 pub struct OwnInstance(Instance);
 
+/// An event in a program that a test has defined: another tool's. Dropping it removes it.
+#[derive(Debug)]
+pub struct OwnProbe {
+    kernel: Kernel,
+    line: String,
+}
+
 /// The state of the top-level instance, as far as it can be off its default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopLevel(Vec<(&'static str, String)>);
@@ -52,6 +59,34 @@ impl Kernel {
         let names: Vec<String> = pids.iter().map(|pid| format!("tracehook_{pid}_")).collect();
         let is_theirs = |instance: &Instance| names.iter().any(|name| instance.name().starts_with(name));
         self.instances().into_iter().filter(is_theirs).collect()
+    }
+
+    /// The events in programs of the managers with these process ids, by the lines that define them.
+    pub fn probes_of(&self, pids: &[u32]) -> Vec<String> {
+        let systems: Vec<String> = pids.iter().map(|pid| format!(":tracehook_{pid}_")).collect();
+        let is_theirs = |line: &&str| systems.iter().any(|system| line.contains(system));
+        self.top().get("uprobe_events").lines().filter(is_theirs).map(str::to_owned).collect()
+    }
+
+    /// Defines an event at this place in a program: another tool's, as far as the manager is concerned.
+    pub fn define_probe(&self, name: &str, file: &Path, offset: u64) -> OwnProbe {
+        let definition = format!("p:{name} {}:{offset:#x}", file.display());
+        self.append_to_probes(&definition).unwrap_or_else(|error| panic!("{definition}: {error}"));
+        let line =
+            self.top().get("uprobe_events").lines().find(|line| line.contains(name)).map(str::to_owned);
+        OwnProbe { kernel: self.clone(), line: line.expect("it is defined now") }
+    }
+
+    /// Removes the event in programs that this line defines, if that can be done.
+    pub fn remove_probe(&self, line: &str) {
+        let name = line.split_once(':').and_then(|(_, rest)| rest.split_whitespace().next());
+        let _ = self.append_to_probes(&format!("-:{}", name.unwrap_or_default()));
+    }
+
+    /// A plain write would remove every event that there is.
+    fn append_to_probes(&self, definition: &str) -> std::io::Result<()> {
+        let list = fs::File::options().append(true).open(self.tracing.join("uprobe_events"));
+        list?.write_all(definition.as_bytes())
     }
 
     /// The one instance of the manager with this process id.
@@ -147,6 +182,19 @@ impl std::ops::Deref for OwnInstance {
 impl Drop for OwnInstance {
     fn drop(&mut self) {
         self.0.remove();
+    }
+}
+
+impl OwnProbe {
+    /// Whether the kernel has it, byte for byte as it was when it had just been defined.
+    pub fn is_as_it_was(&self) -> bool {
+        self.kernel.top().get("uprobe_events").lines().any(|line| line == self.line)
+    }
+}
+
+impl Drop for OwnProbe {
+    fn drop(&mut self) {
+        self.kernel.remove_probe(&self.line);
     }
 }
 

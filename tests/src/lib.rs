@@ -12,7 +12,8 @@
 //!
 //! - [`Manager`] is an installation of the manager; [`Call`] a call of it, [`Answer`] what comes of it
 //! - [`Session`] is a session as container-tracer sees it, [`Reader`] the way in which it reads a trace
-//! - [`Workload`] is what gets traced; a [`Script`], too, where other programs are to be seen
+//! - [`Workload`] is what gets traced, [`Program`] what gets traced in its own functions, a [`Script`] where other
+//!   programs are to be seen
 //! - [`Kernel`] is what the kernel shows of it all, [`Event`] a line of a trace, [`Loss`] one about events that are lost
 //! - [`Watch`] sees every system call of a manager, and makes one fail, or the last
 //! - [`Verdict`] is what the manager says that became of the events
@@ -31,6 +32,7 @@ mod manager;
 mod patience;
 mod plugins;
 mod process;
+mod program;
 mod random;
 mod reader;
 mod script;
@@ -42,16 +44,18 @@ mod verdict;
 mod workload;
 
 pub use answer::Answer;
+use artifacts::build_directory;
 pub use artifacts::built;
 pub use call::Call;
 pub use cpu::{OfflineCpu, cpus};
 pub use event::Event;
-pub use kernel::{Instance, Kernel, OwnInstance, TopLevel, is_root, skip};
+pub use kernel::{Instance, Kernel, OwnInstance, OwnProbe, TopLevel, is_root, skip};
 pub use loss::Loss;
 pub use manager::Manager;
 pub use patience::{OnPanic, PATIENCE, eventually, wait_until};
 pub use plugins::Plugins;
 pub use process::{Process, children_of};
+pub use program::{Build, Program};
 pub use random::Random;
 pub use reader::Reader;
 pub use script::Script;

@@ -2,26 +2,40 @@ use std::sync::{Arc, Mutex};
 
 use crate::{Instance, Kernel};
 
-/// The tracing instances that were still there when their manager had ended. The next call may remove them; in the end
-/// they must be gone.
+/// The tracing instances, and the events in programs, that were still there when their manager had ended. The next call
+/// may remove them; in the end they must be gone.
 ///
 /// They are looked for at that very moment: later, their process ids may be those of other managers.
 #[derive(Clone, Default)]
-pub(crate) struct Suspects(Arc<Mutex<Vec<Instance>>>);
+pub(crate) struct Suspects(Arc<Mutex<Left>>);
+
+#[derive(Default)]
+struct Left {
+    instances: Vec<Instance>,
+    /// The lines that define them.
+    probes: Vec<String>,
+}
 
 impl Suspects {
     /// Notes what the manager with this process id, which has just ended, has left.
     pub(crate) fn note(&self, pid: u32) {
-        let left = Kernel::find().map(|kernel| kernel.instances_of(&[pid])).unwrap_or_default();
-        self.0.lock().expect("nobody panics here").extend(left);
+        let Some(kernel) = Kernel::find() else { return };
+        let mut left = self.0.lock().expect("nobody panics here");
+        left.instances.extend(kernel.instances_of(&[pid]));
+        left.probes.extend(kernel.probes_of(&[pid]));
     }
 
     /// Removes those that are still there; how many, and the name of one.
     pub(crate) fn remove(&self) -> Option<(usize, String)> {
-        let mut suspects = self.0.lock().expect("nobody panics here");
-        suspects.retain(Instance::exists);
-        suspects.iter().for_each(Instance::remove);
-        let name = suspects.first()?.name().to_owned();
-        Some((suspects.len(), name))
+        let kernel = Kernel::find()?;
+        let mut left = self.0.lock().expect("nobody panics here");
+        left.instances.retain(Instance::exists);
+        left.instances.iter().for_each(Instance::remove);
+        let defined = kernel.top().get("uprobe_events");
+        left.probes.retain(|probe| defined.lines().any(|line| line == probe));
+        left.probes.iter().for_each(|probe| kernel.remove_probe(probe));
+        let names = left.instances.iter().map(Instance::name).chain(left.probes.iter().map(String::as_str));
+        let names: Vec<&str> = names.collect();
+        Some((names.len(), (*names.first()?).to_owned()))
     }
 }

@@ -122,42 +122,10 @@ fn clear_leaves_other_tools_instances_alone() {
 fn clear_leaves_other_tools_probes_alone() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
-    let probe = Uprobe::define(kernel.top(), format!("other_tool_{}/here", std::process::id()));
+    let this_test = std::env::current_exe().expect("this executable has a path");
+    let probe = kernel.define_probe(&format!("other_tool_{}/here", std::process::id()), &this_test, 0x1000);
     Manager::with(Plugins::of(["ftrace"])).call(["--clear"]).answer().well_and_silent();
-    assert!(probe.is_defined());
-}
-
-/// Another tool's user probe. Dropping it removes it.
-struct Uprobe {
-    top: Instance,
-    name: String,
-}
-
-impl Uprobe {
-    fn define(top: Instance, name: String) -> Self {
-        let this_test = std::env::current_exe().expect("this executable has a path");
-        append(&top, &format!("p:{name} {}:0x1000", this_test.display()));
-        Self { top, name }
-    }
-
-    fn is_defined(&self) -> bool {
-        self.top.get("uprobe_events").contains(&self.name)
-    }
-}
-
-impl Drop for Uprobe {
-    fn drop(&mut self) {
-        append(&self.top, &format!("-:{}", self.name));
-    }
-}
-
-/// A plain write would remove every probe there is.
-fn append(top: &Instance, definition: &str) {
-    use std::io::Write;
-
-    let file = File::options().append(true).open(top.path().join("uprobe_events"));
-    let written = file.and_then(|mut file| file.write_all(definition.as_bytes()));
-    written.unwrap_or_else(|error| panic!("{definition}: {error}"));
+    assert!(probe.is_as_it_was());
 }
 
 #[test]
@@ -309,22 +277,23 @@ fn clear_leaves_what_other_tools_have_in_the_kernel_as_it_is_byte_for_byte() {
     let _alone = no_other_sweeps();
     let workload = Workload::start();
     let pid = std::process::id();
-    let probe = Uprobe::define(kernel.top(), format!("other_tool_{pid}/here"));
+    let this_test = std::env::current_exe().expect("this executable has a path");
+    let here = format!("other_tool_{pid}/here");
+    let _probe = kernel.define_probe(&here, &this_test, 0x1000);
     let other = kernel.make_instance(&format!("other_tool_{pid}"));
     other.set("set_event_pid", &workload.id().to_string());
     other.set("events/syscalls/sys_enter_getppid/filter", "common_pid > 1");
     other.set("events/syscalls/sys_enter_getppid/trigger", "traceoff:1 if common_pid == 1");
     other.set("events/syscalls/sys_enter_getppid/enable", "1");
-    other.set(&format!("events/{}/enable", probe.name), "1");
+    other.set(&format!("events/{here}/enable"), "1");
     other.set("trace_clock", "mono");
     other.set("options/event-fork", "1");
     other.set("buffer_size_kb", "64");
     workload.calls(5);
     let probes = |kernel: &Kernel| {
         // Others have probes of their own, which come and go.
-        let own = |text: String| {
-            text.lines().filter(|line| line.contains(&probe.name)).map(str::to_owned).collect()
-        };
+        let own =
+            |text: String| text.lines().filter(|line| line.contains(&here)).map(str::to_owned).collect();
         ["uprobe_events", "dynamic_events"].map(|file| -> Vec<String> { own(kernel.top().get(file)) })
     };
     let before = (all_of(&other), probes(&kernel));

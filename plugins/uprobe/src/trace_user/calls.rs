@@ -1,0 +1,121 @@
+//! What a session shows of calls and returns.
+
+use std::collections::HashMap;
+
+use trace_hook_api::{EventLine, LineBuffer, Origin, Result};
+use tracefs::format::Field;
+use tracefs::ring::Gap;
+use tracefs::{EventStream, Record};
+use tracefs_session::{View, with_origin};
+
+use super::open_calls::OpenCalls;
+use super::plan::{Event, FUNCTION_FIELD, Function, Moment};
+
+/// A line a call, and a line a return.
+pub struct Calls {
+    functions: Vec<Function>,
+    /// By the ids of their events.
+    layouts: HashMap<u16, Layout>,
+    open: OpenCalls,
+}
+
+/// Where an event's records hold what.
+struct Layout {
+    moment: Moment,
+    function: Field,
+    values: Vec<Field>,
+}
+
+impl Calls {
+    /// # Errors
+    ///
+    /// The kernel does not tell how it records the events.
+    pub fn new(
+        functions: Vec<Function>,
+        events: &[Event],
+        system: &str,
+        stream: &mut EventStream,
+    ) -> Result<Self> {
+        let mut layouts = HashMap::new();
+        for event in events {
+            let format = stream.format_of(system, &event.name)?;
+            let field = |name: &str| format.field(name).cloned();
+            let values = event.value_fields().filter_map(|name| field(&name)).collect();
+            if let Some(function) = field(FUNCTION_FIELD) {
+                layouts.insert(format.id, Layout { moment: event.moment, function, values });
+            }
+        }
+        Ok(Self { functions, layouts, open: OpenCalls::default() })
+    }
+}
+
+impl View for Calls {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        let layout = self.layouts.get(&record.id());
+        let number = layout.map_or(u32::MAX, |layout| record.number(&layout.function) as u32);
+        let (Some(layout), Some(function)) = (layout, self.functions.get(number as usize)) else {
+            record.write_text(lines.text_mut());
+            return 1;
+        };
+        let (thread, now) = (record.task(), record.stamp());
+        let duration = match layout.moment {
+            Moment::Call => {
+                self.open.call(thread, number, now);
+                None
+            }
+            Moment::Return => self.open.returns(thread, number, now),
+        };
+        with_origin(record, thread, |record, origin| match layout.moment {
+            Moment::Call => show_call(function, layout, record, origin, lines),
+            Moment::Return => show_return(function, layout, duration, record, origin, lines),
+        });
+        1
+    }
+
+    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+        self.open.forget();
+        lines.lost(gap.cpu, gap.count);
+    }
+}
+
+fn show_call(
+    function: &Function,
+    layout: &Layout,
+    record: &Record<'_>,
+    origin: &Origin<'_>,
+    lines: &mut LineBuffer,
+) {
+    let line = begin(function, "call", origin, lines);
+    if !function.arguments.is_empty() {
+        let arguments = function.arguments.iter().zip(&layout.values);
+        line.group("arguments", |line| {
+            arguments.fold(line, |line, ((name, value), field)| value.show(line, name, record, field))
+        });
+    }
+}
+
+fn show_return(
+    function: &Function,
+    layout: &Layout,
+    duration: Option<u64>,
+    record: &Record<'_>,
+    origin: &Origin<'_>,
+    lines: &mut LineBuffer,
+) {
+    let line = begin(function, "return", origin, lines);
+    let line =
+        layout.values.iter().fold(line, |line, field| function.result.show(line, "result", record, field));
+    if let Some(duration) = duration {
+        line.duration("duration", duration);
+    }
+}
+
+fn begin<'a>(
+    function: &Function,
+    event: &str,
+    origin: &Origin<'_>,
+    lines: &'a mut LineBuffer,
+) -> EventLine<'a> {
+    let line = lines.event(origin, event).text("function", function.name.as_bytes());
+    line.text("binary", function.binary.as_bytes())
+}

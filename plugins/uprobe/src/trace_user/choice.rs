@@ -1,0 +1,183 @@
+//! Which functions a user means: `[BINARY:]FUNCTION`.
+
+use std::borrow::Cow;
+
+use glob::Pattern as Glob;
+use trace_hook_api::{HookError, Result};
+
+use crate::demangle::demangled;
+
+/// Functions, and where to look for them.
+#[derive(Debug)]
+pub struct Choice {
+    /// As it was given.
+    pub text: String,
+    /// Nothing: in the programs themselves, and if they have none, in their libraries.
+    pub binary: Option<BinaryPattern>,
+    pub function: FunctionPattern,
+}
+
+impl Choice {
+    /// # Errors
+    ///
+    /// It names no function.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (binary, function) = match lone_colon(text) {
+            Some(at) => (Some(&text[..at]), &text[at + 1..]),
+            None => (None, text),
+        };
+        if function.is_empty() || binary == Some("") {
+            return Err(HookError::usage(format!(
+                "'{text}' names no function: give FUNCTION or BINARY:FUNCTION, such as 'main' or 'libc.so.6:open*'"
+            )));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            binary: binary.map(BinaryPattern::new).transpose()?,
+            function: FunctionPattern::new(function)?,
+        })
+    }
+}
+
+/// The first colon that is none of the pairs in `std::vec::Vec`.
+fn lone_colon(text: &str) -> Option<usize> {
+    let is_colon = |at: usize| text.as_bytes().get(at) == Some(&b':');
+    (0..text.len()).find(|&at| is_colon(at) && !is_colon(at + 1) && !(at > 0 && is_colon(at - 1)))
+}
+
+/// A file name (`libc.so.6`, `libssl*`), or a path in the file system of a traced process.
+#[derive(Debug)]
+pub struct BinaryPattern {
+    text: String,
+    glob: Glob,
+}
+
+impl BinaryPattern {
+    fn new(text: &str) -> Result<Self> {
+        Ok(Self { text: text.to_owned(), glob: glob(text)? })
+    }
+
+    /// Whether it means the file at this path.
+    pub fn matches(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let meant = if self.text.contains('/') { path } else { name };
+        meant == self.text || self.glob.matches(meant)
+    }
+
+    /// As it was given.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The one path that it means, if it is one.
+    pub fn path(&self) -> Option<&str> {
+        (self.text.starts_with('/') && !has_wildcard(&self.text)).then_some(self.text.as_str())
+    }
+}
+
+/// The name of a function as the source or the linker has it; `*` and `?` stand for others.
+#[derive(Debug)]
+pub struct FunctionPattern {
+    pub text: String,
+    glob: Option<Glob>,
+}
+
+impl FunctionPattern {
+    /// # Errors
+    ///
+    /// It is no pattern.
+    pub fn new(text: &str) -> Result<Self> {
+        let glob = has_wildcard(text).then(|| glob(text)).transpose()?;
+        Ok(Self { text: text.to_owned(), glob })
+    }
+
+    /// Whether it means the function of this symbol. C++ functions are also meant without their parameters.
+    pub fn matches(&self, symbol: &str) -> bool {
+        self.fits(symbol)
+            || demangled(symbol).is_some_and(|name| self.fits(&name) || self.fits(&without_parameters(&name)))
+    }
+
+    fn fits(&self, name: &str) -> bool {
+        name == self.text || self.glob.as_ref().is_some_and(|glob| glob.matches(name))
+    }
+}
+
+fn has_wildcard(text: &str) -> bool {
+    text.contains(['*', '?'])
+}
+
+/// Brackets stand for themselves: they are part of the names of operators and generic types.
+fn glob(text: &str) -> Result<Glob> {
+    let mut escaped = text.replace('[', "[[]");
+    while escaped.contains("**") {
+        escaped = escaped.replace("**", "*");
+    }
+    Glob::new(&escaped).map_err(|error| HookError::usage(format!("'{text}' is no pattern: {}", error.msg)))
+}
+
+/// `ns::f(int)` without `(int)`.
+fn without_parameters(name: &str) -> Cow<'_, str> {
+    match name.strip_suffix(')').and_then(|_| last_group(name)) {
+        Some(open) => Cow::Borrowed(&name[..open]),
+        None => Cow::Borrowed(name),
+    }
+}
+
+/// Where the parenthesis opens that the last one closes.
+pub fn last_group(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    for (at, byte) in text.bytes().enumerate().rev() {
+        match byte {
+            b')' => depth += 1,
+            b'(' if depth == 1 => return Some(at),
+            b'(' if depth > 1 => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_comes_before_a_lone_colon() {
+        let parts = |text: &str| {
+            let choice = Choice::parse(text).unwrap();
+            (choice.binary.map(|binary| binary.text), choice.function.text)
+        };
+        let of = |binary: &str, function: &str| (Some(binary.to_owned()), function.to_owned());
+        assert_eq!(parts("main"), (None, "main".to_owned()));
+        assert_eq!(parts("std::vec::Vec"), (None, "std::vec::Vec".to_owned()));
+        assert_eq!(parts("libc.so.6:open*"), of("libc.so.6", "open*"));
+        assert_eq!(parts("/usr/bin/x:ns::f"), of("/usr/bin/x", "ns::f"));
+        for none in ["", ":", "libc:", ":open"] {
+            assert!(Choice::parse(none).is_err(), "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_binary_is_meant_by_its_name_or_its_path() {
+        let matches = |pattern: &str, path: &str| BinaryPattern::new(pattern).unwrap().matches(path);
+        assert!(matches("libc.so.6", "/usr/lib/libc.so.6"));
+        assert!(matches("libc*", "/usr/lib/libc.so.6"));
+        assert!(!matches("libc", "/usr/lib/libc.so.6"));
+        assert!(matches("/usr/*/libc.so.6", "/usr/lib/libc.so.6"));
+        assert!(!matches("/lib/libc.so.6", "/usr/lib/libc.so.6"));
+    }
+
+    #[test]
+    fn a_function_is_meant_by_any_of_its_names() {
+        let matches = |pattern: &str, symbol: &str| FunctionPattern::new(pattern).unwrap().matches(symbol);
+        assert!(matches("open", "open") && !matches("open", "open64") && matches("open*", "open64"));
+        assert!(matches("_Z3fooid", "_Z3fooid"));
+        assert!(matches("foo", "_Z3fooid") && matches("foo(int, double)", "_Z3fooid"));
+        assert!(matches("core::fmt::*", "_ZN4core3fmt5write17h0123456789abcdefE"));
+        assert!(matches("core::fmt::write", "_ZN4core3fmt5write17h0123456789abcdefE"));
+        assert!(matches("main.(*Server).Handle", "main.(*Server).Handle"));
+        assert!(matches("main.(**", "main.(*Server).Handle"));
+        assert!(matches("Map[string].*", "Map[string].Get"));
+        assert!(!matches("foo", "_Z4foooid"));
+    }
+}

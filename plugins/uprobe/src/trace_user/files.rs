@@ -1,0 +1,110 @@
+//! Where to look for functions: the files of the traced processes.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use trace_hook_api::{HookError, Result, did_you_mean, log};
+
+use super::binary::Binary;
+use super::choice::BinaryPattern;
+use super::maps::{MappedFile, mapped_files};
+
+/// The files that the traced processes run code of, and those that they could.
+pub struct Files {
+    procfs: PathBuf,
+    processes: Vec<i32>,
+    /// Each file once.
+    mapped: Vec<MappedFile>,
+    /// Opened already.
+    open: RefCell<Vec<Rc<Binary>>>,
+}
+
+impl Files {
+    /// The files of these processes.
+    pub fn of(processes: Vec<i32>, procfs: &Path) -> Self {
+        let mut mapped = Vec::new();
+        let mut known = HashSet::new();
+        for process in &processes {
+            let files = mapped_files(procfs, *process).into_iter();
+            // A program may be another one's library.
+            mapped.extend(files.filter(|file| known.insert((file.identity.clone(), file.is_program))));
+        }
+        Self { procfs: procfs.to_owned(), processes, mapped, open: RefCell::default() }
+    }
+
+    /// The programs themselves.
+    pub fn programs(&self) -> Vec<Rc<Binary>> {
+        self.open_mapped(|file| file.is_program)
+    }
+
+    /// All that is not the program itself.
+    pub fn libraries(&self) -> Vec<Rc<Binary>> {
+        self.open_mapped(|file| !file.is_program)
+    }
+
+    /// The files that a user means: those that are in use, and those that may be later.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn meant_by(&self, pattern: &BinaryPattern) -> Result<Vec<Rc<Binary>>> {
+        let mut found = self.open_mapped(|file| pattern.matches(&file.path));
+        if let Some(path) = pattern.path() {
+            let seen = self.processes.iter().map(|process| Binary::in_root_of(*process, path, &self.procfs));
+            seen.filter_map(Result::ok).for_each(|binary| add(&mut found, self.known(binary)));
+        }
+        match found.is_empty() {
+            true => Err(self.unknown(pattern)),
+            false => Ok(found),
+        }
+    }
+
+    fn unknown(&self, pattern: &BinaryPattern) -> HookError {
+        let text = pattern.text();
+        let paths: Vec<&str> = self.mapped.iter().map(|file| file.path.as_str()).collect();
+        let hint = match text.contains('/') {
+            true => did_you_mean(text, &paths),
+            false => {
+                let names: Vec<&str> = paths.iter().filter_map(|path| path.rsplit('/').next()).collect();
+                did_you_mean(text, &names)
+            }
+        };
+        let place = match pattern.path() {
+            Some(_) => "there is no such program or library for the traced processes",
+            None => {
+                "the traced processes use no such program or library; one that is loaded later needs its whole path"
+            }
+        };
+        HookError::usage(format!("unknown binary '{text}': {place}{hint}"))
+    }
+
+    fn open_mapped(&self, is_meant: impl Fn(&MappedFile) -> bool) -> Vec<Rc<Binary>> {
+        let mut found = Vec::new();
+        for file in self.mapped.iter().filter(|file| is_meant(file)) {
+            match Binary::at_link(&file.link, &file.path, &self.procfs) {
+                Ok(binary) => add(&mut found, self.known(binary)),
+                Err(error) => log::debug!("{}: {error}", file.path),
+            }
+        }
+        found
+    }
+
+    /// The file as it was opened before, with what was read of it.
+    fn known(&self, binary: Binary) -> Rc<Binary> {
+        let mut open = self.open.borrow_mut();
+        if let Some(known) = open.iter().find(|known| known.identity == binary.identity) {
+            return Rc::clone(known);
+        }
+        let binary = Rc::new(binary);
+        open.push(Rc::clone(&binary));
+        binary
+    }
+}
+
+fn add(found: &mut Vec<Rc<Binary>>, binary: Rc<Binary>) {
+    if !found.iter().any(|known| known.identity == binary.identity) {
+        found.push(binary);
+    }
+}

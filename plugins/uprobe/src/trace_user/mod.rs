@@ -1,0 +1,156 @@
+//! `trace_user`: calls of functions of the traced programs themselves.
+
+mod binary;
+mod calls;
+mod choice;
+mod convention;
+mod files;
+mod instruction;
+mod maps;
+mod open_calls;
+mod place;
+mod plan;
+mod prototype;
+mod search;
+mod value;
+
+use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
+use tracefs::{Instance, UserProbe};
+use tracefs_session::{TracefsSession, targets, usable_tracefs};
+
+use calls::Calls;
+use choice::Choice;
+use files::Files;
+use place::Place;
+use plan::{Event, Plan};
+use prototype::Prototype;
+use search::Search;
+
+/// The hook.
+pub struct TraceUser;
+
+/// With more, a session would take longer to start and to stop than anybody expects.
+const DEFAULT_LIMIT: &str = "500";
+/// With so many, the kernel takes seconds.
+const HIGHEST_LIMIT: i64 = 10_000;
+
+impl Hook for TraceUser {
+    fn info(&self) -> HookInfo {
+        HookInfo::new(
+            "trace_user",
+            "Calls of functions of the traced programs and their libraries, a line each",
+        )
+        .json()
+        .param(
+            Param::text(
+                "function",
+                "[BINARY:]FUNCTION",
+                "trace these functions; both names may have * and ?, and BINARY is a file name or a path",
+            )
+            .short('f')
+            .repeated()
+            .required(),
+        )
+        .param(Param::flag("return", "a line for each return as well, with result and duration"))
+        .param(
+            Param::text(
+                "args",
+                "SPEC",
+                "show these arguments, as in 'open(path: string, flags: x32) -> i32'",
+            )
+            .repeated(),
+        )
+        .param(
+            Param::integer("limit", "N", "trace so many functions at most")
+                .range(1, HIGHEST_LIMIT)
+                .default(DEFAULT_LIMIT),
+        )
+        .details(DETAILS)
+    }
+
+    fn probe(&self, environment: &Environment) -> Result<()> {
+        match usable_tracefs(environment)? {
+            Some(tracefs) if !tracefs.has_user_probes() => {
+                Err(HookError::new("the kernel has no user probes (CONFIG_UPROBE_EVENTS)"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        let texts = |name: &str| request.arguments.texts(name).iter().map(String::as_str);
+        let choices = texts("function").map(Choice::parse).collect::<Result<Vec<_>>>()?;
+        let prototypes = texts("args").map(Prototype::parse).collect::<Result<Vec<_>>>()?;
+        // Held until the kernel has the probes: it reaches the files by our descriptors.
+        let places = places(request, &choices)?;
+        let with_returns = request.arguments.flag("return");
+        let Plan { functions, events, probes } = Plan::new(&places, &prototypes, with_returns)?;
+        let session = TracefsSession::start(
+            request,
+            |instance| enable(instance, &probes, &events),
+            |stream| Ok(Box::new(Calls::new(functions, &events, &request.session, stream)?)),
+        )?;
+        Ok(Box::new(session))
+    }
+}
+
+/// What a person has to know.
+const DETAILS: &str = "\
+Where functions are looked for: without BINARY in the traced programs, and if they have none of the name, in the \
+libraries they have loaded. BINARY is the name of a file that they have loaded (libc.so.6, 'libssl*'), or a path as they \
+see it; by its whole path also a library or program that they load or exec only later. Of a program that a traced \
+process execs during the session nothing is traced otherwise. FUNCTION is the name in the source or that of the linker \
+(Rust and C++ have both); it must be in the file's symbol table, dynamic symbol table or MiniDebugInfo. Inlined \
+functions cannot be traced.
+--args says what to show of a call, in the order of the function's parameters: _ passes one over, and *TYPE is what a \
+pointer leads to. Types: u8 u16 u32 u64, i8 i16 i32 i64, x8 x16 x32 x64 (in hex), int uint long ulong size, ptr, bool, \
+and string (up to its NUL). -> TYPE is that of the result, which is shown as x64 otherwise. Floating-point values cannot \
+be shown. NAME: TYPE = FETCH takes what the kernel fetches (Documentation/trace/uprobetracer.rst), as in \
+'send(length: u32 = +8(%di))'. Without FUNCTION it is for all functions. A Go string is a pointer and a length.
+--return replaces return addresses while a function runs: do not use it where exceptions or panics pass through \
+a traced function, for they end the program there. For Go programs it is refused. Calls nested more than 64 deep have no \
+return line.
+Every process that runs the file takes about a microsecond longer for each call, traced or not. Example:
+  --args \"--pid 4711 -f open libssl*:SSL_write --return --args 'open(path: string, flags: x32) -> i32'\"
+Lines, with what --args and --return add:
+  call: function=\"open\" binary=\"/usr/lib/libc.so.6\" path=\"/etc/hosts\" flags=0x80000
+  return: function=\"open\" binary=\"/usr/lib/libc.so.6\" result=3 duration=9.120us
+In JSON: event (call or return), function, binary, arguments (an object by the names in --args, or arg1, arg2 ...), \
+result and duration_ns.";
+
+fn places(request: &Request, choices: &[Choice]) -> Result<Vec<Place>> {
+    let procfs = &request.environment.procfs;
+    let mut processes: Vec<_> = targets(request).processes(procfs)?.into_keys().collect();
+    processes.sort_unstable();
+    if processes.is_empty() {
+        return Err(HookError::new("no process to trace is alive any more"));
+    }
+    let files = Files::of(processes, procfs);
+    let mut search = Search::default();
+    choices.iter().try_for_each(|choice| search.add(choice, &files))?;
+    let limit = request.arguments.integer("limit").unwrap_or(HIGHEST_LIMIT);
+    search.finish(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+fn enable(instance: &Instance, probes: &[UserProbe], events: &[Event]) -> Result<()> {
+    instance.define_user_probes(probes).map_err(refusal)?;
+    let enable = |event: &Event| instance.enable_event(instance.name(), &event.name);
+    events.iter().try_for_each(enable).map_err(refusal)
+}
+
+/// The kernel's words, with its picture of the place that it stumbled at below them.
+fn refusal(error: tracefs::Error) -> HookError {
+    /// Not in errno(3): ENOTSUPP in the kernel's include/linux/errno.h.
+    const NOT_SUPPORTED: i32 = 524;
+    match error {
+        tracefs::Error::BadProbe { reason } => {
+            let (headline, picture) = reason.split_once('\n').unwrap_or((&reason, ""));
+            HookError::usage(format!("the kernel refuses what is to be recorded: {headline}"))
+                .excerpt(picture)
+        }
+        tracefs::Error::Io { source, .. } if source.raw_os_error() == Some(NOT_SUPPORTED) => HookError::new(
+            "the kernel can put no probe at the first instruction of one of the functions; name fewer to find which",
+        ),
+        error => error.into(),
+    }
+}

@@ -1,0 +1,30 @@
+use std::rc::Rc;
+
+use super::binary::Binary;
+use super::convention::Convention;
+
+/// A function to be traced.
+pub struct Place {
+    pub binary: Rc<Binary>,
+    /// Where in the file it begins.
+    pub offset: u64,
+    pub convention: Convention,
+    /// All symbols that led to it; the one to show comes first.
+    pub symbols: Vec<String>,
+}
+
+impl Place {
+    /// Adds another name for the same function.
+    pub fn is_also(&mut self, symbol: String) {
+        if !self.symbols.contains(&symbol) {
+            self.symbols.push(symbol);
+            self.symbols.sort_by(|a, b| plainness(a).cmp(&plainness(b)));
+        }
+    }
+}
+
+/// Of `__open64`, `open64` and `open`, `open` is what a person means.
+fn plainness(symbol: &str) -> (usize, usize, &str) {
+    let underscores = symbol.len() - symbol.trim_start_matches('_').len();
+    (underscores, symbol.len(), symbol)
+}

@@ -1,0 +1,155 @@
+//! Which events the kernel is to make of the functions.
+
+use trace_hook_api::{HookError, Result, did_you_mean};
+use tracefs::UserProbe;
+
+use super::convention::Convention;
+use super::place::Place;
+use super::prototype::{Argument, Prototype, Source};
+use super::value::ValueType;
+use crate::demangle::demangle;
+
+/// The functions to trace, what is recorded of them, and by which events.
+///
+/// A few events serve all functions, for the kernel takes its time to disable each. Every record has the number of its
+/// function, which is a constant that the kernel adds.
+#[derive(Default)]
+pub struct Plan {
+    /// By their numbers.
+    pub functions: Vec<Function>,
+    pub events: Vec<Event>,
+    pub probes: Vec<UserProbe>,
+}
+
+/// A function that is traced.
+pub struct Function {
+    pub name: String,
+    pub binary: String,
+    pub arguments: Vec<(String, ValueType)>,
+    pub result: ValueType,
+}
+
+/// An event that several functions share.
+pub struct Event {
+    pub name: String,
+    pub moment: Moment,
+    /// The kernel's types of what it records, beside the number of the function.
+    types: Vec<&'static str>,
+}
+
+/// When an event happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Call,
+    Return,
+}
+
+/// The field with the number of the function.
+pub const FUNCTION_FIELD: &str = "function";
+
+impl Event {
+    /// The fields that hold the values, in order.
+    pub fn value_fields(&self) -> impl Iterator<Item = String> {
+        (0..self.types.len()).map(value_field)
+    }
+}
+
+impl Plan {
+    /// # Errors
+    ///
+    /// What is to be recorded of a function cannot be.
+    pub fn new(places: &[Place], prototypes: &[Prototype], with_returns: bool) -> Result<Self> {
+        let mut plan = Self::default();
+        let mut used = vec![false; prototypes.len()];
+        for place in places {
+            let about = prototypes.iter().rposition(|prototype| prototype.is_about(&place.symbols));
+            about.into_iter().for_each(|index| used[index] = true);
+            plan.add(place, about.map(|index| &prototypes[index]), with_returns)?;
+        }
+        match used.iter().position(|used| !used) {
+            Some(index) => Err(unused(&prototypes[index], places)),
+            None => Ok(plan),
+        }
+    }
+
+    fn add(&mut self, place: &Place, prototype: Option<&Prototype>, with_returns: bool) -> Result<()> {
+        let arguments = prototype.map(|prototype| prototype.arguments.as_slice()).unwrap_or_default();
+        let result = prototype.and_then(|prototype| prototype.result);
+        let name = demangle(&place.symbols[0]).into_owned();
+        if result.is_some() && !with_returns {
+            return Err(HookError::usage(format!("the result of '{name}' is known with --return only")));
+        }
+        if with_returns && place.convention == Convention::Go {
+            return Err(HookError::usage(format!(
+                "--return would crash {}: Go moves its stacks, and with them the return addresses that the kernel replaces",
+                place.binary.path
+            )));
+        }
+        let fetches =
+            arguments.iter().map(|argument| fetch(argument, place, &name)).collect::<Result<Vec<_>>>()?;
+        self.add_probe(place, Moment::Call, fetches);
+        let result = result.unwrap_or(ValueType::UNKNOWN);
+        if with_returns {
+            self.add_probe(place, Moment::Return, vec![result.fetch("$retval")]);
+        }
+        let arguments = arguments.iter().map(|argument| (argument.name.clone(), argument.value)).collect();
+        self.functions.push(Function { name, binary: place.binary.path.clone(), arguments, result });
+        Ok(())
+    }
+
+    fn add_probe(&mut self, place: &Place, moment: Moment, fetches: Vec<(String, &'static str)>) {
+        let number = self.functions.len();
+        let values = fetches.iter().enumerate();
+        let values =
+            values.map(|(n, (fetch, kernel_type))| format!("{}={fetch}:{kernel_type}", value_field(n)));
+        let arguments = [format!("{FUNCTION_FIELD}=\\{number}:u32")].into_iter().chain(values).collect();
+        let types: Vec<&'static str> = fetches.iter().map(|(_, kernel_type)| *kernel_type).collect();
+        let event = self.event(moment, types);
+        self.probes.push(UserProbe {
+            event,
+            returns: moment == Moment::Return,
+            file: place.binary.link.clone(),
+            offset: place.offset,
+            arguments,
+        });
+    }
+
+    /// The event for what has these types: all places of an event must agree in them.
+    fn event(&mut self, moment: Moment, types: Vec<&'static str>) -> String {
+        if let Some(event) = self.events.iter().find(|event| event.moment == moment && event.types == types) {
+            return event.name.clone();
+        }
+        let kind = if moment == Moment::Call { "call" } else { "return" };
+        let name = format!("{kind}{}", self.events.len());
+        self.events.push(Event { name: name.clone(), moment, types });
+        name
+    }
+}
+
+fn value_field(number: usize) -> String {
+    format!("value{number}")
+}
+
+fn fetch(argument: &Argument, place: &Place, function: &str) -> Result<(String, &'static str)> {
+    let from = match &argument.source {
+        Source::Fetch(fetch) => fetch.clone(),
+        Source::Number(number) => place.convention.argument(*number).ok_or_else(|| {
+            HookError::usage(format!(
+                "argument {} of '{function}' is in no register, and a Go program's stack cannot be told",
+                number + 1
+            ))
+        })?,
+    };
+    Ok(argument.value.fetch(&from))
+}
+
+fn unused(prototype: &Prototype, places: &[Place]) -> HookError {
+    let names: Vec<_> =
+        places.iter().flat_map(|place| place.symbols.iter().map(|symbol| demangle(symbol))).collect();
+    let function = prototype.function.as_ref().map_or("", |function| &function.text);
+    let hint = did_you_mean(function, &names);
+    HookError::usage(format!(
+        "--args '{}' is for none of the functions that --function names{hint}",
+        prototype.text
+    ))
+}

@@ -1,0 +1,182 @@
+//! From what a user means to places in files.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use trace_hook_api::{HookError, Result, did_you_mean, log};
+
+use super::binary::Binary;
+use super::choice::Choice;
+use super::convention::Convention;
+use super::files::Files;
+use super::instruction::can_be_probed;
+use super::place::Place;
+use crate::demangle::demangle;
+use crate::elf::{BadElf, Elf, Kind};
+
+/// The functions found, each once, by file and place in it.
+#[derive(Default)]
+pub struct Search {
+    places: BTreeMap<((u64, u64), u64), Place>,
+}
+
+/// What became of one look into some files.
+#[derive(Default)]
+struct Look {
+    found: usize,
+    /// Functions of the name that are there, but cannot be traced, and why.
+    obstacle: Option<String>,
+    /// Files that could not be read, or have no symbols, and why.
+    unreadable: Vec<String>,
+}
+
+impl Search {
+    /// Adds the functions that a user means.
+    ///
+    /// # Errors
+    ///
+    /// There are none.
+    pub fn add(&mut self, choice: &Choice, files: &Files) -> Result<()> {
+        let binaries = match &choice.binary {
+            Some(pattern) => files.meant_by(pattern)?,
+            None => files.programs(),
+        };
+        let mut look = self.look(choice, &binaries);
+        if look.found > 0 {
+            return Ok(());
+        }
+        let mut searched = binaries;
+        if choice.binary.is_none() {
+            let libraries = files.libraries();
+            let among_libraries = self.look(choice, &libraries);
+            if among_libraries.found > 0 {
+                return Ok(());
+            }
+            look.obstacle = among_libraries.obstacle.or(look.obstacle);
+            searched.extend(libraries);
+        }
+        Err(none(choice, &searched, look))
+    }
+
+    /// All functions found, if there are not too many.
+    ///
+    /// # Errors
+    ///
+    /// There are, and how to have fewer.
+    pub fn finish(self, limit: usize) -> Result<Vec<Place>> {
+        let count = self.places.len();
+        let places: Vec<Place> = self.places.into_values().collect();
+        let [first, .., last] = places.as_slice() else { return Ok(places) };
+        match count > limit {
+            true => Err(HookError::usage(format!(
+                "{count} functions match, from '{}' in {} to '{}' in {}, but no more than {limit} are traced at once: \
+                 name fewer, as in '{}:{}', or raise --limit",
+                demangle(&first.symbols[0]),
+                first.binary.name(),
+                demangle(&last.symbols[0]),
+                last.binary.name(),
+                first.binary.name(),
+                demangle(&first.symbols[0]),
+            ))),
+            false => Ok(places),
+        }
+    }
+
+    fn look(&mut self, choice: &Choice, binaries: &[Rc<Binary>]) -> Look {
+        let mut look = Look::default();
+        for binary in binaries {
+            match self.look_into(choice, binary, &mut look) {
+                Ok(0) => look.unreadable.push(format!("{} has no symbols (it is stripped)", binary.path)),
+                Ok(_) => {}
+                Err(error) => look.unreadable.push(format!("{}: {error}", binary.path)),
+            }
+        }
+        look
+    }
+
+    /// Returns how many functions the file tells of.
+    fn look_into(&mut self, choice: &Choice, binary: &Rc<Binary>, look: &mut Look) -> Result<usize, BadElf> {
+        let elf = Elf::parse(&binary.content)?;
+        let convention = if elf.is_go() { Convention::Go } else { Convention::C };
+        let mut count = 0;
+        elf.visit_functions(|function| {
+            count += usize::from(function.kind != Kind::Imported);
+            let symbol = String::from_utf8_lossy(function.name);
+            if !choice.function.matches(&symbol) {
+                return;
+            }
+            let offset = elf.file_offset(function.address);
+            let obstacle = match (function.kind, offset) {
+                (Kind::Imported, _) => "is only called there, and is defined in another file",
+                (Kind::Indirect, _) => {
+                    "only chooses, when the program is loaded, which function is called in its place; trace that one"
+                }
+                (Kind::Defined, None) => "is not in the file",
+                (Kind::Defined, Some(offset)) if !can_be_probed(elf.bytes_at(offset)) => {
+                    "begins with an instruction that the kernel cannot put a probe at"
+                }
+                (Kind::Defined, Some(offset)) => {
+                    look.found += 1;
+                    let place = self.places.entry((binary.identity, offset)).or_insert_with(|| Place {
+                        binary: Rc::clone(binary),
+                        offset,
+                        convention,
+                        symbols: Vec::new(),
+                    });
+                    return place.is_also(symbol.into_owned());
+                }
+            };
+            let obstacle = format!("'{}' in {} {obstacle}", demangle(&symbol), binary.path);
+            log::debug!("not traced: {obstacle}");
+            look.obstacle.get_or_insert(obstacle);
+        })?;
+        Ok(count)
+    }
+}
+
+/// Why nothing was found.
+fn none(choice: &Choice, searched: &[Rc<Binary>], look: Look) -> HookError {
+    let text = &choice.text;
+    if searched.is_empty() {
+        return HookError::new(
+            "no file of the traced processes can be opened; that takes root's CAP_SYS_ADMIN",
+        );
+    }
+    if let Some(obstacle) = look.obstacle {
+        return HookError::usage(format!("no function '{text}' can be traced: {obstacle}"));
+    }
+    if let [only] = look.unreadable.as_slice()
+        && (choice.binary.is_some() || searched.len() == 1)
+    {
+        return HookError::usage(format!("no function '{text}': {only}"));
+    }
+    let hint = did_you_mean(&choice.function.text, &names(searched));
+    let places: Vec<&str> = searched.iter().take(3).map(|binary| binary.path.as_str()).collect();
+    let more = match searched.len().saturating_sub(places.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let unreadable = match look.unreadable.is_empty() {
+        true => String::new(),
+        false => format!("; {}", look.unreadable.join(", ")),
+    };
+    HookError::usage(format!(
+        "unknown function '{text}': looked in {}{more}{unreadable}{hint}",
+        places.join(", ")
+    ))
+}
+
+/// The names of all functions that could be traced.
+fn names(binaries: &[Rc<Binary>]) -> Vec<String> {
+    let mut names = Vec::new();
+    for binary in binaries {
+        let Ok(elf) = Elf::parse(&binary.content) else { continue };
+        let visited = elf.visit_functions(|function| {
+            if function.kind == Kind::Defined {
+                names.push(demangle(&String::from_utf8_lossy(function.name)).into_owned());
+            }
+        });
+        visited.unwrap_or_else(|error| log::debug!("{}: {error}", binary.path));
+    }
+    names
+}

@@ -1,0 +1,150 @@
+//! What an argument or a result is, and how it is shown.
+
+use trace_hook_api::{EventLine, did_you_mean};
+use tracefs::Record;
+use tracefs::format::Field;
+
+/// The type of an argument or a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValueType {
+    kind: Kind,
+    /// How often the program's memory is to be asked for what the value points to.
+    pointers: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unsigned(u32),
+    Signed(u32),
+    Hex(u32),
+    Bool,
+    /// Text up to a NUL, that the value points to.
+    String,
+}
+
+/// The names, those of C that everybody knows included.
+const NAMES: [(&str, Kind); 20] = [
+    ("u8", Kind::Unsigned(8)),
+    ("u16", Kind::Unsigned(16)),
+    ("u32", Kind::Unsigned(32)),
+    ("u64", Kind::Unsigned(64)),
+    ("i8", Kind::Signed(8)),
+    ("i16", Kind::Signed(16)),
+    ("i32", Kind::Signed(32)),
+    ("i64", Kind::Signed(64)),
+    ("x8", Kind::Hex(8)),
+    ("x16", Kind::Hex(16)),
+    ("x32", Kind::Hex(32)),
+    ("x64", Kind::Hex(64)),
+    ("int", Kind::Signed(32)),
+    ("uint", Kind::Unsigned(32)),
+    ("long", Kind::Signed(64)),
+    ("ulong", Kind::Unsigned(64)),
+    ("size", Kind::Unsigned(64)),
+    ("ptr", Kind::Hex(64)),
+    ("bool", Kind::Bool),
+    ("string", Kind::String),
+];
+
+/// More than that nobody follows.
+const MOST_POINTERS: usize = 4;
+
+impl ValueType {
+    /// What nobody has told the type of.
+    pub const UNKNOWN: Self = Self { kind: Kind::Hex(64), pointers: 0 };
+
+    /// Parses `i32`, `string`, `*u32` …
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let name = text.trim_start_matches('*');
+        let pointers = text.len() - name.len();
+        let found = NAMES.iter().find(|(known, _)| *known == name);
+        match found {
+            Some((_, kind)) if pointers <= MOST_POINTERS => Ok(Self { kind: *kind, pointers }),
+            Some(_) => Err(format!("'{text}' has more than {MOST_POINTERS} pointers")),
+            None if matches!(name, "f32" | "f64" | "float" | "double") => {
+                Err(format!("the kernel cannot record '{name}': it does not see floating-point registers"))
+            }
+            None => {
+                let names = NAMES.map(|(known, _)| known);
+                let hint = did_you_mean(name, &names);
+                let all = if hint.is_empty() { format!("; there are {}", names.join(" ")) } else { hint };
+                Err(format!("unknown type '{text}'{all}"))
+            }
+        }
+    }
+
+    /// How the kernel is to fetch it, from where the value itself is, and as what (Documentation/trace/uprobetracer.rst).
+    pub fn fetch(self, from: &str) -> (String, &'static str) {
+        let pointers = self.pointers + usize::from(self.kind == Kind::String);
+        let fetch = (0..pointers).fold(from.to_owned(), |inner, _| format!("+0({inner})"));
+        // A register holds 64 bits, and may not hold less. In memory there may be nothing behind the value.
+        let in_memory = pointers > 0 || !from.starts_with(['%', '$']);
+        let kernel_type = match self.kind {
+            Kind::String => "string",
+            _ if !in_memory => "u64",
+            Kind::Unsigned(8) | Kind::Signed(8) | Kind::Hex(8) | Kind::Bool => "u8",
+            Kind::Unsigned(16) | Kind::Signed(16) | Kind::Hex(16) => "u16",
+            Kind::Unsigned(32) | Kind::Signed(32) | Kind::Hex(32) => "u32",
+            _ => "u64",
+        };
+        (fetch, kernel_type)
+    }
+
+    /// Adds the value that a record holds.
+    pub fn show<'a>(
+        self,
+        line: EventLine<'a>,
+        name: &str,
+        record: &Record<'_>,
+        field: &Field,
+    ) -> EventLine<'a> {
+        let number = record.number(field) as u64;
+        match self.kind {
+            Kind::Unsigned(bits) => line.number(name, low(number, bits)),
+            Kind::Signed(bits) => line.number(name, (number << (64 - bits)) as i64 >> (64 - bits)),
+            Kind::Hex(bits) => line.address(name, low(number, bits)),
+            Kind::Bool => line.flag(name, low(number, 8) != 0),
+            Kind::String => match field.bytes(record.data()) {
+                // Nothing could be read: the page is not there.
+                None | Some([]) => line.word(name, "(fault)"),
+                Some(_) => line.text(name, record.text(field)),
+            },
+        }
+    }
+}
+
+fn low(number: u64, bits: u32) -> u64 {
+    number & (u64::MAX >> (64 - bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetch(value: &str, from: &str) -> String {
+        let (fetch, kernel_type) = ValueType::parse(value).unwrap().fetch(from);
+        format!("{fetch}:{kernel_type}")
+    }
+
+    #[test]
+    fn the_kernel_is_told_where_a_value_is() {
+        assert_eq!(fetch("i32", "%di"), "%di:u64");
+        assert_eq!(fetch("*i32", "%di"), "+0(%di):u32");
+        assert_eq!(fetch("**bool", "%di"), "+0(+0(%di)):u8");
+        assert_eq!(fetch("string", "%si"), "+0(%si):string");
+        assert_eq!(fetch("*string", "$retval"), "+0(+0($retval)):string");
+        assert_eq!(fetch("u16", "+8(%di)"), "+8(%di):u16");
+    }
+
+    #[test]
+    fn an_unknown_type_is_told() {
+        assert!(ValueType::parse("sting").unwrap_err().contains("did you mean 'string'"));
+        assert!(ValueType::parse("").unwrap_err().contains("u8 u16"));
+        assert!(ValueType::parse("f64").unwrap_err().contains("floating-point"));
+        assert!(ValueType::parse("*****u8").unwrap_err().contains("pointers"));
+    }
+}

@@ -1,0 +1,118 @@
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::build_directory;
+
+/// The program that is traced in its own functions. See its source for the commands that it takes.
+const SOURCE: &str = include_str!("program/called.rs");
+/// A library that the program loads when it is told to.
+const LIBRARY: &str = include_str!("program/library.rs");
+
+/// How a [`Program`] is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// As usual: loaded anywhere, with shared libraries.
+    Usual,
+    /// At a fixed address, without shared libraries.
+    Static,
+    /// Without the table of symbols that only debuggers need.
+    Stripped,
+    /// Without any symbols at all.
+    Bare,
+    /// A shared library, without that table.
+    Library,
+}
+
+/// A running program of our own. Dropping it kills it.
+pub struct Program {
+    process: Child,
+    commands: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    id: u32,
+}
+
+impl Program {
+    /// The executable, or the library, built where it is older than the tests.
+    pub fn built(build: Build) -> PathBuf {
+        // Whoever comes second, in this process or another, waits for what the first builds.
+        let directory = build_directory().join("traced-programs");
+        fs::create_dir_all(&directory).expect("a directory can be made");
+        let alone = File::open(&directory).expect("it is ours");
+        alone.lock().expect("a directory can be locked");
+        let program = directory.join(format!("{build:?}").to_lowercase());
+        if !is_newer(&program, &std::env::current_exe().expect("this executable has a path")) {
+            compile(build, &program);
+        }
+        program
+    }
+
+    /// Runs the usual one.
+    pub fn start() -> Self {
+        Self::run(&mut Command::new(Self::built(Build::Usual)))
+    }
+
+    /// Runs it by this command.
+    pub fn run(command: &mut Command) -> Self {
+        let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut process = process.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let commands = process.stdin.take().expect("it was asked for");
+        let answers = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
+        let mut program = Self { id: process.id(), process, commands, answers };
+        program.answer();
+        program
+    }
+
+    /// Its process id. Where another command starts it, that is the id of that command.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Makes it obey, and waits until it has; its answer.
+    #[track_caller]
+    pub fn tell(&mut self, command: &str) -> String {
+        writeln!(self.commands, "{command}").expect("the program listens");
+        self.answer()
+    }
+
+    /// Makes it call a function of its own with these arguments, this many times.
+    #[track_caller]
+    pub fn calls(&mut self, count: usize) {
+        self.tell(&format!("call {count} 7 9 text"));
+    }
+
+    #[track_caller]
+    fn answer(&mut self) -> String {
+        self.answers.next().expect("the program answers").expect("in plain text")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn is_newer(file: &Path, than: &Path) -> bool {
+    let modified = |file: &Path| file.metadata().and_then(|metadata| metadata.modified()).ok();
+    modified(file) > modified(than)
+}
+
+fn compile(build: Build, program: &Path) {
+    let (source, flags): (&str, &[&str]) = match build {
+        Build::Usual => (SOURCE, &[]),
+        Build::Static => (SOURCE, &["-Ctarget-feature=+crt-static", "-Crelocation-model=static"]),
+        Build::Stripped => (SOURCE, &["-Cstrip=symbols", "-Clink-arg=-Wl,--export-dynamic"]),
+        Build::Bare => (SOURCE, &["-Cstrip=symbols", "-Ctarget-feature=+crt-static"]),
+        Build::Library => (LIBRARY, &["--crate-type=cdylib", "-Cstrip=symbols"]),
+    };
+    let input = program.with_extension("rs");
+    fs::write(&input, source).expect("a source can be written");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut command = Command::new(rustc);
+    command.args(["--edition=2024", "--crate-name=called", "-Copt-level=1"]).args(flags);
+    let status = command.arg("-o").arg(program).arg(&input).status();
+    assert!(status.is_ok_and(|status| status.success()), "{command:?}");
+}

@@ -1,0 +1,101 @@
+//! A program that is traced in its own functions. It takes commands on standard input:
+//!
+//! - `call N A B TEXT`: call `traced_function` N times with these arguments
+//! - `deep N`: call `recursive` N times within itself
+//! - `load PATH`: load the library at PATH
+//! - `loaded N`: call `library_function` of that library N times
+//! - `exec PATH`: become the program at PATH
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::hint::black_box;
+use std::io::{BufRead, Write, stdin, stdout};
+
+unsafe extern "C" {
+    fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+    fn one_of_many_0();
+    fn execv(path: *const c_char, arguments: *const *const c_char) -> c_int;
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn traced_function(a: i32, b: u64, text: *const c_char) -> i32 {
+    black_box((b, text));
+    black_box(a) - 10
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn other_function(a: i32) -> i32 {
+    black_box(a)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn recursive(depth: u64) -> u64 {
+    if black_box(depth) == 0 { 0 } else { black_box(recursive(depth - 1)) + 1 }
+}
+
+pub mod inner {
+    #[inline(never)]
+    pub fn of_a_module(number: u64) -> u64 {
+        std::hint::black_box(number)
+    }
+}
+
+std::arch::global_asm!(
+    ".macro one_of_many number",
+    ".globl one_of_many_\\number",
+    ".type one_of_many_\\number, %function",
+    "one_of_many_\\number:",
+    "ret",
+    ".size one_of_many_\\number, . - one_of_many_\\number",
+    ".endm",
+    ".altmacro",
+    ".set number, 0",
+    ".rept 2000",
+    "one_of_many %number",
+    ".set number, number + 1",
+    ".endr",
+    ".noaltmacro",
+);
+
+fn main() {
+    // The linker leaves out what nobody needs.
+    black_box(one_of_many_0 as *const () as usize);
+    let mut library = std::ptr::null_mut();
+    answer(&std::process::id().to_string());
+    for line in stdin().lock().lines().map_while(Result::ok) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |n: usize| words[n].parse::<u64>().unwrap();
+        let path = |n: usize| CString::new(words[n]).unwrap();
+        match words[0] {
+            "call" => {
+                let text = path(4);
+                for _ in 0..number(1) {
+                    traced_function(words[2].parse().unwrap(), number(3), text.as_ptr());
+                    other_function(1);
+                    inner::of_a_module(1);
+                }
+            }
+            "deep" => _ = recursive(number(1)),
+            "load" => library = unsafe { dlopen(path(1).as_ptr(), 2) },
+            "loaded" => {
+                let function = unsafe { dlsym(library, c"library_function".as_ptr()) };
+                let function: extern "C" fn() = unsafe { std::mem::transmute(function) };
+                (0..number(1)).for_each(|_| function());
+            }
+            "exec" => {
+                let path = path(1);
+                unsafe { execv(path.as_ptr(), [path.as_ptr(), std::ptr::null()].as_ptr()) };
+            }
+            _ => panic!("what is '{line}'?"),
+        }
+        answer("done");
+    }
+}
+
+fn answer(text: &str) {
+    println!("{text}");
+    stdout().flush().unwrap();
+}

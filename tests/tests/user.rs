@@ -1,0 +1,522 @@
+//! What `trace_user` records of calls of functions of real programs. All of it needs root and tracefs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use system_tests::{
+    Answer, Build, Ended, Kernel, Loss, Manager, PATIENCE, Plugins, Program, Session, Workload,
+    no_other_sweeps, wait_until,
+};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["uprobe"]))
+}
+
+#[track_caller]
+fn trace(manager: &Manager, pid: u32, arguments: &str) -> Session {
+    manager.run("trace_user", format!("--pid {pid} {arguments}")).start()
+}
+
+/// What the hook says when it refuses these arguments.
+#[track_caller]
+fn refusal(program: &Program, arguments: &str) -> Answer {
+    manager().run("trace_user", format!("--pid {} {arguments}", program.id())).answer()
+}
+
+/// How many lines there are of each event and function.
+#[track_caller]
+fn lines_by_function(ended: &Ended) -> BTreeMap<(String, String), usize> {
+    let mut counts = BTreeMap::new();
+    for line in ended.well() {
+        let (before, after) =
+            line.split_once(": function=\"").unwrap_or_else(|| panic!("no function: {line}"));
+        let event = before.rsplit(' ').next().unwrap_or_default().to_owned();
+        let function = after.split('"').next().unwrap_or_default().to_owned();
+        *counts.entry((event, function)).or_default() += 1;
+    }
+    counts
+}
+
+#[track_caller]
+fn assert_lines<const N: usize>(ended: &Ended, expected: [(&str, &str, usize); N]) {
+    let expected = expected.map(|(event, function, count)| ((event.to_owned(), function.to_owned()), count));
+    assert_eq!(lines_by_function(ended), expected.into());
+}
+
+#[track_caller]
+fn objects(ended: &Ended) -> Vec<Value> {
+    ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+}
+
+#[test]
+fn the_hook_is_listed_and_described() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "trace_user\n");
+    let described = manager.call(["--describe", "trace_user"]).answer();
+    for word in
+        ["--function", "-f", "--return", "--args", "--limit", "--pid", "exec", "string", "call: function="]
+    {
+        assert!(described.well().contains(word), "no {word} in {described:#?}");
+    }
+}
+
+#[test]
+fn every_call_of_a_function_is_a_line() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    program.calls(10);
+    let session = trace(&manager, program.id(), "-f traced_function");
+    program.calls(5000);
+    let ended = session.stop();
+    assert_lines(&ended, [("call", "traced_function", 5000)]);
+    let binary = format!("binary=\"{}\"", Program::built(Build::Usual).display());
+    assert!(ended.lines[0].contains(&binary), "{}", ended.lines[0]);
+}
+
+#[test]
+fn returns_have_results_and_durations() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let arguments = "-f traced_function --return --format json --args 'traced_function(a: i32, b: x64, text: string) -> i32'";
+    let session = trace(&manager, program.id(), arguments);
+    program.tell("call 100 -5 255 hal\"lo");
+    let ended = session.stop();
+    let lines = objects(&ended);
+    assert_eq!(lines.len(), 200);
+    for pair in lines.chunks(2) {
+        let [call, returned] = pair else { panic!("a call without its return: {pair:?}") };
+        assert_eq!((&call["event"], &returned["event"]), (&"call".into(), &"return".into()));
+        for line in [call, returned] {
+            assert_eq!((&line["function"], &line["pid"]), (&"traced_function".into(), &program.id().into()));
+        }
+        let expected = serde_json::json!({ "a": -5, "b": "0xff", "text": "hal\"lo" });
+        assert_eq!((&call["arguments"], &returned["result"]), (&expected, &(-15).into()));
+        assert!(
+            returned["duration_ns"].as_u64().is_some_and(|duration| duration < 1_000_000_000),
+            "{returned}"
+        );
+    }
+}
+
+#[test]
+fn calls_within_calls_return_in_their_order() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let session = trace(
+        &manager,
+        program.id(),
+        "-f recursive --return --format json --args 'recursive(depth: u64) -> u64'",
+    );
+    program.tell("deep 20");
+    let lines = objects(&session.stop());
+    let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    let (calls, returns) = (of("call"), of("return"));
+    assert_eq!((calls.len(), returns.len()), (21, 21));
+    let depths: Vec<_> = calls.iter().map(|call| call["arguments"]["depth"].as_u64()).collect();
+    assert_eq!(depths, (0..=20).rev().map(Some).collect::<Vec<_>>());
+    let results: Vec<_> = returns.iter().map(|line| line["result"].as_u64()).collect();
+    assert_eq!(results, (0..=20).map(Some).collect::<Vec<_>>());
+    assert!(returns.iter().map(|line| line["duration_ns"].as_u64()).is_sorted(), "the outer take longer");
+}
+
+#[test]
+fn functions_of_libraries_are_found_without_naming_them() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let thread = workload.thread();
+    for choice in ["getppid", "libc.so.6:getppid", "libc*:get?pid", "'/*/libc.so.6:getppid'"] {
+        let session = trace(&manager, workload.id(), &format!("-f {choice}"));
+        let child = workload.child();
+        workload.calls(1);
+        thread.calls(20);
+        child.calls(300);
+        let lines = lines_by_function(&session.stop());
+        assert_eq!(lines.get(&("call".to_owned(), "getppid".to_owned())), Some(&321), "{choice}: {lines:?}");
+    }
+}
+
+#[test]
+fn nobody_elses_calls_are_recorded() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (mut traced, mut bystander) = (Program::start(), Program::start());
+    let session = trace(&manager, traced.id(), "-f traced_function");
+    traced.calls(10);
+    bystander.calls(1000);
+    assert_lines(&session.stop(), [("call", "traced_function", 10)]);
+}
+
+#[test]
+fn patterns_choose_among_the_names_of_the_source() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let mangled = "called::inner::of_a_module";
+    for choice in [mangled, "called::inner::*", "usual:*of_a_module*"] {
+        let session = trace(&manager, program.id(), &format!("-f {choice}"));
+        program.calls(7);
+        assert_lines(&session.stop(), [("call", mangled, 7)]);
+    }
+    let session = trace(&manager, program.id(), "-f *_function called::inner::of_a_module");
+    program.calls(7);
+    let expected = [("call", "traced_function", 7), ("call", "other_function", 7), ("call", mangled, 7)];
+    assert_lines(&session.stop(), expected);
+}
+
+#[test]
+fn programs_of_any_make_have_functions() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for build in [Build::Usual, Build::Static, Build::Stripped] {
+        let mut program = Program::run(&mut Command::new(Program::built(build)));
+        let session = trace(&manager, program.id(), "-f traced_function --return");
+        program.calls(20);
+        let expected = [("call", "traced_function", 20), ("return", "traced_function", 20)];
+        assert_lines(&session.stop(), expected);
+    }
+}
+
+#[test]
+fn a_library_that_is_loaded_later_is_traced_by_its_path() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let library = Program::built(Build::Library);
+    let session = trace(&manager, program.id(), &format!("-f {}:library_function", library.display()));
+    program.tell(&format!("load {}", library.display()));
+    program.tell("loaded 30");
+    assert_lines(&session.stop(), [("call", "library_function", 30)]);
+    // Now that it is in use, its name will do.
+    let session = trace(&manager, program.id(), "-f library_function");
+    program.tell("loaded 3");
+    assert_lines(&session.stop(), [("call", "library_function", 3)]);
+}
+
+#[test]
+fn a_program_that_was_deleted_is_traced() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join("my program");
+    fs::copy(Program::built(Build::Usual), &file).expect("it can be copied");
+    let mut program = Program::run(&mut Command::new(&file));
+    fs::remove_file(&file).expect("it can be removed");
+    // Another file takes its name: what runs is the old one.
+    fs::write(&file, "nothing").expect("it can be written");
+    for choice in ["traced_function", "my?program:traced_function"] {
+        let session = trace(&manager, program.id(), &format!("-f '{choice}'"));
+        program.calls(10);
+        assert_lines(&session.stop(), [("call", "traced_function", 10)]);
+    }
+}
+
+/// Runs a copy of the program that only its own mount namespace has, at this place.
+fn in_namespaces(namespaces: &[&str], script: &str) -> Program {
+    let place = tempfile::tempdir().expect("a directory can be made");
+    let original = Program::built(Build::Usual);
+    let mut command = Command::new("unshare");
+    command.args(namespaces).args(["sh", "-e", "-c", script]).arg(original).arg(place.path());
+    Program::run(&mut command)
+}
+
+#[test]
+fn a_program_is_found_in_its_own_mount_namespace() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let script = "mount -t tmpfs none $1; cp $0 $1/hidden; exec $1/hidden";
+    for namespaces in [&["--mount"][..], &["--mount", "--user", "--map-root-user"]] {
+        let mut program = in_namespaces(namespaces, script);
+        let path = fs::read_link(format!("/proc/{}/exe", program.id())).expect("it runs");
+        assert!(!path.exists(), "{} is hidden from us", path.display());
+        for choice in ["traced_function".to_owned(), format!("{}:traced_function", path.display())] {
+            let session = trace(&manager, program.id(), &format!("-f {choice}"));
+            program.calls(10);
+            let ended = session.stop();
+            assert_lines(&ended, [("call", "traced_function", 10)]);
+            assert!(ended.lines[0].contains("/hidden\""), "{}", ended.lines[0]);
+        }
+    }
+}
+
+#[test]
+fn a_program_is_found_on_an_overlay_file_system() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let script = "mount -t tmpfs none $1; cd $1; mkdir lower upper work merged; cp $0 lower/program; \
+                  mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged; exec merged/program";
+    let mut program = in_namespaces(&["--mount"], script);
+    let session = trace(&manager, program.id(), "-f program:traced_function");
+    program.calls(10);
+    assert_lines(&session.stop(), [("call", "traced_function", 10)]);
+}
+
+#[test]
+fn a_program_is_found_in_another_pid_namespace() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let script = "mount -t tmpfs none $1; cp $0 $1/hidden; exec $1/hidden";
+    // What is traced is `unshare` itself, with its child.
+    let mut program = in_namespaces(&["--mount", "--pid", "--fork", "--kill-child"], script);
+    let session = trace(&manager, program.id(), "-f hidden:traced_function");
+    program.calls(10);
+    assert_lines(&session.stop(), [("call", "traced_function", 10)]);
+}
+
+#[test]
+fn a_link_in_a_container_does_not_lead_out_of_it() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let script = "mount -t tmpfs none $1; cp $0 $1/program; ln -s /proc/1/exe $1/link; exec $1/program";
+    let program = in_namespaces(&["--mount"], script);
+    let path = fs::read_link(format!("/proc/{}/exe", program.id())).expect("it runs");
+    let link = path.with_file_name("link");
+    refusal(&program, &format!("-f {}:main", link.display())).refused(&["unknown binary", "link"]);
+}
+
+#[test]
+fn after_exec_only_what_was_named_by_its_path_is_traced() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (first, second) = (Program::built(Build::Usual), Program::built(Build::Static));
+    let mut program = Program::run(&mut Command::new(&first));
+    let session = trace(&manager, program.id(), "-f traced_function");
+    program.calls(1);
+    program.tell(&format!("exec {}", second.display()));
+    program.calls(20);
+    assert_lines(&session.stop(), [("call", "traced_function", 1)]);
+
+    let mut program = Program::run(&mut Command::new(&first));
+    let arguments = format!("-f traced_function {}:traced_function", second.display());
+    let session = trace(&manager, program.id(), &arguments);
+    program.calls(1);
+    program.tell(&format!("exec {}", second.display()));
+    program.calls(20);
+    assert_lines(&session.stop(), [("call", "traced_function", 21)]);
+}
+
+#[test]
+fn texts_of_traced_programs_stay_in_their_place() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let arguments = "-f prctl --args 'prctl(_, name: string)'";
+    let session = trace(&manager, workload.id(), arguments);
+    workload.is_called("a\"b\n\u{1b}[2J\\");
+    let ended = session.stop();
+    let expected = r#" name="a\"b\n\u{1b}[2J\\""#;
+    assert_eq!(ended.well().len(), 1);
+    assert!(ended.lines[0].trim_end().ends_with(expected), "{}", ended.lines[0]);
+}
+
+#[test]
+fn arguments_are_fetched_as_the_user_says() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let register = if cfg!(target_arch = "aarch64") { "%x2" } else { "%dx" };
+    let spec = format!(
+        "traced_function(u8, _, *u16, first: x8=+0({register}), nowhere: *u64=\\0, text: string, gone: bool=\\0)"
+    );
+    let session = trace(&manager, program.id(), &format!("-f traced_function --format json --args '{spec}'"));
+    program.tell("call 1 263 9 abc");
+    let lines = objects(&session.stop());
+    let arguments = &lines[0]["arguments"];
+    assert_eq!((&arguments["arg1"], &arguments["arg3"]), (&7.into(), &0x6261.into()), "{arguments}");
+    assert_eq!((&arguments["first"], &arguments["gone"]), (&"0x61".into(), &false.into()), "{arguments}");
+}
+
+#[test]
+fn what_there_is_not_is_said_and_the_nearest_named() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let program = Program::start();
+    let refused = |arguments: &str, mentions: &[&str]| refusal(&program, arguments).refused(mentions);
+    refused("-f traced_functoin", &["'traced_functoin'", "did you mean 'traced_function'"]);
+    refused("-f lbc.so.6:open", &["'lbc.so.6'", "did you mean 'libc.so.6'"]);
+    refused("-f /no/such/file:main", &["'/no/such/file'"]);
+    refused("-f libc.so.6:traced_function", &["'libc.so.6:traced_function'"]);
+    refused("-f usual:open64", &["only called", "another file"]);
+    refused("-f strlen", &["'strlen'", "chooses"]);
+    refused("-f /etc/passwd:main", &["/etc/passwd", "no ELF file"]);
+    refused("-f /dev/null:main", &["'/dev/null'"]);
+    refused("-f usual:", &["'usual:' names no function"]);
+    refused("-f ''", &["'' names no function"]);
+    refused("", &["--function"]);
+}
+
+#[test]
+fn a_program_without_symbols_is_told() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let program = Program::run(&mut Command::new(Program::built(Build::Bare)));
+    refusal(&program, "-f traced_function").refused(&[
+        "'traced_function'",
+        "bare has no symbols",
+        "stripped",
+    ]);
+}
+
+#[test]
+fn too_many_functions_are_told_and_how_to_have_fewer() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let program = Program::start();
+    refusal(&program, "-f one_of_many_*").refused(&["2000 functions match", "500", "--limit"]);
+    refusal(&program, "-f one_of_many_* --limit 1999").refused(&["2000 functions match", "1999"]);
+    refusal(&program, "-f one_of_many_1 --limit 0").refused(&["--limit"]);
+    let manager = manager();
+    let session = trace(&manager, program.id(), "-f one_of_many_1??");
+    assert_eq!(kernel.probes_of(&[session.pid()]).len(), 100);
+    session.stop().well();
+}
+
+#[test]
+fn what_is_to_be_shown_must_be_there() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let program = Program::start();
+    let refused = |spec: &str, mentions: &[&str]| {
+        refusal(&program, &format!("-f traced_function --args '{spec}'")).refused(mentions);
+    };
+    refused("traced_function", &["parentheses"]);
+    refused("traced_function(a: sting)", &["'sting'", "did you mean 'string'"]);
+    refused("traced_function(a: f64)", &["floating-point"]);
+    refused("traced_functoin(a: u8)", &["'traced_functoin(a: u8)'", "did you mean 'traced_function'"]);
+    refused("traced_function(a: u8) -> i32", &["--return"]);
+    // The kernel's own words, with its picture.
+    let answer = refusal(&program, "-f traced_function --args 'traced_function(a: u8 = %nonsense)'");
+    assert_eq!((answer.status.code(), answer.stdout.as_str()), (Some(2), ""), "{answer:#?}");
+    assert!(answer.stderr.contains("Invalid register name") && answer.stderr.contains('^'), "{answer:#?}");
+}
+
+#[test]
+fn two_sessions_of_one_function_both_record_it() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let first = trace(&manager, program.id(), "-f traced_function");
+    program.calls(1);
+    let second = trace(&manager, program.id(), "-f traced_function other_function");
+    program.calls(20);
+    assert_lines(&first.stop(), [("call", "traced_function", 21)]);
+    program.calls(300);
+    let expected = [("call", "traced_function", 320), ("call", "other_function", 320)];
+    assert_lines(&second.stop(), expected);
+}
+
+#[test]
+fn another_tools_probe_counts_the_same_and_is_left_as_it_was() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let manager = manager();
+    let mut program = Program::start();
+    let (system, file) = (format!("other_tool_{}", program.id()), Program::built(Build::Usual));
+    let probe = kernel.define_probe(&format!("{system}/here"), &file, offset_of("traced_function", &file));
+    let witness = kernel.make_instance(&system);
+    witness.set("set_event_pid", &program.id().to_string());
+    witness.set(&format!("events/{system}/here/enable"), "1");
+
+    let session = trace(&manager, program.id(), "-f traced_function");
+    program.calls(500);
+    manager.call(["--clear"]).answer().well_and_silent();
+    assert_lines(&session.ends(), [("call", "traced_function", 500)]);
+    assert!(probe.is_as_it_was());
+    assert_eq!(witness.get(&format!("events/{system}/here/enable")), "1");
+    program.calls(50);
+    assert_eq!(witness.lines().len(), 550);
+    witness.set(&format!("events/{system}/here/enable"), "0");
+}
+
+/// Where the function begins in the file, as binutils tell.
+#[track_caller]
+fn offset_of(function: &str, file: &Path) -> u64 {
+    let read = |arguments: &[&str]| {
+        let output = Command::new("readelf").arg("--wide").args(arguments).arg(file).output();
+        String::from_utf8(output.expect("readelf is there").stdout).expect("plain text")
+    };
+    let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a number");
+    let symbols = read(&["--symbols"]);
+    let symbol = symbols.lines().find(|line| line.ends_with(&format!(" {function}")));
+    let address = hex(symbol.and_then(|line| line.split_whitespace().nth(1)).expect("it has the symbol"));
+    let segments = read(&["--segments"]);
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let loads = segments.lines().map(words).filter(|words| words.first().is_some_and(|word| word == "LOAD"));
+    let within = |words: Vec<String>| {
+        let (offset, start, length) = (hex(&words[1]), hex(&words[2]), hex(&words[4]));
+        (start..start + length).contains(&address).then(|| address - start + offset)
+    };
+    loads.filter_map(within).next().expect("it is loaded")
+}
+
+#[test]
+fn what_is_lost_is_told_to_the_call() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let session = trace(&manager, program.id(), "-f traced_function --return --buffer-size 4");
+    program.calls(50_000);
+    let ended = session.stop();
+    let (losses, events): (Vec<&str>, Vec<&str>) =
+        ended.well().into_iter().partition(|line| Loss::of(line).is_some());
+    assert!(!losses.is_empty(), "a buffer of 4 KiB takes no 100,000 events");
+    let lost: usize = losses.iter().filter_map(|line| Loss::of(line)).map(|loss| loss.count).sum();
+    assert_eq!(events.len() + lost, 100_000);
+}
+
+#[test]
+fn a_session_ends_with_its_last_task() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let session = trace(&manager, program.id(), "-f traced_function");
+    program.calls(10);
+    drop(program);
+    assert_lines(&session.ends(), [("call", "traced_function", 10)]);
+}
+
+#[test]
+fn whoever_dies_the_next_call_leaves_no_probe() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    for supervisor_too in [false, true] {
+        let manager = manager();
+        let mut program = Program::start();
+        let mut session = trace(&manager, program.id(), "-f traced_function --return");
+        program.calls(10);
+        session.wait_for_lines(20);
+        let pid = session.pid();
+        assert_eq!(kernel.probes_of(&[pid]).len(), 2);
+        let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
+        if supervisor_too {
+            session.process().signal(Signal::SIGKILL);
+        }
+        let _ = kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL);
+        session.ends();
+        program.calls(1);
+        manager.call(["--get-all"]).answer().well();
+        assert!(kernel.probes_of(&[pid]).is_empty(), "{:?}", kernel.probes_of(&[pid]));
+        program.calls(1);
+    }
+}
+
+#[test]
+fn clear_removes_the_probes_of_dead_sessions_and_of_no_others() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = no_other_sweeps();
+    let file = Program::built(Build::Usual);
+    let mut program = Program::start();
+    let other = manager();
+    let session = trace(&other, program.id(), "-f traced_function");
+    // As a session leaves it that died, and whose instance somebody has removed.
+    let orphan = kernel.define_probe(&format!("tracehook_{}_0badcafe/call0", program.id()), &file, 0x1000);
+    manager().call(["--clear"]).answer().well_and_silent();
+    assert!(!orphan.is_as_it_was());
+    program.calls(5);
+    wait_until("the living session goes on", PATIENCE, || !kernel.probes_of(&[session.pid()]).is_empty());
+    assert_lines(&session.stop(), [("call", "traced_function", 5)]);
+}
