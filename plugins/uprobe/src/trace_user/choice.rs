@@ -80,7 +80,101 @@ impl BinaryPattern {
 pub struct FunctionPattern {
     pub text: String,
     glob: Option<Glob>,
+    /// A part of the name that an encoded name must have as well.
+    fragment: Option<String>,
 }
+
+/// Words of the source, or of those who decode names, that no encoded name has.
+const UNENCODED: [&str; 88] = [
+    "VTT",
+    "abi",
+    "alignof",
+    "allocator",
+    "anonymous",
+    "auto",
+    "basic_iostream",
+    "basic_istream",
+    "basic_ostream",
+    "basic_string",
+    "bool",
+    "char",
+    "char16_t",
+    "char32_t",
+    "char8_t",
+    "char_traits",
+    "clone",
+    "closure",
+    "co_await",
+    "complex",
+    "const",
+    "construction",
+    "covariant",
+    "decimal",
+    "decltype",
+    "delete",
+    "double",
+    "dyn",
+    "extern",
+    "f32",
+    "f64",
+    "float",
+    "for",
+    "function",
+    "guard",
+    "half",
+    "i128",
+    "i16",
+    "i32",
+    "i64",
+    "imaginary",
+    "impl",
+    "init",
+    "initializer",
+    "int",
+    "iostream",
+    "isize",
+    "istream",
+    "lambda",
+    "long",
+    "mut",
+    "name",
+    "namespace",
+    "new",
+    "noexcept",
+    "non",
+    "nullptr_t",
+    "object",
+    "operator",
+    "ostream",
+    "parameter",
+    "reference",
+    "return",
+    "shim",
+    "short",
+    "signed",
+    "sizeof",
+    "std",
+    "str",
+    "string",
+    "template",
+    "temporary",
+    "this",
+    "throw",
+    "thunk",
+    "type",
+    "typeid",
+    "typeinfo",
+    "u128",
+    "unnamed",
+    "unsafe",
+    "unsigned",
+    "usize",
+    "virtual",
+    "void",
+    "vtable",
+    "wchar_t",
+    "wrapper",
+];
 
 impl FunctionPattern {
     /// # Errors
@@ -88,18 +182,38 @@ impl FunctionPattern {
     /// It is no pattern.
     pub fn new(text: &str) -> Result<Self> {
         let glob = has_wildcard(text).then(|| glob(text)).transpose()?;
-        Ok(Self { text: text.to_owned(), glob })
+        Ok(Self { text: text.to_owned(), glob, fragment: fragment(text) })
     }
 
     /// Whether it means the function of this symbol. C++ functions are also meant without their parameters.
     pub fn matches(&self, symbol: &str) -> bool {
-        self.fits(symbol)
-            || demangled(symbol).is_some_and(|name| self.fits(&name) || self.fits(&without_parameters(&name)))
+        self.fits(symbol) || (self.may_fit_decoded(symbol) && self.fits_decoded(symbol))
+    }
+
+    /// To decode the names of a large program takes more than a second.
+    fn may_fit_decoded(&self, symbol: &str) -> bool {
+        self.fragment.as_ref().is_none_or(|fragment| symbol.contains(fragment.as_str()))
+    }
+
+    fn fits_decoded(&self, symbol: &str) -> bool {
+        demangled(symbol).is_some_and(|name| self.fits(&name) || self.fits(&without_parameters(&name)))
     }
 
     fn fits(&self, name: &str) -> bool {
         name == self.text || self.glob.as_ref().is_some_and(|glob| glob.matches(name))
     }
+}
+
+/// The longest identifier, or part of one, that is encoded as it is.
+fn fragment(pattern: &str) -> Option<String> {
+    let words = pattern.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let is_encoded = |word: &&str| {
+        word.len() > 2
+            && word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && !UNENCODED.contains(word)
+    };
+    let is_plain = pattern.is_ascii();
+    words.filter(|_| is_plain).filter(is_encoded).max_by_key(|word| word.len()).map(str::to_owned)
 }
 
 fn has_wildcard(text: &str) -> bool {
@@ -179,5 +293,8 @@ mod tests {
         assert!(matches("main.(**", "main.(*Server).Handle"));
         assert!(matches("Map[string].*", "Map[string].Get"));
         assert!(!matches("foo", "_Z4foooid"));
+        assert!(matches("operator new(unsigned long)", "_Znwm"));
+        assert!(matches("ns::operator+", "_ZN2nsplEii"));
+        assert!(matches("mycrate::*{closure*", "_RNCNvCs1234_7mycrate3foo0B3_"));
     }
 }
