@@ -367,7 +367,7 @@ fn a_program_without_symbols_is_told() {
 fn too_many_functions_are_told_and_how_to_have_fewer() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let program = Program::start();
-    refusal(&program, "-f one_of_many_*").refused(&["2000 functions match", "500", "--limit"]);
+    refusal(&program, "-f one_of_many_*").refused(&["2000 functions match", "1000", "--limit"]);
     refusal(&program, "-f one_of_many_* --limit 1999").refused(&["2000 functions match", "1999"]);
     refusal(&program, "-f one_of_many_1 --limit 0").refused(&["--limit"]);
     let manager = manager();

@@ -30,7 +30,7 @@ use search::Search;
 pub struct TraceUser;
 
 /// With more, a session would take longer to start and to stop than anybody expects.
-const DEFAULT_LIMIT: &str = "500";
+const DEFAULT_LIMIT: &str = "1000";
 /// With so many, the kernel takes seconds.
 const HIGHEST_LIMIT: i64 = 10_000;
 
@@ -104,13 +104,15 @@ process execs during the session nothing is traced otherwise. FUNCTION is the na
 functions cannot be traced.
 --args says what to show of a call, in the order of the function's parameters: _ passes one over, and *TYPE is what a \
 pointer leads to. Types: u8 u16 u32 u64, i8 i16 i32 i64, x8 x16 x32 x64 (in hex), int uint long ulong size, ptr, bool, \
-and string (up to its NUL). -> TYPE is that of the result, which is shown as x64 otherwise. Floating-point values cannot \
+and string (4095 bytes up to its NUL at most, else it is shown as (fault); Go and Rust have other strings). -> TYPE is that of the result, which is shown as x64 otherwise. Floating-point values cannot \
 be shown. NAME: TYPE = FETCH takes what the kernel fetches (Documentation/trace/uprobetracer.rst), as in \
-'send(length: u32 = +8(%di))'. Without FUNCTION it is for all functions. A Go string is a pointer and a length.
+'send(length: u32 = +8(%di))'. Without FUNCTION it is for all functions.
 --return replaces return addresses while a function runs: do not use it where exceptions or panics pass through \
 a traced function, for they end the program there. For Go programs it is refused. Calls nested more than 64 deep have no \
 return line.
-Every process that runs the file takes about a microsecond longer for each call, traced or not. Example:
+Every process that runs the file takes some microseconds longer for each call, traced or not. Where a debugger has a \
+breakpoint of its own at a function, nothing is recorded; nor where a running file of an overlay file system was \
+changed after it had been started. Example:
   --args \"--pid 4711 -f open libssl*:SSL_write --return --args 'open(path: string, flags: x32) -> i32'\"
 Lines, with what --args and --return add:
   call: function=\"open\" binary=\"/usr/lib/libc.so.6\" path=\"/etc/hosts\" flags=0x80000
