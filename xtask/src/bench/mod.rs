@@ -29,6 +29,7 @@ mod stop;
 mod table;
 mod task;
 mod text;
+mod user;
 
 use std::fs;
 
@@ -61,6 +62,7 @@ const GROUPS: &[Group] = &[
     open::GROUP,
     latency::GROUP,
     profile::GROUP,
+    user::GROUP,
 ];
 
 pub use task::{TASK, serve};
