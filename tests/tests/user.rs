@@ -273,6 +273,23 @@ fn a_program_is_found_in_another_pid_namespace() {
 }
 
 #[test]
+fn a_path_is_meant_as_the_process_sees_it() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let fixed = Program::built(Build::Static);
+    let script = format!(
+        "mount -t tmpfs none $1; cp {} $1/traced_program; ln -s /traced_program $1/link; exec chroot $1 /traced_program",
+        fixed.display()
+    );
+    let mut program = in_namespaces(&["--mount"], &script);
+    for path in ["/traced_program", "/link"] {
+        let session = trace(&manager, program.id(), &format!("-f {path}:traced_function"));
+        program.calls(10);
+        assert_lines(&session.stop(), [("call", "traced_function", 10)]);
+    }
+}
+
+#[test]
 fn a_link_in_a_container_does_not_lead_out_of_it() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let script = "mount -t tmpfs none $1; cp $0 $1/program; ln -s /proc/1/exe $1/link; exec $1/program";
