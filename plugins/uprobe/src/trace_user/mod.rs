@@ -96,23 +96,23 @@ impl Hook for TraceUser {
 
 /// What a person has to know.
 const DETAILS: &str = "\
-Where functions are looked for: without BINARY in the traced programs, and if they have none of the name, in the \
-libraries they have loaded. BINARY is the name of a file that they have loaded (libc.so.6, 'libssl*'), or a path as they \
-see it; by its whole path also a library or program that they load or exec only later. Of a program that a traced \
-process execs during the session nothing is traced otherwise. FUNCTION is the name in the source or that of the linker \
-(Rust and C++ have both); it must be in the file's symbol table, dynamic symbol table or MiniDebugInfo. Inlined \
-functions cannot be traced.
+Where functions are looked for: without BINARY in the traced programs, and if they have none of the name, in the libraries \
+they have loaded. BINARY is the name of a file that they have loaded (libc.so.6, 'libssl*'), or a path as they see it; by \
+its whole path also a library or program that they load or exec only later. Of a program that a traced process execs \
+during the session nothing is traced otherwise. FUNCTION is the name in the source or that of the linker (Rust and C++ have \
+both); it must be in the file's symbol table, dynamic symbol table or MiniDebugInfo. Inlined functions cannot be traced.
 --args says what to show of a call, in the order of the function's parameters: _ passes one over, and *TYPE is what a \
 pointer leads to. Types: u8 u16 u32 u64, i8 i16 i32 i64, x8 x16 x32 x64 (in hex), int uint long ulong size, ptr, bool, \
-and string (4095 bytes up to its NUL at most, else it is shown as (fault); Go and Rust have other strings). -> TYPE is that of the result, which is shown as x64 otherwise. Floating-point values cannot \
-be shown. NAME: TYPE = FETCH takes what the kernel fetches (Documentation/trace/uprobetracer.rst), as in \
-'send(length: u32 = +8(%di))'. Without FUNCTION it is for all functions.
---return replaces return addresses while a function runs: do not use it where exceptions or panics pass through \
-a traced function, for they end the program there. For Go programs it is refused. Calls nested more than 64 deep have no \
-return line.
-Every process that runs the file takes some microseconds longer for each call, traced or not. Where a debugger has a \
-breakpoint of its own at a function, nothing is recorded; nor where a running file of an overlay file system was \
-changed after it had been started. Example:
+and string (4095 bytes up to its NUL at most, else it is shown as (fault); Go and Rust have other strings). -> TYPE is \
+that of the result, which is shown as x64 otherwise. Floating-point values cannot be shown. NAME: TYPE = FETCH takes what \
+the kernel fetches (Documentation/trace/uprobetracer.rst), as in 'send(length: u32 = +8(%di))'. Without FUNCTION it is \
+for all functions.
+--return replaces return addresses while a function runs: do not use it where exceptions or panics pass through a traced \
+function, for they end the program there. For Go programs it is refused. Calls nested more than 64 deep have no return \
+line.
+Every process that runs the file takes some microseconds longer for each call, traced or not. Nothing is recorded where a \
+debugger has a breakpoint of its own at a function, or where a running file of an overlay file system was changed after \
+it had been started. Example:
   --args \"--pid 4711 -f open libssl*:SSL_write --return --args 'open(path: string, flags: x32) -> i32'\"
 Lines, with what --args and --return add:
   call: function=\"open\" binary=\"/usr/lib/libc.so.6\" path=\"/etc/hosts\" flags=0x80000

@@ -128,7 +128,11 @@ impl Search {
             };
             let obstacle = format!("'{}' in {} {obstacle}", demangle(&symbol), binary.path);
             log::debug!("not traced: {obstacle}");
-            look.obstacle.get_or_insert(obstacle);
+            // That others call it says least.
+            match function.kind {
+                Kind::Imported => _ = look.obstacle.get_or_insert(obstacle),
+                Kind::Defined | Kind::Indirect => look.obstacle = Some(obstacle),
+            }
         })?;
         Ok(count)
     }
