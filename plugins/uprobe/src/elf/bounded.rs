@@ -1,7 +1,7 @@
 use object::ReadRef;
 
 /// No table of a real program is larger. A made-up one could take all memory.
-const LARGEST_TABLE: u64 = 1 << 30;
+const LARGEST_TABLE: u64 = 256 << 20;
 
 /// Data of which nothing is read that is too large to be true.
 #[derive(Debug, Clone, Copy)]
