@@ -155,13 +155,14 @@ impl Instance {
             return Ok(());
         };
         let free_buffer = self.free_buffer.take();
-        let torn_down = tear_down(&claim.dir, || drop(free_buffer));
-        // The kernel keeps a probe as long as an instance has it enabled.
-        let without_probes = match self.has_probes.load(Ordering::Relaxed) {
-            true => self.tracefs.remove_user_probes(|system| system == self.name).map(drop),
-            false => Ok(()),
-        };
-        Error::all_of([torn_down, without_probes].into_iter().filter_map(Result::err).collect())
+        tear_down(&claim.dir, || {
+            drop(free_buffer);
+            // Before the directory: whoever finds that, should this process die now, removes both.
+            match self.has_probes.load(Ordering::Relaxed) {
+                true => self.tracefs.remove_user_probes(|system| system == self.name).map(drop),
+                false => Ok(()),
+            }
+        })
     }
 }
 

@@ -47,10 +47,11 @@ impl Tracefs {
     /// # Errors
     /// Somebody else has enabled one. All others are removed.
     pub(crate) fn remove_user_probes(&self, is_meant: impl Fn(&str) -> bool) -> Result<usize> {
-        if !self.has_user_probes() {
-            return Ok(0);
-        }
-        let list = self.dir.read(LIST)?;
+        let list = match self.dir.read(LIST) {
+            Ok(list) => list,
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(0),
+            Err(error) => return Err(error),
+        };
         let mut removed = 0;
         let mut errors = Vec::new();
         for (system, event) in list.lines().filter_map(name).collect::<BTreeSet<_>>() {

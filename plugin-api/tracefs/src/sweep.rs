@@ -32,8 +32,8 @@ impl Tracefs {
         Error::all_of(errors).map(|()| swept)
     }
 
-    /// Removes the probes that belong to no instance any more. Those of a session are there only as long as its instance
-    /// is, apart from the moment in which it removes both.
+    /// Removes the probes that belong to no instance any more, because they could not be removed with it. Those of a
+    /// living session are there only as long as its instance is.
     fn sweep_user_probes(&self, prefix: &str) -> Result<()> {
         let is_orphan = |system: &str| system.starts_with(prefix) && !self.instance_path(system).exists();
         match self.remove_user_probes(is_orphan)? {
@@ -51,9 +51,7 @@ impl Tracefs {
         let Some(orphan) = try_claim(&self.instance_path(name))? else {
             return Ok(false);
         };
-        tear_down(&orphan.dir, || {})?;
-        // Whoever looks for probes without an instance may have looked while it was still there.
-        self.remove_user_probes(|system| system == name)?;
+        tear_down(&orphan.dir, || self.remove_user_probes(|system| system == name).map(drop))?;
         log::info!("removed {}, which a dead session left behind", orphan.dir.path().display());
         Ok(true)
     }

@@ -14,16 +14,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(20);
 
-/// Removes an instance after `close_own_files`, each of which would make the kernel refuse with EBUSY.
+/// Removes an instance after `let_go` has closed its own files, each of which would make the kernel refuse with EBUSY, and
+/// removed what can only go when no event is on any more. Should it fail, the instance is removed all the same.
 ///
 /// `rmdir` alone would do as well, but it is faster with all events off: on kernel 6.18 with all
 /// system calls and a task set on, `rmdir` alone takes 110 ms, and these three steps 75 ms.
-pub(crate) fn tear_down(dir: &Dir, close_own_files: impl FnOnce()) -> Result<()> {
+pub(crate) fn tear_down(dir: &Dir, let_go: impl FnOnce() -> Result<()>) -> Result<()> {
     if let Err(error) = dir.write("events/enable", "0") {
         log::debug!("{error}");
     }
-    close_own_files();
-    remove_directory(dir, PATIENCE)
+    let results = [let_go(), remove_directory(dir, PATIENCE)];
+    Error::all_of(results.into_iter().filter_map(Result::err).collect())
 }
 
 fn remove_directory(dir: &Dir, patience: Duration) -> Result<()> {
