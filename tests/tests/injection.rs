@@ -19,24 +19,44 @@ use system_tests::{
 /// How many sessions are tried at the same time.
 const AT_A_TIME: usize = 4;
 
+/// A hook, whose sessions make something in the kernel.
+#[derive(Debug, Clone, Copy)]
+struct Hook {
+    plugin: &'static str,
+    name: &'static str,
+    arguments: &'static str,
+}
+
+const HOOKS: [Hook; 2] = [
+    Hook { plugin: "ftrace", name: "trace_syscalls", arguments: "-s getppid" },
+    Hook { plugin: "uprobe", name: "trace_user", arguments: "-f libc.so.6:getppid" },
+];
+
+/// Each hook, with a reader and without one.
+fn scenes() -> impl Iterator<Item = (Hook, bool)> {
+    HOOKS.into_iter().flat_map(|hook| [(hook, true), (hook, false)])
+}
+
 /// Of each kind of call of each thread one, with one of the errors: with a reader the last one, without a reader some
 /// other.
 #[test]
 fn a_session_survives_that_a_system_call_fails() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
-    let problems = [true, false].map(|reads| {
-        let mut kinds: BTreeMap<_, Vec<SystemCall>> = BTreeMap::new();
-        for call in calls_of_a_session(reads) {
-            kinds.entry((call.process, call.thread, call.name())).or_default().push(call);
-        }
-        let sample = kinds.into_values().enumerate().filter_map(|(n, calls)| {
-            let call = if reads { calls[calls.len() - 1] } else { calls[n * 7 % calls.len()] };
-            let errnos = errnos(call.name());
-            Some((call, *errnos.get(n % errnos.len().max(1))?))
-        });
-        problems_with(&kernel, reads, &sample.collect::<Vec<_>>())
-    });
+    let problems: Vec<_> = scenes()
+        .map(|(hook, reads)| {
+            let mut kinds: BTreeMap<_, Vec<SystemCall>> = BTreeMap::new();
+            for call in calls_of_a_session(hook, reads) {
+                kinds.entry((call.process, call.thread, call.name())).or_default().push(call);
+            }
+            let sample = kinds.into_values().enumerate().filter_map(|(n, calls)| {
+                let call = if reads { calls[calls.len() - 1] } else { calls[n * 7 % calls.len()] };
+                let errnos = errnos(call.name());
+                Some((call, *errnos.get(n % errnos.len().max(1))?))
+            });
+            problems_with(&kernel, hook, reads, &sample.collect::<Vec<_>>())
+        })
+        .collect();
     assert!(problems.concat().is_empty(), "{}", problems.concat().join("\n"));
 }
 
@@ -45,11 +65,13 @@ fn a_session_survives_that_a_system_call_fails() {
 fn a_session_survives_that_any_system_call_fails() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
-    let problems = [true, false].map(|reads| {
-        let calls = calls_of_a_session(reads).into_iter();
-        let failures = calls.flat_map(|call| errnos(call.name()).iter().map(move |errno| (call, *errno)));
-        problems_with(&kernel, reads, &failures.collect::<Vec<_>>())
-    });
+    let problems: Vec<_> = scenes()
+        .map(|(hook, reads)| {
+            let calls = calls_of_a_session(hook, reads).into_iter();
+            let failures = calls.flat_map(|call| errnos(call.name()).iter().map(move |errno| (call, *errno)));
+            problems_with(&kernel, hook, reads, &failures.collect::<Vec<_>>())
+        })
+        .collect();
     assert!(problems.concat().is_empty(), "{}", problems.concat().join("\n"));
 }
 
@@ -76,9 +98,9 @@ fn errnos(name: &str) -> &'static [Errno] {
 }
 
 /// Every system call from `main` on.
-fn calls_of_a_session(reads: bool) -> Vec<SystemCall> {
-    let manager = Manager::with(Plugins::of(["ftrace"]));
-    let attempt = Attempt::at(&manager, reads, None);
+fn calls_of_a_session(hook: Hook, reads: bool) -> Vec<SystemCall> {
+    let manager = Manager::with(Plugins::of([hook.plugin]));
+    let attempt = Attempt::at(&manager, hook, reads, None);
     assert_eq!(attempt.problem(None), None);
     let calls = attempt.seen.calls.into_iter();
     // The first thing in `main` is to make a socket pair for the signals.
@@ -86,11 +108,11 @@ fn calls_of_a_session(reads: bool) -> Vec<SystemCall> {
 }
 
 /// Tries all these failures; what went wrong that must not.
-fn problems_with(kernel: &Kernel, reads: bool, failures: &[(SystemCall, Errno)]) -> Vec<String> {
+fn problems_with(kernel: &Kernel, hook: Hook, reads: bool, failures: &[(SystemCall, Errno)]) -> Vec<String> {
     let (next, happened) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let problems = Mutex::new(Vec::new());
     let try_one = |manager: &Manager, call, errno| {
-        let attempt = catch_unwind(|| Attempt::at(manager, reads, Some((call, Fate::Fails(errno)))));
+        let attempt = catch_unwind(|| Attempt::at(manager, hook, reads, Some((call, Fate::Fails(errno)))));
         let Ok(attempt) = attempt else { return Some("it hangs".to_owned()) };
         happened.fetch_add(usize::from(attempt.seen.happened), Ordering::Relaxed);
         attempt.problem(attempt.left_after_the_next_call(kernel, manager))
@@ -98,10 +120,11 @@ fn problems_with(kernel: &Kernel, reads: bool, failures: &[(SystemCall, Errno)])
     thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
-                let manager = Manager::with(Plugins::of(["ftrace"]));
+                let manager = Manager::with(Plugins::of([hook.plugin]));
                 while let Some((call, errno)) = failures.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Some(problem) = try_one(&manager, *call, *errno) {
-                        let problem = format!("{errno} from {call}, with a reader: {reads}: {problem}");
+                        let problem =
+                            format!("{}: {errno} from {call}, with a reader: {reads}: {problem}", hook.name);
                         problems.lock().expect("nobody panics here").push(problem);
                     }
                 }
@@ -124,9 +147,9 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn at(manager: &Manager, reads: bool, at: Option<(SystemCall, Fate)>) -> Self {
+    fn at(manager: &Manager, hook: Hook, reads: bool, at: Option<(SystemCall, Fate)>) -> Self {
         let workload = Workload::start();
-        let run = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
+        let run = manager.run(hook.name, format!("--pid {} {}", workload.id(), hook.arguments));
         let (call, watch) = run.watched(at);
         let mut process = call.spawn();
         let said = eventually("it prints a path, or ends", PATIENCE, || {
@@ -166,8 +189,8 @@ impl Attempt {
 
     fn left_after_the_next_call(&self, kernel: &Kernel, manager: &Manager) -> Option<String> {
         let answer = manager.call(["--get-all"]).answer();
-        let left = (kernel.instances_of(&[self.pid]), manager.files());
-        let is_clean = answer.status.success() && left.0.is_empty() && left.1.is_empty();
+        let left = (kernel.instances_of(&[self.pid]), kernel.probes_of(&[self.pid]), manager.files());
+        let is_clean = answer.status.success() && left.0.is_empty() && left.1.is_empty() && left.2.is_empty();
         (!is_clean).then(|| format!("left: {left:?}, after {answer:?}"))
     }
 }
