@@ -82,8 +82,9 @@ impl Targets {
         self.except.insert(process);
     }
 
-    pub(crate) fn pids(&self) -> Vec<Pid> {
-        self.roots.keys().copied().collect()
+    /// What to say when none of them is alive.
+    pub fn nobody_left(&self) -> Error {
+        Error::NoTasksLeft { pids: self.roots.keys().copied().collect() }
     }
 
     /// Whether the kernel's own means do not suffice: it knows families only.

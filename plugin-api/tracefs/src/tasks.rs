@@ -53,7 +53,7 @@ impl Instance {
         self.set_option("event-fork", true)?;
         let known = set.fill(targets)?;
         if !set.any_alive(None)? {
-            return Err(Error::NoTasksLeft { pids: targets.pids() });
+            return Err(targets.nobody_left());
         }
         self.lacks_tasks.store(false, Ordering::Relaxed);
 

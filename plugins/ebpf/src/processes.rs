@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap as BpfMap, MapData};
-use trace_hook_api::{HookError, Result};
+use trace_hook_api::Result;
 use tracefs::{Follow, Pid, Targets};
 
 const OWN: u32 = 1;
@@ -60,7 +60,7 @@ impl Processes {
         // Who has exited between our look and our entry was seen by the programs too early to be taken out.
         known.retain(|process, _| tracefs::is_alive(&self.procfs, *process) || self.take_out(*process));
         match known.is_empty() {
-            true => Err(HookError::new("no process is left to trace: all are gone")),
+            true => Err(targets.nobody_left().into()),
             false => Ok(()),
         }
     }

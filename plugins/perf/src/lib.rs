@@ -6,7 +6,6 @@ mod cpus;
 mod descriptors;
 mod perf_event;
 mod profile;
-mod tasks;
 mod trace_counters;
 mod trace_profile;
 

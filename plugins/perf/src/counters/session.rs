@@ -9,12 +9,13 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use trace_hook_api::{Environment, HookError, LineBuffer, Origin, Progress, Request, Result, Session, log};
 use tracefs::{Pid, Procfs, Targets};
+use tracefs_session::targets;
 
 use super::counter::Amount;
 use super::family::Family;
 use super::kinds::{Choice, Countable, Quantity, TASK_CLOCK};
 use crate::perf_event::{Ring, now};
-use crate::{access, cpus, descriptors, tasks};
+use crate::{access, cpus, descriptors};
 
 /// Between two looks whether any traced task is left.
 const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
@@ -65,13 +66,14 @@ impl CountersSession {
     ///
     /// The kernel refuses, or nobody is left.
     pub fn start(request: &Request, every: Duration, grouping: Grouping) -> Result<Self> {
-        let (procfs, targets) = tasks::wanted(request)?;
+        let procfs = Procfs::at(&request.environment.procfs);
+        let targets = targets(request);
         let Choice { counted, uncounted } = Choice::here();
         let cpu = cpus::online(&request.environment.sysfs)?.first().copied().unwrap_or_default();
         let ring = Ring::new(cpu, 0).map_err(|error| access::refused(&error, &request.environment))?;
         let mut families = cover(&procfs, &targets, &counted, grouping, &ring, &request.environment)?;
         if !families.values().any(Family::was_alive) {
-            return Err(tasks::all_gone(request));
+            return Err(targets.nobody_left().into());
         }
         for (pid, family) in &mut families {
             // While it is there.

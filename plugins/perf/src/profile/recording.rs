@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use trace_hook_api::{Environment, HookError, Request, Result, log};
 use tracefs::{Follow, Member, Pid, Procfs, Targets};
+use tracefs_session::targets;
 
 use crate::perf_event::{Attributes, Event, Inherit, Ring};
-use crate::{cpus, descriptors, tasks};
+use crate::{cpus, descriptors};
 
 /// A ring's size, if the user does not say: samples with deep stacks of a second.
 const RING: u64 = 512 << 10;
@@ -60,7 +61,8 @@ impl Recording {
     ///
     /// The kernel refuses, or nobody is left.
     pub fn start(request: &Request, attributes: &Attributes) -> Result<(Self, Source)> {
-        let (procfs, targets) = tasks::wanted(request)?;
+        let procfs = Procfs::at(&request.environment.procfs);
+        let targets = targets(request);
         let cpus = cpus::online(&request.environment.sysfs)?;
         let mut source = Source {
             rings: rings(&cpus, request.buffer_size)?,
@@ -70,7 +72,7 @@ impl Recording {
         let mut recording = Self::default();
         recording.cover(&procfs, &targets, attributes, &mut source, &request.environment)?;
         match recording.events.is_empty() {
-            true => Err(tasks::all_gone(request)),
+            true => Err(targets.nobody_left().into()),
             false => Ok((recording, source)),
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use trace_hook_api::{Account, LineBuffer, Origin, Progress, Request, Result, Session};
 use tracefs::Procfs;
 use tracefs::spool::Spool;
+use tracefs_session::SPOOL_DIRECTORY;
 
 use super::collector::Collector;
 use super::folded::Folded;
@@ -21,9 +22,6 @@ use crate::perf_event::{Body, Record, Records};
 
 /// Between two looks whether any traced task is left.
 const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
-
-/// Where the spool's file goes: what is meant to be large, and need not fit into memory (file-hierarchy(7)).
-const SPOOL_DIRECTORY: &str = "/var/tmp";
 
 /// What lines are made of samples.
 #[derive(Debug)]

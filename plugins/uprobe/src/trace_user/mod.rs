@@ -121,11 +121,11 @@ In JSON: event (call or return), function, binary, arguments (an object by the n
 result and duration_ns.";
 
 fn places(request: &Request, choices: &[Choice]) -> Result<Vec<Place>> {
-    let procfs = &request.environment.procfs;
-    let mut processes: Vec<_> = targets(request).processes(procfs)?.into_keys().collect();
+    let (procfs, targets) = (&request.environment.procfs, targets(request));
+    let mut processes: Vec<_> = targets.processes(procfs)?.into_keys().collect();
     processes.sort_unstable();
     if processes.is_empty() {
-        return Err(HookError::new("no process to trace is alive any more"));
+        return Err(targets.nobody_left().into());
     }
     let files = Files::of(processes, procfs);
     let mut search = Search::default();
