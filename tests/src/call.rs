@@ -105,6 +105,14 @@ impl<'a> Call<'a> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         self.manager.prepare(&mut command);
+        // SAFETY: `signal` is safe to call after a fork; what it replaces is not used.
+        unsafe {
+            // Whoever runs the tests may have it ignored (a shell's `&`).
+            command.pre_exec(|| {
+                signal(Signal::SIGINT, SigHandler::SigDfl)?;
+                Ok(())
+            });
+        }
         self.command.into_iter().for_each(|setting| setting(&mut command));
         // SAFETY: `prctl` is safe to call after a fork.
         unsafe {

@@ -339,8 +339,12 @@ fn straces_stories(text: &str, shell: u32) -> BTreeMap<u64, Story> {
         } else if what.starts_with("--- ") {
             let (signal, code) = (between("--- ", " "), between("si_code=", ","));
             format!("{} {}", signal.expect("a signal"), code.expect("a code"))
-        } else if (what.contains("fork") || what.contains("clone")) && result.is_some() {
-            format!("fork {}", result.expect("a child"))
+        } else if let Some(child) = result.filter(|_| what.contains("fork") || what.contains("clone")) {
+            // A signal comes first: the call is made again, and is told again.
+            if child.contains("ERESTARTNOINTR") {
+                continue;
+            }
+            format!("fork {child}")
         } else if what.starts_with("execve") {
             format!("exec {}", between("\"", "\"").expect("a path"))
         } else {

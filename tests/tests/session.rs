@@ -107,8 +107,9 @@ fn a_session_ends_when_its_time_is_up() {
     let ended = run(&manager, "--every 10 --count 1000000 --time 500").start().ends();
     let lines = ended.well();
     assert_eq!(lines, made_up(lines.len()));
-    assert!((20..=50).contains(&lines.len()), "{} lines, one every 10 ms, in 500 ms", lines.len());
     let took = ended.answer.took;
+    let most = took.as_millis() as usize / 10 + 1;
+    assert!((20..=most).contains(&lines.len()), "{} lines, one every 10 ms, in {took:?}", lines.len());
     assert!((Duration::from_millis(500)..Duration::from_secs(2)).contains(&took), "it took {took:?}");
 }
 

@@ -15,6 +15,16 @@ use system_tests::{
 /// How many sessions, unless `SESSIONS` says otherwise.
 const SESSIONS: usize = 1000;
 
+/// One hook of each kind of thing that a session has in the kernel: an instance, two of them, a probe in a program, eBPF
+/// programs, perf events.
+const HOOKS: [(&str, &str); 5] = [
+    ("trace_syscalls", ""),
+    ("trace_net", ""),
+    ("trace_user", "-f libc.so.6:getppid"),
+    ("trace_open", ""),
+    ("trace_profile", ""),
+];
+
 #[test]
 #[ignore = "takes minutes: cargo xtask soak"]
 fn after_a_thousand_sessions_everything_is_as_it_was() {
@@ -22,7 +32,7 @@ fn after_a_thousand_sessions_everything_is_as_it_was() {
     let _alone = no_other_sweeps();
     let number =
         std::env::var("SESSIONS").map_or(SESSIONS, |number| number.parse().expect("SESSIONS is a number"));
-    let manager = Manager::with(Plugins::of(["ftrace", "made_up"]));
+    let manager = Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]));
     let workload = Workload::start();
     let mut random = Random::from_environment();
     let one = |random: &mut Random| session(&manager, &workload, random);
@@ -81,8 +91,9 @@ fn session(manager: &Manager, workload: &Workload, random: &mut Random) -> Endin
     let ending = Ending::ALL[random.below(Ending::ALL.len())];
     let moment = Duration::from_micros(random.below(60_000) as u64);
     let time = if matches!(ending, Ending::Time) { "--time 20" } else { "" };
-    let _context = OnPanic(format!("{ending:?} after {moment:?}"));
-    let mut process = manager.run("trace_syscalls", format!("--pid {} {time}", workload.id())).spawn();
+    let (hook, arguments) = HOOKS[random.below(HOOKS.len())];
+    let _context = OnPanic(format!("{hook}, {ending:?} after {moment:?}"));
+    let mut process = manager.run(hook, format!("--pid {} {arguments} {time}", workload.id())).spawn();
     let mut reader = None;
     if random.below(2) == 0 {
         wait_until("it prints its path", PATIENCE, || process.has_spoken() || process.is_over());
@@ -130,6 +141,8 @@ impl Counts {
         let memory = |name| number_after("/proc/meminfo", name);
         Self(vec![
             count("tracing instances", kernel.instances().len() as u64, 0),
+            count("probes in programs", kernel.top().get("uprobe_events").lines().count() as u64, 0),
+            count("eBPF programs", ebpf_programs(), 5),
             count("processes of the manager", processes_of(manager), 0),
             count(
                 "files in the run directory",
@@ -171,6 +184,12 @@ fn number_after(file: &str, name: &str) -> u64 {
         .find_map(|line| line.strip_prefix(name))
         .unwrap_or_else(|| panic!("no {name} in {file}"));
     line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number follows")
+}
+
+/// As far as the kernel gives them names of their own.
+fn ebpf_programs() -> u64 {
+    let symbols = fs::read_to_string("/proc/kallsyms").expect("the kernel has this file");
+    symbols.lines().filter(|symbol| symbol.ends_with("[bpf]")).count() as u64
 }
 
 fn processes_of(manager: &Manager) -> u64 {

@@ -271,11 +271,14 @@ fn zombies_are_not_alive() {
 #[test]
 fn many_pids_all_arrive() {
     let sweeper = need_tracefs!();
+    let highest = fs::read_to_string(format!("{PROC}/sys/kernel/pid_max")).expect("the kernel has a limit");
+    let highest: Pid = highest.trim().parse().expect("a number");
     for count in [500, 10_000] {
         let keeper =
             tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory");
         let procfs = keeper.path().join("proc");
-        let pids: BTreeSet<Pid> = (20_000..20_000 + count).collect();
+        // The highest there are: they are given out last.
+        let pids: BTreeSet<Pid> = (highest - count..highest).collect();
         for pid in &pids {
             let process = procfs.join(pid.to_string());
             fs::create_dir_all(process.join(format!("task/{pid}"))).expect("task");
