@@ -92,6 +92,23 @@ fn stopped(call: Call<'_>) -> Answer {
 }
 
 #[test]
+fn who_names_a_hook_waits_for_no_plugin_that_cannot_own_it() {
+    let manager = manager();
+    for name in ["made_up_lines", "made_up/made_up_lines"] {
+        let answer = manager.call(["--describe", name]).variable("MISBEHAVE", "hang:load").answer();
+        assert!(answer.well().contains("made_up_lines"));
+        assert!(answer.took < DISCOVERY / 2, "{:?}", answer.took);
+    }
+    let answer =
+        manager.call(["--describe", "misbehaving/made_up_lines"]).variable("MISBEHAVE", "hang:load").answer();
+    answer.refused(&["plugin misbehaving", "loading"]);
+    let first = Manager::with(Plugins::none().plugin("misbehaving", "a.so").plugin("made_up", "b.so"));
+    let answer = first.call(["--describe", "made_up_lines"]).variable("MISBEHAVE", "hang:load").answer();
+    assert!(answer.well().contains("made_up_lines"));
+    assert!(answer.took > DISCOVERY / 2, "the first plugin might have owned it: {:?}", answer.took);
+}
+
+#[test]
 fn a_hook_that_ends_its_worker_when_it_is_listed_costs_itself() {
     rows(product(&ENDS, &["info", "probe"]), |((end, cause), function)| {
         let (manager, deed) = (manager(), format!("{end}:{function}"));

@@ -7,7 +7,7 @@ use crate::session::arguments;
 
 /// Prints what a hook does and which arguments it takes.
 pub fn describe(context: &Context<'_>, hook: &str) -> Result<()> {
-    let catalog = context.catalog()?;
+    let catalog = context.catalog_for(hook)?;
     let hook = catalog.hook(hook)?;
     output::print(&arguments::command(hook.info).render_help().to_string())
 }

@@ -70,6 +70,11 @@ impl Context<'_> {
         Catalog::load(&self.directories, self.trust, None, self.interrupts)
     }
 
+    /// What it takes to know whose this hook is.
+    fn catalog_for(&self, hook: &str) -> Result<Catalog> {
+        Catalog::load_for(hook, &self.directories, self.trust, self.interrupts)
+    }
+
     fn probed_catalog(&self) -> Result<Catalog> {
         match environment::check(&self.environment) {
             Ok(()) => Catalog::load(&self.directories, self.trust, Some(&self.environment), self.interrupts),

@@ -36,7 +36,7 @@ fn run_checked(
     follow: bool,
     orphans: &mut Orphans,
 ) -> Result<Option<Verdict>> {
-    let hook = context.catalog()?.into_hook(hook)?;
+    let hook = context.catalog_for(hook)?.into_hook(hook)?;
     let arguments = arguments::parse(&hook.info, words)?;
     environment::check(&context.environment)?;
     supervisor::run(&hook, arguments, &context.environment, follow, orphans, context.interrupts)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use trace_hook_api::{Environment, HookInfo, PluginInfo};
 
+use super::hook_name::HookName;
 use super::inspection::{self, Inspected, InspectedHook};
 use super::{Inspection, PluginFile, Trust, directory, rules};
 use crate::error::{Error, Result};
@@ -92,17 +93,43 @@ impl Catalog {
     ) -> Result<Self> {
         let mut catalog = Self { plugins: Vec::new(), complaints: Vec::new(), workers: Vec::new() };
         let files = catalog.read_files(directories, trust);
-        for Inspected { file, result, worker } in inspection::inspect(files, probe_in, interrupts)? {
+        catalog.take_all(inspection::inspect(files, probe_in, |_| false, interrupts)?);
+        Ok(catalog)
+    }
+
+    /// Asks plugins what they are until the owner of this hook is known.
+    ///
+    /// # Errors
+    ///
+    /// A signal came. What is wrong with a plugin is a complaint.
+    pub fn load_for(
+        hook: &str,
+        directories: &[PathBuf],
+        trust: Trust,
+        interrupts: &Interrupts,
+    ) -> Result<Self> {
+        let mut catalog = Self { plugins: Vec::new(), complaints: Vec::new(), workers: Vec::new() };
+        let mut files = catalog.read_files(directories, trust);
+        let name = HookName::of(hook);
+        if files.iter().any(|file| name.may_be_of(&file.name)) {
+            files.retain(|file| name.may_be_of(&file.name));
+        }
+        let is_it = |inspection: &Inspection| name.is_in(inspection);
+        catalog.take_all(inspection::inspect(files, None, is_it, interrupts)?);
+        Ok(catalog)
+    }
+
+    fn take_all(&mut self, inspected: Vec<Inspected>) {
+        for Inspected { file, result, worker } in inspected {
             match result.and_then(|inspection| KnownPlugin::new(file, inspection)) {
                 Ok((plugin, faults)) => {
-                    catalog.plugins.push(plugin);
-                    catalog.complaints.extend(faults);
+                    self.plugins.push(plugin);
+                    self.complaints.extend(faults);
                 }
-                Err(error) => catalog.complaints.push(error),
+                Err(error) => self.complaints.push(error),
             }
-            catalog.workers.extend(worker);
+            self.workers.extend(worker);
         }
-        Ok(catalog)
     }
 
     /// The hook of this name, taken out to be run: nothing else is kept open.
@@ -178,13 +205,9 @@ impl Catalog {
     /// There is none; the message names the nearest.
     pub fn hook(&self, name: &str) -> Result<KnownHook<'_>> {
         let hooks = self.hooks();
-        let (plugin, hook) = match name.split_once('/') {
-            Some((plugin, hook)) => (Some(plugin), hook),
-            None => (None, name),
-        };
-        let is_meant = |known: &KnownPlugin, name: &str| {
-            name == hook && plugin.is_none_or(|plugin| known.file.name == plugin)
-        };
+        let wanted = HookName::of(name);
+        let is_meant =
+            |known: &KnownPlugin, name: &str| name == wanted.hook && wanted.may_be_of(&known.file.name);
         if let Some(found) = hooks.iter().find(|known| is_meant(known.plugin, &known.info.name)) {
             return Ok(*found);
         }
@@ -192,7 +215,7 @@ impl Catalog {
             self.plugins.iter().flat_map(|plugin| plugin.left_out.iter().map(move |hook| (plugin, hook)));
         match left_out.into_iter().find(|(plugin, hook)| is_meant(plugin, &hook.name)) {
             Some((plugin, hook)) => Err(plugin.problem(hook.to_string())),
-            None => Err(self.no_such_hook(name, plugin, &hooks)),
+            None => Err(self.no_such_hook(name, wanted.plugin, &hooks)),
         }
     }
 

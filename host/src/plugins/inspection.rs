@@ -59,7 +59,8 @@ struct Inquiry<'a> {
 
 type Faults = Vec<(Step, String)>;
 
-/// Asks all plugins; with an environment, also which of their hooks can run there.
+/// Asks all plugins; with an environment, also which of their hooks can run there. Once what one says `is_enough`, and all
+/// before it have answered, nobody waits for those after it.
 ///
 /// # Errors
 ///
@@ -67,6 +68,7 @@ type Faults = Vec<(Step, String)>;
 pub fn inspect(
     files: Vec<PluginFile>,
     probe_in: Option<&Environment>,
+    is_enough: impl Fn(&Inspection) -> bool,
     interrupts: &Interrupts,
 ) -> Result<Vec<Inspected>> {
     let deadline = within(DISCOVERY_LIMIT);
@@ -74,6 +76,10 @@ pub fn inspect(
         files.into_iter().map(|file| Inquiry::begin(file, probe_in, deadline)).collect();
     loop {
         inquiries.iter_mut().for_each(|inquiry| inquiry.advance(deadline));
+        let answered = || inquiries.iter().map_while(|inquiry| inquiry.result.as_ref());
+        if let Some(last) = answered().position(|result| result.as_ref().is_ok_and(&is_enough)) {
+            inquiries.truncate(last + 1);
+        }
         if inquiries.iter().all(|inquiry| inquiry.result.is_some()) {
             return Ok(inquiries.into_iter().filter_map(Inquiry::finish).collect());
         }

@@ -4,6 +4,7 @@ mod catalog;
 mod directory;
 mod elf;
 mod file;
+mod hook_name;
 mod inspection;
 pub mod rules;
 mod trust;

@@ -1,0 +1,36 @@
+//! How a user names a hook.
+
+use super::Inspection;
+use super::rules;
+
+/// `HOOK`, or `PLUGIN/HOOK`.
+#[derive(Debug, Clone, Copy)]
+pub struct HookName<'a> {
+    pub plugin: Option<&'a str>,
+    pub hook: &'a str,
+}
+
+impl<'a> HookName<'a> {
+    /// The parts of a name.
+    pub fn of(name: &'a str) -> Self {
+        match name.split_once('/') {
+            Some((plugin, hook)) => Self { plugin: Some(plugin), hook },
+            None => Self { plugin: None, hook: name },
+        }
+    }
+
+    /// Whether the plugin of this name may have the hook.
+    pub fn may_be_of(&self, plugin: &str) -> bool {
+        self.plugin.is_none_or(|meant| meant == plugin)
+    }
+
+    /// Whether a plugin that says this of itself has the hook, and may have it.
+    pub fn is_in(&self, inspection: &Inspection) -> bool {
+        rules::check_plugin(&inspection.plugin, inspection.hooks.len()).is_ok()
+            && inspection
+                .hooks
+                .iter()
+                .flatten()
+                .any(|hook| hook.info.name == self.hook && rules::check_hook(&hook.info, &[]).is_ok())
+    }
+}
