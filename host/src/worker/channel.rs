@@ -1,6 +1,7 @@
 //! Messages between supervisor and worker: a JSON document a line.
 
 use std::io::{ErrorKind, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,6 +104,12 @@ impl Sender {
         line.push(b'\n');
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         (&*self.stream).write_all(&line)
+    }
+
+    /// Says nothing any more. The other end sees that this one is gone, but may go on talking.
+    pub fn fall_silent(&self) {
+        // It fails only where nobody is there to see it.
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 }
 

@@ -185,7 +185,9 @@ impl Worker {
     /// Tells the worker to do something. One that is dead is found out by its next answer.
     pub fn order(&self, order: Order) {
         if let Err(error) = self.channel.sender().send(&order) {
-            log::debug!("the worker of {} does not take orders: {error}", self.plugin);
+            log::debug!("the worker of {} gets no orders any more: {error}", self.plugin);
+            // It ends the session then as if it were alone.
+            self.channel.sender().fall_silent();
         }
     }
 
