@@ -201,10 +201,14 @@ impl Exclusion {
                     || !self.own_ids.get(&record.thread).is_none_or(is_wanted)
             }
             Body::Started { by_process, by_thread } => {
-                // Whoever had this number before is gone.
-                match self.own_ids.get(&by_thread).cloned() {
-                    Some(own) => _ = self.own_ids.insert(record.thread, own),
-                    None => _ = self.own_ids.remove(&record.thread),
+                let has_own_since =
+                    record.time <= self.complete_at && self.own_ids.contains_key(&record.thread);
+                if !has_own_since {
+                    // Whoever had this number before is gone.
+                    match self.own_ids.get(&by_thread).cloned() {
+                        Some(own) => _ = self.own_ids.insert(record.thread, own),
+                        None => _ = self.own_ids.remove(&record.thread),
+                    }
                 }
                 if by_process != record.process {
                     self.processes.remove(&record.process);
@@ -236,10 +240,13 @@ mod tests {
     #[test]
     fn who_is_sampled_twice_is_seen_once_and_so_are_his_children() {
         let own = Arc::new(HashSet::from([70, 71]));
-        let mut exclusion =
-            Exclusion { processes: HashSet::from([1]), own_ids: [(7, own)].into_iter().collect() };
+        let mut exclusion = Exclusion {
+            processes: HashSet::from([1]),
+            own_ids: [(7, own)].into_iter().collect(),
+            complete_at: 100,
+        };
         let mut excludes = |thread, id, body| {
-            exclusion.excludes(&Record { time: 0, cpu: 0, process: thread, thread, id, body })
+            exclusion.excludes(&Record { time: 101, cpu: 0, process: thread, thread, id, body })
         };
         let by = |thread| Body::Started { by_process: thread, by_thread: thread };
         let sample = Body::Sample(&[]);
@@ -252,5 +259,24 @@ mod tests {
         // Others with the same numbers.
         assert!(!excludes(1, 50, by(9)) && !excludes(1, 50, sample));
         assert!(!excludes(8, 50, by(9)) && !excludes(8, 50, sample));
+    }
+
+    #[test]
+    fn who_was_started_before_all_had_events_keeps_his_own() {
+        let own = |id| Arc::new(HashSet::from([id]));
+        let own_ids = [(7, own(70)), (8, own(80))].into_iter().collect();
+        let mut exclusion = Exclusion { processes: HashSet::new(), own_ids, complete_at: 100 };
+        let mut excludes = |time, thread, id, body| {
+            exclusion.excludes(&Record { time, cpu: 0, process: thread, thread, id, body })
+        };
+        let by = |thread| Body::Started { by_process: thread, by_thread: thread };
+        // By one who is sampled once, and by one who is sampled twice.
+        assert!(!excludes(99, 7, 50, by(2)) && !excludes(100, 8, 50, by(7)));
+        for (thread, id) in [(7, 70), (8, 80)] {
+            assert!(
+                excludes(101, thread, 50, Body::Sample(&[])) && !excludes(101, thread, id, Body::Sample(&[]))
+            );
+        }
+        assert!(!excludes(101, 7, 50, by(2)) && !excludes(101, 7, 50, Body::Sample(&[])));
     }
 }

@@ -10,7 +10,7 @@ use trace_hook_api::{Environment, HookError, Request, Result, log};
 use tracefs::{Follow, Member, Pid, Procfs, Targets};
 use tracefs_session::targets;
 
-use crate::perf_event::{Attributes, Event, Inherit, Ring};
+use crate::perf_event::{Attributes, Event, Inherit, Ring, now};
 use crate::{cpus, descriptors};
 
 /// A ring's size, if the user does not say: samples with deep stacks of a second.
@@ -52,6 +52,8 @@ pub struct Exclusion {
     /// Threads that were started while events were opened. They have events of their own, and may have inherited some as
     /// well, by which they, and all that they start, are sampled twice: only samples with these ids are wanted of them.
     pub own_ids: HashMap<u32, Arc<HashSet<u64>>>,
+    /// When they had all got them.
+    pub complete_at: u64,
 }
 
 impl Recording {
@@ -71,6 +73,7 @@ impl Recording {
         };
         let mut recording = Self::default();
         recording.cover(&procfs, &targets, attributes, &mut source, &request.environment)?;
+        source.exclusion.complete_at = now();
         match recording.events.is_empty() {
             true => Err(targets.nobody_left().into()),
             false => Ok((recording, source)),
