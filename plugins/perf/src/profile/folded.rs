@@ -64,8 +64,29 @@ impl Folded {
         written
     }
 
-    /// Whether all lines whose time has come are given.
-    pub fn is_written(&self) -> bool {
-        self.due.is_empty()
+    /// Whether all lines whose time has come are given: at the end, all.
+    pub fn is_written(&self, is_end: bool) -> bool {
+        self.due.is_empty() && (!is_end || self.counts.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_while_there_is_no_room_is_told_in_the_end() {
+        let mut folded = Folded::every(Duration::ZERO);
+        let functions = |name: &str| vec![Frame { name: name.into(), short: name.into() }];
+        ["a", "b"].iter().for_each(|name| folded.add(b"sh", functions(name)));
+        let mut lines = LineBuffer::with_room(1);
+        assert_eq!(folded.write(&mut lines, false), 1);
+        folded.add(b"sh", functions("c"));
+        let mut written = 1;
+        while !folded.is_written(true) {
+            lines.reset(1000);
+            written += folded.write(&mut lines, true);
+        }
+        assert_eq!((written, lines.as_bytes()), (3, &b"sh;c 1\n"[..]));
     }
 }

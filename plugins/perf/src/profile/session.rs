@@ -149,8 +149,9 @@ impl Session for ProfileSession {
         let is_over = self.recording.is_none();
         let is_all = self.show(lines)?;
         if let Some(folded) = &mut self.folded {
-            self.shown.lines += folded.write(lines, is_over && is_all);
-            if !folded.is_written() {
+            let is_end = is_over && is_all;
+            self.shown.lines += folded.write(lines, is_end);
+            if !folded.is_written(is_end) {
                 return Ok(Progress::More);
             }
         }
