@@ -55,7 +55,8 @@ impl Functions {
             return;
         };
         let address = u64::from_str_radix(address, 16).unwrap_or(0);
-        if address != 0 && matches!(kind, "t" | "T" | "w" | "W") {
+        // On aarch64, `$x` and `$d` tell code from data in modules.
+        if address != 0 && matches!(kind, "t" | "T" | "w" | "W") && !name.starts_with('$') {
             self.places.push((address, self.names.len() as u32, name.len() as u32));
             self.names.push_str(name);
         }
@@ -75,9 +76,15 @@ mod tests {
     #[test]
     fn the_nearest_function_before_an_address() {
         let mut functions = Functions::default();
-        for line in
-            ["10 T first", "20 t second\t[module]", "18 d data", "0 T hidden", "garbage", "30 W third"]
-        {
+        for line in [
+            "10 T first",
+            "20 t second\t[module]",
+            "18 d data",
+            "0 T hidden",
+            "garbage",
+            "20 t $x\t[module]",
+            "30 W third",
+        ] {
             functions.add(line);
         }
         assert_eq!(functions.at(0xf), None);
