@@ -1,31 +1,39 @@
 //! The functions of a program or a library.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-use object::read::{File as Elf, ReadCache, ReadRef};
-use object::{Object, ObjectSegment, ObjectSymbol, SymbolKind};
+use object::elf::{self, FileHeader32, FileHeader64};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
+use object::read::{ReadCache, ReadRef};
+use object::{Endianness, read};
 
 /// The most that is read at a time: a program can claim to have tables of any size.
 const LARGEST_TABLE: u64 = 256 << 20;
+/// Nobody reads a longer name.
+const LONGEST_NAME: usize = 4096;
+/// A function can have others within it, such as entries for special cases of what is written in assembly.
+const MOST_NESTED: usize = 8;
 
 /// Where the functions are.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ElfSymbols {
     /// Where parts of the file come to lie: place in the file, length, address.
     segments: Vec<(u64, u64, u64)>,
     /// By address.
     functions: Vec<Function>,
-    names: String,
+    /// The file's string table. Names can overlap in it, so that all of them together may be many times as long.
+    names: Box<[u8]>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Function {
     address: u64,
     /// 0: to the next.
-    size: u64,
-    /// Where in the names it begins, and how long it is.
-    name: (u32, u32),
+    size: u32,
+    /// Where in the names it begins.
+    name: u32,
 }
 
 impl ElfSymbols {
@@ -38,60 +46,93 @@ impl ElfSymbols {
     }
 
     fn of<'a>(data: impl ReadRef<'a>) -> Option<Self> {
-        let elf = Elf::parse(data).ok()?;
-        let mut symbols = Self { segments: Vec::new(), functions: Vec::new(), names: String::new() };
-        for segment in elf.segments() {
-            let (offset, length) = segment.file_range();
-            symbols.segments.push((offset, length, segment.address()));
+        let wide = Self::of_class::<FileHeader64<Endianness>>(data);
+        wide.or_else(|_| Self::of_class::<FileHeader32<Endianness>>(data)).ok()
+    }
+
+    fn of_class<'a, Header: FileHeader<Endian = Endianness>>(data: impl ReadRef<'a>) -> read::Result<Self> {
+        let header = Header::parse(data)?;
+        let endian = header.endian()?;
+        let mut symbols = Self::default();
+        for segment in header.program_headers(endian, data)? {
+            if segment.p_type(endian) == elf::PT_LOAD {
+                let (offset, length) = segment.file_range(endian);
+                symbols.segments.push((offset, length, segment.p_vaddr(endian).into()));
+            }
         }
-        elf.symbols().for_each(|symbol| symbols.add(&symbol));
+        let sections = header.sections(endian, data)?;
         // The dynamic ones are among the others, unless those were stripped.
-        if symbols.functions.is_empty() {
-            elf.dynamic_symbols().for_each(|symbol| symbols.add(&symbol));
+        for table in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
+            if symbols.functions.is_empty() {
+                symbols.read_table(&sections, table, endian, data)?;
+            }
         }
         // Of several names, the last is taken: one with a size.
         symbols.functions.sort_by_key(|function| (function.address, function.size));
-        Some(symbols)
+        Ok(symbols)
     }
 
-    fn add<'a>(&mut self, symbol: &impl ObjectSymbol<'a>) {
-        if symbol.kind() != SymbolKind::Text || !symbol.is_definition() {
-            return;
-        }
-        let Some(name) = symbol.name().ok().filter(|name| !name.is_empty()) else { return };
-        let (Ok(begin), Ok(length)) = (self.names.len().try_into(), name.len().try_into()) else { return };
-        self.names.push_str(name);
-        self.functions.push(Function {
-            address: symbol.address(),
-            size: symbol.size(),
-            name: (begin, length),
+    fn read_table<'a, Header: FileHeader<Endian = Endianness>, R: ReadRef<'a>>(
+        &mut self,
+        sections: &SectionTable<'a, Header, R>,
+        table: elf::SectionType,
+        endian: Endianness,
+        data: R,
+    ) -> read::Result<()> {
+        let table = sections.symbols(endian, data, table)?;
+        let is_function = |symbol: &&Header::Sym| {
+            matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC) && !symbol.is_undefined(endian)
+        };
+        let functions = table.symbols().iter().filter(is_function).map(|symbol| Function {
+            address: symbol.st_value(endian).into(),
+            size: symbol.st_size(endian).into().try_into().unwrap_or(u32::MAX),
+            name: symbol.st_name(endian),
         });
+        self.functions.extend(functions);
+        if !self.functions.is_empty() {
+            self.names = sections.section(table.string_section())?.data(endian, data)?.into();
+        }
+        Ok(())
     }
 
     /// The function at this place in the file.
-    pub fn function(&self, offset: u64) -> Option<&str> {
+    pub fn function(&self, offset: u64) -> Option<Cow<'_, str>> {
         let (from, _, address) = self
             .segments
             .iter()
             .find(|(from, length, _)| (*from..from.saturating_add(*length)).contains(&offset))?;
         let address = (offset - from).wrapping_add(*address);
         let after = self.functions.partition_point(|function| function.address <= address);
-        let function = self.functions[..after].last()?;
-        let is_within = function.size == 0 || address - function.address < function.size;
-        let (begin, length) = (function.name.0 as usize, function.name.1 as usize);
-        self.names.get(begin..begin + length).filter(|_| is_within)
+        let before = self.functions[..after].iter().rev().take(MOST_NESTED).enumerate();
+        let mut around = before.filter(|(nearer, function)| match function.size {
+            0 => *nearer == 0,
+            size => address - function.address < size.into(),
+        });
+        self.name(around.next()?.1)
+    }
+
+    /// The name of a function, without the version that a linker may have added to it.
+    fn name(&self, function: &Function) -> Option<Cow<'_, str>> {
+        let name = self.names.get(function.name as usize..)?;
+        let name = &name[..name.len().min(LONGEST_NAME)];
+        let name = name.split(|byte| matches!(byte, 0 | b'@')).next().filter(|name| !name.is_empty())?;
+        Some(String::from_utf8_lossy(name))
     }
 }
 
 /// The functions of the code that the kernel gives to every program, us included.
 pub fn vdso() -> Option<ElfSymbols> {
+    ElfSymbols::of(&vdso_image()?[..])
+}
+
+fn vdso_image() -> Option<Vec<u8>> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let line = maps.lines().find(|line| line.ends_with("[vdso]"))?;
     let (begin, end) = line.split(' ').next()?.split_once('-')?;
     let (begin, end) = (u64::from_str_radix(begin, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
     let mut image = vec![0; usize::try_from(end.checked_sub(begin)?).ok()?];
     File::open("/proc/self/mem").ok()?.read_exact_at(&mut image, begin).ok()?;
-    ElfSymbols::of(&image[..])
+    Some(image)
 }
 
 /// Refuses to read more at a time than a real program would ask for.
@@ -131,14 +172,37 @@ mod tests {
         for function in sized.iter().step_by(50) {
             let offset = place(function);
             assert!(symbols.function(offset).is_some());
-            assert_eq!(symbols.function(offset), symbols.function(offset + function.size - 1));
+            assert_eq!(symbols.function(offset), symbols.function(offset + u64::from(function.size) - 1));
         }
         assert_eq!(symbols.function(u64::MAX), None);
     }
 
     #[test]
     fn the_kernels_gift_has_functions() {
-        assert!(vdso().unwrap().names.contains("clock_gettime"));
+        let vdso = vdso().unwrap();
+        let mut names = vdso.functions.iter().filter_map(|function| vdso.name(function));
+        assert!(names.any(|name| name.contains("clock_gettime")));
+    }
+
+    #[test]
+    fn functions_can_be_within_others() {
+        let function = |address, size, name| Function { address, size, name };
+        let symbols = ElfSymbols {
+            segments: vec![(0, 0x1000, 0x4000)],
+            functions: vec![
+                function(0x4000, 0, 0),
+                function(0x4010, 0x30, 6),
+                function(0x4020, 8, 12),
+                function(0x4050, 0, 18),
+            ],
+            names: b"start\0outer\0inner\0last@@V_2\0".as_slice().into(),
+        };
+        let at = |offset| symbols.function(offset);
+        assert_eq!([at(0), at(0xf)], [Some("start".into()), Some("start".into())]);
+        assert_eq!([at(0x10), at(0x28), at(0x3f)], [const { Some(Cow::Borrowed("outer")) }; 3]);
+        assert_eq!([at(0x20), at(0x27)], [const { Some(Cow::Borrowed("inner")) }; 2]);
+        assert_eq!([at(0x40), at(0x4f), at(0x1000)], [const { None }; 3]);
+        assert_eq!(at(0xfff), Some("last".into()));
     }
 
     proptest! {
@@ -149,6 +213,24 @@ mod tests {
             }
             let symbols = ElfSymbols::of(&bytes[..]);
             prop_assert!(symbols.is_none_or(|symbols| symbols.function(64).is_none()));
+        }
+
+        #[test]
+        fn any_change_of_a_library_is_survived(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..16),
+            length in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = vdso_image().unwrap();
+            // Half of the changes are in the file's header, which is short.
+            for (number, (at, byte)) in changes.into_iter().enumerate() {
+                let at = at.index(if number % 2 == 0 { 64 } else { bytes.len() });
+                bytes[at] = byte;
+            }
+            for bytes in [&bytes[..], &bytes[..length.index(bytes.len())]] {
+                if let Some(symbols) = ElfSymbols::of(bytes) {
+                    (0..bytes.len() as u64).step_by(16).for_each(|offset| _ = symbols.function(offset));
+                }
+            }
         }
     }
 }

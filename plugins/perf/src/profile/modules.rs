@@ -1,5 +1,6 @@
 //! The files that traced programs run code of.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -116,7 +117,7 @@ impl Module {
     }
 
     /// The name of the function at this place in the file, as it is in there.
-    pub fn function(&self, offset: u64) -> Option<&str> {
+    pub fn function(&self, offset: u64) -> Option<Cow<'_, str>> {
         if self.symbols.get().is_none() && !self.is_vdso {
             // It may be opened yet, when somebody else maps it.
             let file = self.file().take()?;

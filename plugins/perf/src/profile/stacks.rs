@@ -107,7 +107,7 @@ impl Frame {
 
     fn in_module(module: &Module, offset: u64) -> Self {
         match module.function(offset) {
-            Some(symbol) => Self::of(readable(symbol)),
+            Some(symbol) => Self::of(readable(&symbol)),
             None if module.is_file => Self {
                 name: format!("[{}+{offset:#x}]", module.name).into(),
                 short: format!("[{}]", module.name).into(),
