@@ -54,15 +54,16 @@ impl Stacks {
 
     /// The frames of a stack as a sample has it, the innermost first. There is at least one.
     pub fn resolve(&mut self, stack: &[[u8; 8]], code: Option<&Code>) -> Vec<Frame> {
-        let mut whose = Whose::Others;
+        let (mut whose, mut is_return) = (Whose::Others, false);
         let mut frames = Vec::with_capacity(stack.len());
         for address in stack.iter().copied().map(u64::from_ne_bytes) {
             if let Some(mark) = mark(address) {
-                whose = mark;
+                (whose, is_return) = (mark, false);
                 continue;
             }
-            // All but the innermost are where the call returns to, which may be another function if the call was the last.
-            let address = address.saturating_sub((!frames.is_empty()).into());
+            // All but the innermost, in the kernel and in the program, are where the call returns to, which may be another
+            // function if the call was the last.
+            let address = address.saturating_sub(std::mem::replace(&mut is_return, true).into());
             match whose {
                 Whose::Kernels => frames.push(self.kernel(address)),
                 Whose::Programs => frames.push(self.program(address, code)),
@@ -129,5 +130,28 @@ fn mark(number: u64) -> Option<Whose> {
 fn keep_small<K, V>(names: &mut HashMap<K, V>) {
     if names.len() >= MOST {
         names.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_hook_testkit::MadeUpKernel;
+
+    use super::*;
+
+    #[test]
+    fn a_call_may_be_the_last_of_its_function_and_an_interrupt_before_the_first() {
+        let kernel = MadeUpKernel::new().unwrap();
+        let kernel = kernel.with_file("proc/kallsyms", "10 T first\n20 T second\n").unwrap();
+        let mut stacks = Stacks::new(&kernel.environment().procfs);
+        let mut names = |stack: &[u64]| {
+            let stack: Vec<_> = stack.iter().map(|number| number.to_ne_bytes()).collect();
+            stacks.resolve(&stack, None).iter().map(|frame| frame.name.to_string()).collect::<Vec<_>>()
+        };
+        let kernels = sys::PERF_CONTEXT_KERNEL;
+        assert_eq!(names(&[kernels, 0x20, 0x20, 0x21]), ["second_[k]", "first_[k]", "second_[k]"]);
+        assert_eq!(names(&[sys::PERF_CONTEXT_USER, 5, kernels, 0x20]), [UNKNOWN, "second_[k]"]);
+        assert_eq!(names(&[sys::PERF_CONTEXT_GUEST, 5]), [UNKNOWN]);
+        assert_eq!(names(&[]), [UNKNOWN]);
     }
 }
