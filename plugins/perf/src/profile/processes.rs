@@ -39,10 +39,14 @@ impl Processes {
             Body::Named { name, is_exec } => {
                 self.names.insert(thread, name.into());
                 let process = self.processes.entry(process).or_default();
-                process.threads.insert(thread);
                 if is_exec {
                     process.code = Arc::default();
+                    // One of several threads goes on under the number of the first, and its own tells of no exit.
+                    for gone in process.threads.drain().filter(|other| *other != thread) {
+                        self.names.remove(&gone);
+                    }
                 }
+                process.threads.insert(thread);
             }
             Body::Mapped(mapping) => {
                 let code = &mut self.processes.entry(process).or_default().code;
@@ -87,7 +91,7 @@ impl Code {
     /// What is at this address, and where in it.
     pub fn at(&self, address: u64) -> Option<(&Arc<Module>, u64)> {
         let (begin, piece) = self.0.range(..=address).next_back()?;
-        (address < piece.end).then(|| (&piece.module, address - begin + piece.offset))
+        (address < piece.end).then(|| (&piece.module, (address - begin).wrapping_add(piece.offset)))
     }
 
     /// What was there before is gone, be it in part.
@@ -100,7 +104,8 @@ impl Code {
                 self.0.insert(start, Piece { end: begin, ..old.clone() });
             }
             if old.end > end {
-                self.0.insert(end, Piece { offset: old.offset + (end - start), ..old });
+                let offset = old.offset.wrapping_add(end - start);
+                self.0.insert(end, Piece { offset, ..old });
             }
         }
         if begin < end {
@@ -112,6 +117,8 @@ impl Code {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -163,5 +170,36 @@ mod tests {
         assert!(processes.code(1).is_some());
         note(&mut processes, 1, 2, Body::Exited);
         assert!(processes.names.is_empty() && processes.processes.is_empty());
+    }
+
+    #[test]
+    fn of_threads_one_is_left_when_it_executes_something() {
+        let mut processes = Processes::default();
+        note(&mut processes, 1, 1, Body::Named { name: b"a", is_exec: false });
+        note(&mut processes, 1, 2, Body::Started { by_process: 1, by_thread: 1 });
+        note(&mut processes, 1, 1, Body::Exited);
+        note(&mut processes, 1, 1, Body::Named { name: b"b", is_exec: true });
+        assert_eq!((processes.name(1), processes.name(2)), (&b"b"[..], &b"<...>"[..]));
+        note(&mut processes, 1, 1, Body::Exited);
+        assert!(processes.names.is_empty() && processes.processes.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_mappings_are_survived(
+            mappings in prop::collection::vec((0..9_u64, 0..9_u64, any::<u64>(), any::<bool>()), 0..20),
+        ) {
+            let mut processes = Processes::default();
+            for (address, length, offset, is_high) in mappings {
+                let address = if is_high { u64::MAX - address } else { address };
+                note(&mut processes, 1, 1, Body::Mapped(mapping(address, length, offset, b"/lib/x")));
+                if length > 0 && !is_high {
+                    prop_assert_eq!(at(&processes, 1, address).unwrap().1, offset);
+                }
+            }
+            for address in (0..20).chain(u64::MAX - 20..=u64::MAX) {
+                at(&processes, 1, address);
+            }
+        }
     }
 }
