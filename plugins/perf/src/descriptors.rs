@@ -9,7 +9,7 @@ use trace_hook_api::{Environment, HookError};
 use crate::access;
 
 /// What the process has open besides, files of traced programs for the most part.
-const OTHERS: u64 = 600;
+const OTHERS: u64 = 1100;
 
 /// Sees to it, as far as it is allowed, that so many events can be open.
 pub fn make_room_for(events: usize) {

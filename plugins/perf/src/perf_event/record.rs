@@ -51,6 +51,8 @@ pub struct Mapping<'a> {
     /// Major and minor number of the file's device.
     pub device: (u32, u32),
     pub inode: u64,
+    /// Another one for each file that gets the inode; 0 where it is not known.
+    pub generation: u64,
     /// As the process itself sees it, or `[vdso]`, `//anon` and the like.
     pub path: &'a [u8],
 }
@@ -135,8 +137,9 @@ impl<'a> Record<'a> {
                 body.extend_from_slice(&mapping.device.0.to_ne_bytes());
                 body.extend_from_slice(&mapping.device.1.to_ne_bytes());
                 body.extend_from_slice(&mapping.inode.to_ne_bytes());
-                // The inode's generation, protection and flags.
-                body.extend_from_slice(&[0; 16]);
+                body.extend_from_slice(&mapping.generation.to_ne_bytes());
+                // Protection and flags.
+                body.extend_from_slice(&[0; 8]);
                 (sys::PERF_RECORD_MMAP2, 0, mapping.path)
             }
             Body::Named { name, is_exec } => {
@@ -171,9 +174,9 @@ fn sample(mut body: Bytes<'_>) -> Option<Record<'_>> {
 fn mapping(mut body: Bytes<'_>) -> Option<Mapping<'_>> {
     let (address, length, offset) = (body.u64()?, body.u64()?, body.u64()?);
     let device = (body.u32()?, body.u32()?);
-    let (inode, _generation) = (body.u64()?, body.u64()?);
+    let (inode, generation) = (body.u64()?, body.u64()?);
     let (_protection, _flags) = (body.u32()?, body.u32()?);
-    Some(Mapping { address, length, offset, device, inode, path: until_nul(body.0) })
+    Some(Mapping { address, length, offset, device, inode, generation, path: until_nul(body.0) })
 }
 
 fn until_nul(bytes: &[u8]) -> &[u8] {
@@ -217,6 +220,7 @@ mod tests {
             offset: 0x3000,
             device: (8, 1),
             inode: 77,
+            generation: 78,
             path: b"/usr/lib/libc.so.6",
         };
         let named = |name| Body::Named { name, is_exec: true };

@@ -15,7 +15,7 @@ use nix::libc;
 use super::elf::ElfSymbols;
 use crate::perf_event::Mapping;
 
-/// Each file that is held open until it is needed takes a descriptor.
+/// Each file that is held open until it is needed takes a descriptor. Twice as many are known at most.
 const MOST: usize = 500;
 
 /// How the kernel calls the code that it gives to every program.
@@ -28,13 +28,22 @@ pub struct Modules {
     procfs: PathBuf,
     /// Processes in whose view a file is looked for if the one that maps it is gone already.
     relatives: Vec<u32>,
-    known: Mutex<HashMap<Identity, Arc<Module>>>,
+    known: Mutex<Known>,
 }
 
+/// Files that were met lately. One that was not asked for while so many others were is forgotten, and not before: between
+/// the time when a file is met and the time when its name is wanted, others come.
+#[derive(Debug, Default)]
+struct Known {
+    recent: HashMap<Identity, Arc<Module>>,
+    older: HashMap<Identity, Arc<Module>>,
+}
+
+/// What tells a file from others, also from one that has its place after it was deleted.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Identity {
     device: (u32, u32),
-    inode: u64,
+    inode: (u64, u64),
     path: Vec<u8>,
 }
 
@@ -69,13 +78,12 @@ impl Modules {
 
     /// The file of a mapping, opened or not.
     pub fn module(&self, mapping: &Mapping<'_>) -> Arc<Module> {
-        let identity =
-            Identity { device: mapping.device, inode: mapping.inode, path: mapping.path.to_owned() };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
-            known.clear();
-        }
-        Arc::clone(known.entry(identity).or_insert_with(|| Arc::new(Module::named(mapping.path))))
+        known.module(Identity {
+            device: mapping.device,
+            inode: (mapping.inode, mapping.generation),
+            path: mapping.path.to_owned(),
+        })
     }
 
     fn open(&self, process: u32, mapping: &Mapping<'_>) -> Option<File> {
@@ -89,6 +97,21 @@ impl Modules {
         views
             .map(|process| self.procfs.join(format!("{process}/root")).join(path))
             .find_map(|path| open(&path, Some(mapping.inode)).ok())
+    }
+}
+
+impl Known {
+    fn module(&mut self, identity: Identity) -> Arc<Module> {
+        if let Some(module) = self.recent.get(&identity) {
+            return Arc::clone(module);
+        }
+        let older = self.older.remove(&identity);
+        let module = older.unwrap_or_else(|| Arc::new(Module::named(&identity.path)));
+        if self.recent.len() >= MOST {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(identity, Arc::clone(&module));
+        module
     }
 }
 
@@ -128,5 +151,34 @@ impl Module {
 
     fn file(&self) -> MutexGuard<'_, Option<File>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(inode: u64, generation: u64) -> Mapping<'static> {
+        Mapping { address: 0, length: 1, offset: 0, device: (8, 1), inode, generation, path: b"/bin/a" }
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_deleted_one_is_another() {
+        let modules = Modules::new(Path::new("/nowhere"), Vec::new());
+        let first = modules.module(&mapping(1, 10));
+        assert!(Arc::ptr_eq(&first, &modules.module(&mapping(1, 10))));
+        assert!(!Arc::ptr_eq(&first, &modules.module(&mapping(1, 11))));
+    }
+
+    #[test]
+    fn what_is_used_is_kept_and_the_rest_is_bounded() {
+        let modules = Modules::new(Path::new("/nowhere"), Vec::new());
+        let used = modules.module(&mapping(0, 0));
+        let unused = Arc::downgrade(&modules.module(&mapping(1, 0)));
+        for inode in 2..3 * MOST as u64 {
+            modules.module(&mapping(inode, 0));
+            assert!(Arc::ptr_eq(&used, &modules.module(&mapping(0, 0))));
+            assert_eq!(unused.strong_count(), usize::from(inode < 2 * MOST as u64 - 1));
+        }
     }
 }

@@ -40,7 +40,15 @@ fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let path = words.next().unwrap_or_default().trim_ascii_start();
     // As the kernel's records have it.
     let path = if path.is_empty() { b"//anon" } else { path };
-    Some(Mapping { address: begin, length: end.checked_sub(begin)?, offset, device, inode, path })
+    Some(Mapping {
+        address: begin,
+        length: end.checked_sub(begin)?,
+        offset,
+        device,
+        inode,
+        generation: 0,
+        path,
+    })
 }
 
 fn hex(text: &str) -> Option<u64> {
@@ -60,6 +68,7 @@ mod tests {
             offset: 0x2000,
             device: (0xfd, 1),
             inode: 1234,
+            generation: 0,
             path: b"/tmp/a b (deleted)",
         };
         assert_eq!(mapping(line), Some(expected));

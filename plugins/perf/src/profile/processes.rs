@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     fn mapping(address: u64, length: u64, offset: u64, path: &[u8]) -> Mapping<'_> {
-        Mapping { address, length, offset, device: (8, 1), inode: 1, path }
+        Mapping { address, length, offset, device: (8, 1), inode: 1, generation: 1, path }
     }
 
     fn note(processes: &mut Processes, process: u32, thread: u32, body: Body<'_>) {
