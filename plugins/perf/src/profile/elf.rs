@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use object::elf::{self, FileHeader32, FileHeader64};
@@ -16,11 +17,16 @@ const LONGEST_NAME: usize = 4096;
 /// A function can have others within it, such as entries for special cases of what is written in assembly.
 const MOST_NESTED: usize = 8;
 
+/// No program has more segments, or sections with code.
+const MOST_PARTS: usize = 1000;
+
 /// Where the functions are.
 #[derive(Debug, Default)]
 pub struct ElfSymbols {
     /// Where parts of the file come to lie: place in the file, length, address.
     segments: Vec<(u64, u64, u64)>,
+    /// The addresses of code that belongs together. What calls other files' functions is apart, and has no names.
+    sections: Vec<Range<u64>>,
     /// By address.
     functions: Vec<Function>,
     /// The file's string table. Names can overlap in it, so that all of them together may be many times as long.
@@ -30,7 +36,7 @@ pub struct ElfSymbols {
 #[derive(Debug, Clone, Copy)]
 struct Function {
     address: u64,
-    /// 0: to the next.
+    /// 0: to the next, or the section's end.
     size: u32,
     /// Where in the names it begins.
     name: u32,
@@ -53,14 +59,19 @@ impl ElfSymbols {
     fn of_class<'a, Header: FileHeader<Endian = Endianness>>(data: impl ReadRef<'a>) -> read::Result<Self> {
         let header = Header::parse(data)?;
         let endian = header.endian()?;
-        let mut symbols = Self::default();
-        for segment in header.program_headers(endian, data)? {
-            if segment.p_type(endian) == elf::PT_LOAD {
-                let (offset, length) = segment.file_range(endian);
-                symbols.segments.push((offset, length, segment.p_vaddr(endian).into()));
-            }
-        }
+        let loaded = header.program_headers(endian, data)?.iter();
+        let loaded = loaded.filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
+        let segments = loaded.take(MOST_PARTS).map(|segment| {
+            let (offset, length) = segment.file_range(endian);
+            (offset, length, segment.p_vaddr(endian).into())
+        });
         let sections = header.sections(endian, data)?;
+        let code = sections.iter().filter(|section| section.sh_flags(endian).contains(elf::SHF_EXECINSTR));
+        let code = code.take(MOST_PARTS).map(|section| {
+            let address = section.sh_addr(endian).into();
+            address..address.saturating_add(section.sh_size(endian).into())
+        });
+        let mut symbols = Self { segments: segments.collect(), sections: code.collect(), ..Self::default() };
         // The dynamic ones are among the others, unless those were stripped.
         for table in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
             if symbols.functions.is_empty() {
@@ -105,10 +116,14 @@ impl ElfSymbols {
         let after = self.functions.partition_point(|function| function.address <= address);
         let before = self.functions[..after].iter().rev().take(MOST_NESTED).enumerate();
         let mut around = before.filter(|(nearer, function)| match function.size {
-            0 => *nearer == 0,
+            0 => *nearer == 0 && self.is_in_one_section(function.address, address),
             size => address - function.address < size.into(),
         });
         self.name(around.next()?.1)
+    }
+
+    fn is_in_one_section(&self, first: u64, second: u64) -> bool {
+        self.sections.iter().any(|section| section.contains(&first) && section.contains(&second))
     }
 
     /// The name of a function, without the version that a linker may have added to it.
@@ -148,7 +163,7 @@ impl<'a, R: ReadRef<'a>> ReadRef<'a> for Modest<R> {
         if size > LARGEST_TABLE { Err(()) } else { self.0.read_bytes_at(offset, size) }
     }
 
-    fn read_bytes_at_until(self, range: std::ops::Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
         self.0.read_bytes_at_until(range, delimiter)
     }
 }
@@ -189,6 +204,7 @@ mod tests {
         let function = |address, size, name| Function { address, size, name };
         let symbols = ElfSymbols {
             segments: vec![(0, 0x1000, 0x4000)],
+            sections: vec![0x4000..0x4008, 0x4010..0x4800],
             functions: vec![
                 function(0x4000, 0, 0),
                 function(0x4010, 0x30, 6),
@@ -198,11 +214,11 @@ mod tests {
             names: b"start\0outer\0inner\0last@@V_2\0".as_slice().into(),
         };
         let at = |offset| symbols.function(offset);
-        assert_eq!([at(0), at(0xf)], [Some("start".into()), Some("start".into())]);
+        assert_eq!([at(0), at(7), at(8)], [Some("start".into()), Some("start".into()), None]);
         assert_eq!([at(0x10), at(0x28), at(0x3f)], [const { Some(Cow::Borrowed("outer")) }; 3]);
         assert_eq!([at(0x20), at(0x27)], [const { Some(Cow::Borrowed("inner")) }; 2]);
         assert_eq!([at(0x40), at(0x4f), at(0x1000)], [const { None }; 3]);
-        assert_eq!(at(0xfff), Some("last".into()));
+        assert_eq!([at(0x7ff), at(0x800)], [Some("last".into()), None]);
     }
 
     proptest! {
