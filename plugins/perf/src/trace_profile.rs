@@ -38,9 +38,10 @@ impl Hook for TraceProfile {
             )
             .details(
                 "A line is a sample: the functions that were running, the innermost first, those of the kernel marked \
-                 by _[k]. A function without a symbol is [FILE+OFFSET], and [unknown] where there is no file. Stacks \
-                 are followed by frame pointers only: programs built without them (-fomit-frame-pointer, the default \
-                 of many compilers) show short stacks.\n\n\
+                 by _[k]. A function without a symbol, or of a huge file whose symbols are still being read, is \
+                 [FILE+OFFSET], with --folded just [FILE], and [unknown] where there is no file. Stacks are followed by \
+                 frame pointers only: programs built without them (-fomit-frame-pointer, the default of many compilers) \
+                 show short stacks. No stack is deeper than kernel.perf_event_max_stack says.\n\n\
                  With --folded a line is COMM;OUTERMOST;...;INNERMOST COUNT, as flamegraph.pl takes it; a count is of \
                  the time since the lines before. In JSON it is an object with comm, stack (the innermost first) and \
                  count.\n\n\

@@ -79,7 +79,7 @@ impl ElfSymbols {
             }
         }
         // Of several names, the last is taken: one with a size.
-        symbols.functions.sort_by_key(|function| (function.address, function.size));
+        symbols.functions.sort_unstable_by_key(|function| (function.address, function.size));
         Ok(symbols)
     }
 

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::libc;
 
@@ -17,6 +20,11 @@ use crate::perf_event::Mapping;
 
 /// Each file that is held open until it is needed takes a descriptor. Twice as many are known at most.
 const MOST: usize = 500;
+
+/// For so long nothing is shown that needs the symbols of a file. After that it is shown without.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// For so long it is waited in place.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// How the kernel calls the code that it gives to every program.
 const VDSO: &[u8] = b"[vdso]";
@@ -54,10 +62,18 @@ pub struct Module {
     pub name: String,
     /// Until its symbols are read.
     file: Mutex<Option<File>>,
+    reading: OnceLock<Reading>,
     symbols: OnceLock<Option<ElfSymbols>>,
     /// `[heap]`, `//anon`, and code that a program makes itself are not.
     pub is_file: bool,
-    is_vdso: bool,
+}
+
+/// The symbols of a file are being read, by a thread of its own: the file may be huge, or its disk slow.
+#[derive(Debug)]
+struct Reading {
+    began: Instant,
+    /// Closed when it is done.
+    done: Mutex<Receiver<Infallible>>,
 }
 
 impl Modules {
@@ -69,7 +85,7 @@ impl Modules {
     pub fn meet(&self, process: u32, mapping: &Mapping<'_>) -> Arc<Module> {
         let module = self.module(mapping);
         let mut file = module.file();
-        if file.is_none() && module.is_file && module.symbols.get().is_none() {
+        if file.is_none() && module.reading.get().is_none() && !module.is_settled() {
             *file = self.open(process, mapping);
         }
         drop(file);
@@ -128,25 +144,57 @@ fn open(path: &Path, inode: Option<u64>) -> io::Result<File> {
 
 impl Module {
     fn named(path: &[u8]) -> Self {
+        let vdso = (path == VDSO).then(super::elf::vdso);
         let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         Self {
             name: String::from_utf8_lossy(name).into_owned(),
             file: Mutex::default(),
-            symbols: OnceLock::new(),
+            reading: OnceLock::new(),
+            symbols: vdso.map(OnceLock::from).unwrap_or_default(),
             is_file: path.starts_with(b"/") && !path.starts_with(b"//"),
-            is_vdso: path == VDSO,
         }
     }
 
-    /// The name of the function at this place in the file, as it is in there.
-    pub fn function(&self, offset: u64) -> Option<Cow<'_, str>> {
-        if self.symbols.get().is_none() && !self.is_vdso {
-            // It may be opened yet, when somebody else maps it.
-            let file = self.file().take()?;
-            let _ = self.symbols.set(ElfSymbols::of_file(file));
+    /// Whether it pays to ask for a function later. Sees to it that the symbols are read.
+    pub fn is_being_read(self: &Arc<Self>) -> bool {
+        if self.is_settled() {
+            return false;
         }
-        self.symbols.get_or_init(super::elf::vdso).as_ref()?.function(offset)
+        // If there is none, it may be opened yet, when somebody else maps it.
+        if let Some(file) = self.file().take() {
+            self.begin_to_read(file);
+        }
+        !self.is_settled() && self.reading.get().is_some_and(|reading| reading.began.elapsed() < PATIENCE)
+    }
+
+    /// Waits for the symbols, but not for long.
+    pub fn wait_a_moment(&self) {
+        if let Some(reading) = self.reading.get() {
+            let done = reading.done.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = done.recv_timeout(MOMENT);
+        }
+    }
+
+    /// Whether [`Self::function`] says for good what there is to say.
+    pub fn is_settled(&self) -> bool {
+        !self.is_file || self.symbols.get().is_some()
+    }
+
+    /// The name of the function at this place in the file, as it is in there, as far as the symbols were read.
+    pub fn function(&self, offset: u64) -> Option<Cow<'_, str>> {
+        self.symbols.get()?.as_ref()?.function(offset)
+    }
+
+    fn begin_to_read(self: &Arc<Self>, file: File) {
+        let (module, (not_done, done)) = (Arc::clone(self), channel::<Infallible>());
+        let read = move || {
+            let _ = module.symbols.set(ElfSymbols::of_file(file));
+            drop(not_done);
+        };
+        if std::thread::Builder::new().name("symbols".to_owned()).spawn(read).is_ok() {
+            let _ = self.reading.set(Reading { began: Instant::now(), done: Mutex::new(done) });
+        }
     }
 
     fn file(&self) -> MutexGuard<'_, Option<File>> {
@@ -168,6 +216,19 @@ mod tests {
         let first = modules.module(&mapping(1, 10));
         assert!(Arc::ptr_eq(&first, &modules.module(&mapping(1, 10))));
         assert!(!Arc::ptr_eq(&first, &modules.module(&mapping(1, 11))));
+    }
+
+    #[test]
+    fn symbols_are_read_when_they_are_asked_for() {
+        let module = Arc::new(Module::named(b"/proc/self/exe (deleted)"));
+        assert!(!module.is_being_read() && !module.is_settled(), "it was not opened yet");
+        *module.file() = Some(File::open("/proc/self/exe").unwrap());
+        assert_eq!((module.name.as_str(), module.is_settled()), ("exe", false));
+        assert!(module.is_being_read() || module.is_settled());
+        (0..1000).take_while(|_| !module.is_settled()).for_each(|_| module.wait_a_moment());
+        let size = std::fs::metadata("/proc/self/exe").unwrap().len();
+        assert!((0..size).step_by(64).any(|offset| module.function(offset).is_some()));
+        assert!(!module.is_being_read());
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::perf_event::{Body, Record, Records};
 /// Between two looks whether any traced task is left.
 const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
 
+/// For so long after the end it is waited for names.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// What lines are made of samples.
 #[derive(Debug)]
 pub enum Shape {
@@ -37,8 +40,11 @@ pub struct ProfileSession {
     recording: Option<Recording>,
     collector: Option<Collector>,
     looked_for_tasks: Instant,
+    stopped: Option<Instant>,
     spool: Arc<Spool>,
     timeline: Timeline,
+    /// A record that comes before all that are in the timeline.
+    put_off: Option<Box<[u8]>>,
     processes: Processes,
     modules: Arc<Modules>,
     stacks: Stacks,
@@ -74,7 +80,9 @@ impl ProfileSession {
             recording: Some(recording),
             collector: Some(collector),
             looked_for_tasks: Instant::now(),
+            stopped: None,
             timeline: Timeline::of(&spool),
+            put_off: None,
             spool,
             processes: Processes::default(),
             modules,
@@ -104,13 +112,14 @@ impl ProfileSession {
     /// Makes lines of what has come, as far as there is room. Returns whether that is all.
     fn show(&mut self, lines: &mut LineBuffer) -> Result<bool> {
         while !lines.is_full() && !self.folded.as_ref().is_some_and(Folded::is_full) {
-            match self.timeline.next()? {
+            let put_off = self.put_off.take().map(Item::Record);
+            match put_off.map_or_else(|| self.timeline.next(), |item| Ok(Some(item)))? {
                 None => return Ok(true),
                 Some(Item::Lost(cpu, count)) => lines.lost(cpu, Some(count)),
                 Some(Item::Record(bytes)) => {
-                    for (_, record) in Records(&bytes) {
-                        self.processes.note(&record, &self.modules);
-                        self.show_sample(&record, lines);
+                    if Records(&bytes).any(|(_, record)| !self.show_record(&record, lines)) {
+                        self.put_off = Some(bytes);
+                        return Ok(false);
                     }
                 }
             }
@@ -118,15 +127,20 @@ impl ProfileSession {
         Ok(false)
     }
 
-    fn show_sample(&mut self, record: &Record<'_>, lines: &mut LineBuffer) {
-        let Body::Sample(stack) = record.body else { return };
+    /// Whether it could be done. It cannot as long as it pays to wait for names.
+    fn show_record(&mut self, record: &Record<'_>, lines: &mut LineBuffer) -> bool {
+        self.processes.note(record, &self.modules);
+        let Body::Sample(stack) = record.body else { return true };
         let code = self.processes.code(record.process);
-        let frames = self.stacks.resolve(stack, code.map(AsRef::as_ref));
+        let may_wait = self.stopped.is_none_or(|stopped| stopped.elapsed() < LAST_WAIT);
+        let Some(frames) = self.stacks.resolve(stack, code.map(AsRef::as_ref), may_wait) else {
+            return false;
+        };
         let name = self.processes.name(record.thread);
         self.shown.samples += 1;
         if let Some(folded) = &mut self.folded {
             folded.add(name, frames);
-            return;
+            return true;
         }
         self.shown.lines += 1;
         let origin = Origin {
@@ -137,6 +151,7 @@ impl ProfileSession {
             comm: name,
         };
         lines.event(&origin, "sample").list("stack", frames.iter().map(|frame| frame.name.as_bytes()));
+        true
     }
 }
 
@@ -176,6 +191,7 @@ impl Session for ProfileSession {
             return Ok(());
         };
         recording.stop()?;
+        self.stopped = Some(Instant::now());
         let told = collector.finish()?;
         self.timeline.complete();
         self.samples = collector.samples();

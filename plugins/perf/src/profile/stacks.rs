@@ -53,9 +53,12 @@ impl Stacks {
     }
 
     /// The frames of a stack as a sample has it, the innermost first. There is at least one.
-    pub fn resolve(&mut self, stack: &[[u8; 8]], code: Option<&Code>) -> Vec<Frame> {
+    ///
+    /// None, if it pays to wait for what is being read, and one `may_wait`.
+    pub fn resolve(&mut self, stack: &[[u8; 8]], code: Option<&Code>, may_wait: bool) -> Option<Vec<Frame>> {
         let (mut whose, mut is_return) = (Whose::Others, false);
         let mut frames = Vec::with_capacity(stack.len());
+        let mut being_read = None;
         for address in stack.iter().copied().map(u64::from_ne_bytes) {
             if let Some(mark) = mark(address) {
                 (whose, is_return) = (mark, false);
@@ -64,16 +67,27 @@ impl Stacks {
             // All but the innermost, in the kernel and in the program, are where the call returns to, which may be another
             // function if the call was the last.
             let address = address.saturating_sub(std::mem::replace(&mut is_return, true).into());
-            match whose {
-                Whose::Kernels => frames.push(self.kernel(address)),
-                Whose::Programs => frames.push(self.program(address, code)),
-                Whose::Others => {}
+            match (whose, code.and_then(|code| code.at(address))) {
+                (Whose::Kernels, _) => frames.push(self.kernel(address)),
+                (Whose::Programs, Some((module, offset))) => {
+                    // All of them at once.
+                    if may_wait && module.is_being_read() {
+                        being_read = Some(module);
+                    }
+                    frames.push(self.program(module, offset));
+                }
+                (Whose::Programs, None) => frames.push(Frame::of(UNKNOWN.into())),
+                (Whose::Others, _) => {}
             }
+        }
+        if let Some(module) = being_read {
+            module.wait_a_moment();
+            return None;
         }
         if frames.is_empty() {
             frames.push(Frame::of(UNKNOWN.into()));
         }
-        frames
+        Some(frames)
     }
 
     fn kernel(&mut self, address: u64) -> Frame {
@@ -86,17 +100,17 @@ impl Stacks {
         Frame::of(name)
     }
 
-    fn program(&mut self, address: u64, code: Option<&Code>) -> Frame {
-        let Some((module, offset)) = code.and_then(|code| code.at(address)) else {
-            return Frame::of(UNKNOWN.into());
-        };
+    fn program(&mut self, module: &Arc<Module>, offset: u64) -> Frame {
         let key = (Arc::as_ptr(module).addr(), offset);
         if let Some((_, frame)) = self.names.get(&key) {
             return frame.clone();
         }
+        let is_final = module.is_settled();
         let frame = Frame::in_module(module, offset);
-        keep_small(&mut self.names);
-        self.names.insert(key, (Arc::clone(module), frame.clone()));
+        if is_final {
+            keep_small(&mut self.names);
+            self.names.insert(key, (Arc::clone(module), frame.clone()));
+        }
         frame
     }
 }
@@ -146,7 +160,12 @@ mod tests {
         let mut stacks = Stacks::new(&kernel.environment().procfs);
         let mut names = |stack: &[u64]| {
             let stack: Vec<_> = stack.iter().map(|number| number.to_ne_bytes()).collect();
-            stacks.resolve(&stack, None).iter().map(|frame| frame.name.to_string()).collect::<Vec<_>>()
+            stacks
+                .resolve(&stack, None, true)
+                .unwrap()
+                .iter()
+                .map(|frame| frame.name.to_string())
+                .collect::<Vec<_>>()
         };
         let kernels = sys::PERF_CONTEXT_KERNEL;
         assert_eq!(names(&[kernels, 0x20, 0x20, 0x21]), ["second_[k]", "first_[k]", "second_[k]"]);
