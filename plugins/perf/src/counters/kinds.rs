@@ -2,6 +2,7 @@
 
 use std::io;
 
+use nix::errno::Errno;
 use perf_event_open_sys::bindings as sys;
 
 use crate::perf_event::{Attributes, Event, Inherit, Kind};
@@ -86,8 +87,24 @@ fn works(attributes: Attributes) -> io::Result<Attributes> {
 }
 
 fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "it takes root, or CAP_PERFMON".to_owned(),
-        _ => "this machine has no such counter".to_owned(),
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES | Errno::EPERM) => "it takes root, or CAP_PERFMON".to_owned(),
+        Some(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {
+            "this machine has no such counter".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_machine_lacks_is_said_to_be_lacking() {
+        let reason = |errno: Errno| reason(&errno.into());
+        assert!(reason(Errno::EACCES).contains("CAP_PERFMON"));
+        assert!(reason(Errno::ENOENT).contains("no such counter"));
+        assert!(reason(Errno::EMFILE).contains("Too many open files"));
     }
 }
