@@ -4,7 +4,7 @@
 //! rings ──records──▶ Collector (a thread) ──▶ spool ──▶ Timeline: in order ──▶ Stacks: names ──▶ lines, or Folded
 //!                        │ opens what is mapped, at once
 //!                        ▼
-//!                     Modules
+//!                     Modules: a thread for each file whose symbols are wanted
 //! ```
 
 mod collector;
