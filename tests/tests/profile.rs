@@ -261,6 +261,42 @@ fn names_are_found_in_other_namespaces_and_in_files_that_are_gone() {
 }
 
 #[test]
+fn a_program_without_symbols_has_places_for_names() {
+    if !may_profile() {
+        return;
+    }
+    let (manager, directory) = (manager(), tempfile::tempdir().expect("a directory can be made"));
+    // Takes away where the section headers are, and how many (elf(5)).
+    let script = r#"cd DIRECTORY; cp "$0" bare
+        for part in '40 8' '60 4'; do
+            set -- $part; dd if=/dev/zero of=bare bs=1 seek=$1 count=$2 conv=notrunc 2>/dev/null
+        done; exec ./bare"#;
+    let directory = directory.path().to_str().expect("in plain text");
+    let workload = Workload::started_by(&script.replace("DIRECTORY", directory));
+    let session = profile(&manager, &format!("--pid {}", workload.id()));
+    workload.spends(200);
+    let samples = samples(&session.stop());
+    let is_place = |frame: &String| frame.starts_with("[bare+0x") && frame.ends_with(']');
+    let with_places = samples.iter().filter(|sample| sample.stack.iter().any(is_place));
+    assert!(with_places.count() > 100, "{samples:#?}");
+    assert!(spent(&samples).is_empty() && samples.iter().all(|sample| sample.name == "bare"));
+}
+
+#[test]
+fn two_sessions_sample_the_same_task() {
+    if !may_profile() {
+        return;
+    }
+    let (manager, workload) = (manager(), Workload::start());
+    let [first, second] = [(); 2].map(|()| profile(&manager, &format!("--pid {}", workload.id())));
+    workload.spends(200);
+    let of_first = spent(&samples(&first.stop())).len();
+    workload.spends(200);
+    let of_second = spent(&samples(&second.stop())).len();
+    assert!(of_first > 130 && of_second > of_first + 130, "{of_first} and {of_second}");
+}
+
+#[test]
 fn ids_are_the_hosts_in_any_pid_and_user_namespace() {
     if !may_profile() {
         return;
