@@ -71,6 +71,8 @@ impl Functions {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::Functions;
 
     #[test]
@@ -91,5 +93,14 @@ mod tests {
         assert_eq!(functions.at(0x1f), Some("first"));
         assert_eq!(functions.at(0x20), Some("second"));
         assert_eq!(functions.at(u64::MAX), Some("third"));
+    }
+    proptest! {
+        #[test]
+        fn any_line_is_survived(lines in prop::collection::vec("[0-9a-f]{0,17}[ \t][tTd][ \t]\\PC{0,9}|\\PC{0,20}", 0..9)) {
+            let mut functions = Functions::default();
+            lines.iter().for_each(|line| functions.add(line));
+            functions.places.sort_unstable();
+            prop_assert!([0, 1, u64::MAX].iter().all(|address| functions.at(*address).is_none_or(|name| !name.is_empty())));
+        }
     }
 }

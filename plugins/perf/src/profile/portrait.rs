@@ -57,7 +57,10 @@ fn hex(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::perf_event::Records;
 
     #[test]
     fn code_is_found_and_nothing_else() {
@@ -75,5 +78,22 @@ mod tests {
         assert_eq!(mapping(b"7000-8000 rwxp 00000000 00:00 0 ").unwrap().path, b"//anon");
         assert_eq!(mapping(b"7000-8000 rw-p 00000000 00:00 0          [stack]"), None);
         assert_eq!(mapping(b"garbage"), None);
+    }
+    proptest! {
+        #[test]
+        fn any_line_is_survived(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            mapping(&line);
+        }
+
+        #[test]
+        fn any_code_is_found(begin: u64, length: u64, offset: u64, path in "/[^\n]{0,300}") {
+            let end = begin.saturating_add(length);
+            let line = format!("{begin:x}-{end:x} r-xp {offset:08x} 00:2e 7 {path}");
+            let found = mapping(line.as_bytes()).unwrap();
+            prop_assert_eq!((found.address, found.length, found.offset), (begin, end - begin, offset));
+            prop_assert_eq!(found.path, path.as_bytes());
+            let bytes = record(1, 1, Body::Mapped(found));
+            prop_assert_eq!(Records(&bytes).count(), 1);
+        }
     }
 }
