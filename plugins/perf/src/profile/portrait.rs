@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::perf_event::{Body, Mapping, Record};
 
-/// The name of a thread.
+/// The name of a thread; nothing, if it is gone.
 pub fn name(procfs: &Path, process: u32, thread: u32) -> Vec<u8> {
-    let name = fs::read(procfs.join(format!("{process}/task/{thread}/comm"))).unwrap_or_default();
+    let Ok(name) = fs::read(procfs.join(format!("{process}/task/{thread}/comm"))) else { return Vec::new() };
     let name = name.strip_suffix(b"\n").unwrap_or(&name);
     record(process, thread, Body::Named { name, is_exec: false })
 }
@@ -79,6 +79,16 @@ mod tests {
         assert_eq!(mapping(b"7000-8000 rw-p 00000000 00:00 0          [stack]"), None);
         assert_eq!(mapping(b"garbage"), None);
     }
+    #[test]
+    fn who_is_gone_has_no_name() {
+        assert!(name(Path::new("/nowhere"), 1, 1).is_empty());
+        let own = std::process::id();
+        let bytes = name(Path::new("/proc"), own, own);
+        let named = Records(&bytes)
+            .any(|(_, record)| matches!(record.body, Body::Named { name, .. } if !name.is_empty()));
+        assert!(named);
+    }
+
     proptest! {
         #[test]
         fn any_line_is_survived(line in prop::collection::vec(any::<u8>(), 0..200)) {
