@@ -27,20 +27,18 @@ pub fn check(environment: &Environment) -> Result<()> {
             "the kernel does not describe its types ({types}); it needs CONFIG_DEBUG_INFO_BTF"
         )));
     }
+    check_lockdown(environment)?;
     environment.check_any(&[Capability::Bpf, Capability::SysAdmin])?;
     environment.check_any(&[Capability::Perfmon, Capability::SysAdmin])
 }
 
-/// Checks that the kernel lets programs read its memory.
-///
-/// # Errors
-///
-/// It is locked down for confidentiality (kernel_lockdown(7)). Locked down for integrity it does.
-pub fn check_kernel_memory(environment: &Environment) -> Result<()> {
+/// Locked down for confidentiality (kernel_lockdown(7)), the kernel lets no program read its memory, and even who
+/// forks whom is read from there. Locked down for integrity it does.
+fn check_lockdown(environment: &Environment) -> Result<()> {
     let lockdown = fs::read_to_string(environment.sysfs.join("kernel/security/lockdown")).unwrap_or_default();
     match lockdown.contains("[confidentiality]") {
         true => Err(HookError::new(
-            "the kernel is locked down for confidentiality, and lets no program read names; \
+            "the kernel is locked down for confidentiality, and lets no program read its memory; \
              boot with lockdown=integrity",
         )),
         false => Ok(()),
@@ -107,12 +105,13 @@ mod tests {
 
     #[test]
     fn a_kernel_that_keeps_its_memory_to_itself_says_so() {
-        let (root, environment) = kernel("6.1.0", 0, true);
+        let (root, environment) = kernel("6.1.0", 0xc0_0000_0000, true);
         let lockdown = root.path().join("sys/kernel/security/lockdown");
         fs::create_dir_all(lockdown.parent().unwrap()).unwrap();
         fs::write(&lockdown, "none [integrity] confidentiality\n").unwrap();
-        assert!(check_kernel_memory(&environment).is_ok());
+        assert!(check(&environment).is_ok());
         fs::write(&lockdown, "none integrity [confidentiality]\n").unwrap();
-        assert!(check_kernel_memory(&environment).is_err());
+        let error = check(&environment).err().unwrap();
+        assert!(error.message().contains("lockdown=integrity"), "{error}");
     }
 }

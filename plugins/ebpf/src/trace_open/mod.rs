@@ -49,8 +49,7 @@ impl Hook for TraceOpen {
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
-        requirements::check(environment)?;
-        requirements::check_kernel_memory(environment)
+        requirements::check(environment)
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
