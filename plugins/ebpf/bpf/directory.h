@@ -7,8 +7,11 @@
 #define MOST_STEPS 256
 /* A name with its NUL. */
 #define NAME_SIZE 256
-/* Room for a path that is relative to a directory, and for the names of that. */
-#define TEXT_SIZE (2 * 4096)
+/*
+ * Room for a path that is relative to a directory, and for the names of that. With all that is around it, it must stay
+ * below two pages: since Linux 6.19, a task's storage has no room for more (`kmalloc_nolock` in mm/slub.c).
+ */
+#define TEXT_SIZE (2 * 4096 - 512)
 
 /* How far a path goes. */
 #define REACHED_ROOT 1	/* up to the root of the process */

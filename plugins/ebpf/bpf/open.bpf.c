@@ -69,6 +69,9 @@ struct call {
 	__u32 is_open;
 };
 
+/* What the kernel puts before it in its storage takes less than 256 bytes. */
+_Static_assert(sizeof(struct call) <= 2 * 4096 - 256, "a task has no storage for so much");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
