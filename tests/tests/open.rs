@@ -295,6 +295,19 @@ fn not_one_of_many_short_lived_children_is_missed() {
 }
 
 #[test]
+fn what_a_seccomp_filter_denies_is_told() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut opener = Opener::start(&["denied"]);
+    let session = trace(&manager, &opener, "--format json");
+    opener.goes();
+    let told = objects(&session.ends());
+    let [denied] = told.as_slice() else { panic!("one call, not {told:#?}") };
+    assert_eq!((&denied["path"], &denied["error"]), (&json!("/with/an/error"), &json!("EACCES")), "{denied}");
+    assert_eq!((&denied["pid"], &denied["duration_ns"]), (&json!(opener.id), &Value::Null), "{denied}");
+}
+
+#[test]
 fn a_program_that_becomes_another_is_traced_on() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

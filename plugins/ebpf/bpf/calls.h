@@ -27,18 +27,30 @@ static __always_inline long number_of(void *regs)
 	return ((struct pt_regs___arm *)regs)->syscallno;
 }
 
-static __always_inline __u64 argument(void *regs, bool compat, int number)
+/* On one machine, the result takes the place of the first argument when the call is over. */
+static __always_inline __u64 argument(void *regs, bool compat, int number, bool is_over)
 {
 	struct pt_regs___x86 *x86 = regs;
 	struct pt_regs___arm *arm = regs;
 	__u64 value;
 
 	if (!IS_X86)
-		value = number == 0 ? arm->regs[0] : number == 1 ? arm->regs[1]
+		value = number == 0 ? (is_over ? arm->orig_x0 : arm->regs[0]) : number == 1 ? arm->regs[1]
 		      : number == 2 ? arm->regs[2] : arm->regs[3];
 	else if (compat)
 		value = number == 0 ? x86->bx : number == 1 ? x86->cx : number == 2 ? x86->dx : x86->si;
 	else
 		value = number == 0 ? x86->di : number == 1 ? x86->si : number == 2 ? x86->dx : x86->r10;
 	return compat ? (__u32)value : value;
+}
+
+/*
+ * Whether a call that is over was none after all: a seccomp filter has answered it with a signal. Then the registers
+ * are as they were before (`syscall_rollback` in asm/syscall.h).
+ */
+static __always_inline bool is_rolled_back(void *regs, long result)
+{
+	if (IS_X86)
+		return result == number_of(regs);
+	return (__s32)result == (__s32)((struct pt_regs___arm *)regs)->orig_x0;
 }

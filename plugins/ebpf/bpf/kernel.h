@@ -25,6 +25,7 @@ struct pt_regs___x86 {
 };
 struct pt_regs___arm {
 	__u64 regs[31];
+	__u64 orig_x0;
 	__s32 syscallno;
 };
 struct thread_info___x86 {

@@ -38,6 +38,7 @@ const volatile __u8 failed_only = 0;
 #define NAME_LATE 32	/* it lies behind the directory, not before it */
 #define NAME_CUT 64
 #define IS_COMPAT 128
+#define BEGIN_UNSEEN 256	/* not of the name: only its end was seen, and `time` is that */
 
 /* Read by src/trace_open/record.rs. */
 struct open_record {
@@ -197,11 +198,11 @@ static __always_inline bool needs_directory(struct call *call)
 	return call->record.name_length == 0 || call->text[0] != '/' || (call->record.resolve & RESOLVE_IN_ROOT);
 }
 
-static __always_inline void read_arguments(struct call *call, void *regs, __u32 kind, bool compat)
+static __always_inline void read_arguments(struct call *call, void *regs, __u32 kind, bool compat, bool is_over)
 {
 	struct open_record *record = &call->record;
-	__u64 first = argument(regs, compat, 0), second = argument(regs, compat, 1);
-	__u64 third = argument(regs, compat, 2), fourth = argument(regs, compat, 3);
+	__u64 first = argument(regs, compat, 0, is_over), second = argument(regs, compat, 1, is_over);
+	__u64 third = argument(regs, compat, 2, is_over), fourth = argument(regs, compat, 3, is_over);
 
 	if (kind == OPEN || kind == CREAT) {
 		call->name = first;
@@ -220,6 +221,17 @@ static __always_inline void read_arguments(struct call *call, void *regs, __u32 
 	}
 }
 
+static __always_inline void read_call(struct call *call, struct task_struct *task, void *regs, __u32 kind, bool compat,
+				      bool is_over)
+{
+	begin(call, task, kind, compat);
+	read_arguments(call, regs, kind, compat, is_over);
+	read_name(call);
+	if (needs_directory(call))
+		read_directory(task, call);
+	call->record.time = bpf_ktime_get_boot_ns();
+}
+
 SEC("raw_tp/sys_enter")
 int BPF_PROG(entered, void *unused, long number)
 {
@@ -231,17 +243,10 @@ int BPF_PROG(entered, void *unused, long number)
 
 	if (kind == NONE || !is_traced(task))
 		return 0;
+	/* Who finds no room is lost, or told, when the call returns. */
 	call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!call) {
-		lose();
-		return 0;
-	}
-	begin(call, task, kind, compat);
-	read_arguments(call, regs, kind, compat);
-	read_name(call);
-	if (needs_directory(call))
-		read_directory(task, call);
-	call->record.time = bpf_ktime_get_boot_ns();
+	if (call)
+		read_call(call, task, regs, kind, compat, false);
 	return 0;
 }
 
@@ -273,13 +278,25 @@ int BPF_PROG(returned, void *unused, long result)
 {
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
 	void *regs = (void *)bpf_task_pt_regs((void *)task);
+	bool compat = is_compat(task);
+	__u32 kind = kind_of(number_of(regs), compat);
 	struct call *call;
 
-	if (kind_of(number_of(regs), is_compat(task)) == NONE)
+	if (kind == NONE)
 		return 0;
 	call = bpf_task_storage_get(&calls, task, 0, 0);
-	if (!call || !call->is_open)
-		return 0;
+	if (!call || !call->is_open) {
+		/* The kernel shows no begin of a call that a seccomp filter answers, and it may even have opened a file. */
+		if (!is_traced(task) || is_rolled_back(regs, result))
+			return 0;
+		call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		if (!call) {
+			lose();
+			return 0;
+		}
+		read_call(call, task, regs, kind, compat, true);
+		call->record.known |= BEGIN_UNSEEN;
+	}
 	call->is_open = 0;
 	/* What was not in memory when the call began is by now, if it is anything. */
 	if (call->record.known & NAME_UNREAD) {

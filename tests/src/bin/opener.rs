@@ -4,6 +4,7 @@
 //! - `uring`: through io_uring, a file that is there and one that is not, from `/etc`
 //! - `flood N`: N calls that fail, flat out
 //! - `storm N`: N children, each of which tries to open a file of its own and exits
+//! - `denied`: a call that a seccomp filter answers with an error, and one that it answers with a signal
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::asm;
@@ -15,6 +16,8 @@ use std::os::fd::AsRawFd;
 use io_uring::{IoUring, opcode, types};
 use nix::fcntl::{OFlag, open};
 use nix::libc::{self, c_long};
+use nix::sys::prctl;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, chdir, chroot, fork};
@@ -29,6 +32,7 @@ fn main() -> io::Result<()> {
         ["uring"] => uring(),
         ["flood", count] => flood(count),
         ["storm", count] => storm(count),
+        ["denied"] => denied(),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
@@ -158,6 +162,43 @@ fn storm(count: &str) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn denied() -> io::Result<()> {
+    extern "C" fn nothing(_: i32) {}
+    // SAFETY: the handler does nothing.
+    unsafe { signal(Signal::SIGSYS, SigHandler::Handler(nothing)) }?;
+    prctl::set_no_new_privs()?;
+    answer_openat()?;
+    openat(libc::AT_FDCWD, c"/with/an/error", libc::O_RDONLY);
+    openat(libc::AT_FDCWD, c"/with/a/signal", libc::O_WRONLY);
+    Ok(())
+}
+
+/// From now on, no openat gets to the kernel: one to read is answered with EACCES, any other with SIGSYS.
+fn answer_openat() -> io::Result<()> {
+    // Where `struct seccomp_data` has the call's number, and the lower half of the third argument (little endian).
+    const NUMBER: u32 = 0;
+    const FLAGS: u32 = 32;
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let jump = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let answer = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, k, (jt, jf)| libc::sock_filter { code, jt, jf, k };
+    let mut steps = [
+        step(load, NUMBER, (0, 0)),
+        step(jump, libc::SYS_openat as u32, (0, 4)),
+        step(load, FLAGS, (0, 0)),
+        step(jump, libc::O_RDONLY as u32, (0, 1)),
+        step(answer, libc::SECCOMP_RET_ERRNO | libc::EACCES as u32, (0, 0)),
+        step(answer, libc::SECCOMP_RET_TRAP, (0, 0)),
+        step(answer, libc::SECCOMP_RET_ALLOW, (0, 0)),
+    ];
+    let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    // SAFETY: the filter and its steps live until the kernel has copied them.
+    match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn c_string(text: String) -> CString {

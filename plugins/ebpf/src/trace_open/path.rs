@@ -52,7 +52,7 @@ mod tests {
     fn record<'a>(name: &'a [u8], directory: Option<Directory<'a>>) -> OpenRecord<'a> {
         OpenRecord {
             time: 0,
-            duration: 0,
+            duration: None,
             lost: 0,
             cpu: 0,
             pid: 1,

@@ -24,13 +24,15 @@ const NAME_UNREAD: u16 = 16;
 const NAME_LATE: u16 = 32;
 const NAME_CUT: u16 = 64;
 const IS_COMPAT: u16 = 128;
+const BEGIN_UNSEEN: u16 = 256;
 
 /// A call that has returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRecord<'a> {
-    /// When it began, in nanoseconds since boot.
+    /// When it began, in nanoseconds since boot; when it returned, if nobody saw it begin.
     pub time: u64,
-    pub duration: u64,
+    /// None: nobody saw it begin.
+    pub duration: Option<u64>,
     /// Records of this CPU that were lost before it.
     pub lost: u64,
     pub cpu: u32,
@@ -118,7 +120,7 @@ impl<'a> OpenRecord<'a> {
         };
         Some(Self {
             time,
-            duration,
+            duration: (!is(BEGIN_UNSEEN)).then_some(duration),
             lost,
             cpu,
             pid,

@@ -31,9 +31,10 @@ pub fn show(record: &OpenRecord<'_>, path: Option<&[u8]>, lines: &mut LineBuffer
     if record.result < 0 {
         line = line.word("error", &error_name(-record.result));
     }
-    line.duration("duration", record.duration)
-        .flag("io_uring", record.kind.is_uring())
-        .flag("compat", record.is_compat);
+    if let Some(duration) = record.duration {
+        line = line.duration("duration", duration);
+    }
+    line.flag("io_uring", record.kind.is_uring()).flag("compat", record.is_compat);
 }
 
 fn show_name<'a>(record: &OpenRecord<'_>, path: Option<&[u8]>, mut line: EventLine<'a>) -> EventLine<'a> {
