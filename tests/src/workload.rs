@@ -128,6 +128,11 @@ impl Task {
         self.conversation().command(&self.addressed(&format!("marks {first} {count}")));
     }
 
+    /// Makes it call so many numbers that no system call has, and waits until it has.
+    pub fn invents(&self, count: usize) {
+        self.tell(&format!("invent {count}"));
+    }
+
     /// Makes it take this much CPU time, and waits until it has: three quarters of it in `spend_three`, the rest in
     /// `spend_one`.
     pub fn spends(&self, milliseconds: u64) {

@@ -98,6 +98,23 @@ fn a_session_ends_after_its_last_task() {
     assert!(ended.answer.took < Duration::from_secs(5), "it took {:?}", ended.answer.took);
 }
 
+/// They have no names, and must not take the room of those that have.
+#[test]
+fn numbers_that_no_call_has_are_counted_together() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &format!("--pid {}", workload.id()));
+    workload.invents(3000);
+    workload.calls(7);
+    let ended = session.stop();
+    assert_eq!(calls(&ended), 7);
+    let lines = objects(&ended);
+    let none = total(&lines, "none").expect("there are some");
+    assert_eq!(none["count"], 3000);
+    assert!(lines.len() < 20 && lines.iter().all(|line| line["event"] == "latency_total"), "{lines:#?}");
+}
+
 #[test]
 fn durations_are_those_of_the_calls() {
     let Some(_kernel) = Kernel::or_skip() else { return };

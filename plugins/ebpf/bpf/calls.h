@@ -8,6 +8,9 @@
 #define TIF_32BIT 22		/* arch/arm64/include/asm/thread_info.h */
 #define X32_SYSCALL_BIT 0x40000000 /* arch/x86/include/uapi/asm/unistd.h */
 
+/* No machine has so many calls. */
+#define MOST_CALLS 1024
+
 /* The loader knows the answer for this kernel, and only the branch that is right remains of each condition. */
 #define IS_X86 bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax)
 

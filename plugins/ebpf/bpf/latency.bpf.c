@@ -6,6 +6,8 @@
 
 /* Marks a call of the 32-bit interface, whose numbers mean other calls. */
 #define COMPAT (1u << 31)
+/* Stands for all numbers that no call has: whoever makes them up is not to fill the map. */
+#define NO_CALL (MOST_CALLS - 1)
 
 /* Each power of two nanoseconds from 16 to 2^43, which is two hours, in this many classes. */
 #define PARTS_LOG2 4
@@ -23,7 +25,7 @@ struct distribution {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 2048);
+	__uint(max_entries, 2 * MOST_CALLS);
 	__type(key, __u32);
 	__type(value, struct distribution);
 } distributions SEC(".maps");
@@ -97,7 +99,8 @@ int BPF_PROG(entered, void *regs, long number)
 		lose();
 		return 0;
 	}
-	call->number = number | (is_compat(task) ? COMPAT : 0);
+	number &= ~X32_SYSCALL_BIT;
+	call->number = (number < NO_CALL ? number : NO_CALL) | (is_compat(task) ? COMPAT : 0);
 	call->began = bpf_ktime_get_ns();
 	return 0;
 }

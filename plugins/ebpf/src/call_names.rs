@@ -18,8 +18,14 @@ pub fn compat_number(name: &str) -> Option<i32> {
     name.parse().ok().map(|call: CompatSysno| call.id())
 }
 
-/// The name of the call of this number; for one that is newer than our tables `call_4711`.
+/// The number that stands for all that no call has: `NO_CALL` in `bpf/latency.bpf.c`.
+const NO_CALL: u32 = 1023;
+
+/// The name of the call of this number; for one that is newer than our tables `call_471`.
 pub fn name(number: u32, is_compat: bool) -> Cow<'static, str> {
+    if number == NO_CALL {
+        return "none".into();
+    }
     let known = match is_compat {
         true => CompatSysno::new(number as usize).map(|call| call.name()),
         false => Sysno::new(number as usize).map(|call| call.name()),
@@ -44,6 +50,7 @@ mod tests {
 
     #[test]
     fn a_number_without_a_name_is_shown() {
-        assert_eq!(name(4711, false), "call_4711");
+        assert_eq!(name(1022, false), "call_1022");
+        assert_eq!(name(NO_CALL, true), "none");
     }
 }

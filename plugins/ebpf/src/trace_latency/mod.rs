@@ -50,8 +50,8 @@ impl Hook for TraceLatency {
 
 const DETAILS: &str = "\
 A line tells of one system call, those first that took the most time in all: how often it returned (`count`), and the mean, \
-the median, the 99th percentile and the greatest of its durations. A call that has not returned is not counted; `compat` \
-marks those of the 32-bit interface.
+the median, the 99th percentile and the greatest of its durations. A call that has not returned is not counted, nor is one \
+that a seccomp filter answers. `compat` marks those of the 32-bit interface; `call=none` is for numbers that no call has.
 
 With --interval, a `latency` line covers the calls that returned since the lines before (`over`). At the end, a \
 `latency_total` line covers the whole session.

@@ -5,6 +5,7 @@
 //!
 //! - `calls N`: call `getppid` N times
 //! - `marks FIRST N`: call `getsid` N times, with the numbers from FIRST on
+//! - `invent N`: make N system calls of numbers that none has
 //! - `spend MS`: take this much CPU time, three quarters of it in `spend_three`, the rest in `spend_one`
 //! - `name HEX`: take the name of these bytes
 //! - `touch N`: write to N pages of new memory, one by one, and keep them; the address of the first
@@ -76,6 +77,13 @@ impl Task {
                 for number in first..first + count {
                     // Nobody has such an id, so this is refused; what counts is that it is tried.
                     let _ = getsid(Some(Pid::from_raw(number as i32)));
+                }
+                Ok("done".to_owned())
+            }
+            "invent" => {
+                for number in 0..number(rest)? as i64 {
+                    // SAFETY: there is no such call, so it does nothing.
+                    unsafe { nix::libc::syscall(100_000 + number) };
                 }
                 Ok("done".to_owned())
             }
