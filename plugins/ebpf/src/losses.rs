@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aya::Pod;
 use aya::maps::{MapData, PerCpuArray};
-use trace_hook_api::Result;
+use trace_hook_api::{Result, log};
 
 /// The counts of one CPU, as the programs keep them.
 #[repr(C)]
@@ -37,6 +37,19 @@ impl Losses {
     /// The kernel does not tell.
     pub fn by_cpu(&self) -> Result<BTreeMap<u32, Counts>> {
         Ok((0..).zip(self.0.get(&0, 0)?.iter().copied()).collect())
+    }
+
+    /// Tells the log of processes that are not traced, if there are any: what they did, nobody counts.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub fn warn_of_missed_children(&self) -> Result<()> {
+        let missed: u64 = self.by_cpu()?.values().map(|counts| counts.missed_children).sum();
+        if missed > 0 {
+            log::warn!("{missed} forked processes found no room and were not traced");
+        }
+        Ok(())
     }
 
     /// What is lost, by CPU. CPUs without losses are left out.

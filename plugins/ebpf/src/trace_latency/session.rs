@@ -165,6 +165,7 @@ impl Session for LatencySession {
             return Ok(Progress::Idle);
         }
         self.show_losses(lines)?;
+        self.programs.losses.warn_of_missed_children()?;
         Ok(Progress::Finished)
     }
 

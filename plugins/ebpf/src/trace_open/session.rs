@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
-use trace_hook_api::{Account, LineBuffer, Progress, Request, Result, Session, log};
+use trace_hook_api::{Account, LineBuffer, Progress, Request, Result, Session};
 use tracefs::spool::{Entry, Spool, SpoolReader};
 use tracefs_session::SPOOL_DIRECTORY;
 
@@ -71,9 +71,6 @@ impl OpenSession {
         let mut untold = self.spool.take_untold();
         for (cpu, counts) in self.programs.losses.by_cpu()? {
             *untold.entry(cpu).or_default() += counts.lost - counts.told;
-            if counts.missed_children > 0 {
-                log::warn!("{} forked processes found no room and were not traced", counts.missed_children);
-            }
         }
         for (cpu, count) in untold.into_iter().filter(|(_, count)| *count > 0) {
             lines.lost(cpu, Some(count));
@@ -95,6 +92,7 @@ impl Session for OpenSession {
                     return Ok(Progress::Idle);
                 }
                 self.show_last_losses(lines)?;
+                self.programs.losses.warn_of_missed_children()?;
                 self.finished = true;
                 return Ok(Progress::Finished);
             };
