@@ -27,10 +27,10 @@ const CALLS: [&str; 4] = ["open", "creat", "openat", "openat2"];
 /// What tells of requests to io_uring, since Linux 6.4. Who sees them end comes first: what nobody sees end would pile up.
 const URING: [(&str, &str); 2] = [("completed", "io_uring_complete"), ("submitted", "io_uring_submit_req")];
 
-/// The ring buffer's size where the user wants no other: some 80,000 records, of all CPUs.
+/// The ring buffer's size where the user wants no other: some 50,000 records, of all CPUs.
 const BUFFER: u64 = 8 << 20;
-/// The kernel takes no larger one.
-const LARGEST_BUFFER: u64 = 1 << 30;
+/// The largest power of two that a map can be told (`max_entries` in linux/bpf.h has 32 bits).
+const LARGEST_BUFFER: u64 = 1 << 31;
 
 impl Hook for TraceOpen {
     fn info(&self) -> HookInfo {
