@@ -421,5 +421,7 @@ fn without_privilege_the_hooks_are_not_available() {
     for hook in ["trace_open", "trace_latency"] {
         let line = list.lines().find(|line| line.starts_with(hook)).expect("its line");
         assert!(line.contains("CAP_BPF"), "{line}");
+        let session = manager.run(hook, format!("--pid {}", std::process::id())).as_nobody().answer();
+        session.failed(&["CAP_BPF"]);
     }
 }

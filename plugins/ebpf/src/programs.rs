@@ -11,7 +11,7 @@ use tracefs_session::targets;
 
 use crate::losses::Losses;
 use crate::processes::Processes;
-use crate::requirements::types_file;
+use crate::requirements::{self, types_file};
 
 /// Programs, each a function of its object, and the tracepoints that they are attached to, in this order: who returns
 /// from a call that nobody has seen begin is passed over.
@@ -61,8 +61,10 @@ impl Programs {
     ///
     /// # Errors
     ///
-    /// What the kernel refused. Nothing is left then.
+    /// What is missing here, or what the kernel refused. Nothing is left then.
     pub fn start(request: &Request, setup: &Setup<'_>) -> Result<Self> {
+        // The kernel says less of what is missing.
+        requirements::check(&request.environment)?;
         let procfs = &request.environment.procfs;
         let types = types_elsewhere(&request.environment)?;
         let mut loader = EbpfLoader::new();
