@@ -14,7 +14,8 @@
 
 /*
  * All programs are of the kind `raw_tp`: of those that see system calls begin and return the cheapest to run, and to load.
- * What is reached from the current task is read directly, as the kernel knows its type; all else through helpers.
+ * Numbers of the current task are read directly, as the kernel knows its type; all else through helpers. For each pointer
+ * that is followed directly the verifier looks through the names of all types, which takes a millisecond.
  */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

@@ -111,16 +111,18 @@ static __always_inline __u32 kind_of(long number, bool compat)
 /* The place that a relative name is relative to. */
 static __always_inline bool find_base(struct task_struct *task, int dirfd, struct path *base)
 {
+	struct fs_struct *fs;
 	struct fdtable *table;
 	struct file **files, *file;
 
 	if (dirfd == AT_FDCWD) {
-		base->mnt = task->fs->pwd.mnt;
-		base->dentry = task->fs->pwd.dentry;
+		fs = BPF_CORE_READ(task, fs);
+		base->mnt = BPF_CORE_READ(fs, pwd.mnt);
+		base->dentry = BPF_CORE_READ(fs, pwd.dentry);
 		return base->dentry;
 	}
-	table = task->files->fdt;
-	if (dirfd < 0 || (__u32)dirfd >= table->max_fds)
+	table = BPF_CORE_READ(task, files, fdt);
+	if (dirfd < 0 || (__u32)dirfd >= BPF_CORE_READ(table, max_fds))
 		return false;
 	files = BPF_CORE_READ(table, fd);
 	if (bpf_probe_read_kernel(&file, sizeof(file), files + (__u32)dirfd) || !file)
@@ -169,10 +171,12 @@ static __always_inline void read_directory(struct task_struct *task, struct call
 	struct open_record *record = &call->record;
 	struct climb climb = { .text = call->text, .filled = record->name_length };
 
+	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+
 	if (!find_base(task, record->dirfd, &climb.at))
 		return;
-	climb.root.mnt = task->fs->root.mnt;
-	climb.root.dentry = task->fs->root.dentry;
+	climb.root.mnt = BPF_CORE_READ(fs, root.mnt);
+	climb.root.dentry = BPF_CORE_READ(fs, root.dentry);
 	go_up(&climb);
 	record->directory_length = climb.filled - record->name_length;
 	record->known |= HAS_DIRECTORY | climb.ended;
