@@ -156,7 +156,7 @@ fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), Error> {
 /// In one line. What the kernel's verifier says besides takes many, and is for those who have written the program.
 fn reason(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else {
-        return error.to_string();
+        return with_sources(error);
     };
     log::debug!("{verifier_log}");
     match io_error.raw_os_error() {
@@ -165,6 +165,12 @@ fn reason(error: &ProgramError) -> String {
         }
         _ => io_error.to_string(),
     }
+}
+
+/// The library leaves the errno to the source of its errors.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// A program that has just begun on another CPU runs on after it is detached, for some microseconds.
