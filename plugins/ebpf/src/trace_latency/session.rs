@@ -83,7 +83,9 @@ impl LatencySession {
 
     fn tell_interval(&mut self) -> Result<()> {
         let over = self.told.0.elapsed();
-        if self.state == State::Recording && self.interval.is_some_and(|interval| over >= interval) {
+        let is_due = self.interval.is_some_and(|interval| over >= interval);
+        // Where the reader is slow, the interval gets longer, and not the queue.
+        if self.state == State::Recording && is_due && self.waiting.is_empty() {
             let counts = self.counts.read()?;
             let before = std::mem::replace(&mut self.told, (Instant::now(), counts)).1;
             let since = |(call, now): (&Call, &Durations)| {
