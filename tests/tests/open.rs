@@ -137,6 +137,19 @@ fn each_call_is_told_with_its_path_and_its_result() {
 }
 
 #[test]
+fn flags_are_told_if_they_can_be_read() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, directory) = (manager(), place());
+    let mut opener = Opener::start(&["how", &directory.path().display().to_string()]);
+    let session = trace(&manager, &opener, "--format json --path */file");
+    opener.goes();
+    let told = objects(&session.ends());
+    let [late, never] = told.as_slice() else { panic!("two calls, not {told:#?}") };
+    assert_eq!((&late["flags"], &late["error"]), (&json!("O_WRONLY|O_APPEND"), &Value::Null), "{late}");
+    assert_eq!((&never["flags"], &never["error"]), (&Value::Null, &json!("EFAULT")), "{never}");
+}
+
+#[test]
 fn what_io_uring_opens_is_told_too() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

@@ -38,7 +38,9 @@ const volatile __u8 failed_only = 0;
 #define NAME_LATE 32	/* it lies behind the directory, not before it */
 #define NAME_CUT 64
 #define IS_COMPAT 128
-#define BEGIN_UNSEEN 256	/* not of the name: only its end was seen, and `time` is that */
+/* Not of the name. */
+#define BEGIN_UNSEEN 256	/* only its end was seen, and `time` is that */
+#define HOW_UNREAD 512		/* the memory of `flags`, `mode` and `resolve` could not be read */
 
 /* Read by src/trace_open/record.rs. */
 struct open_record {
@@ -142,6 +144,9 @@ static __always_inline void read_how(struct open_record *record, const void *how
 		record->flags = copy.flags;
 		record->mode = copy.mode;
 		record->resolve = copy.resolve;
+		record->known &= ~HOW_UNREAD;
+	} else {
+		record->known |= HOW_UNREAD;
 	}
 }
 
@@ -199,7 +204,8 @@ static __always_inline void begin(struct call *call, struct task_struct *task, _
 /* A relative name needs its base; so may one that is not known yet. */
 static __always_inline bool needs_directory(struct call *call)
 {
-	return call->record.name_length == 0 || call->text[0] != '/' || (call->record.resolve & RESOLVE_IN_ROOT);
+	return call->record.name_length == 0 || call->text[0] != '/' || (call->record.resolve & RESOLVE_IN_ROOT) ||
+	       (call->record.known & HOW_UNREAD);
 }
 
 static __always_inline void read_arguments(struct call *call, void *regs, __u32 kind, bool compat, bool is_over)
@@ -303,6 +309,8 @@ int BPF_PROG(returned, void *unused, long result)
 	}
 	call->is_open = 0;
 	/* What was not in memory when the call began is by now, if it is anything. */
+	if (call->record.known & HOW_UNREAD)
+		read_how(&call->record, (const void *)argument(regs, compat, 2, true), argument(regs, compat, 3, true));
 	if (call->record.known & NAME_UNREAD) {
 		call->record.known |= NAME_LATE;
 		read_name(call);

@@ -1,6 +1,7 @@
 //! Opens files in many ways, to be traced: `opener STEP [DIRECTORY]` tells its id, waits for a line, and takes the step.
 //!
 //! - `each`: one call of each kind, in DIRECTORY, which has a directory `sub` and a file `file`
+//! - `how`: openat2 in DIRECTORY, with arguments that are not in memory, and with some that are nowhere
 //! - `uring`: through io_uring, a file that is there and one that is not, from `/etc`
 //! - `flood N`: N calls that fail, flat out
 //! - `storm N`: N children, each of which tries to open a file of its own and exits
@@ -15,7 +16,7 @@ use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, opcode, types};
 use nix::fcntl::{OFlag, open};
-use nix::libc::{self, c_long};
+use nix::libc::{self, c_long, c_void};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::stat::Mode;
@@ -29,6 +30,7 @@ fn main() -> io::Result<()> {
     stdin().read_line(&mut String::new())?;
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["each", directory] => each(directory),
+        ["how", directory] => how(directory),
         ["uring"] => uring(),
         ["flood", count] => flood(count),
         ["storm", count] => storm(count),
@@ -49,7 +51,9 @@ fn each(directory: &str) -> io::Result<()> {
     openat(999, c"file", libc::O_RDONLY);
     openat2(sub.as_raw_fd(), c"/within");
     openat(libc::AT_FDCWD, c"a\"b\n\x1b[2J\xff", libc::O_RDONLY);
-    openat(libc::AT_FDCWD, not_in_memory()?, libc::O_RDONLY);
+    let name = not_in_memory(b"file\0")?;
+    // SAFETY: the name ends with a NUL.
+    unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, name, libc::O_RDONLY) };
     // SAFETY: the kernel looks at the address, and refuses it.
     unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, 8, libc::O_RDONLY) };
     openat(libc::AT_FDCWD, &c_string("x".repeat(5000)), libc::O_RDONLY);
@@ -78,20 +82,26 @@ fn openat2(directory: i32, name: &CStr) {
     unsafe { libc::syscall(libc::SYS_openat2, directory, name.as_ptr(), how.as_ptr(), size_of_val(&how)) };
 }
 
-/// A name of which no page is in memory.
-fn not_in_memory() -> io::Result<&'static CStr> {
-    fs::write("names", b"file\0")?;
+/// The address of these bytes, of which no page is in memory: whoever looks at them brings them in. They stay for ever.
+fn not_in_memory(bytes: &[u8]) -> io::Result<*const c_void> {
+    fs::write("names", bytes)?;
     let names = File::options().read(true).open("names")?;
-    // SAFETY: a new mapping, which stays for ever; it is of a file with a NUL in it, which nobody changes.
-    unsafe {
-        let (kind, access) = (libc::MAP_PRIVATE, libc::PROT_READ);
-        let address = libc::mmap(std::ptr::null_mut(), 4096, access, kind, names.as_raw_fd(), 0);
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        // A slice made by hand: looking for its end would bring it in.
-        Ok(CStr::from_bytes_with_nul_unchecked(std::slice::from_raw_parts(address.cast(), 5)))
+    let (kind, access) = (libc::MAP_PRIVATE, libc::PROT_READ);
+    // SAFETY: a new mapping, of a file that nobody cuts short.
+    match unsafe { libc::mmap(std::ptr::null_mut(), 4096, access, kind, names.as_raw_fd(), 0) } {
+        libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        address => Ok(address),
     }
+}
+
+fn how(directory: &str) -> io::Result<()> {
+    chdir(directory)?;
+    let how = [(libc::O_WRONLY | libc::O_APPEND) as u64, 0, 0].map(u64::to_ne_bytes).concat();
+    for how in [not_in_memory(&how)?, std::ptr::without_provenance(8)] {
+        // SAFETY: the name ends with a NUL; the kernel looks at the address of the rest, and refuses what is none.
+        unsafe { libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, c"file".as_ptr(), how, 24) };
+    }
+    Ok(())
 }
 
 /// The ways that only this machine has.

@@ -85,7 +85,7 @@ given, and the descriptor of a directory that is not the working directory. The 
 it; another thread could change it in between. `unreadable` stands for a name whose address is wrong, `cut` marks one that \
 is longer than any file's.
 
-`flags`, `mode` and `resolve` are what was asked for, `result` is a descriptor or, with the name of the `error`, negative. \
+`flags`, `mode` and `resolve` are what was asked for, and are missing where their address is wrong; `result` is a descriptor or, with the name of the `error`, negative. \
 There is no `duration` where only the end was seen, and the time is that of the end: of a call that a seccomp filter \
 answered, or one that began before the session. A call that a filter answers with a signal is not told. For example:
 

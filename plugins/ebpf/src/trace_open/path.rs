@@ -61,7 +61,7 @@ mod tests {
             kind: Kind::Openat2,
             is_compat: false,
             dirfd: -100,
-            flags: 0,
+            flags: Some(0),
             mode: 0,
             resolve: 0,
             result: 0,

@@ -25,6 +25,7 @@ const NAME_LATE: u16 = 32;
 const NAME_CUT: u16 = 64;
 const IS_COMPAT: u16 = 128;
 const BEGIN_UNSEEN: u16 = 256;
+const HOW_UNREAD: u16 = 512;
 
 /// A call that has returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,8 @@ pub struct OpenRecord<'a> {
     /// Whether it was made through the 32-bit interface.
     pub is_compat: bool,
     pub dirfd: i32,
-    pub flags: u64,
+    /// None: their memory cannot be read, nor that of mode and resolve.
+    pub flags: Option<u64>,
     pub mode: u64,
     pub resolve: u64,
     pub result: i64,
@@ -129,7 +131,7 @@ impl<'a> OpenRecord<'a> {
             kind: *KINDS.get(usize::from(kind))?,
             is_compat: is(IS_COMPAT),
             dirfd: dirfd.cast_signed(),
-            flags,
+            flags: (!is(HOW_UNREAD)).then_some(flags),
             mode,
             resolve,
             result,

@@ -20,9 +20,12 @@ pub fn show(record: &OpenRecord<'_>, path: Option<&[u8]>, lines: &mut LineBuffer
     };
     let mut line = lines.event(&origin, "open");
     line = show_name(record, path, line);
-    line = line.word("call", record.kind.name()).word("flags", &flags::open(record.flags));
-    if flags::use_mode(record.flags) {
-        line = line.word("mode", &format!("0{:03o}", record.mode));
+    line = line.word("call", record.kind.name());
+    if let Some(flags) = record.flags {
+        line = line.word("flags", &flags::open(flags));
+        if flags::use_mode(flags) {
+            line = line.word("mode", &format!("0{:03o}", record.mode));
+        }
     }
     if record.resolve != 0 {
         line = line.word("resolve", &flags::resolve(record.resolve));
