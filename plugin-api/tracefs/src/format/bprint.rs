@@ -60,7 +60,7 @@ impl Arguments<'_> {
                     out.push(b'?');
                 }
                 // The kernel made text of it when it was recorded.
-                _ => out.extend_from_slice(self.text()),
+                _ => write::foreign_text(out, self.text()),
             },
         }
     }

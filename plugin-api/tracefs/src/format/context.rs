@@ -68,7 +68,7 @@ impl Entry {
         names: &mut Names,
         out: &mut Vec<u8>,
     ) {
-        out.extend_from_slice(&names.column(self.pid));
+        out.extend_from_slice(&names.name(self.pid).column);
         out.push(b'-');
         let start = out.len();
         write::signed(out, i64::from(self.pid));

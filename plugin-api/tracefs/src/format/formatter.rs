@@ -127,7 +127,7 @@ impl Formatter {
 
     /// The name of a thread, as far as it is known: `<...>` if nobody remembers it.
     pub fn comm(&mut self, thread: i32) -> Comm {
-        Comm { column: self.names.column(thread) }
+        self.names.name(thread)
     }
 
     /// Appends the function at a kernel address, with the offset in it, as `%pS` prints it: `vfs_read+0x2d/0x380`. The address

@@ -3,10 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::write;
-
-/// `TASK_COMM_LEN`, and the width of the column.
-const COLUMN: usize = 16;
+use super::comm::Comm;
 
 /// A file read because a name is missing is not read again sooner.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -16,18 +13,15 @@ const PATIENCE: Duration = Duration::from_millis(10);
 pub(super) struct Names {
     tracefs: PathBuf,
     procfs: PathBuf,
-    known: HashMap<i32, Column>,
+    known: HashMap<i32, Comm>,
     /// What the kernel remembers. Its numbers may have other owners by now.
-    remembered: HashMap<i32, Column>,
+    remembered: HashMap<i32, Comm>,
     /// Tasks that nobody has a name for, until the next reading.
     unknown: HashSet<i32>,
-    last: (i32, Column),
+    last: (i32, Comm),
     groups: HashMap<i32, u32>,
     read_at: Option<Instant>,
 }
-
-/// A name, right-aligned as `%16s` does.
-type Column = [u8; COLUMN];
 
 impl Names {
     pub(super) fn new(tracefs: &Path, procfs: &Path) -> Self {
@@ -37,15 +31,15 @@ impl Names {
             known: HashMap::new(),
             remembered: HashMap::new(),
             unknown: HashSet::new(),
-            last: (0, column(b"<idle>")),
+            last: (0, Comm::new(b"<idle>")),
             groups: HashMap::new(),
             read_at: None,
         }
     }
 
-    /// The name of `pid`, filled to 16 columns; `<...>` if nobody knows it (`trace_find_cmdline`).
+    /// The name of `pid`; `<...>` if nobody knows it (`trace_find_cmdline`).
     #[inline]
-    pub(super) fn column(&mut self, pid: i32) -> Column {
+    pub(super) fn name(&mut self, pid: i32) -> Comm {
         if self.last.0 == pid {
             return self.last.1;
         }
@@ -56,10 +50,10 @@ impl Names {
         name
     }
 
-    fn find(&mut self, pid: i32) -> (Column, bool) {
+    fn find(&mut self, pid: i32) -> (Comm, bool) {
         match pid {
-            0 => return (column(b"<idle>"), true),
-            i32::MIN..0 => return (column(b"<XXX>"), true),
+            0 => return (Comm::new(b"<idle>"), true),
+            i32::MIN..0 => return (Comm::new(b"<XXX>"), true),
             _ => {}
         }
         if let Some(name) = self.known.get(&pid) {
@@ -69,7 +63,7 @@ impl Names {
         if due || !self.unknown.contains(&pid) {
             // Whoever is there knows best. What the kernel remembers may be of an earlier owner of the number.
             if self.ask(pid) {
-                return (self.known.get(&pid).copied().unwrap_or(column(b"<...>")), true);
+                return (self.known.get(&pid).copied().unwrap_or(Comm::new(b"<...>")), true);
             }
             if due {
                 self.refresh();
@@ -80,7 +74,7 @@ impl Names {
             }
             self.unknown.insert(pid);
         }
-        (column(b"<...>"), false)
+        (Comm::new(b"<...>"), false)
     }
 
     /// Reads what the kernel remembers.
@@ -91,14 +85,14 @@ impl Names {
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match (saved_name(line), &mut last) {
                 (Some((pid, name)), _) => {
-                    self.remembered.insert(pid, column(name));
+                    self.remembered.insert(pid, Comm::new(name));
                     last = Some((pid, name.to_vec()));
                 }
                 // The rest of a name with a line end in it, which the kernel writes as it is.
                 (None, Some((pid, name))) => {
                     name.push(b'\n');
                     name.extend_from_slice(line);
-                    self.remembered.insert(*pid, column(name));
+                    self.remembered.insert(*pid, Comm::new(name));
                 }
                 (None, None) => {}
             }
@@ -118,7 +112,7 @@ impl Names {
         if pid <= 0 {
             return;
         }
-        let name = column(write::until_nul(name));
+        let name = Comm::new(name);
         if self.known.insert(pid, name) != Some(name) && self.last.0 == pid {
             self.last.1 = name;
         }
@@ -153,16 +147,6 @@ fn own_name(shown: &[u8]) -> &[u8] {
         Some(end) => shown.get(..end).unwrap_or(shown),
         None => shown,
     }
-}
-
-fn column(name: &[u8]) -> Column {
-    let name = name.get(..COLUMN).unwrap_or(name);
-    let mut column = [b' '; COLUMN];
-    for (to, from) in column.iter_mut().skip(COLUMN - name.len()).zip(name) {
-        // A name may hold a line end, which must not cut the line in two.
-        *to = if *from == b'\n' { b'?' } else { *from };
-    }
-    column
 }
 
 #[cfg(test)]
