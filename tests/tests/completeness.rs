@@ -383,7 +383,7 @@ fn whatever_a_task_is_called_its_lines_are_whole_and_counted() {
         let ended = session.stop();
         let verdict = assert_accounted(&ended, &log, 50 * WITH_EXIT);
         assert_eq!(verdict.delivered, 50 * WITH_EXIT, "{name:?}");
-        let column = format!("{}{}", " ".repeat(16 - name.len()), name.replace('\n', "?"));
+        let column = format!("{}{}", " ".repeat(16 - name.len()), name.replace(char::is_control, "?"));
         for line in ended.well() {
             assert_eq!((&line[..16], Event::of(line).id), (&column[..], workload.id()), "{name:?}");
         }

@@ -71,6 +71,12 @@ fn with_stacks_each_event_has_them() {
         );
     }
     assert_eq!(named("user_stack").len(), 10);
+    for stack in named("user_stack") {
+        let frames = stack["stack"].as_array().expect("frames");
+        let is_address =
+            |frame: &serde_json::Value| frame.as_str().is_some_and(|frame| frame.starts_with("0x"));
+        assert!(!frames.is_empty() && frames.iter().all(is_address), "{stack}");
+    }
     assert_eq!(events.len(), 30);
 }
 
