@@ -31,8 +31,12 @@ pub fn json(out: &mut Vec<u8>, bytes: &[u8]) {
                 ' '..='~' => out.push(letter as u8),
                 '\n' => out.extend_from_slice(b"\\n"),
                 '\t' => out.extend_from_slice(b"\\t"),
-                // Also for those who look at JSON in a terminal.
-                _ if letter.is_control() => write_all(out, format_args!("\\u{:04x}", letter as u32)),
+                // Also for those who look at JSON in a terminal, or who take U+2028 for a line end.
+                _ if letter.escape_debug().len() > 1 => {
+                    for unit in letter.encode_utf16(&mut [0; 2]) {
+                        write_all(out, format_args!("\\u{unit:04x}"));
+                    }
+                }
                 _ => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
@@ -68,6 +72,13 @@ mod tests {
         assert_eq!(as_text("\u{202e}gpj.exe".as_bytes()), r"\u{202e}gpj.exe");
         assert_eq!(as_text(br#"it's "\"#), r#"it's \"\\"#);
         assert_eq!(as_text(b"\xff\xfe"), r"\xff\xfe");
+    }
+
+    #[test]
+    fn json_shows_what_cannot_be_seen() {
+        let mut out = Vec::new();
+        json(&mut out, "żó\u{2028}\u{202e}\u{9b}\u{e0001}".as_bytes());
+        assert_eq!(str::from_utf8(&out).unwrap(), r#""żó\u2028\u202e\u009b\udb40\udc01""#);
     }
 
     proptest! {
