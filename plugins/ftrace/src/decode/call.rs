@@ -10,7 +10,7 @@ use super::meaning::Meaning;
 const WITHOUT_RETURN: [&str; 4] = ["exit", "exit_group", "rt_sigreturn", "sigreturn"];
 
 /// Calls whose result is an address.
-const WITH_ADDRESS: [&str; 5] = ["mmap", "mremap", "brk", "shmat", "arch_prctl"];
+const WITH_ADDRESS: [&str; 4] = ["mmap", "mremap", "brk", "shmat"];
 
 /// The event of a call's beginning.
 #[derive(Debug)]
