@@ -117,7 +117,7 @@ fn the_hook_is_listed_and_described() {
     let manager = manager();
     assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_block"));
     let described = manager.call(["--describe", "trace_block"]).answer();
-    for word in ["request:", "sector", "queued", "took", "kworker", "unfinished", "--format", "Example"] {
+    for word in ["request:", "sector", "queued", "duration", "kworker", "unfinished", "--format", "Example"] {
         assert!(described.well().contains(word), "no {word} in {described:#?}");
     }
     let arguments = format!("--pid {} --over 3", std::process::id());
@@ -148,7 +148,7 @@ fn the_kernel_has_counted_the_same() {
     for request in &requests {
         assert!(request["comm"] == "dd" && request["event"] == "request", "{request}");
         assert!(request.get("error").is_none() && request.get("unfinished").is_none(), "{request}");
-        assert!(number(request, "took_ns") > 0 && request["queued_ns"].is_u64(), "{request}");
+        assert!(number(request, "duration_ns") > 0 && request["queued_ns"].is_u64(), "{request}");
     }
     let numbers =
         fs::read_to_string(format!("/sys/block/{}/dev", device.name())).expect("a device has numbers");
@@ -164,7 +164,7 @@ fn a_request_takes_as_long_as_the_kernels_own_events_say() {
     let witnessed = times_of_requests(&witness.lines());
     assert_eq!(requests.len(), 100);
     for request in requests {
-        let took = number(&request, "took_ns");
+        let took = number(&request, "duration_ns");
         let sector = number(&request, "sector");
         // Each has its own moments at which it looks at the clock.
         assert!(took.abs_diff(witnessed[&sector]) < 1_000_000, "{request}: {}", witnessed[&sector]);
@@ -276,7 +276,7 @@ fn as_text_and_all_accounted_for() {
     assert_eq!(lines.len(), 3, "{:#?}", ended.lines);
     assert!(lines[0].contains(": request: device=7:"), "{lines:#?}");
     assert!(lines[0].contains(" sector=256 size=65536 operation=READ "), "{lines:#?}");
-    assert!(lines[0].contains(" took=") && lines[0].ends_with("us\n"), "{lines:#?}");
+    assert!(lines[0].contains(" duration=") && lines[0].ends_with("us\n"), "{lines:#?}");
     let verdict = log.verdict();
     assert_eq!((verdict.recorded, verdict.delivered), (ended.lines.len(), ended.lines.len()));
 }

@@ -374,10 +374,10 @@ fn who_gets_no_more_memory_reclaims_and_is_killed() {
         !reclaims.is_empty() && reclaims.iter().all(|reclaim| reclaim["cause"] == "cgroup"),
         "{events:#?}"
     );
-    assert!(reclaims.iter().all(|reclaim| reclaim["size"].is_u64() && reclaim["took_ns"].is_u64()));
+    assert!(reclaims.iter().all(|reclaim| reclaim["size"].is_u64() && reclaim["duration_ns"].is_u64()));
     let kills = named(&events, "oom_kill");
     assert_eq!(kills.len(), 1, "{events:#?}");
-    assert_eq!((&kills[0]["comm"], &kills[0]["victim"]), (&"dd".into(), &kills[0]["tid"]));
+    assert_eq!((&kills[0]["comm"], &kills[0]["victim_tid"]), (&"dd".into(), &kills[0]["tid"]));
 }
 
 #[test]
@@ -397,5 +397,5 @@ fn a_victim_of_others_is_told() {
     let events = events(&ended);
     let kills = named(&events, "oom_kill");
     assert_eq!(kills.len(), 1, "{events:#?}");
-    assert_eq!((&kills[0]["comm"], &kills[0]["victim"]), (&"dd".into(), &workload.id().into()));
+    assert_eq!((&kills[0]["comm"], &kills[0]["victim_tid"]), (&"dd".into(), &workload.id().into()));
 }

@@ -157,8 +157,8 @@ fn signals_are_seen_where_they_are_sent_and_where_they_arrive() {
         (&usr1["to_tid"], &usr1["to_comm"], &usr1["code"]),
         (&usr1["tid"], &"sh".into(), &"SI_USER".into())
     );
-    assert_eq!((&usr1["result"], &usr1["group"]), (&"delivered".into(), &true.into()));
-    assert_eq!(sent("SIGUSR2")["result"], "ignored");
+    assert_eq!((&usr1["outcome"], &usr1["group"]), (&"delivered".into(), &true.into()));
+    assert_eq!(sent("SIGUSR2")["outcome"], "ignored");
     let delivered = named(&events, "signal_deliver");
     assert_eq!(delivered.len(), 1, "{delivered:#?}");
     assert_eq!((&delivered[0]["signal"], &delivered[0]["action"]), (&"SIGUSR1".into(), &"handler".into()));
@@ -239,6 +239,7 @@ fn hostile_names_stay_in_their_place() {
         if format == "json" {
             let exec: Value = serde_json::from_str(exec).expect("an object");
             assert_eq!(exec["path"].as_str(), path.to_str());
+            assert_eq!(exec["comm"], "a\nCPU:0 [LOST 7");
         }
     }
 }

@@ -31,15 +31,7 @@ impl Hook for TraceSyscalls {
             "decode",
             "a line for each call when it returns: arguments by name, result, duration",
         ))
-        .details(
-            "A line names the task and its id, the CPU, the time since boot in seconds, the call and its \
-                 arguments. `CPU:n [LOST m EVENTS]` tells of events that came too fast to be kept.\n\
-                 With --decode the time is that of the call's beginning, and lines come in the order of the returns:\n  \
-                 cat-4711 [001] 5.000001: openat: dfd=AT_FDCWD filename=0x7ffd flags=O_RDONLY|O_CLOEXEC mode=0000 \
-                 result=-2 error=ENOENT duration=1.234us\n\
-                 A call that was under way when the session began is resumed, one whose return was not seen \
-                 unfinished. In JSON the arguments are in arguments.",
-        )
+        .details(DETAILS)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
@@ -81,3 +73,20 @@ fn enable(instance: &Instance, calls: &[String], with_exit: bool) -> Result<()> 
     }
     Ok(())
 }
+
+const DETAILS: &str = "\
+A line names the task and its id, the CPU, five letters of the kernel's about interrupts and preemption, the time since boot \
+in seconds, the call and its arguments: what the kernel itself writes, but for control characters in names, which are shown \
+as `?`. With --exit a line `sys_CALL -> RESULT` for each return, too. In JSON `event` is sys_enter_CALL or sys_exit_CALL, and \
+`fields` has the arguments by the kernel's names for them, or `ret`.
+
+With --decode a line is a call that has returned; its time is when it began. `event` is the call, then there are its arguments by name, \
+`result`, with the name of the `error`, and `duration`. In JSON the arguments are an object, `arguments`. `resumed` marks the \
+return of a call that was under way when the session began, `unfinished` a call whose return was not seen, as at the \
+end of the session. Of exit, exit_group and rt_sigreturn there is no result. Texts that arguments point to are there where the kernel records them (Linux 6.19 and later); elsewhere their address is.
+
+Examples:
+             cat-4711    [001] .....   123.000456: sys_openat(dfd: 0xffffff9c, filename: 0x7ffd0a10, flags: 0x80000, mode: 0x0)
+With --decode:
+             cat-4711    [001]   123.000456: openat: dfd=AT_FDCWD filename=0x7ffd0a10 flags=O_RDONLY|O_CLOEXEC mode=0000 \
+result=-2 error=ENOENT duration=1.234us";

@@ -56,7 +56,7 @@ the time of its end since boot in seconds, and `request:` with
 `preflush` (what was written before is made durable first), `fua` (this itself is), `ahead` (read ahead of need), `sync` (somebody waits), \
 `meta` (of the file system itself), `atomic`.
 
-`queued`: how long it was from its making to its being given to the device; `took`: from then to its end. `error` is the \
+`queued`: how long it was from its making to its being given to the device; `duration`: from then to its end. `error` is the \
 error's name, if it failed. `unfinished` says that it was not done when the session ended.
 
 A write to a file goes to memory at first. The kernel's own tasks (kworker, jbd2) write it to the device later, and such requests \
@@ -67,4 +67,4 @@ belong to the traced tasks; each costs well under a microsecond.
 
 Example:
               dd-4711    [001]   123.000456: request: device=254:0 disk=vda sector=2048 size=4096 operation=WRITE flags=sync \
-queued=3.120us took=93.456us";
+queued=3.120us duration=93.456us";

@@ -66,7 +66,7 @@ impl BlockView {
             line = line.duration("queued", issued.saturating_sub(*began));
         }
         if let (Some(issued), Some(_)) = (issued, end.error) {
-            line = line.duration("took", end.time.saturating_sub(*issued));
+            line = line.duration("duration", end.time.saturating_sub(*issued));
         }
         match end.error {
             Some(0) => {}

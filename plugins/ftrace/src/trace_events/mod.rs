@@ -37,14 +37,7 @@ impl Hook for TraceEvents {
                 .repeated(),
             )
             .param(Param::flag("stack", "after each event the stacks of the kernel and of the program"))
-            .details(
-                "Which events there are: directories SYSTEM/EVENT in events/ of tracefs, with their fields in a file \
-                 format. A filter compares fields with values, as in 'prev_prio < 100 && next_comm ~ \"ba*\"' \
-                 (Documentation/trace/events.rst). Example:\n  \
-                 --args \"--pid 4711 -e sched:sched_switch 'block:*' --filter 'sched:sched_switch prev_state == 1'\"\n\
-                 A line names the task and its id, the CPU, the time since boot in seconds, the event and what it \
-                 says of itself. In JSON, fields has the event's fields by the kernel's names for them.",
-            )
+            .details(DETAILS)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
@@ -83,3 +76,20 @@ fn chosen_events(tracefs: &Tracefs, patterns: &[String]) -> Result<Vec<EventName
     events.dedup();
     Ok(events)
 }
+
+const DETAILS: &str = "\
+Which events there are: directories SYSTEM/EVENT in events/ of tracefs, each with a file format that tells its fields. A filter \
+compares fields with values, as in 'prev_prio < 100 && next_comm ~ \"ba*\"' (Documentation/trace/events.rst).
+
+A line names the task that was running and its id, the CPU, five letters of the kernel's about interrupts and preemption, the \
+time since boot in seconds, the event and what it says of itself: what the kernel itself writes, but for control characters in \
+names, which are shown as `?`. In JSON `fields` has the event's fields by the kernel's names for them: numbers, texts, pointers \
+as addresses, and of anything else the bytes in hex.
+
+With --stack lines `<stack trace>` and `<user stack trace>` follow, and below them ` => ` and a function or an address, the \
+innermost first. In JSON these are events of their own, kernel_stack and user_stack, with a list, `stack`.
+
+Examples:
+  --args \"--pid 4711 -e sched:sched_switch 'block:*' --filter 'sched:sched_switch prev_state == 1'\"
+            bash-4711    [001] d....   123.000456: sched_switch: prev_comm=bash prev_pid=4711 prev_prio=120 prev_state=S ==> \
+next_comm=swapper/1 next_pid=0 next_prio=120";

@@ -116,24 +116,27 @@ page_fault (faults): the task, or the kernel on its behalf (`in_kernel`), used t
 with `present`, it was there, but not for this `access` (read, write, exec), as with a page that is shared until it is \
 written to. `caller` is the instruction. Kernels for aarch64 do not tell of page faults.
 
-kmalloc: the kernel took `size` bytes for itself, of which `requested` were needed, at `address`; `caller` is the function that \
+kmalloc (kmalloc): the kernel took `size` bytes for itself, of which `requested` were needed, at `address`; `caller` is the function that \
 wanted them.
 
-rss: the resident memory of one kind of `pages` (file, anon, swap, shmem) is `size` now; `change` since the line before \
+rss (rss): the resident memory of one kind of `pages` (file, anon, swap, shmem) is `size` now; `change` since the line before \
 about the same. `space` tells one address space from others; `other_space`: it is not the task's own, but one of a child that it forks, say.
 
-reclaim: there was too little memory, and the task itself had to get `size` bytes back, which `took` so long. `cause`: \
-`direct` (the machine has too little), `cgroup` (its cgroup may have no more), or `node`. reclaim_throttled: it had to wait for others that \
-do so. wakeup_kswapd: it woke the kernel's own task for this (all --kind reclaim).
+reclaim (reclaim): there was too little memory, and the task itself had to get `size` bytes back, for a block of pages of this \
+`order`, which took the `duration`. `cause`: `direct` (the machine has too little), `cgroup` (its cgroup may have no more), or \
+`node`. reclaim_throttled (reclaim): it had to wait for others that do so, for the `duration`. wakeup_kswapd (reclaim): it woke \
+the kernel's own task for this, that of the memory `node`, for a block of this `order`.
 
-oom_kill (oom): for want of memory the kernel kills `victim`. The line is that of the task that wanted memory; it is told if \
-either is traced. On newer kernels with `victim_comm` and the sizes of its memory. oom_score_adj: the task made `of` more or less likely to be killed.
+oom_kill (oom): for want of memory the kernel kills `victim_tid`. The line is that of the task that wanted memory; it is told if \
+either is traced. Linux 6.9 and later tell its `victim_comm` and what memory it has: `virtual`, resident of `anon`, `file` and \
+`shmem`, and `page_tables`. oom_score_adj (oom): the task made `of_tid`, whose name is `of_comm`, more or less likely to be \
+killed: its `score` (oom_score_adj in proc(5)) is this now.
 
 Memory that interrupts take while the task runs is left out.
 
-With --summary: for each place that memory was taken from, since the last summary, a line `call_site` with its `kind`, `count` and \
-`size`; those of the largest size first, and a line `all_call_sites` for each kind. `caller` is a function of the kernel; of a page \
-fault the instruction in a file of the program, for each process. A fault counts as one page.
+With --summary: for each place that memory was taken from, since the last summary, a line `call_site` with its `kind` (pages, \
+faults, kmalloc), `count` and `size`; those of the largest size first, and a line `all_call_sites` for each kind. `caller` is a function of the kernel; of a page \
+fault the instruction in a file of the program, with the process's name and id before it. A fault counts as one page.
 
 Examples:
               cc-4711    [001]   123.000456: kmalloc: size=1024 requested=640 address=0xffff88800e5d1000 caller=alloc_pipe_info+0x9f/0x230 flags=GFP_KERNEL_ACCOUNT

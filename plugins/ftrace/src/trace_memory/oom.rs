@@ -62,7 +62,7 @@ impl Events for Oom {
         with_origin(record, record.task(), |record, origin| {
             lines
                 .event(origin, "oom_score_adj")
-                .number("of", record.number(&adjusted.pid))
+                .number("of_tid", record.number(&adjusted.pid))
                 .text("of_comm", record.text(&adjusted.comm))
                 .number("score", record.number(&adjusted.score));
         });
@@ -96,7 +96,7 @@ impl Victim {
             return 0;
         }
         with_origin(record, record.task(), |record, origin| {
-            let mut line = lines.event(origin, "oom_kill").number("victim", victim);
+            let mut line = lines.event(origin, "oom_kill").number("victim_tid", victim);
             if let Some(comm) = &self.comm {
                 line = line.text("victim_comm", record.text(comm));
             }

@@ -75,13 +75,13 @@ impl Events for Reclaim {
                 let reclaimed = (record.number(&pair.reclaimed) as u64).saturating_mul(page_size());
                 let line = lines.event(origin, "reclaim").word("cause", pair.cause).number("size", reclaimed);
                 if let Some((at, order)) = begun {
-                    line.number("order", order).duration("took", origin.time.saturating_sub(at));
+                    line.number("order", order).duration("duration", origin.time.saturating_sub(at));
                 }
             });
         } else if let Some((_, delayed)) = self.throttled.as_ref().filter(|(throttled, _)| *throttled == id) {
             with_origin(record, record.task(), |record, origin| {
                 let micros = u64::try_from(record.number(delayed)).unwrap_or(0);
-                lines.event(origin, "reclaim_throttled").duration("took", micros.saturating_mul(1000));
+                lines.event(origin, "reclaim_throttled").duration("duration", micros.saturating_mul(1000));
             });
         } else if let Some((_, node, order)) = self.wakeup.as_ref().filter(|(wakeup, ..)| *wakeup == id) {
             with_origin(record, record.task(), |record, origin| {

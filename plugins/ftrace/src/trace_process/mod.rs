@@ -61,7 +61,7 @@ one. If neither is there, the kernel did not tell. `group_dead` says that this w
 ended; not every kernel tells.
 
 signal_generate: the task sent `signal` to the task `to_tid`, whose name is `to_comm`; with `group`, to the whole process. \
-`code` says why, as `si_code` of sigaction(2). `result` is `delivered` (that is, it is pending now), `ignored`, \
+`code` says why, as `si_code` of sigaction(2). `outcome` is `delivered` (that is, it is pending now), `ignored`, \
 `already_pending`, `overflow_fail` (no memory, not sent) or `lose_info` (no memory, sent without its details). With \
 `interrupt` it was the kernel, by a timer, say, that sent it while the task ran. Signals that untraced tasks send are \
 seen when they are delivered.

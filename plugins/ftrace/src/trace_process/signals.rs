@@ -71,8 +71,8 @@ impl Generate {
                 .word("code", &names::signal_code(signal, record.number(&self.code) as i32));
             let result = record.number(&self.result);
             let line = match usize::try_from(result).ok().and_then(|result| RESULTS.get(result)) {
-                Some(name) => line.word("result", name),
-                None => line.word("result", &result.to_string()),
+                Some(name) => line.word("outcome", name),
+                None => line.word("outcome", &result.to_string()),
             };
             line.flag("group", record.number(&self.group) != 0).flag("interrupt", record.in_interrupt());
         });
