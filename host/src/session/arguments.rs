@@ -14,6 +14,13 @@ const GREATEST_PID: u32 = 1 << 22;
 
 const FORMAT: &str = "format";
 
+/// What the lines of all hooks have in common in JSON.
+const JSON: &str = "\
+With --format json a line is an object with the same names. First come `time` in seconds since boot, `cpu`, `pid` (the process), \
+`tid` (the thread), `comm` (its name) and `event`, as far as there is one. Times are whole numbers of nanoseconds, and their \
+names end in `_ns`: duration_ns. Addresses are texts, as \"0x7ffd0a10\"; what is there or not is true or false. Where events were lost: \
+{\"event\":\"lost\",\"cpu\":1,\"count\":17}.";
+
 /// What a run is asked to do.
 #[derive(Debug)]
 pub struct RunArguments {
@@ -66,10 +73,10 @@ pub fn command(hook: &HookInfo) -> Command {
         command =
             command.mut_arg(FORMAT, |arg| arg.value_parser(PossibleValuesParser::new(["text"])).hide(true));
     }
-    if !hook.details.is_empty() {
-        command = command.after_help(hook.details.clone());
-    }
-    command
+    let json = if hook.has_json { JSON } else { "" };
+    let said = [hook.details.as_str(), json];
+    let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
+    if said.is_empty() { command } else { command.after_help(said.join("\n\n")) }
 }
 
 /// Checks the words against what the hook declares.
@@ -268,7 +275,10 @@ mod tests {
 
     #[test]
     fn who_has_no_json_is_not_asked_for_it() {
+        let help = |hook: &HookInfo| command(hook).render_help().to_string();
+        assert!(help(&self::hook()).contains("With --format json"));
         let hook = HookInfo::new("plain", "a hook");
+        assert!(!help(&hook).contains("json"));
         let words = |words: &str| HookArguments(words.split_whitespace().map(str::to_owned).collect());
         assert!(parse(&hook, &words("--pid 1 --format text")).is_ok());
         let error = parse(&hook, &words("--pid 1 --format json")).unwrap_err().to_string();
