@@ -1,0 +1,138 @@
+//! What the lines of all hooks have in common, whatever traced programs call themselves and their files. All of it needs
+//! root and tracefs.
+
+use std::collections::HashMap;
+use std::fs;
+
+use serde_json::{Map, Value};
+use system_tests::{Kernel, Manager, Plugins, Script, skip};
+use tempfile::TempDir;
+
+const DOCUMENT: &str = "docs/json.md";
+
+/// Each hook, with each form of its lines.
+const HOOKS: [(&str, &str); 17] = [
+    ("trace_block", ""),
+    ("trace_counters", "--interval 10"),
+    ("trace_events", "-e sched signal syscalls:sys_enter_openat"),
+    ("trace_events", "-e sched:sched_process_exec --stack"),
+    ("trace_latency", ""),
+    ("trace_memory", ""),
+    ("trace_memory", "--summary 1"),
+    ("trace_net", ""),
+    ("trace_open", ""),
+    ("trace_process", ""),
+    ("trace_profile", "-F 999"),
+    ("trace_profile", "-F 999 --folded 1"),
+    ("trace_sched", ""),
+    ("trace_sched", "--summary 1"),
+    ("trace_syscalls", "--exit"),
+    ("trace_syscalls", "--decode"),
+    ("trace_user", "-f libc.so.6:open* --return"),
+];
+
+/// Files and programs with names that are meant to harm, for `sh`. A program's name becomes that of its task.
+const HOSTILE: &str = r#"
+for name in '\n0: x:' '\033[2J' '\377\200' '\302\233' '\342\200\250' '"},{"' '   ' 'fifteen_bytes_x'; do
+    name="$(printf "$name-")"
+    ln -s /bin/sh "$name"
+    echo text > "$name.txt"
+    "./$name" -c 'cat < "$0.txt"; cat "$0.none"; kill -USR1 $$' "$name"
+done
+"#;
+
+/// What a hook tells of hostile programs, line by line; none if it cannot run here.
+fn lines_of(hook: &str, arguments: &str) -> Option<Vec<String>> {
+    let manager = Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]));
+    if !manager.call(["--get-all"]).answer().stdout.lines().any(|name| name == hook) {
+        skip(&format!("{hook} cannot run here"));
+        return None;
+    }
+    let directory = TempDir::new().expect("a directory");
+    let script = Script::start(&format!("cd '{}'; {HOSTILE}", directory.path().display()));
+    let session = manager.run(hook, format!("--pid {} {arguments}", script.id())).start();
+    script.runs();
+    let ended = session.ends();
+    Some(ended.well().into_iter().map(str::to_owned).collect())
+}
+
+#[test]
+fn no_name_leaves_its_place_in_a_line_of_text() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    for (hook, arguments) in HOOKS {
+        for line in lines_of(hook, arguments).unwrap_or_default() {
+            assert!(!line.contains(char::is_control), "{hook} {arguments}: {line:?}");
+            let mut words = line.trim_start().split(' ');
+            assert!(!words.next().is_some_and(|word| word.starts_with("0:")), "{hook} {arguments}: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn all_names_in_json_are_documented_and_of_one_type() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let document = Document::read();
+    let mut types: HashMap<String, &'static str> = HashMap::new();
+    for (hook, arguments) in HOOKS {
+        for line in lines_of(hook, &format!("{arguments} --format json")).unwrap_or_default() {
+            let object: Map<String, Value> = serde_json::from_str(&line).expect("an object a line");
+            let hidden = |letter: char| letter.is_control() || letter == '\u{2028}';
+            assert!(!line.contains(hidden), "{hook}: {line:?}");
+            document.check_event(hook, object["event"].as_str().expect("what the line tells of"));
+            for (name, value) in &object {
+                assert!(document.mentions(hook, name), "{DOCUMENT} has no {name} of {hook}: {line}");
+                let new = type_of(value);
+                // An address, where it is one.
+                if name != "result" {
+                    let known = types.entry(name.clone()).or_insert(new);
+                    assert_eq!(*known, new, "{name} is a {known} elsewhere: {hook}: {line}");
+                }
+            }
+        }
+    }
+    for (name, expected) in
+        [("time", "number"), ("pid", "number"), ("comm", "text"), ("duration_ns", "number")]
+    {
+        assert_eq!(types[name], expected, "{name}");
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "flag",
+        Value::Number(_) => "number",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    }
+}
+
+/// The document about the names in JSON.
+struct Document(String);
+
+impl Document {
+    fn read() -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/json.md");
+        Self(fs::read_to_string(path).expect("it is in the repository"))
+    }
+
+    fn section(&self, heading: &str) -> &str {
+        let sections = self.0.split("\n## ");
+        let mut of_heading = sections.filter(|section| section.lines().next() == Some(heading));
+        of_heading.next().unwrap_or_else(|| panic!("{DOCUMENT} has no section on {heading}"))
+    }
+
+    fn mentions(&self, hook: &str, name: &str) -> bool {
+        let name = format!("`{name}`");
+        [hook, "All hooks"].iter().any(|heading| self.section(heading).contains(&name))
+    }
+
+    /// Hooks on the kernel's own events call them as the kernel does.
+    fn check_event(&self, hook: &str, event: &str) {
+        let is_listed = self.section(hook).contains(&format!("| `{event}`"))
+            || self.section(hook).contains(&format!(", `{event}`"));
+        let is_kernels = matches!(hook, "trace_events" | "trace_syscalls");
+        assert!(is_kernels || is_listed || event == "lost", "{DOCUMENT} has no event {event} of {hook}");
+    }
+}
