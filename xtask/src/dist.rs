@@ -36,6 +36,11 @@ pub fn manager() -> PathBuf {
     cargo::root().join(DIST).join(KERNEL).join(MANAGER)
 }
 
+/// The directory with the plugins, beside that manager.
+pub fn plugins() -> PathBuf {
+    cargo::root().join(DIST).join(KERNEL).join(PLUGINS)
+}
+
 /// What calls of that manager begin with.
 ///
 /// The checkout belongs to whoever builds in it, and these chores are run by root. He trusts what he finds there: the

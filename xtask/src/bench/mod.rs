@@ -12,6 +12,7 @@ mod counts;
 mod crowd;
 mod discovery;
 mod fifo;
+mod hooks;
 mod latency;
 mod memory;
 mod open;
@@ -51,6 +52,7 @@ const GROUPS: &[Group] = &[
     discovery::GROUP,
     start::GROUP,
     stop::GROUP,
+    hooks::GROUP,
     crowd::GROUP,
     memory::GROUP,
     completeness::GROUP,
