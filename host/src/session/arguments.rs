@@ -14,6 +14,9 @@ const GREATEST_PID: u32 = 1 << 22;
 
 const FORMAT: &str = "format";
 
+/// What any hook's lines may be.
+const LOST: &str = "A line `CPU:1 [LOST 17 EVENTS]` tells of events that came too fast to be kept.";
+
 /// What the lines of all hooks have in common in JSON.
 const JSON: &str = "\
 With --format json a line is an object with the same names. First come `time` in seconds since boot, `cpu`, `pid` (the process), \
@@ -74,9 +77,9 @@ pub fn command(hook: &HookInfo) -> Command {
             command.mut_arg(FORMAT, |arg| arg.value_parser(PossibleValuesParser::new(["text"])).hide(true));
     }
     let json = if hook.has_json { JSON } else { "" };
-    let said = [hook.details.as_str(), json];
+    let said = [hook.details.as_str(), LOST, json];
     let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
-    if said.is_empty() { command } else { command.after_help(said.join("\n\n")) }
+    command.after_help(said.join("\n\n"))
 }
 
 /// Checks the words against what the hook declares.
