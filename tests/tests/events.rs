@@ -1,6 +1,6 @@
 //! What `trace_events` records, and what it says of events and filters that there are not. All of it needs root and tracefs.
 
-use system_tests::{Event, Kernel, Manager, Plugins, Session, Workload};
+use system_tests::{Event, Kernel, Manager, Plugins, Script, Session, Workload};
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["ftrace"]))
@@ -91,6 +91,20 @@ fn what_there_is_not_is_said_with_what_there_is() {
     assert!(said.contains("is no pattern"), "{said}");
     let said = complaint("--exact");
     assert!(said.contains("--event"), "{said}");
+}
+
+/// While a session records an event, nobody can remove it.
+#[test]
+fn the_events_of_other_sessions_are_no_events() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace", "uprobe"]));
+    let script = Script::start("exit");
+    let theirs = manager.run("trace_user", format!("--pid {} -f libc.so.6:getpid", script.id())).start();
+    let ours = |arguments: &str| manager.run("trace_events", format!("--pid {} {arguments}", script.id()));
+    ours("-e 'tracehook_*'").answer().refused(&["no event 'tracehook_*'"]);
+    let all = ours("-e '*:*call*'").start();
+    theirs.stop().well();
+    all.stop().well();
 }
 
 #[test]

@@ -86,7 +86,7 @@ return of a call that was under way when the session began, `unfinished` a call 
 end of the session. Of exit, exit_group and rt_sigreturn there is no result. Texts that arguments point to are there where the kernel records them (Linux 6.19 and later); elsewhere their address is.
 
 Examples:
-             cat-4711    [001] .....   123.000456: sys_openat(dfd: 0xffffff9c, filename: 0x7ffd0a10, flags: 0x80000, mode: 0x0)
+             cat-4711    [001] .....   123.000456: sys_openat(dfd: 0xffffff9c, filename: 0x7ffd0a10, flags: 0x80000, mode: 0)
 With --decode:
              cat-4711    [001]   123.000456: openat: dfd=AT_FDCWD filename=0x7ffd0a10 flags=O_RDONLY|O_CLOEXEC mode=0000 \
 result=-2 error=ENOENT duration=1.234us";

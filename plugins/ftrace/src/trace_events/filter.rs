@@ -50,8 +50,11 @@ impl Filter {
     /// The kernel's words about what is wrong, with a caret under the place.
     pub fn set(&self, instance: &Instance, events: &[EventName]) -> Result<()> {
         for event in events.iter().filter(|event| self.is_for(event)) {
-            let set = instance.set_filter(&event.system, Some(&event.name), &self.expression);
-            set.map_err(refusal)?;
+            match instance.set_filter(&event.system, Some(&event.name), &self.expression) {
+                // Of several, some may be gone by now.
+                Err(tracefs::Error::UnknownEvent { .. }) if events.len() > 1 => {}
+                set => set.map_err(refusal)?,
+            }
         }
         Ok(())
     }

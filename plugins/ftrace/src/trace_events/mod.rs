@@ -4,7 +4,7 @@ mod filter;
 mod selection;
 
 use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
-use tracefs::{Instance, Tracefs};
+use tracefs::{Error, Instance, Tracefs};
 use tracefs_session::{AsRecorded, TracefsSession, find, usable_tracefs};
 
 use filter::Filter;
@@ -60,9 +60,17 @@ impl Hook for TraceEvents {
             }
             // Filters first: an event that is on records everything until it has one.
             filters.iter().try_for_each(|filter| filter.set(instance, &events))?;
-            events.iter().try_for_each(|event| Ok(instance.enable_event(&event.system, &event.name)?))
+            events.iter().try_for_each(|event| enable(instance, event, events.len()))
         };
         Ok(Box::new(TracefsSession::start(request, enable, |_| Ok(Box::<AsRecorded>::default()))?))
+    }
+}
+
+/// One of so many events. Of several, some may be gone by now: those of probes that somebody has removed.
+fn enable(instance: &Instance, event: &EventName, count: usize) -> Result<()> {
+    match instance.enable_event(&event.system, &event.name) {
+        Err(Error::UnknownEvent { .. }) if count > 1 => Ok(()),
+        enabled => Ok(enabled?),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use glob::Pattern as Glob;
-use trace_hook_api::{HookError, Result, did_you_mean};
-use tracefs::Tracefs;
+use trace_hook_api::{HookError, Result, SESSION_PREFIX, did_you_mean};
+use tracefs::{Error, Tracefs};
 
 /// An event of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +51,9 @@ impl Pattern {
     ///
     /// There is none; the message names those with the most similar names.
     pub fn events(&self, tracefs: &Tracefs) -> Result<Vec<EventName>> {
-        let systems = tracefs.systems()?;
+        let mut systems = tracefs.systems()?;
+        // The probes of sessions, ours and others: while an event is on, its session cannot remove it.
+        systems.retain(|system| !system.starts_with(SESSION_PREFIX));
         let mut events = Vec::new();
         for system in systems.iter().filter(|system| self.system.matches(system)) {
             events.extend(events_of(tracefs, system)?.into_iter().filter(|event| self.matches(event)));
@@ -79,8 +81,13 @@ impl Pattern {
 
 /// The events of a system that can be enabled.
 fn events_of(tracefs: &Tracefs, system: &str) -> Result<Vec<EventName>> {
-    let events = tracefs.events(system)?.into_iter();
+    let events = match tracefs.events(system) {
+        // A system of probes goes with the last of them.
+        Err(Error::UnknownSystem { .. }) => Vec::new(),
+        events => events?,
+    };
     Ok(events
+        .into_iter()
         .filter(|name| tracefs.has_event(system, name))
         .map(|name| EventName { system: system.to_owned(), name })
         .collect())
