@@ -10,7 +10,10 @@ const ALIKE: f64 = 0.75;
 /// assert_eq!(hint, "; did you mean 'openat' or 'open'?");
 /// ```
 pub fn did_you_mean<T: AsRef<str>>(name: &str, known: &[T]) -> String {
-    let with_likeness = known.iter().map(|other| (strsim::jaro(name, other.as_ref()), other.as_ref()));
+    let length = name.chars().count();
+    let known =
+        known.iter().map(AsRef::as_ref).filter(|other: &&str| may_be_alike(length, other.chars().count()));
+    let with_likeness = known.map(|other| (strsim::jaro(name, other), other));
     let mut nearest: Vec<(f64, &str)> = with_likeness.filter(|(likeness, _)| *likeness >= ALIKE).collect();
     nearest.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     nearest.dedup();
@@ -18,5 +21,37 @@ pub fn did_you_mean<T: AsRef<str>>(name: &str, known: &[T]) -> String {
     match nearest.is_empty() {
         true => String::new(),
         false => format!("; did you mean {}?", nearest.join(" or ")),
+    }
+}
+
+/// Whether names of these lengths can be alike at all. To compare a very long one with each of many takes minutes.
+fn may_be_alike(one: usize, other: usize) -> bool {
+    // Where every letter of the shorter one is in the longer one, Jaro's likeness is 2/3 and a third of their ratio.
+    one.min(other) as f64 >= one.max(other) as f64 * (3.0 * ALIKE - 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_out_of_all_proportion_is_like_none_at_once() {
+        let known: Vec<String> = (0..10_000).map(|n| format!("a_function_number_{n}")).collect();
+        let started = Instant::now();
+        assert_eq!(did_you_mean(&"a_function_number_".repeat(6000), &known), "");
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_alike_is_of_a_like_length(one in "[ab]{0,12}", other in "[ab]{0,12}") {
+            if strsim::jaro(&one, &other) >= ALIKE {
+                prop_assert!(may_be_alike(one.len(), other.len()));
+            }
+        }
     }
 }
