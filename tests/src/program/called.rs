@@ -14,6 +14,7 @@ unsafe extern "C" {
     fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
     fn one_of_many_0();
+    fn refused_function();
     fn execv(path: *const c_char, arguments: *const *const c_char) -> c_int;
 }
 
@@ -60,9 +61,23 @@ std::arch::global_asm!(
     ".noaltmacro",
 );
 
+// `refused_function` begins with an instruction that the kernel puts no probe at: vpxor, or yield.
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(".macro refused", ".byte 0xc5, 0xf9, 0xef, 0xc0", ".endm");
+#[cfg(target_arch = "aarch64")]
+std::arch::global_asm!(".macro refused", "yield", ".endm");
+std::arch::global_asm!(
+    ".globl refused_function",
+    ".type refused_function, %function",
+    "refused_function:",
+    "refused",
+    "ret",
+    ".size refused_function, . - refused_function",
+);
+
 fn main() {
     // The linker leaves out what nobody needs.
-    black_box(one_of_many_0 as *const () as usize);
+    black_box((one_of_many_0 as *const () as usize, refused_function as *const () as usize));
     let mut library = std::ptr::null_mut();
     answer(&std::process::id().to_string());
     for line in stdin().lock().lines().map_while(Result::ok) {

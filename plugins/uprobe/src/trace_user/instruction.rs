@@ -9,49 +9,50 @@ pub fn can_be_probed(code: &[u8]) -> bool {
 
 /// `uprobe_init_insn` and `good_insns_64` in the kernel's arch/x86/kernel/uprobes.c.
 fn x86_64(code: &[u8]) -> bool {
-    for byte in code {
-        match byte {
-            // Operand and address size, FS, GS, REPNE, REP, and REX.
-            0x66 | 0x67 | 0x64 | 0x65 | 0xf2 | 0xf3 | 0x40..=0x4f => {}
-            // LOCK and the other segments.
-            0xf0 | 0x26 | 0x2e | 0x36 | 0x3e => return false,
-            // No instructions in 64-bit mode.
-            0x06
-            | 0x07
-            | 0x0e
-            | 0x16
-            | 0x17
-            | 0x1e
-            | 0x1f
-            | 0x27
-            | 0x2f
-            | 0x37
-            | 0x3f
-            | 0x60
-            | 0x61
-            | 0x82
-            | 0x9a
-            | 0xce
-            | 0xd4..=0xd6
-            | 0xea => return false,
-            // Input and output, breakpoints, interrupts, HLT, CLI, STI.
-            0x6c..=0x6f | 0xcc | 0xcd | 0xcf | 0xe4..=0xe7 | 0xec..=0xef | 0xf1 | 0xf4 | 0xfa | 0xfb => {
-                return false;
-            }
-            _ => return true,
-        }
-    }
-    false
+    // Operand and address size, FS, GS, REPNE, REP, and REX.
+    let is_prefix = |byte: &u8| matches!(byte, 0x64..=0x67 | 0xf2 | 0xf3 | 0x40..=0x4f);
+    let start = code.iter().take_while(|byte| is_prefix(byte)).count();
+    let code = &code[start..];
+    // Vector instructions begin with VEX, of two or three bytes, or EVEX. The kernel looks their opcodes up as if they
+    // were those of ordinary instructions.
+    let opcode = match code.first() {
+        Some(0xc5) => code.get(2),
+        Some(0xc4) => code.get(3),
+        Some(0x62) => code.get(4),
+        // LOCK and the other segments.
+        Some(0xf0 | 0x26 | 0x2e | 0x36 | 0x3e) => None,
+        first => first,
+    };
+    opcode.is_some_and(|opcode| !is_refused(*opcode))
 }
 
-/// `arm_probe_decode_insn` in the kernel's arch/arm64/kernel/probes/decode-insn.c.
+fn is_refused(opcode: u8) -> bool {
+    match opcode {
+        // No instructions in 64-bit mode.
+        0x06 | 0x07 | 0x0e | 0x16 | 0x17 | 0x1e | 0x1f | 0x27 | 0x2f | 0x37 | 0x3f => true,
+        0x60..=0x62 | 0x82 | 0x9a | 0xce | 0xd4..=0xd6 | 0xea => true,
+        // Input and output, breakpoints, interrupts, HLT, CLI, STI.
+        0x6c..=0x6f | 0xcc | 0xcd | 0xcf | 0xe4..=0xe7 | 0xec..=0xef | 0xf1 | 0xf4 | 0xfa | 0xfb => true,
+        _ => false,
+    }
+}
+
+/// `arm_probe_decode_insn` in the kernel's arch/arm64/kernel/probes/decode-insn.c, with the masks of
+/// arch/arm64/include/asm/insn.h.
 fn aarch64(code: &[u8]) -> bool {
     let Some(code) = code.first_chunk() else { return false };
     let instruction = u32::from_le_bytes(*code);
-    let is_exception = instruction & 0xff00_0000 == 0xd400_0000;
-    let is_exclusive = instruction & 0x3f00_0000 == 0x0800_0000;
-    let sets_state = instruction & 0xfff8_f01f == 0xd500_401f;
-    !(is_exception || is_exclusive || sets_state)
+    let is = |mask: u32, value: u32| instruction & mask == value;
+    let is_exception = is(0xff00_0000, 0xd400_0000);
+    let sets_state = is(0xfff8_f01f, 0xd500_401f) || is(0xfff0_0000, 0xd510_0000);
+    // Load and store exclusive; not those that only acquire or release.
+    let is_exclusive = is(0x3f80_0000, 0x0800_0000);
+    let copies_memory = is(0x3b20_0c00, 0x1900_0400);
+    // NOP, and what signs and marks the beginning of functions (PAC, BTI), but not YIELD, WFE ...
+    let hint = instruction >> 5 & 0x7f;
+    let waits = is(0xffff_f01f, 0xd503_201f)
+        && !matches!(hint, 0x00 | 0x07 | 0x08 | 0x0a | 0x18..=0x1b | 0x20..=0x26);
+    !(is_exception || sets_state || is_exclusive || copies_memory || waits)
 }
 
 #[cfg(test)]
@@ -67,11 +68,22 @@ mod tests {
         assert!(x86_64(&[0xf3, 0x0f, 0x1e, 0xfa]));
         assert!(x86_64(&[0x55, 0x48]));
         assert!(x86_64(&[0x64, 0x48, 0x8b, 0x04]));
+        // Of vector instructions: vmovups %ymm0,(%rdi), vucomiss %xmm1,%xmm0, but not vpxor %xmm0,%xmm0,%xmm0, vmovdqu (%rdi),%ymm0 (VEX, in both
+        // lengths), vmovdqu64 (%rsi),%zmm16 (EVEX)
+        assert!(x86_64(&[0xc5, 0xfc, 0x11, 0x07]) && x86_64(&[0xc5, 0xf8, 0x2e, 0xc1]));
+        assert!(!x86_64(&[0xc5, 0xf9, 0xef, 0xc0]) && !x86_64(&[0xc5, 0xfe, 0x6f, 0x07]));
+        assert!(!x86_64(&[0xc4, 0xc1, 0x7e, 0x6f, 0x00]) && !x86_64(&[0x62, 0xe1, 0xfe, 0x48, 0x6f, 0x06]));
+        assert!(x86_64(&[0x62, 0xf1, 0x7c, 0x48, 0x10, 0x06]) && !x86_64(&[0xc5, 0xf9]));
         // paciasp, stp x29, x30, [sp, #-32]!, svc #0, ldxr x0, [x0], brk #0
         assert!(aarch64(&0xd503_233f_u32.to_le_bytes()));
         assert!(aarch64(&0xa9be_7bfd_u32.to_le_bytes()));
         assert!(!aarch64(&0xd400_0001_u32.to_le_bytes()));
         assert!(!aarch64(&0xc85f_7c00_u32.to_le_bytes()));
         assert!(!aarch64(&0xd420_0000_u32.to_le_bytes()));
+        // ldar w0, [x0], nop, bti c, mrs x0, tpidr_el0; msr tpidr_el0, x0, yield, cpyfp [x0]!, [x1]!, x2!
+        let steps = [0x88df_fc00_u32, 0xd503_201f, 0xd503_245f, 0xd53b_d040];
+        assert!(steps.iter().all(|instruction| aarch64(&instruction.to_le_bytes())));
+        let refused = [0xd51b_d040_u32, 0xd503_203f, 0x1901_0440];
+        assert!(!refused.iter().any(|instruction| aarch64(&instruction.to_le_bytes())));
     }
 }
