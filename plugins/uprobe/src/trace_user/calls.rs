@@ -16,7 +16,8 @@ pub struct Calls {
     functions: Vec<Function>,
     /// By the ids of their events.
     layouts: HashMap<u16, Layout>,
-    open: OpenCalls,
+    /// Only where returns are recorded: nothing else ends a call.
+    open: Option<OpenCalls>,
 }
 
 /// Where an event's records hold what.
@@ -45,7 +46,8 @@ impl Calls {
                 layouts.insert(format.id, Layout { moment: event.moment, function, values });
             }
         }
-        Ok(Self { functions, layouts, open: OpenCalls::default() })
+        let has_returns = events.iter().any(|event| event.moment == Moment::Return);
+        Ok(Self { functions, layouts, open: has_returns.then(OpenCalls::default) })
     }
 }
 
@@ -58,13 +60,13 @@ impl View for Calls {
             return 1;
         };
         let (thread, now) = (record.task(), record.stamp());
-        let duration = match layout.moment {
+        let duration = self.open.as_mut().and_then(|open| match layout.moment {
             Moment::Call => {
-                self.open.call(thread, number, now);
+                open.call(thread, number, now);
                 None
             }
-            Moment::Return => self.open.returns(thread, number, now),
-        };
+            Moment::Return => open.returns(thread, number, now),
+        });
         with_origin(record, thread, |record, origin| match layout.moment {
             Moment::Call => show_call(function, layout, record, origin, lines),
             Moment::Return => show_return(function, layout, duration, record, origin, lines),
@@ -73,7 +75,7 @@ impl View for Calls {
     }
 
     fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
-        self.open.forget();
+        self.open.iter_mut().for_each(OpenCalls::forget);
         lines.lost(gap.cpu, gap.count);
     }
 }
