@@ -335,6 +335,24 @@ fn texts_of_traced_programs_stay_in_their_place() {
 }
 
 #[test]
+fn calls_with_long_texts_are_recorded() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let arguments = "-f traced_function --format json --args 'traced_function(_, _, text: string)'";
+    let session = trace(&manager, program.id(), arguments);
+    let texts = [3, 3500, 4000].map(|length| "x".repeat(length));
+    for text in &texts {
+        program.tell(&format!("call 10 1 1 {text}"));
+    }
+    let lines = objects(&session.stop());
+    let recorded: Vec<_> = lines.iter().filter_map(|line| line["arguments"]["text"].as_str()).collect();
+    let lengths: Vec<usize> = recorded.iter().map(|text| text.len()).collect();
+    assert_eq!(lengths, texts.each_ref().map(|text| [text.len(); 10]).concat());
+    assert!(recorded.iter().all(|text| text.bytes().all(|byte| byte == b'x')));
+}
+
+#[test]
 fn arguments_are_fetched_as_the_user_says() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
@@ -362,6 +380,8 @@ fn what_there_is_not_is_said_and_the_nearest_named() {
     refused("-f libc.so.6:traced_function", &["'libc.so.6:traced_function'"]);
     refused("-f usual:open64", &["only called", "another file"]);
     refused("-f strlen", &["'strlen'", "chooses"]);
+    refused("-f refused_function", &["'refused_function'", "cannot put a probe at"]);
+    refused(&format!("-f {}", "x".repeat(100 << 10)), &["unknown function"]);
     refused("-f /etc/passwd:main", &["/etc/passwd", "no ELF file"]);
     refused("-f /dev/null:main", &["'/dev/null'"]);
     refused("-f usual:", &["'usual:' names no function"]);
@@ -405,6 +425,9 @@ fn what_is_to_be_shown_must_be_there() {
     refused("traced_function(a: f64)", &["floating-point"]);
     refused("traced_functoin(a: u8)", &["'traced_functoin(a: u8)'", "did you mean 'traced_function'"]);
     refused("traced_function(a: u8) -> i32", &["--return"]);
+    refused(&format!("traced_function({})", "u8, ".repeat(25 << 10)), &["more than 127 arguments"]);
+    let (open, close) = ("+8(".repeat(20 << 10), ")".repeat(20 << 10));
+    refused(&format!("traced_function(a: u8={open}%di{close})"), &["too long"]);
     // The kernel's own words, with its picture.
     let answer = refusal(&program, "-f traced_function --args 'traced_function(a: u8 = %nonsense)'");
     assert_eq!((answer.status.code(), answer.stdout.as_str()), (Some(2), ""), "{answer:#?}");

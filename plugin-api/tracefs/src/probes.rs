@@ -18,6 +18,9 @@ use crate::mount::Tracefs;
 /// All events at places in programs, one a line, and where they are defined. Opened with O_TRUNC it would lose them all.
 const LIST: &str = "uprobe_events";
 
+/// The bytes of a definition with its line end (`WRITE_BUFSIZE` in the kernel's kernel/trace/trace.c).
+const LONGEST: usize = 4094;
+
 /// A place in a program at which an event happens.
 ///
 /// Several may share an event, if all of them are of the same kind and their arguments have the same names and types.
@@ -89,11 +92,20 @@ impl Instance {
     /// # Errors
     /// [`Error::BadProbe`] with the kernel's explanation. The probes before the one it refused are defined.
     pub fn define_user_probes(&self, probes: &[UserProbe]) -> Result<()> {
+        self.define(probes).map_err(|error| self.tracefs().refusal_of(self.name(), error))
+    }
+
+    fn define(&self, probes: &[UserProbe]) -> Result<()> {
         self.has_probes.store(true, Ordering::Relaxed);
         let definitions: Vec<String> =
             probes.iter().map(|probe| Definition { system: self.name(), probe }.to_string()).collect();
-        let written = self.tracefs().dir.write(LIST, &definitions.concat());
-        written.map_err(|error| self.tracefs().refusal_of(self.name(), error))
+        // The kernel says only that it is invalid.
+        if let Some(definition) = definitions.iter().find(|definition| definition.len() > LONGEST) {
+            let reason =
+                format!("its definition is too long: {} bytes of {LONGEST} at most", definition.len());
+            return Err(Error::BadProbe { reason });
+        }
+        self.tracefs().dir.write(LIST, &definitions.concat())
     }
 }
 

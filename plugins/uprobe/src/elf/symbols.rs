@@ -29,6 +29,9 @@ pub enum Kind {
 /// What the linker left, or what it needs to load the file.
 const TABLES: [&[u8]; 2] = [b".symtab", b".dynsym"];
 
+/// Compilers make names of some thousand bytes. In a made-up file each could take up the whole table.
+const LONGEST_NAME: usize = 64 << 10;
+
 impl<'data, R: ReadRef<'data>> Elf<'data, R> {
     /// Shows all functions that the file tells of: of a stripped one those that others can call, and those of its
     /// MiniDebugInfo. Some come more than once.
@@ -76,8 +79,9 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
                 _ => continue,
             };
             let name = strings.get(symbol.st_name(self.endian) as usize..).unwrap_or_default();
+            let name = &name[..name.len().min(LONGEST_NAME + 1)];
             let name = name.split(|byte| matches!(byte, 0 | b'@')).next().unwrap_or_default();
-            if !name.is_empty() {
+            if (1..=LONGEST_NAME).contains(&name.len()) {
                 visit(Function { name, address: symbol.st_value(self.endian), kind });
             }
         }

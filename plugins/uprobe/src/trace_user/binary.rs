@@ -1,7 +1,7 @@
 //! Programs and libraries, as the traced processes see them.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,7 @@ pub struct Binary {
     pub identity: (u64, u64),
     /// By this the kernel reaches the same file: a path without blanks, good for this process only.
     pub link: PathBuf,
-    pub content: ReadCache<File>,
-    _file: OwnedFd,
+    file: File,
 }
 
 impl Binary {
@@ -49,25 +48,50 @@ impl Binary {
 
     /// With O_PATH nothing was opened yet that might be a device, or hang.
     fn of(file: OwnedFd, path: &str, procfs: &Path) -> io::Result<Self> {
-        let link = procfs.join(format!("self/fd/{}", file.as_raw_fd()));
-        let metadata = link.metadata()?;
+        let link = |file: &dyn AsRawFd| procfs.join(format!("self/fd/{}", file.as_raw_fd()));
+        let metadata = link(&file).metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("it is no ordinary file"));
         }
-        let content = ReadCache::new(File::open(&link)?);
+        let file = File::open(link(&file))?;
         let identity = (metadata.dev(), metadata.ino());
-        Ok(Self { path: path.to_owned(), identity, link, content, _file: file })
+        Ok(Self { path: path.to_owned(), identity, link: link(&file), file })
     }
 
-    /// Its name without the directories.
-    pub fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
+    /// What is in it. What was read of it is kept until this is dropped.
+    pub fn content(&self) -> ReadCache<impl Read + Seek + '_> {
+        ReadCache::new(Limited { file: &self.file, left: MOST_CONTENT })
+    }
+}
+
+/// The symbols of the largest programs are much less. A made-up file could take all memory.
+const MOST_CONTENT: usize = 512 << 20;
+
+/// A file of which no more is read than that.
+struct Limited<'a> {
+    file: &'a File,
+    left: usize,
+}
+
+impl Read for Limited<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(self.left);
+        let count = self.file.read(&mut buffer[..most])?;
+        self.left -= count;
+        Ok(count)
+    }
+}
+
+impl Seek for Limited<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object::ReadRef;
     use std::os::unix::fs::symlink;
 
     fn here(path: &Path) -> io::Result<Binary> {
@@ -82,11 +106,20 @@ mod tests {
         symlink("file", path("link")).unwrap();
         nix::unistd::mkfifo(&path("fifo"), Mode::S_IRWXU).unwrap();
         let file = here(&path("file")).unwrap();
-        assert_eq!(file.name(), "file");
         assert_eq!(here(&path("link")).unwrap().identity, file.identity);
         assert!(
             here(&path("fifo")).is_err() && here(directory.path()).is_err() && here(&path("none")).is_err()
         );
+    }
+
+    #[test]
+    fn no_more_is_read_than_there_is_memory_for() {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, b"0123456789").unwrap();
+        let content = ReadCache::new(Limited { file: &file, left: 6 });
+        assert_eq!((&content).read_bytes_at(4, 4), Ok(&b"4567"[..]));
+        assert_eq!((&content).read_bytes_at(4, 4), Ok(&b"4567"[..]));
+        assert_eq!((&content).read_bytes_at(0, 4), Err(()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use glob::Pattern as Glob;
 use trace_hook_api::{HookError, Result};
 
+use super::quoted::quoted;
 use crate::demangle::demangled;
 
 /// Functions, and where to look for them.
@@ -28,7 +29,8 @@ impl Choice {
         };
         if function.is_empty() || binary == Some("") {
             return Err(HookError::usage(format!(
-                "'{text}' names no function: give FUNCTION or BINARY:FUNCTION, such as 'main' or 'libc.so.6:open*'"
+                "{} names no function: give FUNCTION or BINARY:FUNCTION, such as 'main' or 'libc.so.6:open*'",
+                quoted(text)
             )));
         }
         Ok(Self {
@@ -226,7 +228,8 @@ fn glob(text: &str) -> Result<Glob> {
     while escaped.contains("**") {
         escaped = escaped.replace("**", "*");
     }
-    Glob::new(&escaped).map_err(|error| HookError::usage(format!("'{text}' is no pattern: {}", error.msg)))
+    Glob::new(&escaped)
+        .map_err(|error| HookError::usage(format!("{} is no pattern: {}", quoted(text), error.msg)))
 }
 
 /// `ns::f(int)` without `(int)`.

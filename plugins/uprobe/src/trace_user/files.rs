@@ -2,14 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use nix::errno::Errno;
 use trace_hook_api::{HookError, Result, did_you_mean, log};
 
 use super::binary::Binary;
 use super::choice::BinaryPattern;
 use super::maps::{MappedFile, mapped_files};
+use super::quoted::quoted;
 
 /// The files that the traced processes run code of, and those that they could.
 pub struct Files {
@@ -35,12 +38,20 @@ impl Files {
     }
 
     /// The programs themselves.
-    pub fn programs(&self) -> Vec<Rc<Binary>> {
+    ///
+    /// # Errors
+    ///
+    /// There are more files than this process may have open.
+    pub fn programs(&self) -> Result<Vec<Rc<Binary>>> {
         self.open_mapped(|file| file.is_program)
     }
 
     /// All that is not the program itself.
-    pub fn libraries(&self) -> Vec<Rc<Binary>> {
+    ///
+    /// # Errors
+    ///
+    /// As [`programs`](Self::programs).
+    pub fn libraries(&self) -> Result<Vec<Rc<Binary>>> {
         self.open_mapped(|file| !file.is_program)
     }
 
@@ -48,9 +59,9 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There is none; or as [`programs`](Self::programs).
     pub fn meant_by(&self, pattern: &BinaryPattern) -> Result<Vec<Rc<Binary>>> {
-        let mut found = self.open_mapped(|file| pattern.matches(&file.path));
+        let mut found = self.open_mapped(|file| pattern.matches(&file.path))?;
         if let Some(path) = pattern.path() {
             let seen = self.processes.iter().map(|process| Binary::in_root_of(*process, path, &self.procfs));
             seen.filter_map(Result::ok).for_each(|binary| add(&mut found, self.known(binary)));
@@ -77,18 +88,23 @@ impl Files {
                 "the traced processes use no such program or library; one that is loaded later needs its whole path"
             }
         };
-        HookError::usage(format!("unknown binary '{text}': {place}{hint}"))
+        HookError::usage(format!("unknown binary {}: {place}{hint}", quoted(text)))
     }
 
-    fn open_mapped(&self, is_meant: impl Fn(&MappedFile) -> bool) -> Vec<Rc<Binary>> {
+    fn open_mapped(&self, is_meant: impl Fn(&MappedFile) -> bool) -> Result<Vec<Rc<Binary>>> {
         let mut found = Vec::new();
         for file in self.mapped.iter().filter(|file| is_meant(file)) {
             match Binary::at_link(&file.link, &file.path, &self.procfs) {
                 Ok(binary) => add(&mut found, self.known(binary)),
+                Err(error) if is_out_of_files(&error) => {
+                    let advice = "name the BINARY, or allow more open files (ulimit -n)";
+                    return Err(HookError::new(format!("cannot open {}: {error}; {advice}", file.path)));
+                }
+                // Its process is gone, or has replaced it.
                 Err(error) => log::debug!("{}: {error}", file.path),
             }
         }
-        found
+        Ok(found)
     }
 
     /// The file as it was opened before, with what was read of it.
@@ -101,6 +117,10 @@ impl Files {
         open.push(Rc::clone(&binary));
         binary
     }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }
 
 fn add(found: &mut Vec<Rc<Binary>>, binary: Rc<Binary>) {

@@ -11,8 +11,6 @@ const DELETED: &str = " (deleted)";
 pub struct MappedFile {
     /// The path that the process mapped it by, in the process's own file system.
     pub path: String,
-    /// It has no name any more, or another file has it now.
-    pub deleted: bool,
     /// The device and the inode, as this list tells them.
     pub identity: String,
     /// Whether it is the program itself.
@@ -41,10 +39,9 @@ fn mapped_file(line: &str, process: &Path, program: &str) -> Option<MappedFile> 
     }
     // The one character that the list escapes.
     let path = path.replace("\\012", "\n");
-    let (name, deleted) = path.strip_suffix(DELETED).map_or((path.as_str(), false), |name| (name, true));
+    let name = path.strip_suffix(DELETED).unwrap_or(&path);
     Some(MappedFile {
         path: name.to_owned(),
-        deleted,
         identity: format!("{device} {inode}"),
         is_program: path == program,
         link: process.join("map_files").join(range_name(range)?),
@@ -72,11 +69,11 @@ mod tests {
         let file =
             parse("00400000-00401000 r-xp 00001000 fe:00 12345                  /opt/my app (deleted)")
                 .unwrap();
-        assert_eq!((file.path.as_str(), file.deleted, file.is_program), ("/opt/my app", true, true));
+        assert_eq!((file.path.as_str(), file.is_program), ("/opt/my app", true));
         assert_eq!(file.identity, "fe:00 12345");
         assert_eq!(file.link, Path::new("/proc/7/map_files/400000-401000"));
         let file = parse("7f1c2a000000-7f1c2a028000 r-xp 00028000 fe:00 9   /usr/lib/a\\012b.so").unwrap();
-        assert_eq!((file.path.as_str(), file.deleted, file.is_program), ("/usr/lib/a\nb.so", false, false));
+        assert_eq!((file.path.as_str(), file.is_program), ("/usr/lib/a\nb.so", false));
     }
 
     #[test]

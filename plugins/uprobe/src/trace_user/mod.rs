@@ -11,6 +11,7 @@ mod open_calls;
 mod place;
 mod plan;
 mod prototype;
+mod quoted;
 mod search;
 mod value;
 
@@ -24,15 +25,14 @@ use files::Files;
 use place::Place;
 use plan::{Event, Plan};
 use prototype::Prototype;
-use search::Search;
+use search::{MOST_PLACES, Search};
 
 /// The hook.
 pub struct TraceUser;
 
 /// With more, a session would take longer to start and to stop than anybody expects.
 const DEFAULT_LIMIT: &str = "1000";
-/// With so many, the kernel takes seconds.
-const HIGHEST_LIMIT: i64 = 10_000;
+const HIGHEST_LIMIT: i64 = MOST_PLACES as i64;
 
 impl Hook for TraceUser {
     fn info(&self) -> HookInfo {
@@ -102,14 +102,15 @@ its whole path also a library or program that they load or exec only later. Of a
 during the session nothing is traced otherwise. FUNCTION is the name in the source or that of the linker (Rust and C++ have \
 both); it must be in the file's symbol table, dynamic symbol table or MiniDebugInfo. Inlined functions cannot be traced.
 --args says what to show of a call, in the order of the function's parameters: _ passes one over, and *TYPE is what a \
-pointer leads to. Types: u8 u16 u32 u64, i8 i16 i32 i64, x8 x16 x32 x64 (in hex), int uint long ulong size, ptr, bool, \
-and string (4095 bytes up to its NUL at most, else it is shown as (fault); Go and Rust have other strings). -> TYPE is \
-that of the result, which is shown as x64 otherwise. Floating-point values cannot be shown. NAME: TYPE = FETCH takes what \
-the kernel fetches (Documentation/trace/uprobetracer.rst), as in 'send(length: u32 = +8(%di))'. Without FUNCTION it is \
-for all functions.
+pointer leads to. The first of a C++ method is `this`. Leave floating-point parameters out: they are not counted, and \
+cannot be shown. Types: u8 u16 u32 u64, i8 i16 i32 i64, x8 x16 x32 x64 (in hex), int uint long ulong size, ptr, bool, and \
+string (up to its NUL; Go and Rust have other strings). A string that is not there, or is longer than 4095 bytes, is shown \
+as (fault). Calls whose strings come to more than 4000 bytes in all are not recorded: the kernel drops them, and does not \
+count them as lost. -> TYPE is that of the result, which is shown as x64 otherwise. NAME: TYPE = FETCH takes what the kernel \
+fetches (Documentation/trace/uprobetracer.rst), as in 'send(length: u32 = +8(%di))'. Without FUNCTION it is for all functions.
 --return replaces return addresses while a function runs: do not use it where exceptions or panics pass through a traced \
 function, for they end the program there. For Go programs it is refused. Calls nested more than 64 deep have no return \
-line.
+line. A Go function that has to have its stack grown begins twice, and has two lines.
 Every process that runs the file takes some microseconds longer for each call, traced or not. Nothing is recorded where a \
 debugger has a breakpoint of its own at a function, or where a running file of an overlay file system was changed after \
 it had been started. Example:

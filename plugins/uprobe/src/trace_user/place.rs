@@ -3,6 +3,9 @@ use std::rc::Rc;
 use super::binary::Binary;
 use super::convention::Convention;
 
+/// Linkers that fold identical functions give one hundreds of names, and whoever makes a file up any number.
+const MOST_SYMBOLS: usize = 100;
+
 /// A function to be traced.
 pub struct Place {
     pub binary: Rc<Binary>,
@@ -16,7 +19,7 @@ pub struct Place {
 impl Place {
     /// Adds another name for the same function.
     pub fn is_also(&mut self, symbol: String) {
-        if !self.symbols.contains(&symbol) {
+        if self.symbols.len() < MOST_SYMBOLS && !self.symbols.contains(&symbol) {
             self.symbols.push(symbol);
             self.symbols.sort_by(|a, b| plainness(a).cmp(&plainness(b)));
         }

@@ -6,6 +6,7 @@ use tracefs::UserProbe;
 use super::convention::Convention;
 use super::place::Place;
 use super::prototype::{Argument, Prototype, Source};
+use super::quoted::quoted;
 use super::value::ValueType;
 use crate::demangle::demangle;
 
@@ -149,7 +150,7 @@ fn unused(prototype: &Prototype, places: &[Place]) -> HookError {
     let function = prototype.function.as_ref().map_or("", |function| &function.text);
     let hint = did_you_mean(function, &names);
     HookError::usage(format!(
-        "--args '{}' is for none of the functions that --function names{hint}",
-        prototype.text
+        "--args {} is for none of the functions that --function names{hint}",
+        quoted(&prototype.text)
     ))
 }

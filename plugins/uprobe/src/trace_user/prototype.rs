@@ -3,6 +3,7 @@
 use trace_hook_api::{HookError, Result};
 
 use super::choice::{FunctionPattern, last_group};
+use super::quoted::quoted;
 use super::value::ValueType;
 
 /// What a user wants to see of a function.
@@ -33,6 +34,9 @@ pub enum Source {
     Fetch(String),
 }
 
+/// The kernel records 128 (`MAX_TRACE_ARGS` in its kernel/trace/trace_probe.h), and one is ours.
+const MOST_ARGUMENTS: usize = 127;
+
 /// What the help says of it.
 pub const FORM: &str = "FUNCTION(NAME: TYPE, ...) -> TYPE";
 
@@ -41,7 +45,7 @@ impl Prototype {
     ///
     /// It is none; the message says what is wrong.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |problem: String| HookError::usage(format!("'{text}' is no {FORM}: {problem}"));
+        let wrong = |problem: String| HookError::usage(format!("{} is no {FORM}: {problem}", quoted(text)));
         let (call, result) = match text.rsplit_once("->").filter(|(_, after)| !after.contains(')')) {
             Some((call, result)) => (call.trim(), Some(ValueType::parse(result.trim()).map_err(wrong)?)),
             None => (text.trim(), None),
@@ -89,6 +93,9 @@ fn arguments(text: &str) -> Result<Vec<Argument>, String> {
             (None, Source::Fetch(_)) => return Err(format!("'{part}' needs a name: NAME: TYPE = FETCH")),
         };
         let value = ValueType::parse(value.trim())?;
+        if arguments.len() >= MOST_ARGUMENTS {
+            return Err(format!("it has more than {MOST_ARGUMENTS} arguments"));
+        }
         if arguments.iter().any(|other| other.name == name) {
             return Err(format!("there are two arguments '{name}'"));
         }
@@ -103,7 +110,7 @@ fn checked_name(name: &str) -> Result<String, String> {
         && name.chars().all(|letter| is_letter(letter) || letter.is_ascii_digit())
     {
         true => Ok(name.to_owned()),
-        false => Err(format!("'{name}' is no name: it is made of letters, digits and '_'")),
+        false => Err(format!("{} is no name: it is made of letters, digits and '_'", quoted(name))),
     }
 }
 
@@ -111,7 +118,7 @@ fn checked_name(name: &str) -> Result<String, String> {
 fn checked_fetch(fetch: &str) -> Result<String, String> {
     match !fetch.is_empty() && fetch.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';') {
         true => Ok(fetch.to_owned()),
-        false => Err(format!("'{fetch}' cannot be fetched: it is to be as in '+8(%di)'")),
+        false => Err(format!("{} cannot be fetched: it is to be as in '+8(%di)'", quoted(fetch))),
     }
 }
 

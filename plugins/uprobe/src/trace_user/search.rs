@@ -11,8 +11,12 @@ use super::convention::Convention;
 use super::files::Files;
 use super::instruction::can_be_probed;
 use super::place::Place;
+use super::quoted::quoted;
 use crate::demangle::demangle;
 use crate::elf::{BadElf, Elf, Kind};
+
+/// With so many, the kernel takes seconds. More are not told apart, for a made-up file may have any number.
+pub const MOST_PLACES: usize = 10_000;
 
 /// The functions found, each once, by file and place in it.
 #[derive(Default)]
@@ -39,7 +43,7 @@ impl Search {
     pub fn add(&mut self, choice: &Choice, files: &Files) -> Result<()> {
         let binaries = match &choice.binary {
             Some(pattern) => files.meant_by(pattern)?,
-            None => files.programs(),
+            None => files.programs()?,
         };
         let mut look = self.look(choice, &binaries);
         if look.found > 0 {
@@ -47,7 +51,7 @@ impl Search {
         }
         let mut searched = binaries;
         if choice.binary.is_none() {
-            let libraries = files.libraries();
+            let libraries = files.libraries()?;
             let among_libraries = self.look(choice, &libraries);
             if among_libraries.found > 0 {
                 return Ok(());
@@ -64,22 +68,26 @@ impl Search {
     ///
     /// There are, and how to have fewer.
     pub fn finish(self, limit: usize) -> Result<Vec<Place>> {
-        let count = self.places.len();
+        let count = match self.places.len() {
+            count if count > MOST_PLACES => format!("more than {MOST_PLACES}"),
+            count => count.to_string(),
+        };
         let places: Vec<Place> = self.places.into_values().collect();
         let [first, .., last] = places.as_slice() else { return Ok(places) };
-        match count > limit {
-            true => Err(HookError::usage(format!(
-                "{count} functions match, from '{}' in {} to '{}' in {}, but no more than {limit} are traced at once: \
-                 name fewer, as in '{}:{}', or raise --limit",
-                demangle(&first.symbols[0]),
-                first.binary.name(),
-                demangle(&last.symbols[0]),
-                last.binary.name(),
-                first.binary.name(),
-                demangle(&first.symbols[0]),
-            ))),
-            false => Ok(places),
+        if places.len() <= limit {
+            return Ok(places);
         }
+        let full_name = |place: &Place| format!("'{}' in {}", demangle(&place.symbols[0]), place.binary.path);
+        let advice = match limit {
+            MOST_PLACES => "",
+            _ => ", or raise --limit",
+        };
+        Err(HookError::usage(format!(
+            "{count} functions match, from {} to {}, but no more than {limit} are traced at once: name fewer, or one file \
+             by BINARY:FUNCTION{advice}",
+            full_name(first),
+            full_name(last),
+        )))
     }
 
     fn look(&mut self, choice: &Choice, binaries: &[Rc<Binary>]) -> Look {
@@ -96,7 +104,8 @@ impl Search {
 
     /// Returns how many functions the file tells of.
     fn look_into(&mut self, choice: &Choice, binary: &Rc<Binary>, look: &mut Look) -> Result<usize, BadElf> {
-        let elf = Elf::parse(&binary.content)?;
+        let content = binary.content();
+        let elf = Elf::parse(&content)?;
         let convention = if elf.is_go() { Convention::Go } else { Convention::C };
         let mut count = 0;
         elf.visit_functions(|function| {
@@ -117,6 +126,9 @@ impl Search {
                 }
                 (Kind::Defined, Some(offset)) => {
                     look.found += 1;
+                    if self.places.len() > MOST_PLACES {
+                        return;
+                    }
                     let place = self.places.entry((binary.identity, offset)).or_insert_with(|| Place {
                         binary: Rc::clone(binary),
                         offset,
@@ -140,19 +152,19 @@ impl Search {
 
 /// Why nothing was found.
 fn none(choice: &Choice, searched: &[Rc<Binary>], look: Look) -> HookError {
-    let text = &choice.text;
+    let text = quoted(&choice.text);
     if searched.is_empty() {
         return HookError::new(
             "no file of the traced processes can be opened; that takes root's CAP_SYS_ADMIN",
         );
     }
     if let Some(obstacle) = look.obstacle {
-        return HookError::usage(format!("no function '{text}' can be traced: {obstacle}"));
+        return HookError::usage(format!("no function {text} can be traced: {obstacle}"));
     }
     if let [only] = look.unreadable.as_slice()
         && (choice.binary.is_some() || searched.len() == 1)
     {
-        return HookError::usage(format!("no function '{text}': {only}"));
+        return HookError::usage(format!("no function {text}: {only}"));
     }
     let hint = did_you_mean(&choice.function.text, &names(searched));
     let places: Vec<&str> = searched.iter().take(3).map(|binary| binary.path.as_str()).collect();
@@ -165,19 +177,25 @@ fn none(choice: &Choice, searched: &[Rc<Binary>], look: Look) -> HookError {
         false => format!("; {}", look.unreadable.join(", ")),
     };
     HookError::usage(format!(
-        "unknown function '{text}': looked in {}{more}{unreadable}{hint}",
+        "unknown function {text}: looked in {}{more}{unreadable}{hint}",
         places.join(", ")
     ))
 }
 
+/// In bytes. Nobody has more; a made-up file may.
+const MOST_NAMES: usize = 64 << 20;
+
 /// The names of all functions that could be traced.
 fn names(binaries: &[Rc<Binary>]) -> Vec<String> {
-    let mut names = Vec::new();
+    let (mut names, mut length) = (Vec::new(), 0);
     for binary in binaries {
-        let Ok(elf) = Elf::parse(&binary.content) else { continue };
+        let content = binary.content();
+        let Ok(elf) = Elf::parse(&content) else { continue };
         let visited = elf.visit_functions(|function| {
-            if function.kind == Kind::Defined {
-                names.push(demangle(&String::from_utf8_lossy(function.name)).into_owned());
+            if function.kind == Kind::Defined && length < MOST_NAMES {
+                let name = demangle(&String::from_utf8_lossy(function.name)).into_owned();
+                length += name.len().max(size_of::<String>());
+                names.push(name);
             }
         });
         visited.unwrap_or_else(|error| log::debug!("{}: {error}", binary.path));

@@ -4,6 +4,8 @@ use trace_hook_api::{EventLine, did_you_mean};
 use tracefs::Record;
 use tracefs::format::Field;
 
+use super::quoted::quoted;
+
 /// The type of an argument or a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueType {
@@ -64,7 +66,7 @@ impl ValueType {
         let found = NAMES.iter().find(|(known, _)| *known == name);
         match found {
             Some((_, kind)) if pointers <= MOST_POINTERS => Ok(Self { kind: *kind, pointers }),
-            Some(_) => Err(format!("'{text}' has more than {MOST_POINTERS} pointers")),
+            Some(_) => Err(format!("{} has more than {MOST_POINTERS} pointers", quoted(text))),
             None if matches!(name, "f32" | "f64" | "float" | "double") => {
                 Err(format!("the kernel cannot record '{name}': it does not see floating-point registers"))
             }
@@ -72,7 +74,7 @@ impl ValueType {
                 let names = NAMES.map(|(known, _)| known);
                 let hint = did_you_mean(name, &names);
                 let all = if hint.is_empty() { format!("; there are {}", names.join(" ")) } else { hint };
-                Err(format!("unknown type '{text}'{all}"))
+                Err(format!("unknown type {}{all}", quoted(text)))
             }
         }
     }
