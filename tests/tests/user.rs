@@ -260,6 +260,34 @@ fn a_program_is_found_on_an_overlay_file_system() {
     assert_lines(&session.stop(), [("call", "traced_function", 10)]);
 }
 
+/// As in two containers of one image.
+#[test]
+fn what_two_overlay_file_systems_share_is_recorded_once() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let script = "mount -t tmpfs none $1; cd $1; mkdir lower; cp $0 lower/program; \
+                  for n in 1 2; do mkdir upper$n work$n merged$n; mount -t overlay overlay \
+                  -o lowerdir=lower,upperdir=upper$n,workdir=work$n merged$n; done; exec merged1/program";
+    let mut first = in_namespaces(&["--mount"], script);
+    let mut command = Command::new("nsenter");
+    command.args(["--mount", "--wd", "--target", &first.id().to_string(), "merged2/program"]);
+    let mut second = Program::run(&mut command);
+    let session =
+        trace(&manager, first.id(), &format!("{} -f traced_function other_function --return", second.id()));
+    first.calls(10);
+    second.calls(300);
+    let [one, other] = ["traced_function", "other_function"];
+    let expected = [("call", one, 310), ("return", one, 310), ("call", other, 310), ("return", other, 310)];
+    assert_lines(&session.stop(), expected);
+
+    // Of another function of the same file nothing is left out.
+    let path = fs::read_link(format!("/proc/{}/exe", second.id())).expect("it runs");
+    let arguments = format!("{} -f traced_function {}:other_function", second.id(), path.display());
+    let session = trace(&manager, first.id(), &arguments);
+    first.calls(10);
+    assert_lines(&session.stop(), [("call", "traced_function", 10), ("call", "other_function", 10)]);
+}
+
 #[test]
 fn a_program_is_found_in_another_pid_namespace() {
     let Some(_kernel) = Kernel::or_skip() else { return };

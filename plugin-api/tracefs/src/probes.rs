@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
@@ -93,6 +93,31 @@ impl Instance {
     /// [`Error::BadProbe`] with the kernel's explanation. The probes before the one it refused are defined.
     pub fn define_user_probes(&self, probes: &[UserProbe]) -> Result<()> {
         self.define(probes).map_err(|error| self.tracefs().refusal_of(self.name(), error))
+    }
+
+    /// Whether probes of either file are probes of both, although they are on different devices: several overlay file
+    /// systems may show one file of a layer below. Who defines a probe of each has everything recorded twice.
+    ///
+    /// # Errors
+    /// The kernel refuses any probe of one of them.
+    pub fn is_one_file(&self, one: &Path, other: &Path) -> Result<bool> {
+        const EVENT: &str = "compared";
+        let probe = |file: &Path| UserProbe {
+            event: EVENT.to_owned(),
+            returns: false,
+            file: file.to_owned(),
+            offset: 0,
+            arguments: Vec::new(),
+        };
+        self.define_user_probes(&[probe(one)])?;
+        let second = self.define(&[probe(other)]);
+        self.tracefs().dir.write(LIST, &format!("-:{}/{EVENT}", self.name()))?;
+        match second {
+            Ok(()) => Ok(false),
+            // "There is already the exact same probe event."
+            Err(error) if error.errno() == Some(Errno::EEXIST) => Ok(true),
+            Err(error) => Err(self.tracefs().refusal_of(self.name(), error)),
+        }
     }
 
     fn define(&self, probes: &[UserProbe]) -> Result<()> {

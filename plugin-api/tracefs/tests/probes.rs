@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{actor, read};
 use tracefs::{Error, Instance, Tracefs, UserProbe};
 
@@ -62,6 +64,21 @@ fn what_the_kernel_refuses_is_told_in_its_words() {
         "{error}"
     );
     drop(instance);
+    assert_eq!(defined(&tracefs, &name), 0);
+}
+
+#[test]
+fn one_file_is_told_from_two() {
+    let tracefs = need_probes!();
+    let name = name();
+    let instance = Instance::create(&tracefs, &name).expect("an instance");
+    let (program, copy) =
+        (std::env::current_exe().expect("a path"), tempfile::NamedTempFile::new().expect("a file"));
+    std::fs::copy(&program, copy.path()).expect("copied");
+    let is_program = |other: &Path| instance.is_one_file(&program, other).expect("compared");
+    assert!(is_program("/proc/self/exe".as_ref()));
+    assert!(!is_program(copy.path()));
+    assert!(instance.is_one_file(&program, "/none".as_ref()).is_err());
     assert_eq!(defined(&tracefs, &name), 0);
 }
 

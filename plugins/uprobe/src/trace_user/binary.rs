@@ -1,6 +1,6 @@
 //! Programs and libraries, as the traced processes see them.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -18,8 +18,13 @@ pub struct Binary {
     pub identity: (u64, u64),
     /// By this the kernel reaches the same file: a path without blanks, good for this process only.
     pub link: PathBuf,
+    looks: Looks,
     file: File,
 }
+
+/// What is the same of a file wherever it is seen: its size, and when it and its inode were changed.
+#[derive(PartialEq, Eq)]
+struct Looks(u64, [i64; 2], [i64; 2]);
 
 impl Binary {
     /// Opens the file that one of the kernel's links leads to.
@@ -55,12 +60,24 @@ impl Binary {
         }
         let file = File::open(link(&file))?;
         let identity = (metadata.dev(), metadata.ino());
-        Ok(Self { path: path.to_owned(), identity, link: link(&file), file })
+        Ok(Self { path: path.to_owned(), identity, link: link(&file), looks: Looks::of(&metadata), file })
     }
 
     /// What is in it. What was read of it is kept until this is dropped.
     pub fn content(&self) -> ReadCache<impl Read + Seek + '_> {
         ReadCache::new(Limited { file: &self.file, left: MOST_CONTENT })
+    }
+
+    /// Whether it may be the other one, seen through another file system.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        self.looks == other.looks
+    }
+}
+
+impl Looks {
+    fn of(metadata: &Metadata) -> Self {
+        let modified = [metadata.mtime(), metadata.mtime_nsec()];
+        Self(metadata.size(), modified, [metadata.ctime(), metadata.ctime_nsec()])
     }
 }
 

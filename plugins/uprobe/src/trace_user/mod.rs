@@ -4,6 +4,7 @@ mod binary;
 mod calls;
 mod choice;
 mod convention;
+mod doubles;
 mod files;
 mod instruction;
 mod maps;
@@ -21,6 +22,7 @@ use tracefs_session::{TracefsSession, targets, usable_tracefs};
 
 use calls::Calls;
 use choice::Choice;
+use doubles::without_doubles;
 use files::Files;
 use place::Place;
 use plan::{Event, Plan};
@@ -87,7 +89,7 @@ impl Hook for TraceUser {
         let Plan { functions, events, probes } = Plan::new(&places, &prototypes, with_returns)?;
         let session = TracefsSession::start(
             request,
-            |instance| enable(instance, &probes, &events),
+            |instance| enable(instance, &without_doubles(probes, &places, instance)?, &events),
             |stream| Ok(Box::new(Calls::new(functions, &events, &request.session, stream)?)),
         )?;
         Ok(Box::new(session))
