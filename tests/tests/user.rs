@@ -477,6 +477,20 @@ fn two_sessions_of_one_function_both_record_it() {
     assert_lines(&second.stop(), expected);
 }
 
+/// Nothing could remove its events as long as another session has them on.
+#[test]
+fn a_session_of_any_events_leaves_those_of_another_session_alone() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace", "uprobe"]));
+    let mut program = Program::start();
+    let session = trace(&manager, program.id(), "-f traced_function");
+    assert_eq!(kernel.probes_of(&[session.pid()]).len(), 1);
+    let events = format!("--pid {} -e 'tracehook_{}_*:*'", program.id(), session.pid());
+    manager.run("trace_events", events).answer().refused(&["the kernel has no event", "tracehook_"]);
+    program.calls(5);
+    assert_lines(&session.stop(), [("call", "traced_function", 5)]);
+}
+
 #[test]
 fn another_tools_probe_counts_the_same_and_is_left_as_it_was() {
     let Some(kernel) = Kernel::or_skip() else { return };
