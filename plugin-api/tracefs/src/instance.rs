@@ -159,7 +159,7 @@ impl Instance {
             drop(free_buffer);
             // Before the directory: whoever finds that, should this process die now, removes both.
             match self.has_probes.load(Ordering::Relaxed) {
-                true => self.tracefs.remove_user_probes(|system| system == self.name).map(drop),
+                true => self.tracefs.remove_user_probes(&self.name).map(drop),
                 false => Ok(()),
             }
         })

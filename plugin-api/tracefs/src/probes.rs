@@ -4,7 +4,6 @@
 //! So those of an instance bear its name as their system, and go with it: whoever removes the instance, or sweeps it,
 //! removes them as well.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -45,22 +44,21 @@ impl Tracefs {
         self.dir.has(LIST)
     }
 
-    /// Removes the probes of all systems that `is_meant` holds for; tells how many events that were.
+    /// Removes the probes of a system; tells how many events that were.
+    ///
+    /// They are looked for in the directory of the system, and not in the list: the kernel tells that one record at a time,
+    /// by their numbers, and skips one whenever somebody removes another before it.
     ///
     /// # Errors
     /// Somebody else has enabled one. All others are removed.
-    pub(crate) fn remove_user_probes(&self, is_meant: impl Fn(&str) -> bool) -> Result<usize> {
-        let list = match self.dir.read(LIST) {
-            Ok(list) => list,
-            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(0),
-            Err(error) => return Err(error),
+    pub(crate) fn remove_user_probes(&self, system: &str) -> Result<usize> {
+        let events = match self.events(system) {
+            Err(Error::UnknownSystem { .. }) => return Ok(0),
+            events => events?,
         };
         let mut removed = 0;
         let mut errors = Vec::new();
-        for (system, event) in list.lines().filter_map(name).collect::<BTreeSet<_>>() {
-            if !is_meant(system) {
-                continue;
-            }
+        for event in events {
             match self.dir.write(LIST, &format!("-:{system}/{event}")) {
                 Ok(()) => removed += 1,
                 // Somebody else has removed it meanwhile.
@@ -150,12 +148,6 @@ impl fmt::Display for Definition<'_> {
     }
 }
 
-/// The system and the event in a line of the list: `p:system/event /usr/bin/bash:0x0000000000001234 path=…`.
-fn name(line: &str) -> Option<(&str, &str)> {
-    let (_kind, rest) = line.split_once(':')?;
-    rest.split_ascii_whitespace().next()?.split_once('/')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,16 +168,5 @@ mod tests {
             Definition { system: "s", probe: &probe }.to_string(),
             "r:s/call /proc/self/fd/5:0x1234\n"
         );
-    }
-
-    #[test]
-    fn the_list_is_read_as_the_kernel_writes_it() {
-        assert_eq!(
-            name("p:tracehook_1_2/call /a:b c:0x0000000000000010 x=%di:u64"),
-            Some(("tracehook_1_2", "call"))
-        );
-        assert_eq!(name("r:s/e /bin/x:0x10"), Some(("s", "e")));
-        assert_eq!(name("r4:s/e /bin/x:0x10"), Some(("s", "e")));
-        assert_eq!(name("# nothing"), None);
     }
 }

@@ -35,14 +35,16 @@ impl Tracefs {
     /// Removes the probes that belong to no instance any more, because they could not be removed with it. Those of a
     /// living session are there only as long as its instance is.
     fn sweep_user_probes(&self, prefix: &str) -> Result<()> {
-        let is_orphan = |system: &str| system.starts_with(prefix) && !self.instance_path(system).exists();
-        match self.remove_user_probes(is_orphan)? {
-            0 => Ok(()),
-            count => {
-                log::info!("removed {count} events in programs, which dead sessions left behind");
-                Ok(())
+        let mut errors = Vec::new();
+        let is_orphan = |system: &String| system.starts_with(prefix) && !self.instance_path(system).exists();
+        for system in self.systems()?.iter().filter(|system| is_orphan(system)) {
+            match self.remove_user_probes(system) {
+                Ok(0) => {}
+                Ok(count) => log::info!("removed {count} events in programs, which {system} left behind"),
+                Err(error) => errors.push(error),
             }
         }
+        Error::all_of(errors)
     }
 
     /// The lock is held until the directory is gone, so that its creator, should it just be about to
@@ -51,7 +53,7 @@ impl Tracefs {
         let Some(orphan) = try_claim(&self.instance_path(name))? else {
             return Ok(false);
         };
-        tear_down(&orphan.dir, || self.remove_user_probes(|system| system == name).map(drop))?;
+        tear_down(&orphan.dir, || self.remove_user_probes(name).map(drop))?;
         log::info!("removed {}, which a dead session left behind", orphan.dir.path().display());
         Ok(true)
     }
