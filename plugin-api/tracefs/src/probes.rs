@@ -7,12 +7,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::mount::Tracefs;
+use crate::teardown::{PATIENCE, while_busy};
 
 /// All events at places in programs, one a line, and where they are defined. Opened with O_TRUNC it would lose them all.
 const LIST: &str = "uprobe_events";
@@ -50,16 +52,17 @@ impl Tracefs {
     /// by their numbers, and skips one whenever somebody removes another before it.
     ///
     /// # Errors
-    /// Somebody else has enabled one. All others are removed.
+    /// Somebody else has enabled one, and keeps it so. All others are removed.
     pub(crate) fn remove_user_probes(&self, system: &str) -> Result<usize> {
         let events = match self.events(system) {
             Err(Error::UnknownSystem { .. }) => return Ok(0),
             events => events?,
         };
+        let deadline = Instant::now() + PATIENCE;
         let mut removed = 0;
         let mut errors = Vec::new();
         for event in events {
-            match self.dir.write(LIST, &format!("-:{system}/{event}")) {
+            match while_busy(deadline, || self.dir.write(LIST, &format!("-:{system}/{event}"))) {
                 Ok(()) => removed += 1,
                 // Somebody else has removed it meanwhile.
                 Err(error) if error.errno() == Some(Errno::ENOENT) => {}

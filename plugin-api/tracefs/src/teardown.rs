@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 
-/// How long to wait for others to close what they opened in an instance.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait for others to close what they opened in an instance, or to disable what is to be removed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(20);
 
@@ -23,28 +23,32 @@ pub(crate) fn tear_down(dir: &Dir, let_go: impl FnOnce() -> Result<()>) -> Resul
     if let Err(error) = dir.write("events/enable", "0") {
         log::debug!("{error}");
     }
-    let results = [let_go(), remove_directory(dir, PATIENCE)];
+    let results = [let_go(), remove_directory(dir)];
     Error::all_of(results.into_iter().filter_map(Result::err).collect())
 }
 
-fn remove_directory(dir: &Dir, patience: Duration) -> Result<()> {
-    let started = Instant::now();
+fn remove_directory(dir: &Dir) -> Result<()> {
+    let path = dir.path();
+    let remove =
+        || fs::remove_dir(path).map_err(|error| Error::io("remove the tracing instance", path, error));
+    while_busy(Instant::now() + PATIENCE, remove).or_else(|error| match error.errno() {
+        // Gone, or just going (ENODEV), is what it should be, whoever does it.
+        Some(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+        Some(Errno::EBUSY) => Err(Error::InstanceBusy { path: path.to_path_buf() }),
+        _ => Err(error),
+    })
+}
+
+/// Tries something again, until then at most, as long as the kernel says that somebody else is using it.
+pub(crate) fn while_busy(deadline: Instant, attempt: impl Fn() -> Result<()>) -> Result<()> {
     let mut nap = FIRST_NAP;
     loop {
-        let Err(error) = fs::remove_dir(dir.path()) else {
-            return Ok(());
-        };
-        match error.raw_os_error().map(Errno::from_raw) {
-            // Gone, or just going (ENODEV), is what it should be, whoever does it.
-            Some(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
-            Some(Errno::EBUSY) if started.elapsed() < patience => {
+        match attempt() {
+            Err(error) if error.errno() == Some(Errno::EBUSY) && Instant::now() < deadline => {
                 sleep(nap);
                 nap = (nap * 2).min(LONGEST_NAP);
             }
-            Some(Errno::EBUSY) => {
-                return Err(Error::InstanceBusy { path: dir.path().to_path_buf() });
-            }
-            _ => return Err(Error::io("remove the tracing instance", dir.path(), error)),
+            outcome => return outcome,
         }
     }
 }

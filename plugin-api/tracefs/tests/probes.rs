@@ -53,6 +53,23 @@ fn probes_are_gone_with_their_instance() {
 }
 
 #[test]
+fn a_probe_that_somebody_else_has_enabled_for_a_moment_is_waited_for() {
+    let tracefs = need_probes!();
+    let (name, other) = (name(), name());
+    let instance = Instance::create(&tracefs, &name).expect("an instance");
+    instance.define_user_probes(&[probe("here")]).expect("defined");
+    let other = Instance::create(&tracefs, &other).expect("another instance");
+    other.enable_event(&name, "here").expect("enabled");
+    let removed = std::thread::spawn(|| instance.remove());
+    // This waits for nothing: it is the time for which the event is on.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(defined(&tracefs, &name), 1);
+    drop(other);
+    removed.join().expect("nobody panics").expect("removed");
+    assert_eq!(defined(&tracefs, &name), 0);
+}
+
+#[test]
 fn what_the_kernel_refuses_is_told_in_its_words() {
     let tracefs = need_probes!();
     let name = name();

@@ -1,6 +1,5 @@
 //! Trace hooks on functions of the traced programs themselves.
 
-mod demangle;
 mod elf;
 mod trace_user;
 

@@ -12,7 +12,6 @@ mod elf;
 mod folded;
 mod kernel;
 mod modules;
-mod names;
 mod portrait;
 mod processes;
 mod recording;

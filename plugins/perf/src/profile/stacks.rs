@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use function_names::readable;
 use perf_event_open_sys::bindings as sys;
 
 use super::kernel::KernelSymbols;
 use super::modules::Module;
-use super::names::readable;
 use super::processes::Code;
 
 /// From here on a number in a stack is no address, but says whose the addresses after it are (`PERF_CONTEXT_MAX`).
@@ -17,6 +17,9 @@ const MARKS: u64 = sys::PERF_CONTEXT_MAX;
 /// What marks a function of the kernel, as in flame graphs.
 const KERNEL: &str = "_[k]";
 const UNKNOWN: &str = "[unknown]";
+
+/// In characters. A longer one is cut: names of templates can grow without end.
+const LONGEST_NAME: usize = 512;
 
 /// So many names are remembered; a program that makes code could bring any number.
 const MOST: usize = 100_000;
@@ -122,7 +125,7 @@ impl Frame {
 
     fn in_module(module: &Module, offset: u64) -> Self {
         match module.function(offset) {
-            Some(symbol) => Self::of(readable(&symbol)),
+            Some(symbol) => Self::of(readable(&symbol, LONGEST_NAME).into()),
             None if module.is_file => Self {
                 name: format!("[{}+{offset:#x}]", module.name).into(),
                 short: format!("[{}]", module.name).into(),

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use function_names::decoded;
 use glob::Pattern as Glob;
 use trace_hook_api::{HookError, Result};
 
+use super::LONGEST_NAME;
 use super::quoted::quoted;
-use crate::demangle::demangled;
 
 /// Functions, and where to look for them.
 #[derive(Debug)]
@@ -198,7 +199,8 @@ impl FunctionPattern {
     }
 
     fn fits_decoded(&self, symbol: &str) -> bool {
-        demangled(symbol).is_some_and(|name| self.fits(&name) || self.fits(&without_parameters(&name)))
+        decoded(symbol, LONGEST_NAME)
+            .is_some_and(|name| self.fits(&name) || self.fits(&without_parameters(&name)))
     }
 
     fn fits(&self, name: &str) -> bool {

@@ -32,6 +32,9 @@ use search::{MOST_PLACES, Search};
 /// The hook.
 pub struct TraceUser;
 
+/// In characters. No name that a person wrote is longer; to decode a made-up one could cost much time.
+const LONGEST_NAME: usize = 4096;
+
 /// With more, a session would take longer to start and to stop than anybody expects.
 const DEFAULT_LIMIT: &str = "1000";
 const HIGHEST_LIMIT: i64 = MOST_PLACES as i64;

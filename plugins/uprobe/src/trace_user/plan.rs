@@ -1,14 +1,15 @@
 //! Which events the kernel is to make of the functions.
 
+use function_names::readable;
 use trace_hook_api::{HookError, Result, did_you_mean};
 use tracefs::UserProbe;
 
+use super::LONGEST_NAME;
 use super::convention::Convention;
 use super::place::Place;
 use super::prototype::{Argument, Prototype, Source};
 use super::quoted::quoted;
 use super::value::ValueType;
-use crate::demangle::demangle;
 
 /// The functions to trace, what is recorded of them, and by which events.
 ///
@@ -76,7 +77,7 @@ impl Plan {
     fn add(&mut self, place: &Place, prototype: Option<&Prototype>, with_returns: bool) -> Result<()> {
         let arguments = prototype.map(|prototype| prototype.arguments.as_slice()).unwrap_or_default();
         let result = prototype.and_then(|prototype| prototype.result);
-        let name = demangle(&place.symbols[0]).into_owned();
+        let name = readable(&place.symbols[0], LONGEST_NAME);
         if result.is_some() && !with_returns {
             return Err(HookError::usage(format!("the result of '{name}' is known with --return only")));
         }
@@ -145,8 +146,10 @@ fn fetch(argument: &Argument, place: &Place, function: &str) -> Result<(String, 
 }
 
 fn unused(prototype: &Prototype, places: &[Place]) -> HookError {
-    let names: Vec<_> =
-        places.iter().flat_map(|place| place.symbols.iter().map(|symbol| demangle(symbol))).collect();
+    let names: Vec<_> = places
+        .iter()
+        .flat_map(|place| place.symbols.iter().map(|symbol| readable(symbol, LONGEST_NAME)))
+        .collect();
     let function = prototype.function.as_ref().map_or("", |function| &function.text);
     let hint = did_you_mean(function, &names);
     HookError::usage(format!(

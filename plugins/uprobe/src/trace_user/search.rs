@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use function_names::readable;
 use trace_hook_api::{HookError, Result, did_you_mean, log};
 
+use super::LONGEST_NAME;
 use super::binary::Binary;
 use super::choice::Choice;
 use super::convention::Convention;
@@ -12,7 +14,6 @@ use super::files::Files;
 use super::instruction::can_be_probed;
 use super::place::Place;
 use super::quoted::quoted;
-use crate::demangle::demangle;
 use crate::elf::{BadElf, Elf, Kind};
 
 /// With so many, the kernel takes seconds. More are not told apart, for a made-up file may have any number.
@@ -77,7 +78,9 @@ impl Search {
         if places.len() <= limit {
             return Ok(places);
         }
-        let full_name = |place: &Place| format!("'{}' in {}", demangle(&place.symbols[0]), place.binary.path);
+        let full_name = |place: &Place| {
+            format!("'{}' in {}", readable(&place.symbols[0], LONGEST_NAME), place.binary.path)
+        };
         let advice = match limit {
             MOST_PLACES => "",
             _ => ", or raise --limit",
@@ -138,7 +141,7 @@ impl Search {
                     return place.is_also(symbol.into_owned());
                 }
             };
-            let obstacle = format!("'{}' in {} {obstacle}", demangle(&symbol), binary.path);
+            let obstacle = format!("'{}' in {} {obstacle}", readable(&symbol, LONGEST_NAME), binary.path);
             log::debug!("not traced: {obstacle}");
             // That others call it says least.
             match function.kind {
@@ -193,7 +196,7 @@ fn names(binaries: &[Rc<Binary>]) -> Vec<String> {
         let Ok(elf) = Elf::parse(&content) else { continue };
         let visited = elf.visit_functions(|function| {
             if function.kind == Kind::Defined && length < MOST_NAMES {
-                let name = demangle(&String::from_utf8_lossy(function.name)).into_owned();
+                let name = readable(&String::from_utf8_lossy(function.name), LONGEST_NAME);
                 length += name.len().max(size_of::<String>());
                 names.push(name);
             }
