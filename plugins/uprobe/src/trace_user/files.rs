@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -26,22 +26,29 @@ pub struct Files {
 
 impl Files {
     /// The files of these processes.
-    pub fn of(processes: Vec<i32>, procfs: &Path) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// We may not look into one of them.
+    pub fn of(processes: Vec<i32>, procfs: &Path) -> Result<Self> {
         let mut mapped = Vec::new();
         let mut known = HashSet::new();
         for process in &processes {
-            let files = mapped_files(procfs, *process).into_iter();
+            let files = mapped_files(procfs, *process)
+                .map_err(|error| forbidden(&format!("look into process {process}"), &error))?;
             // A program may be another one's library.
-            mapped.extend(files.filter(|file| known.insert((file.identity.clone(), file.is_program))));
+            mapped.extend(
+                files.into_iter().filter(|file| known.insert((file.identity.clone(), file.is_program))),
+            );
         }
-        Self { procfs: procfs.to_owned(), processes, mapped, open: RefCell::default() }
+        Ok(Self { procfs: procfs.to_owned(), processes, mapped, open: RefCell::default() })
     }
 
     /// The programs themselves.
     ///
     /// # Errors
     ///
-    /// There are more files than this process may have open.
+    /// There are more files than this process may have open, or it may not open them.
     pub fn programs(&self) -> Result<Vec<Rc<Binary>>> {
         self.open_mapped(|file| file.is_program)
     }
@@ -100,6 +107,9 @@ impl Files {
                     let advice = "name the BINARY, or allow more open files (ulimit -n)";
                     return Err(HookError::new(format!("cannot open {}: {error}; {advice}", file.path)));
                 }
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    return Err(forbidden(&format!("open {}", file.path), &error));
+                }
                 // Its process is gone, or has replaced it.
                 Err(error) => log::debug!("{}: {error}", file.path),
             }
@@ -117,6 +127,13 @@ impl Files {
         open.push(Rc::clone(&binary));
         binary
     }
+}
+
+/// What others' processes and their files take (proc_pid_map_files(5)).
+fn forbidden(action: &str, error: &io::Error) -> HookError {
+    HookError::new(format!(
+        "cannot {action}: {error}; it takes CAP_SYS_PTRACE, and CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN"
+    ))
 }
 
 fn is_out_of_files(error: &io::Error) -> bool {

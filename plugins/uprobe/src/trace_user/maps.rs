@@ -1,6 +1,7 @@
 //! What a process has mapped as code (proc_pid_maps(5)).
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// What the kernel adds to the path of a file that has no name any more.
@@ -20,12 +21,20 @@ pub struct MappedFile {
 }
 
 /// The files that a process runs code of. None, if it is gone.
-pub fn mapped_files(procfs: &Path, process: i32) -> Vec<MappedFile> {
+///
+/// # Errors
+///
+/// We may not look into the process.
+pub fn mapped_files(procfs: &Path, process: i32) -> io::Result<Vec<MappedFile>> {
     let process = procfs.join(process.to_string());
-    let maps = fs::read(process.join("maps")).unwrap_or_default();
+    let maps = match fs::read(process.join("maps")) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
+        maps => maps.unwrap_or_default(),
+    };
     let program = fs::read_link(process.join("exe")).unwrap_or_default();
     let program = program.to_string_lossy();
-    String::from_utf8_lossy(&maps).lines().filter_map(|line| mapped_file(line, &process, &program)).collect()
+    let maps = String::from_utf8_lossy(&maps);
+    Ok(maps.lines().filter_map(|line| mapped_file(line, &process, &program)).collect())
 }
 
 /// `7f1c2a000000-7f1c2a028000 r-xp 00028000 fe:00 1234   /usr/lib/libc.so.6 (deleted)`
@@ -86,7 +95,7 @@ mod tests {
 
     #[test]
     fn we_run_our_own_program() {
-        let files = mapped_files(Path::new("/proc"), std::process::id().cast_signed());
+        let files = mapped_files(Path::new("/proc"), std::process::id().cast_signed()).unwrap();
         let program = files.iter().find(|file| file.is_program).unwrap();
         assert_eq!(Path::new(&program.path), std::env::current_exe().unwrap());
         assert!(files.iter().any(|file| file.path.contains("libc")));

@@ -86,6 +86,7 @@ impl Hook for TraceUser {
         let texts = |name: &str| request.arguments.texts(name).iter().map(String::as_str);
         let choices = texts("function").map(Choice::parse).collect::<Result<Vec<_>>>()?;
         let prototypes = texts("args").map(Prototype::parse).collect::<Result<Vec<_>>>()?;
+        self.probe(&request.environment)?;
         // Held until the kernel has the probes: it reaches the files by our descriptors.
         let places = places(request, &choices)?;
         let with_returns = request.arguments.flag("return");
@@ -133,7 +134,7 @@ fn places(request: &Request, choices: &[Choice]) -> Result<Vec<Place>> {
     if processes.is_empty() {
         return Err(targets.nobody_left().into());
     }
-    let files = Files::of(processes, procfs);
+    let files = Files::of(processes, procfs)?;
     let mut search = Search::default();
     choices.iter().try_for_each(|choice| search.add(choice, &files))?;
     let limit = request.arguments.integer("limit").unwrap_or(HIGHEST_LIMIT);
