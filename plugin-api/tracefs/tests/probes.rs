@@ -12,13 +12,14 @@ fn name() -> String {
     common::unique_name().replace('-', "_")
 }
 
-/// A place in this test, where nobody comes by.
+/// A place where nobody comes by: a file that no program maps. The kernel puts its breakpoint into every private
+/// mapping of a file, also where no code is, and so breaks the programs of which it is a part.
 fn probe(event: &str) -> UserProbe {
     UserProbe {
         event: event.to_owned(),
         returns: false,
-        file: std::env::current_exe().expect("this executable has a path"),
-        offset: 0x1000,
+        file: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probes.rs"),
+        offset: 0x100,
         arguments: Vec::new(),
     }
 }
@@ -44,7 +45,7 @@ fn probes_are_gone_with_their_instance() {
     let name = name();
     let instance = Instance::create(&tracefs, &name).expect("an instance");
     let returning = UserProbe { returns: true, ..probe("back") };
-    let elsewhere = UserProbe { offset: 0x1100, ..probe("here") };
+    let elsewhere = UserProbe { offset: 0x200, ..probe("here") };
     instance.define_user_probes(&[probe("here"), elsewhere, returning]).expect("defined");
     assert_eq!(defined(&tracefs, &name), 3);
     instance.enable_event(&name, "here").expect("enabled");
