@@ -1,4 +1,4 @@
-//! What it takes to trace, short of root. The table is that of the README.
+//! What it takes to trace, short of root. The tables are those of the README.
 
 use system_tests::{Call, Kernel, Manager, Plugins, Workload};
 
@@ -12,6 +12,7 @@ struct Caller {
     lacks: Option<&'static str>,
 }
 
+/// Of the plugin `ftrace`.
 const CALLERS: [Caller; 8] = [
     Caller { is_root: true, capabilities: &[], mounted: true, lacks: None },
     Caller { is_root: true, capabilities: &[], mounted: false, lacks: Some("CAP_SYS_ADMIN") },
@@ -85,6 +86,40 @@ fn those_who_can_trace_see_the_hook_and_the_others_why_not() {
                 assert!(complaints.all(|line| line.contains(capability)), "{}: {answer:#?}", caller.name());
             }
             None => assert!(answer.well().contains("trace_syscalls\n"), "{}: {answer:#?}", caller.name()),
+        }
+    }
+}
+
+/// A hook that somebody without privilege runs on a process of root's, with these capabilities; what he is told that he
+/// lacks.
+const OTHERS: [(&str, &str, &[&str], Option<&str>); 8] = [
+    ("uprobe", USER, &["dac_override"], Some("CAP_SYS_PTRACE")),
+    ("uprobe", USER, &["dac_override", "sys_ptrace"], Some("CAP_CHECKPOINT_RESTORE")),
+    ("uprobe", USER, &["dac_override", "sys_ptrace", "checkpoint_restore"], None),
+    ("perf", "trace_counters", &[], Some("CAP_PERFMON")),
+    ("perf", "trace_counters", &["perfmon"], None),
+    ("ebpf", "trace_latency", &[], Some("CAP_BPF")),
+    ("ebpf", "trace_latency", &["bpf"], Some("CAP_PERFMON")),
+    ("ebpf", "trace_latency", &["bpf", "perfmon"], None),
+];
+const USER: &str = "trace_user --function libc.so.6:getppid";
+
+#[test]
+fn each_subsystem_takes_what_it_takes() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    for (plugin, hook, capabilities, lacks) in OTHERS {
+        let caller = Caller { is_root: false, capabilities, mounted: true, lacks };
+        let manager = Manager::for_everyone(Plugins::of([plugin]));
+        let workload = Workload::start();
+        let (hook, arguments) = hook.split_once(' ').unwrap_or((hook, ""));
+        let run = manager.run(hook, format!("--pid {} {arguments}", workload.id()));
+        match caller.lacks {
+            Some(capability) => caller.calls(run).answer().failed(&[capability]),
+            None => {
+                let session = caller.calls(run).start();
+                workload.calls(3);
+                assert!(!session.stop().well().is_empty(), "{plugin}, {}", caller.name());
+            }
         }
     }
 }
