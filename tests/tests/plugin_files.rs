@@ -29,6 +29,9 @@ impl Versions {
 /// What the two of them are discovered by.
 const HOOKS: [&str; 2] = ["made_up_lines\n", "troubled_lines\n"];
 
+/// What is said of a file whose writer makes no pause, and so may be at it whenever the manager looks.
+const BEING_WRITTEN: &str = "is open for writing";
+
 /// Changes a plugin again and again, while a session of it runs, others start, and it is discovered all the time. Checks
 /// that the session has all its lines, and each answer of a discovery.
 #[track_caller]
@@ -98,7 +101,7 @@ fn a_plugin_is_overwritten_in_place() {
             write_slowly(&mut file, versions.content(round));
             file.set_len(versions.content(round).len() as u64).expect("it is ours");
         },
-        old_or_new,
+        |answer| old_or_new_or(answer, &[BEING_WRITTEN]),
     );
 }
 
@@ -121,9 +124,8 @@ fn a_plugin_is_truncated_and_written_again() {
             std::thread::yield_now();
             fs::write(&versions.path, versions.content(round)).expect("it is ours");
         },
-        // Who writes without a pause may do so whenever the manager looks.
         |answer| {
-            let reasons = ["is cut off", "is a damaged ELF file", "(no ELF file)", "is open for writing"];
+            let reasons = ["is cut off", "is a damaged ELF file", "(no ELF file)", BEING_WRITTEN];
             old_or_new_or(answer, &reasons);
         },
     );

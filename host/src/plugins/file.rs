@@ -147,8 +147,12 @@ fn sealed_copy(file: &mut File) -> io::Result<File> {
     let mut copy = File::from(memfd_create(MEMFD_NAME, flags)?);
     file.rewind()?;
     io::copy(file, &mut copy)?;
-    let seals =
-        SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    // No later write is as good as no write, for nobody has it mapped. F_SEAL_WRITE fails with EBUSY where the kernel itself
+    // holds on to one of the pages, as it does when it moves them.
+    let seals = SealFlag::F_SEAL_SEAL
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_FUTURE_WRITE;
     fcntl(&copy, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(copy)
 }
