@@ -12,7 +12,7 @@ use crate::perf_event::{Attributes, Event, Kind};
 /// From this level on, who has no privilege may use no perf events at all (Debian's and Android's kernels).
 const FORBIDDEN: i32 = 3;
 
-/// Tries a perf event of our own.
+/// Asks the kernel about a perf event of our own.
 ///
 /// # Errors
 ///
@@ -20,8 +20,8 @@ const FORBIDDEN: i32 = 3;
 pub fn check(environment: &Environment) -> Result<()> {
     check_numbering(&environment.procfs)?;
     let clock = Attributes::counting(Kind::Software(perf_event_open_sys::bindings::PERF_COUNT_SW_TASK_CLOCK));
-    match Event::open(&clock.without_kernel(), 0, None) {
-        Ok(_) => Ok(()),
+    match Event::check(&clock.without_kernel()) {
+        Ok(()) => Ok(()),
         // A probe has no privilege, whatever a session has.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_privileged(environment) => Ok(()),
         Err(error) => Err(refused(&error, environment)),

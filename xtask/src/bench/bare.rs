@@ -1,5 +1,6 @@
 //! The floor: a recording like a session's, made with nothing but the writes to tracefs that it takes.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,11 @@ impl Recording {
     /// All system calls of these processes.
     pub fn of(pids: Vec<u32>) -> Self {
         Self { pids, calls: &[], returns: false }
+    }
+
+    /// All system calls of every process.
+    pub fn of_anybody() -> Self {
+        Self::of(Vec::new())
     }
 
     /// Only these calls.
@@ -85,7 +91,9 @@ impl Bare {
         bare.switch = Some(bare.open("free_buffer")?);
         bare.write("options/event-fork", "1")?;
         // One write: each further one would wait for all CPUs.
-        bare.write("set_event_pid", &pids)?;
+        if !pids.is_empty() {
+            bare.write("set_event_pid", &pids)?;
+        }
         for event in events {
             bare.write(&format!("events/syscalls/{event}/enable"), "1")?;
         }
@@ -140,6 +148,13 @@ impl Drop for Bare {
             eprintln!("xtask: cannot remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// How many instances there are whose names begin like this.
+pub fn count_instances(prefix: &str) -> Result<usize> {
+    let instances = fs::read_dir(INSTANCES).explain(|| format!("cannot read {INSTANCES}"))?;
+    let is_meant = |name: OsString| name.to_string_lossy().starts_with(prefix);
+    Ok(instances.flatten().filter(|instance| is_meant(instance.file_name())).count())
 }
 
 /// Removes what a run that was killed has left.

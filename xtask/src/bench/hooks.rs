@@ -1,9 +1,11 @@
 //! What holds for every hook: how long a session takes to start and to stop, and how large its plugin is.
 
 use std::fs;
+use std::process;
 use std::time::Duration;
 
 use super::Group;
+use super::bare::{self, Bare, Recording};
 use super::session::Session;
 use super::table::{Row, Target, Unit};
 use crate::children::Sleepers;
@@ -13,7 +15,7 @@ use crate::error::{Explain, Result};
 pub const GROUP: Group = Group {
     name: "hooks",
     about: "every hook, until the path is printed, and from SIGINT until the manager has exited; every plugin's size",
-    floor: "",
+    floor: "bare rmdir",
     measure,
 };
 
@@ -47,20 +49,45 @@ fn hooks() -> Result<Vec<String>> {
 
 /// How long such sessions take to start, and how long to stop.
 pub fn start_and_stop(what: &str, hook: &str, arguments: &str, turns: usize) -> Result<[Row; 2]> {
-    let times = (0..turns).map(|_| times(hook, arguments)).collect::<Result<Vec<_>>>()?;
-    let (starts, stops) = times.into_iter().unzip();
-    Ok([row(format!("start, {what}"), starts, START), row(format!("stop, {what}"), stops, STOP)])
+    let turns = (0..turns).map(|_| turn(hook, arguments)).collect::<Result<Vec<_>>>()?;
+    let figures =
+        |time: fn(&Turn) -> Duration| -> Vec<f64> { turns.iter().map(time).map(milliseconds).collect() };
+    let bare: Option<Vec<f64>> = turns.iter().map(|turn| turn.bare.map(milliseconds)).collect();
+    let row = |what, floor, ours, target| Row::figures(what, floor, ours, Unit::Milliseconds, target);
+    Ok([
+        row(format!("start, {what}"), None, figures(|turn| turn.started), START),
+        row(format!("stop, {what}"), bare, figures(|turn| turn.stopped), STOP),
+    ])
 }
 
-fn times(hook: &str, arguments: &str) -> Result<(Duration, Duration)> {
+struct Turn {
+    started: Duration,
+    stopped: Duration,
+    /// What the kernel takes to remove as many instances as the session had, if it had one.
+    bare: Option<Duration>,
+}
+
+fn turn(hook: &str, arguments: &str) -> Result<Turn> {
     let mut session = Session::start(dist::call().args(["--run", hook, "--args", arguments]))?;
     let (_, started) = session.path()?;
-    Ok((started, session.stop()?))
+    let instances = bare::count_instances(&format!("tracehook_{}_", session.pid()))?;
+    Ok(Turn { started, stopped: session.stop()?, bare: removal(instances)? })
 }
 
-fn row(what: String, times: Vec<Duration>, target: Target) -> Row {
-    let milliseconds = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
-    Row::figures(what, None, milliseconds, Unit::Milliseconds, target)
+/// The first of a session's instances is of the traced tasks. Any other is of everybody.
+fn removal(instances: usize) -> Result<Option<Duration>> {
+    let recordings = (0..instances).map(|number| match number {
+        0 => Recording::of(vec![process::id()]),
+        _ => Recording::of_anybody(),
+    });
+    let bare = recordings.map(|recording| Ok(Bare::start(&recording.only(&["openat"]))?.0));
+    let bare = bare.collect::<Result<Vec<_>>>()?;
+    let removed = bare.into_iter().map(Bare::stop).collect::<Result<Vec<_>>>()?;
+    Ok(removed.into_iter().reduce(|sum, removal| sum + removal))
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 fn sizes() -> Result<Vec<Row>> {

@@ -9,7 +9,7 @@ use crate::error::Result;
 pub const GROUP: Group = Group {
     name: "user",
     about: "functions of programs: until the path is printed, and from SIGINT until the manager has exited",
-    floor: "",
+    floor: "bare rmdir",
     measure,
 };
 

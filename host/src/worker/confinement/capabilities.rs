@@ -40,13 +40,9 @@ pub fn for_tracing() -> Capabilities {
     Capabilities::from_bits(bits.map(Capability::bitmask).sum())
 }
 
-/// Leaves none, nor any way to get one back.
+/// Leaves none. None comes back, for a process without new privileges (PR_SET_NO_NEW_PRIVS(2const)) gets none by executing
+/// a program.
 pub fn drop_all() -> Result<(), CapsError> {
-    // The bounding set counts when a program is executed, which is forbidden as well. Shrinking it takes a capability, so
-    // it is the first to go; who lacks that one, or a kernel that does not know one of them, has less to lose.
-    for capability in caps::all() {
-        let _ = caps::drop(None, CapSet::Bounding, capability);
-    }
     // The ambient set shrinks with these; the effective one goes with the permitted one.
     caps::clear(None, CapSet::Inheritable)?;
     caps::clear(None, CapSet::Permitted)
