@@ -80,6 +80,45 @@ fn with_stacks_each_event_has_them() {
     assert_eq!(events.len(), 30);
 }
 
+/// Who forks and renames himself makes events that are recorded only for what they tell.
+#[test]
+fn events_that_nobody_asked_for_show_no_stacks() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "-e syscalls:sys_enter_getppid --stack");
+    workload.child().calls(1);
+    workload.thread().is_called("other");
+    workload.calls(2);
+    let ended = session.stop();
+    let lines = ended.well();
+    let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    let stacks = (count(": <stack trace>"), count(": <user stack trace>"));
+    assert_eq!((count("sys_getppid"), stacks), (3, (3, 3)), "{lines:#?}");
+    assert_eq!(count("task_newtask") + count("task_rename"), 0, "{lines:#?}");
+}
+
+/// The kernel records who is woken also where somebody else wakes him.
+#[test]
+fn what_others_do_to_a_traced_task_has_their_stacks() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "-e sched:sched_waking --stack --exact");
+    // The kernel misses some of them while other instances come and go.
+    (0..20).for_each(|_| workload.calls(1));
+    let ended = session.stop();
+    let lines = ended.well();
+    let writer = |line: &str| line.split_once(']').map(|(task_and_cpu, _)| task_and_cpu.to_owned());
+    let has_stack = |(at, line): (usize, &&str)| {
+        let next = lines[at + 1..].iter().find(|next| writer(next) == writer(line));
+        next.is_some_and(|next| next.contains(": <stack trace>"))
+    };
+    let events = lines.iter().enumerate().filter(|(_, line)| line.contains(": sched_waking: "));
+    let are_stacks: Vec<bool> = events.map(has_stack).collect();
+    assert!(!are_stacks.is_empty() && are_stacks.iter().all(|is| *is), "{lines:#?}");
+}
+
 #[test]
 fn what_there_is_not_is_said_with_what_there_is() {
     let Some(_kernel) = Kernel::or_skip() else { return };

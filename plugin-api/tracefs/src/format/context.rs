@@ -54,8 +54,8 @@ impl Common {
 
 impl Entry {
     /// `TRACE_FLAG_HARDIRQ`, `TRACE_FLAG_SOFTIRQ` and `TRACE_FLAG_NMI` (`include/linux/trace_events.h`).
-    pub(super) fn in_interrupt(&self) -> bool {
-        self.flags & (0x08 | 0x10 | 0x40) != 0
+    pub(super) fn interrupts(&self) -> u8 {
+        self.flags & (0x08 | 0x10 | 0x40)
     }
 
     /// What stands before the event: task, CPU, flags and time (`trace_print_context`).

@@ -122,7 +122,12 @@ impl Formatter {
 
     /// Whether `record` was written in a hard or soft interrupt (`common_flags`).
     pub fn in_interrupt(&self, record: &[u8]) -> bool {
-        self.common.entry(record).is_some_and(|entry| entry.in_interrupt())
+        self.interrupts(record) != 0
+    }
+
+    /// In which interrupts `record` was written: the same number for the same ones, 0 for none.
+    pub(crate) fn interrupts(&self, record: &[u8]) -> u8 {
+        self.common.entry(record).map_or(0, |entry| entry.interrupts())
     }
 
     /// The name of a thread, as far as it is known: `<...>` if nobody remembers it.

@@ -4,6 +4,7 @@ mod filtering;
 mod new_task;
 mod processes;
 mod record;
+mod stacks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -28,6 +29,7 @@ use crate::task_filter::TaskFilter;
 use filtering::Filtering;
 use new_task::NewTaskEvent;
 use processes::Processes;
+use stacks::Stacks;
 
 pub use record::Record;
 
@@ -56,6 +58,8 @@ pub struct EventStream {
     left_out: u64,
     /// Events that are enabled only for what can be learnt from them.
     hidden: Vec<u16>,
+    /// Where the instance records any.
+    stacks: Option<Stacks>,
     formats_loaded: bool,
     /// The collector's sweeps when everything was last found to be written.
     caught_up_at: u64,
@@ -136,6 +140,7 @@ impl EventStream {
         let filter = filter.map(|tasks| Filtering::new(tasks, &mut formatter));
         let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_asked_for(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
+        let stacks = Stacks::load(instance, &mut formatter);
         let spool = Arc::new(Spool::new(spool_directory, spool_size));
         let collector = Collector::start(ring, Losses::of(instance, second), Arc::clone(&spool))?;
         Ok(Self {
@@ -149,6 +154,7 @@ impl EventStream {
             new_task,
             left_out: 0,
             hidden,
+            stacks,
             formats_loaded: false,
             caught_up_at: 0,
             ended: false,
@@ -254,13 +260,14 @@ impl EventStream {
         while let Some(item) = self.timeline.next() {
             let record = match item {
                 Item::Lost(gap) => {
+                    self.stacks.iter_mut().for_each(|stacks| stacks.forget(gap.cpu));
                     visitor(StreamItem::Lost(Gap { cpu: lane::cpu(gap.cpu), ..gap }))?;
                     continue;
                 }
                 Item::Record(record) => record,
             };
-            let is_anybodys = lane::is_in_second(record.cpu);
-            let record = TimelineRecord { cpu: lane::cpu(record.cpu), ..record };
+            let lane = record.cpu;
+            let record = TimelineRecord { cpu: lane::cpu(lane), ..record };
             let task = self.formatter.pid(record.data).unwrap_or(0);
             let id = self.formatter.id(record.data).unwrap_or(0);
             if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
@@ -269,9 +276,15 @@ impl EventStream {
                     filter.new_task(task, new);
                 }
             }
-            let passes =
-                is_anybodys || self.filter.as_mut().is_none_or(|filter| filter.keeps(task, id, record.data));
-            if !passes || self.hidden.contains(&id) {
+            let mut by_itself = || {
+                let filter = self.filter.as_mut().filter(|_| !lane::is_in_second(lane));
+                filter.is_none_or(|filter| filter.keeps(task, id, record.data)) && !self.hidden.contains(&id)
+            };
+            let is_shown = match &mut self.stacks {
+                None => by_itself(),
+                Some(stacks) => stacks.decide(lane, self.formatter.interrupts(record.data), id, by_itself),
+            };
+            if !is_shown {
                 self.formatter.learn(record.data);
                 self.left_out += 1;
                 continue;

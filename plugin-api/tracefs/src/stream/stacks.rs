@@ -1,0 +1,76 @@
+//! Whose stacks are shown.
+
+use std::collections::HashMap;
+
+use crate::format::Formatter;
+use crate::instance::Instance;
+
+/// The entries that tell of stacks.
+const STACKS: [(&str, &str); 2] = [("ftrace", "kernel_stack"), ("ftrace", "user_stack")];
+
+/// Tells which events the stacks in a stream belong to.
+///
+/// The kernel writes the stacks of an event as records of their own, right behind it. Only an interrupt can come in between,
+/// with events and stacks of its own (`trace_buffer_unlock_commit_regs` in `kernel/trace/trace.c`).
+#[derive(Debug)]
+pub struct Stacks {
+    ids: Vec<u16>,
+    /// Whether the last event was shown, by the lane and the interrupts in which it was written.
+    shown: HashMap<(u32, u8), bool>,
+}
+
+impl Stacks {
+    /// `None`: the instance records no stacks.
+    pub fn load(instance: &Instance, formatter: &mut Formatter) -> Option<Self> {
+        let is_on = |option| instance.dir.read(option).is_ok_and(|value| value.trim() == "1");
+        let any = ["options/stacktrace", "options/userstacktrace"].into_iter().any(is_on);
+        let load = |(system, entry)| formatter.load(system, entry).ok();
+        any.then(|| Self { ids: STACKS.into_iter().filter_map(load).collect(), shown: HashMap::new() })
+    }
+
+    /// Whether a record is shown. An event is shown if `by_itself` says so, a stack if its event was.
+    pub fn decide(&mut self, lane: u32, interrupts: u8, id: u16, by_itself: impl FnOnce() -> bool) -> bool {
+        let place = (lane, interrupts);
+        match self.shown.get(&place) {
+            Some(shown) if self.ids.contains(&id) => *shown,
+            _ => {
+                let shown = by_itself();
+                self.shown.insert(place, shown);
+                shown
+            }
+        }
+    }
+
+    /// Records of this lane are missing: the next stack may be that of any event.
+    pub fn forget(&mut self, lane: u32) {
+        self.shown.retain(|(known, _), _| *known != lane);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: u16 = 400;
+    const STACK: u16 = 4;
+
+    #[test]
+    fn a_stack_is_shown_with_its_event() {
+        let mut stacks = Stacks { ids: vec![STACK], shown: HashMap::new() };
+        let mut decide = |lane, interrupts, id, itself| stacks.decide(lane, interrupts, id, || itself);
+        assert!(!decide(0, 0, EVENT, false));
+        assert!(decide(0, 8, EVENT, true), "an interrupt");
+        assert!(decide(0, 8, STACK, false));
+        assert!(decide(1, 0, EVENT, true), "another CPU");
+        assert!(!decide(0, 0, STACK, true));
+        assert!(decide(1, 0, STACK, false));
+    }
+
+    #[test]
+    fn after_a_gap_a_stack_speaks_for_itself() {
+        let mut stacks = Stacks { ids: vec![STACK], shown: HashMap::new() };
+        assert!(!stacks.decide(0, 0, EVENT, || false));
+        stacks.forget(0);
+        assert!(stacks.decide(0, 0, STACK, || true));
+    }
+}
