@@ -174,6 +174,7 @@ impl Way {
                     self.timeline.lose(cpu, lost);
                     self.timeline.push(cpu, bytes);
                 }
+                Entry::Unread { cpu, lost } => self.timeline.lose(cpu, lost),
                 Entry::Settled(stamp) => {
                     self.timeline.settle(stamp);
                     return true;

@@ -69,6 +69,8 @@ struct Lane {
     cursor: Option<(Cursor, Range<usize>)>,
     head: Option<Head>,
     newest: u64,
+    /// Records that were given out.
+    given: u64,
 }
 
 #[derive(Debug)]
@@ -146,13 +148,14 @@ impl Timeline {
     #[allow(clippy::should_implement_trait)] // The item borrows from the timeline, which `Iterator` cannot say.
     pub fn next(&mut self) -> Option<Item<'_>> {
         let index = self.earliest()?;
-        let lane = self.lanes.get(index)?;
+        let lane = self.lanes.get_mut(index)?;
         let item = match lane.head.as_ref()? {
             head if head.stamp() > self.settled => return None,
             Head::Lost { count, .. } => Item::Lost(Gap { cpu: lane.cpu, count: *count }),
             Head::Record { stamp, range } => {
                 self.late += u64::from(*stamp < self.newest);
                 self.newest = self.newest.max(*stamp);
+                lane.given += 1;
                 let data = lane.pages.front()?.get(range.clone())?;
                 Item::Record(TimelineRecord { cpu: lane.cpu, stamp: *stamp, data })
             }
@@ -166,6 +169,11 @@ impl Timeline {
         let settled = self.settled;
         let head = self.earliest().and_then(|index| self.lanes.get(index)?.head.as_ref());
         head.is_some_and(|head| head.stamp() <= settled)
+    }
+
+    /// How many records of `cpu` came out.
+    pub fn given(&self, cpu: u32) -> u64 {
+        self.lanes.iter().find(|lane| lane.cpu == cpu).map_or(0, |lane| lane.given)
     }
 
     /// Records that came out after a younger one, see [`super::RingBuffer::collect`].

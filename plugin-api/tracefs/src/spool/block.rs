@@ -1,5 +1,23 @@
 //! Entries as they lie in a block of bytes.
 
+use std::collections::BTreeMap;
+
+/// What is in a block, for the case that it cannot be read any more.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The records in its pages, by CPU.
+    pub records: BTreeMap<u32, u64>,
+    /// What its pages say that was lost before them, by CPU.
+    pub lost: BTreeMap<u32, u64>,
+}
+
+impl Contents {
+    pub fn add_page(&mut self, cpu: u32, records: u64, lost: u64) {
+        *self.records.entry(cpu).or_default() += records;
+        *self.lost.entry(cpu).or_default() += lost;
+    }
+}
+
 /// What comes out of a spool, in the order in which it went in.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
@@ -14,12 +32,21 @@ pub enum Entry<'a> {
     },
     /// All pages with records up to this time stamp have come out.
     Settled(u64),
+    /// Pages of this CPU cannot be read any more.
+    Unread {
+        /// The CPU.
+        cpu: u32,
+        /// How many records they had, and how many were lost before them.
+        lost: u64,
+    },
 }
 
 /// Before each page: the CPU and the length, both `u32`, and what was lost before it, a `u64`.
 ///
 /// Instead of the CPU, this number says that there is no page, but a settled time stamp in the place of the last.
 const SETTLED: u32 = u32::MAX;
+/// And this one that there is the CPU in the place of the page.
+const UNREAD: u32 = u32::MAX - 1;
 const HEADER: usize = 16;
 
 impl<'a> Entry<'a> {
@@ -28,13 +55,15 @@ impl<'a> Entry<'a> {
         match self {
             Self::Page { bytes, .. } => HEADER + bytes.len(),
             Self::Settled(_) => HEADER,
+            Self::Unread { cpu, .. } => HEADER + size_of_val(cpu),
         }
     }
 
     pub(super) fn append_to(&self, block: &mut Vec<u8>) {
-        let (cpu, number, bytes) = match *self {
-            Self::Page { cpu, bytes, lost } => (cpu, lost, bytes),
-            Self::Settled(stamp) => (SETTLED, stamp, &[][..]),
+        let (cpu, number, bytes) = match self {
+            Self::Page { cpu, bytes, lost } => (*cpu, *lost, *bytes),
+            Self::Settled(stamp) => (SETTLED, *stamp, &[][..]),
+            Self::Unread { cpu, lost } => (UNREAD, *lost, &cpu.to_ne_bytes()[..]),
         };
         block.extend_from_slice(&cpu.to_ne_bytes());
         block.extend_from_slice(&(bytes.len() as u32).to_ne_bytes());
@@ -51,6 +80,7 @@ impl<'a> Entry<'a> {
         let number = u64::from_ne_bytes(*number);
         let entry = match u32::from_ne_bytes(*cpu) {
             SETTLED => Self::Settled(number),
+            UNREAD => Self::Unread { cpu: u32::from_ne_bytes(page.try_into().ok()?), lost: number },
             cpu => Self::Page { cpu, bytes: page, lost: number },
         };
         Some((entry, HEADER + page.len()))

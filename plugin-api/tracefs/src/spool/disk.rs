@@ -7,19 +7,27 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::block::Contents;
+
 /// A file that is used in a circle, so that it never grows beyond its capacity. It is made when it is first needed.
 #[derive(Debug)]
 pub struct DiskQueue {
     directory: PathBuf,
     file: Option<Arc<File>>,
     capacity: u64,
-    /// The lengths of the blocks, the oldest first.
-    blocks: VecDeque<usize>,
+    /// The oldest first.
+    blocks: VecDeque<Block>,
     /// Both count on for ever; the place in the file is the remainder by the capacity.
     written: u64,
     read: u64,
     /// Whether the user was told that the file takes nothing more.
     is_failure_told: bool,
+}
+
+#[derive(Debug)]
+struct Block {
+    length: usize,
+    contents: Contents,
 }
 
 /// Where a block lies.
@@ -54,7 +62,7 @@ impl DiskQueue {
     }
 
     /// Adds the block as a whole, or not at all.
-    pub fn push(&mut self, block: &[u8]) -> bool {
+    pub fn push(&mut self, block: &[u8], contents: &mut Contents) -> bool {
         let pushed = match self.len() + block.len() as u64 <= self.capacity {
             true => self.write(block),
             false => Err(io::ErrorKind::StorageFull.into()),
@@ -63,12 +71,16 @@ impl DiskQueue {
             log::warn!("the spool's file in {} takes nothing more: {error}", self.directory.display());
         }
         self.is_failure_told = pushed.is_err();
+        if pushed.is_ok() {
+            self.written += block.len() as u64;
+            self.blocks.push_back(Block { length: block.len(), contents: std::mem::take(contents) });
+        }
         pushed.is_ok()
     }
 
     /// Where the oldest block lies, until it is released.
     pub fn oldest(&self) -> Option<Place> {
-        let (file, length) = (self.file.as_ref()?, *self.blocks.front()?);
+        let (file, length) = (self.file.as_ref()?, self.blocks.front()?.length);
         Some(Place {
             file: Arc::clone(file),
             begin: self.read % self.capacity,
@@ -77,9 +89,11 @@ impl DiskQueue {
         })
     }
 
-    /// Gives the oldest block's place away, be it that the block was read or that it cannot be.
-    pub fn release_oldest(&mut self) {
-        self.read += self.blocks.pop_front().unwrap_or(0) as u64;
+    /// Gives the oldest block's place away, be it that the block was read or that it cannot be. Returns what is in it.
+    pub fn release_oldest(&mut self) -> Contents {
+        let Some(Block { length, contents }) = self.blocks.pop_front() else { return Contents::default() };
+        self.read += length as u64;
+        contents
     }
 
     fn write(&mut self, block: &[u8]) -> io::Result<()> {
@@ -91,8 +105,6 @@ impl DiskQueue {
         };
         file.write_all_at(&block[..before_the_end], begin)?;
         file.write_all_at(&block[before_the_end..], 0)?;
-        self.written += block.len() as u64;
-        self.blocks.push_back(block.len());
         Ok(())
     }
 }

@@ -157,6 +157,37 @@ mod tests {
         assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 0 }));
     }
 
+    /// The file without a name that is open in this directory.
+    fn spool_file(directory: &Path) -> std::fs::File {
+        let open = std::fs::read_dir("/proc/self/fd").expect("our descriptors").flatten();
+        let is_it = |fd: &std::path::PathBuf| fd.read_link().is_ok_and(|path| path.starts_with(directory));
+        let fd = open.map(|entry| entry.path()).find(is_it).expect("the spool's file");
+        std::fs::File::options().write(true).open(fd).expect("our own file")
+    }
+
+    #[test]
+    fn what_the_disk_does_not_give_back_is_counted_where_it_is_missing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (spool, mut reader) = spool(directory.path(), 64 << 20);
+        let pages = 4000;
+        for number in 0..pages {
+            assert!(spool.push_page(number % 2, &page(number, 4080), 10, u64::from(number == 3000)));
+        }
+        spool_file(directory.path()).set_len(0).expect("truncated");
+        let (mut pages_out, mut lost) = (0, BTreeMap::new());
+        while let Some(entry) = reader.pop().expect("pop") {
+            match entry {
+                Entry::Unread { cpu, lost: more } => *lost.entry(cpu).or_default() += more,
+                _ => pages_out += 1,
+            }
+        }
+        assert!(pages_out * 4096 >= MEMORY && pages_out < pages as usize, "{pages_out}");
+        let refused = spool.refused();
+        assert_eq!(refused.values().sum::<u64>(), 10 * (u64::from(pages) - pages_out as u64));
+        assert_eq!(lost, BTreeMap::from([(0, refused[&0] + 1), (1, refused[&1])]));
+        assert_eq!(spool.size(), 0);
+    }
+
     proptest! {
         /// Nothing is lost uncounted, whatever goes in and out in whatever order.
         #[test]
@@ -182,7 +213,7 @@ mod tests {
                             prop_assert_eq!((cpu, bytes), (expected, &page(cpu, length)[..]));
                             records_out += records;
                         }
-                        Some(Entry::Settled(_)) | None => {}
+                        Some(Entry::Unread { .. } | Entry::Settled(_)) | None => {}
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
-use super::block::Entry;
+use super::block::{Contents, Entry};
 use super::disk::{DiskQueue, Place};
 
 /// How much is kept in memory before the file is used.
@@ -18,6 +18,7 @@ pub struct Queue {
     in_memory: usize,
     disk: DiskQueue,
     last: Vec<u8>,
+    in_last: Contents,
     limit: u64,
     /// Records that found no room, by CPU.
     refused: BTreeMap<u32, u64>,
@@ -41,6 +42,7 @@ impl Queue {
             in_memory: 0,
             disk: DiskQueue::new(directory, limit),
             last: Vec::new(),
+            in_last: Contents::default(),
             limit,
             refused: BTreeMap::new(),
             untold: BTreeMap::new(),
@@ -53,6 +55,7 @@ impl Queue {
         let lost = self.untold.get(&cpu).copied().unwrap_or(0);
         let pushed = self.push(&Entry::Page { cpu, bytes, lost });
         if pushed {
+            self.in_last.add_page(cpu, records, lost);
             self.untold.remove(&cpu);
         } else {
             *self.refused.entry(cpu).or_default() += records;
@@ -98,12 +101,23 @@ impl Queue {
         }
         // The memory of the block that was read is filled next.
         std::mem::swap(&mut self.last, block);
+        self.in_last = Contents::default();
         if block.is_empty() { Oldest::Nothing } else { Oldest::Taken }
     }
 
     /// Says that the block was read that the file's oldest place holds.
     pub fn release_oldest(&mut self) {
         self.disk.release_oldest();
+    }
+
+    /// Says that it cannot be read. What was in it is refused after all, and told to be lost in its place.
+    pub fn give_up_oldest(&mut self, block: &mut Vec<u8>) {
+        let Contents { records, lost } = self.disk.release_oldest();
+        for (cpu, records) in records {
+            *self.refused.entry(cpu).or_default() += records;
+            let lost = records + lost.get(&cpu).copied().unwrap_or(0);
+            Entry::Unread { cpu, lost }.append_to(block);
+        }
     }
 
     fn push(&mut self, entry: &Entry<'_>) -> bool {
@@ -122,9 +136,10 @@ impl Queue {
         if self.disk.is_empty() && self.in_memory < MEMORY {
             self.in_memory += self.last.len();
             self.memory.push_back(std::mem::take(&mut self.last));
+            self.in_last = Contents::default();
             return true;
         }
-        let moved = self.disk.push(&self.last);
+        let moved = self.disk.push(&self.last, &mut self.in_last);
         if moved {
             self.last.clear();
         }

@@ -26,10 +26,12 @@ impl SpoolReader {
     ///
     /// # Errors
     ///
-    /// The temporary file cannot be read. What was in the block that was to be read from it is gone.
+    /// The temporary file gives back something else than was written to it.
     pub fn pop(&mut self) -> io::Result<Option<Entry<'_>>> {
-        if self.taken == self.block.len() && !self.next_block()? {
-            return Ok(None);
+        while self.taken == self.block.len() {
+            if !self.next_block() {
+                return Ok(None);
+            }
         }
         let Some((entry, length)) = Entry::first_of(&self.block[self.taken..]) else {
             self.taken = self.block.len();
@@ -39,16 +41,20 @@ impl SpoolReader {
         Ok(Some(entry))
     }
 
-    fn next_block(&mut self) -> io::Result<bool> {
+    fn next_block(&mut self) -> bool {
         self.taken = 0;
         self.block.clear();
         let oldest = self.spool.queue().take_oldest(&mut self.block);
         if let Oldest::OnDisk(place) = &oldest {
             // Not under the lock: a disk takes its time.
-            let read = place.read_into(&mut self.block);
-            self.spool.queue().release_oldest();
-            read?;
+            match place.read_into(&mut self.block) {
+                Ok(()) => self.spool.queue().release_oldest(),
+                Err(error) => {
+                    log::warn!("a part of the spool's file cannot be read, and its events are lost: {error}");
+                    self.spool.queue().give_up_oldest(&mut self.block);
+                }
+            }
         }
-        Ok(!matches!(oldest, Oldest::Nothing))
+        !matches!(oldest, Oldest::Nothing)
     }
 }

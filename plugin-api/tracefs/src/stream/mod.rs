@@ -65,6 +65,12 @@ pub struct EventStream {
     caught_up_at: u64,
     /// Nothing more comes out of the ring.
     ended: bool,
+    /// Why nothing more comes out of it, though nobody has ended it. Told when everything else has come out.
+    failure: Option<Error>,
+    /// More is missing than anybody has counted.
+    incomplete: bool,
+    /// Damaged pages that the user was told of.
+    told_damaged: u64,
     /// Nothing more comes out of the spool.
     finished: bool,
 }
@@ -158,6 +164,9 @@ impl EventStream {
             formats_loaded: false,
             caught_up_at: 0,
             ended: false,
+            failure: None,
+            incomplete: false,
+            told_damaged: 0,
             finished: false,
         })
     }
@@ -165,10 +174,12 @@ impl EventStream {
     /// Takes what is left after recording was stopped. All of it comes out then, without waiting for more.
     ///
     /// # Errors
-    /// A buffer that cannot be read.
+    /// A buffer could not be read. What was taken from it comes out all the same.
     pub fn end(&mut self) -> Result<()> {
         self.ended = true;
-        self.collector.finish()
+        let finished = self.collector.finish();
+        self.incomplete |= finished.is_err();
+        finished
     }
 
     /// Appends about `room` bytes of lines to `out`. Returns whether it stopped for want of room.
@@ -192,7 +203,7 @@ impl EventStream {
     /// Shows everything there is to `visitor`, until it breaks off. Returns whether it did.
     ///
     /// # Errors
-    /// A buffer or the spool's file cannot be read.
+    /// A buffer or the spool's file cannot be read. Everything that could be was shown before.
     pub fn visit(&mut self, mut visitor: impl FnMut(StreamItem<'_>) -> ControlFlow<()>) -> Result<bool> {
         let sweeps = self.collector.sweeps();
         self.collector.acknowledge();
@@ -200,9 +211,13 @@ impl EventStream {
             if self.visit_settled(&mut visitor).is_break() {
                 return Ok(true);
             }
-            if !self.take_from_spool()? {
-                self.caught_up(sweeps)?;
-                return Ok(false);
+            if self.take_from_spool()? {
+                continue;
+            }
+            self.tell_damage();
+            self.caught_up(sweeps);
+            if !self.has_failed() {
+                return self.failure.take().map_or(Ok(false), Err);
             }
         }
     }
@@ -238,13 +253,22 @@ impl EventStream {
     /// The kernel's own counts cannot be read.
     pub fn tally<'a>(&self, instances: impl IntoIterator<Item = &'a Instance>) -> Result<Tally> {
         let mut tally = Tally::default();
-        for instance in instances {
+        let incomplete = self.incomplete || self.timeline.damaged() > 0;
+        let lanes: [fn(u32) -> u32; 2] = [|cpu| cpu, lane::in_second];
+        for (instance, lane_of) in instances.into_iter().zip(lanes) {
             for (cpu, counts) in stats::per_cpu(instance)? {
                 tally.recorded += counts.recorded();
-                tally.lose(cpu, counts.lost());
+                tally.lose(
+                    cpu,
+                    match incomplete {
+                        // What has not come out will not come any more, whyever.
+                        true => counts.recorded().saturating_sub(self.timeline.given(lane_of(cpu))),
+                        false => counts.lost(),
+                    },
+                );
             }
         }
-        for (lane, records) in self.spool.refused() {
+        for (lane, records) in self.spool.refused().into_iter().filter(|_| !incomplete) {
             tally.lose(lane::cpu(lane), records);
         }
         tally.recorded = tally.recorded.saturating_sub(self.left_out);
@@ -316,6 +340,7 @@ impl EventStream {
                     self.timeline.lose(cpu, lost);
                     self.timeline.push(cpu, bytes);
                 }
+                Entry::Unread { cpu, lost } => self.timeline.lose(cpu, lost),
                 Entry::Settled(stamp) => {
                     self.timeline.settle(stamp);
                     return Ok(true);
@@ -334,7 +359,7 @@ impl EventStream {
     }
 
     /// Everything is written that was collected when the collector had done so many sweeps.
-    fn caught_up(&mut self, sweeps: u64) -> Result<()> {
+    fn caught_up(&mut self, sweeps: u64) {
         // Only a whole sweep since the last time finds all that a task left which was gone then.
         if let Some(filtering) = &mut self.filter
             && sweeps >= self.caught_up_at + 2
@@ -342,9 +367,23 @@ impl EventStream {
             filtering.tasks.caught_up();
             self.caught_up_at = sweeps;
         }
-        match self.collector.has_ended() {
-            true => self.collector.finish(),
-            false => Ok(()),
+    }
+
+    /// Whether the collector is found to have failed just now. What it has collected is still to come out.
+    fn has_failed(&mut self) -> bool {
+        let has_failed = !self.ended && self.collector.has_ended();
+        if has_failed {
+            self.failure = self.end().err();
+        }
+        has_failed
+    }
+
+    fn tell_damage(&mut self) {
+        let damaged = self.timeline.damaged();
+        if damaged > self.told_damaged {
+            let more = damaged - self.told_damaged;
+            log::warn!("{more} pages of the kernel's buffer are damaged; the events in them are lost");
+            self.told_damaged = damaged;
         }
     }
 }
