@@ -94,26 +94,70 @@ fn what_is_in_the_pipe_of_a_stuck_reader_is_not_left_too() {
     }
 }
 
+/// Three packets make a line.
+const LONG: usize = 10_000;
+
+fn long_lines() -> Vec<String> {
+    made_up(50).iter().map(|line| format!("{line:.<LONG$}")).collect()
+}
+
+fn next_packet(reader: &mut File) -> String {
+    let mut buffer = [0; 4096];
+    let length = reader.read(&mut buffer).expect("a trace can be read");
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
 #[test]
 fn a_long_line_of_which_a_stuck_reader_has_a_part_is_his_as_a_whole() {
     let manager = manager();
-    let length = 10_000;
-    let expected: Vec<String> = made_up(50).iter().map(|line| format!("{line:.<length$}")).collect();
-    // Three packets make a line.
+    let expected = long_lines();
     for packets in 1..=4 {
-        let session = run(&manager, &format!("--count 50 --length {length}")).start_unread();
+        let session = run(&manager, &format!("--count 50 --length {LONG}")).start_unread();
         let mut stuck = File::open(session.path()).expect("the caller can open the trace");
-        let mut next_packet = || {
-            let mut buffer = [0; 4096];
-            let length = stuck.read(&mut buffer).expect("a trace can be read");
-            String::from_utf8_lossy(&buffer[..length]).into_owned()
-        };
-        let mut taken: String = (0..packets).map(|_| next_packet()).collect();
+        let mut taken: String = (0..packets).map(|_| next_packet(&mut stuck)).collect();
         let ended = session.stop();
         ended.well();
-        taken.extend(std::iter::from_fn(|| Some(next_packet()).filter(|packet| !packet.is_empty())));
+        taken
+            .extend(std::iter::from_fn(|| Some(next_packet(&mut stuck)).filter(|packet| !packet.is_empty())));
         let taken: Vec<&str> = taken.lines().collect();
         assert!([taken, ended.leftover()].concat() == expected, "torn after {packets} packets");
+    }
+}
+
+#[test]
+fn a_long_line_that_a_reader_leaves_in_its_middle_is_left_as_a_whole() {
+    let manager = manager();
+    let expected = long_lines();
+    for packets in 1..=6 {
+        let session = run(&manager, &format!("--count 50 --length {LONG}")).start_unread();
+        let mut reader = File::open(session.path()).expect("the caller can open the trace");
+        (0..packets).for_each(|_| _ = next_packet(&mut reader));
+        drop(reader);
+        let ended = session.stop();
+        ended.well();
+        assert!(ended.leftover() == expected[packets / 3..], "left after {packets} packets");
+    }
+}
+
+#[test]
+fn the_next_reader_gets_a_long_line_as_a_whole() {
+    let manager = manager();
+    let expected = long_lines();
+    for packets in 1..=6 {
+        let mut session = run(&manager, &format!("--count 50 --length {LONG}")).start_unread();
+        let mut first = File::open(session.path()).expect("the caller can open the trace");
+        (0..packets).for_each(|_| _ = next_packet(&mut first));
+        drop(first);
+        // This waits for nothing: a reader that comes at once may find what the one before it has left.
+        thread::sleep(Duration::from_millis(200));
+        let second = Reader::of(session.path());
+        session.process().signal(Signal::SIGINT);
+        let lines = second.finish();
+        session.ends().well();
+        assert!(
+            lines.iter().map(|line| line.trim_end()).eq(&expected[packets / 3..]),
+            "the first left after {packets} packets"
+        );
     }
 }
 

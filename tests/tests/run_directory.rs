@@ -200,17 +200,18 @@ fn a_disk_that_is_full_at_the_end_keeps_what_it_can_and_says_so() {
     // Nothing but what is for a later reader may be in there afterwards.
     let script = small(&directory, "size=64k").replace(
         r#"exec "$@""#,
-        &format!(r#""$@" || status=$?; ls {} >&2; exit $status"#, directory.display()),
+        &format!(r#""$@" || status=$?; cd {}; ls >&2; cat * >&2; exit $status"#, directory.display()),
     );
     let answer = call.in_mount_namespace(&script).answer();
     assert_eq!(answer.status.code(), Some(1), "{answer:#?}");
     let lines: Vec<&str> = answer.stderr.lines().collect();
-    let [complaint, file] = lines[..] else { panic!("a complaint, and one file: {answer:#?}") };
-    assert!(
-        complaint.starts_with("manager: ") && complaint.contains("No space left on device"),
-        "{answer:#?}"
-    );
+    let [complaint, file, kept @ ..] = &lines[..] else { panic!("a complaint, and one file: {answer:#?}") };
     assert!(file.ends_with(".trace"), "{answer:#?}");
+    assert!(!kept.is_empty() && answer.stderr.ends_with('\n'), "whole lines");
+    assert!(kept.iter().enumerate().all(|(number, line)| *line == format!("made_up: line {number}")));
+    let missing =
+        format!("No space left on device (os error 28); {} events are missing there", 50_000 - kept.len());
+    assert!(complaint.starts_with("manager: ") && complaint.contains(&missing), "{complaint}: not {missing}");
 }
 
 #[test]

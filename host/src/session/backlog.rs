@@ -33,6 +33,12 @@ impl Backlog {
         self.text.extend_from_slice(lines);
     }
 
+    /// Adds whole lines that were taken off before, and come first again.
+    pub fn put_back(&mut self, lines: &[u8]) {
+        self.text.splice(..self.taken, lines.iter().copied());
+        self.taken = 0;
+    }
+
     /// Adds lines from a file, as many as there is room for. `false`: there are no more.
     pub fn take_from(&mut self, lines: &mut impl BufRead) -> io::Result<bool> {
         let mut line = Vec::new();

@@ -1,13 +1,13 @@
 //! What no reader took: at the end it lies as an ordinary file where the trace file was.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::record::Record;
 use super::verdict::count_events;
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// Lines that nobody took, on their way to the file.
 #[derive(Debug)]
@@ -17,6 +17,19 @@ pub struct Leftover {
     file: Option<BufWriter<File>>,
     events: u64,
     failure: Option<io::Error>,
+}
+
+/// What became of lines that nobody took.
+#[derive(Debug)]
+pub struct Kept {
+    /// They lie where the trace file was.
+    pub is_in_place: bool,
+    /// How many events they tell of, or would if they were to be kept.
+    pub events: u64,
+    /// How many they should tell of, and do not.
+    pub missing: u64,
+    /// Why.
+    pub failure: Option<Error>,
 }
 
 impl Leftover {
@@ -44,8 +57,9 @@ impl Leftover {
             _ if lines.is_empty() => Ok(()),
             (Some(file), _) => file.write_all(lines),
             (None, Some((_, temporary))) => {
+                let mut options = OpenOptions::new();
                 let file =
-                    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
+                    options.read(true).write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
                 self.file.insert(BufWriter::new(file)).write_all(lines)
             }
             (None, None) => Ok(()),
@@ -66,28 +80,48 @@ impl Leftover {
         Ok(())
     }
 
-    /// How many events the lines tell of.
-    pub fn events(&self) -> u64 {
-        self.events
-    }
-
-    /// Puts the file in the place of the trace file, in one step. `false`: there is nothing to be put.
-    ///
-    /// # Errors
-    ///
-    /// Not all lines could be kept. Those that could are in place all the same.
-    pub fn put_in_place(mut self) -> Result<bool> {
-        let Some((path, temporary)) = &self.place else {
-            return Ok(false);
+    /// Puts the file in the place of the trace file, in one step. If not all lines could be written, it ends with the last
+    /// whole one that was.
+    pub fn put_in_place(mut self) -> Kept {
+        let Some((path, temporary)) = self.place else {
+            return Kept { is_in_place: false, events: self.events, missing: 0, failure: None };
         };
-        if let Some(file) = &mut self.file {
-            let flushed = file.flush();
-            let renamed = fs::rename(temporary, path);
-            self.failure = self.failure.or(flushed.err()).or(renamed.err());
+        let Some(file) = self.file else {
+            // Either there was nothing to be written, or the file could not be made.
+            let failure = self.failure.map(failed(&path));
+            return Kept { is_in_place: false, events: 0, missing: self.events, failure };
+        };
+        let (file, unwritten) = file.into_parts();
+        if self.failure.is_none() {
+            self.failure =
+                unwritten.map_err(io::Error::other).and_then(|rest| (&file).write_all(&rest)).err();
         }
-        match self.failure {
-            Some(source) => Err(Error::io("keep what no reader took in", path)(source)),
-            None => Ok(self.file.is_some()),
+        let mut kept = self.events;
+        if self.failure.is_some() {
+            kept = cut_after_last_line(&file).unwrap_or(0);
         }
+        let renamed = fs::rename(temporary, &path);
+        let is_in_place = renamed.is_ok();
+        let failure = self.failure.or(renamed.err()).map(failed(&path));
+        let kept = if is_in_place { kept } else { 0 };
+        Kept { is_in_place, events: kept, missing: self.events - kept, failure }
     }
+}
+
+/// Cuts off what is behind the last line end. Returns how many events the lines tell of.
+fn cut_after_last_line(file: &File) -> io::Result<u64> {
+    let mut lines = BufReader::new(file);
+    lines.rewind()?;
+    let (mut line, mut length, mut events) = (Vec::new(), 0, 0);
+    while lines.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+        length += line.len() as u64;
+        events += count_events(&line);
+        line.clear();
+    }
+    file.set_len(length)?;
+    Ok(events)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    Error::io("keep what no reader took in", path)
 }

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use trace_hook_api::{Account, HookError, LineBuffer, Progress, Result};
 
 use super::backlog::Backlog;
-use super::leftover::Leftover;
+use super::leftover::{Kept, Leftover};
 use super::record::Record;
 use super::trace_file::{Sent, TakenBack, TraceWriter};
 use super::verdict::{Verdict, count_events};
@@ -74,11 +74,13 @@ pub fn record<'a>(
         unread: 0,
         discarding: false,
         orphaned: false,
+        failure: None,
+        thrown_away: 0,
     };
     let carried = recorder.carry(channel);
+    recorder.failure = recorder.failure.or(carried.err());
     let orphaned = recorder.orphaned;
-    let ended = recorder.end(record, options.keep_leftover, channel);
-    let verdict = carried.and(ended)?;
+    let verdict = recorder.end(record, options.keep_leftover, channel)?;
     // If anything is left, the record makes the next call of the host sweep.
     if orphaned {
         record.remove()?;
@@ -122,6 +124,10 @@ struct Recorder<'a> {
     discarding: bool,
     /// The supervisor is gone.
     orphaned: bool,
+    /// The first thing that went wrong. What the session gave before, and gives still, is carried to its end.
+    failure: Option<HookError>,
+    /// Events that no reader took and for which there was no other place.
+    thrown_away: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -145,7 +151,7 @@ impl Recorder<'_> {
         loop {
             self.obey(channel)?;
             if self.next_look <= Instant::now() {
-                self.pull()?;
+                self.pull();
             }
             self.push()?;
             if self.is_over() {
@@ -158,19 +164,19 @@ impl Recorder<'_> {
     fn obey(&mut self, channel: &mut Channel) -> Result<()> {
         while !self.orphaned {
             match channel.receive() {
-                Received::Message(Order::Stop) => self.stop()?,
+                Received::Message(Order::Stop) => self.stop(),
                 Received::Message(Order::Hurry) => self.hurry(),
                 Received::Message(Order::Discard) => {
                     self.discarding = true;
-                    self.stop()?;
+                    self.stop();
                 }
                 Received::Nothing => return Ok(()),
                 Received::End => {
                     self.orphaned = true;
-                    self.stop()?;
+                    self.stop();
                 }
                 Received::Garbage(problem) => {
-                    self.stop()?;
+                    self.stop();
                     return Err(HookError::new(format!("the host said what cannot be read: {problem}")));
                 }
             }
@@ -178,15 +184,23 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    fn stop(&mut self) -> Result<()> {
+    fn stop(&mut self) {
         if let Phase::Recording = self.phase {
             // From here on somebody waits for us.
             set_niceness(0);
-            self.session.stop()?;
+            let stopped = self.session.stop();
+            self.failure = self.failure.take().or(stopped.err());
             self.phase = Phase::Draining(Wait::of(self.drain));
             self.heard = Instant::now();
         }
-        Ok(())
+    }
+
+    /// The session has no more to give. What it has given is still to be taken.
+    fn finish(&mut self) {
+        self.phase = match self.phase {
+            Phase::Draining(wait) => Phase::Finished(wait),
+            _ => Phase::Finished(Wait::of(self.drain)),
+        };
     }
 
     fn hurry(&mut self) {
@@ -196,46 +210,59 @@ impl Recorder<'_> {
     }
 
     /// Takes lines from the session. It is asked even if there is no room, so that it can empty the kernel's buffers.
-    fn pull(&mut self) -> Result<()> {
+    fn pull(&mut self) {
         if let Phase::Finished(_) = self.phase {
-            return Ok(());
+            return;
         }
         self.lines.reset(self.backlog.room());
-        let progress = self.session.read(&mut self.lines)?;
+        let read = self.session.read(&mut self.lines);
+        let whole_lines = self.take_lines();
+        match read.and_then(|progress| whole_lines.and_then(|is_busy| self.go_on(progress, is_busy))) {
+            Ok(()) => {}
+            Err(failure) => {
+                self.stop();
+                self.failure.get_or_insert(failure);
+                self.finish();
+            }
+        }
+    }
+
+    /// Takes over the lines that the session has given. Returns whether they are many.
+    fn take_lines(&mut self) -> Result<bool> {
         let text = self.lines.as_bytes();
         if !text.is_empty() || self.backlog.room() == 0 {
             self.heard = Instant::now();
-        } else if matches!(self.phase, Phase::Draining(_))
-            && progress != Progress::Finished
-            && self.heard.elapsed() > SESSION_PATIENCE
-        {
+        }
+        if !text.is_empty() && !text.ends_with(b"\n") {
+            return Err(HookError::new("the session gave a line without an end"));
+        }
+        self.pulled += count_events(text);
+        self.backlog.add(text);
+        Ok(text.len() >= BUSY)
+    }
+
+    /// Settles when to ask the session again.
+    fn go_on(&mut self, progress: Progress, is_busy: bool) -> Result<()> {
+        if progress == Progress::Finished {
+            self.finish();
+        } else if matches!(self.phase, Phase::Draining(_)) && self.heard.elapsed() > SESSION_PATIENCE {
             let limit = SESSION_PATIENCE.as_secs();
             return Err(HookError::new(format!(
                 "its read gave neither lines nor their end for {limit} s after stop"
             )));
         }
-        if !text.is_empty() && !text.ends_with(b"\n") {
-            return Err(HookError::new("the session gave a line without an end"));
-        }
-        self.look = match progress == Progress::More || text.len() >= BUSY {
+        self.look = match progress == Progress::More || is_busy {
             true => (self.look / 2).max(SHORTEST_LOOK),
             false => (self.look * 2).min(if self.wakes.is_some() { LONGEST_SLEEP } else { LONGEST_LOOK }),
         };
-        self.pulled += count_events(text);
-        self.backlog.add(text);
         let at_once = progress == Progress::More && self.backlog.room() > 0;
         self.next_look = Instant::now() + if at_once { Duration::ZERO } else { self.look };
-        if progress == Progress::Finished {
-            self.phase = match self.phase {
-                Phase::Draining(wait) => Phase::Finished(wait),
-                _ => Phase::Finished(Wait::of(self.drain)),
-            };
-        }
         Ok(())
     }
 
     /// Gives the reader what it takes.
     fn push(&mut self) -> Result<()> {
+        self.reclaim_torn_line()?;
         let mut progress = false;
         while !self.backlog.is_empty() {
             let packet = self.backlog.next_packet();
@@ -256,6 +283,16 @@ impl Recorder<'_> {
             }
         }
         self.offer = if progress { SHORTEST_OFFER } else { (self.offer * 2).min(LONGEST_OFFER) };
+        Ok(())
+    }
+
+    /// A reader that left within a long line has its beginning. The next one is to have it whole, and not to take its rest for a
+    /// line.
+    fn reclaim_torn_line(&mut self) -> Result<()> {
+        if self.trace.may_be_torn() && !self.trace.has_reader() {
+            let TakenBack { torn, text } = self.trace.take_back()?;
+            self.backlog.put_back(&[torn, text].concat());
+        }
         Ok(())
     }
 
@@ -308,15 +345,21 @@ impl Recorder<'_> {
         let account = self.session.account();
         // What the plugin has forked may hold the trace file, and what is about to be removed.
         descendants::end_left_over();
-        let Self { mut session, trace, pulled, discarding, .. } = self;
+        let Self { mut session, trace, pulled, discarding, failure, thrown_away, .. } = self;
         let ended = trace.end(&record.trace_path());
         let closed = session.close();
         ended?.release_late_readers();
-        let leftover = handed_over?;
-        closed?;
-        let Account { recorded, lost, .. } = account?;
-        let verdict = Verdict { delivered: pulled.saturating_sub(leftover), leftover, lost, recorded };
-        Ok(Some(verdict).filter(|_| !discarding))
+        let verdict = handed_over.and_then(|leftover| {
+            let Account { recorded, lost, .. } = account?;
+            let delivered = pulled.saturating_sub(leftover + thrown_away);
+            Ok(Verdict { delivered, leftover, thrown_away, lost, recorded })
+        });
+        if let Some(failure) = failure.or(closed.err()) {
+            // Whoever is told of a failure is told what became of the events all the same.
+            verdict.iter().for_each(|verdict| log::info!("{verdict}"));
+            return Err(failure);
+        }
+        Ok(Some(verdict?).filter(|_| !discarding))
     }
 
     /// Puts what no reader took into the place of the trace file. Returns how many events that are.
@@ -324,13 +367,12 @@ impl Recorder<'_> {
         let had_reader = self.trace.has_reader();
         let mut leftover = if keep_leftover { Leftover::of(record) } else { Leftover::nowhere() };
         self.keep_rest(&mut leftover)?;
-        let events = leftover.events();
-        let is_in_place = leftover.put_in_place()?;
+        let kept = self.put_in_place(leftover);
         // Who opened the path just before the leftover came there has found the trace file: he gets the lines after all.
-        if is_in_place && !had_reader && self.trace.has_reader() {
+        if kept.is_in_place && !had_reader && self.trace.has_reader() {
             return self.deliver_leftover(record, channel);
         }
-        Ok(events)
+        Ok(kept.events)
     }
 
     /// Delivers the leftover to a reader, and puts into its place what he does not take.
@@ -350,26 +392,42 @@ impl Recorder<'_> {
         let mut leftover = Leftover::of(record);
         self.keep_rest(&mut leftover)?;
         leftover.add_all(&mut rest)?;
-        let events = leftover.events();
-        if !leftover.put_in_place()? {
+        let kept = self.put_in_place(leftover);
+        if !kept.is_in_place && kept.failure.is_none() {
             fs::remove_file(record.trace_path())?;
         }
-        Ok(events)
+        Ok(kept.events)
+    }
+
+    fn put_in_place(&mut self, leftover: Leftover) -> Kept {
+        let kept = leftover.put_in_place();
+        if let Some(failure) = &kept.failure {
+            let missing = kept.missing;
+            self.thrown_away += missing;
+            self.failure.get_or_insert_with(|| {
+                HookError::new(format!("{failure}; {missing} events are missing there"))
+            });
+        }
+        kept
     }
 
     /// Gathers what no reader took, from the reader's end to the session's.
     fn keep_rest(&mut self, leftover: &mut Leftover) -> Result<()> {
         if !self.is_all_taken() {
-            let TakenBack { mut text, is_torn } = self.trace.take_back()?;
-            text.extend(self.backlog.take_all());
-            let line_end = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
-            let (torn, rest) = text.split_at(if is_torn { line_end } else { 0 });
-            // The reader has the beginning of this line already.
-            self.trace.give_back(torn)?;
-            leftover.add(rest);
+            let TakenBack { torn, text } = self.trace.take_back()?;
+            let rest = [text, self.backlog.take_all()].concat();
+            if torn.is_empty() || !self.trace.has_reader() {
+                leftover.add(&[torn, rest].concat());
+            } else {
+                // The reader has the beginning of this line already.
+                let line_end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+                let (rest_of_line, lines) = rest.split_at(line_end);
+                self.trace.give_back(rest_of_line)?;
+                leftover.add(lines);
+            }
         }
         while matches!(self.phase, Phase::Draining(_)) {
-            self.pull()?;
+            self.pull();
             match self.backlog.is_empty() {
                 true => std::thread::sleep(SHORTEST_LOOK),
                 false => self.session.give_sign(),

@@ -60,16 +60,24 @@ pub fn remove(path: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct TraceWriter {
     fifo: File,
-    /// Of the last packets that were sent, as many as the file can hold and one more: whether its line ended with it.
-    line_ends: VecDeque<bool>,
+    /// The last packets that were sent, at least as many as the file can hold, from the beginning of a line.
+    sent: VecDeque<Packet>,
+}
+
+/// A packet that was sent.
+#[derive(Debug)]
+struct Packet {
+    ends_line: bool,
+    /// Of a line in several packets its text, so that the line can be had again.
+    text: Vec<u8>,
 }
 
 /// What no reader took.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TakenBack {
+    /// What a reader has of the line that the text begins in the middle of. Mostly nothing.
+    pub torn: Vec<u8>,
     pub text: Vec<u8>,
-    /// It begins in the middle of a line: the reader has taken the packets before it.
-    pub is_torn: bool,
 }
 
 impl TraceWriter {
@@ -85,7 +93,7 @@ impl TraceWriter {
         fcntl(&fifo, FcntlArg::F_SETFL(packet_mode)).map_err(Error::path("set packet mode on", path))?;
         // Only for speed: a user's pipes may be limited (pipe-user-pages-soft).
         let _ = fcntl(&fifo, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
-        Ok(Self { fifo, line_ends: VecDeque::with_capacity(PACKETS + 1) })
+        Ok(Self { fifo, sent: VecDeque::with_capacity(PACKETS + 1) })
     }
 
     /// Sends a packet as a whole, or not at all.
@@ -96,16 +104,36 @@ impl TraceWriter {
     pub fn send(&mut self, packet: &[u8]) -> nix::Result<Sent> {
         match write(&self.fifo, packet) {
             Ok(_) => {
-                if self.line_ends.len() > PACKETS {
-                    self.line_ends.pop_front();
-                }
-                self.line_ends.push_back(packet.ends_with(b"\n"));
+                self.remember(packet);
                 Ok(Sent::Yes)
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(Sent::Full),
             Err(Errno::EPIPE) => Ok(Sent::NoReader),
             Err(errno) => Err(errno),
         }
+    }
+
+    fn remember(&mut self, packet: &[u8]) {
+        let ends_line = packet.ends_with(b"\n");
+        let is_whole_line = ends_line && !self.is_within_line();
+        let text = if is_whole_line { Vec::new() } else { packet.to_vec() };
+        self.sent.push_back(Packet { ends_line, text });
+        // The line of the oldest packet that may still lie in the file stays whole.
+        while let Some(first_line) = self.sent.iter().position(|packet| packet.ends_line)
+            && self.sent.len() > PACKETS + 1 + first_line
+        {
+            self.sent.drain(..=first_line);
+        }
+    }
+
+    /// Whether the packet that was sent last did not end its line.
+    fn is_within_line(&self) -> bool {
+        self.sent.back().is_some_and(|packet| !packet.ends_line)
+    }
+
+    /// Whether what lies in the file may begin in the middle of a line: some of the last lines took several packets.
+    pub fn may_be_torn(&self) -> bool {
+        self.sent.iter().any(|packet| !packet.ends_line)
     }
 
     /// How many bytes lie in the file for a reader to take.
@@ -142,12 +170,18 @@ impl TraceWriter {
                 let mut packet = [0; PACKET];
                 let length = packets.read(&mut packet)?;
                 text.extend_from_slice(&packet[..length]);
-                self.line_ends.pop_back();
+                self.sent.pop_back();
                 moved -= length;
             }
         }
-        let is_torn = !text.is_empty() && self.line_ends.back() == Some(&false);
-        Ok(TakenBack { text, is_torn })
+        let mut torn = Vec::new();
+        if self.is_within_line() {
+            let begin = self.sent.iter().rposition(|packet| packet.ends_line).map_or(0, |end| end + 1);
+            torn.extend(self.sent.drain(begin..).flat_map(|packet| packet.text));
+        }
+        // Nothing lies in the file any more.
+        self.sent.clear();
+        Ok(TakenBack { torn, text })
     }
 
     /// Sends the rest of a line to the reader that has its beginning, as far as he is still there.
@@ -258,7 +292,7 @@ mod tests {
         let mut buffer = [0; PACKET];
         assert_eq!(reader.read(&mut buffer).unwrap(), 4);
         assert_eq!(writer.unread(), 10);
-        assert_eq!(writer.take_back().unwrap(), TakenBack { text: b"two\nthree\n".into(), is_torn: false });
+        assert_eq!(writer.take_back().unwrap(), TakenBack { torn: Vec::new(), text: b"two\nthree\n".into() });
         assert_eq!(writer.unread(), 0);
     }
 
@@ -277,7 +311,7 @@ mod tests {
         assert_eq!(reader.read(&mut buffer).unwrap(), 4);
         assert_eq!(reader.read(&mut buffer).unwrap(), PACKET);
         let taken = writer.take_back().unwrap();
-        assert_eq!(taken, TakenBack { text: [&long[..], b"end\ntwo\n"].concat(), is_torn: true });
+        assert_eq!(taken, TakenBack { torn: long.into(), text: [&long[..], b"end\ntwo\n"].concat() });
         writer.give_back(&taken.text[..PACKET + 4]).unwrap();
         drop(writer);
         let reads: Vec<usize> = (0..3).map(|_| reader.read(&mut buffer).unwrap()).collect();

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Verdict {
     pub delivered: u64,
     pub leftover: u64,
+    /// Not taken by a reader either, and there was no room to leave them.
+    pub thrown_away: u64,
     /// By CPU.
     pub lost: BTreeMap<u32, u64>,
     /// What the session itself says it has recorded, where it counts that.
@@ -19,7 +21,7 @@ pub struct Verdict {
 impl Verdict {
     /// How many events there were.
     pub fn total(&self) -> u64 {
-        self.delivered + self.leftover + self.total_lost()
+        self.delivered + self.leftover + self.thrown_away + self.total_lost()
     }
 
     fn total_lost(&self) -> u64 {
@@ -32,6 +34,9 @@ impl fmt::Display for Verdict {
         write!(f, "{} events recorded: {} delivered", self.total(), self.delivered)?;
         if self.leftover > 0 {
             write!(f, ", {} not taken by a reader", self.leftover)?;
+        }
+        if self.thrown_away > 0 {
+            write!(f, ", {} that could not be kept", self.thrown_away)?;
         }
         match self.total_lost() {
             0 => write!(f, ", none lost")?,

@@ -96,7 +96,11 @@ impl Session for OpenSession {
                 self.finished = true;
                 return Ok(Progress::Finished);
             };
-            let Entry::Page { cpu, bytes, lost } = entry else { continue };
+            let (cpu, bytes, lost) = match entry {
+                Entry::Page { cpu, bytes, lost } => (cpu, bytes, lost),
+                Entry::Unread { cpu, lost } => (cpu, &[][..], lost),
+                Entry::Settled(_) => continue,
+            };
             if lost > 0 {
                 lines.lost(cpu, Some(lost));
             }
