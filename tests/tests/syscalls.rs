@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use system_tests::{Ended, Event, Kernel, Loss, Manager, Plugins, Reader, Session, Task, Workload};
@@ -54,6 +55,24 @@ fn every_call_after_the_path_is_recorded_once() {
     let session = trace(&manager, &workload, "");
     workload.calls(10_000);
     assert_calls(&session.stop(), [(&workload, 10_000)]);
+}
+
+/// The records of its last calls are read when procfs does not know it any more.
+#[test]
+fn as_json_the_process_is_known_of_what_a_task_does_last() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut shell = Command::new("sh");
+    let mut shell = shell.args(["-c", "read _"]).stdin(Stdio::piped()).spawn().expect("a shell");
+    let pid = shell.id();
+    let session = manager.run("trace_syscalls", format!("--pid {pid} --format json")).start();
+    drop(shell.stdin.take());
+    shell.wait().expect("it ends");
+    let ended = session.ends();
+    let events: Vec<serde_json::Value> =
+        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    assert!(events.iter().any(|event| event["event"] == "sys_enter_exit_group"), "{events:#?}");
+    assert!(events.iter().all(|event| event["pid"] == pid), "{events:#?}");
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub struct EventStream {
     formatter: Formatter,
     filter: Option<Filtering>,
     processes: Processes,
+    /// It is known which processes the tasks are of that were chosen.
+    acquainted: bool,
     /// Tells who starts whom. Not every kernel has it.
     new_task: Option<NewTaskEvent>,
     /// Records that were not those of the targets, or are ours alone.
@@ -157,6 +159,7 @@ impl EventStream {
             formatter,
             filter,
             processes: Processes::new(Procfs::at(procfs)),
+            acquainted: false,
             new_task,
             left_out: 0,
             hidden,
@@ -205,6 +208,7 @@ impl EventStream {
     /// # Errors
     /// A buffer or the spool's file cannot be read. Everything that could be was shown before.
     pub fn visit(&mut self, mut visitor: impl FnMut(StreamItem<'_>) -> ControlFlow<()>) -> Result<bool> {
+        self.get_acquainted();
         let sweeps = self.collector.sweeps();
         self.collector.acknowledge();
         loop {
@@ -318,6 +322,15 @@ impl EventStream {
             visitor(StreamItem::Record(Record::new(record, id, task, formatter, processes, tasks)))?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Asks procfs while the tasks are there: many are gone before their records are read. Not done at the start, for which
+    /// somebody waits.
+    fn get_acquainted(&mut self) {
+        if !std::mem::replace(&mut self.acquainted, true) {
+            let threads = self.filter.as_ref().map(|filtering| filtering.tasks.wanted());
+            threads.into_iter().flatten().for_each(|thread| _ = self.processes.of(thread));
+        }
     }
 
     /// Not done before there is something to write: with many events it takes dozens of milliseconds, and somebody
