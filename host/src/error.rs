@@ -1,5 +1,6 @@
 //! Everything that can end a call, with the words and the exit status for it.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -96,8 +97,10 @@ impl Error {
         move |errno| Self::System { action, source: errno.into() }
     }
 
-    /// One error out of any number, none of which may be lost.
+    /// One error out of any number, none of which may be lost. What failed twice in the same way is told once.
     pub fn all(mut errors: Vec<Error>) -> Result<()> {
+        let mut told = HashSet::new();
+        errors.retain(|error| told.insert(error.lines()));
         match errors.len() {
             0 => Ok(()),
             1 => Err(errors.remove(0)),
@@ -134,5 +137,18 @@ impl Error {
             Self::Hook { error, .. } if error.kind() == ErrorKind::Usage => 2,
             _ => 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_twice_in_the_same_way_is_told_once() {
+        let error = |text: &str| Error::Usage(text.to_owned());
+        let all = Error::all(vec![error("one"), error("two"), error("one")]).unwrap_err();
+        assert_eq!(all.lines(), ["one", "two"]);
+        assert!(Error::all(Vec::new()).is_ok());
     }
 }
