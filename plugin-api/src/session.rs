@@ -18,7 +18,7 @@ pub trait Session: Send {
     ///
     /// # Errors
     ///
-    /// An error ends the session.
+    /// An error ends the session. The lines that were pushed before it are kept.
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress>;
 
     /// A descriptor that polls as readable when there are lines to read, until the next read.
@@ -33,7 +33,7 @@ pub trait Session: Send {
     ///
     /// # Errors
     ///
-    /// An error ends the session.
+    /// An error ends the session. What it gives then, until [`Progress::Finished`] or another error, is kept.
     fn stop(&mut self) -> Result<()>;
 
     /// What became of the events so far. Asked for once more after [`Progress::Finished`]: then it must be exact.

@@ -301,3 +301,18 @@ fn a_hook_that_fails_later_ends_the_session_with_one_line() {
         }
     }
 }
+
+#[test]
+fn what_a_hook_gives_though_it_fails_is_kept_and_counted() {
+    let manager = manager();
+    for (call, line) in [("read", "before the trouble\n"), ("stop", "after the trouble\n")] {
+        let arguments = format!("--pid {} --time 50 --when {call}", std::process::id());
+        let answer = manager.call(["-v", "--run", "troubled_lines", "--args", &arguments]).answer();
+        assert_eq!(answer.status.code(), Some(1), "{answer:#?}");
+        let verdict = "1 events recorded: 0 delivered, 1 not taken by a reader, none lost";
+        for said in ["nothing works today", verdict] {
+            assert!(answer.stderr.contains(said), "{said}: {answer:#?}");
+        }
+        assert_eq!(fs::read_to_string(answer.stdout.trim_end()).expect("the leftover"), line);
+    }
+}

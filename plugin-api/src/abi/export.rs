@@ -69,7 +69,7 @@ impl<D: PluginDefinition> Shims<D> {
             let request: crate::Request = parsed(request)?;
             let session = Self::hook(&request.hook)?.start(&request)?;
             let lines = LineBuffer::default().in_format(request.format);
-            let guard = SessionGuard { session: Some(session), lines };
+            let guard = SessionGuard { session: Some(session), lines, failure: None };
             Ok(SessionBox::from_value(guard, TD_Opaque))
         })
     }
@@ -124,9 +124,25 @@ struct SessionGuard {
     // Taken out only to be dropped.
     session: Option<Box<dyn Session>>,
     lines: LineBuffer,
+    /// Of the last read, which gave lines all the same: told by the next one.
+    failure: Option<RString>,
 }
 
 impl SessionGuard {
+    /// What is to be said of a read: an error comes after the lines that were given before it.
+    fn after_lines(&mut self, progress: RResult<Progress, RString>) -> RResult<Progress, RString> {
+        let RResult::RErr(failure) = progress else { return progress };
+        // Who panics may have been in the middle of a line.
+        let text = self.lines.text_mut();
+        let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        text.truncate(whole_lines);
+        if text.is_empty() {
+            return RResult::RErr(failure);
+        }
+        self.failure = Some(failure);
+        RResult::ROk(Progress::More)
+    }
+
     fn session(&mut self) -> Result<&mut Box<dyn Session>> {
         self.session.as_mut().ok_or_else(|| HookError::new("the session is closed"))
     }
@@ -134,11 +150,15 @@ impl SessionGuard {
 
 impl SessionObject for SessionGuard {
     fn read(&mut self, room: usize) -> RResult<Chunk<'_>, RString> {
+        if let Some(failure) = self.failure.take() {
+            return RResult::RErr(failure);
+        }
         self.lines.reset(room);
         let progress = guarded(|| match self.session.as_mut() {
             Some(session) => session.read(&mut self.lines),
             None => Ok(Progress::Finished),
         });
+        let progress = self.after_lines(progress);
         let lines = RSlice::from_slice(self.lines.as_bytes());
         progress.map(|progress| Chunk { lines, progress: progress as u8 })
     }
@@ -188,7 +208,8 @@ impl Drop for SessionGuard {
 
 /// Calls into the author's code; makes an error of a panic, and JSON of an error.
 fn guarded<T>(call: impl FnOnce() -> Result<T>) -> RResult<T, RString> {
-    // The closure's state is not looked at again after a panic, but for sessions: the host ends one after any error.
+    // The closure's state is not looked at again after a panic, but for sessions: the host ends one after any error, and relies
+    // on nothing that it gives until then.
     let result = catch_unwind(AssertUnwindSafe(call));
     let result = result.unwrap_or_else(|payload| Err(HookError::panic(&panic_message(payload))));
     // This library has a standard output buffer of its own, which nobody else would ever flush.

@@ -78,6 +78,9 @@ fn hang() -> Result<()> {
 
 impl Session for Trouble {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
+        if self.when == "read" {
+            lines.push("before the trouble");
+        }
         self.strike("read")?;
         if self.over {
             lines.push("after the trouble");
