@@ -157,6 +157,9 @@ fn a_bad_filter_shows_where_the_kernel_stumbled() {
     // The kernel points to where it was when it looked the field up: behind it.
     let behind = lines[caret - 1].find(" == 2").expect("what is behind the field");
     assert!(column.abs_diff(behind) <= 1, "{said}");
+    let said = complaint("-e sched:sched_switch --filter 'prev_pid == 1)'");
+    assert!(said.contains("Too few '('") && said.contains("prev_pid == 1)\n"), "{said}");
+    assert!(said.lines().any(|line| line.ends_with(" ^")), "{said}");
     let said = complaint("-e sched:sched_switch --filter 'block:* sector > 0'");
     assert!(said.contains("for none of the events"), "{said}");
     let said =

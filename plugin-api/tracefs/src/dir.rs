@@ -42,9 +42,13 @@ impl Dir {
 
     /// Writes `text` in one write, appending where the file is a list.
     pub(crate) fn write(&self, name: impl AsRef<Path>, text: &str) -> Result<()> {
-        let name = name.as_ref();
-        self.open_file(name, OFlag::O_WRONLY)?
-            .write_all(text.as_bytes())
+        let file = self.open_file(&name, OFlag::O_WRONLY)?;
+        self.write_to(file, name.as_ref(), text)
+    }
+
+    /// Writes `text` in one write to an open file, whose name is for what is said if that fails.
+    pub(crate) fn write_to(&self, mut file: File, name: &Path, text: &str) -> Result<()> {
+        file.write_all(text.as_bytes())
             .map_err(|error| self.error(&format!("write {} to", quoted(text)), name, error))
     }
 

@@ -1,10 +1,12 @@
 //! Which events there are, which of them are recorded, and which of their records pass.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use crate::dir::{Dir, is_plain_name};
 use crate::error::{Error, Result};
@@ -118,15 +120,16 @@ impl Instance {
     }
 
     fn set_event_filter(&self, system: &str, event: &str, expression: &str) -> Result<()> {
-        self.write_event_file(system, Some(event), "filter", expression).map_err(|error| {
-            match error.errno() {
-                Some(Errno::EINVAL) => Error::BadFilter {
-                    target: name_of(system, Some(event)),
-                    expression: expression.to_owned(),
-                    reason: self.latest_complaint().unwrap_or_else(|| error.to_string()),
-                },
-                _ => error,
-            }
+        let (path, file) = self.open_event_file(system, Some(event), "filter")?;
+        self.dir.write_to(file, &path, expression).map_err(|error| match error.errno() {
+            // Of an expression whose parts do not fit together the kernel's parser returns the bare numbers -1, -2 and
+            // -3, which come out as errors that they do not mean (`calc_stack` in kernel/trace/trace_events_filter.c).
+            Some(Errno::EINVAL | Errno::EPERM | Errno::ENOENT | Errno::ESRCH) => Error::BadFilter {
+                target: name_of(system, Some(event)),
+                expression: expression.to_owned(),
+                reason: self.latest_complaint().unwrap_or_else(|| error.to_string()),
+            },
+            _ => unknown_if_gone(error, system, Some(event)),
         })
     }
 
@@ -154,17 +157,19 @@ impl Instance {
     }
 
     fn write_event_file(&self, system: &str, event: Option<&str>, file: &str, text: &str) -> Result<()> {
+        let (path, file) = self.open_event_file(system, event, file)?;
+        self.dir.write_to(file, &path, text).map_err(|error| unknown_if_gone(error, system, event))
+    }
+
+    /// A file of an event, or of a system, open for writing, and its path in the instance.
+    fn open_event_file(&self, system: &str, event: Option<&str>, file: &str) -> Result<(PathBuf, File)> {
         if !is_plain_name(system) || !event.is_none_or(is_plain_name) {
             return Err(unknown(system, event));
         }
-        let path = match event {
-            Some(event) => format!("events/{system}/{event}/{file}"),
-            None => format!("events/{system}/{file}"),
-        };
-        self.dir.write(path, text).map_err(|error| match error.errno() {
-            Some(Errno::ENOENT | Errno::ENOTDIR) => unknown(system, event),
-            _ => error,
-        })
+        let path = Path::new("events").join(system).join(event.unwrap_or_default()).join(file);
+        let open = self.dir.open_file(&path, OFlag::O_WRONLY);
+        let open = open.map_err(|error| unknown_if_gone(error, system, event))?;
+        Ok((path, open))
     }
 
     /// What the kernel stumbled at: see [`latest_complaint`].
@@ -195,6 +200,14 @@ fn unknown(system: &str, event: Option<&str>) -> Error {
     match event {
         Some(event) => Error::UnknownEvent { system: system.to_owned(), event: event.to_owned() },
         None => Error::UnknownSystem { system: system.to_owned() },
+    }
+}
+
+/// An event can go at any time, also while its file is open (`ENODEV`).
+fn unknown_if_gone(error: Error, system: &str, event: Option<&str>) -> Error {
+    match error.errno() {
+        Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ENODEV) => unknown(system, event),
+        _ => error,
     }
 }
 

@@ -84,6 +84,29 @@ fn a_bad_filter_comes_back_with_the_kernels_caret() {
     );
 }
 
+/// Errors by which it usually says that one may not, or that there is no such thing.
+#[test]
+fn a_bad_filter_is_one_by_whatever_error_the_kernel_refuses_it() {
+    let sweeper = need_tracefs!();
+    let instance = sweeper.create("a");
+    for (expression, words) in [
+        ("prev_pid == 1)", "Too few '('"),
+        ("((((", "Too many '('"),
+        ("(prev_pid == 1", "Too many '('"),
+        ("prev_comm ~ \"*", "Missing matching quote"),
+        ("prev_pid == 1 &", "Too many terms in predicate expression"),
+        ("prev_pid == 1 &&& 2", "parse error"),
+        ("&&", "parse error"),
+        ("#x", "parse error"),
+    ] {
+        let refused = instance.set_filter("sched", Some("sched_switch"), expression).expect_err("refused");
+        let Error::BadFilter { reason, .. } = &refused else { panic!("{expression}: {refused:?}") };
+        let has_all =
+            [words, &format!("Command: {expression}\n"), "^"].iter().all(|part| reason.contains(part));
+        assert!(has_all, "{expression}: {reason}");
+    }
+}
+
 #[test]
 fn a_filter_for_a_system_must_fit_one_event_at_least() {
     let sweeper = need_tracefs!();
