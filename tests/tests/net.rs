@@ -232,7 +232,11 @@ fn a_refused_connection_has_its_reason() {
     assert_eq!(connect["remote"], nobody.to_string());
     assert!(connect["duration_ns"].as_u64().is_some_and(|duration| duration > 0));
     assert_eq!(events.states(), "CLOSE SYN_SENT CLOSE");
-    assert_eq!(events.one("receive_reset")["socket"], connect["socket"]);
+    let reset = events.one("receive_reset");
+    assert_eq!(reset["socket"], connect["socket"]);
+    // The port that the kernel has chosen since the connection began.
+    assert_eq!((&reset["local"], &reset["remote"]), (&connect["local"], &connect["remote"]));
+    assert!(!reset["local"].as_str().is_none_or(|local| local.ends_with(":0")), "{reset}");
     let reasons: Vec<&Value> = events.named("drop").iter().map(|drop| &drop["reason"]).collect();
     assert!(reasons.contains(&&"NO_SOCKET".into()), "{reasons:?}");
 }
@@ -255,6 +259,8 @@ fn a_connection_that_is_not_waited_for_is_told_when_it_comes() {
     assert!(locals.iter().any(|local| states(local) == "CLOSE SYN_SENT ESTABLISHED"), "{:#?}", events.0);
     assert!(!events.named("retransmit").is_empty());
     for retransmit in events.named("retransmit") {
+        let local = retransmit["local"].as_str().expect("an address");
+        assert!(locals.iter().any(|chosen| chosen == local), "{retransmit}");
         assert_eq!(
             (&retransmit["state"], &retransmit["remote"]),
             (&"SYN_SENT".into(), &server.clone().into())

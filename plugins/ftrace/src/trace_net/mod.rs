@@ -86,7 +86,9 @@ socket in an interrupt, the task is the traced one that used the socket last, or
 
 `socket` numbers the sockets in the order in which they are met; one that is used for another connection has another \
 number. With it come `family` (`AF_INET`, `AF_INET6`) and `protocol` (`TCP`, `UDP`, `ICMP`, ...), and where they are known \
-the two ends, `local` and `remote`, each as ADDRESS:PORT or [ADDRESS]:PORT. A port of 0 is not chosen yet.
+the two ends, `local` and `remote`, each as ADDRESS:PORT or [ADDRESS]:PORT. A port of 0 is not \
+known yet: the kernel tells of a connection's local port with what happens after its beginning, so a `connect` that did not \
+wait (`EINPROGRESS`) may lack it.
 
 state: the socket, of TCP, MPTCP or SCTP, goes from the state `old` to `new`: `CLOSE`, `SYN_SENT`, `SYN_RECV`, `ESTABLISHED`, \
 `FIN_WAIT1`, `FIN_WAIT2`, `CLOSE_WAIT`, `LAST_ACK`, `CLOSING`, `LISTEN`. TIME_WAIT is not seen: the connection has left its socket then, \

@@ -87,12 +87,19 @@ impl Sockets {
         self.known.get(&address).copied()
     }
 
-    /// The same, where a record tells the ends of a socket that may not have been met yet.
+    /// The same, where a record tells the ends of a socket: of one that may not have been met yet, or whose local port was
+    /// chosen meanwhile.
     pub fn get_by_ends(&mut self, address: u64, kind: Kind, ends: Option<Ends>) -> Option<Socket> {
-        self.get(address).or_else(|| {
-            let owner = self.existing.take(&ends?)?;
-            Some(self.meet(address, owner, kind, ends))
-        })
+        match self.known.get_mut(&address) {
+            Some(socket) => {
+                socket.ends = ends.or(socket.ends);
+                Some(*socket)
+            }
+            None => {
+                let owner = self.existing.take(&ends?)?;
+                Some(self.meet(address, owner, kind, ends))
+            }
+        }
     }
 
     /// A traced task uses a socket.
