@@ -132,6 +132,36 @@ fn resident_memory_grows_as_procfs_says() {
     assert_eq!(number(last, "size"), anonymous);
 }
 
+/// A task has left its memory before it takes that down.
+#[test]
+fn the_memory_that_a_program_leaves_is_its_own() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, workload.id(), "--kind rss");
+    workload.touches(MANY);
+    let parent = workload.id();
+    // One that is forked, and one that executes a program.
+    let (forked, executing) = (workload.storm(1)[0], workload.child().id());
+    workload.exits();
+    let ended = session.ends();
+    let events = events(&ended);
+    let of = |task: u32| events.iter().filter(|event| event["tid"] == task).collect::<Vec<_>>();
+    let spaces = |task: u32, others: bool| {
+        let such = of(task).into_iter().filter(|event| event["other_space"] == others);
+        such.filter_map(|event| event["space"].as_str()).collect::<BTreeSet<_>>()
+    };
+    // The child's as it is forked.
+    assert_eq!(spaces(parent, true), spaces(forked, false));
+    assert_eq!((spaces(parent, false).len(), spaces(forked, false).len()), (1, 1));
+    assert!(spaces(forked, true).is_empty() && spaces(executing, true).is_subset(&spaces(executing, false)));
+    for task in [parent, forked, executing] {
+        let last = of(task).into_iter().rfind(|event| event["pages"] == "anon").expect("it has had some");
+        assert!(last["change"].as_i64().is_some_and(|change| change < 0), "it was taken down: {last}");
+        assert_eq!(last["other_space"], false, "{last}");
+    }
+}
+
 #[test]
 fn page_faults_are_those_that_the_kernel_has_counted() {
     let Some(_kernel) = Kernel::or_skip() else { return };

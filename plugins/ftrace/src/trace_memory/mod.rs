@@ -120,7 +120,9 @@ kmalloc (kmalloc): the kernel took `size` bytes for itself, of which `requested`
 wanted them.
 
 rss (rss): the resident memory of one kind of `pages` (file, anon, swap, shmem) is `size` now; `change` since the line before \
-about the same. `space` tells one address space from others; `other_space`: it is not the task's own, but one of a child that it forks, say.
+about the same. `space` tells one address space from others; `other_space`: it is not the task's own, but one of a child \
+that it forks, or of the program that it is about to execute. A task that exits without having had a line of its own space \
+before has it, too.
 
 reclaim (reclaim): there was too little memory, and the task itself had to get `size` bytes back, for a block of pages of this \
 `order`, which took the `duration`. `cause`: `direct` (the machine has too little), `cgroup` (its cgroup may have no more), or \

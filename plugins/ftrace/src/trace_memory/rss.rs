@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use trace_hook_api::{LineBuffer, Result};
 use tracefs::format::Field;
-use tracefs::{EventStream, Record};
+use tracefs::{EventStream, Pid, Record};
 use tracefs_session::with_origin;
 
 use super::view::Events;
@@ -20,11 +20,13 @@ const COUNTED: [&str; 4] = ["file", "anon", "swap", "shmem"];
 pub struct Rss {
     id: u16,
     space: Field,
-    is_own: Field,
+    is_current: Field,
     counted: Field,
     size: Field,
     /// The last known sizes, by address space and kind of pages.
     known: HashMap<(i64, i64), i64>,
+    /// The address spaces of processes, as far as they are known. There are never more than the kernel has numbers for tasks.
+    own: HashMap<Pid, i64>,
 }
 
 impl Rss {
@@ -33,11 +35,23 @@ impl Rss {
         Ok(Self {
             id: layout.id(),
             space: layout.field("mm_id")?,
-            is_own: layout.field("curr")?,
+            is_current: layout.field("curr")?,
             counted: layout.field("member")?,
             size: layout.field("size")?,
             known: HashMap::new(),
+            own: HashMap::new(),
         })
+    }
+
+    /// Whether the task runs in the address space, or did so: one that exits, or executes another program, has left the old
+    /// space already when it takes that down.
+    fn is_own(&mut self, space: i64, record: &mut Record<'_>) -> bool {
+        let task = record.task();
+        let process = record.process_of(task).unwrap_or(task);
+        if record.number(&self.is_current) != 0 {
+            self.own.insert(process, space);
+        }
+        self.own.get(&process) == Some(&space)
     }
 }
 
@@ -53,7 +67,8 @@ impl Events for Rss {
             0 => self.known.remove(&(space, counted)),
             size => self.known.insert((space, counted), size),
         };
-        with_origin(record, record.task(), |record, origin| {
+        let is_own = self.is_own(space, record);
+        with_origin(record, record.task(), |_, origin| {
             let line = lines.event(origin, "rss");
             let line = match usize::try_from(counted).ok().and_then(|counted| COUNTED.get(counted)) {
                 Some(name) => line.word("pages", name),
@@ -64,7 +79,7 @@ impl Events for Rss {
                 Some(before) => line.number("change", size - before),
                 None => line,
             };
-            line.address("space", space as u64).flag("other_space", record.number(&self.is_own) == 0);
+            line.address("space", space as u64).flag("other_space", !is_own);
         });
         Some(1)
     }
