@@ -1,6 +1,8 @@
 //! What `trace_events` records, and what it says of events and filters that there are not. All of it needs root and tracefs.
 
-use system_tests::{Event, Kernel, Manager, Plugins, Script, Session, Workload};
+use std::fs;
+
+use system_tests::{Event, Kernel, Log, Manager, Plugins, Script, Session, Workload};
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["ftrace"]))
@@ -117,6 +119,29 @@ fn what_others_do_to_a_traced_task_has_their_stacks() {
     let events = lines.iter().enumerate().filter(|(_, line)| line.contains(": sched_waking: "));
     let are_stacks: Vec<bool> = events.map(has_stack).collect();
     assert!(!are_stacks.is_empty() && are_stacks.iter().all(|is| *is), "{lines:#?}");
+}
+
+/// Anyone who may write markers writes what he likes.
+#[test]
+fn a_marker_is_a_line_of_text_that_does_no_harm() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let arguments = format!("--pid {} -e syscalls:sys_enter_getppid", workload.id());
+    let session = log.of(manager.call(["-v", "--run", "trace_events", "--args", &arguments])).start();
+    let marker = kernel.instance_of(session.pid()).path().join("trace_marker");
+    for text in ["one\ntwo\n => three".as_bytes(), b"\x9b2J \xff|", "\u{9b}2J żó\n\n".as_bytes()] {
+        fs::write(&marker, text).expect("a marker");
+    }
+    workload.calls(10);
+    let ended = session.stop();
+    let lines = ended.well();
+    let markers: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| Some(Event::of(line).what.split_once("tracing_mark_write: ")?.1))
+        .collect();
+    assert_eq!(markers, ["one?two? => three", "?2J ?|", "??2J żó?"]);
+    let verdict = log.verdict();
+    assert_eq!((lines.len(), verdict.delivered, verdict.recorded), (13, 13, 13), "{lines:#?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::iter::repeat_n;
 
 use trace_hook_api::{EventLine, Format, LineBuffer, Origin};
 use tracefs::Record;
@@ -9,7 +10,8 @@ use tracefs::format::{EventFormat, Field};
 
 use super::{View, with_origin};
 
-/// As text the line that the kernel writes, with a `?` for each control character; as JSON the record's own fields.
+/// As text the line that the kernel writes, with a `?` for each byte of a control character, and for each that is no part of
+/// valid UTF-8; as JSON the record's own fields.
 #[derive(Debug, Default)]
 pub struct AsRecorded {
     formats: HashMap<u16, Option<EventFormat>>,
@@ -23,7 +25,11 @@ impl View for AsRecorded {
                 let text = lines.text_mut();
                 let start = text.len();
                 record.write_text(text);
-                make_harmless(&mut text[start..]);
+                let line = &mut text[start..];
+                if !is_plain(line) {
+                    let is_stack = record.event().is_some_and(is_stack);
+                    make_harmless(line, is_stack);
+                }
             }
             Format::Json => self.write_object(record, lines),
         }
@@ -44,22 +50,30 @@ impl AsRecorded {
     }
 }
 
-/// Names of tasks and files are written as they are. With control characters, those beyond ASCII included (U+0080 to
-/// U+009F), they would drive the terminal of whoever looks at the lines.
-fn make_harmless(lines: &mut [u8]) {
-    let is_control = |byte: u8| byte.is_ascii_control() && byte != b'\n';
-    // Without a branch for each byte: nearly all lines have none.
-    if !lines.iter().fold(false, |any, byte| any | is_control(*byte) | (*byte == 0xc2)) {
-        return;
-    }
-    let mut before = 0;
-    for byte in lines {
-        let harms = is_control(*byte) || (before == 0xc2 && (0x80..=0x9f).contains(byte));
-        before = *byte;
-        if harms {
-            *byte = b'?';
+/// Whether a line has nothing but printable ASCII before its end, as nearly all have.
+fn is_plain(line: &[u8]) -> bool {
+    let before_end = line.strip_suffix(b"\n").unwrap_or(line);
+    // Without a branch for each byte: it is looked at many at a time.
+    before_end.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
+}
+
+/// Names of tasks and files, and markers, are written as they are. Control characters, those beyond ASCII included (U+0080 to
+/// U+009F, which some terminals also take as single bytes), would drive the terminal of whoever looks at the lines. A line
+/// end would make two lines of one event; only a stack has several.
+fn make_harmless(text: &mut [u8], is_stack: bool) {
+    let last = text.len().saturating_sub(1);
+    let mut harmless = Vec::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let ends_line = letter == '\n' && (is_stack || harmless.len() == last);
+            match letter.is_control() && !ends_line {
+                true => harmless.extend(repeat_n(b'?', letter.len_utf8())),
+                false => harmless.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
         }
+        harmless.extend(repeat_n(b'?', chunk.invalid().len()));
     }
+    text.copy_from_slice(&harmless);
 }
 
 /// The entries by which the kernel tells of a stack are no events with fields, but `ftrace/kernel_stack` and
@@ -110,18 +124,30 @@ fn write_field<'a>(line: EventLine<'a>, field: &Field, record: &Record<'_>) -> E
 
 #[cfg(test)]
 mod tests {
-    use super::{frame, make_harmless};
+    use super::{frame, is_plain, make_harmless};
+
+    fn shown(text: &[u8], is_stack: bool) -> String {
+        let mut bytes = text.to_vec();
+        if !is_plain(&bytes) {
+            make_harmless(&mut bytes, is_stack);
+        }
+        assert_eq!(bytes.len(), text.len(), "columns stay where they are");
+        String::from_utf8(bytes).expect("valid UTF-8")
+    }
 
     #[test]
-    fn control_characters_are_shown_as_question_marks() {
-        let shown = |text: &str| {
-            let mut bytes = text.as_bytes().to_vec();
-            make_harmless(&mut bytes);
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
-        assert_eq!(shown("a => b\nc\n"), "a => b\nc\n");
-        assert_eq!(shown("\u{1b}[2J\t\r\u{7f}\u{0}żó\u{a0}"), "?[2J????żó\u{a0}");
-        assert!(!shown("\u{9b}2J").contains('\u{9b}'));
+    fn what_may_drive_a_terminal_is_shown_as_question_marks() {
+        assert_eq!(shown(b"a-1 [000] x: ~\n", false), "a-1 [000] x: ~\n");
+        assert_eq!(shown("\u{1b}[2J\t\r\u{7f}\u{0}żó\u{a0}\n".as_bytes(), false), "?[2J????żó\u{a0}\n");
+        assert_eq!(shown("\u{9b}2J\u{80}\u{9f}\n".as_bytes(), false), "??2J????\n");
+        assert_eq!(shown(b"\x9b2J \xff \xe2\x82 \xc2\n", false), "?2J ? ?? ?\n");
+    }
+
+    #[test]
+    fn one_event_is_one_line() {
+        assert_eq!(shown(b"one\ntwo\n => three\n", false), "one?two? => three\n");
+        assert_eq!(shown(b"one\n\n", false), "one?\n");
+        assert_eq!(shown(b"<stack trace>\n => b\n => c\n", true), "<stack trace>\n => b\n => c\n");
     }
 
     #[test]
