@@ -10,9 +10,8 @@ use serde_json::Value;
 use system_tests::{Kernel, Manager, Plugins, Workload, eventually};
 use tempfile::TempDir;
 
-/// Simple programs, one after the other: files, memory, a child that is killed, an error, a socket.
-const SCRIPT: &str =
-    "read go; ls / /no/such/file; cat /proc/self/status; sleep 5 & kill -9 $!; wait; exec true";
+/// Simple programs, one after the other: descriptors, files, memory, a child that is killed, an error, a socket.
+const SCRIPT: &str = "read go; : > /dev/null; ls / /no/such/file; cat /proc/self/status; sleep 5 & kill -9 $!; wait; exec true";
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["ftrace"]))
@@ -120,9 +119,11 @@ fn straced(line: &str) -> Option<Call> {
         "openat" => arguments.rsplit(", ").find(|part| part.starts_with("O_")),
         "mmap" => arguments.split(", ").nth(3),
         "mprotect" => arguments.split(", ").nth(2),
+        "fcntl" if arguments.contains("F_SETF") => arguments.split(", ").nth(2),
         _ => None,
     };
-    let flags = argument.map(|flags| flags.trim_end_matches(')').split('|').map(str::to_owned).collect());
+    let flags =
+        argument.map(|flags| flags.trim_end().trim_end_matches(')').split('|').map(str::to_owned).collect());
     Some(Call { name: name.to_owned(), result, error, flags: flags.unwrap_or_default() })
 }
 
@@ -135,6 +136,7 @@ fn decoded(event: &Value) -> Call {
     let argument = match kernels {
         "openat" | "mmap" => event["arguments"]["flags"].as_str(),
         "mprotect" => event["arguments"]["prot"].as_str(),
+        "fcntl" => event["arguments"]["arg"].as_str(),
         _ => None,
     };
     let error = event["error"].as_str().map(str::to_owned);

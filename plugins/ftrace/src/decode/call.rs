@@ -84,7 +84,7 @@ impl EnterEvent {
         line.group("arguments", |line| {
             all.fold(line, |line, (index, (parameter, number))| match text_of(index) {
                 Some(text) => line.text(&parameter.field.name, text),
-                None => parameter.meaning.show(line, &parameter.field.name, number),
+                None => parameter.meaning.show(line, &parameter.field.name, number, &arguments.numbers),
             })
         })
     }

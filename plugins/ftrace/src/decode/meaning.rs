@@ -13,8 +13,10 @@ pub enum Meaning {
     Int,
     /// As an unsigned number of 32 bits.
     Unsigned,
-    /// As a number of the machine's size.
+    /// As a signed number of the machine's size.
     Long,
+    /// As an unsigned number of the machine's size.
+    UnsignedLong,
     Address,
     /// Permissions and the like, in octal.
     Octal,
@@ -31,6 +33,12 @@ pub enum Meaning {
         one: Names,
         flags: Names,
     },
+    /// What another parameter of the call, by its position, says with its number.
+    By {
+        parameter: usize,
+        meanings: &'static [(i32, Meaning)],
+        otherwise: &'static Meaning,
+    },
 }
 
 /// The greatest number that is an error (`MAX_ERRNO` in include/linux/err.h).
@@ -39,25 +47,33 @@ const MAX_ERRNO: i64 = 4095;
 impl Meaning {
     /// What this parameter of this call means.
     pub fn of(call: &str, parameter: &str, type_name: &str) -> Self {
-        constants::meaning(call, parameter).unwrap_or_else(|| Self::of_type(type_name))
+        let by_type = Self::of_type(type_name);
+        match constants::meaning(call, parameter) {
+            Some(meaning) => meaning,
+            None if by_type != Self::Address && is_descriptor(parameter) => Self::Int,
+            None => by_type,
+        }
     }
 
     fn of_type(name: &str) -> Self {
-        match name {
+        match name.strip_prefix("const ").unwrap_or(name) {
             _ if name.contains('*') || name.ends_with("handler_t") => Self::Address,
             "umode_t" | "mode_t" => Self::Octal,
-            "int" | "pid_t" | "qid_t" | "key_t" | "clockid_t" | "const clockid_t" | "timer_t" | "mqd_t"
-            | "key_serial_t" | "rwf_t" => Self::Int,
+            "int" | "pid_t" | "qid_t" | "key_t" | "clockid_t" | "timer_t" | "mqd_t" | "key_serial_t"
+            | "rwf_t" | "__s32" => Self::Int,
             "unsigned int" | "unsigned" | "u32" | "uid_t" | "gid_t" | "__u32" => Self::Unsigned,
+            "unsigned long" | "size_t" | "__u64" => Self::UnsignedLong,
             _ => Self::Long,
         }
     }
 
-    pub fn show<'a>(self, line: EventLine<'a>, name: &str, number: u64) -> EventLine<'a> {
+    /// Adds a number to the line, which is one of `all` that the call was given.
+    pub fn show<'a>(self, line: EventLine<'a>, name: &str, number: u64, all: &[u64]) -> EventLine<'a> {
         match self {
             Self::Int => line.number(name, number as i32),
             Self::Unsigned => line.number(name, number as u32),
             Self::Long => line.number(name, number as i64),
+            Self::UnsignedLong => line.number(name, number),
             Self::Address => line.address(name, number),
             Self::Octal => line.word(name, &format!("{:#05o}", number as u32).replacen("0o", "0", 1)),
             Self::Directory if number as i32 == libc::AT_FDCWD => line.word(name, "AT_FDCWD"),
@@ -70,8 +86,19 @@ impl Meaning {
                 let one = one(number & mask, values);
                 line.word(name, &if rest == 0 { one } else { format!("{one}|{}", flags(rest, names)) })
             }
+            Self::By { parameter, meanings, otherwise } => {
+                let says = all.get(parameter).map(|other| *other as i32);
+                let meaning = meanings.iter().find(|(number, _)| says == Some(*number));
+                meaning.map_or(*otherwise, |(_, meaning)| *meaning).show(line, name, number, all)
+            }
         }
     }
+}
+
+/// Whether a parameter is one for descriptors, whatever its type: the kernel looks at an `int`. `close_range` takes a range of
+/// numbers up to `max_fd`.
+fn is_descriptor(parameter: &str) -> bool {
+    (parameter.starts_with("fd") || parameter.ends_with("fd")) && parameter != "max_fd"
 }
 
 /// Adds what a call has returned: a number, and the error that it stands for.
@@ -92,8 +119,13 @@ mod tests {
     use super::*;
 
     fn shown(call: &str, parameter: &str, type_name: &str, number: u64) -> String {
+        shown_among(call, parameter, type_name, number, &[])
+    }
+
+    fn shown_among(call: &str, parameter: &str, type_name: &str, number: u64, all: &[u64]) -> String {
         let mut lines = LineBuffer::with_room(1000);
-        drop(Meaning::of(call, parameter, type_name).show(lines.event(&Origin::default(), "x"), "a", number));
+        let line = lines.event(&Origin::default(), "x");
+        drop(Meaning::of(call, parameter, type_name).show(line, "a", number, all));
         let line = String::from_utf8(lines.as_bytes().to_vec()).unwrap();
         line.split_once("a=").unwrap().1.trim_end().to_owned()
     }
@@ -131,6 +163,54 @@ mod tests {
         assert_eq!(shown("unknown", "x", "struct thing *", 0x10), "0x10");
         assert_eq!(shown("access", "mode", "int", 0), "F_OK");
         assert_eq!(shown("madvise", "behavior", "int", 0x7777), "0x7777");
+    }
+
+    #[test]
+    fn numbers_have_the_sign_that_the_kernel_sees() {
+        assert_eq!(shown("preadv2", "fd", "unsigned long", 0xffff_ffff), "-1");
+        assert_eq!(shown("read", "fd", "unsigned int", 0xffff_ffff), "-1");
+        assert_eq!(shown("dup2", "oldfd", "unsigned int", 0xffff_ffff), "-1");
+        assert_eq!(shown("landlock_restrict_self", "ruleset_fd", "const int", 0xffff_ffff), "-1");
+        assert_eq!(shown("pipe2", "fd", "int *", 0x10), "0x10");
+        assert_eq!(shown("close_range", "max_fd", "unsigned int", u64::MAX), "4294967295");
+        assert_eq!(shown("move_mount", "to_dfd", "int", u64::from(-100i32 as u32)), "AT_FDCWD");
+        assert_eq!(shown("read", "count", "size_t", u64::MAX), "18446744073709551615");
+        assert_eq!(shown("readv", "vlen", "unsigned long", u64::MAX), "18446744073709551615");
+        assert_eq!(shown("poll", "nfds", "unsigned int", u64::MAX), "4294967295");
+        assert_eq!(shown("preadv2", "pos_l", "unsigned long", u64::MAX), "-1");
+        assert_eq!(shown("lseek", "offset", "off_t", u64::MAX), "-1");
+        assert_eq!(shown("keyctl", "arg2", "unsigned long", u64::MAX), "-1");
+        assert_eq!(shown("ptrace", "addr", "unsigned long", u64::MAX), "0xffffffffffffffff");
+    }
+
+    #[test]
+    fn what_another_argument_says_is_named() {
+        let fcntl = |command: i32, argument: i32| {
+            shown_among("fcntl", "arg", "unsigned long", argument as u64, &[3, command as u64])
+        };
+        let flags = libc::O_APPEND | libc::O_NONBLOCK;
+        assert_eq!(fcntl(libc::F_SETFL, flags), "O_RDONLY|O_APPEND|O_NONBLOCK");
+        assert_eq!(fcntl(libc::F_SETFD, libc::FD_CLOEXEC), "FD_CLOEXEC");
+        assert_eq!(fcntl(libc::F_SETFD, 0), "0");
+        assert_eq!(fcntl(libc::F_DUPFD, 10), "10");
+        assert_eq!(fcntl(libc::F_SETLK, 16), "0x10");
+        assert_eq!(fcntl(12345, -1), "-1");
+        let option = |level: i32, option: i32| {
+            shown_among("setsockopt", "optname", "int", option as u64, &[3, level as u64])
+        };
+        assert_eq!(option(libc::SOL_SOCKET, libc::SO_REUSEADDR), "SO_REUSEADDR");
+        assert_eq!(option(libc::IPPROTO_TCP, libc::TCP_NODELAY), "TCP_NODELAY");
+        assert_eq!(option(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY), "IPV6_V6ONLY");
+        assert_eq!(option(libc::SOL_SOCKET, 0x7777), "0x7777");
+        assert_eq!(option(12345, 7), "7");
+        let protocol = |family: i32, protocol: i32| {
+            let all = [family as u64, libc::SOCK_STREAM as u64];
+            shown_among("socket", "protocol", "int", protocol as u64, &all)
+        };
+        assert_eq!(protocol(libc::AF_INET, libc::IPPROTO_TCP), "IPPROTO_TCP");
+        assert_eq!(protocol(libc::AF_INET6, libc::IPPROTO_IP), "IPPROTO_IP");
+        assert_eq!(protocol(libc::AF_NETLINK, libc::NETLINK_ROUTE), "NETLINK_ROUTE");
+        assert_eq!(protocol(libc::AF_UNIX, 0), "0");
     }
 
     #[test]

@@ -12,6 +12,7 @@ const OPEN: Names = names![
     O_TMPFILE O_SYNC O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK O_DSYNC O_ASYNC O_DIRECT
     O_DIRECTORY O_NOFOLLOW O_NOATIME O_CLOEXEC O_PATH
 ];
+const OPENING: Meaning = Meaning::OneAndFlags { mask: libc::O_ACCMODE as u64, one: ACCESS, flags: OPEN };
 const PIPE: Names = names![O_NONBLOCK O_CLOEXEC O_DIRECT];
 const AT: Names = names![
     AT_SYMLINK_NOFOLLOW AT_SYMLINK_FOLLOW AT_NO_AUTOMOUNT AT_EMPTY_PATH AT_STATX_FORCE_SYNC AT_STATX_DONT_SYNC
@@ -29,6 +30,24 @@ const FCNTL: Names = names![
     F_OFD_GETLK F_OFD_SETLK F_OFD_SETLKW F_SETLEASE F_GETLEASE F_NOTIFY F_SETPIPE_SZ F_GETPIPE_SZ F_ADD_SEALS
     F_GET_SEALS
 ];
+const SEALS: Names = names![F_SEAL_SEAL F_SEAL_SHRINK F_SEAL_GROW F_SEAL_WRITE F_SEAL_FUTURE_WRITE];
+/// What fcntl(2) takes beside its command.
+const FCNTL_ARGUMENT: Meaning = Meaning::By {
+    parameter: 1,
+    meanings: &[
+        (libc::F_SETFL, OPENING),
+        (libc::F_SETFD, Meaning::Flags(names![FD_CLOEXEC])),
+        (libc::F_GETLK, Meaning::Address),
+        (libc::F_SETLK, Meaning::Address),
+        (libc::F_SETLKW, Meaning::Address),
+        (libc::F_OFD_GETLK, Meaning::Address),
+        (libc::F_OFD_SETLK, Meaning::Address),
+        (libc::F_OFD_SETLKW, Meaning::Address),
+        (libc::F_SETLEASE, Meaning::One(names![F_RDLCK F_WRLCK F_UNLCK])),
+        (libc::F_ADD_SEALS, Meaning::Flags(SEALS)),
+    ],
+    otherwise: &Meaning::Int,
+};
 const IOCTL: Names = names![
     TCGETS TCSETS TCSETSW TCSETSF TIOCGWINSZ TIOCSWINSZ TIOCGPGRP TIOCSPGRP TIOCSCTTY TIOCNOTTY FIONREAD FIONBIO
     FIOCLEX FIONCLEX
@@ -61,11 +80,9 @@ const CLOSE_RANGE: Names = names![CLOSE_RANGE_UNSHARE CLOSE_RANGE_CLOEXEC];
 
 pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
     Some(match (call, parameter) {
-        (_, "dfd" | "olddfd" | "newdfd" | "fromdfd" | "todfd") => Meaning::Directory,
+        (_, "dfd" | "olddfd" | "newdfd" | "from_dfd" | "to_dfd" | "mountdirfd") => Meaning::Directory,
         ("execveat", "fd") => Meaning::Directory,
-        ("open" | "openat", "flags") => {
-            Meaning::OneAndFlags { mask: libc::O_ACCMODE as u64, one: ACCESS, flags: OPEN }
-        }
+        ("open" | "openat", "flags") => OPENING,
         ("pipe2" | "dup3", "flags") => Meaning::Flags(PIPE),
         ("newfstatat" | "name_to_handle_at" | "fchownat", "flag") => Meaning::Flags(AT),
         ("statx" | "linkat" | "utimensat" | "execveat" | "fchmodat2", "flags") => Meaning::Flags(AT),
@@ -75,6 +92,9 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         ("access" | "faccessat" | "faccessat2", "mode") => Meaning::Flags(ACCESS_MODE),
         ("lseek", "whence") => Meaning::One(SEEK),
         ("fcntl", "cmd") => Meaning::One(FCNTL),
+        ("fcntl", "arg") => FCNTL_ARGUMENT,
+        // -1 is where the file is.
+        (_, "pos_l" | "pos_h") => Meaning::Long,
         ("ioctl", "cmd") => Meaning::One(IOCTL),
         ("ioctl", "arg") => Meaning::Address,
         ("flock", "cmd") => Meaning::Flags(FLOCK),

@@ -24,8 +24,7 @@ const MEMFD: Names = names![MFD_CLOEXEC MFD_ALLOW_SEALING MFD_HUGETLB MFD_NOEXEC
 pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
     Some(match (call, parameter) {
         ("mmap" | "mremap" | "munmap" | "brk", "addr" | "new_addr" | "brk") => Meaning::Address,
-        ("mprotect" | "madvise" | "msync" | "mlock" | "munlock" | "mincore", "start") => Meaning::Address,
-        ("mmap", "fd") => Meaning::Int,
+        (_, "start") => Meaning::Address,
         ("mmap" | "mprotect" | "pkey_mprotect", "prot") => Meaning::Flags(PROTECTION),
         ("mmap", "flags") => Meaning::OneAndFlags { mask: libc::MAP_TYPE as u64, one: SHARING, flags: MAP },
         ("madvise" | "process_madvise", "behavior") => Meaning::One(ADVICE),

@@ -49,6 +49,9 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         ("sched_setscheduler", "policy") => Meaning::One(POLICY),
         ("prctl", "option") => Meaning::One(OPTION),
         ("prctl" | "arch_prctl", "arg2" | "arg3" | "arg4" | "arg5") => Meaning::Address,
+        ("ptrace", "addr" | "data") => Meaning::Address,
+        // Serial numbers of keys, some of which are negative.
+        ("keyctl", "arg2" | "arg3" | "arg4" | "arg5") => Meaning::Long,
         ("futex", "op") => {
             Meaning::OneAndFlags { mask: !FUTEX_FLAGS & 0xffff_ffff, one: FUTEX, flags: FUTEX_FLAG }
         }
