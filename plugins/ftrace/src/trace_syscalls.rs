@@ -76,8 +76,8 @@ fn enable(instance: &Instance, calls: &[String], with_exit: bool) -> Result<()> 
 
 const DETAILS: &str = "\
 A line names the task and its id, the CPU, five letters of the kernel's about interrupts and preemption, the time since boot \
-in seconds, the call and its arguments: what the kernel itself writes, but for control characters in names, which are shown \
-as `?`. With --exit a line `sys_CALL -> RESULT` for each return, too. In JSON `event` is sys_enter_CALL or sys_exit_CALL, and \
+in seconds, the call and its arguments: what the kernel itself writes, but that control characters, and bytes that are no \
+UTF-8, are shown as `?`. With --exit a line `sys_CALL -> RESULT` for each return, too. In JSON `event` is sys_enter_CALL or sys_exit_CALL, and \
 `fields` has the arguments by the kernel's names for them, or `ret`.
 
 With --decode a line is a call that has returned; its time is when it began. `event` is the call, then there are its arguments by name, \

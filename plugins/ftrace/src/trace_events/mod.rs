@@ -90,9 +90,19 @@ Which events there are: directories SYSTEM/EVENT in events/ of tracefs, each wit
 compares fields with values, as in 'prev_prio < 100 && next_comm ~ \"ba*\"' (Documentation/trace/events.rst).
 
 A line names the task that was running and its id, the CPU, five letters of the kernel's about interrupts and preemption, the \
-time since boot in seconds, the event and what it says of itself: what the kernel itself writes, but for control characters in \
-names, which are shown as `?`. In JSON `fields` has the event's fields by the kernel's names for them: numbers, texts, pointers \
+time since boot in seconds, the event and what it says of itself: what the kernel itself writes, with the exceptions below. In JSON `fields` has the event's fields by the kernel's names for them: numbers, texts, pointers \
 as addresses, and of anything else the bytes in hex.
+
+Other than as the kernel writes it: Each byte of a control character, also of a tab of the kernel's own and of a line end in a \
+marker, and each that is no part of valid UTF-8 is a `?`. Addresses (%p) are shown, and not the kernel's hash of them; one that \
+only the kernel can work out is a `?`, as `page` of kmem:mm_page_alloc and its like. Events whose format takes more than their record \
+are shown field by field, as `name=value`, with unsigned numbers in hex: jbd2:jbd2_checkpoint_stats and jbd2_run_stats, \
+kvmmmu:kvm_mmu_get_page, kvm_mmu_sync_page, kvm_mmu_unsync_page and kvm_mmu_prepare_zap_page, ras:mc_event, \
+writeback:writeback_single_inode, writeback_single_inode_start and writeback_sb_inodes_requeue on Linux 6.18, and some 70 \
+more where the kernel has no BTF.
+
+Not recorded, nor counted by the kernel: an event that is larger than a page, as sched:sched_process_exec with a path of more \
+than some 4,050 bytes.
 
 With --stack lines `<stack trace>` and `<user stack trace>` follow, and below them ` => ` and a function or an address, the \
 innermost first. In JSON these are events of their own, kernel_stack and user_stack, with a list, `stack`.

@@ -53,7 +53,8 @@ A line names the task that did it and its id, the CPU, the time since boot in se
 fork: the task started `child_tid`. `kind` is `process` or `thread`, `flags` are those of clone(2).
 
 exec: the task runs another program. `path` is the file as the kernel was given it. `old_tid` is the id that the task \
-had before; another than now if a thread that was not the first of its process called.
+had before; another than now if a thread that was not the first of its process called. It is not told where the path has more \
+than some 4,050 bytes: the kernel drops what is larger than a page, uncounted.
 
 exit: the task has ended. `status` is what it, or its process, gave to exit(2). `killed` says that it was a signal, and \
 `signal` which; of a signal that an untraced task sent and that makes no core dump, the kernel tells only that it was \
