@@ -114,4 +114,27 @@ mod tests {
         timeline.complete();
         assert_eq!(told(&mut timeline), ["Some(30)"]);
     }
+
+    #[test]
+    fn what_the_disk_does_not_give_back_is_told_where_it_is_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Arc::new(Spool::new(directory.path(), 64 << 20));
+        let mut timeline = Timeline::of(&spool);
+        let pages: u64 = 4000;
+        for number in 1..=pages {
+            assert!(spool.push_page(3, &named(number, &[b'x'; 4000]), 1, 0));
+            spool.push_settled(number);
+        }
+        let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten().map(|entry| entry.path());
+        let mut ours =
+            descriptors.filter(|fd| fd.read_link().is_ok_and(|path| path.starts_with(directory.path())));
+        std::fs::write(ours.next().expect("more than goes into memory"), "").unwrap();
+        timeline.complete();
+        let told = told(&mut timeline);
+        let gaps = |line: &String| line.strip_prefix("lost ")?.strip_suffix(" on 3")?.parse::<u64>().ok();
+        let lost: u64 = told.iter().filter_map(gaps).sum();
+        let records = told.iter().filter(|line| line.starts_with("Some(")).count() as u64;
+        assert!(lost > 0 && records + lost == pages, "{records} and {lost}");
+        assert!(told.first().is_some_and(|line| line.starts_with("Some(")), "what was read before");
+    }
 }
