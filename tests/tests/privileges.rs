@@ -46,8 +46,8 @@ impl Caller {
     }
 }
 
-fn manager_of(caller: &Caller) -> Manager {
-    let plugins = Plugins::of(["ftrace"]);
+fn manager_of(caller: &Caller, plugin: &str) -> Manager {
+    let plugins = Plugins::of([plugin]);
     if caller.is_root { Manager::with(plugins) } else { Manager::for_everyone(plugins) }
 }
 
@@ -55,7 +55,7 @@ fn manager_of(caller: &Caller) -> Manager {
 fn who_can_trace_and_who_is_told_what_he_lacks() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     for caller in &CALLERS {
-        let manager = manager_of(caller);
+        let manager = manager_of(caller, "ftrace");
         let workload = Workload::start();
         let run = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
         match caller.lacks {
@@ -73,7 +73,7 @@ fn who_can_trace_and_who_is_told_what_he_lacks() {
 fn those_who_can_trace_see_the_hook_and_the_others_why_not() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     for caller in &CALLERS {
-        let manager = manager_of(caller);
+        let manager = manager_of(caller, "ftrace");
         let answer = caller.calls(manager.call(["--get-all"])).answer();
         match caller.lacks {
             Some(capability) => {
@@ -90,28 +90,50 @@ fn those_who_can_trace_see_the_hook_and_the_others_why_not() {
     }
 }
 
-/// A hook that somebody without privilege runs on a process of root's, with these capabilities; what he is told that he
-/// lacks.
-const OTHERS: [(&str, &str, &[&str], Option<&str>); 8] = [
-    ("uprobe", USER, &["dac_override"], Some("CAP_SYS_PTRACE")),
-    ("uprobe", USER, &["dac_override", "sys_ptrace"], Some("CAP_CHECKPOINT_RESTORE")),
-    ("uprobe", USER, &["dac_override", "sys_ptrace", "checkpoint_restore"], None),
-    ("perf", "trace_counters", &[], Some("CAP_PERFMON")),
-    ("perf", "trace_counters", &["perfmon"], None),
-    ("ebpf", "trace_latency", &[], Some("CAP_BPF")),
-    ("ebpf", "trace_latency", &["bpf"], Some("CAP_PERFMON")),
-    ("ebpf", "trace_latency", &["bpf", "perfmon"], None),
+/// Of the other plugins: whether it is root who runs a hook on a process of root's, with these capabilities; what he is
+/// told that he lacks, and whether he is told that already when hooks are listed.
+const OTHERS: [(&str, &str, bool, &[&str], Lack); 10] = [
+    ("uprobe", USER, true, &[], Some(("CAP_CHECKPOINT_RESTORE", When::Listed))),
+    ("uprobe", USER, false, &["dac_override"], Some(("CAP_CHECKPOINT_RESTORE", When::Listed))),
+    ("uprobe", USER, false, &["dac_override", "checkpoint_restore"], Some(("CAP_SYS_PTRACE", When::Run))),
+    ("uprobe", USER, false, &["dac_override", "checkpoint_restore", "sys_ptrace"], None),
+    ("uprobe", USER, false, &["dac_override", "sys_admin", "sys_ptrace"], None),
+    ("perf", "trace_counters", false, &[], Some(("CAP_PERFMON", When::Run))),
+    ("perf", "trace_counters", false, &["perfmon"], None),
+    ("ebpf", "trace_latency", false, &[], Some(("CAP_BPF", When::Listed))),
+    ("ebpf", "trace_latency", false, &["bpf"], Some(("CAP_PERFMON", When::Listed))),
+    ("ebpf", "trace_latency", false, &["bpf", "perfmon"], None),
 ];
 const USER: &str = "trace_user --function libc.so.6:getppid";
+
+type Lack = Option<(&'static str, When)>;
+
+/// When somebody is told what he lacks.
+enum When {
+    /// Whatever he wants to trace.
+    Listed,
+    /// He could trace his own processes.
+    Run,
+}
 
 #[test]
 fn each_subsystem_takes_what_it_takes() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    for (plugin, hook, capabilities, lacks) in OTHERS {
-        let caller = Caller { is_root: false, capabilities, mounted: true, lacks };
-        let manager = Manager::for_everyone(Plugins::of([plugin]));
+    for (plugin, hook, is_root, capabilities, lacks) in OTHERS {
+        let lacking = lacks.as_ref().map(|(capability, _)| *capability);
+        let caller = Caller { is_root, capabilities, mounted: true, lacks: lacking };
+        let manager = manager_of(&caller, plugin);
         let workload = Workload::start();
         let (hook, arguments) = hook.split_once(' ').unwrap_or((hook, ""));
+        let listed = caller.calls(manager.call(["--get-all"])).answer();
+        let names: Vec<&str> = listed.stdout.lines().collect();
+        match &lacks {
+            Some((capability, When::Listed)) => {
+                assert!(!names.contains(&hook), "{}: {listed:#?}", caller.name());
+                assert!(listed.stderr.contains(capability), "{}: {listed:#?}", caller.name());
+            }
+            _ => assert!(names.contains(&hook), "{}: {listed:#?}", caller.name()),
+        }
         let run = manager.run(hook, format!("--pid {} {arguments}", workload.id()));
         match caller.lacks {
             Some(capability) => caller.calls(run).answer().failed(&[capability]),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use trace_hook_api::{HookError, Result, did_you_mean, log};
+use trace_hook_api::{Capability, Environment, HookError, Result, did_you_mean, log};
 
 use super::binary::Binary;
 use super::choice::BinaryPattern;
@@ -127,6 +127,17 @@ impl Files {
         open.push(Rc::clone(&binary));
         binary
     }
+}
+
+/// Checks that a session may open the files that processes have mapped: it takes a privilege even for one's own
+/// (proc_pid_map_files(5)).
+///
+/// # Errors
+///
+/// What it lacks.
+pub fn check(environment: &Environment) -> Result<()> {
+    let lacking = |lacking| HookError::new(format!("to open the files that processes run {lacking}"));
+    environment.check_any(&[Capability::CheckpointRestore, Capability::SysAdmin]).map_err(lacking)
 }
 
 /// What others' processes and their files take (proc_pid_map_files(5)).

@@ -78,7 +78,7 @@ impl Hook for TraceUser {
             Some(tracefs) if !tracefs.has_user_probes() => {
                 Err(HookError::new("the kernel has no user probes (CONFIG_UPROBE_EVENTS)"))
             }
-            _ => Ok(()),
+            _ => files::check(environment),
         }
     }
 
