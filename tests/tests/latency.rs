@@ -53,6 +53,22 @@ fn threads_and_descendants_are_traced() {
 }
 
 #[test]
+fn a_process_can_be_given_by_any_of_its_threads() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for (arguments, expected) in [("", 15), ("--exact", 3)] {
+        let workload = Workload::start();
+        let (thread, child) = (workload.thread(), workload.child());
+        let session = trace(&manager, &format!("--pid {} {arguments}", thread.id()));
+        workload.calls(1);
+        thread.calls(2);
+        child.calls(4);
+        thread.child().calls(8);
+        assert_eq!(calls(&session.stop()), expected, "{arguments}");
+    }
+}
+
+#[test]
 fn exact_leaves_the_children_out() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
