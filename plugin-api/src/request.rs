@@ -56,7 +56,8 @@ impl Request {
     }
 }
 
-/// The tasks to trace. There is at least one; each was alive a moment ago.
+/// The tasks to trace. There is at least one; each was alive a moment ago. The ids are those that the user has given: in
+/// place of its own, a process may go by that of any of its threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Tasks {

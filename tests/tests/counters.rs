@@ -101,6 +101,20 @@ fn a_process_counts_with_its_threads_and_descendants() {
 }
 
 #[test]
+fn a_process_can_be_given_by_any_of_its_threads() {
+    if !may_count() {
+        return;
+    }
+    let (manager, workload) = (manager(), Workload::start());
+    let (thread, child) = (workload.thread(), workload.child());
+    let session = count(&manager, &format!("--pid {} -i 3600000", thread.id()));
+    [&*workload, &thread, &child].iter().for_each(|task| task.spends(50));
+    let lines = counters(&session.stop());
+    assert!(lines.len() == 1 && (142..285).contains(&milliseconds(&lines)), "{lines:#?}");
+    assert_eq!((&lines[0]["pid"], &lines[0]["comm"]), (&workload.id().into(), &"workload".into()));
+}
+
+#[test]
 fn one_line_for_all_if_wanted() {
     if !may_count() {
         return;

@@ -205,6 +205,23 @@ fn a_parent_is_followed_for_its_children_only() {
 }
 
 #[test]
+fn a_process_can_be_given_by_any_of_its_threads() {
+    if !may_profile() {
+        return;
+    }
+    let (manager, workload) = (manager(), Workload::start());
+    let (thread, child) = (workload.thread(), workload.child());
+    let all = profile(&manager, &format!("--pid {}", thread.id()));
+    let children = profile(&manager, &format!("--parent {}", thread.id()));
+    [&*workload, &thread, &child].iter().for_each(|task| task.spends(60));
+    let (all, children) = (samples(&all.stop()), samples(&children.stop()));
+    assert_seen(&all, &[&workload, &thread, &child]);
+    assert!(spent(&all).iter().any(|sample| sample.thread == u64::from(workload.id())), "names are known");
+    assert_seen(&children, &[&child]);
+    assert!(children.iter().all(|sample| sample.process == u64::from(child.id())));
+}
+
+#[test]
 fn a_program_that_executes_another_is_seen_as_that() {
     if !may_profile() {
         return;

@@ -4,6 +4,7 @@ mod access;
 mod counters;
 mod cpus;
 mod descriptors;
+mod members;
 mod perf_event;
 mod profile;
 mod trace_counters;
