@@ -174,6 +174,24 @@ fn patterns_choose_among_the_names_of_the_source() {
 }
 
 #[test]
+fn a_name_of_the_source_means_all_overloads() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let (int, long) = ("ns::K::get(int) const", "ns::K::get(long) &");
+    let session =
+        trace(&manager, program.id(), "-f ns::K::get --args 'ns::K::get(_, number: i32)' --format json");
+    program.tell("overloads 3");
+    let lines = objects(&session.stop());
+    let of = |name: &str| lines.iter().filter(|line| line["function"] == name).count();
+    assert_eq!((of(int), of(long), lines.len()), (3, 3, 6), "{lines:#?}");
+    assert!(lines.iter().all(|line| line["arguments"]["number"] == 7), "{lines:#?}");
+    let session = trace(&manager, program.id(), &format!("-f '{int}'"));
+    program.tell("overloads 3");
+    assert_lines(&session.stop(), [("call", int, 3)]);
+}
+
+#[test]
 fn programs_of_any_make_have_functions() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

@@ -27,10 +27,34 @@ pub fn decoded(symbol: &str, longest: usize) -> Option<String> {
     let mut name = Name::of_at_most(longest);
     let outcome = match rustc_demangle::try_demangle(symbol) {
         Ok(rust) => write!(name, "{rust:#}"),
-        Err(_) => cpp_demangle::Symbol::new(symbol)
-            .map_or(Err(fmt::Error), |cpp| cpp.structured_demangle(&mut name, &DemangleOptions::new())),
+        Err(_) => write_cpp(symbol, &DemangleOptions::new(), &mut name),
     };
     (outcome.is_ok() || name.is_cut).then_some(name.text)
+}
+
+/// The name of a C++ function as the source has it, such as `ns::K::get`: without parameters, and without what surrounds
+/// them. All overloads share it. It is cut as that of [`decoded`] is. Nothing, if none is encoded; nor for a copy of a
+/// function that a compiler has made with other parameters (`.isra.0`, `.constprop.0`).
+pub fn without_types(symbol: &str, longest: usize) -> Option<String> {
+    if !symbol.starts_with("_Z") || symbol.contains('.') || rustc_demangle::try_demangle(symbol).is_ok() {
+        return None;
+    }
+    let mut name = Name::of_at_most(longest);
+    let outcome = write_cpp(symbol, &DemangleOptions::new().no_params().no_return_type(), &mut name);
+    // What the library leaves of `get() const &`.
+    let mut text = name.text.as_str();
+    while let Some(shorter) = QUALIFIERS.iter().find_map(|qualifier| text.strip_suffix(qualifier)) {
+        text = shorter;
+    }
+    (outcome.is_ok() || name.is_cut).then(|| text.to_owned())
+}
+
+/// What may follow the parameters of a C++ function.
+const QUALIFIERS: [&str; 4] = [" const", " volatile", " &", " &&"];
+
+fn write_cpp(symbol: &str, options: &DemangleOptions, name: &mut Name) -> fmt::Result {
+    let symbol = cpp_demangle::Symbol::new(symbol).map_err(|_| fmt::Error)?;
+    symbol.structured_demangle(name, options)
 }
 
 /// A name that takes no more than it may be long.
@@ -83,6 +107,31 @@ mod tests {
     }
 
     #[test]
+    fn overloads_have_one_name() {
+        for (symbol, name) in [
+            ("_Z3fooid", "foo"),
+            ("_ZNK2ns1K3getEi", "ns::K::get"),
+            ("_ZNVK2ns1K3getEv", "ns::K::get"),
+            ("_ZNR2ns1K3getEv", "ns::K::get"),
+            ("_ZNKO2ns1K3getEv", "ns::K::get"),
+            ("_ZN2ns3maxIiEET_S1_", "ns::max<int>"),
+            ("_ZN1AC2Ei", "A::A"),
+            ("_ZN1AD1Ev", "A::~A"),
+            ("_ZN2nsanERKNS_1AES2_", "ns::operator&"),
+            ("_ZNK1AclEi", "A::operator()"),
+            ("_ZN1AcvRiEv", "A::operator int&"),
+            ("_ZZN2ns1fEiENKUlvE_clEv", "ns::f(int)::{lambda()#1}::operator()"),
+        ] {
+            assert_eq!(without_types(symbol, 512).as_deref(), Some(name), "{symbol}");
+        }
+        for symbol in ["main", "t", "_Znonsense", "_ZN4core3fmt5write17h0123456789abcdefE", "_Z3fooid.isra.0"]
+        {
+            assert_eq!(without_types(symbol, 512), None);
+        }
+        assert_eq!(without_types("_Z3fooid", 2).as_deref(), Some("fo…"));
+    }
+
+    #[test]
     fn what_is_not_encoded_stays_as_it_is() {
         for symbol in ["main", "t", "f", "Pi", "RNvC1a1b", "main.(*T).Work", "_Znonsense", "_Zgarbage"] {
             assert_eq!(decoded(symbol, 512), None);
@@ -109,6 +158,7 @@ mod tests {
         #[test]
         fn any_symbol_is_survived(symbol in "_(Z|R)[A-Za-z0-9_]{0,60}", longest in 0_usize..100) {
             prop_assert!(readable(&symbol, longest).chars().count() <= longest + 1);
+            prop_assert!(without_types(&symbol, longest).is_none_or(|name| name.chars().count() <= longest + 1));
         }
     }
 }

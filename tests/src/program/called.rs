@@ -2,6 +2,7 @@
 //!
 //! - `call N A B TEXT`: call `traced_function` N times with these arguments
 //! - `deep N`: call `recursive` N times within itself
+//! - `overloads N`: call `ns::K::get(int) const` and `ns::K::get(long) &` N times each
 //! - `load PATH`: load the library at PATH
 //! - `loaded N`: call `library_function` of that library N times
 //! - `exec PATH`: become the program at PATH
@@ -35,6 +36,22 @@ pub extern "C" fn other_function(a: i32) -> i32 {
 #[inline(never)]
 pub extern "C" fn recursive(depth: u64) -> u64 {
     if black_box(depth) == 0 { 0 } else { black_box(recursive(depth - 1)) + 1 }
+}
+
+/// `ns::K::get(int) const`, as a C++ compiler calls it.
+#[unsafe(export_name = "_ZNK2ns1K3getEi")]
+#[inline(never)]
+pub extern "C" fn get_int(this: *const u8, number: i32) -> i32 {
+    black_box(this);
+    black_box(number)
+}
+
+/// `ns::K::get(long) &`.
+#[unsafe(export_name = "_ZNR2ns1K3getEl")]
+#[inline(never)]
+pub extern "C" fn get_long(this: *const u8, number: i64) -> i64 {
+    black_box(this);
+    black_box(number + 1)
 }
 
 pub mod inner {
@@ -94,6 +111,10 @@ fn main() {
                 }
             }
             "deep" => _ = recursive(number(1)),
+            "overloads" => (0..number(1)).for_each(|_| {
+                get_int(&0, 7);
+                get_long(&0, 7);
+            }),
             "load" => library = unsafe { dlopen(path(1).as_ptr(), 2) },
             "loaded" => {
                 let function = unsafe { dlsym(library, c"library_function".as_ptr()) };

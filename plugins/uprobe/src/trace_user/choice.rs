@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use function_names::decoded;
+use function_names::{decoded, without_types};
 use glob::Pattern as Glob;
 use trace_hook_api::{HookError, Result};
 
@@ -201,6 +201,7 @@ impl FunctionPattern {
     fn fits_decoded(&self, symbol: &str) -> bool {
         decoded(symbol, LONGEST_NAME)
             .is_some_and(|name| self.fits(&name) || self.fits(&without_parameters(&name)))
+            || without_types(symbol, LONGEST_NAME).is_some_and(|name| self.fits(&name))
     }
 
     fn fits(&self, name: &str) -> bool {
@@ -292,6 +293,10 @@ mod tests {
         assert!(matches("open", "open") && !matches("open", "open64") && matches("open*", "open64"));
         assert!(matches("_Z3fooid", "_Z3fooid"));
         assert!(matches("foo", "_Z3fooid") && matches("foo(int, double)", "_Z3fooid"));
+        assert!(
+            matches("ns::K::get", "_ZNK2ns1K3getEi") && matches("ns::K::get(int) const", "_ZNK2ns1K3getEi")
+        );
+        assert!(matches("ns::max<*>", "_ZN2ns3maxIiEET_S1_"));
         assert!(matches("core::fmt::*", "_ZN4core3fmt5write17h0123456789abcdefE"));
         assert!(matches("core::fmt::write", "_ZN4core3fmt5write17h0123456789abcdefE"));
         assert!(matches("main.(*Server).Handle", "main.(*Server).Handle"));

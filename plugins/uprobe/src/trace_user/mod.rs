@@ -106,7 +106,7 @@ Where functions are looked for: without BINARY in the traced programs, and if th
 they have loaded. BINARY is the name of a file that they have loaded (libc.so.6, 'libssl*'), or a path as they see it; by \
 its whole path also a library or program that they load or exec only later. Of a program that a traced process execs \
 during the session nothing is traced otherwise. FUNCTION is the name in the source or that of the linker (Rust and C++ have \
-both); it must be in the file's symbol table, dynamic symbol table or MiniDebugInfo. Inlined functions cannot be traced.
+both): ns::K::get means all overloads of C++, 'ns::K::get(int) const' one, and ns::max<int> or 'ns::max<*>' a template. It must be in the file's symbol table, dynamic symbol table or MiniDebugInfo. Inlined functions cannot be traced.
 --args says what to show of a call, in the order of the function's parameters: _ passes one over, and *TYPE is what a \
 pointer leads to. The first of a C++ method is `this`. Leave floating-point parameters out: they are not counted, and \
 cannot be shown. Types: u8 u16 u32 u64, i8 i16 i32 i64, x8 x16 x32 x64 (in hex), int uint long ulong size, ptr, bool, and \
