@@ -107,6 +107,30 @@ fn returns_have_results_and_durations() {
 }
 
 #[test]
+fn a_string_that_is_too_long_is_not_shown_as_another() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let arguments = "-f takes_texts --format json --args 'takes_texts(first: string, n: u8, second: string)'";
+    let session = trace(&manager, program.id(), arguments);
+    for lengths in ["3 5", "0 0", "6000 9", "6000 0", "9 6000", "0 6000", "6000 6000", "1000 2000"] {
+        program.tell(&format!("texts {lengths}"));
+    }
+    let lines = objects(&session.stop());
+    let shown = |line: &Value| {
+        let text = |name: &str| match line["arguments"][name].as_str().expect("a text") {
+            fault @ "(fault)" => fault.to_owned(),
+            text => text.len().to_string(),
+        };
+        assert_eq!(line["arguments"]["n"], 7);
+        format!("{} {}", text("first"), text("second"))
+    };
+    let shown: Vec<String> = lines.iter().map(shown).collect();
+    let (neither, first, none) = ("(fault) (fault)", "9 (fault)", "0 (fault)");
+    assert_eq!(shown, ["3 5", "0 0", neither, neither, first, none, neither, "1000 2000"]);
+}
+
+#[test]
 fn calls_within_calls_return_in_their_order() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
@@ -471,7 +495,7 @@ fn what_is_to_be_shown_must_be_there() {
     refused("traced_function(a: f64)", &["floating-point"]);
     refused("traced_functoin(a: u8)", &["'traced_functoin(a: u8)'", "did you mean 'traced_function'"]);
     refused("traced_function(a: u8) -> i32", &["--return"]);
-    refused(&format!("traced_function({})", "u8, ".repeat(25 << 10)), &["more than 127 arguments"]);
+    refused(&format!("traced_function({})", "u8, ".repeat(25 << 10)), &["more than 126 arguments"]);
     let (open, close) = ("+8(".repeat(20 << 10), ")".repeat(20 << 10));
     refused(&format!("traced_function(a: u8={open}%di{close})"), &["too long"]);
     // The kernel's own words, with its picture.

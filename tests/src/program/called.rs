@@ -3,6 +3,7 @@
 //! - `call N A B TEXT`: call `traced_function` N times with these arguments
 //! - `deep N`: call `recursive` N times within itself
 //! - `overloads N`: call `ns::K::get(int) const` and `ns::K::get(long) &` N times each
+//! - `texts A B`: call `takes_texts` with strings of these lengths
 //! - `load PATH`: load the library at PATH
 //! - `loaded N`: call `library_function` of that library N times
 //! - `exec PATH`: become the program at PATH
@@ -30,6 +31,12 @@ pub extern "C" fn traced_function(a: i32, b: u64, text: *const c_char) -> i32 {
 #[inline(never)]
 pub extern "C" fn other_function(a: i32) -> i32 {
     black_box(a)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn takes_texts(first: *const c_char, number: u64, second: *const c_char) {
+    black_box((first, number, second));
 }
 
 #[unsafe(no_mangle)]
@@ -115,6 +122,11 @@ fn main() {
                 get_int(&0, 7);
                 get_long(&0, 7);
             }),
+            "texts" => {
+                let text = |n| CString::new("x".repeat(number(n) as usize)).unwrap();
+                let (first, second) = (text(1), text(2));
+                takes_texts(first.as_ptr(), 7, second.as_ptr());
+            }
             "load" => library = unsafe { dlopen(path(1).as_ptr(), 2) },
             "loaded" => {
                 let function = unsafe { dlsym(library, c"library_function".as_ptr()) };

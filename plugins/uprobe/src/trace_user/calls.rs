@@ -9,7 +9,8 @@ use tracefs::{EventStream, Record};
 use tracefs_session::{View, with_origin};
 
 use super::open_calls::OpenCalls;
-use super::plan::{Event, FUNCTION_FIELD, Function, Moment};
+use super::plan::{Event, FUNCTION_FIELD, Function, GUARD_FIELD, Moment};
+use super::value::FAULT;
 
 /// A line a call, and a line a return.
 pub struct Calls {
@@ -25,6 +26,7 @@ struct Layout {
     moment: Moment,
     function: Field,
     values: Vec<Field>,
+    guard: Option<Field>,
 }
 
 impl Calls {
@@ -43,11 +45,25 @@ impl Calls {
             let field = |name: &str| format.field(name).cloned();
             let values = event.value_fields().filter_map(|name| field(&name)).collect();
             if let Some(function) = field(FUNCTION_FIELD) {
-                layouts.insert(format.id, Layout { moment: event.moment, function, values });
+                let guard = event.is_guarded().then(|| field(GUARD_FIELD)).flatten();
+                layouts.insert(format.id, Layout { moment: event.moment, function, values, guard });
             }
         }
         let has_returns = events.iter().any(|event| event.moment == Moment::Return);
         Ok(Self { functions, layouts, open: has_returns.then(OpenCalls::default) })
+    }
+}
+
+impl Layout {
+    /// The string that was too long, and has taken the room of all after it.
+    fn cut_string(&self, record: &Record<'_>) -> Option<&Field> {
+        let is_there = |field: &Field| field.bytes(record.data()).is_some_and(|bytes| !bytes.is_empty());
+        match &self.guard {
+            Some(guard) if !is_there(guard) => {
+                self.values.iter().rfind(|field| field.is_text() && is_there(field))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -89,9 +105,12 @@ fn show_call(
 ) {
     let line = begin(function, "call", origin, lines);
     if !function.arguments.is_empty() {
-        let arguments = function.arguments.iter().zip(&layout.values);
+        let (arguments, cut) = (function.arguments.iter().zip(&layout.values), layout.cut_string(record));
         line.group("arguments", |line| {
-            arguments.fold(line, |line, ((name, value), field)| value.show(line, name, record, field))
+            arguments.fold(line, |line, ((name, value), field)| match cut {
+                Some(cut) if cut == field => line.word(name, FAULT),
+                _ => value.show(line, name, record, field),
+            })
         });
     }
 }

@@ -9,7 +9,7 @@ use super::convention::Convention;
 use super::place::Place;
 use super::prototype::{Argument, Prototype, Source};
 use super::quoted::quoted;
-use super::value::ValueType;
+use super::value::{KERNEL_STRING, ValueType};
 
 /// The functions to trace, what is recorded of them, and by which events.
 ///
@@ -49,7 +49,20 @@ pub enum Moment {
 /// The field with the number of the function.
 pub const FUNCTION_FIELD: &str = "function";
 
+/// A string behind several others, which shows whether one of them has taken its room.
+///
+/// The kernel makes room for all strings of a call together, and none for one that is too long. Then it fills the room one
+/// by one: of that one as much as there is room for all, and nothing of those after it.
+pub const GUARD_FIELD: &str = "guard";
+/// The name of the thread: never too long, and never nothing.
+const GUARD: &str = "$comm:string";
+
 impl Event {
+    /// Whether it has a guard.
+    pub fn is_guarded(&self) -> bool {
+        is_guarded(&self.types)
+    }
+
     /// The fields that hold the values, in order.
     pub fn value_fields(&self) -> impl Iterator<Item = String> {
         (0..self.types.len()).map(value_field)
@@ -104,8 +117,10 @@ impl Plan {
         let values = fetches.iter().enumerate();
         let values =
             values.map(|(n, (fetch, kernel_type))| format!("{}={fetch}:{kernel_type}", value_field(n)));
-        let arguments = [format!("{FUNCTION_FIELD}=\\{number}:u32")].into_iter().chain(values).collect();
         let types: Vec<&'static str> = fetches.iter().map(|(_, kernel_type)| *kernel_type).collect();
+        let guard = is_guarded(&types).then(|| format!("{GUARD_FIELD}={GUARD}"));
+        let number = [format!("{FUNCTION_FIELD}=\\{number}:u32")];
+        let arguments = number.into_iter().chain(values).chain(guard).collect();
         let event = self.event(moment, types);
         self.probes.push(UserProbe {
             event,
@@ -126,6 +141,10 @@ impl Plan {
         self.events.push(Event { name: name.clone(), moment, types });
         name
     }
+}
+
+fn is_guarded(types: &[&str]) -> bool {
+    types.iter().filter(|kernel_type| **kernel_type == KERNEL_STRING).count() > 1
 }
 
 fn value_field(number: usize) -> String {

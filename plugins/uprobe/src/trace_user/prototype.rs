@@ -34,8 +34,8 @@ pub enum Source {
     Fetch(String),
 }
 
-/// The kernel records 128 (`MAX_TRACE_ARGS` in its kernel/trace/trace_probe.h), and one is ours.
-const MOST_ARGUMENTS: usize = 127;
+/// The kernel records 128 (`MAX_TRACE_ARGS` in its kernel/trace/trace_probe.h), and two are ours.
+const MOST_ARGUMENTS: usize = 126;
 
 /// What the help says of it.
 pub const FORM: &str = "FUNCTION(NAME: TYPE, ...) -> TYPE";

@@ -24,6 +24,9 @@ enum Kind {
     String,
 }
 
+/// The kernel's type for text up to a NUL.
+pub const KERNEL_STRING: &str = "string";
+
 /// The names, those of C that everybody knows included.
 const NAMES: [(&str, Kind); 20] = [
     ("u8", Kind::Unsigned(8)),
@@ -47,6 +50,9 @@ const NAMES: [(&str, Kind); 20] = [
     ("bool", Kind::Bool),
     ("string", Kind::String),
 ];
+
+/// What is shown of a string that could not be read.
+pub const FAULT: &str = "(fault)";
 
 /// More than that nobody follows.
 const MOST_POINTERS: usize = 4;
@@ -86,7 +92,7 @@ impl ValueType {
         // A register holds 64 bits, and may not hold less. In memory there may be nothing behind the value.
         let in_memory = pointers > 0 || !from.starts_with(['%', '$']);
         let kernel_type = match self.kind {
-            Kind::String => "string",
+            Kind::String => KERNEL_STRING,
             _ if !in_memory => "u64",
             Kind::Unsigned(8) | Kind::Signed(8) | Kind::Hex(8) | Kind::Bool => "u8",
             Kind::Unsigned(16) | Kind::Signed(16) | Kind::Hex(16) => "u16",
@@ -112,7 +118,7 @@ impl ValueType {
             Kind::Bool => line.flag(name, low(number, 8) != 0),
             Kind::String => match field.bytes(record.data()) {
                 // Nothing could be read: the page is not there.
-                None | Some([]) => line.word(name, "(fault)"),
+                None | Some([]) => line.word(name, FAULT),
                 Some(_) => line.text(name, record.text(field)),
             },
         }
