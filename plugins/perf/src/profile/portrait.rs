@@ -1,5 +1,6 @@
 //! What procfs tells of the tasks that lived before the recording began, in the kernel's own records.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
@@ -15,10 +16,25 @@ pub fn name(procfs: &Path, process: u32, thread: u32) -> Vec<u8> {
 /// The code in a process' memory, and what each piece of it is.
 pub fn mappings(procfs: &Path, process: u32, mut met: impl FnMut(&Mapping<'_>)) -> Vec<u8> {
     let maps = fs::read(procfs.join(format!("{process}/maps"))).unwrap_or_default();
-    let code = maps.split(|byte| *byte == b'\n').filter_map(mapping);
-    code.inspect(|mapping| met(mapping))
-        .flat_map(|mapping| record(process, process, Body::Mapped(mapping)))
-        .collect()
+    let mut records = Vec::new();
+    for line in maps.split(|byte| *byte == b'\n') {
+        let line = unescaped(line);
+        if let Some(mapping) = mapping(&line) {
+            met(&mapping);
+            records.extend(record(process, process, Body::Mapped(mapping)));
+        }
+    }
+    records
+}
+
+/// A line with newlines as they are in the path, which are the one thing that the kernel escapes there.
+fn unescaped(line: &[u8]) -> Cow<'_, [u8]> {
+    const NEWLINE: &[u8] = b"\\012";
+    let mut unescaped = Cow::Borrowed(line);
+    while let Some(at) = unescaped.windows(NEWLINE.len()).position(|bytes| bytes == NEWLINE) {
+        unescaped.to_mut().splice(at..at + NEWLINE.len(), *b"\n");
+    }
+    unescaped
 }
 
 /// Of a time before all others.
@@ -79,6 +95,25 @@ mod tests {
         assert_eq!(mapping(b"7000-8000 rw-p 00000000 00:00 0          [stack]"), None);
         assert_eq!(mapping(b"garbage"), None);
     }
+
+    #[test]
+    fn a_newline_in_a_path_is_one() {
+        let procfs = tempfile::tempdir().unwrap();
+        std::fs::create_dir(procfs.path().join("7")).unwrap();
+        let maps =
+            "1000-2000 r-xp 00000000 fe:00 1 /tmp/a\\012\\012b\\n\n3000-4000 r-xp 00000000 fe:00 1 /tmp/c\n";
+        std::fs::write(procfs.path().join("7/maps"), maps).unwrap();
+        let expected: [&[u8]; 2] = [b"/tmp/a\n\nb\\n", b"/tmp/c"];
+        let mut met = Vec::new();
+        let bytes = mappings(procfs.path(), 7, |mapping| met.push(mapping.path.to_vec()));
+        assert_eq!(met, expected);
+        let recorded = Records(&bytes).filter_map(|(_, record)| match record.body {
+            Body::Mapped(mapping) => Some(mapping.path),
+            _ => None,
+        });
+        assert_eq!(recorded.collect::<Vec<_>>(), expected);
+    }
+
     #[test]
     fn who_is_gone_has_no_name() {
         assert!(name(Path::new("/nowhere"), 1, 1).is_empty());
