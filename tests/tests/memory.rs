@@ -319,6 +319,30 @@ fn a_summary_tells_where_it_all_comes_from() {
 }
 
 #[test]
+fn where_faults_were_is_known_of_those_who_have_ended() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    if !tells_faults() {
+        return;
+    }
+    let manager = manager();
+    let workload = Workload::start();
+    let child = workload.child();
+    let session = trace(&manager, workload.id(), "--summary 1 --kind faults");
+    child.touches(MANY);
+    // So it was looked at.
+    session.wait_for_lines(2);
+    child.touches(MANY);
+    workload.lets_go(&child);
+    let events = events(&session.stop());
+    let sites = named(&events, "call_site").into_iter().filter(|event| event["pid"] == child.id());
+    let (known, unknown): (Vec<&Value>, Vec<&Value>) =
+        sites.partition(|site| site["caller"].as_str().is_some_and(|caller| caller.contains("+0x")));
+    assert!(unknown.is_empty(), "{unknown:#?}");
+    let count: u64 = known.iter().map(|site| number(site, "count")).sum();
+    assert!(count >= 2 * MANY as u64, "{known:#?}");
+}
+
+#[test]
 fn summaries_come_in_time_while_nothing_happens() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

@@ -10,7 +10,7 @@ use tracefs::ring::Gap;
 use tracefs::{EventStream, Pid, Record};
 use tracefs_session::{View, with_origin};
 
-use super::mappings::Mappings;
+use super::mappings::{Mappings, bare};
 use super::stack::Stack;
 use super::view::{Events, Site, Use, UseOf};
 use crate::clock::{Clock, Interval};
@@ -41,8 +41,8 @@ enum Place {
 struct Taken {
     count: u64,
     bytes: u64,
-    /// What the place is called, and in a program whose it is.
-    caller: Vec<u8>,
+    /// What the place is called, once it is known, and in a program whose it is.
+    caller: Option<Vec<u8>>,
     comm: Vec<u8>,
 }
 
@@ -88,25 +88,25 @@ impl MemorySummary {
             }
             Site::Unknown => Place::Unknown,
         };
-        let mappings = &mut self.mappings;
         let site = self.sites.entry((taken.of, place)).or_insert_with(|| match place {
             Place::Kernel(address) => {
-                Taken { caller: record.symbol(address).into_bytes(), ..Taken::default() }
+                Taken { caller: Some(record.symbol(address).into_bytes()), ..Taken::default() }
             }
-            Place::Program { process, address } => with_origin(record, record.task(), |_, origin| Taken {
-                caller: mappings.place(process, address),
+            Place::Program { .. } => with_origin(record, record.task(), |_, origin| Taken {
                 comm: origin.comm.to_vec(),
                 ..Taken::default()
             }),
-            Place::Unknown => Taken { caller: b"unknown".to_vec(), ..Taken::default() },
+            Place::Unknown => Taken::default(),
         });
+        if let (None, Place::Program { process, address }) = (&site.caller, place) {
+            site.caller = self.mappings.place(process, address);
+        }
         site.count += 1;
         site.bytes += taken.bytes;
     }
 
     /// Tells all there is to tell, and begins anew.
     fn tell(&mut self, time: u64, lines: &mut LineBuffer) -> u64 {
-        self.mappings.forget();
         let mut sites: Vec<((UseOf, Place), Taken)> = self.sites.drain().collect();
         sites.sort_by_key(|(site, taken)| (Reverse(taken.bytes), *site));
         let mut all: BTreeMap<UseOf, (u64, u64)> = BTreeMap::new();
@@ -114,8 +114,10 @@ impl MemorySummary {
             let (count, bytes) = all.entry(*of).or_default();
             *count += taken.count;
             *bytes += taken.bytes;
-            tell_site(*of, place, taken, time, lines);
+            let caller = taken.caller.clone().unwrap_or_else(|| self.at_last(*place));
+            tell_site(*of, place, taken, &caller, time, lines);
         }
+        self.mappings.told();
         for (of, (count, bytes)) in &all {
             lines
                 .event(&Origin { time, ..Origin::default() }, "all_call_sites")
@@ -125,9 +127,20 @@ impl MemorySummary {
         }
         (sites.len() + all.len()) as u64
     }
+
+    /// What a place is called that had no name when it was met. The process may have been looked at since.
+    fn at_last(&mut self, place: Place) -> Vec<u8> {
+        match place {
+            Place::Program { process, address } => {
+                self.mappings.place(process, address).unwrap_or_else(|| bare(address))
+            }
+            Place::Kernel(address) => bare(address),
+            Place::Unknown => b"unknown".to_vec(),
+        }
+    }
 }
 
-fn tell_site(of: UseOf, place: &Place, taken: &Taken, time: u64, lines: &mut LineBuffer) {
+fn tell_site(of: UseOf, place: &Place, taken: &Taken, caller: &[u8], time: u64, lines: &mut LineBuffer) {
     let number = |pid: Pid| u32::try_from(pid).ok();
     let origin = match place {
         Place::Program { process, .. } => {
@@ -139,8 +152,8 @@ fn tell_site(of: UseOf, place: &Place, taken: &Taken, time: u64, lines: &mut Lin
     let line = lines.event(&origin, "call_site").word("kind", of.name());
     let line = match place {
         // The name of a file is the program's own choice.
-        Place::Program { .. } => line.text("caller", &taken.caller),
-        _ => line.word("caller", &String::from_utf8_lossy(&taken.caller)),
+        Place::Program { .. } => line.text("caller", caller),
+        _ => line.word("caller", &String::from_utf8_lossy(caller)),
     };
     line.number("count", taken.count).number("size", taken.bytes);
 }
@@ -163,6 +176,7 @@ impl View for MemorySummary {
     }
 
     fn pause(&mut self, lines: &mut LineBuffer) -> u64 {
+        self.mappings.next_look();
         let due = self.clock.now().and_then(|now| self.interval.passes(now));
         due.map_or(0, |due| self.tell(due, lines))
     }
