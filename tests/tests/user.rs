@@ -216,6 +216,19 @@ fn a_name_of_the_source_means_all_overloads() {
 }
 
 #[test]
+fn a_part_of_a_function_is_not_called() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let session = trace(&manager, program.id(), "-f 'split_function*' --return");
+    program.tell("split 5");
+    let expected = [("call", "split_function", 5), ("return", "split_function", 5)];
+    assert_lines(&session.stop(), expected);
+    let refused = refusal(&program, "-f split_function.cold");
+    refused.refused(&["split_function.cold", "a part of one"]);
+}
+
+#[test]
 fn programs_of_any_make_have_functions() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

@@ -4,6 +4,7 @@
 //! - `deep N`: call `recursive` N times within itself
 //! - `overloads N`: call `ns::K::get(int) const` and `ns::K::get(long) &` N times each
 //! - `texts A B`: call `takes_texts` with strings of these lengths
+//! - `split N`: call `split_function` N times, which jumps to `split_function.cold`
 //! - `load PATH`: load the library at PATH
 //! - `loaded N`: call `library_function` of that library N times
 //! - `exec PATH`: become the program at PATH
@@ -17,6 +18,7 @@ unsafe extern "C" {
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
     fn one_of_many_0();
     fn refused_function();
+    fn split_function();
     fn execv(path: *const c_char, arguments: *const *const c_char) -> c_int;
 }
 
@@ -99,6 +101,25 @@ std::arch::global_asm!(
     ".size refused_function, . - refused_function",
 );
 
+// As compilers part a function from what they think is hardly ever run.
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(".macro jump to", "jmp \\to", ".endm");
+#[cfg(target_arch = "aarch64")]
+std::arch::global_asm!(".macro jump to", "b \\to", ".endm");
+std::arch::global_asm!(
+    ".globl split_function",
+    ".type split_function, %function",
+    "split_function:",
+    "nop",
+    "jump split_function.cold",
+    ".size split_function, . - split_function",
+    ".type split_function.cold, %function",
+    "split_function.cold:",
+    "nop",
+    "ret",
+    ".size split_function.cold, . - split_function.cold",
+);
+
 fn main() {
     // The linker leaves out what nobody needs.
     black_box((one_of_many_0 as *const () as usize, refused_function as *const () as usize));
@@ -127,6 +148,7 @@ fn main() {
                 let (first, second) = (text(1), text(2));
                 takes_texts(first.as_ptr(), 7, second.as_ptr());
             }
+            "split" => (0..number(1)).for_each(|_| unsafe { split_function() }),
             "load" => library = unsafe { dlopen(path(1).as_ptr(), 2) },
             "loaded" => {
                 let function = unsafe { dlsym(library, c"library_function".as_ptr()) };

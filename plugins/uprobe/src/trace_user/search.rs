@@ -124,6 +124,9 @@ impl Search {
                     "only chooses, when the program is loaded, which function is called in its place; trace that one"
                 }
                 (Kind::Defined, None) => "is not in the file",
+                (Kind::Defined, Some(_)) if is_part(&symbol) => {
+                    "is no function, but a part of one that is jumped to"
+                }
                 (Kind::Defined, Some(offset)) if !can_be_probed(elf.bytes_at(offset)) => {
                     "begins with an instruction that the kernel cannot put a probe at"
                 }
@@ -151,6 +154,14 @@ impl Search {
         })?;
         Ok(count)
     }
+}
+
+/// What compilers call the part of a function that is hardly ever run, and lies elsewhere (`f.cold`, or with a number). Taken
+/// for a function of its own, it would be a call that is none; and where the return address should be are its locals, which
+/// the kernel would overwrite to see it return.
+fn is_part(symbol: &str) -> bool {
+    let is_number = |rest: &str| rest.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
+    symbol.split_once(".cold").is_some_and(|(_, rest)| is_number(rest))
 }
 
 /// Why nothing was found.
@@ -204,4 +215,15 @@ fn names(binaries: &[Rc<Binary>]) -> Vec<String> {
         visited.unwrap_or_else(|error| log::debug!("{}: {error}", binary.path));
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_function_is_none() {
+        assert!(["f.cold", "f.cold.12", "f.part.0.cold", "_ZN2ns1fEv.cold"].into_iter().all(is_part));
+        assert!(!["f", "f.part.0", "f.colder", "cold", "main.coldStart", "f.12"].into_iter().any(is_part));
+    }
 }
