@@ -56,8 +56,7 @@ impl Request {
     }
 }
 
-/// The tasks to trace. There is at least one; each was alive a moment ago. The ids are those that the user has given: in
-/// place of its own, a process may go by that of any of its threads.
+/// The processes to trace, by their own ids. There is at least one; each was alive a moment ago.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Tasks {

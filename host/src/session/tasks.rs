@@ -7,14 +7,14 @@ use trace_hook_api::Tasks;
 
 use crate::error::{Error, Result};
 
-/// Leaves the processes out that are gone.
+/// Leaves the processes out that are gone. The others go by their own ids, whichever of their threads' was given.
 ///
 /// # Errors
 ///
 /// None is left.
 pub fn living(tasks: &Tasks, procfs: &Path) -> Result<Tasks> {
     let alive =
-        |pids: &[u32]| -> Vec<u32> { pids.iter().copied().filter(|pid| is_alive(*pid, procfs)).collect() };
+        |pids: &[u32]| -> Vec<u32> { pids.iter().filter_map(|pid| living_process(*pid, procfs)).collect() };
     let living = Tasks::of(alive(&tasks.pids)).parents(alive(&tasks.parents)).exact(tasks.exact);
     if living.pids.is_empty() && living.parents.is_empty() {
         let given: Vec<String> = tasks.pids.iter().chain(&tasks.parents).map(u32::to_string).collect();
@@ -26,10 +26,20 @@ pub fn living(tasks: &Tasks, procfs: &Path) -> Result<Tasks> {
     Ok(living)
 }
 
-/// A process lives as long as one of its threads does; the first may have ended before the others.
-fn is_alive(pid: u32, procfs: &Path) -> bool {
-    let threads = fs::read_dir(procfs.join(format!("{pid}/task")));
-    threads.into_iter().flatten().flatten().any(|thread| thread_is_alive(&thread.path()))
+/// The process of this thread. It lives as long as one of its threads does; the first may have ended before the others.
+fn living_process(thread: u32, procfs: &Path) -> Option<u32> {
+    let directory = procfs.join(thread.to_string());
+    let mut threads = fs::read_dir(directory.join("task")).ok()?.flatten().peekable();
+    // The kernel lists first the one that has the id of its process.
+    let is_first = threads.peek()?.file_name() == *thread.to_string();
+    threads.any(|thread| thread_is_alive(&thread.path())).then_some(())?;
+    if is_first { Some(thread) } else { process_in(&fs::read(directory.join("status")).ok()?) }
+}
+
+/// The process in a `/proc/PID/status`.
+fn process_in(status: &[u8]) -> Option<u32> {
+    let process = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    str::from_utf8(process).ok()?.trim().parse().ok()
 }
 
 /// A zombie has ended; only its parent has not looked yet.
@@ -53,6 +63,17 @@ mod tests {
         assert_eq!(state(b"1 (a) S) Z 0"), Some(b'Z'));
         assert_eq!(state(b"1 (a) S 0"), Some(b'S'));
         assert_eq!(state(b"1 (a)"), None);
+    }
+
+    #[test]
+    fn a_process_goes_by_its_own_id() {
+        // A test runs in a thread of its own.
+        let thread = nix::unistd::gettid().as_raw().cast_unsigned();
+        assert_ne!(thread, std::process::id());
+        let living = living(&Tasks::of([thread]), Path::new("/proc")).unwrap();
+        assert_eq!(living.pids, [std::process::id()]);
+        assert_eq!(process_in(b"Name:\tTgid:\nUmask:\t0022\nTgid:\t7\nPid:\t9\n"), Some(7));
+        assert_eq!(process_in(b"garbage"), None);
     }
 
     #[test]

@@ -47,20 +47,7 @@ pub struct Member {
     pub follow: Follow,
 }
 
-impl Member {
-    /// The same, should a user have given the process by the id of another of its threads.
-    fn by_its_process(self, procfs: &Procfs, threads: &[Pid]) -> Member {
-        // The kernel lists first the thread that has the id of its process.
-        if threads.first().is_none_or(|first| *first == self.process) {
-            return self;
-        }
-        let process = procfs.status(self.process).map_or(self.process, |status| status.process);
-        let root = if self.root == self.process { process } else { self.root };
-        Member { process, root, ..self }
-    }
-}
-
-/// The processes to be traced, by their process ids (TGIDs), or those of any of their threads.
+/// The processes to be traced, by their process ids (TGIDs).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Targets {
     roots: BTreeMap<Pid, Follow>,
@@ -144,10 +131,8 @@ impl Targets {
         let mut threads = HashMap::new();
         let of_itself = |(&pid, &follow): (&Pid, &Follow)| Member { process: pid, root: pid, follow };
         let mut processes: Vec<Member> = self.roots.iter().map(of_itself).collect();
-        while let Some(named) = processes.pop() {
-            let living = procfs.threads(named.process);
-            let member = named.by_its_process(procfs, &living);
-            for thread in living {
+        while let Some(member) = processes.pop() {
+            for thread in procfs.threads(member.process) {
                 if threads.insert(thread, member).is_some() {
                     continue;
                 }
@@ -261,17 +246,6 @@ mod tests {
         assert_eq!(members[&11], member(10, 10, F::FAMILY));
         assert_eq!(members[&20], member(20, 10, F::FAMILY));
         assert_eq!(members[&30], member(30, 30, F::ALONE));
-    }
-
-    #[test]
-    fn a_process_can_be_given_by_any_of_its_threads() {
-        let us = Pid::try_from(std::process::id()).expect("a pid");
-        // A test runs in a thread of its own.
-        let thread = nix::unistd::gettid().as_raw();
-        assert_ne!(thread, us);
-        let members = Targets::families([thread]).members(&Procfs::at(Path::new("/proc")));
-        assert_eq!(members[&thread], Member { process: us, root: us, follow: F::FAMILY });
-        assert_eq!(members[&us], members[&thread]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Whose calls the programs record: `bpf/processes.h`.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -47,13 +46,13 @@ impl Processes {
     pub fn follow(&mut self, targets: &Targets) -> Result<()> {
         let mut entered: Vec<Pid> = Vec::new();
         loop {
-            let mut missing = flags_by_process(targets.processes(&self.procfs)?, &self.procfs);
+            let mut missing = targets.processes(&self.procfs)?;
             missing.retain(|process, _| !self.has(*process) && will_exit(&self.procfs, *process));
             if missing.is_empty() {
                 break;
             }
-            for (process, flags) in missing {
-                self.map.insert(process as u32, flags, 0)?;
+            for (process, follow) in missing {
+                self.map.insert(process as u32, flags(follow), 0)?;
                 entered.push(process);
             }
         }
@@ -76,24 +75,6 @@ impl Processes {
     fn has(&self, process: Pid) -> bool {
         self.map.get(&(process as u32), 0).is_ok()
     }
-}
-
-/// The programs know a process by its own id. A user may give that of any of its threads.
-fn flags_by_process(targets: HashMap<Pid, Follow>, procfs: &Path) -> HashMap<Pid, u32> {
-    let mut by_process = HashMap::new();
-    for (task, follow) in targets {
-        if let Some(process) = process_of(procfs, task) {
-            *by_process.entry(process).or_default() |= flags(follow);
-        }
-    }
-    by_process
-}
-
-/// The process that a thread belongs to (proc_pid_status(5)). None, if it is gone.
-fn process_of(procfs: &Path, task: Pid) -> Option<Pid> {
-    let status = fs::read(procfs.join(format!("{task}/status"))).ok()?;
-    let process = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
-    str::from_utf8(process).ok()?.trim().parse().ok()
 }
 
 /// Whether the programs have yet to see the last thread of a process exit.
@@ -132,24 +113,6 @@ mod tests {
         assert_eq!(is_exiting(&stat(0x40_0104)), Some(true));
         assert_eq!(is_exiting(b"7 (cat"), None);
         assert_eq!(is_exiting(b"7 (cat) R 1"), None);
-    }
-
-    #[test]
-    fn a_process_is_known_by_its_own_id() {
-        let procfs = tempfile::tempdir().unwrap();
-        for (task, process) in [(7, 7), (9, 7), (8, 8)] {
-            fs::create_dir(procfs.path().join(task.to_string())).unwrap();
-            let status = format!("Name:\tTgid:\nUmask:\t0022\nTgid:\t{process}\nPid:\t{task}\n");
-            fs::write(procfs.path().join(format!("{task}/status")), status).unwrap();
-        }
-        let targets = HashMap::from([
-            (7, Follow::CHILDREN),
-            (9, Follow::ALONE),
-            (8, Follow::CHILDREN),
-            (10, Follow::FAMILY),
-        ]);
-        let expected = HashMap::from([(7, OWN | CHILDREN), (8, CHILDREN)]);
-        assert_eq!(flags_by_process(targets, procfs.path()), expected);
     }
 
     #[test]

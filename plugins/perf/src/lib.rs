@@ -4,7 +4,6 @@ mod access;
 mod counters;
 mod cpus;
 mod descriptors;
-mod members;
 mod perf_event;
 mod profile;
 mod trace_counters;

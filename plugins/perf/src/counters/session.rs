@@ -14,7 +14,6 @@ use tracefs_session::targets;
 use super::counter::Amount;
 use super::family::Family;
 use super::kinds::{Choice, Countable, Quantity, TASK_CLOCK};
-use crate::members::members;
 use crate::perf_event::{Ring, now};
 use crate::{access, cpus, descriptors};
 
@@ -191,7 +190,7 @@ fn cover(
 ) -> Result<Families> {
     let began = Instant::now();
     loop {
-        let members = members(targets, procfs);
+        let members = targets.members(procfs);
         let needed = members.len() * (counted.len() * 2 + 1);
         descriptors::make_room_for(needed);
         let mut families = Families::new();

@@ -10,7 +10,6 @@ use trace_hook_api::{Environment, HookError, Request, Result, log};
 use tracefs::{Follow, Member, Pid, Procfs, Targets};
 use tracefs_session::targets;
 
-use crate::members::members;
 use crate::perf_event::{Attributes, Event, Inherit, Ring, now};
 use crate::{cpus, descriptors};
 
@@ -93,7 +92,7 @@ impl Recording {
     ) -> Result<()> {
         let (began, mut is_first_look) = (Instant::now(), true);
         while is_first_look || began.elapsed() < UNTIL_STILL {
-            let mut new = members(targets, procfs);
+            let mut new = targets.members(procfs);
             new.retain(|thread, _| !source.members.contains_key(thread));
             if new.is_empty() {
                 return Ok(());
