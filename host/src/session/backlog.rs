@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead};
 
+use memchr::memchr;
+
 use super::trace_file::PACKET;
 
 /// How much text waits here at most, which is what a session makes in one go. Whatever is more is the session's to keep.
@@ -63,7 +65,7 @@ impl Backlog {
     pub fn next_packet(&self) -> &[u8] {
         let waiting = &self.text[self.taken..];
         let longest = &waiting[..waiting.len().min(PACKET)];
-        match longest.iter().position(|byte| *byte == b'\n') {
+        match memchr(b'\n', longest) {
             Some(end) => &longest[..=end],
             None => longest,
         }

@@ -192,6 +192,7 @@ impl Recorder<'_> {
             self.failure = self.failure.take().or(stopped.err());
             self.phase = Phase::Draining(Wait::of(self.drain));
             self.heard = Instant::now();
+            self.next_look = self.heard;
         }
     }
 
