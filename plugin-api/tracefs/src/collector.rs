@@ -20,8 +20,9 @@ use crate::ring::RingBuffer;
 use crate::spool::Spool;
 
 /// Between two sweeps while there is much. Also the least rest of all: on a kernel whose buffers poll as readable with
-/// the first record, each sweep costs the traced task an interrupt.
-const SHORTEST_REST: Duration = Duration::from_millis(1);
+/// the first record, each sweep costs the traced task an interrupt. A flat-out task fills a third of the kernel's default
+/// buffer meanwhile.
+const SHORTEST_REST: Duration = Duration::from_millis(2);
 /// Between two sweeps while there is little or nothing. No line comes later than that.
 const LONGEST_REST: Duration = Duration::from_millis(30);
 /// Pages of one sweep that are much: a tenth of the kernel's default buffer.
