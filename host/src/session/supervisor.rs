@@ -25,6 +25,9 @@ use crate::worker::{Answer, Confinement, Order, Orphan, Worker, descendants, tim
 
 /// How long a hook may take to start recording. The largest buffers take seconds.
 const START_LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks at everything, while nothing happens. A signal that comes just before poll(2) wakes nobody if the
+/// kernel has no memory for what tells of it; [`Interrupts::take`] finds it all the same.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How long a session may take to end that nobody knows of yet.
 const UNDO_LIMIT: Duration = Duration::from_secs(1);
 
@@ -278,6 +281,6 @@ impl Supervisor<'_> {
     fn timeout(&self) -> PollTimeout {
         let next_look = self.ending.map(|ending| ending.next_look());
         let next = [self.time_limit, next_look, self.show_limit].into_iter().flatten().min();
-        next.map_or(PollTimeout::NONE, timeout_until)
+        timeout_until(next.unwrap_or_else(|| within(LONGEST_WAIT)))
     }
 }
