@@ -77,7 +77,7 @@ pub use error::{Error, Result};
 pub use instance::Instance;
 pub use mount::Tracefs;
 pub use probes::UserProbe;
-pub use procfs::Procfs;
+pub use procfs::{Procfs, mapped_path};
 pub use stream::{EventStream, Record, StreamItem, Tally};
 pub use targets::{Follow, Member, Targets, is_alive};
 pub use task_filter::TaskFilter;

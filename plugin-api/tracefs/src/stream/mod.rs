@@ -262,14 +262,12 @@ impl EventStream {
         for (instance, lane_of) in instances.into_iter().zip(lanes) {
             for (cpu, counts) in stats::per_cpu(instance)? {
                 tally.recorded += counts.recorded();
-                tally.lose(
-                    cpu,
-                    match incomplete {
-                        // What has not come out will not come any more, whyever.
-                        true => counts.recorded().saturating_sub(self.timeline.given(lane_of(cpu))),
-                        false => counts.lost(),
-                    },
-                );
+                let lost = match incomplete {
+                    // What has not come out will not come any more, whyever.
+                    true => counts.recorded().saturating_sub(self.timeline.given(lane_of(cpu))),
+                    false => counts.lost(),
+                };
+                tally.lose(cpu, lost);
             }
         }
         for (lane, records) in self.spool.refused().into_iter().filter(|_| !incomplete) {

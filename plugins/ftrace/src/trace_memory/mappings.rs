@@ -1,11 +1,10 @@
 //! What an address in a program is part of.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
-use tracefs::Pid;
+use tracefs::{Pid, mapped_path};
 
 /// The files that processes run code of, as procfs has them.
 ///
@@ -104,19 +103,9 @@ impl Mapping {
         let (access, offset, _device, _inode) = (word()?, word()?, word()?, word()?);
         let hex = |text| u64::from_str_radix(text, 16).ok();
         access.contains('x').then_some(())?;
-        let name = unescaped(words.next().unwrap_or_default().trim_ascii_start()).into_owned();
+        let name = mapped_path(words.next().unwrap_or_default().trim_ascii_start()).into_owned();
         Some(Self { from: hex(from)?, to: hex(to)?, offset: hex(offset)?, name })
     }
-}
-
-/// A path with its newlines, which are the one thing that the kernel escapes there.
-fn unescaped(path: &[u8]) -> Cow<'_, [u8]> {
-    const NEWLINE: &[u8] = b"\\012";
-    let mut unescaped = Cow::Borrowed(path);
-    while let Some(at) = unescaped.windows(NEWLINE.len()).position(|bytes| bytes == NEWLINE) {
-        unescaped.to_mut().splice(at..at + NEWLINE.len(), *b"\n");
-    }
-    unescaped
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What procfs tells of the tasks that lived before the recording began, in the kernel's own records.
 
-use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
+
+use tracefs::mapped_path;
 
 use crate::perf_event::{Body, Mapping, Record};
 
@@ -18,23 +19,13 @@ pub fn mappings(procfs: &Path, process: u32, mut met: impl FnMut(&Mapping<'_>)) 
     let maps = fs::read(procfs.join(format!("{process}/maps"))).unwrap_or_default();
     let mut records = Vec::new();
     for line in maps.split(|byte| *byte == b'\n') {
-        let line = unescaped(line);
+        let line = mapped_path(line);
         if let Some(mapping) = mapping(&line) {
             met(&mapping);
             records.extend(record(process, process, Body::Mapped(mapping)));
         }
     }
     records
-}
-
-/// A line with newlines as they are in the path, which are the one thing that the kernel escapes there.
-fn unescaped(line: &[u8]) -> Cow<'_, [u8]> {
-    const NEWLINE: &[u8] = b"\\012";
-    let mut unescaped = Cow::Borrowed(line);
-    while let Some(at) = unescaped.windows(NEWLINE.len()).position(|bytes| bytes == NEWLINE) {
-        unescaped.to_mut().splice(at..at + NEWLINE.len(), *b"\n");
-    }
-    unescaped
 }
 
 /// Of a time before all others.
