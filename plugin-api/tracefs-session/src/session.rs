@@ -171,11 +171,7 @@ impl Session for TracefsSession {
 
     fn close(&mut self) -> Result<()> {
         self.stream = None;
-        // The second first: while any event is on, the kernel takes 40 ms longer to remove an instance with a task set.
-        let instances = [self.second.take(), self.instance.take()];
-        // Each is removed, whatever becomes of the other.
-        let removed = instances.map(|instance| instance.map_or(Ok(()), Instance::remove));
-        removed.into_iter().try_for_each(|removed| Ok(removed?))
+        Ok(Instance::remove_all([self.instance.take(), self.second.take()].into_iter().flatten())?)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::lock::{Claim, claim};
 use crate::mount::Tracefs;
 use crate::stats;
-use crate::teardown::tear_down;
+use crate::teardown::{Leaving, tear_down};
 
 /// A tracing instance (`instances/NAME`) that belongs to this process.
 ///
@@ -138,8 +138,17 @@ impl Instance {
     /// # Errors
     /// [`Error::InstanceBusy`]: nothing is recorded any more, the buffer is freed, and a later
     /// [`Tracefs::sweep`] will remove the rest.
-    pub fn remove(mut self) -> Result<()> {
-        self.end()
+    pub fn remove(self) -> Result<()> {
+        Self::remove_all([self])
+    }
+
+    /// Removes several, which takes less time than one after the other.
+    ///
+    /// # Errors
+    /// As with one. All that can be removed are.
+    pub fn remove_all(instances: impl IntoIterator<Item = Instance>) -> Result<()> {
+        let mut instances: Vec<_> = instances.into_iter().collect();
+        tear_down(instances.iter_mut().filter_map(Instance::leave).collect())
     }
 
     /// `disable_on_free` makes the kernel turn recording off when the last descriptor of
@@ -150,25 +159,21 @@ impl Instance {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<()> {
-        let Some(claim) = self.claim.take() else {
-            return Ok(());
-        };
-        let free_buffer = self.free_buffer.take();
-        tear_down(&claim.dir, || {
-            drop(free_buffer);
-            // Before the directory: whoever finds that, should this process die now, removes both.
-            match self.has_probes.load(Ordering::Relaxed) {
-                true => self.tracefs.remove_user_probes(&self.name).map(drop),
-                false => Ok(()),
-            }
+    /// `None` if it has been removed.
+    fn leave(&mut self) -> Option<Leaving<'_>> {
+        Some(Leaving {
+            claim: self.claim.take()?,
+            free_buffer: self.free_buffer.take(),
+            has_probes: self.has_probes.load(Ordering::Relaxed),
+            tracefs: &self.tracefs,
+            name: &self.name,
         })
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Err(error) = self.end() {
+        if let Err(error) = tear_down(self.leave().into_iter().collect()) {
             log::error!("{error}");
         }
     }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::lock::try_claim;
 use crate::mount::Tracefs;
-use crate::teardown::tear_down;
+use crate::teardown::{Leaving, tear_down};
 
 impl Tracefs {
     /// Removes every instance whose name starts with `prefix` and which no living process has
@@ -50,11 +50,12 @@ impl Tracefs {
     /// The lock is held until the directory is gone, so that its creator, should it just be about to
     /// lock it, waits and then sees that it has to make it anew.
     fn sweep_one(&self, name: &str) -> Result<bool> {
-        let Some(orphan) = try_claim(&self.instance_path(name))? else {
+        let path = self.instance_path(name);
+        let Some(claim) = try_claim(&path)? else {
             return Ok(false);
         };
-        tear_down(&orphan.dir, || self.remove_user_probes(name).map(drop))?;
-        log::info!("removed {}, which a dead session left behind", orphan.dir.path().display());
+        tear_down(vec![Leaving { tracefs: self, name, claim, free_buffer: None, has_probes: true }])?;
+        log::info!("removed {}, which a dead session left behind", path.display());
         Ok(true)
     }
 }

@@ -19,7 +19,7 @@ use crate::targets::{Follow, Targets};
 use crate::task_filter::TaskFilter;
 
 /// The file that holds the ids of all threads whose events are recorded. Empty, it means everyone.
-const SET: &str = "set_event_pid";
+pub(crate) const SET: &str = "set_event_pid";
 
 impl Instance {
     /// Chooses whose events are recorded: all living threads of the targets and of their

@@ -1,42 +1,86 @@
-//! Removing an instance, quickly and for good.
+//! Removing instances, quickly and for good.
 
-use std::fs;
-use std::thread::sleep;
+use std::fs::{self, File};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::dir::Dir;
 use crate::error::{Error, Result};
+use crate::lock::Claim;
+use crate::mount::Tracefs;
+use crate::tasks::SET;
 
 /// How long to wait for others to close what they opened in an instance, or to disable what is to be removed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(20);
 
-/// Removes an instance after `let_go` has closed its own files, each of which would make the kernel refuse with EBUSY, and
-/// removed what can only go when no event is on any more. Should it fail, the instance is removed all the same.
+/// An instance that is to go, with what has to go before it.
+pub(crate) struct Leaving<'a> {
+    pub(crate) tracefs: &'a Tracefs,
+    pub(crate) name: &'a str,
+    pub(crate) claim: Claim,
+    /// An open file of the instance, for which the kernel would refuse with EBUSY.
+    pub(crate) free_buffer: Option<File>,
+    pub(crate) has_probes: bool,
+}
+
+/// Removes instances. Whatever fails for one of them, all that can go is gone afterwards.
 ///
-/// `rmdir` alone would do as well, but it is faster with all events off: on kernel 6.18 with all
-/// system calls and a task set on, `rmdir` alone takes 110 ms, and these three steps 75 ms.
-pub(crate) fn tear_down(dir: &Dir, let_go: impl FnOnce() -> Result<()>) -> Result<()> {
-    if let Err(error) = dir.write("events/enable", "0") {
-        log::debug!("{error}");
-    }
-    let results = [let_go(), remove_directory(dir)];
+/// `rmdir` alone would do for those without probes. But it is what most of a session's end is spent
+/// with: it waits for several grace periods of RCU, one after the other. In this order there are
+/// the fewest of them (`cargo xtask bench hooks` has both side by side):
+///
+/// - No event is on any more when the tasks are forgotten. Else the kernel's recorder of task names still
+///   hangs on `sched_switch`, and to take the probes of the task set from beside it costs one more.
+/// - Probes go last. With an instance there that has recorded them, the kernel empties its buffer for each.
+pub(crate) fn tear_down(mut leaving: Vec<Leaving<'_>>) -> Result<()> {
+    let free_buffers: Vec<_> =
+        leaving.iter_mut().filter_map(|instance| instance.free_buffer.take()).collect();
+    let silent: Vec<_> = leaving.iter().filter(|instance| instance.falls_silent()).collect();
+    thread::scope(|scope| {
+        // That waits, too, but not for the same lock. Without a thread, they are closed right here.
+        _ = thread::Builder::new().spawn_scoped(scope, || drop(free_buffers));
+        silent.into_iter().for_each(Leaving::forget_tasks);
+    });
+    let mut results: Vec<_> = leaving.iter().map(Leaving::remove_directory).collect();
+    results.extend(leaving.iter().map(Leaving::remove_probes));
     Error::all_of(results.into_iter().filter_map(Result::err).collect())
 }
 
-fn remove_directory(dir: &Dir) -> Result<()> {
-    let path = dir.path();
-    let remove =
-        || fs::remove_dir(path).map_err(|error| Error::io("remove the tracing instance", path, error));
-    while_busy(Instant::now() + PATIENCE, remove).or_else(|error| match error.errno() {
-        // Gone, or just going (ENODEV), is what it should be, whoever does it.
-        Some(Errno::ENOENT | Errno::ENODEV) => Ok(()),
-        Some(Errno::EBUSY) => Err(Error::InstanceBusy { path: path.to_path_buf() }),
-        _ => Err(error),
-    })
+impl Leaving<'_> {
+    fn falls_silent(&self) -> bool {
+        let disabled = self.claim.dir.write("events/enable", "0");
+        disabled.inspect_err(|error| log::debug!("{error}")).is_ok()
+    }
+
+    /// Not to be done with an event on: without tasks, an instance records everybody.
+    fn forget_tasks(&self) {
+        if let Err(error) = self.claim.dir.empty(SET) {
+            log::debug!("{error}");
+        }
+    }
+
+    fn remove_directory(&self) -> Result<()> {
+        let path = self.claim.dir.path();
+        let remove =
+            || fs::remove_dir(path).map_err(|error| Error::io("remove the tracing instance", path, error));
+        while_busy(Instant::now() + PATIENCE, remove).or_else(|error| match error.errno() {
+            // Gone, or just going (ENODEV), is what it should be, whoever does it.
+            Some(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+            Some(Errno::EBUSY) => Err(Error::InstanceBusy { path: path.to_path_buf() }),
+            _ => Err(error),
+        })
+    }
+
+    /// Should this process die before, the next sweep finds probes without an instance.
+    fn remove_probes(&self) -> Result<()> {
+        match self.has_probes {
+            true => self.tracefs.remove_user_probes(self.name).map(drop),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Tries something again, until then at most, as long as the kernel says that somebody else is using it.

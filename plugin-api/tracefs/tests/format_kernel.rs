@@ -155,7 +155,9 @@ fn stack_traces() {
 fn options() {
     for options in [
         &["sym-offset", "sym-addr", "stacktrace"] as &[&str],
-        &["record-tgid", "verbose"],
+        // Not record-tgid: the kernel miscounts who wants it when several instances have events on (6.18), and its probe
+        // of sched_switch stays for good.
+        &["verbose"],
         &["noirq-info"],
         &["nocontext-info"],
     ] {

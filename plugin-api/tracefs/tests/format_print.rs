@@ -358,6 +358,24 @@ fn names_come_from_events() {
 }
 
 #[test]
+fn thread_groups() {
+    let tree = Tree::new();
+    tree.put("options/record-tgid", "1\n");
+    tree.put("saved_tgids", "12 11\n4711 4700\n");
+    let mut formatter = tree.formatter();
+    formatter.add("test", event("\"\""));
+    let mut context = |pid: i32| {
+        let mut record = record();
+        record[4..8].copy_from_slice(&pid.to_ne_bytes());
+        let mut line = Vec::new();
+        formatter.write_record(1, 1_500, &record, &mut line);
+        String::from_utf8(line).unwrap().split_once(']').unwrap().0.to_owned()
+    };
+    assert_eq!(context(4711), "      with blank-4711    (   4700) [001");
+    assert_eq!(context(4712), "           <...>-4712    (-------) [001");
+}
+
+#[test]
 fn binary_printk() {
     let tree = Tree::new();
     let mut formatter = tree.formatter();

@@ -46,12 +46,12 @@ fn settings_reach_the_kernel() {
     let instance = sweeper.create("a");
     instance.set_buffer_size(4096).expect("size");
     instance.set_clock("mono").expect("clock");
-    instance.set_option("record-tgid", true).expect("option");
+    instance.set_option("sym-offset", true).expect("option");
     let setting = |name| read(instance.path().join(name));
     let size = setting("buffer_size_kb").trim().parse::<u64>().expect("a number");
     assert!((4096..4200).contains(&size), "the kernel rounds up to whole pages: {size}");
     assert!(setting("trace_clock").contains("[mono]"));
-    assert_eq!(setting("options/record-tgid"), "1\n");
+    assert_eq!(setting("options/sym-offset"), "1\n");
     assert!(matches!(instance.set_clock("sundial"), Err(Error::Io { .. })));
     assert!(matches!(instance.set_option("no-such-option", true), Err(Error::Io { .. })));
 }
