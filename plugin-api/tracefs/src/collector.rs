@@ -16,7 +16,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::{Error, Result};
 use crate::losses::Losses;
-use crate::ring::RingBuffer;
+use crate::ring::{CollectedPage, RingBuffer};
 use crate::spool::Spool;
 
 /// Between two sweeps while there is much. Also the least rest of all: on a kernel whose buffers poll as readable with
@@ -110,10 +110,10 @@ impl Drop for Collector {
 
 fn collect(mut ring: RingBuffer, mut losses: Losses, shared: &Shared, stopped: &UnixStream) -> Result<()> {
     go_first();
-    let mut stopping = false;
+    let (mut stopping, mut hurry) = (false, true);
     loop {
         // What was recorded before the order to stop is found by the sweep after it.
-        let (pages, drained) = sweep(&mut ring, &mut losses, &shared.spool)?;
+        let (mut pages, drained) = sweep(&mut ring, &mut losses, &shared.spool, hurry || stopping)?;
         shared.sweeps.fetch_add(1, Ordering::Release);
         if stopping && drained {
             // What the kernel had no room for after the last page, no page tells.
@@ -125,31 +125,37 @@ fn collect(mut ring: RingBuffer, mut losses: Losses, shared: &Shared, stopped: &
         if drained && !stopping {
             if pages < BUSY && pages > 0 {
                 // A record is settled by the sweep after the one that found it.
-                sweep(&mut ring, &mut losses, &shared.spool)?;
+                pages += sweep(&mut ring, &mut losses, &shared.spool, true)?.0;
             }
             if pages > 0 {
                 // Refused where it was found to be full, and so is readable already.
                 let _ = shared.found.write(1);
             }
             let rest = if pages >= BUSY { SHORTEST_REST } else { LONGEST_REST };
-            stopping = sleep(&ring, stopped, rest);
+            (stopping, hurry) = sleep(&ring, stopped, rest);
         }
     }
 }
 
-/// Moves all pages there are. Returns how many, and whether that was all.
-fn sweep(ring: &mut RingBuffer, losses: &mut Losses, spool: &Spool) -> Result<(u64, bool)> {
-    let sweep = ring.collect(|page| {
+/// Moves the pages there are: to the last record, or up to where the writers are. Returns how many, and whether that was all.
+fn sweep(
+    ring: &mut RingBuffer,
+    losses: &mut Losses,
+    spool: &Spool,
+    to_the_last: bool,
+) -> Result<(u64, bool)> {
+    let keep = |page: CollectedPage<'_>| {
         let lost = if page.lost.is_some() { losses.untold(page.cpu) } else { 0 };
         spool.push_page(page.cpu, page.bytes, page.records, lost);
-    })?;
+    };
+    let sweep = if to_the_last { ring.collect(keep)? } else { ring.catch_up(keep)? };
     spool.push_settled(sweep.settled);
     Ok((sweep.pages, sweep.drained))
 }
 
 /// Sleeps for the time given, or until there is an order to stop or a buffer is filled to its `buffer_percent`. Returns
-/// whether there is an order to stop.
-fn sleep(ring: &RingBuffer, stopped: &UnixStream, rest: Duration) -> bool {
+/// whether there is an order to stop, and whether a buffer is filled.
+fn sleep(ring: &RingBuffer, stopped: &UnixStream, rest: Duration) -> (bool, bool) {
     let began = Instant::now();
     let mut fds: Vec<PollFd<'_>> = [stopped.as_fd()]
         .into_iter()
@@ -159,11 +165,12 @@ fn sleep(ring: &RingBuffer, stopped: &UnixStream, rest: Duration) -> bool {
     // A failure is a sleep that was too short.
     let _ = poll(&mut fds, timeout(rest));
     let too_short = SHORTEST_REST.saturating_sub(began.elapsed());
-    let order = &mut fds[..1];
+    let (order, buffers) = fds.split_at_mut(1);
     if order[0].any() != Some(true) && !too_short.is_zero() {
         let _ = poll(order, timeout(too_short));
     }
-    order[0].any() == Some(true)
+    let is_ready = |fd: &PollFd<'_>| fd.any() == Some(true);
+    (is_ready(&order[0]), buffers.iter().any(is_ready))
 }
 
 fn timeout(time: Duration) -> PollTimeout {

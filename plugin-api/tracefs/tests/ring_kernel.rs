@@ -6,11 +6,12 @@ mod ring_support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ring_support::{Comparison, Instance, TRACEFS};
 use tracefs::format::Formatter;
-use tracefs::ring::{Error, Item, RingBuffer, Timeline};
+use tracefs::ring::{CollectedPage, Error, Item, RingBuffer, Timeline};
 
 /// A number out of the `stats` of one CPU.
 fn stat(instance: &Instance, cpu: u32, name: &str) -> u64 {
@@ -94,7 +95,8 @@ fn all_cpus_come_in_order_while_recording() {
     let (mut text, mut last, mut count) = (Vec::new(), 0, 0);
     let mut finished = false;
     loop {
-        let sweep = ring.collect(|page| timeline.push(page.cpu, page.bytes)).unwrap();
+        let push = |page: CollectedPage<'_>| timeline.push(page.cpu, page.bytes);
+        let sweep = if finished { ring.collect(push) } else { ring.catch_up(push) }.unwrap();
         if finished && sweep.pages == 0 {
             timeline.finish();
         } else {
@@ -121,6 +123,40 @@ fn all_cpus_come_in_order_while_recording() {
         let numbers = text.lines().filter_map(|line| line.split_once(&mark)?.1.parse::<u32>().ok());
         assert!(numbers.eq(0..5_000), "writer {writer}");
     }
+}
+
+#[test]
+fn whoever_catches_up_does_not_run_after_the_writer() {
+    let Some(instance) = Instance::new() else { return };
+    instance.set("set_event_pid", &nix::unistd::gettid().to_string());
+    instance.set("options/event-fork", "1");
+    instance.set("events/syscalls/sys_enter_getppid/enable", "1");
+    let mut ring = RingBuffer::open(&instance.path).unwrap();
+    let small = ring.layout().page_size() / 8;
+    let done = AtomicBool::new(false);
+    let (mut pages, mut most_small) = (0, 0);
+    let start = Instant::now();
+    let in_time = || start.elapsed() < Duration::from_secs(20);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) && in_time() {
+                (0..1000).for_each(|_| _ = nix::unistd::getppid());
+            }
+        });
+        while pages < 2_000 && in_time() {
+            let mut small_of: BTreeMap<u32, u32> = BTreeMap::new();
+            let sweep = ring.catch_up(|page| {
+                *small_of.entry(page.cpu).or_default() += u32::from(page.bytes.len() < small);
+            });
+            let sweep = sweep.unwrap();
+            assert!(sweep.drained);
+            pages += sweep.pages;
+            most_small = small_of.into_values().max().unwrap_or(0).max(most_small);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(pages >= 2_000, "{pages}");
+    assert!((1..=2).contains(&most_small), "{most_small} small pages of one CPU in a sweep");
 }
 
 #[test]

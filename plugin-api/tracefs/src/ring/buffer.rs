@@ -40,6 +40,17 @@ struct CpuBuffer {
     absent: bool,
 }
 
+/// How the reading of a CPU ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// There was nothing more.
+    Drained,
+    /// The last page is the one that is being written to.
+    MetWriter,
+    /// The others have to be read, too.
+    Over,
+}
+
 /// One page as it came off the ring.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -66,7 +77,7 @@ pub struct Sweep {
     pub bytes: u64,
     /// Every record up to this time stamp has been handed over, in this sweep or earlier.
     pub settled: u64,
-    /// Every CPU was read until it had nothing more.
+    /// Every CPU was read as far as it was to be.
     pub drained: bool,
 }
 
@@ -107,6 +118,8 @@ impl RingBuffer {
 
     /// Takes everything there is, CPU after CPU, without waiting, and gives each page to `sink`.
     ///
+    /// A flat-out writer may not let this end before [`Sweep::drained`] is false: see [`Self::catch_up`].
+    ///
     /// Partly filled pages come too, so a record is never held back by an unfilled page. Records of different
     /// CPUs come in no particular order, those of one CPU in the order they were written.
     ///
@@ -120,13 +133,37 @@ impl RingBuffer {
     ///
     /// # Errors
     /// A buffer that cannot be read. What `sink` got before stays valid.
-    pub fn collect(&mut self, mut sink: impl FnMut(CollectedPage<'_>)) -> Result<Sweep, Error> {
+    pub fn collect(&mut self, sink: impl FnMut(CollectedPage<'_>)) -> Result<Sweep, Error> {
+        self.sweep(None, sink)
+    }
+
+    /// Like [`Self::collect`], but leaves a CPU alone once its writer was met.
+    ///
+    /// To read faster than somebody writes yields a few records at a time, each time for the price of a whole page: it is
+    /// better to rest. What looks like the writer's page may be a page that its next record did not fit
+    /// into, so this is only for when the buffers are far from full.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn catch_up(&mut self, sink: impl FnMut(CollectedPage<'_>)) -> Result<Sweep, Error> {
+        self.sweep(Some(self.layout.page_size() / 8), sink)
+    }
+
+    /// `small`: less than so many bytes of a page mean that the writer is still there.
+    fn sweep(
+        &mut self,
+        small: Option<usize>,
+        mut sink: impl FnMut(CollectedPage<'_>),
+    ) -> Result<Sweep, Error> {
         let mut sweep = Sweep { settled: u64::MAX, drained: true, ..Sweep::default() };
         for buffer in &mut self.cpus {
-            let drained = buffer.drain(&self.layout, &mut self.page, &mut sweep, &mut sink)?;
-            let bound = if drained { self.horizon.max(buffer.newest) } else { buffer.newest };
+            let end = buffer.drain(&self.layout, &mut self.page, small, &mut sweep, &mut sink)?;
+            let bound = match end {
+                Turn::Drained => self.horizon.max(buffer.newest),
+                Turn::MetWriter | Turn::Over => buffer.newest,
+            };
             sweep.settled = sweep.settled.min(bound);
-            sweep.drained &= drained;
+            sweep.drained &= end != Turn::Over;
         }
         let newest = self.cpus.iter().map(|buffer| buffer.newest).max();
         self.horizon = self.horizon.max(newest.unwrap_or(0));
@@ -156,27 +193,32 @@ impl RingBuffer {
 }
 
 impl CpuBuffer {
-    /// Reads until there is nothing more (`true`) or the turn is over.
     fn drain(
         &mut self,
         layout: &Layout,
         page: &mut [u8],
+        small: Option<usize>,
         sweep: &mut Sweep,
         sink: &mut impl FnMut(CollectedPage<'_>),
-    ) -> Result<bool, Error> {
+    ) -> Result<Turn, Error> {
         let mut turn = 0;
         while turn < BYTES_PER_TURN {
             let length = self.read(page)?;
             let Some(bytes) = page.get(..length).filter(|bytes| !bytes.is_empty()) else {
-                return Ok(true);
+                return Ok(Turn::Drained);
             };
             let collected = self.inspect(layout, bytes);
+            // The first may be what the sweep before has left of its last page.
+            let met_writer = turn > 0 && small.is_some_and(|small| collected.bytes.len() < small);
             turn += layout.page_size();
             sweep.pages += 1;
             sweep.bytes += collected.bytes.len() as u64;
             sink(collected);
+            if met_writer {
+                return Ok(Turn::MetWriter);
+            }
         }
-        Ok(false)
+        Ok(Turn::Over)
     }
 
     /// Reads one page; 0 where there is none.
