@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use system_tests::{Answer, Call, Kernel, Manager, PATIENCE, Plugins, no_other_sweeps, wait_until};
+use system_tests::{Answer, Call, Kernel, Manager, PATIENCE, Plugins, cpus, no_other_sweeps, wait_until};
 
 /// What ends a worker, and what is said of it.
 const ENDS: [(&str, &str); 5] = [
@@ -135,6 +135,18 @@ fn a_plugin_that_ends_its_worker_in_a_constructor_costs_itself() {
         session.signal(Signal::SIGINT);
         assert_eq!(session.ends(PATIENCE).well().lines().count(), 1);
     });
+}
+
+#[test]
+fn many_that_hang_keep_no_other_from_being_asked() {
+    let hanging =
+        (0..8).fold(Plugins::none(), |all, number| all.plugin("misbehaving", &format!("a{number}.so")));
+    let manager = Manager::with(hanging.plugin("made_up", "z.so"));
+    let cpu = cpus()[0].to_string();
+    let answer = get_all(&manager, "hang:load").under(["taskset", "--cpu-list", &cpu]).answer();
+    assert_eq!(answer.stdout, "made_up_lines\n", "{answer:#?}");
+    in_time(&answer, DISCOVERY);
+    nothing_is_left(&manager);
 }
 
 #[test]

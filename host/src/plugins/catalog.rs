@@ -80,7 +80,7 @@ impl KnownHook<'_> {
 }
 
 impl Catalog {
-    /// Asks every plugin what it is, all at the same time; with an environment, also which of its hooks can run there.
+    /// Asks every plugin what it is, side by side; with an environment, also which of its hooks can run there.
     ///
     /// # Errors
     ///

@@ -1,10 +1,12 @@
-//! Asks plugins what they are, all at the same time, and goes on without the hooks that kill or hang their worker.
+//! Asks plugins what they are, side by side, and goes on without the hooks that kill or hang their worker.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use trace_hook_api::{Environment, HookError, HookInfo, PluginInfo};
 
@@ -15,6 +17,8 @@ use crate::worker::{Answer, Confinement, Guest, Orphan, Step, Worker, timeout_un
 
 /// How long plugins may take to say what they are.
 const DISCOVERY_LIMIT: Duration = Duration::from_secs(2);
+/// Longer than a plugin takes that only computes. Whoever has not answered then waits for something, and keeps no CPU busy.
+const USUAL_TIME: Duration = Duration::from_millis(5);
 /// How long it takes to ask again for what is not stuck.
 const ASKING_AGAIN: Duration = Duration::from_millis(200);
 /// Nobody has so many. A plugin that never comes to the end of them would otherwise fill the memory.
@@ -52,6 +56,7 @@ struct Inquiry<'a> {
     /// What is not to be asked again, and why: each has cost a worker its life.
     faults: Faults,
     worker: Option<Worker>,
+    began: Option<Instant>,
     /// When to go on without what is being asked.
     patience: Instant,
     result: Option<Result<Inspection>>,
@@ -73,7 +78,8 @@ pub fn inspect(
 ) -> Result<Vec<Inspected>> {
     let deadline = within(DISCOVERY_LIMIT);
     let mut inquiries: Vec<_> =
-        files.into_iter().map(|file| Inquiry::begin(file, probe_in, deadline)).collect();
+        files.into_iter().map(|file| Inquiry::new(file, probe_in, deadline)).collect();
+    let cpus = usable_cpus();
     loop {
         inquiries.iter_mut().for_each(|inquiry| inquiry.advance(deadline));
         let answered = || inquiries.iter().map_while(|inquiry| inquiry.result.as_ref());
@@ -83,13 +89,36 @@ pub fn inspect(
         if inquiries.iter().all(|inquiry| inquiry.result.is_some()) {
             return Ok(inquiries.into_iter().filter_map(Inquiry::finish).collect());
         }
+        begin_some(&mut inquiries, cpus, deadline);
         wait(&inquiries, interrupts)?;
     }
 }
 
+/// Keeps every CPU busy with one. More at a time would not answer sooner, and those after the one that is `is_enough` need
+/// not be asked at all.
+fn begin_some(inquiries: &mut [Inquiry<'_>], cpus: usize, deadline: Instant) {
+    let mut busy = inquiries.iter().filter(|inquiry| inquiry.busy_until().is_some()).count();
+    for inquiry in inquiries.iter_mut().filter(|inquiry| inquiry.is_to_begin()) {
+        if busy >= cpus {
+            return;
+        }
+        inquiry.ask(deadline);
+        busy += usize::from(inquiry.result.is_none());
+    }
+}
+
+fn usable_cpus() -> usize {
+    let usable = sched_getaffinity(Pid::from_raw(0));
+    usable.map_or(1, |set| (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count())
+}
+
 fn wait(inquiries: &[Inquiry<'_>], interrupts: &Interrupts) -> Result<()> {
     let open = || inquiries.iter().filter(|inquiry| inquiry.result.is_none());
-    let patience = open().map(|inquiry| inquiry.patience).min().unwrap_or_else(Instant::now);
+    let to_begin = inquiries.iter().filter(|inquiry| inquiry.is_to_begin()).take(1);
+    let next_begin = to_begin.filter_map(|_| open().filter_map(Inquiry::busy_until).min());
+    // None is open where all that were begun just now could not be.
+    let patience =
+        open().map(|inquiry| inquiry.patience).chain(next_begin).min().unwrap_or_else(Instant::now);
     let mut fds = vec![PollFd::new(interrupts.as_fd(), PollFlags::POLLIN)];
     fds.extend(open().filter_map(|inquiry| inquiry.worker.as_ref()).flat_map(Worker::poll_fds));
     match poll(&mut fds, timeout_until(patience)) {
@@ -100,17 +129,26 @@ fn wait(inquiries: &[Inquiry<'_>], interrupts: &Interrupts) -> Result<()> {
 }
 
 impl<'a> Inquiry<'a> {
-    fn begin(file: PluginFile, probe_in: Option<&'a Environment>, deadline: Instant) -> Self {
-        let mut inquiry =
-            Self { file, probe_in, faults: Faults::new(), worker: None, patience: deadline, result: None };
-        inquiry.ask(deadline);
-        inquiry
+    fn new(file: PluginFile, probe_in: Option<&'a Environment>, deadline: Instant) -> Self {
+        let faults = Faults::new();
+        Self { file, probe_in, faults, worker: None, began: None, patience: deadline, result: None }
+    }
+
+    fn is_to_begin(&self) -> bool {
+        self.began.is_none()
+    }
+
+    /// `None`: it needs no CPU, or not for long.
+    fn busy_until(&self) -> Option<Instant> {
+        let until = self.began.filter(|_| self.result.is_none())? + USUAL_TIME;
+        (Instant::now() < until).then_some(until)
     }
 
     /// Leaves half of the time for going on without a hook that does not answer.
     fn ask(&mut self, deadline: Instant) {
         // The one before ends first.
         self.worker = None;
+        self.began = Some(Instant::now());
         self.patience = within(left(deadline) / 2);
         match start_worker(&self.file, self.probe_in, &self.faults) {
             Ok(worker) => self.worker = Some(worker),
