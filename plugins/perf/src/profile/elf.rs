@@ -4,14 +4,19 @@ use std::borrow::Cow;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use object::read::{ReadCache, ReadRef};
-use object::{Endianness, read};
+use object::{Endianness, pod, read};
 
-/// The most that is read at a time: a program can claim to have tables of any size.
-const LARGEST_TABLE: u64 = 256 << 20;
+use super::room::{Claim, Room};
+
+/// A program can claim to have as many segments and sections as it likes. These are thousands.
+const LARGEST_HEADERS: u64 = 1 << 20;
+/// Symbols that are read at a time.
+const SYMBOLS_AT_ONCE: u64 = 1 << 15;
 /// Nobody reads a longer name.
 const LONGEST_NAME: usize = 4096;
 /// A function can have others within it, such as entries for special cases of what is written in assembly.
@@ -31,6 +36,8 @@ pub struct ElfSymbols {
     functions: Vec<Function>,
     /// The file's string table. Names can overlap in it, so that all of them together may be many times as long.
     names: Box<[u8]>,
+    /// What all of that takes.
+    _room: Option<Claim>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,30 +49,49 @@ struct Function {
     name: u32,
 }
 
+/// Reads a part of the file.
+type ReadPart<'a> = &'a dyn Fn(Range<u64>) -> Option<Vec<u8>>;
+
 impl ElfSymbols {
-    /// Those of a file. None, if it is no program or cannot be read.
+    /// Those of a file. None, if it is no program, cannot be read, or has more than there is room for.
     ///
     /// It is read and not mapped: who owns it may cut it short at any time.
-    pub fn of_file(file: File) -> Option<Self> {
-        let cache = ReadCache::new(file);
-        Self::of(Modest(&cache))
+    pub fn of_file(file: File, room: &Arc<Room>) -> Option<Self> {
+        let headers = ReadCache::new(&file);
+        let read = |part: Range<u64>| {
+            let mut bytes = vec![0; usize::try_from(part.end - part.start).ok()?];
+            file.read_exact_at(&mut bytes, part.start).ok().map(|()| bytes)
+        };
+        Self::of(Modest(&headers), &read, room)
     }
 
-    fn of<'a>(data: impl ReadRef<'a>) -> Option<Self> {
-        let wide = Self::of_class::<FileHeader64<Endianness>>(data);
-        wide.or_else(|_| Self::of_class::<FileHeader32<Endianness>>(data)).ok()
+    fn of_bytes(bytes: &[u8], room: &Arc<Room>) -> Option<Self> {
+        let read = |part: Range<u64>| {
+            let (from, to) = (usize::try_from(part.start).ok()?, usize::try_from(part.end).ok()?);
+            bytes.get(from..to).map(<[u8]>::to_vec)
+        };
+        Self::of(bytes, &read, room)
     }
 
-    fn of_class<'a, Header: FileHeader<Endian = Endianness>>(data: impl ReadRef<'a>) -> read::Result<Self> {
-        let header = Header::parse(data)?;
+    fn of<'a>(headers: impl ReadRef<'a>, read: ReadPart<'_>, room: &Arc<Room>) -> Option<Self> {
+        let wide = Self::of_class::<FileHeader64<Endianness>>(headers, read, room);
+        wide.or_else(|_| Self::of_class::<FileHeader32<Endianness>>(headers, read, room)).ok()?
+    }
+
+    fn of_class<'a, Header: FileHeader<Endian = Endianness>>(
+        headers: impl ReadRef<'a>,
+        read: ReadPart<'_>,
+        room: &Arc<Room>,
+    ) -> read::Result<Option<Self>> {
+        let header = Header::parse(headers)?;
         let endian = header.endian()?;
-        let loaded = header.program_headers(endian, data)?.iter();
+        let loaded = header.program_headers(endian, headers)?.iter();
         let loaded = loaded.filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
         let segments = loaded.take(MOST_PARTS).map(|segment| {
             let (offset, length) = segment.file_range(endian);
             (offset, length, segment.p_vaddr(endian).into())
         });
-        let sections = header.sections(endian, data)?;
+        let sections = header.sections(endian, headers)?;
         let code = sections.iter().filter(|section| section.sh_flags(endian).contains(elf::SHF_EXECINSTR));
         let code = code.take(MOST_PARTS).map(|section| {
             let address = section.sh_addr(endian).into();
@@ -74,36 +100,43 @@ impl ElfSymbols {
         let mut symbols = Self { segments: segments.collect(), sections: code.collect(), ..Self::default() };
         // The dynamic ones are among the others, unless those were stripped.
         for table in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
-            if symbols.functions.is_empty() {
-                symbols.read_table(&sections, table, endian, data)?;
+            if symbols.functions.is_empty()
+                && let Some(tables) = Tables::find(&sections, table, endian)
+                && symbols.read_tables::<Header>(&tables, endian, read, room).is_none()
+            {
+                return Ok(None);
             }
         }
         // Of several names, the last is taken: one with a size.
         symbols.functions.sort_unstable_by_key(|function| (function.address, function.size));
-        Ok(symbols)
+        Ok(Some(symbols))
     }
 
-    fn read_table<'a, Header: FileHeader<Endian = Endianness>, R: ReadRef<'a>>(
+    fn read_tables<Header: FileHeader<Endian = Endianness>>(
         &mut self,
-        sections: &SectionTable<'a, Header, R>,
-        table: elf::SectionType,
+        tables: &Tables,
         endian: Endianness,
-        data: R,
-    ) -> read::Result<()> {
-        let table = sections.symbols(endian, data, table)?;
-        let is_function = |symbol: &&Header::Sym| {
-            matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC) && !symbol.is_undefined(endian)
-        };
-        let functions = table.symbols().iter().filter(is_function).map(|symbol| Function {
-            address: symbol.st_value(endian).into(),
-            size: symbol.st_size(endian).into().try_into().unwrap_or(u32::MAX),
-            name: symbol.st_name(endian),
-        });
-        self.functions.extend(functions);
-        if !self.functions.is_empty() {
-            self.names = sections.section(table.string_section())?.data(endian, data)?.into();
+        read: ReadPart<'_>,
+        room: &Arc<Room>,
+    ) -> Option<()> {
+        let size = size_of::<Header::Sym>() as u64;
+        let count = tables.symbols.end.saturating_sub(tables.symbols.start) / size;
+        let names = tables.names.end.saturating_sub(tables.names.start);
+        let mut claim = room.claim(count.checked_mul(size_of::<Function>() as u64)?.checked_add(names)?)?;
+        for first in (0..count).step_by(SYMBOLS_AT_ONCE as usize) {
+            let some = SYMBOLS_AT_ONCE.min(count - first);
+            let from = tables.symbols.start + first * size;
+            let bytes = read(from..from + some * size)?;
+            let (symbols, _) = pod::slice_from_bytes::<Header::Sym>(&bytes, some as usize).ok()?;
+            self.functions.extend(symbols.iter().filter_map(|symbol| Function::of(symbol, endian)));
         }
-        Ok(())
+        self.functions.shrink_to_fit();
+        if !self.functions.is_empty() {
+            self.names = read(tables.names.clone())?.into();
+        }
+        claim.shrink_to((size_of_val(&*self.functions) + self.names.len()) as u64);
+        self._room = Some(claim);
+        Some(())
     }
 
     /// The function at this place in the file.
@@ -135,9 +168,42 @@ impl ElfSymbols {
     }
 }
 
+impl Function {
+    fn of<S: Sym<Endian = Endianness>>(symbol: &S, endian: Endianness) -> Option<Self> {
+        let is_function = matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC);
+        (is_function && !symbol.is_undefined(endian)).then(|| Self {
+            address: symbol.st_value(endian).into(),
+            size: symbol.st_size(endian).into().try_into().unwrap_or(u32::MAX),
+            name: symbol.st_name(endian),
+        })
+    }
+}
+
+/// Where in the file the symbols and their names are.
+struct Tables {
+    symbols: Range<u64>,
+    names: Range<u64>,
+}
+
+impl Tables {
+    fn find<'a, Header: FileHeader<Endian = Endianness>, R: ReadRef<'a>>(
+        sections: &SectionTable<'a, Header, R>,
+        table: elf::SectionType,
+        endian: Endianness,
+    ) -> Option<Self> {
+        let symbols = sections.iter().find(|section| section.sh_type(endian) == table)?;
+        let names = sections.section(symbols.link(endian)).ok()?;
+        let range = |section: &Header::SectionHeader| {
+            let (offset, size) = section.file_range(endian)?;
+            Some(offset..offset.checked_add(size)?)
+        };
+        Some(Self { symbols: range(symbols)?, names: range(names)? })
+    }
+}
+
 /// The functions of the code that the kernel gives to every program, us included.
-pub fn vdso() -> Option<ElfSymbols> {
-    ElfSymbols::of(&vdso_image()?[..])
+pub fn vdso(room: &Arc<Room>) -> Option<ElfSymbols> {
+    ElfSymbols::of_bytes(&vdso_image()?, room)
 }
 
 fn vdso_image() -> Option<Vec<u8>> {
@@ -150,7 +216,7 @@ fn vdso_image() -> Option<Vec<u8>> {
     Some(image)
 }
 
-/// Refuses to read more at a time than a real program would ask for.
+/// Refuses to read larger headers than a real program has.
 #[derive(Clone, Copy)]
 struct Modest<R>(R);
 
@@ -160,7 +226,7 @@ impl<'a, R: ReadRef<'a>> ReadRef<'a> for Modest<R> {
     }
 
     fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
-        if size > LARGEST_TABLE { Err(()) } else { self.0.read_bytes_at(offset, size) }
+        if size > LARGEST_HEADERS { Err(()) } else { self.0.read_bytes_at(offset, size) }
     }
 
     fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
@@ -174,9 +240,26 @@ mod tests {
 
     use super::*;
 
+    fn plenty() -> Arc<Room> {
+        Room::of(64 << 20)
+    }
+
+    #[test]
+    fn symbols_take_room_while_they_are_there() {
+        let own = || File::open("/proc/self/exe").unwrap();
+        assert!(ElfSymbols::of_file(own(), &Room::of(1000)).is_none());
+        let size = plenty();
+        let symbols = ElfSymbols::of_file(own(), &size).unwrap();
+        let taken = (size_of_val(&*symbols.functions) + symbols.names.len()) as u64;
+        assert!(size.claim((64 << 20) - taken + 1).is_none());
+        assert!(size.claim((64 << 20) - taken).is_some());
+        drop(symbols);
+        assert!(size.claim(64 << 20).is_some());
+    }
+
     #[test]
     fn our_own_functions_are_found() {
-        let symbols = ElfSymbols::of_file(File::open("/proc/self/exe").unwrap()).unwrap();
+        let symbols = ElfSymbols::of_file(File::open("/proc/self/exe").unwrap(), &plenty()).unwrap();
         let place = |function: &Function| {
             let (from, _, address) =
                 symbols.segments.iter().rev().find(|segment| segment.2 <= function.address).unwrap();
@@ -194,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_kernels_gift_has_functions() {
-        let vdso = vdso().unwrap();
+        let vdso = vdso(&plenty()).unwrap();
         let mut names = vdso.functions.iter().filter_map(|function| vdso.name(function));
         assert!(names.any(|name| name.contains("clock_gettime")));
     }
@@ -212,6 +295,7 @@ mod tests {
                 function(0x4050, 0, 18),
             ],
             names: b"start\0outer\0inner\0last@@V_2\0".as_slice().into(),
+            ..ElfSymbols::default()
         };
         let at = |offset| symbols.function(offset);
         assert_eq!([at(0), at(7), at(8)], [Some("start".into()), Some("start".into()), None]);
@@ -227,7 +311,7 @@ mod tests {
             if is_elf && bytes.len() > 16 {
                 bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
             }
-            let symbols = ElfSymbols::of(&bytes[..]);
+            let symbols = ElfSymbols::of_bytes(&bytes, &plenty());
             prop_assert!(symbols.is_none_or(|symbols| symbols.function(64).is_none()));
         }
 
@@ -243,7 +327,7 @@ mod tests {
                 bytes[at] = byte;
             }
             for bytes in [&bytes[..], &bytes[..length.index(bytes.len())]] {
-                if let Some(symbols) = ElfSymbols::of(bytes) {
+                if let Some(symbols) = ElfSymbols::of_bytes(bytes, &plenty()) {
                     (0..bytes.len() as u64).step_by(16).for_each(|offset| _ = symbols.function(offset));
                 }
             }

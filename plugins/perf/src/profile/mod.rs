@@ -15,6 +15,7 @@ mod modules;
 mod portrait;
 mod processes;
 mod recording;
+mod room;
 mod sampling;
 mod session;
 mod stacks;

@@ -16,10 +16,14 @@ use std::time::{Duration, Instant};
 use nix::libc;
 
 use super::elf::ElfSymbols;
+use super::room::Room;
 use crate::perf_event::Mapping;
 
 /// Each file that is held open until it is needed takes a descriptor. Twice as many are known at most.
 const MOST: usize = 500;
+
+/// What the symbols of all files may take, in bytes. Those of a file for which there is no room any more are not read.
+const ROOM: u64 = 256 << 20;
 
 /// For so long nothing is shown that needs the symbols of a file. After that it is shown without.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -37,6 +41,7 @@ pub struct Modules {
     /// Processes in whose view a file is looked for if the one that maps it is gone already.
     relatives: Vec<u32>,
     known: Mutex<Known>,
+    room: Arc<Room>,
 }
 
 /// Files that were met lately. One that was not asked for while so many others were is forgotten, and not before: between
@@ -64,6 +69,7 @@ pub struct Module {
     file: Mutex<Option<File>>,
     reading: OnceLock<Reading>,
     symbols: OnceLock<Option<ElfSymbols>>,
+    room: Arc<Room>,
     /// `[heap]`, `//anon`, and code that a program makes itself are not.
     pub is_file: bool,
 }
@@ -78,7 +84,7 @@ struct Reading {
 
 impl Modules {
     pub fn new(procfs: &Path, relatives: Vec<u32>) -> Self {
-        Self { procfs: procfs.to_owned(), relatives, known: Mutex::default() }
+        Self { procfs: procfs.to_owned(), relatives, known: Mutex::default(), room: Room::of(ROOM) }
     }
 
     /// The file of a mapping of this process. If it was not met before, or could not be opened then, it is opened now.
@@ -95,11 +101,12 @@ impl Modules {
     /// The file of a mapping, opened or not.
     pub fn module(&self, mapping: &Mapping<'_>) -> Arc<Module> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.module(Identity {
+        let identity = Identity {
             device: mapping.device,
             inode: (mapping.inode, mapping.generation),
             path: mapping.path.to_owned(),
-        })
+        };
+        known.module(identity, &self.room)
     }
 
     fn open(&self, process: u32, mapping: &Mapping<'_>) -> Option<File> {
@@ -117,12 +124,12 @@ impl Modules {
 }
 
 impl Known {
-    fn module(&mut self, identity: Identity) -> Arc<Module> {
+    fn module(&mut self, identity: Identity, room: &Arc<Room>) -> Arc<Module> {
         if let Some(module) = self.recent.get(&identity) {
             return Arc::clone(module);
         }
         let older = self.older.remove(&identity);
-        let module = older.unwrap_or_else(|| Arc::new(Module::named(&identity.path)));
+        let module = older.unwrap_or_else(|| Arc::new(Module::named(&identity.path, room)));
         if self.recent.len() >= MOST {
             self.older = std::mem::take(&mut self.recent);
         }
@@ -143,8 +150,8 @@ fn open(path: &Path, inode: Option<u64>) -> io::Result<File> {
 }
 
 impl Module {
-    fn named(path: &[u8]) -> Self {
-        let vdso = (path == VDSO).then(super::elf::vdso);
+    fn named(path: &[u8], room: &Arc<Room>) -> Self {
+        let vdso = (path == VDSO).then(|| super::elf::vdso(room));
         let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         Self {
@@ -152,6 +159,7 @@ impl Module {
             file: Mutex::default(),
             reading: OnceLock::new(),
             symbols: vdso.map(OnceLock::from).unwrap_or_default(),
+            room: Arc::clone(room),
             is_file: path.starts_with(b"/") && !path.starts_with(b"//"),
         }
     }
@@ -189,7 +197,7 @@ impl Module {
     fn begin_to_read(self: &Arc<Self>, file: File) {
         let (module, (not_done, done)) = (Arc::clone(self), channel::<Infallible>());
         let read = move || {
-            let _ = module.symbols.set(ElfSymbols::of_file(file));
+            let _ = module.symbols.set(ElfSymbols::of_file(file, &module.room));
             drop(not_done);
         };
         if std::thread::Builder::new().name("symbols".to_owned()).spawn(read).is_ok() {
@@ -220,7 +228,7 @@ mod tests {
 
     #[test]
     fn symbols_are_read_when_they_are_asked_for() {
-        let module = Arc::new(Module::named(b"/proc/self/exe (deleted)"));
+        let module = Arc::new(Module::named(b"/proc/self/exe (deleted)", &Room::of(ROOM)));
         assert!(!module.is_being_read() && !module.is_settled(), "it was not opened yet");
         *module.file() = Some(File::open("/proc/self/exe").unwrap());
         assert_eq!((module.name.as_str(), module.is_settled()), ("exe", false));
