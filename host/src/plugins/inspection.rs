@@ -108,8 +108,8 @@ fn begin_some(inquiries: &mut [Inquiry<'_>], cpus: usize, deadline: Instant) {
 }
 
 fn usable_cpus() -> usize {
-    let usable = sched_getaffinity(Pid::from_raw(0));
-    usable.map_or(1, |set| (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count())
+    let usable = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+    (0..CpuSet::count()).filter(|cpu| usable.is_set(*cpu).unwrap_or(false)).count().max(1)
 }
 
 fn wait(inquiries: &[Inquiry<'_>], interrupts: &Interrupts) -> Result<()> {

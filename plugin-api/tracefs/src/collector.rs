@@ -16,7 +16,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::{Error, Result};
 use crate::losses::Losses;
-use crate::ring::{CollectedPage, RingBuffer};
+use crate::ring::{CollectedPage, RingBuffer, Sweep};
 use crate::spool::Spool;
 
 /// Between two sweeps while there is much. Also the least rest of all: on a kernel whose buffers poll as readable with
@@ -25,6 +25,8 @@ use crate::spool::Spool;
 const SHORTEST_REST: Duration = Duration::from_millis(2);
 /// Between two sweeps while there is little or nothing. No line comes later than that.
 const LONGEST_REST: Duration = Duration::from_millis(30);
+/// No longer than this, pages that only look like a writer's may hide others.
+const LONGEST_WITHOUT_WHOLE: Duration = Duration::from_secs(1);
 /// Pages of one sweep that are much: a tenth of the kernel's default buffer.
 const BUSY: u64 = 32;
 
@@ -44,7 +46,7 @@ pub(crate) struct Collector {
 #[derive(Debug)]
 struct Shared {
     spool: Arc<Spool>,
-    sweeps: AtomicU64,
+    whole_sweeps: AtomicU64,
     found: EventFd,
 }
 
@@ -58,7 +60,7 @@ impl Collector {
         let (order, stopped) = UnixStream::pair().map_err(failed)?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let found = EventFd::from_value_and_flags(0, flags).map_err(|errno| failed(errno.into()))?;
-        let shared = Arc::new(Shared { spool, sweeps: AtomicU64::new(0), found });
+        let shared = Arc::new(Shared { spool, whole_sweeps: AtomicU64::new(0), found });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("collector".to_owned());
         let thread = thread.spawn(move || collect(ring, losses, &theirs, &stopped)).map_err(failed)?;
@@ -76,9 +78,9 @@ impl Collector {
         let _ = self.shared.found.read();
     }
 
-    /// How many sweeps over the buffers are done.
-    pub(crate) fn sweeps(&self) -> u64 {
-        self.shared.sweeps.load(Ordering::Acquire)
+    /// How many sweeps over the buffers are done, each of which has taken all that was there when it began.
+    pub(crate) fn whole_sweeps(&self) -> u64 {
+        self.shared.whole_sweeps.load(Ordering::Acquire)
     }
 
     /// Collects what is left, and ends. To be called after recording was stopped. The buffers are closed then.
@@ -111,10 +113,16 @@ impl Drop for Collector {
 fn collect(mut ring: RingBuffer, mut losses: Losses, shared: &Shared, stopped: &UnixStream) -> Result<()> {
     go_first();
     let (mut stopping, mut hurry) = (false, true);
+    let mut last_whole = Instant::now();
     loop {
         // What was recorded before the order to stop is found by the sweep after it.
-        let (mut pages, drained) = sweep(&mut ring, &mut losses, &shared.spool, hurry || stopping)?;
-        shared.sweeps.fetch_add(1, Ordering::Release);
+        let to_the_last = hurry || stopping || last_whole.elapsed() >= LONGEST_WITHOUT_WHOLE;
+        let Sweep { mut pages, drained, whole, .. } =
+            sweep(&mut ring, &mut losses, &shared.spool, to_the_last)?;
+        if whole {
+            last_whole = Instant::now();
+            shared.whole_sweeps.fetch_add(1, Ordering::Release);
+        }
         if stopping && drained {
             // What the kernel had no room for after the last page, no page tells.
             for cpu in ring.cpus() {
@@ -125,7 +133,7 @@ fn collect(mut ring: RingBuffer, mut losses: Losses, shared: &Shared, stopped: &
         if drained && !stopping {
             if pages < BUSY && pages > 0 {
                 // A record is settled by the sweep after the one that found it.
-                pages += sweep(&mut ring, &mut losses, &shared.spool, true)?.0;
+                pages += sweep(&mut ring, &mut losses, &shared.spool, true)?.pages;
             }
             if pages > 0 {
                 // Refused where it was found to be full, and so is readable already.
@@ -137,20 +145,15 @@ fn collect(mut ring: RingBuffer, mut losses: Losses, shared: &Shared, stopped: &
     }
 }
 
-/// Moves the pages there are: to the last record, or up to where the writers are. Returns how many, and whether that was all.
-fn sweep(
-    ring: &mut RingBuffer,
-    losses: &mut Losses,
-    spool: &Spool,
-    to_the_last: bool,
-) -> Result<(u64, bool)> {
+/// Moves the pages there are: to the last record, or up to where the writers are.
+fn sweep(ring: &mut RingBuffer, losses: &mut Losses, spool: &Spool, to_the_last: bool) -> Result<Sweep> {
     let keep = |page: CollectedPage<'_>| {
         let lost = if page.lost.is_some() { losses.untold(page.cpu) } else { 0 };
         spool.push_page(page.cpu, page.bytes, page.records, lost);
     };
     let sweep = if to_the_last { ring.collect(keep)? } else { ring.catch_up(keep)? };
     spool.push_settled(sweep.settled);
-    Ok((sweep.pages, sweep.drained))
+    Ok(sweep)
 }
 
 /// Sleeps for the time given, or until there is an order to stop or a buffer is filled to its `buffer_percent`. Returns

@@ -145,7 +145,7 @@ impl Instance {
     /// Removes several, which takes less time than one after the other.
     ///
     /// # Errors
-    /// As with one. All that can be removed are.
+    /// As with one; for each that is busy it is waited that long. All that can be removed are.
     pub fn remove_all(instances: impl IntoIterator<Item = Instance>) -> Result<()> {
         let mut instances: Vec<_> = instances.into_iter().collect();
         tear_down(instances.iter_mut().filter_map(Instance::leave).collect())
@@ -173,7 +173,8 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Err(error) = tear_down(self.leave().into_iter().collect()) {
+        let Some(leaving) = self.leave() else { return };
+        if let Err(error) = tear_down(vec![leaving]) {
             log::error!("{error}");
         }
     }

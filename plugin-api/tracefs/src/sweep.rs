@@ -32,15 +32,15 @@ impl Tracefs {
         Error::all_of(errors).map(|()| swept)
     }
 
-    /// Removes the probes that belong to no instance any more, because they could not be removed with it. Those of a
-    /// living session are there only as long as its instance is.
+    /// Removes the probes that belong to no instance any more: they go after it. Those of a session that is just removing
+    /// them itself may be among them.
     fn sweep_user_probes(&self, prefix: &str) -> Result<()> {
         let mut errors = Vec::new();
         let is_orphan = |system: &String| system.starts_with(prefix) && !self.instance_path(system).exists();
         for system in self.systems()?.iter().filter(|system| is_orphan(system)) {
             match self.remove_user_probes(system) {
                 Ok(0) => {}
-                Ok(count) => log::info!("removed {count} events in programs, which {system} left behind"),
+                Ok(count) => log::info!("removed {count} events in programs, of {system}, which is gone"),
                 Err(error) => errors.push(error),
             }
         }
@@ -54,7 +54,8 @@ impl Tracefs {
         let Some(claim) = try_claim(&path)? else {
             return Ok(false);
         };
-        tear_down(vec![Leaving { tracefs: self, name, claim, free_buffer: None, has_probes: true }])?;
+        // Its probes are swept with those of all that are gone.
+        tear_down(vec![Leaving { tracefs: self, name, claim, free_buffer: None, has_probes: false }])?;
         log::info!("removed {}, which a dead session left behind", path.display());
         Ok(true)
     }

@@ -117,8 +117,8 @@ impl TaskFilter {
         self.related(task).unwrap_or(self.stranger()) != Follow::NOTHING
     }
 
-    /// To be called whenever the ring buffer was found empty: only then it is certain that no
-    /// more records of a task can turn up that was gone the time before, and it can be forgotten.
+    /// To be called whenever all has been shown that was in the ring buffer at some time since the call before: only then it
+    /// is certain that no more records of a task can turn up that was gone at that call, and it can be forgotten.
     pub fn caught_up(&mut self) {
         for task in self.gone.drain() {
             self.known.remove(&task);

@@ -30,20 +30,15 @@ pub(crate) struct Leaving<'a> {
 ///
 /// `rmdir` alone would do for those without probes. But it is what most of a session's end is spent
 /// with: it waits for several grace periods of RCU, one after the other. In this order there are
-/// the fewest of them (`cargo xtask bench hooks` has both side by side):
+/// the fewest of them:
 ///
-/// - No event is on any more when the tasks are forgotten. Else the kernel's recorder of task names still
-///   hangs on `sched_switch`, and to take the probes of the task set from beside it costs one more.
+/// - No event is on any more when the tasks are forgotten (but for those with a trigger). Else the kernel's recorder of
+///   task names still hangs on `sched_switch`, and to take the probes of the task set from beside it costs one more.
 /// - Probes go last. With an instance there that has recorded them, the kernel empties its buffer for each.
 pub(crate) fn tear_down(mut leaving: Vec<Leaving<'_>>) -> Result<()> {
-    let free_buffers: Vec<_> =
-        leaving.iter_mut().filter_map(|instance| instance.free_buffer.take()).collect();
+    let buffers = leaving.iter_mut().filter_map(|instance| instance.free_buffer.take()).collect();
     let silent: Vec<_> = leaving.iter().filter(|instance| instance.falls_silent()).collect();
-    thread::scope(|scope| {
-        // That waits, too, but not for the same lock. Without a thread, they are closed right here.
-        _ = thread::Builder::new().spawn_scoped(scope, || drop(free_buffers));
-        silent.into_iter().for_each(Leaving::forget_tasks);
-    });
+    free_during(buffers, || silent.into_iter().for_each(Leaving::forget_tasks));
     let mut results: Vec<_> = leaving.iter().map(Leaving::remove_directory).collect();
     results.extend(leaving.iter().map(Leaving::remove_probes));
     Error::all_of(results.into_iter().filter_map(Result::err).collect())
@@ -80,6 +75,17 @@ impl Leaving<'_> {
             true => self.tracefs.remove_user_probes(self.name).map(drop),
             false => Ok(()),
         }
+    }
+}
+
+/// Frees the buffers at the same time. Both wait for the kernel, mostly for different things.
+fn free_during(buffers: Vec<File>, work: impl FnOnce()) {
+    // Where there can be no thread, they are freed right here.
+    let freeing = (!buffers.is_empty()).then(|| thread::Builder::new().spawn(|| drop(buffers)));
+    work();
+    if let Some(Ok(freeing)) = freeing {
+        // It does nothing that could panic.
+        let _ = freeing.join();
     }
 }
 

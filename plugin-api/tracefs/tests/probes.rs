@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 
 use common::{actor, read};
@@ -125,4 +127,18 @@ fn a_sweep_removes_the_probes_of_the_dead_and_of_no_others() {
     holder.kill();
     assert_eq!(tracefs.sweep(&prefix).expect("swept"), 1);
     assert_eq!((defined(&tracefs, &dead), defined(&tracefs, &living)), (0, 1));
+}
+
+#[test]
+fn a_sweep_removes_probes_whose_instance_is_gone_already() {
+    let tracefs = need_probes!();
+    let prefix = name();
+    let path = probe("here").file;
+    let definition = format!("p:{prefix}gone/here {}:0x100\n", path.display());
+    let mut list =
+        OpenOptions::new().append(true).open(tracefs.root().join("uprobe_events")).expect("opened");
+    list.write_all(definition.as_bytes()).expect("defined");
+    assert_eq!(defined(&tracefs, &prefix), 1);
+    assert_eq!(tracefs.sweep(&prefix).expect("swept"), 0);
+    assert_eq!(defined(&tracefs, &prefix), 0);
 }

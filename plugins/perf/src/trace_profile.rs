@@ -38,8 +38,8 @@ impl Hook for TraceProfile {
             )
             .details(
                 "A line is a sample: the functions that were running, the innermost first, those of the kernel marked \
-                 by _[k]. A function without a symbol, or of a huge file whose symbols are still being read, or do not \
-                 fit into 256 MiB beside those of other files, is [FILE+OFFSET], with --folded just [FILE], and [unknown] where there is no file. Stacks are followed by \
+                 by _[k]. A function without a symbol, or of a huge file whose symbols are still being read, or too \
+                 many (there are 256 MiB for those of all files), is [FILE+OFFSET], with --folded just [FILE], and [unknown] where there is no file. Stacks are followed by \
                  frame pointers only: programs built without them (-fomit-frame-pointer, the default of many compilers) \
                  show short stacks. No stack is deeper than kernel.perf_event_max_stack says.\n\n\
                  With --folded a line is COMM;OUTERMOST;...;INNERMOST COUNT, as flamegraph.pl takes it; a count is of \

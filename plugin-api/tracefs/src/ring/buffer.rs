@@ -45,7 +45,7 @@ struct CpuBuffer {
 enum Turn {
     /// There was nothing more.
     Drained,
-    /// The last page is the one that is being written to.
+    /// The last page looks like the one that is being written to.
     MetWriter,
     /// The others have to be read, too.
     Over,
@@ -79,6 +79,8 @@ pub struct Sweep {
     pub settled: u64,
     /// Every CPU was read as far as it was to be.
     pub drained: bool,
+    /// No CPU was left alone because its writer seemed to be met.
+    pub whole: bool,
 }
 
 impl RingBuffer {
@@ -155,7 +157,7 @@ impl RingBuffer {
         small: Option<usize>,
         mut sink: impl FnMut(CollectedPage<'_>),
     ) -> Result<Sweep, Error> {
-        let mut sweep = Sweep { settled: u64::MAX, drained: true, ..Sweep::default() };
+        let mut sweep = Sweep { settled: u64::MAX, drained: true, whole: true, ..Sweep::default() };
         for buffer in &mut self.cpus {
             let end = buffer.drain(&self.layout, &mut self.page, small, &mut sweep, &mut sink)?;
             let bound = match end {
@@ -164,6 +166,7 @@ impl RingBuffer {
             };
             sweep.settled = sweep.settled.min(bound);
             sweep.drained &= end != Turn::Over;
+            sweep.whole &= end != Turn::MetWriter;
         }
         let newest = self.cpus.iter().map(|buffer| buffer.newest).max();
         self.horizon = self.horizon.max(newest.unwrap_or(0));

@@ -63,7 +63,7 @@ pub struct EventStream {
     /// Where the instance records any.
     stacks: Option<Stacks>,
     formats_loaded: bool,
-    /// The collector's sweeps when everything was last found to be written.
+    /// The collector's whole sweeps when everything was last found to be written.
     caught_up_at: u64,
     /// Nothing more comes out of the ring.
     ended: bool,
@@ -209,7 +209,7 @@ impl EventStream {
     /// A buffer or the spool's file cannot be read. Everything that could be was shown before.
     pub fn visit(&mut self, mut visitor: impl FnMut(StreamItem<'_>) -> ControlFlow<()>) -> Result<bool> {
         self.get_acquainted();
-        let sweeps = self.collector.sweeps();
+        let sweeps = self.collector.whole_sweeps();
         self.collector.acknowledge();
         loop {
             if self.visit_settled(&mut visitor).is_break() {
@@ -369,14 +369,14 @@ impl EventStream {
         Ok(!std::mem::replace(&mut self.finished, true))
     }
 
-    /// Everything is written that was collected when the collector had done so many sweeps.
+    /// Everything is written that was collected when the collector had done so many whole sweeps.
     fn caught_up(&mut self, sweeps: u64) {
-        // Only a whole sweep since the last time finds all that a task left which was gone then.
+        // Only a whole sweep begun since the last time finds all that a task left which was gone then.
         if let Some(filtering) = &mut self.filter
             && sweeps >= self.caught_up_at + 2
         {
             filtering.tasks.caught_up();
-            self.caught_up_at = sweeps;
+            self.caught_up_at = self.collector.whole_sweeps();
         }
     }
 

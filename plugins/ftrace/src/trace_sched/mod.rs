@@ -71,7 +71,7 @@ A line says that a task got a CPU: its name and id, the CPU, the time since boot
 had to leave its CPU, and was ready all the time), `new` (it was started) or `unknown`, where the kernel did not tell, as \
 at the beginning of a session and after lost events; there is no `waited` then. `prev_tid` and `prev_comm` are the id and \
 the name of the task that had the CPU before; 0 is the idle task. `missed` says that the kernel did not tell when the task \
-got the CPU: the line is of when it left it.
+got the CPU: the line is of when it left it, and there is no `waited` either.
 
 With --over, waits that are unknown are left out.
 

@@ -3,6 +3,7 @@
 use trace_hook_api::{LineBuffer, Origin};
 
 use super::view::{Run, Show};
+use super::waits::{MissedRun, Since};
 
 pub struct Runs;
 
@@ -10,15 +11,20 @@ impl Show for Runs {
     fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer) -> u64 {
         let line = lines.event(&run.origin, "run");
         let line = match run.wait {
-            Some(wait) => line.duration("waited", wait.length).word("since", wait.since.name()),
-            None => line.word("since", "unknown"),
+            Some(wait) => line.duration("waited", wait.length),
+            None => line,
         };
+        let line = line.word("since", name(run.wait.map(|wait| wait.since)));
         line.number("prev_tid", run.prev).text("prev_comm", run.prev_comm);
         1
     }
 
-    fn missed_run(&mut self, origin: &Origin<'_>, lines: &mut LineBuffer) -> u64 {
-        lines.event(origin, "run").word("since", "unknown").flag("missed", true);
+    fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer) -> u64 {
+        lines.event(origin, "run").word("since", name(run.since)).flag("missed", true);
         1
     }
+}
+
+fn name(since: Option<Since>) -> &'static str {
+    since.map_or("unknown", Since::name)
 }

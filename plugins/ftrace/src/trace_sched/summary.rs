@@ -7,6 +7,7 @@ use std::time::Duration;
 use trace_hook_api::{Histogram, LineBuffer, Origin};
 
 use super::view::{Run, Show};
+use super::waits::MissedRun;
 use crate::clock::Interval;
 
 /// The waits of each thread since the last summary.
@@ -79,7 +80,7 @@ impl Show for Summary {
         0
     }
 
-    fn missed_run(&mut self, origin: &Origin<'_>, _: &mut LineBuffer) -> u64 {
+    fn missed_run(&mut self, origin: &Origin<'_>, _: MissedRun, _: &mut LineBuffer) -> u64 {
         self.count(origin, None);
         0
     }

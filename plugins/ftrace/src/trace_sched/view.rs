@@ -6,7 +6,7 @@ use tracefs::{EventStream, Pid, Record};
 use tracefs_session::{View, with_origin};
 
 use super::records::{Happened, Records};
-use super::waits::{Wait, Waits};
+use super::waits::{MissedRun, Wait, Waits};
 use crate::clock::Clock;
 
 /// A task that has just got a CPU.
@@ -25,7 +25,7 @@ pub trait Show: Send {
     fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer) -> u64;
 
     /// A task leaves a CPU, and the kernel did not tell that it got it.
-    fn missed_run(&mut self, origin: &Origin<'_>, lines: &mut LineBuffer) -> u64;
+    fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer) -> u64;
 
     /// It is `now`, in nanoseconds since boot, and all that was before has been shown.
     fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) -> u64 {
@@ -56,13 +56,19 @@ impl<S: Show> SchedView<S> {
     }
 
     /// Nobody knows whether the wait before it was a long one.
-    fn missed_run(&mut self, task: Pid, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn missed_run(
+        &mut self,
+        task: Pid,
+        run: MissedRun,
+        record: &mut Record<'_>,
+        lines: &mut LineBuffer,
+    ) -> u64 {
         if self.over.is_some() {
             return 0;
         }
         let Self { records, show, .. } = self;
         with_origin(record, task, |record, origin| {
-            show.missed_run(&Origin { comm: records.prev_comm(record), ..*origin }, lines)
+            show.missed_run(&Origin { comm: records.prev_comm(record), ..*origin }, run, lines)
         })
     }
 
@@ -90,8 +96,10 @@ impl<S: Show> View for SchedView<S> {
             Some(Happened::Wakeup(task)) if record.is_traced(task) => self.waits.wakeup(task, now),
             Some(Happened::WakeupNew(task)) if record.is_traced(task) => self.waits.starts(task, now),
             Some(Happened::Switch { prev, left, next }) => {
-                if record.is_traced(prev) && self.waits.leaves(prev, left, now) {
-                    shown += self.missed_run(prev, record, lines);
+                if record.is_traced(prev)
+                    && let Some(run) = self.waits.leaves(prev, left, now)
+                {
+                    shown += self.missed_run(prev, run, record, lines);
                 }
                 if record.is_traced(next) {
                     shown += self.runs(prev, next, record, lines);

@@ -32,6 +32,12 @@ impl Since {
     }
 }
 
+/// The kernel did not tell that a task got a CPU. It had waited for it since, as far as that is known; until when, is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissedRun {
+    pub since: Option<Since>,
+}
+
 /// What the tasks do, as far as it is known. Times are those of the records, in nanoseconds.
 #[derive(Debug, Default)]
 pub struct Waits {
@@ -91,8 +97,8 @@ impl Waits {
         }
     }
 
-    /// The task leaves its CPU. Whether it is news that it had one: the kernel does not tell of every switch.
-    pub fn leaves(&mut self, task: Pid, left: Left, now: u64) -> bool {
+    /// The task leaves its CPU. It may be news that it had one: the kernel does not tell of every switch.
+    pub fn leaves(&mut self, task: Pid, left: Left, now: u64) -> Option<MissedRun> {
         let before = match left {
             Left::ForGood => self.tasks.remove(&task),
             Left::Preempted => self.waits(task, now, Since::Preempted),
@@ -101,7 +107,11 @@ impl Waits {
                 _ => self.tasks.insert(task, State::Sleeps),
             },
         };
-        matches!(before, Some(State::Waits { .. } | State::Sleeps))
+        match before? {
+            State::Waits { since, .. } => Some(MissedRun { since: Some(since) }),
+            State::Sleeps => Some(MissedRun { since: None }),
+            State::Runs { .. } => None,
+        }
     }
 
     fn waits(&mut self, task: Pid, from: u64, since: Since) -> Option<State> {
@@ -191,12 +201,13 @@ mod tests {
     #[test]
     fn a_run_that_was_not_told_of_is_noticed_at_its_end() {
         let mut waits = Waits::default();
-        assert!(!waits.leaves(TASK, Left::ToSleep, 10), "it may have run when the session began");
+        let missed = |since| Some(MissedRun { since });
+        assert_eq!(waits.leaves(TASK, Left::ToSleep, 10), None, "it may have run when the session began");
         waits.waking(TASK, 20);
-        assert!(waits.leaves(TASK, Left::Preempted, 30));
+        assert_eq!(waits.leaves(TASK, Left::Preempted, 30), missed(Some(Since::Woken)));
         waits.runs(TASK, 40);
-        assert!(!waits.leaves(TASK, Left::ToSleep, 50));
-        assert!(waits.leaves(TASK, Left::ForGood, 60));
+        assert_eq!(waits.leaves(TASK, Left::ToSleep, 50), None);
+        assert_eq!(waits.leaves(TASK, Left::ForGood, 60), missed(None));
     }
 
     #[test]

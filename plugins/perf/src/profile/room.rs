@@ -21,9 +21,9 @@ impl Room {
         Arc::new(Self { left: AtomicU64::new(bytes) })
     }
 
-    /// None: there is not so much left.
+    /// None: there is not twice as much left. Nobody gets all of it, and so leaves none for others.
     pub fn claim(self: &Arc<Self>, bytes: u64) -> Option<Claim> {
-        let less = |left: u64| left.checked_sub(bytes);
+        let less = |left: u64| (bytes <= left / 2).then(|| left - bytes);
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
         Some(Claim { room: Arc::clone(self), bytes })
     }
@@ -51,13 +51,14 @@ mod tests {
     #[test]
     fn no_more_is_claimed_than_there_is() {
         let room = Room::of(100);
-        let mut first = room.claim(60).unwrap();
-        assert!(room.claim(41).is_none());
+        assert!(room.claim(51).is_none());
+        let mut first = room.claim(50).unwrap();
+        assert!(room.claim(26).is_none());
         first.shrink_to(10);
         first.shrink_to(20);
-        let second = room.claim(90).unwrap();
-        assert!(room.claim(1).is_none());
+        let second = room.claim(45).unwrap();
+        assert!(room.claim(23).is_none());
         drop((first, second));
-        assert!(room.claim(100).is_some());
+        assert!(room.claim(50).is_some());
     }
 }
