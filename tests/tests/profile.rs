@@ -310,7 +310,8 @@ fn two_sessions_sample_the_same_task() {
     let of_first = spent(&samples(&first.stop())).len();
     workload.spends(200);
     let of_second = spent(&samples(&second.stop())).len();
-    assert!(of_first > 130 && of_second > of_first + 130, "{of_first} and {of_second}");
+    // How many there are of 200 depends on who else wants the CPUs; the tests beside perf compare that.
+    assert!(of_first > 100 && of_second > of_first + 100, "{of_first} and {of_second}");
 }
 
 #[test]
