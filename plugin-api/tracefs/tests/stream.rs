@@ -3,6 +3,7 @@
 
 mod common;
 mod made_up_pages;
+mod ring_support;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -14,6 +15,7 @@ use common::{Sweeper, drain, marks, read, stream, told_lost, wait_until, write};
 use made_up_pages::{Builder, layout};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use proptest::prelude::*;
+use ring_support::names_its_task;
 use tracefs::ring::{Item, Timeline};
 use tracefs::spool::{Entry, Spool, SpoolReader};
 use tracefs::{Error, EventStream, Follow, Instance, Pid, Tally, Targets, TaskFilter};
@@ -347,14 +349,6 @@ fn the_lines_are_byte_for_byte_those_of_the_kernels_own_trace() {
         let same = kernel == ours || kernel.get(16..) == ours.get(16..) && forgotten;
         assert!(same, "\nkernel {kernel}\nours   {ours}");
     }
-}
-
-/// Whether the task that the line begins with is there, and is called so.
-fn names_its_task(line: &str) -> bool {
-    let Some((name, rest)) = line.split_at_checked(16) else { return false };
-    let task = rest.trim_start_matches('-').split_whitespace().next().unwrap_or_default();
-    let comm = std::fs::read_to_string(Path::new(PROC).join(task).join("comm"));
-    comm.is_ok_and(|comm| comm.trim_end() == name.trim_start())
 }
 
 fn allowed_cpus() -> Vec<usize> {

@@ -107,11 +107,12 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares line by line. Where the kernel has forgotten a task's name, ours may know it.
+    /// Compares line by line. Where the kernel has forgotten a task's name, or has that of an earlier task of the same
+    /// number, ours may know it: without events, the kernel notes no names.
     pub fn of(kernel: &[String], ours: &[String]) -> Self {
         let mut comparison = Self::default();
         for (kernel, ours) in kernel.iter().zip(ours) {
-            let forgotten = kernel.trim_start().starts_with("<...>-");
+            let forgotten = kernel.trim_start().starts_with("<...>-") || names_its_task(ours);
             if kernel == ours || forgotten && kernel.get(16..) == ours.get(16..) {
                 *comparison.same.entry(event_of(ours)).or_default() += 1;
             } else {
@@ -138,6 +139,14 @@ impl Comparison {
         }
         report
     }
+}
+
+/// Whether the task that the line begins with is there, and is called so.
+pub fn names_its_task(line: &str) -> bool {
+    let Some((name, rest)) = line.split_at_checked(16) else { return false };
+    let task = rest.trim_start_matches('-').split_whitespace().next().unwrap_or_default();
+    let comm = fs::read_to_string(Path::new("/proc").join(task).join("comm"));
+    comm.is_ok_and(|comm| comm.trim_end() == name.trim_start())
 }
 
 /// What stands behind the time stamp: the event's name, or a system call's.
