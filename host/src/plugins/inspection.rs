@@ -115,7 +115,9 @@ fn usable_cpus() -> usize {
 fn wait(inquiries: &[Inquiry<'_>], interrupts: &Interrupts) -> Result<()> {
     let open = || inquiries.iter().filter(|inquiry| inquiry.result.is_none());
     let to_begin = inquiries.iter().filter(|inquiry| inquiry.is_to_begin()).take(1);
-    let next_begin = to_begin.filter_map(|_| open().filter_map(Inquiry::busy_until).min());
+    // At once, if none is busy any more.
+    let next_begin =
+        to_begin.map(|_| open().filter_map(Inquiry::busy_until).min().unwrap_or_else(Instant::now));
     // None is open where all that were begun just now could not be.
     let patience =
         open().map(|inquiry| inquiry.patience).chain(next_begin).min().unwrap_or_else(Instant::now);

@@ -16,7 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(20);
 
-/// An instance that is to go, with what has to go before it.
+/// An instance that is to go, with what goes with it.
 pub(crate) struct Leaving<'a> {
     pub(crate) tracefs: &'a Tracefs,
     pub(crate) name: &'a str,
