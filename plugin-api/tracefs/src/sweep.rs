@@ -1,9 +1,18 @@
 //! Removing what dead sessions left behind.
 
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
 use crate::error::{Error, Result};
-use crate::lock::try_claim;
+use crate::lock::{Claim, try_claim};
 use crate::mount::Tracefs;
 use crate::teardown::{Leaving, tear_down};
+
+/// Who makes a directory locks it right after that. Without this time, sweepers that come one after the other could take it
+/// from its creator again and again.
+const TIME_TO_LOCK: Duration = Duration::from_millis(50);
+const NAP: Duration = Duration::from_millis(1);
 
 impl Tracefs {
     /// Removes every instance whose name starts with `prefix` and which no living process has
@@ -51,7 +60,7 @@ impl Tracefs {
     /// lock it, waits and then sees that it has to make it anew.
     fn sweep_one(&self, name: &str) -> Result<bool> {
         let path = self.instance_path(name);
-        let Some(claim) = try_claim(&path)? else {
+        let Some(claim) = claim_orphan(&path)? else {
             return Ok(false);
         };
         // Its probes are swept with those of all that are gone.
@@ -59,4 +68,21 @@ impl Tracefs {
         log::info!("removed {}, which a dead session left behind", path.display());
         Ok(true)
     }
+}
+
+/// `None` if it is somebody's, or gone.
+fn claim_orphan(path: &Path) -> Result<Option<Claim>> {
+    let mut claim = try_claim(path)?;
+    while claim.is_some() && is_just_made(path) {
+        drop(claim);
+        sleep(NAP);
+        claim = try_claim(path)?;
+    }
+    Ok(claim)
+}
+
+fn is_just_made(path: &Path) -> bool {
+    let made = path.metadata().and_then(|directory| directory.modified()).ok();
+    // Made in the future, as the clock was set since: long ago.
+    made.and_then(|made| made.elapsed().ok()).is_some_and(|age| age < TIME_TO_LOCK)
 }
