@@ -7,10 +7,11 @@
 //! process.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 
 use crate::Pid;
 use crate::procfs::Procfs;
-use crate::targets::{Follow, Targets};
+use crate::targets::{Follow, Member, Targets};
 
 /// The clone flag of a new thread, as against a new process (clone(2)).
 const CLONE_THREAD: u64 = 0x0001_0000;
@@ -31,6 +32,8 @@ pub struct TaskFilter {
     targets: Targets,
     drops_any: bool,
     known: HashMap<Pid, Follow>,
+    /// The processes of those who were there when the tasks were chosen.
+    processes: HashMap<Pid, Pid>,
     /// Tasks that were looked up and are not of the targets. Whoever gets their numbers later is announced.
     strangers: HashSet<Pid>,
     /// Tasks that were gone when the ring buffer was last found empty.
@@ -39,14 +42,15 @@ pub struct TaskFilter {
 }
 
 impl TaskFilter {
-    pub(crate) fn new(procfs: Procfs, targets: Targets, known: HashMap<Pid, Follow>) -> TaskFilter {
-        let prune_at = next_pruning(known.len());
+    pub(crate) fn new(procfs: Procfs, targets: Targets, members: HashMap<Pid, Member>) -> TaskFilter {
+        let prune_at = next_pruning(members.len());
         let drops_any = targets.need_filter();
         TaskFilter {
             procfs,
             targets,
             drops_any,
-            known,
+            known: members.iter().map(|(task, member)| (*task, member.follow)).collect(),
+            processes: members.into_iter().map(|(task, member)| (task, member.process)).collect(),
             strangers: HashSet::new(),
             gone: HashSet::new(),
             prune_at,
@@ -98,6 +102,11 @@ impl TaskFilter {
         };
         self.known.insert(task, follow);
         follow.own
+    }
+
+    /// Which processes those are threads of who were there when the tasks were chosen. Told once.
+    pub(crate) fn take_processes(&mut self) -> HashMap<Pid, Pid> {
+        mem::take(&mut self.processes)
     }
 
     /// The tasks that are known to be wanted.
@@ -180,8 +189,9 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         let mut targets = Targets::new();
         targets.add(10, follow);
-        let known = HashMap::from([(10, follow), (11, follow)]);
-        let filter = TaskFilter::new(Procfs::at(root.path()), targets, known);
+        let member = Member { process: 10, root: 10, follow };
+        let members = HashMap::from([(10, member), (11, member)]);
+        let filter = TaskFilter::new(Procfs::at(root.path()), targets, members);
         Scene { root, filter }
     }
 

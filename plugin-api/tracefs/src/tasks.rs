@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::events::{NEW_TASK, RENAME};
 use crate::instance::Instance;
 use crate::procfs::Procfs;
-use crate::targets::{Follow, Targets};
+use crate::targets::{Member, Targets};
 use crate::task_filter::TaskFilter;
 
 /// The file that holds the ids of all threads whose events are recorded. Empty, it means everyone.
@@ -51,7 +51,7 @@ impl Instance {
         }
         let set = TaskSet { instance: Arc::clone(&self.dir), procfs: procfs.clone() };
         self.set_option("event-fork", true)?;
-        let known = set.fill(targets)?;
+        let members = set.fill(targets)?;
         if !set.any_alive(None)? {
             return Err(targets.nobody_left());
         }
@@ -70,7 +70,7 @@ impl Instance {
             self.needs_new_tasks.store(true, Ordering::Relaxed);
             self.enable_quietly(NEW_TASK)?;
         }
-        Ok((set, Some(TaskFilter::new(procfs, targets.clone(), known))))
+        Ok((set, Some(TaskFilter::new(procfs, targets.clone(), members))))
     }
 }
 
@@ -114,16 +114,16 @@ impl TaskSet {
     /// after the last write shows nobody who is missing in the set, nobody is missed.
     ///
     /// All go into one write: the first takes 1 ms, however long it is, each further one 40 ms.
-    fn fill(&self, targets: &Targets) -> Result<HashMap<Pid, Follow>> {
-        let mut known = targets.living(&self.procfs);
-        let mut missing: Vec<Pid> = known.keys().copied().collect();
+    fn fill(&self, targets: &Targets) -> Result<HashMap<Pid, Member>> {
+        let mut members = targets.members(&self.procfs);
+        let mut missing: Vec<Pid> = members.keys().copied().collect();
         while !missing.is_empty() {
             self.instance.write(SET, &list(&missing))?;
-            let living = targets.living(&self.procfs);
+            let living = targets.members(&self.procfs);
             missing = self.missing(living.keys().copied())?;
-            known.extend(living);
+            members.extend(living);
         }
-        Ok(known)
+        Ok(members)
     }
 
     /// Those that are alive and not in the set. They must have been alive before the set is read,

@@ -71,7 +71,7 @@ struct Stretch {
 pub fn compile(rules: impl IntoIterator<Item = (c_long, Rule)>) -> Vec<sock_filter> {
     let mut program =
         vec![load(ARCHITECTURE), jump(BPF_JEQ, THIS_ARCHITECTURE, 1, 0), refuse(), load(NUMBER)];
-    program.extend(search(&stretches(rules)));
+    search(&stretches(rules), &mut program);
     program
 }
 
@@ -112,39 +112,39 @@ fn begin(stretches: &mut Vec<Stretch>, first: u32, rule: Rule) {
 }
 
 /// Decides on the call whose number is loaded.
-fn search(stretches: &[Stretch]) -> Vec<sock_filter> {
-    let (left, right) = stretches.split_at(stretches.len() / 2);
-    match (left, right) {
-        ([], only) => only.iter().flat_map(|stretch| decide(&stretch.rule)).collect(),
-        (left, right) => {
-            let left = search(left);
-            let mut program = match u8::try_from(left.len()) {
-                Ok(over) => vec![jump(BPF_JGE, right[0].first, over, 0)],
-                Err(_) => vec![jump(BPF_JGE, right[0].first, 0, 1), skip(left.len())],
-            };
-            program.extend(left);
-            program.extend(search(right));
-            program
+fn search(stretches: &[Stretch], program: &mut Vec<sock_filter>) {
+    let (left, right) = match stretches.split_at(stretches.len() / 2) {
+        ([], only) => return only.iter().for_each(|stretch| decide(&stretch.rule, program)),
+        halves => halves,
+    };
+    let branch = program.len();
+    program.push(skip(0));
+    search(left, program);
+    let over = program.len() - branch - 1;
+    match u8::try_from(over) {
+        Ok(over) => program[branch] = jump(BPF_JGE, right[0].first, over, 0),
+        Err(_) => {
+            program[branch] = jump(BPF_JGE, right[0].first, 0, 1);
+            program.insert(branch + 1, skip(over));
         }
     }
+    search(right, program);
 }
 
-fn decide(rule: &Rule) -> Vec<sock_filter> {
-    match rule {
-        Rule::Allow => vec![answer(libc::SECCOMP_RET_ALLOW)],
-        Rule::Unknown => vec![answer(error(Errno::ENOSYS))],
-        Rule::Refuse => vec![refuse()],
-        Rule::If(checks) => {
-            let mut program: Vec<sock_filter> = checks.iter().flat_map(check).collect();
-            program.push(answer(libc::SECCOMP_RET_ALLOW));
-            program
-        }
+fn decide(rule: &Rule, program: &mut Vec<sock_filter>) {
+    if let Rule::If(checks) = rule {
+        checks.iter().for_each(|one| check(one, program));
     }
+    program.push(match rule {
+        Rule::Allow | Rule::If(_) => answer(libc::SECCOMP_RET_ALLOW),
+        Rule::Unknown => answer(error(Errno::ENOSYS)),
+        Rule::Refuse => refuse(),
+    });
 }
 
 /// Falls through to what follows, or refuses the call.
-fn check(check: &Check) -> Vec<sock_filter> {
-    let mut program = vec![load(check.offset)];
+fn check(check: &Check, program: &mut Vec<sock_filter>) {
+    program.push(load(check.offset));
     if check.mask != u32::MAX {
         program.push(statement(BPF_ALU | BPF_AND | BPF_K, check.mask));
     }
@@ -152,7 +152,6 @@ fn check(check: &Check) -> Vec<sock_filter> {
     let jumps = (1..=check.one_of.len() as u8).rev();
     program.extend(check.one_of.iter().zip(jumps).map(|(value, over)| jump(BPF_JEQ, *value, over, 0)));
     program.push(refuse());
-    program
 }
 
 fn load(offset: u32) -> sock_filter {

@@ -78,6 +78,8 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_pselect6,
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
     // Signals of one's own
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigpending,

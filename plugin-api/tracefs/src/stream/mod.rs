@@ -52,8 +52,6 @@ pub struct EventStream {
     formatter: Formatter,
     filter: Option<Filtering>,
     processes: Processes,
-    /// It is known which processes the tasks are of that were chosen.
-    acquainted: bool,
     /// Tells who starts whom. Not every kernel has it.
     new_task: Option<NewTaskEvent>,
     /// Records that were not those of the targets, or are ours alone.
@@ -131,7 +129,7 @@ impl EventStream {
         instance: &Instance,
         second: Option<&Instance>,
         procfs: &Path,
-        filter: Option<TaskFilter>,
+        mut filter: Option<TaskFilter>,
         spool_directory: &Path,
         spool_size: u64,
     ) -> Result<Self> {
@@ -145,6 +143,7 @@ impl EventStream {
         if filter.as_ref().is_some_and(TaskFilter::drops_any) && new_task.is_none() {
             return Err(Error::NoNewTaskEvent);
         }
+        let processes = filter.as_mut().map(TaskFilter::take_processes).unwrap_or_default();
         let filter = filter.map(|tasks| Filtering::new(tasks, &mut formatter));
         let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_asked_for(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
@@ -158,8 +157,7 @@ impl EventStream {
             timeline,
             formatter,
             filter,
-            processes: Processes::new(Procfs::at(procfs)),
-            acquainted: false,
+            processes: Processes::new(Procfs::at(procfs), processes),
             new_task,
             left_out: 0,
             hidden,
@@ -208,7 +206,6 @@ impl EventStream {
     /// # Errors
     /// A buffer or the spool's file cannot be read. Everything that could be was shown before.
     pub fn visit(&mut self, mut visitor: impl FnMut(StreamItem<'_>) -> ControlFlow<()>) -> Result<bool> {
-        self.get_acquainted();
         let sweeps = self.collector.whole_sweeps();
         self.collector.acknowledge();
         loop {
@@ -320,15 +317,6 @@ impl EventStream {
             visitor(StreamItem::Record(Record::new(record, id, task, formatter, processes, tasks)))?;
         }
         ControlFlow::Continue(())
-    }
-
-    /// Asks procfs while the tasks are there: many are gone before their records are read. Not done at the start, for which
-    /// somebody waits.
-    fn get_acquainted(&mut self) {
-        if !std::mem::replace(&mut self.acquainted, true) {
-            let threads = self.filter.as_ref().map(|filtering| filtering.tasks.wanted());
-            threads.into_iter().flatten().for_each(|thread| _ = self.processes.of(thread));
-        }
     }
 
     /// Not done before there is something to write: with many events it takes dozens of milliseconds, and somebody

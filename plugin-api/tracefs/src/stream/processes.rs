@@ -18,8 +18,9 @@ pub struct Processes {
 }
 
 impl Processes {
-    pub fn new(procfs: Procfs) -> Self {
-        Self { procfs, known: HashMap::new() }
+    /// With threads whose processes are known already.
+    pub fn new(procfs: Procfs, known: HashMap<Pid, Pid>) -> Self {
+        Self { procfs, known: known.into_iter().map(|(thread, process)| (thread, Some(process))).collect() }
     }
 
     pub fn new_task(&mut self, creator: Pid, new: NewTask) {
