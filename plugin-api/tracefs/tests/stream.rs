@@ -343,11 +343,11 @@ fn the_lines_are_byte_for_byte_those_of_the_kernels_own_trace() {
     let ours: Vec<&str> = ours.lines().collect();
     assert!(kernel.len() > 40_000, "only {} lines", kernel.len());
     assert_eq!(ours.len(), kernel.len());
-    for (kernel, ours) in kernel.iter().zip(&ours) {
+    for (line, ours) in kernel.iter().zip(&ours) {
         // Where the kernel has forgotten a name, or still has that of an earlier task of this number, ours may know it.
-        let forgotten = kernel.starts_with("           <...>-") || names_its_task(ours);
-        let same = kernel == ours || kernel.get(16..) == ours.get(16..) && forgotten;
-        assert!(same, "\nkernel {kernel}\nours   {ours}");
+        let forgotten = || line.starts_with("           <...>-") || names_its_task(ours, &kernel);
+        let same = line == ours || line.get(16..) == ours.get(16..) && forgotten();
+        assert!(same, "\nkernel {line}\nours   {ours}");
     }
 }
 

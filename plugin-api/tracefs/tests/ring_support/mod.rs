@@ -111,12 +111,12 @@ impl Comparison {
     /// number, ours may know it: without events, the kernel notes no names.
     pub fn of(kernel: &[String], ours: &[String]) -> Self {
         let mut comparison = Self::default();
-        for (kernel, ours) in kernel.iter().zip(ours) {
-            let forgotten = kernel.trim_start().starts_with("<...>-") || names_its_task(ours);
-            if kernel == ours || forgotten && kernel.get(16..) == ours.get(16..) {
+        for (line, ours) in kernel.iter().zip(ours) {
+            let forgotten = || line.trim_start().starts_with("<...>-") || names_its_task(ours, kernel);
+            if line == ours || line.get(16..) == ours.get(16..) && forgotten() {
                 *comparison.same.entry(event_of(ours)).or_default() += 1;
             } else {
-                comparison.different.push((kernel.clone(), ours.clone()));
+                comparison.different.push((line.clone(), ours.clone()));
             }
         }
         if kernel.len() != ours.len() {
@@ -141,12 +141,14 @@ impl Comparison {
     }
 }
 
-/// Whether the task that the line begins with is there, and is called so.
-pub fn names_its_task(line: &str) -> bool {
+/// Whether the task that the line begins with is called so: it is there, or a line of the kernel says so.
+pub fn names_its_task(line: &str, kernel: &[impl AsRef<str>]) -> bool {
     let Some((name, rest)) = line.split_at_checked(16) else { return false };
     let task = rest.trim_start_matches('-').split_whitespace().next().unwrap_or_default();
     let comm = fs::read_to_string(Path::new("/proc").join(task).join("comm"));
+    let told = ["", "prev_", "next_"].map(|of| format!("comm={} {of}pid={task} ", name.trim_start()));
     comm.is_ok_and(|comm| comm.trim_end() == name.trim_start())
+        || kernel.iter().any(|line| told.iter().any(|told| line.as_ref().contains(told)))
 }
 
 /// What stands behind the time stamp: the event's name, or a system call's.
