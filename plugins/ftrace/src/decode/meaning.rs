@@ -13,11 +13,15 @@ pub enum Meaning {
     Int,
     /// As an unsigned number of 32 bits.
     Unsigned,
+    /// A user or a group, or -1, which stands for none.
+    Owner,
     /// As a signed number of the machine's size.
     Long,
     /// As an unsigned number of the machine's size.
     UnsignedLong,
     Address,
+    /// Not at all: the call does not look at it.
+    Nothing,
     /// Permissions and the like, in octal.
     Octal,
     /// A descriptor of a directory, or `AT_FDCWD`.
@@ -61,7 +65,8 @@ impl Meaning {
             "umode_t" | "mode_t" => Self::Octal,
             "int" | "pid_t" | "qid_t" | "key_t" | "clockid_t" | "timer_t" | "mqd_t" | "key_serial_t"
             | "rwf_t" | "__s32" => Self::Int,
-            "unsigned int" | "unsigned" | "u32" | "uid_t" | "gid_t" | "__u32" => Self::Unsigned,
+            "unsigned int" | "unsigned" | "u32" | "__u32" => Self::Unsigned,
+            "uid_t" | "gid_t" => Self::Owner,
             "unsigned long" | "size_t" | "__u64" => Self::UnsignedLong,
             _ => Self::Long,
         }
@@ -71,10 +76,12 @@ impl Meaning {
     pub fn show<'a>(self, line: EventLine<'a>, name: &str, number: u64, all: &[u64]) -> EventLine<'a> {
         match self {
             Self::Int => line.number(name, number as i32),
-            Self::Unsigned => line.number(name, number as u32),
+            Self::Owner if number as u32 == u32::MAX => line.number(name, -1),
+            Self::Unsigned | Self::Owner => line.number(name, number as u32),
             Self::Long => line.number(name, number as i64),
             Self::UnsignedLong => line.number(name, number),
             Self::Address => line.address(name, number),
+            Self::Nothing => line,
             Self::Octal => line.word(name, &format!("{:#05o}", number as u32).replacen("0o", "0", 1)),
             Self::Directory if number as i32 == libc::AT_FDCWD => line.word(name, "AT_FDCWD"),
             Self::Directory => line.number(name, number as i32),
@@ -177,6 +184,8 @@ mod tests {
         assert_eq!(shown("read", "count", "size_t", u64::MAX), "18446744073709551615");
         assert_eq!(shown("readv", "vlen", "unsigned long", u64::MAX), "18446744073709551615");
         assert_eq!(shown("poll", "nfds", "unsigned int", u64::MAX), "4294967295");
+        assert_eq!(shown("fchownat", "user", "uid_t", 0xffff_ffff), "-1");
+        assert_eq!(shown("fchownat", "group", "gid_t", 0xffff_fffe), "4294967294");
         assert_eq!(shown("preadv2", "pos_l", "unsigned long", u64::MAX), "-1");
         assert_eq!(shown("lseek", "offset", "off_t", u64::MAX), "-1");
         assert_eq!(shown("keyctl", "arg2", "unsigned long", u64::MAX), "-1");
@@ -194,7 +203,15 @@ mod tests {
         assert_eq!(fcntl(libc::F_SETFD, 0), "0");
         assert_eq!(fcntl(libc::F_DUPFD, 10), "10");
         assert_eq!(fcntl(libc::F_SETLK, 16), "0x10");
+        assert_eq!(fcntl(10, libc::SIGIO), "SIGIO");
         assert_eq!(fcntl(12345, -1), "-1");
+        let ptrace = |request: u32, data: u64| {
+            shown_among("ptrace", "data", "unsigned long", data, &[u64::from(request), 7, 0, data])
+        };
+        assert_eq!(ptrace(libc::PTRACE_CONT, libc::SIGTRAP as u64), "SIGTRAP");
+        let options = (libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_EXITKILL) as u64;
+        assert_eq!(ptrace(libc::PTRACE_SEIZE, options), "PTRACE_O_TRACEFORK|PTRACE_O_EXITKILL");
+        assert_eq!(ptrace(libc::PTRACE_GETREGSET, 16), "0x10");
         let option = |level: i32, option: i32| {
             shown_among("setsockopt", "optname", "int", option as u64, &[3, level as u64])
         };
@@ -211,6 +228,15 @@ mod tests {
         assert_eq!(protocol(libc::AF_INET6, libc::IPPROTO_IP), "IPPROTO_IP");
         assert_eq!(protocol(libc::AF_NETLINK, libc::NETLINK_ROUTE), "NETLINK_ROUTE");
         assert_eq!(protocol(libc::AF_UNIX, 0), "0");
+    }
+
+    #[test]
+    fn what_a_call_does_not_look_at_is_not_shown() {
+        let mut lines = LineBuffer::with_room(1000);
+        let argument = Meaning::of("fcntl", "arg", "unsigned long");
+        let line = lines.event(&Origin::default(), "x");
+        drop(argument.show(line, "arg", 0x7f00, &[3, libc::F_GETFD as u64, 0x7f00]));
+        assert!(!String::from_utf8_lossy(lines.as_bytes()).contains("arg"));
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub type Names = &'static [(u64, &'static str)];
 
 /// Names of constants of the C library, and of others, whose numbers it does not have.
 macro_rules! names {
-    ($($name:ident)* $(; $($other:ident = $number:literal)*)?) => {
-        &[$((nix::libc::$name as u64, stringify!($name)),)* $($(($number, stringify!($other)),)*)?]
+    ($($name:ident)* $(; $($other:ident = $number:tt)*)?) => {
+        &[$((nix::libc::$name as u64, stringify!($name)),)* $($(($number as u64, stringify!($other)),)*)?]
     };
 }
 pub(crate) use names;

@@ -28,7 +28,20 @@ const SEEK: Names = names![SEEK_SET SEEK_CUR SEEK_END SEEK_DATA SEEK_HOLE];
 const FCNTL: Names = names![
     F_DUPFD F_DUPFD_CLOEXEC F_GETFD F_SETFD F_GETFL F_SETFL F_SETLK F_SETLKW F_GETLK F_SETOWN F_GETOWN
     F_OFD_GETLK F_OFD_SETLK F_OFD_SETLKW F_SETLEASE F_GETLEASE F_NOTIFY F_SETPIPE_SZ F_GETPIPE_SZ F_ADD_SEALS
-    F_GET_SEALS
+    F_GET_SEALS F_CANCELLK;
+    F_SETSIG = F_SETSIG F_GETSIG = F_GETSIG F_SETOWN_EX = F_SETOWN_EX F_GETOWN_EX = F_GETOWN_EX
+    F_DUPFD_QUERY = 1027 F_CREATED_QUERY = 1028 F_GET_RW_HINT = 1035 F_SET_RW_HINT = 1036 F_GET_FILE_RW_HINT = 1037
+    F_SET_FILE_RW_HINT = 1038
+];
+// asm-generic/fcntl.h, which both machines use. The C library has no names for them.
+const F_SETSIG: i32 = 10;
+const F_GETSIG: i32 = 11;
+const F_SETOWN_EX: i32 = 15;
+const F_GETOWN_EX: i32 = 16;
+/// What is to be told of a directory (linux/fcntl.h).
+const DIRECTORY_NOTES: Names = names![;
+    DN_ACCESS = 0x1 DN_MODIFY = 0x2 DN_CREATE = 0x4 DN_DELETE = 0x8 DN_RENAME = 0x10 DN_ATTRIB = 0x20
+    DN_MULTISHOT = 0x8000_0000
 ];
 const SEALS: Names = names![F_SEAL_SEAL F_SEAL_SHRINK F_SEAL_GROW F_SEAL_WRITE F_SEAL_FUTURE_WRITE];
 /// What fcntl(2) takes beside its command.
@@ -45,6 +58,17 @@ const FCNTL_ARGUMENT: Meaning = Meaning::By {
         (libc::F_OFD_SETLKW, Meaning::Address),
         (libc::F_SETLEASE, Meaning::One(names![F_RDLCK F_WRLCK F_UNLCK])),
         (libc::F_ADD_SEALS, Meaning::Flags(SEALS)),
+        (libc::F_NOTIFY, Meaning::Flags(DIRECTORY_NOTES)),
+        (F_SETSIG, Meaning::Signal),
+        (F_SETOWN_EX, Meaning::Address),
+        (F_GETOWN_EX, Meaning::Address),
+        (libc::F_GETFD, Meaning::Nothing),
+        (libc::F_GETFL, Meaning::Nothing),
+        (libc::F_GETOWN, Meaning::Nothing),
+        (F_GETSIG, Meaning::Nothing),
+        (libc::F_GETLEASE, Meaning::Nothing),
+        (libc::F_GETPIPE_SZ, Meaning::Nothing),
+        (libc::F_GET_SEALS, Meaning::Nothing),
     ],
     otherwise: &Meaning::Int,
 };

@@ -1,5 +1,7 @@
 //! Processes, threads and signals.
 
+use nix::libc;
+
 use crate::decode::meaning::Meaning;
 use crate::names::{CLONE_FLAGS, Names, names};
 
@@ -31,6 +33,31 @@ const RANDOM: Names = names![GRND_NONBLOCK GRND_RANDOM];
 const PRIORITY: Names = names![PRIO_PROCESS PRIO_PGRP PRIO_USER];
 const USAGE: Names = names![RUSAGE_SELF RUSAGE_CHILDREN RUSAGE_THREAD];
 const SECCOMP: Names = names![SECCOMP_SET_MODE_STRICT SECCOMP_SET_MODE_FILTER SECCOMP_GET_ACTION_AVAIL];
+const PTRACE: Names = names![
+    PTRACE_TRACEME PTRACE_PEEKTEXT PTRACE_PEEKDATA PTRACE_PEEKUSER PTRACE_POKETEXT PTRACE_POKEDATA PTRACE_POKEUSER
+    PTRACE_CONT PTRACE_KILL PTRACE_SINGLESTEP PTRACE_ATTACH PTRACE_DETACH PTRACE_SYSCALL PTRACE_SETOPTIONS
+    PTRACE_GETEVENTMSG PTRACE_GETSIGINFO PTRACE_SETSIGINFO PTRACE_GETREGSET PTRACE_SETREGSET PTRACE_SEIZE
+    PTRACE_INTERRUPT PTRACE_LISTEN PTRACE_PEEKSIGINFO PTRACE_GETSIGMASK PTRACE_SETSIGMASK PTRACE_GET_SYSCALL_INFO
+    PTRACE_SET_SYSCALL_INFO;
+    PTRACE_SECCOMP_GET_FILTER = 0x420c PTRACE_SECCOMP_GET_METADATA = 0x420d PTRACE_GET_RSEQ_CONFIGURATION = 0x420f
+];
+const PTRACE_OPTIONS: Names = names![
+    PTRACE_O_TRACESYSGOOD PTRACE_O_TRACEFORK PTRACE_O_TRACEVFORK PTRACE_O_TRACECLONE PTRACE_O_TRACEEXEC
+    PTRACE_O_TRACEVFORKDONE PTRACE_O_TRACEEXIT PTRACE_O_TRACESECCOMP PTRACE_O_EXITKILL PTRACE_O_SUSPEND_SECCOMP
+];
+/// What ptrace(2) takes last.
+const PTRACE_DATA: Meaning = Meaning::By {
+    parameter: 0,
+    meanings: &[
+        (libc::PTRACE_SETOPTIONS as i32, Meaning::Flags(PTRACE_OPTIONS)),
+        (libc::PTRACE_SEIZE as i32, Meaning::Flags(PTRACE_OPTIONS)),
+        (libc::PTRACE_CONT as i32, Meaning::Signal),
+        (libc::PTRACE_SYSCALL as i32, Meaning::Signal),
+        (libc::PTRACE_SINGLESTEP as i32, Meaning::Signal),
+        (libc::PTRACE_DETACH as i32, Meaning::Signal),
+    ],
+    otherwise: &Meaning::Address,
+};
 
 pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
     Some(match (call, parameter) {
@@ -49,7 +76,9 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         ("sched_setscheduler", "policy") => Meaning::One(POLICY),
         ("prctl", "option") => Meaning::One(OPTION),
         ("prctl" | "arch_prctl", "arg2" | "arg3" | "arg4" | "arg5") => Meaning::Address,
-        ("ptrace", "addr" | "data") => Meaning::Address,
+        ("ptrace", "request") => Meaning::One(PTRACE),
+        ("ptrace", "data") => PTRACE_DATA,
+        ("ptrace", "addr") => Meaning::Address,
         // Serial numbers of keys, some of which are negative.
         ("keyctl", "arg2" | "arg3" | "arg4" | "arg5") => Meaning::Long,
         ("futex", "op") => {
