@@ -51,6 +51,7 @@ fn run() -> Result<()> {
         ["bpf", words @ ..] => bpf::bpf(words),
         ["bench", groups @ ..] => bench::bench(groups),
         [bench::TASK] => bench::serve(),
+        [bench::LOADER] => bench::load_all(),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}");
             Ok(())

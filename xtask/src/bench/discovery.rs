@@ -4,9 +4,9 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::Group;
 use super::samples::in_turns;
 use super::table::{Row, Target};
+use super::{Group, loader};
 use crate::dist;
 use crate::error::{Explain, Result};
 
@@ -15,6 +15,14 @@ pub const GROUP: Group = Group {
     about: "from the start of the process to its end, its output read through pipes",
     floor: "/bin/true",
     measure,
+};
+
+/// The most that can be hoped for where there are fewer CPUs than plugins.
+pub const LOADING: Group = Group {
+    name: "loading",
+    about: "the same against the least that loads each plugin in a process of its own, and asks it nothing",
+    floor: "bare load",
+    measure: measure_loading,
 };
 
 const TURNS: usize = 200;
@@ -29,6 +37,12 @@ fn measure() -> Result<Vec<Row>> {
         row("… once in a while", &["--get-all"], RARE_TURNS, PAUSE)?,
         row("--describe trace_syscalls", &["--describe", "trace_syscalls"], TURNS, Duration::ZERO)?,
     ])
+}
+
+fn measure_loading() -> Result<Vec<Row>> {
+    let ask = || run(dist::call(), &["--get-all"]);
+    let (floor, ours) = in_turns(TURNS, || run(loader::command()?, &[]), ask)?;
+    Ok(vec![Row { target: None, ..Row::time("--get-all", floor, ours, TARGET) }])
 }
 
 fn row(what: &str, words: &[&str], turns: usize, pause: Duration) -> Result<Row> {

@@ -14,6 +14,7 @@ mod discovery;
 mod fifo;
 mod hooks;
 mod latency;
+mod loader;
 mod memory;
 mod open;
 mod packets;
@@ -50,6 +51,7 @@ struct Group {
 
 const GROUPS: &[Group] = &[
     discovery::GROUP,
+    discovery::LOADING,
     start::GROUP,
     stop::GROUP,
     hooks::GROUP,
@@ -67,6 +69,7 @@ const GROUPS: &[Group] = &[
     user::GROUP,
 ];
 
+pub use loader::{LOADER, load_all};
 pub use task::{TASK, serve};
 
 /// Measures the groups of these names, or all.

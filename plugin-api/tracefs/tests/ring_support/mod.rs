@@ -2,7 +2,7 @@
 //! own text as oracle.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -111,8 +111,10 @@ impl Comparison {
     /// number, ours may know it: without events, the kernel notes no names.
     pub fn of(kernel: &[String], ours: &[String]) -> Self {
         let mut comparison = Self::default();
+        let kernel = with_whole_names(kernel, ours);
+        let mut names = TaskNames::told_by(&kernel);
         for (line, ours) in kernel.iter().zip(ours) {
-            let forgotten = || line.trim_start().starts_with("<...>-") || names_its_task(ours, kernel);
+            let mut forgotten = || line.trim_start().starts_with("<...>-") || names.are_right_in(ours);
             if line == ours || line.get(16..) == ours.get(16..) && forgotten() {
                 *comparison.same.entry(event_of(ours)).or_default() += 1;
             } else {
@@ -141,14 +143,46 @@ impl Comparison {
     }
 }
 
-/// Whether the task that the line begins with is called so: it is there, or a line of the kernel says so.
-pub fn names_its_task(line: &str, kernel: &[impl AsRef<str>]) -> bool {
-    let Some((name, rest)) = line.split_at_checked(16) else { return false };
-    let task = rest.trim_start_matches('-').split_whitespace().next().unwrap_or_default();
-    let comm = fs::read_to_string(Path::new("/proc").join(task).join("comm"));
-    let told = ["", "prev_", "next_"].map(|of| format!("comm={} {of}pid={task} ", name.trim_start()));
-    comm.is_ok_and(|comm| comm.trim_end() == name.trim_start())
-        || kernel.iter().any(|line| told.iter().any(|told| line.as_ref().contains(told)))
+/// The kernel's lines, with `?` where a task's name holds the end of a line, as ours have it.
+fn with_whole_names(kernel: &[String], ours: &[String]) -> Vec<String> {
+    let mut rest = kernel.iter().cloned();
+    let mut whole = Vec::new();
+    for ours in ours {
+        let Some(mut line) = rest.next() else { break };
+        while ours.chars().nth(line.chars().count()) == Some('?') {
+            let Some(next) = rest.next() else { break };
+            line += &format!("?{next}");
+        }
+        whole.push(line);
+    }
+    whole.extend(rest);
+    whole
+}
+
+/// What tasks are called: as procfs says, or a line of the kernel.
+struct TaskNames<'a> {
+    kernel: &'a [String],
+    looked_up: HashMap<(String, String), bool>,
+}
+
+impl<'a> TaskNames<'a> {
+    fn told_by(kernel: &'a [String]) -> Self {
+        Self { kernel, looked_up: HashMap::new() }
+    }
+
+    /// Whether the task that the line begins with is called so.
+    fn are_right_in(&mut self, line: &str) -> bool {
+        let Some((name, rest)) = line.split_at_checked(16) else { return false };
+        let name = name.trim_start().to_owned();
+        let task = rest.trim_start_matches('-').split_whitespace().next().unwrap_or_default().to_owned();
+        let kernel = self.kernel;
+        *self.looked_up.entry((name, task)).or_insert_with_key(|(name, task)| {
+            let comm = fs::read_to_string(Path::new("/proc").join(task).join("comm"));
+            let told = ["", "prev_", "next_"].map(|of| format!("comm={name} {of}pid={task} "));
+            comm.is_ok_and(|comm| comm.trim_end() == name)
+                || kernel.iter().any(|line| told.iter().any(|told| line.contains(told)))
+        })
+    }
 }
 
 /// What stands behind the time stamp: the event's name, or a system call's.
