@@ -76,6 +76,24 @@ fn as_json_the_process_is_known_of_what_a_task_does_last() {
 }
 
 #[test]
+fn a_task_has_the_name_that_it_had_then() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut shell = Command::new("sh");
+    let mut shell = shell.args(["-c", "read _; exec true"]).stdin(Stdio::piped()).spawn().expect("a shell");
+    let arguments = format!("--pid {} -s execve exit_group --format json", shell.id());
+    let session = manager.run("trace_syscalls", arguments).start();
+    drop(shell.stdin.take());
+    shell.wait().expect("it ends");
+    let ended = session.ends();
+    let events: Vec<serde_json::Value> =
+        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let names: Vec<_> = events.iter().map(|event| (&event["event"], &event["comm"])).collect();
+    assert_eq!(names.first(), Some(&(&"sys_enter_execve".into(), &"sh".into())), "{events:#?}");
+    assert_eq!(names.last(), Some(&(&"sys_enter_exit_group".into(), &"true".into())), "{events:#?}");
+}
+
+#[test]
 fn as_json_every_call_is_an_object() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

@@ -135,6 +135,12 @@ impl Formatter {
         self.names.name(thread)
     }
 
+    /// Asks procfs what a thread is called now. Whoever executes another program is called otherwise afterwards, and only its
+    /// later name can be looked up when its records are read.
+    pub(crate) fn look_up_comm(&mut self, thread: i32) {
+        self.names.ask(thread);
+    }
+
     /// Appends the function at a kernel address, with the offset in it, as `%pS` prints it: `vfs_read+0x2d/0x380`. The address
     /// itself where there is none.
     pub fn write_symbol(&self, address: u64, out: &mut Vec<u8>) {

@@ -33,6 +33,9 @@ use stacks::Stacks;
 
 pub use record::Record;
 
+/// Tasks whose names are looked up while somebody waits for the session to start: a millisecond's work.
+const MOST_LOOKED_UP: usize = 100;
+
 /// Carries the events of an instance from the kernel's ring buffer to lines of text.
 ///
 /// ```text
@@ -144,6 +147,8 @@ impl EventStream {
             return Err(Error::NoNewTaskEvent);
         }
         let processes = filter.as_mut().map(TaskFilter::take_processes).unwrap_or_default();
+        let wanted = filter.as_ref().into_iter().flat_map(TaskFilter::wanted);
+        wanted.take(MOST_LOOKED_UP).for_each(|thread| formatter.look_up_comm(thread));
         let filter = filter.map(|tasks| Filtering::new(tasks, &mut formatter));
         let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_asked_for(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();

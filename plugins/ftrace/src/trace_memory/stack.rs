@@ -11,7 +11,7 @@ const ADDRESS: usize = size_of::<usize>();
 
 /// How the names of functions begin that take pages for others, without their underscores: those of `mm/page_alloc.c` and
 /// `mm/mempolicy.c`, and those of tracing itself.
-const ALLOCATORS: [&str; 13] = [
+const ALLOCATORS: [&str; 14] = [
     "alloc_pages",
     "alloc_frozen_pages",
     "folio_alloc",
@@ -25,6 +25,8 @@ const ALLOCATORS: [&str; 13] = [
     "event_triggers",
     "stacktrace_trigger",
     "trace_event",
+    // By this the kernel calls all who want an event, if they are several.
+    "traceiter",
 ];
 
 /// Where a record of a stack has what.

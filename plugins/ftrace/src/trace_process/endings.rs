@@ -27,9 +27,20 @@ pub enum Ending {
 pub struct Endings {
     threads: HashMap<Pid, Ending>,
     processes: HashMap<Pid, Ending>,
-    /// Signals on their way to a process that would end it if it does not handle them.
-    sent: HashMap<Pid, i32>,
+    /// What was last sent to a process that may end it.
+    sent: HashMap<Pid, Sent>,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    signal: i32,
+    /// In nanoseconds.
+    at: u64,
+}
+
+/// A process that a signal ends takes notice of that as soon as it gets a CPU. What was sent longer ago is blocked, or waited
+/// for, and something else has ended the process.
+const ON_ITS_WAY: u64 = 20_000_000;
 
 impl Endings {
     /// The thread has called exit(2) itself, with this argument.
@@ -42,10 +53,10 @@ impl Endings {
         self.processes.entry(process).or_insert(status(code));
     }
 
-    /// A signal was sent to the process.
-    pub fn signal_sent(&mut self, process: Pid, signal: i32) {
-        if ends_process(signal) && self.sent.get(&process) != Some(&libc::SIGKILL) {
-            self.sent.insert(process, signal);
+    /// A signal was sent to the process, which does not ignore it.
+    pub fn signal_sent(&mut self, process: Pid, signal: i32, at: u64) {
+        if ends_process(signal) && self.sent.get(&process).is_none_or(|sent| sent.signal != libc::SIGKILL) {
+            self.sent.insert(process, Sent { signal, at });
         }
     }
 
@@ -53,10 +64,13 @@ impl Endings {
     ///
     /// One that ends it without a core dump the kernel turns into a SIGKILL for each thread (`complete_signal` in
     /// `kernel/signal.c`). So do exit_group(2) and execve(2) with the other threads.
-    pub fn signal_delivered(&mut self, process: Pid, signal: i32, is_default: bool) {
+    pub fn signal_delivered(&mut self, process: Pid, signal: i32, is_default: bool, at: u64) {
         let sent = self.sent.remove(&process);
+        // Nobody can keep SIGKILL waiting.
+        let is_it = |sent: &Sent| sent.signal == libc::SIGKILL || at.saturating_sub(sent.at) <= ON_ITS_WAY;
         if is_default && ends_process(signal) {
-            let signal = if signal == libc::SIGKILL { sent } else { Some(signal) };
+            let is_killed = signal == libc::SIGKILL;
+            let signal = if is_killed { sent.filter(is_it).map(|sent| sent.signal) } else { Some(signal) };
             self.processes.entry(process).or_insert(Ending::Killed(signal));
         }
     }
@@ -98,7 +112,7 @@ mod tests {
     fn all_threads_end_as_their_process_does() {
         let mut endings = Endings::default();
         endings.process_exits(10, 0x103);
-        endings.signal_delivered(10, libc::SIGKILL, true);
+        endings.signal_delivered(10, libc::SIGKILL, true, 0);
         assert_eq!(endings.of(11, 10, false), Some(Ending::Status(3)));
         assert_eq!(endings.of(10, 10, true), Some(Ending::Status(3)));
         assert_eq!(endings.of(10, 10, true), None);
@@ -115,27 +129,40 @@ mod tests {
     #[test]
     fn the_signal_is_the_one_that_was_sent() {
         let mut endings = Endings::default();
-        endings.signal_sent(10, libc::SIGTERM);
-        endings.signal_delivered(10, libc::SIGKILL, true);
+        endings.signal_sent(10, libc::SIGTERM, 5);
+        endings.signal_delivered(10, libc::SIGKILL, true, 5 + ON_ITS_WAY);
         assert_eq!(endings.of(10, 10, true), Some(Ending::Killed(Some(libc::SIGTERM))));
-        endings.signal_delivered(20, libc::SIGSEGV, true);
+        endings.signal_delivered(20, libc::SIGSEGV, true, 0);
         assert_eq!(endings.of(20, 20, true), Some(Ending::Killed(Some(libc::SIGSEGV))));
+    }
+
+    #[test]
+    fn what_was_sent_long_before_is_not_what_ended_it() {
+        let mut endings = Endings::default();
+        endings.signal_sent(10, libc::SIGTERM, 5);
+        endings.signal_delivered(10, libc::SIGKILL, true, 6 + ON_ITS_WAY);
+        assert_eq!(endings.of(10, 10, true), Some(Ending::Killed(None)));
+        endings.signal_sent(20, libc::SIGTERM, 5);
+        endings.signal_sent(20, libc::SIGKILL, 6);
+        endings.signal_sent(20, libc::SIGINT, 7);
+        endings.signal_delivered(20, libc::SIGKILL, true, 10 * ON_ITS_WAY);
+        assert_eq!(endings.of(20, 20, true), Some(Ending::Killed(Some(libc::SIGKILL))));
     }
 
     #[test]
     fn who_sent_it_may_be_unknown() {
         let mut endings = Endings::default();
-        endings.signal_sent(10, libc::SIGTERM);
-        endings.signal_delivered(10, libc::SIGTERM, false);
-        endings.signal_sent(10, libc::SIGCHLD);
-        endings.signal_delivered(10, libc::SIGKILL, true);
+        endings.signal_sent(10, libc::SIGTERM, 0);
+        endings.signal_delivered(10, libc::SIGTERM, false, 0);
+        endings.signal_sent(10, libc::SIGCHLD, 0);
+        endings.signal_delivered(10, libc::SIGKILL, true, 0);
         assert_eq!(endings.of(10, 10, true), Some(Ending::Killed(None)));
     }
 
     #[test]
     fn a_program_that_replaces_threads_lives_on() {
         let mut endings = Endings::default();
-        endings.signal_delivered(10, libc::SIGKILL, true);
+        endings.signal_delivered(10, libc::SIGKILL, true, 0);
         assert_eq!(endings.of(10, 10, false), Some(Ending::Killed(None)));
         endings.begins(10);
         assert_eq!(endings.of(10, 10, true), None);

@@ -17,6 +17,7 @@ const IGNORE: u64 = 1;
 
 /// What the kernel did with a signal (`include/trace/events/signal.h`), by number.
 const RESULTS: [&str; 5] = ["delivered", "ignored", "already_pending", "overflow_fail", "lose_info"];
+const DELIVERED: i64 = 0;
 
 /// Where a record of [`GENERATE`] has what.
 pub struct Generate {
@@ -54,6 +55,11 @@ impl Generate {
 
     pub fn signal(&self, record: &Record<'_>) -> i32 {
         record.number(&self.signal) as i32
+    }
+
+    /// Whether the signal is on its way now, and was not before.
+    pub fn is_pending(&self, record: &Record<'_>) -> bool {
+        record.number(&self.result) == DELIVERED
     }
 
     pub fn to(&self, record: &Record<'_>) -> Pid {

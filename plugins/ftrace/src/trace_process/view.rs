@@ -46,11 +46,13 @@ impl ProcessView {
         let id = record.id();
         let (thread, process) = (record.task(), process_of(record, record.task()));
         if id == self.generate.id {
-            let to = process_of(record, self.generate.to(record));
-            self.endings.signal_sent(to, self.generate.signal(record));
+            if self.generate.is_pending(record) {
+                let to = process_of(record, self.generate.to(record));
+                self.endings.signal_sent(to, self.generate.signal(record), record.stamp());
+            }
         } else if id == self.deliver.id {
             let is_default = self.deliver.is_default(record);
-            self.endings.signal_delivered(process, self.deliver.signal(record), is_default);
+            self.endings.signal_delivered(process, self.deliver.signal(record), is_default, record.stamp());
         } else if let Some(call) = self.exit_thread.as_ref().filter(|call| call.id == id) {
             self.endings.thread_exits(thread, record.number(&call.code));
             return true;
