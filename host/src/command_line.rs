@@ -125,8 +125,15 @@ impl Call {
     }
 
     fn from_words(words: impl IntoIterator<Item = OsString>) -> Result<Self> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        let has_arguments = words.iter().any(|word| word == "--args" || word == "-a");
         let words = match Words::try_parse_from(words) {
             Ok(words) => words,
+            Err(error) if has_arguments && error.kind() == ErrorKind::MissingRequiredArgument => {
+                return Err(Error::Usage(
+                    "--args takes all words that follow it: give --run HOOK before it".to_owned(),
+                ));
+            }
             Err(error) => return Self::printing(error),
         };
         check_companions(&words)?;
@@ -168,6 +175,11 @@ impl HookArguments {
             .map(|word| word.into_string().map_err(|_| Error::Usage("--args: not UTF-8".to_owned())))
             .collect::<Result<_>>()?;
         match words.as_slice() {
+            [first, _, ..] if first.starts_with('-') && first.contains(char::is_whitespace) => {
+                Err(Error::Usage(format!(
+                    "--args: nothing can follow the one string '{first}': give the manager's own options before --args"
+                )))
+            }
             [one] => match shlex::split(one) {
                 Some(words) => Ok(Self(words)),
                 None => Err(Error::Usage(format!("--args: a quote is not closed in: {one}"))),
@@ -244,6 +256,20 @@ mod tests {
     fn args_takes_what_looks_like_ours() {
         let words = ["--clear", "-v", "--", "--args", "--help"];
         assert_eq!(hook_arguments(&[&["-r", "h", "-a"][..], &words].concat()), words);
+    }
+
+    #[test]
+    fn what_follows_one_string_is_not_taken_for_more_of_it() {
+        let message = |words: &[&str]| match call(words) {
+            Err(Error::Usage(message)) => message,
+            _ => panic!("accepted: {words:?}"),
+        };
+        assert!(message(&["-r", "h", "--args", "--pid 12", "--follow"]).contains("before --args"));
+        assert!(message(&["--args", "--pid 12", "--run", "h"]).contains("--run HOOK before it"));
+        assert_eq!(
+            hook_arguments(&["-r", "h", "-a", "--word", "a b", "-c", "1"]),
+            ["--word", "a b", "-c", "1"]
+        );
     }
 
     #[test]

@@ -121,8 +121,8 @@ impl LineBuffer {
         for (from, to, count) in powers {
             // A count that is there is seen.
             let width = (count * WIDEST_BAR).div_ceil(most) as usize;
-            let range = format!("{}..{}", short(from), short(to));
-            self.continuation(&format!("{range:>13} {count:>10} |{:<40}|", "@".repeat(width)));
+            let range = format!("{}..{} ns", short(from), short(to));
+            self.continuation(&format!("{range:>16} {count:>10} |{:<40}|", "@".repeat(width)));
         }
     }
 }
@@ -168,10 +168,10 @@ mod tests {
         assert_eq!(
             rows,
             [
-                " =>       512..1K          1 |@@@@@@@@@@@@@@@@@@@@",
-                " =>        1K..2K          2 |@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@",
-                " =>        2K..4K          0",
-                " =>        4K..8K          1 |@@@@@@@@@@@@@@@@@@@@",
+                " =>       512..1K ns          1 |@@@@@@@@@@@@@@@@@@@@",
+                " =>        1K..2K ns          2 |@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@",
+                " =>        2K..4K ns          0",
+                " =>        4K..8K ns          1 |@@@@@@@@@@@@@@@@@@@@",
             ]
         );
     }

@@ -202,7 +202,7 @@ fn text_has_a_picture_of_each_call() {
     let calls = calls.expect("there is a line");
     assert!(lines[calls].contains(" count=5000 ") && lines[calls].contains(" p99="), "{}", lines[calls]);
     let rows: Vec<&&str> = lines[calls + 1..].iter().take_while(|line| line.starts_with(" => ")).collect();
-    let count = |row: &str| row.split_whitespace().nth(2).and_then(|count| count.parse::<u64>().ok());
+    let count = |row: &str| row.split_whitespace().nth(3).and_then(|count| count.parse::<u64>().ok());
     assert_eq!(rows.iter().filter_map(|row| count(row)).sum::<u64>(), 5000, "{rows:#?}");
 }
 

@@ -66,6 +66,26 @@ fn objects(ended: &Ended) -> Vec<Value> {
     ended.well().into_iter().map(parse).collect()
 }
 
+/// Calls that begin while the session ends are told whole, or not at all.
+#[test]
+fn the_last_calls_of_a_busy_task_are_whole() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for _ in 0..5 {
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", "while :; do : < /dev/null; done"]).spawn().expect("a shell");
+        let mut opener = Opener { id: shell.id(), child: shell };
+        let session = trace(&manager, &opener, "--format json");
+        session.wait_for_lines(1000);
+        let ended = session.stop();
+        opener.child.kill().expect("it is there");
+        let calls = objects(&ended);
+        // The one that was under way when the session began has none.
+        let whole = |call: &Value| call["duration_ns"].is_u64();
+        assert!(calls.iter().skip(1).all(whole), "{:#?}", calls.iter().rev().take(3).collect::<Vec<_>>());
+    }
+}
+
 /// A directory for `opener each`.
 fn place() -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,7 +1,8 @@
 //! The trace file: a FIFO in packet mode.
 //!
 //! In packet mode (`O_DIRECT`, pipe(2)) a read returns one write at most. With one line to a write, a reader that keeps
-//! only the first line of what it reads gets every line all the same; an ordinary reader notices no difference.
+//! only the first line of what it reads gets every line all the same. The kernel throws away what of a packet does not fit into
+//! a read, so a reader must have room for [`PACKET`] bytes, as `cat` has, and a shell's `read` has not.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};

@@ -18,9 +18,10 @@ use crate::requirements::{self, types_file};
 const PROGRAMS: [(&str, &str); 4] = [
     ("exited", "sched_process_exit"),
     ("forked", "sched_process_fork"),
-    ("returned", "sys_exit"),
+    (RETURNED, "sys_exit"),
     ("entered", "sys_enter"),
 ];
+const RETURNED: &str = "returned";
 
 /// Programs that are attached until this is dropped, however this process ends.
 pub struct Programs {
@@ -110,7 +111,10 @@ impl Programs {
 
     /// Ends the programs: when this returns, none of them runs any more. The maps that were taken stay.
     pub fn stop(&mut self) {
-        if self.ebpf.take().is_some() {
+        if let Some(mut ebpf) = self.ebpf.take() {
+            // Before the program that sees calls begin: else those that begin in between would seem to be older.
+            detach(&mut ebpf, RETURNED);
+            drop(ebpf);
             wait_for_running_programs();
         }
     }
@@ -151,6 +155,13 @@ fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), Error> {
     program.load().map_err(refused)?;
     program.attach(tracepoint).map_err(refused)?;
     Ok(())
+}
+
+fn detach(ebpf: &mut Ebpf, name: &str) {
+    let program = ebpf.program_mut(name).and_then(|program| <&mut RawTracePoint>::try_from(program).ok());
+    if let Some(Err(error)) = program.map(RawTracePoint::unload) {
+        log::debug!("cannot detach the program '{name}': {}", with_sources(&error));
+    }
 }
 
 /// In one line. What the kernel's verifier says besides takes many, and is for those who have written the program.

@@ -77,13 +77,14 @@ fn enable(instance: &Instance, calls: &[String], with_exit: bool) -> Result<()> 
 const DETAILS: &str = "\
 A line names the task and its id, the CPU, five letters of the kernel's about interrupts and preemption, the time since boot \
 in seconds, the call and its arguments: what the kernel itself writes, but that control characters, and bytes that are no \
-UTF-8, are shown as `?`. With --exit a line `sys_CALL -> RESULT` for each return, too. In JSON `event` is sys_enter_CALL or sys_exit_CALL, and \
+UTF-8, are shown as `?`. The kernel has no such events of 32-bit programs on a 64-bit machine: their calls are not told. With --exit a line `sys_CALL -> RESULT` for each return, too. In JSON `event` is sys_enter_CALL or sys_exit_CALL, and \
 `fields` has the arguments by the kernel's names for them, or `ret`.
 
 With --decode a line is a call that has returned; its time is when it began. `event` is the call, then there are its arguments by name, \
 `result`, with the name of the `error`, and `duration`. In JSON the arguments are an object, `arguments`. `resumed` marks the \
 return of a call that was under way when the session began, `unfinished` a call whose return was not seen, as at the \
-end of the session. Of exit, exit_group and rt_sigreturn there is no result. Texts that arguments point to are there where the kernel records them (Linux 6.19 and later); elsewhere their address is.
+end of the session. Of exit, exit_group and rt_sigreturn there is no result. Texts that arguments point to are there where the kernel records them (Linux 6.19 and later); elsewhere their address is. Constants without a name here are \
+numbers.
 
 Examples:
              cat-4711    [001] .....   123.000456: sys_openat(dfd: 0xffffff9c, filename: 0x7ffd0a10, flags: 0x80000, mode: 0)

@@ -29,7 +29,8 @@ impl Hook for TraceCounters {
         .param(Param::flag("total", "one line for all processes together"))
         .details(
             "A line tells how much there was of each quantity since the line before, for a process that was given with \
-             all its threads and all that descends from it: what perf stat -I tells. The last line is of the time up to \
+             all its threads and all that descends from it, but for other processes that were given, which have \
+             lines of their own: what perf stat -I tells. The last line is of the time up to \
              the end. A line about a process given by --parent tells of its descendants only.\n\n\
              interval is what the line covers: more than was asked for, if the reader is slow. task_clock is CPU time, \
              in a virtual machine with what the host took of it; context_switches, migrations (from one CPU to another) \

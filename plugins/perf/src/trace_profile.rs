@@ -45,6 +45,9 @@ impl Hook for TraceProfile {
                  With --folded a line is COMM;OUTERMOST;...;INNERMOST COUNT, as flamegraph.pl takes it; a count is of \
                  the time since the lines before. In JSON it is an object with comm, stack (the innermost first) and \
                  count.\n\n\
+                 Each task's CPU time is measured out by itself. One that ends before its first sample is due has \
+                 none, so of many short-lived tasks less is seen than they used, or nothing: raise --frequency. \
+                 trace_counters tells their CPU time.\n\n\
                  The clock is the processor's cycle counter where the machine has one, else the kernel's timer. \
                  `CPU:n [LOST m EVENTS]` tells of records that came too fast to be kept. The kernel stops sampling \
                  where a task executes a set-user-ID program.\n\n\

@@ -50,11 +50,13 @@ impl Hook for TraceLatency {
 
 const DETAILS: &str = "\
 A line tells of one system call, those first that took the most time in all: how often it returned (`count`), and the mean, \
-the median, the 99th percentile and the greatest of its durations. A call that has not returned is not counted, nor is one \
-that a seccomp filter answers. `compat` marks those of the 32-bit interface; `call=none` is for numbers that no call has.
+the median, the 99th percentile and the greatest of its durations. A call is counted if it began and returned during the \
+session, and no seccomp filter answered it. `compat` marks those of the 32-bit interface; `call=none` is for numbers, from 0 \
+on, that no call has. The picture below has a row for each power of two nanoseconds.
 
 With --interval, a `latency` line covers the calls that returned since the lines before (`over`); that is longer than asked \
-for where the reader is slow. At the end, a `latency_total` line covers the whole session.
+for where the reader is slow. At the end, a `latency_total` line covers the whole session, also what came after the last of \
+those lines.
 
 The kernel counts in classes of a sixteenth of a power of two, so the percentiles are off by that at most, and so is `max` \
 in a `latency` line unless it is the greatest of the session so far. For example:

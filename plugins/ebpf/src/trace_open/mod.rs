@@ -75,17 +75,19 @@ impl Hook for TraceOpen {
 
 const DETAILS: &str = "\
 A line is a call of open, creat, openat or openat2 that has returned; its time is when it began. `io_uring` marks requests \
-to it, which are seen since Linux 6.4, unless the program asked not to be told of success; `compat` marks calls of the \
+to it, which are seen since Linux 6.4, unless the program asked not to be told of success, or the kernel refused them \
+before they began; `compat` marks calls of the \
 32-bit interface.
 
 `path` is the name behind the path of the directory that it is relative to, as the traced process sees it when the call \
 begins; `..` and links are left in it. `(deleted)` is behind a directory that is gone, `(unreachable)` or `...` before one \
 whose way to the root cannot be seen, or is too long. `name` and `dirfd` are there where the name is relative: what was \
 given, and the descriptor of a directory that is not the working directory. The name is read just before the kernel reads \
-it; another thread could change it in between. `unreadable` stands for a name whose address is wrong, `cut` marks one that \
+it; another thread could change it in between. `unreadable` stands for a name whose address is wrong, or whose memory is not there when a \
+seccomp filter answers the call; `cut` marks one that \
 is longer than any file's.
 
-`flags`, `mode` and `resolve` are what was asked for, and are missing where their address is wrong; `result` is a descriptor or, with the name of the `error`, negative. \
+`flags`, `mode` and `resolve` are what was asked for (io_uring adds O_LARGEFILE), and are missing where their address is wrong; `result` is a descriptor or, with the name of the `error`, negative. \
 There is no `duration` where only the end was seen, and the time is that of the end: of a call that a seccomp filter \
 answered, or one that began before the session. A call that a filter answers with a signal is not told. For example:
 

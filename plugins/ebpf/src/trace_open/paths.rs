@@ -23,7 +23,10 @@ impl Paths {
                     "a pattern of {length} bytes is longer than any path; give at most {LONGEST}"
                 )));
             }
-            Pattern::new(text).map_err(|error| {
+            if text.is_empty() {
+                return Err(HookError::usage("an empty pattern matches no path; '*' matches all"));
+            }
+            Pattern::new(&single_stars(text)).map_err(|error| {
                 HookError::usage(format!("'{text}' is no pattern: {} at {}", error.msg, error.pos))
             })
         };
@@ -38,6 +41,12 @@ impl Paths {
         };
         self.0.is_empty() || path.is_some_and(matches)
     }
+}
+
+/// The library has a meaning of its own for two.
+fn single_stars(text: &str) -> String {
+    let mut before = None;
+    text.chars().filter(|letter| !(before.replace(*letter) == Some('*') && *letter == '*')).collect()
 }
 
 #[cfg(test)]
@@ -55,11 +64,13 @@ mod tests {
         assert!(!etc.include(Some(b"/lib/a.so.1")) && !etc.include(None));
         assert!(paths(&[]).include(None) && paths(&[]).include(Some(b"\xff")));
         assert!(paths(&["/tmp/*"]).include(Some(b"/tmp/\xff")));
+        assert!(paths(&["/tmp/***.c"]).include(Some(b"/tmp/a/b.c")));
     }
 
     #[test]
     fn what_is_no_pattern_is_refused() {
         let error = Paths::of(&["/a/[".to_owned()]).err().unwrap();
         assert!(error.message().contains("'/a/['"), "{error}");
+        assert!(Paths::of(&[String::new()]).is_err());
     }
 }

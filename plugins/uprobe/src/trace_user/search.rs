@@ -169,7 +169,8 @@ fn none(choice: &Choice, searched: &[Rc<Binary>], look: Look) -> HookError {
     let text = quoted(&choice.text);
     if searched.is_empty() {
         return HookError::new(
-            "no file of the traced processes can be opened; that takes root's CAP_SYS_ADMIN",
+            "the traced processes have no program (they belong to the kernel, or have ended), or it cannot be opened, \
+             which takes root's CAP_SYS_ADMIN",
         );
     }
     if let Some(obstacle) = look.obstacle {

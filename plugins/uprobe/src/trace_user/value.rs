@@ -87,7 +87,9 @@ impl ValueType {
 
     /// How the kernel is to fetch it, from where the value itself is, and as what (Documentation/trace/uprobetracer.rst).
     pub fn fetch(self, from: &str) -> (String, &'static str) {
-        let pointers = self.pointers + usize::from(self.kind == Kind::String);
+        // The kernel knows where these are itself.
+        let is_text = from == "$comm" || from.starts_with("\\\"");
+        let pointers = self.pointers + usize::from(self.kind == Kind::String && !is_text);
         let fetch = (0..pointers).fold(from.to_owned(), |inner, _| format!("+0({inner})"));
         // A register holds 64 bits, and may not hold less. In memory there may be nothing behind the value.
         let in_memory = pointers > 0 || !from.starts_with(['%', '$']);

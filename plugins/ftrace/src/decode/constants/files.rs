@@ -100,6 +100,12 @@ const INOTIFY: Names = names![
     IN_DELETE IN_DELETE_SELF IN_MOVE_SELF IN_ONLYDIR IN_DONT_FOLLOW IN_EXCL_UNLINK IN_MASK_ADD IN_ONESHOT
 ];
 const SPLICE: Names = names![SPLICE_F_MOVE SPLICE_F_NONBLOCK SPLICE_F_MORE SPLICE_F_GIFT];
+const READ_WRITE: Names = names![RWF_HIPRI RWF_DSYNC RWF_SYNC RWF_NOWAIT RWF_APPEND];
+const SYNC_RANGE: Names =
+    names![SYNC_FILE_RANGE_WAIT_BEFORE SYNC_FILE_RANGE_WRITE SYNC_FILE_RANGE_WAIT_AFTER];
+// linux/mount.h
+const OPEN_TREE: Names =
+    names![AT_RECURSIVE AT_EMPTY_PATH AT_SYMLINK_NOFOLLOW AT_NO_AUTOMOUNT O_CLOEXEC; OPEN_TREE_CLONE = 1];
 const CLOSE_RANGE: Names = names![CLOSE_RANGE_UNSHARE CLOSE_RANGE_CLOEXEC];
 
 pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
@@ -134,6 +140,9 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         ("inotify_init1", "flags") => Meaning::Flags(INOTIFY_INIT),
         ("inotify_add_watch", "mask") => Meaning::Flags(INOTIFY),
         ("splice" | "tee" | "vmsplice", "flags") => Meaning::Flags(SPLICE),
+        ("preadv2" | "pwritev2", "flags") => Meaning::Flags(READ_WRITE),
+        ("sync_file_range", "flags") => Meaning::Flags(SYNC_RANGE),
+        ("open_tree", "flags") => Meaning::Flags(OPEN_TREE),
         ("close_range", "flags") => Meaning::Flags(CLOSE_RANGE),
         ("umask", "mask") => Meaning::Octal,
         _ => return None,

@@ -32,6 +32,23 @@ const FUTEX_FLAG: Names = names![FUTEX_PRIVATE_FLAG FUTEX_CLOCK_REALTIME];
 const RANDOM: Names = names![GRND_NONBLOCK GRND_RANDOM];
 const PRIORITY: Names = names![PRIO_PROCESS PRIO_PGRP PRIO_USER];
 const USAGE: Names = names![RUSAGE_SELF RUSAGE_CHILDREN RUSAGE_THREAD];
+// linux/perf_event.h
+const PERF_EVENT: Names = names![;
+    PERF_FLAG_FD_NO_GROUP = 1 PERF_FLAG_FD_OUTPUT = 2 PERF_FLAG_PID_CGROUP = 4 PERF_FLAG_FD_CLOEXEC = 8
+];
+// linux/userfaultfd.h
+const USERFAULT: Names = names![O_CLOEXEC O_NONBLOCK; UFFD_USER_MODE_ONLY = 1];
+// linux/bpf.h
+const BPF: Names = names![;
+    BPF_MAP_CREATE = 0 BPF_MAP_LOOKUP_ELEM = 1 BPF_MAP_UPDATE_ELEM = 2 BPF_MAP_DELETE_ELEM = 3 BPF_MAP_GET_NEXT_KEY = 4
+    BPF_PROG_LOAD = 5 BPF_OBJ_PIN = 6 BPF_OBJ_GET = 7 BPF_PROG_ATTACH = 8 BPF_PROG_DETACH = 9 BPF_PROG_TEST_RUN = 10
+    BPF_PROG_GET_NEXT_ID = 11 BPF_MAP_GET_NEXT_ID = 12 BPF_PROG_GET_FD_BY_ID = 13 BPF_MAP_GET_FD_BY_ID = 14
+    BPF_OBJ_GET_INFO_BY_FD = 15 BPF_PROG_QUERY = 16 BPF_RAW_TRACEPOINT_OPEN = 17 BPF_BTF_LOAD = 18 BPF_BTF_GET_FD_BY_ID = 19
+    BPF_TASK_FD_QUERY = 20 BPF_MAP_LOOKUP_AND_DELETE_ELEM = 21 BPF_MAP_FREEZE = 22 BPF_BTF_GET_NEXT_ID = 23
+    BPF_MAP_LOOKUP_BATCH = 24 BPF_MAP_LOOKUP_AND_DELETE_BATCH = 25 BPF_MAP_UPDATE_BATCH = 26 BPF_MAP_DELETE_BATCH = 27
+    BPF_LINK_CREATE = 28 BPF_LINK_UPDATE = 29 BPF_LINK_GET_FD_BY_ID = 30 BPF_LINK_GET_NEXT_ID = 31 BPF_ENABLE_STATS = 32
+    BPF_ITER_CREATE = 33 BPF_LINK_DETACH = 34 BPF_PROG_BIND_MAP = 35 BPF_TOKEN_CREATE = 36
+];
 const SECCOMP: Names = names![SECCOMP_SET_MODE_STRICT SECCOMP_SET_MODE_FILTER SECCOMP_GET_ACTION_AVAIL];
 const PTRACE: Names = names![
     PTRACE_TRACEME PTRACE_PEEKTEXT PTRACE_PEEKDATA PTRACE_PEEKUSER PTRACE_POKETEXT PTRACE_POKEDATA PTRACE_POKEUSER
@@ -87,6 +104,9 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         ("getrandom", "flags") => Meaning::Flags(RANDOM),
         ("getpriority" | "setpriority", "which") => Meaning::One(PRIORITY),
         ("getrusage", "who") => Meaning::One(USAGE),
+        ("perf_event_open", "flags") => Meaning::Flags(PERF_EVENT),
+        ("userfaultfd", "flags") => Meaning::Flags(USERFAULT),
+        ("bpf", "cmd") => Meaning::One(BPF),
         ("seccomp", "op") => Meaning::One(SECCOMP),
         _ => return None,
     })
