@@ -27,8 +27,8 @@ impl Instance {
     /// enabled; if it fails, this instance refuses to enable events, for that might record everyone.
     ///
     /// The kernel follows whole families only. Where less is wanted
-    /// ([`Follow::ALONE`], [`Follow::CHILDREN`]) all records must be shown to the [`TaskFilter`] that comes with the
-    /// set. A kernel that does not announce new tasks gets none.
+    /// ([`Follow::ALONE`](crate::Follow::ALONE), [`Follow::CHILDREN`](crate::Follow::CHILDREN)) all records must be
+    /// shown to the [`TaskFilter`] that comes with the set. A kernel that does not announce new tasks gets none.
     ///
     /// `procfs` must be that of the initial pid namespace, whose ids tracing uses.
     ///
