@@ -1,5 +1,6 @@
 //! A session of the manager's, timed as its caller meets it.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ pub struct Session {
     manager: Guarded,
     /// When the manager was started.
     began: Instant,
+    /// Where the trace is, once it is known.
+    trace: Option<PathBuf>,
 }
 
 impl Session {
@@ -40,7 +43,7 @@ impl Session {
             .stderr(Stdio::piped())
             .spawn()
             .explain(|| "cannot start the manager")?;
-        Ok(Self { manager: Guarded(manager), began })
+        Ok(Self { manager: Guarded(manager), began, trace: None })
     }
 
     /// Waits until the session is on: the path of its trace, and how long that took from the start of the manager.
@@ -53,7 +56,12 @@ impl Session {
         let mut path = String::new();
         BufReader::new(stdout).read_line(&mut path)?;
         let took = self.began.elapsed();
-        if path.is_empty() { Err(self.complaint()?.into()) } else { Ok((path.trim_end().into(), took)) }
+        if path.is_empty() {
+            return Err(self.complaint()?.into());
+        }
+        let path = PathBuf::from(path.trim_end());
+        self.trace = Some(path.clone());
+        Ok((path, took))
     }
 
     /// Sends SIGINT, and says how long the manager took to exit.
@@ -94,5 +102,15 @@ impl Session {
         let mut complaint = String::new();
         self.child().stderr.take().expect("a pipe was asked for").read_to_string(&mut complaint)?;
         Ok(format!("the manager says: {}", complaint.trim()))
+    }
+}
+
+impl Drop for Session {
+    /// Nobody wants what no reader took.
+    fn drop(&mut self) {
+        if let Some(trace) = &self.trace {
+            // It is not there if everything was taken.
+            let _ = fs::remove_file(trace);
+        }
     }
 }
