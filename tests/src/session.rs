@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::manager::is_for_a_later_reader;
 use crate::{Answer, PATIENCE, Process, Reader};
@@ -104,6 +105,13 @@ impl Ended {
     pub fn well(&self) -> Vec<&str> {
         assert_eq!(self.answer.well().lines().count(), 1, "more than the path: {:#?}", self.answer);
         self.whole_lines()
+    }
+
+    /// The same of a session with `--format json`: the object that each line is.
+    #[track_caller]
+    pub fn objects(&self) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.well().into_iter().map(parse).collect()
     }
 
     /// Checks that the session failed with one line with these `mentions`, after its path had been printed; the lines.

@@ -29,8 +29,7 @@ fn count(manager: &Manager, arguments: &str) -> Session {
 /// The lines with counters. What cannot be counted is told by the first line, and not shown.
 #[track_caller]
 fn counters(ended: &Ended) -> Vec<Value> {
-    let lines: Vec<Value> =
-        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    let lines = ended.objects();
     let (told, counters): (Vec<Value>, Vec<Value>) =
         lines.into_iter().partition(|line| line["event"] == "uncounted");
     let uncounted: Vec<String> = told

@@ -169,8 +169,7 @@ fn calls_are_shown_as_strace_shows_them() {
     let session = manager.run("trace_syscalls", arguments).start();
     shell.go();
     let ended = session.ends();
-    let events: Vec<Value> =
-        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let events = ended.objects();
     let files = shell.files();
     assert!(files.len() >= 4, "a shell and three programs: {files:#?}");
     for (pid, text) in &files {

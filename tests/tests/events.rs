@@ -61,8 +61,7 @@ fn with_stacks_each_event_has_them() {
     let session = trace(&manager, &workload, "-e syscalls:sys_enter_getppid --stack --format json");
     workload.calls(10);
     let ended = session.stop();
-    let events: Vec<serde_json::Value> =
-        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let events = ended.objects();
     let named = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
     assert_eq!((named("sys_enter_getppid").len(), named("kernel_stack").len()), (10, 10));
     for stack in named("kernel_stack") {

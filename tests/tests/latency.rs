@@ -14,16 +14,10 @@ fn trace(manager: &Manager, arguments: &str) -> Session {
     manager.run("trace_latency", format!("--brief --format json {arguments}")).start()
 }
 
-#[track_caller]
-fn objects(ended: &Ended) -> Vec<Value> {
-    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    ended.well().into_iter().map(parse).collect()
-}
-
 /// How often `getppid` was called in the whole session.
 #[track_caller]
 fn calls(ended: &Ended) -> u64 {
-    total(&objects(ended), "getppid").map_or(0, |line| line["count"].as_u64().expect("a count"))
+    total(&ended.objects(), "getppid").map_or(0, |line| line["count"].as_u64().expect("a count"))
 }
 
 fn total<'a>(lines: &'a [Value], call: &str) -> Option<&'a Value> {
@@ -125,7 +119,7 @@ fn numbers_that_no_call_has_are_counted_together() {
     workload.calls(7);
     let ended = session.stop();
     assert_eq!(calls(&ended), 7);
-    let lines = objects(&ended);
+    let lines = ended.objects();
     let none = total(&lines, "none").expect("there are some");
     assert_eq!(none["count"], 3000);
     assert!(lines.len() < 20 && lines.iter().all(|line| line["event"] == "latency_total"), "{lines:#?}");
@@ -143,7 +137,7 @@ fn durations_are_those_of_the_calls() {
     let session = trace(&manager, &format!("--pid {}", shell.id()));
     drop(shell.stdin.take());
     shell.wait().expect("it ends");
-    let lines = objects(&session.ends());
+    let lines = session.ends().objects();
     let sleeps = total(&lines, "clock_nanosleep").expect("there are sleeps");
     let number = |name: &str| sleeps[name].as_u64().expect("a number");
     assert_eq!(number("count"), 5);
@@ -165,7 +159,7 @@ fn intervals_tell_what_came_since_the_last() {
     session.wait_for_lines(1);
     workload.calls(20);
     let ended = session.ends();
-    let lines = objects(&ended);
+    let lines = ended.objects();
     let intervals = lines.iter().filter(|line| line["event"] == "latency" && line["call"] == "getppid");
     let counts: Vec<&Value> = intervals.clone().map(|line| &line["count"]).collect();
     assert_eq!(counts, [1000, 20]);

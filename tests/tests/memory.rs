@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use system_tests::{
-    Ended, Kernel, Log, Loss, Manager, PATIENCE, Plugins, Script, Session, Workload, skip, wait_until,
+    Kernel, Log, Loss, Manager, PATIENCE, Plugins, Script, Session, Workload, skip, wait_until,
 };
 
 /// Pages for the workload to touch.
@@ -21,11 +21,6 @@ fn manager() -> Manager {
 #[track_caller]
 fn trace(manager: &Manager, pid: u32, arguments: &str) -> Session {
     manager.run("trace_memory", format!("--pid {pid} --format json {arguments}")).start()
-}
-
-#[track_caller]
-fn events(ended: &Ended) -> Vec<Value> {
-    ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
 }
 
 fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
@@ -113,7 +108,7 @@ fn resident_memory_grows_as_procfs_says() {
     let after = size(workload.id(), "smaps_rollup", "Rss");
     let anonymous = size(workload.id(), "smaps_rollup", "Anonymous");
     let ended = session.stop();
-    let events = events(&ended);
+    let events = ended.objects();
     assert!(
         events.iter().all(|event| event["event"] == "rss" && event["other_space"] == false),
         "{events:#?}"
@@ -145,7 +140,7 @@ fn the_memory_that_a_program_leaves_is_its_own() {
     let (forked, executing) = (workload.storm(1)[0], workload.child().id());
     workload.exits();
     let ended = session.ends();
-    let events = events(&ended);
+    let events = ended.objects();
     let of = |task: u32| events.iter().filter(|event| event["tid"] == task).collect::<Vec<_>>();
     let spaces = |task: u32, others: bool| {
         let such = of(task).into_iter().filter(|event| event["other_space"] == others);
@@ -175,7 +170,7 @@ fn page_faults_are_those_that_the_kernel_has_counted() {
     let first = workload.touches(MANY);
     let counted = faults(workload.id()) - before;
     let ended = session.stop();
-    let events = events(&ended);
+    let events = ended.objects();
     let faults = named(&events, "page_fault");
     assert_eq!(faults.len() as u64, counted);
     let address = |fault: &&Value| {
@@ -212,7 +207,7 @@ fn perf_trace_sees_the_same_faults() {
     let script = Script::start_under(&perf, "dd if=/dev/zero of=/dev/null bs=1M count=1; true");
     let session = trace(&manager, script.id(), "--kind faults");
     script.runs();
-    let events = events(&session.ends());
+    let events = session.ends().objects();
     let dd = events.iter().find(|event| event["comm"] == "dd").expect("dd has faults");
     let ours = events.iter().filter(|event| event["tid"] == dd["tid"]).count();
     // `     0.085 ( 0.000 ms): dd/9719 minfault [elf_load+0x28a] => 0x7fecd3ba9110 (?k)`
@@ -232,7 +227,7 @@ fn pages_are_freed() {
     child.touches(MANY);
     workload.lets_go(&child);
     let ended = session.stop();
-    let events = events(&ended);
+    let events = ended.objects();
     let frames = |name: &str| -> BTreeSet<&str> {
         let of_child = named(&events, name).into_iter().filter(|event| event["tid"] == child.id());
         of_child.filter_map(|event| event["pfn"].as_str()).collect()
@@ -253,7 +248,7 @@ fn kmallocs_are_those_that_the_kernel_writes_itself() {
     workload.thread();
     let ended = session.stop();
     let witnessed: Vec<[String; 4]> = witness.lines().iter().filter_map(|line| kmalloc_of(line)).collect();
-    let events = events(&ended);
+    let events = ended.objects();
     let told: Vec<[String; 4]> = events
         .iter()
         .filter(|event| event["tid"] == workload.id())
@@ -292,7 +287,7 @@ fn a_summary_tells_where_it_all_comes_from() {
     workload.touches(MANY);
     let counted = faults(workload.id()) - before;
     let ended = session.stop();
-    let events = events(&ended);
+    let events = ended.objects();
     let of = |name: &str, kind: &str| -> Vec<&Value> {
         named(&events, name).into_iter().filter(|event| event["kind"] == kind).collect()
     };
@@ -333,7 +328,7 @@ fn where_faults_were_is_known_of_those_who_have_ended() {
     session.wait_for_lines(2);
     child.touches(MANY);
     workload.lets_go(&child);
-    let events = events(&session.stop());
+    let events = session.stop().objects();
     let sites = named(&events, "call_site").into_iter().filter(|event| event["pid"] == child.id());
     let (known, unknown): (Vec<&Value>, Vec<&Value>) =
         sites.partition(|site| site["caller"].as_str().is_some_and(|caller| caller.contains("+0x")));
@@ -351,7 +346,7 @@ fn summaries_come_in_time_while_nothing_happens() {
     workload.touches(1);
     session.wait_for_lines(2);
     let ended = session.stop();
-    let events = events(&ended);
+    let events = ended.objects();
     assert!(!named(&events, "all_call_sites").is_empty(), "{events:#?}");
     let told = |event: &Value| event["kind"] == "kmalloc" || event["kind"] == "pages";
     assert!(events.iter().all(told), "{events:#?}");
@@ -422,7 +417,7 @@ fn who_gets_no_more_memory_reclaims_and_is_killed() {
     let session = trace(&manager, script.id(), "--kind reclaim oom");
     script.runs();
     let ended = session.ends();
-    let events = events(&ended);
+    let events = ended.objects();
     let reclaims = named(&events, "reclaim");
     assert!(
         !reclaims.is_empty() && reclaims.iter().all(|reclaim| reclaim["cause"] == "cgroup"),
@@ -448,7 +443,7 @@ fn a_victim_of_others_is_told() {
     cgroup.takes(other.id());
     other.runs();
     let ended = session.ends();
-    let events = events(&ended);
+    let events = ended.objects();
     let kills = named(&events, "oom_kill");
     assert_eq!(kills.len(), 1, "{events:#?}");
     assert_eq!((&kills[0]["comm"], &kills[0]["victim_tid"]), (&"dd".into(), &workload.id().into()));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
-use system_tests::{Ended, Kernel, Log, Loss, Manager, Plugins, Session, Workload, built};
+use system_tests::{Kernel, Log, Loss, Manager, Plugins, Session, Workload, built};
 use tempfile::TempDir;
 
 fn manager() -> Manager {
@@ -59,13 +59,6 @@ fn trace(manager: &Manager, opener: &Opener, arguments: &str) -> Session {
     manager.run("trace_open", format!("--pid {} {arguments}", opener.id)).start()
 }
 
-/// The lines of a session with `--format json`.
-#[track_caller]
-fn objects(ended: &Ended) -> Vec<Value> {
-    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    ended.well().into_iter().map(parse).collect()
-}
-
 /// Calls that begin while the session ends are told whole, or not at all.
 #[test]
 fn the_last_calls_of_a_busy_task_are_whole() {
@@ -79,7 +72,7 @@ fn the_last_calls_of_a_busy_task_are_whole() {
         session.wait_for_lines(1000);
         let ended = session.stop();
         opener.child.kill().expect("it is there");
-        let calls = objects(&ended);
+        let calls = ended.objects();
         // The one that was under way when the session began has none.
         let whole = |call: &Value| call["duration_ns"].is_u64();
         assert!(calls.iter().skip(1).all(whole), "{:#?}", calls.iter().rev().take(3).collect::<Vec<_>>());
@@ -143,7 +136,7 @@ fn each_call_is_told_with_its_path_and_its_result() {
     let mut opener = Opener::start(&["each", &directory.path().display().to_string()]);
     let session = trace(&manager, &opener, "--format json");
     opener.goes();
-    let told = objects(&session.ends());
+    let told = session.ends().objects();
     let expected = each(directory.path());
     for (told, expected) in told.iter().zip(&expected) {
         for (name, value) in expected.as_object().expect("an object") {
@@ -163,7 +156,7 @@ fn flags_are_told_if_they_can_be_read() {
     let mut opener = Opener::start(&["how", &directory.path().display().to_string()]);
     let session = trace(&manager, &opener, "--format json --path */file");
     opener.goes();
-    let told = objects(&session.ends());
+    let told = session.ends().objects();
     let [late, never] = told.as_slice() else { panic!("two calls, not {told:#?}") };
     assert_eq!((&late["flags"], &late["error"]), (&json!("O_WRONLY|O_APPEND"), &Value::Null), "{late}");
     assert_eq!((&never["flags"], &never["error"]), (&Value::Null, &json!("EFAULT")), "{never}");
@@ -176,7 +169,7 @@ fn what_io_uring_opens_is_told_too() {
     let mut opener = Opener::start(&["uring"]);
     let session = trace(&manager, &opener, "--format json");
     opener.goes();
-    let told = objects(&session.ends());
+    let told = session.ends().objects();
     let told: Vec<&Value> = told.iter().filter(|call| call["io_uring"] == true).collect();
     let [there, missing] = told.as_slice() else { panic!("two calls, not {told:#?}") };
     assert_eq!((&there["path"], &there["name"]), (&json!("/etc/passwd"), &json!("passwd")), "{there}");
@@ -228,7 +221,7 @@ fn strace_sees_the_same_calls() {
     shell.stdin.take().expect("a pipe").write_all(b"go\n").expect("the shell listens");
     shell.wait().expect("strace ends");
 
-    let told = objects(&session.ends());
+    let told = session.ends().objects();
     let ours: Vec<String> = told.iter().map(|told| with_sorted_flags(&as_strace_would(told))).collect();
     let theirs = fs::read_to_string(&output).expect("strace's output");
     let theirs = theirs.lines().skip(before).filter(|line| line.contains('('));
@@ -276,7 +269,7 @@ fn only_failures_or_only_some_paths_on_demand() {
         let arguments = format!("--pid {} --format json {arguments}", opener.id);
         let session = log.of(manager.call(["-v", "--run", "trace_open", "--args", &arguments])).start();
         opener.goes();
-        let told = objects(&session.ends());
+        let told = session.ends().objects();
         let verdict = log.verdict();
         assert_eq!((verdict.recorded, verdict.delivered), (told.len(), told.len()));
         (told, each(directory.path()))
@@ -321,7 +314,7 @@ fn not_one_of_many_short_lived_children_is_missed() {
     let mut opener = Opener::start(&["storm", "300"]);
     let session = trace(&manager, &opener, "--format json");
     opener.goes();
-    let told = objects(&session.ends());
+    let told = session.ends().objects();
     let paths: Vec<String> = (0..300).map(|child| format!("/no/such/file/{child}")).collect();
     assert_eq!(told.iter().map(|call| call["path"].as_str().unwrap_or_default()).collect::<Vec<_>>(), paths);
     assert!(told.iter().all(|call| call["pid"] != json!(opener.id)));
@@ -334,7 +327,7 @@ fn what_a_seccomp_filter_denies_is_told() {
     let mut opener = Opener::start(&["denied"]);
     let session = trace(&manager, &opener, "--format json");
     opener.goes();
-    let told = objects(&session.ends());
+    let told = session.ends().objects();
     let [denied] = told.as_slice() else { panic!("one call, not {told:#?}") };
     assert_eq!((&denied["path"], &denied["error"]), (&json!("/with/an/error"), &json!("EACCES")), "{denied}");
     assert_eq!((&denied["pid"], &denied["duration_ns"]), (&json!(opener.id), &Value::Null), "{denied}");
@@ -372,7 +365,7 @@ fn a_process_in_namespaces_of_its_own_is_traced() {
     let inner: u32 = children.expect("its children").trim().parse().expect("one child");
     let session = manager.run("trace_open", format!("--pid {inner} --format json")).start();
     opener.goes();
-    let told = objects(&session.ends());
+    let told = session.ends().objects();
     assert_eq!(told.len(), each(directory.path()).len());
     for (told, expected) in told.iter().zip(each(directory.path())) {
         assert_eq!((&told["path"], &told["pid"]), (&expected["path"], &json!(inner)));

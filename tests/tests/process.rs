@@ -7,7 +7,7 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use system_tests::{Ended, Kernel, Log, Manager, Plugins, Script, Session, Workload, skip};
+use system_tests::{Kernel, Log, Manager, Plugins, Script, Session, Workload, skip};
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["ftrace"]))
@@ -26,12 +26,7 @@ fn events_of(script: &str) -> Vec<Value> {
     let script = Script::start(script);
     let session = trace(&manager, script.id(), "");
     script.runs();
-    events(&session.ends())
-}
-
-#[track_caller]
-fn events(ended: &Ended) -> Vec<Value> {
-    ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+    session.ends().objects()
 }
 
 fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
@@ -67,7 +62,7 @@ fn forks_tell_threads_from_processes() {
     let thread = workload.thread();
     let child = thread.child();
     let ended = session.stop();
-    let events = events(&ended);
+    let events = ended.objects();
     let forks: Vec<_> = named(&events, "fork")
         .into_iter()
         .map(|fork| (&fork["tid"], &fork["child_tid"], &fork["kind"]))
@@ -103,7 +98,7 @@ fn an_exec_in_a_thread_takes_the_place_of_its_process() {
     let session = trace(&manager, workload.id(), "");
     let thread = workload.thread();
     thread.becomes_an_echo();
-    let events = events(&session.ends());
+    let events = session.ends().objects();
     let exec = named(&events, "exec")[0];
     assert_eq!((&exec["tid"], &exec["old_tid"]), (&workload.id().into(), &thread.id().into()));
     let exits = named(&events, "exit");
@@ -139,7 +134,7 @@ fn of_a_strangers_signal_only_that_it_killed() {
     let workload = Workload::start();
     let session = trace(&manager, workload.id(), "");
     kill(Pid::from_raw(workload.id().cast_signed()), Signal::SIGTERM).expect("it is ours");
-    let events = events(&session.ends());
+    let events = session.ends().objects();
     assert_eq!(named(&events, "signal_deliver")[0]["signal"], "SIGKILL");
     let exit = named(&events, "exit")[0];
     assert!(exit["killed"] == true && exit.get("signal").is_none() && exit.get("status").is_none(), "{exit}");
@@ -193,7 +188,7 @@ fn nobody_else_is_recorded() {
     bystander.storm(20);
     let child = traced.child();
     bystander.storm(20);
-    let events = events(&session.stop());
+    let events = session.stop().objects();
     assert_eq!(events.len(), 2, "a fork and an exec: {events:#?}");
     assert_eq!(events[0]["child_tid"], child.id());
 }
@@ -206,7 +201,7 @@ fn exact_leaves_the_children_out_and_parent_the_process() {
     let exact = trace(&manager, workload.id(), "--exact");
     let parent = manager.run("trace_process", format!("--parent {} --format json", workload.id())).start();
     let children = workload.storm(20);
-    let (exact, parent) = (events(&exact.stop()), events(&parent.stop()));
+    let (exact, parent) = (exact.stop().objects(), parent.stop().objects());
     assert_eq!(named(&exact, "fork").len(), 20);
     assert!(exact.iter().all(|event| event["pid"] == workload.id()), "{exact:#?}");
     let exits: Vec<_> = named(&parent, "exit").into_iter().map(|exit| exit["pid"].as_u64()).collect();
@@ -254,7 +249,7 @@ fn a_process_in_namespaces_of_its_own_is_traced_by_the_hosts_ids() {
     );
     let session = trace(&manager, script.id(), "");
     script.runs();
-    let events = events(&session.ends());
+    let events = session.ends().objects();
     let fork = named(&events, "fork").into_iter().next().expect("a fork");
     let exit = named(&events, "exit").into_iter().find(|exit| exit["status"] == 5).expect("an exit");
     assert_eq!(exit["pid"], fork["child_tid"]);
@@ -297,7 +292,7 @@ fn strace_sees_the_same() {
     });
     let session = trace(&manager, shell, "");
     script.runs();
-    let ours = our_stories(&events(&session.ends()));
+    let ours = our_stories(&session.ends().objects());
     let theirs = straces_stories(&std::fs::read_to_string(file).expect("what strace saw"), shell);
     assert_eq!(ours, theirs);
 }

@@ -414,8 +414,7 @@ fn folded_stacks_come_every_so_often() {
     session.wait_for_lines(1);
     workload.spends(100);
     let ended = session.stop();
-    let lines: Vec<Value> =
-        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    let lines = ended.objects();
     assert!(
         lines
             .iter()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use system_tests::{
-    Ended, Kernel, Log, Manager, PATIENCE, Plugins, Session, Task, Workload, cpus, skip, wait_until,
+    Kernel, Log, Manager, PATIENCE, Plugins, Session, Task, Workload, cpus, skip, wait_until,
 };
 
 fn manager() -> Manager {
@@ -20,11 +20,6 @@ fn manager() -> Manager {
 #[track_caller]
 fn trace(manager: &Manager, task: &Task, arguments: &str) -> Session {
     manager.run("trace_sched", format!("--pid {} --format json {arguments}", task.id())).start()
-}
-
-#[track_caller]
-fn events(ended: &Ended) -> Vec<Value> {
-    ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
 }
 
 /// A workload that stays on one CPU, which it shares with whoever else is there. On other CPUs than the first, some kernels
@@ -104,7 +99,7 @@ fn difference_to_the_kernels_account() -> Result<(), String> {
     workload.calls(1_000_000);
     naps(&workload, 100);
     let (waited_after, times_after) = kernels_account(workload.id());
-    let mut runs = events(&session.stop());
+    let mut runs = session.stop().objects();
     runs.retain(|run| run["time"].as_f64().is_some_and(|time| time > began));
     let (times, account) = (times_after - times_before, waited_after - waited_before);
     let sum: u64 = runs.iter().filter_map(waited).sum();
@@ -132,7 +127,7 @@ fn who_is_woken_and_who_is_preempted_is_told_apart() {
     naps(&workload, 20);
     rival.begins_to_call(2_000_000);
     workload.calls(2_000_000);
-    let runs = events(&session.stop());
+    let runs = session.stop().objects();
     let since = |reason: &str| runs.iter().filter(|run| run["since"] == reason).count();
     assert!(since("woken") >= 15, "{runs:#?}");
     let after_rival = |run: &&Value| run["since"] == "preempted" && run["prev_tid"] == rival.id();
@@ -158,7 +153,7 @@ fn a_new_task_waits_from_its_start_on() {
     let workload = pinned(cpus()[0]);
     let session = trace(&manager, &workload, "");
     let children = workload.storm(20);
-    let runs = events(&session.stop());
+    let runs = session.stop().objects();
     let first_runs: Vec<&Value> =
         children.iter().filter_map(|child| runs.iter().find(|run| run["tid"] == *child)).collect();
     let new = first_runs.iter().filter(|run| run["since"] == "new" && waited(run).is_some()).count();
@@ -181,7 +176,7 @@ fn only_traced_tasks_get_lines() {
     bystander.calls(1);
     let tids = |session: Session| {
         let mut tids = BTreeMap::new();
-        for run in events(&session.stop()) {
+        for run in session.stop().objects() {
             *tids.entry(run["tid"].as_u64().expect("an id") as u32).or_insert(0) += 1;
         }
         tids.into_keys().collect::<Vec<u32>>()
@@ -203,7 +198,7 @@ fn short_waits_can_be_left_out() {
     naps(&workload, 20);
     rival.begins_to_call(2_000_000);
     workload.calls(2_000_000);
-    let (all, long) = (events(&all.stop()), events(&long.stop()));
+    let (all, long) = (all.stop().objects(), long.stop().objects());
     let is_long = |run: &&Value| waited(run).is_some_and(|waited| waited > 500_000);
     assert!(!long.is_empty() && long.iter().all(|run| is_long(&run)), "{long:#?}");
     assert!(long.len() < all.len());
@@ -221,7 +216,7 @@ fn a_summary_tells_of_each_task_and_of_all() {
     let summary = trace(&manager, &workload, "--summary 3600");
     naps(&workload, 30);
     naps(&child, 10);
-    let (summary, single) = (events(&summary.stop()), events(&single.stop()));
+    let (summary, single) = (summary.stop().objects(), single.stop().objects());
     let of = |task: &Task| {
         let own: Vec<u64> = single.iter().filter(|run| run["tid"] == task.id()).filter_map(waited).collect();
         let line = summary.iter().find(|line| line["tid"] == task.id()).expect("a line");
@@ -310,7 +305,7 @@ fn perf_sees_the_same_waits() {
         workload.calls(1_000_000);
         naps(&workload, 50);
     });
-    let runs = events(&session.stop());
+    let runs = session.stop().objects();
     assert!(theirs.len() >= 100, "perf saw {theirs:?}");
     let ours: Vec<(f64, f64)> = runs.iter().filter_map(start_and_wait).collect();
     let same = matches(&theirs, &ours);

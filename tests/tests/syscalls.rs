@@ -69,8 +69,7 @@ fn as_json_the_process_is_known_of_what_a_task_does_last() {
     drop(shell.stdin.take());
     shell.wait().expect("it ends");
     let ended = session.ends();
-    let events: Vec<serde_json::Value> =
-        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let events = ended.objects();
     assert!(events.iter().any(|event| event["event"] == "sys_enter_exit_group"), "{events:#?}");
     assert!(events.iter().all(|event| event["pid"] == pid), "{events:#?}");
 }
@@ -86,8 +85,7 @@ fn a_task_has_the_name_that_it_had_then() {
     drop(shell.stdin.take());
     shell.wait().expect("it ends");
     let ended = session.ends();
-    let events: Vec<serde_json::Value> =
-        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let events = ended.objects();
     let names: Vec<_> = events.iter().map(|event| (&event["event"], &event["comm"])).collect();
     assert_eq!(names.first(), Some(&(&"sys_enter_execve".into(), &"sh".into())), "{events:#?}");
     assert_eq!(names.last(), Some(&(&"sys_enter_exit_group".into(), &"true".into())), "{events:#?}");
@@ -101,8 +99,7 @@ fn as_json_every_call_is_an_object() {
     let session = trace(&manager, &workload, "--exit --format json");
     workload.calls(100);
     let ended = session.stop();
-    let events: Vec<serde_json::Value> =
-        ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let events = ended.objects();
     let named = |name: &str| events.iter().filter(|event| event["event"] == name).count();
     assert_eq!((events.len(), named("sys_enter_getppid"), named("sys_exit_getppid")), (200, 100, 100));
     for event in &events {

@@ -48,11 +48,6 @@ fn assert_lines<const N: usize>(ended: &Ended, expected: [(&str, &str, usize); N
     assert_eq!(lines_by_function(ended), expected.into());
 }
 
-#[track_caller]
-fn objects(ended: &Ended) -> Vec<Value> {
-    ended.well().iter().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
-}
-
 #[test]
 fn the_hook_is_listed_and_described() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -89,7 +84,7 @@ fn returns_have_results_and_durations() {
     let session = trace(&manager, program.id(), arguments);
     program.tell("call 100 -5 255 hal\"lo");
     let ended = session.stop();
-    let lines = objects(&ended);
+    let lines = ended.objects();
     assert_eq!(lines.len(), 200);
     for pair in lines.chunks(2) {
         let [call, returned] = pair else { panic!("a call without its return: {pair:?}") };
@@ -116,7 +111,7 @@ fn a_string_that_is_too_long_is_not_shown_as_another() {
     for lengths in ["3 5", "0 0", "6000 9", "6000 0", "9 6000", "0 6000", "6000 6000", "1000 2000"] {
         program.tell(&format!("texts {lengths}"));
     }
-    let lines = objects(&session.stop());
+    let lines = session.stop().objects();
     let shown = |line: &Value| {
         let text = |name: &str| match line["arguments"][name].as_str().expect("a text") {
             fault @ "(fault)" => fault.to_owned(),
@@ -141,7 +136,7 @@ fn calls_within_calls_return_in_their_order() {
         "-f recursive --return --format json --args 'recursive(depth: u64) -> u64'",
     );
     program.tell("deep 20");
-    let lines = objects(&session.stop());
+    let lines = session.stop().objects();
     let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
     let (calls, returns) = (of("call"), of("return"));
     assert_eq!((calls.len(), returns.len()), (21, 21));
@@ -206,7 +201,7 @@ fn a_name_of_the_source_means_all_overloads() {
     let session =
         trace(&manager, program.id(), "-f ns::K::get --args 'ns::K::get(_, number: i32)' --format json");
     program.tell("overloads 3");
-    let lines = objects(&session.stop());
+    let lines = session.stop().objects();
     let of = |name: &str| lines.iter().filter(|line| line["function"] == name).count();
     assert_eq!((of(int), of(long), lines.len()), (3, 3, 6), "{lines:#?}");
     assert!(lines.iter().all(|line| line["arguments"]["number"] == 7), "{lines:#?}");
@@ -428,7 +423,7 @@ fn calls_with_long_texts_are_recorded() {
     for text in &texts {
         program.tell(&format!("call 10 1 1 {text}"));
     }
-    let lines = objects(&session.stop());
+    let lines = session.stop().objects();
     let recorded: Vec<_> = lines.iter().filter_map(|line| line["arguments"]["text"].as_str()).collect();
     let lengths: Vec<usize> = recorded.iter().map(|text| text.len()).collect();
     assert_eq!(lengths, texts.each_ref().map(|text| [text.len(); 10]).concat());
@@ -446,7 +441,7 @@ fn arguments_are_fetched_as_the_user_says() {
     );
     let session = trace(&manager, program.id(), &format!("-f traced_function --format json --args '{spec}'"));
     program.tell("call 1 263 9 abc");
-    let lines = objects(&session.stop());
+    let lines = session.stop().objects();
     let arguments = &lines[0]["arguments"];
     assert_eq!((&arguments["arg1"], &arguments["arg3"]), (&7.into(), &0x6261.into()), "{arguments}");
     assert_eq!((&arguments["first"], &arguments["gone"]), (&"0x61".into(), &false.into()), "{arguments}");

@@ -15,7 +15,7 @@ use common::{Sweeper, drain, marks, read, stream, told_lost, wait_until, write};
 use made_up_pages::{Builder, layout};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use proptest::prelude::*;
-use ring_support::Comparison;
+use ring_support::{Comparison, kernel_lines};
 use tracefs::ring::{Item, Timeline};
 use tracefs::spool::{Entry, Spool, SpoolReader};
 use tracefs::{Error, EventStream, Follow, Instance, Pid, Tally, Targets, TaskFilter};
@@ -334,15 +334,11 @@ fn the_lines_are_byte_for_byte_those_of_the_kernels_own_trace() {
         }
     });
     instance.stop().expect("stopped");
-    // Others' names may be any bytes.
-    let kernel = std::fs::read(instance.path().join("trace")).expect("readable");
-    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<String>>();
-    let kernel = lines(&String::from_utf8_lossy(&kernel));
-    let kernel: Vec<String> = kernel.into_iter().filter(|line| !line.starts_with('#')).collect();
+    let kernel = kernel_lines(instance.path());
 
     let mut stream = stream(&instance, None);
     let text = drain(&instance, &mut stream);
-    let ours = lines(&text);
+    let ours: Vec<String> = text.lines().map(str::to_owned).collect();
     assert!(ours.len() > 40_000, "only {} lines", ours.len());
     assert_eq!(accounted(&stream, &instance, &text), (ours.len() as u64, 0));
     let comparison = Comparison::of(&kernel, &ours);

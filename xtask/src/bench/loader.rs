@@ -1,11 +1,12 @@
 //! The least that finds out what plugins are, each in a process of its own: nothing but to load it.
 
 use std::env;
+use std::fs;
 use std::process::Command;
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use nix::libc;
-use nix::sys::wait::wait;
+use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::{ForkResult, fork};
 
 use crate::dist;
@@ -21,7 +22,7 @@ pub fn command() -> Result<Command> {
 }
 
 pub fn load_all() -> Result<()> {
-    for plugin in std::fs::read_dir(dist::plugins())? {
+    for plugin in fs::read_dir(dist::plugins())? {
         let plugin = plugin?.path();
         // SAFETY: this process has one thread, so the child finds no lock held by a lost one.
         if let ForkResult::Child = unsafe { fork() }? {
@@ -31,6 +32,10 @@ pub fn load_all() -> Result<()> {
             unsafe { libc::_exit(i32::from(loaded.is_err())) }
         }
     }
-    while wait().is_ok() {}
+    while let Ok(ended) = wait() {
+        if !matches!(ended, WaitStatus::Exited(_, 0)) {
+            return Err(format!("a plugin could not be loaded: {ended:?}").into());
+        }
+    }
     Ok(())
 }

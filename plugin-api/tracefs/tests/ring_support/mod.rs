@@ -58,8 +58,7 @@ impl Instance {
 
     /// The lines of `trace`, without its header.
     pub fn trace(&self) -> Vec<String> {
-        let lines = self.get("trace");
-        lines.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        kernel_lines(&self.path)
     }
 
     /// What the raw ring holds, made text by us.
@@ -95,6 +94,13 @@ impl Drop for Instance {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// The lines of an instance's `trace`, without its header. Names in them may be any bytes.
+pub fn kernel_lines(instance: &Path) -> Vec<String> {
+    let text = fs::read(instance.join("trace")).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
 /// Our lines beside the kernel's.
