@@ -164,7 +164,7 @@ fn intervals_tell_what_came_since_the_last() {
     let counts: Vec<&Value> = intervals.clone().map(|line| &line["count"]).collect();
     assert_eq!(counts, [1000, 20]);
     for line in intervals {
-        assert!(line["over_ns"].as_u64().is_some_and(|over| over >= 1_000_000_000), "{line}");
+        assert!(line["interval_ns"].as_u64().is_some_and(|interval| interval >= 1_000_000_000), "{line}");
     }
     assert_eq!(calls(&ended), 1020);
 }

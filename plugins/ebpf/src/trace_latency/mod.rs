@@ -54,11 +54,11 @@ the median, the 99th percentile and the greatest of its durations. A call is cou
 session, and no seccomp filter answered it. `compat` marks those of the 32-bit interface; `call=none` is for numbers, from 0 \
 on, that no call has. The picture below has a row for each power of two nanoseconds.
 
-With --interval, a `latency` line covers the calls that returned since the lines before (`over`); that is longer than asked \
+With --interval, a `latency` line covers the calls that returned since the lines before (`interval`); that is longer than asked \
 for where the reader is slow. At the end, a `latency_total` line covers the whole session, also what came after the last of \
 those lines.
 
 The kernel counts in classes of a sixteenth of a power of two, so the percentiles are off by that at most, and so is `max` \
 in a `latency` line unless it is the greatest of the session so far. For example:
 
-    123.000456: latency: call=read over=1000123.456us count=512 mean=1.204us p50=0.992us p99=3.904us max=20.113us";
+    123.000456: latency: call=read interval=1000123.456us count=512 mean=1.204us p50=0.992us p99=3.904us max=20.113us";

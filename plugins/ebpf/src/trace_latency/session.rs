@@ -35,7 +35,7 @@ struct Told {
     event: &'static str,
     time: u64,
     call: Call,
-    over: Duration,
+    interval: Duration,
     histogram: Histogram,
 }
 
@@ -82,8 +82,8 @@ impl LatencySession {
     }
 
     fn tell_interval(&mut self) -> Result<()> {
-        let over = self.told.0.elapsed();
-        let is_due = self.interval.is_some_and(|interval| over >= interval);
+        let since_last = self.told.0.elapsed();
+        let is_due = self.interval.is_some_and(|interval| since_last >= interval);
         // Where the reader is slow, the interval gets longer, and not the queue.
         if self.state == State::Recording && is_due && self.waiting.is_empty() {
             let counts = self.counts.read()?;
@@ -92,7 +92,7 @@ impl LatencySession {
                 (*call, before.get(call).map_or(*now, |before| now.since(before)))
             };
             let since: Vec<(Call, Durations)> = self.told.1.iter().map(since).collect();
-            self.tell("latency", over, since)?;
+            self.tell("latency", since_last, since)?;
         }
         Ok(())
     }
@@ -100,8 +100,8 @@ impl LatencySession {
     fn tell_total(&mut self) -> Result<()> {
         if self.state == State::Stopped {
             self.state = State::Told;
-            let over = self.began.elapsed();
-            self.tell("latency_total", over, self.counts.read()?.into_iter().collect())?;
+            let whole = self.began.elapsed();
+            self.tell("latency_total", whole, self.counts.read()?.into_iter().collect())?;
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ impl LatencySession {
     fn tell(
         &mut self,
         event: &'static str,
-        over: Duration,
+        interval: Duration,
         mut counts: Vec<(Call, Durations)>,
     ) -> Result<()> {
         let now: Duration = clock_gettime(ClockId::CLOCK_BOOTTIME)?.into();
@@ -118,7 +118,7 @@ impl LatencySession {
         for (call, durations) in counts {
             let histogram = durations.histogram();
             if histogram.count() > 0 {
-                self.waiting.push_back(Told { event, time, call, over, histogram });
+                self.waiting.push_back(Told { event, time, call, interval, histogram });
             }
         }
         Ok(())
@@ -143,7 +143,7 @@ impl LatencySession {
             .event(&origin, told.event)
             .word("call", &name)
             .flag("compat", told.call.is_compat)
-            .duration("over", told.over.as_nanos() as u64)
+            .duration("interval", told.interval.as_nanos() as u64)
             .distribution(&told.histogram);
         if !self.brief {
             lines.picture(&told.histogram);
