@@ -49,8 +49,10 @@ impl Hook for TraceProfile {
                  none, so of many short-lived tasks less is seen than they used, or nothing: raise --frequency. \
                  trace_counters tells their CPU time.\n\n\
                  The clock is the processor's cycle counter where the machine has one, else the kernel's timer. \
-                 `CPU:n [LOST m EVENTS]` tells of records that came too fast to be kept. The kernel stops sampling \
-                 where a task executes a set-user-ID program.\n\n\
+                 `CPU:n [LOST m EVENTS]` tells of records that came too fast to be kept. A `throttled` line, at most one a \
+                 second and CPU, tells that the kernel takes fewer samples than were asked for: somebody, or the kernel itself, \
+                 has lowered kernel.perf_event_max_sample_rate meanwhile. The kernel stops sampling where a task \
+                 executes a set-user-ID program.\n\n\
                  Example:\n\
                  \x20           work-4711    [001]  1234.567890: sample: stack=multiply;solve;main\n\
                  With --folded 10:\n\

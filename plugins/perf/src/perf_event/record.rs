@@ -37,6 +37,8 @@ pub enum Body<'a> {
     Exited,
     /// There was no room for so many records before this one.
     Lost(u64),
+    /// The event takes no more samples until the next tick of the kernel's clock: there were as many as the kernel allows.
+    Throttled,
     /// Something else.
     Other,
 }
@@ -119,6 +121,7 @@ impl<'a> Record<'a> {
                 body.u64()?;
                 of(process, thread, Body::Lost(body.u64()?))
             }
+            sys::PERF_RECORD_THROTTLE => of(process, thread, Body::Throttled),
             _ => of(process, thread, Body::Other),
         }
     }

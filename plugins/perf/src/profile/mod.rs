@@ -19,6 +19,7 @@ mod room;
 mod sampling;
 mod session;
 mod stacks;
+mod throttling;
 mod timeline;
 
 pub use recording::Recording;

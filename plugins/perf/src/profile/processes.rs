@@ -62,7 +62,7 @@ impl Processes {
                 process.code = inherited.unwrap_or_else(|| Arc::clone(&process.code));
             }
             Body::Exited => self.forget(process, thread),
-            Body::Sample(_) | Body::Lost(_) | Body::Other => {}
+            Body::Sample(_) | Body::Lost(_) | Body::Throttled | Body::Other => {}
         }
     }
 

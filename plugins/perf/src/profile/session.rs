@@ -17,6 +17,7 @@ use super::modules::Modules;
 use super::processes::Processes;
 use super::recording::{Recording, Source};
 use super::stacks::Stacks;
+use super::throttling::{self, Throttling};
 use super::timeline::{Item, Timeline};
 use crate::perf_event::{Body, Record, Records};
 
@@ -49,6 +50,7 @@ pub struct ProfileSession {
     modules: Arc<Modules>,
     stacks: Stacks,
     folded: Option<Folded>,
+    throttling: Throttling,
     shown: Shown,
     /// All that the kernel had no room for, by CPU, once that is known.
     lost: BTreeMap<u32, u64>,
@@ -91,6 +93,7 @@ impl ProfileSession {
                 Shape::Samples => None,
                 Shape::Folded(every) => Some(Folded::every(every)),
             },
+            throttling: Throttling::default(),
             shown: Shown::default(),
             lost: BTreeMap::new(),
             samples: 0,
@@ -130,28 +133,45 @@ impl ProfileSession {
     /// Whether it could be done. It cannot as long as it pays to wait for names.
     fn show_record(&mut self, record: &Record<'_>, lines: &mut LineBuffer) -> bool {
         self.processes.note(record, &self.modules);
-        let Body::Sample(stack) = record.body else { return true };
+        let stack = match record.body {
+            Body::Sample(stack) => stack,
+            Body::Throttled => {
+                self.show_throttling(record, lines);
+                return true;
+            }
+            _ => return true,
+        };
         let code = self.processes.code(record.process);
         let may_wait = self.stopped.is_none_or(|stopped| stopped.elapsed() < LAST_WAIT);
         let Some(frames) = self.stacks.resolve(stack, code.map(AsRef::as_ref), may_wait) else {
             return false;
         };
-        let name = self.processes.name(record.thread);
         self.shown.samples += 1;
         if let Some(folded) = &mut self.folded {
-            folded.add(name, frames);
+            folded.add(self.processes.name(record.thread), frames);
             return true;
         }
         self.shown.lines += 1;
-        let origin = Origin {
+        let names = frames.iter().map(|frame| frame.name.as_bytes());
+        lines.event(&self.origin(record), "sample").list("stack", names);
+        true
+    }
+
+    fn show_throttling(&mut self, record: &Record<'_>, lines: &mut LineBuffer) {
+        if self.throttling.is_to_tell(record.cpu, record.time) {
+            self.shown.lines += 1;
+            lines.event(&self.origin(record), "throttled").word("limit", throttling::LIMIT);
+        }
+    }
+
+    fn origin(&self, record: &Record<'_>) -> Origin<'_> {
+        Origin {
             time: record.time,
             cpu: Some(record.cpu),
             pid: Some(record.process),
             tid: Some(record.thread),
-            comm: name,
-        };
-        lines.event(&origin, "sample").list("stack", frames.iter().map(|frame| frame.name.as_bytes()));
-        true
+            comm: self.processes.name(record.thread),
+        }
     }
 }
 
