@@ -1,13 +1,15 @@
 //! `trace_syscalls --decode`, beside strace of the very same calls. All of it needs root, tracefs and strace.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::libc;
 use serde_json::Value;
-use system_tests::{Kernel, Manager, Plugins, Workload, eventually};
+use system_tests::{Kernel, Manager, Plugins, Workload, built, eventually};
 use tempfile::TempDir;
 
 /// Simple programs, one after the other: descriptors, files, memory, a child that is killed, an error, a socket.
@@ -17,20 +19,20 @@ fn manager() -> Manager {
     Manager::with(Plugins::of(["ftrace"]))
 }
 
-/// A shell under strace. It is killed when this is dropped.
+/// A program under strace. It is killed when this is dropped.
 struct Straced {
     strace: Child,
     directory: TempDir,
 }
 
 impl Straced {
-    /// Waits for `go`.
-    fn start() -> Self {
+    /// A program that first of all reads a line.
+    fn start(program: &[&OsStr]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let strace = Command::new("strace")
             .args(["-ff", "-X", "abbrev", "-o"])
             .arg(directory.path().join("calls"))
-            .args(["sh", "-c", SCRIPT])
+            .args(program)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -38,13 +40,13 @@ impl Straced {
             .expect("strace can be started");
         let straced = Self { strace, directory };
         let waits = || (straced.processes() == 1 && straced.waits()).then_some(());
-        eventually("the shell waits", Duration::from_secs(10), waits);
+        eventually("the program waits", Duration::from_secs(10), waits);
         straced
     }
 
     fn go(&mut self) {
         let mut stdin = self.strace.stdin.take().expect("its standard input");
-        stdin.write_all(b"go\n").expect("the shell reads");
+        stdin.write_all(b"go\n").expect("the program reads");
         drop(stdin);
         self.strace.wait().expect("strace ends");
     }
@@ -80,7 +82,7 @@ impl Drop for Straced {
 
 /// Whether the process is in a read from its standard input.
 fn waits_for_input(pid: u32) -> bool {
-    let (read, input) = (nix::libc::SYS_read, 0);
+    let (read, input) = (libc::SYS_read, 0);
     fs::read_to_string(format!("/proc/{pid}/syscall"))
         .is_ok_and(|call| call.starts_with(&format!("{read} {input:#x} ")))
 }
@@ -163,7 +165,7 @@ fn familiar(kernels: &str) -> &str {
 fn calls_are_shown_as_strace_shows_them() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
-    let mut shell = Straced::start();
+    let mut shell = Straced::start(&["sh", "-c", SCRIPT].map(OsStr::new));
     let first = shell.files()[0].0;
     let arguments = format!("--pid {first} --decode --format json --buffer-size 8192");
     let session = manager.run("trace_syscalls", arguments).start();
@@ -197,6 +199,112 @@ fn calls_are_shown_as_strace_shows_them() {
     let killed =
         events.iter().any(|event| event["event"] == "kill" && event["arguments"]["sig"] == "SIGKILL");
     assert!(failed && killed);
+}
+
+/// Calls with constants of all kinds among their arguments, and nothing else that the kernel would do anything with.
+fn calls_with_constants() -> Vec<Vec<i64>> {
+    let calls: &[&[i64]] = &[
+        &[libc::SYS_openat, -100, 0, 0o210_2102, 0o640],
+        #[cfg(target_arch = "x86_64")]
+        &[libc::SYS_openat, -100, 0, 0o10_0001],
+        &[libc::SYS_statx, -1, 0, 0x3000, 0x11],
+        &[libc::SYS_fcntl, -1, 4, 0o4000],
+        &[libc::SYS_fcntl, -1, 1033, 0xf],
+        &[libc::SYS_setxattr, 0, 0, 0, 0, 1],
+        &[libc::SYS_fanotify_init, 0x205, 0o4001],
+        &[libc::SYS_fanotify_mark, -1, 0x111, 0x4800_1008, -100, 0],
+        &[libc::SYS_io_uring_enter, -1, 0, 0, 9],
+        &[libc::SYS_io_uring_register, -1, 8, 0, 0],
+        &[libc::SYS_quotactl, 0x8000_0701_u32 as i32 as i64, 0, 0, 0],
+        &[libc::SYS_umount2, 0, 10],
+        &[libc::SYS_fsopen, 0, 1],
+        &[libc::SYS_fsconfig, -1, 5, 0, 0, 0],
+        &[libc::SYS_fspick, -1, 0, 9],
+        &[libc::SYS_move_mount, -1, 0, -1, 0, 0x44],
+        &[libc::SYS_mmap, 0, 0, 5, 0x8022, -1, 0],
+        &[libc::SYS_mprotect, 0, 0, 3],
+        &[libc::SYS_madvise, 0, 0, 14],
+        &[libc::SYS_mbind, 0, 0, 0x8002, 0, 0, 3],
+        &[libc::SYS_get_mempolicy, 0, 0, 0, 0, 4],
+        &[libc::SYS_mlock2, 0, 0, 1],
+        &[libc::SYS_pkey_alloc, 0, 3],
+        &[libc::SYS_memfd_create, 0, 3],
+        &[libc::SYS_msgctl, -1, 11, 0],
+        &[libc::SYS_msgrcv, -1, 0, 0, 0, 0o14000],
+        &[libc::SYS_semctl, -1, 0, 16, 0],
+        &[libc::SYS_shmget, 0, 0, 0o3600],
+        &[libc::SYS_shmat, -1, 0, 0o10000],
+        &[libc::SYS_shmctl, -1, 14, 0],
+        &[libc::SYS_mq_open, 0, 0o102, 0o600, 0],
+        &[libc::SYS_socket, 2, 0o2000003, 6],
+        &[libc::SYS_setsockopt, -1, 6, 18, 0, 4],
+        &[libc::SYS_sendmsg, -1, 0, 0x4040],
+        &[libc::SYS_rt_sigprocmask, 2, 0, 0, 8],
+        &[libc::SYS_wait4, -1, 0, 0x4000_0001, 0],
+        &[libc::SYS_waitid, 3, -1, 0, 5, 0],
+        &[libc::SYS_prctl, 1, 9],
+        &[libc::SYS_prctl, 4, 1],
+        &[libc::SYS_prctl, 38, 1],
+        &[libc::SYS_ptrace, 0x4206, 0, 0, 0x10_0001],
+        &[libc::SYS_ptrace, 24, 0, 0, 5],
+        &[libc::SYS_pidfd_open, -1, 0o4000],
+        &[libc::SYS_ioprio_get, 1, -1],
+        &[libc::SYS_sched_setscheduler, -1, 2, 0],
+        &[libc::SYS_kcmp, 0, 0, 6, 0, 0],
+        &[libc::SYS_membarrier, 0x100, 1],
+        &[libc::SYS_bpf, 18, 0, 0],
+        &[libc::SYS_seccomp, 1, 9, 0],
+        &[libc::SYS_keyctl, 11, 0, 0, 0],
+        &[libc::SYS_landlock_add_rule, -1, 1, 0, 0],
+        &[libc::SYS_clock_nanosleep, 7, 1, 0, 0],
+        &[libc::SYS_timerfd_create, 1, 0o2004000],
+    ];
+    calls.iter().map(|call| call.to_vec()).collect()
+}
+
+/// The names of constants in a text.
+fn constants(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let is_name = |word: &&str| {
+        let has = |kind: fn(&char) -> bool| word.chars().any(|c| kind(&c));
+        has(char::is_ascii_uppercase) && !has(char::is_ascii_lowercase) && *word != "NULL"
+    };
+    words.filter(is_name).map(str::to_owned).collect()
+}
+
+#[test]
+fn constants_have_the_names_that_strace_gives_them() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let calls = calls_with_constants();
+    let words = |call: &Vec<i64>| call.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+    let program = [built("caller").into_os_string()];
+    let program: Vec<_> = program.into_iter().chain(calls.iter().map(|call| words(call).into())).collect();
+    let program: Vec<&OsStr> = program.iter().map(AsRef::as_ref).collect();
+    let mut caller = Straced::start(&program);
+    let pid = caller.files()[0].0;
+    let session = manager.run("trace_syscalls", format!("--pid {pid} --decode --format json")).start();
+    caller.go();
+    let events = session.ends().objects();
+    let text = caller.files().remove(0).1;
+    // What it does before is the C library's business. A kernel that lacks a call has no event of it either.
+    let began = |line: &&str| !line.starts_with("openat(AT_FDCWD, NULL");
+    let expected: Vec<&str> = text
+        .lines()
+        .skip_while(began)
+        .filter(|line| line.contains(" = ") && !line.contains("ENOSYS"))
+        .collect();
+    let began = |event: &&Value| event["arguments"]["filename"] != "0x0";
+    let told: Vec<&Value> =
+        events.iter().skip_while(began).filter(|event| event["error"] != "ENOSYS").collect();
+    assert_eq!(told.len(), expected.len(), "{expected:#?}");
+    assert!(told.len() >= 40, "{expected:#?}");
+    for (event, line) in told.iter().zip(expected) {
+        let (arguments, _) = line.rsplit_once(" = ").unwrap_or_default();
+        // A macro that puts a number together.
+        let arguments = arguments.replace("QCMD(", "");
+        assert_eq!(constants(&event["arguments"].to_string()), constants(&arguments), "{event}\n{line}");
+    }
 }
 
 #[test]

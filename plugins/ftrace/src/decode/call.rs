@@ -4,7 +4,7 @@ use trace_hook_api::EventLine;
 use tracefs::Record;
 use tracefs::format::{EventFormat, Field};
 
-use super::meaning::Meaning;
+use super::meaning::{Meaning, is_int};
 
 /// Calls that do not return to where they were made, and of whose return the kernel does not tell.
 const WITHOUT_RETURN: [&str; 4] = ["exit", "exit_group", "rt_sigreturn", "sigreturn"];
@@ -34,6 +34,8 @@ pub struct ExitEvent {
 #[derive(Debug)]
 struct Parameter {
     field: Field,
+    /// Whether the kernel looks at the lower half of the register only, whatever is in the upper one.
+    is_int: bool,
     meaning: Meaning,
     /// Where the kernel records what the parameter points to.
     text: Option<Field>,
@@ -55,6 +57,7 @@ impl EnterEvent {
         // `__syscall_nr`, and since Linux 6.19 `__filename_val`: the text that `filename` points to.
         let parameters = format.own_fields().iter().filter(|field| !field.name.starts_with("__"));
         let parameters = parameters.map(|field| Parameter {
+            is_int: is_int(&field.type_name),
             meaning: Meaning::of(call, &field.name, &field.type_name),
             text: format.field(&format!("__{}_val", field.name)).filter(|field| field.is_text()).cloned(),
             field: field.clone(),
@@ -70,7 +73,8 @@ impl EnterEvent {
     pub fn arguments(&self, record: &Record<'_>) -> Arguments {
         let mut arguments = Arguments::default();
         for (index, (parameter, number)) in self.parameters.iter().zip(&mut arguments.numbers).enumerate() {
-            *number = record.number(&parameter.field) as u64;
+            let register = record.number(&parameter.field) as u64;
+            *number = if parameter.is_int { u64::from(register as u32) } else { register };
             let text = parameter.text.as_ref().map(|field| (index, record.text(field).to_vec()));
             arguments.texts.extend(text);
         }

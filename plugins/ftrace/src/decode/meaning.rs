@@ -37,12 +37,28 @@ pub enum Meaning {
         one: Names,
         flags: Names,
     },
+    /// One of several constants in the bits of `mask`, and one of others in the rest.
+    TwoOf {
+        mask: u64,
+        one: Names,
+        other: Names,
+    },
+    /// Constants, and permissions in octal.
+    FlagsAndMode(Names),
     /// What another parameter of the call, by its position, says with its number.
     By {
         parameter: usize,
         meanings: &'static [(i32, Meaning)],
         otherwise: &'static Meaning,
     },
+}
+
+/// Those of user, group and others.
+const PERMISSIONS: u64 = 0o777;
+
+/// Whether a parameter of this type has 32 bits.
+pub fn is_int(type_name: &str) -> bool {
+    matches!(Meaning::of_type(type_name), Meaning::Int | Meaning::Unsigned | Meaning::Owner)
 }
 
 /// The greatest number that is an error (`MAX_ERRNO` in include/linux/err.h).
@@ -82,7 +98,7 @@ impl Meaning {
             Self::UnsignedLong => line.number(name, number),
             Self::Address => line.address(name, number),
             Self::Nothing => line,
-            Self::Octal => line.word(name, &format!("{:#05o}", number as u32).replacen("0o", "0", 1)),
+            Self::Octal => line.word(name, &octal(number)),
             Self::Directory if number as i32 == libc::AT_FDCWD => line.word(name, "AT_FDCWD"),
             Self::Directory => line.number(name, number as i32),
             Self::Signal => line.word(name, &signal(number as i32)),
@@ -93,6 +109,13 @@ impl Meaning {
                 let one = one(number & mask, values);
                 line.word(name, &if rest == 0 { one } else { format!("{one}|{}", flags(rest, names)) })
             }
+            Self::TwoOf { mask, one: values, other } => {
+                line.word(name, &format!("{}|{}", one(number & mask, values), one(number & !mask, other)))
+            }
+            Self::FlagsAndMode(names) => {
+                let (rest, mode) = (number & !PERMISSIONS, octal(number & PERMISSIONS));
+                line.word(name, &if rest == 0 { mode } else { format!("{}|{mode}", flags(rest, names)) })
+            }
             Self::By { parameter, meanings, otherwise } => {
                 let says = all.get(parameter).map(|other| *other as i32);
                 let meaning = meanings.iter().find(|(number, _)| says == Some(*number));
@@ -100,6 +123,10 @@ impl Meaning {
             }
         }
     }
+}
+
+fn octal(number: u64) -> String {
+    format!("{:#05o}", number as u32).replacen("0o", "0", 1)
 }
 
 /// Whether a parameter is one for descriptors, whatever its type: the kernel looks at an `int`. `close_range` takes a range of

@@ -47,8 +47,11 @@ pub fn flags(mut number: u64, names: Names) -> String {
             text.push('|');
         }
     };
+    // A constant that is an `int` below zero has its sign in the upper half, and a number that is an `int` has nothing there.
+    let bits = if number >> 32 == 0 { u64::from(u32::MAX) } else { u64::MAX };
     for (value, name) in names {
-        if *value != 0 && number & value == *value {
+        let value = value & bits;
+        if value != 0 && number & value == value {
             join(&mut text);
             text.push_str(name);
             number &= !value;
@@ -77,5 +80,6 @@ mod tests {
         assert_eq!(flags(0, names), "0");
         assert_eq!(flags(5, names), "ONE|FOUR");
         assert_eq!(flags(0x46, names), "FOUR|0x42");
+        assert_eq!(flags(0x8000_0002, &[(i32::MIN as u64, "SIGN")]), "SIGN|0x2");
     }
 }

@@ -10,8 +10,14 @@ const ACCESS: Names = names![O_RDONLY O_WRONLY O_RDWR];
 // Those that hold the bits of others come first.
 const OPEN: Names = names![
     O_TMPFILE O_SYNC O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK O_DSYNC O_ASYNC O_DIRECT
-    O_DIRECTORY O_NOFOLLOW O_NOATIME O_CLOEXEC O_PATH
+    O_DIRECTORY O_NOFOLLOW O_NOATIME O_CLOEXEC O_PATH;
+    O_LARGEFILE = O_LARGEFILE
 ];
+// What musl gives every open(2). The C library here has 0 for it, since no program of 64 bits needs it.
+#[cfg(target_arch = "x86_64")]
+const O_LARGEFILE: i32 = 0o100_000;
+#[cfg(target_arch = "aarch64")]
+const O_LARGEFILE: i32 = 0o400_000;
 const OPENING: Meaning = Meaning::OneAndFlags { mask: libc::O_ACCMODE as u64, one: ACCESS, flags: OPEN };
 const PIPE: Names = names![O_NONBLOCK O_CLOEXEC O_DIRECT];
 const AT: Names = names![
@@ -81,11 +87,6 @@ const FALLOCATE: Names = names![
     FALLOC_FL_KEEP_SIZE FALLOC_FL_PUNCH_HOLE FALLOC_FL_COLLAPSE_RANGE FALLOC_FL_ZERO_RANGE FALLOC_FL_INSERT_RANGE
 ];
 const RENAME: Names = names![RENAME_NOREPLACE RENAME_EXCHANGE RENAME_WHITEOUT];
-const MOUNT: Names = names![
-    MS_RDONLY MS_NOSUID MS_NODEV MS_NOEXEC MS_SYNCHRONOUS MS_REMOUNT MS_MANDLOCK MS_DIRSYNC MS_NOATIME
-    MS_NODIRATIME MS_BIND MS_MOVE MS_REC MS_SILENT MS_PRIVATE MS_SLAVE MS_SHARED MS_RELATIME MS_STRICTATIME
-];
-const UMOUNT: Names = names![MNT_FORCE MNT_DETACH MNT_EXPIRE UMOUNT_NOFOLLOW];
 const ADVICE: Names = names![
     POSIX_FADV_NORMAL POSIX_FADV_RANDOM POSIX_FADV_SEQUENTIAL POSIX_FADV_WILLNEED POSIX_FADV_DONTNEED
     POSIX_FADV_NOREUSE
@@ -103,9 +104,50 @@ const SPLICE: Names = names![SPLICE_F_MOVE SPLICE_F_NONBLOCK SPLICE_F_MORE SPLIC
 const READ_WRITE: Names = names![RWF_HIPRI RWF_DSYNC RWF_SYNC RWF_NOWAIT RWF_APPEND];
 const SYNC_RANGE: Names =
     names![SYNC_FILE_RANGE_WAIT_BEFORE SYNC_FILE_RANGE_WRITE SYNC_FILE_RANGE_WAIT_AFTER];
-// linux/mount.h
-const OPEN_TREE: Names =
-    names![AT_RECURSIVE AT_EMPTY_PATH AT_SYMLINK_NOFOLLOW AT_NO_AUTOMOUNT O_CLOEXEC; OPEN_TREE_CLONE = 1];
+/// What becomes of an extended attribute that is there, or not (setxattr(2)).
+const ATTRIBUTE: Names = names![XATTR_CREATE XATTR_REPLACE];
+const FANOTIFY_CLASS: Names = names![FAN_CLASS_NOTIF FAN_CLASS_CONTENT FAN_CLASS_PRE_CONTENT];
+const FANOTIFY_CLASSES: u64 = 0xc;
+const FANOTIFY_INIT: Names = names![
+    FAN_CLOEXEC FAN_NONBLOCK FAN_UNLIMITED_QUEUE FAN_UNLIMITED_MARKS FAN_ENABLE_AUDIT FAN_REPORT_PIDFD FAN_REPORT_TID
+    FAN_REPORT_FID FAN_REPORT_DIR_FID FAN_REPORT_NAME FAN_REPORT_TARGET_FID
+];
+const FANOTIFY_MARK: Names = names![
+    FAN_MARK_ADD FAN_MARK_REMOVE FAN_MARK_DONT_FOLLOW FAN_MARK_ONLYDIR FAN_MARK_MOUNT FAN_MARK_IGNORED_MASK
+    FAN_MARK_IGNORED_SURV_MODIFY FAN_MARK_FLUSH FAN_MARK_FILESYSTEM FAN_MARK_EVICTABLE FAN_MARK_IGNORE
+];
+const FANOTIFY: Names = names![
+    FAN_ACCESS FAN_MODIFY FAN_ATTRIB FAN_CLOSE_WRITE FAN_CLOSE_NOWRITE FAN_OPEN FAN_MOVED_FROM FAN_MOVED_TO FAN_CREATE
+    FAN_DELETE FAN_DELETE_SELF FAN_MOVE_SELF FAN_OPEN_EXEC FAN_Q_OVERFLOW FAN_FS_ERROR FAN_OPEN_PERM FAN_ACCESS_PERM
+    FAN_OPEN_EXEC_PERM FAN_EVENT_ON_CHILD FAN_RENAME FAN_ONDIR
+];
+// linux/io_uring.h
+const IO_URING_ENTER: Names = names![;
+    IORING_ENTER_GETEVENTS = 0x1 IORING_ENTER_SQ_WAKEUP = 0x2 IORING_ENTER_SQ_WAIT = 0x4 IORING_ENTER_EXT_ARG = 0x8
+    IORING_ENTER_REGISTERED_RING = 0x10 IORING_ENTER_ABS_TIMER = 0x20 IORING_ENTER_EXT_ARG_REG = 0x40
+    IORING_ENTER_NO_IOWAIT = 0x80
+];
+const IO_URING_REGISTER: Names = names![;
+    IORING_REGISTER_BUFFERS = 0 IORING_UNREGISTER_BUFFERS = 1 IORING_REGISTER_FILES = 2 IORING_UNREGISTER_FILES = 3
+    IORING_REGISTER_EVENTFD = 4 IORING_UNREGISTER_EVENTFD = 5 IORING_REGISTER_FILES_UPDATE = 6
+    IORING_REGISTER_EVENTFD_ASYNC = 7 IORING_REGISTER_PROBE = 8 IORING_REGISTER_PERSONALITY = 9
+    IORING_UNREGISTER_PERSONALITY = 10 IORING_REGISTER_RESTRICTIONS = 11 IORING_REGISTER_ENABLE_RINGS = 12
+    IORING_REGISTER_FILES2 = 13 IORING_REGISTER_FILES_UPDATE2 = 14 IORING_REGISTER_BUFFERS2 = 15
+    IORING_REGISTER_BUFFERS_UPDATE = 16 IORING_REGISTER_IOWQ_AFF = 17 IORING_UNREGISTER_IOWQ_AFF = 18
+    IORING_REGISTER_IOWQ_MAX_WORKERS = 19 IORING_REGISTER_RING_FDS = 20 IORING_UNREGISTER_RING_FDS = 21
+    IORING_REGISTER_PBUF_RING = 22 IORING_UNREGISTER_PBUF_RING = 23 IORING_REGISTER_SYNC_CANCEL = 24
+    IORING_REGISTER_FILE_ALLOC_RANGE = 25 IORING_REGISTER_PBUF_STATUS = 26 IORING_REGISTER_NAPI = 27
+    IORING_UNREGISTER_NAPI = 28 IORING_REGISTER_CLOCK = 29 IORING_REGISTER_CLONE_BUFFERS = 30
+    IORING_REGISTER_SEND_MSG_RING = 31 IORING_REGISTER_ZCRX_IFQ = 32 IORING_REGISTER_RESIZE_RINGS = 33
+    IORING_REGISTER_MEM_REGION = 34
+];
+/// The command of quotactl(2) holds the kind of quota in its lowest byte (linux/quota.h).
+const QUOTA_KINDS: u64 = 0xff;
+const QUOTA_KIND: Names = names![; USRQUOTA = 0 GRPQUOTA = 1 PRJQUOTA = 2];
+const QUOTA: Names = names![;
+    Q_SYNC = 0x8000_0100 Q_QUOTAON = 0x8000_0200 Q_QUOTAOFF = 0x8000_0300 Q_GETFMT = 0x8000_0400 Q_GETINFO = 0x8000_0500
+    Q_SETINFO = 0x8000_0600 Q_GETQUOTA = 0x8000_0700 Q_SETQUOTA = 0x8000_0800 Q_GETNEXTQUOTA = 0x8000_0900
+];
 const CLOSE_RANGE: Names = names![CLOSE_RANGE_UNSHARE CLOSE_RANGE_CLOEXEC];
 
 pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
@@ -130,8 +172,6 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         ("flock", "cmd") => Meaning::Flags(FLOCK),
         ("fallocate", "mode") => Meaning::Flags(FALLOCATE),
         ("renameat2", "flags") => Meaning::Flags(RENAME),
-        ("mount", "flags") => Meaning::Flags(MOUNT),
-        ("umount", "flags") => Meaning::Flags(UMOUNT),
         ("fadvise64", "advice") => Meaning::One(ADVICE),
         ("epoll_create1", "flags") => Meaning::Flags(EPOLL_CREATE),
         ("epoll_ctl", "op") => Meaning::One(EPOLL),
@@ -142,8 +182,20 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         ("splice" | "tee" | "vmsplice", "flags") => Meaning::Flags(SPLICE),
         ("preadv2" | "pwritev2", "flags") => Meaning::Flags(READ_WRITE),
         ("sync_file_range", "flags") => Meaning::Flags(SYNC_RANGE),
-        ("open_tree", "flags") => Meaning::Flags(OPEN_TREE),
         ("close_range", "flags") => Meaning::Flags(CLOSE_RANGE),
+        ("setxattr" | "lsetxattr" | "fsetxattr", "flags") => Meaning::Flags(ATTRIBUTE),
+        (_, "at_flags") => Meaning::Flags(AT),
+        ("open_by_handle_at", "flags") | ("mq_open", "oflag") | ("fanotify_init", "event_f_flags") => OPENING,
+        ("fanotify_init", "flags") => {
+            Meaning::OneAndFlags { mask: FANOTIFY_CLASSES, one: FANOTIFY_CLASS, flags: FANOTIFY_INIT }
+        }
+        ("fanotify_mark", "flags") => Meaning::Flags(FANOTIFY_MARK),
+        ("fanotify_mark", "mask") => Meaning::Flags(FANOTIFY),
+        ("io_uring_enter", "flags") => Meaning::Flags(IO_URING_ENTER),
+        ("io_uring_register", "opcode") => Meaning::One(IO_URING_REGISTER),
+        ("quotactl" | "quotactl_fd", "cmd") => {
+            Meaning::TwoOf { mask: !QUOTA_KINDS & 0xffff_ffff, one: QUOTA, other: QUOTA_KIND }
+        }
         ("umask", "mask") => Meaning::Octal,
         _ => return None,
     })

@@ -2,19 +2,30 @@
 //!
 //! Their numbers are the C library's for this machine: not all architectures have the same.
 
+mod control;
 mod files;
+mod ipc;
 mod memory;
+mod mounts;
 mod network;
 mod processes;
+mod security;
 mod time;
 
 use super::meaning::Meaning;
 
 /// What this parameter of this call means, if it is more than its type tells.
 pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
-    files::meaning(call, parameter)
-        .or_else(|| memory::meaning(call, parameter))
-        .or_else(|| network::meaning(call, parameter))
-        .or_else(|| processes::meaning(call, parameter))
-        .or_else(|| time::meaning(call, parameter))
+    let all = [
+        control::meaning,
+        files::meaning,
+        ipc::meaning,
+        memory::meaning,
+        mounts::meaning,
+        network::meaning,
+        processes::meaning,
+        security::meaning,
+        time::meaning,
+    ];
+    all.into_iter().find_map(|some| some(call, parameter))
 }

@@ -1,7 +1,5 @@
 //! Processes, threads and signals.
 
-use nix::libc;
-
 use crate::decode::meaning::Meaning;
 use crate::names::{CLONE_FLAGS, Names, names};
 
@@ -15,13 +13,11 @@ const LIMIT: Names = names![
     RLIMIT_CPU RLIMIT_FSIZE RLIMIT_DATA RLIMIT_STACK RLIMIT_CORE RLIMIT_RSS RLIMIT_NPROC RLIMIT_NOFILE
     RLIMIT_MEMLOCK RLIMIT_AS RLIMIT_LOCKS RLIMIT_SIGPENDING RLIMIT_MSGQUEUE RLIMIT_NICE RLIMIT_RTPRIO RLIMIT_RTTIME
 ];
-const POLICY: Names = names![SCHED_OTHER SCHED_FIFO SCHED_RR SCHED_BATCH SCHED_IDLE SCHED_DEADLINE];
-const OPTION: Names = names![
-    PR_SET_PDEATHSIG PR_GET_PDEATHSIG PR_GET_DUMPABLE PR_SET_DUMPABLE PR_SET_KEEPCAPS PR_GET_KEEPCAPS PR_SET_NAME
-    PR_GET_NAME PR_GET_SECCOMP PR_SET_SECCOMP PR_CAPBSET_READ PR_CAPBSET_DROP PR_GET_SECUREBITS PR_SET_SECUREBITS
-    PR_SET_TIMERSLACK PR_GET_TIMERSLACK PR_SET_MM PR_SET_CHILD_SUBREAPER PR_GET_CHILD_SUBREAPER
-    PR_SET_NO_NEW_PRIVS PR_GET_NO_NEW_PRIVS PR_CAP_AMBIENT PR_SET_VMA PR_SET_PTRACER
-];
+const POLICY: Names =
+    names![SCHED_OTHER SCHED_FIFO SCHED_RR SCHED_BATCH SCHED_IDLE SCHED_DEADLINE; SCHED_EXT = 7];
+const POLICY_FLAG: Names = names![SCHED_RESET_ON_FORK];
+/// The bit beside a policy (sched_setscheduler(2)).
+const RESET_ON_FORK: u64 = 0x4000_0000;
 /// The flags beside a futex's operation (futex(2)).
 const FUTEX_FLAGS: u64 = 0x180;
 const FUTEX: Names = names![
@@ -38,44 +34,45 @@ const PERF_EVENT: Names = names![;
 ];
 // linux/userfaultfd.h
 const USERFAULT: Names = names![O_CLOEXEC O_NONBLOCK; UFFD_USER_MODE_ONLY = 1];
-// linux/bpf.h
-const BPF: Names = names![;
-    BPF_MAP_CREATE = 0 BPF_MAP_LOOKUP_ELEM = 1 BPF_MAP_UPDATE_ELEM = 2 BPF_MAP_DELETE_ELEM = 3 BPF_MAP_GET_NEXT_KEY = 4
-    BPF_PROG_LOAD = 5 BPF_OBJ_PIN = 6 BPF_OBJ_GET = 7 BPF_PROG_ATTACH = 8 BPF_PROG_DETACH = 9 BPF_PROG_TEST_RUN = 10
-    BPF_PROG_GET_NEXT_ID = 11 BPF_MAP_GET_NEXT_ID = 12 BPF_PROG_GET_FD_BY_ID = 13 BPF_MAP_GET_FD_BY_ID = 14
-    BPF_OBJ_GET_INFO_BY_FD = 15 BPF_PROG_QUERY = 16 BPF_RAW_TRACEPOINT_OPEN = 17 BPF_BTF_LOAD = 18 BPF_BTF_GET_FD_BY_ID = 19
-    BPF_TASK_FD_QUERY = 20 BPF_MAP_LOOKUP_AND_DELETE_ELEM = 21 BPF_MAP_FREEZE = 22 BPF_BTF_GET_NEXT_ID = 23
-    BPF_MAP_LOOKUP_BATCH = 24 BPF_MAP_LOOKUP_AND_DELETE_BATCH = 25 BPF_MAP_UPDATE_BATCH = 26 BPF_MAP_DELETE_BATCH = 27
-    BPF_LINK_CREATE = 28 BPF_LINK_UPDATE = 29 BPF_LINK_GET_FD_BY_ID = 30 BPF_LINK_GET_NEXT_ID = 31 BPF_ENABLE_STATS = 32
-    BPF_ITER_CREATE = 33 BPF_LINK_DETACH = 34 BPF_PROG_BIND_MAP = 35 BPF_TOKEN_CREATE = 36
+// linux/pidfd.h
+const PIDFD_OPEN: Names = names![PIDFD_NONBLOCK PIDFD_THREAD];
+const PIDFD_SIGNAL: Names =
+    names![; PIDFD_SIGNAL_THREAD = 1 PIDFD_SIGNAL_THREAD_GROUP = 2 PIDFD_SIGNAL_PROCESS_GROUP = 4];
+// linux/futex.h
+const FUTEX2_SIZES: u64 = 0x3;
+const FUTEX2_SIZE: Names =
+    names![; FUTEX2_SIZE_U8 = 0 FUTEX2_SIZE_U16 = 1 FUTEX2_SIZE_U32 = 2 FUTEX2_SIZE_U64 = 3];
+const FUTEX2: Names = names![; FUTEX2_NUMA = 0x4 FUTEX2_MPOL = 0x8 FUTEX2_PRIVATE = 0x80];
+// linux/ioprio.h
+const IO_PRIORITY: Names = names![; IOPRIO_WHO_PROCESS = 1 IOPRIO_WHO_PGRP = 2 IOPRIO_WHO_USER = 3];
+// linux/kcmp.h
+const COMPARE: Names = names![;
+    KCMP_FILE = 0 KCMP_VM = 1 KCMP_FILES = 2 KCMP_FS = 3 KCMP_SIGHAND = 4 KCMP_IO = 5 KCMP_SYSVSEM = 6 KCMP_EPOLL_TFD = 7
 ];
-const SECCOMP: Names = names![SECCOMP_SET_MODE_STRICT SECCOMP_SET_MODE_FILTER SECCOMP_GET_ACTION_AVAIL];
-const PTRACE: Names = names![
-    PTRACE_TRACEME PTRACE_PEEKTEXT PTRACE_PEEKDATA PTRACE_PEEKUSER PTRACE_POKETEXT PTRACE_POKEDATA PTRACE_POKEUSER
-    PTRACE_CONT PTRACE_KILL PTRACE_SINGLESTEP PTRACE_ATTACH PTRACE_DETACH PTRACE_SYSCALL PTRACE_SETOPTIONS
-    PTRACE_GETEVENTMSG PTRACE_GETSIGINFO PTRACE_SETSIGINFO PTRACE_GETREGSET PTRACE_SETREGSET PTRACE_SEIZE
-    PTRACE_INTERRUPT PTRACE_LISTEN PTRACE_PEEKSIGINFO PTRACE_GETSIGMASK PTRACE_SETSIGMASK PTRACE_GET_SYSCALL_INFO
-    PTRACE_SET_SYSCALL_INFO;
-    PTRACE_SECCOMP_GET_FILTER = 0x420c PTRACE_SECCOMP_GET_METADATA = 0x420d PTRACE_GET_RSEQ_CONFIGURATION = 0x420f
+// linux/membarrier.h
+const BARRIER: Names = names![;
+    MEMBARRIER_CMD_QUERY = 0 MEMBARRIER_CMD_GLOBAL = 0x1 MEMBARRIER_CMD_GLOBAL_EXPEDITED = 0x2
+    MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED = 0x4 MEMBARRIER_CMD_PRIVATE_EXPEDITED = 0x8
+    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED = 0x10 MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE = 0x20
+    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE = 0x40 MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ = 0x80
+    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ = 0x100 MEMBARRIER_CMD_GET_REGISTRATIONS = 0x200
 ];
-const PTRACE_OPTIONS: Names = names![
-    PTRACE_O_TRACESYSGOOD PTRACE_O_TRACEFORK PTRACE_O_TRACEVFORK PTRACE_O_TRACECLONE PTRACE_O_TRACEEXEC
-    PTRACE_O_TRACEVFORKDONE PTRACE_O_TRACEEXIT PTRACE_O_TRACESECCOMP PTRACE_O_EXITKILL PTRACE_O_SUSPEND_SECCOMP
+const BARRIER_FLAGS: Names = names![; MEMBARRIER_CMD_FLAG_CPU = 1];
+// linux/rseq.h
+const RSEQ: Names = names![; RSEQ_FLAG_UNREGISTER = 1];
+const REBOOT_MAGIC: Names = names![LINUX_REBOOT_MAGIC1];
+const REBOOT_MAGIC_2: Names =
+    names![LINUX_REBOOT_MAGIC2 LINUX_REBOOT_MAGIC2A LINUX_REBOOT_MAGIC2B LINUX_REBOOT_MAGIC2C];
+const REBOOT: Names = names![
+    LINUX_REBOOT_CMD_RESTART LINUX_REBOOT_CMD_HALT LINUX_REBOOT_CMD_CAD_ON LINUX_REBOOT_CMD_CAD_OFF
+    LINUX_REBOOT_CMD_POWER_OFF LINUX_REBOOT_CMD_RESTART2 LINUX_REBOOT_CMD_SW_SUSPEND LINUX_REBOOT_CMD_KEXEC
 ];
-/// What ptrace(2) takes last.
-const PTRACE_DATA: Meaning = Meaning::By {
-    parameter: 0,
-    meanings: &[
-        (libc::PTRACE_SETOPTIONS as i32, Meaning::Flags(PTRACE_OPTIONS)),
-        (libc::PTRACE_SEIZE as i32, Meaning::Flags(PTRACE_OPTIONS)),
-        (libc::PTRACE_CONT as i32, Meaning::Signal),
-        (libc::PTRACE_SYSCALL as i32, Meaning::Signal),
-        (libc::PTRACE_SINGLESTEP as i32, Meaning::Signal),
-        (libc::PTRACE_DETACH as i32, Meaning::Signal),
-    ],
-    otherwise: &Meaning::Address,
-};
-
+// linux/syslog.h
+const KERNEL_LOG: Names = names![;
+    SYSLOG_ACTION_CLOSE = 0 SYSLOG_ACTION_OPEN = 1 SYSLOG_ACTION_READ = 2 SYSLOG_ACTION_READ_ALL = 3
+    SYSLOG_ACTION_READ_CLEAR = 4 SYSLOG_ACTION_CLEAR = 5 SYSLOG_ACTION_CONSOLE_OFF = 6 SYSLOG_ACTION_CONSOLE_ON = 7
+    SYSLOG_ACTION_CONSOLE_LEVEL = 8 SYSLOG_ACTION_SIZE_UNREAD = 9 SYSLOG_ACTION_SIZE_BUFFER = 10
+];
 pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
     Some(match (call, parameter) {
         ("kill" | "tkill" | "tgkill" | "rt_sigaction" | "rt_sigqueueinfo" | "pidfd_send_signal", "sig") => {
@@ -90,14 +87,10 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         ("wait4" | "waitid", "options") => Meaning::Flags(WAIT),
         ("waitid", "which") => Meaning::One(WHOM),
         ("prlimit64" | "getrlimit" | "setrlimit", "resource") => Meaning::One(LIMIT),
-        ("sched_setscheduler", "policy") => Meaning::One(POLICY),
-        ("prctl", "option") => Meaning::One(OPTION),
-        ("prctl" | "arch_prctl", "arg2" | "arg3" | "arg4" | "arg5") => Meaning::Address,
-        ("ptrace", "request") => Meaning::One(PTRACE),
-        ("ptrace", "data") => PTRACE_DATA,
-        ("ptrace", "addr") => Meaning::Address,
-        // Serial numbers of keys, some of which are negative.
-        ("keyctl", "arg2" | "arg3" | "arg4" | "arg5") => Meaning::Long,
+        ("sched_setscheduler", "policy") => {
+            Meaning::OneAndFlags { mask: !RESET_ON_FORK & 0xffff_ffff, one: POLICY, flags: POLICY_FLAG }
+        }
+        ("sched_get_priority_max" | "sched_get_priority_min", "policy") => Meaning::One(POLICY),
         ("futex", "op") => {
             Meaning::OneAndFlags { mask: !FUTEX_FLAGS & 0xffff_ffff, one: FUTEX, flags: FUTEX_FLAG }
         }
@@ -106,8 +99,20 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         ("getrusage", "who") => Meaning::One(USAGE),
         ("perf_event_open", "flags") => Meaning::Flags(PERF_EVENT),
         ("userfaultfd", "flags") => Meaning::Flags(USERFAULT),
-        ("bpf", "cmd") => Meaning::One(BPF),
-        ("seccomp", "op") => Meaning::One(SECCOMP),
+        ("pidfd_open", "flags") => Meaning::Flags(PIDFD_OPEN),
+        ("pidfd_send_signal", "flags") => Meaning::Flags(PIDFD_SIGNAL),
+        ("futex_wait" | "futex_wake", "flags") => {
+            Meaning::OneAndFlags { mask: FUTEX2_SIZES, one: FUTEX2_SIZE, flags: FUTEX2 }
+        }
+        ("ioprio_get" | "ioprio_set", "which") => Meaning::One(IO_PRIORITY),
+        ("kcmp", "type") => Meaning::One(COMPARE),
+        ("membarrier", "cmd") => Meaning::One(BARRIER),
+        ("membarrier", "flags") => Meaning::Flags(BARRIER_FLAGS),
+        ("rseq", "flags") => Meaning::Flags(RSEQ),
+        ("reboot", "magic1") => Meaning::One(REBOOT_MAGIC),
+        ("reboot", "magic2") => Meaning::One(REBOOT_MAGIC_2),
+        ("reboot", "cmd") => Meaning::One(REBOOT),
+        ("syslog", "type") => Meaning::One(KERNEL_LOG),
         _ => return None,
     })
 }
