@@ -1,9 +1,7 @@
 //! A call as a line.
 
-use std::borrow::Cow;
-
+use kernel_constants::{error_name, error_of};
 use nix::libc;
-use syscalls::Errno;
 use trace_hook_api::{EventLine, LineBuffer, Origin};
 
 use super::record::OpenRecord;
@@ -31,8 +29,8 @@ pub fn show(record: &OpenRecord<'_>, path: Option<&[u8]>, lines: &mut LineBuffer
         line = line.word("resolve", &flags::resolve(record.resolve));
     }
     line = line.number("result", record.result);
-    if record.result < 0 {
-        line = line.word("error", &error_name(-record.result));
+    if let Some(error) = error_of(record.result) {
+        line = line.word("error", &error_name(error));
     }
     if let Some(duration) = record.duration {
         line = line.duration("duration", duration);
@@ -54,23 +52,5 @@ fn show_name<'a>(record: &OpenRecord<'_>, path: Option<&[u8]>, mut line: EventLi
     match record.is_name_cut {
         true => line.flag("cut", true),
         false => line,
-    }
-}
-
-/// Also of the kernel's own errors, which no program sees: a call that a signal has broken off is begun again.
-fn error_name(errno: i64) -> Cow<'static, str> {
-    let name = i32::try_from(errno).ok().and_then(|errno| Errno::new(errno).name());
-    name.map_or_else(|| errno.to_string().into(), Cow::Borrowed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_have_names() {
-        assert_eq!(error_name(2), "ENOENT");
-        assert_eq!(error_name(512), "ERESTARTSYS");
-        assert_eq!(error_name(4000), "4000");
     }
 }

@@ -4,7 +4,7 @@ use nix::libc;
 use trace_hook_api::EventLine;
 
 use super::constants;
-use crate::names::{Names, error_name, flags, one, signal};
+use crate::names::{Names, error_name, error_of, flags, one, open_flags, signal};
 
 /// How an argument is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Meaning {
     /// A descriptor of a directory, or `AT_FDCWD`.
     Directory,
     Signal,
+    /// What a file is opened for.
+    Opening,
     /// One of several constants.
     One(Names),
     /// Constants joined by `|`. One whose bits are part of another's comes after it.
@@ -60,9 +62,6 @@ const PERMISSIONS: u64 = 0o777;
 pub fn is_int(type_name: &str) -> bool {
     matches!(Meaning::of_type(type_name), Meaning::Int | Meaning::Unsigned | Meaning::Owner)
 }
-
-/// The greatest number that is an error (`MAX_ERRNO` in include/linux/err.h).
-const MAX_ERRNO: i64 = 4095;
 
 impl Meaning {
     /// What this parameter of this call means.
@@ -102,6 +101,7 @@ impl Meaning {
             Self::Directory if number as i32 == libc::AT_FDCWD => line.word(name, "AT_FDCWD"),
             Self::Directory => line.number(name, number as i32),
             Self::Signal => line.word(name, &signal(number as i32)),
+            Self::Opening => line.word(name, &open_flags(number)),
             Self::One(names) => line.word(name, &one(number, names)),
             Self::Flags(names) => line.word(name, &flags(number, names)),
             Self::OneAndFlags { mask, one: values, flags: names } => {
@@ -137,12 +137,10 @@ fn is_descriptor(parameter: &str) -> bool {
 
 /// Adds what a call has returned: a number, and the error that it stands for.
 pub fn show_result(line: EventLine<'_>, returned: i64, is_address: bool) -> EventLine<'_> {
-    match returned {
-        error if (-MAX_ERRNO..0).contains(&error) => {
-            line.number("result", error).word("error", &error_name(-error))
-        }
-        address if is_address => line.address("result", address as u64),
-        number => line.number("result", number),
+    match error_of(returned) {
+        Some(error) => line.number("result", returned).word("error", &error_name(error)),
+        None if is_address => line.address("result", returned as u64),
+        None => line.number("result", returned),
     }
 }
 

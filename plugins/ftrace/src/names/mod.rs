@@ -1,85 +1,12 @@
-//! The constants of the kernel's interface to programs, by name.
-//!
-//! Their numbers are the C library's for this machine: not all architectures have the same.
+//! The constants that only hooks of ftrace show.
 
 mod clone;
-mod errors;
 mod signal_codes;
 mod signals;
 mod sockets;
 
-use std::fmt::Write;
-
 pub use clone::CLONE_FLAGS;
-pub use errors::error_name;
+pub use kernel_constants::{Names, error_name, error_of, flags, names, one, open_flags};
 pub use signal_codes::signal_code;
 pub use signals::{SIGNAL_ACTION_FLAGS, signal};
 pub use sockets::{ADDRESS_FAMILIES, MESSAGE_FLAGS, PROTOCOLS, TCP_STATES};
-
-/// Numbers and their names.
-pub type Names = &'static [(u64, &'static str)];
-
-/// Names of constants of the C library, and of others, whose numbers it does not have.
-macro_rules! names {
-    ($($name:ident)* $(; $($other:ident = $number:tt)*)?) => {
-        &[$((nix::libc::$name as u64, stringify!($name)),)* $($(($number as u64, stringify!($other)),)*)?]
-    };
-}
-pub(crate) use names;
-
-/// One of several constants; in hex, where it is none of them.
-pub fn one(number: u64, names: Names) -> String {
-    // An `int` may come with any upper half.
-    match names
-        .iter()
-        .find(|(value, _)| *value == number || (*value as u32 == number as u32 && number >> 32 == 0))
-    {
-        Some((_, name)) => (*name).to_owned(),
-        None => format!("{number:#x}"),
-    }
-}
-
-/// Constants joined by `|`, and what is left in hex: `A|B|0x40`. One whose bits are part of another's comes after it.
-pub fn flags(mut number: u64, names: Names) -> String {
-    let mut text = String::new();
-    let join = |text: &mut String| {
-        if !text.is_empty() {
-            text.push('|');
-        }
-    };
-    // A constant that is an `int` below zero has its sign in the upper half, and a number that is an `int` has nothing there.
-    let bits = if number >> 32 == 0 { u64::from(u32::MAX) } else { u64::MAX };
-    for (value, name) in names {
-        let value = value & bits;
-        if value != 0 && number & value == value {
-            join(&mut text);
-            text.push_str(name);
-            number &= !value;
-        }
-    }
-    if number != 0 || text.is_empty() {
-        if let (0, Some((_, none))) = (number, names.iter().find(|(value, _)| *value == 0)) {
-            return (*none).to_owned();
-        }
-        join(&mut text);
-        let _ = match number {
-            0 => write!(text, "0"),
-            number => write!(text, "{number:#x}"),
-        };
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_without_a_name_are_numbers() {
-        let names = &[(1, "ONE"), (4, "FOUR")];
-        assert_eq!(flags(0, names), "0");
-        assert_eq!(flags(5, names), "ONE|FOUR");
-        assert_eq!(flags(0x46, names), "FOUR|0x42");
-        assert_eq!(flags(0x8000_0002, &[(i32::MIN as u64, "SIGN")]), "SIGN|0x2");
-    }
-}

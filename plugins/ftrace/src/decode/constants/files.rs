@@ -5,20 +5,6 @@ use nix::libc;
 use crate::decode::meaning::Meaning;
 use crate::names::{Names, names};
 
-/// What a file is opened for.
-const ACCESS: Names = names![O_RDONLY O_WRONLY O_RDWR];
-// Those that hold the bits of others come first.
-const OPEN: Names = names![
-    O_TMPFILE O_SYNC O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK O_DSYNC O_ASYNC O_DIRECT
-    O_DIRECTORY O_NOFOLLOW O_NOATIME O_CLOEXEC O_PATH;
-    O_LARGEFILE = O_LARGEFILE
-];
-// What musl gives every open(2). The C library here has 0 for it, since no program of 64 bits needs it.
-#[cfg(target_arch = "x86_64")]
-const O_LARGEFILE: i32 = 0o100_000;
-#[cfg(target_arch = "aarch64")]
-const O_LARGEFILE: i32 = 0o400_000;
-const OPENING: Meaning = Meaning::OneAndFlags { mask: libc::O_ACCMODE as u64, one: ACCESS, flags: OPEN };
 const PIPE: Names = names![O_NONBLOCK O_CLOEXEC O_DIRECT];
 const AT: Names = names![
     AT_SYMLINK_NOFOLLOW AT_SYMLINK_FOLLOW AT_NO_AUTOMOUNT AT_EMPTY_PATH AT_STATX_FORCE_SYNC AT_STATX_DONT_SYNC
@@ -54,7 +40,7 @@ const SEALS: Names = names![F_SEAL_SEAL F_SEAL_SHRINK F_SEAL_GROW F_SEAL_WRITE F
 const FCNTL_ARGUMENT: Meaning = Meaning::By {
     parameter: 1,
     meanings: &[
-        (libc::F_SETFL, OPENING),
+        (libc::F_SETFL, Meaning::Opening),
         (libc::F_SETFD, Meaning::Flags(names![FD_CLOEXEC])),
         (libc::F_GETLK, Meaning::Address),
         (libc::F_SETLK, Meaning::Address),
@@ -154,7 +140,7 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
     Some(match (call, parameter) {
         (_, "dfd" | "olddfd" | "newdfd" | "from_dfd" | "to_dfd" | "mountdirfd") => Meaning::Directory,
         ("execveat", "fd") => Meaning::Directory,
-        ("open" | "openat", "flags") => OPENING,
+        ("open" | "openat", "flags") => Meaning::Opening,
         ("pipe2" | "dup3", "flags") => Meaning::Flags(PIPE),
         ("newfstatat" | "name_to_handle_at" | "fchownat", "flag") => Meaning::Flags(AT),
         ("statx" | "linkat" | "utimensat" | "execveat" | "fchmodat2", "flags") => Meaning::Flags(AT),
@@ -185,7 +171,9 @@ pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
         ("close_range", "flags") => Meaning::Flags(CLOSE_RANGE),
         ("setxattr" | "lsetxattr" | "fsetxattr", "flags") => Meaning::Flags(ATTRIBUTE),
         (_, "at_flags") => Meaning::Flags(AT),
-        ("open_by_handle_at", "flags") | ("mq_open", "oflag") | ("fanotify_init", "event_f_flags") => OPENING,
+        ("open_by_handle_at", "flags") | ("mq_open", "oflag") | ("fanotify_init", "event_f_flags") => {
+            Meaning::Opening
+        }
         ("fanotify_init", "flags") => {
             Meaning::OneAndFlags { mask: FANOTIFY_CLASSES, one: FANOTIFY_CLASS, flags: FANOTIFY_INIT }
         }
