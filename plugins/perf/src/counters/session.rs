@@ -14,7 +14,7 @@ use tracefs_session::targets;
 use super::counter::Amount;
 use super::family::Family;
 use super::kinds::{Choice, Countable, Quantity, TASK_CLOCK};
-use crate::perf_event::{Ring, now};
+use crate::perf_event::{Ring, since_boot};
 use crate::{access, cpus, descriptors};
 
 /// Between two looks whether any traced task is left.
@@ -90,7 +90,7 @@ impl CountersSession {
             procfs: procfs.root().to_owned(),
             timer,
             is_due: false,
-            told_until: now(),
+            told_until: since_boot(),
             looked_for_tasks: Instant::now(),
             phase: Phase::Counting,
         })
@@ -118,7 +118,7 @@ impl CountersSession {
     }
 
     fn tell(&mut self, lines: &mut LineBuffer) -> Result<()> {
-        let time = now();
+        let time = since_boot();
         let interval = time.saturating_sub(std::mem::replace(&mut self.told_until, time));
         for (pid, family) in &mut self.families {
             let was_alive = family.was_alive();

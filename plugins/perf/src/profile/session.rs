@@ -19,7 +19,7 @@ use super::recording::{Recording, Source};
 use super::stacks::Stacks;
 use super::throttling::{self, Throttling};
 use super::timeline::{Item, Timeline};
-use crate::perf_event::{Body, Record, Records};
+use crate::perf_event::{Ahead, Body, Record, Records};
 
 /// Between two looks whether any traced task is left.
 const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
@@ -49,6 +49,7 @@ pub struct ProfileSession {
     processes: Processes,
     modules: Arc<Modules>,
     stacks: Stacks,
+    ahead: Ahead,
     folded: Option<Folded>,
     throttling: Throttling,
     shown: Shown,
@@ -89,6 +90,7 @@ impl ProfileSession {
             processes: Processes::default(),
             modules,
             stacks,
+            ahead: Ahead::measured(),
             folded: match shape {
                 Shape::Samples => None,
                 Shape::Folded(every) => Some(Folded::every(every)),
@@ -166,7 +168,7 @@ impl ProfileSession {
 
     fn origin(&self, record: &Record<'_>) -> Origin<'_> {
         Origin {
-            time: record.time,
+            time: self.ahead.time_of_line(record.time),
             cpu: Some(record.cpu),
             pid: Some(record.process),
             tid: Some(record.thread),
@@ -181,6 +183,7 @@ impl Session for ProfileSession {
         if let Some(collector) = &self.collector {
             collector.acknowledge();
         }
+        self.ahead.update();
         let is_over = self.recording.is_none();
         let is_all = self.show(lines)?;
         if let Some(folded) = &mut self.folded {
