@@ -174,6 +174,19 @@ fn gaps_come_where_they_are() {
 }
 
 #[test]
+fn what_is_lost_in_several_ways_is_one_gap() {
+    let mut timeline = Timeline::new(&layout());
+    timeline.push(0, &Builder::at(1).record(0, &[0; 4]).page());
+    timeline.lose(0, 5);
+    timeline.lose(0, 0);
+    timeline.lose(0, 2);
+    timeline.push(0, &Builder::at(2).record(0, &[0; 4]).page());
+    timeline.settle(2);
+    assert_eq!(timeline.next().map(|item| matches!(item, Item::Record(_))), Some(true));
+    assert_eq!(timeline.next(), Some(Item::Lost(Gap { cpu: 0, count: Some(7) })));
+}
+
+#[test]
 fn a_damaged_page_is_a_gap() {
     let mut timeline = Timeline::new(&layout());
     timeline.push(3, b"nonsense");

@@ -99,12 +99,12 @@ impl Timeline {
         }
     }
 
-    /// Tells how many records of `cpu`, younger than all its pages so far, were lost. What its next page itself says of that
-    /// does not count then.
+    /// Tells how many more records of `cpu`, younger than all its pages so far, were lost. What its next page itself says of
+    /// that does not count then.
     pub fn lose(&mut self, cpu: u32, records: u64) {
         let index = self.lane(cpu);
         if let Some(lane) = self.lanes.get_mut(index) {
-            lane.lost_next = Some(records);
+            *lane.lost_next.get_or_insert(0) += records;
         }
     }
 
