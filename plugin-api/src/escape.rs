@@ -9,7 +9,6 @@ pub fn text(out: &mut Vec<u8>, bytes: &[u8], quote: Option<char>) {
         for letter in chunk.valid().chars() {
             match letter {
                 ' '..='~' if letter != '\\' && Some(letter) != quote => out.push(letter as u8),
-                '\'' | '"' if Some(letter) != quote => out.push(letter as u8),
                 // What parts the items of a list.
                 ';' => out.extend_from_slice(b"\\u{3b}"),
                 _ => write_all(out, format_args!("{}", letter.escape_debug())),

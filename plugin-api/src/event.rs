@@ -91,6 +91,14 @@ impl LineBuffer {
             return;
         }
         let out = self.text_mut();
+        // A line that begins with a blank is no line of its own.
+        let comm = match comm.strip_prefix(b" ") {
+            Some(rest) => {
+                out.extend_from_slice(b"\\u{20}");
+                rest
+            }
+            None => comm,
+        };
         escape::text(out, comm, Some(';'));
         for function in functions.rev() {
             out.push(b';');
@@ -227,7 +235,7 @@ impl EventLine<'_> {
         self
     }
 
-    /// Fields of their own, whose names may be anything: in JSON an object within the object.
+    /// Fields of their own, whose names may be those of other fields: in JSON an object within the object.
     pub fn group(mut self, name: &str, fields: impl FnOnce(Self) -> Self) -> Self {
         if self.format == Format::Text {
             return fields(self);
@@ -246,7 +254,8 @@ impl EventLine<'_> {
                 if self.out.last() != Some(&b'{') {
                     self.out.push(b',');
                 }
-                write_all(self.out, format_args!("\"{name}\":"));
+                escape::json(self.out, name.as_bytes());
+                self.out.push(b':');
             }
         }
     }
@@ -267,7 +276,9 @@ fn text_origin(out: &mut Vec<u8>, origin: &Origin<'_>, name: &str) {
         let begin = out.len();
         escape::text(out, origin.comm, None);
         let width = out.len() - begin;
-        let missing = 16usize.saturating_sub(width);
+        // An escaped name can be longer than any that the kernel knows. Two blanks before it: it must not be taken for the row
+        // of a stack, which has one.
+        let missing = if width < 16 { 16 - width } else { 2 };
         out.extend(std::iter::repeat_n(b' ', missing));
         out[begin..].rotate_right(missing);
         write_all(out, format_args!("-{tid:<7} "));
@@ -317,6 +328,7 @@ mod tests {
             .fraction("share", 0.5)
             .list("stack", ["main", "a;b"])
             .group("fields", |line| line.number("pid", 7).word("comm", "x"))
+            .group("others", |line| line.number("a\"b", 8))
     }
 
     #[test]
@@ -324,7 +336,7 @@ mod tests {
         assert_eq!(
             line(Format::Text, everything),
             "          ba\\nsh-4712    [001]   123.000456: open: path=\"a \\\"b\\\"\\n\" flags=O_RDONLY result=-2 \
-             caller=0xffff8000 waited=12.345us preempted share=0.500 stack=main;a\\u{3b}b pid=7 comm=x\n"
+             caller=0xffff8000 waited=12.345us preempted share=0.500 stack=main;a\\u{3b}b pid=7 comm=x a\"b=8\n"
         );
     }
 
@@ -338,7 +350,7 @@ mod tests {
                 "time": 123.000456789, "cpu": 1, "pid": 4711, "tid": 4712, "comm": "ba\nsh", "event": "open",
                 "path": "a \"b\"\n", "flags": "O_RDONLY", "result": -2, "caller": "0xffff8000",
                 "waited_ns": 12345, "preempted": true, "again": false, "share": 0.5, "stack": ["main", "a;b"],
-                "fields": { "pid": 7, "comm": "x" },
+                "fields": { "pid": 7, "comm": "x" }, "others": { "a\"b": 8 },
             })
         );
         assert!(line.ends_with("}\n") && line.lines().count() == 1);
@@ -351,6 +363,9 @@ mod tests {
         let mut lines = LineBuffer::with_room(4096);
         lines.folded_stack(&origin, b"ba\nsh", functions(), 7);
         assert_eq!(lines.as_bytes(), b"ba\\nsh;main;a\\u{3b}b;leaf 7\n");
+        let mut lines = LineBuffer::with_room(4096);
+        lines.folded_stack(&origin, b" => x", [].into_iter(), 7);
+        assert_eq!(lines.as_bytes(), b"\\u{20}=> x 7\n");
         let mut lines = LineBuffer::with_room(4096).in_format(Format::Json);
         lines.folded_stack(&origin, b"sh", functions(), 7);
         let expected = serde_json::json!({

@@ -74,6 +74,8 @@ fn is_event(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use trace_hook_api::{LineBuffer, Origin};
+
     use super::*;
 
     #[test]
@@ -85,6 +87,24 @@ mod tests {
         assert_eq!(count_events(b""), 0);
         let lines = "{\"time\":1.0,\"event\":\"x\"}\n{\"event\":\"lost\",\"cpu\":1,\"count\":3}\n";
         assert_eq!(count_events(lines.as_bytes()), 1);
+    }
+
+    #[test]
+    fn a_tasks_name_does_not_hide_its_events() {
+        for name in [
+            "=> ",
+            " => ",
+            " => \u{1}\u{1}\u{1}",
+            "=> \u{1}\u{1}\u{1}\u{1}",
+            "=> long enough",
+            "CPU:1 [LOST EVENTS]",
+        ] {
+            let mut lines = LineBuffer::with_room(4096);
+            let origin = Origin { tid: Some(7), comm: name.as_bytes(), ..Origin::default() };
+            drop(lines.event(&origin, "x"));
+            lines.folded_stack(&origin, name.as_bytes(), [].into_iter(), 1);
+            assert_eq!(count_events(lines.as_bytes()), 2, "{:?}", str::from_utf8(lines.as_bytes()));
+        }
     }
 
     #[test]
