@@ -91,7 +91,7 @@ int BPF_PROG(entered, void *regs, long number)
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
 	struct call *call;
 
-	/* What is no call at all, such as a return from a signal handler, has no number. */
+	/* No call has a number below zero: a program has made it up, or a tracer cancels the call. */
 	if (number < 0 || !is_traced(task))
 		return 0;
 	call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);

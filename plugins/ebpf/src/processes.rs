@@ -38,7 +38,8 @@ impl Processes {
     }
 
     /// Takes in who is there. To be called when the programs see forks and exits already: what is forked by one that is
-    /// in the map, they add. So once a look shows nobody who is not in it, nobody is missed.
+    /// in the map, they add. So once a look shows nobody who is not in it, nobody is missed but those whose parents have come and
+    /// gone between two looks.
     ///
     /// # Errors
     ///

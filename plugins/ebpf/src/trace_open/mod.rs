@@ -89,7 +89,8 @@ is longer than any file's.
 
 `flags`, `mode` and `resolve` are what was asked for (io_uring adds O_LARGEFILE), and are missing where their address is wrong; `result` is a descriptor or, with the name of the `error`, negative. \
 There is no `duration` where only the end was seen, and the time is that of the end: of a call that a seccomp filter \
-answered, or one that began before the session. A call that a filter answers with a signal is not told. For example:
+answered, or one that began before the session. A call that a filter answers with a signal is not told, nor one that was under \
+way when the session began and returns its own number. For example:
 
     cat-4711    [001]   123.000456: open: path=\"/etc/passwd\" name=\"passwd\" call=openat flags=O_RDONLY result=3 \
 duration=2.173us";

@@ -131,6 +131,7 @@ impl Session for OpenSession {
         for (cpu, refused) in self.spool.refused() {
             *lost.entry(cpu).or_default() += refused;
         }
-        Ok(Account::new(recorded - self.left_out, lost))
+        // The programs count a record when it is there, and it may have been read before.
+        Ok(Account::new(recorded.saturating_sub(self.left_out), lost))
     }
 }
