@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use lzma_rust2::{XzOptions, XzWriter};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -275,6 +276,29 @@ fn names_are_found_in_other_namespaces_and_in_files_that_are_gone() {
         assert!(spent.len() > 20, "{name}: {samples:#?}");
         assert!(spent.iter().all(|sample| sample.name == name), "{samples:#?}");
     }
+}
+
+#[test]
+fn a_stripped_program_has_the_names_that_it_keeps() {
+    if !may_profile() {
+        return;
+    }
+    let (manager, directory) = (manager(), tempfile::tempdir().expect("a directory can be made"));
+    let at = |name: &str| directory.path().join(name);
+    let run = |command: &mut Command| assert!(command.status().expect("binutils are there").success());
+    run(Command::new("objcopy").arg("--only-keep-debug").args([built("workload"), at("debug")]));
+    run(Command::new("strip").args(["--strip-debug", "-o"]).args([at("symbols"), at("debug")]));
+    let mut packed = XzWriter::new(Vec::new(), XzOptions::with_preset(1)).expect("xz has this preset");
+    packed.write_all(&fs::read(at("symbols")).expect("it is there")).expect("memory takes it");
+    fs::write(at("packed"), packed.finish().expect("memory takes it")).expect("there is room");
+    run(Command::new("strip").args(["--strip-all", "-o"]).args([at("stripped"), built("workload")]));
+    let section = format!(".gnu_debugdata={}", at("packed").display());
+    run(Command::new("objcopy").args(["--add-section", &section]).args([at("stripped"), at("keeping")]));
+    let workload = Workload::started_by(&format!("exec {}", at("keeping").display()));
+    let session = profile(&manager, &format!("--pid {}", workload.id()));
+    workload.spends(200);
+    let samples = samples(&session.stop());
+    assert!(spent(&samples).len() > 100, "{samples:#?}");
 }
 
 #[test]

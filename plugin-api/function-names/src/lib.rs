@@ -2,9 +2,12 @@
 
 #![warn(missing_docs)]
 
+mod mini_debug_info;
+
 use std::fmt::{self, Write};
 
 use cpp_demangle::DemangleOptions;
+pub use mini_debug_info::unpack_mini_debug_info;
 
 /// What a person would call the function of this symbol: the name that a compiler has encoded in it, or the symbol as it
 /// is. Of one that is longer than so many characters, these, and `…`.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use function_names::unpack_mini_debug_info;
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use object::read::{ReadCache, ReadRef};
@@ -20,6 +21,8 @@ const LARGEST_HEADERS: u64 = 1 << 20;
 const SYMBOLS_AT_ONCE: u64 = 1 << 15;
 /// Nobody reads a longer name.
 const LONGEST_NAME: usize = 4096;
+/// MiniDebugInfo has no more, unpacked: it is of what others do not call.
+const LARGEST_UNPACKED: u64 = 32 << 20;
 /// A function can have others within it, such as entries for special cases of what is written in assembly.
 const MOST_NESTED: usize = 8;
 
@@ -35,6 +38,8 @@ pub struct ElfSymbols {
     sections: Vec<Range<u64>>,
     /// By address.
     functions: Vec<Function>,
+    /// What a stripped file keeps of its functions that others do not call (MiniDebugInfo).
+    kept: Option<Box<ElfSymbols>>,
     /// The file's string table. Names can overlap in it, so that all of them together may be many times as long.
     names: Box<[u8]>,
     /// What functions and names take.
@@ -63,7 +68,14 @@ impl ElfSymbols {
             let mut bytes = vec![0; usize::try_from(part.end - part.start).ok()?];
             file.read_exact_at(&mut bytes, part.start).ok().map(|()| bytes)
         };
-        Self::of(Modest(&headers), &read, room)
+        let (mut symbols, mini_debug_info) = Self::of(Modest(&headers), &read, room)?;
+        symbols.kept = mini_debug_info.and_then(|packed| Self::unpacked(&read(packed)?, room)).map(Box::new);
+        Some(symbols)
+    }
+
+    fn unpacked(packed: &[u8], room: &Arc<Room>) -> Option<Self> {
+        let _room = room.claim(LARGEST_UNPACKED)?;
+        Self::of_bytes(&unpack_mini_debug_info(packed, LARGEST_UNPACKED)?, room)
     }
 
     fn of_bytes(bytes: &[u8], room: &Arc<Room>) -> Option<Self> {
@@ -71,10 +83,15 @@ impl ElfSymbols {
             let (from, to) = (usize::try_from(part.start).ok()?, usize::try_from(part.end).ok()?);
             bytes.get(from..to).map(<[u8]>::to_vec)
         };
-        Self::of(bytes, &read, room)
+        Self::of(bytes, &read, room).map(|(symbols, _)| symbols)
     }
 
-    fn of<'a>(headers: impl ReadRef<'a>, read: ReadPart<'_>, room: &Arc<Room>) -> Option<Self> {
+    /// The symbols, and where there are packed ones beside them.
+    fn of<'a>(
+        headers: impl ReadRef<'a>,
+        read: ReadPart<'_>,
+        room: &Arc<Room>,
+    ) -> Option<(Self, Option<Range<u64>>)> {
         let wide = Self::of_class::<FileHeader64<Endianness>>(headers, read, room);
         wide.or_else(|_| Self::of_class::<FileHeader32<Endianness>>(headers, read, room)).ok()
     }
@@ -83,7 +100,7 @@ impl ElfSymbols {
         headers: impl ReadRef<'a>,
         read: ReadPart<'_>,
         room: &Arc<Room>,
-    ) -> read::Result<Self> {
+    ) -> read::Result<(Self, Option<Range<u64>>)> {
         let header = Header::parse(headers)?;
         let endian = header.endian()?;
         let loaded = header.program_headers(endian, headers)?.iter();
@@ -111,7 +128,10 @@ impl ElfSymbols {
         }
         // Of several names, the last is taken: one with a size.
         symbols.functions.sort_unstable_by_key(|function| (function.address, function.size));
-        Ok(symbols)
+        let is_stripped = Tables::find(&sections, elf::SHT_SYMTAB, endian).is_none();
+        let packed = sections.section_by_name(endian, b".gnu_debugdata").filter(|_| is_stripped);
+        let packed = packed.and_then(|(_, section)| part(section, endian));
+        Ok((symbols, packed.filter(|packed| packed.end - packed.start <= LARGEST_UNPACKED)))
     }
 
     fn read_tables<Header: FileHeader<Endian = Endianness>>(
@@ -147,14 +167,20 @@ impl ElfSymbols {
             .segments
             .iter()
             .find(|(from, length, _)| (*from..from.saturating_add(*length)).contains(&offset))?;
-        let address = (offset - from).wrapping_add(*address);
+        self.function_at((offset - from).wrapping_add(*address))
+    }
+
+    fn function_at(&self, address: u64) -> Option<Cow<'_, str>> {
         let after = self.functions.partition_point(|function| function.address <= address);
         let before = self.functions[..after].iter().rev().take(MOST_NESTED).enumerate();
         let mut around = before.filter(|(nearer, function)| match function.size {
             0 => *nearer == 0 && self.is_in_one_section(function.address, address),
             size => address - function.address < size.into(),
         });
-        self.name(around.next()?.1)
+        match around.next() {
+            Some((_, function)) => self.name(function),
+            None => self.kept.as_ref()?.function_at(address),
+        }
     }
 
     fn is_in_one_section(&self, first: u64, second: u64) -> bool {
@@ -195,12 +221,17 @@ impl Tables {
     ) -> Option<Self> {
         let symbols = sections.iter().find(|section| section.sh_type(endian) == table)?;
         let names = sections.section(symbols.link(endian)).ok()?;
-        let range = |section: &Header::SectionHeader| {
-            let (offset, size) = section.file_range(endian)?;
-            Some(offset..offset.checked_add(size)?)
-        };
-        Some(Self { symbols: range(symbols)?, names: range(names)? })
+        Some(Self { symbols: part(symbols, endian)?, names: part(names, endian)? })
     }
+}
+
+/// Where in the file a section is.
+fn part<Section: SectionHeader<Endian = Endianness>>(
+    section: &Section,
+    endian: Endianness,
+) -> Option<Range<u64>> {
+    let (offset, size) = section.file_range(endian)?;
+    Some(offset..offset.checked_add(size)?)
 }
 
 /// The functions of the code that the kernel gives to every program, us included.

@@ -5,7 +5,6 @@
 mod bounded;
 #[cfg(test)]
 mod made_up;
-mod mini_debug_info;
 mod symbols;
 
 use object::elf::{self, FileHeader64, ProgramHeader64};

@@ -1,8 +1,9 @@
+use function_names::unpack_mini_debug_info;
 use object::elf::{self, SectionHeader64, Sym64};
 use object::read::elf::{SectionHeader, Sym};
 use object::{Endianness, ReadRef};
 
-use super::{BadElf, Elf, mini_debug_info};
+use super::{BadElf, Elf};
 
 /// A symbol of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub enum Kind {
 
 /// What the linker left, or what it needs to load the file.
 const TABLES: [&[u8]; 2] = [b".symtab", b".dynsym"];
+
+/// What the symbols of a large program come to, unpacked, many times over.
+const LARGEST_UNPACKED: u64 = 256 << 20;
 
 /// Compilers make names of some thousand bytes. In a made-up file each could take up the whole table.
 const LONGEST_NAME: usize = 64 << 10;
@@ -55,7 +59,7 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         section: &SectionHeader64<Endianness>,
         visit: &mut impl FnMut(Function<'_>),
     ) -> Result<(), BadElf> {
-        let unpacked = mini_debug_info::unpack(section.data(self.endian, self.data)?);
+        let unpacked = unpack_mini_debug_info(section.data(self.endian, self.data)?, LARGEST_UNPACKED);
         let unpacked = unpacked.ok_or(BadElf::Malformed)?;
         let elf = Elf::parse(unpacked.as_slice())?;
         match elf.section(TABLES[0]) {
