@@ -66,9 +66,10 @@ impl HookError {
         &self.message
     }
 
-    /// The plugin panicked, with this message.
-    pub(crate) fn panic(message: &str) -> Self {
-        Self { kind: ErrorKind::Panic, ..Self::new(format!("the plugin panicked: {message}")) }
+    /// The plugin panicked, at this place in its source, with this message.
+    pub(crate) fn panic(place: Option<&str>, message: &str) -> Self {
+        let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
+        Self { kind: ErrorKind::Panic, ..Self::new(format!("the plugin panicked{place}: {message}")) }
     }
 
     /// The same error, with so many bytes of its message at most.

@@ -261,12 +261,12 @@ fn a_panic_is_an_error_with_its_message_at_every_step() {
         let (manager, deed) = (manager(), format!("{panic}:{function}"));
         let answer = get_all(&manager, &deed).answer();
         assert_eq!(answer.stdout, "behaves\nmade_up_lines\n", "{deed}: {answer:#?}");
-        answer.complained(0, &["misbehaving", "panicked", message]);
+        answer.complained(0, &["misbehaving", "panicked at tests/plugins/misbehaving/src/", message]);
     });
     rows(product(&PANICS, &["start", "read", "stop", "close"]), |((panic, message), function)| {
         let manager = manager();
         let answer = stopped(run(&manager, "misbehaves", "", &format!("{panic}:{function}")));
-        answer.complained(1, &["misbehaving", "panicked", message]);
+        answer.complained(1, &["misbehaving", "panicked at tests/plugins/misbehaving/src/", message]);
         in_time(&answer, STOP);
         nothing_is_left(&manager);
     });

@@ -1,10 +1,8 @@
 //! The plugin's side: the tables' functions, in terms of the author's traits.
 
-use std::any::Any;
 use std::io::Write;
 use std::marker::PhantomData;
 use std::os::fd::AsRawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, RootModuleResult};
@@ -15,6 +13,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use serde::de::DeserializeOwned;
 
 use super::object::SessionObject;
+use super::panics;
 use super::{Chunk, DESCRIBE_HOOK, DescribeHook, Header, HostTable, PluginTable, PluginTableRef, SessionBox};
 use crate::{Hook, HookError, LineBuffer, PluginDefinition, PluginInfo, Progress, Result, Session};
 
@@ -51,6 +50,7 @@ impl<D: PluginDefinition> Shims<D> {
         if log::set_logger(forwarder).is_ok() {
             log::set_max_level(LevelFilter::iter().nth(host.max_level).unwrap_or(LevelFilter::Trace));
         }
+        panics::remember_places();
     }
 
     extern "C" fn describe() -> RResult<RString, RString> {
@@ -208,27 +208,10 @@ impl Drop for SessionGuard {
 
 /// Calls into the author's code; makes an error of a panic, and JSON of an error.
 fn guarded<T>(call: impl FnOnce() -> Result<T>) -> RResult<T, RString> {
-    // The closure's state is not looked at again after a panic, but for sessions: the host ends one after any error, and relies
-    // on nothing that it gives until then.
-    let result = catch_unwind(AssertUnwindSafe(call));
-    let result = result.unwrap_or_else(|payload| Err(HookError::panic(&panic_message(payload))));
+    let result = panics::caught(call);
     // This library has a standard output buffer of its own, which nobody else would ever flush.
     let _ = std::io::stdout().flush();
     result.map_err(|error| RString::from(serde_json::json!(error).to_string())).into()
-}
-
-fn panic_message(payload: Box<dyn Any + Send>) -> String {
-    match payload.downcast::<String>() {
-        Ok(message) => *message,
-        Err(payload) => match payload.downcast::<&'static str>() {
-            Ok(message) => (*message).to_owned(),
-            Err(payload) => {
-                // Dropping a payload of the author's own type could panic again, outside of any guard.
-                std::mem::forget(payload);
-                "no message".to_owned()
-            }
-        },
-    }
 }
 
 fn parsed<T: DeserializeOwned>(json: RStr<'_>) -> Result<T> {

@@ -14,6 +14,7 @@
 
 mod export;
 mod load;
+mod panics;
 
 use abi_stable::{
     StableAbi,
