@@ -3,21 +3,19 @@
 //! A flat-out task fills the kernel's default buffer in less than ten milliseconds. Making text, and waiting for whoever
 //! reads it, takes longer than that, so this has a thread of its own. It does nothing but move pages.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::{Error, Result};
 use crate::losses::Losses;
 use crate::ring::{CollectedPage, RingBuffer, Sweep};
-use crate::spool::Spool;
+use crate::spool::{Doorbell, Spool, take_precedence};
 
 /// Between two sweeps while there is much. Also the least rest of all: on a kernel whose buffers poll as readable with
 /// the first record, each sweep costs the traced task an interrupt. A flat-out task fills a third of the kernel's default
@@ -29,9 +27,6 @@ const LONGEST_REST: Duration = Duration::from_millis(30);
 const LONGEST_WITHOUT_WHOLE: Duration = Duration::from_secs(1);
 /// Pages of one sweep that are much: a tenth of the kernel's default buffer.
 const BUSY: u64 = 32;
-
-/// The collector needs to be first in the queue for a CPU, and little of its time. As urgent as daemons may be (nice(1)).
-const NICENESS: libc::c_int = -15;
 
 /// A thread that collects until it is stopped.
 #[derive(Debug)]
@@ -47,7 +42,7 @@ pub(crate) struct Collector {
 struct Shared {
     spool: Arc<Spool>,
     whole_sweeps: AtomicU64,
-    found: EventFd,
+    found: Doorbell,
 }
 
 impl Collector {
@@ -58,8 +53,7 @@ impl Collector {
     pub(crate) fn start(ring: RingBuffer, losses: Losses, spool: Arc<Spool>) -> Result<Self> {
         let failed = |source| Error::Thread { source };
         let (order, stopped) = UnixStream::pair().map_err(failed)?;
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let found = EventFd::from_value_and_flags(0, flags).map_err(|errno| failed(errno.into()))?;
+        let found = Doorbell::new().map_err(failed)?;
         let shared = Arc::new(Shared { spool, whole_sweeps: AtomicU64::new(0), found });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("collector".to_owned());
@@ -67,15 +61,9 @@ impl Collector {
         Ok(Self { shared, order: Some(order), thread: Some(thread) })
     }
 
-    /// Polls as readable since something was found, until [`Self::acknowledge`].
-    pub(crate) fn found(&self) -> BorrowedFd<'_> {
-        self.shared.found.as_fd()
-    }
-
-    /// What was found until now is about to be looked at.
-    pub(crate) fn acknowledge(&self) {
-        // Refused where nothing was found.
-        let _ = self.shared.found.read();
+    /// Is rung when something was found.
+    pub(crate) fn found(&self) -> &Doorbell {
+        &self.shared.found
     }
 
     /// How many sweeps over the buffers are done, each of which has taken all that was there when it began.
@@ -111,7 +99,7 @@ impl Drop for Collector {
 }
 
 fn collect(mut ring: RingBuffer, mut losses: Losses, shared: &Shared, stopped: &UnixStream) -> Result<()> {
-    go_first();
+    take_precedence();
     let (mut stopping, mut hurry) = (false, true);
     let mut last_whole = Instant::now();
     loop {
@@ -136,8 +124,7 @@ fn collect(mut ring: RingBuffer, mut losses: Losses, shared: &Shared, stopped: &
                 pages += sweep(&mut ring, &mut losses, &shared.spool, true)?.pages;
             }
             if pages > 0 {
-                // Refused where it was found to be full, and so is readable already.
-                let _ = shared.found.write(1);
+                shared.found.ring();
             }
             let rest = if pages >= BUSY { SHORTEST_REST } else { LONGEST_REST };
             (stopping, hurry) = sleep(&ring, stopped, rest);
@@ -178,10 +165,4 @@ fn sleep(ring: &RingBuffer, stopped: &UnixStream, rest: Duration) -> (bool, bool
 
 fn timeout(time: Duration) -> PollTimeout {
     PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
-}
-
-fn go_first() {
-    // On Linux this is about the calling thread alone (setpriority(2), "C library/kernel differences").
-    // SAFETY: the call takes and returns plain numbers. Where it is not allowed, everything stays as it is.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
 }

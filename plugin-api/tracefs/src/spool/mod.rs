@@ -9,6 +9,8 @@
 
 mod block;
 mod disk;
+mod doorbell;
+mod precedence;
 mod queue;
 mod reader;
 
@@ -17,6 +19,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use block::Entry;
+pub use doorbell::Doorbell;
+pub use precedence::take_precedence;
 use queue::Queue;
 pub use reader::SpoolReader;
 

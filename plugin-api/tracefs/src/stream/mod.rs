@@ -8,7 +8,7 @@ mod stacks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -212,7 +212,7 @@ impl EventStream {
     /// A buffer or the spool's file cannot be read. Everything that could be was shown before.
     pub fn visit(&mut self, mut visitor: impl FnMut(StreamItem<'_>) -> ControlFlow<()>) -> Result<bool> {
         let sweeps = self.collector.whole_sweeps();
-        self.collector.acknowledge();
+        self.collector.found().answer();
         loop {
             if self.visit_settled(&mut visitor).is_break() {
                 return Ok(true);
@@ -238,7 +238,7 @@ impl EventStream {
 
     /// Polls as readable when there are lines to write, until the next [`write_lines`](Self::write_lines).
     pub fn wakes(&self) -> BorrowedFd<'_> {
-        self.collector.found()
+        self.collector.found().as_fd()
     }
 
     /// The filter that was given.

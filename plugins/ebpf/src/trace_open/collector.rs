@@ -3,17 +3,14 @@
 //! A task that opens files flat out fills the buffer in some dozen milliseconds; making text, and waiting for whoever
 //! reads it, may take longer. So this has a thread of its own, which does nothing but move records.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
-use nix::libc;
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use trace_hook_api::{HookError, Result};
-use tracefs::spool::Spool;
+use tracefs::spool::{Doorbell, Spool, take_precedence};
 
 use super::record::lost_before;
 
@@ -24,9 +21,6 @@ const LONGEST_REST: Duration = Duration::from_millis(20);
 /// Records of one sweep that are much.
 const BUSY: u64 = 1000;
 
-/// The collector needs to be first in the queue for a CPU, and little of its time. As urgent as daemons may be (nice(1)).
-const NICENESS: libc::c_int = -15;
-
 /// A thread that collects until it is stopped.
 pub struct Collector {
     shared: Arc<Shared>,
@@ -35,7 +29,7 @@ pub struct Collector {
 
 struct Shared {
     spool: Arc<Spool>,
-    found: EventFd,
+    found: Doorbell,
     stopping: AtomicBool,
 }
 
@@ -46,7 +40,7 @@ impl Collector {
     ///
     /// There can be no further thread.
     pub fn start(records: RingBuf<MapData>, spool: Arc<Spool>) -> Result<Self> {
-        let found = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let found = Doorbell::new()?;
         let shared = Arc::new(Shared { spool, found, stopping: AtomicBool::new(false) });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("collector".to_owned());
@@ -54,15 +48,9 @@ impl Collector {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Polls as readable since something was found, until [`Self::acknowledge`].
-    pub fn found(&self) -> BorrowedFd<'_> {
-        self.shared.found.as_fd()
-    }
-
-    /// What was found until now is about to be looked at.
-    pub fn acknowledge(&self) {
-        // Refused where nothing was found.
-        let _ = self.shared.found.read();
+    /// Is rung when something was found.
+    pub fn found(&self) -> &Doorbell {
+        &self.shared.found
     }
 
     /// Collects what is left, and ends. To be called when the programs have stopped.
@@ -85,14 +73,13 @@ impl Drop for Collector {
 }
 
 fn collect(mut records: RingBuf<MapData>, shared: &Shared) {
-    go_first();
+    take_precedence();
     loop {
         // What was recorded before the order to stop is found by the sweep after it.
         let stopping = shared.stopping.load(Ordering::Acquire);
         let found = sweep(&mut records, &shared.spool);
         if found > 0 {
-            // Refused where it was found to be full, and so is readable already.
-            let _ = shared.found.write(1);
+            shared.found.ring();
         }
         if stopping {
             return;
@@ -111,10 +98,4 @@ fn sweep(records: &mut RingBuf<MapData>, spool: &Spool) -> u64 {
         found += 1;
     }
     found
-}
-
-fn go_first() {
-    // On Linux this is about the calling thread alone (setpriority(2), "C library/kernel differences").
-    // SAFETY: the call takes and returns plain numbers. Where it is not allowed, everything stays as it is.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
 }

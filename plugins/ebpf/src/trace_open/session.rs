@@ -1,6 +1,6 @@
 //! A session that records opened files.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,7 +85,7 @@ impl Session for OpenSession {
         if self.finished {
             return Ok(Progress::Finished);
         }
-        self.collector.acknowledge();
+        self.collector.found().answer();
         while !lines.is_full() {
             let Some(entry) = self.reader.pop()? else {
                 if self.recording {
@@ -115,7 +115,7 @@ impl Session for OpenSession {
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.collector.found())
+        Some(self.collector.found().as_fd())
     }
 
     fn stop(&mut self) -> Result<()> {

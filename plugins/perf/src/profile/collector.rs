@@ -1,7 +1,7 @@
 //! Empties the rings into a spool, whatever else goes on.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use trace_hook_api::{HookError, Result, log};
 use tracefs::Procfs;
-use tracefs::spool::Spool;
+use tracefs::spool::{Doorbell, Spool};
 
 use super::modules::Modules;
 use super::portrait;
@@ -37,7 +36,7 @@ pub struct Collector {
 struct Shared {
     spool: Arc<Spool>,
     modules: Arc<Modules>,
-    found: EventFd,
+    found: Doorbell,
     samples: AtomicU64,
 }
 
@@ -49,7 +48,7 @@ impl Collector {
     /// There can be no further thread.
     pub fn start(source: Source, procfs: Procfs, spool: Arc<Spool>, modules: Arc<Modules>) -> Result<Self> {
         let (order, stopped) = UnixStream::pair()?;
-        let found = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let found = Doorbell::new()?;
         let shared = Arc::new(Shared { spool, modules, found, samples: AtomicU64::new(0) });
         let theirs = Arc::clone(&shared);
         let collect = move || {
@@ -61,15 +60,9 @@ impl Collector {
         Ok(Self { order: Some(order), thread: Some(thread), shared })
     }
 
-    /// Polls as readable since something was found, until [`Self::acknowledge`].
-    pub fn found(&self) -> BorrowedFd<'_> {
-        self.shared.found.as_fd()
-    }
-
-    /// What was found until now is about to be looked at.
-    pub fn acknowledge(&self) {
-        // Refused where nothing was found.
-        let _ = self.shared.found.read();
+    /// Is rung when something was found.
+    pub fn found(&self) -> &Doorbell {
+        &self.shared.found
     }
 
     /// How many samples have come that are wanted.
@@ -137,8 +130,7 @@ impl Collecting<'_> {
             self.shared.spool.push_settled(before);
             before = began;
             if found {
-                // Refused where it is readable already.
-                let _ = self.shared.found.write(1);
+                self.shared.found.ring();
             }
             if stopping {
                 return self.lost;

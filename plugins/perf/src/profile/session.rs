@@ -1,7 +1,7 @@
 //! A session that samples stacks.
 
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -181,7 +181,7 @@ impl Session for ProfileSession {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
         self.stop_without_tasks()?;
         if let Some(collector) = &self.collector {
-            collector.acknowledge();
+            collector.found().answer();
         }
         self.ahead.update();
         let is_over = self.recording.is_none();
@@ -206,7 +206,7 @@ impl Session for ProfileSession {
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        self.collector.as_ref().map(Collector::found)
+        self.collector.as_ref().map(|collector| collector.found().as_fd())
     }
 
     fn stop(&mut self) -> Result<()> {
