@@ -2,7 +2,6 @@
 //!
 //! Tasks come and go while we look. One that is gone is not an error here, it just is not there.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,17 +102,6 @@ impl Procfs {
     pub(crate) fn exists(&self, task: Pid) -> bool {
         self.root.join(task.to_string()).exists()
     }
-}
-
-/// A path as `/proc/PID/maps` tells it, with its newlines, which are the one thing that the kernel escapes there
-/// (`show_map_vma` in fs/proc/task_mmu.c). The rest of a line may be there as well.
-pub fn mapped_path(told: &[u8]) -> Cow<'_, [u8]> {
-    const NEWLINE: &[u8] = b"\\012";
-    let mut path = Cow::Borrowed(told);
-    while let Some(at) = path.windows(NEWLINE.len()).position(|bytes| bytes == NEWLINE) {
-        path.to_mut().splice(at..at + NEWLINE.len(), *b"\n");
-    }
-    path
 }
 
 fn pids_in(directory: &Path) -> Vec<Pid> {

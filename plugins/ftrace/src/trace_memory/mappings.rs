@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 
-use tracefs::{Pid, mapped_path};
+use tracefs::{MappedRange, Pid, mapped_ranges};
 
 /// The files that processes run code of, as procfs has them.
 ///
@@ -29,8 +30,7 @@ struct Process {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mapping {
-    from: u64,
-    to: u64,
+    addresses: Range<u64>,
     offset: u64,
     /// Nothing: it is of no file.
     name: Vec<u8>,
@@ -60,7 +60,8 @@ impl Mappings {
         }
         known.looked_for = Some(look);
         let maps = fs::read(procfs.join(process.to_string()).join("maps")).unwrap_or_default();
-        let code: Vec<Mapping> = maps.split(|byte| *byte == b'\n').filter_map(Mapping::parse).collect();
+        let code: Vec<Mapping> =
+            mapped_ranges(&maps).filter(MappedRange::is_code).map(Mapping::from).collect();
         // Of one that is gone, what was there holds.
         if !code.is_empty() {
             known.code = code;
@@ -78,11 +79,12 @@ impl Mappings {
 
 impl Process {
     fn place(&self, address: u64) -> Option<Vec<u8>> {
-        let mapping = self.code.iter().find(|mapping| (mapping.from..mapping.to).contains(&address))?;
+        let mapping = self.code.iter().find(|mapping| mapping.addresses.contains(&address))?;
         Some(match mapping.name.as_slice() {
             [] => bare(address),
             name => {
-                let place = format!("+{:#x}", (address - mapping.from).wrapping_add(mapping.offset));
+                let place =
+                    format!("+{:#x}", (address - mapping.addresses.start).wrapping_add(mapping.offset));
                 [name, place.as_bytes()].concat()
             }
         })
@@ -94,17 +96,9 @@ pub fn bare(address: u64) -> Vec<u8> {
     format!("{address:#x}").into_bytes()
 }
 
-impl Mapping {
-    /// `55d0c0a00000-55d0c0a02000 r-xp 00001000 fe:00 1234    /usr/bin/cat` (proc_pid_maps(5)). None, if it is no code.
-    fn parse(line: &[u8]) -> Option<Self> {
-        let mut words = line.splitn(6, |byte| *byte == b' ');
-        let mut word = || str::from_utf8(words.next()?).ok();
-        let (from, to) = word()?.split_once('-')?;
-        let (access, offset, _device, _inode) = (word()?, word()?, word()?, word()?);
-        let hex = |text| u64::from_str_radix(text, 16).ok();
-        access.contains('x').then_some(())?;
-        let name = mapped_path(words.next().unwrap_or_default().trim_ascii_start()).into_owned();
-        Some(Self { from: hex(from)?, to: hex(to)?, offset: hex(offset)?, name })
+impl From<MappedRange<'_>> for Mapping {
+    fn from(range: MappedRange<'_>) -> Self {
+        Self { addresses: range.addresses, offset: range.offset, name: range.path.into_owned() }
     }
 }
 

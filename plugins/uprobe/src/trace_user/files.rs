@@ -37,9 +37,7 @@ impl Files {
             let files = mapped_files(procfs, *process)
                 .map_err(|error| forbidden(&format!("look into process {process}"), &error))?;
             // A program may be another one's library.
-            mapped.extend(
-                files.into_iter().filter(|file| known.insert((file.identity.clone(), file.is_program))),
-            );
+            mapped.extend(files.into_iter().filter(|file| known.insert((file.identity, file.is_program))));
         }
         Ok(Self { procfs: procfs.to_owned(), processes, mapped, open: RefCell::default() })
     }
