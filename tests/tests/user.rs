@@ -1,7 +1,9 @@
 //! What `trace_user` records of calls of functions of real programs. All of it needs root and tracefs.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -267,6 +269,25 @@ fn a_program_that_was_deleted_is_traced() {
         let session = trace(&manager, program.id(), &format!("-f '{choice}'"));
         program.calls(10);
         assert_lines(&session.stop(), [("call", "traced_function", 10)]);
+    }
+}
+
+#[test]
+fn the_path_of_a_program_need_be_no_text() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join(OsStr::from_bytes(b"my\xffprogram"));
+    fs::copy(Program::built(Build::Usual), &file).expect("it can be copied");
+    let mut program = Program::run(&mut Command::new(&file));
+    for (choice, format, shown) in [
+        ("traced_function", "text", "/my\\xffprogram\""),
+        ("my?program:traced_function", "json", "/my\u{fffd}program\""),
+    ] {
+        let session = trace(&manager, program.id(), &format!("-f {choice} --format {format}"));
+        program.calls(1);
+        let ended = session.stop();
+        assert!(ended.well()[0].contains(shown), "{}", ended.lines[0]);
     }
 }
 

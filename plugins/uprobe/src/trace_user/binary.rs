@@ -13,7 +13,7 @@ use object::ReadCache;
 /// A file that is open, so that it stays the same whatever becomes of its name.
 pub struct Binary {
     /// The path by which its processes know it, to be shown.
-    pub path: String,
+    pub path: PathBuf,
     /// Tells it from all other files.
     pub identity: (u64, u64),
     /// By this the kernel reaches the same file: a path without blanks, good for this process only.
@@ -32,7 +32,7 @@ impl Binary {
     /// # Errors
     ///
     /// It is gone, or not to be read.
-    pub fn at_link(link: &Path, path: &str, procfs: &Path) -> io::Result<Self> {
+    pub fn at_link(link: &Path, path: &Path, procfs: &Path) -> io::Result<Self> {
         let file = open(link, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
         Self::of(file, path, procfs)
     }
@@ -42,7 +42,7 @@ impl Binary {
     /// # Errors
     ///
     /// There is none, or it is not to be read.
-    pub fn in_root_of(process: i32, path: &str, procfs: &Path) -> io::Result<Self> {
+    pub fn in_root_of(process: i32, path: &Path, procfs: &Path) -> io::Result<Self> {
         let root = procfs.join(process.to_string()).join("root");
         let root = open(&root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let how = OpenHow::new()
@@ -52,7 +52,7 @@ impl Binary {
     }
 
     /// With O_PATH nothing was opened yet that might be a device, or hang.
-    fn of(file: OwnedFd, path: &str, procfs: &Path) -> io::Result<Self> {
+    fn of(file: OwnedFd, path: &Path, procfs: &Path) -> io::Result<Self> {
         let link = |file: &dyn AsRawFd| procfs.join(format!("self/fd/{}", file.as_raw_fd()));
         let metadata = link(&file).metadata()?;
         if !metadata.is_file() {
@@ -112,7 +112,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn here(path: &Path) -> io::Result<Binary> {
-        Binary::in_root_of(std::process::id().cast_signed(), path.to_str().unwrap(), Path::new("/proc"))
+        Binary::in_root_of(std::process::id().cast_signed(), path, Path::new("/proc"))
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
     fn a_file_without_a_name_is_still_reached() {
         let file = tempfile::tempfile().unwrap();
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let binary = Binary::at_link(Path::new(&link), "/gone", Path::new("/proc")).unwrap();
+        let binary = Binary::at_link(Path::new(&link), Path::new("/gone"), Path::new("/proc")).unwrap();
         let metadata = file.metadata().unwrap();
         assert_eq!(binary.identity, (metadata.dev(), metadata.ino()));
     }

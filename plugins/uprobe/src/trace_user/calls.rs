@@ -1,6 +1,7 @@
 //! What a session shows of calls and returns.
 
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
 
 use trace_hook_api::{EventLine, LineBuffer, Origin, Result};
 use tracefs::format::Field;
@@ -138,5 +139,5 @@ fn begin<'a>(
     lines: &'a mut LineBuffer,
 ) -> EventLine<'a> {
     let line = lines.event(origin, event).text("function", function.name.as_bytes());
-    line.text("binary", function.binary.as_bytes())
+    line.text("binary", function.binary.as_os_str().as_bytes())
 }

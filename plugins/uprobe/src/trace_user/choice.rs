@@ -1,6 +1,7 @@
 //! Which functions a user means: `[BINARY:]FUNCTION`.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use function_names::{decoded, without_types};
 use glob::Pattern as Glob;
@@ -61,9 +62,11 @@ impl BinaryPattern {
     }
 
     /// Whether it means the file at this path.
-    pub fn matches(&self, path: &str) -> bool {
+    pub fn matches(&self, path: &Path) -> bool {
+        // Whoever types it cannot type what is no UTF-8, but can put a `?` for it.
+        let path = path.to_string_lossy();
         let name = path.rsplit('/').next().unwrap_or_default();
-        let meant = if self.text.contains('/') { path } else { name };
+        let meant = if self.text.contains('/') { &*path } else { name };
         meant == self.text || self.glob.matches(meant)
     }
 
@@ -73,8 +76,8 @@ impl BinaryPattern {
     }
 
     /// The one path that it means, if it is one.
-    pub fn path(&self) -> Option<&str> {
-        (self.text.starts_with('/') && !has_wildcard(&self.text)).then_some(self.text.as_str())
+    pub fn path(&self) -> Option<&Path> {
+        (self.text.starts_with('/') && !has_wildcard(&self.text)).then_some(Path::new(&self.text))
     }
 }
 
@@ -279,7 +282,8 @@ mod tests {
 
     #[test]
     fn a_binary_is_meant_by_its_name_or_its_path() {
-        let matches = |pattern: &str, path: &str| BinaryPattern::new(pattern).unwrap().matches(path);
+        let matches =
+            |pattern: &str, path: &str| BinaryPattern::new(pattern).unwrap().matches(Path::new(path));
         assert!(matches("libc.so.6", "/usr/lib/libc.so.6"));
         assert!(matches("libc*", "/usr/lib/libc.so.6"));
         assert!(!matches("libc", "/usr/lib/libc.so.6"));

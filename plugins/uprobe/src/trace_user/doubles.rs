@@ -46,7 +46,11 @@ fn originals<'a>(places: &'a [Place], instance: &Instance) -> Result<HashMap<&'a
         }
         match original {
             Some(original) => {
-                log::debug!("{} of one process is {} of another", binary.path, original.path);
+                log::debug!(
+                    "{} of one process is {} of another",
+                    binary.path.display(),
+                    original.path.display()
+                );
                 originals.insert(binary.link.as_path(), original.link.as_path());
             }
             None => different.push(binary),

@@ -79,7 +79,7 @@ impl Files {
 
     fn unknown(&self, pattern: &BinaryPattern) -> HookError {
         let text = pattern.text();
-        let paths: Vec<&str> = self.mapped.iter().map(|file| file.path.as_str()).collect();
+        let paths: Vec<_> = self.mapped.iter().map(|file| file.path.to_string_lossy()).collect();
         let hint = match text.contains('/') {
             true => did_you_mean(text, &paths),
             false => {
@@ -103,13 +103,16 @@ impl Files {
                 Ok(binary) => add(&mut found, self.known(binary)),
                 Err(error) if is_out_of_files(&error) => {
                     let advice = "name the BINARY, or allow more open files (ulimit -n)";
-                    return Err(HookError::new(format!("cannot open {}: {error}; {advice}", file.path)));
+                    return Err(HookError::new(format!(
+                        "cannot open {}: {error}; {advice}",
+                        file.path.display()
+                    )));
                 }
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    return Err(forbidden(&format!("open {}", file.path), &error));
+                    return Err(forbidden(&format!("open {}", file.path.display()), &error));
                 }
                 // Its process is gone, or has replaced it.
-                Err(error) => log::debug!("{}: {error}", file.path),
+                Err(error) => log::debug!("{}: {error}", file.path.display()),
             }
         }
         Ok(found)

@@ -1,19 +1,21 @@
 //! What a process has mapped as code (proc_pid_maps(5)).
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use tracefs::{MappedRange, mapped_ranges};
 
 /// What the kernel adds to the path of a file that has no name any more.
-const DELETED: &str = " (deleted)";
+const DELETED: &[u8] = b" (deleted)";
 
 /// A file that a process runs code of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedFile {
     /// The path that the process mapped it by, in the process's own file system.
-    pub path: String,
+    pub path: PathBuf,
     /// The device and the inode, as this list tells them.
     pub identity: ((u32, u32), u64),
     /// Whether it is the program itself.
@@ -34,22 +36,20 @@ pub fn mapped_files(procfs: &Path, process: i32) -> io::Result<Vec<MappedFile>> 
         maps => maps.unwrap_or_default(),
     };
     let program = fs::read_link(process.join("exe")).unwrap_or_default();
-    let program = program.to_string_lossy();
     Ok(mapped_ranges(&maps).filter_map(|range| mapped_file(&range, &process, &program)).collect())
 }
 
-fn mapped_file(range: &MappedRange<'_>, process: &Path, program: &str) -> Option<MappedFile> {
+fn mapped_file(range: &MappedRange<'_>, process: &Path, program: &Path) -> Option<MappedFile> {
     if range.inode == 0 || !range.is_code() || !range.path.starts_with(b"/") {
         return None;
     }
-    let path = String::from_utf8_lossy(&range.path);
-    let name = path.strip_suffix(DELETED).unwrap_or(&path);
+    let name = range.path.strip_suffix(DELETED).unwrap_or(&range.path);
     // The list pads addresses with zeros, the names of the links do not.
     let link = format!("{:x}-{:x}", range.addresses.start, range.addresses.end);
     Some(MappedFile {
-        path: name.to_owned(),
+        path: OsStr::from_bytes(name).into(),
         identity: (range.device, range.inode),
-        is_program: path == program,
+        is_program: *range.path == *program.as_os_str().as_bytes(),
         link: process.join("map_files").join(link),
     })
 }
@@ -60,7 +60,7 @@ mod tests {
 
     fn parse(line: &str) -> Option<MappedFile> {
         let range = mapped_ranges(line.as_bytes()).next()?;
-        mapped_file(&range, Path::new("/proc/7"), "/opt/my app (deleted)")
+        mapped_file(&range, Path::new("/proc/7"), Path::new("/opt/my app (deleted)"))
     }
 
     #[test]
@@ -68,11 +68,21 @@ mod tests {
         let file =
             parse("00400000-00401000 r-xp 00001000 fe:00 12345                  /opt/my app (deleted)")
                 .unwrap();
-        assert_eq!((file.path.as_str(), file.is_program), ("/opt/my app", true));
+        assert_eq!((file.path.as_path(), file.is_program), (Path::new("/opt/my app"), true));
         assert_eq!(file.identity, ((0xfe, 0), 12345));
         assert_eq!(file.link, Path::new("/proc/7/map_files/400000-401000"));
         let file = parse("7f1c2a000000-7f1c2a028000 r-xp 00028000 fe:00 9   /usr/lib/a\\012b.so").unwrap();
-        assert_eq!((file.path.as_str(), file.is_program), ("/usr/lib/a\nb.so", false));
+        assert_eq!((file.path.as_path(), file.is_program), (Path::new("/usr/lib/a\nb.so"), false));
+    }
+
+    #[test]
+    fn a_path_need_be_no_text() {
+        let line = b"00400000-00401000 r-xp 00001000 fe:00 12345   /opt/\xff";
+        let range = mapped_ranges(line).next().unwrap();
+        let program =
+            |path| mapped_file(&range, Path::new("/proc/7"), Path::new(OsStr::from_bytes(path))).unwrap();
+        assert_eq!(program(b"/opt/\xff").path.as_os_str().as_bytes(), b"/opt/\xff");
+        assert!(program(b"/opt/\xff").is_program && !program(b"/opt/\xfe").is_program);
     }
 
     #[test]
@@ -87,7 +97,7 @@ mod tests {
     fn we_run_our_own_program() {
         let files = mapped_files(Path::new("/proc"), std::process::id().cast_signed()).unwrap();
         let program = files.iter().find(|file| file.is_program).unwrap();
-        assert_eq!(Path::new(&program.path), std::env::current_exe().unwrap());
-        assert!(files.iter().any(|file| file.path.contains("libc")));
+        assert_eq!(program.path, std::env::current_exe().unwrap());
+        assert!(files.iter().any(|file| file.path.to_string_lossy().contains("libc")));
     }
 }

@@ -1,5 +1,7 @@
 //! Which events the kernel is to make of the functions.
 
+use std::path::PathBuf;
+
 use function_names::readable;
 use trace_hook_api::{HookError, Result, did_you_mean};
 use tracefs::UserProbe;
@@ -26,7 +28,7 @@ pub struct Plan {
 /// A function that is traced.
 pub struct Function {
     pub name: String,
-    pub binary: String,
+    pub binary: PathBuf,
     pub arguments: Vec<(String, ValueType)>,
     pub result: ValueType,
 }
@@ -97,7 +99,7 @@ impl Plan {
         if with_returns && place.convention == Convention::Go {
             return Err(HookError::usage(format!(
                 "--return would crash {}: Go moves its stacks, and with them the return addresses that the kernel replaces",
-                place.binary.path
+                place.binary.path.display()
             )));
         }
         let fetches =

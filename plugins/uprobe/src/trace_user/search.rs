@@ -79,7 +79,7 @@ impl Search {
             return Ok(places);
         }
         let full_name = |place: &Place| {
-            format!("'{}' in {}", readable(&place.symbols[0], LONGEST_NAME), place.binary.path)
+            format!("'{}' in {}", readable(&place.symbols[0], LONGEST_NAME), place.binary.path.display())
         };
         let advice = match limit {
             MOST_PLACES => "",
@@ -97,9 +97,11 @@ impl Search {
         let mut look = Look::default();
         for binary in binaries {
             match self.look_into(choice, binary, &mut look) {
-                Ok(0) => look.unreadable.push(format!("{} has no symbols (it is stripped)", binary.path)),
+                Ok(0) => {
+                    look.unreadable.push(format!("{} has no symbols (it is stripped)", binary.path.display()))
+                }
                 Ok(_) => {}
-                Err(error) => look.unreadable.push(format!("{}: {error}", binary.path)),
+                Err(error) => look.unreadable.push(format!("{}: {error}", binary.path.display())),
             }
         }
         look
@@ -144,7 +146,7 @@ impl Search {
                     return place.is_also(symbol.into_owned());
                 }
             };
-            let obstacle = format!("'{}' in {} {obstacle}", readable(&symbol, LONGEST_NAME), binary.path);
+            let obstacle = format!("'{}' in {} {obstacle}", readable(&symbol, LONGEST_NAME), binary.path.display());
             log::debug!("not traced: {obstacle}");
             // That others call it says least.
             match function.kind {
@@ -182,7 +184,7 @@ fn none(choice: &Choice, searched: &[Rc<Binary>], look: Look) -> HookError {
         return HookError::usage(format!("no function {text}: {only}"));
     }
     let hint = did_you_mean(&choice.function.text, &names(searched));
-    let places: Vec<&str> = searched.iter().take(3).map(|binary| binary.path.as_str()).collect();
+    let places: Vec<_> = searched.iter().take(3).map(|binary| binary.path.to_string_lossy()).collect();
     let more = match searched.len().saturating_sub(places.len()) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -213,7 +215,7 @@ fn names(binaries: &[Rc<Binary>]) -> Vec<String> {
                 names.push(name);
             }
         });
-        visited.unwrap_or_else(|error| log::debug!("{}: {error}", binary.path));
+        visited.unwrap_or_else(|error| log::debug!("{}: {error}", binary.path.display()));
     }
     names
 }
