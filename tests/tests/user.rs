@@ -128,6 +128,33 @@ fn a_string_that_is_too_long_is_not_shown_as_another() {
 }
 
 #[test]
+fn what_does_not_hold_is_shown_as_well() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    let arguments = "-f traced_function --return --args 'traced_function(a: bool) -> bool'";
+    // What it returns is ten less; a bool is the lowest byte.
+    let calls = [(0, "false", "true"), (10, "true", "false"), (256, "false", "true")];
+    let session = trace(&manager, program.id(), arguments);
+    calls.iter().for_each(|(a, ..)| _ = program.tell(&format!("call 1 {a} 0 x")));
+    let ended = session.stop();
+    assert_eq!(ended.well().len(), 2 * calls.len());
+    for (lines, (_, given, returned)) in ended.well().chunks(2).zip(calls) {
+        assert!(lines[0].ends_with(&format!(" a={given}")), "{lines:#?}");
+        assert!(lines[1].contains(&format!(" result={returned} duration=")), "{lines:#?}");
+    }
+
+    let session = trace(&manager, program.id(), &format!("{arguments} --format json"));
+    calls.iter().for_each(|(a, ..)| _ = program.tell(&format!("call 1 {a} 0 x")));
+    let objects = session.stop().objects();
+    assert_eq!(objects.len(), 2 * calls.len());
+    for (lines, (_, given, returned)) in objects.chunks(2).zip(calls) {
+        let shown = (&lines[0]["arguments"]["a"], &lines[1]["result"]);
+        assert_eq!(shown, (&(given == "true").into(), &(returned == "true").into()), "{lines:#?}");
+    }
+}
+
+#[test]
 fn calls_within_calls_return_in_their_order() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

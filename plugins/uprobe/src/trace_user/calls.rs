@@ -104,13 +104,14 @@ fn show_call(
     origin: &Origin<'_>,
     lines: &mut LineBuffer,
 ) {
+    let format = lines.format();
     let line = begin(function, "call", origin, lines);
     if !function.arguments.is_empty() {
         let (arguments, cut) = (function.arguments.iter().zip(&layout.values), layout.cut_string(record));
         line.group("arguments", |line| {
             arguments.fold(line, |line, ((name, value), field)| match cut {
                 Some(cut) if cut == field => line.word(name, FAULT),
-                _ => value.show(line, name, record, field),
+                _ => value.show(line, name, record, field, format),
             })
         });
     }
@@ -124,9 +125,10 @@ fn show_return(
     origin: &Origin<'_>,
     lines: &mut LineBuffer,
 ) {
+    let format = lines.format();
     let line = begin(function, "return", origin, lines);
-    let line =
-        layout.values.iter().fold(line, |line, field| function.result.show(line, "result", record, field));
+    let result = |line, field| function.result.show(line, "result", record, field, format);
+    let line = layout.values.iter().fold(line, result);
     if let Some(duration) = duration {
         line.duration("duration", duration);
     }

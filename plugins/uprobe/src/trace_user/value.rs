@@ -1,6 +1,6 @@
 //! What an argument or a result is, and how it is shown.
 
-use trace_hook_api::{EventLine, did_you_mean};
+use trace_hook_api::{EventLine, Format, did_you_mean};
 use tracefs::Record;
 use tracefs::format::Field;
 
@@ -111,19 +111,28 @@ impl ValueType {
         name: &str,
         record: &Record<'_>,
         field: &Field,
+        format: Format,
     ) -> EventLine<'a> {
         let number = record.number(field) as u64;
         match self.kind {
             Kind::Unsigned(bits) => line.number(name, low(number, bits)),
             Kind::Signed(bits) => line.number(name, (number << (64 - bits)) as i64 >> (64 - bits)),
             Kind::Hex(bits) => line.address(name, low(number, bits)),
-            Kind::Bool => line.flag(name, low(number, 8) != 0),
+            Kind::Bool => truth(line, name, low(number, 8) != 0, format),
             Kind::String => match field.bytes(record.data()) {
                 // Nothing could be read: the page is not there.
                 None | Some([]) => line.word(name, FAULT),
                 Some(_) => line.text(name, record.text(field)),
             },
         }
+    }
+}
+
+/// A flag that does not hold is not there in text. But an argument always is.
+fn truth<'a>(line: EventLine<'a>, name: &str, holds: bool, format: Format) -> EventLine<'a> {
+    match format {
+        Format::Text => line.word(name, if holds { "true" } else { "false" }),
+        Format::Json => line.flag(name, holds),
     }
 }
 
