@@ -9,7 +9,7 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 use system_tests::{
     Answer, Build, Ended, Kernel, Loss, Manager, PATIENCE, Plugins, Program, Session, Workload,
     no_other_sweeps, wait_until,
@@ -94,7 +94,7 @@ fn returns_have_results_and_durations() {
         for line in [call, returned] {
             assert_eq!((&line["function"], &line["pid"]), (&"traced_function".into(), &program.id().into()));
         }
-        let expected = serde_json::json!({ "a": -5, "b": "0xff", "text": "hal\"lo" });
+        let expected = json!({ "a": -5, "b": "0xff", "text": "hal\"lo" });
         assert_eq!((&call["arguments"], &returned["result"]), (&expected, &(-15).into()));
         assert!(
             returned["duration_ns"].as_u64().is_some_and(|duration| duration < 1_000_000_000),
@@ -152,6 +152,45 @@ fn what_does_not_hold_is_shown_as_well() {
         let shown = (&lines[0]["arguments"]["a"], &lines[1]["result"]);
         assert_eq!(shown, (&(given == "true").into(), &(returned == "true").into()), "{lines:#?}");
     }
+}
+
+#[test]
+fn what_a_pointer_to_nothing_leads_to_is_not_shown() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::start();
+    for (types, expected) in [
+        ("_, p: *u32, text: *u16", json!({ "p": "(fault)", "text": 0x746f })),
+        ("_, p: **x8, text: string", json!({ "p": "(fault)", "text": "other" })),
+        ("_, p: ****bool", json!({ "p": "(fault)" })),
+        ("_, p: *string", json!({ "p": "(fault)" })),
+        ("_, p: *string, text: string", json!({ "p": "(fault)", "text": "other" })),
+        ("_, p: *string, text: *string", json!({ "p": "(fault)", "text": "(fault)" })),
+        (
+            "a: *u8 = \\0, b: u8, p: string, text: string",
+            json!({ "a": "(fault)", "b": 7, "p": "(fault)", "text": "other" }),
+        ),
+    ] {
+        let arguments =
+            format!("-f takes_texts traced_function --format json --args 'traced_function({types})'");
+        let session = trace(&manager, program.id(), &arguments);
+        // So that the kernel's buffers have something of an earlier call.
+        program.tell("texts 8 8");
+        program.tell("call 1 7 0 other");
+        program.tell("call 1 7 8 other");
+        let lines = session.stop().objects();
+        assert_eq!(lines.len(), 3);
+        lines[1..].iter().for_each(|line| assert_eq!(line["arguments"], expected, "{types}"));
+    }
+    // What the text is as a pointer leads nowhere.
+    let arguments = "-f takes_texts --format json --args 'takes_texts(p: ***u32)'";
+    let session = trace(&manager, program.id(), arguments);
+    program.tell("texts 8 8");
+    assert_eq!(session.stop().objects()[0]["arguments"]["p"], "(fault)");
+    let arguments = "-f traced_function --return --format json --args 'traced_function() -> *u8'";
+    let session = trace(&manager, program.id(), arguments);
+    program.tell("call 1 10 0 x");
+    assert_eq!(session.stop().objects()[1]["result"], "(fault)");
 }
 
 #[test]
@@ -551,7 +590,9 @@ fn what_is_to_be_shown_must_be_there() {
     refused("traced_function(a: f64)", &["floating-point"]);
     refused("traced_functoin(a: u8)", &["'traced_functoin(a: u8)'", "did you mean 'traced_function'"]);
     refused("traced_function(a: u8) -> i32", &["--return"]);
-    refused(&format!("traced_function({})", "u8, ".repeat(25 << 10)), &["more than 126 arguments"]);
+    for (types, count) in [("u8, ", 25 << 10), ("***u8, ", 32)] {
+        refused(&format!("traced_function({})", types.repeat(count)), &["more than 126 arguments"]);
+    }
     let (open, close) = ("+8(".repeat(20 << 10), ")".repeat(20 << 10));
     refused(&format!("traced_function(a: u8={open}%di{close})"), &["too long"]);
     // The kernel's own words, with its picture.

@@ -56,15 +56,15 @@ impl Calls {
 }
 
 impl Layout {
-    /// The string that was too long, and has taken the room of all after it.
-    fn cut_string(&self, record: &Record<'_>) -> Option<&Field> {
-        let is_there = |field: &Field| field.bytes(record.data()).is_some_and(|bytes| !bytes.is_empty());
-        match &self.guard {
-            Some(guard) if !is_there(guard) => {
-                self.values.iter().rfind(|field| field.is_text() && is_there(field))
-            }
-            _ => None,
-        }
+    /// Whether a string was too long, and has taken the room of all after it; or whether a pointer to its pointer could not be
+    /// followed: then the kernel has left the room for all that follow it as its place.
+    fn is_no_string(&self, field: &Field, record: &Record<'_>) -> bool {
+        let Some(guard) = self.guard.as_ref().filter(|_| field.is_text()) else { return false };
+        let strings = self.values.iter().filter(|value| value.is_text()).chain([guard]);
+        let after = strings.skip_while(|other| *other != field).skip(1);
+        let place = |field: &Field| field.bytes(record.data()).unwrap_or_default().as_ptr_range();
+        let place_after = after.map(place).find(|place| !place.is_empty());
+        place_after.is_none_or(|after| after.start < place(field).end)
     }
 }
 
@@ -107,11 +107,15 @@ fn show_call(
     let format = lines.format();
     let line = begin(function, "call", origin, lines);
     if !function.arguments.is_empty() {
-        let (arguments, cut) = (function.arguments.iter().zip(&layout.values), layout.cut_string(record));
+        let mut rest = layout.values.as_slice();
         line.group("arguments", |line| {
-            arguments.fold(line, |line, ((name, value), field)| match cut {
-                Some(cut) if cut == field => line.word(name, FAULT),
-                _ => value.show(line, name, record, field, format),
+            function.arguments.iter().fold(line, |line, (name, value)| {
+                let (fields, after) = rest.split_at_checked(value.field_count()).unwrap_or_default();
+                rest = after;
+                match fields.iter().any(|field| layout.is_no_string(field, record)) {
+                    true => line.word(name, FAULT),
+                    false => value.show(line, name, record, fields, format),
+                }
             })
         });
     }
@@ -127,8 +131,7 @@ fn show_return(
 ) {
     let format = lines.format();
     let line = begin(function, "return", origin, lines);
-    let result = |line, field| function.result.show(line, "result", record, field, format);
-    let line = layout.values.iter().fold(line, result);
+    let line = function.result.show(line, "result", record, &layout.values, format);
     if let Some(duration) = duration {
         line.duration("duration", duration);
     }

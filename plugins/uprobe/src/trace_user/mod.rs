@@ -111,10 +111,12 @@ both): ns::K::get means all overloads of C++, 'ns::K::get(int) const' one, and n
 pointer leads to. The first of a C++ method is `this`. Leave floating-point parameters out: they are not counted, and \
 cannot be shown. Types: u8 u16 u32 u64, i8 i16 i32 i64, x8 x16 x32 x64 (in hex), int uint long ulong size, ptr, bool, and \
 string (up to its NUL; Go and Rust have other strings). A string that is not there, or is longer than 4095 bytes, is shown \
-as (fault); so are the strings after one that is too long, for which it leaves no room. Calls whose strings come to more than 4000 bytes in all are not recorded: the kernel drops them, and does not \
+as (fault); so are the strings after one that is too long, for which it leaves no room, and what a null pointer leads to. \
+A number that another bad pointer leads to is shown as 0: the kernel does not tell that it could not read it. Calls whose strings come to more than 4000 bytes in all are not recorded: the kernel drops them, and does not \
 count them as lost. -> TYPE is that of the result, which is shown as x64 otherwise. NAME: TYPE = FETCH takes what the kernel \
 fetches (Documentation/trace/uprobetracer.rst), as in 'send(length: u32 = +8(%di))'; for a string that is the pointer to \
-it, as in 'puts(text: string = %di)', or $comm. Without FUNCTION it is for all functions.
+it, as in 'puts(text: string = %di)', or $comm. A number that FETCH cannot read is shown as 0, or as anything if FETCH reads memory \
+more than once. Without FUNCTION it is for all functions.
 --return replaces return addresses while a function runs: do not use it where exceptions or panics pass through a traced \
 function, for they end the program there. For Go programs it is refused. Calls nested more than 64 deep have no return \
 line. A Go function that has to have its stack grown begins twice, and has two lines.

@@ -103,11 +103,11 @@ impl Plan {
             )));
         }
         let fetches =
-            arguments.iter().map(|argument| fetch(argument, place, &name)).collect::<Result<Vec<_>>>()?;
-        self.add_probe(place, Moment::Call, fetches);
+            arguments.iter().map(|argument| fetches(argument, place, &name)).collect::<Result<Vec<_>>>()?;
+        self.add_probe(place, Moment::Call, fetches.concat());
         let result = result.unwrap_or(ValueType::UNKNOWN);
         if with_returns {
-            self.add_probe(place, Moment::Return, vec![result.fetch("$retval")]);
+            self.add_probe(place, Moment::Return, result.fetches("$retval"));
         }
         let arguments = arguments.iter().map(|argument| (argument.name.clone(), argument.value)).collect();
         self.functions.push(Function { name, binary: place.binary.path.clone(), arguments, result });
@@ -153,7 +153,7 @@ fn value_field(number: usize) -> String {
     format!("value{number}")
 }
 
-fn fetch(argument: &Argument, place: &Place, function: &str) -> Result<(String, &'static str)> {
+fn fetches(argument: &Argument, place: &Place, function: &str) -> Result<Vec<(String, &'static str)>> {
     let from = match &argument.source {
         Source::Fetch(fetch) => fetch.clone(),
         Source::Number(number) => place.convention.argument(*number).ok_or_else(|| {
@@ -163,7 +163,7 @@ fn fetch(argument: &Argument, place: &Place, function: &str) -> Result<(String, 
             ))
         })?,
     };
-    Ok(argument.value.fetch(&from))
+    Ok(argument.value.fetches(&from))
 }
 
 fn unused(prototype: &Prototype, places: &[Place]) -> HookError {

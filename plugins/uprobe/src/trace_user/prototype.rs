@@ -35,7 +35,7 @@ pub enum Source {
 }
 
 /// The kernel records 128 (`MAX_TRACE_ARGS` in its kernel/trace/trace_probe.h), and two are ours.
-const MOST_ARGUMENTS: usize = 126;
+const MOST_FIELDS: usize = 126;
 
 /// What the help says of it.
 pub const FORM: &str = "FUNCTION(NAME: TYPE, ...) -> TYPE";
@@ -70,7 +70,7 @@ impl Prototype {
 
 fn arguments(text: &str) -> Result<Vec<Argument>, String> {
     let mut arguments: Vec<Argument> = Vec::new();
-    let mut number = 0;
+    let (mut number, mut field_count) = (0, 0);
     for part in text.split(',').map(str::trim) {
         let (declaration, fetch) = match part.split_once('=') {
             Some((declaration, fetch)) => (declaration.trim(), Some(fetch.trim())),
@@ -93,8 +93,9 @@ fn arguments(text: &str) -> Result<Vec<Argument>, String> {
             (None, Source::Fetch(_)) => return Err(format!("'{part}' needs a name: NAME: TYPE = FETCH")),
         };
         let value = ValueType::parse(value.trim())?;
-        if arguments.len() >= MOST_ARGUMENTS {
-            return Err(format!("it has more than {MOST_ARGUMENTS} arguments"));
+        field_count += value.field_count();
+        if field_count > MOST_FIELDS {
+            return Err(format!("it has more than {MOST_FIELDS} arguments, with the pointers to them"));
         }
         if arguments.iter().any(|other| other.name == name) {
             return Err(format!("there are two arguments '{name}'"));

@@ -51,8 +51,11 @@ const NAMES: [(&str, Kind); 20] = [
     ("string", Kind::String),
 ];
 
-/// What is shown of a string that could not be read.
+/// What is shown of what could not be read.
 pub const FAULT: &str = "(fault)";
+
+/// No program has memory below that, unless root allows it (vm.mmap_min_addr).
+const LOWEST_ADDRESS: u64 = 4096;
 
 /// More than that nobody follows.
 const MOST_POINTERS: usize = 4;
@@ -85,12 +88,30 @@ impl ValueType {
         }
     }
 
-    /// How the kernel is to fetch it, from where the value itself is, and as what (Documentation/trace/uprobetracer.rst).
-    pub fn fetch(self, from: &str) -> (String, &'static str) {
+    /// How many fields of a record it takes.
+    pub fn field_count(self) -> usize {
+        self.pointers_recorded() + 1
+    }
+
+    /// Of memory that it cannot read the kernel shows zeros, or, where that has a pointer to further memory, what happens to
+    /// be in the record's place (`process_fetch_insn_bottom` in its kernel/trace/trace_probe_tmpl.h). So each pointer on the
+    /// way is recorded as well. Of strings it tells.
+    fn pointers_recorded(self) -> usize {
+        if self.kind == Kind::String { 0 } else { self.pointers }
+    }
+
+    /// How the kernel is to fetch it, from where the value itself is, and as what (Documentation/trace/uprobetracer.rst):
+    /// the pointers on the way, the first one first, and at last the value.
+    pub fn fetches(self, from: &str) -> Vec<(String, &'static str)> {
+        let pointers = (0..self.pointers_recorded()).map(|depth| (behind(depth, from), "u64"));
+        pointers.chain([self.fetch(from)]).collect()
+    }
+
+    fn fetch(self, from: &str) -> (String, &'static str) {
         // The kernel knows where these are itself.
         let is_text = from == "$comm" || from.starts_with("\\\"");
         let pointers = self.pointers + usize::from(self.kind == Kind::String && !is_text);
-        let fetch = (0..pointers).fold(from.to_owned(), |inner, _| format!("+0({inner})"));
+        let fetch = behind(pointers, from);
         // A register holds 64 bits, and may not hold less. In memory there may be nothing behind the value.
         let in_memory = pointers > 0 || !from.starts_with(['%', '$']);
         let kernel_type = match self.kind {
@@ -104,15 +125,19 @@ impl ValueType {
         (fetch, kernel_type)
     }
 
-    /// Adds the value that a record holds.
+    /// Adds the value that a record holds in these fields.
     pub fn show<'a>(
         self,
         line: EventLine<'a>,
         name: &str,
         record: &Record<'_>,
-        field: &Field,
+        fields: &[Field],
         format: Format,
     ) -> EventLine<'a> {
+        let Some((field, pointers)) = fields.split_last() else { return line };
+        if pointers.iter().any(|pointer| (record.number(pointer) as u64) < LOWEST_ADDRESS) {
+            return line.word(name, FAULT);
+        }
         let number = record.number(field) as u64;
         match self.kind {
             Kind::Unsigned(bits) => line.number(name, low(number, bits)),
@@ -136,6 +161,11 @@ fn truth<'a>(line: EventLine<'a>, name: &str, holds: bool, format: Format) -> Ev
     }
 }
 
+/// What is found by going to the memory so many times.
+fn behind(pointers: usize, from: &str) -> String {
+    (0..pointers).fold(from.to_owned(), |inner, _| format!("+0({inner})"))
+}
+
 fn low(number: u64, bits: u32) -> u64 {
     number & (u64::MAX >> (64 - bits))
 }
@@ -157,6 +187,23 @@ mod tests {
         assert_eq!(fetch("string", "%si"), "+0(%si):string");
         assert_eq!(fetch("*string", "$retval"), "+0(+0($retval)):string");
         assert_eq!(fetch("u16", "+8(%di)"), "+8(%di):u16");
+    }
+
+    #[test]
+    fn pointers_are_recorded_on_the_way_to_a_number() {
+        let fetches = |value: &str, from: &str| {
+            let value = ValueType::parse(value).unwrap();
+            let fetches = value.fetches(from);
+            assert_eq!(fetches.len(), value.field_count());
+            fetches
+                .into_iter()
+                .map(|(fetch, kernel_type)| format!("{fetch}:{kernel_type}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(fetches("i32", "%di"), ["%di:u64"]);
+        assert_eq!(fetches("**i32", "%di"), ["%di:u64", "+0(%di):u64", "+0(+0(%di)):u32"]);
+        assert_eq!(fetches("*u8", "+8(%di)"), ["+8(%di):u64", "+0(+8(%di)):u8"]);
+        assert_eq!(fetches("*string", "%di"), ["+0(+0(%di)):string"]);
     }
 
     #[test]
