@@ -21,6 +21,8 @@ pub enum Build {
     Stripped,
     /// Without any symbols at all.
     Bare,
+    /// With a section that only Go's linker makes.
+    GoLike,
     /// A shared library, without that table.
     Library,
 }
@@ -106,6 +108,7 @@ fn compile(build: Build, program: &Path) {
         Build::Static => (SOURCE, &["-Ctarget-feature=+crt-static", "-Crelocation-model=static"]),
         Build::Stripped => (SOURCE, &["-Cstrip=symbols", "-Clink-arg=-Wl,--export-dynamic"]),
         Build::Bare => (SOURCE, &["-Cstrip=symbols", "-Ctarget-feature=+crt-static"]),
+        Build::GoLike => (SOURCE, &["--cfg=like_go"]),
         Build::Library => (LIBRARY, &["--crate-type=cdylib", "-Cstrip=symbols"]),
     };
     let input = program.with_extension("rs");

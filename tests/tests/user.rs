@@ -535,6 +535,27 @@ fn arguments_are_fetched_as_the_user_says() {
 }
 
 #[test]
+fn a_go_program_has_functions_that_are_not_gos() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let mut program = Program::run(&mut Command::new(Program::built(Build::GoLike)));
+    let first_of_c = if cfg!(target_arch = "aarch64") { "%x0" } else { "%di" };
+    let counted = "-f traced_function --args 'traced_function(a: i32)'";
+    let mentions = ["'traced_function' is none of Go's own functions", "NAME: TYPE = FETCH", first_of_c];
+    refusal(&program, counted).refused(&mentions);
+    refusal(&program, "-f traced_function --return").refused(&["--return", "Go moves its stacks"]);
+    let arguments = format!(
+        "-f traced_function main.go_function --format json --args 'traced_function(a: i32 = {first_of_c})' 'main.go_function(a: u64)'"
+    );
+    let session = trace(&manager, program.id(), &arguments);
+    program.tell("call 1 7 8 x");
+    program.tell("go 1");
+    let lines = session.stop().objects();
+    let shown: Vec<_> = lines.iter().map(|line| (&line["function"], &line["arguments"]["a"])).collect();
+    assert_eq!(shown, [(&"traced_function".into(), &7.into()), (&"main.go_function".into(), &42.into())]);
+}
+
+#[test]
 fn what_there_is_not_is_said_and_the_nearest_named() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let program = Program::start();

@@ -5,6 +5,7 @@
 //! - `overloads N`: call `ns::K::get(int) const` and `ns::K::get(long) &` N times each
 //! - `texts A B`: call `takes_texts` with strings of these lengths
 //! - `split N`: call `split_function` N times, which jumps to `split_function.cold`
+//! - `go N`: call `main.go_function` N times with 42, as Go does
 //! - `load PATH`: load the library at PATH
 //! - `loaded N`: call `library_function` of that library N times
 //! - `exec PATH`: become the program at PATH
@@ -19,6 +20,7 @@ unsafe extern "C" {
     fn one_of_many_0();
     fn refused_function();
     fn split_function();
+    fn call_as_go();
     fn execv(path: *const c_char, arguments: *const *const c_char) -> c_int;
 }
 
@@ -120,6 +122,30 @@ std::arch::global_asm!(
     ".size split_function.cold, . - split_function.cold",
 );
 
+#[cfg(like_go)]
+#[used]
+#[unsafe(link_section = ".go.buildinfo")]
+static BUILD_INFO: u8 = 0;
+
+// Go passes its first argument in a register of its own choice.
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(".macro first_of_go number", "mov eax, \\number", ".endm");
+#[cfg(target_arch = "aarch64")]
+std::arch::global_asm!(".macro first_of_go number", "mov x0, #\\number", ".endm");
+std::arch::global_asm!(
+    ".globl call_as_go",
+    ".type call_as_go, %function",
+    "call_as_go:",
+    "first_of_go 42",
+    "jump main.go_function",
+    ".size call_as_go, . - call_as_go",
+    ".type main.go_function, %function",
+    "main.go_function:",
+    "nop",
+    "ret",
+    ".size main.go_function, . - main.go_function",
+);
+
 fn main() {
     // The linker leaves out what nobody needs.
     black_box((one_of_many_0 as *const () as usize, refused_function as *const () as usize));
@@ -149,6 +175,7 @@ fn main() {
                 takes_texts(first.as_ptr(), 7, second.as_ptr());
             }
             "split" => (0..number(1)).for_each(|_| unsafe { split_function() }),
+            "go" => (0..number(1)).for_each(|_| unsafe { call_as_go() }),
             "load" => library = unsafe { dlopen(path(1).as_ptr(), 2) },
             "loaded" => {
                 let function = unsafe { dlsym(library, c"library_function".as_ptr()) };

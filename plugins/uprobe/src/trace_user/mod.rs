@@ -116,7 +116,10 @@ A number that another bad pointer leads to is shown as 0: the kernel does not te
 count them as lost. -> TYPE is that of the result, which is shown as x64 otherwise. NAME: TYPE = FETCH takes what the kernel \
 fetches (Documentation/trace/uprobetracer.rst), as in 'send(length: u32 = +8(%di))'; for a string that is the pointer to \
 it, as in 'puts(text: string = %di)', or $comm. A number that FETCH cannot read is shown as 0, or as anything if FETCH reads memory \
-more than once. Without FUNCTION it is for all functions.
+more than once. Without FUNCTION it is for all functions. In a Go program arguments are counted for \
+functions with a package in their names (main.f), as Go passes them since 1.17. Those of others have to be fetched: of C \
+functions, and of assembly (without a package, or NAME.abi0), which mostly has them on the stack, from $stack1 on. Assembly that \
+only assembly calls may have a package and be taken for Go's: what is shown of its arguments is of no meaning.
 --return replaces return addresses while a function runs: do not use it where exceptions or panics pass through a traced \
 function, for they end the program there. For Go programs it is refused. Calls nested more than 64 deep have no return \
 line. A Go function that has to have its stack grown begins twice, and has two lines.

@@ -11,12 +11,18 @@ pub struct Place {
     pub binary: Rc<Binary>,
     /// Where in the file it begins.
     pub offset: u64,
-    pub convention: Convention,
+    /// Whether the file was made by the Go toolchain.
+    pub is_in_go_file: bool,
     /// All symbols that led to it; the one to show comes first.
     pub symbols: Vec<String>,
 }
 
 impl Place {
+    /// Where the function finds its arguments.
+    pub fn convention(&self) -> Convention {
+        Convention::of(&self.symbols, self.is_in_go_file)
+    }
+
     /// Adds another name for the same function.
     pub fn is_also(&mut self, symbol: String) {
         if self.symbols.len() < MOST_SYMBOLS && !self.symbols.contains(&symbol) {

@@ -96,7 +96,7 @@ impl Plan {
         if result.is_some() && !with_returns {
             return Err(HookError::usage(format!("the result of '{name}' is known with --return only")));
         }
-        if with_returns && place.convention == Convention::Go {
+        if with_returns && place.is_in_go_file {
             return Err(HookError::usage(format!(
                 "--return would crash {}: Go moves its stacks, and with them the return addresses that the kernel replaces",
                 place.binary.path.display()
@@ -156,14 +156,29 @@ fn value_field(number: usize) -> String {
 fn fetches(argument: &Argument, place: &Place, function: &str) -> Result<Vec<(String, &'static str)>> {
     let from = match &argument.source {
         Source::Fetch(fetch) => fetch.clone(),
-        Source::Number(number) => place.convention.argument(*number).ok_or_else(|| {
-            HookError::usage(format!(
-                "argument {} of '{function}' is in no register, and a Go program's stack cannot be told",
-                number + 1
-            ))
-        })?,
+        Source::Number(number) => {
+            let convention = place.convention();
+            convention.argument(*number).ok_or_else(|| uncounted(convention, *number, function))?
+        }
     };
     Ok(argument.value.fetches(&from))
+}
+
+/// Why it is not known where the argument with this number is.
+fn uncounted(convention: Convention, number: usize, function: &str) -> HookError {
+    let argument = number + 1;
+    HookError::usage(match convention {
+        Convention::Unknown => format!(
+            "'{function}' is none of Go's own functions, and where another one of a Go program has argument {argument} cannot be \
+             told: give it as NAME: TYPE = FETCH; in C, FETCH is {}",
+            Convention::C.argument(number).unwrap_or_default(),
+        ),
+        Convention::C | Convention::Go => {
+            format!(
+                "argument {argument} of '{function}' is in no register, and a Go program's stack cannot be told"
+            )
+        }
+    })
 }
 
 fn unused(prototype: &Prototype, places: &[Place]) -> HookError {

@@ -9,7 +9,6 @@ use trace_hook_api::{HookError, Result, did_you_mean, log};
 use super::LONGEST_NAME;
 use super::binary::Binary;
 use super::choice::Choice;
-use super::convention::Convention;
 use super::files::Files;
 use super::instruction::can_be_probed;
 use super::place::Place;
@@ -111,7 +110,7 @@ impl Search {
     fn look_into(&mut self, choice: &Choice, binary: &Rc<Binary>, look: &mut Look) -> Result<usize, BadElf> {
         let content = binary.content();
         let elf = Elf::parse(&content)?;
-        let convention = if elf.is_go() { Convention::Go } else { Convention::C };
+        let is_in_go_file = elf.is_go();
         let mut count = 0;
         elf.visit_functions(|function| {
             count += usize::from(function.kind != Kind::Imported);
@@ -140,7 +139,7 @@ impl Search {
                     let place = self.places.entry((binary.identity, offset)).or_insert_with(|| Place {
                         binary: Rc::clone(binary),
                         offset,
-                        convention,
+                        is_in_go_file,
                         symbols: Vec::new(),
                     });
                     return place.is_also(symbol.into_owned());
