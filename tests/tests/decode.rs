@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::libc;
 use serde_json::Value;
-use system_tests::{Kernel, Manager, Plugins, Workload, built, eventually};
+use system_tests::{Kernel, Log, Manager, Plugins, Workload, built, cpus, eventually};
 use tempfile::TempDir;
 
 /// Simple programs, one after the other: descriptors, files, memory, a child that is killed, an error, a socket.
@@ -325,4 +325,40 @@ fn a_call_is_a_line_with_its_arguments_result_and_duration() {
     // It waits for the next order.
     let last = lines.last().expect("a line");
     assert!(last.contains(": read: fd=0 buf=0x") && last.ends_with(" unfinished"), "{last}");
+}
+
+/// How many events were lost, by a line that tells so.
+fn lost(event: &Value) -> Option<u64> {
+    (event["event"] == "lost").then(|| event["count"].as_u64().expect("a count"))
+}
+
+#[test]
+fn no_return_belongs_to_a_call_before_lost_events() {
+    const MARKS: u64 = 300_000;
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    workload.stays_on(cpus()[0]);
+    // A page is not full of pairs of these events: it may end between a call and its return.
+    let arguments = format!("--pid {} -s getsid --decode --format json --buffer-size 4", workload.id());
+    let session = log.of(manager.call(["-v", "--run", "trace_syscalls", "--args", &arguments])).start();
+    workload.marks(0, MARKS as usize);
+    let (mut whole, mut halves, mut all_lost) = (0, 0, 0);
+    // The mark after the last one of which all was seen, and what was lost since.
+    let (mut next, mut lost_since) = (0, 0);
+    for event in session.stop().objects() {
+        if let Some(lost) = lost(&event) {
+            (lost_since, all_lost) = (lost_since + lost, all_lost + lost);
+        } else if event["resumed"] == true || event["unfinished"] == true {
+            halves += 1;
+        } else {
+            let mark = event["arguments"]["pid"].as_u64().expect("a mark");
+            assert!(mark > next || lost_since == 0, "its return is another's: {event}");
+            (next, lost_since, whole) = (mark + 1, 0, whole + 1);
+        }
+    }
+    assert!(all_lost > 0 && halves > 0, "{all_lost} lost, {halves} without the other half");
+    assert_eq!(2 * whole + halves + all_lost, 2 * MARKS);
+    let (lines, verdict) = ((whole + halves) as usize, log.verdict());
+    assert_eq!(verdict.lost.values().sum::<usize>() as u64, all_lost);
+    assert_eq!((verdict.delivered, verdict.recorded), (lines, lines + all_lost as usize));
 }

@@ -3,6 +3,7 @@
 mod clock;
 mod decode;
 mod names;
+mod running_calls;
 mod syscalls;
 mod trace_block;
 mod trace_events;

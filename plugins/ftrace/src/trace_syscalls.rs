@@ -82,8 +82,8 @@ UTF-8, are shown as `?`. The kernel has no such events of 32-bit programs on a 6
 
 With --decode a line is a call that has returned; its time is when it began. `event` is the call, then there are its arguments by name, \
 `result`, with the name of the `error`, and `duration`. In JSON the arguments are an object, `arguments`. `resumed` marks the \
-return of a call that was under way when the session began, `unfinished` a call whose return was not seen, as at the \
-end of the session. Of exit, exit_group and rt_sigreturn there is no result. Texts that arguments point to are there where the kernel records them (Linux 6.19 and later); elsewhere their address is. Constants without a name here are \
+return of a call that was not seen to begin, as at the beginning of the session, `unfinished` a call whose return was not seen, as at the \
+end of the session; both come after lost events as well, where no return is taken for that of a call before. Of exit, exit_group and rt_sigreturn there is no result. Texts that arguments point to are there where the kernel records them (Linux 6.19 and later); elsewhere their address is. Constants without a name here are \
 numbers.
 
 Examples:

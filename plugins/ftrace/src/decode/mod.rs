@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use trace_hook_api::{LineBuffer, Origin, Result};
 use tracefs::format::Comm;
+use tracefs::ring::Gap;
 use tracefs::{EventStream, Pid, Record};
 use tracefs_session::{View, with_origin};
 
@@ -15,14 +16,14 @@ pub use meaning::show_result;
 
 use call::{Arguments, EnterEvent, ExitEvent};
 
+use crate::running_calls::RunningCalls;
 use crate::syscalls::{self, SYSTEM};
 
 /// Shows each call when it has returned.
 pub struct Decoded {
     enters: HashMap<u16, EnterEvent>,
     exits: HashMap<u16, ExitEvent>,
-    /// The call that a thread is in.
-    running: HashMap<Pid, Running>,
+    running: RunningCalls<Running>,
 }
 
 /// A call that has not returned yet.
@@ -41,7 +42,8 @@ impl Decoded {
     ///
     /// The kernel does not describe the events of these calls.
     pub fn new(stream: &mut EventStream, calls: &[String]) -> Result<Self> {
-        let mut decoded = Self { enters: HashMap::new(), exits: HashMap::new(), running: HashMap::new() };
+        let mut decoded =
+            Self { enters: HashMap::new(), exits: HashMap::new(), running: RunningCalls::default() };
         for call in calls {
             let enter = stream.format_of(SYSTEM, &syscalls::enter_event(call))?;
             let exit = stream.format_of(SYSTEM, &syscalls::exit_event(call))?;
@@ -54,7 +56,7 @@ impl Decoded {
     fn enter(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let thread = record.task();
         // The record of its return was lost.
-        let forgotten = self.running.remove(&thread);
+        let forgotten = self.running.forget(thread);
         let shown = forgotten.map_or(0, |running| self.show(thread, &running, None, lines));
         let Some(event) = self.enters.get(&record.id()) else { return shown };
         let running = Running {
@@ -68,7 +70,7 @@ impl Decoded {
         if event.never_returns {
             return shown + self.show(thread, &running, None, lines);
         }
-        self.running.insert(thread, running);
+        self.running.begins(thread, running);
         shown
     }
 
@@ -76,12 +78,11 @@ impl Decoded {
         let thread = record.task();
         let Some(event) = self.exits.get(&record.id()) else { return 0 };
         let returned = (record.number(&event.result), record.stamp());
-        match self.running.remove(&thread) {
-            Some(running) if running.event == event.enter => {
-                self.show(thread, &running, Some(returned), lines)
-            }
-            // It began before the session, or in another thread: a new program goes on as the first one.
-            other => {
+        match self.running.returns(thread, |running| running.event == event.enter) {
+            Ok(running) => self.show(thread, &running, Some(returned), lines),
+            // It began before the session, or in another thread: a new program goes on as the first one. Or the record of
+            // its beginning was lost.
+            Err(other) => {
                 let shown = other.map_or(0, |running| self.show(thread, &running, None, lines));
                 with_origin(record, thread, |_, origin| {
                     let line = lines.event(origin, &event.call).flag("resumed", true);
@@ -126,6 +127,11 @@ impl View for Decoded {
             true => self.enter(record, lines),
             false => self.exit(record, lines),
         }
+    }
+
+    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+        self.running.lost();
+        lines.lost(gap.cpu, gap.count);
     }
 
     /// What has not returned may still be waited for.

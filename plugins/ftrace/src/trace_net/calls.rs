@@ -1,7 +1,5 @@
 //! The system calls by which connections are made.
 
-use std::collections::HashMap;
-
 use trace_hook_api::LineBuffer;
 use tracefs::format::Field;
 use tracefs::{EventStream, Pid, Record};
@@ -9,6 +7,7 @@ use tracefs_session::with_origin;
 
 use super::sockets::Sockets;
 use crate::decode::show_result;
+use crate::running_calls::RunningCalls;
 use crate::tracepoint::Tracepoint;
 
 /// A call's beginning, its return, and what its lines are called.
@@ -32,7 +31,7 @@ pub fn tracepoints() -> impl Iterator<Item = Tracepoint> {
 /// The calls that threads are in.
 pub struct Calls {
     calls: Vec<Call>,
-    running: HashMap<Pid, Running>,
+    running: RunningCalls<Running>,
 }
 
 /// Where the records of a call have what.
@@ -56,12 +55,12 @@ struct Running {
 impl Calls {
     pub fn new(stream: &mut EventStream) -> Self {
         let calls = CALLS.into_iter().filter_map(|call| Call::new(call, stream)).collect();
-        Self { calls, running: HashMap::new() }
+        Self { calls, running: RunningCalls::default() }
     }
 
     /// A thread begins to connect a socket, in whatever call it is.
     pub fn connects(&mut self, thread: Pid, socket: u64) {
-        if let Some(running) = self.running.get_mut(&thread) {
+        if let Some(running) = self.running.get_mut(thread) {
             running.socket = Some(socket);
         }
     }
@@ -73,13 +72,18 @@ impl Calls {
         if call.enter == id {
             let descriptor = record.number(&call.descriptor);
             let running = Running { enter: id, began: record.stamp(), descriptor, socket: None };
-            self.running.insert(thread, running);
+            self.running.begins(thread, running);
             return 0;
         }
-        // One that began before the session has returned now.
-        let running = self.running.remove(&thread).filter(|running| running.enter == call.enter);
+        // It may have begun before the session.
+        let running = self.running.returns(thread, |running| running.enter == call.enter).ok();
         call.show(running.as_ref(), sockets, record, lines);
         1
+    }
+
+    /// Some records are missing.
+    pub fn lost(&mut self) {
+        self.running.lost();
     }
 }
 

@@ -95,7 +95,8 @@ state: the socket, of TCP, MPTCP or SCTP, goes from the state `old` to `new`: `C
 which is shown to `CLOSE`.
 
 connect: connect(2) returned. `fd`, the socket if it was a connection by TCP that this call began, `result`, with the name \
-of the `error`, and `duration`, how long the call took.
+of the `error`, and `duration`, how long the call took. `resumed` says that it was not seen to begin, as at the beginning of the \
+session and after lost events; there is no `fd` then, nor a `duration`.
 
 accept: accept(2) or accept4(2) returned; `result` is the new descriptor. The kernel does not tell which connection that is; \
 its states are shown as they come, as soon as it comes in.

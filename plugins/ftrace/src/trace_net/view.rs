@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use trace_hook_api::{EventLine, LineBuffer, Result};
+use tracefs::ring::Gap;
 use tracefs::{EventStream, Pid, Record};
 use tracefs_session::View;
 
@@ -79,6 +80,11 @@ impl View for NetView {
             return 1;
         }
         self.calls.record(&self.sockets, record, lines)
+    }
+
+    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+        self.calls.lost();
+        lines.lost(gap.cpu, gap.count);
     }
 }
 
