@@ -232,6 +232,24 @@ fn large_requests_are_told_as_the_device_gets_them() {
     assert_eq!(requests.len() as u64, device.account_since(before)[0]);
 }
 
+/// Eight programs that read the whole device eight times each.
+fn many_read(device: &LoopDevice) -> String {
+    let one = format!("(for again in 1 2 3 4 5 6 7 8; do {}; done) &", device.reads(0, 128));
+    format!("{} wait", one.repeat(8))
+}
+
+#[test]
+fn who_reads_the_same_at_the_same_time_is_told_each() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let Some(device) = LoopDevice::or_skip() else { return };
+    let before = device.account();
+    let requests = requests_of(&many_read(&device), &device, "");
+    assert_eq!(requests.len(), 8 * 8 * 128);
+    assert_eq!(requests.len() as u64, device.account_since(before)[0]);
+    let is_whole = |request: &Value| request.get("unfinished").is_none() && request["duration_ns"].is_u64();
+    assert!(requests.iter().all(is_whole));
+}
+
 #[test]
 fn a_request_that_fails_has_its_error() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -279,6 +297,25 @@ fn as_text_and_all_accounted_for() {
     assert!(lines[0].contains(" duration=") && lines[0].ends_with("us\n"), "{lines:#?}");
     let verdict = log.verdict();
     assert_eq!((verdict.recorded, verdict.delivered), (ended.lines.len(), ended.lines.len()));
+}
+
+#[test]
+fn what_is_under_way_when_events_are_lost_is_unfinished() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let Some(device) = LoopDevice::or_skip() else { return };
+    let (manager, log) = (manager(), Log::new());
+    let script = Script::start(&many_read(&device));
+    let arguments = format!("--pid {} --format json --buffer-size 4", script.id());
+    let session = log.of(manager.call(["-v", "--run", "trace_block", "--args", &arguments])).start();
+    script.runs();
+    let (losses, lines): (Vec<Value>, Vec<Value>) =
+        session.ends().objects().into_iter().partition(|event| event["event"] == "lost");
+    let lost: u64 = losses.iter().map(|loss| number(loss, "count")).sum();
+    assert!(lost > 0, "a buffer of 4 KiB takes all events");
+    assert!(lines.iter().any(|request| request["unfinished"] == true));
+    let verdict = log.verdict();
+    assert_eq!(verdict.lost.values().sum::<usize>() as u64, lost);
+    assert_eq!((verdict.delivered, verdict.recorded), (lines.len(), lines.len() + lost as usize));
 }
 
 #[test]

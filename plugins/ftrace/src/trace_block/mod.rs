@@ -57,7 +57,9 @@ the time of its end since boot in seconds, and `request:` with
 `meta` (of the file system itself), `atomic`.
 
 `queued`: how long it was from its making to its being given to the device; `duration`: from then to its end. `error` is the \
-error's name, if it failed. `unfinished` says that it was not done when the session ended.
+error's name, if it failed. `unfinished` says that its end was not seen: it was not done when the session ended, or when events were lost, after which \
+no end is taken for that of a request before. Of requests of one operation and size at the same place at the same time, one may \
+be told as another.
 
 A write to a file goes to memory at first. The kernel's own tasks (kworker, jbd2) write it to the device later, and such requests \
 are theirs, not the program's, unless it waits for them (O_DIRECT) or writes them itself (fsync). What the kernel adds to a request that is not given \

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use trace_hook_api::{LineBuffer, Origin, Result};
+use tracefs::ring::Gap;
 use tracefs::{EventStream, Record};
 use tracefs_session::{View, with_origin};
 
@@ -75,16 +76,8 @@ impl BlockView {
         }
     }
 
-    fn show_all(&mut self, requests: &[Request], end: &End, lines: &mut LineBuffer) -> u64 {
-        requests.iter().for_each(|request| self.show(request, end, lines));
-        requests.len() as u64
-    }
-}
-
-impl View for BlockView {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn happens(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let now = record.stamp();
-        self.latest = now;
         let end = |error| End { time: now, cpu: Some(record.cpu()), error: Some(error) };
         match self.records.read(record) {
             Some(Happened::Completes(span, error)) => {
@@ -103,9 +96,41 @@ impl View for BlockView {
         0
     }
 
+    /// What was under way when records were lost.
+    fn show_cut_off(&mut self, lines: &mut LineBuffer) -> u64 {
+        let cut_off = self.requests.take_cut_off();
+        self.show_unfinished(&cut_off, lines)
+    }
+
+    /// Shows the requests whose ends were not seen.
+    fn show_unfinished(&mut self, requests: &[Request], lines: &mut LineBuffer) -> u64 {
+        self.show_all(requests, &End { time: self.latest, cpu: None, error: None }, lines)
+    }
+
+    fn show_all(&mut self, requests: &[Request], end: &End, lines: &mut LineBuffer) -> u64 {
+        requests.iter().for_each(|request| self.show(request, end, lines));
+        requests.len() as u64
+    }
+}
+
+impl View for BlockView {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        self.latest = record.stamp();
+        self.show_cut_off(lines) + self.happens(record, lines)
+    }
+
+    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+        self.requests.lost();
+        lines.lost(gap.cpu, gap.count);
+    }
+
+    fn pause(&mut self, lines: &mut LineBuffer) -> u64 {
+        self.show_cut_off(lines)
+    }
+
     fn end(&mut self, lines: &mut LineBuffer) -> u64 {
         let unfinished = self.requests.take_unfinished();
-        self.show_all(&unfinished, &End { time: self.latest, cpu: None, error: None }, lines)
+        self.show_unfinished(&unfinished, lines)
     }
 }
 
