@@ -29,6 +29,8 @@ pub struct Endings {
     processes: HashMap<Pid, Ending>,
     /// What was last sent to a process that may end it.
     sent: HashMap<Pid, Sent>,
+    /// Before that time, in nanoseconds, a process may end for what was lost.
+    unsure_until: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +65,8 @@ impl Endings {
     /// The process takes notice of a signal.
     ///
     /// One that ends it without a core dump the kernel turns into a SIGKILL for each thread (`complete_signal` in
-    /// `kernel/signal.c`). So do exit_group(2) and execve(2) with the other threads.
+    /// `kernel/signal.c`). So do exit_group(2) and execve(2) with the other threads. Right after a
+    /// gap, it may have been those.
     pub fn signal_delivered(&mut self, process: Pid, signal: i32, is_default: bool, at: u64) {
         let sent = self.sent.remove(&process);
         // Nobody can keep SIGKILL waiting.
@@ -71,7 +74,9 @@ impl Endings {
         if is_default && ends_process(signal) {
             let is_killed = signal == libc::SIGKILL;
             let signal = if is_killed { sent.filter(is_it).map(|sent| sent.signal) } else { Some(signal) };
-            self.processes.entry(process).or_insert(Ending::Killed(signal));
+            if signal.is_some() || at >= self.unsure_until {
+                self.processes.entry(process).or_insert(Ending::Killed(signal));
+            }
         }
     }
 
@@ -80,6 +85,12 @@ impl Endings {
         self.threads.remove(&process);
         self.processes.remove(&process);
         self.sent.remove(&process);
+    }
+
+    /// Some records from before `now` are missing. Who was about to end may have gone, and another has its number; or its
+    /// other threads alone have gone, and it runs a new program.
+    pub fn lost(&mut self, now: u64) {
+        *self = Self { unsure_until: now.saturating_add(ON_ITS_WAY), ..Self::default() };
     }
 
     /// How the thread has ended, which is over now; `group_dead` with its process.
@@ -166,5 +177,31 @@ mod tests {
         assert_eq!(endings.of(10, 10, false), Some(Ending::Killed(None)));
         endings.begins(10);
         assert_eq!(endings.of(10, 10, true), None);
+    }
+
+    #[test]
+    fn after_a_gap_nothing_before_has_ended_anyone() {
+        let mut endings = Endings::default();
+        endings.process_exits(10, 3);
+        endings.thread_exits(21, 5);
+        endings.signal_sent(30, libc::SIGTERM, 100);
+        endings.lost(100);
+        assert_eq!(endings.of(10, 10, true), None);
+        assert_eq!(endings.of(21, 20, false), None);
+        endings.signal_delivered(30, libc::SIGKILL, true, 100 + ON_ITS_WAY);
+        assert_eq!(endings.of(30, 30, true), Some(Ending::Killed(None)));
+    }
+
+    #[test]
+    fn right_after_a_gap_a_sigkill_may_be_one_of_exit_group() {
+        let mut endings = Endings::default();
+        endings.lost(100);
+        endings.signal_delivered(10, libc::SIGKILL, true, 100);
+        assert_eq!(endings.of(11, 10, false), None);
+        endings.signal_sent(20, libc::SIGTERM, 101);
+        endings.signal_delivered(20, libc::SIGKILL, true, 102);
+        assert_eq!(endings.of(20, 20, true), Some(Ending::Killed(Some(libc::SIGTERM))));
+        endings.signal_delivered(30, libc::SIGSEGV, true, 103);
+        assert_eq!(endings.of(30, 30, true), Some(Ending::Killed(Some(libc::SIGSEGV))));
     }
 }

@@ -58,7 +58,7 @@ than some 4,050 bytes: the kernel drops what is larger than a page, uncounted.
 
 exit: the task has ended. `status` is what it, or its process, gave to exit(2). `killed` says that it was a signal, and \
 `signal` which, where that can be known: of a signal that makes no core dump the kernel tells only that it was one, so \
-`signal` is then the one that a traced task sent right before. If neither is there, the kernel did not tell. `group_dead` says that this was the last thread, and the process has \
+`signal` is then the one that a traced task sent right before. If neither is there, the kernel did not tell, or what it told was lost. `group_dead` says that this was the last thread, and the process has \
 ended; not every kernel tells.
 
 signal_generate: the task sent `signal` to the task `to_tid`, whose name is `to_comm`; with `group`, to the whole process. \

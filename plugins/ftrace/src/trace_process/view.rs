@@ -2,6 +2,7 @@
 
 use trace_hook_api::{LineBuffer, Result};
 use tracefs::format::Field;
+use tracefs::ring::Gap;
 use tracefs::{EventStream, Pid, Record};
 use tracefs_session::View;
 
@@ -19,6 +20,8 @@ pub struct ProcessView {
     exit_thread: Option<ExitCall>,
     exit_process: Option<ExitCall>,
     endings: Endings,
+    /// Records are missing right before the next one.
+    after_gap: bool,
 }
 
 /// Where the record of a call of exit(2) or exit_group(2) has what.
@@ -38,6 +41,7 @@ impl ProcessView {
             exit_thread: ExitCall::new(endings::EXIT_THREAD, stream),
             exit_process: ExitCall::new(endings::EXIT_PROCESS, stream),
             endings: Endings::default(),
+            after_gap: false,
         })
     }
 
@@ -66,6 +70,9 @@ impl ProcessView {
 
 impl View for ProcessView {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+        if std::mem::take(&mut self.after_gap) {
+            self.endings.lost(record.stamp());
+        }
         if self.learn(record) {
             return 0;
         }
@@ -95,6 +102,11 @@ impl View for ProcessView {
             _ => return 0,
         }
         1
+    }
+
+    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+        self.after_gap = true;
+        lines.lost(gap.cpu, gap.count);
     }
 }
 
