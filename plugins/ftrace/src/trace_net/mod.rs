@@ -85,7 +85,8 @@ A line names a task and its id, the CPU, the time since boot in seconds, and one
 socket in an interrupt, the task is the traced one that used the socket last, or that listens; the CPU is where it happened.
 
 `socket` numbers the sockets in the order in which they are met; one that is used for another connection has another \
-number. With it come `family` (`AF_INET`, `AF_INET6`) and `protocol` (`TCP`, `UDP`, `ICMP`, ...), and where they are known \
+number. So has a connection after lost events, among which another may have begun in its place, if it is used before the kernel \
+tells its ends again. With it come `family` (`AF_INET`, `AF_INET6`) and `protocol` (`TCP`, `UDP`, `ICMP`, ...), and where they are known \
 the two ends, `local` and `remote`, each as ADDRESS:PORT or [ADDRESS]:PORT. A port of 0 is not \
 known yet: the kernel tells of a connection's local port with what happens after its beginning, so a `connect` that did not \
 wait (`EINPROGRESS`) may lack it.
@@ -116,7 +117,8 @@ Not seen: other families, as AF_UNIX, but for their calls of connect and accept;
 calls (their states are); what splice(2) takes out of a socket; the ends of UDP sockets; the ends of a TCP connection \
 that was there before the session, before its state changes; on Linux before 6.11 drops in interrupts while other \
 tasks run; whose the sockets are that were there before the session, where /proc/PID/fd cannot be read \
-(CAP_SYS_PTRACE), until they are used. A connection to an untraced listener of the same address and port as a traced \
+(CAP_SYS_PTRACE), until they are used; whose a connection is after lost \
+events, until it is used or the kernel tells its ends. A connection to an untraced listener of the same address and port as a traced \
 one (in another network namespace, or SO_REUSEPORT) is taken for the traced one's.
 
 Example:

@@ -23,6 +23,8 @@ pub struct Socket {
     /// Where they are known.
     pub ends: Option<Ends>,
     is_over: bool,
+    /// How many gaps there were until it was last known to be the one at its address.
+    gaps: u64,
 }
 
 /// What a socket was made for.
@@ -48,6 +50,10 @@ const SYN_RECV: u64 = 3;
 const CLOSE: u64 = 7;
 const LISTEN: u64 = 10;
 
+/// Protocols whose sockets tell of their beginnings: `IPPROTO_TCP`, `IPPROTO_DCCP`, `IPPROTO_SCTP` and `IPPROTO_MPTCP`
+/// (`include/uapi/linux/in.h`).
+const WITH_BEGINNINGS: [u64; 4] = [6, 33, 132, 262];
+
 /// When there are so many, those that are over are forgotten.
 const SMALLEST_PRUNED: usize = 4096;
 
@@ -61,6 +67,8 @@ pub struct Sockets {
     /// Those that were there before the session, and were not met yet.
     existing: Existing,
     met: u64,
+    /// How often records were lost.
+    gaps: u64,
     prune_at: usize,
 }
 
@@ -79,17 +87,23 @@ impl Change {
 impl Sockets {
     pub fn new(existing: Existing) -> Self {
         let (known, listeners) = (HashMap::new(), HashMap::new());
-        Self { known, listeners, existing, met: 0, prune_at: SMALLEST_PRUNED }
+        Self { known, listeners, existing, met: 0, gaps: 0, prune_at: SMALLEST_PRUNED }
+    }
+
+    /// Some records are missing: the beginning of another socket at an address may be among them.
+    pub fn lost(&mut self) {
+        self.gaps += 1;
     }
 
     /// The socket at this address, if it belongs to a traced task.
     pub fn get(&self, address: u64) -> Option<Socket> {
-        self.known.get(&address).copied()
+        self.known.get(&address).filter(|socket| self.is_still(socket, address, None)).copied()
     }
 
     /// The same, where a record tells the ends of a socket: of one that may not have been met yet, or whose local port was
     /// chosen meanwhile.
     pub fn get_by_ends(&mut self, address: u64, kind: Kind, ends: Option<Ends>) -> Option<Socket> {
+        self.look_again(address, ends);
         match self.known.get_mut(&address) {
             Some(socket) => {
                 socket.ends = ends.or(socket.ends);
@@ -104,6 +118,7 @@ impl Sockets {
 
     /// A traced task uses a socket.
     pub fn is_used(&mut self, address: u64, kind: Kind, by: Pid) -> Socket {
+        self.look_again(address, None);
         match self.known.get_mut(&address) {
             Some(socket) if socket.kind == kind => {
                 socket.owner = by;
@@ -117,6 +132,7 @@ impl Sockets {
     /// the traced tasks.
     pub fn changes(&mut self, change: &Change, by: Option<Pid>) -> Option<Socket> {
         let Change { address, kind, ends, .. } = *change;
+        self.look_again(address, ends);
         let socket = if change.is_passive_open() || change.is_active_open() {
             self.forget(address);
             let owner = if change.is_active_open() { by } else { self.listener_at(ends?.local) };
@@ -152,9 +168,29 @@ impl Sockets {
     fn meet(&mut self, address: u64, owner: Pid, kind: Kind, ends: Option<Ends>) -> Socket {
         self.prune();
         self.met += 1;
-        let socket = Socket { number: self.met, owner, kind, ends, is_over: false };
+        let socket = Socket { number: self.met, owner, kind, ends, is_over: false, gaps: self.gaps };
         self.known.insert(address, socket);
         socket
+    }
+
+    /// Whether this socket is still the one at its address, by what a record tells of the ends. After a gap that may be
+    /// another one; only those who listen are taken to stay where they are.
+    fn is_still(&self, socket: &Socket, address: u64, ends: Option<Ends>) -> bool {
+        let tells_beginnings = WITH_BEGINNINGS.contains(&socket.kind.protocol);
+        socket.gaps == self.gaps
+            || !tells_beginnings
+            || ends.map_or(self.listeners.contains_key(&address), |ends| socket.ends == Some(ends))
+    }
+
+    /// Forgets what is not known any more to be at an address.
+    fn look_again(&mut self, address: u64, ends: Option<Ends>) {
+        let Some(socket) = self.known.get(&address).filter(|socket| socket.gaps != self.gaps) else { return };
+        if self.is_still(socket, address, ends) {
+            let still = Socket { gaps: self.gaps, ..*socket };
+            self.known.insert(address, still);
+        } else {
+            self.forget(address);
+        }
     }
 
     fn forget(&mut self, address: u64) {
@@ -240,6 +276,46 @@ mod tests {
         let socket = sockets.is_used(0xa, udp, 7);
         assert_eq!(sockets.get(0xa), Some(socket));
         assert_ne!(sockets.is_used(0xa, TCP, 7).number, socket.number);
+    }
+
+    #[test]
+    fn after_a_gap_a_socket_is_known_by_its_ends() {
+        let mut sockets = sockets();
+        let opened = sockets.changes(&change(0xa, CLOSE, SYN_SENT), Some(7)).unwrap();
+        sockets.lost();
+        assert_eq!(sockets.get(0xa), None);
+        let closed = sockets.changes(&change(0xa, ESTABLISHED, CLOSE_WAIT), None).unwrap();
+        assert_eq!((opened.number, opened.owner), (closed.number, closed.owner));
+        assert_eq!(sockets.get(0xa), Some(closed));
+        sockets.lost();
+        let others = Change { ends: ends("10.0.0.1:81", "10.0.0.2:999"), ..change(0xa, ESTABLISHED, CLOSE) };
+        assert_eq!(sockets.changes(&others, None), None);
+    }
+
+    #[test]
+    fn after_a_gap_the_use_of_an_address_is_that_of_another_socket() {
+        let mut sockets = sockets();
+        let opened = sockets.changes(&change(0xa, CLOSE, SYN_SENT), Some(7)).unwrap();
+        sockets.lost();
+        let used = sockets.is_used(0xa, TCP, 7);
+        assert_ne!(opened.number, used.number);
+        assert_eq!(used.ends, None);
+        // Of UDP nothing tells of a beginning anyway.
+        let udp = sockets.is_used(0xb, Kind { protocol: 17, ..TCP }, 7);
+        sockets.lost();
+        assert_eq!(sockets.is_used(0xb, udp.kind, 7).number, udp.number);
+    }
+
+    #[test]
+    fn after_a_gap_a_listener_listens_still() {
+        let mut sockets = sockets();
+        let listening = Change { ends: ends("0.0.0.0:80", "0.0.0.0:0"), ..change(0xa, CLOSE, LISTEN) };
+        let listener = sockets.changes(&listening, Some(7)).unwrap();
+        sockets.lost();
+        assert_eq!(sockets.get(0xa), Some(listener));
+        assert_eq!(sockets.changes(&change(0xb, LISTEN, SYN_RECV), None).unwrap().owner, 7);
+        assert_eq!(sockets.changes(&change(0xa, ESTABLISHED, CLOSE), None), None, "another is in its place");
+        assert_eq!(sockets.changes(&change(0xc, LISTEN, SYN_RECV), None), None);
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl View for NetView {
 
     fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
         self.calls.lost();
+        self.sockets.lost();
         lines.lost(gap.cpu, gap.count);
     }
 }
