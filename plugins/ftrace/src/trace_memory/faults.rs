@@ -77,22 +77,19 @@ impl Fields {
     }
 }
 
-/// Other machines have codes of their own.
-#[cfg(target_arch = "x86_64")]
+/// Adds what was wanted of the memory. The code of it is each machine's own.
 fn show_cause(line: EventLine<'_>, error_code: u64) -> EventLine<'_> {
     /// `enum x86_pf_error_code` in `arch/x86/include/asm/trap_pf.h`.
     const PRESENT: u64 = 1;
     const WRITE: u64 = 1 << 1;
     const FETCH: u64 = 1 << 4;
+    if !cfg!(target_arch = "x86_64") {
+        return line;
+    }
     let access = match error_code {
         code if code & FETCH != 0 => "exec",
         code if code & WRITE != 0 => "write",
         _ => "read",
     };
     line.word("access", access).flag("present", error_code & PRESENT != 0)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn show_cause(line: EventLine<'_>, error_code: u64) -> EventLine<'_> {
-    line.address("error_code", error_code)
 }
