@@ -158,6 +158,12 @@ impl Task {
         u64::from_str_radix(&first, 16).expect("an address is a number")
     }
 
+    /// Makes it write to a page of new memory from this many places in code of its own making, and give the page back each
+    /// time.
+    pub fn scatters(&self, places: usize) {
+        self.tell(&format!("scatter {places}"));
+    }
+
     /// Makes it start a thread.
     pub fn thread(&self) -> Task {
         self.member("thread")

@@ -338,6 +338,29 @@ fn where_faults_were_is_known_of_those_who_have_ended() {
 }
 
 #[test]
+fn a_program_with_no_end_of_places_is_told_before_it_is_time() {
+    const PLACES: usize = 60_000;
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    if !tells_faults() {
+        return;
+    }
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let arguments =
+        format!("--pid {} --format json --summary 3600 --kind faults --buffer-size 16384", workload.id());
+    let session = log.of(manager.call(["-v", "--run", "trace_memory", "--args", &arguments])).start();
+    workload.scatters(PLACES);
+    // An hour earlier.
+    session.wait_for_lines(50_000);
+    let events = session.stop().objects();
+    assert_eq!(named(&events, "all_call_sites").len(), 2);
+    // What is of no file has no name.
+    let has_no_name = |site: &&Value| site["caller"].as_str().is_some_and(|caller| caller.starts_with("0x"));
+    assert_eq!(named(&events, "call_site").into_iter().filter(has_no_name).count(), PLACES);
+    let verdict = log.verdict();
+    assert_eq!((verdict.delivered, verdict.recorded), (events.len(), events.len()));
+}
+
+#[test]
 fn summaries_come_in_time_while_nothing_happens() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

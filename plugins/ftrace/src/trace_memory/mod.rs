@@ -140,7 +140,7 @@ With --summary: for each place that memory was taken from, since the last summar
 faults, kmalloc), `count` and `size`; those of the largest size first, and a line `all_call_sites` for each kind. `caller` is a function of the kernel; of a page \
 fault the instruction in a file of the program, with the process's name and id before it; only its address, if it is of no \
 file, or if the process had ended, or executed another program, when it was first looked at: that is some 30 milliseconds after the \
-fault. A fault counts as one page.
+fault. A fault counts as one page. With 50,000 places a summary comes before its time.
 
 Examples:
               cc-4711    [001]   123.000456: kmalloc: size=1024 requested=640 address=0xffff88800e5d1000 caller=alloc_pipe_info+0x9f/0x230 flags=GFP_KERNEL_ACCOUNT

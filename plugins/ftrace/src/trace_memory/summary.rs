@@ -15,6 +15,9 @@ use super::stack::Stack;
 use super::view::{Events, Site, Use, UseOf};
 use crate::clock::{Clock, Interval};
 
+/// More than so many places are not kept until it is time: a program that makes its own code has no end of them.
+const MOST_SITES: usize = 50_000;
+
 pub struct MemorySummary {
     interval: Interval,
     clock: Clock,
@@ -162,10 +165,13 @@ impl View for MemorySummary {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         self.latest = record.stamp();
         self.clock.record(self.latest);
-        let told = self.interval.passes(self.latest).map_or(0, |due| self.tell(due, lines));
+        let mut told = self.interval.passes(self.latest).map_or(0, |due| self.tell(due, lines));
         // What an interrupt does with memory is not the task's.
         if !record.in_interrupt() {
             self.read(record);
+        }
+        if self.sites.len() >= MOST_SITES {
+            told += self.tell(self.latest, lines);
         }
         told
     }

@@ -9,6 +9,7 @@
 //! - `spend MS`: take this much CPU time, three quarters of it in `spend_three`, the rest in `spend_one`
 //! - `name HEX`: take the name of these bytes
 //! - `touch N`: write to N pages of new memory, one by one, and keep them; the address of the first
+//! - `scatter N`: write to one page of new memory from N places in the code, each of which has to get it anew
 //! - `thread`, `child`: make a task; its id
 //! - `in ID COMMAND`: pass a command to a task that this one made; its answer
 //! - `leave ID`: end a task that this one made
@@ -28,7 +29,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, mprotect};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
@@ -93,6 +94,7 @@ impl Task {
                 Ok("done".to_owned())
             }
             "touch" => touch(number(rest)?),
+            "scatter" => scatter(number(rest)?),
             "thread" => self.make(Member::thread()?),
             "child" => self.make(Member::child()?),
             "in" => {
@@ -182,6 +184,42 @@ fn touch(pages: usize) -> io::Result<String> {
         unsafe { first.cast::<u8>().add(offset).write_volatile(1) };
     }
     Ok(format!("{:x}", first.addr()))
+}
+
+/// The machine code of a function that writes a byte to where its argument points.
+#[cfg(target_arch = "x86_64")]
+const WRITES: [u8; 4] = [0xc6, 0x07, 0x01, 0xc3];
+#[cfg(target_arch = "aarch64")]
+const WRITES: [u8; 8] = [0x00, 0x00, 0x00, 0x39, 0xc0, 0x03, 0x5f, 0xd6];
+
+fn scatter(places: usize) -> io::Result<String> {
+    let length = NonZeroUsize::new(places * WRITES.len()).ok_or_else(|| misunderstood("0"))?;
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: the memory is new, and nobody else's. It is never unmapped.
+    let (code, page) = unsafe {
+        let one = NonZeroUsize::MIN;
+        let code = mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE)?;
+        (code, mmap_anonymous(None, one, access, MapFlags::MAP_PRIVATE)?)
+    };
+    let functions = code.cast::<[u8; WRITES.len()]>();
+    for place in 0..places {
+        // SAFETY: the memory above has room for so many.
+        unsafe { functions.add(place).write(WRITES) };
+    }
+    // SAFETY: it is the memory above, which nobody writes to from now on.
+    unsafe { mprotect(code, length.get(), ProtFlags::PROT_READ | ProtFlags::PROT_EXEC)? };
+    for place in 0..places {
+        // SAFETY: it is the memory above. What is in it is of no use.
+        unsafe { madvise(page, 1, MmapAdvise::MADV_DONTNEED)? };
+        // SAFETY: there is such a function, and it may write to the page.
+        unsafe {
+            let function = functions.add(place).as_ptr();
+            std::mem::transmute::<*mut [u8; WRITES.len()], extern "C" fn(*mut u8)>(function)(
+                page.cast().as_ptr(),
+            );
+        }
+    }
+    Ok("done".to_owned())
 }
 
 /// Called by one name each, and by nobody else.
