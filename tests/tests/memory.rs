@@ -397,6 +397,30 @@ fn all_is_accounted_for() {
     }
 }
 
+#[test]
+fn after_lost_events_nobody_knows_how_much_a_size_has_changed() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, workload.id(), "--buffer-size 4");
+    workload.touches(20_000);
+    let mut known: BTreeMap<(String, String), i64> = BTreeMap::new();
+    let mut losses = 0;
+    for event in session.stop().objects() {
+        if event["event"] == "lost" {
+            losses += 1;
+            known.clear();
+        } else if event["event"] == "rss" {
+            let size = event["size"].as_i64().expect("a size");
+            let of = (event["space"].to_string(), event["pages"].to_string());
+            // What is empty may be gone.
+            let before = if size == 0 { known.remove(&of) } else { known.insert(of, size) };
+            assert_eq!(event["change"].as_i64(), before.map(|before| size - before), "{event}");
+        }
+    }
+    assert!(losses > 0, "the buffer was too large for this test");
+}
+
 /// A cgroup with a limit of memory. Dropping it removes it.
 struct Cgroup(PathBuf);
 

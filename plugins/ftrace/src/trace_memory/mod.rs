@@ -120,7 +120,7 @@ kmalloc (kmalloc): the kernel took `size` bytes for itself, of which `requested`
 wanted them.
 
 rss (rss): the resident memory of one kind of `pages` (file, anon, swap, shmem) is `size` now; `change` since the line before \
-about the same. `space` tells one address space from others; `other_space`: it is not the task's own, but one of a child \
+about the same, if nothing was lost in between. `space` tells one address space from others; `other_space`: it is not the task's own, but one of a child \
 that it forks, or of the program that it is about to execute. A task that exits without having had a line of its own space \
 before has it, too.
 

@@ -83,4 +83,9 @@ impl Events for Rss {
         });
         Some(1)
     }
+
+    /// The end of an address space may be among what is missing, and another one have its number.
+    fn lost(&mut self) {
+        self.known.clear();
+    }
 }
