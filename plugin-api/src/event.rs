@@ -63,8 +63,11 @@ impl LineBuffer {
         EventLine { out, format }
     }
 
-    /// Adds the line that tells of a gap in the events of a CPU.
+    /// Adds the line that tells of a gap in the events of a CPU. None, where nothing was lost.
     pub fn lost(&mut self, cpu: u32, count: Option<u64>) {
+        if count == Some(0) {
+            return;
+        }
         let format = self.format();
         let out = self.text_mut();
         match (format, count) {
@@ -378,6 +381,7 @@ mod tests {
     fn gaps_are_told_in_the_same_format() {
         let mut lines = LineBuffer::with_room(4096);
         lines.lost(2, Some(17));
+        lines.lost(2, Some(0));
         lines.continuation("a\nrow");
         assert_eq!(lines.as_bytes(), b"CPU:2 [LOST 17 EVENTS]\n => a\\nrow\n");
         let mut lines = LineBuffer::with_room(4096).in_format(Format::Json);

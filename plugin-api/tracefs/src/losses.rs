@@ -13,7 +13,7 @@ use crate::stats;
 /// A raw page says that records are missing before it, but how many only if there is room behind its own. The kernel takes the
 /// number from the counts in `stats`, which have grown by as many since the gap before (`rb_get_reader_page` in
 /// `kernel/trace/ring_buffer.c`). We read them a little later. So a gap may be told too large by records that belong to the
-/// next one, which is told the smaller, or not at all; the sum is right.
+/// next one, which is told the smaller, or to be of none; the sum is right.
 #[derive(Debug)]
 pub(crate) struct Losses {
     instance: Arc<Dir>,

@@ -5,6 +5,7 @@ mod made_up_pages;
 
 use made_up_pages::{Builder, HEADER_EVENT, HEADER_PAGE, layout};
 use proptest::prelude::*;
+use tracefs::format::Formatter;
 use tracefs::ring::{Damage, Gap, Item, Layout, Lost, Page, Timeline};
 
 fn decoded(bytes: &[u8]) -> (Vec<(u64, Vec<u8>)>, Option<Damage>) {
@@ -184,6 +185,21 @@ fn what_is_lost_in_several_ways_is_one_gap() {
     timeline.settle(2);
     assert_eq!(timeline.next().map(|item| matches!(item, Item::Record(_))), Some(true));
     assert_eq!(timeline.next(), Some(Item::Lost(Gap { cpu: 0, count: Some(7) })));
+}
+
+#[test]
+fn a_gap_that_is_told_of_already_is_one_all_the_same() {
+    let mut timeline = Timeline::new(&layout());
+    timeline.lose(0, 0);
+    timeline.push(0, &Builder::at(1).record(0, &[0; 4]).page_after_loss(None));
+    timeline.lose(0, 0);
+    timeline.push(0, &Builder::at(2).record(0, &[0; 4]).page());
+    timeline.settle(2);
+    assert_eq!(timeline.next(), Some(Item::Lost(Gap { cpu: 0, count: Some(0) })));
+    assert_eq!(drain(&mut timeline), [(0, Some(1)), (0, Some(2))]);
+    let mut text = Vec::new();
+    Formatter::write_gap(0, Some(0), &mut text);
+    assert!(text.is_empty());
 }
 
 #[test]

@@ -182,8 +182,11 @@ impl Formatter {
     }
 
     /// Appends the line that the kernel writes where records of `cpu` were overwritten (`print_trace_line` in
-    /// `kernel/trace/trace.c`).
+    /// `kernel/trace/trace.c`). Nothing, where there are none that are not told of already.
     pub fn write_gap(cpu: u32, count: Option<u64>, out: &mut Vec<u8>) {
+        if count == Some(0) {
+            return;
+        }
         out.extend_from_slice(b"CPU:");
         write::decimal(out, u64::from(cpu));
         out.extend_from_slice(b" [LOST ");

@@ -51,7 +51,8 @@ pub struct TimelineRecord<'a> {
 pub struct Gap {
     /// The CPU.
     pub cpu: u32,
-    /// How many; `None` where nobody knows: the kernel does not tell, or a page was damaged.
+    /// How many; `None` where nobody knows: the kernel does not tell, or a page was damaged. 0 where an earlier gap has told of
+    /// them already.
     pub count: Option<u64>,
 }
 
@@ -99,8 +100,8 @@ impl Timeline {
         }
     }
 
-    /// Tells how many more records of `cpu`, younger than all its pages so far, were lost. What its next page itself says of
-    /// that does not count then.
+    /// Tells how many more records of `cpu`, younger than all its pages so far, were lost. How many its next page itself tells of
+    /// does not count then.
     pub fn lose(&mut self, cpu: u32, records: u64) {
         let index = self.lane(cpu);
         if let Some(lane) = self.lanes.get_mut(index) {
@@ -274,7 +275,7 @@ impl Lane {
         };
         let told = self.lost.front().copied().flatten();
         let gap = match told {
-            Some(0) => None,
+            Some(0) => page.lost.map(|_| Some(0)),
             Some(count) => Some(Some(count)),
             None => page.lost.map(|lost| lost.count),
         };
