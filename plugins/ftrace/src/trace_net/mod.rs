@@ -86,7 +86,8 @@ socket in an interrupt, the task is the traced one that used the socket last, or
 
 `socket` numbers the sockets in the order in which they are met; one that is used for another connection has another \
 number. So has a connection after lost events, among which another may have begun in its place, if it is used before the kernel \
-tells its ends again. With it come `family` (`AF_INET`, `AF_INET6`) and `protocol` (`TCP`, `UDP`, `ICMP`, ...), and where they are known \
+tells its ends again. Of a protocol without connections, such as UDP, a new socket may have the number of one that was closed. \
+With it come `family` (`AF_INET`, `AF_INET6`) and `protocol` (`TCP`, `UDP`, `ICMP`, ...), and where they are known \
 the two ends, `local` and `remote`, each as ADDRESS:PORT or [ADDRESS]:PORT. A port of 0 is not \
 known yet: the kernel tells of a connection's local port with what happens after its beginning, so a `connect` that did not \
 wait (`EINPROGRESS`) may lack it.
