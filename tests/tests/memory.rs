@@ -415,7 +415,10 @@ fn after_lost_events_nobody_knows_how_much_a_size_has_changed() {
             let of = (event["space"].to_string(), event["pages"].to_string());
             // What is empty may be gone.
             let before = if size == 0 { known.remove(&of) } else { known.insert(of, size) };
-            assert_eq!(event["change"].as_i64(), before.map(|before| size - before), "{event}");
+            let expected = before.map(|before| size - before);
+            // The number of lost events can be told with a gap before the one that they are lost in.
+            let is_after_untold_gap = losses > 0 && event["change"].is_null();
+            assert!(event["change"].as_i64() == expected || is_after_untold_gap, "{expected:?}: {event}");
         }
     }
     assert!(losses > 0, "the buffer was too large for this test");
