@@ -4,8 +4,8 @@
 //! events are recorded, how they get to lines without a loss, and that nothing is left behind, is done here.
 //!
 //! ```no_run
-//! use trace_hook_api::{Hook, HookInfo, Request, Result, Session};
-//! use tracefs_session::{AsRecorded, TracefsSession};
+//! use trace_hook_api::{Hook, HookInfo, Request, Result, Session, export_plugin};
+//! use tracefs_session::{AsRecorded, TracefsCleanup, TracefsSession};
 //!
 //! struct TraceForks;
 //!
@@ -19,7 +19,13 @@
 //!         Ok(Box::new(TracefsSession::start(request, enable, |_| Ok(Box::<AsRecorded>::default()))?))
 //!     }
 //! }
+//!
+//! export_plugin!(TraceForks; cleanup = TracefsCleanup);
+//! # fn main() {}
 //! ```
+//!
+//! Do not leave the [`TracefsCleanup`] out: a session that is killed cannot remove its instance, and nobody but its plugin
+//! does. Without it the instance stays in the kernel, with its buffers, until the machine is booted.
 
 #![warn(missing_docs)]
 
