@@ -9,6 +9,12 @@ use crate::{LineBuffer, Result};
 ///
 /// The host alone knows where the lines go, so a session never writes a file, waits for a reader or meets a signal.
 /// The host's sequence is: `read` again and again; `stop`; `read` until [`Progress::Finished`]; `close`; drop.
+///
+/// A session notices itself when the last of its traced tasks has ended, as the host does not look for them: it gives what
+/// it has and then [`Progress::Finished`], within two seconds, without having been stopped. `TracefsSession` of the crate
+/// `tracefs-session` does so; with the crate `tracefs` alone, `TaskSet::any_alive` or `Targets::members` tells. Without
+/// either, look every 50 ms or so whether the directories of [`Tasks::pids`](crate::Tasks::pids) in
+/// [`Environment::procfs`](crate::Environment::procfs) are still there. Descendants are traced tasks, too.
 pub trait Session: Send {
     /// Gives the lines there are, and never waits: the host does the waiting, and calls again within 20 ms, or 50 ms with
     /// [`Session::wakes`].
@@ -83,6 +89,6 @@ pub enum Progress {
     More,
     /// There is nothing more for the moment.
     Idle,
-    /// That was the last line: the session was stopped, or every traced task is gone.
+    /// That was the last line: the session was stopped, or has [seen itself](Session) that every traced task is gone.
     Finished,
 }

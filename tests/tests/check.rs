@@ -5,8 +5,8 @@ use system_tests::{Answer, Kernel, Manager, Plugins};
 
 /// The checks of a plugin and of each of its hooks, in their order.
 const OF_PLUGIN: [&str; 5] = ["file", "library", "interface", "description", "constancy"];
-const OF_HOOK: [&str; 9] =
-    ["declaration", "help", "probe", "start", "read", "stop", "account", "close", "remains"];
+const OF_HOOK: [&str; 10] =
+    ["declaration", "help", "probe", "start", "read", "stop", "account", "close", "remains", "end"];
 
 /// What `--check` answers of the only plugin.
 fn checked(plugins: Plugins, variable: &str, value: &str) -> Answer {
@@ -162,6 +162,30 @@ fn read() {
     fault_of_hook_fails("read", "read", "it cannot be read");
     fault_of_hook_fails("fragment", "read", "half a line");
     fault_of_hook_fails("panic", "read", "the plugin panicked at tests/plugins/faulty/src/lib.rs:");
+    fault_of_hook_fails("slow read", "read", "it must give the lines there are and not wait");
+    fault_of_hook_fails("wakes", "read", "what wakes() gives stays readable");
+}
+
+#[test]
+fn lines_are_plain() {
+    for (fault, mention) in [
+        (
+            "line=a\x1b[2Jb",
+            "a control character, \\u{1b}; give what comes from others with LineBuffer::event",
+        ),
+        ("line=a\tb", "a control character, \\t"),
+        ("latin", "not UTF-8"),
+    ] {
+        fault_of_hook_fails(fault, "read", mention);
+    }
+}
+
+#[test]
+fn without_lines_they_are_not_said_to_be_well() {
+    let answer = checked(faulty(), "FAULT", "silent");
+    answer_is_told(&answer, 0);
+    let skipped = lines_with(&answer, "skipped ");
+    assert_eq!(skipped, ["skipped  faulty_lines read: it gave no line of the process made for this"]);
 }
 
 #[test]
@@ -185,6 +209,28 @@ fn remains() {
     fault_of_hook_fails("thread", "remains", "1 more threads");
     fault_of_hook_fails("descriptor", "remains", "1 more open descriptors");
     fault_of_hook_fails("child", "remains", "a child process");
+}
+
+#[test]
+fn what_remains_in_the_kernel_is_told_and_removed() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let anothers = kernel.make_instance(&format!("check_test_{}", std::process::id()));
+    for (fault, before) in [("instance", "it leaves the tracing instance "), ("probe", "it leaves ")] {
+        let answer = checked(faulty(), "FAULT", fault);
+        only_fails(&answer, "faulty_lines remains", before, 1);
+        let line = lines_with(&answer, "FAILED ")[0];
+        let name =
+            line.split(before).nth(1).and_then(|rest| rest.split([',', '/']).next()).expect("it is named");
+        assert!(name.starts_with("tracehook_"), "{line}");
+        assert!(!kernel.instances().iter().any(|instance| instance.name().starts_with(name)), "{line}");
+        assert!(!kernel.top().get("uprobe_events").contains(name), "{line}");
+    }
+    assert!(anothers.exists());
+}
+
+#[test]
+fn end() {
+    fault_of_hook_fails("deaf", "end", "2 s after the last process that it traces ended");
 }
 
 #[test]
@@ -233,7 +279,7 @@ fn the_findings_in_json_are_the_same() {
     let answer = call.answer();
     complains_only_of(&answer, "faulty_lines close");
     let report: Value = serde_json::from_str(&answer.stdout).expect("it is JSON");
-    assert_eq!((&report["ok"], &report["failed"], &report["skipped"]), (&22.into(), &1.into(), &1.into()));
+    assert_eq!((&report["ok"], &report["failed"], &report["skipped"]), (&23.into(), &1.into(), &2.into()));
     let checks = report["checks"].as_array().expect("it is an array");
     let failed = checks.iter().find(|check| check["status"] == "failed").expect("one failed");
     assert_eq!((&failed["check"], &failed["hook"]), (&"close".into(), &"faulty_lines".into()));
@@ -247,7 +293,8 @@ fn our_own_plugin_passes_every_check() {
     }
     let answer = checked(Plugins::none().plugin("ftrace", "x.so"), "FAULT", "");
     answer_is_told(&answer, 0);
-    let in_vain = |line: &&str| !line.contains(", and what to give it only its author knows");
+    let known = ["and what to give it only its author knows", "it gave no line of the process made for this"];
+    let in_vain = |line: &&str| !known.iter().any(|why| line.ends_with(why));
     assert_eq!(lines_with(&answer, "skipped ").into_iter().find(in_vain), None, "{answer:#?}");
     for check in OF_HOOK {
         assert_eq!(

@@ -4,6 +4,7 @@
 //! finding about a plugin that crashes or hangs is that it does.
 
 mod help;
+mod kernel_objects;
 mod report;
 mod trial;
 mod workload;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use trace_hook_api::{Environment, ErrorKind, HookError, HookInfo, PluginInfo};
 
+use kernel_objects::KernelObjects;
 pub use report::{Finding, Report};
 use trial::Step;
 use workload::Workload;
@@ -187,7 +189,10 @@ impl Examination<'_> {
                 return self.report.skip(Some(hook), &trial::names(hook), &why);
             }
         };
-        self.try_session(position, hook, &words, &trial::STEPS)?;
+        match self.try_session(position, hook, &words, &trial::STEPS)? {
+            Passed::Yes => drop(self.try_session(position, hook, &words, &trial::END_STEPS)?),
+            Passed::No => self.report.skip(Some(hook), &["end"], "a session failed already")?,
+        }
         if hook.has_json {
             let words = [words, vec!["--format=json".to_owned()]].concat();
             self.try_session(position, hook, &words, &trial::JSON_STEPS)?;
@@ -202,10 +207,16 @@ impl Examination<'_> {
         hook: &HookInfo,
         words: &[String],
         steps: &'static [Step],
-    ) -> Result<()> {
+    ) -> Result<Passed> {
         let workload = Workload::start(&self.environment.procfs)?;
         let words = [&["--pid".to_owned(), workload.pid.to_string()], words].concat();
-        let arguments = arguments::parse(hook, &HookArguments(words))?;
+        let arguments = match arguments::parse(hook, &HookArguments(words)) {
+            Err(Error::Usage(problem)) => {
+                let finding = Finding::Failed(format!("what it declares it does not take itself: {problem}"));
+                return self.fail(hook, steps, 0, finding);
+            }
+            arguments => arguments?,
+        };
         let directory = RunDirectory::open()?;
         let path = std::path::absolute(&self.plugin.path).unwrap_or_default();
         // If this is killed, the next call finds the record, and has the plugin sweep.
@@ -215,28 +226,55 @@ impl Examination<'_> {
             Worker::start(&self.plugin, Orphan::Dies, Confinement::Tracing, &[], |plugin, channel| {
                 Ok(trial::run(plugin, position, &request, steps, channel))
             })?;
-        let passed = self.follow(hook, &mut worker, steps);
+        let passed = self.follow(hook, &mut worker, workload, steps);
         drop(worker);
         if !matches!(passed, Ok(Passed::Yes))
             && let Err(error) = orphans::sweep_with(&self.plugin, self.environment, LIMIT)
         {
             log::warn!("something is left of the session: {error}");
         }
+        // Also where the plugin does not see to it.
+        if let Err(error) = KernelObjects::of(&record.session, self.environment).remove() {
+            log::warn!("something is left of the session in tracefs: {error}");
+        }
         record.remove()?;
-        passed.map(drop)
+        passed
     }
 
-    fn follow(&mut self, hook: &HookInfo, worker: &mut Worker, steps: &[Step]) -> Result<Passed> {
+    /// `workload` ends when the worker says that it records, or with the session.
+    fn follow(
+        &mut self,
+        hook: &HookInfo,
+        worker: &mut Worker,
+        workload: Workload,
+        steps: &[Step],
+    ) -> Result<Passed> {
+        let mut workload = Some(workload);
         for (index, step) in steps.iter().enumerate() {
-            let finding = finding_of(worker.answer(within(step.limit), self.interrupts))?;
-            if self.report.add(Some(hook), step.check, finding)? == Passed::No {
-                let why = format!("after {} failed there is no session to try it on", step.check);
-                let rest: Vec<_> = steps[index + 1..].iter().map(|step| step.check).collect();
-                self.report.skip(Some(hook), &rest, &why)?;
-                return Ok(Passed::No);
+            let deadline = within(step.limit);
+            let mut answer = worker.answer(deadline, self.interrupts);
+            if let Ok(Answer::Recording) = answer {
+                workload = None;
+                answer = worker.answer(deadline, self.interrupts);
             }
+            let finding = finding_of(answer)?;
+            if let Finding::Failed(_) = finding {
+                return self.fail(hook, steps, index, finding);
+            }
+            self.report.add(Some(hook), step.check, finding)?;
         }
+        drop(workload);
         Ok(Passed::Yes)
+    }
+
+    /// Without the step that failed, those after it cannot be taken.
+    fn fail(&mut self, hook: &HookInfo, steps: &[Step], failed: usize, finding: Finding) -> Result<Passed> {
+        let check = steps[failed].check;
+        let rest: Vec<_> = steps[failed + 1..].iter().map(|step| step.check).collect();
+        self.report.add(Some(hook), check, finding)?;
+        let why = format!("after {check} failed there is no session to try it on");
+        self.report.skip(Some(hook), &rest, &why)?;
+        Ok(Passed::No)
     }
 
     fn check_sweep(&mut self) -> Result<()> {
@@ -247,7 +285,7 @@ impl Examination<'_> {
         let mut worker =
             Worker::start(&self.plugin, Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
                 plugin.sweep(environment)?;
-                Ok(Answer::Found(Finding::Ok("it removes what dead sessions left".to_owned())))
+                Ok(Answer::Found(Finding::Ok("it reports no error".to_owned())))
             })?;
         let finding = finding_of(worker.answer(within(LIMIT), self.interrupts))?;
         self.report.add(None, "sweep", finding).map(drop)

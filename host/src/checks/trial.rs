@@ -1,14 +1,17 @@
 //! A session on trial: started, read, stopped and closed as the recorder does it, with a look at each step.
 
 use std::fs;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use trace_hook_api::{Format, HookError, HookInfo, Kind, LineBuffer, Progress, Request, Result};
 
 use super::Finding;
+use super::kernel_objects::KernelObjects;
 use crate::session::verdict::count_events;
 use crate::worker::{Answer, Channel, Guest, GuestSession};
 
@@ -17,6 +20,14 @@ const RECORDING: Duration = Duration::from_millis(200);
 /// How long a stopped session may take to give its last line, and what it made to be gone.
 const ENDING: Duration = Duration::from_secs(5);
 const GOING: Duration = Duration::from_secs(1);
+/// How long a session may take to notice that what it traces has ended.
+const NOTICING: Duration = Duration::from_secs(2);
+/// How long a read may take. Once it may be longer: the machine may have been busy with something else.
+const READ_LIMIT: Duration = Duration::from_millis(100);
+/// So many tell whether a read waits, however long the first ones take.
+const FEWEST_READS: usize = 3;
+/// A descriptor that is readable after so many reads in a row that found nothing more is so for another reason.
+const MOST_VAIN_WAKES: usize = 10;
 /// Between two looks at the session.
 const LOOK: Duration = Duration::from_millis(5);
 /// As many bytes are asked for at once.
@@ -27,7 +38,7 @@ pub struct Step {
     pub check: &'static str,
     /// How long it may take, from the step before.
     pub limit: Duration,
-    take: fn(&mut Trial<'_, '_>) -> Result<String>,
+    take: fn(&mut Trial<'_, '_>) -> Result<Finding>,
 }
 
 /// In the order in which they are taken.
@@ -41,13 +52,16 @@ pub const STEPS: [Step; 6] = [
     Step::new("remains", 5, |trial| trial.remains()),
 ];
 
+/// All of a session at once whose traced process ends.
+pub const END_STEPS: [Step; 1] = [Step::new("end", 15, |trial| trial.end())];
+
 /// All of a session at once, of a hook that can give JSON.
 pub const JSON_STEPS: [Step; 1] = [Step::new("json", 15, |trial| trial.json())];
 
 /// The names of the checks of a hook's sessions.
 pub fn names(hook: &HookInfo) -> Vec<&'static str> {
     let json = if hook.has_json { &JSON_STEPS[..] } else { &[] };
-    STEPS.iter().chain(json).map(|step| step.check).collect()
+    STEPS.iter().chain(&END_STEPS).chain(json).map(|step| step.check).collect()
 }
 
 /// Arguments that the hook cannot do without.
@@ -74,14 +88,25 @@ pub fn run(
     position: u32,
     request: &Request,
     steps: &[Step],
-    channel: &mut Channel,
+    channel: &Channel,
 ) -> Answer {
-    let owned = Owned::now();
-    let mut trial =
-        Trial { plugin, position, request, session: None, owned, lines: 0, events: 0, finished: false };
+    let mut trial = Trial {
+        plugin,
+        position,
+        request,
+        channel,
+        session: None,
+        wakes: None,
+        owned: Owned::now(),
+        lines: 0,
+        events: 0,
+        slow_reads: 0,
+        vain_wakes: 0,
+        finished: false,
+    };
     for step in steps {
         let (finding, failed) = match (step.take)(&mut trial) {
-            Ok(text) => (Finding::Ok(text), false),
+            Ok(finding) => (finding, false),
             Err(error) => (Finding::Failed(error.to_string()), true),
         };
         if channel.sender().send(&Answer::Found(finding)).is_err() || failed {
@@ -92,7 +117,7 @@ pub fn run(
 }
 
 impl Step {
-    const fn new(check: &'static str, seconds: u64, take: fn(&mut Trial<'_, '_>) -> Result<String>) -> Self {
+    const fn new(check: &'static str, seconds: u64, take: fn(&mut Trial<'_, '_>) -> Result<Finding>) -> Self {
         Self { check, limit: Duration::from_secs(seconds), take }
     }
 }
@@ -101,101 +126,191 @@ struct Trial<'a, 'w> {
     plugin: &'a Guest<'w>,
     position: u32,
     request: &'a Request,
+    channel: &'a Channel,
     session: Option<GuestSession<'w>>,
+    /// While it records: what polls as readable when there are lines.
+    wakes: Option<RawFd>,
     /// What the process owned before.
     owned: Owned,
     lines: usize,
     events: u64,
+    slow_reads: usize,
+    /// Since a read that did not find it readable.
+    vain_wakes: usize,
     /// The session has given its last line.
     finished: bool,
 }
 
 impl<'w> Trial<'_, 'w> {
-    fn start(&mut self) -> Result<String> {
+    fn start(&mut self) -> Result<Finding> {
         let began = Instant::now();
-        self.session = Some(self.plugin.start(self.position, self.request)?);
-        Ok(format!("it records after {} ms", began.elapsed().as_millis()))
+        let session = self.plugin.start(self.position, self.request)?;
+        let took = began.elapsed().as_millis();
+        self.wakes = session.wakes()?;
+        self.session = Some(session);
+        Ok(Finding::Ok(format!("it records after {took} ms")))
     }
 
-    fn read(&mut self) -> Result<String> {
+    fn read(&mut self) -> Result<Finding> {
         self.read_until(Instant::now() + RECORDING)?;
-        Ok(format!("whole lines so far: {}", self.lines))
+        Ok(self.given("whole lines so far"))
     }
 
-    fn stop(&mut self) -> Result<String> {
+    fn stop(&mut self) -> Result<Finding> {
         if self.finished {
-            return Ok("it ended by itself".to_owned());
+            return Ok(Finding::Ok("it ended by itself".to_owned()));
         }
         let began = Instant::now();
         self.session()?.stop()?;
+        self.wakes = None;
         self.read_until(began + ENDING)?;
-        match self.finished {
-            true => {
-                Ok(format!("it ended after {} ms, lines in all: {}", began.elapsed().as_millis(), self.lines))
-            }
-            false => Err(HookError::new(format!(
-                "{} s after it was stopped it has not told its end (Progress::Finished)",
-                ENDING.as_secs()
-            ))),
-        }
+        self.check_finished(ENDING, "it was stopped")?;
+        let took = began.elapsed().as_millis();
+        Ok(Finding::Ok(format!("it ended after {took} ms, lines in all: {}", self.lines)))
     }
 
-    fn account(&mut self) -> Result<String> {
+    fn account(&mut self) -> Result<Finding> {
         let account = self.session()?.account()?;
         let (given, lost) = (self.events, account.lost.values().sum::<u64>());
-        match account.recorded {
-            Some(recorded) if recorded != given + lost => Err(HookError::new(format!(
-                "it has recorded {recorded} events by its own account, but it gave {given} and lost {lost}"
-            ))),
-            Some(recorded) => Ok(format!("{recorded} events recorded, {given} given, {lost} lost")),
-            None => Ok(format!("{given} events given, {lost} lost; it does not count those it records")),
-        }
+        Ok(Finding::Ok(match account.recorded {
+            Some(recorded) if recorded != given + lost => {
+                return Err(HookError::new(format!(
+                    "it has recorded {recorded} events by its own account, but it gave {given} and lost {lost}"
+                )));
+            }
+            Some(recorded) => format!("{recorded} events recorded, {given} given, {lost} lost"),
+            None => format!("{given} events given, {lost} lost; it does not count those it records"),
+        }))
     }
 
-    fn close(&mut self) -> Result<String> {
+    fn close(&mut self) -> Result<Finding> {
         self.session()?.close()?;
         self.session = None;
-        Ok("it says that what it made is gone".to_owned())
+        Ok(Finding::Ok("it says that what it made is gone".to_owned()))
     }
 
-    /// A thread that was told to end needs a moment for it.
-    fn remains(&mut self) -> Result<String> {
+    /// A thread that was told to end needs a moment for it, and the kernel for what was removed.
+    fn remains(&mut self) -> Result<Finding> {
+        let in_kernel = KernelObjects::of(&self.request.session, &self.request.environment);
         let deadline = Instant::now() + GOING;
         loop {
-            match Owned::now().beyond(&self.owned) {
-                None => return Ok("no thread, child process or descriptor is left".to_owned()),
+            match Owned::now().beyond(&self.owned).or_else(|| in_kernel.any()) {
+                None => {
+                    let nothing = "no thread, child process, descriptor, tracing instance or probe is left";
+                    return Ok(Finding::Ok(nothing.to_owned()));
+                }
                 Some(_) if Instant::now() < deadline => std::thread::sleep(LOOK),
-                Some(what) => return Err(HookError::new(format!("it leaves behind {what}"))),
+                Some(what) => {
+                    return Err(HookError::new(format!("it leaves {what}, which close() must remove")));
+                }
             }
         }
     }
 
-    fn json(&mut self) -> Result<String> {
+    fn end(&mut self) -> Result<Finding> {
+        self.start()?;
+        self.read_until(Instant::now() + RECORDING)?;
+        let text = match self.finished {
+            true => "it ended by itself".to_owned(),
+            false => format!("it ended {} ms after what it traced", self.outlive()?.as_millis()),
+        };
+        self.close()?;
+        self.remains()?;
+        Ok(Finding::Ok(text))
+    }
+
+    /// For how long it goes on when what it traces has ended.
+    fn outlive(&mut self) -> Result<Duration> {
+        // It has to look for its tasks now, whatever there is to read.
+        self.wakes = None;
+        // Who ends the process that is traced then.
+        self.channel.sender().send(&Answer::Recording)?;
+        let began = Instant::now();
+        self.read_until(began + NOTICING)?;
+        self.check_finished(NOTICING, "the last process that it traces ended, which it has to see itself,")?;
+        Ok(began.elapsed())
+    }
+
+    fn json(&mut self) -> Result<Finding> {
         self.start()?;
         self.read()?;
         self.stop()?;
         self.close()?;
-        Ok(format!("lines that are JSON objects: {}", self.lines))
+        self.remains()?;
+        Ok(self.given("lines that are JSON objects"))
     }
 
     fn session(&mut self) -> Result<&mut GuestSession<'w>> {
         self.session.as_mut().ok_or_else(|| HookError::new("there is no session"))
     }
 
+    /// How many lines it gave, if any.
+    fn given(&self, what: &str) -> Finding {
+        match self.lines {
+            0 => Finding::Skipped("it gave no line of the process made for this".to_owned()),
+            lines => Finding::Ok(format!("{what}: {lines}")),
+        }
+    }
+
+    fn check_finished(&self, limit: Duration, since: &str) -> Result<()> {
+        match self.finished {
+            true => Ok(()),
+            false => Err(HookError::new(format!(
+                "{} s after {since} it has not told its end (Progress::Finished)",
+                limit.as_secs()
+            ))),
+        }
+    }
+
     /// Reads until the session has given its last line, or for so long.
     fn read_until(&mut self, deadline: Instant) -> Result<()> {
         let mut lines = LineBuffer::default();
-        while !self.finished && Instant::now() < deadline {
+        let mut reads = 0;
+        while !self.finished && (Instant::now() < deadline || reads < FEWEST_READS) {
             lines.reset(ROOM);
+            let began = Instant::now();
             let progress = self.session()?.read(&mut lines)?;
+            self.check_time(began.elapsed())?;
             self.take(lines.as_bytes())?;
+            reads += 1;
             match progress {
                 Progress::More => {}
-                Progress::Idle => std::thread::sleep(LOOK),
+                Progress::Idle => {
+                    self.check_wakes()?;
+                    std::thread::sleep(LOOK);
+                }
                 Progress::Finished => self.finished = true,
             }
         }
         Ok(())
+    }
+
+    fn check_time(&mut self, took: Duration) -> Result<()> {
+        self.slow_reads += usize::from(took > READ_LIMIT);
+        match self.slow_reads {
+            0 | 1 => Ok(()),
+            _ => Err(HookError::new(format!(
+                "a read took {} ms; it must give the lines there are and not wait: {} ms are the most",
+                took.as_millis(),
+                READ_LIMIT.as_millis()
+            ))),
+        }
+    }
+
+    /// An event may come at any time, but not always right after a read.
+    fn check_wakes(&mut self) -> Result<()> {
+        let Some(wakes) = self.wakes else { return Ok(()) };
+        // SAFETY: the session keeps it open until it is closed, and nothing is done with it here but to poll.
+        let wakes = unsafe { BorrowedFd::borrow_raw(wakes) };
+        let is_readable = poll(&mut [PollFd::new(wakes, PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1);
+        self.vain_wakes = if is_readable { self.vain_wakes + 1 } else { 0 };
+        match self.vain_wakes {
+            ..MOST_VAIN_WAKES => Ok(()),
+            _ => Err(HookError::new(
+                "what wakes() gives stays readable though read just said Progress::Idle: it would keep the host \
+                 busy all the time; read must take what makes it readable",
+            )),
+        }
     }
 
     fn take(&mut self, lines: &[u8]) -> Result<()> {
@@ -204,12 +319,31 @@ impl<'w> Trial<'_, 'w> {
             let rest = String::from_utf8_lossy(rest);
             return Err(HookError::new(format!("a line has no end: {rest:?}")));
         }
-        if self.request.format == Format::Json {
-            lines.split_inclusive(|byte| *byte == b'\n').try_for_each(check_json)?;
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            check_plain(line)?;
+            if self.request.format == Format::Json {
+                check_json(line)?;
+            }
+            self.lines += 1;
         }
-        self.lines += lines.iter().filter(|byte| **byte == b'\n').count();
         self.events += count_events(lines);
         Ok(())
+    }
+}
+
+/// Checks that a line is one line to whatever shows it.
+fn check_plain(line: &[u8]) -> Result<()> {
+    const REMEDY: &str = "give what comes from others with LineBuffer::event and EventLine::text";
+    let Ok(text) = str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)) else {
+        let text = String::from_utf8_lossy(line);
+        return Err(HookError::new(format!("a line is not UTF-8; {REMEDY}: {text:?}")));
+    };
+    match text.chars().find(|c| c.is_control()) {
+        None => Ok(()),
+        Some(c) => Err(HookError::new(format!(
+            "a line has a control character, {}; {REMEDY}: {text:?}",
+            c.escape_default()
+        ))),
     }
 }
 

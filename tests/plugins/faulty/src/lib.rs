@@ -2,7 +2,10 @@
 //!
 //! Its second hook keeps to all rules.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -75,8 +78,18 @@ impl Hook for FaultyLines {
         if has("child") {
             std::mem::forget(std::process::Command::new("sleep").arg("2").spawn()?);
         }
+        if has("instance") {
+            fs::create_dir(
+                request.environment.sysfs.join("kernel/tracing/instances").join(&request.session),
+            )?;
+        }
+        if has("probe") {
+            let list = request.environment.sysfs.join("kernel/tracing/uprobe_events");
+            let probe = format!("p:{}/call /proc/self/exe:0x40\n", request.session);
+            File::options().append(true).open(list)?.write_all(probe.as_bytes())?;
+        }
         let in_json = request.format == Format::Json && !has("no json");
-        Ok(Box::new(Lines { sound: false, in_json, given: 0, stopped: false }))
+        Ok(Box::new(Lines { in_json, ..Lines::of(request, false)? }))
     }
 }
 
@@ -107,8 +120,8 @@ impl Hook for SoundLines {
         HookInfo::new("sound_lines", "Keeps to all rules, for tests")
     }
 
-    fn start(&self, _: &Request) -> Result<Box<dyn Session>> {
-        Ok(Box::new(Lines { sound: true, in_json: false, given: 0, stopped: false }))
+    fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
+        Ok(Box::new(Lines::of(request, true)?))
     }
 }
 
@@ -117,9 +130,19 @@ struct Lines {
     in_json: bool,
     given: u64,
     stopped: bool,
+    /// The processes that are traced, as files of the procfs.
+    traced: Vec<PathBuf>,
+    always_readable: File,
 }
 
 impl Lines {
+    fn of(request: &Request, sound: bool) -> Result<Self> {
+        let procfs = &request.environment.procfs;
+        let traced = request.tasks.pids.iter().map(|pid| procfs.join(pid.to_string())).collect();
+        let always_readable = File::open("/dev/zero")?;
+        Ok(Self { sound, in_json: false, given: 0, stopped: false, traced, always_readable })
+    }
+
     fn has(&self, name: &str) -> bool {
         !self.sound && has(name)
     }
@@ -127,7 +150,10 @@ impl Lines {
 
 impl Session for Lines {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
-        while self.given < 3 {
+        if self.has("slow read") {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        while self.given < 3 && !self.has("silent") {
             self.given += 1;
             let number = self.given;
             lines.push(match self.in_json {
@@ -144,7 +170,21 @@ impl Session for Lines {
         if self.has("panic") {
             panic!("no way out");
         }
-        Ok(if self.stopped && !self.has("endless") { Progress::Finished } else { Progress::Idle })
+        if let Some(line) = fault("line").filter(|_| !self.sound) {
+            lines.push(line);
+        }
+        if self.has("latin") {
+            lines.push(b"caf\xe9");
+        }
+        let nobody_is_left = !self.traced.iter().any(|process| process.exists()) && !self.has("deaf");
+        Ok(match nobody_is_left || self.stopped && !self.has("endless") {
+            true => Progress::Finished,
+            false => Progress::Idle,
+        })
+    }
+
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        self.has("wakes").then(|| self.always_readable.as_fd())
     }
 
     fn stop(&mut self) -> Result<()> {
