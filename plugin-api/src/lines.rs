@@ -33,12 +33,19 @@ impl LineBuffer {
 
     /// Adds one line. A newline at its end is supplied where it is missing.
     ///
-    /// A newline *inside* would make two lines of one: escape what comes from a traced program.
+    /// It is one line, whatever is in it: a newline *inside* becomes `\n`. Other control characters stay, though they are
+    /// none of a line's: give what comes from a traced program with [`event`](Self::event) and
+    /// [`EventLine::text`](crate::EventLine::text), which escape them.
     pub fn push(&mut self, line: impl AsRef<[u8]>) {
-        self.bytes.extend_from_slice(line.as_ref());
-        if !line.as_ref().ends_with(b"\n") {
-            self.bytes.push(b'\n');
+        let line = line.as_ref();
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        for (number, part) in line.split(|byte| *byte == b'\n').enumerate() {
+            if number > 0 {
+                self.bytes.extend_from_slice(b"\\n");
+            }
+            self.bytes.extend_from_slice(part);
         }
+        self.bytes.push(b'\n');
     }
 
     /// The text itself, for those who format in place. Leave whole lines in it, each with its newline.
@@ -75,5 +82,13 @@ mod tests {
         assert_eq!(lines.room(), 4);
         lines.push("long");
         assert!(lines.is_full());
+    }
+
+    #[test]
+    fn what_is_pushed_is_one_line() {
+        let mut lines = LineBuffer::default();
+        lines.push("one\ntwo\n\n");
+        lines.push("");
+        assert_eq!(lines.as_bytes(), b"one\\ntwo\\n\n\n");
     }
 }
