@@ -34,7 +34,7 @@ pub struct Param {
     /// The only values that are right; empty where any is.
     #[serde(default)]
     pub choices: Vec<String>,
-    /// Whether it must be given.
+    /// Whether it must be given. Then there is no default.
     #[serde(default)]
     pub required: bool,
     /// Whether it takes several values: `-s openat read`, `-s openat -s read`.
@@ -122,7 +122,7 @@ impl Param {
         self
     }
 
-    /// It must be given.
+    /// It must be given. So it has no default.
     pub fn required(mut self) -> Self {
         self.required = true;
         self

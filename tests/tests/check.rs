@@ -131,6 +131,7 @@ fn constancy() {
 #[test]
 fn declaration() {
     fault_of_hook_fails("param=pid", "declaration", "arguments that every hook has");
+    fault_of_hook_fails("required default", "declaration", "take away required() or default()");
     fault_of_hook_fails("summary=a\x1b[2J", "declaration", "\\u{1b}");
 }
 

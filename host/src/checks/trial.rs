@@ -71,10 +71,10 @@ pub fn names(hook: &HookInfo) -> Vec<&'static str> {
 /// The parameter for which there is nothing to make up.
 pub fn made_up_arguments(hook: &HookInfo) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
-    for param in hook.params.iter().filter(|param| param.required && param.default.is_none()) {
+    for param in hook.params.iter().filter(|param| param.required) {
         let value = match (&param.kind, param.choices.first()) {
-            (Kind::Integer { min, max }, _) => 1.clamp(*min, *max).to_string(),
             (_, Some(choice)) => choice.clone(),
+            (Kind::Integer { min, max }, None) => 1.clamp(*min, *max).to_string(),
             (_, None) => return Err(param.name.clone()),
         };
         words.push(format!("--{}={value}", param.name));
@@ -397,9 +397,9 @@ mod tests {
         let hook = HookInfo::new("h", "")
             .param(Param::integer("n", "N", "").range(5, 9).required())
             .param(Param::text("c", "C", "").choices(["a", "b"]).required())
-            .param(Param::text("with-default", "D", "").default("d").required())
+            .param(Param::integer("level", "L", "").choices(["7", "8"]).required())
             .param(Param::text("optional", "O", ""));
-        assert_eq!(made_up_arguments(&hook), Ok(vec!["--n=5".to_owned(), "--c=a".to_owned()]));
+        assert_eq!(made_up_arguments(&hook), Ok(["--n=5", "--c=a", "--level=7"].map(str::to_owned).to_vec()));
         assert_eq!(made_up_arguments(&hook.param(Param::text("t", "T", "").required())), Err("t".to_owned()));
     }
 }

@@ -73,9 +73,15 @@ fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
         Kind::Integer { min, max } if min > max => {
             Err(format!("--{name} takes a number from {min} to {max}, and there is none"))
         }
+        _ if param.required && param.default.is_some() => {
+            Err(format!("--{name} must be given, so it needs no default; take away required() or default()"))
+        }
         Kind::Flag | Kind::Text | Kind::Integer { .. } => Ok(()),
         _ => Err(format!("--{name} is of a kind that only a newer manager knows")),
     }?;
+    if let Some(choice) = param.choices.iter().find(|choice| !is_of_kind(param, choice)) {
+        return Err(format!("a choice of --{name} is no value that it takes: {:?}", shortened(choice)));
+    }
     if let Some(default) = param.default.as_ref().filter(|default| !is_value(param, default)) {
         return Err(format!("the default of --{name} is no value that it takes: {:?}", shortened(default)));
     }
@@ -121,9 +127,14 @@ fn at_most(limit: usize, count: usize, what: &str) -> Result<(), String> {
 }
 
 fn is_value(param: &Param, value: &str) -> bool {
+    let is_choice = param.choices.is_empty() || param.choices.iter().any(|choice| choice == value);
+    is_choice && is_of_kind(param, value)
+}
+
+fn is_of_kind(param: &Param, value: &str) -> bool {
     match param.kind {
         Kind::Integer { min, max } => value.parse().is_ok_and(|number: i64| (min..=max).contains(&number)),
-        _ => param.choices.is_empty() || param.choices.iter().any(|choice| choice == value),
+        _ => true,
     }
 }
 
@@ -212,6 +223,14 @@ mod tests {
         assert!(complaint(&with(Param::integer("n", "N", "").range(5, 1))).contains("there is none"));
         assert!(complaint(&with(Param::text("c", "C", "").choices(["a"]).default("b"))).contains("default"));
         assert!(complaint(&with(Param::flag("f", "").required())).contains("flag"));
+        let number = |choices| Param::integer("n", "N", "").range(1, 5).choices(choices);
+        assert!(
+            complaint(&with(number(["1", "6"]))).contains("a choice of --n is no value that it takes: \"6\"")
+        );
+        assert!(complaint(&with(number(["1", "2"]).default("3"))).contains("default"));
+        assert_eq!(check_hook(&with(number(["1", "2"]).default("2")), &[]), Ok(()));
+        let required = Param::text("t", "T", "").default("d").required();
+        assert!(complaint(&with(required)).contains("take away required() or default()"));
         assert_eq!(check_hook(&with(Param::integer("n", "N", "").range(1, 5).default("5")), &[]), Ok(()));
     }
 }

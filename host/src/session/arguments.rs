@@ -162,11 +162,12 @@ fn declared(param: &Param) -> Arg {
     if let Some(default) = &param.default {
         arg = arg.default_value(default.clone());
     }
+    arg = arg.allow_negative_numbers(matches!(param.kind, Kind::Integer { .. }));
     match param.kind {
-        Kind::Integer { min, max } => arg
-            .allow_negative_numbers(true)
-            .value_parser(move |word: &str| integer(word, min, max).map(|n| n.to_string())),
         _ if !param.choices.is_empty() => arg.value_parser(PossibleValuesParser::new(param.choices.clone())),
+        Kind::Integer { min, max } => {
+            arg.value_parser(move |word: &str| integer(word, min, max).map(|n| n.to_string()))
+        }
         _ => arg,
     }
 }
@@ -220,6 +221,7 @@ mod tests {
             .param(Param::text("syscall", "NAME", "these").short('s').repeated())
             .param(Param::integer("depth", "N", "frames").range(1, 127).default("32"))
             .param(Param::text("order", "ORDER", "which first").choices(["time", "name"]))
+            .param(Param::integer("level", "N", "how much").choices(["-1", "1", "2"]))
             .param(Param::flag("exit", "returns too"))
     }
 
@@ -271,6 +273,8 @@ mod tests {
     #[test]
     fn wrong_values_are_named() {
         assert!(complaint("--pid 1 --depth 128").contains("from 1 to 127"));
+        assert_eq!(parsed("--pid 1 --level -1").unwrap().own.integer("level"), Some(-1));
+        assert!(complaint("--pid 1 --level 3").contains("possible values: -1, 1, 2"));
         assert!(complaint("--pid 1 --order size").contains("possible values: time, name"));
         assert!(complaint("--pid 1 --colour").contains("unexpected argument '--colour'"));
         assert!(complaint("--pid 1 --time 0").contains("--time"));

@@ -91,8 +91,9 @@ impl<'a> Trial<'a> {
 
 fn check(param: &trace_hook_api::Param, values: &[String]) -> Result<()> {
     let wrong = |value: &&String| match param.kind {
+        _ if !param.choices.is_empty() => !param.choices.contains(value),
         Kind::Integer { min, max } => !value.parse().is_ok_and(|number| (min..=max).contains(&number)),
-        _ => !param.choices.is_empty() && !param.choices.contains(value),
+        _ => false,
     };
     match values.iter().find(wrong) {
         Some(value) => Err(HookError::usage(format!("'{value}' is no value for --{}", param.name))),

@@ -48,6 +48,9 @@ impl Hook for FaultyLines {
         if has("required") {
             info = info.param(Param::text("word", "WORD", "a word").required());
         }
+        if has("required default") {
+            info = info.param(Param::text("word", "WORD", "a word").required().default("hush"));
+        }
         info
     }
 
