@@ -13,7 +13,8 @@ pub trait Hook: Sync {
     ///
     /// Try the thing itself, cheaply (a few milliseconds): kernels differ. Nothing can be changed here, and no privilege
     /// be used: the host takes that away before it loads the plugin. What is forbidden fails with `EPERM`;
-    /// [`Environment::judge`] tells whether that would befall a session too.
+    /// [`Environment::judge`] tells whether that would befall a session too. Never give just the kernel's `EPERM` as the
+    /// reason: where a session has the privilege, the hook would be left out for nothing.
     ///
     /// # Errors
     ///

@@ -148,6 +148,10 @@ fn probe() {
     for (fault, mention) in [("reason=", "is empty"), ("reason=two\nlines", "is not one line")] {
         fault_fails(fault, "faulty_lines probe", mention, OF_HOOK.len() - 3);
     }
+    for reason in ["Operation not permitted (os error 1)", "/x: EACCES: Permission denied"] {
+        let mention = "a probe has no privilege";
+        fault_fails(&format!("reason={reason}"), "faulty_lines probe", mention, OF_HOOK.len() - 3);
+    }
     let answer = checked(faulty(), "FAULT", "reason=there is no moon");
     answer_is_told(&answer, 0);
     assert_eq!(lines_with(&answer, "skipped  faulty_lines").len(), OF_HOOK.len() - 3);
@@ -245,6 +249,13 @@ fn json() {
 #[test]
 fn sweep() {
     fault_fails("sweep", "sweep", "it is not swept", 0);
+}
+
+#[test]
+fn who_can_run_nothing_has_nothing_to_sweep() {
+    let answer = checked(Plugins::none().plugin("unavailable", "x.so"), "FAULT", "");
+    answer_is_told(&answer, 0);
+    assert_eq!(lines_with(&answer, "skipped  sweep: no hook can run here").len(), 1, "{answer:#?}");
 }
 
 #[test]

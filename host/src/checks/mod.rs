@@ -12,6 +12,7 @@ mod workload;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use trace_hook_api::{Environment, ErrorKind, HookError, HookInfo, PluginInfo};
 
 use kernel_objects::KernelObjects;
@@ -49,11 +50,18 @@ pub fn check(
     let Some(plugin) = check_file(path, trust, report)? else {
         return report.skip(None, &["interface", "description", "constancy", "sweep"], "it is not loaded");
     };
-    let mut examination = Examination { plugin, environment, interrupts, report };
+    let mut examination = Examination { plugin, environment, interrupts, report, refused: 0 };
     let Some(info) = examination.check_description()? else {
         return examination.report.skip(None, &["sweep"], "it does not say what it is");
     };
     examination.check_hooks(&info.hooks)?;
+    if examination.refused == info.hooks.len() {
+        return examination.report.skip(
+            None,
+            &["sweep"],
+            "no hook can run here, so there is nothing to sweep",
+        );
+    }
     examination.check_sweep()
 }
 
@@ -97,6 +105,8 @@ struct Examination<'a> {
     environment: &'a Environment,
     interrupts: &'a Interrupts,
     report: &'a mut Report,
+    /// How many hooks say that they cannot run here.
+    refused: usize,
 }
 
 impl Examination<'_> {
@@ -173,6 +183,8 @@ impl Examination<'_> {
         let (obstacle, finding) = match worker.answer(within(LIMIT), self.interrupts) {
             Ok(Answer::Probed { refusal, took }) => {
                 let obstacle = refusal.as_ref().map(|_| "it cannot run here".to_owned());
+                let is_refused = |error: &HookError| error.kind() != ErrorKind::Panic;
+                self.refused += usize::from(refusal.as_ref().is_some_and(is_refused));
                 (obstacle, probe_finding(refusal, took))
             }
             other => (Some("its probe fails".to_owned()), finding_of(other)?),
@@ -329,10 +341,22 @@ fn probe_finding(refusal: Option<HookError>, took: Duration) -> Finding {
             PROBE_LIMIT.as_millis()
         )),
         Some(error) if error.kind() == ErrorKind::Panic => Finding::Failed(error.to_string()),
+        Some(error) if is_bare_refusal(error.message()) => Finding::Failed(format!(
+            "it says only {:?}; a probe has no privilege, so that may be so of it alone: Environment::judge tells what \
+             a session lacks",
+            error.message()
+        )),
         Some(error) => match help::check_sentence(error.message()) {
             Ok(()) => Finding::Ok(format!("it says why it cannot run here: {error}")),
             Err(problem) => Finding::Failed(format!("the reason why it cannot run here {problem}")),
         },
         None => Finding::Ok(format!("it can run here ({} ms)", took.as_millis())),
     }
+}
+
+/// Whether the kernel's "no" is all that is said.
+fn is_bare_refusal(message: &str) -> bool {
+    [Errno::EPERM, Errno::EACCES].iter().any(|errno| {
+        message.ends_with(&std::io::Error::from(*errno).to_string()) || message.ends_with(&errno.to_string())
+    })
 }
