@@ -148,7 +148,7 @@ fn pid_list(name: &'static str, help: &'static str) -> Arg {
 }
 
 fn declared(param: &Param) -> Arg {
-    let mut arg = Arg::new(param.name.clone()).long(param.name.clone()).help(param.help.clone());
+    let mut arg = Arg::new(param.name.clone()).long(param.name.clone()).help(explained(param));
     if let Some(letter) = param.short {
         arg = arg.short(letter);
     }
@@ -170,6 +170,20 @@ fn declared(param: &Param) -> Arg {
         }
         _ => arg,
     }
+}
+
+/// Its help, with what clap does not add of itself, in the same form.
+fn explained(param: &Param) -> String {
+    let bounds = match param.kind {
+        _ if !param.choices.is_empty() => None,
+        Kind::Integer { min: i64::MIN, max: i64::MAX } => None,
+        Kind::Integer { min, max: i64::MAX } => Some(format!(" [{min} or more]")),
+        Kind::Integer { min: i64::MIN, max } => Some(format!(" [{max} or less]")),
+        Kind::Integer { min, max } => Some(format!(" [{min} to {max}]")),
+        _ => None,
+    };
+    let required = if param.required { " [required]" } else { "" };
+    format!("{}{}{required}", param.help, bounds.unwrap_or_default())
 }
 
 fn integer(word: &str, min: i64, max: i64) -> Result<i64, String> {
@@ -291,6 +305,27 @@ mod tests {
         let error = parse(&hook, &words("--pid 1 --format json")).unwrap_err().to_string();
         assert!(error.contains("invalid value 'json' for '--format <FORMAT>'"), "{error}");
         assert!(!command(&hook).render_long_help().to_string().contains("--format"));
+    }
+
+    #[test]
+    fn what_must_be_given_and_which_numbers_can_be_is_told() {
+        let number = |name| Param::integer(name, "N", "a number");
+        let hook = HookInfo::new("h", "a hook")
+            .param(Param::text("word", "WORD", "a word").required())
+            .param(number("depth").range(1, 127).default("32"))
+            .param(number("size").range(0, i64::MAX))
+            .param(number("any"))
+            .param(number("step").range(1, 3).choices(["1", "3"]));
+        let help = command(&hook).render_help().to_string();
+        for line in [
+            "--word <WORD>  a word [required]\n",
+            "--depth <N>    a number [1 to 127] [default: 32]\n",
+            "--size <N>     a number [0 or more]\n",
+            "--any <N>      a number\n",
+            "--step <N>     a number [possible values: 1, 3]\n",
+        ] {
+            assert!(help.contains(line), "no {line:?} in: {help}");
+        }
     }
 
     #[test]
