@@ -13,6 +13,8 @@ const OUR_MACHINE: Machine = EM_X86_64;
 const OUR_MACHINE: Machine = EM_AARCH64;
 /// The fifth byte of an ELF file for a machine of 32 bits.
 const CLASS_32: u8 = 1;
+/// What a `staticlib` or an `rlib` begins with (`ARMAG` in ar.h).
+const STATIC_LIBRARY: &[u8] = b"!<arch>\n";
 
 /// Checks that the file is a shared library for this machine that exports a plugin.
 ///
@@ -26,6 +28,10 @@ pub fn check(file: &File) -> Result<(), String> {
 }
 
 fn check_parts<'data>(data: impl ReadRef<'data>) -> Result<(), String> {
+    if data.read_bytes_at(0, STATIC_LIBRARY.len() as u64) == Ok(STATIC_LIBRARY) {
+        let remedy = "build it with crate-type = [\"cdylib\"]";
+        return Err(format!("is a static library, which cannot be loaded; {remedy}"));
+    }
     if data.read_bytes_at(0, 4) != Ok(b"\x7fELF") {
         return Err("is not a shared library (no ELF file); only plugins may end in .so here".to_owned());
     }
@@ -97,6 +103,13 @@ mod tests {
     #[test]
     fn a_text_is_no_library() {
         assert!(check_parts(&b"#!/bin/sh\n"[..]).unwrap_err().starts_with("is not a shared library"));
+    }
+
+    #[test]
+    fn a_static_library_is_told_as_one() {
+        let problem =
+            check_parts(&b"!<arch>\n/               0           0     0     0       8  "[..]).unwrap_err();
+        assert!(problem.starts_with("is a static library") && problem.contains("cdylib"), "{problem}");
     }
 
     proptest! {
