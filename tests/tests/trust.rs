@@ -20,7 +20,10 @@ fn refused(plugins: Plugins, element: &Path, mentions: &[&str]) {
     assert_eq!(answer.stdout, "", "{answer:#?}");
     let complaint = answer.well_with_complaints(1)[0];
     let element = element.to_str().expect("test paths are UTF-8");
-    for mention in [&["is not trusted", element, "or give --allow-untrusted"], mentions].concat() {
+    for mention in
+        [&["is not trusted", element, "for development give --allow-untrusted, else change that ("], mentions]
+            .concat()
+    {
         assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
     }
     assert_eq!(manager.call(["--get-all", "--allow-untrusted"]).answer().well(), "made_up_lines\n");

@@ -141,7 +141,9 @@ impl Walk {
         };
         let shown = path.to_string_lossy();
         let quoted = shlex::try_quote(&shown).unwrap_or_else(|_| shown.clone());
-        Err(format!("is not trusted: {problem}; change that ({remedy} {quoted}), or give --allow-untrusted"))
+        Err(format!(
+            "is not trusted: {problem}; for development give --allow-untrusted, else change that ({remedy} {quoted})"
+        ))
     }
 }
 
