@@ -8,7 +8,10 @@ use crate::{Format, LineBuffer};
 /// Ids are those of the initial pid namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Origin<'a> {
-    /// Nanoseconds since boot.
+    /// Nanoseconds since boot, by `CLOCK_BOOTTIME`: [`boot_time`](crate::boot_time) is what it says now.
+    ///
+    /// A record of the kernel's keeps the time that the kernel has stamped it with. The clocks of tracefs and of perf events
+    /// stand still while the machine is suspended.
     pub time: u64,
     /// The CPU, where the event has one.
     pub cpu: Option<u32>,

@@ -48,6 +48,7 @@
 pub mod abi;
 mod arguments;
 mod capabilities;
+mod clock;
 mod environment;
 mod error;
 mod escape;
@@ -65,6 +66,7 @@ mod session;
 
 pub use arguments::Arguments;
 pub use capabilities::{Capabilities, Capability};
+pub use clock::boot_time;
 pub use environment::Environment;
 pub use error::{ErrorKind, HookError, Result};
 pub use event::{EventLine, Origin};
