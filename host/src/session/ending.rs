@@ -66,6 +66,11 @@ impl Ending {
         self.limit() <= Instant::now()
     }
 
+    /// Whether the worker has been getting on all the time.
+    pub fn is_alive(&self) -> bool {
+        self.last_sign.elapsed() < self.patience
+    }
+
     /// How long it has been going on.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()

@@ -215,7 +215,7 @@ impl Supervisor<'_> {
                         .is_ok_and(|worker| worker.is_some_and(|worker| worker.is_in_kernel(self.procfs)))
                 };
                 if ending.is_over() && !(kernel_is_at_work() && ending.wait_for_kernel()) {
-                    return Err(self.worker.too_slow_after(ending.elapsed()));
+                    return Err(self.worker.never_ending(ending.elapsed(), ending.is_alive()));
                 }
             }
             self.advance_follower(verdict.is_none())?;

@@ -224,6 +224,18 @@ impl Worker {
         self.problem(format!("its worker took more than {seconds:.1} s {step}, and was ended"))
     }
 
+    /// What to say of a worker whose session was to end so long ago, and gives lines or does nothing.
+    pub fn never_ending(&self, time: Duration, gives_lines: bool) -> Error {
+        match (self.step(), gives_lines) {
+            (Step::Read | Step::Host, true) => self.problem(format!(
+                "its read still gave lines {:.1} s after stop, and not their end (Progress::Finished); its worker was \
+                 ended",
+                time.as_secs_f32()
+            )),
+            _ => self.too_slow_after(time),
+        }
+    }
+
     /// What to say of a worker that gave an answer which nobody has asked for.
     pub fn out_of_turn(&self, answer: &Answer) -> Error {
         self.problem(format!("its worker answered out of turn: {answer:?}"))

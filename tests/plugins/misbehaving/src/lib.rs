@@ -4,6 +4,8 @@
 mod deed;
 mod occasion;
 
+use std::time::Duration;
+
 use trace_hook_api::{
     Cleanup, Environment, Hook, HookError, HookInfo, LineBuffer, Param, Progress, Request, Result,
     SESSION_PREFIX, Session, export_plugin,
@@ -79,6 +81,11 @@ impl Session for Lines {
         if !self.given {
             self.given = true;
             (1..=3).for_each(|n| lines.push(format!("line {n}")));
+        }
+        if self.misbehaves && occasion::is("chatter:read") {
+            std::thread::sleep(Duration::from_millis(1));
+            lines.push("one more");
+            return Ok(Progress::Idle);
         }
         let goes_on = self.misbehaves && occasion::is("endless:read");
         Ok(if self.stopped && !goes_on { Progress::Finished } else { Progress::Idle })
