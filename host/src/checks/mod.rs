@@ -5,7 +5,10 @@
 
 mod help;
 mod kernel_objects;
+mod lines;
+mod owned;
 mod report;
+mod sessions;
 mod trial;
 mod workload;
 
@@ -15,19 +18,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use trace_hook_api::{Environment, ErrorKind, HookError, HookInfo, PluginInfo};
 
-use kernel_objects::KernelObjects;
 pub use report::{Finding, Report};
-use trial::Step;
-use workload::Workload;
 
-use crate::command_line::HookArguments;
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::plugins::{PluginFile, Trust, open_trusted, rules};
-use crate::session::record::Record;
-use crate::session::run_directory::RunDirectory;
-use crate::session::{arguments, orphans};
 use crate::worker::{Answer, Confinement, Orphan, Worker, within};
 
 /// How long a plugin may take for anything but a session.
@@ -191,102 +187,6 @@ impl Examination<'_> {
         };
         self.report.add(Some(hook), "probe", finding)?;
         Ok(obstacle)
-    }
-
-    fn check_sessions(&mut self, position: u32, hook: &HookInfo) -> Result<()> {
-        let words = match trial::made_up_arguments(hook) {
-            Ok(words) => words,
-            Err(needed) => {
-                let why = format!("it needs --{needed}, and what to give it only its author knows");
-                return self.report.skip(Some(hook), &trial::names(hook), &why);
-            }
-        };
-        match self.try_session(position, hook, &words, &trial::STEPS)? {
-            Passed::Yes => drop(self.try_session(position, hook, &words, &trial::END_STEPS)?),
-            Passed::No => self.report.skip(Some(hook), &["end"], "a session failed already")?,
-        }
-        if hook.has_json {
-            let words = [words, vec!["--format=json".to_owned()]].concat();
-            self.try_session(position, hook, &words, &trial::JSON_STEPS)?;
-        }
-        Ok(())
-    }
-
-    /// Takes a session through these steps, on a process of our own.
-    fn try_session(
-        &mut self,
-        position: u32,
-        hook: &HookInfo,
-        words: &[String],
-        steps: &'static [Step],
-    ) -> Result<Passed> {
-        let workload = Workload::start(&self.environment.procfs)?;
-        let words = [&["--pid".to_owned(), workload.pid.to_string()], words].concat();
-        let arguments = match arguments::parse(hook, &HookArguments(words)) {
-            Err(Error::Usage(problem)) => {
-                let finding = Finding::Failed(format!("what it declares it does not take itself: {problem}"));
-                return self.fail(hook, steps, 0, finding);
-            }
-            arguments => arguments?,
-        };
-        let directory = RunDirectory::open()?;
-        let path = std::path::absolute(&self.plugin.path).unwrap_or_default();
-        // If this is killed, the next call finds the record, and has the plugin sweep.
-        let record = Record::create(&directory, &path)?;
-        let request = arguments.request(hook, &record.session, self.environment);
-        let mut worker =
-            Worker::start(&self.plugin, Orphan::Dies, Confinement::Tracing, &[], |plugin, channel| {
-                Ok(trial::run(plugin, position, &request, steps, channel))
-            })?;
-        let passed = self.follow(hook, &mut worker, workload, steps);
-        drop(worker);
-        if !matches!(passed, Ok(Passed::Yes))
-            && let Err(error) = orphans::sweep_with(&self.plugin, self.environment, LIMIT)
-        {
-            log::warn!("something is left of the session: {error}");
-        }
-        // Also where the plugin does not see to it.
-        if let Err(error) = KernelObjects::of(&record.session, self.environment).remove() {
-            log::warn!("something is left of the session in tracefs: {error}");
-        }
-        record.remove()?;
-        passed
-    }
-
-    /// `workload` ends when the worker says that it records, or with the session.
-    fn follow(
-        &mut self,
-        hook: &HookInfo,
-        worker: &mut Worker,
-        workload: Workload,
-        steps: &[Step],
-    ) -> Result<Passed> {
-        let mut workload = Some(workload);
-        for (index, step) in steps.iter().enumerate() {
-            let deadline = within(step.limit);
-            let mut answer = worker.answer(deadline, self.interrupts);
-            if let Ok(Answer::Recording) = answer {
-                workload = None;
-                answer = worker.answer(deadline, self.interrupts);
-            }
-            let finding = finding_of(answer)?;
-            if let Finding::Failed(_) = finding {
-                return self.fail(hook, steps, index, finding);
-            }
-            self.report.add(Some(hook), step.check, finding)?;
-        }
-        drop(workload);
-        Ok(Passed::Yes)
-    }
-
-    /// Without the step that failed, those after it cannot be taken.
-    fn fail(&mut self, hook: &HookInfo, steps: &[Step], failed: usize, finding: Finding) -> Result<Passed> {
-        let check = steps[failed].check;
-        let rest: Vec<_> = steps[failed + 1..].iter().map(|step| step.check).collect();
-        self.report.add(Some(hook), check, finding)?;
-        let why = format!("after {check} failed there is no session to try it on");
-        self.report.skip(Some(hook), &rest, &why)?;
-        Ok(Passed::No)
     }
 
     fn check_sweep(&mut self) -> Result<()> {

@@ -1,17 +1,15 @@
 //! A session on trial: started, read, stopped and closed as the recorder does it, with a look at each step.
 
-use std::fs;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
 use trace_hook_api::{Format, HookError, HookInfo, Kind, LineBuffer, Progress, Request, Result};
 
 use super::Finding;
 use super::kernel_objects::KernelObjects;
+use super::lines::{check_json, check_plain};
+use super::owned::Owned;
 use crate::session::verdict::count_events;
 use crate::worker::{Answer, Channel, Guest, GuestSession};
 
@@ -328,61 +326,6 @@ impl<'w> Trial<'_, 'w> {
         }
         self.events += count_events(lines);
         Ok(())
-    }
-}
-
-/// Checks that a line is one line to whatever shows it.
-fn check_plain(line: &[u8]) -> Result<()> {
-    const REMEDY: &str = "give what comes from others with LineBuffer::event and EventLine::text";
-    let Ok(text) = str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)) else {
-        let text = String::from_utf8_lossy(line);
-        return Err(HookError::new(format!("a line is not UTF-8; {REMEDY}: {text:?}")));
-    };
-    match text.chars().find(|c| c.is_control()) {
-        None => Ok(()),
-        Some(c) => Err(HookError::new(format!(
-            "a line has a control character, {}; {REMEDY}: {text:?}",
-            c.escape_default()
-        ))),
-    }
-}
-
-fn check_json(line: &[u8]) -> Result<()> {
-    match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let line = String::from_utf8_lossy(line);
-            Err(HookError::new(format!("a line is no JSON object ({error}): {}", line.trim_end())))
-        }
-    }
-}
-
-/// What ends with the process at the latest, but should end with a session.
-struct Owned {
-    threads: usize,
-    descriptors: usize,
-    has_children: bool,
-}
-
-impl Owned {
-    fn now() -> Self {
-        let entries = |directory| fs::read_dir(directory).map_or(0, Iterator::count);
-        let children = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG));
-        Self {
-            threads: entries("/proc/self/task"),
-            descriptors: entries("/proc/self/fd"),
-            has_children: children != Err(Errno::ECHILD),
-        }
-    }
-
-    /// What there is more than before, in words.
-    fn beyond(&self, before: &Self) -> Option<String> {
-        let more = |now: usize, before: usize, what: &str| {
-            (now > before).then(|| format!("{} more {what} than there were before", now - before))
-        };
-        more(self.threads, before.threads, "threads")
-            .or_else(|| more(self.descriptors, before.descriptors, "open descriptors"))
-            .or_else(|| self.has_children.then(|| "a child process".to_owned()))
     }
 }
 

@@ -1,0 +1,30 @@
+//! Whether what a session gives is lines.
+
+use trace_hook_api::{HookError, Result};
+
+/// Checks that a line is one line to whatever shows it.
+pub fn check_plain(line: &[u8]) -> Result<()> {
+    const REMEDY: &str = "give what comes from others with LineBuffer::event and EventLine::text";
+    let Ok(text) = str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)) else {
+        let text = String::from_utf8_lossy(line);
+        return Err(HookError::new(format!("a line is not UTF-8; {REMEDY}: {text:?}")));
+    };
+    match text.chars().find(|c| c.is_control()) {
+        None => Ok(()),
+        Some(c) => Err(HookError::new(format!(
+            "a line has a control character, {}; {REMEDY}: {text:?}",
+            c.escape_default()
+        ))),
+    }
+}
+
+/// Checks that a line is an object.
+pub fn check_json(line: &[u8]) -> Result<()> {
+    match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let line = String::from_utf8_lossy(line);
+            Err(HookError::new(format!("a line is no JSON object ({error}): {}", line.trim_end())))
+        }
+    }
+}
