@@ -308,11 +308,9 @@ fn our_own_plugin_passes_every_check() {
     let known = ["and what to give it only its author knows", "it gave no line of the process made for this"];
     let in_vain = |line: &&str| !known.iter().any(|why| line.ends_with(why));
     assert_eq!(lines_with(&answer, "skipped ").into_iter().find(in_vain), None, "{answer:#?}");
-    for check in OF_HOOK {
-        assert_eq!(
-            lines_with(&answer, &format!("ok       trace_syscalls {check}: ")).len(),
-            1,
-            "{answer:#?}"
-        );
+    for (hook, check) in
+        ["trace_syscalls", "trace_process"].iter().flat_map(|hook| OF_HOOK.map(|check| (hook, check)))
+    {
+        assert_eq!(lines_with(&answer, &format!("ok       {hook} {check}: ")).len(), 1, "{answer:#?}");
     }
 }

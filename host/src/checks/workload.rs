@@ -46,5 +46,7 @@ fn work() {
     if let Ok(mut null) = File::create("/dev/null") {
         let _ = null.write_all(b"work");
     }
+    // A child: who traces processes is to have something to see as well.
+    drop(Process::fork(|| ()));
     std::thread::sleep(Duration::from_millis(1));
 }
