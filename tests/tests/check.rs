@@ -1,7 +1,7 @@
 //! `--check`: for each check a plugin that passes all others. Needs no kernel but for the last test.
 
 use serde_json::Value;
-use system_tests::{Answer, Kernel, Manager, Plugins};
+use system_tests::{Answer, Kernel, Manager, Plugins, no_other_sweeps};
 
 /// The checks of a plugin and of each of its hooks, in their order.
 const OF_PLUGIN: [&str; 5] = ["file", "library", "interface", "description", "constancy"];
@@ -219,6 +219,8 @@ fn remains() {
 #[test]
 fn what_remains_in_the_kernel_is_told_and_removed() {
     let Some(kernel) = Kernel::or_skip() else { return };
+    // They would take what nobody has locked for what a dead session left.
+    let _alone = no_other_sweeps();
     let anothers = kernel.make_instance(&format!("check_test_{}", std::process::id()));
     for (fault, before) in [("instance", "it leaves the tracing instance "), ("probe", "it leaves ")] {
         let answer = checked(faulty(), "FAULT", fault);

@@ -9,6 +9,7 @@ mod lines;
 mod owned;
 mod report;
 mod sessions;
+mod stopwatch;
 mod trial;
 mod workload;
 

@@ -10,6 +10,7 @@ use super::Finding;
 use super::kernel_objects::KernelObjects;
 use super::lines::{check_json, check_plain};
 use super::owned::Owned;
+use super::stopwatch::Stopwatch;
 use crate::session::verdict::count_events;
 use crate::worker::{Answer, Channel, Guest, GuestSession};
 
@@ -20,9 +21,9 @@ const ENDING: Duration = Duration::from_secs(5);
 const GOING: Duration = Duration::from_secs(1);
 /// How long a session may take to notice that what it traces has ended.
 const NOTICING: Duration = Duration::from_secs(2);
-/// How long a read may take. Once it may be longer: the machine may have been busy with something else.
+/// How long a read may take.
 const READ_LIMIT: Duration = Duration::from_millis(100);
-/// So many tell whether a read waits, however long the first ones take.
+/// So many tell whether reads wait: one or two may be kept by something else than what the session does.
 const FEWEST_READS: usize = 3;
 /// A descriptor that is readable after so many reads in a row that found nothing more is so for another reason.
 const MOST_VAIN_WAKES: usize = 10;
@@ -266,9 +267,9 @@ impl<'w> Trial<'_, 'w> {
         let mut reads = 0;
         while !self.finished && (Instant::now() < deadline || reads < FEWEST_READS) {
             lines.reset(ROOM);
-            let began = Instant::now();
+            let stopwatch = Stopwatch::start();
             let progress = self.session()?.read(&mut lines)?;
-            self.check_time(began.elapsed())?;
+            self.check_time(stopwatch.elapsed())?;
             self.take(lines.as_bytes())?;
             reads += 1;
             match progress {
@@ -286,7 +287,7 @@ impl<'w> Trial<'_, 'w> {
     fn check_time(&mut self, took: Duration) -> Result<()> {
         self.slow_reads += usize::from(took > READ_LIMIT);
         match self.slow_reads {
-            0 | 1 => Ok(()),
+            ..FEWEST_READS => Ok(()),
             _ => Err(HookError::new(format!(
                 "a read took {} ms; it must give the lines there are and not wait: {} ms are the most",
                 took.as_millis(),

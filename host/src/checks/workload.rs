@@ -9,6 +9,9 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::worker::{Orphan, Process, isolate};
 
+/// A child is more work than all else, also for who traces it.
+const ROUNDS_PER_CHILD: u64 = 16;
+
 /// A process that does a little of what processes do, again and again, until this is dropped.
 pub struct Workload {
     /// Its process id, as the given procfs shows it.
@@ -30,8 +33,10 @@ impl Workload {
             // Only the process itself can see what a procfs of another pid namespace calls it.
             let pid = fs::read_link(procfs.join("self")).unwrap_or_default();
             let told = writeln!(&theirs, "{}", pid.display());
-            while told.is_ok() {
-                work();
+            if told.is_ok() {
+                for round in 0.. {
+                    work(round);
+                }
             }
         })?;
         drop(theirs);
@@ -42,11 +47,13 @@ impl Workload {
     }
 }
 
-fn work() {
+fn work(round: u64) {
     if let Ok(mut null) = File::create("/dev/null") {
         let _ = null.write_all(b"work");
     }
-    // A child: who traces processes is to have something to see as well.
-    drop(Process::fork(|| ()));
+    // Who traces processes is to have something to see as well.
+    if round.is_multiple_of(ROUNDS_PER_CHILD) {
+        drop(Process::fork(|| ()));
+    }
     std::thread::sleep(Duration::from_millis(1));
 }
