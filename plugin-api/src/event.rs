@@ -10,8 +10,8 @@ use crate::{Format, LineBuffer};
 pub struct Origin<'a> {
     /// Nanoseconds since boot, by `CLOCK_BOOTTIME`: [`boot_time`](crate::boot_time) is what it says now.
     ///
-    /// A record of the kernel's keeps the time that the kernel has stamped it with. The clocks of tracefs and of perf events
-    /// stand still while the machine is suspended.
+    /// A record of tracefs keeps the time that the kernel has stamped it with, by the clock of its tracing, which no time
+    /// service corrects, and which may stand still while the machine sleeps.
     pub time: u64,
     /// The CPU, where the event has one.
     pub cpu: Option<u32>,

@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
-use trace_hook_api::{Account, Histogram, LineBuffer, Origin, Progress, Result, Session};
+use trace_hook_api::{Account, Histogram, LineBuffer, Origin, Progress, Result, Session, boot_time};
 
 use super::counts::{Call, Counts, Durations};
 use crate::call_names;
@@ -112,8 +111,7 @@ impl LatencySession {
         interval: Duration,
         mut counts: Vec<(Call, Durations)>,
     ) -> Result<()> {
-        let now: Duration = clock_gettime(ClockId::CLOCK_BOOTTIME)?.into();
-        let time = now.as_nanos() as u64;
+        let time = boot_time();
         counts.sort_by_key(|(_, durations)| Reverse(durations.total()));
         for (call, durations) in counts {
             let histogram = durations.histogram();

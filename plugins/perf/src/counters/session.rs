@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use trace_hook_api::{Environment, HookError, LineBuffer, Origin, Progress, Request, Result, Session, log};
+use trace_hook_api::{
+    Environment, HookError, LineBuffer, Origin, Progress, Request, Result, Session, boot_time, log,
+};
 use tracefs::{Pid, Procfs, Targets};
 use tracefs_session::targets;
 
 use super::counter::Amount;
 use super::family::Family;
 use super::kinds::{Choice, Countable, Quantity, TASK_CLOCK};
-use crate::perf_event::{Ring, since_boot};
+use crate::perf_event::Ring;
 use crate::{access, cpus, descriptors};
 
 /// Between two looks whether any traced task is left.
@@ -90,7 +92,7 @@ impl CountersSession {
             procfs: procfs.root().to_owned(),
             timer,
             is_due: false,
-            told_until: since_boot(),
+            told_until: boot_time(),
             looked_for_tasks: Instant::now(),
             phase: Phase::Counting,
         })
@@ -118,7 +120,7 @@ impl CountersSession {
     }
 
     fn tell(&mut self, lines: &mut LineBuffer) -> Result<()> {
-        let time = since_boot();
+        let time = boot_time();
         let interval = time.saturating_sub(std::mem::replace(&mut self.told_until, time));
         for (pid, family) in &mut self.families {
             let was_alive = family.was_alive();

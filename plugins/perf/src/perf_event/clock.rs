@@ -2,6 +2,7 @@
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
+use trace_hook_api::boot_time;
 
 /// The clocks do not get further apart than they can be read, but while the machine sleeps.
 const LEAST_SLEEP: u64 = 1_000_000;
@@ -9,22 +10,18 @@ const LEAST_SLEEP: u64 = 1_000_000;
 /// The time of records: CLOCK_MONOTONIC, in nanoseconds. It stands still while the machine sleeps, but is the one that an
 /// interrupt that cannot be masked may read.
 pub fn now() -> u64 {
-    read(ClockId::CLOCK_MONOTONIC)
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap_or_else(|_| TimeSpec::new(0, 0));
+    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 
-/// The time of lines: CLOCK_BOOTTIME, in nanoseconds.
-pub fn since_boot() -> u64 {
-    read(ClockId::CLOCK_BOOTTIME)
-}
-
-/// How much the time of lines is ahead of that of records.
+/// How much the time of lines, which is [`boot_time`], is ahead of that of records.
 #[derive(Debug, Clone, Copy)]
 pub struct Ahead(u64);
 
 impl Ahead {
     /// As it is now.
     pub fn measured() -> Self {
-        Self(since_boot().saturating_sub(now()))
+        Self(boot_time().saturating_sub(now()))
     }
 
     /// Takes account of a sleep, if there was one.
@@ -41,11 +38,6 @@ impl Ahead {
     }
 }
 
-fn read(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock).unwrap_or_else(|_| TimeSpec::new(0, 0));
-    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,7 +45,7 @@ mod tests {
     #[test]
     fn records_get_the_time_of_lines_and_keep_their_order() {
         let mut ahead = Ahead::measured();
-        let (before, record, after) = (since_boot(), now(), since_boot());
+        let (before, record, after) = (boot_time(), now(), boot_time());
         assert!(ahead.time_of_line(record).abs_diff(before) < LEAST_SLEEP + (after - before));
         let first = ahead.time_of_line(record);
         ahead.update();

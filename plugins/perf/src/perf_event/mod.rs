@@ -7,7 +7,7 @@ mod record;
 mod ring;
 
 pub use attributes::{Attributes, Frames, Inherit, Kind};
-pub use clock::{Ahead, now, since_boot};
+pub use clock::{Ahead, now};
 pub use event::{Event, Reading};
 pub use record::{Body, Mapping, Record, Records};
 pub use ring::Ring;

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{LineBuffer, Origin};
+use trace_hook_api::{LineBuffer, Origin, boot_time};
 
 use super::stacks::Frame;
-use crate::perf_event::since_boot;
 
 /// More than so many different stacks are not kept until it is time.
 const MOST: usize = 50_000;
@@ -50,7 +49,7 @@ impl Folded {
     pub fn write(&mut self, lines: &mut LineBuffer, is_end: bool) -> u64 {
         if self.due.is_empty() && (is_end || self.is_full() || self.next <= Instant::now()) {
             self.next = Instant::now() + self.every;
-            self.due_since = since_boot();
+            self.due_since = boot_time();
             self.due = self.counts.drain().collect();
             self.due.sort_unstable_by(|a, b| b.cmp(a));
         }
