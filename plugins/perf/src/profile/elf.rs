@@ -12,6 +12,7 @@ use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, 
 use object::read::{ReadCache, ReadRef};
 use object::{Endianness, pod, read};
 use trace_hook_api::log;
+use tracefs::mapped_ranges;
 
 use super::room::{Claim, Room};
 
@@ -240,12 +241,10 @@ pub fn vdso(room: &Arc<Room>) -> Option<ElfSymbols> {
 }
 
 fn vdso_image() -> Option<Vec<u8>> {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    let line = maps.lines().find(|line| line.ends_with("[vdso]"))?;
-    let (begin, end) = line.split(' ').next()?.split_once('-')?;
-    let (begin, end) = (u64::from_str_radix(begin, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-    let mut image = vec![0; usize::try_from(end.checked_sub(begin)?).ok()?];
-    File::open("/proc/self/mem").ok()?.read_exact_at(&mut image, begin).ok()?;
+    let maps = fs::read("/proc/self/maps").ok()?;
+    let vdso = mapped_ranges(&maps).find(|range| *range.path == *b"[vdso]")?.addresses;
+    let mut image = vec![0; usize::try_from(vdso.end - vdso.start).ok()?];
+    File::open("/proc/self/mem").ok()?.read_exact_at(&mut image, vdso.start).ok()?;
     Some(image)
 }
 
