@@ -126,7 +126,10 @@ impl Session for TracefsSession {
         let (view, shown) = (&mut self.view, &mut self.shown);
         let is_full = stream.visit(|item| {
             match item {
-                StreamItem::Lost(gap) => view.lost(gap, lines),
+                StreamItem::Lost(gap) => {
+                    lines.lost(gap.cpu, gap.count);
+                    view.lost(gap);
+                }
                 StreamItem::Record(mut record) => {
                     shown.records += 1;
                     shown.lines += view.record(&mut record, lines);

@@ -10,14 +10,14 @@ pub use as_recorded::AsRecorded;
 
 /// Makes lines of records.
 ///
-/// Each method that makes lines returns how many, without those that tell of gaps.
+/// Each method that makes lines returns how many. Those that tell of gaps are the session's.
 pub trait View: Send {
     /// Shows a record.
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64;
 
-    /// Shows a gap.
-    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
-        lines.lost(gap.cpu, gap.count);
+    /// Records are missing here, as the session has told: what was known before may not hold any more.
+    fn lost(&mut self, gap: Gap) {
+        let _ = gap;
     }
 
     /// Everything there was is shown; there may be more. Called every few milliseconds.

@@ -129,9 +129,8 @@ impl View for Decoded {
         }
     }
 
-    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+    fn lost(&mut self, _gap: Gap) {
         self.running.lost();
-        lines.lost(gap.cpu, gap.count);
     }
 
     /// What has not returned may still be waited for.

@@ -119,9 +119,8 @@ impl View for BlockView {
         self.show_cut_off(lines) + self.happens(record, lines)
     }
 
-    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+    fn lost(&mut self, _gap: Gap) {
         self.requests.lost();
-        lines.lost(gap.cpu, gap.count);
     }
 
     fn pause(&mut self, lines: &mut LineBuffer) -> u64 {

@@ -176,9 +176,8 @@ impl View for MemorySummary {
         told
     }
 
-    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+    fn lost(&mut self, gap: Gap) {
         self.unsettled.remove(&gap.cpu);
-        lines.lost(gap.cpu, gap.count);
     }
 
     fn pause(&mut self, lines: &mut LineBuffer) -> u64 {

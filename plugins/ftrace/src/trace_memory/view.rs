@@ -68,8 +68,7 @@ impl View for MemoryView {
         self.0.iter_mut().find_map(|events| events.show(record, lines)).unwrap_or(0)
     }
 
-    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+    fn lost(&mut self, _gap: Gap) {
         self.0.iter_mut().for_each(|events| events.lost());
-        lines.lost(gap.cpu, gap.count);
     }
 }

@@ -82,10 +82,9 @@ impl View for NetView {
         self.calls.record(&self.sockets, record, lines)
     }
 
-    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+    fn lost(&mut self, _gap: Gap) {
         self.calls.lost();
         self.sockets.lost();
-        lines.lost(gap.cpu, gap.count);
     }
 }
 

@@ -104,9 +104,8 @@ impl View for ProcessView {
         1
     }
 
-    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+    fn lost(&mut self, _gap: Gap) {
         self.after_gap = true;
-        lines.lost(gap.cpu, gap.count);
     }
 }
 

@@ -110,9 +110,8 @@ impl<S: Show> View for SchedView<S> {
         shown
     }
 
-    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+    fn lost(&mut self, _gap: Gap) {
         self.waits.forget();
-        lines.lost(gap.cpu, gap.count);
     }
 
     fn pause(&mut self, lines: &mut LineBuffer) -> u64 {

@@ -91,9 +91,8 @@ impl View for Calls {
         1
     }
 
-    fn lost(&mut self, gap: Gap, lines: &mut LineBuffer) {
+    fn lost(&mut self, _gap: Gap) {
         self.open.iter_mut().for_each(OpenCalls::forget);
-        lines.lost(gap.cpu, gap.count);
     }
 }
 
