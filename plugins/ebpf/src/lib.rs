@@ -7,7 +7,6 @@
 //! The programs in the kernel are small: they follow the traced processes (`processes`), and record or count. All that
 //! they need is bound to descriptors of this process, so nothing is left when it ends, however it ends.
 
-mod call_names;
 mod losses;
 mod processes;
 mod programs;

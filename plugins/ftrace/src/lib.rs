@@ -1,10 +1,9 @@
 //! Trace hooks on the kernel's ftrace.
 
+mod call_result;
 mod clock;
-mod decode;
-mod names;
 mod running_calls;
-mod syscalls;
+mod syscall_events;
 mod trace_block;
 mod trace_events;
 mod trace_memory;

@@ -1,10 +1,12 @@
 //! What the programs have counted: `struct distribution` in `bpf/latency.bpf.c`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use aya::Pod;
 use aya::maps::{MapData, PerCpuHashMap};
 use trace_hook_api::{Histogram, Result};
+use trace_syscalls::Abi;
 
 /// As in the programs.
 const PARTS_LOG2: usize = 4;
@@ -12,6 +14,8 @@ const PARTS: usize = 1 << PARTS_LOG2;
 const HIGHEST_POWER: usize = 43;
 const CLASSES: usize = (HIGHEST_POWER - PARTS_LOG2 + 2) * PARTS;
 const COMPAT: u32 = 1 << 31;
+/// The number under which the programs count all calls that do not exist.
+const NO_CALL: u32 = 1023;
 
 /// A call, of which interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +59,17 @@ impl Counts {
             all.insert(call, by_cpu.iter().fold(Durations::NONE, Durations::with));
         }
         Ok(all)
+    }
+}
+
+impl Call {
+    /// The name of the call: `none` for numbers that no call has, `call_471` for one that is newer than our tables.
+    pub fn name(self) -> Cow<'static, str> {
+        if self.number == NO_CALL {
+            return "none".into();
+        }
+        let abi = if self.is_compat { Abi::Compat } else { Abi::Native };
+        abi.name(self.number).map_or_else(|| format!("call_{}", self.number).into(), Cow::Borrowed)
     }
 }
 
@@ -118,6 +133,13 @@ mod tests {
             all.max = all.max.max(*duration);
         }
         all
+    }
+
+    #[test]
+    fn calls_without_a_name_are_printed_by_number() {
+        let name = |number, is_compat| Call { number, is_compat }.name();
+        assert_eq!((name(5, true), name(1022, false)), ("open".into(), "call_1022".into()));
+        assert_eq!(name(NO_CALL, true), "none");
     }
 
     #[test]

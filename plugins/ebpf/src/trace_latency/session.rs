@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use trace_hook_api::{Account, Histogram, LineBuffer, Origin, Progress, Result, Session, boot_time};
 
 use super::counts::{Call, Counts, Durations};
-use crate::call_names;
 use crate::programs::Programs;
 
 /// Between two looks whether any traced process is left.
@@ -136,7 +135,7 @@ impl LatencySession {
 
     fn show(&mut self, told: &Told, lines: &mut LineBuffer) {
         let origin = Origin { time: told.time, ..Origin::default() };
-        let name = call_names::name(told.call.number, told.call.is_compat);
+        let name = told.call.name();
         lines
             .event(&origin, told.event)
             .word("call", &name)

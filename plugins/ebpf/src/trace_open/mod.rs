@@ -1,7 +1,6 @@
 //! `trace_open`: every file that the traced tasks open, or try to.
 
 mod collector;
-mod flags;
 mod path;
 mod paths;
 mod record;
@@ -9,10 +8,11 @@ mod session;
 mod show;
 
 use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
+use trace_syscalls::Abi;
 use tracefs_session::check_memory;
 
 use crate::programs::{Programs, Setup};
-use crate::{call_names, requirements};
+use crate::requirements;
 use paths::Paths;
 use session::OpenSession;
 
@@ -55,8 +55,8 @@ impl Hook for TraceOpen {
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let wanted = Paths::of(request.arguments.texts("path"))?;
         let buffer = buffer_size(request)?;
-        let native = numbers(call_names::number);
-        let compat = numbers(call_names::compat_number);
+        let native = numbers(Abi::Native);
+        let compat = numbers(Abi::Compat);
         let failed_only = [u8::from(request.arguments.flag("failed"))];
         let setup = Setup {
             object: OBJECT,
@@ -96,8 +96,8 @@ way when the session began and returns its own number. For example:
 duration=2.173us";
 
 /// The numbers of the calls; -1 where there is none.
-fn numbers(number: impl Fn(&str) -> Option<i32>) -> Vec<u8> {
-    CALLS.map(|call| number(call).unwrap_or(-1).to_ne_bytes()).concat()
+fn numbers(abi: Abi) -> Vec<u8> {
+    CALLS.map(|call| abi.number(call).unwrap_or(-1).to_ne_bytes()).concat()
 }
 
 /// A power of two bytes, of which there is one buffer for all CPUs.

@@ -1,11 +1,11 @@
 //! A call as a line.
 
-use kernel_constants::{error_name, error_of};
 use nix::libc;
 use trace_hook_api::{EventLine, LineBuffer, Origin};
+use trace_syscalls::{error_name, error_of, open_flags, resolve_flags, takes_mode};
 
+use super::path;
 use super::record::OpenRecord;
-use super::{flags, path};
 
 /// Adds the line of a call.
 pub fn show(record: &OpenRecord<'_>, path: Option<&[u8]>, lines: &mut LineBuffer) {
@@ -20,13 +20,13 @@ pub fn show(record: &OpenRecord<'_>, path: Option<&[u8]>, lines: &mut LineBuffer
     line = show_name(record, path, line);
     line = line.word("call", record.kind.name());
     if let Some(flags) = record.flags {
-        line = line.word("flags", &flags::open(flags));
-        if flags::use_mode(flags) {
+        line = line.word("flags", &open_flags(flags));
+        if takes_mode(flags) {
             line = line.word("mode", &format!("0{:03o}", record.mode));
         }
     }
     if record.resolve != 0 {
-        line = line.word("resolve", &flags::resolve(record.resolve));
+        line = line.word("resolve", &resolve_flags(record.resolve));
     }
     line = line.number("result", record.result);
     if let Some(error) = error_of(record.result) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use trace_hook_api::{LineBuffer, Origin, Result};
+use trace_syscalls::error_name;
 use tracefs::ring::Gap;
 use tracefs::{EventStream, Record};
 use tracefs_session::{View, with_origin};
@@ -10,7 +11,6 @@ use tracefs_session::{View, with_origin};
 use super::devices::Devices;
 use super::records::{Happened, Records, Span};
 use super::requests::{Owner, Request, Requests};
-use crate::names;
 
 pub struct BlockView {
     records: Records,
@@ -71,7 +71,7 @@ impl BlockView {
         }
         match end.error {
             Some(0) => {}
-            Some(error) => drop(line.word("error", &names::error_name(error))),
+            Some(error) => drop(line.word("error", &error_name(error))),
             None => drop(line.flag("unfinished", true)),
         }
     }

@@ -6,7 +6,7 @@ use tracefs::{EventStream, Pid, Record};
 use tracefs_session::with_origin;
 
 use super::sockets::Sockets;
-use crate::decode::show_result;
+use crate::call_result::show_result;
 use crate::running_calls::RunningCalls;
 use crate::tracepoint::Tracepoint;
 

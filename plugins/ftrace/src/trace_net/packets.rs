@@ -1,14 +1,15 @@
 //! Packets of a connection that are sent once more, and those that break it off.
 
 use trace_hook_api::{LineBuffer, Result};
+use trace_syscalls::constant_name;
 use tracefs::format::Field;
 use tracefs::{EventStream, Record};
 use tracefs_session::with_origin;
 
 use super::ends::EndsFields;
 use super::sockets::{Kind, Socket, Sockets};
+use super::states::TCP_STATES;
 use super::wording::Wording;
-use crate::names;
 use crate::tracepoint::Tracepoint;
 
 pub const RETRANSMIT: Tracepoint = Tracepoint::new("tcp", "tcp_retransmit_skb");
@@ -59,9 +60,7 @@ impl Packet {
         with_origin(record, socket.owner, |record, origin| {
             let line = socket.show(lines.event(origin, self.event));
             let line = match &self.state {
-                Some(state) => {
-                    line.word("state", &names::one(record.number(state) as u64, names::TCP_STATES))
-                }
+                Some(state) => line.word("state", &constant_name(record.number(state) as u64, TCP_STATES)),
                 None => line,
             };
             match wording.as_ref().and_then(|wording| wording.of_field("reason")) {

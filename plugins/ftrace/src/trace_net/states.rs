@@ -1,14 +1,30 @@
 //! Changes of a socket's state.
 
 use trace_hook_api::{LineBuffer, Result};
+use trace_syscalls::{Constants, constant_name};
 use tracefs::format::Field;
 use tracefs::{EventStream, Record};
 use tracefs_session::with_origin;
 
 use super::ends::EndsFields;
 use super::sockets::{Change, Kind, Socket};
-use crate::names;
 use crate::tracepoint::Tracepoint;
+
+/// The states of a TCP socket (`include/net/tcp_states.h`), named as in RFC 9293 where it has them.
+pub const TCP_STATES: Constants = &[
+    (1, "ESTABLISHED"),
+    (2, "SYN_SENT"),
+    (3, "SYN_RECV"),
+    (4, "FIN_WAIT1"),
+    (5, "FIN_WAIT2"),
+    (6, "TIME_WAIT"),
+    (7, "CLOSE"),
+    (8, "CLOSE_WAIT"),
+    (9, "LAST_ACK"),
+    (10, "LISTEN"),
+    (11, "CLOSING"),
+    (12, "NEW_SYN_RECV"),
+];
 
 pub const STATE: Tracepoint = Tracepoint::new("sock", "inet_sock_set_state");
 
@@ -51,8 +67,8 @@ impl State {
         with_origin(record, socket.owner, |_, origin| {
             socket
                 .show(lines.event(origin, "state"))
-                .word("old", &names::one(change.old, names::TCP_STATES))
-                .word("new", &names::one(change.new, names::TCP_STATES));
+                .word("old", &constant_name(change.old, TCP_STATES))
+                .word("new", &constant_name(change.new, TCP_STATES));
         });
     }
 }

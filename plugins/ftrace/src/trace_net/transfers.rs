@@ -1,13 +1,13 @@
 //! What is sent and received.
 
 use trace_hook_api::{LineBuffer, Result};
+use trace_syscalls::{MESSAGE_FLAGS, flag_names};
 use tracefs::format::Field;
 use tracefs::{EventStream, Record};
 use tracefs_session::with_origin;
 
 use super::sockets::{Kind, Socket};
-use crate::decode::show_result;
-use crate::names;
+use crate::call_result::show_result;
 use crate::tracepoint::Tracepoint;
 
 /// Since Linux 6.3.
@@ -64,7 +64,7 @@ impl Transfer {
             };
             match record.number(&self.flags) as u32 {
                 0 => line,
-                flags => line.word("flags", &names::flags(u64::from(flags), names::MESSAGE_FLAGS)),
+                flags => line.word("flags", &flag_names(u64::from(flags), MESSAGE_FLAGS)),
             };
         });
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use trace_hook_api::{EventLine, LineBuffer, Result};
+use trace_syscalls::{ADDRESS_FAMILIES, PROTOCOLS, constant_name};
 use tracefs::ring::Gap;
 use tracefs::{EventStream, Pid, Record};
 use tracefs_session::View;
@@ -14,7 +15,6 @@ use super::packets::{self, Packet};
 use super::sockets::{Socket, Sockets};
 use super::states::State;
 use super::transfers::{self, Transfer};
-use crate::names;
 
 pub struct NetView {
     sockets: Sockets,
@@ -99,8 +99,8 @@ impl Socket {
     pub fn show<'a>(&self, line: EventLine<'a>) -> EventLine<'a> {
         let line = line
             .number("socket", self.number)
-            .word("family", &names::one(self.kind.family, names::ADDRESS_FAMILIES))
-            .word("protocol", &names::one(self.kind.protocol, names::PROTOCOLS));
+            .word("family", &constant_name(self.kind.family, ADDRESS_FAMILIES))
+            .word("protocol", &constant_name(self.kind.protocol, PROTOCOLS));
         match &self.ends {
             Some(ends) => ends.show(line),
             None => line,

@@ -1,11 +1,11 @@
 //! Lines of signals.
 
 use trace_hook_api::{LineBuffer, Result};
+use trace_syscalls::{SIGNAL_ACTION_FLAGS, flag_names, signal_code, signal_name};
 use tracefs::format::Field;
 use tracefs::{EventStream, Pid, Record};
 use tracefs_session::with_origin;
 
-use crate::names;
 use crate::tracepoint::Tracepoint;
 
 pub const GENERATE: Tracepoint = Tracepoint::new("signal", "signal_generate");
@@ -71,10 +71,10 @@ impl Generate {
             let signal = self.signal(record);
             let line = lines
                 .event(origin, "signal_generate")
-                .word("signal", &names::signal(signal))
+                .word("signal", &signal_name(signal))
                 .number("to_tid", self.to(record))
                 .text("to_comm", record.text(&self.to_comm))
-                .word("code", &names::signal_code(signal, record.number(&self.code) as i32));
+                .word("code", &signal_code(signal, record.number(&self.code) as i32));
             let result = record.number(&self.result);
             let line = match usize::try_from(result).ok().and_then(|result| RESULTS.get(result)) {
                 Some(name) => line.word("outcome", name),
@@ -111,15 +111,15 @@ impl Deliver {
             let signal = self.signal(record);
             let line = lines
                 .event(origin, "signal_deliver")
-                .word("signal", &names::signal(signal))
-                .word("code", &names::signal_code(signal, record.number(&self.code) as i32));
+                .word("signal", &signal_name(signal))
+                .word("code", &signal_code(signal, record.number(&self.code) as i32));
             match record.number(&self.handler) as u64 {
                 DEFAULT => line.word("action", "default"),
                 IGNORE => line.word("action", "ignore"),
-                handler => line.word("action", "handler").address("handler", handler).word(
-                    "flags",
-                    &names::flags(record.number(&self.flags) as u64, names::SIGNAL_ACTION_FLAGS),
-                ),
+                handler => line
+                    .word("action", "handler")
+                    .address("handler", handler)
+                    .word("flags", &flag_names(record.number(&self.flags) as u64, SIGNAL_ACTION_FLAGS)),
             };
         });
     }

@@ -1,12 +1,12 @@
 //! Lines of tasks that start, run another program, and end.
 
 use trace_hook_api::{LineBuffer, Result};
+use trace_syscalls::{CLONE_FLAGS, flag_names, signal_name};
 use tracefs::format::Field;
 use tracefs::{EventStream, Pid, Record};
 use tracefs_session::with_origin;
 
 use super::endings::Ending;
-use crate::names;
 use crate::tracepoint::Tracepoint;
 
 /// The flag of a new thread, as against a new process (clone(2)).
@@ -55,7 +55,7 @@ impl Fork {
                 .event(origin, "fork")
                 .number("child_tid", self.child(record))
                 .word("kind", kind)
-                .word("flags", &names::flags(flags, names::CLONE_FLAGS));
+                .word("flags", &flag_names(flags, CLONE_FLAGS));
         });
     }
 }
@@ -94,7 +94,7 @@ impl Exit {
                 Some(Ending::Status(status)) => line.number("status", status),
                 Some(Ending::Killed(None)) => line.flag("killed", true),
                 Some(Ending::Killed(Some(signal))) => {
-                    line.flag("killed", true).word("signal", &names::signal(signal))
+                    line.flag("killed", true).word("signal", &signal_name(signal))
                 }
                 None => line,
             };

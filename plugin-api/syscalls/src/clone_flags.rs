@@ -1,7 +1,7 @@
-use super::{Names, names};
+use crate::constants::{Constants, constants};
 
-/// Flags of clone(2) and its like.
-pub const CLONE_FLAGS: Names = names![
+/// The flags of clone(2), clone3(2), unshare(2) and setns(2).
+pub const CLONE_FLAGS: Constants = constants![
     CLONE_VM CLONE_FS CLONE_FILES CLONE_SIGHAND CLONE_PIDFD CLONE_PTRACE CLONE_VFORK CLONE_PARENT CLONE_THREAD
     CLONE_NEWNS CLONE_SYSVSEM CLONE_SETTLS CLONE_PARENT_SETTID CLONE_CHILD_CLEARTID CLONE_DETACHED CLONE_UNTRACED
     CLONE_CHILD_SETTID CLONE_NEWCGROUP CLONE_NEWUTS CLONE_NEWIPC CLONE_NEWUSER CLONE_NEWPID CLONE_NEWNET CLONE_IO

@@ -1,10 +1,13 @@
 //! `trace_syscalls`: the system calls of the traced tasks.
 
+mod call;
+mod decoded;
+
 use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
 use tracefs::{EventStream, Instance};
 
-use crate::decode::Decoded;
-use crate::syscalls;
+use crate::syscall_events;
+use decoded::Decoded;
 use tracefs_session::{AsRecorded, TracefsSession, View, find, usable_tracefs};
 
 /// The hook.
@@ -36,7 +39,7 @@ impl Hook for TraceSyscalls {
 
     fn probe(&self, environment: &Environment) -> Result<()> {
         let Some(tracefs) = usable_tracefs(environment)? else { return Ok(()) };
-        match tracefs.has_event(syscalls::SYSTEM, &syscalls::enter_event("openat")) {
+        match tracefs.has_event(syscall_events::SYSTEM, &syscall_events::enter_event("openat")) {
             true => Ok(()),
             false => Err(HookError::new("the kernel has no system-call events (CONFIG_FTRACE_SYSCALLS)")),
         }
@@ -45,13 +48,16 @@ impl Hook for TraceSyscalls {
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let tracefs = find(&request.environment)?;
         let names = request.arguments.texts("syscall");
-        let calls = names.iter().map(|name| syscalls::named(&tracefs, name)).collect::<Result<Vec<_>>>()?;
+        let calls =
+            names.iter().map(|name| syscall_events::named(&tracefs, name)).collect::<Result<Vec<_>>>()?;
         let (decode, with_exit) = (request.arguments.flag("decode"), request.arguments.flag("exit"));
         let enable = |instance: &Instance| enable(instance, &calls, with_exit || decode);
         let view = |stream: &mut EventStream| -> Result<Box<dyn View>> {
             match decode {
                 false => Ok(Box::<AsRecorded>::default()),
-                true if calls.is_empty() => Ok(Box::new(Decoded::new(stream, &syscalls::all(&tracefs)?)?)),
+                true if calls.is_empty() => {
+                    Ok(Box::new(Decoded::new(stream, &syscall_events::all(&tracefs)?)?))
+                }
                 true => Ok(Box::new(Decoded::new(stream, &calls)?)),
             }
         };
@@ -62,13 +68,13 @@ impl Hook for TraceSyscalls {
 /// No names mean all calls.
 fn enable(instance: &Instance, calls: &[String], with_exit: bool) -> Result<()> {
     if calls.is_empty() && with_exit {
-        return Ok(instance.enable_system(syscalls::SYSTEM)?);
+        return Ok(instance.enable_system(syscall_events::SYSTEM)?);
     }
-    let all = if calls.is_empty() { syscalls::all(instance.tracefs())? } else { Vec::new() };
+    let all = if calls.is_empty() { syscall_events::all(instance.tracefs())? } else { Vec::new() };
     for call in calls.iter().chain(&all) {
-        instance.enable_event(syscalls::SYSTEM, &syscalls::enter_event(call))?;
+        instance.enable_event(syscall_events::SYSTEM, &syscall_events::enter_event(call))?;
         if with_exit {
-            instance.enable_event(syscalls::SYSTEM, &syscalls::exit_event(call))?;
+            instance.enable_event(syscall_events::SYSTEM, &syscall_events::exit_event(call))?;
         }
     }
     Ok(())

@@ -2,10 +2,10 @@
 
 use nix::libc;
 
-use crate::decode::meaning::Meaning;
-use crate::names::{Names, names};
+use crate::argument_type::ArgumentType;
+use crate::constants::{Constants, constants};
 
-const OPTION: Names = names![
+const OPTION: Constants = constants![
     PR_SET_PDEATHSIG PR_GET_PDEATHSIG PR_GET_DUMPABLE PR_SET_DUMPABLE PR_SET_KEEPCAPS PR_GET_KEEPCAPS PR_SET_NAME
     PR_GET_NAME PR_GET_SECCOMP PR_SET_SECCOMP PR_CAPBSET_READ PR_CAPBSET_DROP PR_GET_SECUREBITS PR_SET_SECUREBITS
     PR_SET_TIMERSLACK PR_GET_TIMERSLACK PR_SET_MM PR_SET_CHILD_SUBREAPER PR_GET_CHILD_SUBREAPER
@@ -18,30 +18,30 @@ const OPTION: Names = names![
     PR_SME_SET_VL = 63 PR_SME_GET_VL = 64 PR_SET_MEMORY_MERGE = 67 PR_GET_MEMORY_MERGE = 68 PR_GET_AUXV = 0x4155_5856
 ];
 // linux/sched/coredump.h
-const DUMPABLE: Names = names![; SUID_DUMP_DISABLE = 0 SUID_DUMP_USER = 1 SUID_DUMP_ROOT = 2];
-const SECCOMP_MODE: Names = names![SECCOMP_MODE_DISABLED SECCOMP_MODE_STRICT SECCOMP_MODE_FILTER];
-const AMBIENT: Names =
-    names![PR_CAP_AMBIENT_IS_SET PR_CAP_AMBIENT_RAISE PR_CAP_AMBIENT_LOWER PR_CAP_AMBIENT_CLEAR_ALL];
+const DUMPABLE: Constants = constants![; SUID_DUMP_DISABLE = 0 SUID_DUMP_USER = 1 SUID_DUMP_ROOT = 2];
+const SECCOMP_MODE: Constants = constants![SECCOMP_MODE_DISABLED SECCOMP_MODE_STRICT SECCOMP_MODE_FILTER];
+const AMBIENT: Constants =
+    constants![PR_CAP_AMBIENT_IS_SET PR_CAP_AMBIENT_RAISE PR_CAP_AMBIENT_LOWER PR_CAP_AMBIENT_CLEAR_ALL];
 /// What prctl(2) takes after its option.
-const OPTION_ARGUMENT: Meaning = Meaning::By {
+const OPTION_ARGUMENT: ArgumentType = ArgumentType::DependsOn {
     parameter: 0,
-    meanings: &[
-        (libc::PR_SET_PDEATHSIG, Meaning::Signal),
-        (libc::PR_SET_DUMPABLE, Meaning::One(DUMPABLE)),
-        (libc::PR_SET_SECCOMP, Meaning::One(SECCOMP_MODE)),
-        (libc::PR_CAP_AMBIENT, Meaning::One(AMBIENT)),
-        (libc::PR_SET_CHILD_SUBREAPER, Meaning::Int),
-        (libc::PR_SET_NO_NEW_PRIVS, Meaning::Int),
-        (libc::PR_SET_KEEPCAPS, Meaning::Int),
-        (libc::PR_SET_TIMERSLACK, Meaning::UnsignedLong),
-        (libc::PR_CAPBSET_READ, Meaning::Int),
-        (libc::PR_CAPBSET_DROP, Meaning::Int),
+    types: &[
+        (libc::PR_SET_PDEATHSIG, ArgumentType::Signal),
+        (libc::PR_SET_DUMPABLE, ArgumentType::Constant(DUMPABLE)),
+        (libc::PR_SET_SECCOMP, ArgumentType::Constant(SECCOMP_MODE)),
+        (libc::PR_CAP_AMBIENT, ArgumentType::Constant(AMBIENT)),
+        (libc::PR_SET_CHILD_SUBREAPER, ArgumentType::Int),
+        (libc::PR_SET_NO_NEW_PRIVS, ArgumentType::Int),
+        (libc::PR_SET_KEEPCAPS, ArgumentType::Int),
+        (libc::PR_SET_TIMERSLACK, ArgumentType::UnsignedLong),
+        (libc::PR_CAPBSET_READ, ArgumentType::Int),
+        (libc::PR_CAPBSET_DROP, ArgumentType::Int),
     ],
-    otherwise: &Meaning::Address,
+    otherwise: &ArgumentType::Address,
 };
 // asm/prctl.h
 #[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: Names = names![;
+const ARCHITECTURE: Constants = constants![;
     ARCH_SET_GS = 0x1001 ARCH_SET_FS = 0x1002 ARCH_GET_FS = 0x1003 ARCH_GET_GS = 0x1004 ARCH_GET_CPUID = 0x1011
     ARCH_SET_CPUID = 0x1012 ARCH_GET_XCOMP_SUPP = 0x1021 ARCH_GET_XCOMP_PERM = 0x1022 ARCH_REQ_XCOMP_PERM = 0x1023
     ARCH_SHSTK_ENABLE = 0x5001 ARCH_SHSTK_DISABLE = 0x5002 ARCH_SHSTK_LOCK = 0x5003 ARCH_SHSTK_UNLOCK = 0x5004
@@ -49,8 +49,8 @@ const ARCHITECTURE: Names = names![;
 ];
 /// The other machines have no such call.
 #[cfg(not(target_arch = "x86_64"))]
-const ARCHITECTURE: Names = &[];
-const PTRACE: Names = names![
+const ARCHITECTURE: Constants = &[];
+const PTRACE: Constants = constants![
     PTRACE_TRACEME PTRACE_PEEKTEXT PTRACE_PEEKDATA PTRACE_PEEKUSER PTRACE_POKETEXT PTRACE_POKEDATA PTRACE_POKEUSER
     PTRACE_CONT PTRACE_KILL PTRACE_SINGLESTEP PTRACE_ATTACH PTRACE_DETACH PTRACE_SYSCALL PTRACE_SETOPTIONS
     PTRACE_GETEVENTMSG PTRACE_GETSIGINFO PTRACE_SETSIGINFO PTRACE_GETREGSET PTRACE_SETREGSET PTRACE_SEIZE
@@ -58,33 +58,33 @@ const PTRACE: Names = names![
     PTRACE_SET_SYSCALL_INFO;
     PTRACE_SECCOMP_GET_FILTER = 0x420c PTRACE_SECCOMP_GET_METADATA = 0x420d PTRACE_GET_RSEQ_CONFIGURATION = 0x420f
 ];
-const PTRACE_OPTIONS: Names = names![
+const PTRACE_OPTIONS: Constants = constants![
     PTRACE_O_TRACESYSGOOD PTRACE_O_TRACEFORK PTRACE_O_TRACEVFORK PTRACE_O_TRACECLONE PTRACE_O_TRACEEXEC
     PTRACE_O_TRACEVFORKDONE PTRACE_O_TRACEEXIT PTRACE_O_TRACESECCOMP PTRACE_O_EXITKILL PTRACE_O_SUSPEND_SECCOMP
 ];
 /// What ptrace(2) takes last.
-const PTRACE_DATA: Meaning = Meaning::By {
+const PTRACE_DATA: ArgumentType = ArgumentType::DependsOn {
     parameter: 0,
-    meanings: &[
-        (libc::PTRACE_SETOPTIONS as i32, Meaning::Flags(PTRACE_OPTIONS)),
-        (libc::PTRACE_SEIZE as i32, Meaning::Flags(PTRACE_OPTIONS)),
-        (libc::PTRACE_CONT as i32, Meaning::Signal),
-        (libc::PTRACE_SYSCALL as i32, Meaning::Signal),
-        (libc::PTRACE_SINGLESTEP as i32, Meaning::Signal),
-        (libc::PTRACE_DETACH as i32, Meaning::Signal),
+    types: &[
+        (libc::PTRACE_SETOPTIONS as i32, ArgumentType::Flags(PTRACE_OPTIONS)),
+        (libc::PTRACE_SEIZE as i32, ArgumentType::Flags(PTRACE_OPTIONS)),
+        (libc::PTRACE_CONT as i32, ArgumentType::Signal),
+        (libc::PTRACE_SYSCALL as i32, ArgumentType::Signal),
+        (libc::PTRACE_SINGLESTEP as i32, ArgumentType::Signal),
+        (libc::PTRACE_DETACH as i32, ArgumentType::Signal),
     ],
-    otherwise: &Meaning::Address,
+    otherwise: &ArgumentType::Address,
 };
 
-pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
+pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
     Some(match (call, parameter) {
-        ("prctl", "option") => Meaning::One(OPTION),
+        ("prctl", "option") => ArgumentType::Constant(OPTION),
         ("prctl", "arg2") => OPTION_ARGUMENT,
-        ("prctl" | "arch_prctl", "arg2" | "arg3" | "arg4" | "arg5") => Meaning::Address,
-        ("arch_prctl", "option") => Meaning::One(ARCHITECTURE),
-        ("ptrace", "request") => Meaning::One(PTRACE),
+        ("prctl" | "arch_prctl", "arg2" | "arg3" | "arg4" | "arg5") => ArgumentType::Address,
+        ("arch_prctl", "option") => ArgumentType::Constant(ARCHITECTURE),
+        ("ptrace", "request") => ArgumentType::Constant(PTRACE),
         ("ptrace", "data") => PTRACE_DATA,
-        ("ptrace", "addr") => Meaning::Address,
+        ("ptrace", "addr") => ArgumentType::Address,
         _ => return None,
     })
 }

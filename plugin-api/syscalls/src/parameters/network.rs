@@ -2,16 +2,18 @@
 
 use nix::libc;
 
-use crate::decode::meaning::Meaning;
-use crate::names::{ADDRESS_FAMILIES, MESSAGE_FLAGS, Names, names};
+use crate::argument_type::ArgumentType;
+use crate::constants::{Constants, constants};
+use crate::sockets::{ADDRESS_FAMILIES, MESSAGE_FLAGS};
 
 /// What is left of a socket's type without its flags (`SOCK_TYPE_MASK` in include/linux/net.h).
 const TYPE_MASK: u64 = 0xf;
-const TYPE: Names = names![SOCK_STREAM SOCK_DGRAM SOCK_RAW SOCK_RDM SOCK_SEQPACKET SOCK_DCCP];
-const FLAGS: Names = names![SOCK_CLOEXEC SOCK_NONBLOCK];
-const SHUTDOWN: Names = names![SHUT_RD SHUT_WR SHUT_RDWR];
-const LEVEL: Names = names![SOL_SOCKET SOL_IP SOL_IPV6 SOL_TCP SOL_UDP SOL_RAW SOL_PACKET SOL_NETLINK];
-const SOCKET_OPTION: Names = names![
+const TYPE: Constants = constants![SOCK_STREAM SOCK_DGRAM SOCK_RAW SOCK_RDM SOCK_SEQPACKET SOCK_DCCP];
+const FLAGS: Constants = constants![SOCK_CLOEXEC SOCK_NONBLOCK];
+const SHUTDOWN: Constants = constants![SHUT_RD SHUT_WR SHUT_RDWR];
+const LEVEL: Constants =
+    constants![SOL_SOCKET SOL_IP SOL_IPV6 SOL_TCP SOL_UDP SOL_RAW SOL_PACKET SOL_NETLINK];
+const SOCKET_OPTION: Constants = constants![
     SO_DEBUG SO_REUSEADDR SO_TYPE SO_ERROR SO_DONTROUTE SO_BROADCAST SO_SNDBUF SO_RCVBUF SO_SNDBUFFORCE SO_RCVBUFFORCE
     SO_KEEPALIVE SO_OOBINLINE SO_NO_CHECK SO_PRIORITY SO_LINGER SO_BSDCOMPAT SO_REUSEPORT SO_PASSCRED SO_PEERCRED
     SO_RCVLOWAT SO_SNDLOWAT SO_RCVTIMEO SO_SNDTIMEO SO_BINDTODEVICE SO_ATTACH_FILTER SO_DETACH_FILTER SO_PEERNAME
@@ -20,65 +22,65 @@ const SOCKET_OPTION: Names = names![
     SO_BPF_EXTENSIONS SO_INCOMING_CPU SO_ATTACH_BPF SO_ATTACH_REUSEPORT_CBPF SO_ATTACH_REUSEPORT_EBPF
     SO_INCOMING_NAPI_ID SO_COOKIE SO_PEERGROUPS SO_ZEROCOPY SO_TXTIME SO_BINDTOIFINDEX SO_PREFER_BUSY_POLL
 ];
-const TCP_OPTION: Names = names![
+const TCP_OPTION: Constants = constants![
     TCP_NODELAY TCP_MAXSEG TCP_CORK TCP_KEEPIDLE TCP_KEEPINTVL TCP_KEEPCNT TCP_SYNCNT TCP_LINGER2 TCP_DEFER_ACCEPT
     TCP_WINDOW_CLAMP TCP_INFO TCP_QUICKACK TCP_CONGESTION TCP_MD5SIG TCP_USER_TIMEOUT TCP_REPAIR TCP_FASTOPEN
     TCP_TIMESTAMP TCP_NOTSENT_LOWAT TCP_CC_INFO TCP_SAVE_SYN TCP_SAVED_SYN TCP_FASTOPEN_CONNECT TCP_ULP
     TCP_FASTOPEN_KEY TCP_ZEROCOPY_RECEIVE TCP_INQ
 ];
-const IP_OPTION: Names = names![
+const IP_OPTION: Constants = constants![
     IP_TOS IP_TTL IP_HDRINCL IP_OPTIONS IP_RECVOPTS IP_PKTINFO IP_MTU_DISCOVER IP_RECVERR IP_RECVTTL IP_RECVTOS IP_MTU
     IP_FREEBIND IP_TRANSPARENT IP_RECVORIGDSTADDR IP_BIND_ADDRESS_NO_PORT IP_MULTICAST_IF IP_MULTICAST_TTL
     IP_MULTICAST_LOOP IP_ADD_MEMBERSHIP IP_DROP_MEMBERSHIP
 ];
-const IPV6_OPTION: Names = names![
+const IPV6_OPTION: Constants = constants![
     IPV6_UNICAST_HOPS IPV6_MULTICAST_IF IPV6_MULTICAST_HOPS IPV6_MULTICAST_LOOP IPV6_ADD_MEMBERSHIP
     IPV6_DROP_MEMBERSHIP IPV6_MTU_DISCOVER IPV6_MTU IPV6_RECVERR IPV6_V6ONLY IPV6_RECVPKTINFO IPV6_RECVHOPLIMIT
     IPV6_RECVTCLASS IPV6_TCLASS IPV6_FREEBIND IPV6_TRANSPARENT
 ];
 /// An option is one of its level.
-const OPTION: Meaning = Meaning::By {
+const OPTION: ArgumentType = ArgumentType::DependsOn {
     parameter: 1,
-    meanings: &[
-        (libc::SOL_SOCKET, Meaning::One(SOCKET_OPTION)),
-        (libc::IPPROTO_TCP, Meaning::One(TCP_OPTION)),
-        (libc::IPPROTO_IP, Meaning::One(IP_OPTION)),
-        (libc::IPPROTO_IPV6, Meaning::One(IPV6_OPTION)),
+    types: &[
+        (libc::SOL_SOCKET, ArgumentType::Constant(SOCKET_OPTION)),
+        (libc::IPPROTO_TCP, ArgumentType::Constant(TCP_OPTION)),
+        (libc::IPPROTO_IP, ArgumentType::Constant(IP_OPTION)),
+        (libc::IPPROTO_IPV6, ArgumentType::Constant(IPV6_OPTION)),
     ],
-    otherwise: &Meaning::Int,
+    otherwise: &ArgumentType::Int,
 };
-const INTERNET_PROTOCOL: Names = names![
+const INTERNET_PROTOCOL: Constants = constants![
     IPPROTO_IP IPPROTO_ICMP IPPROTO_IGMP IPPROTO_TCP IPPROTO_UDP IPPROTO_DCCP IPPROTO_ICMPV6 IPPROTO_SCTP
     IPPROTO_UDPLITE IPPROTO_RAW IPPROTO_MPTCP
 ];
-const NETLINK_PROTOCOL: Names = names![
+const NETLINK_PROTOCOL: Constants = constants![
     NETLINK_ROUTE NETLINK_SOCK_DIAG NETLINK_XFRM NETLINK_SELINUX NETLINK_AUDIT NETLINK_CONNECTOR NETLINK_NETFILTER
     NETLINK_KOBJECT_UEVENT NETLINK_GENERIC NETLINK_CRYPTO
 ];
 /// A protocol is one of its family.
-const PROTOCOL: Meaning = Meaning::By {
+const PROTOCOL: ArgumentType = ArgumentType::DependsOn {
     parameter: 0,
-    meanings: &[
-        (libc::AF_INET, Meaning::One(INTERNET_PROTOCOL)),
-        (libc::AF_INET6, Meaning::One(INTERNET_PROTOCOL)),
-        (libc::AF_NETLINK, Meaning::One(NETLINK_PROTOCOL)),
+    types: &[
+        (libc::AF_INET, ArgumentType::Constant(INTERNET_PROTOCOL)),
+        (libc::AF_INET6, ArgumentType::Constant(INTERNET_PROTOCOL)),
+        (libc::AF_NETLINK, ArgumentType::Constant(NETLINK_PROTOCOL)),
     ],
-    otherwise: &Meaning::Int,
+    otherwise: &ArgumentType::Int,
 };
 
-pub fn meaning(call: &str, parameter: &str) -> Option<Meaning> {
+pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
     Some(match (call, parameter) {
-        ("socket" | "socketpair", "family") => Meaning::One(ADDRESS_FAMILIES),
+        ("socket" | "socketpair", "family") => ArgumentType::Constant(ADDRESS_FAMILIES),
         ("socket" | "socketpair", "type") => {
-            Meaning::OneAndFlags { mask: TYPE_MASK, one: TYPE, flags: FLAGS }
+            ArgumentType::ConstantAndFlags { mask: TYPE_MASK, constants: TYPE, flags: FLAGS }
         }
         ("socket" | "socketpair", "protocol") => PROTOCOL,
-        ("accept4", "flags") => Meaning::Flags(FLAGS),
+        ("accept4", "flags") => ArgumentType::Flags(FLAGS),
         ("sendto" | "sendmsg" | "sendmmsg" | "recvfrom" | "recvmsg" | "recvmmsg", "flags") => {
-            Meaning::Flags(MESSAGE_FLAGS)
+            ArgumentType::Flags(MESSAGE_FLAGS)
         }
-        ("shutdown", "how") => Meaning::One(SHUTDOWN),
-        ("setsockopt" | "getsockopt", "level") => Meaning::One(LEVEL),
+        ("shutdown", "how") => ArgumentType::Constant(SHUTDOWN),
+        ("setsockopt" | "getsockopt", "level") => ArgumentType::Constant(LEVEL),
         ("setsockopt" | "getsockopt", "optname") => OPTION,
         _ => return None,
     })

@@ -1,16 +1,9 @@
 //! What the kernel's formats tell of a system call.
 
 use trace_hook_api::EventLine;
+use trace_syscalls::{ArgumentType, Value, argument_type, is_32_bit, never_returns, returns_address};
 use tracefs::Record;
 use tracefs::format::{EventFormat, Field};
-
-use super::meaning::{Meaning, is_int};
-
-/// Calls that do not return to where they were made, and of whose return the kernel does not tell.
-const WITHOUT_RETURN: [&str; 4] = ["exit", "exit_group", "rt_sigreturn", "sigreturn"];
-
-/// Calls whose result is an address.
-const WITH_ADDRESS: [&str; 4] = ["mmap", "mremap", "brk", "shmat"];
 
 /// The event of a call's beginning.
 #[derive(Debug)]
@@ -35,8 +28,8 @@ pub struct ExitEvent {
 struct Parameter {
     field: Field,
     /// Whether the kernel looks at the lower half of the register only, whatever is in the upper one.
-    is_int: bool,
-    meaning: Meaning,
+    is_32_bit: bool,
+    argument_type: ArgumentType,
     /// Where the kernel records what the parameter points to.
     text: Option<Field>,
 }
@@ -57,15 +50,15 @@ impl EnterEvent {
         // `__syscall_nr`, and since Linux 6.19 `__filename_val`: the text that `filename` points to.
         let parameters = format.own_fields().iter().filter(|field| !field.name.starts_with("__"));
         let parameters = parameters.map(|field| Parameter {
-            is_int: is_int(&field.type_name),
-            meaning: Meaning::of(call, &field.name, &field.type_name),
+            is_32_bit: is_32_bit(&field.type_name),
+            argument_type: argument_type(call, &field.name, &field.type_name),
             text: format.field(&format!("__{}_val", field.name)).filter(|field| field.is_text()).cloned(),
             field: field.clone(),
         });
         Self {
             call: call.to_owned(),
-            never_returns: WITHOUT_RETURN.contains(&call),
-            returns_address: WITH_ADDRESS.contains(&call),
+            never_returns: never_returns(call),
+            returns_address: returns_address(call),
             parameters: parameters.collect(),
         }
     }
@@ -74,7 +67,7 @@ impl EnterEvent {
         let mut arguments = Arguments::default();
         for (index, (parameter, number)) in self.parameters.iter().zip(&mut arguments.numbers).enumerate() {
             let register = record.number(&parameter.field) as u64;
-            *number = if parameter.is_int { u64::from(register as u32) } else { register };
+            *number = if parameter.is_32_bit { u64::from(register as u32) } else { register };
             let text = parameter.text.as_ref().map(|field| (index, record.text(field).to_vec()));
             arguments.texts.extend(text);
         }
@@ -88,7 +81,10 @@ impl EnterEvent {
         line.group("arguments", |line| {
             all.fold(line, |line, (index, (parameter, number))| match text_of(index) {
                 Some(text) => line.text(&parameter.field.name, text),
-                None => parameter.meaning.show(line, &parameter.field.name, number, &arguments.numbers),
+                None => {
+                    let value = parameter.argument_type.value(number, &arguments.numbers);
+                    show_value(line, &parameter.field.name, &value)
+                }
             })
         })
     }
@@ -100,8 +96,21 @@ impl ExitEvent {
         Some(Self {
             call: call.to_owned(),
             enter,
-            returns_address: WITH_ADDRESS.contains(&call),
+            returns_address: returns_address(call),
             result: format.field("ret")?.clone(),
         })
+    }
+}
+
+/// Adds an argument to the line.
+fn show_value<'a>(line: EventLine<'a>, name: &str, value: &Value) -> EventLine<'a> {
+    match value {
+        Value::Signed(number) => line.number(name, *number),
+        Value::Unsigned(number) => line.number(name, *number),
+        Value::Address(address) => line.address(name, *address),
+        Value::Name(text) => line.word(name, text),
+        Value::Unused => line,
+        // A kind of value that a later version of the crate adds.
+        other => line.word(name, &other.to_string()),
     }
 }

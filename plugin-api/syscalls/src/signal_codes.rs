@@ -1,9 +1,11 @@
+//! The codes that say why a signal was sent.
+
 use std::borrow::Cow;
 
 use nix::libc;
 
-/// Codes that go with any signal (`include/uapi/asm-generic/siginfo.h`).
-const OF_ANY: &[(i32, &str)] = &[
+/// The codes that every signal can have (`include/uapi/asm-generic/siginfo.h`).
+const COMMON: &[(i32, &str)] = &[
     (0x80, "SI_KERNEL"),
     (0, "SI_USER"),
     (-1, "SI_QUEUE"),
@@ -16,18 +18,18 @@ const OF_ANY: &[(i32, &str)] = &[
     (-60, "SI_ASYNCNL"),
 ];
 
-/// Why a signal was sent: `si_code` of sigaction(2), as a number where it has no name.
+/// The name of a signal's `si_code` (sigaction(2)); the number if it has no name.
 pub fn signal_code(signal: i32, code: i32) -> Cow<'static, str> {
-    let of_signal = usize::try_from(code - 1).ok().and_then(|index| of(signal).get(index));
-    let of_any = || OF_ANY.iter().find(|(number, _)| *number == code).map(|(_, name)| name);
-    match of_signal.or_else(of_any) {
+    let specific = usize::try_from(code - 1).ok().and_then(|index| specific_to(signal).get(index));
+    let common = || COMMON.iter().find(|(number, _)| *number == code).map(|(_, name)| name);
+    match specific.or_else(common) {
         Some(name) => Cow::Borrowed(name),
         None => Cow::Owned(code.to_string()),
     }
 }
 
-/// The codes of one signal, from 1 on.
-fn of(signal: i32) -> &'static [&'static str] {
+/// The codes that only this signal has, from 1 on.
+fn specific_to(signal: i32) -> &'static [&'static str] {
     match signal {
         libc::SIGILL => &[
             "ILL_ILLOPC",
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_means_something_else_with_each_signal() {
+    fn codes_depend_on_the_signal() {
         assert_eq!(signal_code(libc::SIGSEGV, 1), "SEGV_MAPERR");
         assert_eq!(signal_code(libc::SIGCHLD, 1), "CLD_EXITED");
         assert_eq!(signal_code(libc::SIGTERM, 1), "1");

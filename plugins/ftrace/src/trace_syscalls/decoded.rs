@@ -1,9 +1,5 @@
 //! System calls decoded: one line for a call and its return, with the arguments by their names.
 
-mod call;
-mod constants;
-mod meaning;
-
 use std::collections::HashMap;
 
 use trace_hook_api::{LineBuffer, Origin, Result};
@@ -12,12 +8,11 @@ use tracefs::ring::Gap;
 use tracefs::{EventStream, Pid, Record};
 use tracefs_session::{View, with_origin};
 
-pub use meaning::show_result;
+use super::call::{Arguments, EnterEvent, ExitEvent};
 
-use call::{Arguments, EnterEvent, ExitEvent};
-
+use crate::call_result::show_result;
 use crate::running_calls::RunningCalls;
-use crate::syscalls::{self, SYSTEM};
+use crate::syscall_events::{self, SYSTEM};
 
 /// Shows each call when it has returned.
 pub struct Decoded {
@@ -45,8 +40,8 @@ impl Decoded {
         let mut decoded =
             Self { enters: HashMap::new(), exits: HashMap::new(), running: RunningCalls::default() };
         for call in calls {
-            let enter = stream.format_of(SYSTEM, &syscalls::enter_event(call))?;
-            let exit = stream.format_of(SYSTEM, &syscalls::exit_event(call))?;
+            let enter = stream.format_of(SYSTEM, &syscall_events::enter_event(call))?;
+            let exit = stream.format_of(SYSTEM, &syscall_events::exit_event(call))?;
             decoded.exits.extend(ExitEvent::of(&exit, call, enter.id).map(|event| (exit.id, event)));
             decoded.enters.insert(enter.id, EnterEvent::of(&enter, call));
         }
@@ -86,7 +81,7 @@ impl Decoded {
                 let shown = other.map_or(0, |running| self.show(thread, &running, None, lines));
                 with_origin(record, thread, |_, origin| {
                     let line = lines.event(origin, &event.call).flag("resumed", true);
-                    drop(meaning::show_result(line, returned.0, event.returns_address));
+                    drop(show_result(line, returned.0, event.returns_address));
                 });
                 shown + 1
             }
@@ -112,7 +107,7 @@ impl Decoded {
         };
         let line = event.show(&running.arguments, lines.event(&origin, &event.call));
         drop(match returned {
-            Some((result, at)) => meaning::show_result(line, result, event.returns_address)
+            Some((result, at)) => show_result(line, result, event.returns_address)
                 .duration("duration", at.saturating_sub(running.began)),
             None if event.never_returns => line,
             None => line.flag("unfinished", true),
