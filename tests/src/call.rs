@@ -119,7 +119,7 @@ impl<'a> Call<'a> {
             // So that nothing is left when the tests themselves are killed.
             command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
         }
-        Process::spawn(&mut command, self.manager.suspects())
+        Process::spawn(&mut command, self.manager.leak_check())
     }
 
     /// Makes the call, and waits for what comes of it.

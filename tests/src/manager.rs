@@ -7,8 +7,8 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::call::NOBODY;
+use crate::leak_check::LeakCheck;
 use crate::plugins::public_directory;
-use crate::suspects::Suspects;
 use crate::{Call, Plugins, built};
 
 /// An installation of the manager, with plugins and a run directory of its own.
@@ -20,7 +20,7 @@ pub struct Manager {
     plugins: Plugins,
     run_directory: TempDir,
     _public: Option<TempDir>,
-    suspects: Suspects,
+    leak_check: LeakCheck,
 }
 
 impl Manager {
@@ -31,7 +31,7 @@ impl Manager {
             plugins,
             run_directory: public_directory(),
             _public: None,
-            suspects: Suspects::default(),
+            leak_check: LeakCheck::default(),
         }
     }
 
@@ -116,14 +116,14 @@ impl Manager {
         }
     }
 
-    pub(crate) fn suspects(&self) -> Suspects {
-        self.suspects.clone()
+    pub(crate) fn leak_check(&self) -> LeakCheck {
+        self.leak_check.clone()
     }
 }
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        let (instances, files) = (self.suspects.remove(), self.files());
+        let (instances, files) = (self.leak_check.remove(), self.files());
         if !std::thread::panicking() {
             assert_eq!(instances, None, "this many are left in the kernel, one of them this");
             assert!(files.is_empty(), "left in the run directory: {files:?}");

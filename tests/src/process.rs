@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::suspects::Suspects;
+use crate::leak_check::LeakCheck;
 use crate::{Answer, PATIENCE, eventually};
 
 /// A running manager. Its process group is its own, and is killed when this is dropped.
@@ -20,7 +20,7 @@ pub struct Process {
     status: Option<ExitStatus>,
     /// Whether there was a worker left when it had ended.
     outlived: bool,
-    suspects: Suspects,
+    leak_check: LeakCheck,
 }
 
 /// What comes out of one of the two streams.
@@ -32,7 +32,7 @@ enum Output {
 
 impl Process {
     /// Runs the command. Its streams are listened to where they are pipes.
-    pub(crate) fn spawn(command: &mut Command, suspects: Suspects) -> Self {
+    pub(crate) fn spawn(command: &mut Command, leak_check: LeakCheck) -> Self {
         let since = Instant::now();
         let mut child =
             eventually("the executable is closed for writing", PATIENCE, || match command.spawn() {
@@ -59,7 +59,7 @@ impl Process {
             since,
             status: None,
             outlived: false,
-            suspects,
+            leak_check,
         }
     }
 
@@ -164,7 +164,7 @@ impl Process {
         if self.status.is_none() {
             self.status = self.child.try_wait().expect("it is our child");
             if self.status.is_some() {
-                self.suspects.note(self.pid());
+                self.leak_check.note(self.pid());
                 // As long as the group has a member, its id is nobody else's.
                 self.outlived = killpg(self.as_pid(), None).is_ok();
             }
@@ -185,7 +185,7 @@ impl Drop for Process {
         }
         if is_running {
             let _ = self.child.wait();
-            self.suspects.note(self.pid());
+            self.leak_check.note(self.pid());
         }
     }
 }

@@ -47,14 +47,14 @@ fn lines_with<'a>(answer: &'a Answer, prefix: &str) -> Vec<&'a str> {
     answer.stdout.lines().filter(|line| line.starts_with(prefix)).collect()
 }
 
-fn faulty() -> Plugins {
-    Plugins::none().plugin("faulty", "x.so")
+fn nonconforming() -> Plugins {
+    Plugins::none().plugin("nonconforming", "x.so")
 }
 
 /// Checks that with this fault the plugin fails just this check.
 #[track_caller]
 fn fault_fails(fault: &str, check: &str, mention: &str, skipped: usize) {
-    only_fails(&checked(faulty(), "FAULT", fault), check, mention, skipped);
+    only_fails(&checked(nonconforming(), "FAULT", fault), check, mention, skipped);
 }
 
 /// The same for a check of its first hook. Most of what follows is then skipped.
@@ -62,17 +62,18 @@ fn fault_fails(fault: &str, check: &str, mention: &str, skipped: usize) {
 fn fault_of_hook_fails(fault: &str, check: &str, mention: &str) {
     let index = OF_HOOK.iter().position(|known| *known == check).expect("there is such a check");
     let skipped = if check == "help" || check == "probe" { 0 } else { OF_HOOK.len() - index - 1 };
-    fault_fails(fault, &format!("faulty_lines {check}"), mention, skipped);
+    fault_fails(fault, &format!("nonconforming_lines {check}"), mention, skipped);
 }
 
 #[test]
 fn a_good_plugin_passes_every_check() {
-    let answer = checked(faulty(), "FAULT", "");
+    let answer = checked(nonconforming(), "FAULT", "");
     answer_is_told(&answer, 0);
     answer.well();
     let names: Vec<&str> = answer.stdout.lines().filter_map(|line| line.strip_prefix("ok       ")).collect();
     let names: Vec<&str> = names.iter().filter_map(|line| line.split(':').next()).collect();
-    let of_hooks = ["faulty_lines", "sound_lines"].map(|hook| OF_HOOK.map(|check| format!("{hook} {check}")));
+    let of_hooks =
+        ["nonconforming_lines", "valid_lines"].map(|hook| OF_HOOK.map(|check| format!("{hook} {check}")));
     let expected: Vec<String> = OF_PLUGIN.map(str::to_owned).into_iter().chain(of_hooks.concat()).collect();
     assert_eq!(names, [expected, vec!["sweep".to_owned()]].concat());
 }
@@ -80,14 +81,19 @@ fn a_good_plugin_passes_every_check() {
 #[test]
 fn file() {
     let after = OF_PLUGIN.len() - 1 + 1;
-    only_fails(&checked(faulty().with_mode("x.so", 0o777), "FAULT", ""), "file", "is not trusted", after);
+    only_fails(
+        &checked(nonconforming().with_mode("x.so", 0o777), "FAULT", ""),
+        "file",
+        "is not trusted",
+        after,
+    );
     only_fails(&checked(Plugins::none(), "FAULT", ""), "file", "No such file", after);
     only_fails(&checked(Plugins::none().fifo("x.so"), "FAULT", ""), "file", "is not a regular file", after);
 }
 
 #[test]
 fn whether_a_file_is_trusted_need_not_be_asked() {
-    let manager = Manager::with(faulty().with_mode("x.so", 0o777));
+    let manager = Manager::with(nonconforming().with_mode("x.so", 0o777));
     let call = manager.bare_call().words(["--allow-untrusted", "--check"]);
     let answer = call.word(manager.plugins().path_of("x.so")).answer();
     answer_is_told(&answer, 0);
@@ -103,7 +109,7 @@ fn library() {
 #[test]
 fn interface() {
     let header = b"abi stable library for Rust     ";
-    let of_another_age = Plugins::none().changed("faulty", "x.so", |bytes| {
+    let of_another_age = Plugins::none().changed("nonconforming", "x.so", |bytes| {
         let place = bytes.windows(header.len()).position(|window| window == header).expect("it has a header");
         bytes[place + header.len() + 4] += 1;
     });
@@ -117,8 +123,8 @@ fn interface() {
 
 #[test]
 fn description() {
-    let crowd = Plugins::none().plugin("crowd", "x.so");
-    only_fails(&checked(crowd, "FAULT", ""), "description", "10000 hooks", 2);
+    let many = Plugins::none().plugin("many_hooks", "x.so");
+    only_fails(&checked(many, "FAULT", ""), "description", "10000 hooks", 2);
     fault_fails("long details", "description", "bytes; at most", 2);
     fault_fails("wild name", "description", "not UTF-8", 2);
 }
@@ -146,15 +152,15 @@ fn help() {
 fn probe() {
     fault_of_hook_fails("slow probe", "probe", "500 ms are the most");
     for (fault, mention) in [("reason=", "is empty"), ("reason=two\nlines", "is not one line")] {
-        fault_fails(fault, "faulty_lines probe", mention, OF_HOOK.len() - 3);
+        fault_fails(fault, "nonconforming_lines probe", mention, OF_HOOK.len() - 3);
     }
     for reason in ["Operation not permitted (os error 1)", "/x: EACCES: Permission denied"] {
         let mention = "a probe has no privilege";
-        fault_fails(&format!("reason={reason}"), "faulty_lines probe", mention, OF_HOOK.len() - 3);
+        fault_fails(&format!("reason={reason}"), "nonconforming_lines probe", mention, OF_HOOK.len() - 3);
     }
-    let answer = checked(faulty(), "FAULT", "reason=there is no moon");
+    let answer = checked(nonconforming(), "FAULT", "reason=there is no moon");
     answer_is_told(&answer, 0);
-    assert_eq!(lines_with(&answer, "skipped  faulty_lines").len(), OF_HOOK.len() - 3);
+    assert_eq!(lines_with(&answer, "skipped  nonconforming_lines").len(), OF_HOOK.len() - 3);
 }
 
 #[test]
@@ -166,7 +172,7 @@ fn start() {
 fn read() {
     fault_of_hook_fails("read", "read", "it cannot be read");
     fault_of_hook_fails("fragment", "read", "half a line");
-    fault_of_hook_fails("panic", "read", "the plugin panicked at tests/plugins/faulty/src/lib.rs:");
+    fault_of_hook_fails("panic", "read", "the plugin panicked at tests/plugins/nonconforming/src/lib.rs:");
     fault_of_hook_fails("slow read", "read", "it must give the lines there are and not wait");
     fault_of_hook_fails("wakes", "read", "what wakes() gives stays readable");
 }
@@ -187,10 +193,10 @@ fn lines_are_plain() {
 
 #[test]
 fn without_lines_they_are_not_said_to_be_well() {
-    let answer = checked(faulty(), "FAULT", "silent");
+    let answer = checked(nonconforming(), "FAULT", "silent");
     answer_is_told(&answer, 0);
     let skipped = lines_with(&answer, "skipped ");
-    assert_eq!(skipped, ["skipped  faulty_lines read: it gave no line of the process made for this"]);
+    assert_eq!(skipped, ["skipped  nonconforming_lines read: it gave no line of the process made for this"]);
 }
 
 #[test]
@@ -223,8 +229,8 @@ fn what_remains_in_the_kernel_is_told_and_removed() {
     let _alone = no_other_sweeps();
     let anothers = kernel.make_instance(&format!("check_test_{}", std::process::id()));
     for (fault, before) in [("instance", "it leaves the tracing instance "), ("probe", "it leaves ")] {
-        let answer = checked(faulty(), "FAULT", fault);
-        only_fails(&answer, "faulty_lines remains", before, 1);
+        let answer = checked(nonconforming(), "FAULT", fault);
+        only_fails(&answer, "nonconforming_lines remains", before, 1);
         let line = lines_with(&answer, "FAILED ")[0];
         let name =
             line.split(before).nth(1).and_then(|rest| rest.split([',', '/']).next()).expect("it is named");
@@ -242,10 +248,13 @@ fn end() {
 
 #[test]
 fn json() {
-    fault_fails("no json", "faulty_lines json", "a line is no JSON object", 0);
-    let answer = checked(faulty(), "FAULT", "json");
+    fault_fails("no json", "nonconforming_lines json", "a line is no JSON object", 0);
+    let answer = checked(nonconforming(), "FAULT", "json");
     answer_is_told(&answer, 0);
-    assert_eq!(lines_with(&answer, "ok       faulty_lines json: lines that are JSON objects: 3").len(), 1);
+    assert_eq!(
+        lines_with(&answer, "ok       nonconforming_lines json: lines that are JSON objects: 3").len(),
+        1
+    );
 }
 
 #[test]
@@ -262,41 +271,41 @@ fn who_can_run_nothing_has_nothing_to_sweep() {
 
 #[test]
 fn a_hook_that_needs_what_cannot_be_made_up_is_not_run() {
-    let answer = checked(faulty(), "FAULT", "required");
+    let answer = checked(nonconforming(), "FAULT", "required");
     answer_is_told(&answer, 0);
-    let skipped = lines_with(&answer, "skipped  faulty_lines");
+    let skipped = lines_with(&answer, "skipped  nonconforming_lines");
     assert_eq!(skipped.len(), OF_HOOK.len() - 3);
     assert!(skipped.iter().all(|line| line.contains("it needs --word")), "{answer:#?}");
 }
 
 #[test]
 fn a_plugin_that_crashes_or_hangs_fails_where_it_does() {
-    let troubled = || Plugins::none().plugin("troubled", "x.so");
+    let failing = || Plugins::none().plugin("failing", "x.so");
     for (trouble, mention) in [
         ("abort", "SIGABRT"),
         ("exit", "exited with status 0"),
         ("hang", "took more than"),
         ("panic", "panicked"),
     ] {
-        let answer = checked(troubled(), "TROUBLED", &format!("info {trouble}"));
+        let answer = checked(failing(), "FAIL", &format!("info {trouble}"));
         only_fails(&answer, "description", mention, 2);
-        let answer = checked(troubled(), "TROUBLED", &format!("probe {trouble}"));
-        only_fails(&answer, "troubled_lines probe", mention, OF_HOOK.len() - 3);
+        let answer = checked(failing(), "FAIL", &format!("probe {trouble}"));
+        only_fails(&answer, "failing_lines probe", mention, OF_HOOK.len() - 3);
     }
 }
 
 #[test]
 fn the_findings_in_json_are_the_same() {
-    let manager = Manager::with(faulty());
+    let manager = Manager::with(nonconforming());
     let file = manager.plugins().path_of("x.so");
     let call = manager.bare_call().word("--check").word(&file).word("--json").variable("FAULT", "close");
     let answer = call.answer();
-    complains_only_of(&answer, "faulty_lines close");
+    complains_only_of(&answer, "nonconforming_lines close");
     let report: Value = serde_json::from_str(&answer.stdout).expect("it is JSON");
     assert_eq!((&report["ok"], &report["failed"], &report["skipped"]), (&23.into(), &1.into(), &2.into()));
     let checks = report["checks"].as_array().expect("it is an array");
     let failed = checks.iter().find(|check| check["status"] == "failed").expect("one failed");
-    assert_eq!((&failed["check"], &failed["hook"]), (&"close".into(), &"faulty_lines".into()));
+    assert_eq!((&failed["check"], &failed["hook"]), (&"close".into(), &"nonconforming_lines".into()));
     assert_eq!(failed["text"], "something is left");
 }
 

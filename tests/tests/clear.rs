@@ -18,16 +18,16 @@ fn me() -> String {
 
 #[test]
 fn clear_has_nothing_to_say_when_there_is_nothing_to_clear() {
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     manager.call(["--clear"]).answer().well_and_silent();
     manager.call(["-c"]).answer().well_and_silent();
 }
 
 #[test]
 fn clear_ends_sessions_as_sigint_would_and_waits_for_them() {
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     let mut sessions: Vec<_> =
-        (0..3).map(|_| manager.run("made_up_lines", me() + " --count 20000").start()).collect();
+        (0..3).map(|_| manager.run("synthetic_lines", me() + " --count 20000").start()).collect();
     manager.call(["--clear"]).answer().well_and_silent();
     assert!(manager.files().is_empty(), "{:?} are left", manager.files());
     for session in &mut sessions {
@@ -41,8 +41,9 @@ fn clear_ends_sessions_as_sigint_would_and_waits_for_them() {
 
 #[test]
 fn clear_does_not_touch_the_sessions_of_another_installation() {
-    let (ours, theirs) = (Manager::with(Plugins::of(["made_up"])), Manager::with(Plugins::of(["made_up"])));
-    let mut session = theirs.run("made_up_lines", me()).start();
+    let (ours, theirs) =
+        (Manager::with(Plugins::of(["synthetic"])), Manager::with(Plugins::of(["synthetic"])));
+    let mut session = theirs.run("synthetic_lines", me()).start();
     ours.call(["--clear"]).answer().well_and_silent();
     assert!(!session.process().is_over());
     assert_eq!(session.stop().well().len(), 10);
@@ -50,8 +51,8 @@ fn clear_does_not_touch_the_sessions_of_another_installation() {
 
 #[test]
 fn one_plugin_that_cannot_clear_is_named_and_keeps_no_other_from_it() {
-    let manager = Manager::with(Plugins::of(["made_up", "unavailable"]));
-    let session = manager.run("made_up_lines", me()).start();
+    let manager = Manager::with(Plugins::of(["synthetic", "unavailable"]));
+    let session = manager.run("synthetic_lines", me()).start();
     manager.call(["--clear"]).answer().failed(&["unavailable", "the stable door is stuck"]);
     assert_eq!(session.ends().well().len(), 10);
 }
@@ -194,9 +195,9 @@ impl<F: Fn()> Drop for OnDrop<F> {
 fn many_may_clear_at_once() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
-    let manager = Manager::with(Plugins::of(["ftrace", "made_up"]));
+    let manager = Manager::with(Plugins::of(["ftrace", "synthetic"]));
     let orphans: Vec<_> = (0..4).map(|n| kernel.make_instance(&format!("{}{n}", orphans_name()))).collect();
-    let session = manager.run("made_up_lines", me()).start();
+    let session = manager.run("synthetic_lines", me()).start();
     let mut calls: Vec<_> = (0..4).map(|_| manager.call(["--clear"]).spawn()).collect();
     calls.iter_mut().for_each(|call| call.ends(PATIENCE).well_and_silent());
     assert!(orphans.iter().all(|orphan| !orphan.exists()));
@@ -236,8 +237,8 @@ fn clear_ends_everything_there_may_be_at_once() {
 
 #[test]
 fn clear_ends_a_session_that_was_stopped_with_ctrl_z() {
-    let manager = Manager::with(Plugins::of(["made_up"]));
-    let mut session = manager.run("made_up_lines", me()).start();
+    let manager = Manager::with(Plugins::of(["synthetic"]));
+    let mut session = manager.run("synthetic_lines", me()).start();
     session.wait_for_lines(10);
     session.process().signal_group(Signal::SIGSTOP);
     manager.call(["--clear"]).answer().well_and_silent();
@@ -246,10 +247,10 @@ fn clear_ends_a_session_that_was_stopped_with_ctrl_z() {
 
 #[test]
 fn a_session_that_starts_while_others_clear_runs_well_or_ends_well() {
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     let mut told = 0;
     for delay in (0..100).map(|n| Duration::from_micros(n * 200)) {
-        let mut process = manager.run("made_up_lines", me()).spawn();
+        let mut process = manager.run("synthetic_lines", me()).spawn();
         // This waits for nothing: it is the moment that is tried.
         thread::sleep(delay);
         manager.call(["--clear"]).answer().well_and_silent();

@@ -6,7 +6,7 @@ use system_tests::{Answer, Manager, Plugins};
 
 /// A manager with the plugin that makes up its lines.
 fn manager() -> Manager {
-    Manager::with(Plugins::of(["made_up"]))
+    Manager::with(Plugins::of(["synthetic"]))
 }
 
 /// The arguments that trace this process, and more.
@@ -19,7 +19,7 @@ fn answer_to(words: &[&str]) -> Answer {
 }
 
 fn answer_to_run(arguments: &str) -> Answer {
-    manager().run("made_up_lines", arguments).answer()
+    manager().run("synthetic_lines", arguments).answer()
 }
 
 #[test]
@@ -31,7 +31,8 @@ fn a_call_without_an_action_is_refused() {
 #[test]
 fn a_call_with_two_actions_is_refused() {
     answer_to(&["--get-all", "--clear"]).refused(&["--get-all", "--clear"]);
-    answer_to(&["--run", "made_up_lines", "--describe", "made_up_lines"]).refused(&["--run", "--describe"]);
+    answer_to(&["--run", "synthetic_lines", "--describe", "synthetic_lines"])
+        .refused(&["--run", "--describe"]);
     answer_to(&["-g", "-c"]).refused(&[]);
 }
 
@@ -58,18 +59,18 @@ fn what_goes_with_another_action_is_refused() {
 #[test]
 fn an_unknown_hook_is_refused_and_the_nearest_is_named() {
     for action in ["--run", "--describe"] {
-        answer_to(&[action, "made_up_line"]).refused(&["'made_up_line'", "'made_up_lines'"]);
+        answer_to(&[action, "synthetic_line"]).refused(&["'synthetic_line'", "'synthetic_lines'"]);
         answer_to(&[action, "xyzzy"]).refused(&["'xyzzy'"]);
-        answer_to(&[action, "made_up/xyzzy"]).refused(&["'made_up/xyzzy'"]);
-        answer_to(&[action, "nobody/made_up_lines"]).refused(&["'nobody/made_up_lines'"]);
+        answer_to(&[action, "synthetic/xyzzy"]).refused(&["'synthetic/xyzzy'"]);
+        answer_to(&[action, "nobody/synthetic_lines"]).refused(&["'nobody/synthetic_lines'"]);
         answer_to(&[action, ""]).refused(&["''"]);
     }
 }
 
 #[test]
 fn a_run_without_a_process_is_refused() {
-    answer_to(&["--run", "made_up_lines"]).refused(&["--pid"]);
-    answer_to(&["--run", "made_up_lines", "--args"]).refused(&["--pid"]);
+    answer_to(&["--run", "synthetic_lines"]).refused(&["--pid"]);
+    answer_to(&["--run", "synthetic_lines", "--args"]).refused(&["--pid"]);
     answer_to_run("").refused(&["--pid"]);
     answer_to_run(" ").refused(&["--pid"]);
     answer_to_run("--count 1").refused(&["--pid"]);
@@ -92,7 +93,7 @@ fn a_process_that_is_gone_is_left_out_unless_it_is_the_last() {
     answer_to_run(&format!("--parent {gone}")).failed(&[&gone.to_string()]);
     let arguments = format!("--pid {gone} {}", std::process::id());
     let manager = manager();
-    manager.run("made_up_lines", arguments).start().stop().well();
+    manager.run("synthetic_lines", arguments).start().stop().well();
 }
 
 /// The id that a process had until now; the kernel gives the others out first.
@@ -112,7 +113,7 @@ fn an_open_quote_is_refused() {
 fn blanks_more_than_needed_do_no_harm() {
     let arguments = format!("  --pid   {}\t--idle  --count 2 ", std::process::id());
     let manager = manager();
-    assert_eq!(manager.run("made_up_lines", arguments).start().stop().well().len(), 2);
+    assert_eq!(manager.run("synthetic_lines", arguments).start().stop().well().len(), 2);
 }
 
 #[test]
@@ -140,39 +141,39 @@ fn one_string_is_split_as_a_shell_does() {
     let arguments = me_and(r#"--count 1 --word ' in  "quotes" '"#);
     let manager = manager();
     assert_eq!(
-        manager.run("made_up_lines", arguments).start().stop().well(),
-        [r#"made_up: line 0 in  "quotes" "#]
+        manager.run("synthetic_lines", arguments).start().stop().well(),
+        [r#"synthetic: line 0 in  "quotes" "#]
     );
 }
 
 #[test]
 fn several_words_are_taken_as_they_are() {
     let me = std::process::id().to_string();
-    let words = ["--run", "made_up_lines", "--args", "--pid", &me, "--count", "1", "--word", " it's"];
+    let words = ["--run", "synthetic_lines", "--args", "--pid", &me, "--count", "1", "--word", " it's"];
     let manager = manager();
-    assert_eq!(manager.call(words).start().stop().well(), ["made_up: line 0 it's"]);
+    assert_eq!(manager.call(words).start().stop().well(), ["synthetic: line 0 it's"]);
 }
 
 #[test]
 fn after_args_everything_is_the_hooks() {
     let me = std::process::id().to_string();
-    answer_to(&["--run", "made_up_lines", "--args", "--pid", &me, "--clear"])
-        .refused(&["--clear", "made_up_lines"]);
+    answer_to(&["--run", "synthetic_lines", "--args", "--pid", &me, "--clear"])
+        .refused(&["--clear", "synthetic_lines"]);
 }
 
 #[test]
 fn short_forms_are_as_good_as_long_ones() {
     let manager = manager();
-    assert_eq!(manager.call(["-g"]).answer().well(), "made_up_lines\n");
-    let described = manager.call(["-d", "made_up_lines"]).answer();
-    assert_eq!(described.well(), manager.call(["--describe", "made_up_lines"]).answer().well());
-    let session = manager.call(["-r", "made_up_lines", "-a", &me_and("-c 3")]).start();
+    assert_eq!(manager.call(["-g"]).answer().well(), "synthetic_lines\n");
+    let described = manager.call(["-d", "synthetic_lines"]).answer();
+    assert_eq!(described.well(), manager.call(["--describe", "synthetic_lines"]).answer().well());
+    let session = manager.call(["-r", "synthetic_lines", "-a", &me_and("-c 3")]).start();
     assert_eq!(session.stop().well().len(), 3);
 }
 
 #[test]
 fn a_description_says_what_the_hook_does_and_takes() {
-    let answer = answer_to(&["--describe", "made_up_lines"]);
+    let answer = answer_to(&["--describe", "synthetic_lines"]);
     let said = answer.well();
     let own =
         ["Makes up lines, for tests", "It makes them up all alone.", "--count", "-c", "how many lines", "10"];
@@ -197,6 +198,6 @@ fn words_that_are_no_text_are_refused() {
     use std::os::unix::ffi::OsStrExt;
 
     let not_text = OsStr::from_bytes(b"\xff");
-    manager().call(["--run", "made_up_lines", "--args"]).word(not_text).answer().refused(&["UTF-8"]);
+    manager().call(["--run", "synthetic_lines", "--args"]).word(not_text).answer().refused(&["UTF-8"]);
     manager().call(["--run"]).word(not_text).answer().refused(&["UTF-8"]);
 }

@@ -48,9 +48,9 @@ fn as_version(bytes: &mut [u8], version: &str) {
 /// Checks that the plugin is left out, with one short line that mentions all of these; what is said under `-v`.
 #[track_caller]
 fn refused(plugins: Plugins, mentions: &[&str]) -> Answer {
-    let manager = Manager::with(plugins.plugin("made_up", "good.so"));
+    let manager = Manager::with(plugins.plugin("synthetic", "good.so"));
     let answer = manager.call(["--get-all"]).answer();
-    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert_eq!(answer.stdout, "synthetic_lines\n");
     let complaint = answer.well_with_complaints(1)[0];
     for mention in [&["plugin bad: "], mentions].concat() {
         assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
@@ -60,7 +60,7 @@ fn refused(plugins: Plugins, mentions: &[&str]) -> Answer {
 }
 
 fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Plugins {
-    Plugins::none().changed("made_up", "bad.so", change)
+    Plugins::none().changed("synthetic", "bad.so", change)
 }
 
 #[test]
@@ -70,18 +70,18 @@ fn a_plugin_of_a_newer_minor_version_works() {
     assert!(
         manager.call(["--list", "--json"]).answer().well().contains(&format!("\"api_version\": \"{newer}\""))
     );
-    works(manager.run("made_up_lines", me()));
+    works(manager.run("synthetic_lines", me()));
 }
 
 #[test]
 fn a_plugin_of_an_older_minor_version_works() {
     let newer = version_with(1, "9");
     let (directory, executable) = newer_manager(&newer);
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     let call = || manager.call_as(&executable).word("--plugins").word(manager.plugins().path());
     assert_eq!(call().word("--version").answer().well(), format!("manager {newer}\n"));
-    assert_eq!(call().word("--get-all").answer().well(), "made_up_lines\n");
-    works(call().words(["--run", "made_up_lines", "--args", &me()]));
+    assert_eq!(call().word("--get-all").answer().well(), "synthetic_lines\n");
+    works(call().words(["--run", "synthetic_lines", "--args", &me()]));
     drop(directory);
 }
 
@@ -190,7 +190,7 @@ fn an_executable() -> Vec<u8> {
 /// Wherever it is cut, it is one line and no dead process.
 #[test]
 fn a_plugin_that_is_cut_off_is_refused_without_being_touched() {
-    let whole = fs::read(built("libmade_up.so")).expect("a plugin can be read").len();
+    let whole = fs::read(built("libsynthetic.so")).expect("a plugin can be read").len();
     for part in [64, whole / 100, whole / 16, whole / 4] {
         let verbose = refused(changed(|bytes| bytes.truncate(part)), &["bad.so is "]);
         assert!(!verbose.stderr.contains("killed"), "{verbose:#?}");

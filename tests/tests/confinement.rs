@@ -86,31 +86,31 @@ const ATTEMPTS: &[(&str, Errno)] = &[
 const NOT_FOR_SESSIONS: &[&str] = &["packet-socket", "chroot", "become-user"];
 
 /// A directory with everything in it that a burglar might want, and more outside that he might.
-struct House {
+struct Surroundings {
     directory: TempDir,
     instance: OwnInstance,
     victim: Child,
     _socket: UnixListener,
 }
 
-impl House {
+impl Surroundings {
     fn new(kernel: &Kernel, name: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         for file in ["file", "for-constructor", "for-info", "for-probe", "for-session"] {
-            fs::write(directory.path().join(file), "silver spoons").expect("a file can be written");
+            fs::write(directory.path().join(file), "content").expect("a file can be written");
         }
         fs::create_dir(directory.path().join("mountpoint")).expect("a directory can be made");
         let socket = UnixListener::bind(directory.path().join("socket")).expect("a socket can be bound");
         let victim = Command::new("sleep").arg("600").spawn().expect("there is sleep");
-        let instance = kernel.make_instance(&format!("burgled_{name}_{}", std::process::id()));
+        let instance = kernel.make_instance(&format!("escape_{name}_{}", std::process::id()));
         Self { directory, instance, victim, _socket: socket }
     }
 
     fn opened_to<'a>(&self, call: Call<'a>, manager: &Manager) -> Call<'a> {
-        call.variable("BURGLAR_HOUSE", self.directory.path())
-            .variable("BURGLAR_PLUGIN", plugin_of(manager))
-            .variable("BURGLAR_INSTANCE", self.instance.path())
-            .variable("BURGLAR_VICTIM", self.victim.id().to_string())
+        call.variable("ESCAPE_DIRECTORY", self.directory.path())
+            .variable("ESCAPE_PLUGIN", plugin_of(manager))
+            .variable("ESCAPE_INSTANCE", self.instance.path())
+            .variable("ESCAPE_VICTIM", self.victim.id().to_string())
     }
 
     /// Everything that could have been changed, as others see it.
@@ -137,7 +137,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for Surroundings {
     fn drop(&mut self) {
         let _ = self.victim.kill();
         let _ = self.victim.wait();
@@ -145,7 +145,7 @@ impl Drop for House {
 }
 
 fn plugin_of(manager: &Manager) -> PathBuf {
-    manager.plugins().path().join("libburglar.so")
+    manager.plugins().path().join("libsandbox_escape.so")
 }
 
 fn files_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
@@ -180,34 +180,34 @@ fn all_failed(phase: &str, attempts: &BTreeMap<&str, i32>) {
 #[test]
 fn listing_hooks_changes_nothing() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let manager = Manager::with(Plugins::of(["burglar"]));
-    let house = House::new(&kernel, "discovery");
-    let before = house.seen_from_outside(&manager);
+    let manager = Manager::with(Plugins::of(["sandbox_escape"]));
+    let surroundings = Surroundings::new(&kernel, "discovery");
+    let before = surroundings.seen_from_outside(&manager);
 
-    let listed = house.opened_to(manager.call(["--list", "--json"]), &manager).answer();
+    let listed = surroundings.opened_to(manager.call(["--list", "--json"]), &manager).answer();
     let list: Value = serde_json::from_str(&listed.stdout).expect("the list is JSON");
     let reason = list[0]["reason"].as_str().expect("it says why it cannot run");
     all_failed("probe", &report(reason)["probe"]);
 
-    let described = house.opened_to(manager.call(["--describe", "burglary"]), &manager).answer();
+    let described = surroundings.opened_to(manager.call(["--describe", "sandbox_escape"]), &manager).answer();
     let phases = report(described.well());
     all_failed("constructor", &phases["constructor"]);
     all_failed("info", &phases["info"]);
 
-    assert_eq!(house.seen_from_outside(&manager), before);
+    assert_eq!(surroundings.seen_from_outside(&manager), before);
 }
 
 /// So that the test above can fail: what is tried there works, where it may.
 #[test]
 fn a_session_may_do_what_tracing_takes() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let manager = Manager::with(Plugins::of(["burglar"]));
+    let manager = Manager::with(Plugins::of(["sandbox_escape"]));
     // It defines a uprobe for a moment, which all can see.
     let _alone = no_other_sweeps();
-    let house = House::new(&kernel, "session");
+    let surroundings = Surroundings::new(&kernel, "session");
 
-    let run = manager.run("burglary", format!("--pid {}", std::process::id()));
-    let in_namespace = house.opened_to(run, &manager).in_mount_namespace(r#"exec "$@""#);
+    let run = manager.run("sandbox_escape", format!("--pid {}", std::process::id()));
+    let in_namespace = surroundings.opened_to(run, &manager).in_mount_namespace(r#"exec "$@""#);
     let session = in_namespace.start();
     session.wait_for_lines(ATTEMPTS.len());
     let ended = session.stop();
@@ -228,8 +228,8 @@ fn a_session_keeps_the_capabilities_for_tracing_and_no_others() {
     }
     const CAP_SYS_MODULE: u64 = 1 << 16;
     const CAP_SYS_ADMIN: u64 = 1 << 21;
-    let manager = Manager::with(Plugins::of(["made_up"]));
-    let run = manager.run("made_up_lines", format!("--pid {} --every 1000", std::process::id()));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
+    let run = manager.run("synthetic_lines", format!("--pid {} --every 1000", std::process::id()));
     let mut session = run.start_unread();
     let [worker] = session.process().workers()[..] else { panic!("one worker") };
     let of = |process: u32, field: &str| {

@@ -152,27 +152,27 @@ fn when_both_die_one_after_the_other_the_next_call_cleans_up() {
 
 #[test]
 fn without_a_kernel_the_deaths_are_as_harmless() {
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     let me = format!("--pid {} --count 100", std::process::id());
 
-    let mut session = manager.run("made_up_lines", &me).start();
+    let mut session = manager.run("synthetic_lines", &me).start();
     session.wait_for_lines(100);
     session.process().signal(Signal::SIGKILL);
     wait_until("the worker has cleaned up", PATIENCE, || manager.files().is_empty());
     assert_eq!(session.ends().lines.len(), 100);
 
-    let mut session = manager.run("made_up_lines", &me).start();
+    let mut session = manager.run("synthetic_lines", &me).start();
     session.wait_for_lines(100);
     let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
     kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("the worker is there");
-    assert_eq!(session.ends().failed(&["made_up"]).len(), 100);
+    assert_eq!(session.ends().failed(&["synthetic"]).len(), 100);
     assert!(manager.files().is_empty());
 
-    let mut session = manager.run("made_up_lines", &me).start();
+    let mut session = manager.run("synthetic_lines", &me).start();
     session.wait_for_lines(100);
     session.process().signal_group(Signal::SIGKILL);
     assert_eq!(session.ends().lines.len(), 100);
-    manager.run("made_up_lines", &me).start().stop().well();
+    manager.run("synthetic_lines", &me).start().stop().well();
     assert!(manager.files().is_empty(), "{:?} are left", manager.files());
 }
 
@@ -246,13 +246,13 @@ fn killed_at(kernel: &Kernel, at: Option<(SystemCall, Victims)>) -> Vec<SystemCa
 
 #[test]
 fn a_reader_that_is_killed_at_a_random_moment_harms_no_session() {
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     let mut random = Random::from_environment();
     for _ in 0..100 {
         let moment = Duration::from_micros(random.below(20_000) as u64);
         let _context = OnPanic(format!("the reader killed after {moment:?}"));
         let me = format!("--pid {} --count 2000", std::process::id());
-        let session = manager.run("made_up_lines", me).start_unread();
+        let session = manager.run("synthetic_lines", me).start_unread();
         let reader = Command::new("cat").arg(session.path()).stdout(Stdio::piped()).spawn();
         let mut reader = reader.expect("cat can be started");
         let mut taken = String::new();
@@ -267,7 +267,7 @@ fn a_reader_that_is_killed_at_a_random_moment_harms_no_session() {
         ended.well();
         // What was under way to the reader has died with it; all else is left, and nothing of it twice.
         let left = ended.leftover();
-        let rest: Vec<String> = (2000 - left.len()..2000).map(|n| format!("made_up: line {n}")).collect();
+        let rest: Vec<String> = (2000 - left.len()..2000).map(|n| format!("synthetic: line {n}")).collect();
         assert!(left == rest, "{} lines are left: {:?}…", left.len(), left.first());
         assert!(taken.lines().count() <= 2000 - left.len(), "a line was taken and is left");
         assert!(manager.files().is_empty());
@@ -294,11 +294,11 @@ fn a_worker_that_was_stopped_when_its_supervisor_died_ends_the_session() {
 
 #[test]
 fn a_worker_that_is_stopped_when_it_is_alone_goes_on_with_the_next_call() {
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     for next_call in ["--get-all", "--clear"] {
         let me = format!("--pid {} --count 50000", std::process::id());
         // A reader that takes nothing, so that the worker waits for it.
-        let mut session = manager.run("made_up_lines", me).start_unread();
+        let mut session = manager.run("synthetic_lines", me).start_unread();
         let stuck = File::open(session.path()).expect("the caller can open the trace");
         let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
         let worker = Pid::from_raw(worker.cast_signed());
@@ -319,10 +319,10 @@ fn sessions_in_another_pid_namespace_are_never_taken_for_dead() {
         return skip("it needs root");
     }
     let _alone = no_other_sweeps();
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     let in_namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
-    let outside = manager.run("made_up_lines", format!("--pid {}", std::process::id())).start();
-    let inside = manager.run("made_up_lines", "--pid 1").under(in_namespace).start();
+    let outside = manager.run("synthetic_lines", format!("--pid {}", std::process::id())).start();
+    let inside = manager.run("synthetic_lines", "--pid 1").under(in_namespace).start();
     for call in ["--get-all", "--list"] {
         assert!(manager.call([call]).answer().status.success());
         assert!(manager.call([call]).under(in_namespace).answer().status.success());
@@ -340,7 +340,7 @@ fn sessions_in_another_pid_namespace_are_never_taken_for_dead() {
 
 #[test]
 fn what_is_no_record_does_not_keep_dead_sessions_from_being_removed() {
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     let place = |name: &str| manager.run_directory().join(name);
     fs::create_dir(place("a.session")).expect("it is ours");
     fs::create_dir(place("a.trace")).expect("it is ours");
@@ -356,10 +356,10 @@ fn what_is_no_record_does_not_keep_dead_sessions_from_being_removed() {
 
 #[test]
 fn whoever_has_got_the_process_id_of_a_dead_worker_is_left_alone() {
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     let workload = Workload::start();
     for started in ["1", "18446744073709551615", "", "rubbish"] {
-        let plugin = manager.plugins().path().join("libmade_up.so");
+        let plugin = manager.plugins().path().join("libsynthetic.so");
         let record = format!("{}\0{} {started}", plugin.display(), workload.id());
         fs::write(manager.run_directory().join("tracehook_1_0badcafe.session"), record).expect("it is ours");
         let answer = manager.call(["--get-all"]).answer();

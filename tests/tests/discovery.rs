@@ -9,9 +9,9 @@ use system_tests::{Manager, Plugins};
 /// Checks that the good plugin is found, with one complaint of the broken one that mentions all of these.
 #[track_caller]
 fn one_complaint_and_the_good_plugin(plugins: Plugins, mentions: &[&str]) {
-    let manager = Manager::with(plugins.plugin("made_up", "libmade_up.so"));
+    let manager = Manager::with(plugins.plugin("synthetic", "libsynthetic.so"));
     let answer = manager.call(["--get-all"]).answer();
-    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert_eq!(answer.stdout, "synthetic_lines\n");
     let complaint = answer.well_with_complaints(1)[0];
     for mention in mentions {
         assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
@@ -22,15 +22,15 @@ fn one_complaint_and_the_good_plugin(plugins: Plugins, mentions: &[&str]) {
 /// Who describes or runs a good hook hears nothing of a broken plugin.
 #[track_caller]
 fn the_broken_plugin_goes_unmentioned(manager: &Manager) {
-    manager.call(["--describe", "made_up_lines"]).answer().well();
+    manager.call(["--describe", "synthetic_lines"]).answer().well();
     let me = format!("--pid {}", std::process::id());
-    assert_eq!(manager.run("made_up_lines", me).start().stop().well().len(), 10);
+    assert_eq!(manager.run("synthetic_lines", me).start().stop().well().len(), 10);
 }
 
 #[test]
 fn hooks_are_listed_by_name_one_a_line() {
-    let manager = Manager::with(Plugins::of(["troubled", "made_up"]));
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\ntroubled_lines\n");
+    let manager = Manager::with(Plugins::of(["failing", "synthetic"]));
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "failing_lines\nsynthetic_lines\n");
 }
 
 #[test]
@@ -52,15 +52,17 @@ fn an_empty_plugins_directory_is_complained_of() {
 #[test]
 fn without_plugins_no_hook_can_be_run_or_described() {
     let manager = Manager::with(Plugins::none());
-    manager.call(["--describe", "made_up_lines"]).answer().refused(&["made_up_lines"]);
-    manager.run("made_up_lines", "--pid 1").answer().refused(&["made_up_lines"]);
+    manager.call(["--describe", "synthetic_lines"]).answer().refused(&["synthetic_lines"]);
+    manager.run("synthetic_lines", "--pid 1").answer().refused(&["synthetic_lines"]);
 }
 
 #[test]
 fn only_files_that_end_in_so_are_plugins() {
-    let plugins = Plugins::of(["made_up"]).file("README.md", "not a plugin").plugin("twin", "twin.so.old");
+    let plugins = Plugins::of(["synthetic"])
+        .file("README.md", "not a plugin")
+        .plugin("duplicate_name", "duplicate_name.so.old");
     let manager = Manager::with(plugins.fifo("queue").directory("more").link("gone", "/nowhere"));
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\n");
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "synthetic_lines\n");
 }
 
 #[test]
@@ -71,7 +73,7 @@ fn a_text_file_is_no_plugin() {
 
 #[test]
 fn half_a_plugin_is_no_plugin() {
-    one_complaint_and_the_good_plugin(Plugins::none().half_of("made_up", "x.so"), &["x.so"]);
+    one_complaint_and_the_good_plugin(Plugins::none().half_of("synthetic", "x.so"), &["x.so"]);
     one_complaint_and_the_good_plugin(Plugins::none().file("x.so", "\x7fELF\x02\x01\x01"), &["x.so"]);
 }
 
@@ -105,9 +107,9 @@ fn a_dangling_link_is_no_plugin() {
 #[test]
 fn many_broken_plugins_cost_a_line_each() {
     let plugins =
-        Plugins::of(["made_up"]).file("a.so", "text").fifo("b.so").directory("c.so").link("d.so", "/no");
+        Plugins::of(["synthetic"]).file("a.so", "text").fifo("b.so").directory("c.so").link("d.so", "/no");
     let answer = Manager::with(plugins).call(["--get-all"]).answer();
-    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert_eq!(answer.stdout, "synthetic_lines\n");
     let complaints = answer.well_with_complaints(4);
     for (name, complaint) in ["a.so", "b.so", "c.so", "d.so"].iter().zip(complaints) {
         assert!(complaint.contains(name), "no '{name}' in: {complaint}");
@@ -116,36 +118,37 @@ fn many_broken_plugins_cost_a_line_each() {
 
 #[test]
 fn a_link_to_a_plugin_is_a_plugin() {
-    let real = Plugins::of(["made_up"]);
-    let manager = Manager::with(Plugins::none().link("linked.so", real.path().join("libmade_up.so")));
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\n");
-    manager.call(["--describe", "linked/made_up_lines"]).answer().well();
+    let real = Plugins::of(["synthetic"]);
+    let manager = Manager::with(Plugins::none().link("linked.so", real.path().join("libsynthetic.so")));
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "synthetic_lines\n");
+    manager.call(["--describe", "linked/synthetic_lines"]).answer().well();
 }
 
 #[test]
 fn of_two_hooks_with_one_name_the_first_file_has_it() {
-    let plugins = Plugins::none().plugin("made_up", "b_made_up.so").plugin("twin", "a_twin.so");
+    let plugins =
+        Plugins::none().plugin("synthetic", "b_synthetic.so").plugin("duplicate_name", "a_duplicate.so");
     let manager = Manager::with(plugins);
     let answer = manager.call(["--get-all"]).answer();
-    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert_eq!(answer.stdout, "synthetic_lines\n");
     let complaint = answer.well_with_complaints(1)[0];
-    assert!(complaint.contains("a_twin") && complaint.contains("b_made_up"), "{complaint}");
+    assert!(complaint.contains("a_duplicate") && complaint.contains("b_synthetic"), "{complaint}");
 
     let described = |hook: &str| manager.call(["--describe", hook]).answer().well().to_owned();
-    assert!(described("made_up_lines").contains("The twin of another"));
-    assert_eq!(described("a_twin/made_up_lines"), described("made_up_lines"));
-    assert!(described("b_made_up/made_up_lines").contains("Makes up lines"));
+    assert!(described("synthetic_lines").contains("Has the name of another"));
+    assert_eq!(described("a_duplicate/synthetic_lines"), described("synthetic_lines"));
+    assert!(described("b_synthetic/synthetic_lines").contains("Makes up lines"));
 
     let me = format!("--pid {}", std::process::id());
-    manager.run("made_up_lines", &me).answer().failed(&["this is the twin"]);
-    manager.run("b_made_up/made_up_lines", me).start().stop().well();
+    manager.run("synthetic_lines", &me).answer().failed(&["this hook has a duplicate name"]);
+    manager.run("b_synthetic/synthetic_lines", me).start().stop().well();
 }
 
 #[test]
 fn a_hook_that_cannot_run_here_is_not_listed_as_callable() {
-    let manager = Manager::with(Plugins::of(["made_up", "unavailable"]));
+    let manager = Manager::with(Plugins::of(["synthetic", "unavailable"]));
     let answer = manager.call(["--get-all"]).answer();
-    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert_eq!(answer.stdout, "synthetic_lines\n");
     let complaint = answer.well_with_complaints(1)[0];
     assert!(
         complaint.contains("trace_unicorns") && complaint.contains("there are no unicorns"),
@@ -157,35 +160,35 @@ fn a_hook_that_cannot_run_here_is_not_listed_as_callable() {
 
 #[test]
 fn the_list_shows_every_hook_and_why_it_cannot_run() {
-    let plugins = Plugins::of(["made_up", "unavailable"]).plugin("twin", "z_twin.so");
+    let plugins = Plugins::of(["synthetic", "unavailable"]).plugin("duplicate_name", "z_duplicate.so");
     let manager = Manager::with(plugins.file("broken.so", "text"));
     let answer = manager.call(["--list"]).answer();
     assert!(answer.status.success());
     let row = |words: &[&str]| answer.stdout.lines().any(|line| words.iter().all(|word| line.contains(word)));
     let version = env!("CARGO_PKG_VERSION");
-    assert!(row(&["made_up_lines", "made_up", version, "available"]), "{answer:#?}");
-    assert!(row(&["made_up_lines", "z_twin", version, "no: ", "made_up"]), "{answer:#?}");
+    assert!(row(&["synthetic_lines", "synthetic", version, "available"]), "{answer:#?}");
+    assert!(row(&["synthetic_lines", "z_duplicate", version, "no: ", "synthetic"]), "{answer:#?}");
     assert!(row(&["trace_unicorns", "unavailable", version, "there are no unicorns"]), "{answer:#?}");
 }
 
 #[test]
 fn the_list_in_json_says_the_same() {
-    let plugins = Plugins::of(["made_up", "unavailable"]).plugin("twin", "z_twin.so");
+    let plugins = Plugins::of(["synthetic", "unavailable"]).plugin("duplicate_name", "z_duplicate.so");
     let answer = Manager::with(plugins).call(["--list", "--json"]).answer();
     assert!(answer.status.success());
     let list: Value = serde_json::from_str(&answer.stdout).expect("the list is JSON");
     let hooks = list.as_array().expect("the list is an array");
     let names: Vec<&str> = hooks.iter().filter_map(|hook| hook["hook"].as_str()).collect();
-    assert_eq!(names, ["made_up_lines", "made_up_lines", "trace_unicorns"]);
+    assert_eq!(names, ["synthetic_lines", "synthetic_lines", "trace_unicorns"]);
 
-    assert_eq!(hooks[0]["plugin"], "made_up");
+    assert_eq!(hooks[0]["plugin"], "synthetic");
     assert_eq!(hooks[0]["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(hooks[0]["summary"], "Makes up lines, for tests");
     assert_eq!(hooks[0]["available"], true);
     assert_eq!(hooks[0]["reason"], Value::Null);
 
-    assert_eq!(hooks[1]["plugin"], "z_twin");
-    assert!(hooks[1]["reason"].as_str().is_some_and(|reason| reason.contains("made_up")), "{}", hooks[1]);
+    assert_eq!(hooks[1]["plugin"], "z_duplicate");
+    assert!(hooks[1]["reason"].as_str().is_some_and(|reason| reason.contains("synthetic")), "{}", hooks[1]);
 
     assert_eq!(hooks[2]["available"], false);
     assert!(hooks[2]["reason"].as_str().is_some_and(|reason| reason.contains("no unicorns")), "{}", hooks[2]);
@@ -193,32 +196,32 @@ fn the_list_in_json_says_the_same() {
 
 #[test]
 fn plugins_are_taken_from_every_directory_that_is_given() {
-    let (first, second) = (Plugins::of(["made_up"]), Plugins::of(["twin", "troubled"]));
+    let (first, second) = (Plugins::of(["synthetic"]), Plugins::of(["duplicate_name", "failing"]));
     let manager = Manager::with(Plugins::none());
     let call =
         manager.bare_call().words(["--plugins".as_ref(), first.path(), "--plugins".as_ref(), second.path()]);
     let answer = call.word("--get-all").answer();
-    assert_eq!(answer.stdout, "made_up_lines\ntroubled_lines\n");
-    assert!(answer.well_with_complaints(1)[0].contains("twin"));
+    assert_eq!(answer.stdout, "failing_lines\nsynthetic_lines\n");
+    assert!(answer.well_with_complaints(1)[0].contains("duplicate_name"));
 }
 
 #[test]
 fn the_environment_names_plugins_directories_too() {
-    let (first, second) = (Plugins::of(["made_up"]), Plugins::of(["troubled"]));
+    let (first, second) = (Plugins::of(["synthetic"]), Plugins::of(["failing"]));
     let paths = format!("{}:{}", first.path().display(), second.path().display());
     let manager = Manager::with(Plugins::none());
     let answer = manager.bare_call().variable("TRACER_PLUGINS_PATH", &paths).word("--get-all").answer();
-    assert_eq!(answer.well(), "made_up_lines\ntroubled_lines\n");
+    assert_eq!(answer.well(), "failing_lines\nsynthetic_lines\n");
 
     let overridden = manager.bare_call().variable("TRACER_PLUGINS_PATH", &paths).word("--plugins");
-    assert_eq!(overridden.word(first.path()).word("--get-all").answer().well(), "made_up_lines\n");
+    assert_eq!(overridden.word(first.path()).word("--get-all").answer().well(), "synthetic_lines\n");
 }
 
 #[test]
 fn one_executable_serves_several_directories_through_links() {
     let manager = Manager::with(Plugins::none());
-    let (kernel, user) = (sub_system(&manager, "made_up"), sub_system(&manager, "troubled"));
-    for (directory, hook) in [(&kernel, "made_up_lines\n"), (&user, "troubled_lines\n")] {
+    let (kernel, user) = (sub_system(&manager, "synthetic"), sub_system(&manager, "failing"));
+    for (directory, hook) in [(&kernel, "synthetic_lines\n"), (&user, "failing_lines\n")] {
         let link = directory.path().join("manager.bin");
         assert_eq!(manager.call_as(&link).word("--get-all").answer().well(), hook);
         // container-tracer works from the manager's own directory.
@@ -236,13 +239,13 @@ fn sub_system(manager: &Manager, plugin: &str) -> Plugins {
 
 #[test]
 fn a_plugin_that_gets_into_trouble_costs_a_line_and_nothing_else() {
-    let manager = Manager::with(Plugins::of(["made_up", "troubled"]));
+    let manager = Manager::with(Plugins::of(["synthetic", "failing"]));
     for call in ["info", "probe"] {
         for kind in ["panic", "abort", "exit", "hang"] {
-            let answer = manager.call(["--get-all"]).variable("TROUBLED", format!("{call} {kind}")).answer();
-            assert_eq!(answer.stdout, "made_up_lines\n", "{kind} in {call}");
+            let answer = manager.call(["--get-all"]).variable("FAIL", format!("{call} {kind}")).answer();
+            assert_eq!(answer.stdout, "synthetic_lines\n", "{kind} in {call}");
             let complaint = answer.well_with_complaints(1)[0];
-            assert!(complaint.contains("troubled"), "{complaint}");
+            assert!(complaint.contains("failing"), "{complaint}");
             assert!(answer.took < Duration::from_secs(4), "it took {:?}", answer.took);
         }
     }
@@ -250,29 +253,29 @@ fn a_plugin_that_gets_into_trouble_costs_a_line_and_nothing_else() {
 
 #[test]
 fn a_plugin_in_trouble_goes_unmentioned_where_it_is_not_needed() {
-    let manager = Manager::with(Plugins::of(["made_up", "troubled"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]).plugin("failing", "z_failing.so"));
     for trouble in ["info panic", "info abort", "info exit", "probe abort"] {
-        let described = manager.call(["--describe", "made_up_lines"]).variable("TROUBLED", trouble);
+        let described = manager.call(["--describe", "synthetic_lines"]).variable("FAIL", trouble);
         described.answer().well();
-        let run = manager.run("made_up_lines", format!("--pid {}", std::process::id()));
-        assert_eq!(run.variable("TROUBLED", trouble).start().stop().well().len(), 10);
+        let run = manager.run("synthetic_lines", format!("--pid {}", std::process::id()));
+        assert_eq!(run.variable("FAIL", trouble).start().stop().well().len(), 10);
     }
 }
 
 #[test]
 fn a_plugin_that_speaks_is_not_heard_in_discovery() {
-    let manager = Manager::with(Plugins::of(["troubled"]));
+    let manager = Manager::with(Plugins::of(["failing"]));
     for call in ["info", "probe"] {
-        let answer = manager.call(["--get-all"]).variable("TROUBLED", format!("{call} chatter")).answer();
-        assert_eq!(answer.well(), "troubled_lines\n");
+        let answer = manager.call(["--get-all"]).variable("FAIL", format!("{call} chatter")).answer();
+        assert_eq!(answer.well(), "failing_lines\n");
     }
 }
 
 #[test]
 fn a_plugin_that_speaks_is_not_heard_in_a_session() {
-    let manager = Manager::with(Plugins::of(["troubled"]));
+    let manager = Manager::with(Plugins::of(["failing"]));
     for call in ["start", "read", "stop", "close"] {
-        let arguments = format!("--pid {} --time 100 --trouble chatter --when {call}", std::process::id());
-        manager.run("troubled_lines", arguments).start_unread().ends().well();
+        let arguments = format!("--pid {} --time 100 --failure chatter --when {call}", std::process::id());
+        manager.run("failing_lines", arguments).start_unread().ends().well();
     }
 }

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 const VARIABLES: [&str; 2] = ["TRACER_PROCFS_PATH", "TRACER_SYSFS_PATH"];
 
-fn made_up() -> Manager {
-    Manager::with(Plugins::of(["made_up"]))
+fn synthetic() -> Manager {
+    Manager::with(Plugins::of(["synthetic"]))
 }
 
 fn arguments() -> String {
@@ -25,10 +25,10 @@ fn wrong_places() -> [&'static str; 3] {
 
 #[test]
 fn a_run_names_the_variable_that_leads_nowhere() {
-    let manager = made_up();
+    let manager = synthetic();
     for variable in VARIABLES {
         for place in wrong_places() {
-            let call = manager.run("made_up_lines", arguments()).variable(variable, place);
+            let call = manager.run("synthetic_lines", arguments()).variable(variable, place);
             call.answer().failed(&[variable, place]);
         }
     }
@@ -36,10 +36,10 @@ fn a_run_names_the_variable_that_leads_nowhere() {
 
 #[test]
 fn the_variables_are_not_mixed_up() {
-    let manager = made_up();
+    let manager = synthetic();
     for (variable, place) in VARIABLES.iter().zip(["/sys", "/proc"]) {
         manager
-            .run("made_up_lines", arguments())
+            .run("synthetic_lines", arguments())
             .variable(variable, place)
             .answer()
             .failed(&[variable, place]);
@@ -48,7 +48,7 @@ fn the_variables_are_not_mixed_up() {
 
 #[test]
 fn clear_names_the_variable_that_leads_nowhere() {
-    let manager = made_up();
+    let manager = synthetic();
     for variable in VARIABLES {
         manager.call(["--clear"]).variable(variable, "/nowhere").answer().failed(&[variable, "/nowhere"]);
     }
@@ -56,12 +56,13 @@ fn clear_names_the_variable_that_leads_nowhere() {
 
 #[test]
 fn discovery_answers_though_a_variable_leads_nowhere() {
-    let manager = made_up();
+    let manager = synthetic();
     for variable in VARIABLES {
         for place in wrong_places() {
             let listed = manager.call(["--get-all"]).variable(variable, place).answer();
             assert!(listed.status.success(), "{listed:#?}");
-            let described = manager.call(["--describe", "made_up_lines"]).variable(variable, place).answer();
+            let described =
+                manager.call(["--describe", "synthetic_lines"]).variable(variable, place).answer();
             assert!(described.well().contains("Makes up lines"));
         }
     }
@@ -69,7 +70,7 @@ fn discovery_answers_though_a_variable_leads_nowhere() {
 
 #[test]
 fn without_a_kernel_its_hooks_are_described_but_not_callable() {
-    let manager = Manager::with(Plugins::of(["ftrace", "made_up"]));
+    let manager = Manager::with(Plugins::of(["ftrace", "synthetic"]));
     let answer_to = |words: &[&str]| manager.call(words).variable("TRACER_SYSFS_PATH", "/nowhere").answer();
     let answer = answer_to(&["--get-all"]);
     assert!(!answer.stdout.contains("trace_syscalls"), "{answer:#?}");
@@ -100,24 +101,24 @@ fn assert_complaints_about_all(answer: &Answer) {
 
 #[test]
 fn an_empty_variable_means_the_default() {
-    let manager = made_up();
+    let manager = synthetic();
     let empty = VARIABLES.iter().chain(&["TRACER_PLUGINS_PATH"]);
-    let call = empty.fold(manager.run("made_up_lines", arguments()), |call, name| call.variable(name, ""));
+    let call = empty.fold(manager.run("synthetic_lines", arguments()), |call, name| call.variable(name, ""));
     call.start_unread().ends().well();
 }
 
 #[test]
 fn a_user_without_privilege_gets_the_reason_and_the_other_hooks() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    let manager = Manager::for_everyone(Plugins::of(["ftrace", "made_up"]));
+    let manager = Manager::for_everyone(Plugins::of(["ftrace", "synthetic"]));
     let answer = manager.call(["--get-all"]).as_nobody().answer();
-    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert_eq!(answer.stdout, "synthetic_lines\n");
     assert_complaints_about_all(&answer);
 
     assert!(manager.call(["--describe", "trace_syscalls"]).as_nobody().answer().well().contains("--syscall"));
     let me = format!("--pid {}", std::process::id());
     manager.run("trace_syscalls", &me).as_nobody().answer().failed(&["root"]);
-    assert_eq!(manager.run("made_up_lines", me).as_nobody().start().stop().well().len(), 10);
+    assert_eq!(manager.run("synthetic_lines", me).as_nobody().start().stop().well().len(), 10);
 }
 
 #[test]
@@ -133,11 +134,11 @@ fn a_tracefs_that_is_not_mounted_is_mounted() {
 #[test]
 fn a_tracefs_that_cannot_be_mounted_is_a_reason() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    let manager = Manager::with(Plugins::of(["ftrace", "made_up"]));
+    let manager = Manager::with(Plugins::of(["ftrace", "synthetic"]));
     let without_any = r#"umount -a -t tracefs,debugfs
         exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$@""#;
     let answer = manager.call(["--get-all"]).in_mount_namespace(without_any).answer();
-    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert_eq!(answer.stdout, "synthetic_lines\n");
     assert_complaints_about_all(&answer);
 
     let me = format!("--pid {}", std::process::id());
@@ -196,9 +197,9 @@ fn without_a_variable_the_run_directory_is_in_run() {
     if !is_root() {
         return skip("it needs root");
     }
-    let manager = made_up();
+    let manager = synthetic();
     let in_an_empty_run = r#"mount -t tmpfs none /run; exec "$@""#;
-    let call = manager.run("made_up_lines", arguments()).variable("TRACER_RUN_PATH", "");
+    let call = manager.run("synthetic_lines", arguments()).variable("TRACER_RUN_PATH", "");
     let session = call.in_mount_namespace(in_an_empty_run).start_unread();
     assert!(session.path().starts_with("/run/trace-hooks"), "{}", session.path().display());
     session.ends().well();

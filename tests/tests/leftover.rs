@@ -13,17 +13,17 @@ use nix::sys::signal::Signal;
 use system_tests::{Call, Manager, PATIENCE, Plugins, Reader, wait_until};
 
 fn manager() -> Manager {
-    Manager::with(Plugins::of(["made_up"]))
+    Manager::with(Plugins::of(["synthetic"]))
 }
 
 /// A run of the hook that makes up its lines.
 fn run<'a>(manager: &'a Manager, arguments: &str) -> Call<'a> {
-    manager.run("made_up_lines", format!("--pid {} {arguments}", std::process::id()))
+    manager.run("synthetic_lines", format!("--pid {} {arguments}", std::process::id()))
 }
 
 /// The lines that the hook makes up.
-fn made_up(count: usize) -> Vec<String> {
-    (0..count).map(|n| format!("made_up: line {n}")).collect()
+fn synthetic(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("synthetic: line {n}")).collect()
 }
 
 /// More than fits into any pipe on the way.
@@ -37,7 +37,7 @@ fn without_a_reader_every_line_is_left() {
         let path = session.path().to_owned();
         let ended = session.stop();
         ended.well();
-        assert_eq!(ended.leftover(), made_up(count));
+        assert_eq!(ended.leftover(), synthetic(count));
         assert_eq!(path.metadata().expect("it is there").mode() & 0o077, 0, "it is for nobody else");
     }
 }
@@ -54,7 +54,7 @@ fn what_is_left_of_a_session_that_ends_by_itself_is_all_of_it() {
     let manager = manager();
     let ended = run(&manager, "--count 1000 --time 20").start_unread().ends();
     ended.well();
-    assert_eq!(ended.leftover(), made_up(1000));
+    assert_eq!(ended.leftover(), synthetic(1000));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn long_lines_are_left_whole() {
     let length = 60_000;
     let ended = run(&manager, &format!("--count 50 --length {length}")).start_unread().stop();
     ended.well();
-    let expected: Vec<String> = made_up(50).iter().map(|line| format!("{line:.<length$}")).collect();
+    let expected: Vec<String> = synthetic(50).iter().map(|line| format!("{line:.<length$}")).collect();
     assert!(ended.leftover() == expected);
 }
 
@@ -76,7 +76,7 @@ fn what_a_reader_took_before_it_left_is_not_left_again() {
     drop(reader);
     let ended = session.stop();
     ended.well();
-    assert_eq!([taken, owned(&ended.leftover())].concat(), made_up(MANY));
+    assert_eq!([taken, owned(&ended.leftover())].concat(), synthetic(MANY));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn what_is_in_the_pipe_of_a_stuck_reader_is_not_left_too() {
         ended.well();
         let rest = Reader::of_file(stuck, Duration::ZERO).finish();
         let rest = rest.iter().map(|line| line.trim_end().to_owned()).collect();
-        assert_eq!([taken, rest, owned(&ended.leftover())].concat(), made_up(count));
+        assert_eq!([taken, rest, owned(&ended.leftover())].concat(), synthetic(count));
     }
 }
 
@@ -98,7 +98,7 @@ fn what_is_in_the_pipe_of_a_stuck_reader_is_not_left_too() {
 const LONG: usize = 10_000;
 
 fn long_lines() -> Vec<String> {
-    made_up(50).iter().map(|line| format!("{line:.<LONG$}")).collect()
+    synthetic(50).iter().map(|line| format!("{line:.<LONG$}")).collect()
 }
 
 fn next_packet(reader: &mut File) -> String {
@@ -171,7 +171,7 @@ fn a_reader_that_leaves_amid_the_end_takes_its_part() {
     drop(reader);
     let ended = session.ends();
     ended.well();
-    assert_eq!([taken, owned(&ended.leftover())].concat(), made_up(MANY));
+    assert_eq!([taken, owned(&ended.leftover())].concat(), synthetic(MANY));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn whoever_opens_the_path_gets_everything_however_late() {
         // This waits for nothing: it is the moment that is tried.
         thread::sleep(moment);
         let content = content_of(session.path());
-        assert_eq!(content.lines().collect::<Vec<_>>(), made_up(10), "{moment:?} after the path");
+        assert_eq!(content.lines().collect::<Vec<_>>(), synthetic(10), "{moment:?} after the path");
         session.ends().well();
     }
 }
@@ -236,7 +236,7 @@ fn a_session_that_is_undone_leaves_nothing() {
 fn the_verdict_counts_what_was_taken_and_what_was_left() {
     let manager = manager();
     let me = format!("--pid {} --count 1000", std::process::id());
-    let mut process = manager.call(["-v", "--run", "made_up_lines", "--args", &me]).spawn();
+    let mut process = manager.call(["-v", "--run", "synthetic_lines", "--args", &me]).spawn();
     wait_until("the path is printed", PATIENCE, || process.has_spoken());
     process.signal(Signal::SIGINT);
     let answer = process.ends(PATIENCE);

@@ -62,10 +62,10 @@ fn with_little_address_space_a_session_runs_or_says_why_not() {
 
 #[test]
 fn files_that_may_not_grow_are_an_error_and_not_a_death() {
-    let manager = Manager::with(Plugins::of(["made_up"]));
+    let manager = Manager::with(Plugins::of(["synthetic"]));
     for bytes in [0, 10, 1 << 12, 1 << 16] {
         let arguments = format!("{} --count 50000", me());
-        let call = manager.run("made_up_lines", arguments);
+        let call = manager.run("synthetic_lines", arguments);
         let answer = call.under(["prlimit", &format!("--fsize={bytes}")]).answer();
         is_one_line(&answer, &format!("{bytes} bytes to a file"));
         assert!(answer.stderr.contains("File too large"), "{answer:#?}");
@@ -78,10 +78,10 @@ fn without_another_process_to_be_had_there_is_one_line() {
     if !is_root() {
         return skip("it needs root");
     }
-    let manager = Manager::for_everyone(Plugins::of(["made_up"]));
+    let manager = Manager::for_everyone(Plugins::of(["synthetic"]));
     for count in 0..2 {
         let answer = manager
-            .run("made_up_lines", me())
+            .run("synthetic_lines", me())
             .as_nobody()
             .under(["prlimit", &format!("--nproc={count}")])
             .answer();
@@ -107,13 +107,13 @@ fn buffers_that_no_memory_is_large_enough_for_are_refused() {
 fn two_hundred_sessions_run_at_once() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
-    let manager = Manager::with(Plugins::of(["ftrace", "made_up"]));
+    let manager = Manager::with(Plugins::of(["ftrace", "synthetic"]));
     let workload = Workload::start();
     // Those in the kernel take it a tenth of a second each to remove, one after the other.
     let traced = format!("--pid {} -s getppid", workload.id());
     let mut sessions: Vec<_> = (0..40).map(|_| manager.run("trace_syscalls", &traced).start()).collect();
     sessions
-        .extend((0..160).map(|_| manager.run("made_up_lines", format!("--pid {}", workload.id())).start()));
+        .extend((0..160).map(|_| manager.run("synthetic_lines", format!("--pid {}", workload.id())).start()));
     let pids: Vec<u32> = sessions.iter().map(|session| session.pid()).collect();
     assert_eq!(kernel.instances_of(&pids).len(), 40);
     workload.calls(10);

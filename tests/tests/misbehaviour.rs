@@ -31,8 +31,9 @@ const DISCOVERY: Duration = Duration::from_secs(2);
 const STOP: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(1);
 
+/// The good plugin comes first by its file name, so that its hooks are found without the other one.
 fn manager() -> Manager {
-    Manager::with(Plugins::of(["made_up", "misbehaving"]))
+    Manager::with(Plugins::of(["misbehaving"]).plugin("synthetic", "a_synthetic.so"))
 }
 
 fn get_all<'a>(manager: &'a Manager, deed: &str) -> Call<'a> {
@@ -79,7 +80,7 @@ fn no_instance_is_left(kernel: &Kernel, manager: u32) {
 #[track_caller]
 fn the_others_work(manager: &Manager, deed: &str) {
     assert_eq!(run(manager, "behaves", "", deed).start().stop().well().len(), 3, "{deed}");
-    assert_eq!(run(manager, "made_up_lines", "", deed).start().stop().well().len(), 10, "{deed}");
+    assert_eq!(run(manager, "synthetic_lines", "", deed).start().stop().well().len(), 10, "{deed}");
 }
 
 /// Starts a session, and stops it as soon as its path is there.
@@ -94,17 +95,19 @@ fn stopped(call: Call<'_>) -> Answer {
 #[test]
 fn who_names_a_hook_waits_for_no_plugin_that_cannot_own_it() {
     let manager = manager();
-    for name in ["made_up_lines", "made_up/made_up_lines"] {
+    for name in ["synthetic_lines", "a_synthetic/synthetic_lines"] {
         let answer = manager.call(["--describe", name]).variable("MISBEHAVE", "hang:load").answer();
-        assert!(answer.well().contains("made_up_lines"));
+        assert!(answer.well().contains("synthetic_lines"));
         assert!(answer.took < DISCOVERY / 2, "{:?}", answer.took);
     }
-    let answer =
-        manager.call(["--describe", "misbehaving/made_up_lines"]).variable("MISBEHAVE", "hang:load").answer();
+    let answer = manager
+        .call(["--describe", "misbehaving/synthetic_lines"])
+        .variable("MISBEHAVE", "hang:load")
+        .answer();
     answer.refused(&["plugin misbehaving", "loading"]);
-    let first = Manager::with(Plugins::none().plugin("misbehaving", "a.so").plugin("made_up", "b.so"));
-    let answer = first.call(["--describe", "made_up_lines"]).variable("MISBEHAVE", "hang:load").answer();
-    assert!(answer.well().contains("made_up_lines"));
+    let first = Manager::with(Plugins::none().plugin("misbehaving", "a.so").plugin("synthetic", "b.so"));
+    let answer = first.call(["--describe", "synthetic_lines"]).variable("MISBEHAVE", "hang:load").answer();
+    assert!(answer.well().contains("synthetic_lines"));
     assert!(answer.took > DISCOVERY / 2, "the first plugin might have owned it: {:?}", answer.took);
 }
 
@@ -113,7 +116,7 @@ fn a_hook_that_ends_its_worker_when_it_is_listed_costs_itself() {
     rows(product(&ENDS, &["info", "probe"]), |((end, cause), function)| {
         let (manager, deed) = (manager(), format!("{end}:{function}"));
         let answer = get_all(&manager, &deed).answer();
-        assert_eq!(answer.stdout, "behaves\nmade_up_lines\n", "{deed}: {answer:#?}");
+        assert_eq!(answer.stdout, "behaves\nsynthetic_lines\n", "{deed}: {answer:#?}");
         answer.complained(0, &["misbehaving", cause, &format!("in {function}")]);
         in_time(&answer, DISCOVERY);
         nothing_is_left(&manager);
@@ -126,11 +129,11 @@ fn a_plugin_that_ends_its_worker_in_a_constructor_costs_itself() {
     rows(ENDS, |(end, cause)| {
         let (manager, deed) = (manager(), format!("{end}:load"));
         let answer = get_all(&manager, &deed).answer();
-        assert_eq!(answer.stdout, "made_up_lines\n", "{deed}: {answer:#?}");
+        assert_eq!(answer.stdout, "synthetic_lines\n", "{deed}: {answer:#?}");
         answer.complained(0, &["misbehaving", cause, "in loading"]);
         in_time(&answer, DISCOVERY);
         nothing_is_left(&manager);
-        let mut session = run(&manager, "made_up_lines", "", &deed).spawn();
+        let mut session = run(&manager, "synthetic_lines", "", &deed).spawn();
         wait_until("the session is there", PATIENCE, || session.has_spoken());
         session.signal(Signal::SIGINT);
         assert_eq!(session.ends(PATIENCE).well().lines().count(), 1);
@@ -141,10 +144,10 @@ fn a_plugin_that_ends_its_worker_in_a_constructor_costs_itself() {
 fn many_that_hang_keep_no_other_from_being_asked() {
     let hanging =
         (0..8).fold(Plugins::none(), |all, number| all.plugin("misbehaving", &format!("a{number}.so")));
-    let manager = Manager::with(hanging.plugin("made_up", "z.so"));
+    let manager = Manager::with(hanging.plugin("synthetic", "z.so"));
     let cpu = cpus()[0].to_string();
     let answer = get_all(&manager, "hang:load").under(["taskset", "--cpu-list", &cpu]).answer();
-    assert_eq!(answer.stdout, "made_up_lines\n", "{answer:#?}");
+    assert_eq!(answer.stdout, "synthetic_lines\n", "{answer:#?}");
     in_time(&answer, DISCOVERY);
     nothing_is_left(&manager);
 }
@@ -273,7 +276,7 @@ fn a_panic_is_an_error_with_its_message_at_every_step() {
     rows(product(&PANICS, &["info", "probe"]), |((panic, message), function)| {
         let (manager, deed) = (manager(), format!("{panic}:{function}"));
         let answer = get_all(&manager, &deed).answer();
-        assert_eq!(answer.stdout, "behaves\nmade_up_lines\n", "{deed}: {answer:#?}");
+        assert_eq!(answer.stdout, "behaves\nsynthetic_lines\n", "{deed}: {answer:#?}");
         answer.complained(0, &["misbehaving", "panicked at tests/plugins/misbehaving/src/", message]);
     });
     rows(product(&PANICS, &["start", "read", "stop", "close"]), |((panic, message), function)| {
@@ -291,7 +294,7 @@ fn what_is_harmless_costs_nothing() {
         let manager = manager();
         for function in ["load", "info", "probe"] {
             let answer = get_all(&manager, &format!("{deed}:{function}")).answer();
-            assert_eq!(answer.well(), "behaves\nmade_up_lines\nmisbehaves\n", "{deed} in {function}");
+            assert_eq!(answer.well(), "behaves\nmisbehaves\nsynthetic_lines\n", "{deed} in {function}");
         }
         for function in ["load", "info", "start", "read", "stop", "close"] {
             let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
@@ -307,7 +310,7 @@ fn what_a_plugin_prints_reaches_nobody() {
     rows(["print", "flood"], |deed| {
         let manager = manager();
         let answer = get_all(&manager, &format!("{deed}:probe")).answer();
-        assert_eq!(answer.well(), "behaves\nmade_up_lines\nmisbehaves\n");
+        assert_eq!(answer.well(), "behaves\nmisbehaves\nsynthetic_lines\n");
         in_time(&answer, DISCOVERY);
         for function in ["start", "stop"] {
             let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
@@ -321,7 +324,7 @@ fn the_end_of_what_a_plugin_prints_is_in_the_log() {
     let manager = manager();
     let logged = |deed: &str| {
         let answer = manager.call(["-v", "--get-all"]).variable("MISBEHAVE", deed).answer();
-        assert_eq!(answer.stdout, "behaves\nmade_up_lines\nmisbehaves\n", "{deed}");
+        assert_eq!(answer.stdout, "behaves\nmisbehaves\nsynthetic_lines\n", "{deed}");
         in_time(&answer, DISCOVERY);
         answer.stderr
     };
@@ -421,7 +424,7 @@ fn children_from_before_are_left_alone() {
     let script = "sleep 600 >&- 2>&- & echo $! >&2; exec \"$@\"";
     let call = get_all(&manager, "none").under(["sh", "-c", script, "sh"]);
     let answer = call.answer();
-    assert_eq!(answer.stdout, "behaves\nmade_up_lines\nmisbehaves\n", "{answer:#?}");
+    assert_eq!(answer.stdout, "behaves\nmisbehaves\nsynthetic_lines\n", "{answer:#?}");
     let sleeper = Pid::from_raw(answer.stderr.trim().parse().expect("the shell says its pid"));
     kill(sleeper, Signal::SIGKILL).expect("it is still there");
 }
@@ -445,7 +448,9 @@ fn who_names_a_hook_of_a_broken_plugin_is_told_what_is_wrong_with_it() {
             run(&manager, hook, "", deed).answer().refused(&[hook, "misbehaving", cause]);
         }
     }
-    let elsewhere =
-        manager.call(["--describe", "made_up/misbehaves"]).variable("MISBEHAVE", "segfault:load").answer();
+    let elsewhere = manager
+        .call(["--describe", "a_synthetic/misbehaves"])
+        .variable("MISBEHAVE", "segfault:load")
+        .answer();
     assert!(!elsewhere.stderr.contains("SIGSEGV"), "{elsewhere:#?}");
 }

@@ -21,7 +21,7 @@ struct Versions {
 impl Versions {
     fn of(plugins: &Plugins, file: &str) -> Self {
         let read = |name: &str| fs::read(built(name)).expect("a plugin can be read");
-        Self { path: plugins.path_of(file), contents: [read("libmade_up.so"), read("libtroubled.so")] }
+        Self { path: plugins.path_of(file), contents: [read("libsynthetic.so"), read("libfailing.so")] }
     }
 
     fn content(&self, round: usize) -> &[u8] {
@@ -30,7 +30,7 @@ impl Versions {
 }
 
 /// What the two of them are discovered by.
-const HOOKS: [&str; 2] = ["made_up_lines\n", "troubled_lines\n"];
+const HOOKS: [&str; 2] = ["synthetic_lines\n", "failing_lines\n"];
 
 /// What is said of a file whose writer makes no pause, and so may be at it whenever the manager looks.
 const BEING_WRITTEN: &str = "is open for writing";
@@ -39,7 +39,7 @@ const BEING_WRITTEN: &str = "is open for writing";
 /// that the session has all its lines, and each answer of a discovery.
 #[track_caller]
 fn used_while(change: impl Fn(&Versions, usize) + Sync, check: impl Fn(&Answer)) {
-    let manager = Manager::with(Plugins::none().plugin("made_up", "x.so"));
+    let manager = Manager::with(Plugins::none().plugin("synthetic", "x.so"));
     let versions = Versions::of(manager.plugins(), "x.so");
     let running = session_of(&manager);
     let found = AtomicUsize::new(0);
@@ -70,21 +70,21 @@ fn used_while(change: impl Fn(&Versions, usize) + Sync, check: impl Fn(&Answer))
     let lines = ended.well();
     assert!(lines.len() > 1, "nothing was recorded");
     for (number, line) in lines.iter().enumerate() {
-        assert_eq!(*line, format!("made_up: line {number}"));
+        assert_eq!(*line, format!("synthetic: line {number}"));
     }
 }
 
 fn session_of(manager: &Manager) -> Session {
-    manager.run("made_up_lines", format!("--pid {} --count 1000000 --every 1", std::process::id())).start()
+    manager.run("synthetic_lines", format!("--pid {} --count 1000000 --every 1", std::process::id())).start()
 }
 
 /// A session of whatever is there just now: it runs properly, or there is one line, and that is not about a crash.
 #[track_caller]
 fn starts_or_says_why(manager: &Manager) {
-    let answer = manager.run("made_up_lines", format!("--pid {} --time 1", std::process::id())).answer();
+    let answer = manager.run("synthetic_lines", format!("--pid {} --time 1", std::process::id())).answer();
     match answer.status.code() {
         Some(0) => _ = answer.well(),
-        Some(2) => answer.refused(&["unknown hook 'made_up_lines'"]),
+        Some(2) => answer.refused(&["unknown hook 'synthetic_lines'"]),
         _ => panic!("neither runs nor is unknown: {answer:#?}"),
     }
 }
@@ -176,13 +176,13 @@ fn a_plugin_is_deleted_and_made_anew() {
 
 #[test]
 fn a_plugin_that_somebody_keeps_open_for_writing_is_not_run() {
-    let manager = Manager::with(Plugins::of(["made_up"]).plugin("troubled", "x.so"));
+    let manager = Manager::with(Plugins::of(["synthetic"]).plugin("failing", "x.so"));
     let writer = open_for_writing(&manager.plugins().path_of("x.so"));
     let answer = manager.call(["--get-all"]).answer();
-    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert_eq!(answer.stdout, "synthetic_lines\n");
     assert!(answer.well_with_complaints(1)[0].contains("x.so is open for writing"), "{answer:#?}");
     drop(writer);
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\ntroubled_lines\n");
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "failing_lines\nsynthetic_lines\n");
 }
 
 fn open_for_writing(path: &Path) -> File {

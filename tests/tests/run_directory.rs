@@ -11,18 +11,18 @@ use tempfile::TempDir;
 const RUN: &str = "TRACER_RUN_PATH";
 const SOMEBODY: u32 = 12345;
 
-fn made_up() -> Manager {
-    Manager::with(Plugins::of(["made_up"]))
+fn synthetic() -> Manager {
+    Manager::with(Plugins::of(["synthetic"]))
 }
 
-fn made_up_for_everyone() -> Manager {
-    Manager::for_everyone(Plugins::of(["made_up"]))
+fn synthetic_for_everyone() -> Manager {
+    Manager::for_everyone(Plugins::of(["synthetic"]))
 }
 
 /// A session that ends soon by itself, with its files in this directory.
 fn run_in<'a>(manager: &'a Manager, directory: impl AsRef<Path>) -> Call<'a> {
     let me = format!("--pid {} --time 10", std::process::id());
-    manager.run("made_up_lines", me).variable(RUN, directory.as_ref())
+    manager.run("synthetic_lines", me).variable(RUN, directory.as_ref())
 }
 
 /// A directory with this mode, in one that only its owner can change.
@@ -51,7 +51,7 @@ impl Place {
 
 #[test]
 fn it_is_made_for_its_owner_alone() {
-    let (manager, place) = (made_up(), Place::new());
+    let (manager, place) = (synthetic(), Place::new());
     let directory = place.0.path().join("not/there/yet");
     run_in(&manager, &directory).start_unread().ends().well();
     assert_eq!(fs::metadata(&directory).expect("it is there").permissions().mode() & 0o777, 0o700);
@@ -59,7 +59,7 @@ fn it_is_made_for_its_owner_alone() {
 
 #[test]
 fn it_is_refused_if_others_can_write_to_it_or_to_a_directory_above() {
-    let (manager, place) = (made_up(), Place::new());
+    let (manager, place) = (synthetic(), Place::new());
     for mode in [0o777, 0o770, 0o1777, 0o702] {
         let shared = place.directory(&format!("shared_{mode:o}"), mode);
         run_in(&manager, &shared).answer().failed(&[shared.to_str().expect("it is text"), "others", RUN]);
@@ -85,7 +85,7 @@ fn it_is_refused_if_others_can_write_to_it_or_to_a_directory_above() {
 
 #[test]
 fn a_link_is_refused_with_and_without_a_slash_at_its_end() {
-    let (manager, place) = (made_up(), Place::new());
+    let (manager, place) = (synthetic(), Place::new());
     let private = place.directory("private", 0o700);
     let link = place.link("link", &private);
     for path in [link.clone(), link.join(""), link.join("."), link.join("./")] {
@@ -102,7 +102,7 @@ fn it_is_refused_if_somebody_else_owns_it_or_a_directory_or_link_above() {
     if !is_root() {
         return skip("it needs root");
     }
-    let (manager, place) = (made_up(), Place::new());
+    let (manager, place) = (synthetic(), Place::new());
     let theirs = place.directory("theirs", 0o755);
     let ours = theirs.join("ours");
     fs::create_dir(&ours).expect("a directory can be made");
@@ -119,11 +119,11 @@ fn it_is_refused_if_somebody_else_owns_it_or_a_directory_or_link_above() {
 
 #[test]
 fn every_call_that_would_look_into_it_refuses_it_but_discovery_answers() {
-    let (manager, place) = (made_up(), Place::new());
+    let (manager, place) = (synthetic(), Place::new());
     let shared = place.directory("shared", 0o777);
     manager.call(["--clear"]).variable(RUN, &shared).answer().failed(&["others"]);
     let answer = manager.call(["--get-all"]).variable(RUN, &shared).answer();
-    assert_eq!(answer.well(), "made_up_lines\n");
+    assert_eq!(answer.well(), "synthetic_lines\n");
 }
 
 #[test]
@@ -131,13 +131,13 @@ fn two_users_do_not_see_each_other() {
     if !is_root() {
         return skip("it needs root");
     }
-    let manager = made_up_for_everyone();
+    let manager = synthetic_for_everyone();
     let place = Place::new();
     let ours = place.directory("ours", 0o700);
     let me = format!("--pid {}", std::process::id());
     // `for_everyone` gives nobody the usual run directory.
-    let theirs = manager.run("made_up_lines", &me).as_nobody().start();
-    let mut our_session = manager.run("made_up_lines", &me).variable(RUN, &ours).start();
+    let theirs = manager.run("synthetic_lines", &me).as_nobody().start();
+    let mut our_session = manager.run("synthetic_lines", &me).variable(RUN, &ours).start();
     manager.call(["--clear"]).as_nobody().answer().well_and_silent();
     assert_eq!(theirs.ends().well().len(), 10);
     assert!(!our_session.process().is_over());
@@ -154,7 +154,7 @@ fn a_user_who_has_none_gets_one_of_his_own_in_the_directory_for_temporary_files(
     if !is_root() {
         return skip("it needs root");
     }
-    let (manager, place) = (made_up_for_everyone(), Place::new());
+    let (manager, place) = (synthetic_for_everyone(), Place::new());
     let temporary = place.directory("tmp", 0o1777);
     let run =
         || run_in(&manager, "").as_nobody().variable("XDG_RUNTIME_DIR", "").variable("TMPDIR", &temporary);
@@ -176,7 +176,7 @@ fn a_full_disk_is_one_line() {
     if !is_root() {
         return skip("it needs root");
     }
-    let (manager, place) = (made_up(), Place::new());
+    let (manager, place) = (synthetic(), Place::new());
     let directory = place.directory("run", 0o700);
     for full in ["size=4k,nr_inodes=1", "size=4k,nr_inodes=2", "size=4k,nr_inodes=3", "size=4k"] {
         let script = small(&directory, full).replace(
@@ -193,10 +193,10 @@ fn a_disk_that_is_full_at_the_end_keeps_what_it_can_and_says_so() {
     if !is_root() {
         return skip("it needs root");
     }
-    let (manager, place) = (made_up(), Place::new());
+    let (manager, place) = (synthetic(), Place::new());
     let directory = place.directory("run", 0o700);
     let me = format!("--pid {} --count 50000 --time 50", std::process::id());
-    let call = manager.run("made_up_lines", me).variable(RUN, &directory);
+    let call = manager.run("synthetic_lines", me).variable(RUN, &directory);
     // Nothing but what is for a later reader may be in there afterwards.
     let script = small(&directory, "size=64k").replace(
         r#"exec "$@""#,
@@ -208,7 +208,7 @@ fn a_disk_that_is_full_at_the_end_keeps_what_it_can_and_says_so() {
     let [complaint, file, kept @ ..] = &lines[..] else { panic!("a complaint, and one file: {answer:#?}") };
     assert!(file.ends_with(".trace"), "{answer:#?}");
     assert!(!kept.is_empty() && answer.stderr.ends_with('\n'), "whole lines");
-    assert!(kept.iter().enumerate().all(|(number, line)| *line == format!("made_up: line {number}")));
+    assert!(kept.iter().enumerate().all(|(number, line)| *line == format!("synthetic: line {number}")));
     let missing =
         format!("No space left on device (os error 28); {} events are missing there", 50_000 - kept.len());
     assert!(complaint.starts_with("manager: ") && complaint.contains(&missing), "{complaint}: not {missing}");
@@ -219,7 +219,7 @@ fn a_read_only_disk_is_one_line() {
     if !is_root() {
         return skip("it needs root");
     }
-    let (manager, place) = (made_up(), Place::new());
+    let (manager, place) = (synthetic(), Place::new());
     let directory = place.directory("run", 0o700);
     for path in [directory.clone(), directory.join("run")] {
         let script = small(&directory, "ro");
@@ -237,10 +237,10 @@ fn a_read_only_disk_is_one_line() {
 
 #[test]
 fn removed_under_a_session_it_costs_the_leftover_only() {
-    let (manager, place) = (made_up(), Place::new());
+    let (manager, place) = (synthetic(), Place::new());
     let directory = place.directory("run", 0o700);
     let me = format!("--pid {} --count 1000", std::process::id());
-    let run = || manager.run("made_up_lines", &me).variable(RUN, &directory);
+    let run = || manager.run("synthetic_lines", &me).variable(RUN, &directory);
 
     let session = run().start();
     session.wait_for_lines(1000);
@@ -261,10 +261,10 @@ fn removed_under_a_session_it_costs_the_leftover_only() {
 
 #[test]
 fn renamed_under_a_session_it_is_cleaned_when_it_is_back() {
-    let (manager, place) = (made_up(), Place::new());
+    let (manager, place) = (synthetic(), Place::new());
     let directory = place.directory("run", 0o700);
     let me = format!("--pid {} --count 1000", std::process::id());
-    let session = manager.run("made_up_lines", me).variable(RUN, &directory).start();
+    let session = manager.run("synthetic_lines", me).variable(RUN, &directory).start();
     session.wait_for_lines(1000);
     let elsewhere = directory.with_file_name("elsewhere");
     fs::rename(&directory, &elsewhere).expect("it is ours");

@@ -12,17 +12,17 @@ use nix::sys::signal::Signal;
 use system_tests::{Call, Manager, PATIENCE, Plugins, Workload, wait_until};
 
 fn manager() -> Manager {
-    Manager::with(Plugins::of(["made_up", "troubled"]))
+    Manager::with(Plugins::of(["synthetic", "failing"]))
 }
 
 /// A run of the hook that makes up its lines.
 fn run<'a>(manager: &'a Manager, arguments: &str) -> Call<'a> {
-    manager.run("made_up_lines", format!("--pid {} {arguments}", std::process::id()))
+    manager.run("synthetic_lines", format!("--pid {} {arguments}", std::process::id()))
 }
 
 /// The lines that the hook makes up.
-fn made_up(count: usize) -> Vec<String> {
-    (0..count).map(|n| format!("made_up: line {n}")).collect()
+fn synthetic(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("synthetic: line {n}")).collect()
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_session_lasts_until_it_is_stopped() {
     let mut session = run(&manager, "--count 3").start();
     session.wait_for_lines(3);
     assert!(!session.process().is_over());
-    assert_eq!(session.stop().well(), made_up(3));
+    assert_eq!(session.stop().well(), synthetic(3));
 }
 
 #[test]
@@ -86,12 +86,12 @@ fn a_session_ends_when_all_traced_processes_are_gone() {
     let manager = manager();
     let (first, last) = (Workload::start(), Workload::start());
     let arguments = format!("--pid {} {} --count 1000", first.id(), last.id());
-    let mut session = manager.run("made_up_lines", arguments).start();
+    let mut session = manager.run("synthetic_lines", arguments).start();
     first.exits();
     session.wait_for_lines(1000);
     assert!(!session.process().is_over(), "one of them is still there");
     last.exits();
-    assert_eq!(session.ends().well(), made_up(1000));
+    assert_eq!(session.ends().well(), synthetic(1000));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_session_ends_when_its_time_is_up() {
     let manager = manager();
     let ended = run(&manager, "--every 10 --count 1000000 --time 500").start().ends();
     let lines = ended.well();
-    assert_eq!(lines, made_up(lines.len()));
+    assert_eq!(lines, synthetic(lines.len()));
     let took = ended.answer.took;
     let most = took.as_millis() as usize / 10 + 1;
     assert!((20..=most).contains(&lines.len()), "{} lines, one every 10 ms, in {took:?}", lines.len());
@@ -122,7 +122,7 @@ fn many_sessions_run_side_by_side() {
         sessions.iter().map(|(_, session)| session.path().to_owned()).collect();
     assert_eq!(paths.len(), 20, "each has a file of its own");
     for (n, session) in sessions {
-        let own: Vec<String> = made_up(200).iter().map(|line| format!("{line},{n}")).collect();
+        let own: Vec<String> = synthetic(200).iter().map(|line| format!("{line},{n}")).collect();
         assert_eq!(session.stop().well(), own);
     }
 }
@@ -130,13 +130,13 @@ fn many_sessions_run_side_by_side() {
 #[test]
 fn follow_prints_the_trace_itself() {
     let manager = manager();
-    let call = manager.call(["--run", "made_up_lines", "--follow", "--args"]);
+    let call = manager.call(["--run", "synthetic_lines", "--follow", "--args"]);
     let answer = call.word(format!("--pid {} --time 1 --count 10000", std::process::id())).answer();
     assert_eq!(
         answer.well_with_complaints(1),
         ["manager: 10000 events recorded: 10000 delivered, none lost"]
     );
-    assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), made_up(10_000));
+    assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), synthetic(10_000));
     assert!(manager.leftovers().is_empty());
 }
 
@@ -144,12 +144,12 @@ fn follow_prints_the_trace_itself() {
 fn follow_ends_well_on_sigint() {
     let manager = manager();
     let me = format!("--pid {} --count 5", std::process::id());
-    let mut process = manager.call(["--run", "made_up_lines", "--follow", "--args", &me]).spawn();
+    let mut process = manager.call(["--run", "synthetic_lines", "--follow", "--args", &me]).spawn();
     wait_until("it says something", PATIENCE, || process.has_spoken());
     process.signal(Signal::SIGINT);
     let answer = process.ends(PATIENCE);
     assert_eq!(answer.well_with_complaints(1), ["manager: 5 events recorded: 5 delivered, none lost"]);
-    assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), made_up(5));
+    assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), synthetic(5));
     assert!(manager.leftovers().is_empty());
 }
 
@@ -158,9 +158,9 @@ fn follow_into_a_pipe_that_is_closed_ends() {
     let manager = manager();
     let me = format!("--pid {} --count 1000000000", std::process::id());
     let script = "exec \"$@\" | head -n 3";
-    let call = manager.call(["--run", "made_up_lines", "--follow", "--args", &me]);
+    let call = manager.call(["--run", "synthetic_lines", "--follow", "--args", &me]);
     let answer = call.under(["sh", "-c", script, "sh"]).answer();
-    assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), made_up(3));
+    assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), synthetic(3));
     assert!(answer.stderr.lines().all(|line| line.starts_with("manager: ")), "{answer:#?}");
     assert!(manager.leftovers().is_empty());
 }
@@ -253,23 +253,23 @@ fn a_run_directory_with_blanks_is_an_error() {
 #[test]
 fn a_hook_that_does_not_start_is_one_line_and_no_session() {
     let manager = manager();
-    let troubled = |kind: &str| {
-        let arguments = format!("--pid {} --when start --trouble {kind}", std::process::id());
-        manager.run("troubled_lines", arguments).answer()
+    let failing = |kind: &str| {
+        let arguments = format!("--pid {} --when start --failure {kind}", std::process::id());
+        manager.run("failing_lines", arguments).answer()
     };
-    troubled("fail").failed(&["troubled", "nothing works today"]);
-    troubled("refuse").refused(&["troubled", "ask for something else"]);
-    troubled("panic").failed(&["troubled", "no way out"]);
-    troubled("abort").failed(&["troubled"]);
-    troubled("exit").failed(&["troubled"]);
+    failing("fail").failed(&["failing", "nothing works today"]);
+    failing("refuse").refused(&["failing", "ask for something else"]);
+    failing("panic").failed(&["failing", "no way out"]);
+    failing("abort").failed(&["failing"]);
+    failing("exit").failed(&["failing"]);
 }
 
 #[test]
 fn a_hook_that_hangs_does_not_hang_the_caller() {
     let manager = manager();
     let mut processes = ["start", "read", "stop", "close"].map(|call| {
-        let arguments = format!("--pid {} --drain 0 --trouble hang --when {call}", std::process::id());
-        let mut process = manager.run("troubled_lines", arguments).spawn();
+        let arguments = format!("--pid {} --drain 0 --failure hang --when {call}", std::process::id());
+        let mut process = manager.run("failing_lines", arguments).spawn();
         match call {
             "stop" => wait_until("the session is there", PATIENCE, || process.has_spoken()),
             _ => wait_until("the worker hangs", PATIENCE, || process.workers().into_iter().any(hangs)),
@@ -280,7 +280,7 @@ fn a_hook_that_hangs_does_not_hang_the_caller() {
     let [starting, recording @ ..] = &mut processes;
     // Nothing was printed yet, so what was asked for is done: there is no session.
     starting.ends(PATIENCE).well_and_silent();
-    recording.iter_mut().for_each(|process| process.ends(PATIENCE).complained(1, &["troubled"]));
+    recording.iter_mut().for_each(|process| process.ends(PATIENCE).complained(1, &["failing"]));
 }
 
 /// Whether the hook in this worker has got to where it hangs.
@@ -296,8 +296,8 @@ fn a_hook_that_fails_later_ends_the_session_with_one_line() {
     let manager = manager();
     for call in ["read", "stop", "close"] {
         for kind in ["fail", "panic", "abort", "exit"] {
-            let arguments = format!("--pid {} --time 50 --when {call} --trouble {kind}", std::process::id());
-            manager.run("troubled_lines", arguments).answer().complained(1, &["troubled"]);
+            let arguments = format!("--pid {} --time 50 --when {call} --failure {kind}", std::process::id());
+            manager.run("failing_lines", arguments).answer().complained(1, &["failing"]);
         }
     }
 }
@@ -307,7 +307,7 @@ fn what_a_hook_gives_though_it_fails_is_kept_and_counted() {
     let manager = manager();
     for (call, line) in [("read", "before the trouble\n"), ("stop", "after the trouble\n")] {
         let arguments = format!("--pid {} --time 50 --when {call}", std::process::id());
-        let answer = manager.call(["-v", "--run", "troubled_lines", "--args", &arguments]).answer();
+        let answer = manager.call(["-v", "--run", "failing_lines", "--args", &arguments]).answer();
         assert_eq!(answer.status.code(), Some(1), "{answer:#?}");
         let verdict = "1 events recorded: 0 delivered, 1 not taken by a reader, none lost";
         for said in ["nothing works today", verdict] {

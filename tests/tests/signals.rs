@@ -7,17 +7,17 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use system_tests::{Answer, Call, Kernel, Manager, PATIENCE, Plugins, Process, Workload, wait_until};
 
-fn made_up() -> Manager {
-    Manager::with(Plugins::of(["made_up"]))
+fn synthetic() -> Manager {
+    Manager::with(Plugins::of(["synthetic"]))
 }
 
 fn run(manager: &Manager) -> Call<'_> {
-    manager.run("made_up_lines", format!("--pid {} --count 100", std::process::id()))
+    manager.run("synthetic_lines", format!("--pid {} --count 100", std::process::id()))
 }
 
 #[test]
 fn sigint_sigterm_and_sighup_end_a_session() {
-    let manager = made_up();
+    let manager = synthetic();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         assert_eq!(run(&manager).start().stop_with(signal).well().len(), 100, "{signal}");
     }
@@ -25,13 +25,13 @@ fn sigint_sigterm_and_sighup_end_a_session() {
 
 #[test]
 fn sigint_ends_a_session_that_began_with_sigint_ignored() {
-    let manager = made_up();
+    let manager = synthetic();
     assert_eq!(run(&manager).ignoring_sigint().start().stop().well().len(), 100);
 }
 
 #[test]
 fn ctrl_c_reaches_the_worker_too_and_harms_nothing() {
-    let manager = made_up();
+    let manager = synthetic();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let mut session = run(&manager).start();
         session.process().signal_group(signal);
@@ -41,7 +41,7 @@ fn ctrl_c_reaches_the_worker_too_and_harms_nothing() {
 
 #[test]
 fn more_signals_than_one_end_a_session_as_well() {
-    let manager = made_up();
+    let manager = synthetic();
     for _ in 0..20 {
         let mut session = run(&manager).start();
         session.process().signal(Signal::SIGINT);
@@ -53,13 +53,13 @@ fn more_signals_than_one_end_a_session_as_well() {
 
 #[test]
 fn sigint_at_any_moment_after_the_spawn_ends_a_session_well() {
-    let manager = made_up();
+    let manager = synthetic();
     at_each_moment(|delay| ends_well(run(&manager), delay, Disposition::Default));
 }
 
 #[test]
 fn sigint_at_any_moment_after_main_has_begun_ends_a_session_well_though_it_was_ignored() {
-    let manager = made_up();
+    let manager = synthetic();
     at_each_moment(|delay| ends_well(run(&manager), delay, Disposition::Ignored));
 }
 
@@ -79,11 +79,11 @@ fn sigint_at_any_moment_after_the_spawn_leaves_nothing_in_the_kernel() {
 
 #[test]
 fn sigint_at_any_moment_ends_the_other_actions() {
-    let manager = made_up();
+    let manager = synthetic();
     at_each_moment(|delay| {
         let answer = interrupted(manager.call(["--get-all"]).spawn(), delay);
         match answer.status.code() {
-            Some(0) => assert_eq!(answer.well(), "made_up_lines\n"),
+            Some(0) => assert_eq!(answer.well(), "synthetic_lines\n"),
             // Half an answer would be worse than none.
             Some(_) => answer.failed(&["interrupted"]),
             None => assert!(answer.killed_silently_by(Signal::SIGINT), "{answer:#?}"),

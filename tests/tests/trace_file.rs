@@ -9,17 +9,17 @@ use nix::sys::signal::Signal;
 use system_tests::{Call, Manager, Plugins, Workload};
 
 fn manager() -> Manager {
-    Manager::with(Plugins::of(["made_up"]))
+    Manager::with(Plugins::of(["synthetic"]))
 }
 
 /// A run of the hook that makes up its lines.
 fn run<'a>(manager: &'a Manager, arguments: &str) -> Call<'a> {
-    manager.run("made_up_lines", format!("--pid {} {arguments}", std::process::id()))
+    manager.run("synthetic_lines", format!("--pid {} {arguments}", std::process::id()))
 }
 
 /// The lines that the hook makes up.
-fn made_up(count: usize) -> Vec<String> {
-    (0..count).map(|n| format!("made_up: line {n}")).collect()
+fn synthetic(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("synthetic: line {n}")).collect()
 }
 
 /// More than fits into any pipe on the way.
@@ -31,7 +31,7 @@ fn each_read_gives_one_line() {
     let session = run(&manager, "--count 1000").start_unread();
     let mut file = File::open(session.path()).expect("the caller can open the trace");
     let mut buffer = vec![0; 1 << 16];
-    for line in made_up(1000) {
+    for line in synthetic(1000) {
         let length = file.read(&mut buffer).expect("there is a line");
         assert_eq!(String::from_utf8_lossy(&buffer[..length]), line + "\n");
     }
@@ -45,7 +45,7 @@ fn a_reader_gets_every_line_though_the_session_is_stopped_at_once() {
     let session = run(&manager, &format!("--count {MANY}")).start();
     session.wait_for_lines(1);
     let ended = session.stop();
-    assert_eq!(ended.well(), made_up(MANY));
+    assert_eq!(ended.well(), synthetic(MANY));
     assert!(manager.leftovers().is_empty(), "it was all taken");
 }
 
@@ -54,9 +54,9 @@ fn a_reader_gets_every_line_of_a_session_that_finishes_by_itself() {
     let manager = manager();
     let workload = Workload::start();
     let arguments = format!("--pid {} --count {MANY}", workload.id());
-    let session = manager.run("made_up_lines", arguments).start();
+    let session = manager.run("synthetic_lines", arguments).start();
     workload.exits();
-    assert_eq!(session.ends().well(), made_up(MANY));
+    assert_eq!(session.ends().well(), synthetic(MANY));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_line_arrives_soon_after_it_was_recorded() {
     let manager = manager();
     let session = run(&manager, "--count 3 --every 300").start();
     session.wait_for_lines(3);
-    assert_eq!(session.stop().well(), made_up(3));
+    assert_eq!(session.stop().well(), synthetic(3));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn lines_longer_than_a_packet_arrive_whole() {
     for length in [4094, 4095, 4096, 8191, 8192, 60_000] {
         let session = run(&manager, &format!("--count 20 --length {length}")).start();
         let lines = session.stop();
-        let expected: Vec<String> = made_up(20).iter().map(|line| format!("{line:.<length$}")).collect();
+        let expected: Vec<String> = synthetic(20).iter().map(|line| format!("{line:.<length$}")).collect();
         assert!(lines.well() == expected, "lines of {length} bytes");
     }
 }
@@ -116,7 +116,7 @@ fn a_slow_reader_gets_everything_as_long_as_it_makes_progress() {
     let manager = manager();
     let session = run(&manager, "--count 1200").start_unread().read_slowly(Duration::from_millis(4));
     session.wait_for_lines(1);
-    assert_eq!(session.stop().well(), made_up(1200));
+    assert_eq!(session.stop().well(), synthetic(1200));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn drain_bounds_the_wait_for_a_slow_reader() {
     // The reader is still at work when it is told to stop, so the two may interlock; but nothing comes twice.
     let mut all = [lines, ended.leftover()].concat();
     all.sort_by_key(|line| line.rsplit(' ').next().and_then(|number| number.parse::<u32>().ok()));
-    assert_eq!(all, made_up(1200));
+    assert_eq!(all, synthetic(1200));
     let took = ended.answer.took;
     assert!((Duration::from_millis(500)..Duration::from_secs(2)).contains(&took), "it took {took:?}");
 }
@@ -142,12 +142,12 @@ fn a_second_reader_goes_on_where_the_first_left_off() {
     let session = run(&manager, "--count 1000").start_unread();
     let mut first = File::open(session.path()).expect("the caller can open the trace");
     let mut buffer = [0; 4096];
-    for line in made_up(5) {
+    for line in synthetic(5) {
         let length = first.read(&mut buffer).expect("there is a line");
         assert_eq!(String::from_utf8_lossy(&buffer[..length]), line + "\n");
     }
     drop(first);
     let session = session.read();
     session.wait_for_lines(995);
-    assert_eq!(session.stop().well(), made_up(1000)[5..]);
+    assert_eq!(session.stop().well(), synthetic(1000)[5..]);
 }

@@ -26,12 +26,12 @@ fn refused(plugins: Plugins, element: &Path, mentions: &[&str]) {
     {
         assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
     }
-    assert_eq!(manager.call(["--get-all", "--allow-untrusted"]).answer().well(), "made_up_lines\n");
+    assert_eq!(manager.call(["--get-all", "--allow-untrusted"]).answer().well(), "synthetic_lines\n");
 }
 
 /// A plugins directory with `x.so` in it.
 fn plugins() -> Plugins {
-    Plugins::none().plugin("made_up", "x.so")
+    Plugins::none().plugin("synthetic", "x.so")
 }
 
 fn lacks_root() -> bool {
@@ -85,7 +85,7 @@ fn a_plugins_directory_of_somebody_else_is_refused() {
 fn a_directory_further_up_that_others_can_write_to_is_refused() {
     let top = Plugins::none().directory("open").with_mode("open", 0o777).directory("open/plugins");
     let inner = top.path_of("open/plugins");
-    let top = top.plugin("made_up", "open/plugins/x.so");
+    let top = top.plugin("synthetic", "open/plugins/x.so");
     let manager = Manager::with(Plugins::none());
     let call = |more: &[&str]| manager.bare_call().word("--plugins").word(&inner).words(more).answer();
     let answer = call(&["--get-all"]);
@@ -95,13 +95,13 @@ fn a_directory_further_up_that_others_can_write_to_is_refused() {
         complaint.contains(&format!("{} can be written to by everybody", top.path_of("open").display())),
         "{complaint}"
     );
-    assert_eq!(call(&["--get-all", "--allow-untrusted"]).well(), "made_up_lines\n");
+    assert_eq!(call(&["--get-all", "--allow-untrusted"]).well(), "synthetic_lines\n");
 }
 
 #[test]
 fn a_sticky_directory_keeps_what_is_ours() {
     let manager = Manager::with(plugins().with_mode(".", 0o1777));
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\n");
+    assert_eq!(manager.call(["--get-all"]).answer().well(), "synthetic_lines\n");
 }
 
 #[test]
@@ -118,9 +118,10 @@ fn a_sticky_directory_does_not_keep_what_is_somebody_elses() {
 fn a_link_of_ours_to_what_is_ours_is_followed() {
     let real = plugins();
     for target in [real.path_of("x.so"), PathBuf::from("sub/../sub/x.so")] {
-        let links = Plugins::none().directory("sub").plugin("made_up", "sub/x.so").link("linked.so", target);
+        let links =
+            Plugins::none().directory("sub").plugin("synthetic", "sub/x.so").link("linked.so", target);
         let manager = Manager::with(links.with_mode(".", 0o1777));
-        assert_eq!(manager.call(["--get-all"]).answer().well(), "made_up_lines\n");
+        assert_eq!(manager.call(["--get-all"]).answer().well(), "synthetic_lines\n");
     }
 }
 
@@ -160,14 +161,14 @@ fn a_link_to_the_plugins_directory_is_on_the_way_as_well() {
 fn every_action_keeps_to_it_and_can_be_told_not_to() {
     let manager = Manager::with(plugins().with_mode("x.so", 0o777));
     let me = format!("--pid {}", std::process::id());
-    manager.call(["--describe", "made_up_lines"]).answer().refused(&["made_up_lines", "not trusted"]);
-    manager.run("made_up_lines", &me).answer().refused(&["made_up_lines", "not trusted"]);
+    manager.call(["--describe", "synthetic_lines"]).answer().refused(&["synthetic_lines", "not trusted"]);
+    manager.run("synthetic_lines", &me).answer().refused(&["synthetic_lines", "not trusted"]);
     assert_eq!(manager.call(["--list"]).answer().well_with_complaints(1).len(), 1);
 
     let trusting = |words: &[&str]| manager.call([&["--allow-untrusted"], words].concat());
-    trusting(&["--describe", "made_up_lines"]).answer().well();
-    assert!(trusting(&["--list"]).answer().well().contains("made_up_lines"));
-    let session = trusting(&["--run", "made_up_lines", "--args", &me]).start();
+    trusting(&["--describe", "synthetic_lines"]).answer().well();
+    assert!(trusting(&["--list"]).answer().well().contains("synthetic_lines"));
+    let session = trusting(&["--run", "synthetic_lines", "--args", &me]).start();
     assert_eq!(session.stop().well().len(), 10);
 }
 
@@ -188,10 +189,11 @@ fn whoever_calls_trusts_himself_and_root() {
     if lacks_root() {
         return;
     }
-    let manager =
-        Manager::for_everyone(plugins().plugin("twin", "y.so").owned_by("y.so", NOBODY).owned_by("x.so", 1));
+    let manager = Manager::for_everyone(
+        plugins().plugin("duplicate_name", "y.so").owned_by("y.so", NOBODY).owned_by("x.so", 1),
+    );
     let answer = manager.call(["--get-all"]).as_nobody().answer();
-    assert_eq!(answer.stdout, "made_up_lines\n");
+    assert_eq!(answer.stdout, "synthetic_lines\n");
     let complaint = answer.well_with_complaints(1)[0];
     assert!(complaint.contains("x.so belongs to user 1;"), "{complaint}");
 }
@@ -202,8 +204,8 @@ fn what_was_checked_is_what_is_loaded() {
     if lacks_root() {
         return;
     }
-    let ours = Plugins::none().directory("now").plugin("made_up", "now/x.so");
-    let ours = ours.directory("theirs").plugin("troubled", "theirs/x.so").owned_by("theirs", NOBODY);
+    let ours = Plugins::none().directory("now").plugin("synthetic", "now/x.so");
+    let ours = ours.directory("theirs").plugin("failing", "theirs/x.so").owned_by("theirs", NOBODY);
     let manager = Manager::with(Plugins::none());
     let (way, theirs) = (ours.path_of("now"), ours.path_of("theirs"));
     let over = AtomicBool::new(false);
@@ -217,7 +219,7 @@ fn what_was_checked_is_what_is_loaded() {
         for _ in 0..300 {
             let answer = manager.bare_call().word("--plugins").word(&way).word("--get-all").answer();
             match answer.stdout.as_str() {
-                "made_up_lines\n" => loaded += 1,
+                "synthetic_lines\n" => loaded += 1,
                 other => {
                     assert_eq!(other, "", "somebody else's plugin was loaded: {answer:#?}");
                     assert!(answer.well_with_complaints(1)[0].contains("is not trusted"), "{answer:#?}");
@@ -243,8 +245,8 @@ fn a_link_is_followed_where_it_was_checked() {
     if lacks_root() {
         return;
     }
-    let ours = Plugins::none().directory("good").plugin("made_up", "good/x.so");
-    let ours = ours.directory("bad").plugin("troubled", "bad/x.so").owned_by("bad/x.so", NOBODY);
+    let ours = Plugins::none().directory("good").plugin("synthetic", "good/x.so");
+    let ours = ours.directory("bad").plugin("failing", "bad/x.so").owned_by("bad/x.so", NOBODY);
     let manager = Manager::with(Plugins::none());
     let way = ours.path_of("way");
     let over = AtomicBool::new(false);
@@ -261,7 +263,7 @@ fn a_link_is_followed_where_it_was_checked() {
         });
         for _ in 0..300 {
             let answer = manager.bare_call().word("--plugins").word(&way).word("--get-all").answer();
-            if answer.stdout != "made_up_lines\n" {
+            if answer.stdout != "synthetic_lines\n" {
                 assert_eq!(answer.stdout, "", "somebody else's plugin was loaded: {answer:#?}");
                 assert!(answer.well_with_complaints(1)[0].contains("is not trusted"), "{answer:#?}");
             }

@@ -33,9 +33,9 @@ const TURNS: usize = 7;
 const TARGET: Target = Target::Share(0.9);
 
 /// The plugin, by its package, its library, and its hook.
-const PACKAGE: &str = "fixture-made-up";
-const LIBRARY: &str = "made_up";
-const HOOK: &str = "made_up_lines";
+const PACKAGE: &str = "fixture-synthetic";
+const LIBRARY: &str = "synthetic";
+const HOOK: &str = "synthetic_lines";
 
 fn measure() -> Result<Vec<Row>> {
     let (plugins, traced) = (plugins()?, Sleepers::new(1)?);

@@ -1,29 +1,29 @@
-//! Gets into whatever trouble it is told to: with `--when start --trouble panic` while it runs, and before that, when
-//! nobody gives it arguments yet, with `TROUBLED="info panic"` in its environment.
+//! Gets into whatever trouble it is told to: with `--when start --failure panic` while it runs, and before that, when
+//! nobody gives it arguments yet, with `FAIL="info panic"` in its environment.
 
 use trace_hook_api::{
     Environment, Hook, HookError, HookInfo, LineBuffer, Param, Progress, Request, Result, Session,
     export_plugin,
 };
 
-struct TroubledLines;
+struct FailingLines;
 
-impl Hook for TroubledLines {
+impl Hook for FailingLines {
     fn info(&self) -> HookInfo {
         // There is no way to say that this failed.
-        let _ = Trouble::from_environment().strike("info");
-        HookInfo::new("troubled_lines", "Gets into trouble, for tests")
+        let _ = Failure::from_environment().strike("info");
+        HookInfo::new("failing_lines", "Gets into trouble, for tests")
             .param(Param::text("trouble", "KIND", "what goes wrong").choices(KINDS).default("fail"))
             .param(Param::text("when", "CALL", "where it goes wrong").choices(CALLS).required())
     }
 
     fn probe(&self, _: &Environment) -> Result<()> {
-        Trouble::from_environment().strike("probe")
+        Failure::from_environment().strike("probe")
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let text = |name| request.arguments.text(name).unwrap_or_default().to_owned();
-        let trouble = Trouble { kind: text("trouble"), when: text("when"), over: text("when") != "stop" };
+        let trouble = Failure { kind: text("trouble"), when: text("when"), over: text("when") != "stop" };
         trouble.strike("start")?;
         Ok(Box::new(trouble))
     }
@@ -32,15 +32,15 @@ impl Hook for TroubledLines {
 const KINDS: [&str; 7] = ["fail", "refuse", "panic", "abort", "exit", "hang", "chatter"];
 const CALLS: [&str; 4] = ["start", "read", "stop", "close"];
 
-struct Trouble {
+struct Failure {
     kind: String,
     when: String,
     over: bool,
 }
 
-impl Trouble {
+impl Failure {
     fn from_environment() -> Self {
-        let trouble = std::env::var("TROUBLED").unwrap_or_default();
+        let trouble = std::env::var("FAIL").unwrap_or_default();
         let (when, kind) = trouble.split_once(' ').unwrap_or_default();
         Self { kind: kind.to_owned(), when: when.to_owned(), over: false }
     }
@@ -76,7 +76,7 @@ fn hang() -> Result<()> {
     hung?.join().map_err(|_| HookError::new("it was not to end"))
 }
 
-impl Session for Trouble {
+impl Session for Failure {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
         if self.when == "read" {
             lines.push("before the trouble");
@@ -98,4 +98,4 @@ impl Session for Trouble {
     }
 }
 
-export_plugin!(TroubledLines);
+export_plugin!(FailingLines);

@@ -7,7 +7,7 @@ use crate::{Instance, Kernel};
 ///
 /// They are looked for at that very moment: later, their process ids may be those of other managers.
 #[derive(Clone, Default)]
-pub(crate) struct Suspects(Arc<Mutex<Left>>);
+pub(crate) struct LeakCheck(Arc<Mutex<Left>>);
 
 #[derive(Default)]
 struct Left {
@@ -16,7 +16,7 @@ struct Left {
     probes: Vec<String>,
 }
 
-impl Suspects {
+impl LeakCheck {
     /// Notes what the manager with this process id, which has just ended, has left.
     pub(crate) fn note(&self, pid: u32) {
         let Some(kernel) = Kernel::find() else { return };

@@ -19,13 +19,13 @@ impl Hook for Member {
     }
 }
 
-struct Crowd;
+struct ManyHooks;
 
-impl PluginDefinition for Crowd {
+impl PluginDefinition for ManyHooks {
     const PLUGIN: &'static Plugin =
         &Plugin { version: env!("CARGO_PKG_VERSION"), hooks: &[&Member as &dyn Hook; 10_000], cleanup: &() };
 }
 
 // SAFETY: the name is the one that `export_plugin!` gives, which cannot be told to make so many.
 #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
-static HEADER: abi::Header = abi::export::<Crowd>();
+static HEADER: abi::Header = abi::export::<ManyHooks>();

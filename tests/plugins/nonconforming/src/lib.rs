@@ -25,9 +25,9 @@ fn has(name: &str) -> bool {
     fault(name).is_some()
 }
 
-struct FaultyLines;
+struct NonconformingLines;
 
-impl Hook for FaultyLines {
+impl Hook for NonconformingLines {
     fn info(&self) -> HookInfo {
         static ASKED: AtomicU32 = AtomicU32::new(0);
         let asked = ASKED.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +104,7 @@ fn name() -> String {
         // SAFETY: none. A plugin that breaks its promises is what this is for; nothing here looks into the text.
         return unsafe { String::from_utf8_unchecked(b"wild\xff\x9b".to_vec()) };
     }
-    fault("name").unwrap_or_else(|| "faulty_lines".to_owned())
+    fault("name").unwrap_or_else(|| "nonconforming_lines".to_owned())
 }
 
 fn param() -> Param {
@@ -116,11 +116,11 @@ fn param() -> Param {
     }
 }
 
-struct SoundLines;
+struct ValidLines;
 
-impl Hook for SoundLines {
+impl Hook for ValidLines {
     fn info(&self) -> HookInfo {
-        HookInfo::new("sound_lines", "Keeps to all rules, for tests")
+        HookInfo::new("valid_lines", "Keeps to all rules, for tests")
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
@@ -161,7 +161,7 @@ impl Session for Lines {
             let number = self.given;
             lines.push(match self.in_json {
                 true => format!("{{\"line\": {number}}}"),
-                false => format!("faulty: line {number}"),
+                false => format!("nonconforming: line {number}"),
             });
         }
         if self.has("read") {
@@ -217,4 +217,4 @@ impl Cleanup for Sweeper {
     }
 }
 
-export_plugin!(FaultyLines, SoundLines; cleanup = Sweeper);
+export_plugin!(NonconformingLines, ValidLines; cleanup = Sweeper);

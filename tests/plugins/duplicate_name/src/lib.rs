@@ -2,16 +2,16 @@
 
 use trace_hook_api::{Hook, HookError, HookInfo, Request, Result, Session, export_plugin};
 
-struct Twin;
+struct DuplicateName;
 
-impl Hook for Twin {
+impl Hook for DuplicateName {
     fn info(&self) -> HookInfo {
-        HookInfo::new("made_up_lines", "The twin of another plugin's hook, for tests")
+        HookInfo::new("synthetic_lines", "Has the name of another plugin's hook, for tests")
     }
 
     fn start(&self, _: &Request) -> Result<Box<dyn Session>> {
-        Err(HookError::new("this is the twin"))
+        Err(HookError::new("this hook has a duplicate name"))
     }
 }
 
-export_plugin!(Twin);
+export_plugin!(DuplicateName);

@@ -5,7 +5,7 @@ use system_tests::{Answer, Manager, Plugins};
 
 /// What `--get-all` answers where a plugin with this fault lies beside a good one.
 fn with_fault(fault: &str) -> Answer {
-    let manager = Manager::with(Plugins::of(["faulty", "made_up"]));
+    let manager = Manager::with(Plugins::of(["nonconforming", "synthetic"]));
     manager.call(["--get-all"]).variable("FAULT", fault).answer()
 }
 
@@ -13,14 +13,14 @@ fn with_fault(fault: &str) -> Answer {
 #[track_caller]
 fn costs_its_hook(fault: &str, reason: &str) {
     let answer = with_fault(fault);
-    assert_eq!(answer.stdout, "made_up_lines\nsound_lines\n", "{fault}");
+    assert_eq!(answer.stdout, "synthetic_lines\nvalid_lines\n", "{fault}");
     complains_of_it(&answer, reason);
 }
 
 #[track_caller]
 fn complains_of_it(answer: &Answer, reason: &str) {
     let complaint = answer.well_with_complaints(1)[0];
-    assert!(complaint.contains("plugin faulty: "), "{complaint}");
+    assert!(complaint.contains("plugin nonconforming: "), "{complaint}");
     assert!(complaint.contains(reason), "no '{reason}' in: {complaint}");
     assert!(complaint.len() < 500, "{} bytes: {complaint}", complaint.len());
     assert_plain(complaint);
@@ -39,10 +39,10 @@ const ORDERS: [&str; 8] =
 
 #[test]
 fn ten_thousand_hooks_are_too_many() {
-    let answer = Manager::with(Plugins::of(["crowd", "made_up"])).call(["--get-all"]).answer();
-    assert_eq!(answer.stdout, "made_up_lines\n");
+    let answer = Manager::with(Plugins::of(["many_hooks", "synthetic"])).call(["--get-all"]).answer();
+    assert_eq!(answer.stdout, "synthetic_lines\n");
     let complaint = answer.well_with_complaints(1)[0];
-    assert!(complaint.contains("plugin crowd: it has 10000 hooks; at most"), "{complaint}");
+    assert!(complaint.contains("plugin many_hooks: it has 10000 hooks; at most"), "{complaint}");
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn a_name_that_is_none_costs_its_hook() {
 
 #[test]
 fn of_two_hooks_with_one_name_in_a_plugin_the_second_is_left_out() {
-    let answer = with_fault("name=sound_lines");
-    assert_eq!(answer.stdout, "made_up_lines\nsound_lines\n");
+    let answer = with_fault("name=valid_lines");
+    assert_eq!(answer.stdout, "synthetic_lines\nvalid_lines\n");
     complains_of_it(&answer, "another of its hooks has the same name");
 }
 
@@ -97,28 +97,28 @@ fn a_parameter_without_a_proper_name_costs_its_hook() {
 
 #[test]
 fn who_asks_for_a_hook_that_is_left_out_is_told_why() {
-    let manager = Manager::with(Plugins::of(["faulty", "made_up"]));
-    for name in ["faulty_lines", "faulty/faulty_lines"] {
+    let manager = Manager::with(Plugins::of(["nonconforming", "synthetic"]));
+    for name in ["nonconforming_lines", "nonconforming/nonconforming_lines"] {
         let call = manager.call(["--describe", name]).variable("FAULT", "param=pid");
-        call.answer().failed(&["faulty", "is left out", "--pid"]);
+        call.answer().failed(&["nonconforming", "is left out", "--pid"]);
         let run = manager.run(name, format!("--pid {}", std::process::id())).variable("FAULT", "param=pid");
-        run.answer().failed(&["faulty", "is left out", "--pid"]);
+        run.answer().failed(&["nonconforming", "is left out", "--pid"]);
     }
 }
 
 #[test]
 fn a_hook_that_is_left_out_is_nobody_elses_trouble() {
-    let manager = Manager::with(Plugins::of(["faulty"]));
+    let manager = Manager::with(Plugins::of(["nonconforming"]));
     let call = |words: &[&str]| manager.call(words).variable("FAULT", "param=pid");
-    call(&["--describe", "sound_lines"]).answer().well();
+    call(&["--describe", "valid_lines"]).answer().well();
     let run =
-        manager.run("sound_lines", format!("--pid {}", std::process::id())).variable("FAULT", "param=pid");
+        manager.run("valid_lines", format!("--pid {}", std::process::id())).variable("FAULT", "param=pid");
     assert_eq!(run.start().stop().well().len(), 3);
 }
 
 #[test]
 fn a_reason_gives_a_terminal_no_orders() {
-    let manager = Manager::with(Plugins::of(["faulty"]));
+    let manager = Manager::with(Plugins::of(["nonconforming"]));
     for order in ORDERS {
         let fault = format!("reason=no{order}way");
         let table = manager.call(["--list", "-v"]).variable("FAULT", &fault).answer();
@@ -136,7 +136,7 @@ fn a_reason_gives_a_terminal_no_orders() {
 #[test]
 fn the_name_of_a_file_gives_a_terminal_no_orders() {
     let name = "\x1b[31m\u{202e}x.so";
-    let manager = Manager::with(Plugins::none().plugin("made_up", name).file("a\x1b.so", "text"));
+    let manager = Manager::with(Plugins::none().plugin("synthetic", name).file("a\x1b.so", "text"));
     let answer = manager.call(["--list", "-vvv"]).answer();
     assert!(answer.status.success());
     assert_eq!(answer.stdout.lines().count(), 2);

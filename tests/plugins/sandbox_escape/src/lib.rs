@@ -24,13 +24,13 @@ extern "C" fn constructor() {
 #[used]
 static CONSTRUCTOR: extern "C" fn() = constructor;
 
-struct Burglary;
+struct SandboxEscape;
 
-impl Hook for Burglary {
+impl Hook for SandboxEscape {
     fn info(&self) -> HookInfo {
         let mut report = IN_CONSTRUCTOR.get().cloned().unwrap_or_default();
         report.extend(attempts::all("info"));
-        HookInfo::new("burglary", "Tries what it may not, for tests").details(report.join(" "))
+        HookInfo::new("sandbox_escape", "Tries what it may not, for tests").details(report.join(" "))
     }
 
     fn probe(&self, _: &Environment) -> Result<()> {
@@ -38,16 +38,16 @@ impl Hook for Burglary {
     }
 
     fn start(&self, _: &Request) -> Result<Box<dyn Session>> {
-        Ok(Box::new(Loot { report: attempts::all("session"), stopped: false }))
+        Ok(Box::new(Attempted { report: attempts::all("session"), stopped: false }))
     }
 }
 
-struct Loot {
+struct Attempted {
     report: Vec<String>,
     stopped: bool,
 }
 
-impl Session for Loot {
+impl Session for Attempted {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
         self.report.drain(..).for_each(|line| lines.push(line));
         Ok(if self.stopped { Progress::Finished } else { Progress::Idle })
@@ -59,4 +59,4 @@ impl Session for Loot {
     }
 }
 
-export_plugin!(Burglary);
+export_plugin!(SandboxEscape);

@@ -1,6 +1,6 @@
 //! Makes up its lines, so that everything but the kernel can be tested anywhere, and every line is known beforehand.
 //!
-//! Line `n` is `made_up: line n`, filled up with dots to the length that was asked for. The session ends when all traced
+//! Line `n` is `synthetic: line n`, filled up with dots to the length that was asked for. The session ends when all traced
 //! processes are gone.
 
 use std::io::Write;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use trace_hook_api::{Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Session, export_plugin};
 
-struct MadeUpLines;
+struct SyntheticLines;
 
-impl Hook for MadeUpLines {
+impl Hook for SyntheticLines {
     fn info(&self) -> HookInfo {
-        HookInfo::new("made_up_lines", "Makes up lines, for tests")
+        HookInfo::new("synthetic_lines", "Makes up lines, for tests")
             .details("It makes them up all alone.")
             .param(Param::integer("count", "N", "how many lines").short('c').range(0, i64::MAX).default("10"))
             .param(Param::integer("every", "MS", "the time between two lines").range(0, 10_000).default("0"))
@@ -25,7 +25,7 @@ impl Hook for MadeUpLines {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let number = |name| request.arguments.integer(name).unwrap_or_default().unsigned_abs();
-        Ok(Box::new(MadeUp {
+        Ok(Box::new(Synthetic {
             next: 0,
             count: number("count"),
             every: Duration::from_millis(number("every")),
@@ -38,7 +38,7 @@ impl Hook for MadeUpLines {
     }
 }
 
-struct MadeUp {
+struct Synthetic {
     next: u64,
     count: u64,
     every: Duration,
@@ -55,11 +55,11 @@ fn processes(request: &Request) -> Vec<PathBuf> {
     pids.map(|pid| request.environment.procfs.join(pid.to_string())).collect()
 }
 
-impl MadeUp {
+impl Synthetic {
     /// In place, so that a benchmark of the host is none of this.
     fn write_line(&self, text: &mut Vec<u8>) {
         let begin = text.len();
-        text.extend_from_slice(b"made_up: line ");
+        text.extend_from_slice(b"synthetic: line ");
         // A vector takes everything.
         let _ = write!(text, "{}{}", self.next, self.word);
         text.resize(text.len().max(begin + self.length), b'.');
@@ -75,7 +75,7 @@ impl MadeUp {
     }
 }
 
-impl Session for MadeUp {
+impl Session for Synthetic {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
         if !self.stopped && !self.processes.iter().any(|process| process.exists()) {
             self.stop()?;
@@ -101,4 +101,4 @@ impl Session for MadeUp {
     }
 }
 
-export_plugin!(MadeUpLines);
+export_plugin!(SyntheticLines);

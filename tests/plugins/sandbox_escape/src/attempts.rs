@@ -1,4 +1,4 @@
-//! The attempts. `BURGLAR_HOUSE` in the environment is the directory to break into, with everything in it that they need;
+//! The attempts. `ESCAPE_DIRECTORY` in the environment is the directory to break into, with everything in it that they need;
 //! without it there are none. Each can be made again and again, and hurts nobody outside of that directory.
 
 use std::env;
@@ -13,9 +13,9 @@ use crate::system_call::{Argument, call, system_call};
 type Outcome = Result<(), Errno>;
 type Attempt = fn(&Site) -> Outcome;
 
-/// Where the burglar is, and what there is to break into.
+/// Where the escape is, and what there is to break into.
 struct Site {
-    house: String,
+    directory: String,
     run_directory: String,
     plugin: String,
     /// A tracing instance's directory.
@@ -28,91 +28,91 @@ struct Site {
 /// Makes all attempts; the words for what came of them.
 pub fn all(phase: &'static str) -> Vec<String> {
     let variable = |name| env::var(name).unwrap_or_default();
-    let Ok(house) = env::var("BURGLAR_HOUSE") else { return Vec::new() };
+    let Ok(directory) = env::var("ESCAPE_DIRECTORY") else { return Vec::new() };
     let site = Site {
-        house,
+        directory,
         run_directory: variable("TRACER_RUN_PATH"),
-        plugin: variable("BURGLAR_PLUGIN"),
-        instance: variable("BURGLAR_INSTANCE"),
-        victim: variable("BURGLAR_VICTIM").parse().unwrap_or(libc::pid_t::MAX),
+        plugin: variable("ESCAPE_PLUGIN"),
+        instance: variable("ESCAPE_INSTANCE"),
+        victim: variable("ESCAPE_VICTIM").parse().unwrap_or(libc::pid_t::MAX),
         phase,
     };
-    let told = |(name, attempt): &(&str, Attempt)| {
+    let result = |(name, attempt): &(&str, Attempt)| {
         let errno = attempt(&site).err().map_or(0, |errno| errno as i32);
         format!("{phase}/{name}={errno}")
     };
-    ATTEMPTS.iter().map(told).collect()
+    ATTEMPTS.iter().map(result).collect()
 }
 
 const ATTEMPTS: &[(&str, Attempt)] = &[
     // Files
-    ("write", |site| open(&site.in_house("file"), libc::O_WRONLY).map(drop)),
-    ("write-and-read", |site| open(&site.in_house("file"), libc::O_RDWR).map(drop)),
-    ("truncate-on-open", |site| open(&site.in_house("file"), libc::O_TRUNC).map(drop)),
-    ("truncate", |site| done(call!(SYS_truncate, &*site.in_house("file"), 3))),
-    ("create", |site| make(&site.new_in_house())),
+    ("write", |site| open(&site.path("file"), libc::O_WRONLY).map(drop)),
+    ("write-and-read", |site| open(&site.path("file"), libc::O_RDWR).map(drop)),
+    ("truncate-on-open", |site| open(&site.path("file"), libc::O_TRUNC).map(drop)),
+    ("truncate", |site| done(call!(SYS_truncate, &*site.path("file"), 3))),
+    ("create", |site| make(&site.new_path())),
     ("create-in-run-directory", |site| make(&text(format!("{}/{}", site.run_directory, site.new_name())))),
     ("create-in-tmp", |site| make(&text(format!("{}/{}", env::temp_dir().display(), site.new_name())))),
-    ("create-nameless", |site| open(&site.in_house("."), libc::O_TMPFILE | libc::O_RDWR).map(drop)),
+    ("create-nameless", |site| open(&site.path("."), libc::O_TMPFILE | libc::O_RDWR).map(drop)),
     ("create-by-openat2", |site| {
         let mut how = words(&[(libc::O_CREAT | libc::O_WRONLY) as u64, 0o600, 0]);
-        let path = site.new_in_house();
+        let path = site.new_path();
         let fd = call!(SYS_openat2, libc::AT_FDCWD, &*path, &mut how[..], 24)?;
         drop(owned(fd));
         remove(&path)
     }),
     ("rename", |site| {
-        let [from, to] = [site.in_house("file"), site.new_in_house()];
+        let [from, to] = [site.path("file"), site.new_path()];
         rename(&from, &to)?;
         rename(&to, &from)
     }),
     ("link", |site| {
-        let to = site.new_in_house();
-        call!(SYS_linkat, libc::AT_FDCWD, &*site.in_house("file"), libc::AT_FDCWD, &*to, 0)?;
+        let to = site.new_path();
+        call!(SYS_linkat, libc::AT_FDCWD, &*site.path("file"), libc::AT_FDCWD, &*to, 0)?;
         remove(&to)
     }),
     ("symlink", |site| {
-        let to = site.new_in_house();
+        let to = site.new_path();
         call!(SYS_symlinkat, c"/", libc::AT_FDCWD, &*to)?;
         remove(&to)
     }),
     ("mkdir", |site| {
-        let path = site.new_in_house();
+        let path = site.new_path();
         call!(SYS_mkdirat, libc::AT_FDCWD, &*path, 0o700)?;
         done(call!(SYS_unlinkat, libc::AT_FDCWD, &*path, libc::AT_REMOVEDIR))
     }),
     ("mkfifo", |site| {
-        let path = site.new_in_house();
+        let path = site.new_path();
         call!(SYS_mknodat, libc::AT_FDCWD, &*path, libc::S_IFIFO | 0o600, 0)?;
         remove(&path)
     }),
-    ("delete", |site| remove(&site.in_house(&format!("for-{}", site.phase)))),
-    ("chmod", |site| done(call!(SYS_fchmodat, libc::AT_FDCWD, &*site.in_house("file"), 0o777))),
+    ("delete", |site| remove(&site.path(&format!("for-{}", site.phase)))),
+    ("chmod", |site| done(call!(SYS_fchmodat, libc::AT_FDCWD, &*site.path("file"), 0o777))),
     ("chmod-by-fchmodat2", |site| {
         // The same number on all machines, but libc has it for some only.
         const FCHMODAT2: libc::c_long = 452;
-        let path = site.in_house("file");
+        let path = site.path("file");
         let mode = Argument::from(0o777);
         done(system_call(FCHMODAT2, [libc::AT_FDCWD.into(), Argument::from(&*path), mode, 0.into()]))
     }),
     ("chmod-what-is-open", |site| {
-        let file = open(&site.in_house("file"), libc::O_RDONLY)?;
+        let file = open(&site.path("file"), libc::O_RDONLY)?;
         done(call!(SYS_fchmod, number(&file), 0o777))
     }),
-    ("chown", |site| done(call!(SYS_fchownat, libc::AT_FDCWD, &*site.in_house("file"), 0, 0, 0))),
-    ("touch", |site| done(call!(SYS_utimensat, libc::AT_FDCWD, &*site.in_house("file"), 0, 0))),
+    ("chown", |site| done(call!(SYS_fchownat, libc::AT_FDCWD, &*site.path("file"), 0, 0, 0))),
+    ("touch", |site| done(call!(SYS_utimensat, libc::AT_FDCWD, &*site.path("file"), 0, 0))),
     ("set-attribute", |site| {
-        let path = site.in_house("file");
-        done(call!(SYS_setxattr, &*path, c"user.burglar", c"here", 4, 0))
+        let path = site.path("file");
+        done(call!(SYS_setxattr, &*path, c"user.escape", c"here", 4, 0))
     }),
     ("set-flags", |site| {
-        let file = open(&site.in_house("file"), libc::O_RDONLY)?;
+        let file = open(&site.path("file"), libc::O_RDONLY)?;
         // FS_IOC_SETFLAGS, FS_NODUMP_FL (linux/fs.h)
         let mut flags = 0x40_u64.to_ne_bytes();
         done(call!(SYS_ioctl, number(&file), 0x4008_6602_u32, &mut flags[..]))
     }),
     ("lock", |site| {
-        let file = open(&site.in_house("file"), libc::O_RDONLY)?;
+        let file = open(&site.path("file"), libc::O_RDONLY)?;
         done(call!(SYS_flock, number(&file), libc::LOCK_EX))
     }),
     ("write-own-plugin", |site| open(&text(&*site.plugin), libc::O_WRONLY | libc::O_NONBLOCK).map(drop)),
@@ -125,12 +125,12 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("unix-connect", |site| {
         let socket = socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
         let mut address = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
-        address.extend(site.in_house("socket").as_bytes_with_nul());
+        address.extend(site.path("socket").as_bytes_with_nul());
         let length = address.len() as u32;
         done(call!(SYS_connect, number(&socket), &mut address[..], length))
     }),
     // The kernel's tracing
-    ("mark-trace", |site| write(&site.in_instance("trace_marker"), b"burglar")),
+    ("mark-trace", |site| write(&site.in_instance("trace_marker"), b"escape")),
     ("switch-tracing", |site| {
         write(&site.in_instance("tracing_on"), b"0")?;
         write(&site.in_instance("tracing_on"), b"1")
@@ -141,8 +141,8 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("define-uprobe", |site| {
         let probes = site.in_instance("../../uprobe_events");
         let name = site.new_name().replace('.', "_");
-        write(&probes, format!("p:burglar/{name} /bin/true:0x1000\n").as_bytes())?;
-        write(&probes, format!("-:burglar/{name}\n").as_bytes())
+        write(&probes, format!("p:escape/{name} /bin/true:0x1000\n").as_bytes())?;
+        write(&probes, format!("-:escape/{name}\n").as_bytes())
     }),
     ("make-instance", |site| {
         let path = site.in_instance(&format!("../{}", site.new_name()));
@@ -181,7 +181,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("leave-group", |_| in_child_or_here(|| done(call!(SYS_setsid)))),
     // The machine
     ("mount", |site| {
-        let place = site.in_house("mountpoint");
+        let place = site.path("mountpoint");
         call!(SYS_mount, c"none", &*place, c"tmpfs", 0, 0)?;
         done(call!(SYS_umount2, &*place, libc::MNT_DETACH))
     }),
@@ -194,23 +194,23 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         done(call!(SYS_sethostname, &*name, name.count_bytes() as u64))
     }),
     ("become-user", |_| in_child_or_here(|| done(call!(SYS_setuid, 65534)))),
-    ("kernel-key", |_| done(call!(SYS_add_key, c"user", c"burglar", c"key", 3, -1))),
+    ("kernel-key", |_| done(call!(SYS_add_key, c"user", c"escape", c"key", 3, -1))),
     ("io-uring", |_| call!(SYS_io_uring_setup, 1, &mut [0; 120][..]).map(owned).map(drop)),
     ("userfaultfd", |_| call!(SYS_userfaultfd, 0).map(owned).map(drop)),
-    ("memory-file", |_| call!(SYS_memfd_create, c"burglar", 0).map(owned).map(drop)),
+    ("memory-file", |_| call!(SYS_memfd_create, c"escape", 0).map(owned).map(drop)),
 ];
 
 impl Site {
-    fn in_house(&self, name: &str) -> CString {
-        text(format!("{}/{name}", self.house))
+    fn path(&self, name: &str) -> CString {
+        text(format!("{}/{name}", self.directory))
     }
 
-    fn new_in_house(&self) -> CString {
-        self.in_house(&self.new_name())
+    fn new_path(&self) -> CString {
+        self.path(&self.new_name())
     }
 
     fn new_name(&self) -> String {
-        format!("burglar.{}.{}", self.phase, std::process::id())
+        format!("escape.{}.{}", self.phase, std::process::id())
     }
 
     fn in_instance(&self, file: &str) -> CString {
