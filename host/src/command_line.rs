@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgGroup, Parser};
 
+use crate::arguments::{HookArguments, usage};
 use crate::error::{Error, Result};
-use crate::output;
 use crate::plugins::Trust;
 
 /// One call of `manager`.
@@ -41,10 +41,6 @@ pub enum Action {
     /// Help or the version was asked for: just print it.
     Print(String),
 }
-
-/// What follows `--args`, word by word.
-#[derive(Debug, PartialEq, Eq)]
-pub struct HookArguments(pub Vec<String>);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -167,28 +163,6 @@ impl Call {
     }
 }
 
-impl HookArguments {
-    /// One word is split as a shell would; several are taken as they are.
-    fn from_words(words: Vec<OsString>) -> Result<Self> {
-        let words: Vec<String> = words
-            .into_iter()
-            .map(|word| word.into_string().map_err(|_| Error::Usage("--args: not UTF-8".to_owned())))
-            .collect::<Result<_>>()?;
-        match words.as_slice() {
-            [first, _, ..] if first.starts_with('-') && first.contains(char::is_whitespace) => {
-                Err(Error::Usage(format!(
-                    "--args: nothing can follow the one string '{first}': give the manager's own options before --args"
-                )))
-            }
-            [one] => match shlex::split(one) {
-                Some(words) => Ok(Self(words)),
-                None => Err(Error::Usage(format!("--args: a quote is not closed in: {one}"))),
-            },
-            _ => Ok(Self(words)),
-        }
-    }
-}
-
 /// clap's `requires` does not hold where the required option is in conflict with one that is given.
 fn check_companions(words: &Words) -> Result<()> {
     let companions = [
@@ -200,16 +174,6 @@ fn check_companions(words: &Words) -> Result<()> {
         Some((option, _, needed, _)) => Err(Error::Usage(format!("{option} goes with {needed}"))),
         None => Ok(()),
     }
-}
-
-/// clap's message as one line, without the usage that it appends.
-pub fn usage(error: &clap::Error) -> Error {
-    let text = error.to_string();
-    let message = text.split("\n\nUsage:").next().unwrap_or(&text);
-    let message = message.split("\n\nFor more information").next().unwrap_or(message);
-    let message = message.strip_prefix("error: ").unwrap_or(message);
-    let words: Vec<&str> = message.split_whitespace().collect();
-    Error::Usage(output::one_line(&words.join(" ").replace(" tip: ", "; ")))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the environment variables say.
+//! The environment variables.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,6 @@ use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 use trace_hook_api::Environment;
 
 use crate::error::{Error, Result};
-use crate::worker;
 
 const PROCFS: &str = "TRACER_PROCFS_PATH";
 const SYSFS: &str = "TRACER_SYSFS_PATH";
@@ -16,21 +15,20 @@ pub const PLUGINS: &str = "TRACER_PLUGINS_PATH";
 /// The directory for trace files and session records.
 pub const RUN: &str = "TRACER_RUN_PATH";
 
-/// The value of a variable. Unset and empty are the same.
+/// The value of a variable; none if it is unset or empty.
 pub fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The mount points as the variables give them, whatever is there, and what a session may do.
+/// The environment with the mount points that the variables give. They are not checked.
 pub fn from_variables() -> Environment {
     Environment::new(
         variable(PROCFS).unwrap_or_else(|| "/proc".into()),
         variable(SYSFS).unwrap_or_else(|| "/sys".into()),
     )
-    .with_session_capabilities(worker::capabilities_for_tracing())
 }
 
-/// Checks that the mount points are what they claim to be, for the calls that need them.
+/// Checks that the mount points are a procfs and a sysfs, for the calls that need them.
 ///
 /// # Errors
 ///
@@ -42,9 +40,9 @@ pub fn check(environment: &Environment) -> Result<()> {
 
 fn check_mount(variable: &'static str, path: &Path, magic: FsType, what: &str, entry: &str) -> Result<()> {
     let problem = match statfs(path) {
-        // What crosses to a plugin is text.
+        // Paths are passed to plugins as text.
         Ok(_) if path.to_str().is_none() => "is not UTF-8".to_owned(),
-        // A directory further down is of the same type, but lacks what lies at the top.
+        // A directory below the mount point has the same type, but lacks this entry.
         Ok(filesystem) if filesystem.filesystem_type() == magic && path.join(entry).exists() => return Ok(()),
         Ok(_) => format!("is not {what}; give the mount point of one"),
         Err(errno) => format!("is not {what}: {}", errno.desc()),

@@ -1,17 +1,19 @@
 //! `manager`: the plugin host that runs kernel trace hooks.
 //!
-//! This process is a supervisor. It reads the command line and the environment, owns the signals and prints. It never
-//! loads a plugin: each is met in a worker, a forked child that does one job and answers over a socket. So whatever a
-//! plugin does costs its own worker and nothing else.
+//! This process is a supervisor. It reads the command line and the environment, handles the signals and prints. It never
+//! loads a plugin: a forked worker loads it, does one job, and answers over a socket. So a crash in a plugin ends that
+//! worker and nothing else.
 //!
-//! - [`command_line`], [`environment`], [`interrupts`], [`output`]: what the caller gives and gets
-//! - [`plugins`]: finds plugins, checks them, and knows whose hook is whose
-//! - [`worker`]: the processes that plugins live in
-//! - [`session`]: a run from its first check to its last line
-//! - [`checks`]: whether a plugin keeps what plugins promise
-//! - [`actions`]: one file for each thing that `manager` does
+//! The folders, from the top; each imports only those below it:
+//! - [`actions`]: one file for each action of the command line
+//! - [`checks`]: `--check`, which tests whether a plugin keeps the rules of the interface
+//! - [`session`]: a run, from its start to the end of its trace file
+//! - [`plugins`]: finds plugins, checks them before they are loaded, and knows which plugin owns a hook
+//! - [`worker`]: the processes that plugins are loaded into, and their messages
+//! - [`arguments`]: the arguments of a hook
 
 mod actions;
+mod arguments;
 mod checks;
 mod command_line;
 mod environment;
@@ -31,7 +33,7 @@ use error::Result;
 use interrupts::Interrupts;
 
 fn main() -> ExitCode {
-    // A defect of ours, too, is one line, and no backtrace.
+    // A panic of the host, too, prints one line and no backtrace.
     panic::set_hook(Box::new(|panic| output::tell(&format!("internal error: {panic}; please report it"))));
     let Ok(outcome) = panic::catch_unwind(run) else { return ExitCode::FAILURE };
     let (remarks, exit_status) = match outcome {
@@ -42,9 +44,9 @@ fn main() -> ExitCode {
     exit_status
 }
 
-/// What it returns is to be told to the user, but is no failure.
+/// Returns remarks for the user, which are no failure.
 fn run() -> Result<Vec<String>> {
-    // First of all: from here on a signal means an orderly end.
+    // First of all: from here on a signal ends the call in an orderly way.
     let interrupts = Interrupts::catch()?;
     interrupts::survive_large_files();
     worker::descendants::adopt();

@@ -14,7 +14,8 @@ use crate::plugins::KnownPlugin;
 use crate::session::orphans::Orphans;
 use crate::session::record::{Holder, Record};
 use crate::session::run_directory::{RunDirectory, SESSION, TRACE};
-use crate::worker::{Answer, Confinement, Orphan, Worker, within};
+use crate::worker::protocol::Answer;
+use crate::worker::{Confinement, Orphan, Worker, within};
 
 /// How long living sessions may take to end. One with a slow reader takes as long as its `--drain` allows.
 const SESSIONS_LIMIT: Duration = Duration::from_secs(30);
@@ -99,7 +100,7 @@ fn reset_all(context: &Context<'_>) -> Result<Vec<Error>> {
 }
 
 fn resetter(plugin: &KnownPlugin, environment: &Environment) -> Result<Worker> {
-    Worker::start(&plugin.file, Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
+    Worker::start(plugin.file.code(), Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
         let swept = plugin.sweep(environment);
         plugin.reset(environment).and(swept).map(|()| Answer::Done)
     })

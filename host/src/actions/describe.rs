@@ -1,9 +1,9 @@
 //! `--describe`
 
 use super::Context;
+use crate::arguments;
 use crate::error::Result;
 use crate::output;
-use crate::session::arguments;
 
 /// Prints what a hook does and which arguments it takes.
 pub fn describe(context: &Context<'_>, hook: &str) -> Result<()> {

@@ -16,6 +16,7 @@ use crate::interrupts::Interrupts;
 use crate::output;
 use crate::plugins::{self, Catalog, Trust};
 use crate::session::orphans::Orphans;
+use crate::worker::capabilities_for_tracing;
 
 /// Performs the call's action. What it returns is to be told to the user, but is no failure.
 ///
@@ -28,7 +29,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
         return output::print(&text).map(nothing);
     }
     let context = Context {
-        environment: environment::from_variables(),
+        environment: environment::from_variables().with_session_capabilities(capabilities_for_tracing()),
         directories: plugins::directories(&call.plugins),
         trust: call.trust,
         interrupts,

@@ -1,12 +1,12 @@
 //! `--run`
 
 use super::Context;
-use crate::command_line::HookArguments;
+use crate::arguments::{self, HookArguments};
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::session::orphans::Orphans;
-use crate::session::verdict::Verdict;
-use crate::session::{arguments, supervisor};
+use crate::session::supervisor;
+use crate::worker::protocol::Summary;
 
 /// Runs a hook. A signal before anything was printed undoes everything, and is no failure.
 ///
@@ -19,9 +19,9 @@ pub fn run(
     orphans: &mut Orphans,
 ) -> Result<Vec<String>> {
     match run_checked(context, hook, words, follow, orphans) {
-        Ok(Some(verdict)) if follow => Ok(vec![verdict.to_string()]),
-        Ok(Some(verdict)) => {
-            log::info!("{verdict}");
+        Ok(Some(summary)) if follow => Ok(vec![summary.to_string()]),
+        Ok(Some(summary)) => {
+            log::info!("{summary}");
             Ok(Vec::new())
         }
         Ok(None) | Err(Error::Interrupted) => Ok(Vec::new()),
@@ -35,7 +35,7 @@ fn run_checked(
     words: &HookArguments,
     follow: bool,
     orphans: &mut Orphans,
-) -> Result<Option<Verdict>> {
+) -> Result<Option<Summary>> {
     let hook = context.catalog_for(hook)?.into_hook(hook)?;
     let arguments = arguments::parse(&hook.info, words)?;
     environment::check(&context.environment)?;

@@ -3,10 +3,10 @@
 //! Each check has a name and one finding. What the plugin itself has to do is done in workers, as everywhere: so the
 //! finding about a plugin that crashes or hangs is that it does.
 
-mod help;
+mod descriptions;
 mod kernel_objects;
-mod lines;
-mod owned;
+mod line_format;
+mod process_resources;
 mod report;
 mod sessions;
 mod stopwatch;
@@ -19,13 +19,14 @@ use std::time::Duration;
 use nix::errno::Errno;
 use trace_hook_api::{Environment, ErrorKind, HookError, HookInfo, PluginInfo};
 
-pub use report::{Finding, Report};
+pub use report::Report;
 
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::plugins::{PluginFile, Trust, open_trusted, rules};
-use crate::worker::{Answer, Confinement, Orphan, Worker, within};
+use crate::worker::protocol::{Answer, Finding};
+use crate::worker::{Confinement, Orphan, Worker, within};
 
 /// How long a plugin may take for anything but a session.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -109,8 +110,12 @@ struct Examination<'a> {
 impl Examination<'_> {
     /// What the plugin says of itself, if that is of use.
     fn check_description(&mut self) -> Result<Option<PluginInfo>> {
-        let mut worker =
-            Worker::start(&self.plugin, Orphan::Dies, Confinement::Discovery, &[], |plugin, channel| {
+        let mut worker = Worker::start(
+            self.plugin.code(),
+            Orphan::Dies,
+            Confinement::Discovery,
+            &[],
+            |plugin, channel| {
                 let ours = trace_hook_api::VERSION;
                 let loaded =
                     Finding::Ok(format!("its tables are those of trace-hook-api {ours}, which is ours"));
@@ -121,7 +126,8 @@ impl Examination<'_> {
                     true => Finding::Ok("it says the same each time".to_owned()),
                     false => Finding::Failed("it says something else each time; info() must not".to_owned()),
                 }))
-            })?;
+            },
+        )?;
         let loaded = finding_of(worker.answer(within(LIMIT), self.interrupts))?;
         if self.report.add(None, "interface", loaded)? == Passed::No {
             self.report.skip(None, &["description", "constancy"], "it cannot be loaded")?;
@@ -154,7 +160,7 @@ impl Examination<'_> {
                 self.report.skip(Some(hook), &trial::names(hook), "the hook is left out")?;
                 continue;
             }
-            self.report.add(Some(hook), "help", help::check(hook))?;
+            self.report.add(Some(hook), "help", descriptions::check(hook))?;
             if let Some(obstacle) = self.check_probe(position, hook)? {
                 self.report.skip(Some(hook), &trial::names(hook), &obstacle)?;
             } else {
@@ -172,7 +178,7 @@ impl Examination<'_> {
         }
         let environment = self.environment;
         let mut worker =
-            Worker::start(&self.plugin, Orphan::Dies, Confinement::Discovery, &[], |plugin, _| {
+            Worker::start(self.plugin.code(), Orphan::Dies, Confinement::Discovery, &[], |plugin, _| {
                 let began = std::time::Instant::now();
                 let refusal = plugin.probe(position, &hook.name, environment).err();
                 Ok(Answer::Probed { refusal, took: began.elapsed() })
@@ -196,7 +202,7 @@ impl Examination<'_> {
         }
         let environment = self.environment;
         let mut worker =
-            Worker::start(&self.plugin, Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
+            Worker::start(self.plugin.code(), Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
                 plugin.sweep(environment)?;
                 Ok(Answer::Found(Finding::Ok("it reports no error".to_owned())))
             })?;
@@ -247,7 +253,7 @@ fn probe_finding(refusal: Option<HookError>, took: Duration) -> Finding {
              a session lacks",
             error.message()
         )),
-        Some(error) => match help::check_sentence(error.message()) {
+        Some(error) => match descriptions::check_sentence(error.message()) {
             Ok(()) => Finding::Ok(format!("it says why it cannot run here: {error}")),
             Err(problem) => Finding::Failed(format!("the reason why it cannot run here {problem}")),
         },

@@ -1,22 +1,13 @@
 //! What the checks found.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use trace_hook_api::HookInfo;
 
 use super::Passed;
 use crate::error::Result;
 use crate::output;
 use crate::plugins::rules;
-
-/// What a check found, with the words for it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "status", content = "text", rename_all = "lowercase")]
-pub enum Finding {
-    Ok(String),
-    Failed(String),
-    /// It could not be made here, and this is why.
-    Skipped(String),
-}
+use crate::worker::protocol::Finding;
 
 /// The findings. As text, each is printed when it is there.
 pub struct Report {

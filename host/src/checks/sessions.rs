@@ -5,18 +5,19 @@ use trace_hook_api::HookInfo;
 use super::kernel_objects::KernelObjects;
 use super::trial::{self, Step};
 use super::workload::Workload;
-use super::{Examination, Finding, LIMIT, Passed, finding_of};
-use crate::command_line::HookArguments;
+use super::{Examination, LIMIT, Passed, finding_of};
+use crate::arguments::{self, HookArguments};
 use crate::error::{Error, Result};
+use crate::session::orphans;
 use crate::session::record::Record;
 use crate::session::run_directory::RunDirectory;
-use crate::session::{arguments, orphans};
-use crate::worker::{Answer, Confinement, Orphan, Worker, within};
+use crate::worker::protocol::{Answer, Finding};
+use crate::worker::{Confinement, Orphan, Worker, within};
 
 impl Examination<'_> {
     /// Runs the hook a few times.
     pub fn check_sessions(&mut self, position: u32, hook: &HookInfo) -> Result<()> {
-        let words = match trial::made_up_arguments(hook) {
+        let words = match trial::synthetic_arguments(hook) {
             Ok(words) => words,
             Err(needed) => {
                 let why = format!("it needs --{needed}, and what to give it only its author knows");
@@ -57,7 +58,7 @@ impl Examination<'_> {
         let record = Record::create(&directory, &path)?;
         let request = arguments.request(hook, &record.session, self.environment);
         let mut worker =
-            Worker::start(&self.plugin, Orphan::Dies, Confinement::Tracing, &[], |plugin, channel| {
+            Worker::start(self.plugin.code(), Orphan::Dies, Confinement::Tracing, &[], |plugin, channel| {
                 Ok(trial::run(plugin, position, &request, steps, channel))
             })?;
         let passed = self.follow(hook, &mut worker, workload, steps);

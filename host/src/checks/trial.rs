@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use trace_hook_api::{Format, HookError, HookInfo, Kind, LineBuffer, Progress, Request, Result};
 
-use super::Finding;
 use super::kernel_objects::KernelObjects;
-use super::lines::{check_json, check_plain};
-use super::owned::Owned;
+use super::line_format::{check_json, check_plain};
+use super::process_resources::ProcessResources;
 use super::stopwatch::Stopwatch;
-use crate::session::verdict::count_events;
-use crate::worker::{Answer, Channel, Guest, GuestSession};
+use crate::session::count_events::count_events;
+use crate::worker::protocol::{Answer, Channel, Finding};
+use crate::worker::{HostedPlugin, PluginSession};
 
 /// How long the session records.
 const RECORDING: Duration = Duration::from_millis(200);
@@ -68,7 +68,7 @@ pub fn names(hook: &HookInfo) -> Vec<&'static str> {
 /// # Errors
 ///
 /// The parameter for which there is nothing to make up.
-pub fn made_up_arguments(hook: &HookInfo) -> Result<Vec<String>, String> {
+pub fn synthetic_arguments(hook: &HookInfo) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     for param in hook.params.iter().filter(|param| param.required) {
         let value = match (&param.kind, param.choices.first()) {
@@ -83,7 +83,7 @@ pub fn made_up_arguments(hook: &HookInfo) -> Result<Vec<String>, String> {
 
 /// In a worker: takes one step after the other, and tells what was found, until a step fails.
 pub fn run(
-    plugin: &Guest<'_>,
+    plugin: &HostedPlugin<'_>,
     position: u32,
     request: &Request,
     steps: &[Step],
@@ -96,7 +96,7 @@ pub fn run(
         channel,
         session: None,
         wakes: None,
-        owned: Owned::now(),
+        owned: ProcessResources::now(),
         lines: 0,
         events: 0,
         slow_reads: 0,
@@ -122,15 +122,15 @@ impl Step {
 }
 
 struct Trial<'a, 'w> {
-    plugin: &'a Guest<'w>,
+    plugin: &'a HostedPlugin<'w>,
     position: u32,
     request: &'a Request,
     channel: &'a Channel,
-    session: Option<GuestSession<'w>>,
+    session: Option<PluginSession<'w>>,
     /// While it records: what polls as readable when there are lines.
     wakes: Option<RawFd>,
     /// What the process owned before.
-    owned: Owned,
+    owned: ProcessResources,
     lines: usize,
     events: u64,
     slow_reads: usize,
@@ -193,7 +193,7 @@ impl<'w> Trial<'_, 'w> {
         let in_kernel = KernelObjects::of(&self.request.session, &self.request.environment);
         let deadline = Instant::now() + GOING;
         loop {
-            match Owned::now().beyond(&self.owned).or_else(|| in_kernel.any()) {
+            match ProcessResources::now().beyond(&self.owned).or_else(|| in_kernel.any()) {
                 None => {
                     let nothing = "no thread, child process, descriptor, tracing instance or probe is left";
                     return Ok(Finding::Ok(nothing.to_owned()));
@@ -239,7 +239,7 @@ impl<'w> Trial<'_, 'w> {
         Ok(self.given("lines that are JSON objects"))
     }
 
-    fn session(&mut self) -> Result<&mut GuestSession<'w>> {
+    fn session(&mut self) -> Result<&mut PluginSession<'w>> {
         self.session.as_mut().ok_or_else(|| HookError::new("there is no session"))
     }
 
@@ -343,7 +343,13 @@ mod tests {
             .param(Param::text("c", "C", "").choices(["a", "b"]).required())
             .param(Param::integer("level", "L", "").choices(["7", "8"]).required())
             .param(Param::text("optional", "O", ""));
-        assert_eq!(made_up_arguments(&hook), Ok(["--n=5", "--c=a", "--level=7"].map(str::to_owned).to_vec()));
-        assert_eq!(made_up_arguments(&hook.param(Param::text("t", "T", "").required())), Err("t".to_owned()));
+        assert_eq!(
+            synthetic_arguments(&hook),
+            Ok(["--n=5", "--c=a", "--level=7"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(
+            synthetic_arguments(&hook.param(Param::text("t", "T", "").required())),
+            Err("t".to_owned())
+        );
     }
 }

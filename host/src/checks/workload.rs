@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::worker::{Orphan, Process, isolate};
+use crate::worker::{ChildProcess, Orphan, isolate};
 
 /// A child is more work than all else, also for who traces it.
 const ROUNDS_PER_CHILD: u64 = 16;
@@ -16,7 +16,7 @@ const ROUNDS_PER_CHILD: u64 = 16;
 pub struct Workload {
     /// Its process id, as the given procfs shows it.
     pub pid: u32,
-    _process: Process,
+    _process: ChildProcess,
 }
 
 impl Workload {
@@ -28,7 +28,7 @@ impl Workload {
     pub fn start(procfs: &Path) -> Result<Self> {
         let cannot = |source| Error::System { action: "start a process to trace", source };
         let (ours, theirs) = pipe().map_err(cannot)?;
-        let process = Process::fork(|| {
+        let process = ChildProcess::fork(|| {
             isolate(Orphan::Dies, &[theirs.as_fd()], None);
             // Only the process itself can see what a procfs of another pid namespace calls it.
             let pid = fs::read_link(procfs.join("self")).unwrap_or_default();
@@ -53,7 +53,7 @@ fn work(round: u64) {
     }
     // Who traces processes is to have something to see as well.
     if round.is_multiple_of(ROUNDS_PER_CHILD) {
-        drop(Process::fork(|| ()));
+        drop(ChildProcess::fork(|| ()));
     }
     std::thread::sleep(Duration::from_millis(1));
 }

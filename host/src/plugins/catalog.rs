@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use trace_hook_api::{Environment, HookInfo, PluginInfo};
 
 use super::hook_name::HookName;
-use super::inspection::{self, Inspected, InspectedHook};
-use super::{Inspection, PluginFile, Trust, directory, rules};
+use super::inspection::{self, Inspected};
+use super::{PluginFile, Trust, directory, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::worker::Worker;
+use crate::worker::protocol::{InspectedHook, Inspection};
 
 /// The plugins that are there.
 pub struct Catalog {

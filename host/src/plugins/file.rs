@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Seek};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
-use super::elf;
-use super::trust::{self, Trust};
+use super::check_before_loading::{Trust, check_elf, open_trusted};
 use crate::error::{Error, Result};
+use crate::worker::PluginCode;
 
 /// A plugin file that looks like one.
 ///
@@ -49,7 +49,7 @@ impl PluginFile {
     ///
     /// The file cannot be read, is not to be trusted, or is no plugin for this machine.
     pub fn open(path: &Path, trust: Trust) -> Result<Self> {
-        let code = trust::open(path, trust).map_err(|problem| complaint(path, &problem))?;
+        let code = open_trusted(path, trust).map_err(|problem| complaint(path, &problem))?;
         Self::with_code(path, code)
     }
 
@@ -73,7 +73,7 @@ impl PluginFile {
             // Not every file system has leases, and only the owner of a file or root gets one.
             Err(_) => plugin = plugin.copied()?,
         }
-        match elf::check(&plugin.code) {
+        match check_elf(&plugin.code) {
             Ok(()) => Ok(plugin),
             Err(problem) => Err(complaint(path, &problem)),
         }
@@ -99,15 +99,9 @@ impl PluginFile {
         complaint(&self.path, &format!("is left out, for {} has the same name", other.path.display()))
     }
 
-    /// A path that leads to the code, in this process and the ones it forks.
-    pub fn code_path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.code.as_raw_fd()))
-    }
-}
-
-impl AsFd for PluginFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.code.as_fd()
+    /// The code, for a worker to load.
+    pub fn code(&self) -> PluginCode<'_> {
+        PluginCode { name: &self.name, path: &self.path, file: self.code.as_fd() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a user names a hook.
 
-use super::Inspection;
 use super::rules;
+use crate::worker::protocol::Inspection;
 
 /// `HOOK`, or `PLUGIN/HOOK`.
 #[derive(Debug, Clone, Copy)]

@@ -7,13 +7,13 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
 use trace_hook_api::{Environment, HookError, HookInfo, PluginInfo};
 
 use super::{PluginFile, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
-use crate::worker::{Answer, Confinement, Guest, Orphan, Step, Worker, timeout_until, within};
+use crate::worker::protocol::{Answer, InspectedHook, Inspection};
+use crate::worker::{Confinement, HostedPlugin, Orphan, PluginCall, Worker, timeout_until, within};
 
 /// How long plugins may take to say what they are.
 const DISCOVERY_LIMIT: Duration = Duration::from_secs(2);
@@ -23,23 +23,6 @@ const USUAL_TIME: Duration = Duration::from_millis(5);
 const ASKING_AGAIN: Duration = Duration::from_millis(200);
 /// Nobody has so many. A plugin that never comes to the end of them would otherwise fill the memory.
 const MOST_HOOKS: u32 = 1 << 14;
-
-/// What a plugin says of itself.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Inspection {
-    /// The plugin, without its hooks.
-    pub plugin: PluginInfo,
-    /// Its hooks, by position: each, or why it does not say what it is.
-    pub hooks: Vec<Result<InspectedHook, String>>,
-}
-
-/// What a plugin says of a hook.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct InspectedHook {
-    pub info: HookInfo,
-    /// Why it cannot run here, where that was asked.
-    pub unavailable: Option<String>,
-}
 
 /// What came of asking a plugin.
 pub struct Inspected {
@@ -62,7 +45,7 @@ struct Inquiry<'a> {
     result: Option<Result<Inspection>>,
 }
 
-type Faults = Vec<(Step, String)>;
+type Faults = Vec<(PluginCall, String)>;
 
 /// Asks all plugins; with an environment, also which of their hooks can run there. Once what one says `is_enough`, and all
 /// before it have answered, nobody waits for those after it.
@@ -163,7 +146,7 @@ impl<'a> Inquiry<'a> {
         let (Some(worker), None) = (&mut self.worker, &self.result) else { return };
         let trouble = match worker.next_answer() {
             Ok(Some(Answer::Inspected(inspection))) => return self.result = Some(Ok(inspection)),
-            Ok(Some(answer)) => worker.out_of_turn(&answer),
+            Ok(Some(answer)) => worker.unexpected(&answer),
             Ok(None) if Instant::now() < self.patience => return,
             Ok(None) => match more_time(worker, &self.faults, deadline) {
                 Some(patience) => return self.patience = patience,
@@ -172,8 +155,8 @@ impl<'a> Inquiry<'a> {
             Err(error) => error,
         };
         let Some(worker) = &self.worker else { return };
-        match (worker.step(), trouble) {
-            (step @ (Step::Info(_) | Step::Probe(_)), Error::Plugin { problem, .. })
+        match (worker.current_call(), trouble) {
+            (step @ (PluginCall::Info(_) | PluginCall::Probe(_)), Error::Plugin { problem, .. })
                 if Instant::now() < deadline && self.faults.iter().all(|(known, _)| *known != step) =>
             {
                 self.faults.push((step, problem));
@@ -193,9 +176,9 @@ impl<'a> Inquiry<'a> {
 
 /// Where nothing else is to be had in the time that is left, it gets all of it, but for what it takes to ask again.
 fn more_time(worker: &Worker, faults: &Faults, deadline: Instant) -> Option<Instant> {
-    let is_all = match worker.step() {
-        Step::Info(_) => false,
-        Step::Probe(_) => worker.hooks() as usize <= faults.len() + 1,
+    let is_all = match worker.current_call() {
+        PluginCall::Info(_) => false,
+        PluginCall::Probe(_) => worker.hook_count() as usize <= faults.len() + 1,
         _ => true,
     };
     let more = left(deadline).saturating_sub(ASKING_AGAIN);
@@ -207,26 +190,27 @@ fn left(deadline: Instant) -> Duration {
 }
 
 fn start_worker(file: &PluginFile, probe_in: Option<&Environment>, faults: &Faults) -> Result<Worker> {
-    Worker::start(file, Orphan::Dies, Confinement::Discovery, &[], |plugin, _| {
+    Worker::start(file.code(), Orphan::Dies, Confinement::Discovery, &[], |plugin, _| {
         Ok(Answer::Inspected(inspect_here(plugin, probe_in, faults)?))
     })
 }
 
 /// In the worker.
 fn inspect_here(
-    plugin: &Guest<'_>,
+    plugin: &HostedPlugin<'_>,
     probe_in: Option<&Environment>,
     faults: &Faults,
 ) -> Result<Inspection, HookError> {
-    let fault = |step: Step| faults.iter().find(|(known, _)| *known == step).map(|(_, why)| why.clone());
+    let fault =
+        |step: PluginCall| faults.iter().find(|(known, _)| *known == step).map(|(_, why)| why.clone());
     let (info, hooks) = describe(plugin, fault)?;
-    plugin.found_hooks(hooks.len());
+    plugin.set_hook_count(hooks.len());
     // What is going to be refused need not be probed.
     let probe_in = probe_in.filter(|_| rules::check_plugin(&info, hooks.len()).is_ok());
     let probed = (0..).zip(hooks).map(|(position, hook)| {
         let info: HookInfo = hook?;
         let unavailable = probe_in.and_then(|environment| {
-            fault(Step::Probe(position)).or_else(|| {
+            fault(PluginCall::Probe(position)).or_else(|| {
                 plugin.probe(position, &info.name, environment).err().map(|error| error.to_string())
             })
         });
@@ -239,12 +223,12 @@ type Hooks = Vec<Result<HookInfo, String>>;
 
 /// The plugin, and its hooks, one by one where it can tell them so.
 fn describe(
-    plugin: &Guest<'_>,
-    fault: impl Fn(Step) -> Option<String>,
+    plugin: &HostedPlugin<'_>,
+    fault: impl Fn(PluginCall) -> Option<String>,
 ) -> Result<(PluginInfo, Hooks), HookError> {
     let mut hooks = Hooks::new();
     for position in 0..MOST_HOOKS {
-        if let Some(why) = fault(Step::Info(position)) {
+        if let Some(why) = fault(PluginCall::Info(position)) {
             hooks.push(Err(why));
             continue;
         }

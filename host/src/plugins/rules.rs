@@ -4,8 +4,8 @@
 
 use trace_hook_api::{HookInfo, Kind, Param, PluginInfo};
 
+use crate::arguments;
 use crate::output;
-use crate::session::arguments;
 
 /// In characters. Names are typed by people.
 const LONGEST_NAME: usize = 64;

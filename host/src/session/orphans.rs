@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use trace_hook_api::Environment;
 
-use super::process::Identity;
+use super::process_identity::ProcessIdentity;
 use super::record::{Holder, Record};
 use super::run_directory::{RunDirectory, SESSION};
 use super::trace_file;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::plugins::{PluginFile, Trust};
-use crate::worker::{Answer, Confinement, Orphan, Worker, within};
+use crate::worker::protocol::Answer;
+use crate::worker::{Confinement, Orphan, Worker, within};
 
 /// How long a plugin may take to remove what its dead sessions left.
 const SWEEP_LIMIT: Duration = Duration::from_secs(5);
@@ -149,8 +150,8 @@ pub fn sweep_with(plugin: &PluginFile, environment: &Environment, limit: Duratio
 }
 
 /// `dead` is the worker that has left something.
-fn sweeper(plugin: &PluginFile, environment: &Environment, dead: Option<Identity>) -> Result<Worker> {
-    Worker::start(plugin, Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
+fn sweeper(plugin: &PluginFile, environment: &Environment, dead: Option<ProcessIdentity>) -> Result<Worker> {
+    Worker::start(plugin.code(), Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
         let deadline = within(DYING_LIMIT);
         while dead.is_some_and(|dead| !dead.is_gone(&environment.procfs)) && Instant::now() < deadline {
             std::thread::sleep(LOOK_AGAIN);

@@ -22,8 +22,9 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use trace_hook_api::SESSION_PREFIX;
 
-use super::process::{Identity, Process};
-use super::run_directory::{LEFTOVER, NEW, RunDirectory, SESSION, TRACE};
+use super::pidfd::PidFd;
+use super::process_identity::ProcessIdentity;
+use super::run_directory::{NEW, RunDirectory, SESSION, TRACE, UNREAD};
 use crate::error::{Error, Result};
 
 /// Between the path of the plugin and the worker: what no path can hold.
@@ -127,7 +128,7 @@ impl Record {
     /// The kernel refuses the lock.
     pub fn lock_as_worker(&self, procfs: &Path) -> io::Result<()> {
         self.lock(Holder::Worker, Patience::Try)?;
-        match Identity::own(procfs) {
+        match ProcessIdentity::own(procfs) {
             // The offset is shared with the supervisor, who has written what comes before.
             Some(own) => (&self.file).write_all(format!("{SEPARATOR}{own}").as_bytes()),
             None => Ok(()),
@@ -178,7 +179,7 @@ impl Record {
         };
         let Some(pid) = self.locked_by(holder)? else { return Ok(()) };
         let pid = pid.ok_or_else(in_another_namespace)?;
-        let process = match Process::open(pid) {
+        let process = match PidFd::open(pid) {
             Err(Errno::ESRCH) => return Ok(()),
             opened => opened.map_err(Error::system("find a process of the session"))?,
         };
@@ -218,7 +219,7 @@ impl Record {
     /// # Errors
     ///
     /// The record cannot be read.
-    pub fn worker(&self) -> Result<Option<Identity>> {
+    pub fn worker(&self) -> Result<Option<ProcessIdentity>> {
         Ok(self.text()?.split(SEPARATOR).nth(1).and_then(|worker| worker.parse().ok()))
     }
 
@@ -235,13 +236,13 @@ impl Record {
     }
 
     /// Where the lines are gathered that no reader took.
-    pub fn leftover_path(&self) -> PathBuf {
-        self.directory.file(&self.session, LEFTOVER)
+    pub fn unread_output_path(&self) -> PathBuf {
+        self.directory.file(&self.session, UNREAD)
     }
 
     /// Removes the record, as the last thing of a session.
     pub fn remove(&self) -> Result<()> {
-        remove_file(&self.leftover_path())?;
+        remove_file(&self.unread_output_path())?;
         remove_file(&self.path())
     }
 

@@ -13,8 +13,8 @@ const NAME: &str = "trace-hooks";
 
 /// What a session's trace file is called, after its name.
 pub const TRACE: &str = "trace";
-/// What a session's leftover is called, after its name, until it is complete.
-pub const LEFTOVER: &str = "leftover";
+/// What a session's unread is called, after its name, until it is complete.
+pub const UNREAD: &str = "unread";
 /// What a session's record is called, after its name, until it is locked.
 pub const NEW: &str = "new";
 /// What a session's record is called, after its name.

@@ -8,20 +8,20 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use trace_hook_api::{Environment, Request};
 
-use super::arguments::RunArguments;
 use super::ending::{Ending, clean_up_limit};
 use super::follower::Follower;
 use super::orphans::{self, Orphans};
 use super::record::Record;
 use super::recorder::{self, Options, READER_PATIENCE};
 use super::run_directory::RunDirectory;
-use super::verdict::Verdict;
 use super::{tasks, trace_file};
+use crate::arguments::RunArguments;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::output;
 use crate::plugins::RunnableHook;
-use crate::worker::{Answer, Confinement, Order, Orphan, Worker, descendants, timeout_until, within};
+use crate::worker::protocol::{Answer, Order, Summary};
+use crate::worker::{Confinement, Orphan, Worker, descendants, timeout_until, within};
 
 /// How long a hook may take to start recording. The largest buffers take seconds.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -43,11 +43,11 @@ pub fn run(
     follow: bool,
     orphans: &mut Orphans,
     interrupts: &Interrupts,
-) -> Result<Option<Verdict>> {
+) -> Result<Option<Summary>> {
     let tasks = tasks::living(&arguments.tasks, &environment.procfs)?;
     let directory = RunDirectory::open()?;
     let record = Record::create(&directory, &std::path::absolute(&hook.plugin.path).unwrap_or_default())?;
-    let options = Options { drain: arguments.drain, keep_leftover: !follow };
+    let options = Options { drain: arguments.drain, keep_unread_output: !follow };
     let time = arguments.time;
     let request = RunArguments { tasks, ..arguments }.request(&hook.info, &record.session, environment);
     let (outcome, sweep_limit) = match prepare(hook, &request, &record, options, follow, interrupts) {
@@ -60,18 +60,18 @@ pub fn run(
     let swept = match sweep_limit {
         Some(limit) => {
             // What the plugin has forked may hold what is to be removed.
-            descendants::end_left_over();
+            descendants::kill_abandoned();
             orphans::sweep_with(&hook.plugin, environment, limit)
         }
         None => Ok(()),
     };
     let removed = trace_file::remove(&record.trace_path()).and_then(|()| record.remove());
-    let (verdict, failure) = match outcome {
-        Ok(verdict) => (verdict, None),
+    let (summary, failure) = match outcome {
+        Ok(summary) => (summary, None),
         Err(error) => (None, Some(error)),
     };
     Error::all([failure, swept.err(), removed.err()].into_iter().flatten().collect())?;
-    Ok(verdict)
+    Ok(summary)
 }
 
 fn prepare<'a>(
@@ -102,7 +102,7 @@ fn prepare<'a>(
 
 fn start(hook: &RunnableHook, request: &Request, record: &Record, options: Options) -> Result<Worker> {
     Worker::start(
-        &hook.plugin,
+        hook.plugin.code(),
         Orphan::Finishes,
         Confinement::Tracing,
         &[record.as_fd()],
@@ -133,8 +133,8 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    /// The verdict, unless the session was undone.
-    fn run(&mut self, time: Option<Duration>, orphans: &mut Orphans) -> Result<Option<Verdict>> {
+    /// The summary, unless the session was undone.
+    fn run(&mut self, time: Option<Duration>, orphans: &mut Orphans) -> Result<Option<Summary>> {
         match self.start() {
             Ok(()) => {
                 self.time_limit = time.map(within);
@@ -157,7 +157,7 @@ impl Supervisor<'_> {
     fn start(&mut self) -> Result<()> {
         match self.worker.answer(within(START_LIMIT), self.interrupts)? {
             Answer::Recording => {}
-            answer => return Err(self.worker.out_of_turn(&answer)),
+            answer => return Err(self.worker.unexpected(&answer)),
         }
         match self.follower {
             Some(_) => Ok(()),
@@ -165,7 +165,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn undo(&mut self) -> Result<Option<Verdict>> {
+    fn undo(&mut self) -> Result<Option<Summary>> {
         self.follower = None;
         self.stop(Order::Discard);
         self.ending = Some(Ending::of_undone(UNDO_LIMIT));
@@ -178,16 +178,16 @@ impl Supervisor<'_> {
     }
 
     /// Until the worker has ended the session, and the trace is shown where it is to be shown.
-    fn watch(&mut self) -> Result<Option<Verdict>> {
-        let mut verdict = None;
+    fn watch(&mut self) -> Result<Option<Summary>> {
+        let mut summary = None;
         loop {
-            match verdict.take_if(|_| self.follower.is_none()) {
-                Some(verdict) => return Ok(verdict),
-                None => self.wait(verdict.is_none())?,
+            match summary.take_if(|_| self.follower.is_none()) {
+                Some(summary) => return Ok(summary),
+                None => self.wait(summary.is_none())?,
             }
             if self.interrupts.take() {
                 self.interrupted = true;
-                match (&verdict, self.ending) {
+                match (&summary, self.ending) {
                     // Whoever does not want to see the rest of an ended session does not have to.
                     (Some(_), _) => self.follower = None,
                     (None, None) => self.stop(Order::Stop),
@@ -201,46 +201,46 @@ impl Supervisor<'_> {
                 self.time_limit = None;
                 self.stop(Order::Stop);
             }
-            if verdict.is_none() {
-                verdict = self.ended()?;
+            if summary.is_none() {
+                summary = self.ended()?;
             }
             if self.show_limit.is_some_and(|limit| limit <= Instant::now()) {
                 self.follower = None;
             }
             if let Some(ending) = &mut self.ending {
-                ending.look(self.worker.signs());
+                ending.look(self.worker.progress());
                 let kernel_is_at_work = || {
-                    self.record
-                        .worker()
-                        .is_ok_and(|worker| worker.is_some_and(|worker| worker.is_in_kernel(self.procfs)))
+                    self.record.worker().is_ok_and(|worker| {
+                        worker.is_some_and(|worker| worker.is_uninterruptible(self.procfs))
+                    })
                 };
                 if ending.is_over() && !(kernel_is_at_work() && ending.wait_for_kernel()) {
                     return Err(self.worker.never_ending(ending.elapsed(), ending.is_alive()));
                 }
             }
-            self.advance_follower(verdict.is_none())?;
+            self.advance_follower(summary.is_none())?;
         }
     }
 
     /// What has become of the session, if it has ended.
-    fn ended(&mut self) -> Result<Option<Option<Verdict>>> {
-        let verdict = match self.worker.next_answer()? {
+    fn ended(&mut self) -> Result<Option<Option<Summary>>> {
+        let summary = match self.worker.next_answer()? {
             None => return Ok(None),
-            Some(Answer::Ended(verdict)) => verdict,
-            Some(answer) => return Err(self.worker.out_of_turn(&answer)),
+            Some(Answer::Ended(summary)) => summary,
+            Some(answer) => return Err(self.worker.unexpected(&answer)),
         };
         self.left_clean = true;
         // A pager may be read for hours, but not when everything was asked to end.
         self.show_limit = self.interrupted.then(|| within(READER_PATIENCE));
         self.time_limit = None;
         self.ending = None;
-        Ok(Some(verdict))
+        Ok(Some(summary))
     }
 
     fn stop(&mut self, order: Order) {
         self.worker.order(order);
         match &mut self.ending {
-            None => self.ending = Some(Ending::new(self.drain, self.worker.signs())),
+            None => self.ending = Some(Ending::new(self.drain, self.worker.progress())),
             Some(ending) => ending.hurry(),
         }
     }

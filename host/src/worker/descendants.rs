@@ -1,8 +1,8 @@
-//! What plugins fork and leave behind.
+//! Processes that plugins fork and leave behind.
 //!
 //! A worker may end and leave processes, in process groups and sessions of their own. As a *child subreaper* (prctl(2))
-//! this process becomes the parent of all of them, and ends them. A worker is one, too: should its supervisor be gone, it
-//! ends what is left itself.
+//! the supervisor becomes the parent of all of them, and kills them. A worker is a subreaper too: if its supervisor is
+//! gone, it kills them itself.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +15,21 @@ use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
-/// A plugin that forks faster than we kill does so for ever. But a process that is killed closes its files first, and the
-/// kernel may need some tenths of a second for those of a tracing instance.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// A process that is killed is gone soon, and there is nothing to wait for it with.
-const NAP: Duration = Duration::from_micros(200);
+/// A limit for plugins that fork faster than their processes are killed. A killed process closes its files first, for
+/// which the kernel may need some tenths of a second where they are those of a tracing instance.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
+/// Between two checks of a killed process, which ends soon and cannot be polled.
+const CHECK_INTERVAL: Duration = Duration::from_micros(200);
 
 static ADOPTING: AtomicBool = AtomicBool::new(false);
 static WORKERS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// From now on, every process that a worker leaves becomes a child of this one.
+/// Makes this process the parent of every process that a worker leaves.
 pub fn adopt() {
-    // Where it was ignored at spawn, the kernel would not tell how a worker ended.
+    // Where SIGCHLD was ignored at spawn, the kernel would not report how a worker ended.
     // SAFETY: `SIG_DFL` runs no code of ours.
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
-    // Children from before were those of a shell that has become this process by `exec`: not ours to end, nor are theirs.
+    // Earlier children were those of a shell that has become this process by `exec`: they must not be killed.
     if !has_children() {
         ADOPTING.store(set_child_subreaper(true).is_ok(), Ordering::Relaxed);
     }
@@ -41,41 +41,41 @@ pub fn adopt_in_worker() {
     adopt();
 }
 
-/// This child is a worker, whose end is not to be forced from here.
-pub fn is_worker(pid: Pid) {
+/// Notes that this child is a worker, which is not to be killed from here.
+pub fn worker_started(pid: Pid) {
     workers().push(pid);
 }
 
-/// This worker has ended. With the last one, everything is ended that they have left.
-pub fn has_ended(pid: Pid) {
+/// Notes that this worker has ended. After the last one, all processes that they left are killed.
+pub fn worker_ended(pid: Pid) {
     let mut workers = workers();
     workers.retain(|worker| *worker != pid);
     let is_last = workers.is_empty();
     drop(workers);
     if is_last {
-        end_left_over();
+        kill_abandoned();
     }
 }
 
-/// Ends everything that ended workers have left.
-pub fn end_left_over() {
+/// Kills all processes that ended workers have left.
+pub fn kill_abandoned() {
     let began = Instant::now();
-    while ADOPTING.load(Ordering::Relaxed) && has_children() && began.elapsed() < PATIENCE {
+    while ADOPTING.load(Ordering::Relaxed) && has_children() && began.elapsed() < KILL_LIMIT {
         let left: Vec<Pid> = children().into_iter().filter(|child| !workers().contains(child)).collect();
         if left.is_empty() {
             return;
         }
-        // All of them first: one might fork another as long as it lives.
+        // All of them before any is waited for: a living one may fork another.
         for pid in &left {
-            log::info!("ending process {pid}, which a plugin has left");
+            log::info!("killing process {pid}, which a plugin has left behind");
             let _ = kill(*pid, Signal::SIGKILL);
         }
-        // What they had forked is adopted with their end, and found next time.
+        // Their own children are adopted when they end, and found in the next round.
         for pid in left {
             while waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive)
-                && began.elapsed() < PATIENCE
+                && began.elapsed() < KILL_LIMIT
             {
-                std::thread::sleep(NAP);
+                std::thread::sleep(CHECK_INTERVAL);
             }
         }
     }
@@ -86,7 +86,7 @@ fn has_children() -> bool {
     waitid(Id::All, any) != Err(Errno::ECHILD)
 }
 
-/// The children of all threads (proc_tid_children(5)). A kernel without that file keeps what plugins leave.
+/// The children of all threads (proc_tid_children(5)). On a kernel without that file they are not found.
 fn children() -> Vec<Pid> {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());

@@ -1,78 +1,47 @@
-//! The processes that plugins live in.
+//! The processes that plugins are loaded into.
 //!
 //! A worker is forked while this process has one thread only. It loads one plugin, does one job, answers over a socket,
-//! and ends. Its standard streams are not the caller's, and it has no other descriptor than the ones it needs.
+//! and ends. Its standard streams are not the caller's, and it has only the descriptors that it needs.
 
-mod channel;
+mod captured_output;
+mod child_process;
 mod confinement;
 pub mod descendants;
-mod guest;
-mod load;
-mod printed;
-mod process;
-mod step;
+mod hosted_plugin;
+mod isolation;
+mod load_library;
+mod plugin_code;
+pub mod protocol;
+mod worker_status;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use serde::{Deserialize, Serialize};
-use trace_hook_api::{HookError, PluginInfo};
+use trace_hook_api::HookError;
 
-pub use channel::{Channel, Received};
+use captured_output::CapturedOutput;
+pub use child_process::ChildProcess;
 pub use confinement::{Confinement, capabilities_for_tracing};
-pub use guest::{Guest, GuestSession};
-use printed::Printed;
-pub use process::{Process, isolate};
-pub use step::Step;
-use step::Whereabouts;
+pub use hosted_plugin::{HostedPlugin, PluginSession};
+pub use isolation::isolate;
+pub use plugin_code::PluginCode;
+use protocol::{Answer, Channel, Order, Received};
+pub use worker_status::PluginCall;
+use worker_status::WorkerStatus;
 
-use crate::checks::Finding;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::logging;
-use crate::plugins::{Inspection, PluginFile};
-use crate::session::verdict::Verdict;
 
-/// What a worker says.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Answer {
-    /// A log record.
-    Log { level: log::Level, message: String },
-    /// What the plugin says of itself.
-    Inspected(Inspection),
-    /// The same, as it says it all at once.
-    Described(PluginInfo),
-    /// What a check of the plugin has found.
-    Found(Finding),
-    /// Why a hook says that it cannot run here, if so, and how long it took to say that.
-    Probed { refusal: Option<HookError>, took: Duration },
-    /// The session is recording.
-    Recording,
-    /// The session has ended, and this has become of its events, if anybody wanted them.
-    Ended(Option<Verdict>),
-    /// The job is done.
-    Done,
-    /// The job could not be done.
-    Failed(HookError),
-}
+/// How many messages are taken before the supervisor does other work: a plugin that logs without end must not stop it.
+const MESSAGES_AT_ONCE: usize = 256;
 
-/// What the supervisor says to a worker that records.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Order {
-    /// End the session.
-    Stop,
-    /// Do not wait for the reader any more.
-    Hurry,
-    /// End the session. Nobody wants what it has recorded.
-    Discard,
-}
-
-/// What becomes of a worker whose supervisor dies.
+/// What a worker does when its supervisor dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Orphan {
-    /// It is killed: there is nobody to answer.
+    /// It is killed.
     Dies,
     /// It sees the end of its channel, and brings its job to an end.
     Finishes,
@@ -82,15 +51,15 @@ pub enum Orphan {
 pub struct Worker {
     plugin: String,
     began: Instant,
-    process: Process,
+    process: ChildProcess,
     channel: Channel,
-    whereabouts: Whereabouts,
-    /// Only where somebody wants to know.
-    printed: Option<Printed>,
+    status: WorkerStatus,
+    /// Only where the log is on.
+    output: Option<CapturedOutput>,
 }
 
 impl Worker {
-    /// Forks a worker that loads the plugin and does the job, and can do no more than its confinement lets it.
+    /// Forks a worker that loads the plugin and does the job, with no more rights than its confinement allows.
     ///
     /// `keep` are the descriptors that the job needs.
     ///
@@ -98,22 +67,23 @@ impl Worker {
     ///
     /// There can be no further process.
     pub fn start(
-        plugin: &PluginFile,
+        plugin: PluginCode<'_>,
         orphan: Orphan,
         confinement: Confinement,
         keep: &[BorrowedFd<'_>],
-        job: impl FnOnce(&Guest<'_>, &mut Channel) -> Result<Answer, HookError>,
+        job: impl FnOnce(&HostedPlugin<'_>, &mut Channel) -> Result<Answer, HookError>,
     ) -> Result<Self> {
         let (ours, theirs) = Channel::pair()?;
-        let whereabouts = Whereabouts::new()?;
-        let (printed, output) = log::log_enabled!(log::Level::Info).then(Printed::new).transpose()?.unzip();
-        let process = Process::fork(|| {
-            let kept: Vec<_> = keep.iter().copied().chain([theirs.as_fd(), plugin.as_fd()]).collect();
-            isolate(orphan, &kept, output.as_ref().map(OwnedFd::as_fd));
-            answer_with(plugin, confinement, theirs, &whereabouts, job);
+        let status = WorkerStatus::new()?;
+        let captures = log::log_enabled!(log::Level::Info);
+        let (output, writer) = captures.then(CapturedOutput::new).transpose()?.unzip();
+        let process = ChildProcess::fork(|| {
+            let kept: Vec<_> = keep.iter().copied().chain([theirs.as_fd(), plugin.file]).collect();
+            isolate(orphan, &kept, writer.as_ref().map(OwnedFd::as_fd));
+            do_job(plugin, confinement, theirs, &status, job);
         })?;
         let began = Instant::now();
-        Ok(Self { plugin: plugin.name.clone(), began, process, channel: ours, whereabouts, printed })
+        Ok(Self { plugin: plugin.name.to_owned(), began, process, channel: ours, status, output })
     }
 
     /// Waits for the next answer that is no log record.
@@ -139,7 +109,7 @@ impl Worker {
         }
     }
 
-    /// Waits until the job is done that has no other answer.
+    /// Waits until a job that has no other answer is done.
     ///
     /// # Errors
     ///
@@ -147,7 +117,7 @@ impl Worker {
     pub fn done(&mut self, deadline: Instant, interrupts: &Interrupts) -> Result<()> {
         match self.answer(deadline, interrupts)? {
             Answer::Done => Ok(()),
-            answer => Err(self.out_of_turn(&answer)),
+            answer => Err(self.unexpected(&answer)),
         }
     }
 
@@ -157,10 +127,9 @@ impl Worker {
     ///
     /// The worker failed or died.
     pub fn next_answer(&mut self) -> Result<Option<Answer>> {
-        self.printed.iter_mut().for_each(Printed::take);
-        // What it said before its end is there once it has ended.
+        self.output.iter_mut().for_each(CapturedOutput::read);
+        // Checked before receiving: all messages of a worker that has ended are there.
         let has_ended = self.process.has_ended();
-        // Whoever logs without end keeps nobody else waiting.
         for _ in 0..MESSAGES_AT_ONCE {
             match self.channel.receive() {
                 Received::Message(Answer::Log { level, message }) => {
@@ -170,80 +139,80 @@ impl Worker {
                     return Err(Error::Hook { hook: self.plugin.clone(), error });
                 }
                 Received::Message(answer) => return Ok(Some(answer)),
-                // Somebody else may hold the other end: what the plugin has forked.
+                // A process that the plugin has forked may still hold the other end.
                 Received::Nothing if has_ended => return Err(self.died()),
                 Received::Nothing => return Ok(None),
                 Received::End => return Err(self.died()),
                 Received::Garbage(problem) => {
-                    return Err(self.problem(format!("its worker said what cannot be read: {problem}")));
+                    return Err(self.problem(format!("its worker sent an unreadable message: {problem}")));
                 }
             }
         }
         Ok(None)
     }
 
-    /// Tells the worker to do something. One that is dead is found out by its next answer.
+    /// Sends an order to the worker. One that is dead is noticed at its next answer.
     pub fn order(&self, order: Order) {
         if let Err(error) = self.channel.sender().send(&order) {
-            log::debug!("the worker of {} gets no orders any more: {error}", self.plugin);
-            // It ends the session then as if it were alone.
-            self.channel.sender().fall_silent();
+            log::debug!("cannot send an order to the worker of {}: {error}", self.plugin);
+            // The worker then ends the session as if its supervisor were gone.
+            self.channel.sender().close();
         }
     }
 
-    /// What to wait for: each of them means that the next answer may be there.
+    /// What to poll: any of them means that the next answer may be there.
     pub fn poll_fds(&self) -> Vec<PollFd<'_>> {
         let channel = PollFd::new(self.channel.as_fd(), PollFlags::POLLIN);
-        let printed = self.printed.as_ref().and_then(Printed::poll_fd);
-        [channel].into_iter().chain(self.process.poll_fd()).chain(printed).collect()
+        let output = self.output.as_ref().and_then(CapturedOutput::poll_fd);
+        [channel].into_iter().chain(self.process.poll_fd()).chain(output).collect()
     }
 
-    /// Which of the plugin's functions the worker is in, or was in when it died.
-    pub fn step(&self) -> Step {
-        self.whereabouts.step()
+    /// The call into the plugin that the worker is in, or was in when it died.
+    pub fn current_call(&self) -> PluginCall {
+        self.status.current_call()
     }
 
-    /// How many hooks the plugin has, as far as the worker knows.
-    pub fn hooks(&self) -> u32 {
-        self.whereabouts.hooks()
+    /// How many hooks the plugin has; 0 until that is known.
+    pub fn hook_count(&self) -> u32 {
+        self.status.hook_count()
     }
 
-    /// How often the worker has given a sign that it gets on with its job.
-    pub fn signs(&self) -> u64 {
-        self.whereabouts.signs()
+    /// How often the worker has reported progress.
+    pub fn progress(&self) -> u64 {
+        self.status.progress()
     }
 
-    /// What to say of a worker that has had its time for its job, and is not done.
+    /// The error of a worker that has not done its job in time.
     pub fn too_slow(&self) -> Error {
         self.too_slow_after(self.began.elapsed())
     }
 
-    /// What to say of a worker that was given so much time, and is not done.
+    /// The error of a worker that has not done its job in this time.
     pub fn too_slow_after(&self, time: Duration) -> Error {
-        let (seconds, step) = (time.as_secs_f32(), self.step());
-        self.problem(format!("its worker took more than {seconds:.1} s {step}, and was ended"))
+        let (seconds, call) = (time.as_secs_f32(), self.current_call());
+        self.problem(format!("its worker took more than {seconds:.1} s {call}, and was killed"))
     }
 
-    /// What to say of a worker whose session was to end so long ago, and gives lines or does nothing.
+    /// The error of a worker whose session was stopped this long ago, and still gives lines or hangs.
     pub fn never_ending(&self, time: Duration, gives_lines: bool) -> Error {
-        match (self.step(), gives_lines) {
-            (Step::Read | Step::Host, true) => self.problem(format!(
+        match (self.current_call(), gives_lines) {
+            (PluginCall::Read | PluginCall::None, true) => self.problem(format!(
                 "its read still gave lines {:.1} s after stop, and not their end (Progress::Finished); its worker was \
-                 ended",
+                 killed",
                 time.as_secs_f32()
             )),
             _ => self.too_slow_after(time),
         }
     }
 
-    /// What to say of a worker that gave an answer which nobody has asked for.
-    pub fn out_of_turn(&self, answer: &Answer) -> Error {
-        self.problem(format!("its worker answered out of turn: {answer:?}"))
+    /// The error of a worker that sent another answer than was expected.
+    pub fn unexpected(&self, answer: &Answer) -> Error {
+        self.problem(format!("its worker sent an unexpected answer: {answer:?}"))
     }
 
     fn died(&mut self) -> Error {
-        let (cause, step) = (self.process.cause_of_death(), self.step());
-        self.problem(format!("its worker {cause} {step}"))
+        let (cause, call) = (self.process.cause_of_death(), self.current_call());
+        self.problem(format!("its worker {cause} {call}"))
     }
 
     fn problem(&self, problem: String) -> Error {
@@ -253,45 +222,42 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // What it printed last is there once it has ended.
+        // All that it printed is there once it has ended.
         self.process.end();
-        if let Some(printed) = self.printed.take() {
-            printed.tell(&self.plugin);
+        if let Some(output) = self.output.take() {
+            output.log(&self.plugin);
         }
     }
 }
 
-/// Messages taken before anything else is looked at again.
-const MESSAGES_AT_ONCE: usize = 256;
-
-/// The worker's life: load, work, answer.
-fn answer_with(
-    plugin: &PluginFile,
+/// In the worker: loads the plugin, does the job, answers.
+fn do_job(
+    plugin: PluginCode<'_>,
     confinement: Confinement,
     mut channel: Channel,
-    whereabouts: &Whereabouts,
-    job: impl FnOnce(&Guest<'_>, &mut Channel) -> Result<Answer, HookError>,
+    status: &WorkerStatus,
+    job: impl FnOnce(&HostedPlugin<'_>, &mut Channel) -> Result<Answer, HookError>,
 ) {
     let sender = channel.sender();
     logging::forward(move |record| {
         let answer = Answer::Log { level: record.level(), message: record.args().to_string() };
-        // A supervisor that is gone reads no log.
+        // It fails where the supervisor is gone, which then needs no log.
         let _ = sender.send(&answer);
     });
     confinement.apply();
-    let guest = Guest::load(plugin, whereabouts);
-    let answer = guest.and_then(|guest| job(&guest, &mut channel)).unwrap_or_else(Answer::Failed);
-    // Before the answer, after which the supervisor may be gone, and in any case if it is gone already.
-    descendants::end_left_over();
+    let plugin = HostedPlugin::load(plugin, status);
+    let answer = plugin.and_then(|plugin| job(&plugin, &mut channel)).unwrap_or_else(Answer::Failed);
+    // Before the answer, after which the supervisor may end.
+    descendants::kill_abandoned();
     let _ = channel.sender().send(&answer);
 }
 
-/// A deadline from now.
+/// The deadline that is this limit from now.
 pub fn within(limit: Duration) -> Instant {
     Instant::now() + limit
 }
 
-/// For how long to poll until then. Rounded up: a poll that ends too early would only have to be done again.
+/// The timeout of a poll that ends at the deadline. Rounded up: a poll that ends too early would only be repeated.
 pub fn timeout_until(deadline: Instant) -> PollTimeout {
     let left = deadline.saturating_duration_since(Instant::now());
     PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)

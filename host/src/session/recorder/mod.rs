@@ -1,7 +1,7 @@
 //! In the worker: carries the lines from the session into the trace file.
 
-mod rest;
-mod wait;
+mod drain_limit;
+mod unread_output;
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
@@ -12,12 +12,13 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use trace_hook_api::{Account, HookError, LineBuffer, Progress, Result};
 
 use super::backlog::Backlog;
+use super::count_events::count_events;
 use super::record::Record;
 use super::trace_file::{Sent, TakenBack, TraceWriter};
-use super::verdict::{Verdict, count_events};
-use crate::worker::{Answer, Channel, GuestSession, Order, Received, descendants};
-pub use wait::READER_PATIENCE;
-use wait::Wait;
+use crate::worker::protocol::{Answer, Channel, Order, Received, Summary};
+use crate::worker::{PluginSession, descendants};
+use drain_limit::DrainLimit;
+pub use drain_limit::READER_PATIENCE;
 
 /// A session that was stopped and gives nothing for so long will never come to its end.
 const SESSION_PATIENCE: Duration = Duration::from_secs(2);
@@ -45,7 +46,7 @@ const WHILE_RECORDING: libc::c_int = 5;
 ///
 /// The session could not start, broke, or left something behind.
 pub fn record<'a>(
-    start: impl FnOnce() -> Result<GuestSession<'a>>,
+    start: impl FnOnce() -> Result<PluginSession<'a>>,
     record: &Record,
     options: Options,
     channel: &mut Channel,
@@ -75,17 +76,17 @@ pub fn record<'a>(
         discarding: false,
         orphaned: false,
         failure: None,
-        thrown_away: 0,
+        dropped: 0,
     };
     let carried = recorder.carry(channel);
     recorder.failure = recorder.failure.or(carried.err());
     let orphaned = recorder.orphaned;
-    let verdict = recorder.end(record, options.keep_leftover, channel)?;
+    let summary = recorder.end(record, options.keep_unread_output, channel)?;
     // If anything is left, the record makes the next call of the host sweep.
     if orphaned {
         record.remove()?;
     }
-    Ok(Answer::Ended(verdict))
+    Ok(Answer::Ended(summary))
 }
 
 fn set_niceness(niceness: libc::c_int) {
@@ -99,11 +100,11 @@ pub struct Options {
     /// How long to wait for a reader that makes progress.
     pub drain: Duration,
     /// Whether what no reader took is put into the place of the trace file.
-    pub keep_leftover: bool,
+    pub keep_unread_output: bool,
 }
 
 struct Recorder<'a> {
-    session: GuestSession<'a>,
+    session: PluginSession<'a>,
     /// Polls as readable when the session has lines.
     wakes: Option<RawFd>,
     trace: TraceWriter,
@@ -127,16 +128,16 @@ struct Recorder<'a> {
     /// The first thing that went wrong. What the session gave before, and gives still, is carried to its end.
     failure: Option<HookError>,
     /// Events that no reader took and for which there was no other place.
-    thrown_away: u64,
+    dropped: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     Recording,
     /// The session gives its last lines.
-    Draining(Wait),
+    Draining(DrainLimit),
     /// All lines are here, and the reader takes the last of them.
-    Finished(Wait),
+    Finished(DrainLimit),
 }
 
 impl Recorder<'_> {
@@ -183,7 +184,7 @@ impl Recorder<'_> {
             set_niceness(0);
             let stopped = self.session.stop();
             self.failure = self.failure.take().or(stopped.err());
-            self.phase = Phase::Draining(Wait::of(self.drain));
+            self.phase = Phase::Draining(DrainLimit::of(self.drain));
             self.heard = Instant::now();
             self.next_look = self.heard;
         }
@@ -193,13 +194,13 @@ impl Recorder<'_> {
     fn finish(&mut self) {
         self.phase = match self.phase {
             Phase::Draining(wait) => Phase::Finished(wait),
-            _ => Phase::Finished(Wait::of(self.drain)),
+            _ => Phase::Finished(DrainLimit::of(self.drain)),
         };
     }
 
     fn hurry(&mut self) {
         if let Phase::Draining(wait) | Phase::Finished(wait) = &mut self.phase {
-            *wait = Wait::none();
+            *wait = DrainLimit::none();
         }
     }
 
@@ -273,7 +274,7 @@ impl Recorder<'_> {
             self.unread = unread;
             if progress {
                 wait.has_progressed();
-                self.session.give_sign();
+                self.session.report_progress();
             }
         }
         self.offer = if progress { SHORTEST_OFFER } else { (self.offer * 2).min(LONGEST_OFFER) };
@@ -331,28 +332,33 @@ impl Recorder<'_> {
     }
 
     /// Ends the trace file first: its reader need not wait for the kernel's clean-up.
-    fn end(mut self, record: &Record, keep_leftover: bool, channel: &mut Channel) -> Result<Option<Verdict>> {
+    fn end(
+        mut self,
+        record: &Record,
+        keep_unread_output: bool,
+        channel: &mut Channel,
+    ) -> Result<Option<Summary>> {
         let handed_over = match self.discarding {
             true => Ok(0),
-            false => self.hand_over_rest(record, keep_leftover, channel),
+            false => self.hand_over_rest(record, keep_unread_output, channel),
         };
         let account = self.session.account();
         // What the plugin has forked may hold the trace file, and what is about to be removed.
-        descendants::end_left_over();
-        let Self { mut session, trace, pulled, discarding, failure, thrown_away, .. } = self;
+        descendants::kill_abandoned();
+        let Self { mut session, trace, pulled, discarding, failure, dropped, .. } = self;
         let ended = trace.end(&record.trace_path());
         let closed = session.close();
         ended?.release_late_readers();
-        let verdict = handed_over.and_then(|leftover| {
+        let summary = handed_over.and_then(|unread| {
             let Account { recorded, lost, .. } = account?;
-            let delivered = pulled.saturating_sub(leftover + thrown_away);
-            Ok(Verdict { delivered, leftover, thrown_away, lost, recorded })
+            let delivered = pulled.saturating_sub(unread + dropped);
+            Ok(Summary { delivered, unread, dropped, lost, recorded })
         });
         if let Some(failure) = failure.or(closed.err()) {
             // Whoever is told of a failure is told what became of the events all the same.
-            verdict.iter().for_each(|verdict| log::info!("{verdict}"));
+            summary.iter().for_each(|summary| log::info!("{summary}"));
             return Err(failure);
         }
-        Ok(Some(verdict?).filter(|_| !discarding))
+        Ok(Some(summary?).filter(|_| !discarding))
     }
 }

@@ -5,13 +5,13 @@ use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::count_events::count_events;
 use super::record::Record;
-use super::verdict::count_events;
 use crate::error::Error;
 
 /// Lines that nobody took, on their way to the file.
 #[derive(Debug)]
-pub struct Leftover {
+pub struct UnreadOutput {
     /// Where to put it, and where to gather it. None: it is only counted.
     place: Option<(PathBuf, PathBuf)>,
     file: Option<BufWriter<File>>,
@@ -21,7 +21,7 @@ pub struct Leftover {
 
 /// What became of lines that nobody took.
 #[derive(Debug)]
-pub struct Kept {
+pub struct StoredOutput {
     /// They lie where the trace file was.
     pub is_in_place: bool,
     /// How many events they tell of, or would if they were to be kept.
@@ -32,10 +32,10 @@ pub struct Kept {
     pub failure: Option<Error>,
 }
 
-impl Leftover {
+impl UnreadOutput {
     /// Nothing so far.
     pub fn of(record: &Record) -> Self {
-        let place = (record.trace_path(), record.leftover_path());
+        let place = (record.trace_path(), record.unread_output_path());
         Self { place: Some(place), file: None, events: 0, failure: None }
     }
 
@@ -82,14 +82,14 @@ impl Leftover {
 
     /// Puts the file in the place of the trace file, in one step. If not all lines could be written, it ends with the last
     /// whole one that was.
-    pub fn put_in_place(mut self) -> Kept {
+    pub fn put_in_place(mut self) -> StoredOutput {
         let Some((path, temporary)) = self.place else {
-            return Kept { is_in_place: false, events: self.events, missing: 0, failure: None };
+            return StoredOutput { is_in_place: false, events: self.events, missing: 0, failure: None };
         };
         let Some(file) = self.file else {
             // Either there was nothing to be written, or the file could not be made.
             let failure = self.failure.map(failed(&path));
-            return Kept { is_in_place: false, events: 0, missing: self.events, failure };
+            return StoredOutput { is_in_place: false, events: 0, missing: self.events, failure };
         };
         let (file, unwritten) = file.into_parts();
         if self.failure.is_none() {
@@ -104,7 +104,7 @@ impl Leftover {
         let is_in_place = renamed.is_ok();
         let failure = self.failure.or(renamed.err()).map(failed(&path));
         let kept = if is_in_place { kept } else { 0 };
-        Kept { is_in_place, events: kept, missing: self.events - kept, failure }
+        StoredOutput { is_in_place, events: kept, missing: self.events - kept, failure }
     }
 }
 

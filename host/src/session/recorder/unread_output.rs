@@ -5,36 +5,36 @@ use std::io::BufReader;
 
 use trace_hook_api::{HookError, Result};
 
-use super::wait::Wait;
+use super::drain_limit::DrainLimit;
 use super::{Phase, Recorder, SHORTEST_LOOK};
-use crate::session::leftover::{Kept, Leftover};
 use crate::session::record::Record;
 use crate::session::trace_file::TakenBack;
-use crate::worker::Channel;
+use crate::session::unread_output::{StoredOutput, UnreadOutput};
+use crate::worker::protocol::Channel;
 
 impl Recorder<'_> {
     /// Puts what no reader took into the place of the trace file. Returns how many events that are.
     pub(super) fn hand_over_rest(
         &mut self,
         record: &Record,
-        keep_leftover: bool,
+        keep_unread_output: bool,
         channel: &mut Channel,
     ) -> Result<u64> {
         let had_reader = self.trace.has_reader();
-        let mut leftover = if keep_leftover { Leftover::of(record) } else { Leftover::nowhere() };
-        self.keep_rest(&mut leftover)?;
-        let kept = self.put_in_place(leftover);
-        // Who opened the path just before the leftover came there has found the trace file: he gets the lines after all.
+        let mut unread = if keep_unread_output { UnreadOutput::of(record) } else { UnreadOutput::nowhere() };
+        self.keep_rest(&mut unread)?;
+        let kept = self.put_in_place(unread);
+        // Who opened the path just before the unread came there has found the trace file: he gets the lines after all.
         if kept.is_in_place && !had_reader && self.trace.has_reader() {
             return self.deliver_leftover(record, channel);
         }
         Ok(kept.events)
     }
 
-    /// Delivers the leftover to a reader, and puts into its place what he does not take.
+    /// Delivers the unread to a reader, and puts into its place what he does not take.
     fn deliver_leftover(&mut self, record: &Record, channel: &mut Channel) -> Result<u64> {
         let mut rest = BufReader::new(File::open(record.trace_path())?);
-        self.phase = Phase::Finished(Wait::of(self.drain));
+        self.phase = Phase::Finished(DrainLimit::of(self.drain));
         loop {
             self.obey(channel)?;
             let is_more = self.backlog.take_from(&mut rest)?;
@@ -45,21 +45,21 @@ impl Recorder<'_> {
             }
             self.rest(channel);
         }
-        let mut leftover = Leftover::of(record);
-        self.keep_rest(&mut leftover)?;
-        leftover.add_all(&mut rest)?;
-        let kept = self.put_in_place(leftover);
+        let mut unread = UnreadOutput::of(record);
+        self.keep_rest(&mut unread)?;
+        unread.add_all(&mut rest)?;
+        let kept = self.put_in_place(unread);
         if !kept.is_in_place && kept.failure.is_none() {
             fs::remove_file(record.trace_path())?;
         }
         Ok(kept.events)
     }
 
-    fn put_in_place(&mut self, leftover: Leftover) -> Kept {
-        let kept = leftover.put_in_place();
+    fn put_in_place(&mut self, unread: UnreadOutput) -> StoredOutput {
+        let kept = unread.put_in_place();
         if let Some(failure) = &kept.failure {
             let missing = kept.missing;
-            self.thrown_away += missing;
+            self.dropped += missing;
             self.failure.get_or_insert_with(|| {
                 HookError::new(format!("{failure}; {missing} events are missing there"))
             });
@@ -68,27 +68,27 @@ impl Recorder<'_> {
     }
 
     /// Gathers what no reader took, from the reader's end to the session's.
-    fn keep_rest(&mut self, leftover: &mut Leftover) -> Result<()> {
+    fn keep_rest(&mut self, unread: &mut UnreadOutput) -> Result<()> {
         if !self.is_all_taken() {
             let TakenBack { torn, text } = self.trace.take_back()?;
             let rest = [text, self.backlog.take_all()].concat();
             if torn.is_empty() || !self.trace.has_reader() {
-                leftover.add(&[torn, rest].concat());
+                unread.add(&[torn, rest].concat());
             } else {
                 // The reader has the beginning of this line already.
                 let line_end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
                 let (rest_of_line, lines) = rest.split_at(line_end);
                 self.trace.give_back(rest_of_line)?;
-                leftover.add(lines);
+                unread.add(lines);
             }
         }
         while matches!(self.phase, Phase::Draining(_)) {
             self.pull();
             match self.backlog.is_empty() {
                 true => std::thread::sleep(SHORTEST_LOOK),
-                false => self.session.give_sign(),
+                false => self.session.report_progress(),
             }
-            leftover.add(&self.backlog.take_all());
+            unread.add(&self.backlog.take_all());
         }
         Ok(())
     }

@@ -7,13 +7,13 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 /// What ends with the process at the latest, but should end with a session.
-pub struct Owned {
+pub struct ProcessResources {
     threads: usize,
     descriptors: usize,
     has_children: bool,
 }
 
-impl Owned {
+impl ProcessResources {
     /// What there is now.
     pub fn now() -> Self {
         let entries = |directory| fs::read_dir(directory).map_or(0, Iterator::count);

@@ -1,7 +1,7 @@
-//! Where a worker is: in which of the plugin's functions, and whether anything moves.
+//! The state of a worker: which function of the plugin it is in, and whether it makes progress.
 //!
-//! A worker that is dead or hangs answers nothing any more. So it writes down where it goes *before* it goes there, into
-//! a page of memory that it shares with the supervisor.
+//! A worker that has died or hangs sends no message. So it notes each call *before* it makes it, in a page of memory that
+//! it shares with the supervisor.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -13,12 +13,12 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use crate::error::{Error, Result};
 
-/// One of the plugin's functions. A hook is given by its position in the plugin.
+/// A call into the plugin. A hook is given by its position in the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// None: the worker is in the host's own code.
-    Host,
-    /// The library's constructors.
+pub enum PluginCall {
+    /// The worker runs code of the host.
+    None,
+    /// The constructors of the library.
     Load,
     Info(u32),
     Probe(u32),
@@ -32,10 +32,10 @@ pub enum Step {
     Reset,
 }
 
-impl Step {
+impl PluginCall {
     fn number(self) -> u64 {
         let (kind, hook) = match self {
-            Self::Host => (0, 0),
+            Self::None => (0, 0),
             Self::Load => (1, 0),
             Self::Info(hook) => (2, hook),
             Self::Probe(hook) => (3, hook),
@@ -51,7 +51,7 @@ impl Step {
         kind << 32 | u64::from(hook)
     }
 
-    /// A plugin can write what it likes to the page; what is no step is none.
+    /// A plugin can write any number to the page; an unknown one counts as none.
     fn from_number(number: u64) -> Self {
         let hook = number as u32;
         match number >> 32 {
@@ -66,16 +66,16 @@ impl Step {
             9 => Self::Sweep,
             10 => Self::Reset,
             11 => Self::Wakes,
-            _ => Self::Host,
+            _ => Self::None,
         }
     }
 }
 
-/// Follows on "it was killed by SIGSEGV".
-impl fmt::Display for Step {
+/// Follows on "its worker was killed by SIGSEGV".
+impl fmt::Display for PluginCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Host => "between two of its functions",
+            Self::None => "between two of its functions",
             Self::Load => "in loading",
             Self::Info(_) => "in info",
             Self::Probe(_) => "in probe",
@@ -92,15 +92,15 @@ impl fmt::Display for Step {
 }
 
 /// The page that a worker shares with its supervisor.
-pub struct Whereabouts(NonNull<Page>);
+pub struct WorkerStatus(NonNull<Page>);
 
 struct Page {
-    step: AtomicU64,
-    hooks: AtomicU32,
-    signs: AtomicU64,
+    call: AtomicU64,
+    hook_count: AtomicU32,
+    progress: AtomicU64,
 }
 
-impl Whereabouts {
+impl WorkerStatus {
     /// A page for a worker that is about to be forked.
     ///
     /// # Errors
@@ -110,39 +110,39 @@ impl Whereabouts {
         const { assert!(size_of::<Page>() > 0) };
         let length = NonZeroUsize::new(size_of::<Page>()).unwrap_or(NonZeroUsize::MIN);
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: the kernel chooses a new place, so nobody's memory is replaced.
+        // SAFETY: the kernel chooses an unused address, so no existing mapping is replaced.
         let page = unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_SHARED) };
         page.map(|page| Self(page.cast())).map_err(Error::system("share memory with a worker"))
     }
 
-    /// Goes there.
-    pub fn enter(&self, step: Step) {
-        self.page().step.store(step.number(), Ordering::Relaxed);
+    /// Notes a call that is about to be made.
+    pub fn enter(&self, call: PluginCall) {
+        self.page().call.store(call.number(), Ordering::Relaxed);
     }
 
-    /// Where the worker is, or was when it died.
-    pub fn step(&self) -> Step {
-        Step::from_number(self.page().step.load(Ordering::Relaxed))
+    /// The call that the worker is in, or was in when it died.
+    pub fn current_call(&self) -> PluginCall {
+        PluginCall::from_number(self.page().call.load(Ordering::Relaxed))
     }
 
-    /// Tells how many hooks the plugin has, as far as they are known.
-    pub fn found_hooks(&self, count: usize) {
-        self.page().hooks.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+    /// Notes how many hooks the plugin has.
+    pub fn set_hook_count(&self, count: usize) {
+        self.page().hook_count.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
-    /// How many hooks the plugin has, as far as they are known.
-    pub fn hooks(&self) -> u32 {
-        self.page().hooks.load(Ordering::Relaxed)
+    /// How many hooks the plugin has; 0 until that is known.
+    pub fn hook_count(&self) -> u32 {
+        self.page().hook_count.load(Ordering::Relaxed)
     }
 
-    /// Tells that something has moved.
-    pub fn give_sign(&self) {
-        self.page().signs.fetch_add(1, Ordering::Relaxed);
+    /// Notes that the worker has made progress.
+    pub fn report_progress(&self) {
+        self.page().progress.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often something has moved.
-    pub fn signs(&self) -> u64 {
-        self.page().signs.load(Ordering::Relaxed)
+    /// How often the worker has made progress.
+    pub fn progress(&self) -> u64 {
+        self.page().progress.load(Ordering::Relaxed)
     }
 
     fn page(&self) -> &Page {
@@ -152,7 +152,7 @@ impl Whereabouts {
     }
 }
 
-impl Drop for Whereabouts {
+impl Drop for WorkerStatus {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and nothing refers to it any more: references do not outlive `self`.
         let _ = unsafe { munmap(self.0.cast::<c_void>(), size_of::<Page>()) };
@@ -164,17 +164,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_told_as_it_was_entered() {
-        let whereabouts = Whereabouts::new().unwrap();
-        assert_eq!(whereabouts.step(), Step::Host);
-        let steps = [Step::Load, Step::Info(3), Step::Probe(u32::MAX), Step::Start, Step::Read, Step::Stop];
-        for step in
-            steps.into_iter().chain([Step::Wakes, Step::Account, Step::Close, Step::Sweep, Step::Reset])
-        {
-            whereabouts.enter(step);
-            assert_eq!(whereabouts.step(), step);
+    fn status_returns_the_call_that_was_entered() {
+        let status = WorkerStatus::new().unwrap();
+        assert_eq!(status.current_call(), PluginCall::None);
+        for call in [
+            PluginCall::Load,
+            PluginCall::Info(3),
+            PluginCall::Probe(u32::MAX),
+            PluginCall::Start,
+            PluginCall::Read,
+            PluginCall::Stop,
+            PluginCall::Wakes,
+            PluginCall::Account,
+            PluginCall::Close,
+            PluginCall::Sweep,
+            PluginCall::Reset,
+        ] {
+            status.enter(call);
+            assert_eq!(status.current_call(), call);
         }
-        whereabouts.page().step.store(u64::MAX, Ordering::Relaxed);
-        assert_eq!(whereabouts.step(), Step::Host);
+        status.page().call.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(status.current_call(), PluginCall::None);
     }
 }

@@ -5,12 +5,12 @@ pub const READER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long to wait for the reader.
 #[derive(Debug, Clone, Copy)]
-pub struct Wait {
+pub struct DrainLimit {
     in_all: Instant,
     for_progress: Instant,
 }
 
-impl Wait {
+impl DrainLimit {
     /// For so long in all, if it makes progress.
     pub fn of(drain: Duration) -> Self {
         let now = Instant::now();

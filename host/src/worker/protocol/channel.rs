@@ -1,4 +1,4 @@
-//! Messages between supervisor and worker: a JSON document a line.
+//! The channel between supervisor and worker. Each message is one line of JSON.
 
 use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
@@ -11,38 +11,38 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// A message longer than this is no message but an attack on our memory.
+/// A longer message would only fill the memory.
 const LONGEST_MESSAGE: usize = 16 << 20;
 
-/// One end of a connection.
+/// One end of the channel.
 pub struct Channel {
     sender: Sender,
     received: Vec<u8>,
-    /// So many of these bytes have no end of a message among them.
+    /// How many of these bytes were searched for the end of a message, without finding one.
     searched: usize,
 }
 
-/// What says something. Clones of it, in several threads, do not mix their messages.
+/// Sends messages. Clones in several threads do not mix their messages.
 #[derive(Clone)]
 pub struct Sender {
-    // One descriptor for both directions: that is all that a worker keeps.
+    // One descriptor for both directions.
     stream: Arc<UnixStream>,
     turn: Arc<Mutex<()>>,
 }
 
-/// What was there to receive.
+/// The result of receiving.
 pub enum Received<T> {
     Message(T),
-    /// Nothing, for the moment.
+    /// No message is there yet.
     Nothing,
-    /// The other end is gone.
+    /// The other end is closed.
     End,
-    /// Something that is no message.
+    /// Bytes that are no message, and why not.
     Garbage(String),
 }
 
 impl Channel {
-    /// Both ends of a new connection.
+    /// Both ends of a new channel.
     pub fn pair() -> Result<(Self, Self)> {
         let pair = || -> std::io::Result<(Self, Self)> {
             let (one, other) = UnixStream::pair()?;
@@ -56,12 +56,12 @@ impl Channel {
         Self { sender, received: Vec::new(), searched: 0 }
     }
 
-    /// What says something to the other end.
+    /// Sends messages to the other end.
     pub fn sender(&self) -> Sender {
         self.sender.clone()
     }
 
-    /// The next message, without waiting for it.
+    /// Receives the next message, without waiting for it.
     pub fn receive<T: DeserializeOwned>(&mut self) -> Received<T> {
         loop {
             let unsearched = &self.received[self.searched..];
@@ -89,7 +89,7 @@ impl Channel {
         }
     }
 
-    /// Reading must not wait, writing may: so the descriptor stays blocking.
+    /// Receiving must not wait, sending may: so the descriptor stays blocking.
     fn receive_bytes(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         use nix::sys::socket::{MsgFlags, recv};
         use std::os::fd::AsRawFd;
@@ -98,7 +98,7 @@ impl Channel {
 }
 
 impl Sender {
-    /// Says a message.
+    /// Sends a message.
     pub fn send(&self, message: &impl Serialize) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
@@ -106,9 +106,9 @@ impl Sender {
         (&*self.stream).write_all(&line)
     }
 
-    /// Says nothing any more. The other end sees that this one is gone, but may go on talking.
-    pub fn fall_silent(&self) {
-        // It fails only where nobody is there to see it.
+    /// Sends nothing any more. The other end sees the end of the messages, but can still send its own.
+    pub fn close(&self) {
+        // It fails only where the other end is closed.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 }

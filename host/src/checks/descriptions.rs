@@ -2,8 +2,8 @@
 
 use trace_hook_api::{HookInfo, Kind, Param};
 
-use super::Finding;
 use crate::output;
+use crate::worker::protocol::Finding;
 
 /// In bytes: what still fits on a screen in one piece.
 const LONGEST_SENTENCE: usize = 300;

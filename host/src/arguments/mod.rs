@@ -1,12 +1,17 @@
 //! The arguments of a hook: those that every hook has, and those that it declares.
 
+mod usage;
+mod words;
+
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use trace_hook_api::{Arguments, Environment, Format, HookInfo, Kind, Param, Request, Tasks};
 
-use crate::command_line::{HookArguments, usage};
+pub use usage::usage;
+pub use words::HookArguments;
+
 use crate::error::{Error, Result};
 
 /// The kernel's upper bound for process ids (`PID_MAX_LIMIT`).

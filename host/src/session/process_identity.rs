@@ -1,83 +1,43 @@
-//! Processes of other sessions, which are not to be taken for those that get their ids later.
-
 use std::fmt;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::str::FromStr;
 
-use nix::errno::Errno;
-use nix::libc;
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
-
-/// A process that was there when it was opened (pidfd_open(2)).
-pub struct Process(OwnedFd);
-
-impl Process {
-    /// The process that has this id now.
-    ///
-    /// # Errors
-    ///
-    /// `ESRCH`: there is none.
-    pub fn open(pid: Pid) -> nix::Result<Self> {
-        // SAFETY: the call takes and returns plain numbers.
-        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
-        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
-    }
-
-    /// Sends it a signal.
-    ///
-    /// # Errors
-    ///
-    /// `ESRCH`: it has ended. `EPERM`: it is not ours.
-    pub fn signal(&self, signal: Signal) -> nix::Result<()> {
-        let no_information = std::ptr::null::<libc::siginfo_t>();
-        let fd = self.0.as_raw_fd();
-        // SAFETY: the descriptor is open, and without a `siginfo_t` the call takes plain numbers.
-        let sent = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, fd, signal as libc::c_int, no_information, 0)
-        };
-        Errno::result(sent).map(drop)
-    }
-}
-
-/// What tells a process from all others that ever have its id: its id, and when it was started, in clock ticks since
-/// boot (proc_pid_stat(5)).
+/// Identifies a process among all that ever have its id: by the id, and by its start time in clock ticks since boot
+/// (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub struct ProcessIdentity {
     pid: u32,
     started: u64,
 }
 
-impl Identity {
-    /// That of this process, as this procfs numbers it.
+impl ProcessIdentity {
+    /// The identity of this process, with the id that it has in this procfs.
     pub fn own(procfs: &Path) -> Option<Self> {
         let stat = Stat::read(procfs, "self")?;
         Some(Self { pid: stat.pid, started: stat.started })
     }
 
-    /// Whether the process has ended, with all its threads, so that the kernel has closed everything that it had open.
+    /// Whether the process has ended with all its threads, so that the kernel has closed all its files.
     pub fn is_gone(&self, procfs: &Path) -> bool {
         Stat::read(procfs, &self.pid.to_string())
             .is_none_or(|stat| stat.started != self.started || (stat.is_zombie && stat.threads <= 1))
     }
 
-    /// Whether the process is in the middle of something that the kernel does for it and that cannot be interrupted, not
-    /// even by SIGKILL: the removal of a tracing instance, say, behind those of others.
-    pub fn is_in_kernel(&self, procfs: &Path) -> bool {
+    /// Whether the process is in uninterruptible sleep (state D), from which not even SIGKILL wakes it: waiting, say, for
+    /// the kernel to remove tracing instances of other sessions before its own.
+    pub fn is_uninterruptible(&self, procfs: &Path) -> bool {
         let stat = Stat::read(procfs, &self.pid.to_string());
         stat.is_some_and(|stat| stat.started == self.started && stat.is_uninterruptible)
     }
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for ProcessIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.pid, self.started)
     }
 }
 
-impl FromStr for Identity {
+impl FromStr for ProcessIdentity {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -121,18 +81,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_hide_the_other_fields() {
+    fn stat_parses_despite_parentheses_in_name() {
         let stat = b"12 (a) Z 1) S 1 12 12 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 3 0 4711 1 1\n";
         let stat = Stat::parse(stat).unwrap();
         assert_eq!((stat.pid, stat.is_zombie, stat.threads, stat.started), (12, false, 3, 4711));
     }
 
     #[test]
-    fn this_process_is_not_gone_and_another_that_had_its_id_is() {
+    fn earlier_process_with_same_id_is_gone() {
         let procfs = Path::new("/proc");
-        let own = Identity::own(procfs).unwrap();
+        let own = ProcessIdentity::own(procfs).unwrap();
         assert!(!own.is_gone(procfs));
-        assert!(Identity { started: own.started - 1, ..own }.is_gone(procfs));
+        assert!(ProcessIdentity { started: own.started - 1, ..own }.is_gone(procfs));
         assert_eq!(own.to_string().parse(), Ok(own));
     }
 }

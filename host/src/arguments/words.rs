@@ -1,0 +1,35 @@
+//! The words after `--args`.
+
+use std::ffi::OsString;
+
+use crate::error::{Error, Result};
+
+/// The words that follow `--args`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HookArguments(pub Vec<String>);
+
+impl HookArguments {
+    /// One word is split by the rules of a shell; several are taken as they are.
+    ///
+    /// # Errors
+    ///
+    /// A word is not UTF-8, a quote is not closed, or something follows the one string.
+    pub fn from_words(words: Vec<OsString>) -> Result<Self> {
+        let words: Vec<String> = words
+            .into_iter()
+            .map(|word| word.into_string().map_err(|_| Error::Usage("--args: not UTF-8".to_owned())))
+            .collect::<Result<_>>()?;
+        match words.as_slice() {
+            [first, _, ..] if first.starts_with('-') && first.contains(char::is_whitespace) => {
+                Err(Error::Usage(format!(
+                    "--args: nothing can follow the one string '{first}': give the manager's own options before --args"
+                )))
+            }
+            [one] => match shlex::split(one) {
+                Some(words) => Ok(Self(words)),
+                None => Err(Error::Usage(format!("--args: a quote is not closed in: {one}"))),
+            },
+            _ => Ok(Self(words)),
+        }
+    }
+}

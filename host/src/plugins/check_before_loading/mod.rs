@@ -1,0 +1,7 @@
+//! The checks of a plugin file before any of its code runs: who could have changed it, and what it contains.
+
+mod elf;
+mod trust;
+
+pub use elf::check as check_elf;
+pub use trust::{Trust, open as open_trusted};

@@ -1,0 +1,119 @@
+//! A forked process.
+
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+
+use super::{descendants, timeout_until, within};
+use crate::error::{Error, Result};
+
+/// A worker that has closed its connection is about to end. The kernel may then need a second to close the files of a
+/// tracing instance; the cause of death is fixed already, and another signal does not change it.
+const EXIT_TIME: Duration = Duration::from_millis(100);
+
+/// A child process. It is killed when this value is dropped.
+pub struct ChildProcess {
+    pid: Pid,
+    /// Polls as readable when the process has ended (pidfd_open(2)), even if another process holds its descriptors. None
+    /// where the kernel, or a limit, does not allow it.
+    end: Option<OwnedFd>,
+    status: Option<WaitStatus>,
+}
+
+impl ChildProcess {
+    /// Forks a process that does this work.
+    ///
+    /// # Errors
+    ///
+    /// There can be no further process.
+    pub fn fork(work: impl FnOnce()) -> Result<Self> {
+        // SAFETY: this process has one thread (it starts none), so no thread that the child lacks holds a lock.
+        match unsafe { fork() }.map_err(Error::system("start a worker"))? {
+            ForkResult::Parent { child } => {
+                descendants::worker_started(child);
+                Ok(Self { pid: child, end: open_pidfd(child), status: None })
+            }
+            ForkResult::Child => {
+                let status = i32::from(catch_unwind(AssertUnwindSafe(work)).is_err());
+                // SAFETY: `_exit` ends the process at once. The exit handlers are the supervisor's, or a plugin's.
+                unsafe { libc::_exit(status) }
+            }
+        }
+    }
+
+    /// What to poll: readable when the process has ended.
+    pub fn poll_fd(&self) -> Option<PollFd<'_>> {
+        self.end.as_ref().map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN))
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        if self.status.is_none() {
+            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(_) => {}
+                Ok(status) => self.status = Some(status),
+            }
+        }
+        self.status.is_some()
+    }
+
+    /// How the process ended, as text: `was killed by SIGSEGV`.
+    pub fn cause_of_death(&mut self) -> String {
+        self.wait_for_end(within(EXIT_TIME));
+        let was_alive = !self.has_ended();
+        self.end();
+        match self.status {
+            Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)) if was_alive => {
+                "closed its connection".to_owned()
+            }
+            Some(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
+            Some(WaitStatus::Exited(_, status)) => format!("exited with status {status}"),
+            _ => "closed its connection".to_owned(),
+        }
+    }
+
+    /// Ends the process, and waits for its end.
+    pub fn end(&mut self) {
+        if !self.has_ended() {
+            // A child that has not been waited for keeps its process id, so this cannot hit another process.
+            let _ = kill(self.pid, Signal::SIGKILL);
+            self.status = loop {
+                match waitpid(self.pid, None) {
+                    // Interrupted by a signal that is meant for the supervisor.
+                    Err(Errno::EINTR) => {}
+                    ended => break ended.ok(),
+                }
+            };
+        }
+    }
+
+    fn wait_for_end(&mut self, deadline: Instant) {
+        while !self.has_ended() && Instant::now() < deadline {
+            let Some(end) = self.poll_fd() else { return };
+            // Whatever the result, the loop checks again.
+            let _ = poll(&mut [end], timeout_until(deadline));
+        }
+    }
+}
+
+impl Drop for ChildProcess {
+    fn drop(&mut self) {
+        self.end();
+        descendants::worker_ended(self.pid);
+    }
+}
+
+fn open_pidfd(pid: Pid) -> Option<OwnedFd> {
+    // SAFETY: the call takes plain numbers, and returns a new descriptor, owned by no other value, or an error.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0);
+        RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).map(|fd| OwnedFd::from_raw_fd(fd))
+    }
+}

@@ -1,0 +1,72 @@
+//! The counts of a session's events.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Counts each recorded event once: as delivered to a reader, left unread in the trace file, or lost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    pub delivered: u64,
+    pub unread: u64,
+    /// Taken by no reader either, and not written to the trace file.
+    pub dropped: u64,
+    /// Lost before they became lines, by CPU.
+    pub lost: BTreeMap<u32, u64>,
+    /// How many events the session itself has counted, where it counts them.
+    pub recorded: Option<u64>,
+}
+
+impl Summary {
+    /// How many events there were.
+    pub fn total(&self) -> u64 {
+        self.delivered + self.unread + self.dropped + self.total_lost()
+    }
+
+    fn total_lost(&self) -> u64 {
+        self.lost.values().sum()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} events recorded: {} delivered", self.total(), self.delivered)?;
+        if self.unread > 0 {
+            write!(f, ", {} not taken by a reader", self.unread)?;
+        }
+        if self.dropped > 0 {
+            write!(f, ", {} that could not be kept", self.dropped)?;
+        }
+        match self.total_lost() {
+            0 => write!(f, ", none lost")?,
+            lost => {
+                let by_cpu: Vec<String> =
+                    self.lost.iter().map(|(cpu, lost)| format!("CPU {cpu}: {lost}")).collect();
+                write!(f, ", {lost} lost ({})", by_cpu.join(", "))?;
+            }
+        }
+        match self.recorded {
+            Some(recorded) if recorded != self.total() => write!(f, "; but the source counted {recorded}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summary_is_one_sentence() {
+        let mut summary = Summary { delivered: 7, recorded: Some(7), ..Summary::default() };
+        assert_eq!(summary.to_string(), "7 events recorded: 7 delivered, none lost");
+        summary.unread = 2;
+        summary.lost = BTreeMap::from([(0, 3), (2, 1)]);
+        assert_eq!(
+            summary.to_string(),
+            "13 events recorded: 7 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 2: 1); \
+             but the source counted 7"
+        );
+    }
+}
