@@ -1,8 +1,8 @@
-//! `cargo xtask bpf`: the eBPF programs of a plugin, built from their C.
+//! `cargo xtask bpf`: builds the eBPF programs of a plugin from their C sources.
 //!
-//! The objects are in the repository, so that nobody needs clang but who changes the programs. Beside them a manifest
-//! says from which sources they were built, and by which clang. Where that clang is installed, a check builds anew and
-//! compares; where another or none is, it compares what the manifest says of sources and objects.
+//! The objects are in the repository, so that clang is needed only to change them. A manifest beside them has the hashes of
+//! all sources and objects, and the version of clang. `--check` compares these hashes; where that version of clang is
+//! installed, it also builds the objects again and compares them.
 
 use std::fmt::Write;
 use std::fs;
@@ -14,28 +14,31 @@ use sha2::{Digest, Sha256};
 use crate::cargo;
 use crate::error::{Explain, Result};
 
-/// The word that has [`bpf`] change nothing.
+/// The argument with which [`bpf`] changes nothing.
 pub const CHECK: &str = "--check";
 
-/// Where sources, objects and manifest lie.
+/// The sources, the objects and the manifest.
 const DIRECTORY: &str = "plugins/ebpf/bpf";
+/// The headers that eBPF hooks share. Relative to [`DIRECTORY`] when compiling: paths are part of the object.
+const HEADERS: &str = "plugin-api/ebpf/bpf";
+const INCLUDE_HEADERS: &str = "-I../../../plugin-api/ebpf/bpf";
 const MANIFEST: &str = "objects.txt";
 const SOURCE: &str = ".bpf.c";
 const OBJECT: &str = ".o";
 
-/// CPU version 3 is in every kernel since 5.1, and has 32-bit jumps. The directory's name is in the object: every checkout
-/// should make the same.
+/// CPU version 3 is supported by every kernel since 5.1, and has 32-bit jumps. The directory is recorded in the object, which
+/// must not depend on the place of the checkout.
 const FLAGS: [&str; 9] =
     ["-g", "-fdebug-compilation-dir=.", "-O2", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3", "-c"];
 
 const PACKAGES: &str = "apt-get install clang llvm libbpf-dev";
 
-/// Builds all objects; with [`CHECK`] only says whether they are what their sources make.
+/// Builds all objects; with [`CHECK`] only checks that they are up to date.
 pub fn bpf(words: &[&str]) -> Result<()> {
     match words {
         [] => build(),
         [CHECK] => check(),
-        _ => Err(format!("`cargo xtask bpf` takes {CHECK}, or nothing").into()),
+        _ => Err(format!("`cargo xtask bpf` takes {CHECK} or nothing").into()),
     }
 }
 
@@ -55,13 +58,13 @@ fn check() -> Result<()> {
         return Err(stale("the manifest"));
     }
     match clang() {
-        None => println!("clang is not installed; sources and objects are as the manifest says"),
+        None => println!("clang is not installed; sources and objects match the manifest"),
         Some(here) if here != built_by => {
-            println!("{here} is not {built_by}; sources and objects are as the manifest says");
+            println!("{here} is not {built_by}; sources and objects match the manifest");
         }
         Some(here) => {
             compare()?;
-            println!("{here} makes the same objects");
+            println!("{here} builds the same objects");
         }
     }
     Ok(())
@@ -80,30 +83,32 @@ fn compare() -> Result<()> {
 }
 
 fn stale(what: &str) -> Box<dyn std::error::Error + Send + Sync> {
-    format!("{DIRECTORY}: {what} is not of these sources; run `cargo xtask bpf` and commit what it makes")
+    format!("{DIRECTORY}: {what} does not match the sources; run `cargo xtask bpf` and commit the result")
         .into()
 }
 
-/// The manifest as it should be: who built, and the hashes of all sources and objects.
+/// The manifest as it should be: the compiler, and the hashes of all sources and objects.
 fn describe(clang: &str) -> Result<String> {
     let mut manifest = format!("{clang}\n");
-    for file in files()? {
-        let hash = Sha256::digest(fs::read(directory().join(&file))?);
-        let hash = hash.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-        writeln!(manifest, "{hash}  {file}")?;
+    for folder in [DIRECTORY, HEADERS] {
+        for file in files(folder)? {
+            let hash = Sha256::digest(fs::read(cargo::root().join(folder).join(&file))?);
+            let hash = hash.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+            writeln!(manifest, "{hash}  {folder}/{file}")?;
+        }
     }
     Ok(manifest)
 }
 
 fn compile(name: &str, object: &Path) -> Result<()> {
-    // Names of files are in the object as well: relative, for the same reason.
+    // File names are recorded in the object, too: relative, for the same reason.
     let source = name.to_owned() + SOURCE;
-    // The kernel's headers for programs are by machine, though they say the same of what is used here.
+    // The kernel's headers are installed by architecture; what is used of them is the same on all.
     let include = format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH);
     let mut clang = Command::new("clang");
-    clang.args(FLAGS).args([&include, &source, "-o"]).arg(object).current_dir(directory());
+    clang.args(FLAGS).args([INCLUDE_HEADERS, &include, &source, "-o"]).arg(object).current_dir(directory());
     run(&mut clang)?;
-    // What is for debuggers; the description of types stays.
+    // Removes the debug information, but keeps the type information (BTF).
     run(Command::new("llvm-strip").arg("--strip-debug").arg(object))
 }
 
@@ -113,7 +118,7 @@ fn run(command: &mut Command) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("{program} failed ({status})").into()) }
 }
 
-/// The compiler's name and major version; what is behind it does not change what it makes.
+/// The compiler's name and major version; the minor version does not change its output.
 fn clang() -> Option<String> {
     let output = Command::new("clang").arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -125,14 +130,14 @@ fn directory() -> PathBuf {
     cargo::root().join(DIRECTORY)
 }
 
-/// Of the objects, without their endings.
+/// The names of the objects, without suffix.
 fn names() -> Result<Vec<String>> {
-    Ok(files()?.iter().filter_map(|file| file.strip_suffix(SOURCE)).map(str::to_owned).collect())
+    Ok(files(DIRECTORY)?.iter().filter_map(|file| file.strip_suffix(SOURCE)).map(str::to_owned).collect())
 }
 
-/// All but the manifest, sorted.
-fn files() -> Result<Vec<String>> {
-    let entries = fs::read_dir(directory()).explain(|| format!("cannot list {DIRECTORY}"))?;
+/// All files of a folder but the manifest, sorted.
+fn files(folder: &str) -> Result<Vec<String>> {
+    let entries = fs::read_dir(cargo::root().join(folder)).explain(|| format!("cannot list {folder}"))?;
     let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     let mut files: Vec<String> = names.collect::<Result<_>>()?;
     files.retain(|file| file != MANIFEST && !file.starts_with('.'));
@@ -145,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_objects_in_the_repository_are_of_the_sources_in_it() {
+    fn committed_objects_match_their_sources() {
         let manifest = fs::read_to_string(directory().join(MANIFEST)).unwrap();
         assert_eq!(describe(manifest.lines().next().unwrap()).unwrap(), manifest, "run `cargo xtask bpf`");
     }

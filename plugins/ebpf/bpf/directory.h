@@ -5,30 +5,30 @@
 #include "kernel.h"
 
 #define MOST_STEPS 256
-/* A name with its NUL. */
+/* One component of a path, with its NUL. */
 #define NAME_SIZE 256
 /*
- * Room for a path that is relative to a directory, and for the names of that. With all that is around it, it must stay
- * below two pages: since Linux 6.19, a task's storage has no room for more (`kmalloc_nolock` in mm/slub.c).
+ * Space for a relative path and for the components of its directory. With what surrounds it, it must stay below two pages:
+ * since Linux 6.19, task storage cannot be larger (`kmalloc_nolock` in mm/slub.c).
  */
 #define TEXT_SIZE (2 * 4096 - 512)
 
-/* How far a path goes. */
-#define REACHED_ROOT 1	/* up to the root of the process */
-#define CUT 2		/* not so far: it is deeper, or longer, than there is room for */
-#define DELETED 4	/* the directory itself is gone */
+/* How far the components reach, and the state of the directory. */
+#define REACHED_ROOT 1	/* the root of the process */
+#define CUT 2		/* not that far: the path is too deep or too long */
+#define DELETED 4	/* the directory itself is deleted */
 
-/* The way up from a directory. */
+/* A walk from a directory towards the root. */
 struct climb {
 	struct path at;
 	struct path root;
-	/* Where the names go, which has TEXT_SIZE bytes, and how many are filled. */
+	/* The buffer for the components, of TEXT_SIZE bytes, and how much of it is used. */
 	char *text;
 	__u32 filled;
 	__u32 ended;
 };
 
-/* Returns 1 at the end of the way. */
+/* Returns 1 to end the walk. */
 static long step(__u64 number, struct climb *climb)
 {
 	struct dentry *dentry = climb->at.dentry;
@@ -45,7 +45,7 @@ static long step(__u64 number, struct climb *climb)
 		struct mount *mount = container_of(mnt, struct mount, mnt);
 		struct mount *below = BPF_CORE_READ(mount, mnt_parent);
 
-		/* Nothing is mounted below: there is no way from here to the root of the process. */
+		/* The topmost mount: the root of the process is not above this directory. */
 		if (mount == below || !below) {
 			climb->ended = 0;
 			return 1;
@@ -65,9 +65,9 @@ static long step(__u64 number, struct climb *climb)
 }
 
 /*
- * Writes the names on the way up to the root of the process, the innermost first, each with its NUL.
+ * Writes the components up to the root of the process, the innermost first, each with its NUL.
  *
- * The kernel locks the tree for this. We cannot, so a directory that is moved meanwhile may show as in either place.
+ * The kernel locks the tree for this. A program cannot, so a directory that is being moved may appear in either place.
  */
 static __always_inline void go_up(struct climb *climb)
 {

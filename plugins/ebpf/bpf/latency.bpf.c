@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-/* How long the system calls of traced processes take, counted by call and CPU. */
+/* Histograms of the duration of the system calls of traced processes, by call and CPU. */
 #include "calls.h"
 #include "losses.h"
 #include "processes.h"
 
-/* Marks a call of the 32-bit interface, whose numbers mean other calls. */
+/* Set in the key of a call of the 32-bit interface, which numbers calls differently. */
 #define COMPAT (1u << 31)
-/* Stands for all numbers that no call has: whoever makes them up is not to fill the map. */
+/* The key of all numbers that are no call, so that a program cannot fill the map with invented ones. */
 #define NO_CALL (MOST_CALLS - 1)
 
-/* Each power of two nanoseconds from 16 to 2^43, which is two hours, in this many classes. */
+/* Classes in each power of two nanoseconds, from 16 to 2^43 (two hours). */
 #define PARTS_LOG2 4
 #define PARTS (1 << PARTS_LOG2)
 #define HIGHEST_POWER 43
@@ -30,9 +30,9 @@ struct {
 	__type(value, struct distribution);
 } distributions SEC(".maps");
 
-/* A call that has begun. */
+/* A call that has not returned. */
 struct call {
-	__u64 began; /* 0: none has */
+	__u64 began; /* 0: there is none */
 	__u32 number;
 };
 
@@ -45,7 +45,7 @@ struct {
 
 static struct distribution nothing;
 
-/* There is no instruction for it that all kernels know. */
+/* Not all kernels have an instruction for this. */
 static __always_inline __u32 log2(__u64 value)
 {
 	__u32 power = 0;
@@ -91,7 +91,7 @@ int BPF_PROG(entered, void *regs, long number)
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
 	struct call *call;
 
-	/* No call has a number below zero: a program has made it up, or a tracer cancels the call. */
+	/* Negative numbers are no calls: a program invented it, or a tracer cancels the call. */
 	if (number < 0 || !is_traced(task))
 		return 0;
 	call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -120,7 +120,7 @@ int BPF_PROG(returned, void *regs, long result)
 	call->began = 0;
 	here = bpf_map_lookup_elem(&distributions, &call->number);
 	if (!here) {
-		/* Other CPUs may be at the same; theirs must stay. */
+		/* Another CPU may have added the entry meanwhile: do not overwrite it. */
 		bpf_map_update_elem(&distributions, &call->number, &nothing, BPF_NOEXIST);
 		here = bpf_map_lookup_elem(&distributions, &call->number);
 	}

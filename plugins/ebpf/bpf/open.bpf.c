@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Every file that a traced process opens, or tries to: what it asked for when the call begins, and what came of it when
- * the call returns.
+ * Every file that traced processes open or try to open: the arguments are read when the call begins, the result when it
+ * returns.
  */
 #include "calls.h"
 #include "directory.h"
@@ -14,7 +14,7 @@
 #define IORING_OP_OPENAT 18
 #define IORING_OP_OPENAT2 28
 
-/* The kinds of calls, by which user space knows them. */
+/* The kind of a record. Order as in src/trace_open/record.rs. */
 enum kind {
 	OPEN,
 	CREAT,
@@ -26,27 +26,26 @@ enum kind {
 	NONE,
 };
 
-/* Their numbers on this machine, and in its 32-bit interface; -1 where there is none. */
+/* The numbers of the calls in the native and in the 32-bit interface; -1: the interface has no such call. */
 const volatile __s32 native_numbers[KINDS] = { -1, -1, -1, -1 };
 const volatile __s32 compat_numbers[KINDS] = { -1, -1, -1, -1 };
-/* Whether calls that succeed are left out. */
+/* Whether to record failed calls only. */
 const volatile __u8 failed_only = 0;
 
-/* What is known of the name, besides what directory.h says. */
+/* Bits of `known`, besides those of directory.h. */
 #define HAS_DIRECTORY 8
-#define NAME_UNREAD 16	/* its memory could not be read */
-#define NAME_LATE 32	/* it lies behind the directory, not before it */
+#define NAME_UNREAD 16	/* the memory of the path could not be read */
+#define NAME_LATE 32	/* the path is stored after the directory, not before it */
 #define NAME_CUT 64
 #define IS_COMPAT 128
-/* Not of the name. */
-#define BEGIN_UNSEEN 256	/* only its end was seen, and `time` is that */
+#define BEGIN_UNSEEN 256	/* only the return was seen; `time` is that */
 #define HOW_UNREAD 512		/* the memory of `flags`, `mode` and `resolve` could not be read */
 
 /* Read by src/trace_open/record.rs. */
 struct open_record {
 	__u64 time; /* when it began, in nanoseconds since boot */
 	__u64 duration;
-	__u64 lost; /* records of this CPU between its last one and this */
+	__u64 lost; /* lost records of this CPU since its previous record */
 	__u64 flags;
 	__u64 mode;
 	__u64 resolve;
@@ -63,16 +62,16 @@ struct open_record {
 	__u32 unused;
 };
 
-/* A call that has begun. */
+/* A call that has not returned. */
 struct call {
 	struct open_record record;
-	/* The name and the names of the directory. */
+	/* The path and the components of the directory. */
 	char text[TEXT_SIZE];
 	__u64 name;
 	__u32 is_open;
 };
 
-/* What the kernel puts before it in its storage takes less than 256 bytes. */
+/* The kernel prepends less than 256 bytes. */
 _Static_assert(sizeof(struct call) <= 2 * 4096 - 256, "a task has no storage for so much");
 
 struct {
@@ -82,7 +81,7 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
-/* The same of requests to io_uring, by their addresses. Who asked not to be told of success is never taken out. */
+/* The same for io_uring requests, by address. Requests that suppress their completion are never removed. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -95,7 +94,7 @@ static struct call nothing;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096); /* set when it is loaded */
+	__uint(max_entries, 4096); /* set by the loader */
 } records SEC(".maps");
 
 static __always_inline __u32 kind_of(long number, bool compat)
@@ -110,7 +109,7 @@ static __always_inline __u32 kind_of(long number, bool compat)
 	return NONE;
 }
 
-/* The place that a relative name is relative to. */
+/* The directory that a relative path starts from. */
 static __always_inline bool find_base(struct task_struct *task, int dirfd, struct path *base)
 {
 	struct fs_struct *fs;
@@ -150,7 +149,7 @@ static __always_inline void read_how(struct open_record *record, const void *how
 	}
 }
 
-/* Adds the name that user space gave. */
+/* Reads the path from user memory. */
 static __always_inline void read_name(struct call *call)
 {
 	struct open_record *record = &call->record;
@@ -170,7 +169,7 @@ static __always_inline void read_name(struct call *call)
 	record->name_length = length;
 }
 
-/* Adds the names of the directory that the name is relative to. */
+/* Reads the components of the directory that the path is relative to. */
 static __always_inline void read_directory(struct task_struct *task, struct call *call)
 {
 	struct open_record *record = &call->record;
@@ -201,7 +200,7 @@ static __always_inline void begin(struct call *call, struct task_struct *task, _
 	call->is_open = 1;
 }
 
-/* A relative name needs its base; so may one that is not known yet. */
+/* A relative path needs its directory; so may one that could not be read yet. */
 static __always_inline bool needs_directory(struct call *call)
 {
 	return call->record.name_length == 0 || call->text[0] != '/' || (call->record.resolve & RESOLVE_IN_ROOT) ||
@@ -253,14 +252,14 @@ int BPF_PROG(entered, void *unused, long number)
 
 	if (kind == NONE || !is_traced(task))
 		return 0;
-	/* Who finds no room is lost, or told, when the call returns. */
+	/* Without storage, the call is read when it returns, or counted as lost. */
 	call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (call)
 		read_call(call, task, regs, kind, compat, false);
 	return 0;
 }
 
-static __always_inline void tell(struct call *call, long result)
+static __always_inline void report(struct call *call, long result)
 {
 	struct open_record *record = &call->record;
 	__u64 size = sizeof(*record) + record->name_length + record->directory_length;
@@ -271,12 +270,12 @@ static __always_inline void tell(struct call *call, long result)
 	record->result = result;
 	record->duration = bpf_ktime_get_boot_ns() - record->time;
 	record->cpu = bpf_get_smp_processor_id();
-	record->lost = here->lost - here->told;
+	record->lost = here->lost - here->reported;
 	if (size > sizeof(*record) + sizeof(call->text) ||
-	    /* Whoever collects looks often enough by itself; waking it would cost the traced task an interrupt. */
+	    /* The collector polls; waking it would cost the traced task an interrupt. */
 	    bpf_ringbuf_output(&records, record, size, BPF_RB_NO_WAKEUP))
 		goto lost;
-	here->told = here->lost;
+	here->reported = here->lost;
 	here->kept++;
 	return;
 lost:
@@ -296,7 +295,7 @@ int BPF_PROG(returned, void *unused, long result)
 		return 0;
 	call = bpf_task_storage_get(&calls, task, 0, 0);
 	if (!call || !call->is_open) {
-		/* The kernel shows no begin of a call that a seccomp filter answers, and it may even have opened a file. */
+		/* A call that a seccomp filter answers has no sys_enter, yet it may have opened a file. */
 		if (!is_traced(task) || is_rolled_back(regs, result))
 			return 0;
 		call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -308,18 +307,18 @@ int BPF_PROG(returned, void *unused, long result)
 		call->record.known |= BEGIN_UNSEEN;
 	}
 	call->is_open = 0;
-	/* What was not in memory when the call began is by now, if it is anything. */
+	/* Memory that was paged out when the call began has been paged in by now. */
 	if (call->record.known & HOW_UNREAD)
 		read_how(&call->record, (const void *)argument(regs, compat, 2, true), argument(regs, compat, 3, true));
 	if (call->record.known & NAME_UNREAD) {
 		call->record.known |= NAME_LATE;
 		read_name(call);
 	}
-	tell(call, result);
+	report(call, result);
 	return 0;
 }
 
-/* The kernel has copied the name by now. */
+/* The kernel has copied the path from user memory already. */
 static __always_inline void read_request(struct call *call, struct io_open *request)
 {
 	struct open_record *record = &call->record;
@@ -346,7 +345,7 @@ int BPF_PROG(submitted, struct io_kiocb *request)
 
 	if (opcode != IORING_OP_OPENAT && opcode != IORING_OP_OPENAT2)
 		return 0;
-	/* An earlier one at the same address may have ended without a word. */
+	/* An earlier request at this address may have ended without a completion. */
 	bpf_map_delete_elem(&requests, &address);
 	if (!is_traced(task))
 		return 0;
@@ -372,7 +371,7 @@ int BPF_PROG(completed, void *ring, struct io_kiocb *request)
 
 	if (!call)
 		return 0;
-	tell(call, BPF_CORE_READ(request, cqe.res));
+	report(call, BPF_CORE_READ(request, cqe.res));
 	bpf_map_delete_elem(&requests, &address);
 	return 0;
 }

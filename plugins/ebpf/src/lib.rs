@@ -1,16 +1,8 @@
 //! Trace hooks on the kernel's eBPF.
 //!
-//! ```text
-//! bpf/*.bpf.c ──cargo xtask bpf──▶ bpf/*.o ──aya──▶ kernel ──maps──▶ Session
-//! ```
-//!
-//! The programs in the kernel are small: they follow the traced processes (`processes`), and record or count. All that
-//! they need is bound to descriptors of this process, so nothing is left when it ends, however it ends.
+//! Each hook is a C program in `bpf/`, built by `cargo xtask bpf`, and a session that turns its maps into lines.
+//! Loading, and choosing the traced tasks, are in crate `trace_ebpf`.
 
-mod losses;
-mod processes;
-mod programs;
-mod requirements;
 mod trace_latency;
 mod trace_open;
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use aya::Pod;
-use aya::maps::{MapData, PerCpuHashMap};
+use trace_ebpf::aya::Pod;
+use trace_ebpf::aya::maps::{MapData, PerCpuHashMap};
 use trace_hook_api::{Histogram, Result};
 use trace_syscalls::Abi;
 

@@ -5,16 +5,16 @@ mod session;
 
 use std::time::Duration;
 
+use trace_ebpf::{Object, Programs, requirements};
 use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
 
-use crate::programs::{Programs, Setup};
-use crate::requirements;
 use session::LatencySession;
 
 /// The hook.
 pub struct TraceLatency;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/latency.o"));
+static OBJECT: &[u8] =
+    trace_ebpf::aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/latency.o"));
 
 /// A day.
 const LONGEST_INTERVAL: i64 = 24 * 60 * 60;
@@ -43,7 +43,8 @@ impl Hook for TraceLatency {
         let interval = request.arguments.integer("interval");
         let interval = interval.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
         let brief = request.arguments.flag("brief");
-        let programs = Programs::start(request, &Setup { object: OBJECT, ..Setup::default() })?;
+        let object = Object::new(OBJECT).attach("returned", "sys_exit").attach("entered", "sys_enter");
+        let programs = Programs::start(request, &object)?;
         Ok(Box::new(LatencySession::new(programs, interval, brief)?))
     }
 }

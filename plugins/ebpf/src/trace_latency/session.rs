@@ -1,35 +1,35 @@
-//! A session that tells how long calls take.
+//! The session: counts on their way from the programs to lines.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use trace_ebpf::Programs;
 use trace_hook_api::{Account, Histogram, LineBuffer, Origin, Progress, Result, Session, boot_time};
 
 use super::counts::{Call, Counts, Durations};
-use crate::programs::Programs;
 
-/// Between two looks whether any traced process is left.
-const LOOK_FOR_PROCESSES: Duration = Duration::from_millis(50);
+/// How often the session checks whether a traced process is left.
+const PROCESS_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Counts on their way from the programs to lines.
+/// A session of `trace_latency`.
 pub struct LatencySession {
     programs: Programs,
     counts: Counts,
     interval: Option<Duration>,
     brief: bool,
     began: Instant,
-    /// When the interval before the current one ended, and what was counted then.
-    told: (Instant, BTreeMap<Call, Durations>),
-    told_losses: BTreeMap<u32, u64>,
-    waiting: VecDeque<Told>,
+    /// The end of the previous interval, and the counts at that time.
+    previous: (Instant, BTreeMap<Call, Durations>),
+    reported_losses: BTreeMap<u32, u64>,
+    waiting: VecDeque<Report>,
     lines: u64,
-    looked_for_processes: Instant,
+    processes_checked: Instant,
     state: State,
 }
 
-/// What is to be told of a call.
-struct Told {
+/// A line that is waiting for the reader.
+struct Report {
     event: &'static str,
     time: u64,
     call: Call,
@@ -41,16 +41,16 @@ struct Told {
 enum State {
     Recording,
     Stopped,
-    /// The last lines are waiting.
-    Told,
+    /// The final lines are in `waiting`.
+    Reported,
 }
 
 impl LatencySession {
-    /// A session of these programs, which tells every so often.
+    /// A session that reports at the end and, if given, after each interval.
     ///
     /// # Errors
     ///
-    /// The programs have no counts.
+    /// The object has no map of counts.
     pub fn new(mut programs: Programs, interval: Option<Duration>, brief: bool) -> Result<Self> {
         let counts = Counts::new(programs.map("distributions")?);
         let now = Instant::now();
@@ -60,51 +60,51 @@ impl LatencySession {
             interval,
             brief,
             began: now,
-            told: (now, BTreeMap::new()),
-            told_losses: BTreeMap::new(),
+            previous: (now, BTreeMap::new()),
+            reported_losses: BTreeMap::new(),
             waiting: VecDeque::new(),
             lines: 0,
-            looked_for_processes: now,
+            processes_checked: now,
             state: State::Recording,
         })
     }
 
     fn stop_without_processes(&mut self) -> Result<()> {
-        if self.state == State::Recording && self.looked_for_processes.elapsed() >= LOOK_FOR_PROCESSES {
-            self.looked_for_processes = Instant::now();
-            if !self.programs.processes.any() {
+        if self.state == State::Recording && self.processes_checked.elapsed() >= PROCESS_CHECK_INTERVAL {
+            self.processes_checked = Instant::now();
+            if !self.programs.processes.any_left() {
                 self.stop()?;
             }
         }
         Ok(())
     }
 
-    fn tell_interval(&mut self) -> Result<()> {
-        let since_last = self.told.0.elapsed();
+    fn report_interval(&mut self) -> Result<()> {
+        let since_last = self.previous.0.elapsed();
         let is_due = self.interval.is_some_and(|interval| since_last >= interval);
-        // Where the reader is slow, the interval gets longer, and not the queue.
+        // With a slow reader the interval grows, not the queue.
         if self.state == State::Recording && is_due && self.waiting.is_empty() {
             let counts = self.counts.read()?;
-            let before = std::mem::replace(&mut self.told, (Instant::now(), counts)).1;
+            let before = std::mem::replace(&mut self.previous, (Instant::now(), counts)).1;
             let since = |(call, now): (&Call, &Durations)| {
                 (*call, before.get(call).map_or(*now, |before| now.since(before)))
             };
-            let since: Vec<(Call, Durations)> = self.told.1.iter().map(since).collect();
-            self.tell("latency", since_last, since)?;
+            let since: Vec<(Call, Durations)> = self.previous.1.iter().map(since).collect();
+            self.report("latency", since_last, since)?;
         }
         Ok(())
     }
 
-    fn tell_total(&mut self) -> Result<()> {
+    fn report_total(&mut self) -> Result<()> {
         if self.state == State::Stopped {
-            self.state = State::Told;
+            self.state = State::Reported;
             let whole = self.began.elapsed();
-            self.tell("latency_total", whole, self.counts.read()?.into_iter().collect())?;
+            self.report("latency_total", whole, self.counts.read()?.into_iter().collect())?;
         }
         Ok(())
     }
 
-    fn tell(
+    fn report(
         &mut self,
         event: &'static str,
         interval: Duration,
@@ -115,35 +115,35 @@ impl LatencySession {
         for (call, durations) in counts {
             let histogram = durations.histogram();
             if histogram.count() > 0 {
-                self.waiting.push_back(Told { event, time, call, interval, histogram });
+                self.waiting.push_back(Report { event, time, call, interval, histogram });
             }
         }
         Ok(())
     }
 
-    fn show_losses(&mut self, lines: &mut LineBuffer) -> Result<()> {
+    fn report_losses(&mut self, lines: &mut LineBuffer) -> Result<()> {
         let lost = self.programs.losses.lost()?;
         for (cpu, count) in &lost {
-            let told = self.told_losses.get(cpu).copied().unwrap_or(0);
-            if *count > told {
-                lines.lost(*cpu, Some(count - told));
+            let reported = self.reported_losses.get(cpu).copied().unwrap_or(0);
+            if *count > reported {
+                lines.lost(*cpu, Some(count - reported));
             }
         }
-        self.told_losses = lost;
+        self.reported_losses = lost;
         Ok(())
     }
 
-    fn show(&mut self, told: &Told, lines: &mut LineBuffer) {
-        let origin = Origin { time: told.time, ..Origin::default() };
-        let name = told.call.name();
+    fn show(&mut self, report: &Report, lines: &mut LineBuffer) {
+        let origin = Origin { time: report.time, ..Origin::default() };
+        let name = report.call.name();
         lines
-            .event(&origin, told.event)
+            .event(&origin, report.event)
             .word("call", &name)
-            .flag("compat", told.call.is_compat)
-            .duration("interval", told.interval.as_nanos() as u64)
-            .distribution(&told.histogram);
+            .flag("compat", report.call.is_compat)
+            .duration("interval", report.interval.as_nanos() as u64)
+            .distribution(&report.histogram);
         if !self.brief {
-            lines.picture(&told.histogram);
+            lines.picture(&report.histogram);
         }
         self.lines += 1;
     }
@@ -152,18 +152,18 @@ impl LatencySession {
 impl Session for LatencySession {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
         self.stop_without_processes()?;
-        self.tell_interval()?;
-        self.tell_total()?;
-        while let Some(told) = self.waiting.pop_front_if(|_| !lines.is_full()) {
-            self.show(&told, lines);
+        self.report_interval()?;
+        self.report_total()?;
+        while let Some(report) = self.waiting.pop_front_if(|_| !lines.is_full()) {
+            self.show(&report, lines);
         }
         if !self.waiting.is_empty() {
             return Ok(Progress::More);
         }
-        if self.state != State::Told {
+        if self.state != State::Reported {
             return Ok(Progress::Idle);
         }
-        self.show_losses(lines)?;
+        self.report_losses(lines)?;
         self.programs.losses.warn_of_missed_children()?;
         Ok(Progress::Finished)
     }
@@ -176,7 +176,7 @@ impl Session for LatencySession {
         Ok(())
     }
 
-    /// Its lines are what it records: the calls themselves are counted in them.
+    /// Its events are its lines, which count the calls themselves.
     fn account(&self) -> Result<Account> {
         let lost = self.programs.losses.lost()?;
         Ok(Account::new(self.lines + lost.values().sum::<u64>(), lost))

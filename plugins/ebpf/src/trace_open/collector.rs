@@ -1,27 +1,27 @@
-//! Empties the programs' ring buffer into a spool, whatever else goes on.
+//! Moves records from the programs' ring buffer into a spool.
 //!
-//! A task that opens files flat out fills the buffer in some dozen milliseconds; making text, and waiting for whoever
-//! reads it, may take longer. So this has a thread of its own, which does nothing but move records.
+//! A task that opens files in a loop fills the buffer within some dozen milliseconds, while formatting and waiting for the
+//! reader may take longer. So a thread of its own does nothing but move records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use aya::maps::{MapData, RingBuf};
+use trace_ebpf::aya::maps::{MapData, RingBuf};
 use trace_hook_api::{HookError, Result};
 use tracefs::spool::{Doorbell, Spool, take_precedence};
 
 use super::record::lost_before;
 
-/// Between two sweeps while there is much.
-const SHORTEST_REST: Duration = Duration::from_millis(1);
-/// Between two sweeps while there is little or nothing. No line comes later than that.
-const LONGEST_REST: Duration = Duration::from_millis(20);
-/// Records of one sweep that are much.
+/// The pause between two sweeps under load.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+/// The pause otherwise: the longest delay of a line.
+const IDLE_PAUSE: Duration = Duration::from_millis(20);
+/// So many records in one sweep are load.
 const BUSY: u64 = 1000;
 
-/// A thread that collects until it is stopped.
+/// The collecting thread.
 pub struct Collector {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -38,7 +38,7 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// There can be no further thread.
+    /// The thread cannot be started.
     pub fn start(records: RingBuf<MapData>, spool: Arc<Spool>) -> Result<Self> {
         let found = Doorbell::new()?;
         let shared = Arc::new(Shared { spool, found, stopping: AtomicBool::new(false) });
@@ -48,12 +48,12 @@ impl Collector {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Is rung when something was found.
+    /// Is notified when records were found.
     pub fn found(&self) -> &Doorbell {
         &self.shared.found
     }
 
-    /// Collects what is left, and ends. To be called when the programs have stopped.
+    /// Collects the remaining records, and ends the thread. The programs must have stopped.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl Drop for Collector {
 fn collect(mut records: RingBuf<MapData>, shared: &Shared) {
     take_precedence();
     loop {
-        // What was recorded before the order to stop is found by the sweep after it.
+        // Records from before the stop request are found by the sweep after it.
         let stopping = shared.stopping.load(Ordering::Acquire);
         let found = sweep(&mut records, &shared.spool);
         if found > 0 {
@@ -84,11 +84,11 @@ fn collect(mut records: RingBuf<MapData>, shared: &Shared) {
         if stopping {
             return;
         }
-        thread::park_timeout(if found >= BUSY { SHORTEST_REST } else { LONGEST_REST });
+        thread::park_timeout(if found >= BUSY { BUSY_PAUSE } else { IDLE_PAUSE });
     }
 }
 
-/// Moves all records there are. Returns how many.
+/// Moves all records in the buffer. Returns how many.
 fn sweep(records: &mut RingBuf<MapData>, spool: &Spool) -> u64 {
     let mut found = 0;
     while let Some(record) = records.next() {

@@ -2,34 +2,34 @@
 
 mod collector;
 mod path;
-mod paths;
+mod path_patterns;
 mod record;
 mod session;
 mod show;
 
+use trace_ebpf::{Object, Programs, requirements};
 use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
 use trace_syscalls::Abi;
 use tracefs_session::check_memory;
 
-use crate::programs::{Programs, Setup};
-use crate::requirements;
-use paths::Paths;
+use path_patterns::PathPatterns;
 use session::OpenSession;
 
 /// The hook.
 pub struct TraceOpen;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/open.o"));
+static OBJECT: &[u8] =
+    trace_ebpf::aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/open.o"));
 
 /// The calls in the order of the programs' `enum kind`.
 const CALLS: [&str; 4] = ["open", "creat", "openat", "openat2"];
 
-/// What tells of requests to io_uring, since Linux 6.4. Who sees them end comes first: what nobody sees end would pile up.
+/// The tracepoints of io_uring requests, since Linux 6.4. The end comes first: requests whose end is not seen would pile up.
 const URING: [(&str, &str); 2] = [("completed", "io_uring_complete"), ("submitted", "io_uring_submit_req")];
 
-/// The ring buffer's size where the user wants no other: some 50,000 records, of all CPUs.
+/// The default size of the ring buffer, in bytes: some 50,000 records of all CPUs.
 const BUFFER: u64 = 8 << 20;
-/// The largest power of two that a map can be told (`max_entries` in linux/bpf.h has 32 bits).
+/// The largest power of two that `max_entries` holds (32 bits, linux/bpf.h).
 const LARGEST_BUFFER: u64 = 1 << 31;
 
 impl Hook for TraceOpen {
@@ -53,22 +53,22 @@ impl Hook for TraceOpen {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let wanted = Paths::of(request.arguments.texts("path"))?;
+        let wanted = PathPatterns::new(request.arguments.texts("path"))?;
         let buffer = buffer_size(request)?;
         let native = numbers(Abi::Native);
         let compat = numbers(Abi::Compat);
         let failed_only = [u8::from(request.arguments.flag("failed"))];
-        let setup = Setup {
-            object: OBJECT,
-            constants: &[
-                ("native_numbers", &native),
-                ("compat_numbers", &compat),
-                ("failed_only", &failed_only),
-            ],
-            rooms: &[("records", buffer)],
-            optional: &URING,
-        };
-        let programs = Programs::start(request, &setup)?;
+        let mut object = Object::new(OBJECT)
+            .constant("native_numbers", &native)
+            .constant("compat_numbers", &compat)
+            .constant("failed_only", &failed_only)
+            .map_size("records", buffer)
+            .attach("returned", "sys_exit")
+            .attach("entered", "sys_enter");
+        for (program, tracepoint) in URING {
+            object = object.attach_optional(program, tracepoint);
+        }
+        let programs = Programs::start(request, &object)?;
         Ok(Box::new(OpenSession::new(programs, request, wanted)?))
     }
 }
@@ -95,12 +95,12 @@ way when the session began and returns its own number. For example:
     cat-4711    [001]   123.000456: open: path=\"/etc/passwd\" name=\"passwd\" call=openat flags=O_RDONLY result=3 \
 duration=2.173us";
 
-/// The numbers of the calls; -1 where there is none.
+/// The numbers of the calls; -1 for one that the interface does not have.
 fn numbers(abi: Abi) -> Vec<u8> {
     CALLS.map(|call| abi.number(call).unwrap_or(-1).to_ne_bytes()).concat()
 }
 
-/// A power of two bytes, of which there is one buffer for all CPUs.
+/// The size of the one ring buffer for all CPUs: a power of two.
 fn buffer_size(request: &Request) -> Result<u32> {
     let Some(kib) = request.buffer_size else { return Ok(BUFFER as u32) };
     check_memory(kib, &request.environment.procfs)?;

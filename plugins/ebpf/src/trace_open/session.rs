@@ -5,19 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aya::maps::{MapData, RingBuf};
+use trace_ebpf::Programs;
+use trace_ebpf::aya::maps::{MapData, RingBuf};
 use trace_hook_api::{Account, LineBuffer, Progress, Request, Result, Session};
 use tracefs::spool::{Entry, Spool, SpoolReader};
 use tracefs_session::SPOOL_DIRECTORY;
 
 use super::collector::Collector;
-use super::paths::Paths;
+use super::path_patterns::PathPatterns;
 use super::record::OpenRecord;
 use super::{path, show};
-use crate::programs::Programs;
 
-/// Between two looks whether any traced process is left.
-const LOOK_FOR_PROCESSES: Duration = Duration::from_millis(50);
+/// How often the session checks whether a traced process is left.
+const PROCESS_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Records on their way from the programs to lines.
 pub struct OpenSession {
@@ -25,21 +25,21 @@ pub struct OpenSession {
     collector: Collector,
     spool: Arc<Spool>,
     reader: SpoolReader,
-    wanted: Paths,
-    looked_for_processes: Instant,
+    wanted: PathPatterns,
+    processes_checked: Instant,
     recording: bool,
-    /// Records whose paths nobody asked for.
-    left_out: u64,
+    /// Records whose paths match no pattern.
+    filtered_out: u64,
     finished: bool,
 }
 
 impl OpenSession {
-    /// A session of these programs, which shows the calls with the paths that are wanted.
+    /// A session that reports the calls whose paths match.
     ///
     /// # Errors
     ///
-    /// There can be no thread to collect the records.
-    pub fn new(mut programs: Programs, request: &Request, wanted: Paths) -> Result<Self> {
+    /// The thread that collects the records cannot be started.
+    pub fn new(mut programs: Programs, request: &Request, wanted: PathPatterns) -> Result<Self> {
         let records: RingBuf<MapData> = programs.map("records")?;
         let spool = Arc::new(Spool::new(Path::new(SPOOL_DIRECTORY), request.spool_size));
         let collector = Collector::start(records, Arc::clone(&spool))?;
@@ -49,30 +49,30 @@ impl OpenSession {
             reader: SpoolReader::new(Arc::clone(&spool)),
             spool,
             wanted,
-            looked_for_processes: Instant::now(),
+            processes_checked: Instant::now(),
             recording: true,
-            left_out: 0,
+            filtered_out: 0,
             finished: false,
         })
     }
 
     fn stop_without_processes(&mut self) -> Result<()> {
-        if self.recording && self.looked_for_processes.elapsed() >= LOOK_FOR_PROCESSES {
-            self.looked_for_processes = Instant::now();
-            if !self.programs.processes.any() {
+        if self.recording && self.processes_checked.elapsed() >= PROCESS_CHECK_INTERVAL {
+            self.processes_checked = Instant::now();
+            if !self.programs.processes.any_left() {
                 self.stop()?;
             }
         }
         Ok(())
     }
 
-    /// Tells of what is lost and has no record after it.
-    fn show_last_losses(&mut self, lines: &mut LineBuffer) -> Result<()> {
-        let mut untold = self.spool.take_untold();
+    /// Reports the losses that no later record has reported.
+    fn report_last_losses(&mut self, lines: &mut LineBuffer) -> Result<()> {
+        let mut unreported = self.spool.take_untold();
         for (cpu, counts) in self.programs.losses.by_cpu()? {
-            *untold.entry(cpu).or_default() += counts.lost - counts.told;
+            *unreported.entry(cpu).or_default() += counts.lost - counts.reported;
         }
-        for (cpu, count) in untold.into_iter().filter(|(_, count)| *count > 0) {
+        for (cpu, count) in unreported.into_iter().filter(|(_, count)| *count > 0) {
             lines.lost(cpu, Some(count));
         }
         Ok(())
@@ -91,7 +91,7 @@ impl Session for OpenSession {
                 if self.recording {
                     return Ok(Progress::Idle);
                 }
-                self.show_last_losses(lines)?;
+                self.report_last_losses(lines)?;
                 self.programs.losses.warn_of_missed_children()?;
                 self.finished = true;
                 return Ok(Progress::Finished);
@@ -108,7 +108,7 @@ impl Session for OpenSession {
             let path = path::of(&record);
             match self.wanted.include(path.as_deref()) {
                 true => show::show(&record, path.as_deref(), lines),
-                false => self.left_out += 1,
+                false => self.filtered_out += 1,
             }
         }
         Ok(Progress::More)
@@ -131,7 +131,7 @@ impl Session for OpenSession {
         for (cpu, refused) in self.spool.refused() {
             *lost.entry(cpu).or_default() += refused;
         }
-        // The programs count a record when it is there, and it may have been read before.
-        Ok(Account::new(recorded.saturating_sub(self.left_out), lost))
+        // The programs count a record after it is in the buffer: it may have been read before.
+        Ok(Account::new(recorded.saturating_sub(self.filtered_out), lost))
     }
 }

@@ -1,4 +1,4 @@
-//! Whose calls the programs record: `bpf/processes.h`.
+//! The processes that the programs trace: `bpf/processes.h`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,44 +7,44 @@ use aya::maps::{HashMap as BpfMap, MapData};
 use trace_hook_api::Result;
 use tracefs::{Follow, Pid, Targets};
 
+/// The process itself is traced.
 const OWN: u32 = 1;
+/// The processes that it forks are traced.
 const CHILDREN: u32 = 2;
 
-/// Room for so many processes at least.
-const LEAST_ROOM: u32 = 1 << 16;
-/// The map's table takes 16 bytes for each: not more than 16 MiB.
-const MOST_ROOM: u32 = 1 << 20;
+const MIN_CAPACITY: u32 = 1 << 16;
+/// The map's table takes 16 bytes an entry, so 16 MiB at most.
+const MAX_CAPACITY: u32 = 1 << 20;
 
-/// The traced processes, which the programs keep up to date.
-pub struct Processes {
+/// The traced processes, which the programs keep up to date at each fork and exit.
+pub struct TracedProcesses {
     map: BpfMap<MapData, u32, u32>,
     procfs: PathBuf,
 }
 
-impl Processes {
-    /// The processes in this map of the programs, as this procfs numbers them.
-    pub fn new(map: BpfMap<MapData, u32, u32>, procfs: &Path) -> Self {
+impl TracedProcesses {
+    pub(crate) fn new(map: BpfMap<MapData, u32, u32>, procfs: &Path) -> Self {
         Self { map, procfs: procfs.to_owned() }
     }
 
-    /// How many processes a map should have room for: all that this kernel can have, within reason.
-    pub fn room(procfs: &Path) -> u32 {
+    /// The size of the map: as many processes as this kernel can have, within limits.
+    pub(crate) fn capacity(procfs: &Path) -> u32 {
         let limit = |name: &str| {
             let text = fs::read_to_string(procfs.join("sys/kernel").join(name)).ok()?;
             text.trim().parse::<u32>().ok()
         };
         let limits = ["pid_max", "threads-max"].into_iter().filter_map(limit);
-        limits.min().unwrap_or(MOST_ROOM).clamp(LEAST_ROOM, MOST_ROOM)
+        limits.min().unwrap_or(MAX_CAPACITY).clamp(MIN_CAPACITY, MAX_CAPACITY)
     }
 
-    /// Takes in who is there. To be called when the programs see forks and exits already: what is forked by one that is
-    /// in the map, they add. So once a look shows nobody who is not in it, nobody is missed but those whose parents have come and
-    /// gone between two looks.
+    /// Adds the selected processes that exist now. The programs must see forks and exits already: they add the children of
+    /// every process in the map. So when a scan finds no process that is missing, only those are missed whose parents began
+    /// and ended between two scans.
     ///
     /// # Errors
     ///
-    /// Nobody is left to trace, or the kernel refuses an entry.
-    pub fn follow(&mut self, targets: &Targets) -> Result<()> {
+    /// No process is left to trace, or the kernel refuses an entry.
+    pub(crate) fn add(&mut self, targets: &Targets) -> Result<()> {
         let mut entered: Vec<Pid> = Vec::new();
         loop {
             let mut missing = targets.processes(&self.procfs)?;
@@ -57,19 +57,19 @@ impl Processes {
                 entered.push(process);
             }
         }
-        // Who has exited between our look and our entry was seen by the programs too early to be taken out.
+        // A process that exited between the scan and its entry was seen by the programs too early to be removed.
         entered.into_iter().filter(|process| !will_exit(&self.procfs, *process)).for_each(|gone| {
-            // Refused where the programs have done it.
+            // Fails if the programs have removed it.
             let _ = self.map.remove(&(gone as u32));
         });
-        match self.any() {
+        match self.any_left() {
             true => Ok(()),
             false => Err(targets.nobody_left().into()),
         }
     }
 
-    /// Whether anybody is left to trace, or to follow for what it may fork.
-    pub fn any(&self) -> bool {
+    /// Whether any process is left that is traced, or whose children will be.
+    pub fn any_left(&self) -> bool {
         self.map.keys().next().is_some()
     }
 
@@ -78,21 +78,21 @@ impl Processes {
     }
 }
 
-/// Whether the programs have yet to see the last thread of a process exit.
+/// Whether the programs will still see the last thread of a process exit.
 ///
-/// One that is past their tracepoint is not always a zombie yet. But the kernel marks it as exiting before it comes to
-/// that (`do_exit` in kernel/exit.c).
+/// A thread that has passed the tracepoint need not be a zombie yet. But the kernel marks it as exiting before
+/// (`do_exit` in kernel/exit.c).
 fn will_exit(procfs: &Path, process: Pid) -> bool {
     let threads = fs::read_dir(procfs.join(format!("{process}/task"))).into_iter().flatten().flatten();
     let mut stats = threads.filter_map(|thread| fs::read(thread.path().join("stat")).ok());
     stats.any(|stat| is_exiting(&stat) == Some(false))
 }
 
-/// What `/proc/TID/stat` says of a thread (proc_pid_stat(5)). None: it is not that.
+/// Whether a thread is exiting, by its `/proc/TID/stat` (proc_pid_stat(5)). `None`: the text is malformed.
 fn is_exiting(stat: &[u8]) -> Option<bool> {
     /// `PF_EXITING` in include/linux/sched.h.
     const EXITING: u32 = 4;
-    // The thread's name may have brackets in it, too.
+    // The thread's name may contain brackets.
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = str::from_utf8(stat.get(name_end + 1..)?).ok()?;
     let flags: u32 = fields.split_ascii_whitespace().nth(6)?.parse().ok()?;
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_exits_is_marked_whatever_his_name() {
+    fn exiting_threads_are_recognised_whatever_their_name() {
         let stat = |flags: u32| format!("7 (a) R 1 (b)) R 1 7 7 0 -1 {flags} 100 0 0 0 0").into_bytes();
         assert_eq!(is_exiting(&stat(0x40_0000)), Some(false));
         assert_eq!(is_exiting(&stat(0x40_0104)), Some(true));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn we_will_exit_and_nobody_else_by_that_number() {
+    fn only_existing_processes_will_exit() {
         let procfs = Path::new("/proc");
         assert!(will_exit(procfs, std::process::id() as Pid));
         assert!(!will_exit(procfs, Pid::MAX));

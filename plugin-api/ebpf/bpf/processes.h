@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * Whose calls are recorded. User space puts in who is there when recording begins; from then on, forks and exits keep it
- * up to date. Threads share what holds for their process. Ids are those of the initial pid namespace.
+ * The traced processes. User space adds the selected ones when recording begins; from then on, forks and exits keep the map
+ * up to date. All threads of a process are traced alike. Ids are those of the initial pid namespace.
  */
 #pragma once
 
 #include "kernel.h"
 #include "losses.h"
 
-/* What is traced of a process. */
-#define OWN 1
-#define CHILDREN 2
+#define OWN 1		/* the process itself is traced */
+#define CHILDREN 2	/* the processes that it forks are traced */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1); /* set when it is loaded */
+	__uint(max_entries, 1); /* set by the loader */
 	__type(key, __u32);
 	__type(value, __u32);
 } processes SEC(".maps");
@@ -55,7 +54,7 @@ int BPF_PROG(exited, struct task_struct *task)
 {
 	__u32 process = BPF_CORE_READ(task, tgid);
 
-	/* The last of its threads. */
+	/* This is its last thread. */
 	if (BPF_CORE_READ(task, signal, live.counter) == 0)
 		bpf_map_delete_elem(&processes, &process);
 	return 0;

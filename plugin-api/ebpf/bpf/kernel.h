@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The few kernel structures that are read, and of them only the members that are read. Where a member lies, the loader
- * finds out from the running kernel's own type information (CO-RE), so one object serves all kernels and machines.
+ * The kernel structures that the programs read, with only the members that they read. The loader takes the offset of each
+ * member from the running kernel's type information (CO-RE), so one object works on all kernels and machines.
  */
 #pragma once
 
@@ -13,14 +13,14 @@
 #include <bpf/bpf_tracing.h>
 
 /*
- * All programs are of the kind `raw_tp`: of those that see system calls begin and return the cheapest to run, and to load.
- * Numbers of the current task are read directly, as the kernel knows its type; all else through helpers. For each pointer
- * that is followed directly the verifier looks through the names of all types, which takes a millisecond.
+ * All programs are of type `raw_tp`: of those that see system calls begin and return, the cheapest to run and to load.
+ * Integers of the current task are read directly, since the verifier knows its type; everything else through helpers: for each
+ * pointer that is followed directly, the verifier searches the names of all types, which takes a millisecond.
  */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-/* A suffix after three underscores is not part of the name: these two are one structure on two machines. */
+/* CO-RE ignores a suffix after three underscores: these are one structure on two machines. */
 struct pt_regs___x86 {
 	unsigned long di, si, dx, r10, bx, cx, orig_ax;
 };
@@ -99,7 +99,7 @@ struct open_how___kernel {
 struct filename {
 	const char *name;
 };
-/* A request of io_uring, and what it is when it is to open a file. */
+/* A request to io_uring; if its opcode is openat or openat2, it is an io_open as well. */
 struct io_cqe {
 	__s32 res;
 };

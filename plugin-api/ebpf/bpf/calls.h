@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* System calls as the tracepoints show them, on any machine. */
+/* System calls as the raw tracepoints sys_enter and sys_exit show them, on x86_64 and aarch64. */
 #pragma once
 
 #include "kernel.h"
@@ -8,13 +8,13 @@
 #define TIF_32BIT 22		/* arch/arm64/include/asm/thread_info.h */
 #define X32_SYSCALL_BIT 0x40000000 /* arch/x86/include/uapi/asm/unistd.h */
 
-/* No machine has so many calls. */
+/* An upper bound of the numbers of system calls on any machine. */
 #define MOST_CALLS 1024
 
-/* The loader knows the answer for this kernel, and only the branch that is right remains of each condition. */
+/* A constant to the loader, so the verifier sees only one branch of each condition. */
 #define IS_X86 bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax)
 
-/* Whether the call is one of the 32-bit interface, whose numbers and arguments differ. */
+/* Whether the call is made through the 32-bit interface, whose numbers and argument registers differ. */
 static __always_inline bool is_compat(struct task_struct *task)
 {
 	if (IS_X86)
@@ -22,7 +22,7 @@ static __always_inline bool is_compat(struct task_struct *task)
 	return ((struct task_struct___arm *)task)->thread_info.flags >> TIF_32BIT & 1;
 }
 
-/* The number of the call that returns. */
+/* The number of the returning call. */
 static __always_inline long number_of(void *regs)
 {
 	if (IS_X86)
@@ -30,7 +30,7 @@ static __always_inline long number_of(void *regs)
 	return ((struct pt_regs___arm *)regs)->syscallno;
 }
 
-/* On one machine, the result takes the place of the first argument when the call is over. */
+/* On aarch64, the result overwrites the register of the first argument when the call returns (`is_over`). */
 static __always_inline __u64 argument(void *regs, bool compat, int number, bool is_over)
 {
 	struct pt_regs___x86 *x86 = regs;
@@ -48,8 +48,8 @@ static __always_inline __u64 argument(void *regs, bool compat, int number, bool 
 }
 
 /*
- * Whether a call that is over was none after all: a seccomp filter has answered it with a signal. Then the registers
- * are as they were before (`syscall_rollback` in asm/syscall.h).
+ * Whether a returning call was never made, because a seccomp filter answered it with a signal. Then the registers are as
+ * they were before the call (`syscall_rollback` in asm/syscall.h).
  */
 static __always_inline bool is_rolled_back(void *regs, long result)
 {

@@ -1,4 +1,4 @@
-//! The programs in the kernel: loaded, attached, and gone.
+//! Programs in the kernel: loaded, attached, detached.
 
 use std::path::Path;
 
@@ -10,32 +10,32 @@ use trace_hook_api::{Environment, HookError, Request, Result, log};
 use tracefs_session::targets;
 
 use crate::losses::Losses;
-use crate::processes::Processes;
+use crate::object::{Attachment, Object};
+use crate::processes::TracedProcesses;
 use crate::requirements::{self, types_file};
 
-/// Programs, each a function of its object, and the tracepoints that they are attached to, in this order: who returns
-/// from a call that nobody has seen begin is passed over.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("exited", "sched_process_exit"),
-    ("forked", "sched_process_fork"),
-    (RETURNED, "sys_exit"),
-    ("entered", "sys_enter"),
+/// The programs of `bpf/processes.h`, which every object has.
+const PROCESS_PROGRAMS: [Attachment<'_>; 2] = [
+    Attachment { program: "exited", tracepoint: "sched_process_exit" },
+    Attachment { program: "forked", tracepoint: "sched_process_fork" },
 ];
-const RETURNED: &str = "returned";
 
-/// Programs that are attached until this is dropped, however this process ends.
+/// Attached programs. They are detached when this is dropped, and when this process ends.
 pub struct Programs {
     ebpf: Option<Ebpf>,
-    pub processes: Processes,
+    /// The programs to detach one by one, in this order.
+    detached_in_order: Vec<String>,
+    /// The processes they trace.
+    pub processes: TracedProcesses,
+    /// What they recorded and lost.
     pub losses: Losses,
 }
 
-/// Why there are no programs.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("cannot read the kernel's types, {path}: {source}")]
     Types { path: String, source: BtfError },
-    #[error("the programs cannot be loaded: {0}")]
+    #[error("cannot load the eBPF programs: {0}")]
     Load(#[from] EbpfError),
     #[error("the object has no {what} called '{name}'")]
     Missing { what: &'static str, name: String },
@@ -43,28 +43,14 @@ enum Error {
     Refused { program: String, tracepoint: String, reason: String },
 }
 
-/// What is made of an object.
-#[derive(Default)]
-pub struct Setup<'a> {
-    /// The ELF file.
-    pub object: &'a [u8],
-    /// The programs' constants by their names, as bytes.
-    pub constants: &'a [(&'a str, &'a [u8])],
-    /// For how many entries, or bytes, maps are to have room.
-    pub rooms: &'a [(&'a str, u32)],
-    /// Programs, each with its tracepoint, that are left out where the kernel does not take them; and so are those that
-    /// come after.
-    pub optional: &'a [(&'a str, &'a str)],
-}
-
 impl Programs {
-    /// Loads and attaches programs. The request's tasks are traced when this returns.
+    /// Loads and attaches the programs. When this returns, the request's tasks are traced.
     ///
     /// # Errors
     ///
-    /// What is missing here, or what the kernel refused. Nothing is left then.
-    pub fn start(request: &Request, setup: &Setup<'_>) -> Result<Self> {
-        // The kernel says less of what is missing.
+    /// A requirement is not met, the kernel refuses a program, or no task is left to trace. Nothing stays attached then.
+    pub fn start(request: &Request, object: &Object<'_>) -> Result<Self> {
+        // Its messages say more than the kernel's errors.
         requirements::check(&request.environment)?;
         let procfs = &request.environment.procfs;
         let types = types_elsewhere(&request.environment)?;
@@ -72,55 +58,55 @@ impl Programs {
         if let Some(types) = &types {
             loader.btf(Some(types));
         }
-        // The library has no hands for task storage, which only the programs touch.
-        loader.allow_unsupported_maps().set_max_entries("processes", Processes::room(procfs));
-        for (name, bytes) in setup.constants {
+        // The library does not support task storage maps, which only the programs use.
+        loader.allow_unsupported_maps().set_max_entries("processes", TracedProcesses::capacity(procfs));
+        for (name, bytes) in &object.constants {
             loader.set_global(name, *bytes, true);
         }
-        for (name, room) in setup.rooms {
-            loader.set_max_entries(name, *room);
+        for (name, size) in &object.map_sizes {
+            loader.set_max_entries(name, *size);
         }
-        let mut ebpf = without_warnings(|| loader.load(setup.object)).map_err(Error::Load)?;
-        let map = take_map(&mut ebpf, "processes")?;
-        let mut processes = Processes::new(map.try_into()?, procfs);
+        let mut ebpf = without_warnings(|| loader.load(object.elf)).map_err(Error::Load)?;
+        let mut processes = TracedProcesses::new(take_map(&mut ebpf, "processes")?.try_into()?, procfs);
         let losses = Losses::new(take_map(&mut ebpf, "losses")?.try_into()?);
 
-        let optional = setup
-            .optional
-            .iter()
-            .try_for_each(|(program, tracepoint)| attach(&mut ebpf, program, tracepoint));
+        let optional = object.optional.iter().try_for_each(|attachment| attach(&mut ebpf, *attachment));
         if let Err(error) = optional {
             log::info!("{error}");
         }
-        for (program, tracepoint) in PROGRAMS {
-            attach(&mut ebpf, program, tracepoint)?;
+        for attachment in PROCESS_PROGRAMS.iter().chain(&object.required) {
+            attach(&mut ebpf, *attachment)?;
         }
-        processes.follow(&targets(request))?;
-        Ok(Self { ebpf: Some(ebpf), processes, losses })
+        processes.add(&targets(request))?;
+        let detached_in_order =
+            object.required.iter().map(|attachment| attachment.program.to_owned()).collect();
+        Ok(Self { ebpf: Some(ebpf), detached_in_order, processes, losses })
     }
 
     /// Takes one of the maps.
     ///
     /// # Errors
     ///
-    /// There is none of this name and type.
+    /// The object has no map of this name and type, or it was taken before.
     pub fn map<M: TryFrom<Map, Error = MapError>>(&mut self, name: &str) -> Result<M> {
-        let ebpf = self.ebpf.as_mut().ok_or_else(|| HookError::new("the programs are gone"))?;
+        let ebpf = self.ebpf.as_mut().ok_or_else(|| HookError::new("the eBPF programs have ended"))?;
         Ok(take_map(ebpf, name)?.try_into()?)
     }
 
-    /// Ends the programs: when this returns, none of them runs any more. The maps that were taken stay.
+    /// Detaches the programs. When this returns, none of them runs any more. Maps that were taken stay readable.
     pub fn stop(&mut self) {
         if let Some(mut ebpf) = self.ebpf.take() {
-            // Before the program that sees calls begin: else those that begin in between would seem to be older.
-            detach(&mut ebpf, RETURNED);
+            for program in &self.detached_in_order {
+                detach(&mut ebpf, program);
+            }
             drop(ebpf);
             wait_for_running_programs();
         }
     }
 }
 
-/// The kernel's types, where they do not lie where the library looks by itself: reading them takes half of a start's time.
+/// The kernel's types, if they are not at the path where the library looks itself: reading them takes half of the time of a
+/// start.
 fn types_elsewhere(environment: &Environment) -> Result<Option<Btf>, Error> {
     if environment.sysfs == Path::new("/sys") {
         return Ok(None);
@@ -130,7 +116,7 @@ fn types_elsewhere(environment: &Environment) -> Result<Option<Btf>, Error> {
     Btf::parse_file(&path, Endianness::default()).map_err(failed).map(Some)
 }
 
-/// The library warns of each map that it has no hands for, though it was told that this is well.
+/// The library warns of each map that it does not support, even where these are allowed.
 fn without_warnings<T>(work: impl FnOnce() -> T) -> T {
     let level = log::max_level();
     log::set_max_level(level.min(log::LevelFilter::Error));
@@ -143,7 +129,8 @@ fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
     ebpf.take_map(name).ok_or_else(|| Error::Missing { what: "map", name: name.to_owned() })
 }
 
-fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), Error> {
+fn attach(ebpf: &mut Ebpf, attachment: Attachment<'_>) -> Result<(), Error> {
+    let Attachment { program: name, tracepoint } = attachment;
     let program = ebpf.program_mut(name);
     let program = program.ok_or_else(|| Error::Missing { what: "program", name: name.to_owned() })?;
     let refused = |error: ProgramError| Error::Refused {
@@ -164,7 +151,7 @@ fn detach(ebpf: &mut Ebpf, name: &str) {
     }
 }
 
-/// In one line. What the kernel's verifier says besides takes many, and is for those who have written the program.
+/// The reason in one line. The verifier's log has many, and is for the author of the program: it goes to the debug log.
 fn reason(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else {
         return with_sources(error);
@@ -178,17 +165,17 @@ fn reason(error: &ProgramError) -> String {
     }
 }
 
-/// The library leaves the errno to the source of its errors.
+/// The library's messages lack the errno, which only their sources have.
 fn with_sources(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(Some(error), |error| error.source());
     sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// A program that has just begun on another CPU runs on after it is detached, for some microseconds.
+/// Waits for programs that were running on other CPUs when they were detached.
 ///
-/// It cannot be preempted then, and is over when every CPU has scheduled: that is what membarrier(2) waits for.
+/// They run with preemption disabled, so they have ended when every CPU has scheduled: that is what membarrier(2) waits for.
 fn wait_for_running_programs() {
     const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: it takes and returns plain numbers. Where the kernel does not have it, there is no wait.
+    // SAFETY: it takes and returns plain numbers. Where the kernel does not have it, it fails and there is no wait.
     unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
 }

@@ -1,30 +1,30 @@
-//! What the programs need of the kernel, found out without any privilege and without leaving anything.
+//! What every eBPF hook needs of the kernel. The checks need no privilege and leave nothing behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use trace_hook_api::{Capability, Environment, HookError, Result};
 
-/// `bpf_loop` came with it, the last to come of what the programs use.
+/// The first kernel with `bpf_loop`, the newest feature that the programs use.
 const OLDEST_KERNEL: (u32, u32) = (5, 17);
 
-/// The kernel's description of its own types, by which the programs are fitted to it.
-pub fn types_file(environment: &Environment) -> PathBuf {
+/// The kernel's description of its own types (BTF), by which the loader fits the programs to it.
+pub(crate) fn types_file(environment: &Environment) -> PathBuf {
     environment.sysfs.join("kernel/btf/vmlinux")
 }
 
-/// Checks what the programs of every hook need.
+/// Checks the kernel's version, its type information, lockdown, and the capabilities of the session.
 ///
 /// # Errors
 ///
-/// What is missing, and what would help.
+/// A requirement is not met; the message says which, and how to meet it.
 pub fn check(environment: &Environment) -> Result<()> {
     check_version(&environment.procfs)?;
     let types = types_file(environment);
     if !types.exists() {
         let types = types.display();
         return Err(HookError::new(format!(
-            "the kernel does not describe its types ({types}); it needs CONFIG_DEBUG_INFO_BTF"
+            "the kernel has no type information ({types} is missing): it must be built with CONFIG_DEBUG_INFO_BTF"
         )));
     }
     check_lockdown(environment)?;
@@ -32,13 +32,13 @@ pub fn check(environment: &Environment) -> Result<()> {
     environment.check_any(&[Capability::Perfmon, Capability::SysAdmin])
 }
 
-/// Locked down for confidentiality (kernel_lockdown(7)), the kernel lets no program read its memory, and even who
-/// forks whom is read from there. Locked down for integrity it does.
+/// A kernel that is locked down for confidentiality (kernel_lockdown(7)) lets no eBPF program read kernel memory, which even
+/// the tracing of forks needs. Lockdown for integrity does not matter.
 fn check_lockdown(environment: &Environment) -> Result<()> {
     let lockdown = fs::read_to_string(environment.sysfs.join("kernel/security/lockdown")).unwrap_or_default();
     match lockdown.contains("[confidentiality]") {
         true => Err(HookError::new(
-            "the kernel is locked down for confidentiality, and lets no program read its memory; \
+            "the kernel is locked down (confidentiality) and lets no eBPF program read kernel memory; \
              boot with lockdown=integrity",
         )),
         false => Ok(()),
@@ -50,10 +50,10 @@ fn check_version(procfs: &Path) -> Result<()> {
     let (major, minor) = OLDEST_KERNEL;
     match version(&release) {
         Some(version) if version < OLDEST_KERNEL => Err(HookError::new(format!(
-            "it needs Linux {major}.{minor} or later, and this is {}",
+            "it needs Linux {major}.{minor} or later; this is {}",
             release.trim()
         ))),
-        // What cannot be read is tried.
+        // An unreadable version is not a reason to refuse.
         _ => Ok(()),
     }
 }
@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// A kernel as it shows itself: its release, the capabilities of a session, and whether it describes its types.
+    /// A synthetic kernel: its release, the capabilities of a session, and whether it has type information.
     fn kernel(release: &str, capabilities: u64, types: bool) -> (tempfile::TempDir, Environment) {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
@@ -91,20 +91,18 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_says_what_is_missing() {
+    fn errors_name_the_missing_requirement() {
         const ROOT: u64 = 0x1ff_ffff_ffff;
         assert_eq!(reason("6.18.44-x", ROOT, true), "none");
         assert_eq!(reason("5.17.0", 0xc0_0000_0000, true), "none");
-        assert!(
-            reason("5.15.0-91-generic", ROOT, true).contains("needs Linux 5.17 or later, and this is 5.15")
-        );
+        assert!(reason("5.15.0-91-generic", ROOT, true).contains("needs Linux 5.17 or later; this is 5.15"));
         assert!(reason("6.1.0", ROOT, false).contains("CONFIG_DEBUG_INFO_BTF"));
         assert!(reason("6.1.0", 0, true).contains("CAP_BPF"));
         assert!(reason("6.1.0", 0x80_0000_0000, true).contains("CAP_PERFMON"));
     }
 
     #[test]
-    fn a_kernel_that_keeps_its_memory_to_itself_says_so() {
+    fn confidentiality_lockdown_is_refused() {
         let (root, environment) = kernel("6.1.0", 0xc0_0000_0000, true);
         let lockdown = root.path().join("sys/kernel/security/lockdown");
         fs::create_dir_all(lockdown.parent().unwrap()).unwrap();

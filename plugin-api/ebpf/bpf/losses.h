@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* What became of the records, by CPU. */
+/* Counts of kept and lost records, by CPU. */
 #pragma once
 
 #include "kernel.h"
@@ -8,8 +8,8 @@
 struct losses {
 	__u64 kept;
 	__u64 lost;
-	__u64 told; /* those of the lost that a record has told of */
-	__u64 missed_children; /* processes that are not traced for want of room */
+	__u64 reported; /* lost records that a later record has reported */
+	__u64 missed_children; /* forked processes that are not traced: the map was full */
 };
 
 struct {

@@ -1,0 +1,57 @@
+//! What trace hooks on eBPF share: loading and attaching programs, choosing the tasks they trace, counting what is lost,
+//! and checking what the kernel must have.
+//!
+//! ```text
+//! *.bpf.c ──clang──▶ *.o ──Programs::start──▶ kernel ──maps──▶ the hook's session
+//!    │                          │
+//!    └ bpf/processes.h          └ TracedProcesses, Losses
+//! ```
+//!
+//! # How to write a hook
+//!
+//! 1. Write the kernel's side in C. Include `processes.h` from this crate's folder `bpf`: it declares the map of the traced
+//!    processes, keeps it up to date at each fork and exit, and has `is_traced(task)`. `losses.h` counts records per CPU
+//!    (`kept`, `lost`), `calls.h` has the number and the arguments of system calls on any machine, and `kernel.h` the kernel's
+//!    structures. Put what the hook records or counts into maps of your own.
+//! 2. Build it: `clang -g -O2 -target bpf -mcpu=v3 -I plugin-api/ebpf/bpf -c hook.bpf.c -o hook.o`. The object is part of the
+//!    plugin; the loader fits it to the running kernel (CO-RE), so neither clang nor headers are needed where it runs.
+//! 3. `probe` is [`requirements::check`].
+//! 4. `start` describes the object as an [`Object`] and calls [`Programs::start`]. When that returns, the requested tasks are
+//!    traced.
+//! 5. The session takes the hook's maps by [`Programs::map`], and turns what is in them into lines. It ends when it is told to
+//!    stop, or when [`TracedProcesses::any_left`] says that all traced processes have ended.
+//! 6. `stop` is [`Programs::stop`]: when it returns no program runs any more, and the maps hold all there will be.
+//! 7. The session's counts come from [`Losses`].
+//!
+//! ```
+//! use trace_ebpf::{Object, Programs, requirements};
+//! use trace_hook_api::{Request, Result};
+//!
+//! fn start(elf: &[u8], request: &Request) -> Result<Programs> {
+//!     let object = Object::new(elf)
+//!         .constant("failed_only", &[1])
+//!         .map_size("records", 1 << 20)
+//!         .attach("returned", "sys_exit")
+//!         .attach("entered", "sys_enter");
+//!     Programs::start(request, &object)
+//! }
+//! ```
+//!
+//! The programs are bound to descriptors of this process: nothing is left in the kernel when it ends, however it ends.
+//! All of them are raw tracepoints (`SEC("raw_tp/…")`).
+
+#![warn(missing_docs)]
+
+mod losses;
+mod object;
+mod processes;
+mod programs;
+pub mod requirements;
+
+pub use losses::{Losses, RecordCounts};
+pub use object::Object;
+pub use processes::TracedProcesses;
+pub use programs::Programs;
+
+/// The library that loads the programs, in the version whose maps [`Programs::map`] returns.
+pub use aya;

@@ -1,0 +1,53 @@
+//! A compiled object, and how it is to be loaded.
+
+/// An ELF file of eBPF programs, with the values, sizes and tracepoints that the hook gives them.
+#[derive(Debug, Clone)]
+pub struct Object<'a> {
+    pub(crate) elf: &'a [u8],
+    pub(crate) constants: Vec<(&'a str, &'a [u8])>,
+    pub(crate) map_sizes: Vec<(&'a str, u32)>,
+    pub(crate) optional: Vec<Attachment<'a>>,
+    pub(crate) required: Vec<Attachment<'a>>,
+}
+
+/// A program, and the tracepoint it is attached to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attachment<'a> {
+    pub program: &'a str,
+    pub tracepoint: &'a str,
+}
+
+impl<'a> Object<'a> {
+    /// The object in these bytes, which must be aligned to 8 bytes
+    /// ([`include_bytes_aligned`](aya::include_bytes_aligned)).
+    pub fn new(elf: &'a [u8]) -> Self {
+        Self { elf, constants: Vec::new(), map_sizes: Vec::new(), optional: Vec::new(), required: Vec::new() }
+    }
+
+    /// Sets a constant, declared `const volatile` in the source, to these bytes.
+    pub fn constant(mut self, name: &'a str, bytes: &'a [u8]) -> Self {
+        self.constants.push((name, bytes));
+        self
+    }
+
+    /// Sets the number of entries of a map, or of bytes of a ring buffer.
+    pub fn map_size(mut self, name: &'a str, size: u32) -> Self {
+        self.map_sizes.push((name, size));
+        self
+    }
+
+    /// Attaches a program to a raw tracepoint, after those given before. They are detached in the same order: so a program
+    /// that sees the end of something comes before the one that sees its beginning, which otherwise could be mistaken for
+    /// something older than the session.
+    pub fn attach(mut self, program: &'a str, tracepoint: &'a str) -> Self {
+        self.required.push(Attachment { program, tracepoint });
+        self
+    }
+
+    /// The same for a program that is left out where the kernel does not take it, and with it all optional programs after
+    /// it. These are attached before all others.
+    pub fn attach_optional(mut self, program: &'a str, tracepoint: &'a str) -> Self {
+        self.optional.push(Attachment { program, tracepoint });
+        self
+    }
+}
