@@ -9,7 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 /// use trace_hook_api::{LineBuffer, Origin, boot_time};
 ///
 /// let mut lines = LineBuffer::with_room(4096);
-/// lines.event(&Origin { time: boot_time(), ..Origin::default() }, "look").number("processes", 7);
+/// lines.event(&Origin::at(boot_time()), "look").number("processes", 7);
 /// ```
 pub fn boot_time() -> u64 {
     // The kernel has had this clock since 2.6.39.

@@ -1,31 +1,69 @@
-//! One event as one line, in whatever format the session was asked for.
+//! One event as one line, in the format of the session.
+
+use std::thread;
 
 use crate::escape::{self, write_all};
-use crate::{Format, LineBuffer};
+use crate::{Format, LineBuffer, LineKind, Loss};
 
-/// When and where an event happened, and to whom.
+/// When and where an event happened, and in which task.
 ///
 /// Ids are those of the initial pid namespace.
+///
+/// ```
+/// use trace_hook_api::{Origin, boot_time};
+///
+/// let origin = Origin::at(boot_time()).cpu(1).pid(4711).tid(4712).comm(b"bash");
+/// assert_eq!(origin.tid, Some(4712));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Origin<'a> {
-    /// Nanoseconds since boot, by `CLOCK_BOOTTIME`: [`boot_time`](crate::boot_time) is what it says now.
-    ///
-    /// A record of tracefs keeps the time that the kernel has stamped it with, by the clock of its tracing, which no time
-    /// service corrects, and which may stand still while the machine sleeps.
+    /// The time in nanoseconds since boot, by `CLOCK_BOOTTIME`. [`boot_time`](crate::boot_time) returns the current time.
     pub time: u64,
-    /// The CPU, where the event has one.
+    /// The CPU, if the event has one.
     pub cpu: Option<u32>,
-    /// The process (thread group), where it is known.
+    /// The process (thread group), if known.
     pub pid: Option<u32>,
-    /// The thread.
+    /// The thread, if the event has one.
     pub tid: Option<u32>,
-    /// The thread's name, as it is.
+    /// The thread's name, unescaped.
     pub comm: &'a [u8],
 }
 
-/// An event on its way into a line: see [`LineBuffer::event`].
+impl<'a> Origin<'a> {
+    /// Creates the origin of an event at this time, in nanoseconds since boot (`CLOCK_BOOTTIME`).
+    pub fn at(time: u64) -> Self {
+        Self { time, ..Self::default() }
+    }
+
+    /// Sets the CPU.
+    pub fn cpu(mut self, cpu: impl Into<Option<u32>>) -> Self {
+        self.cpu = cpu.into();
+        self
+    }
+
+    /// Sets the process.
+    pub fn pid(mut self, pid: impl Into<Option<u32>>) -> Self {
+        self.pid = pid.into();
+        self
+    }
+
+    /// Sets the thread.
+    pub fn tid(mut self, tid: impl Into<Option<u32>>) -> Self {
+        self.tid = tid.into();
+        self
+    }
+
+    /// Sets the thread's name.
+    pub fn comm(mut self, comm: &'a [u8]) -> Self {
+        self.comm = comm;
+        self
+    }
+}
+
+/// The line of an event that is being written. See [`LineBuffer::event`].
 ///
-/// Its fields come in the order in which they are given. Dropping it ends the line.
+/// Fields appear in the order of the calls. Dropping the value ends the line.
 ///
 /// | | as text | as JSON |
 /// |---|---|---|
@@ -40,51 +78,54 @@ pub struct Origin<'a> {
 /// | [`group`](Self::group) | the fields, as if there were no group | `"fields":{…}` |
 /// | [`list`](Self::list) | `stack=main;work` | `"stack":["main","work"]` |
 pub struct EventLine<'a> {
-    out: &'a mut Vec<u8>,
+    lines: &'a mut LineBuffer,
+    time: u64,
     format: Format,
 }
 
 impl LineBuffer {
-    /// Begins a line for an event of this name, which is of lower-case letters, digits and `_`.
+    /// Begins the line of an event. Its name consists of lower-case letters, digits and `_`.
     ///
     /// ```
     /// use trace_hook_api::{LineBuffer, Origin};
     ///
     /// let mut lines = LineBuffer::with_room(4096);
-    /// let origin = Origin { time: 5_000_001_000, cpu: Some(1), pid: Some(7), tid: Some(8), comm: b"cat" };
+    /// let origin = Origin::at(5_000_001_000).cpu(1).pid(7).tid(8).comm(b"cat");
     /// lines.event(&origin, "open").text("path", b"/tmp/\x1b[2J").number("result", 3);
     /// let line = str::from_utf8(lines.as_bytes()).unwrap();
     /// assert_eq!(line, "             cat-8       [001]     5.000001: open: path=\"/tmp/\\u{1b}[2J\" result=3\n");
     /// ```
     pub fn event(&mut self, origin: &Origin<'_>, name: &str) -> EventLine<'_> {
         let format = self.format();
-        let out = self.text_mut();
+        let out = self.begin_line();
         match format {
             Format::Text => text_origin(out, origin, name),
             Format::Json => json_origin(out, origin, name),
         }
-        EventLine { out, format }
+        EventLine { lines: self, time: origin.time, format }
     }
 
-    /// Adds the line that tells of a gap in the events of a CPU. None, where nothing was lost.
-    pub fn lost(&mut self, cpu: u32, count: Option<u64>) {
+    /// Adds a line that reports lost events of a CPU. `None` means that their number is unknown. Adds nothing for 0 events.
+    pub fn lost(&mut self, cpu: u32, count: impl Into<Option<u64>>) {
+        let count = count.into();
         if count == Some(0) {
             return;
         }
         let format = self.format();
-        let out = self.text_mut();
+        let out = self.begin_line();
         match (format, count) {
-            (Format::Text, Some(count)) => write_all(out, format_args!("CPU:{cpu} [LOST {count} EVENTS]\n")),
-            (Format::Text, None) => write_all(out, format_args!("CPU:{cpu} [LOST EVENTS]\n")),
+            (Format::Text, Some(count)) => write_all(out, format_args!("CPU:{cpu} [LOST {count} EVENTS]")),
+            (Format::Text, None) => write_all(out, format_args!("CPU:{cpu} [LOST EVENTS]")),
             (Format::Json, Some(count)) => {
-                write_all(out, format_args!("{{\"event\":\"lost\",\"cpu\":{cpu},\"count\":{count}}}\n"));
+                write_all(out, format_args!("{{\"event\":\"lost\",\"cpu\":{cpu},\"count\":{count}}}"));
             }
-            (Format::Json, None) => write_all(out, format_args!("{{\"event\":\"lost\",\"cpu\":{cpu}}}\n")),
+            (Format::Json, None) => write_all(out, format_args!("{{\"event\":\"lost\",\"cpu\":{cpu}}}")),
         }
+        self.end_loss(Loss::new(cpu, count));
     }
 
-    /// Adds a line that says how often a task of this name was seen with this stack, whose functions come the innermost
-    /// first. As text it is what tools for flame graphs read: `COMM;OUTERMOST;…;INNERMOST COUNT`.
+    /// Adds an event that reports how often a task of this name was sampled with this stack. The functions are given innermost
+    /// first. As text it is the folded format of flame graph tools: `COMM;OUTERMOST;…;INNERMOST COUNT`.
     pub fn folded_stack<'s>(
         &mut self,
         origin: &Origin<'_>,
@@ -96,8 +137,8 @@ impl LineBuffer {
             self.event(origin, "stack").text("comm", comm).list("stack", functions).number("count", count);
             return;
         }
-        let out = self.text_mut();
-        // A line that begins with a blank is no line of its own.
+        let out = self.begin_line();
+        // Readers of folded stacks take a line that begins with a blank for the continuation of another.
         let comm = match comm.strip_prefix(b" ") {
             Some(rest) => {
                 out.extend_from_slice(b"\\u{20}");
@@ -110,18 +151,19 @@ impl LineBuffer {
             out.push(b';');
             escape::text(out, function, Some(';'));
         }
-        write_all(out, format_args!(" {count}\n"));
+        write_all(out, format_args!(" {count}"));
+        self.end_line(LineKind::Event, origin.time);
     }
 
-    /// Adds a line that goes on where the last event's line ended, such as a row of a picture: ` => ` and the text.
+    /// Adds a line that continues the event before it, such as a row of a chart: ` => ` and the text.
     ///
-    /// In JSON, which has no room for what is only there to be seen, nothing.
+    /// Adds nothing in JSON, where an event is one object.
     pub fn continuation(&mut self, text: &str) {
         if self.format() == Format::Text {
-            let out = self.text_mut();
+            let out = self.begin_line();
             out.extend_from_slice(b" => ");
             escape::text(out, text.as_bytes(), None);
-            out.push(b'\n');
+            self.end_continuation();
         }
     }
 }
@@ -132,11 +174,11 @@ impl EventLine<'_> {
         self.name(name);
         match self.format {
             Format::Text => {
-                self.out.push(b'"');
-                escape::text(self.out, bytes, Some('"'));
-                self.out.push(b'"');
+                self.out().push(b'"');
+                escape::text(self.out(), bytes, Some('"'));
+                self.out().push(b'"');
             }
-            Format::Json => escape::json(self.out, bytes),
+            Format::Json => escape::json(self.out(), bytes),
         }
         self
     }
@@ -145,8 +187,8 @@ impl EventLine<'_> {
     pub fn word(mut self, name: &str, word: &str) -> Self {
         self.name(name);
         match self.format {
-            Format::Text => escape::text(self.out, word.as_bytes(), None),
-            Format::Json => escape::json(self.out, word.as_bytes()),
+            Format::Text => escape::text(self.out(), word.as_bytes(), None),
+            Format::Json => escape::json(self.out(), word.as_bytes()),
         }
         self
     }
@@ -154,7 +196,7 @@ impl EventLine<'_> {
     /// A whole number.
     pub fn number(mut self, name: &str, number: impl Into<i128>) -> Self {
         self.name(name);
-        write_all(self.out, format_args!("{}", number.into()));
+        write_all(self.out(), format_args!("{}", number.into()));
         self
     }
 
@@ -163,7 +205,7 @@ impl EventLine<'_> {
         self.name(name);
         // JSON has no other numbers.
         let number = if number.is_finite() { number } else { 0.0 };
-        write_all(self.out, format_args!("{number:.3}"));
+        write_all(self.out(), format_args!("{number:.3}"));
         self
     }
 
@@ -171,8 +213,8 @@ impl EventLine<'_> {
     pub fn address(mut self, name: &str, address: u64) -> Self {
         self.name(name);
         match self.format {
-            Format::Text => write_all(self.out, format_args!("{address:#x}")),
-            Format::Json => write_all(self.out, format_args!("\"{address:#x}\"")),
+            Format::Text => write_all(self.out(), format_args!("{address:#x}")),
+            Format::Json => write_all(self.out(), format_args!("\"{address:#x}\"")),
         }
         self
     }
@@ -183,11 +225,11 @@ impl EventLine<'_> {
             Format::Text => {
                 self.name(name);
                 let (micros, rest) = (nanoseconds / 1000, nanoseconds % 1000);
-                write_all(self.out, format_args!("{micros}.{rest:03}us"));
+                write_all(self.out(), format_args!("{micros}.{rest:03}us"));
             }
             Format::Json => {
                 self.name(&format!("{name}_ns"));
-                write_all(self.out, format_args!("{nanoseconds}"));
+                write_all(self.out(), format_args!("{nanoseconds}"));
             }
         }
         self
@@ -196,11 +238,11 @@ impl EventLine<'_> {
     /// Something that holds or not. As text it is there or not.
     pub fn flag(mut self, name: &str, holds: bool) -> Self {
         match self.format {
-            Format::Text if holds => write_all(self.out, format_args!(" {name}")),
+            Format::Text if holds => write_all(self.out(), format_args!(" {name}")),
             Format::Text => {}
             Format::Json => {
                 self.name(name);
-                write_all(self.out, format_args!("{holds}"));
+                write_all(self.out(), format_args!("{holds}"));
             }
         }
         self
@@ -213,17 +255,17 @@ impl EventLine<'_> {
             Format::Text => ("", b';', ""),
             Format::Json => ("[", b',', "]"),
         };
-        self.out.extend_from_slice(begin.as_bytes());
+        self.out().extend_from_slice(begin.as_bytes());
         for (number, item) in items.into_iter().enumerate() {
             if number > 0 {
-                self.out.push(separator);
+                self.out().push(separator);
             }
             match self.format {
-                Format::Text => escape::text(self.out, item.as_ref(), Some(';')),
-                Format::Json => escape::json(self.out, item.as_ref()),
+                Format::Text => escape::text(self.out(), item.as_ref(), Some(';')),
+                Format::Json => escape::json(self.out(), item.as_ref()),
             }
         }
-        self.out.extend_from_slice(end.as_bytes());
+        self.out().extend_from_slice(end.as_bytes());
         self
     }
 
@@ -234,9 +276,9 @@ impl EventLine<'_> {
             for (number, (from, to, count)) in buckets.iter().enumerate() {
                 let before = if number == 0 { '[' } else { ',' };
                 let bucket = format_args!("{before}{{\"from_ns\":{from},\"to_ns\":{to},\"count\":{count}}}");
-                write_all(self.out, bucket);
+                write_all(self.out(), bucket);
             }
-            self.out.extend_from_slice(if buckets.is_empty() { b"[]" } else { b"]" });
+            self.out().extend_from_slice(if buckets.is_empty() { b"[]" } else { b"]" });
         }
         self
     }
@@ -247,21 +289,44 @@ impl EventLine<'_> {
             return fields(self);
         }
         self.name(name);
-        self.out.push(b'{');
-        let line = fields(self);
-        line.out.push(b'}');
+        self.out().push(b'{');
+        let mut line = fields(self);
+        line.out().push(b'}');
         line
+    }
+
+    /// Adds a field if there is a value for it.
+    ///
+    /// ```
+    /// # use trace_hook_api::{LineBuffer, Origin};
+    /// # let mut lines = LineBuffer::with_room(4096);
+    /// let (cpu, error) = (Some(3), None);
+    /// lines
+    ///     .event(&Origin::at(5), "run")
+    ///     .optional(cpu, |line, cpu| line.number("cpu", cpu))
+    ///     .optional(error, |line, error| line.word("error", error));
+    /// assert_eq!(lines.as_bytes(), b"    0.000000: run: cpu=3\n");
+    /// ```
+    pub fn optional<T>(self, value: Option<T>, add: impl FnOnce(Self, T) -> Self) -> Self {
+        match value {
+            Some(value) => add(self, value),
+            None => self,
+        }
+    }
+
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.lines.unfinished_line()
     }
 
     fn name(&mut self, name: &str) {
         match self.format {
-            Format::Text => write_all(self.out, format_args!(" {name}=")),
+            Format::Text => write_all(self.out(), format_args!(" {name}=")),
             Format::Json => {
-                if self.out.last() != Some(&b'{') {
-                    self.out.push(b',');
+                if self.out().last() != Some(&b'{') {
+                    self.out().push(b',');
                 }
-                escape::json(self.out, name.as_bytes());
-                self.out.push(b':');
+                escape::json(self.out(), name.as_bytes());
+                self.out().push(b':');
             }
         }
     }
@@ -269,10 +334,13 @@ impl EventLine<'_> {
 
 impl Drop for EventLine<'_> {
     fn drop(&mut self) {
-        self.out.extend_from_slice(match self.format {
-            Format::Text => b"\n",
-            Format::Json => b"}\n",
-        });
+        if thread::panicking() {
+            return self.lines.drop_unfinished_line();
+        }
+        if self.format == Format::Json {
+            self.out().push(b'}');
+        }
+        self.lines.end_line(LineKind::Event, self.time);
     }
 }
 
@@ -317,8 +385,7 @@ mod tests {
 
     fn line(format: Format, write: impl FnOnce(EventLine<'_>) -> EventLine<'_>) -> String {
         let mut lines = LineBuffer::with_room(4096).in_format(format);
-        let origin =
-            Origin { time: 123_000_456_789, cpu: Some(1), pid: Some(4711), tid: Some(4712), comm: b"ba\nsh" };
+        let origin = Origin::at(123_000_456_789).cpu(1).pid(4711).tid(4712).comm(b"ba\nsh");
         drop(write(lines.event(&origin, "open")));
         String::from_utf8(lines.as_bytes().to_vec()).unwrap()
     }
@@ -364,7 +431,7 @@ mod tests {
 
     #[test]
     fn folded_stacks_are_what_tools_for_flame_graphs_read() {
-        let origin = Origin { time: 5, ..Origin::default() };
+        let origin = Origin::at(5);
         let functions = || [&b"leaf"[..], b"a;b", b"main"].into_iter();
         let mut lines = LineBuffer::with_room(4096);
         lines.folded_stack(&origin, b"ba\nsh", functions(), 7);

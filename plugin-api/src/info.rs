@@ -1,48 +1,64 @@
 use serde::{Deserialize, Serialize};
 
-use crate::Param;
+use crate::known::known_items;
+use crate::{Format, Param, Selection};
 
-/// What a hook says of itself.
+/// The description of a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HookInfo {
     /// The name by which users call it: lower-case letters, digits and `_`, such as `trace_syscalls`.
     pub name: String,
-    /// One line: what a person gets.
+    /// What it records, in one line.
     pub summary: String,
     /// More about it, in paragraphs, where one line is not enough.
     #[serde(default)]
     pub details: String,
-    /// The parameters it takes, beyond those that the host provides for every hook.
+    /// Its parameters, beyond those that the host provides for every hook.
     #[serde(default)]
     pub params: Vec<Param>,
-    /// Whether its lines can be JSON objects: it then heeds [`Request::format`](crate::Request::format), as
-    /// [`LineBuffer::event`](crate::LineBuffer::event) does by itself.
-    #[serde(default)]
-    pub has_json: bool,
+    /// The choices of tasks that it honours beyond `--pid`.
+    #[serde(default, deserialize_with = "known_items")]
+    pub selects: Vec<Selection>,
+    /// The formats that its lines can have.
+    #[serde(default = "text_only", deserialize_with = "known_items")]
+    pub formats: Vec<Format>,
+}
+
+fn text_only() -> Vec<Format> {
+    vec![Format::Text]
 }
 
 impl HookInfo {
-    /// A hook without parameters.
+    /// Creates the description of a hook without parameters, which honours `--pid` only and writes text only.
     pub fn new(name: impl Into<String>, summary: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             summary: summary.into(),
             details: String::new(),
             params: Vec::new(),
-            has_json: false,
+            selects: Vec::new(),
+            formats: text_only(),
         }
     }
 
-    /// Adds to what is said about the hook.
+    /// Sets what is said about the hook below its summary.
     pub fn details(mut self, details: impl Into<String>) -> Self {
         self.details = details.into();
         self
     }
 
-    /// Says that its lines can be JSON.
-    pub fn json(mut self) -> Self {
-        self.has_json = true;
+    /// Declares the choices of tasks that the hook honours. The host rejects all others.
+    pub fn selects(mut self, selections: impl Into<Vec<Selection>>) -> Self {
+        self.selects = selections.into();
+        self
+    }
+
+    /// Declares the formats that the hook's lines can have. The host requests no others.
+    ///
+    /// What is written with [`LineBuffer::event`](crate::LineBuffer::event) has any format without further work.
+    pub fn formats(mut self, formats: impl Into<Vec<Format>>) -> Self {
+        self.formats = formats.into();
         self
     }
 
@@ -53,7 +69,7 @@ impl HookInfo {
     }
 }
 
-/// What a plugin says of itself.
+/// The description of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PluginInfo {
@@ -66,8 +82,27 @@ pub struct PluginInfo {
 }
 
 impl PluginInfo {
-    /// What a plugin of this `version` with these `hooks` says of itself.
+    /// Creates the description of a plugin of this `version` with these `hooks`.
     pub fn new(version: impl Into<String>, hooks: Vec<HookInfo>) -> Self {
         Self { version: version.into(), api_version: crate::VERSION.to_owned(), hooks }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_fields_have_their_defaults() {
+        let oldest: HookInfo = serde_json::from_str(r#"{"name":"h","summary":"s"}"#).unwrap();
+        assert_eq!(oldest, HookInfo::new("h", "s"));
+    }
+
+    #[test]
+    fn selections_and_formats_of_newer_plugins_are_skipped() {
+        let newer = r#"{"name":"h","summary":"s","selects":["exact","planet",{"cgroup":1}],"formats":["json","binary"]}"#;
+        let info: HookInfo = serde_json::from_str(newer).unwrap();
+        assert_eq!(info.selects, [Selection::Exact]);
+        assert_eq!(info.formats, [Format::Json]);
     }
 }

@@ -17,7 +17,7 @@
 //!     }
 //!
 //!     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-//!         let word = request.arguments.text("greeting").unwrap_or_default();
+//!         let word = request.arguments.text("greeting")?.unwrap_or_default();
 //!         let lines = request.tasks.pids.iter().map(|pid| format!("{word}, {pid}")).collect();
 //!         Ok(Box::new(Greetings { lines }))
 //!     }
@@ -58,12 +58,15 @@ mod hint;
 mod histogram;
 mod hook;
 mod info;
+mod known;
 mod lines;
 mod param;
 mod plugin;
 mod request;
+mod selection;
 mod session;
 
+pub use abi::{LineEntry, LineKind, Loss};
 pub use arguments::Arguments;
 pub use capabilities::{Capabilities, Capability};
 pub use clock::boot_time;
@@ -78,8 +81,9 @@ pub use info::{HookInfo, PluginInfo};
 pub use lines::LineBuffer;
 pub use param::{Kind, Param};
 pub use plugin::{Cleanup, Plugin, PluginDefinition};
-pub use request::{Request, SESSION_PREFIX, Tasks};
-pub use session::{Account, Progress, Session};
+pub use request::{Request, SESSION_PREFIX, TaskSelection};
+pub use selection::Selection;
+pub use session::{Progress, Session, Stats};
 
 /// The logger to use in a plugin: what it logs comes out of the host's logger, tagged with the plugin's name.
 pub use log;

@@ -63,6 +63,18 @@ pub enum Kind {
     Unknown,
 }
 
+impl Kind {
+    /// Returns the name of the kind: `flag`, `text`, `integer`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Text => "text",
+            Self::Integer { .. } => "integer",
+            Self::Unknown => "a kind that this version does not know",
+        }
+    }
+}
+
 impl Param {
     /// A parameter that is there or not.
     pub fn flag(name: impl Into<String>, help: impl Into<String>) -> Self {

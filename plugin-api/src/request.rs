@@ -18,12 +18,12 @@ pub struct Request {
     pub session: String,
     /// Where the kernel shows itself.
     pub environment: Environment,
-    /// The tasks to trace.
-    pub tasks: Tasks,
+    /// The tasks to trace, as the user chose them.
+    pub tasks: TaskSelection,
     /// The hook's own arguments.
     #[serde(default)]
     pub arguments: Arguments,
-    /// What the lines are to look like: text, unless the hook says that it [has JSON](crate::HookInfo::json).
+    /// The format of the lines: one of those that the hook [declares](crate::HookInfo::formats).
     #[serde(default)]
     pub format: Format,
     /// The kernel buffer's size in KiB per CPU, where the user wants another than the hook's own choice.
@@ -41,8 +41,8 @@ const fn default_spool_size() -> u64 {
 }
 
 impl Request {
-    /// A request with the default environment and no arguments.
-    pub fn new(hook: impl Into<String>, session: impl Into<String>, tasks: Tasks) -> Self {
+    /// Creates a request with the default environment and no arguments.
+    pub fn new(hook: impl Into<String>, session: impl Into<String>, tasks: TaskSelection) -> Self {
         Self {
             hook: hook.into(),
             session: session.into(),
@@ -56,34 +56,38 @@ impl Request {
     }
 }
 
-/// The processes to trace, by their own ids. There is at least one; each was alive a moment ago.
+/// Which tasks to trace, by process ids. There is at least one id; each process was alive a moment ago.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Tasks {
-    /// The processes to trace, with all their threads, and, unless `exact`, with every living descendant and all that
-    /// they fork later.
+pub struct TaskSelection {
+    /// The processes to trace, with all their threads, and, unless `exact`, with every living descendant and every process
+    /// that these fork later.
     pub pids: Vec<u32>,
-    /// Processes whose descendants are traced as well, but whose own events are left out.
+    /// Processes whose descendants are traced, but whose own events are left out.
+    ///
+    /// Empty unless the hook [declares](crate::HookInfo::selects) [`Selection::Parents`](crate::Selection::Parents).
     #[serde(default)]
     pub parents: Vec<u32>,
     /// Whether to leave the descendants of `pids` out.
+    ///
+    /// False unless the hook [declares](crate::HookInfo::selects) [`Selection::Exact`](crate::Selection::Exact).
     #[serde(default)]
     pub exact: bool,
 }
 
-impl Tasks {
-    /// These processes and their descendants.
+impl TaskSelection {
+    /// Creates the selection of these processes and their descendants.
     pub fn of(pids: impl Into<Vec<u32>>) -> Self {
         Self { pids: pids.into(), ..Self::default() }
     }
 
-    /// Follows these processes for their children.
+    /// Adds the descendants of these processes.
     pub fn parents(mut self, parents: impl Into<Vec<u32>>) -> Self {
         self.parents = parents.into();
         self
     }
 
-    /// Leaves the descendants of the given processes out, or not.
+    /// Sets whether the descendants of `pids` are left out.
     pub fn exact(mut self, exact: bool) -> Self {
         self.exact = exact;
         self

@@ -13,7 +13,7 @@ use crate::{LineBuffer, Result};
 /// A session notices itself when the last of its traced tasks has ended, as the host does not look for them: it gives what
 /// it has and then [`Progress::Finished`], within two seconds, without having been stopped. `TracefsSession` of the crate
 /// `tracefs-session` does so; with the crate `tracefs` alone, `TaskSet::any_alive` or `Targets::members` tells. Without
-/// either, look every 50 ms or so whether the directories of [`Tasks::pids`](crate::Tasks::pids) in
+/// either, look every 50 ms or so whether the directories of [`TaskSelection::pids`](crate::TaskSelection::pids) in
 /// [`Environment::procfs`](crate::Environment::procfs) are still there. Descendants are traced tasks, too.
 pub trait Session: Send {
     /// Gives the lines there are, and never waits: the host does the waiting, and calls again within 20 ms, or 50 ms with
@@ -42,13 +42,13 @@ pub trait Session: Send {
     /// An error ends the session. What it gives then, until [`Progress::Finished`] or another error, is kept.
     fn stop(&mut self) -> Result<()>;
 
-    /// What became of the events so far. Asked for once more after [`Progress::Finished`]: then it must be exact.
+    /// Returns how many events were recorded and lost so far. After [`Progress::Finished`] the numbers must be exact.
     ///
     /// # Errors
     ///
-    /// The kernel does not tell.
-    fn account(&self) -> Result<Account> {
-        Ok(Account::default())
+    /// The numbers cannot be read.
+    fn stats(&self) -> Result<Stats> {
+        Ok(Stats::default())
     }
 
     /// Removes everything that the session made. Called once, at the end.
@@ -64,19 +64,21 @@ pub trait Session: Send {
     }
 }
 
-/// What became of a session's events, beside those that were given as lines.
+/// How many events a session recorded and lost.
+///
+/// The host compares them with the lines that it got, and reports a difference to the user: each event is one line that is
+/// neither a continuation nor a loss, and each loss is reported by a line ([`LineBuffer::lost`](crate::LineBuffer::lost)).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Account {
-    /// How many events the source has recorded, those included that were lost; none, where it does not count them.
+pub struct Stats {
+    /// How many events the source has recorded, including those that were lost; `None` if it does not count them.
     pub recorded: Option<u64>,
-    /// How many events were lost, by CPU. Each gap is also a line, where it is: see
-    /// [`LineBuffer::lost`](crate::LineBuffer::lost).
+    /// How many events were lost, by CPU.
     pub lost: BTreeMap<u32, u64>,
 }
 
-impl Account {
-    /// So many events recorded, and so many of each CPU lost.
+impl Stats {
+    /// Creates the numbers of recorded events and of lost events by CPU.
     pub fn new(recorded: impl Into<Option<u64>>, lost: BTreeMap<u32, u64>) -> Self {
         Self { recorded: recorded.into(), lost }
     }
@@ -84,6 +86,7 @@ impl Account {
 
 /// What to expect of the next [`Session::read`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Progress {
     /// There may be more lines right now.
     More,

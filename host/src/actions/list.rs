@@ -34,6 +34,8 @@ fn object(hook: &KnownHook<'_>) -> Value {
         "reason": reason(hook),
         "summary": hook.info.summary,
         "params": hook.info.params,
+        "selects": hook.info.selects,
+        "formats": hook.info.formats,
     })
 }
 

@@ -6,8 +6,11 @@ mod words;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use trace_hook_api::{Arguments, Environment, Format, HookInfo, Kind, Param, Request, Tasks};
+use trace_hook_api::{
+    Arguments, Environment, Format, HookInfo, Kind, Param, Request, Selection, TaskSelection,
+};
 
 pub use usage::usage;
 pub use words::HookArguments;
@@ -33,7 +36,7 @@ names end in `_ns`: duration_ns. Addresses are texts, as \"0x7ffd0a10\"; what is
 #[derive(Debug)]
 pub struct RunArguments {
     /// The tasks as given, not checked to be alive.
-    pub tasks: Tasks,
+    pub tasks: TaskSelection,
     /// When to end, if not by a signal.
     pub time: Option<Duration>,
     /// What the lines are to look like.
@@ -77,11 +80,14 @@ pub fn command(hook: &HookInfo) -> Command {
         .about(hook.summary.clone())
         .args(hook.params.iter().map(|param| declared(param).help_heading(own_heading.clone())))
         .args(common().into_iter().map(|arg| arg.help_heading("Arguments of every hook")));
-    if !hook.has_json {
-        command =
-            command.mut_arg(FORMAT, |arg| arg.value_parser(PossibleValuesParser::new(["text"])).hide(true));
+    for (selection, name, _) in SELECTIONS {
+        command = command.mut_arg(name, |arg| arg.hide(!hook.selects.contains(&selection)));
     }
-    let json = if hook.has_json { JSON } else { "" };
+    let formats = hook.formats.iter().map(|format| format.name());
+    command = command.mut_arg(FORMAT, |arg| {
+        arg.value_parser(PossibleValuesParser::new(formats)).hide(hook.formats == [Format::Text])
+    });
+    let json = if hook.formats.contains(&Format::Json) { JSON } else { "" };
     let said = [hook.details.as_str(), LOST, json];
     let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
     command.after_help(said.join("\n\n"))
@@ -97,23 +103,47 @@ pub fn parse(hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
         Error::Usage(message) => Error::Usage(format!("{}: {message}", hook.name)),
         other => other,
     })?;
-    let tasks =
-        Tasks::of(pids(&matches, "pid")).parents(pids(&matches, "parent")).exact(matches.get_flag("exact"));
+    check_selections(hook, &matches)?;
+    let tasks = TaskSelection::of(pids(&matches, "pid"))
+        .parents(pids(&matches, "parent"))
+        .exact(matches.get_flag("exact"));
     if tasks.pids.is_empty() && tasks.parents.is_empty() {
         return Err(Error::Usage(format!("{}: no process is given; add --pid PID", hook.name)));
     }
     Ok(RunArguments {
         tasks,
         time: number(&matches, "time").map(Duration::from_millis),
-        format: match matches.get_one::<String>(FORMAT).map(String::as_str) {
-            Some("json") => Format::Json,
-            _ => Format::Text,
-        },
+        format: format(hook, &matches),
         buffer_size: number(&matches, "buffer-size"),
         spool_size: number(&matches, "spool-size").unwrap_or_default() << 20,
         drain: Duration::from_secs(number(&matches, "drain").unwrap_or_default()),
         own: own(hook, &matches),
     })
+}
+
+/// Choices of tasks, the option of each, and how a message names it.
+const SELECTIONS: [(Selection, &str, &str); 2] = [
+    (Selection::Exact, "exact", "select exact processes"),
+    (Selection::Parents, "parent", "select by parent"),
+];
+
+/// Rejects choices of tasks that the hook does not declare, which it would ignore.
+fn check_selections(hook: &HookInfo, matches: &ArgMatches) -> Result<()> {
+    let undeclared = |(selection, name, _): &&(Selection, &str, &str)| {
+        let is_given = matches.value_source(name) == Some(ValueSource::CommandLine);
+        is_given && !hook.selects.contains(selection)
+    };
+    match SELECTIONS.iter().find(undeclared) {
+        Some((_, name, act)) => Err(Error::Usage(format!("{} cannot {act}; omit --{name}", hook.name))),
+        None => Ok(()),
+    }
+}
+
+/// The format that was given, or else the first that the hook declares.
+fn format(hook: &HookInfo, matches: &ArgMatches) -> Format {
+    let given = matches.get_one::<String>(FORMAT);
+    let is_given = |format: &&Format| given.is_some_and(|name| name == format.name());
+    hook.formats.iter().find(is_given).or(hook.formats.first()).copied().unwrap_or_default()
 }
 
 fn common() -> [Arg; 8] {
@@ -125,8 +155,7 @@ fn common() -> [Arg; 8] {
             .value_parser(|word: &str| integer(word, 1, i64::from(u32::MAX))),
         Arg::new("exact").long("exact").action(ArgAction::SetTrue).help("leave the descendants of --pid out"),
         option(FORMAT, "FORMAT", "what the lines look like; json: an object a line")
-            .value_parser(PossibleValuesParser::new(["text", "json"]))
-            .default_value("text"),
+            .value_parser(PossibleValuesParser::new(["text", "json"])),
         option("buffer-size", "KIB", "size of the kernel's buffer per CPU")
             .value_parser(|word: &str| integer(word, 1, i64::MAX >> 10)),
         option("spool-size", "MIB", "how much is kept for a slow reader before events are lost")
@@ -215,7 +244,7 @@ fn pids(matches: &ArgMatches, name: &str) -> Vec<u32> {
 }
 
 fn own(hook: &HookInfo, matches: &ArgMatches) -> Arguments {
-    let mut arguments = Arguments::default();
+    let mut arguments = Arguments::of(&hook.params);
     for param in &hook.params {
         match param.kind {
             Kind::Flag if matches.get_flag(&param.name) => arguments.set(&param.name, [""; 0]),
@@ -236,7 +265,8 @@ mod tests {
 
     fn hook() -> HookInfo {
         HookInfo::new("h", "a hook")
-            .json()
+            .selects([Selection::Exact, Selection::Parents])
+            .formats([Format::Text, Format::Json])
             .param(Param::text("syscall", "NAME", "these").short('s').repeated())
             .param(Param::integer("depth", "N", "frames").range(1, 127).default("32"))
             .param(Param::text("order", "ORDER", "which first").choices(["time", "name"]))
@@ -267,13 +297,13 @@ mod tests {
         assert!(run.tasks.exact);
         assert_eq!(run.time, Some(Duration::from_millis(500)));
         assert_eq!(run.drain, Duration::from_secs(10));
-        assert_eq!(run.own.texts("syscall"), ["openat", "read", "close"]);
-        assert_eq!(run.own.integer("depth"), Some(32));
-        assert_eq!(run.own.text("order"), Some("name"));
+        assert_eq!(run.own.texts("syscall").unwrap(), ["openat", "read", "close"]);
+        assert_eq!(run.own.integer("depth"), Ok(Some(32)));
+        assert_eq!(run.own.text("order"), Ok(Some("name")));
         assert_eq!(run.format, Format::Json);
         assert_eq!(parsed("--pid 1").unwrap().format, Format::Text);
-        assert!(run.own.flag("exit"));
-        assert!(!parsed("--pid 1").unwrap().own.flag("exit"));
+        assert_eq!(run.own.flag("exit"), Ok(true));
+        assert_eq!(parsed("--pid 1").unwrap().own.flag("exit"), Ok(false));
     }
 
     #[test]
@@ -292,11 +322,34 @@ mod tests {
     #[test]
     fn wrong_values_are_named() {
         assert!(complaint("--pid 1 --depth 128").contains("from 1 to 127"));
-        assert_eq!(parsed("--pid 1 --level -1").unwrap().own.integer("level"), Some(-1));
+        assert_eq!(parsed("--pid 1 --level -1").unwrap().own.integer("level"), Ok(Some(-1)));
         assert!(complaint("--pid 1 --level 3").contains("possible values: -1, 1, 2"));
         assert!(complaint("--pid 1 --order size").contains("possible values: time, name"));
         assert!(complaint("--pid 1 --colour").contains("unexpected argument '--colour'"));
         assert!(complaint("--pid 1 --time 0").contains("--time"));
+    }
+
+    #[test]
+    fn undeclared_selections_are_usage_errors() {
+        let hook = |selections: &[Selection]| HookInfo::new("trace_x", "a hook").selects(selections);
+        let words = |words: &str| HookArguments(words.split_whitespace().map(str::to_owned).collect());
+        let complaint = |hook: &HookInfo, given: &str| match parse(hook, &words(given)) {
+            Err(Error::Usage(message)) => message,
+            other => panic!("no usage error: {other:?}"),
+        };
+        let neither = hook(&[]);
+        assert_eq!(complaint(&neither, "--parent 1"), "trace_x cannot select by parent; omit --parent");
+        assert_eq!(
+            complaint(&neither, "--pid 1 --exact"),
+            "trace_x cannot select exact processes; omit --exact"
+        );
+        assert!(parse(&neither, &words("--pid 1")).is_ok());
+        let help = |hook: &HookInfo| command(hook).render_help().to_string();
+        assert!(!help(&neither).contains("--parent") && !help(&neither).contains("--exact"));
+        let both = hook(&[Selection::Exact, Selection::Parents]);
+        assert!(parse(&both, &words("--pid 1 --parent 2 --exact")).is_ok());
+        assert!(help(&both).contains("--parent") && help(&both).contains("--exact"));
+        assert!(complaint(&hook(&[Selection::Exact]), "--exact --parent 1").contains("by parent"));
     }
 
     #[test]

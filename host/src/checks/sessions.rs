@@ -1,6 +1,6 @@
 //! The sessions of a hook, each on a process made for it.
 
-use trace_hook_api::HookInfo;
+use trace_hook_api::{Format, HookInfo};
 
 use super::kernel_objects::KernelObjects;
 use super::trial::{self, Step};
@@ -28,7 +28,7 @@ impl Examination<'_> {
             Passed::Yes => drop(self.try_session(position, hook, &words, &trial::END_STEPS)?),
             Passed::No => self.report.skip(Some(hook), &["end"], "a session failed already")?,
         }
-        if hook.has_json {
+        if hook.formats.contains(&Format::Json) {
             let words = [words, vec!["--format=json".to_owned()]].concat();
             self.try_session(position, hook, &words, &trial::JSON_STEPS)?;
         }

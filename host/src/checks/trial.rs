@@ -10,7 +10,6 @@ use super::kernel_objects::KernelObjects;
 use super::line_format::{check_json, check_plain};
 use super::process_resources::ProcessResources;
 use super::stopwatch::Stopwatch;
-use crate::session::count_events::count_events;
 use crate::worker::protocol::{Answer, Channel, Finding};
 use crate::worker::{HostedPlugin, PluginSession};
 
@@ -46,7 +45,7 @@ pub const STEPS: [Step; 6] = [
     Step::new("start", 5, |trial| trial.start()),
     Step::new("read", 5, |trial| trial.read()),
     Step::new("stop", 7, |trial| trial.stop()),
-    Step::new("account", 2, |trial| trial.account()),
+    Step::new("stats", 2, |trial| trial.stats()),
     Step::new("close", 5, |trial| trial.close()),
     Step::new("remains", 5, |trial| trial.remains()),
 ];
@@ -59,7 +58,7 @@ pub const JSON_STEPS: [Step; 1] = [Step::new("json", 15, |trial| trial.json())];
 
 /// The names of the checks of a hook's sessions.
 pub fn names(hook: &HookInfo) -> Vec<&'static str> {
-    let json = if hook.has_json { &JSON_STEPS[..] } else { &[] };
+    let json = if hook.formats.contains(&Format::Json) { &JSON_STEPS[..] } else { &[] };
     STEPS.iter().chain(&END_STEPS).chain(json).map(|step| step.check).collect()
 }
 
@@ -168,13 +167,13 @@ impl<'w> Trial<'_, 'w> {
         Ok(Finding::Ok(format!("it ended after {took} ms, lines in all: {}", self.lines)))
     }
 
-    fn account(&mut self) -> Result<Finding> {
-        let account = self.session()?.account()?;
-        let (given, lost) = (self.events, account.lost.values().sum::<u64>());
-        Ok(Finding::Ok(match account.recorded {
+    fn stats(&mut self) -> Result<Finding> {
+        let stats = self.session()?.stats()?;
+        let (given, lost) = (self.events, stats.lost.values().sum::<u64>());
+        Ok(Finding::Ok(match stats.recorded {
             Some(recorded) if recorded != given + lost => {
                 return Err(HookError::new(format!(
-                    "it has recorded {recorded} events by its own account, but it gave {given} and lost {lost}"
+                    "its stats say {recorded} events recorded, but it gave {given} and lost {lost}"
                 )));
             }
             Some(recorded) => format!("{recorded} events recorded, {given} given, {lost} lost"),
@@ -270,15 +269,15 @@ impl<'w> Trial<'_, 'w> {
             let stopwatch = Stopwatch::start();
             let progress = self.session()?.read(&mut lines)?;
             self.check_time(stopwatch.elapsed())?;
-            self.take(lines.as_bytes())?;
+            self.take(&lines)?;
             reads += 1;
             match progress {
                 Progress::More => {}
-                Progress::Idle => {
+                Progress::Finished => self.finished = true,
+                _ => {
                     self.check_wakes()?;
                     std::thread::sleep(LOOK);
                 }
-                Progress::Finished => self.finished = true,
             }
         }
         Ok(())
@@ -312,20 +311,15 @@ impl<'w> Trial<'_, 'w> {
         }
     }
 
-    fn take(&mut self, lines: &[u8]) -> Result<()> {
-        if !lines.is_empty() && !lines.ends_with(b"\n") {
-            let rest = lines.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-            let rest = String::from_utf8_lossy(rest);
-            return Err(HookError::new(format!("a line has no end: {rest:?}")));
-        }
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+    fn take(&mut self, lines: &LineBuffer) -> Result<()> {
+        for (_, line) in lines.iter() {
             check_plain(line)?;
             if self.request.format == Format::Json {
                 check_json(line)?;
             }
             self.lines += 1;
         }
-        self.events += count_events(lines);
+        self.events += lines.events();
         Ok(())
     }
 }

@@ -47,6 +47,9 @@ pub fn check_hook(hook: &HookInfo, others: &[HookInfo]) -> Result<(), String> {
     }
     check_line(&hook.summary).map_err(|problem| format!("its summary {problem}"))?;
     check_text(&hook.details).map_err(|problem| format!("its details {problem}"))?;
+    if hook.formats.is_empty() {
+        return Err("it declares no format for its lines that this manager knows".to_owned());
+    }
     at_most(MOST_PARAMS, hook.params.len(), "parameters").map_err(|problem| format!("it {problem}"))?;
     for (index, param) in hook.params.iter().enumerate() {
         check_param(param, &hook.params[..index])?;

@@ -46,7 +46,7 @@ mod tests {
             "CPU:1 [LOST EVENTS]",
         ] {
             let mut lines = LineBuffer::with_room(4096);
-            let origin = Origin { tid: Some(7), comm: name.as_bytes(), ..Origin::default() };
+            let origin = Origin::at(0).tid(7).comm(name.as_bytes());
             drop(lines.event(&origin, "x"));
             lines.folded_stack(&origin, name.as_bytes(), [].into_iter(), 1);
             assert_eq!(count_events(lines.as_bytes()), 2, "{:?}", str::from_utf8(lines.as_bytes()));

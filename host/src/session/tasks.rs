@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use trace_hook_api::Tasks;
+use trace_hook_api::TaskSelection;
 
 use crate::error::{Error, Result};
 
@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 /// # Errors
 ///
 /// None is left.
-pub fn living(tasks: &Tasks, procfs: &Path) -> Result<Tasks> {
+pub fn living(tasks: &TaskSelection, procfs: &Path) -> Result<TaskSelection> {
     let alive =
         |pids: &[u32]| -> Vec<u32> { pids.iter().filter_map(|pid| living_process(*pid, procfs)).collect() };
-    let living = Tasks::of(alive(&tasks.pids)).parents(alive(&tasks.parents)).exact(tasks.exact);
+    let living = TaskSelection::of(alive(&tasks.pids)).parents(alive(&tasks.parents)).exact(tasks.exact);
     if living.pids.is_empty() && living.parents.is_empty() {
         let given: Vec<String> = tasks.pids.iter().chain(&tasks.parents).map(u32::to_string).collect();
         return Err(Error::NoTaskLeft(match given.as_slice() {
@@ -70,7 +70,7 @@ mod tests {
         // A test runs in a thread of its own.
         let thread = nix::unistd::gettid().as_raw().cast_unsigned();
         assert_ne!(thread, std::process::id());
-        let living = living(&Tasks::of([thread]), Path::new("/proc")).unwrap();
+        let living = living(&TaskSelection::of([thread]), Path::new("/proc")).unwrap();
         assert_eq!(living.pids, [std::process::id()]);
         assert_eq!(process_in(b"Name:\tTgid:\nUmask:\t0022\nTgid:\t7\nPid:\t9\n"), Some(7));
         assert_eq!(process_in(b"garbage"), None);
@@ -80,7 +80,7 @@ mod tests {
     fn this_process_is_there_and_a_wrong_one_is_not() {
         let procfs = Path::new("/proc");
         let us = std::process::id();
-        assert_eq!(living(&Tasks::of([us, 1 << 22]), procfs).unwrap().pids, [us]);
-        assert!(living(&Tasks::of([1 << 22]), procfs).unwrap_err().to_string().contains("4194304"));
+        assert_eq!(living(&TaskSelection::of([us, 1 << 22]), procfs).unwrap().pids, [us]);
+        assert!(living(&TaskSelection::of([1 << 22]), procfs).unwrap_err().to_string().contains("4194304"));
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use nix::libc;
 use trace_hook_api::abi::{LoadedPlugin, LoadedSession};
-use trace_hook_api::{Account, Environment, LineBuffer, PluginInfo, Progress, Request, Result};
+use trace_hook_api::{Environment, LineBuffer, PluginInfo, Progress, Request, Result, Stats};
 
 use super::PluginCode;
 use super::isolation::fill_standard_streams;
@@ -99,8 +99,8 @@ impl PluginSession<'_> {
     }
 
     /// The counts of events so far.
-    pub fn account(&self) -> Result<Account> {
-        self.calls.call(PluginCall::Account, || self.session.account())
+    pub fn stats(&self) -> Result<Stats> {
+        self.calls.call(PluginCall::Stats, || self.session.stats())
     }
 
     /// Removes what the session made.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, RootModuleResult};
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_trait::TD_Opaque;
-use abi_stable::std_types::{RResult, RSlice, RStr, RString};
+use abi_stable::std_types::{RResult, RStr, RString};
 use log::{LevelFilter, Log, Metadata, Record};
 use serde::de::DeserializeOwned;
 
@@ -66,8 +66,10 @@ impl<D: PluginDefinition> Shims<D> {
 
     extern "C" fn start(request: RStr<'_>) -> RResult<SessionBox, RString> {
         guarded(|| {
-            let request: crate::Request = parsed(request)?;
-            let session = Self::hook(&request.hook)?.start(&request)?;
+            let mut request: crate::Request = parsed(request)?;
+            let hook = Self::hook(&request.hook)?;
+            request.arguments.declare(&hook.info().params);
+            let session = hook.start(&request)?;
             let lines = LineBuffer::default().in_format(request.format);
             let guard = SessionGuard { session: Some(session), lines, failure: None };
             Ok(SessionBox::from_value(guard, TD_Opaque))
@@ -132,11 +134,7 @@ impl SessionGuard {
     /// What is to be said of a read: an error comes after the lines that were given before it.
     fn after_lines(&mut self, progress: RResult<Progress, RString>) -> RResult<Progress, RString> {
         let RResult::RErr(failure) = progress else { return progress };
-        // Who panics may have been in the middle of a line.
-        let text = self.lines.text_mut();
-        let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        text.truncate(whole_lines);
-        if text.is_empty() {
+        if self.lines.entries().is_empty() {
             return RResult::RErr(failure);
         }
         self.failure = Some(failure);
@@ -159,8 +157,7 @@ impl SessionObject for SessionGuard {
             None => Ok(Progress::Finished),
         });
         let progress = self.after_lines(progress);
-        let lines = RSlice::from_slice(self.lines.as_bytes());
-        progress.map(|progress| Chunk { lines, progress: progress as u8 })
+        progress.map(|progress| Chunk::new(&self.lines, progress))
     }
 
     fn wakes(&self) -> RResult<i32, RString> {
@@ -174,10 +171,10 @@ impl SessionObject for SessionGuard {
         guarded(|| self.session()?.stop())
     }
 
-    fn account(&self) -> RResult<RString, RString> {
+    fn stats(&self) -> RResult<RString, RString> {
         guarded(|| {
-            let account = self.session.as_ref().map(|session| session.account()).transpose()?;
-            Ok(RString::from(serde_json::to_string(&account.unwrap_or_default())?))
+            let stats = self.session.as_ref().map(|session| session.stats()).transpose()?;
+            Ok(RString::from(serde_json::to_string(&stats.unwrap_or_default())?))
         })
     }
 

@@ -9,7 +9,7 @@ use log::Level;
 use serde::Serialize;
 
 use super::{DESCRIBE_HOOK, DescribeHook, HostTable, PluginTableRef, SessionBox};
-use crate::{Account, Environment, HookError, LineBuffer, PluginInfo, Progress, Request, Result};
+use crate::{Environment, HookError, LineBuffer, PluginInfo, Progress, Request, Result, Stats};
 
 /// The symbol that makes a shared library a plugin.
 pub const SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
@@ -132,20 +132,13 @@ pub struct LoadedSession {
 }
 
 impl LoadedSession {
-    /// Fills `lines` up to its room.
+    /// Fills `lines` up to its room: text, and beside it the entries and losses.
     ///
     /// # Errors
     ///
-    /// The session is broken.
+    /// The session failed, or its entries do not describe its text. Then nothing is appended.
     pub fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
-        let chunk = checked(self.session.read(lines.room()))?;
-        lines.text_mut().extend_from_slice(chunk.lines.as_slice());
-        match chunk.progress {
-            0 => Ok(Progress::More),
-            1 => Ok(Progress::Idle),
-            2 => Ok(Progress::Finished),
-            other => Err(HookError::new(format!("the session told of a progress that is none: {other}"))),
-        }
+        checked(self.session.read(lines.room()))?.take(lines)
     }
 
     /// A descriptor that polls as readable when there are lines, open until the session is closed.
@@ -167,15 +160,15 @@ impl LoadedSession {
         checked(self.session.stop())
     }
 
-    /// What became of the events so far.
+    /// Returns how many events were recorded and lost so far.
     ///
     /// # Errors
     ///
-    /// The session does not tell, or what it tells cannot be read.
-    pub fn account(&self) -> Result<Account> {
-        let json = utf8(checked(self.session.account())?)?;
+    /// The session failed, or its answer is not valid.
+    pub fn stats(&self) -> Result<Stats> {
+        let json = utf8(checked(self.session.stats())?)?;
         serde_json::from_str(&json)
-            .map_err(|error| HookError::new(format!("its account cannot be read: {error}")))
+            .map_err(|error| HookError::new(format!("the session's stats are not valid: {error}")))
     }
 
     /// Removes what the session made.

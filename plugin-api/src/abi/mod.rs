@@ -12,6 +12,7 @@
 //! A panic must not cross an `extern "C"` function: it would end the process. Each entry catches it and hands its
 //! message over as the error of that call.
 
+mod chunk;
 mod export;
 mod load;
 mod panics;
@@ -21,9 +22,10 @@ use abi_stable::{
     library::{LibHeader, RootModule},
     package_version_strings, sabi_trait,
     sabi_types::VersionStrings,
-    std_types::{RBox, RResult, RSlice, RStr, RString},
+    std_types::{RBox, RResult, RStr, RString},
 };
 
+pub use chunk::{Chunk, LineEntry, LineKind, Loss};
 pub use export::export;
 pub use load::{LoadError, LoadedPlugin, LoadedSession, SYMBOL};
 
@@ -33,7 +35,7 @@ pub type Header = LibHeader;
 /// The table that a plugin exports. Frozen.
 ///
 /// Texts called JSON are those of [`PluginInfo`](crate::PluginInfo), [`Environment`](crate::Environment),
-/// [`Request`](crate::Request), [`Account`](crate::Account) and, on the error side of every result, [`HookError`](crate::HookError).
+/// [`Request`](crate::Request), [`Stats`](crate::Stats) and, on the error side of every result, [`HookError`](crate::HookError).
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = PluginTableRef)))]
@@ -77,16 +79,6 @@ pub struct HostTable {
     pub extension: extern "C" fn(id: RStr<'_>) -> *const (),
 }
 
-/// Lines that a session gives, valid until its next call. Frozen.
-#[repr(C)]
-#[derive(StableAbi)]
-pub struct Chunk<'a> {
-    /// Whole lines, each with its newline.
-    pub lines: RSlice<'a, u8>,
-    /// What to expect of the next call: 0 more, 1 nothing for the moment, 2 nothing any more.
-    pub progress: u8,
-}
-
 /// A session that is recording, as the host holds it. Frozen.
 // The attribute puts its impls into a constant of its own, which newer compilers warn of.
 #[allow(non_local_definitions, missing_docs)]
@@ -101,8 +93,8 @@ mod object {
         fn wakes(&self) -> RResult<i32, RString>;
         /// Stops recording.
         fn stop(&mut self) -> RResult<(), RString>;
-        /// What became of the events so far: JSON of `Account`.
-        fn account(&self) -> RResult<RString, RString>;
+        /// How many events were recorded and lost so far: JSON of `Stats`.
+        fn stats(&self) -> RResult<RString, RString>;
         /// Removes what the session made.
         fn close(&mut self) -> RResult<(), RString>;
         /// A later ability, by its name. Null where it is not known.

@@ -17,7 +17,7 @@
 //!
 //!     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
 //!         let version = std::fs::read_to_string(request.environment.procfs.join("sys/kernel/osrelease"))?;
-//!         let prefix = request.arguments.text("prefix").unwrap_or_default();
+//!         let prefix = request.arguments.text("prefix")?.unwrap_or_default();
 //!         Ok(Box::new(OneLine(Some(format!("{prefix} {version}")))))
 //!     }
 //! }

@@ -1,15 +1,20 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use trace_hook_api::{Environment, Format, Hook, HookError, Kind, Request, Result, SESSION_PREFIX, Tasks};
+use trace_hook_api::{
+    Arguments, Environment, Format, Hook, HookError, HookInfo, Kind, Param, Request, Result, SESSION_PREFIX,
+    Selection, TaskSelection,
+};
 
 use crate::Recording;
 
 static TRIALS: AtomicU32 = AtomicU32::new(0);
 
-/// A hook about to be tried. Without [`Trial::on`] it meets the kernel of this machine.
+/// A hook under test. Without [`Trial::on`] it uses the kernel of this machine.
 pub struct Trial<'a> {
     hook: &'a dyn Hook,
+    info: HookInfo,
     request: Request,
+    given: Vec<(String, Vec<String>)>,
 }
 
 impl<'a> Trial<'a> {
@@ -17,7 +22,9 @@ impl<'a> Trial<'a> {
     pub fn of(hook: &'a dyn Hook) -> Self {
         let number = TRIALS.fetch_add(1, Ordering::Relaxed);
         let session = format!("{SESSION_PREFIX}trial_{}_{number}", std::process::id());
-        Self { hook, request: Request::new(hook.info().name, session, Tasks::default()) }
+        let info = hook.info();
+        let request = Request::new(&info.name, session, TaskSelection::default());
+        Self { hook, info, request, given: Vec::new() }
     }
 
     /// In this environment.
@@ -28,18 +35,18 @@ impl<'a> Trial<'a> {
 
     /// With these processes to trace.
     pub fn tracing(self, pids: impl Into<Vec<u32>>) -> Self {
-        self.with_tasks(Tasks::of(pids))
+        self.with_tasks(TaskSelection::of(pids))
     }
 
     /// With these tasks to trace.
-    pub fn with_tasks(mut self, tasks: Tasks) -> Self {
+    pub fn with_tasks(mut self, tasks: TaskSelection) -> Self {
         self.request.tasks = tasks;
         self
     }
 
     /// With this argument. A flag takes no values.
     pub fn argument<T: Into<String>>(mut self, name: &str, values: impl IntoIterator<Item = T>) -> Self {
-        self.request.arguments.set(name, values);
+        self.given.push((name.to_owned(), values.into_iter().map(Into::into).collect()));
         self
     }
 
@@ -62,34 +69,53 @@ impl<'a> Trial<'a> {
     ///
     /// # Errors
     ///
-    /// An argument that the hook has not declared, or the hook's own reason.
+    /// The hook does not declare an argument, the format or the choice of tasks, or it failed to start.
     pub fn start(mut self) -> Result<Recording> {
-        self.fill_in_defaults()?;
+        self.check_selection()?;
+        self.check_format()?;
+        self.request.arguments = self.arguments()?;
         Ok(Recording::new(self.hook.start(&self.request)?, self.request.format))
     }
 
-    fn fill_in_defaults(&mut self) -> Result<()> {
-        let mut given = std::mem::take(&mut self.request.arguments);
-        for param in self.hook.info().params {
-            if given.flag(&param.name) {
-                let values = given.texts(&param.name).to_vec();
-                check(&param, &values)?;
-                self.request.arguments.set(param.name.clone(), values);
-            } else if param.required {
-                return Err(HookError::usage(format!("--{} is required", param.name)));
-            } else if let Some(default) = &param.default {
-                self.request.arguments.set(param.name.clone(), [default]);
+    /// The host rejects what the hook does not declare before anything starts.
+    fn check_selection(&self) -> Result<()> {
+        let tasks = &self.request.tasks;
+        let used = [(tasks.exact, Selection::Exact), (!tasks.parents.is_empty(), Selection::Parents)];
+        match used.iter().find(|(is_used, selection)| *is_used && !self.info.selects.contains(selection)) {
+            Some((_, selection)) => {
+                Err(HookError::usage(format!("the hook does not declare Selection::{selection:?}")))
             }
-            given.remove(&param.name);
-        }
-        match given.names().next() {
-            Some(name) => Err(HookError::usage(format!("the hook declares no parameter '{name}'"))),
             None => Ok(()),
         }
     }
+
+    fn check_format(&self) -> Result<()> {
+        let format = self.request.format;
+        match self.info.formats.contains(&format) {
+            true => Ok(()),
+            false => Err(HookError::usage(format!("the hook does not declare Format::{format:?}"))),
+        }
+    }
+
+    fn arguments(&self) -> Result<Arguments> {
+        let mut arguments = Arguments::of(&self.info.params);
+        for (name, values) in &self.given {
+            let Some(param) = self.info.params.iter().find(|param| param.name == *name) else {
+                return Err(HookError::usage(format!("the hook declares no parameter '{name}'")));
+            };
+            check(param, values)?;
+            arguments.set(name, values);
+        }
+        for param in self.info.params.iter().filter(|param| param.required) {
+            if !arguments.has(&param.name)? {
+                return Err(HookError::usage(format!("--{} is required", param.name)));
+            }
+        }
+        Ok(arguments)
+    }
 }
 
-fn check(param: &trace_hook_api::Param, values: &[String]) -> Result<()> {
+fn check(param: &Param, values: &[String]) -> Result<()> {
     let wrong = |value: &&String| match param.kind {
         _ if !param.choices.is_empty() => !param.choices.contains(value),
         Kind::Integer { min, max } => !value.parse().is_ok_and(|number| (min..=max).contains(&number)),

@@ -4,14 +4,16 @@
 //! events are recorded, how they get to lines without a loss, and that nothing is left behind, is done here.
 //!
 //! ```no_run
-//! use trace_hook_api::{Hook, HookInfo, Request, Result, Session, export_plugin};
+//! use trace_hook_api::{Format, Hook, HookInfo, Request, Result, Selection, Session, export_plugin};
 //! use tracefs_session::{AsRecorded, TracefsCleanup, TracefsSession};
 //!
 //! struct TraceForks;
 //!
 //! impl Hook for TraceForks {
 //!     fn info(&self) -> HookInfo {
-//!         HookInfo::new("trace_forks", "Every fork of the traced tasks").json()
+//!         HookInfo::new("trace_forks", "Every fork of the traced tasks")
+//!             .selects([Selection::Exact, Selection::Parents])
+//!             .formats([Format::Text, Format::Json])
 //!     }
 //!
 //!     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{Account, LineBuffer, Progress, Request, Result, Session};
+use trace_hook_api::{LineBuffer, Progress, Request, Result, Session, Stats};
 use tracefs::{EventStream, Instance, StreamItem, Tally, TaskFilter, TaskSet, Tracefs};
 
 use crate::cleanup::find;
@@ -164,12 +164,12 @@ impl Session for TracefsSession {
         Ok(())
     }
 
-    fn account(&self) -> Result<Account> {
-        let Some(stream) = &self.stream else { return Ok(Account::default()) };
+    fn stats(&self) -> Result<Stats> {
+        let Some(stream) = &self.stream else { return Ok(Stats::default()) };
         let Tally { recorded, lost } = stream.tally(self.instance.iter().chain(&self.second))?;
         // The host counts lines. A record may make none, or several.
         let lines = (recorded + self.shown.lines).saturating_sub(self.shown.records);
-        Ok(Account::new(lines, lost))
+        Ok(Stats::new(lines, lost))
     }
 
     fn close(&mut self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
 
 use crate::access;
 use crate::counters::{CountersSession, Grouping};
@@ -19,7 +19,7 @@ impl Hook for TraceCounters {
             "trace_counters",
             "CPU time, context switches, page faults, cycles and the like of the traced processes, every so often",
         )
-        .json()
+        .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
         .param(
             Param::integer("interval", "MS", "milliseconds between two lines about a process")
                 .short('i')
@@ -53,8 +53,8 @@ impl Hook for TraceCounters {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         access::check(&request.environment)?;
-        let every = request.arguments.integer("interval").and_then(|every| every.try_into().ok());
-        let grouping = if request.arguments.flag("total") { Grouping::Total } else { Grouping::Process };
+        let every = request.arguments.integer("interval")?.and_then(|every| every.try_into().ok());
+        let grouping = if request.arguments.flag("total")? { Grouping::Total } else { Grouping::Process };
         let session =
             CountersSession::start(request, Duration::from_millis(every.unwrap_or(1000)), grouping)?;
         Ok(Box::new(session))

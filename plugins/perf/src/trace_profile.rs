@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
+use trace_hook_api::{
+    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
+};
 
 use crate::access;
 use crate::perf_event::Frames;
@@ -20,7 +22,7 @@ pub struct TraceProfile;
 impl Hook for TraceProfile {
     fn info(&self) -> HookInfo {
         HookInfo::new("trace_profile", "Where the traced tasks spend their CPU time: sampled stacks with names")
-            .json()
+            .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
             .param(
                 Param::integer("frequency", "HZ", "samples a second of a task's CPU time")
                     .short('F')
@@ -68,14 +70,17 @@ impl Hook for TraceProfile {
         access::check(&request.environment)?;
         let arguments = &request.arguments;
         let sampling = Sampling {
-            hertz: arguments.integer("frequency").and_then(|hertz| hertz.try_into().ok()).unwrap_or_default(),
-            frames: match arguments.text("frames") {
+            hertz: arguments
+                .integer("frequency")?
+                .and_then(|hertz| hertz.try_into().ok())
+                .unwrap_or_default(),
+            frames: match arguments.text("frames")? {
                 Some("user") => Frames::User,
                 Some("kernel") => Frames::Kernel,
                 _ => Frames::All,
             },
         };
-        let every = arguments.integer("folded").and_then(|seconds| seconds.try_into().ok());
+        let every = arguments.integer("folded")?.and_then(|seconds| seconds.try_into().ok());
         let shape = every.map_or(Shape::Samples, |seconds| Shape::Folded(Duration::from_secs(seconds)));
         check_rate(sampling.hertz, &request.environment.procfs)?;
         let attributes =

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use trace_hook_api::{Account, HookError, LineBuffer, Progress, Result};
+use trace_hook_api::{HookError, LineBuffer, Progress, Result, Stats};
 
 use super::backlog::Backlog;
-use super::count_events::count_events;
 use super::record::Record;
 use super::trace_file::{Sent, TakenBack, TraceWriter};
 use crate::worker::protocol::{Answer, Channel, Order, Received, Summary};
@@ -211,8 +210,8 @@ impl Recorder<'_> {
         }
         self.lines.reset(self.backlog.room());
         let read = self.session.read(&mut self.lines);
-        let whole_lines = self.take_lines();
-        match read.and_then(|progress| whole_lines.and_then(|is_busy| self.go_on(progress, is_busy))) {
+        let is_busy = self.take_lines();
+        match read.and_then(|progress| self.go_on(progress, is_busy)) {
             Ok(()) => {}
             Err(failure) => {
                 self.stop();
@@ -223,17 +222,14 @@ impl Recorder<'_> {
     }
 
     /// Takes over the lines that the session has given. Returns whether they are many.
-    fn take_lines(&mut self) -> Result<bool> {
+    fn take_lines(&mut self) -> bool {
         let text = self.lines.as_bytes();
         if !text.is_empty() || self.backlog.room() == 0 {
             self.heard = Instant::now();
         }
-        if !text.is_empty() && !text.ends_with(b"\n") {
-            return Err(HookError::new("the session gave a line without an end"));
-        }
-        self.pulled += count_events(text);
+        self.pulled += self.lines.events();
         self.backlog.add(text);
-        Ok(text.len() >= BUSY)
+        text.len() >= BUSY
     }
 
     /// Settles when to ask the session again.
@@ -342,7 +338,7 @@ impl Recorder<'_> {
             true => Ok(0),
             false => self.hand_over_rest(record, keep_unread_output, channel),
         };
-        let account = self.session.account();
+        let stats = self.session.stats();
         // What the plugin has forked may hold the trace file, and what is about to be removed.
         descendants::kill_abandoned();
         let Self { mut session, trace, pulled, discarding, failure, dropped, .. } = self;
@@ -350,7 +346,7 @@ impl Recorder<'_> {
         let closed = session.close();
         ended?.release_late_readers();
         let summary = handed_over.and_then(|unread| {
-            let Account { recorded, lost, .. } = account?;
+            let Stats { recorded, lost, .. } = stats?;
             let delivered = pulled.saturating_sub(unread + dropped);
             Ok(Summary { delivered, unread, dropped, lost, recorded })
         });

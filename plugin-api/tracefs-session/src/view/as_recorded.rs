@@ -21,8 +21,8 @@ pub struct AsRecorded {
 impl View for AsRecorded {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         match lines.format() {
-            Format::Text => {
-                let text = lines.text_mut();
+            Format::Json => self.write_object(record, lines),
+            _ => lines.write_event(record.stamp(), |text| {
                 let start = text.len();
                 record.write_text(text);
                 let line = &mut text[start..];
@@ -30,8 +30,7 @@ impl View for AsRecorded {
                     let is_stack = record.event().is_some_and(is_stack);
                     make_harmless(line, is_stack);
                 }
-            }
-            Format::Json => self.write_object(record, lines),
+            }),
         }
         1
     }

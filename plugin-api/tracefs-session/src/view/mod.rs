@@ -41,12 +41,7 @@ pub fn with_origin<T>(
 ) -> T {
     let comm = record.comm_of(thread);
     let number = |pid: Pid| u32::try_from(pid).ok();
-    let origin = Origin {
-        time: record.stamp(),
-        cpu: Some(record.cpu()),
-        pid: record.process_of(thread).and_then(number),
-        tid: number(thread),
-        comm: &comm,
-    };
+    let process = record.process_of(thread).and_then(number);
+    let origin = Origin::at(record.stamp()).cpu(record.cpu()).pid(process).tid(number(thread)).comm(&comm);
     show(record, &origin)
 }

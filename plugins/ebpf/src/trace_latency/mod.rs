@@ -6,7 +6,7 @@ mod session;
 use std::time::Duration;
 
 use trace_ebpf::{Object, Programs, requirements};
-use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
 
 use session::LatencySession;
 
@@ -25,7 +25,8 @@ impl Hook for TraceLatency {
             "trace_latency",
             "How long the system calls of the traced tasks take: a histogram of each call",
         )
-        .json()
+        .formats([Format::Text, Format::Json])
+        .selects([Selection::Exact, Selection::Parents])
         .param(
             Param::integer("interval", "SEC", "tell every so many seconds, and not only at the end")
                 .short('i')
@@ -40,9 +41,9 @@ impl Hook for TraceLatency {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let interval = request.arguments.integer("interval");
+        let interval = request.arguments.integer("interval")?;
         let interval = interval.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
-        let brief = request.arguments.flag("brief");
+        let brief = request.arguments.flag("brief")?;
         let object = Object::new(OBJECT).attach("returned", "sys_exit").attach("entered", "sys_enter");
         let programs = Programs::start(request, &object)?;
         Ok(Box::new(LatencySession::new(programs, interval, brief)?))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use trace_ebpf::Programs;
-use trace_hook_api::{Account, Histogram, LineBuffer, Origin, Progress, Result, Session, boot_time};
+use trace_hook_api::{Histogram, LineBuffer, Origin, Progress, Result, Session, Stats, boot_time};
 
 use super::counts::{Call, Counts, Durations};
 
@@ -134,7 +134,7 @@ impl LatencySession {
     }
 
     fn show(&mut self, report: &Report, lines: &mut LineBuffer) {
-        let origin = Origin { time: report.time, ..Origin::default() };
+        let origin = Origin::at(report.time);
         let name = report.call.name();
         lines
             .event(&origin, report.event)
@@ -177,8 +177,8 @@ impl Session for LatencySession {
     }
 
     /// Its events are its lines, which count the calls themselves.
-    fn account(&self) -> Result<Account> {
+    fn stats(&self) -> Result<Stats> {
         let lost = self.programs.losses.lost()?;
-        Ok(Account::new(self.lines + lost.values().sum::<u64>(), lost))
+        Ok(Stats::new(self.lines + lost.values().sum::<u64>(), lost))
     }
 }

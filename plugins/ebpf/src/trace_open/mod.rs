@@ -8,7 +8,9 @@ mod session;
 mod show;
 
 use trace_ebpf::{Object, Programs, requirements};
-use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
+use trace_hook_api::{
+    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
+};
 use trace_syscalls::Abi;
 use tracefs_session::check_memory;
 
@@ -35,7 +37,8 @@ const LARGEST_BUFFER: u64 = 1 << 31;
 impl Hook for TraceOpen {
     fn info(&self) -> HookInfo {
         HookInfo::new("trace_open", "Every file that the traced tasks open, or try to, with the result")
-            .json()
+            .formats([Format::Text, Format::Json])
+            .selects([Selection::Exact, Selection::Parents])
             .param(Param::flag("failed", "only the calls that failed"))
             .param(
                 Param::text(
@@ -53,11 +56,11 @@ impl Hook for TraceOpen {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let wanted = PathPatterns::new(request.arguments.texts("path"))?;
+        let wanted = PathPatterns::new(request.arguments.texts("path")?)?;
         let buffer = buffer_size(request)?;
         let native = numbers(Abi::Native);
         let compat = numbers(Abi::Compat);
-        let failed_only = [u8::from(request.arguments.flag("failed"))];
+        let failed_only = [u8::from(request.arguments.flag("failed")?)];
         let mut object = Object::new(OBJECT)
             .constant("native_numbers", &native)
             .constant("compat_numbers", &compat)

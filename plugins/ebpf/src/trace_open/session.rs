@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use trace_ebpf::Programs;
 use trace_ebpf::aya::maps::{MapData, RingBuf};
-use trace_hook_api::{Account, LineBuffer, Progress, Request, Result, Session};
+use trace_hook_api::{LineBuffer, Progress, Request, Result, Session, Stats};
 use tracefs::spool::{Entry, Spool, SpoolReader};
 use tracefs_session::SPOOL_DIRECTORY;
 
@@ -124,7 +124,7 @@ impl Session for OpenSession {
         self.collector.finish()
     }
 
-    fn account(&self) -> Result<Account> {
+    fn stats(&self) -> Result<Stats> {
         let counts = self.programs.losses.by_cpu()?;
         let recorded: u64 = counts.values().map(|counts| counts.kept + counts.lost).sum();
         let mut lost = self.programs.losses.lost()?;
@@ -132,6 +132,6 @@ impl Session for OpenSession {
             *lost.entry(cpu).or_default() += refused;
         }
         // The programs count a record after it is in the buffer: it may have been read before.
-        Ok(Account::new(recorded.saturating_sub(self.filtered_out), lost))
+        Ok(Stats::new(recorded.saturating_sub(self.filtered_out), lost))
     }
 }

@@ -9,13 +9,7 @@ use super::record::OpenRecord;
 
 /// Adds the line of a call.
 pub fn show(record: &OpenRecord<'_>, path: Option<&[u8]>, lines: &mut LineBuffer) {
-    let origin = Origin {
-        time: record.time,
-        cpu: Some(record.cpu),
-        pid: Some(record.pid),
-        tid: Some(record.tid),
-        comm: record.comm,
-    };
+    let origin = Origin::at(record.time).cpu(record.cpu).pid(record.pid).tid(record.tid).comm(record.comm);
     let mut line = lines.event(&origin, "open");
     line = show_name(record, path, line);
     line = line.word("call", record.kind.name());

@@ -6,7 +6,7 @@ mod records;
 mod requests;
 mod view;
 
-use trace_hook_api::{Environment, Hook, HookInfo, Request, Result, Session};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Request, Result, Selection, Session};
 use tracefs::Instance;
 use tracefs_session::TracefsSession;
 
@@ -22,7 +22,8 @@ impl Hook for TraceBlock {
             "trace_block",
             "Each request of the traced tasks to a block device: where, what, how much, and how long it took",
         )
-        .json()
+        .formats([Format::Text, Format::Json])
+        .selects([Selection::Exact, Selection::Parents])
         .details(DETAILS)
     }
 

@@ -51,8 +51,7 @@ impl BlockView {
 
     fn show(&mut self, request: &Request, end: &End, lines: &mut LineBuffer) {
         let Request { owner, span, began, issued } = request;
-        let origin =
-            Origin { time: end.time, cpu: end.cpu, pid: owner.pid, tid: owner.tid, comm: &owner.comm };
+        let origin = Origin::at(end.time).cpu(end.cpu).pid(owner.pid).tid(owner.tid).comm(&owner.comm);
         let device = self.devices.get(span.device);
         let mut line = lines.event(&origin, "request").word("device", &device.numbers);
         if let Some(disk) = &device.disk {

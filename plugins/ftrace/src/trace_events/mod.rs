@@ -3,7 +3,7 @@
 mod filter;
 mod selection;
 
-use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
 use tracefs::{Error, Instance, Tracefs};
 use tracefs_session::{AsRecorded, TracefsSession, find, usable_tracefs};
 
@@ -16,7 +16,7 @@ pub struct TraceEvents;
 impl Hook for TraceEvents {
     fn info(&self) -> HookInfo {
         HookInfo::new("trace_events", "Any events that the kernel has, a line each, as the kernel writes them")
-            .json()
+            .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
             .param(
                 Param::text(
                     "event",
@@ -46,11 +46,11 @@ impl Hook for TraceEvents {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let tracefs = find(&request.environment)?;
-        let events = chosen_events(&tracefs, request.arguments.texts("event"))?;
-        let filters = request.arguments.texts("filter").iter().map(|words| Filter::parse(words));
+        let events = chosen_events(&tracefs, request.arguments.texts("event")?)?;
+        let filters = request.arguments.texts("filter")?.iter().map(|words| Filter::parse(words));
         let filters = filters.collect::<Result<Vec<_>>>()?;
         filters.iter().try_for_each(|filter| filter.check_use(&events))?;
-        let with_stack = request.arguments.flag("stack");
+        let with_stack = request.arguments.flag("stack")?;
         let enable = |instance: &Instance| {
             // Without it the kernel prints a hash for each address, whose key never leaves it.
             instance.set_option("hash-ptr", false)?;

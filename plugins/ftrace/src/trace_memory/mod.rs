@@ -15,7 +15,9 @@ mod view;
 
 use std::time::Duration;
 
-use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
+use trace_hook_api::{
+    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
+};
 use tracefs::{EventStream, Instance};
 use tracefs_session::{TracefsSession, View, find};
 
@@ -36,7 +38,7 @@ impl Hook for TraceMemory {
             "trace_memory",
             "The memory of the traced tasks: pages, page faults, kmalloc, resident sizes, reclaim and OOM kills",
         )
-        .json()
+        .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
         .param(
             Param::text("kind", "KIND", "only events of these kinds; all that the kernel has by default")
                 .short('k')
@@ -59,9 +61,9 @@ impl Hook for TraceMemory {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let names = request.arguments.texts("kind");
+        let names = request.arguments.texts("kind")?;
         let kinds = Kind::chosen(names, &find(&request.environment)?)?;
-        let every = request.arguments.integer("summary").and_then(|seconds| u64::try_from(seconds).ok());
+        let every = request.arguments.integer("summary")?.and_then(|seconds| u64::try_from(seconds).ok());
         match every.map(Duration::from_secs) {
             None => record_events(request, &kinds),
             Some(every) => record_summaries(request, &with_call_sites(kinds, names)?, every),

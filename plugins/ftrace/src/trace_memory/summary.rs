@@ -123,7 +123,7 @@ impl MemorySummary {
         self.mappings.told();
         for (of, (count, bytes)) in &all {
             lines
-                .event(&Origin { time, ..Origin::default() }, "all_call_sites")
+                .event(&Origin::at(time), "all_call_sites")
                 .word("kind", of.name())
                 .number("count", *count)
                 .number("size", *bytes);
@@ -148,9 +148,9 @@ fn tell_site(of: UseOf, place: &Place, taken: &Taken, caller: &[u8], time: u64, 
     let origin = match place {
         Place::Program { process, .. } => {
             let process = number(*process);
-            Origin { time, pid: process, tid: process, comm: &taken.comm, ..Origin::default() }
+            Origin::at(time).pid(process).tid(process).comm(&taken.comm)
         }
-        _ => Origin { time, ..Origin::default() },
+        _ => Origin::at(time),
     };
     let line = lines.event(&origin, "call_site").word("kind", of.name());
     let line = match place {

@@ -11,7 +11,7 @@ mod transfers;
 mod view;
 mod wording;
 
-use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
 use tracefs::Instance;
 use tracefs_session::TracefsSession;
 
@@ -37,7 +37,7 @@ impl Hook for TraceNet {
             "trace_net",
             "TCP connections of the traced tasks and their states, what is sent and received, retransmits, resets and drops",
         )
-        .json()
+        .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
         .param(Param::flag(
             "without-calls",
             "no lines of connect and accept; spares every task of the machine about 0.1us a system call",
@@ -51,7 +51,7 @@ impl Hook for TraceNet {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let procfs = &request.environment.procfs;
-        let with_calls = !request.arguments.flag("without-calls");
+        let with_calls = !request.arguments.flag("without-calls")?;
         let enable = |instance: &Instance| enable_own(instance, with_calls);
         let session = TracefsSession::start_with_anybodys(request, enable, enable_anybodys, |stream| {
             Ok(Box::new(NetView::new(stream, procfs)?))

@@ -5,7 +5,7 @@ mod signals;
 mod tasks;
 mod view;
 
-use trace_hook_api::{Environment, Hook, HookInfo, Request, Result, Session};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Request, Result, Selection, Session};
 use tracefs::Instance;
 use tracefs_session::TracefsSession;
 
@@ -25,7 +25,8 @@ impl Hook for TraceProcess {
             "trace_process",
             "Forks, execs and exits of the traced tasks, and the signals that they send and get",
         )
-        .json()
+        .formats([Format::Text, Format::Json])
+        .selects([Selection::Exact, Selection::Parents])
         .details(DETAILS)
     }
 

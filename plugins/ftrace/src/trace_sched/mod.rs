@@ -8,7 +8,7 @@ mod waits;
 
 use std::time::Duration;
 
-use trace_hook_api::{Environment, Hook, HookInfo, Param, Request, Result, Session};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
 use tracefs::Instance;
 use tracefs_session::TracefsSession;
 
@@ -32,7 +32,7 @@ impl Hook for TraceSched {
             "trace_sched",
             "How long the traced tasks wait for a CPU: a line each time one gets it, or a summary every so often",
         )
-        .json()
+        .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
         .param(
             Param::integer("over", "US", "only waits of more than so many microseconds").range(0, LONGEST_WAIT),
         )
@@ -48,10 +48,11 @@ impl Hook for TraceSched {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let number =
-            |name: &str| request.arguments.integer(name).and_then(|number| u64::try_from(number).ok());
-        let over = number("over").map(|micros| micros * 1_000);
-        let every = number("summary").map(Duration::from_secs);
+        let number = |name: &str| -> Result<Option<u64>> {
+            Ok(request.arguments.integer(name)?.and_then(|number| u64::try_from(number).ok()))
+        };
+        let over = number("over")?.map(|micros| micros * 1_000);
+        let every = number("summary")?.map(Duration::from_secs);
         let session = TracefsSession::start(request, enable, |stream| match every {
             Some(every) => Ok(Box::new(SchedView::new(stream, over, Summary::new(every))?)),
             None => Ok(Box::new(SchedView::new(stream, over, Runs)?)),

@@ -60,15 +60,12 @@ impl Summary {
         let mut all = Histogram::default();
         let mut unknown = 0;
         for (tid, thread) in &threads {
-            let origin = Origin { time, cpu: None, pid: thread.pid, tid: Some(*tid), comm: &thread.comm };
+            let origin = Origin::at(time).pid(thread.pid).tid(*tid).comm(&thread.comm);
             lines.event(&origin, "waits").distribution(&thread.waits).number("unknown", thread.unknown);
             all.merge(&thread.waits);
             unknown += thread.unknown;
         }
-        lines
-            .event(&Origin { time, ..Origin::default() }, "all_waits")
-            .distribution(&all)
-            .number("unknown", unknown);
+        lines.event(&Origin::at(time), "all_waits").distribution(&all).number("unknown", unknown);
         lines.picture(&all);
         threads.len() as u64 + 1
     }

@@ -68,7 +68,7 @@ impl<S: Show> SchedView<S> {
         }
         let Self { records, show, .. } = self;
         with_origin(record, task, |record, origin| {
-            show.missed_run(&Origin { comm: records.prev_comm(record), ..*origin }, run, lines)
+            show.missed_run(&origin.comm(records.prev_comm(record)), run, lines)
         })
     }
 
@@ -79,7 +79,7 @@ impl<S: Show> SchedView<S> {
         }
         let Self { records, show, .. } = self;
         with_origin(record, next, |record, origin| {
-            let origin = Origin { comm: records.next_comm(record), ..*origin };
+            let origin = origin.comm(records.next_comm(record));
             show.run(&Run { origin, wait, prev, prev_comm: records.prev_comm(record) }, lines)
         })
     }

@@ -98,13 +98,9 @@ impl Decoded {
     ) -> u64 {
         let Some(event) = self.enters.get(&running.event) else { return 0 };
         let number = |pid: Pid| u32::try_from(pid).ok();
-        let origin = Origin {
-            time: running.began,
-            cpu: Some(running.cpu),
-            pid: running.process.and_then(number),
-            tid: number(thread),
-            comm: &running.comm,
-        };
+        let process = running.process.and_then(number);
+        let origin =
+            Origin::at(running.began).cpu(running.cpu).pid(process).tid(number(thread)).comm(&running.comm);
         let line = event.show(&running.arguments, lines.event(&origin, &event.call));
         drop(match returned {
             Some((result, at)) => show_result(line, result, event.returns_address)

@@ -3,7 +3,9 @@
 mod call;
 mod decoded;
 
-use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
+use trace_hook_api::{
+    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
+};
 use tracefs::{EventStream, Instance};
 
 use crate::syscall_events;
@@ -19,7 +21,8 @@ impl Hook for TraceSyscalls {
             "trace_syscalls",
             "The system calls of the traced tasks, a line each, as the kernel writes them",
         )
-        .json()
+        .formats([Format::Text, Format::Json])
+        .selects([Selection::Exact, Selection::Parents])
         .param(
             Param::text(
                 "syscall",
@@ -47,10 +50,10 @@ impl Hook for TraceSyscalls {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let tracefs = find(&request.environment)?;
-        let names = request.arguments.texts("syscall");
+        let names = request.arguments.texts("syscall")?;
         let calls =
             names.iter().map(|name| syscall_events::named(&tracefs, name)).collect::<Result<Vec<_>>>()?;
-        let (decode, with_exit) = (request.arguments.flag("decode"), request.arguments.flag("exit"));
+        let (decode, with_exit) = (request.arguments.flag("decode")?, request.arguments.flag("exit")?);
         let enable = |instance: &Instance| enable(instance, &calls, with_exit || decode);
         let view = |stream: &mut EventStream| -> Result<Box<dyn View>> {
             match decode {

@@ -113,7 +113,7 @@ impl CountersSession {
         for (quantity, reason) in self.uncounted.drain(..) {
             by_reason.entry(reason).or_default().push(quantity.name);
         }
-        let origin = Origin { time: self.told_until, ..Origin::default() };
+        let origin = Origin::at(self.told_until);
         for (reason, names) in by_reason {
             lines.event(&origin, "uncounted").list("counters", names).text("reason", reason.as_bytes());
         }
@@ -130,7 +130,7 @@ impl CountersSession {
             if was_alive {
                 let pid = pid.map(|pid| pid as u32);
                 let comm = pid.map_or(&[][..], |pid| family.name(&self.procfs, pid));
-                let origin = Origin { time, cpu: None, pid, tid: pid, comm };
+                let origin = Origin::at(time).pid(pid).tid(pid).comm(comm);
                 line(lines, &origin, interval, &self.counted, &amounts);
             }
         }

@@ -55,7 +55,7 @@ impl Folded {
         }
         let mut written = 0;
         while let Some((stack, count)) = self.due.pop_if(|_| !lines.is_full()) {
-            let origin = Origin { time: self.due_since, ..Origin::default() };
+            let origin = Origin::at(self.due_since);
             let functions = stack.functions.iter().map(|name| name.as_bytes());
             lines.folded_stack(&origin, &stack.name, functions, count);
             written += 1;

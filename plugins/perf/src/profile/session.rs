@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{Account, LineBuffer, Origin, Progress, Request, Result, Session};
+use trace_hook_api::{LineBuffer, Origin, Progress, Request, Result, Session, Stats};
 use tracefs::Procfs;
 use tracefs::spool::Spool;
 use tracefs_session::SPOOL_DIRECTORY;
@@ -167,13 +167,11 @@ impl ProfileSession {
     }
 
     fn origin(&self, record: &Record<'_>) -> Origin<'_> {
-        Origin {
-            time: self.ahead.time_of_line(record.time),
-            cpu: Some(record.cpu),
-            pid: Some(record.process),
-            tid: Some(record.thread),
-            comm: self.processes.name(record.thread),
-        }
+        Origin::at(self.ahead.time_of_line(record.time))
+            .cpu(record.cpu)
+            .pid(record.process)
+            .tid(record.thread)
+            .comm(self.processes.name(record.thread))
     }
 }
 
@@ -233,7 +231,7 @@ impl Session for ProfileSession {
         Ok(())
     }
 
-    fn account(&self) -> Result<Account> {
+    fn stats(&self) -> Result<Stats> {
         let mut lost = self.lost.clone();
         let recorded = self.samples + lost.values().sum::<u64>();
         for (cpu, refused) in self.spool.refused() {
@@ -241,7 +239,7 @@ impl Session for ProfileSession {
         }
         // The host counts lines.
         let recorded = (recorded + self.shown.lines).saturating_sub(self.shown.samples);
-        Ok(Account::new(recorded, lost))
+        Ok(Stats::new(recorded, lost))
     }
 
     fn close(&mut self) -> Result<()> {

@@ -73,7 +73,7 @@ impl View for Calls {
         let layout = self.layouts.get(&record.id());
         let number = layout.map_or(u32::MAX, |layout| record.number(&layout.function) as u32);
         let (Some(layout), Some(function)) = (layout, self.functions.get(number as usize)) else {
-            record.write_text(lines.text_mut());
+            lines.write_event(record.stamp(), |text| record.write_text(text));
             return 1;
         };
         let (thread, now) = (record.task(), record.stamp());

@@ -16,7 +16,9 @@ mod quoted;
 mod search;
 mod value;
 
-use trace_hook_api::{Environment, Hook, HookError, HookInfo, Param, Request, Result, Session};
+use trace_hook_api::{
+    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
+};
 use tracefs::{Instance, UserProbe};
 use tracefs_session::{TracefsSession, targets, usable_tracefs};
 
@@ -45,7 +47,8 @@ impl Hook for TraceUser {
             "trace_user",
             "Calls of functions of the traced programs and their libraries, a line each",
         )
-        .json()
+        .formats([Format::Text, Format::Json])
+        .selects([Selection::Exact, Selection::Parents])
         .param(
             Param::text(
                 "function",
@@ -83,13 +86,15 @@ impl Hook for TraceUser {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let texts = |name: &str| request.arguments.texts(name).iter().map(String::as_str);
-        let choices = texts("function").map(Choice::parse).collect::<Result<Vec<_>>>()?;
-        let prototypes = texts("args").map(Prototype::parse).collect::<Result<Vec<_>>>()?;
+        let texts = |name: &str| request.arguments.texts(name);
+        let choices =
+            texts("function")?.iter().map(|text| Choice::parse(text)).collect::<Result<Vec<_>>>()?;
+        let prototypes =
+            texts("args")?.iter().map(|text| Prototype::parse(text)).collect::<Result<Vec<_>>>()?;
         self.probe(&request.environment)?;
         // Held until the kernel has the probes: it reaches the files by our descriptors.
         let places = places(request, &choices)?;
-        let with_returns = request.arguments.flag("return");
+        let with_returns = request.arguments.flag("return")?;
         let Plan { functions, events, probes } = Plan::new(&places, &prototypes, with_returns)?;
         let session = TracefsSession::start(
             request,
@@ -143,7 +148,7 @@ fn places(request: &Request, choices: &[Choice]) -> Result<Vec<Place>> {
     let files = Files::of(processes, procfs)?;
     let mut search = Search::default();
     choices.iter().try_for_each(|choice| search.add(choice, &files))?;
-    let limit = request.arguments.integer("limit").unwrap_or(HIGHEST_LIMIT);
+    let limit = request.arguments.integer("limit")?.unwrap_or(HIGHEST_LIMIT);
     search.finish(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 

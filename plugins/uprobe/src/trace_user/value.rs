@@ -156,8 +156,8 @@ impl ValueType {
 /// A flag that does not hold is not there in text. But an argument always is.
 fn truth<'a>(line: EventLine<'a>, name: &str, holds: bool, format: Format) -> EventLine<'a> {
     match format {
-        Format::Text => line.word(name, if holds { "true" } else { "false" }),
         Format::Json => line.flag(name, holds),
+        _ => line.word(name, if holds { "true" } else { "false" }),
     }
 }
 

@@ -22,8 +22,9 @@ impl Hook for FailingLines {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let text = |name| request.arguments.text(name).unwrap_or_default().to_owned();
-        let trouble = Failure { kind: text("trouble"), when: text("when"), over: text("when") != "stop" };
+        let text =
+            |name| -> Result<String> { Ok(request.arguments.text(name)?.unwrap_or_default().to_owned()) };
+        let trouble = Failure { kind: text("trouble")?, when: text("when")?, over: text("when")? != "stop" };
         trouble.strike("start")?;
         Ok(Box::new(trouble))
     }

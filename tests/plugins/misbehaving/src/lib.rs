@@ -59,7 +59,7 @@ struct Lines {
 
 impl Lines {
     fn start(request: &Request, misbehaves: bool) -> Result<Self> {
-        let instance = match request.arguments.flag("instance") {
+        let instance = match request.arguments.flag("instance")? {
             true => {
                 let instance = Instance::create(&tracefs(&request.environment)?, &request.session)?;
                 instance.start()?;

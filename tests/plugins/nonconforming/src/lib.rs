@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use trace_hook_api::{
-    Account, Cleanup, Environment, Format, Hook, HookError, HookInfo, LineBuffer, Param, Progress, Request,
-    Result, Session, export_plugin,
+    Cleanup, Environment, Format, Hook, HookError, HookInfo, LineBuffer, Param, Progress, Request, Result,
+    Session, Stats, export_plugin,
 };
 
 /// The value of the fault of this name, if it is the one to have.
@@ -37,7 +37,7 @@ impl Hook for NonconformingLines {
             info = info.details("x".repeat(10 << 20));
         }
         if has("json") || has("no json") {
-            info = info.json();
+            info = info.formats([Format::Text, Format::Json]);
         }
         if has("fickle") {
             info = info.details(format!("I was asked {asked} times."));
@@ -167,9 +167,6 @@ impl Session for Lines {
         if self.has("read") {
             return Err(HookError::new("it cannot be read"));
         }
-        if self.has("fragment") {
-            lines.text_mut().extend_from_slice(b"half a line");
-        }
         if self.has("panic") {
             panic!("no way out");
         }
@@ -195,9 +192,9 @@ impl Session for Lines {
         if self.has("stop") { Err(HookError::new("it will not stop")) } else { Ok(()) }
     }
 
-    fn account(&self) -> Result<Account> {
-        let recorded = if self.has("account") { self.given + 4 } else { self.given };
-        Ok(Account::new(recorded, Default::default()))
+    fn stats(&self) -> Result<Stats> {
+        let recorded = if self.has("stats") { self.given + 4 } else { self.given };
+        Ok(Stats::new(recorded, Default::default()))
     }
 
     fn close(&mut self) -> Result<()> {

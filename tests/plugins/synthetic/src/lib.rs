@@ -7,7 +7,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Session, export_plugin};
+use trace_hook_api::{
+    Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Selection, Session, boot_time,
+    export_plugin,
+};
 
 struct SyntheticLines;
 
@@ -15,6 +18,7 @@ impl Hook for SyntheticLines {
     fn info(&self) -> HookInfo {
         HookInfo::new("synthetic_lines", "Makes up lines, for tests")
             .details("It makes them up all alone.")
+            .selects([Selection::Exact, Selection::Parents])
             .param(Param::integer("count", "N", "how many lines").short('c').range(0, i64::MAX).default("10"))
             .param(Param::integer("every", "MS", "the time between two lines").range(0, 10_000).default("0"))
             .param(Param::integer("length", "BYTES", "the length of a line").range(0, 65_535).default("0"))
@@ -24,13 +28,14 @@ impl Hook for SyntheticLines {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let number = |name| request.arguments.integer(name).unwrap_or_default().unsigned_abs();
+        let number =
+            |name| -> Result<u64> { Ok(request.arguments.integer(name)?.unwrap_or_default().unsigned_abs()) };
         Ok(Box::new(Synthetic {
             next: 0,
-            count: number("count"),
-            every: Duration::from_millis(number("every")),
-            length: number("length") as usize,
-            word: request.arguments.text("word").unwrap_or_default().to_owned(),
+            count: number("count")?,
+            every: Duration::from_millis(number("every")?),
+            length: number("length")? as usize,
+            word: request.arguments.text("word")?.unwrap_or_default().to_owned(),
             began: Instant::now(),
             processes: processes(request),
             stopped: false,
@@ -81,8 +86,9 @@ impl Session for Synthetic {
             self.stop()?;
         }
         let due = self.due();
+        let time = boot_time();
         while self.next < due && !lines.is_full() {
-            self.write_line(lines.text_mut());
+            lines.write_event(time, |text| self.write_line(text));
             self.next += 1;
         }
         Ok(match self.next {
