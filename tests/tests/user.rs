@@ -568,7 +568,7 @@ fn what_there_is_not_is_said_and_the_nearest_named() {
     refused("-f strlen", &["'strlen'", "chooses"]);
     refused("-f refused_function", &["'refused_function'", "cannot put a probe at"]);
     refused(&format!("-f {}", "x".repeat(100 << 10)), &["unknown function"]);
-    refused("-f /etc/passwd:main", &["/etc/passwd", "no ELF file"]);
+    refused("-f /etc/passwd:main", &["/etc/passwd", "not a readable ELF file"]);
     refused("-f /dev/null:main", &["'/dev/null'"]);
     refused("-f usual:", &["'usual:' names no function"]);
     refused("-f ''", &["'' names no function"]);

@@ -1,6 +1,5 @@
 //! Trace hooks on functions of the traced programs themselves.
 
-mod elf;
 mod trace_user;
 
 use trace_hook_api::export_plugin;

@@ -8,19 +8,17 @@
 //! ```
 
 mod collector;
-mod elf;
 mod folded;
-mod kernel;
 mod modules;
 mod portrait;
 mod processes;
 mod recording;
-mod room;
 mod sampling;
 mod session;
 mod stacks;
 mod throttling;
 mod timeline;
+mod vdso;
 
 pub use recording::Recording;
 pub use sampling::{Sampling, check_rate};

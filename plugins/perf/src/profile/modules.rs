@@ -14,24 +14,21 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use trace_symbols::{MemoryBudget, SymbolTable};
 
-use super::elf::ElfSymbols;
-use super::room::Room;
+use super::vdso;
 use crate::perf_event::Mapping;
 
 /// Each file that is held open until it is needed takes a descriptor. Twice as many are known at most.
 const MOST: usize = 500;
 
-/// What the symbols of all files may take, in bytes. Those of a file for which there is no room any more are not read.
-const ROOM: u64 = 256 << 20;
+/// What the symbols of all files may take, in bytes. Symbols for which nothing is left are not read.
+const SYMBOL_MEMORY: u64 = 256 << 20;
 
 /// For so long nothing is shown that needs the symbols of a file. After that it is shown without.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// For so long it is waited in place.
 const MOMENT: Duration = Duration::from_millis(10);
-
-/// How the kernel calls the code that it gives to every program.
-const VDSO: &[u8] = b"[vdso]";
 
 /// All files met so far. They are opened when they are met: later the process may be gone, and with it the only view in
 /// which the file has that name.
@@ -41,7 +38,7 @@ pub struct Modules {
     /// Processes in whose view a file is looked for if the one that maps it is gone already.
     relatives: Vec<u32>,
     known: Mutex<Known>,
-    room: Arc<Room>,
+    budget: Arc<MemoryBudget>,
 }
 
 /// Files that were met lately. One that was not asked for while so many others were is forgotten, and not before: between
@@ -68,8 +65,8 @@ pub struct Module {
     /// Until its symbols are read.
     file: Mutex<Option<File>>,
     reading: OnceLock<Reading>,
-    symbols: OnceLock<Option<ElfSymbols>>,
-    room: Arc<Room>,
+    symbols: OnceLock<Option<SymbolTable>>,
+    budget: Arc<MemoryBudget>,
     /// `[heap]`, `//anon`, and code that a program makes itself are not.
     pub is_file: bool,
 }
@@ -84,7 +81,12 @@ struct Reading {
 
 impl Modules {
     pub fn new(procfs: &Path, relatives: Vec<u32>) -> Self {
-        Self { procfs: procfs.to_owned(), relatives, known: Mutex::default(), room: Room::of(ROOM) }
+        Self {
+            procfs: procfs.to_owned(),
+            relatives,
+            known: Mutex::default(),
+            budget: MemoryBudget::new(SYMBOL_MEMORY),
+        }
     }
 
     /// The file of a mapping of this process. If it was not met before, or could not be opened then, it is opened now.
@@ -106,7 +108,7 @@ impl Modules {
             inode: (mapping.inode, mapping.generation),
             path: mapping.path.to_owned(),
         };
-        known.module(identity, &self.room)
+        known.module(identity, &self.budget)
     }
 
     fn open(&self, process: u32, mapping: &Mapping<'_>) -> Option<File> {
@@ -124,12 +126,12 @@ impl Modules {
 }
 
 impl Known {
-    fn module(&mut self, identity: Identity, room: &Arc<Room>) -> Arc<Module> {
+    fn module(&mut self, identity: Identity, budget: &Arc<MemoryBudget>) -> Arc<Module> {
         if let Some(module) = self.recent.get(&identity) {
             return Arc::clone(module);
         }
         let older = self.older.remove(&identity);
-        let module = older.unwrap_or_else(|| Arc::new(Module::named(&identity.path, room)));
+        let module = older.unwrap_or_else(|| Arc::new(Module::named(&identity.path, budget)));
         if self.recent.len() >= MOST {
             self.older = std::mem::take(&mut self.recent);
         }
@@ -150,8 +152,8 @@ fn open(path: &Path, inode: Option<u64>) -> io::Result<File> {
 }
 
 impl Module {
-    fn named(path: &[u8], room: &Arc<Room>) -> Self {
-        let vdso = (path == VDSO).then(|| super::elf::vdso(room));
+    fn named(path: &[u8], budget: &Arc<MemoryBudget>) -> Self {
+        let vdso = (path == vdso::PATH).then(|| SymbolTable::read(&vdso::image()?[..], budget).ok());
         let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         Self {
@@ -159,7 +161,7 @@ impl Module {
             file: Mutex::default(),
             reading: OnceLock::new(),
             symbols: vdso.map(OnceLock::from).unwrap_or_default(),
-            room: Arc::clone(room),
+            budget: Arc::clone(budget),
             is_file: path.starts_with(b"/") && !path.starts_with(b"//"),
         }
     }
@@ -191,13 +193,13 @@ impl Module {
 
     /// The name of the function at this place in the file, as it is in there, as far as the symbols were read.
     pub fn function(&self, offset: u64) -> Option<Cow<'_, str>> {
-        self.symbols.get()?.as_ref()?.function(offset)
+        self.symbols.get()?.as_ref()?.function_at_offset(offset)
     }
 
     fn begin_to_read(self: &Arc<Self>, file: File) {
         let (module, (not_done, done)) = (Arc::clone(self), channel::<Infallible>());
         let read = move || {
-            let _ = module.symbols.set(ElfSymbols::of_file(file, &module.room));
+            let _ = module.symbols.set(SymbolTable::read(&file, &module.budget).ok());
             drop(not_done);
         };
         if std::thread::Builder::new().name("symbols".to_owned()).spawn(read).is_ok() {
@@ -228,7 +230,7 @@ mod tests {
 
     #[test]
     fn symbols_are_read_when_they_are_asked_for() {
-        let module = Arc::new(Module::named(b"/proc/self/exe (deleted)", &Room::of(ROOM)));
+        let module = Arc::new(Module::named(b"/proc/self/exe (deleted)", &MemoryBudget::new(SYMBOL_MEMORY)));
         assert!(!module.is_being_read() && !module.is_settled(), "it was not opened yet");
         *module.file() = Some(File::open("/proc/self/exe").unwrap());
         assert_eq!((module.name.as_str(), module.is_settled()), ("exe", false));

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use function_names::readable;
 use perf_event_open_sys::bindings as sys;
+use trace_symbols::{KernelSymbols, display_name};
 
-use super::kernel::KernelSymbols;
 use super::modules::Module;
 use super::processes::Code;
 
@@ -125,7 +124,7 @@ impl Frame {
 
     fn in_module(module: &Module, offset: u64) -> Self {
         match module.function(offset) {
-            Some(symbol) => Self::of(readable(&symbol, LONGEST_NAME).into()),
+            Some(symbol) => Self::of(display_name(&symbol, LONGEST_NAME).into()),
             None if module.is_file => Self {
                 name: format!("[{}+{offset:#x}]", module.name).into(),
                 short: format!("[{}]", module.name).into(),

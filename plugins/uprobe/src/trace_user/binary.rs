@@ -1,14 +1,17 @@
 //! Programs and libraries, as the traced processes see them.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
-use object::ReadCache;
+use trace_symbols::{ElfError, ElfFile, MemoryBudget};
+
+/// What the symbols of a file may take while they are read, in bytes. Those of the largest programs take much less.
+const SYMBOL_MEMORY: u64 = 512 << 20;
 
 /// A file that is open, so that it stays the same whatever becomes of its name.
 pub struct Binary {
@@ -63,9 +66,13 @@ impl Binary {
         Ok(Self { path: path.to_owned(), identity, link: link(&file), looks: Looks::of(&metadata), file })
     }
 
-    /// What is in it. What was read of it is kept until this is dropped.
-    pub fn content(&self) -> ReadCache<impl Read + Seek + '_> {
-        ReadCache::new(Limited { file: &self.file, left: MOST_CONTENT })
+    /// Its functions.
+    ///
+    /// # Errors
+    ///
+    /// It is no program that can be traced.
+    pub fn elf(&self) -> Result<ElfFile<'_>, ElfError> {
+        ElfFile::parse_native(&self.file, &MemoryBudget::new(SYMBOL_MEMORY))
     }
 
     /// Whether it may be the other one, seen through another file system.
@@ -81,34 +88,9 @@ impl Looks {
     }
 }
 
-/// The symbols of the largest programs are much less. A made-up file could take all memory.
-const MOST_CONTENT: usize = 512 << 20;
-
-/// A file of which no more is read than that.
-struct Limited<'a> {
-    file: &'a File,
-    left: usize,
-}
-
-impl Read for Limited<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(self.left);
-        let count = self.file.read(&mut buffer[..most])?;
-        self.left -= count;
-        Ok(count)
-    }
-}
-
-impl Seek for Limited<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use object::ReadRef;
     use std::os::unix::fs::symlink;
 
     fn here(path: &Path) -> io::Result<Binary> {
@@ -127,16 +109,6 @@ mod tests {
         assert!(
             here(&path("fifo")).is_err() && here(directory.path()).is_err() && here(&path("none")).is_err()
         );
-    }
-
-    #[test]
-    fn no_more_is_read_than_there_is_memory_for() {
-        let mut file = tempfile::tempfile().unwrap();
-        io::Write::write_all(&mut file, b"0123456789").unwrap();
-        let content = ReadCache::new(Limited { file: &file, left: 6 });
-        assert_eq!((&content).read_bytes_at(4, 4), Ok(&b"4567"[..]));
-        assert_eq!((&content).read_bytes_at(4, 4), Ok(&b"4567"[..]));
-        assert_eq!((&content).read_bytes_at(0, 4), Err(()));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use function_names::{decoded, without_types};
 use glob::Pattern as Glob;
 use trace_hook_api::{HookError, Result};
+use trace_symbols::{demangle, demangle_without_types};
 
 use super::LONGEST_NAME;
 use super::quoted::quoted;
@@ -202,9 +202,9 @@ impl FunctionPattern {
     }
 
     fn fits_decoded(&self, symbol: &str) -> bool {
-        decoded(symbol, LONGEST_NAME)
+        demangle(symbol, LONGEST_NAME)
             .is_some_and(|name| self.fits(&name) || self.fits(&without_parameters(&name)))
-            || without_types(symbol, LONGEST_NAME).is_some_and(|name| self.fits(&name))
+            || demangle_without_types(symbol, LONGEST_NAME).is_some_and(|name| self.fits(&name))
     }
 
     fn fits(&self, name: &str) -> bool {

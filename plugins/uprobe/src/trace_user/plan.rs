@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use function_names::readable;
 use trace_hook_api::{HookError, Result, did_you_mean};
+use trace_symbols::display_name;
 use tracefs::UserProbe;
 
 use super::LONGEST_NAME;
@@ -92,7 +92,7 @@ impl Plan {
     fn add(&mut self, place: &Place, prototype: Option<&Prototype>, with_returns: bool) -> Result<()> {
         let arguments = prototype.map(|prototype| prototype.arguments.as_slice()).unwrap_or_default();
         let result = prototype.and_then(|prototype| prototype.result);
-        let name = readable(&place.symbols[0], LONGEST_NAME);
+        let name = display_name(&place.symbols[0], LONGEST_NAME);
         if result.is_some() && !with_returns {
             return Err(HookError::usage(format!("the result of '{name}' is known with --return only")));
         }
@@ -184,7 +184,7 @@ fn uncounted(convention: Convention, number: usize, function: &str) -> HookError
 fn unused(prototype: &Prototype, places: &[Place]) -> HookError {
     let names: Vec<_> = places
         .iter()
-        .flat_map(|place| place.symbols.iter().map(|symbol| readable(symbol, LONGEST_NAME)))
+        .flat_map(|place| place.symbols.iter().map(|symbol| display_name(symbol, LONGEST_NAME)))
         .collect();
     let function = prototype.function.as_ref().map_or("", |function| &function.text);
     let hint = did_you_mean(function, &names);

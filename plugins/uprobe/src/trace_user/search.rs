@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use function_names::readable;
 use trace_hook_api::{HookError, Result, did_you_mean, log};
+use trace_symbols::{ElfError, FunctionKind, display_name};
 
 use super::LONGEST_NAME;
 use super::binary::Binary;
@@ -13,7 +13,6 @@ use super::files::Files;
 use super::instruction::can_be_probed;
 use super::place::Place;
 use super::quoted::quoted;
-use crate::elf::{BadElf, Elf, Kind};
 
 /// With so many, the kernel takes seconds. More are not told apart, for a made-up file may have any number.
 pub const MOST_PLACES: usize = 10_000;
@@ -78,7 +77,7 @@ impl Search {
             return Ok(places);
         }
         let full_name = |place: &Place| {
-            format!("'{}' in {}", readable(&place.symbols[0], LONGEST_NAME), place.binary.path.display())
+            format!("'{}' in {}", display_name(&place.symbols[0], LONGEST_NAME), place.binary.path.display())
         };
         let advice = match limit {
             MOST_PLACES => "",
@@ -107,31 +106,35 @@ impl Search {
     }
 
     /// Returns how many functions the file tells of.
-    fn look_into(&mut self, choice: &Choice, binary: &Rc<Binary>, look: &mut Look) -> Result<usize, BadElf> {
-        let content = binary.content();
-        let elf = Elf::parse(&content)?;
+    fn look_into(
+        &mut self,
+        choice: &Choice,
+        binary: &Rc<Binary>,
+        look: &mut Look,
+    ) -> Result<usize, ElfError> {
+        let elf = binary.elf()?;
         let is_in_go_file = elf.is_go();
         let mut count = 0;
         elf.visit_functions(|function| {
-            count += usize::from(function.kind != Kind::Imported);
+            count += usize::from(function.kind != FunctionKind::Imported);
             let symbol = String::from_utf8_lossy(function.name);
             if !choice.function.matches(&symbol) {
                 return;
             }
             let offset = elf.file_offset(function.address);
             let obstacle = match (function.kind, offset) {
-                (Kind::Imported, _) => "is only called there, and is defined in another file",
-                (Kind::Indirect, _) => {
+                (FunctionKind::Imported, _) => "is only called there, and is defined in another file",
+                (FunctionKind::Indirect, _) => {
                     "only chooses, when the program is loaded, which function is called in its place; trace that one"
                 }
-                (Kind::Defined, None) => "is not in the file",
-                (Kind::Defined, Some(_)) if is_part(&symbol) => {
+                (FunctionKind::Defined, None) => "is not in the file",
+                (FunctionKind::Defined, Some(_)) if is_part(&symbol) => {
                     "is no function, but a part of one that is jumped to"
                 }
-                (Kind::Defined, Some(offset)) if !can_be_probed(elf.bytes_at(offset)) => {
+                (FunctionKind::Defined, Some(offset)) if !can_be_probed(&elf.instruction_at(offset)) => {
                     "begins with an instruction that the kernel cannot put a probe at"
                 }
-                (Kind::Defined, Some(offset)) => {
+                (FunctionKind::Defined, Some(offset)) => {
                     look.found += 1;
                     if self.places.len() > MOST_PLACES {
                         return;
@@ -145,12 +148,12 @@ impl Search {
                     return place.is_also(symbol.into_owned());
                 }
             };
-            let obstacle = format!("'{}' in {} {obstacle}", readable(&symbol, LONGEST_NAME), binary.path.display());
+            let obstacle = format!("'{}' in {} {obstacle}", display_name(&symbol, LONGEST_NAME), binary.path.display());
             log::debug!("not traced: {obstacle}");
             // That others call it says least.
             match function.kind {
-                Kind::Imported => _ = look.obstacle.get_or_insert(obstacle),
-                Kind::Defined | Kind::Indirect => look.obstacle = Some(obstacle),
+                FunctionKind::Imported => _ = look.obstacle.get_or_insert(obstacle),
+                FunctionKind::Defined | FunctionKind::Indirect => look.obstacle = Some(obstacle),
             }
         })?;
         Ok(count)
@@ -205,11 +208,10 @@ const MOST_NAMES: usize = 64 << 20;
 fn names(binaries: &[Rc<Binary>]) -> Vec<String> {
     let (mut names, mut length) = (Vec::new(), 0);
     for binary in binaries {
-        let content = binary.content();
-        let Ok(elf) = Elf::parse(&content) else { continue };
+        let Ok(elf) = binary.elf() else { continue };
         let visited = elf.visit_functions(|function| {
-            if function.kind == Kind::Defined && length < MOST_NAMES {
-                let name = readable(&String::from_utf8_lossy(function.name), LONGEST_NAME);
+            if function.kind == FunctionKind::Defined && length < MOST_NAMES {
+                let name = display_name(&String::from_utf8_lossy(function.name), LONGEST_NAME);
                 length += name.len().max(size_of::<String>());
                 names.push(name);
             }

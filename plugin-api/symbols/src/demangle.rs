@@ -1,33 +1,27 @@
-//! Names of functions as people know them, for hooks that show or find functions of programs.
-
-#![warn(missing_docs)]
-
-mod mini_debug_info;
-
 use std::fmt::{self, Write};
 
 use cpp_demangle::DemangleOptions;
-pub use mini_debug_info::unpack_mini_debug_info;
 
-/// What a person would call the function of this symbol: the name that a compiler has encoded in it, or the symbol as it
-/// is. Of one that is longer than so many characters, these, and `…`.
-pub fn readable(symbol: &str, longest: usize) -> String {
-    decoded(symbol, longest).unwrap_or_else(|| {
-        let mut name = Name::of_at_most(longest);
-        // It may be cut as well.
+/// The name of a function to show: demangled, or the symbol as it is. A name of more than `max_chars` characters is cut, and
+/// ends in `…`.
+pub fn display_name(symbol: &str, max_chars: usize) -> String {
+    demangle(symbol, max_chars).unwrap_or_else(|| {
+        let mut name = LimitedName::new(max_chars);
+        // An error means that it was cut.
         let _ = name.write_str(symbol);
         name.text
     })
 }
 
-/// The name that is encoded in a symbol: of Rust (without the hash at its end) or C++ (with the parameters). Of one that is
-/// longer than so many characters, these, and `…`: a short symbol can stand for gigabytes. Nothing, if none is encoded.
-pub fn decoded(symbol: &str, longest: usize) -> Option<String> {
-    // To who decodes C++, the C function `t` is an unsigned short.
+/// Demangles the symbol of a Rust function (without the hash at its end) or of a C++ function (with its parameters). A name
+/// of more than `max_chars` characters is cut, and ends in `…`: a short symbol can stand for gigabytes. `None`, if the symbol
+/// is not mangled.
+pub fn demangle(symbol: &str, max_chars: usize) -> Option<String> {
+    // The C++ demangler takes the C function `t` for the type unsigned short.
     if !symbol.starts_with("_Z") && !symbol.starts_with("_R") {
         return None;
     }
-    let mut name = Name::of_at_most(longest);
+    let mut name = LimitedName::new(max_chars);
     let outcome = match rustc_demangle::try_demangle(symbol) {
         Ok(rust) => write!(name, "{rust:#}"),
         Err(_) => write_cpp(symbol, &DemangleOptions::new(), &mut name),
@@ -35,16 +29,16 @@ pub fn decoded(symbol: &str, longest: usize) -> Option<String> {
     (outcome.is_ok() || name.is_cut).then_some(name.text)
 }
 
-/// The name of a C++ function as the source has it, such as `ns::K::get`: without parameters, and without what surrounds
-/// them. All overloads share it. It is cut as that of [`decoded`] is. Nothing, if none is encoded; nor for a copy of a
-/// function that a compiler has made with other parameters (`.isra.0`, `.constprop.0`).
-pub fn without_types(symbol: &str, longest: usize) -> Option<String> {
+/// Demangles the symbol of a C++ function to the name alone, such as `ns::K::get`: without parameters, return type and
+/// qualifiers. All overloads share it. It is cut as that of [`demangle`] is. `None`, if the symbol is not mangled, or stands
+/// for a copy of a function that a compiler has made with other parameters (`.isra.0`, `.constprop.0`).
+pub fn demangle_without_types(symbol: &str, max_chars: usize) -> Option<String> {
     if !symbol.starts_with("_Z") || symbol.contains('.') || rustc_demangle::try_demangle(symbol).is_ok() {
         return None;
     }
-    let mut name = Name::of_at_most(longest);
+    let mut name = LimitedName::new(max_chars);
     let outcome = write_cpp(symbol, &DemangleOptions::new().no_params().no_return_type(), &mut name);
-    // What the library leaves of `get() const &`.
+    // The library leaves the qualifiers, as in `get() const &`.
     let mut text = name.text.as_str();
     while let Some(shorter) = QUALIFIERS.iter().find_map(|qualifier| text.strip_suffix(qualifier)) {
         text = shorter;
@@ -52,28 +46,28 @@ pub fn without_types(symbol: &str, longest: usize) -> Option<String> {
     (outcome.is_ok() || name.is_cut).then(|| text.to_owned())
 }
 
-/// What may follow the parameters of a C++ function.
+/// What can follow the parameters of a C++ function.
 const QUALIFIERS: [&str; 4] = [" const", " volatile", " &", " &&"];
 
-fn write_cpp(symbol: &str, options: &DemangleOptions, name: &mut Name) -> fmt::Result {
+fn write_cpp(symbol: &str, options: &DemangleOptions, name: &mut LimitedName) -> fmt::Result {
     let symbol = cpp_demangle::Symbol::new(symbol).map_err(|_| fmt::Error)?;
     symbol.structured_demangle(name, options)
 }
 
-/// A name that takes no more than it may be long.
-struct Name {
+/// A name that refuses to grow beyond a number of characters.
+struct LimitedName {
     text: String,
     left: usize,
     is_cut: bool,
 }
 
-impl Name {
-    fn of_at_most(longest: usize) -> Self {
-        Self { text: String::new(), left: longest, is_cut: false }
+impl LimitedName {
+    fn new(max_chars: usize) -> Self {
+        Self { text: String::new(), left: max_chars, is_cut: false }
     }
 }
 
-impl Write for Name {
+impl Write for LimitedName {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for letter in text.chars() {
             if self.left == 0 {
@@ -96,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_source() {
+    fn symbols_are_demangled_to_names_of_the_source() {
         for (symbol, name) in [
             ("_Z3fooid", "foo(int, double)"),
             ("_ZN9container6insertEi", "container::insert(int)"),
@@ -104,13 +98,13 @@ mod tests {
             ("_ZN4core3fmt5write17h0123456789abcdefE", "core::fmt::write"),
             ("_RNvCs1234_7mycrate3foo", "mycrate::foo"),
         ] {
-            assert_eq!(decoded(symbol, 512).as_deref(), Some(name));
-            assert_eq!(readable(symbol, 512), name);
+            assert_eq!(demangle(symbol, 512).as_deref(), Some(name));
+            assert_eq!(display_name(symbol, 512), name);
         }
     }
 
     #[test]
-    fn overloads_have_one_name() {
+    fn overloads_share_the_name_without_types() {
         for (symbol, name) in [
             ("_Z3fooid", "foo"),
             ("_ZNK2ns1K3getEi", "ns::K::get"),
@@ -125,43 +119,43 @@ mod tests {
             ("_ZN1AcvRiEv", "A::operator int&"),
             ("_ZZN2ns1fEiENKUlvE_clEv", "ns::f(int)::{lambda()#1}::operator()"),
         ] {
-            assert_eq!(without_types(symbol, 512).as_deref(), Some(name), "{symbol}");
+            assert_eq!(demangle_without_types(symbol, 512).as_deref(), Some(name), "{symbol}");
         }
         for symbol in ["main", "t", "_Znonsense", "_ZN4core3fmt5write17h0123456789abcdefE", "_Z3fooid.isra.0"]
         {
-            assert_eq!(without_types(symbol, 512), None);
+            assert_eq!(demangle_without_types(symbol, 512), None);
         }
-        assert_eq!(without_types("_Z3fooid", 2).as_deref(), Some("fo…"));
+        assert_eq!(demangle_without_types("_Z3fooid", 2).as_deref(), Some("fo…"));
     }
 
     #[test]
-    fn what_is_not_encoded_stays_as_it_is() {
+    fn unmangled_symbols_stay_as_they_are() {
         for symbol in ["main", "t", "f", "Pi", "RNvC1a1b", "main.(*T).Work", "_Znonsense", "_Zgarbage"] {
-            assert_eq!(decoded(symbol, 512), None);
-            assert_eq!(readable(symbol, 512), symbol);
+            assert_eq!(demangle(symbol, 512), None);
+            assert_eq!(display_name(symbol, 512), symbol);
         }
     }
 
     #[test]
     fn long_names_are_cut() {
-        assert_eq!(readable(&"x".repeat(10_000), 512), "x".repeat(512) + "…");
-        assert_eq!(readable(&"x".repeat(512), 512), "x".repeat(512));
+        assert_eq!(display_name(&"x".repeat(10_000), 512), "x".repeat(512) + "…");
+        assert_eq!(display_name(&"x".repeat(512), 512), "x".repeat(512));
     }
 
     #[test]
-    fn a_short_symbol_can_stand_for_a_name_without_end() {
+    fn a_short_symbol_of_a_huge_name_is_cut() {
         // Each argument is a pair of the one before, twice.
         let pairs: String =
             ('1'..='9').chain('A'..='H').map(|last| format!("S0_IS{last}_S{last}_E")).collect();
-        let name = readable(&format!("_Z1f1a4pairIS_S_E{pairs}"), 512);
+        let name = display_name(&format!("_Z1f1a4pairIS_S_E{pairs}"), 512);
         assert!(name.starts_with("f(a, pair<a, a>, pair<pair<a, a>, ") && name.ends_with('…'), "{name}");
     }
 
     proptest! {
         #[test]
-        fn any_symbol_is_survived(symbol in "_(Z|R)[A-Za-z0-9_]{0,60}", longest in 0_usize..100) {
-            prop_assert!(readable(&symbol, longest).chars().count() <= longest + 1);
-            prop_assert!(without_types(&symbol, longest).is_none_or(|name| name.chars().count() <= longest + 1));
+        fn any_symbol_stays_within_the_limit(symbol in "_(Z|R)[A-Za-z0-9_]{0,60}", max_chars in 0_usize..100) {
+            prop_assert!(display_name(&symbol, max_chars).chars().count() <= max_chars + 1);
+            prop_assert!(demangle_without_types(&symbol, max_chars).is_none_or(|name| name.chars().count() <= max_chars + 1));
         }
     }
 }

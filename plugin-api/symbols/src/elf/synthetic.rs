@@ -1,7 +1,14 @@
-//! Small ELF files, for tests.
+//! Small synthetic ELF files, for tests.
 
-/// Where the code of a made-up file is, in the file and when loaded, and how much there is.
+use std::io::Write;
+
+use lzma_rust2::{XzOptions, XzWriter};
+
+/// Where the code of a synthetic file is: the place in the file, the address, and the length.
 pub const CODE: (u64, u64, u64) = (0x200, 0x40_1200, 0x100);
+
+/// The size of each function.
+const SIZE: u64 = 16;
 
 /// A symbol: its name, its type, whether it is defined, and its address.
 pub type Symbol = (&'static str, u8, bool, u64);
@@ -13,13 +20,20 @@ const SYMTAB: u32 = 2;
 const STRTAB: u32 = 3;
 const DYNSYM: u32 = 11;
 
-/// What is in a made-up file.
+/// The content of a synthetic file.
 #[derive(Default)]
-pub struct MadeUp<'a> {
+pub struct SyntheticElf<'a> {
     pub symtab: &'a [Symbol],
     pub dynsym: &'a [Symbol],
-    /// Any other sections.
+    /// Further sections.
     pub others: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// Compresses bytes with xz.
+pub fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = XzWriter::new(Vec::new(), XzOptions::with_preset(1)).unwrap();
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
 }
 
 struct Section {
@@ -29,7 +43,7 @@ struct Section {
     content: Vec<u8>,
 }
 
-impl MadeUp<'_> {
+impl SyntheticElf<'_> {
     pub fn bytes(self) -> Vec<u8> {
         let mut sections = vec![Section { name: "", kind: NULL, link: 0, content: Vec::new() }];
         for (name, kind, symbols) in [(".symtab", SYMTAB, self.symtab), (".dynsym", DYNSYM, self.dynsym)] {
@@ -53,7 +67,7 @@ fn table(symbols: &[Symbol]) -> (Vec<u8>, Vec<u8>) {
         content.extend([1 << 4 | kind, 0]);
         content.extend(u16::from(*defined).to_le_bytes());
         content.extend(address.to_le_bytes());
-        content.extend(0_u64.to_le_bytes());
+        content.extend(SIZE.to_le_bytes());
         strings.extend(name.as_bytes());
         strings.push(0);
     }

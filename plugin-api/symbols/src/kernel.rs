@@ -1,33 +1,31 @@
-//! The functions of the kernel.
-
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
 
-/// What `/proc/kallsyms` tells, which takes a while to read.
+/// The functions of the kernel, as `/proc/kallsyms` lists them. They are read in a thread, because that takes a while.
 #[derive(Debug)]
 pub struct KernelSymbols {
     reading: Option<JoinHandle<Functions>>,
     functions: OnceLock<Functions>,
 }
 
-/// By address, with where the name begins and how long it is.
 #[derive(Debug, Default)]
 struct Functions {
-    places: Vec<(u64, u32, u32)>,
+    /// By address: where in the names the name begins, and its length.
+    entries: Vec<(u64, u32, u32)>,
     names: String,
 }
 
 impl KernelSymbols {
-    /// Begins to read them.
-    pub fn read(procfs: &std::path::Path) -> Self {
+    /// Starts to read them from this procfs.
+    pub fn read(procfs: &Path) -> Self {
         let path = procfs.join("kallsyms");
-        let reading = std::thread::Builder::new().name("kallsyms".to_owned()).spawn(|| Functions::of(path));
+        let reading = std::thread::Builder::new().name("kallsyms".to_owned()).spawn(|| Functions::read(path));
         Self { reading: reading.ok(), functions: OnceLock::new() }
     }
 
-    /// The function at this address.
+    /// The function at this address. Waits until all of them are read.
     pub fn function(&mut self, address: u64) -> Option<&str> {
         let reading = &mut self.reading;
         let functions = self
@@ -38,33 +36,33 @@ impl KernelSymbols {
 }
 
 impl Functions {
-    /// None, where the kernel hides its addresses (kernel.kptr_restrict).
-    fn of(path: PathBuf) -> Self {
+    /// There are none, where the kernel hides its addresses (kernel.kptr_restrict).
+    fn read(path: PathBuf) -> Self {
         let mut functions = Self::default();
         for line in fs::read_to_string(path).unwrap_or_default().lines() {
             functions.add(line);
         }
-        functions.places.sort_unstable();
+        functions.entries.sort_unstable();
         functions
     }
 
-    /// Reads `ffffffff81000000 T _stext`, with a tab and the module after it where it has one.
+    /// Adds the function of a line such as `ffffffff81000000 T _stext`, where a tab and a module may follow.
     fn add(&mut self, line: &str) {
         let mut words = line.split_ascii_whitespace();
         let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else {
             return;
         };
         let address = u64::from_str_radix(address, 16).unwrap_or(0);
-        // On aarch64, `$x` and `$d` tell code from data in modules.
+        // On aarch64, `$x` and `$d` mark code and data in modules.
         if address != 0 && matches!(kind, "t" | "T" | "w" | "W") && !name.starts_with('$') {
-            self.places.push((address, self.names.len() as u32, name.len() as u32));
+            self.entries.push((address, self.names.len() as u32, name.len() as u32));
             self.names.push_str(name);
         }
     }
 
     fn at(&self, address: u64) -> Option<&str> {
-        let after = self.places.partition_point(|place| place.0 <= address);
-        let (_, begin, length) = *self.places[..after].last()?;
+        let after = self.entries.partition_point(|entry| entry.0 <= address);
+        let (_, begin, length) = *self.entries[..after].last()?;
         self.names.get(begin as usize..(begin + length) as usize)
     }
 }
@@ -76,7 +74,7 @@ mod tests {
     use super::Functions;
 
     #[test]
-    fn the_nearest_function_before_an_address() {
+    fn an_address_belongs_to_the_nearest_function_before_it() {
         let mut functions = Functions::default();
         for line in [
             "10 T first",
@@ -94,12 +92,13 @@ mod tests {
         assert_eq!(functions.at(0x20), Some("second"));
         assert_eq!(functions.at(u64::MAX), Some("third"));
     }
+
     proptest! {
         #[test]
-        fn any_line_is_survived(lines in prop::collection::vec("[0-9a-f]{0,17}[ \t][tTd][ \t]\\PC{0,9}|\\PC{0,20}", 0..9)) {
+        fn any_lines_are_accepted(lines in prop::collection::vec("[0-9a-f]{0,17}[ \t][tTd][ \t]\\PC{0,9}|\\PC{0,20}", 0..9)) {
             let mut functions = Functions::default();
             lines.iter().for_each(|line| functions.add(line));
-            functions.places.sort_unstable();
+            functions.entries.sort_unstable();
             prop_assert!([0, 1, u64::MAX].iter().all(|address| functions.at(*address).is_none_or(|name| !name.is_empty())));
         }
     }

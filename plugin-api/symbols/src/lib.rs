@@ -1,0 +1,50 @@
+//! Names of addresses, and addresses of names: ELF files, the kernel, demangling.
+//!
+//! | | from | to |
+//! |---|---|---|
+//! | [`SymbolTable`] | a place in a program or library | the function there |
+//! | [`ElfFile`] | a program or library | its functions, with their addresses and places in the file |
+//! | [`KernelSymbols`] | an address in the kernel | the function there |
+//! | [`demangle`] | the symbol of a C++ or Rust function | its name in the source |
+//!
+//! The files belong to the traced programs, so they are read as hostile input: all of them together take no more memory than
+//! a [`MemoryBudget`] allows, and whatever a file holds, reading it ends in a result or an [`ElfError`].
+//!
+//! ```
+//! use std::fs::File;
+//! use trace_symbols::{ElfFile, FunctionKind, MemoryBudget, SymbolTable, display_name};
+//!
+//! let program = File::open("/proc/self/exe")?;
+//! let budget = MemoryBudget::new(256 << 20);
+//!
+//! // From a name to its place in the file …
+//! let elf = ElfFile::parse(&program, &budget)?;
+//! let mut main = None;
+//! elf.visit_functions(|function| {
+//!     if function.name == b"main" && function.kind == FunctionKind::Defined {
+//!         main = elf.file_offset(function.address);
+//!     }
+//! })?;
+//! let main = main.expect("a program has a main function");
+//!
+//! // … and back.
+//! let symbols = SymbolTable::read(&program, &budget)?;
+//! assert_eq!(symbols.function_at_offset(main).as_deref(), Some("main"));
+//!
+//! assert_eq!(display_name("_ZN9container6insertEi", 512), "container::insert(int)");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![warn(missing_docs)]
+
+mod demangle;
+mod elf;
+mod kernel;
+mod memory_budget;
+mod symbol_table;
+
+pub use demangle::{demangle, demangle_without_types, display_name};
+pub use elf::{Content, ElfError, ElfFile, Function, FunctionKind};
+pub use kernel::KernelSymbols;
+pub use memory_budget::{MemoryBudget, Reservation};
+pub use symbol_table::SymbolTable;

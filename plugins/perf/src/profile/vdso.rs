@@ -1,0 +1,34 @@
+//! The code that the kernel maps into every process (vdso(7)).
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+
+use tracefs::mapped_ranges;
+
+/// The path that the kernel gives to its mapping.
+pub const PATH: &[u8] = b"[vdso]";
+
+/// The vDSO, an ELF file, out of our own memory. `None`, where there is none.
+pub fn image() -> Option<Vec<u8>> {
+    let maps = fs::read("/proc/self/maps").ok()?;
+    let addresses = mapped_ranges(&maps).find(|range| *range.path == *PATH)?.addresses;
+    let mut image = vec![0; usize::try_from(addresses.end - addresses.start).ok()?];
+    File::open("/proc/self/mem").ok()?.read_exact_at(&mut image, addresses.start).ok()?;
+    Some(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_symbols::{ElfFile, MemoryBudget};
+
+    use super::*;
+
+    #[test]
+    fn the_vdso_has_functions() {
+        let (image, budget) = (image().unwrap(), MemoryBudget::new(1 << 20));
+        let elf = ElfFile::parse(&image[..], &budget).unwrap();
+        let mut has_clock = false;
+        elf.visit_functions(|function| has_clock |= function.name.ends_with(b"clock_gettime")).unwrap();
+        assert!(has_clock);
+    }
+}
