@@ -1,25 +1,29 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::comm::Comm;
+use crate::RecentMap;
 
 /// A file read because a name is missing is not read again sooner.
 const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The tasks whose names are remembered at the least.
+const REMEMBERED: usize = 1 << 15;
 
 /// The names of tasks, as the kernel remembers them and as events tell.
 #[derive(Debug)]
 pub(super) struct Names {
     tracefs: PathBuf,
     procfs: PathBuf,
-    known: HashMap<i32, Comm>,
+    known: RecentMap<i32, Comm>,
     /// What the kernel remembers. Its numbers may have other owners by now.
-    remembered: HashMap<i32, Comm>,
+    remembered: RecentMap<i32, Comm>,
     /// Tasks that nobody has a name for, until the next reading.
     unknown: HashSet<i32>,
     last: (i32, Comm),
-    groups: HashMap<i32, u32>,
+    groups: RecentMap<i32, u32>,
     read_at: Option<Instant>,
 }
 
@@ -28,11 +32,11 @@ impl Names {
         Self {
             tracefs: tracefs.to_owned(),
             procfs: procfs.to_owned(),
-            known: HashMap::new(),
-            remembered: HashMap::new(),
+            known: RecentMap::new(REMEMBERED),
+            remembered: RecentMap::new(REMEMBERED),
             unknown: HashSet::new(),
             last: (0, Comm::new(b"<idle>")),
-            groups: HashMap::new(),
+            groups: RecentMap::new(REMEMBERED),
             read_at: None,
         }
     }
@@ -56,7 +60,7 @@ impl Names {
             i32::MIN..0 => return (Comm::new(b"<XXX>"), true),
             _ => {}
         }
-        if let Some(name) = self.known.get(&pid) {
+        if let Some(name) = self.known.get_mut(&pid) {
             return (*name, true);
         }
         let due = self.read_at.is_none_or(|at| at.elapsed() >= PATIENCE);
@@ -120,15 +124,22 @@ impl Names {
 
     /// The thread group of `pid`; 0 if nobody knows it (`trace_find_tgid`).
     pub(super) fn group(&mut self, pid: i32) -> u32 {
-        if let Some(group) = self.groups.get(&pid) {
+        if let Some(group) = self.groups.get_mut(&pid) {
             return *group;
         }
         let text = fs::read_to_string(self.tracefs.join("saved_tgids")).unwrap_or_default();
-        self.groups.extend(text.lines().filter_map(|line| {
+        let saved = text.lines().filter_map(|line| {
             let (pid, group) = line.trim().split_once(' ')?;
             Some((pid.parse::<i32>().ok()?, group.trim().parse::<u32>().ok()?))
-        }));
-        *self.groups.entry(pid).or_insert(0)
+        });
+        for (pid, group) in saved {
+            self.groups.insert(pid, group);
+        }
+        if let Some(group) = self.groups.get_mut(&pid) {
+            return *group;
+        }
+        self.groups.insert(pid, 0);
+        0
     }
 }
 

@@ -3,24 +3,30 @@
 use std::collections::HashMap;
 
 use super::new_task::NewTask;
-use crate::Pid;
 use crate::procfs::Procfs;
+use crate::{Pid, RecentMap};
 
 /// The clone flag of a new thread, as against a new process (clone(2)).
 const CLONE_THREAD: u64 = 0x0001_0000;
 
-/// Processes by their threads, as procfs and the records of new tasks tell. There are never more than the kernel has
-/// numbers for tasks.
+/// The threads that are remembered at the least. One that is forgotten is looked up again in procfs.
+const REMEMBERED: usize = 1 << 15;
+
+/// Processes by their threads, as read from procfs and from the records of new tasks.
 #[derive(Debug)]
 pub struct Processes {
     procfs: Procfs,
-    known: HashMap<Pid, Option<Pid>>,
+    known: RecentMap<Pid, Option<Pid>>,
 }
 
 impl Processes {
-    /// With threads whose processes are known already.
+    /// Starts with threads whose processes are known.
     pub fn new(procfs: Procfs, known: HashMap<Pid, Pid>) -> Self {
-        Self { procfs, known: known.into_iter().map(|(thread, process)| (thread, Some(process))).collect() }
+        let mut processes = Self { procfs, known: RecentMap::new(REMEMBERED.max(known.len())) };
+        for (thread, process) in known {
+            processes.known.insert(thread, Some(process));
+        }
+        processes
     }
 
     pub fn new_task(&mut self, creator: Pid, new: NewTask) {
@@ -33,7 +39,11 @@ impl Processes {
 
     /// The process of a thread; none if the thread was gone before it could be looked up.
     pub fn of(&mut self, thread: Pid) -> Option<Pid> {
-        let procfs = &self.procfs;
-        *self.known.entry(thread).or_insert_with(|| procfs.status(thread).map(|status| status.process))
+        if let Some(process) = self.known.get_mut(&thread) {
+            return *process;
+        }
+        let process = self.procfs.status(thread).map(|status| status.process);
+        self.known.insert(thread, process);
+        process
     }
 }

@@ -1,0 +1,146 @@
+//! A map of bounded size.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::mem;
+
+/// A map that forgets the entries that have not been used for longest, when it is full.
+///
+/// Records name tasks, sockets and address spaces without end, and often nothing says when one is gone. Such a map holds what
+/// was learnt about them.
+///
+/// Entries that are added or used are in the young generation. When that is full, it becomes the old one, and what was left
+/// in the old one is forgotten. So the most recently used `generation` entries are always there, and never more than twice as
+/// many.
+#[derive(Debug, Clone)]
+pub struct RecentMap<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    generation: usize,
+}
+
+impl<K: Eq + Hash, V> RecentMap<K, V> {
+    /// An empty map whose generations have this size.
+    pub fn new(generation: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), generation: generation.max(1) }
+    }
+
+    /// Makes room for one entry, if the map is full, and returns the entries that are forgotten for that.
+    pub fn make_room(&mut self) -> HashMap<K, V> {
+        match self.young.len() < self.generation {
+            true => HashMap::new(),
+            false => mem::replace(&mut self.old, mem::take(&mut self.young)),
+        }
+    }
+
+    /// Sets the value of a key, and returns the one before.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        if let Some(known) = self.young.get_mut(&key) {
+            return Some(mem::replace(known, value));
+        }
+        let before = self.old.remove(&key);
+        drop(self.make_room());
+        self.young.insert(key, value);
+        before
+    }
+
+    /// The value of a key, which is in use by that.
+    #[inline]
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V>
+    where
+        K: Copy,
+    {
+        if !self.young.contains_key(key) {
+            let value = self.old.remove(key)?;
+            drop(self.make_room());
+            self.young.insert(*key, value);
+        }
+        self.young.get_mut(key)
+    }
+
+    /// The value of a key, without regard to its use.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    /// Removes a key, and returns its value.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.young.remove(key).or_else(|| self.old.remove(key))
+    }
+
+    /// Removes all entries.
+    pub fn drain(&mut self) -> impl Iterator<Item = (K, V)> {
+        mem::take(&mut self.young).into_iter().chain(mem::take(&mut self.old))
+    }
+
+    /// Removes all entries.
+    pub fn clear(&mut self) {
+        drop(self.drain());
+    }
+
+    /// Removes the entries for which `keep` is false.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        self.young.retain(|key, value| keep(key, value));
+        self.old.retain(|key, value| keep(key, value));
+    }
+
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_is_bounded_whatever_is_added() {
+        let mut map = RecentMap::new(100);
+        for key in 0..10_000 {
+            map.insert(key, key);
+            assert!(map.len() <= 200);
+        }
+    }
+
+    #[test]
+    fn recently_used_entries_are_kept() {
+        let mut map = RecentMap::new(100);
+        map.insert(-1, "used");
+        for key in 0..10_000 {
+            map.insert(key, "new");
+            if key % 50 == 0 {
+                assert_eq!(map.get_mut(&-1), Some(&mut "used"));
+            }
+        }
+        assert_eq!(map.get(&9_900), Some(&"new"));
+        assert_eq!(map.get(&0), None);
+    }
+
+    #[test]
+    fn a_key_has_one_value() {
+        let mut map = RecentMap::new(1);
+        assert_eq!(map.insert('a', 1), None);
+        assert_eq!(map.insert('b', 2), None);
+        assert_eq!(map.insert('a', 3), Some(1));
+        assert_eq!(map.remove(&'a'), Some(3));
+        assert_eq!(map.get(&'a'), None);
+        assert_eq!(map.drain().collect::<Vec<_>>(), [('b', 2)]);
+        assert!(map.is_empty());
+    }
+
+    #[test]
+    fn forgotten_entries_are_returned() {
+        let mut map = RecentMap::new(2);
+        (0..4).for_each(|key| drop(map.insert(key, ())));
+        let mut forgotten: Vec<i32> = map.make_room().into_keys().collect();
+        forgotten.sort_unstable();
+        assert_eq!(forgotten, [0, 1]);
+        assert_eq!(map.len(), 2);
+    }
+}
