@@ -9,20 +9,20 @@ use trace_hook_api::{Capability, Environment, HookError, Result};
 
 use crate::perf_event::{Attributes, Event, Kind};
 
-/// From this level on, who has no privilege may use no perf events at all (Debian's and Android's kernels).
+/// At this level and above, perf events are forbidden without a privilege (kernels of Debian and Android).
 const FORBIDDEN: i32 = 3;
 
-/// Asks the kernel about a perf event of our own.
+/// Checks that perf events can be used, by one of our own.
 ///
 /// # Errors
 ///
-/// What is in the way, and what would help.
+/// Why they cannot, and what would help.
 pub fn check(environment: &Environment) -> Result<()> {
-    check_numbering(&environment.procfs)?;
+    check_pid_namespace(&environment.procfs)?;
     let clock = Attributes::counting(Kind::Software(perf_event_open_sys::bindings::PERF_COUNT_SW_TASK_CLOCK));
     match Event::check(&clock.without_kernel()) {
         Ok(()) => Ok(()),
-        // A probe has no privilege, whatever a session has.
+        // A probe runs without the privileges of a session.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_privileged(environment) => Ok(()),
         Err(error) => Err(refused(&error, environment)),
     }
@@ -32,38 +32,38 @@ fn is_privileged(environment: &Environment) -> bool {
     environment.check_any(&[Capability::Perfmon, Capability::SysAdmin]).is_ok()
 }
 
-/// What the kernel's refusal of a perf event means.
+/// The error for a perf event that the kernel has refused.
 pub fn refused(error: &io::Error, environment: &Environment) -> HookError {
     let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
     HookError::new(match errno {
         Errno::ENOSYS => "the kernel has no perf events (CONFIG_PERF_EVENTS)".to_owned(),
-        Errno::EACCES | Errno::EPERM => match paranoia(&environment.procfs) {
+        Errno::EACCES | Errno::EPERM => match paranoid_level(&environment.procfs) {
             Some(level) if level >= FORBIDDEN => format!(
-                "the kernel forbids perf events (kernel.perf_event_paranoid is {level}); be root, have CAP_PERFMON, or \
+                "the kernel forbids perf events (kernel.perf_event_paranoid is {level}); run as root, with CAP_PERFMON, or \
                  set it to 2 or less"
             ),
             Some(level) => format!(
-                "perf events are refused: {error} (kernel.perf_event_paranoid is {level}); be root, or have CAP_PERFMON \
-                 and CAP_SYS_PTRACE, and see that no seccomp profile forbids perf_event_open"
+                "the kernel refuses perf events: {error} (kernel.perf_event_paranoid is {level}); run as root, or with CAP_PERFMON \
+                 and CAP_SYS_PTRACE, and check that no seccomp profile forbids perf_event_open"
             ),
             None => "the kernel has no perf events (CONFIG_PERF_EVENTS)".to_owned(),
         },
-        _ => format!("perf events do not work: {error}"),
+        _ => format!("cannot open a perf event: {error}"),
     })
 }
 
-/// What the kernel forbids those without privilege: nothing at -1, all at 3 (Documentation/admin-guide/sysctl/kernel.rst).
-fn paranoia(procfs: &Path) -> Option<i32> {
+/// What the kernel forbids without a privilege: nothing at -1, everything at 3 (Documentation/admin-guide/sysctl/kernel.rst).
+fn paranoid_level(procfs: &Path) -> Option<i32> {
     fs::read_to_string(procfs.join("sys/kernel/perf_event_paranoid")).ok()?.trim().parse().ok()
 }
 
-/// The kernel takes and gives ids of our own pid namespace. Those of the procfs must be the same.
-fn check_numbering(procfs: &Path) -> Result<()> {
+/// Checks that the procfs shows our own pid namespace: perf events use its ids.
+fn check_pid_namespace(procfs: &Path) -> Result<()> {
     let Ok(us) = fs::read_link(procfs.join("self")) else { return Ok(()) };
     match us == Path::new(&std::process::id().to_string()) {
         true => Ok(()),
         false => Err(HookError::new(format!(
-            "perf events know processes by the ids of manager's own pid namespace, and {} shows those of another; \
+            "perf events use the process ids of manager's own pid namespace, but {} shows those of another; \
              run manager in the host's pid namespace",
             procfs.display()
         ))),
@@ -76,9 +76,9 @@ mod tests {
 
     use super::*;
 
-    fn refusal(errno: Errno, paranoia: Option<&str>) -> String {
+    fn refusal(errno: Errno, level: Option<&str>) -> String {
         let kernel = MadeUpKernel::new().unwrap();
-        let kernel = match paranoia {
+        let kernel = match level {
             Some(level) => kernel.with_file("proc/sys/kernel/perf_event_paranoid", level).unwrap(),
             None => kernel,
         };
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_would_help() {
+    fn errors_name_what_would_help() {
         let forbidden = refusal(Errno::EACCES, Some("3\n"));
         assert!(
             forbidden.contains("perf_event_paranoid is 3") && forbidden.contains("CAP_PERFMON"),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_another_pid_namespace_are_no_good() {
+    fn a_procfs_of_another_pid_namespace_is_refused() {
         let kernel = MadeUpKernel::new().unwrap();
         std::os::unix::fs::symlink("1", kernel.root().join("proc/self")).unwrap();
         let refused = check(&kernel.environment()).unwrap_err();

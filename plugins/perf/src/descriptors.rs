@@ -1,4 +1,4 @@
-//! File descriptors, of which each event of each task takes one.
+//! The limit of open file descriptors. Each event of each task takes one.
 
 use std::io;
 
@@ -8,21 +8,21 @@ use trace_hook_api::{Environment, HookError};
 
 use crate::access;
 
-/// What the process has open besides, files of traced programs for the most part.
-const OTHERS: u64 = 1100;
+/// What the process has open besides, mostly files of traced programs.
+const OTHER_DESCRIPTORS: u64 = 1100;
 
-/// Sees to it, as far as it is allowed, that so many events can be open.
-pub fn make_room_for(events: usize) {
-    let wanted: rlim_t = events as u64 + OTHERS;
+/// Raises the limit, if allowed, so that this many events can be open.
+pub fn raise_limit_for(events: usize) {
+    let wanted: rlim_t = events as u64 + OTHER_DESCRIPTORS;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     if wanted > soft {
-        // Whoever may not raise the hard limit can still use all of it.
+        // Without the privilege to raise the hard limit, the soft one can be raised up to it.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.max(hard), wanted.max(hard))
             .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     }
 }
 
-/// Why one of so many events could not be opened.
+/// The error if one of this many events cannot be opened.
 pub fn explain(error: &io::Error, events: usize, environment: &Environment) -> HookError {
     let is = |errno: Errno| error.raw_os_error() == Some(errno as i32);
     if is(Errno::EMFILE) || is(Errno::ENFILE) {

@@ -14,5 +14,5 @@ use trace_hook_api::export_plugin;
 use trace_counters::TraceCounters;
 use trace_profile::TraceProfile;
 
-// Perf events live as long as their descriptors: there is nothing to sweep.
+// The kernel removes perf events with their file descriptors, so there is nothing to clean up.
 export_plugin!(TraceCounters, TraceProfile);

@@ -8,7 +8,7 @@ use trace_hook_api::{
 
 use crate::access;
 use crate::perf_event::Frames;
-use crate::profile::{ProfileSession, Recording, Sampling, Shape, check_rate};
+use crate::profile::{Output, ProfileSession, Recording, Sampling, check_rate};
 
 /// As many as `perf record` is often asked for: not in step with what happens a hundred times a second.
 const HERTZ: &str = "99";
@@ -41,7 +41,7 @@ impl Hook for TraceProfile {
             .details(
                 "A line is a sample: the functions that were running, the innermost first, those of the kernel marked \
                  by _[k]. A function without a symbol, or of a huge file whose symbols are still being read, or too \
-                 many (there are 256 MiB for those of all files), is [FILE+OFFSET], with --folded just [FILE], and [unknown] where there is no file. Stacks are followed by \
+                 many (there are 256 MiB for those of all files), is [FILE+OFFSET], with --folded just [FILE], and [unknown] where there is no file. Symbolizer are followed by \
                  frame pointers only: programs built without them (-fomit-frame-pointer, the default of many compilers) \
                  show short stacks. No stack is deeper than kernel.perf_event_max_stack says.\n\n\
                  With --folded a line is COMM;OUTERMOST;...;INNERMOST COUNT, as flamegraph.pl takes it; a count is of \
@@ -81,7 +81,7 @@ impl Hook for TraceProfile {
             },
         };
         let every = arguments.integer("folded")?.and_then(|seconds| seconds.try_into().ok());
-        let shape = every.map_or(Shape::Samples, |seconds| Shape::Folded(Duration::from_secs(seconds)));
+        let shape = every.map_or(Output::Samples, |seconds| Output::Folded(Duration::from_secs(seconds)));
         check_rate(sampling.hertz, &request.environment.procfs)?;
         let attributes =
             sampling.attributes().map_err(|error| access::refused(&error, &request.environment))?;

@@ -4,19 +4,19 @@ use std::io;
 
 use crate::perf_event::{Event, Reading};
 
-/// An event, and what it had counted when it was last looked at.
+/// An event, and what it had counted when it was last read.
 #[derive(Debug)]
 pub struct Counter {
     event: Event,
     last: Reading,
 }
 
-/// How much there was of something since the last look.
+/// What was counted between two readings.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Amount {
-    /// What was counted, with an estimate of what was not.
+    /// The count, scaled to the time in which the counter was enabled.
     pub value: f64,
-    /// For how long, in nanoseconds, there was something to count, and for how long of that it was counted.
+    /// How long the counter was enabled, and how long of that it was counting, in nanoseconds.
     pub enabled: u64,
     pub running: u64,
 }
@@ -26,11 +26,11 @@ impl Counter {
         Self { event, last: Reading::default() }
     }
 
-    /// What has come since the last call.
+    /// What was counted since the last call.
     ///
     /// # Errors
     ///
-    /// The kernel does not tell.
+    /// The event cannot be read.
     pub fn advance(&mut self) -> io::Result<Amount> {
         let now = self.event.read()?;
         let last = std::mem::replace(&mut self.last, now);
@@ -39,21 +39,21 @@ impl Counter {
             now.enabled.saturating_sub(last.enabled),
             now.running.saturating_sub(last.running),
         ];
-        Ok(Amount { value: estimate(value, enabled, running), enabled, running })
+        Ok(Amount { value: scaled(value, enabled, running), enabled, running })
     }
 
-    /// Counts no more.
+    /// Stops counting.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The event cannot be disabled.
     pub fn stop(&self) -> io::Result<()> {
         self.event.disable()
     }
 }
 
-/// What would have been counted, had it been counted all the time.
-fn estimate(value: u64, enabled: u64, running: u64) -> f64 {
+/// Scales a count to all of the time in which the counter was enabled.
+fn scaled(value: u64, enabled: u64, running: u64) -> f64 {
     match running {
         0 => value as f64,
         _ if running >= enabled => value as f64,
@@ -68,12 +68,12 @@ impl Amount {
         self.running += other.running;
     }
 
-    /// Less the value of another, which is part of this.
+    /// Subtracts the count of a part of the same tasks.
     pub fn subtract(&mut self, part: Self) {
         self.value -= part.value;
     }
 
-    /// What share of the time was counted.
+    /// The share of the enabled time in which the counter was counting.
     pub fn share(self) -> f64 {
         if self.enabled == 0 { 1.0 } else { self.running.min(self.enabled) as f64 / self.enabled as f64 }
     }
@@ -81,12 +81,12 @@ impl Amount {
 
 #[cfg(test)]
 mod tests {
-    use super::estimate;
+    use super::scaled;
 
     #[test]
-    fn what_was_counted_half_of_the_time_is_doubled() {
-        assert_eq!(estimate(100, 50, 25), 200.0);
-        assert_eq!(estimate(100, 50, 50), 100.0);
-        assert_eq!(estimate(0, 50, 0), 0.0);
+    fn a_count_of_half_the_time_is_doubled() {
+        assert_eq!(scaled(100, 50, 25), 200.0);
+        assert_eq!(scaled(100, 50, 50), 100.0);
+        assert_eq!(scaled(0, 50, 0), 0.0);
     }
 }

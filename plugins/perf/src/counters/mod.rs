@@ -1,8 +1,8 @@
-//! Counters of processes and all that descends from them.
+//! Counters of processes and their descendants.
 
 mod counter;
-mod family;
-mod kinds;
+mod process_counters;
+mod quantities;
 mod session;
 
 pub use session::{CountersSession, Grouping};

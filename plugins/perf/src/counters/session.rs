@@ -1,4 +1,4 @@
-//! A session that counts.
+//! The session of `trace_counters`: reads the counters at intervals.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,124 +14,125 @@ use tracefs::{Pid, Procfs, Targets};
 use tracefs_session::targets;
 
 use super::counter::Amount;
-use super::family::Family;
-use super::kinds::{Choice, Countable, Quantity, TASK_CLOCK};
+use super::process_counters::ProcessCounters;
+use super::quantities::{AvailableQuantities, Countable, Quantity, TASK_CLOCK};
 use crate::perf_event::Ring;
 use crate::{access, cpus, descriptors};
 
-/// Between two looks whether any traced task is left.
-const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
+/// How often it is checked whether any traced task is left.
+const TASK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// For so long it is tried to begin while no task is being started.
-const UNTIL_STILL: Duration = Duration::from_millis(50);
+/// How long the counters are opened anew because tasks were started meanwhile.
+const COVER_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Which counts go into one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grouping {
-    /// Those of a process that was given, and of all that descends from it.
+    /// Those of a selected process and of its descendants.
     Process,
-    /// All.
+    /// Those of all traced tasks.
     Total,
 }
 
-/// The families, by the process that was given; all in one, under none, if one line is wanted for all.
-type Families = BTreeMap<Option<Pid>, Family>;
+/// The counters of each selected process, or those of all tasks together, under `None`.
+type CountersByProcess = BTreeMap<Option<Pid>, ProcessCounters>;
 
-/// Counters of the traced tasks, read every so often.
+/// Counts what the traced tasks use.
 pub struct CountersSession {
-    families: Families,
+    counters_by_process: CountersByProcess,
     _ring: Ring,
     counted: Vec<Countable>,
-    /// What there is to be told first.
+    /// What cannot be counted here, and why: reported first.
     uncounted: Vec<(Quantity, String)>,
     procfs: PathBuf,
     timer: TimerFd,
-    /// It is time for lines, but there was no room for them yet.
+    /// Lines are due, but the buffer was full.
     is_due: bool,
-    told_until: u64,
-    looked_for_tasks: Instant,
+    counted_until: u64,
+    checked_tasks_at: Instant,
     phase: Phase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Counting,
-    /// The last lines are to come.
+    /// The last lines are due.
     Stopped,
-    Over,
+    Finished,
 }
 
 impl CountersSession {
-    /// Begins to count.
+    /// Starts to count.
     ///
     /// # Errors
     ///
-    /// The kernel refuses, or nobody is left.
+    /// The kernel refuses, or none of the selected processes is alive.
     pub fn start(request: &Request, every: Duration, grouping: Grouping) -> Result<Self> {
         let procfs = Procfs::at(&request.environment.procfs);
         let targets = targets(request);
-        let Choice { counted, uncounted } = Choice::here();
+        let AvailableQuantities { counted, uncounted } = AvailableQuantities::probe();
         let cpu = cpus::online(&request.environment.sysfs)?.first().copied().unwrap_or_default();
         let ring = Ring::new(cpu, 0).map_err(|error| access::refused(&error, &request.environment))?;
-        let mut families = cover(&procfs, &targets, &counted, grouping, &ring, &request.environment)?;
-        if !families.values().any(Family::was_alive) {
+        let mut counters_by_process =
+            open_counters(&procfs, &targets, &counted, grouping, &ring, &request.environment)?;
+        if !counters_by_process.values().any(ProcessCounters::had_tasks) {
             return Err(targets.nobody_left().into());
         }
-        for (pid, family) in &mut families {
-            // While it is there.
-            pid.map(|pid| family.name(procfs.root(), pid as u32).len());
+        for (pid, process_counters) in &mut counters_by_process {
+            // Read now: a process can end before its first line.
+            pid.map(|pid| process_counters.comm(procfs.root(), pid as u32).len());
         }
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         timer.set(Expiration::Interval(TimeSpec::from_duration(every)), TimerSetTimeFlags::empty())?;
         Ok(Self {
-            families,
+            counters_by_process,
             _ring: ring,
             counted,
             uncounted,
             procfs: procfs.root().to_owned(),
             timer,
             is_due: false,
-            told_until: boot_time(),
-            looked_for_tasks: Instant::now(),
+            counted_until: boot_time(),
+            checked_tasks_at: Instant::now(),
             phase: Phase::Counting,
         })
     }
 
-    fn stop_without_tasks(&mut self) -> Result<()> {
-        if self.phase == Phase::Counting && self.looked_for_tasks.elapsed() >= LOOK_FOR_TASKS {
-            self.looked_for_tasks = Instant::now();
-            if !self.families.values().any(Family::is_alive) {
+    fn stop_if_tasks_ended(&mut self) -> Result<()> {
+        if self.phase == Phase::Counting && self.checked_tasks_at.elapsed() >= TASK_CHECK_INTERVAL {
+            self.checked_tasks_at = Instant::now();
+            if !self.counters_by_process.values().any(ProcessCounters::is_alive) {
                 self.stop()?;
             }
         }
         Ok(())
     }
 
-    fn tell_uncounted(&mut self, lines: &mut LineBuffer) {
+    fn report_uncounted(&mut self, lines: &mut LineBuffer) {
         let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (quantity, reason) in self.uncounted.drain(..) {
             by_reason.entry(reason).or_default().push(quantity.name);
         }
-        let origin = Origin::at(self.told_until);
+        let origin = Origin::at(self.counted_until);
         for (reason, names) in by_reason {
             lines.event(&origin, "uncounted").list("counters", names).text("reason", reason.as_bytes());
         }
     }
 
-    fn tell(&mut self, lines: &mut LineBuffer) -> Result<()> {
+    fn write_counts(&mut self, lines: &mut LineBuffer) -> Result<()> {
         let time = boot_time();
-        let interval = time.saturating_sub(std::mem::replace(&mut self.told_until, time));
-        for (pid, family) in &mut self.families {
-            let was_alive = family.was_alive();
-            let amounts = family
+        let interval = time.saturating_sub(std::mem::replace(&mut self.counted_until, time));
+        for (pid, process_counters) in &mut self.counters_by_process {
+            let had_tasks = process_counters.had_tasks();
+            let amounts = process_counters
                 .advance(self.counted.len())
                 .map_err(|error| HookError::new(format!("cannot read a counter: {error}")))?;
-            if was_alive {
+            if had_tasks {
                 let pid = pid.map(|pid| pid as u32);
-                let comm = pid.map_or(&[][..], |pid| family.name(&self.procfs, pid));
+                let comm = pid.map_or(&[][..], |pid| process_counters.comm(&self.procfs, pid));
                 let origin = Origin::at(time).pid(pid).tid(pid).comm(comm);
-                line(lines, &origin, interval, &self.counted, &amounts);
+                write_line(lines, &origin, interval, &self.counted, &amounts);
             }
         }
         Ok(())
@@ -140,22 +141,22 @@ impl CountersSession {
 
 impl Session for CountersSession {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
-        self.stop_without_tasks()?;
-        // Refused where it is not time.
+        self.stop_if_tasks_ended()?;
+        // An error means that the timer has not expired.
         self.is_due |= self.timer.wait().is_ok();
-        // Nothing is lost by waiting for room: the next line tells of all that happened since the last.
+        // Nothing is lost by waiting for room: the next line counts from the last one on.
         if lines.is_full() {
             return Ok(if self.phase == Phase::Counting { Progress::Idle } else { Progress::More });
         }
-        self.tell_uncounted(lines);
+        self.report_uncounted(lines);
         if self.is_due || self.phase == Phase::Stopped {
             self.is_due = false;
-            self.tell(lines)?;
+            self.write_counts(lines)?;
         }
         if self.phase == Phase::Counting {
             return Ok(Progress::Idle);
         }
-        self.phase = Phase::Over;
+        self.phase = Phase::Finished;
         Ok(Progress::Finished)
     }
 
@@ -166,52 +167,52 @@ impl Session for CountersSession {
     fn stop(&mut self) -> Result<()> {
         if self.phase == Phase::Counting {
             self.phase = Phase::Stopped;
-            let stopped = self.families.values().try_for_each(Family::stop);
+            let stopped = self.counters_by_process.values().try_for_each(ProcessCounters::stop);
             stopped.map_err(|error| HookError::new(format!("cannot stop a counter: {error}")))?;
         }
         Ok(())
     }
 
     fn close(&mut self) -> Result<()> {
-        self.families.clear();
+        self.counters_by_process.clear();
         Ok(())
     }
 }
 
-/// Counts all tasks that are wanted.
+/// Opens the counters of all traced tasks.
 ///
-/// A task hands its counters on from when it has them. If somebody was started meanwhile, it cannot be told whether he has
-/// inherited them: then all begin anew, until none was.
-fn cover(
+/// Tasks inherit the counters that their parent has when it starts them. Whether a task that was started meanwhile has
+/// inherited them cannot be known: then all counters are opened anew.
+fn open_counters(
     procfs: &Procfs,
     targets: &Targets,
     counted: &[Countable],
     grouping: Grouping,
     ring: &Ring,
     environment: &Environment,
-) -> Result<Families> {
+) -> Result<CountersByProcess> {
     let began = Instant::now();
     loop {
         let members = targets.members(procfs);
         let needed = members.len() * (counted.len() * 2 + 1);
-        descriptors::make_room_for(needed);
-        let mut families = Families::new();
+        descriptors::raise_limit_for(needed);
+        let mut counters_by_process = CountersByProcess::new();
         for (thread, member) in &members {
-            let family = (grouping == Grouping::Process).then_some(member.root);
-            let added = families.entry(family).or_default().add(*thread, *member, counted, ring);
+            let group = (grouping == Grouping::Process).then_some(member.root);
+            let added = counters_by_process.entry(group).or_default().add(*thread, *member, counted, ring);
             added.map_err(|error| descriptors::explain(&error, needed, environment))?;
         }
         if targets.members(procfs).keys().all(|thread| members.contains_key(thread)) {
-            return Ok(families);
+            return Ok(counters_by_process);
         }
-        if began.elapsed() > UNTIL_STILL {
-            log::warn!("tasks are started all the time; one that was started just now may be missing");
-            return Ok(families);
+        if began.elapsed() > COVER_TIMEOUT {
+            log::warn!("tasks are started all the time: one that has just been started may not be counted");
+            return Ok(counters_by_process);
         }
     }
 }
 
-fn line(
+fn write_line(
     lines: &mut LineBuffer,
     origin: &Origin<'_>,
     interval: u64,
@@ -219,19 +220,19 @@ fn line(
     amounts: &[Amount],
 ) {
     let mut line = lines.event(origin, "counters").duration("interval", interval);
-    let mut least: f64 = 1.0;
+    let mut smallest_share: f64 = 1.0;
     for (Countable { quantity, .. }, amount) in counted.iter().zip(amounts) {
-        // Of two counters read one after the other, the part may be ahead of the whole.
+        // Counters are read one after the other, so a part can exceed the whole.
         let value = amount.value.max(0.0).round() as u64;
         line = match quantity.name {
             TASK_CLOCK => line.duration(quantity.name, value),
             name => line.number(name, value),
         };
         if quantity.is_hardware() {
-            least = least.min(amount.share());
+            smallest_share = smallest_share.min(amount.share());
         }
     }
-    if least < 1.0 {
-        line.fraction("counted", least);
+    if smallest_share < 1.0 {
+        line.fraction("counted", smallest_share);
     }
 }

@@ -3,18 +3,18 @@ use perf_event_open_sys::bindings::{self as sys, perf_event_attr};
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// One that the kernel keeps itself (`PERF_COUNT_SW_…`).
+    /// An event of the kernel itself (`PERF_COUNT_SW_…`).
     Software(u32),
-    /// One of the processor's (`PERF_COUNT_HW_…`). Virtual machines often have none.
+    /// An event of the processor (`PERF_COUNT_HW_…`). Virtual machines often have none.
     Hardware(u32),
 }
 
-/// What a task hands on to those that it starts.
+/// Which of the tasks that a task starts inherit its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inherit {
-    /// Everybody has the event as well.
-    Everybody,
-    /// Only threads of the same process have it. Since Linux 5.13.
+    /// All of them.
+    AllTasks,
+    /// Only the threads of the same process. Since Linux 5.13.
     Threads,
 }
 
@@ -23,13 +23,13 @@ pub enum Inherit {
 pub enum Frames {
     /// The kernel's and the program's.
     All,
-    /// The program's, also of samples that were taken in the kernel.
+    /// The program's, also in samples that were taken in the kernel.
     User,
-    /// The kernel's, of samples that were taken there.
+    /// The kernel's, in samples that were taken there. There are no others.
     Kernel,
 }
 
-/// What an event is to be like.
+/// The attributes of an event (`struct perf_event_attr`).
 #[derive(Clone, Copy)]
 pub struct Attributes(perf_event_attr);
 
@@ -56,7 +56,8 @@ impl Attributes {
         Self::new(kind)
     }
 
-    /// An event that records stacks so many times a second of a task's CPU time, and what tells whose code is where.
+    /// An event that records stacks, this many times a second of a task's CPU time, and the names, mappings, forks and exits
+    /// of tasks.
     pub fn sampling(kind: Kind, hertz: u64, frames: Frames) -> Self {
         let Self(mut attributes) = Self::new(kind);
         attributes.set_freq(1);
@@ -80,8 +81,8 @@ impl Attributes {
         Self(attributes)
     }
 
-    /// An event that records nothing, but can own a ring buffer, which wakes its reader when it holds so many bytes.
-    pub fn owning_ring(wakeup: u32) -> Self {
+    /// An event that records nothing, but owns a ring buffer, whose reader is woken when it holds this many bytes.
+    pub fn ring_owner(wakeup: u32) -> Self {
         let Self(mut attributes) = Self::new(Kind::Software(sys::PERF_COUNT_SW_DUMMY));
         attributes.set_exclude_kernel(1);
         attributes.set_watermark(1);
@@ -89,27 +90,27 @@ impl Attributes {
         Self(attributes)
     }
 
-    /// An event that records and counts nothing, but shows [who still has it](super::Event::is_over).
-    pub fn witnessing() -> Self {
+    /// An event that records and counts nothing, but shows whether [its tasks have ended](super::Event::has_ended).
+    pub fn liveness() -> Self {
         let Self(mut attributes) = Self::new(Kind::Software(sys::PERF_COUNT_SW_DUMMY));
         attributes.set_exclude_kernel(1);
         Self(attributes)
     }
 
-    /// Hands the event on.
+    /// Lets tasks that start later inherit the event.
     pub fn inherited(mut self, by: Inherit) -> Self {
         self.0.set_inherit(1);
         self.0.set_inherit_thread((by == Inherit::Threads).into());
         self
     }
 
-    /// Has it count the records for which there was no room. Since Linux 6.0.
+    /// Counts the records for which there was no room. Since Linux 6.0.
     pub fn counting_losses(mut self) -> Self {
         self.0.read_format |= u64::from(sys::PERF_FORMAT_LOST);
         self
     }
 
-    /// Leaves out what happens in the kernel, which not everybody may see.
+    /// Leaves out what happens in the kernel, which takes a privilege to see.
     pub fn without_kernel(mut self) -> Self {
         self.0.set_exclude_kernel(1);
         self.0.set_exclude_callchain_kernel(1);

@@ -7,52 +7,51 @@ use perf_event_open_sys::{bindings, ioctls, perf_event_open};
 use tracefs::Pid;
 
 use super::attributes::Attributes;
-use super::ring::Ring;
 
 const NO_GROUP: RawFd = -1;
-/// No descriptor is negative.
-const NOBODYS_GROUP: RawFd = -2;
+/// No valid file descriptor.
+const INVALID_GROUP: RawFd = -2;
 
-/// An event of a task. It is gone when this is dropped, or when this process dies.
+/// An event of a task. It ends when this is dropped, or with this process.
 #[derive(Debug)]
 pub struct Event {
     fd: OwnedFd,
 }
 
-/// What an event has counted, those included that have inherited it.
+/// What an event has counted, in all tasks that have inherited it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// The count, as far as it was counted.
+    /// The count.
     pub value: u64,
-    /// For how long there was something to count, in nanoseconds.
+    /// How long the event was enabled, in nanoseconds.
     pub enabled: u64,
-    /// For how long of that it was counted: less, where hardware counters are shared.
+    /// How long of that it was counting: less, where it shares a hardware counter.
     pub running: u64,
-    /// Records for which there was no room, where [asked for](Attributes::counting_losses).
+    /// Records for which there was no room, if [they are counted](Attributes::counting_losses).
     pub lost: u64,
 }
 
 impl Event {
-    /// Opens an event of this thread (0: the calling one), on this CPU or on all. It is on at once.
+    /// Opens an event of this thread (0: the calling one), on this CPU or on all. It is enabled at once.
     ///
     /// # Errors
     ///
-    /// The kernel's, of which perf_event_open(2) tells the meaning.
+    /// Those of perf_event_open(2).
     pub fn open(attributes: &Attributes, thread: Pid, cpu: Option<u32>) -> io::Result<Self> {
         Self::open_in_group(attributes, thread, cpu, NO_GROUP)
     }
 
     /// Whether the kernel lets this thread open such an event of its own.
     ///
-    /// It is not opened, for the first event of a task makes the kernel rewrite its scheduler's code, and wait for all
-    /// CPUs: that took 16 ms here. The kernel looks for the group of an event when it has checked everything else that
-    /// does not depend on its task.
+    /// The event is not opened: for the first event of a task the kernel patches its scheduler and waits for all CPUs, which
+    /// takes some 16 ms. The kernel looks up the group of an event last, after all checks that do not depend on its task: so
+    /// the error about an invalid group means that everything else is right.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn check(attributes: &Attributes) -> io::Result<()> {
-        match Self::open_in_group(attributes, 0, None, NOBODYS_GROUP) {
+        match Self::open_in_group(attributes, 0, None, INVALID_GROUP) {
             Err(error) if error.raw_os_error() == Some(Errno::EBADF as i32) => Ok(()),
             opened => opened.map(drop),
         }
@@ -70,39 +69,55 @@ impl Event {
         // SAFETY: the attributes are those of the kernel's header, with their size in them, and live as long as the call.
         let fd = unsafe { perf_event_open(&raw mut attributes, thread, cpu, group, flags) };
         succeeded(fd)?;
-        // SAFETY: the kernel has just made it, and nobody else knows of it.
+        // SAFETY: the kernel has just made the descriptor, and nothing else owns it.
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
-    /// Has its records written into a ring, which must be that of its CPU.
-    pub fn write_to(&self, ring: &Ring) -> io::Result<()> {
-        // SAFETY: both are open perf events.
-        succeeded(unsafe { ioctls::SET_OUTPUT(self.fd.as_raw_fd(), ring.as_fd().as_raw_fd()) })
+    /// Writes its records into the ring buffer of another event of the same CPU.
+    ///
+    /// # Errors
+    ///
+    /// Those of `PERF_EVENT_IOC_SET_OUTPUT`.
+    pub fn redirect_to(&self, ring: BorrowedFd<'_>) -> io::Result<()> {
+        // SAFETY: the call takes two open descriptors, and touches no memory. The kernel checks that both are perf events.
+        succeeded(unsafe { ioctls::SET_OUTPUT(self.fd.as_raw_fd(), ring.as_raw_fd()) })
     }
 
-    /// Whether the task is gone, and all to whom it has handed the event on. Of an event that writes into no ring, the kernel
-    /// always says so.
-    pub fn is_over(&self) -> bool {
+    /// Whether the task has ended, and all tasks that have inherited the event. Always true for an event without a ring
+    /// buffer.
+    pub fn has_ended(&self) -> bool {
         let mut fd = [PollFd::new(self.fd.as_fd(), PollFlags::empty())];
         let _ = poll(&mut fd, PollTimeout::ZERO);
         fd[0].revents().is_some_and(|now| now.contains(PollFlags::POLLHUP))
     }
 
-    /// Ends it, for all who have inherited it as well. What it has counted remains.
+    /// Disables it, in all tasks that have inherited it as well. The counts remain.
+    ///
+    /// # Errors
+    ///
+    /// Those of `PERF_EVENT_IOC_DISABLE`.
     pub fn disable(&self) -> io::Result<()> {
-        // SAFETY: it is an open perf event.
+        // SAFETY: the descriptor is an open perf event, and the call touches no memory.
         succeeded(unsafe { ioctls::DISABLE(self.fd.as_raw_fd(), 0) })
     }
 
-    /// The id by which its records are known, those of its heirs included.
+    /// The id that its records have, also those of tasks that have inherited it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `PERF_EVENT_IOC_ID`.
     pub fn id(&self) -> io::Result<u64> {
         let mut id = 0;
-        // SAFETY: it is an open perf event, and the kernel writes one number.
+        // SAFETY: the descriptor is an open perf event, and the kernel writes one u64 to `id`, which is one.
         succeeded(unsafe { ioctls::ID(self.fd.as_raw_fd(), &raw mut id) })?;
         Ok(id)
     }
 
     /// What it has counted so far.
+    ///
+    /// # Errors
+    ///
+    /// Those of read(2).
     pub fn read(&self) -> io::Result<Reading> {
         let mut bytes = [0; 4 * 8];
         nix::unistd::read(&self.fd, &mut bytes)?;

@@ -1,13 +1,13 @@
-//! The kernel's perf events (perf_event_open(2)), as far as the hooks need them.
+//! The kernel's perf events (perf_event_open(2)): what the hooks need of them.
 
 mod attributes;
-mod clock;
+mod clock_offset;
 mod event;
 mod record;
 mod ring;
 
 pub use attributes::{Attributes, Frames, Inherit, Kind};
-pub use clock::{Ahead, now};
+pub use clock_offset::{ClockOffset, now};
 pub use event::{Event, Reading};
 pub use record::{Body, Mapping, Record, Records};
 pub use ring::Ring;

@@ -1,11 +1,11 @@
-//! Records as they lie in a ring buffer (perf_event_open(2), "mmap layout"), of events whose attributes are
-//! [sampling](super::Attributes::sampling).
+//! Records in a ring buffer (perf_event_open(2), "mmap layout"), of events with the attributes
+//! [`sampling`](super::Attributes::sampling).
 
 use perf_event_open_sys::bindings as sys;
 
 /// Type, flags, size.
 const HEADER: usize = 8;
-/// After each record that is no sample: process, thread, time, CPU, id (`PERF_SAMPLE_…`, with `sample_id_all`).
+/// At the end of each record that is not a sample: pid, tid, time, CPU, id (`PERF_SAMPLE_…`, with `sample_id_all`).
 const TRAILER: usize = 32;
 
 /// A record.
@@ -16,46 +16,46 @@ pub struct Record<'a> {
     pub cpu: u32,
     pub process: u32,
     pub thread: u32,
-    /// Of the event, as [`Event::id`](super::Event::id) gives it.
+    /// The id of the event, as [`Event::id`](super::Event::id) returns it.
     pub id: u64,
     pub body: Body<'a>,
 }
 
-/// What a record tells.
+/// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body<'a> {
-    /// The task was running here: the return addresses, the innermost first, with marks between the kernel's and the
-    /// program's (`PERF_CONTEXT_…`), eight bytes each.
+    /// A stack: addresses of eight bytes, the innermost first, with markers where the kernel's and the program's begin
+    /// (`PERF_CONTEXT_…`).
     Sample(&'a [[u8; 8]]),
     /// Code was mapped.
-    Mapped(Mapping<'a>),
-    /// The task has another name now, be it because it executes another program.
-    Named { name: &'a [u8], is_exec: bool },
-    /// The task was started by this other.
-    Started { by_process: u32, by_thread: u32 },
-    /// The task is gone.
-    Exited,
-    /// There was no room for so many records before this one.
+    Mmap(Mapping<'a>),
+    /// The task has a new name. `is_exec`: because it executes another program.
+    Comm { name: &'a [u8], is_exec: bool },
+    /// The task was started by this one.
+    Fork { parent_pid: u32, parent_tid: u32 },
+    /// The task has ended.
+    Exit,
+    /// There was no room for this many records before this one.
     Lost(u64),
-    /// The event takes no more samples until the next tick of the kernel's clock: there were as many as the kernel allows.
-    Throttled,
-    /// Something else.
+    /// The event takes no more samples until the next timer tick: it has reached the maximum sample rate.
+    Throttle,
+    /// Any other record.
     Other,
 }
 
-/// Code in a process' memory.
+/// Code that a process has mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mapping<'a> {
     pub address: u64,
     pub length: u64,
-    /// Where in the file it begins.
+    /// Where in the file the mapping begins.
     pub offset: u64,
     /// Major and minor number of the file's device.
     pub device: (u32, u32),
     pub inode: u64,
-    /// Another one for each file that gets the inode; 0 where it is not known.
+    /// The inode's generation, which differs for each file that the inode is used for; 0 where it is not known.
     pub generation: u64,
-    /// As the process itself sees it, or `[vdso]`, `//anon` and the like.
+    /// The path as the process sees it, or `[vdso]`, `//anon` and the like.
     pub path: &'a [u8],
 }
 
@@ -63,7 +63,7 @@ pub struct Mapping<'a> {
 pub struct Records<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Records<'a> {
-    /// The bytes of a record, and what they say.
+    /// The bytes of a record, and the record.
     type Item = (&'a [u8], Record<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -75,7 +75,7 @@ impl<'a> Iterator for Records<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// What a whole record says. Of one that cannot be read, all is zero.
+    /// Parses a record. One that cannot be parsed is [`Body::Other`], with zeros.
     fn of(record: &'a [u8]) -> Self {
         Self::read(record).unwrap_or(Record {
             time: 0,
@@ -103,37 +103,37 @@ impl<'a> Record<'a> {
         match kind {
             sys::PERF_RECORD_MMAP2 => {
                 let (process, thread) = (body.u32()?, body.u32()?);
-                of(process, thread, Body::Mapped(mapping(body)?))
+                of(process, thread, Body::Mmap(mapping(body)?))
             }
             sys::PERF_RECORD_COMM => {
                 let (process, thread) = (body.u32()?, body.u32()?);
                 let is_exec = u32::from(flags) & sys::PERF_RECORD_MISC_COMM_EXEC != 0;
-                of(process, thread, Body::Named { name: until_nul(body.0), is_exec })
+                of(process, thread, Body::Comm { name: until_nul(body.0), is_exec })
             }
             sys::PERF_RECORD_FORK | sys::PERF_RECORD_EXIT => {
-                let (process, by_process) = (body.u32()?, body.u32()?);
-                let (thread, by_thread) = (body.u32()?, body.u32()?);
+                let (process, parent_pid) = (body.u32()?, body.u32()?);
+                let (thread, parent_tid) = (body.u32()?, body.u32()?);
                 let is_start = kind == sys::PERF_RECORD_FORK;
-                let what = if is_start { Body::Started { by_process, by_thread } } else { Body::Exited };
+                let what = if is_start { Body::Fork { parent_pid, parent_tid } } else { Body::Exit };
                 of(process, thread, what)
             }
             sys::PERF_RECORD_LOST => {
                 body.u64()?;
                 of(process, thread, Body::Lost(body.u64()?))
             }
-            sys::PERF_RECORD_THROTTLE => of(process, thread, Body::Throttled),
+            sys::PERF_RECORD_THROTTLE => of(process, thread, Body::Throttle),
             _ => of(process, thread, Body::Other),
         }
     }
 
-    /// The bytes that [`Records`] reads as this, for a mapping or a name: so that what procfs tells can go the same way
-    /// as what the kernel tells by itself.
+    /// The bytes that [`Records`] parses as this record, for a mapping or a name: so what procfs knows takes the same way as
+    /// the kernel's own records.
     pub fn to_bytes(self) -> Vec<u8> {
         let mut body = Vec::new();
         body.extend_from_slice(&self.process.to_ne_bytes());
         body.extend_from_slice(&self.thread.to_ne_bytes());
         let (kind, flags, text) = match self.body {
-            Body::Mapped(mapping) => {
+            Body::Mmap(mapping) => {
                 for number in [mapping.address, mapping.length, mapping.offset] {
                     body.extend_from_slice(&number.to_ne_bytes());
                 }
@@ -145,7 +145,7 @@ impl<'a> Record<'a> {
                 body.extend_from_slice(&[0; 8]);
                 (sys::PERF_RECORD_MMAP2, 0, mapping.path)
             }
-            Body::Named { name, is_exec } => {
+            Body::Comm { name, is_exec } => {
                 (sys::PERF_RECORD_COMM, if is_exec { sys::PERF_RECORD_MISC_COMM_EXEC } else { 0 }, name)
             }
             _ => (sys::PERF_RECORD_MAX, 0, &[][..]),
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn records_that_are_written_are_parsed() {
         let mapping = Mapping {
             address: 0x1000,
             length: 0x2000,
@@ -226,8 +226,8 @@ mod tests {
             generation: 78,
             path: b"/usr/lib/libc.so.6",
         };
-        let named = |name| Body::Named { name, is_exec: true };
-        for body in [Body::Mapped(mapping), named(b"cat"), named(b"eight888")] {
+        let named = |name| Body::Comm { name, is_exec: true };
+        for body in [Body::Mmap(mapping), named(b"cat"), named(b"eight888")] {
             let record = Record { time: 5, cpu: 1, process: 10, thread: 11, id: 9, body };
             let bytes = record.to_bytes();
             let read: Vec<_> = Records(&bytes).collect();
@@ -237,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0u8..20) {
+        fn any_record_is_parsed_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0u8..20) {
             let mut bytes = bytes;
             if bytes.len() >= HEADER {
                 let size = bytes.len() as u16;
@@ -248,7 +248,7 @@ mod tests {
         }
 
         #[test]
-        fn any_sequence_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
+        fn any_sequence_of_records_ends(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
             prop_assert!(Records(&bytes).count() <= bytes.len() / HEADER);
         }
     }

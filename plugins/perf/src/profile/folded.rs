@@ -1,4 +1,4 @@
-//! Equal stacks, counted, for flame graphs.
+//! Folded stacks for flame graphs: equal stacks, counted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 
 use trace_hook_api::{LineBuffer, Origin, boot_time};
 
-use super::stacks::Frame;
+use super::symbolizer::Frame;
 
-/// More than so many different stacks are not kept until it is time.
-const MOST: usize = 50_000;
+/// With this many different stacks, lines are written before they are due.
+const MAX_STACKS: usize = 50_000;
 
-/// Counts stacks, and tells of them every so often.
+/// Counts stacks, and writes lines at intervals.
 #[derive(Debug)]
 pub struct Folded {
     every: Duration,
     next: Instant,
     counts: HashMap<Stack, u64>,
-    /// Those whose time has come, the last first, and when it came.
+    /// Stacks whose lines are due, the last one first, and since when they are.
     due: Vec<(Stack, u64)>,
     due_since: u64,
 }
 
-/// The name of a task, and its functions, the innermost first.
+/// The name of a task, and its functions with the innermost first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Stack {
-    name: Arc<[u8]>,
+    comm: Arc<[u8]>,
     functions: Vec<Arc<str>>,
 }
 
@@ -35,17 +35,17 @@ impl Folded {
         Self { every, next, counts: HashMap::new(), due: Vec::new(), due_since: 0 }
     }
 
-    pub fn add(&mut self, name: &[u8], frames: Vec<Frame>) {
+    pub fn add(&mut self, comm: &[u8], frames: Vec<Frame>) {
         let functions = frames.into_iter().map(|frame| frame.short).collect();
-        *self.counts.entry(Stack { name: name.into(), functions }).or_default() += 1;
+        *self.counts.entry(Stack { comm: comm.into(), functions }).or_default() += 1;
     }
 
-    /// Whether no more stacks should be added before there is room for lines.
+    /// Whether no more stacks should be added before lines were written.
     pub fn is_full(&self) -> bool {
-        self.counts.len() >= MOST
+        self.counts.len() >= MAX_STACKS
     }
 
-    /// Gives the lines whose time has come, as far as there is room. Returns how many.
+    /// Writes the lines that are due, as far as there is room. Returns how many.
     pub fn write(&mut self, lines: &mut LineBuffer, is_end: bool) -> u64 {
         if self.due.is_empty() && (is_end || self.is_full() || self.next <= Instant::now()) {
             self.next = Instant::now() + self.every;
@@ -57,13 +57,13 @@ impl Folded {
         while let Some((stack, count)) = self.due.pop_if(|_| !lines.is_full()) {
             let origin = Origin::at(self.due_since);
             let functions = stack.functions.iter().map(|name| name.as_bytes());
-            lines.folded_stack(&origin, &stack.name, functions, count);
+            lines.folded_stack(&origin, &stack.comm, functions, count);
             written += 1;
         }
         written
     }
 
-    /// Whether all lines whose time has come are given: at the end, all.
+    /// Whether all lines that are due are written. At the end all of them are due.
     pub fn is_written(&self, is_end: bool) -> bool {
         self.due.is_empty() && (!is_end || self.counts.is_empty())
     }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_while_there_is_no_room_is_told_in_the_end() {
+    fn stacks_added_while_the_buffer_is_full_are_written_at_the_end() {
         let mut folded = Folded::every(Duration::ZERO);
         let functions = |name: &str| vec![Frame { name: name.into(), short: name.into() }];
         ["a", "b"].iter().for_each(|name| folded.add(b"sh", functions(name)));

@@ -1,25 +1,25 @@
-//! Stacks, sampled.
+//! Sampled stacks.
 //!
 //! ```text
-//! rings ──records──▶ Collector (a thread) ──▶ spool ──▶ Timeline: in order ──▶ Stacks: names ──▶ lines, or Folded
-//!                        │ opens what is mapped, at once
+//! rings ──records──▶ Collector (a thread) ──▶ spool ──▶ Timeline: in order ──▶ Symbolizer: names ──▶ lines, or Folded
+//!                        │ opens each mapped file at once
 //!                        ▼
-//!                     Modules: a thread for each file whose symbols are wanted
+//!                     Modules: a thread for each file whose symbols are needed
 //! ```
 
 mod collector;
+mod existing_tasks;
 mod folded;
 mod modules;
-mod portrait;
-mod processes;
+mod process_state;
 mod recording;
 mod sampling;
 mod session;
-mod stacks;
+mod symbolizer;
 mod throttling;
 mod timeline;
 mod vdso;
 
 pub use recording::Recording;
 pub use sampling::{Sampling, check_rate};
-pub use session::{ProfileSession, Shape};
+pub use session::{Output, ProfileSession};

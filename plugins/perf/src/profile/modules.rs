@@ -1,4 +1,4 @@
-//! The files that traced programs run code of.
+//! The files with code that the traced processes have mapped.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,37 +19,37 @@ use trace_symbols::{MemoryBudget, SymbolTable};
 use super::vdso;
 use crate::perf_event::Mapping;
 
-/// Each file that is held open until it is needed takes a descriptor. Twice as many are known at most.
-const MOST: usize = 500;
+/// Files are held open until their symbols are needed, and each takes a descriptor. Twice as many are cached at most.
+const MAX_RECENT: usize = 500;
 
 /// What the symbols of all files may take, in bytes. Symbols for which nothing is left are not read.
 const SYMBOL_MEMORY: u64 = 256 << 20;
 
-/// For so long nothing is shown that needs the symbols of a file. After that it is shown without.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// For so long it is waited in place.
-const MOMENT: Duration = Duration::from_millis(10);
+/// How long samples wait for the symbols of a file. After that they are shown without.
+const LOAD_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long one call waits.
+const BRIEF_WAIT: Duration = Duration::from_millis(10);
 
-/// All files met so far. They are opened when they are met: later the process may be gone, and with it the only view in
-/// which the file has that name.
+/// The files observed so far. A file is opened when it is first observed: later the process may have ended, and with it the
+/// mount namespace in which the file has this path.
 #[derive(Debug)]
 pub struct Modules {
     procfs: PathBuf,
-    /// Processes in whose view a file is looked for if the one that maps it is gone already.
-    relatives: Vec<u32>,
-    known: Mutex<Known>,
+    /// Processes whose root directory is tried if the process that mapped a file has ended.
+    fallback_processes: Vec<u32>,
+    cache: Mutex<ModuleCache>,
     budget: Arc<MemoryBudget>,
 }
 
-/// Files that were met lately. One that was not asked for while so many others were is forgotten, and not before: between
-/// the time when a file is met and the time when its name is wanted, others come.
+/// The files that were used lately. A file is dropped only if it was not used while `MAX_RECENT` others were: other files
+/// come between the time when a file is observed and the time when its symbols are needed.
 #[derive(Debug, Default)]
-struct Known {
+struct ModuleCache {
     recent: HashMap<Identity, Arc<Module>>,
     older: HashMap<Identity, Arc<Module>>,
 }
 
-/// What tells a file from others, also from one that has its place after it was deleted.
+/// Identifies a file, also if a new file reuses the inode of a deleted one.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Identity {
     device: (u32, u32),
@@ -60,40 +60,40 @@ struct Identity {
 /// A file with code.
 #[derive(Debug)]
 pub struct Module {
-    /// The last part of its path.
+    /// The file name.
     pub name: String,
-    /// Until its symbols are read.
+    /// Open until its symbols are read.
     file: Mutex<Option<File>>,
-    reading: OnceLock<Reading>,
+    loading: OnceLock<Loading>,
     symbols: OnceLock<Option<SymbolTable>>,
     budget: Arc<MemoryBudget>,
-    /// `[heap]`, `//anon`, and code that a program makes itself are not.
+    /// False for `[heap]`, `//anon` and generated code.
     pub is_file: bool,
 }
 
-/// The symbols of a file are being read, by a thread of its own: the file may be huge, or its disk slow.
+/// A thread that reads the symbols of a file, which may be huge or on a slow disk.
 #[derive(Debug)]
-struct Reading {
+struct Loading {
     began: Instant,
-    /// Closed when it is done.
+    /// Closed when the symbols are read.
     done: Mutex<Receiver<Infallible>>,
 }
 
 impl Modules {
-    pub fn new(procfs: &Path, relatives: Vec<u32>) -> Self {
+    pub fn new(procfs: &Path, fallback_processes: Vec<u32>) -> Self {
         Self {
             procfs: procfs.to_owned(),
-            relatives,
-            known: Mutex::default(),
+            fallback_processes,
+            cache: Mutex::default(),
             budget: MemoryBudget::new(SYMBOL_MEMORY),
         }
     }
 
-    /// The file of a mapping of this process. If it was not met before, or could not be opened then, it is opened now.
-    pub fn meet(&self, process: u32, mapping: &Mapping<'_>) -> Arc<Module> {
+    /// The file of a mapping of this process. It is opened, unless it already was.
+    pub fn observe(&self, process: u32, mapping: &Mapping<'_>) -> Arc<Module> {
         let module = self.module(mapping);
         let mut file = module.file();
-        if file.is_none() && module.reading.get().is_none() && !module.is_settled() {
+        if file.is_none() && module.loading.get().is_none() && !module.is_loaded() {
             *file = self.open(process, mapping);
         }
         drop(file);
@@ -102,13 +102,13 @@ impl Modules {
 
     /// The file of a mapping, opened or not.
     pub fn module(&self, mapping: &Mapping<'_>) -> Arc<Module> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let identity = Identity {
             device: mapping.device,
             inode: (mapping.inode, mapping.generation),
             path: mapping.path.to_owned(),
         };
-        known.module(identity, &self.budget)
+        cache.module(identity, &self.budget)
     }
 
     fn open(&self, process: u32, mapping: &Mapping<'_>) -> Option<File> {
@@ -118,21 +118,21 @@ impl Modules {
             return Some(file);
         }
         let path = Path::new(std::ffi::OsStr::from_bytes(mapping.path)).strip_prefix("/").ok()?;
-        let views = [process].into_iter().chain(self.relatives.iter().copied());
-        views
+        let roots = [process].into_iter().chain(self.fallback_processes.iter().copied());
+        roots
             .map(|process| self.procfs.join(format!("{process}/root")).join(path))
             .find_map(|path| open(&path, Some(mapping.inode)).ok())
     }
 }
 
-impl Known {
+impl ModuleCache {
     fn module(&mut self, identity: Identity, budget: &Arc<MemoryBudget>) -> Arc<Module> {
         if let Some(module) = self.recent.get(&identity) {
             return Arc::clone(module);
         }
         let older = self.older.remove(&identity);
         let module = older.unwrap_or_else(|| Arc::new(Module::named(&identity.path, budget)));
-        if self.recent.len() >= MOST {
+        if self.recent.len() >= MAX_RECENT {
             self.older = std::mem::take(&mut self.recent);
         }
         self.recent.insert(identity, Arc::clone(&module));
@@ -140,15 +140,15 @@ impl Known {
     }
 }
 
-/// Opens an ordinary file, be it only one with this inode. Anything else, which a program may have put there, is not even
-/// touched. Devices are not compared: some file systems tell the kernel's tracing another one than its callers.
+/// Opens a regular file, if it has this inode. Anything else, such as a device that a program has put there, is not opened.
+/// Devices are not compared: some file systems report a different one to perf events than to stat(2).
 fn open(path: &Path, inode: Option<u64>) -> io::Result<File> {
-    let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
-    let found = place.metadata()?;
-    if !found.is_file() || inode.is_some_and(|inode| inode != found.ino()) {
+    let path_only = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+    let metadata = path_only.metadata()?;
+    if !metadata.is_file() || inode.is_some_and(|inode| inode != metadata.ino()) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))
+    File::open(format!("/proc/self/fd/{}", path_only.as_raw_fd()))
 }
 
 impl Module {
@@ -159,51 +159,51 @@ impl Module {
         Self {
             name: String::from_utf8_lossy(name).into_owned(),
             file: Mutex::default(),
-            reading: OnceLock::new(),
+            loading: OnceLock::new(),
             symbols: vdso.map(OnceLock::from).unwrap_or_default(),
             budget: Arc::clone(budget),
             is_file: path.starts_with(b"/") && !path.starts_with(b"//"),
         }
     }
 
-    /// Whether it pays to ask for a function later. Sees to it that the symbols are read.
-    pub fn is_being_read(self: &Arc<Self>) -> bool {
-        if self.is_settled() {
+    /// Starts to read the symbols, if that is due. Returns whether it is worthwhile to wait for them.
+    pub fn start_loading(self: &Arc<Self>) -> bool {
+        if self.is_loaded() {
             return false;
         }
-        // If there is none, it may be opened yet, when somebody else maps it.
+        // Without a file: another process may map it later, and it is opened then.
         if let Some(file) = self.file().take() {
-            self.begin_to_read(file);
+            self.load_symbols(file);
         }
-        !self.is_settled() && self.reading.get().is_some_and(|reading| reading.began.elapsed() < PATIENCE)
+        !self.is_loaded() && self.loading.get().is_some_and(|loading| loading.began.elapsed() < LOAD_TIMEOUT)
     }
 
-    /// Waits for the symbols, but not for long.
-    pub fn wait_a_moment(&self) {
-        if let Some(reading) = self.reading.get() {
-            let done = reading.done.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = done.recv_timeout(MOMENT);
+    /// Waits for the symbols for a short time.
+    pub fn wait_briefly(&self) {
+        if let Some(loading) = self.loading.get() {
+            let done = loading.done.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = done.recv_timeout(BRIEF_WAIT);
         }
     }
 
-    /// Whether [`Self::function`] says for good what there is to say.
-    pub fn is_settled(&self) -> bool {
+    /// Whether the result of [`Self::function`] is final.
+    pub fn is_loaded(&self) -> bool {
         !self.is_file || self.symbols.get().is_some()
     }
 
-    /// The name of the function at this place in the file, as it is in there, as far as the symbols were read.
+    /// The symbol of the function at this place in the file, if the symbols are read.
     pub fn function(&self, offset: u64) -> Option<Cow<'_, str>> {
         self.symbols.get()?.as_ref()?.function_at_offset(offset)
     }
 
-    fn begin_to_read(self: &Arc<Self>, file: File) {
+    fn load_symbols(self: &Arc<Self>, file: File) {
         let (module, (not_done, done)) = (Arc::clone(self), channel::<Infallible>());
         let read = move || {
             let _ = module.symbols.set(SymbolTable::read(&file, &module.budget).ok());
             drop(not_done);
         };
         if std::thread::Builder::new().name("symbols".to_owned()).spawn(read).is_ok() {
-            let _ = self.reading.set(Reading { began: Instant::now(), done: Mutex::new(done) });
+            let _ = self.loading.set(Loading { began: Instant::now(), done: Mutex::new(done) });
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_place_of_a_deleted_one_is_another() {
+    fn files_that_reuse_an_inode_are_distinguished() {
         let modules = Modules::new(Path::new("/nowhere"), Vec::new());
         let first = modules.module(&mapping(1, 10));
         assert!(Arc::ptr_eq(&first, &modules.module(&mapping(1, 10))));
@@ -229,27 +229,27 @@ mod tests {
     }
 
     #[test]
-    fn symbols_are_read_when_they_are_asked_for() {
+    fn symbols_are_read_on_demand() {
         let module = Arc::new(Module::named(b"/proc/self/exe (deleted)", &MemoryBudget::new(SYMBOL_MEMORY)));
-        assert!(!module.is_being_read() && !module.is_settled(), "it was not opened yet");
+        assert!(!module.start_loading() && !module.is_loaded(), "the file is not open");
         *module.file() = Some(File::open("/proc/self/exe").unwrap());
-        assert_eq!((module.name.as_str(), module.is_settled()), ("exe", false));
-        assert!(module.is_being_read() || module.is_settled());
-        (0..1000).take_while(|_| !module.is_settled()).for_each(|_| module.wait_a_moment());
+        assert_eq!((module.name.as_str(), module.is_loaded()), ("exe", false));
+        assert!(module.start_loading() || module.is_loaded());
+        (0..1000).take_while(|_| !module.is_loaded()).for_each(|_| module.wait_briefly());
         let size = std::fs::metadata("/proc/self/exe").unwrap().len();
         assert!((0..size).step_by(64).any(|offset| module.function(offset).is_some()));
-        assert!(!module.is_being_read());
+        assert!(!module.start_loading());
     }
 
     #[test]
-    fn what_is_used_is_kept_and_the_rest_is_bounded() {
+    fn files_in_use_stay_cached_and_the_others_are_bounded() {
         let modules = Modules::new(Path::new("/nowhere"), Vec::new());
         let used = modules.module(&mapping(0, 0));
         let unused = Arc::downgrade(&modules.module(&mapping(1, 0)));
-        for inode in 2..3 * MOST as u64 {
+        for inode in 2..3 * MAX_RECENT as u64 {
             modules.module(&mapping(inode, 0));
             assert!(Arc::ptr_eq(&used, &modules.module(&mapping(0, 0))));
-            assert_eq!(unused.strong_count(), usize::from(inode < 2 * MOST as u64 - 1));
+            assert_eq!(unused.strong_count(), usize::from(inode < 2 * MAX_RECENT as u64 - 1));
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Events of all traced tasks, on all CPUs.
+//! The events of all traced tasks, on all CPUs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,28 +14,28 @@ use tracefs_session::targets;
 use crate::perf_event::{Attributes, Event, Inherit, Ring, now};
 use crate::{cpus, descriptors};
 
-/// A ring's size, if the user does not say: samples with deep stacks of a second.
-const RING: u64 = 512 << 10;
+/// The default size of a ring, in bytes: enough for a second of samples with deep stacks.
+const DEFAULT_RING: u64 = 512 << 10;
 
-/// For so long it is looked for tasks that were started meanwhile.
-const UNTIL_STILL: Duration = Duration::from_millis(50);
+/// How long tasks are looked for that were started meanwhile.
+const COVER_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The events of the tasks. Each task and CPU has one, because events that are handed on to new tasks can only be written
-/// into rings of a CPU.
+/// The events of the tasks. There is one for each task and CPU, because events that are inherited can only be written into
+/// the ring of a CPU.
 #[derive(Debug, Default)]
 pub struct Recording {
     events: Vec<TaskEvent>,
-    /// How many of the events, from the first on, nobody has any more.
-    over: usize,
+    /// How many of the events, from the first on, have no task any more.
+    ended: usize,
 }
 
-/// Where the records come from, and what it takes to understand them.
+/// Where the records come from, and what is needed to interpret them.
 #[derive(Debug)]
-pub struct Source {
+pub struct RecordSource {
     /// By CPU.
     pub rings: BTreeMap<u32, Ring>,
     pub exclusion: Exclusion,
-    /// The tasks that were alive when it began.
+    /// The tasks that existed when the recording started.
     pub members: HashMap<Pid, Member>,
 }
 
@@ -44,35 +45,35 @@ struct TaskEvent {
     event: Event,
 }
 
-/// Samples that were taken, but are not wanted.
+/// Which samples to leave out.
 #[derive(Debug, Default)]
 pub struct Exclusion {
-    /// Processes that are followed for their children only.
+    /// Processes of which only the children are traced.
     pub processes: HashSet<u32>,
-    /// Threads that were started while events were opened. They have events of their own, and may have inherited some as
-    /// well, by which they, and all that they start, are sampled twice: only samples with these ids are wanted of them.
-    pub own_ids: HashMap<u32, Arc<HashSet<u64>>>,
-    /// When they had all got them.
+    /// Threads that were started while events were opened, with the ids of their events. They may have inherited other events
+    /// as well, which would sample them and all tasks that they start twice: their samples with other ids are left out.
+    pub own_event_ids: HashMap<u32, Arc<HashSet<u64>>>,
+    /// When all of them had their events.
     pub complete_at: u64,
 }
 
 impl Recording {
-    /// Begins to record the tasks that are wanted, all that live now and all that they start.
+    /// Starts to record the traced tasks, and all tasks that they start.
     ///
     /// # Errors
     ///
-    /// The kernel refuses, or nobody is left.
-    pub fn start(request: &Request, attributes: &Attributes) -> Result<(Self, Source)> {
+    /// The kernel refuses, or none of the selected processes is alive.
+    pub fn start(request: &Request, attributes: &Attributes) -> Result<(Self, RecordSource)> {
         let procfs = Procfs::at(&request.environment.procfs);
         let targets = targets(request);
         let cpus = cpus::online(&request.environment.sysfs)?;
-        let mut source = Source {
+        let mut source = RecordSource {
             rings: rings(&cpus, request.buffer_size)?,
             exclusion: Exclusion::default(),
             members: HashMap::new(),
         };
         let mut recording = Self::default();
-        recording.cover(&procfs, &targets, attributes, &mut source, &request.environment)?;
+        recording.open_all(&procfs, &targets, attributes, &mut source, &request.environment)?;
         source.exclusion.complete_at = now();
         match recording.events.is_empty() {
             true => Err(targets.nobody_left().into()),
@@ -80,44 +81,46 @@ impl Recording {
         }
     }
 
-    /// A task hands its events on from when it has them. Whoever was started by one that did not have them yet is there
-    /// when one looks after that.
-    fn cover(
+    /// Opens the events of all tasks.
+    ///
+    /// Tasks inherit the events that their parent has when it starts them. A task whose parent had none yet is found when the
+    /// tasks are listed again.
+    fn open_all(
         &mut self,
         procfs: &Procfs,
         targets: &Targets,
         attributes: &Attributes,
-        source: &mut Source,
+        source: &mut RecordSource,
         environment: &Environment,
     ) -> Result<()> {
-        let (began, mut is_first_look) = (Instant::now(), true);
-        while is_first_look || began.elapsed() < UNTIL_STILL {
+        let (began, mut is_first_pass) = (Instant::now(), true);
+        while is_first_pass || began.elapsed() < COVER_TIMEOUT {
             let mut new = targets.members(procfs);
             new.retain(|thread, _| !source.members.contains_key(thread));
             if new.is_empty() {
                 return Ok(());
             }
             let needed = (source.members.len() + new.len()) * source.rings.len();
-            descriptors::make_room_for(needed);
+            descriptors::raise_limit_for(needed);
             for (thread, member) in &new {
                 let ids = self.open(*thread, *member, attributes, &source.rings);
                 let ids = ids.map_err(|error| descriptors::explain(&error, needed, environment))?;
-                if !is_first_look {
-                    source.exclusion.own_ids.insert(*thread as u32, Arc::new(ids));
+                if !is_first_pass {
+                    source.exclusion.own_event_ids.insert(*thread as u32, Arc::new(ids));
                 }
                 if member.follow == Follow::CHILDREN {
                     source.exclusion.processes.insert(member.process as u32);
                 }
             }
             source.members.extend(new);
-            is_first_look = false;
+            is_first_pass = false;
         }
-        // Whoever is new now was, in all likelihood, started by somebody who had events to hand on.
-        log::info!("tasks are started all the time; one that was started just now may be missing");
+        // A task that is new now was most likely started by one that had its events already.
+        log::info!("tasks are started all the time: one that has just been started may not be sampled");
         Ok(())
     }
 
-    /// Opens the events of a thread, on all CPUs. Their ids; none, if it is gone.
+    /// Opens the events of a thread on all CPUs. Returns their ids: none, if the thread has ended.
     fn open(
         &mut self,
         thread: Pid,
@@ -125,17 +128,17 @@ impl Recording {
         attributes: &Attributes,
         rings: &BTreeMap<u32, Ring>,
     ) -> io::Result<HashSet<u64>> {
-        let inherit = if member.follow == Follow::ALONE { Inherit::Threads } else { Inherit::Everybody };
+        let inherit = if member.follow == Follow::ALONE { Inherit::Threads } else { Inherit::AllTasks };
         let attributes = attributes.inherited(inherit);
         let mut ids = HashSet::new();
         for (&cpu, ring) in rings {
             match Event::open(&attributes, thread, Some(cpu)) {
                 Ok(event) => {
-                    event.write_to(ring)?;
+                    event.redirect_to(ring.as_fd())?;
                     ids.insert(event.id()?);
                     self.events.push(TaskEvent { cpu, event });
                 }
-                // The thread is gone, or the CPU.
+                // The thread has ended, or the CPU has gone offline.
                 Err(error) if is(&error, Errno::ESRCH) || is(&error, Errno::ENODEV) => {}
                 Err(error) => return Err(error),
             }
@@ -143,22 +146,22 @@ impl Recording {
         Ok(ids)
     }
 
-    /// Whether any task is left that has an event, or whose descendants have.
-    pub fn any_alive(&mut self) -> bool {
-        while let Some(next) = self.events.get(self.over) {
-            if !next.event.is_over() {
+    /// Whether any task is alive that has an event.
+    pub fn has_live_tasks(&mut self) -> bool {
+        while let Some(next) = self.events.get(self.ended) {
+            if !next.event.has_ended() {
                 return true;
             }
-            self.over += 1;
+            self.ended += 1;
         }
         false
     }
 
-    /// Ends it. What is in the rings remains.
+    /// Stops recording. What is in the rings remains.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// An event cannot be disabled.
     pub fn stop(&self) -> Result<()> {
         for TaskEvent { event, .. } in &self.events {
             event.disable().map_err(|error| HookError::new(format!("cannot stop a perf event: {error}")))?;
@@ -166,7 +169,7 @@ impl Recording {
         Ok(())
     }
 
-    /// How many records found no room so far, by CPU; none, where the kernel does not tell.
+    /// How many records were lost so far, by CPU. None, where the kernel does not count them.
     pub fn lost(&self) -> BTreeMap<u32, u64> {
         let mut lost = BTreeMap::new();
         for TaskEvent { cpu, event } in &self.events {
@@ -177,17 +180,17 @@ impl Recording {
 }
 
 fn rings(cpus: &[u32], kib: Option<u64>) -> Result<BTreeMap<u32, Ring>> {
-    let bytes = kib.map_or(RING, |kib| kib.saturating_mul(1 << 10));
+    let bytes = kib.map_or(DEFAULT_RING, |kib| kib.saturating_mul(1 << 10));
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let mut rings = BTreeMap::new();
     for &cpu in cpus {
         match Ring::new(cpu, bytes) {
             Ok(ring) => _ = rings.insert(cpu, ring),
-            // It has gone offline.
+            // The CPU has gone offline.
             Err(error) if is(&error, Errno::ENODEV) => {}
             Err(error) => {
                 return Err(HookError::new(format!(
-                    "cannot make a ring buffer of {} KiB for CPU {cpu}: {error}; give a smaller --buffer-size",
+                    "cannot allocate a ring buffer of {} KiB for CPU {cpu}: {error}; choose a smaller --buffer-size",
                     bytes >> 10
                 )));
             }

@@ -10,24 +10,25 @@ use trace_hook_api::{HookError, Result, log};
 
 use crate::perf_event::{Attributes, Event, Frames, Kind};
 
-/// What drives the samples: the processor's own clock, which reaches where interrupts are off, or else the kernel's.
+/// The events that trigger samples: the processor's cycle counter, which also works where interrupts are off, or else the
+/// kernel's timer.
 const CLOCKS: [Kind; 2] =
     [Kind::Hardware(sys::PERF_COUNT_HW_CPU_CYCLES), Kind::Software(sys::PERF_COUNT_SW_CPU_CLOCK)];
 
-/// Which samples are wanted.
+/// Which samples are taken.
 #[derive(Debug, Clone, Copy)]
 pub struct Sampling {
-    /// A second, of the CPU time of a task.
+    /// Samples per second of a task's CPU time.
     pub hertz: u64,
     pub frames: Frames,
 }
 
 impl Sampling {
-    /// The best of this kind that this machine and this user's rights allow.
+    /// The attributes of the best event that this machine and the user's privileges allow.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There is none: the kernel's last error.
     pub fn attributes(self) -> io::Result<Attributes> {
         let mut refusal = io::Error::from(Errno::ENOENT);
         for clock in CLOCKS {
@@ -42,7 +43,7 @@ impl Sampling {
                     && self.frames != Frames::Kernel
                     && Event::open(&user, 0, None).is_ok()
                 {
-                    log::warn!("the kernel's part is left out: {refusal} (be root, or have CAP_PERFMON)");
+                    log::warn!("kernel frames are left out: {refusal}; run as root, or with CAP_PERFMON");
                     return Ok(user);
                 }
             }
@@ -55,17 +56,17 @@ fn is_forbidden(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Checks that the kernel allows so many samples a second.
+/// Checks that the kernel allows this many samples per second.
 ///
 /// # Errors
 ///
-/// It does not; the message names the limit.
+/// It does not. The message names the limit.
 pub fn check_rate(hertz: u64, procfs: &Path) -> Result<()> {
     let limit = fs::read_to_string(procfs.join("sys/kernel/perf_event_max_sample_rate"));
     let limit = limit.ok().and_then(|limit| limit.trim().parse::<u64>().ok());
     match limit {
         Some(limit) if hertz > limit => Err(HookError::usage(format!(
-            "{hertz} samples a second are more than the kernel allows, which is {limit} \
+            "{hertz} samples per second exceed the kernel's limit of {limit} \
              (kernel.perf_event_max_sample_rate)"
         ))),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! A session that samples stacks.
+//! The session of `trace_profile`: samples stacks.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,116 +14,121 @@ use tracefs_session::SPOOL_DIRECTORY;
 use super::collector::Collector;
 use super::folded::Folded;
 use super::modules::Modules;
-use super::processes::Processes;
-use super::recording::{Recording, Source};
-use super::stacks::Stacks;
-use super::throttling::{self, Throttling};
+use super::process_state::Processes;
+use super::recording::{RecordSource, Recording};
+use super::symbolizer::Symbolizer;
+use super::throttling::{self, ThrottleReports};
 use super::timeline::{Item, Timeline};
-use crate::perf_event::{Ahead, Body, Record, Records};
+use crate::perf_event::{Body, ClockOffset, Record, Records};
 
-/// Between two looks whether any traced task is left.
-const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
+/// How often it is checked whether any traced task is left.
+const TASK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// For so long after the end it is waited for names.
-const LAST_WAIT: Duration = Duration::from_secs(1);
+/// How long after the stop samples wait for symbols that are being read.
+const SYMBOL_WAIT_AFTER_STOP: Duration = Duration::from_secs(1);
 
-/// What lines are made of samples.
+/// Which lines are made of the samples.
 #[derive(Debug)]
-pub enum Shape {
-    /// A line each.
+pub enum Output {
+    /// A line for each sample.
     Samples,
-    /// A line for each different stack, every so often.
+    /// At this interval, a line for each different stack.
     Folded(Duration),
 }
 
-/// Samples on their way from the kernel to lines.
+/// Turns the kernel's samples into lines.
 pub struct ProfileSession {
     recording: Option<Recording>,
     collector: Option<Collector>,
-    looked_for_tasks: Instant,
+    checked_tasks_at: Instant,
     stopped: Option<Instant>,
     spool: Arc<Spool>,
     timeline: Timeline,
-    /// A record that comes before all that are in the timeline.
-    put_off: Option<Box<[u8]>>,
+    /// The record before those in the timeline, whose symbols are still being read.
+    deferred: Option<Box<[u8]>>,
     processes: Processes,
     modules: Arc<Modules>,
-    stacks: Stacks,
-    ahead: Ahead,
+    symbolizer: Symbolizer,
+    clock_offset: ClockOffset,
     folded: Option<Folded>,
-    throttling: Throttling,
-    shown: Shown,
-    /// All that the kernel had no room for, by CPU, once that is known.
+    throttle_reports: ThrottleReports,
+    emitted: Emitted,
+    /// Records for which the kernel had no room, by CPU. Known once recording has stopped.
     lost: BTreeMap<u32, u64>,
-    /// Wanted samples that have come, once that is known.
+    /// Samples that were collected. Known once recording has stopped.
     samples: u64,
 }
 
-/// What was made of the samples.
+/// What was written so far.
 #[derive(Debug, Default)]
-struct Shown {
+struct Emitted {
     samples: u64,
     lines: u64,
 }
 
 impl ProfileSession {
-    /// Takes over what was started.
+    /// Starts to collect what is recorded.
     ///
     /// # Errors
     ///
-    /// There can be no further thread.
-    pub fn start(request: &Request, recording: Recording, source: Source, shape: Shape) -> Result<Self> {
+    /// No thread can be started.
+    pub fn start(
+        request: &Request,
+        recording: Recording,
+        source: RecordSource,
+        shape: Output,
+    ) -> Result<Self> {
         let procfs = Procfs::at(&request.environment.procfs);
-        let relatives = request.tasks.pids.iter().chain(&request.tasks.parents).copied().collect();
-        let modules = Arc::new(Modules::new(procfs.root(), relatives));
+        let fallback_processes = request.tasks.pids.iter().chain(&request.tasks.parents).copied().collect();
+        let modules = Arc::new(Modules::new(procfs.root(), fallback_processes));
         let spool = Arc::new(Spool::new(Path::new(SPOOL_DIRECTORY), request.spool_size));
-        let stacks = Stacks::new(procfs.root());
+        let symbolizer = Symbolizer::new(procfs.root());
         let collector = Collector::start(source, procfs, Arc::clone(&spool), Arc::clone(&modules))?;
         Ok(Self {
             recording: Some(recording),
             collector: Some(collector),
-            looked_for_tasks: Instant::now(),
+            checked_tasks_at: Instant::now(),
             stopped: None,
             timeline: Timeline::of(&spool),
-            put_off: None,
+            deferred: None,
             spool,
             processes: Processes::default(),
             modules,
-            stacks,
-            ahead: Ahead::measured(),
+            symbolizer,
+            clock_offset: ClockOffset::measure(),
             folded: match shape {
-                Shape::Samples => None,
-                Shape::Folded(every) => Some(Folded::every(every)),
+                Output::Samples => None,
+                Output::Folded(every) => Some(Folded::every(every)),
             },
-            throttling: Throttling::default(),
-            shown: Shown::default(),
+            throttle_reports: ThrottleReports::default(),
+            emitted: Emitted::default(),
             lost: BTreeMap::new(),
             samples: 0,
         })
     }
 
-    fn stop_without_tasks(&mut self) -> Result<()> {
-        if self.looked_for_tasks.elapsed() >= LOOK_FOR_TASKS
+    fn stop_if_tasks_ended(&mut self) -> Result<()> {
+        if self.checked_tasks_at.elapsed() >= TASK_CHECK_INTERVAL
             && let Some(recording) = &mut self.recording
         {
-            self.looked_for_tasks = Instant::now();
-            if !recording.any_alive() {
+            self.checked_tasks_at = Instant::now();
+            if !recording.has_live_tasks() {
                 self.stop()?;
             }
         }
         Ok(())
     }
 
-    /// Makes lines of what has come, as far as there is room. Returns whether that is all.
-    fn show(&mut self, lines: &mut LineBuffer) -> Result<bool> {
+    /// Writes lines until the buffer is full. Returns whether nothing is left to write.
+    fn write_lines(&mut self, lines: &mut LineBuffer) -> Result<bool> {
         while !lines.is_full() && !self.folded.as_ref().is_some_and(Folded::is_full) {
-            let put_off = self.put_off.take().map(Item::Record);
-            match put_off.map_or_else(|| self.timeline.next(), |item| Ok(Some(item)))? {
+            let deferred = self.deferred.take().map(Item::Record);
+            match deferred.map_or_else(|| self.timeline.next(), |item| Ok(Some(item)))? {
                 None => return Ok(true),
                 Some(Item::Lost(cpu, count)) => lines.lost(cpu, Some(count)),
                 Some(Item::Record(bytes)) => {
-                    if Records(&bytes).any(|(_, record)| !self.show_record(&record, lines)) {
-                        self.put_off = Some(bytes);
+                    if Records(&bytes).any(|(_, record)| !self.write_record(&record, lines)) {
+                        self.deferred = Some(bytes);
                         return Ok(false);
                     }
                 }
@@ -132,61 +137,61 @@ impl ProfileSession {
         Ok(false)
     }
 
-    /// Whether it could be done. It cannot as long as it pays to wait for names.
-    fn show_record(&mut self, record: &Record<'_>, lines: &mut LineBuffer) -> bool {
-        self.processes.note(record, &self.modules);
+    /// Returns whether the record was written. It is not, as long as its symbols are being read.
+    fn write_record(&mut self, record: &Record<'_>, lines: &mut LineBuffer) -> bool {
+        self.processes.apply(record, &self.modules);
         let stack = match record.body {
             Body::Sample(stack) => stack,
-            Body::Throttled => {
-                self.show_throttling(record, lines);
+            Body::Throttle => {
+                self.write_throttling(record, lines);
                 return true;
             }
             _ => return true,
         };
         let code = self.processes.code(record.process);
-        let may_wait = self.stopped.is_none_or(|stopped| stopped.elapsed() < LAST_WAIT);
-        let Some(frames) = self.stacks.resolve(stack, code.map(AsRef::as_ref), may_wait) else {
+        let may_wait = self.stopped.is_none_or(|stopped| stopped.elapsed() < SYMBOL_WAIT_AFTER_STOP);
+        let Some(frames) = self.symbolizer.resolve(stack, code.map(AsRef::as_ref), may_wait) else {
             return false;
         };
-        self.shown.samples += 1;
+        self.emitted.samples += 1;
         if let Some(folded) = &mut self.folded {
-            folded.add(self.processes.name(record.thread), frames);
+            folded.add(self.processes.comm(record.thread), frames);
             return true;
         }
-        self.shown.lines += 1;
+        self.emitted.lines += 1;
         let names = frames.iter().map(|frame| frame.name.as_bytes());
         lines.event(&self.origin(record), "sample").list("stack", names);
         true
     }
 
-    fn show_throttling(&mut self, record: &Record<'_>, lines: &mut LineBuffer) {
-        if self.throttling.is_to_tell(record.cpu, record.time) {
-            self.shown.lines += 1;
+    fn write_throttling(&mut self, record: &Record<'_>, lines: &mut LineBuffer) {
+        if self.throttle_reports.should_report(record.cpu, record.time) {
+            self.emitted.lines += 1;
             lines.event(&self.origin(record), "throttled").word("limit", throttling::LIMIT);
         }
     }
 
     fn origin(&self, record: &Record<'_>) -> Origin<'_> {
-        Origin::at(self.ahead.time_of_line(record.time))
+        Origin::at(self.clock_offset.boot_time_of(record.time))
             .cpu(record.cpu)
             .pid(record.process)
             .tid(record.thread)
-            .comm(self.processes.name(record.thread))
+            .comm(self.processes.comm(record.thread))
     }
 }
 
 impl Session for ProfileSession {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
-        self.stop_without_tasks()?;
+        self.stop_if_tasks_ended()?;
         if let Some(collector) = &self.collector {
             collector.found().answer();
         }
-        self.ahead.update();
+        self.clock_offset.update();
         let is_over = self.recording.is_none();
-        let is_all = self.show(lines)?;
+        let is_all = self.write_lines(lines)?;
         if let Some(folded) = &mut self.folded {
             let is_end = is_over && is_all;
-            self.shown.lines += folded.write(lines, is_end);
+            self.emitted.lines += folded.write(lines, is_end);
             if !folded.is_written(is_end) {
                 return Ok(Progress::More);
             }
@@ -213,19 +218,19 @@ impl Session for ProfileSession {
         };
         recording.stop()?;
         self.stopped = Some(Instant::now());
-        let told = collector.finish()?;
+        let reported = collector.finish()?;
         self.timeline.complete();
         self.samples = collector.samples();
         self.lost = recording.lost();
         for (cpu, lost) in &self.lost {
-            // What there was no room for after the last record, no record tells.
-            let told = told.get(cpu).copied().unwrap_or(0);
-            self.spool.lose(*cpu, lost.saturating_sub(told));
+            // The losses after the last record are not in any record.
+            let reported = reported.get(cpu).copied().unwrap_or(0);
+            self.spool.lose(*cpu, lost.saturating_sub(reported));
         }
-        for (cpu, told) in told {
-            // A kernel that does not count them tells most of them at least.
+        for (cpu, reported) in reported {
+            // A kernel before 6.0 does not count them, but its records report most of them.
             let lost = self.lost.entry(cpu).or_default();
-            *lost = (*lost).max(told);
+            *lost = (*lost).max(reported);
         }
         self.lost.retain(|_, lost| *lost > 0);
         Ok(())
@@ -237,8 +242,8 @@ impl Session for ProfileSession {
         for (cpu, refused) in self.spool.refused() {
             *lost.entry(cpu).or_default() += refused;
         }
-        // The host counts lines.
-        let recorded = (recorded + self.shown.lines).saturating_sub(self.shown.samples);
+        // Counted in lines, as the host does.
+        let recorded = (recorded + self.emitted.lines).saturating_sub(self.emitted.samples);
         Ok(Stats::new(recorded, lost))
     }
 

@@ -1,26 +1,27 @@
-//! Samples that the kernel does not take, although they were asked for.
+//! Samples that the kernel does not take because there are too many (throttling).
 
 use std::collections::HashMap;
 
-/// Nanoseconds between two lines that tell so of a CPU: the kernel does at each tick of its clock.
-const BETWEEN_LINES: u64 = 1_000_000_000;
+/// The least time between two lines about a CPU, in nanoseconds. The kernel writes a record at each timer tick.
+const MIN_INTERVAL: u64 = 1_000_000_000;
 
-/// What sets the limit. The kernel lowers it by itself where samples take too long (`perf_cpu_time_max_percent`).
+/// The setting that is the limit. The kernel lowers it by itself if samples take too long (`perf_cpu_time_max_percent`).
 pub const LIMIT: &str = "kernel.perf_event_max_sample_rate";
 
-/// Tells of it now and then, as long as it goes on.
+/// Decides which throttle records get a line.
 #[derive(Debug, Default)]
-pub struct Throttling {
-    /// When it was told of a CPU.
-    told: HashMap<u32, u64>,
+pub struct ThrottleReports {
+    /// The time of the last line, by CPU.
+    reported: HashMap<u32, u64>,
 }
 
-impl Throttling {
-    /// Whether to tell that the kernel throttled an event on this CPU at this time, in nanoseconds.
-    pub fn is_to_tell(&mut self, cpu: u32, time: u64) -> bool {
-        let is_due = self.told.get(&cpu).is_none_or(|told| time.saturating_sub(*told) >= BETWEEN_LINES);
+impl ThrottleReports {
+    /// Whether a line is due for a throttle record of this CPU and time, in nanoseconds.
+    pub fn should_report(&mut self, cpu: u32, time: u64) -> bool {
+        let is_due =
+            self.reported.get(&cpu).is_none_or(|reported| time.saturating_sub(*reported) >= MIN_INTERVAL);
         if is_due {
-            self.told.insert(cpu, time);
+            self.reported.insert(cpu, time);
         }
         is_due
     }
@@ -31,12 +32,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_cpu_is_told_of_once_a_second() {
-        let mut throttling = Throttling::default();
-        let mut told = |cpu, millis: u64| throttling.is_to_tell(cpu, millis * 1_000_000);
-        assert!(told(0, 5_000) && told(1, 5_000));
-        assert!(!told(0, 5_004) && !told(0, 5_999) && !told(1, 5_004));
-        assert!(told(0, 6_000) && !told(0, 6_004));
-        assert!(told(1, 9_000));
+    fn each_cpu_has_one_line_a_second() {
+        let mut reports = ThrottleReports::default();
+        let mut reported = |cpu, millis: u64| reports.should_report(cpu, millis * 1_000_000);
+        assert!(reported(0, 5_000) && reported(1, 5_000));
+        assert!(!reported(0, 5_004) && !reported(0, 5_999) && !reported(1, 5_004));
+        assert!(reported(0, 6_000) && !reported(0, 6_004));
+        assert!(reported(1, 9_000));
     }
 }

@@ -8,23 +8,23 @@ use tracefs::spool::{Entry, Spool, SpoolReader};
 
 use crate::perf_event::{Record, Records};
 
-/// Takes records out of a spool. Those of one CPU are nearly in order, those of several are not.
+/// Sorts the records of a spool by time. Those of one CPU are nearly in order, those of several are not.
 #[derive(Debug)]
 pub struct Timeline {
     spool: SpoolReader,
-    /// By time, and those of the same time as they came.
+    /// By time, and within the same time by arrival.
     waiting: BTreeMap<(u64, u64), Item>,
-    came: u64,
+    arrived: u64,
     settled: u64,
     is_complete: bool,
 }
 
-/// What happened next.
+/// An entry of the timeline.
 #[derive(Debug)]
 pub enum Item {
-    /// A record, as it is.
+    /// The bytes of a record.
     Record(Box<[u8]>),
-    /// On this CPU so many were lost.
+    /// This CPU has lost this many records.
     Lost(u32, u64),
 }
 
@@ -33,18 +33,18 @@ impl Timeline {
         Self {
             spool: SpoolReader::new(Arc::clone(spool)),
             waiting: BTreeMap::new(),
-            came: 0,
+            arrived: 0,
             settled: 0,
             is_complete: false,
         }
     }
 
-    /// Says that nothing more goes into the spool.
+    /// To be called when nothing more goes into the spool.
     pub fn complete(&mut self) {
         self.is_complete = true;
     }
 
-    /// The next, if it is known to be the next.
+    /// The next entry, once no earlier one can come.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Timeline {
             }
             let mut new = VecDeque::new();
             match self.spool.pop()? {
-                // The spool had no room, maybe, for the last word on what is settled.
+                // The spool may have had no room for the last settled time.
                 None if self.is_complete && self.settled < u64::MAX => self.settled = u64::MAX,
                 None => return Ok(None),
                 Some(Entry::Settled(stamp)) => self.settled = stamp,
@@ -75,8 +75,8 @@ impl Timeline {
                 }
             }
             for (time, item) in new {
-                self.waiting.insert((time, self.came), item);
-                self.came += 1;
+                self.waiting.insert((time, self.arrived), item);
+                self.arrived += 1;
             }
         }
     }
@@ -90,33 +90,33 @@ mod tests {
     use crate::perf_event::Body;
 
     fn named(time: u64, name: &[u8]) -> Vec<u8> {
-        let body = Body::Named { name, is_exec: false };
+        let body = Body::Comm { name, is_exec: false };
         Record { time, cpu: 0, process: 1, thread: 1, id: 0, body }.to_bytes()
     }
 
-    fn told(timeline: &mut Timeline) -> Vec<String> {
-        let tell = |item| match item {
+    fn entries(timeline: &mut Timeline) -> Vec<String> {
+        let text = |item| match item {
             Item::Lost(cpu, count) => format!("lost {count} on {cpu}"),
             Item::Record(bytes) => format!("{:?}", Records(&bytes).next().map(|(_, record)| record.time)),
         };
-        std::iter::from_fn(|| timeline.next().unwrap()).map(tell).collect()
+        std::iter::from_fn(|| timeline.next().unwrap()).map(text).collect()
     }
 
     #[test]
-    fn what_is_settled_comes_in_order_with_gaps_where_they_are() {
+    fn settled_records_come_in_order_with_losses_in_place() {
         let spool = Arc::new(Spool::new(Path::new("/var/tmp"), 1 << 20));
         let mut timeline = Timeline::of(&spool);
         spool.push_page(0, &[named(5, b"a"), named(20, b"b")].concat(), 0, 0);
         spool.push_page(1, &[named(10, b"c"), named(30, b"d")].concat(), 0, 7);
-        assert!(told(&mut timeline).is_empty());
+        assert!(entries(&mut timeline).is_empty());
         spool.push_settled(20);
-        assert_eq!(told(&mut timeline), ["Some(5)", "lost 7 on 1", "Some(10)", "Some(20)"]);
+        assert_eq!(entries(&mut timeline), ["Some(5)", "lost 7 on 1", "Some(10)", "Some(20)"]);
         timeline.complete();
-        assert_eq!(told(&mut timeline), ["Some(30)"]);
+        assert_eq!(entries(&mut timeline), ["Some(30)"]);
     }
 
     #[test]
-    fn what_the_disk_does_not_give_back_is_told_where_it_is_missing() {
+    fn records_that_cannot_be_read_back_are_reported_lost_in_place() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Arc::new(Spool::new(directory.path(), 64 << 20));
         let mut timeline = Timeline::of(&spool);
@@ -128,13 +128,16 @@ mod tests {
         let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten().map(|entry| entry.path());
         let mut ours =
             descriptors.filter(|fd| fd.read_link().is_ok_and(|path| path.starts_with(directory.path())));
-        std::fs::write(ours.next().expect("more than goes into memory"), "").unwrap();
+        std::fs::write(ours.next().expect("the spool uses a file"), "").unwrap();
         timeline.complete();
-        let told = told(&mut timeline);
+        let entries = entries(&mut timeline);
         let gaps = |line: &String| line.strip_prefix("lost ")?.strip_suffix(" on 3")?.parse::<u64>().ok();
-        let lost: u64 = told.iter().filter_map(gaps).sum();
-        let records = told.iter().filter(|line| line.starts_with("Some(")).count() as u64;
+        let lost: u64 = entries.iter().filter_map(gaps).sum();
+        let records = entries.iter().filter(|line| line.starts_with("Some(")).count() as u64;
         assert!(lost > 0 && records + lost == pages, "{records} and {lost}");
-        assert!(told.first().is_some_and(|line| line.starts_with("Some(")), "what was read before");
+        assert!(
+            entries.first().is_some_and(|line| line.starts_with("Some(")),
+            "the first records are in memory"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What procfs tells of the tasks that lived before the recording began, in the kernel's own records.
+//! The tasks that existed before the recording started: their names and mappings from procfs, as the kernel's records have
+//! them.
 
 use std::fs;
 use std::path::Path;
@@ -7,26 +8,25 @@ use tracefs::{MappedRange, mapped_ranges};
 
 use crate::perf_event::{Body, Mapping, Record};
 
-/// The name of a thread; nothing, if it is gone.
-pub fn name(procfs: &Path, process: u32, thread: u32) -> Vec<u8> {
+/// A record with the name of a thread. Empty, if the thread has ended.
+pub fn comm(procfs: &Path, process: u32, thread: u32) -> Vec<u8> {
     let Ok(name) = fs::read(procfs.join(format!("{process}/task/{thread}/comm"))) else { return Vec::new() };
     let name = name.strip_suffix(b"\n").unwrap_or(&name);
-    record(process, thread, Body::Named { name, is_exec: false })
+    record(process, thread, Body::Comm { name, is_exec: false })
 }
 
-/// The code in a process' memory, and what each piece of it is.
-pub fn mappings(procfs: &Path, process: u32, mut met: impl FnMut(&Mapping<'_>)) -> Vec<u8> {
+/// Records of the code that a process has mapped. `observe` is called with each mapping.
+pub fn mappings(procfs: &Path, process: u32, mut observe: impl FnMut(&Mapping<'_>)) -> Vec<u8> {
     let maps = fs::read(procfs.join(format!("{process}/maps"))).unwrap_or_default();
     let mut records = Vec::new();
     for range in mapped_ranges(&maps).filter(MappedRange::is_code) {
         let mapping = mapping(&range);
-        met(&mapping);
-        records.extend(record(process, process, Body::Mapped(mapping)));
+        observe(&mapping);
+        records.extend(record(process, process, Body::Mmap(mapping)));
     }
     records
 }
 
-/// As the kernel's records have it.
 fn mapping<'a>(range: &'a MappedRange<'_>) -> Mapping<'a> {
     Mapping {
         address: range.addresses.start,
@@ -39,7 +39,7 @@ fn mapping<'a>(range: &'a MappedRange<'_>) -> Mapping<'a> {
     }
 }
 
-/// Of a time before all others.
+/// The bytes of a record that is older than all others.
 fn record(process: u32, thread: u32, body: Body<'_>) -> Vec<u8> {
     Record { time: 0, cpu: 0, process, thread, id: 0, body }.to_bytes()
 }
@@ -52,7 +52,7 @@ mod tests {
     use crate::perf_event::Records;
 
     #[test]
-    fn code_is_found_and_nothing_else() {
+    fn only_code_has_a_record() {
         let procfs = tempfile::tempdir().unwrap();
         std::fs::create_dir(procfs.path().join("7")).unwrap();
         let maps = "55e0d000-55e0f000 r-xp 00002000 fd:01 1234     /tmp/a b (deleted)\n\
@@ -80,38 +80,38 @@ mod tests {
         };
         let last = Mapping { address: 0x9000, inode: 7, device: (0xfd, 1), path: b"/tmp/a\nb", ..anonymous };
         let expected = [first, anonymous, last];
-        let mut met = 0;
+        let mut observed = 0;
         let bytes = mappings(procfs.path(), 7, |mapping| {
-            assert_eq!(*mapping, expected[met]);
-            met += 1;
+            assert_eq!(*mapping, expected[observed]);
+            observed += 1;
         });
         let recorded = Records(&bytes).filter_map(|(_, record)| match record.body {
-            Body::Mapped(mapping) => Some(mapping),
+            Body::Mmap(mapping) => Some(mapping),
             _ => None,
         });
-        assert_eq!((recorded.collect::<Vec<_>>(), met), (expected.to_vec(), 3));
+        assert_eq!((recorded.collect::<Vec<_>>(), observed), (expected.to_vec(), 3));
     }
 
     #[test]
-    fn who_is_gone_has_no_name() {
-        assert!(name(Path::new("/nowhere"), 1, 1).is_empty());
+    fn tasks_that_have_ended_have_no_record() {
+        assert!(comm(Path::new("/nowhere"), 1, 1).is_empty());
         let own = std::process::id();
-        let bytes = name(Path::new("/proc"), own, own);
+        let bytes = comm(Path::new("/proc"), own, own);
         let named = Records(&bytes)
-            .any(|(_, record)| matches!(record.body, Body::Named { name, .. } if !name.is_empty()));
+            .any(|(_, record)| matches!(record.body, Body::Comm { name, .. } if !name.is_empty()));
         assert!(named);
     }
 
     proptest! {
         #[test]
-        fn any_code_has_a_record(begin: u64, length: u64, offset: u64, path in "/[^\\\\\n]{0,300}") {
+        fn any_mapping_has_a_record(begin: u64, length: u64, offset: u64, path in "/[^\\\\\n]{0,300}") {
             let end = begin.saturating_add(length);
             let line = format!("{begin:x}-{end:x} r-xp {offset:08x} 00:2e 7 {path}");
             let range = mapped_ranges(line.as_bytes()).next().unwrap();
             let found = mapping(&range);
             prop_assert_eq!((found.address, found.length, found.offset), (begin, end - begin, offset));
             prop_assert_eq!(found.path, path.as_bytes());
-            let bytes = record(1, 1, Body::Mapped(found));
+            let bytes = record(1, 1, Body::Mmap(found));
             prop_assert_eq!(Records(&bytes).count(), 1);
         }
     }

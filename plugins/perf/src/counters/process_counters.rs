@@ -1,39 +1,41 @@
-//! A process that is counted, with all that descends from it.
+//! The counters of a process and its descendants.
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
 use tracefs::{Follow, Member, Pid};
 
 use super::counter::{Amount, Counter};
-use super::kinds::Countable;
+use super::quantities::Countable;
 use crate::perf_event::{Attributes, Event, Inherit, Ring};
 
-/// The counters of a process, of its threads and of all that descends from it.
+/// The counters of a process: of its threads and of all its descendants.
 #[derive(Debug, Default)]
-pub struct Family {
+pub struct ProcessCounters {
     tasks: Vec<Task>,
-    name: Vec<u8>,
+    comm: Vec<u8>,
 }
 
-/// The counters of a task and of its heirs.
+/// The counters of a task and of the tasks that inherit them.
 #[derive(Debug)]
 struct Task {
-    witness: Event,
+    liveness: Event,
     /// One for each quantity.
     counters: Vec<Counter>,
-    /// The same, of the task and its later threads alone, where only what its children do is to be counted.
+    /// The same of the task and its later threads alone, where only its children are to be counted.
     own: Vec<Counter>,
 }
 
-impl Family {
-    /// Counts a thread as well. Nothing is ever written into the ring, but it takes one to know who is gone.
+impl ProcessCounters {
+    /// Counts a thread as well. Nothing is ever written into the ring, but without one the kernel does not report the end of
+    /// tasks.
     ///
     /// # Errors
     ///
-    /// The kernel refuses. That the thread is gone is none.
+    /// The kernel refuses. It is no error if the thread has ended.
     pub fn add(
         &mut self,
         thread: Pid,
@@ -49,69 +51,69 @@ impl Family {
         Ok(())
     }
 
-    /// What has come of each quantity since the last call.
+    /// What was counted of each quantity since the last call.
     ///
     /// # Errors
     ///
-    /// The kernel does not tell.
+    /// A counter cannot be read.
     pub fn advance(&mut self, quantities: usize) -> io::Result<Vec<Amount>> {
         let mut amounts = vec![Amount::default(); quantities];
-        let mut still = Vec::with_capacity(self.tasks.len());
+        let mut alive = Vec::with_capacity(self.tasks.len());
         for mut task in self.tasks.drain(..) {
-            // What it has counted to its end is read after it was seen to be gone.
-            let is_over = task.is_over();
+            // Checked before the counters are read, so that nothing is counted after the last reading.
+            let has_ended = task.has_ended();
             task.advance(&mut amounts)?;
-            if !is_over {
-                still.push(task);
+            if !has_ended {
+                alive.push(task);
             }
         }
-        self.tasks = still;
+        self.tasks = alive;
         Ok(amounts)
     }
 
-    /// Whether anybody is left.
+    /// Whether any of the tasks is alive.
     pub fn is_alive(&self) -> bool {
-        self.tasks.iter().any(|task| !task.is_over())
+        self.tasks.iter().any(|task| !task.has_ended())
     }
 
-    /// Whether anybody was left at the last look.
-    pub fn was_alive(&self) -> bool {
+    /// Whether any of the tasks was alive when the counters were last read.
+    pub fn had_tasks(&self) -> bool {
         !self.tasks.is_empty()
     }
 
-    /// Counts no more.
+    /// Stops counting.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// A counter cannot be stopped.
     pub fn stop(&self) -> io::Result<()> {
         let mut counters = self.tasks.iter().flat_map(|task| task.counters.iter().chain(&task.own));
         counters.try_for_each(Counter::stop)
     }
 
-    /// The name of the process, as long as it is there; then the last that it had.
-    pub fn name(&mut self, procfs: &Path, pid: u32) -> &[u8] {
-        if let Ok(name) = fs::read(procfs.join(format!("{pid}/comm"))) {
-            self.name = name.strip_suffix(b"\n").unwrap_or(&name).to_owned();
+    /// The name of the process. Once it has ended, the last name that was read.
+    pub fn comm(&mut self, procfs: &Path, pid: u32) -> &[u8] {
+        if let Ok(comm) = fs::read(procfs.join(format!("{pid}/comm"))) {
+            self.comm = comm.strip_suffix(b"\n").unwrap_or(&comm).to_owned();
         }
-        &self.name
+        &self.comm
     }
 }
 
 impl Task {
     fn of(thread: Pid, follow: Follow, quantities: &[Countable], ring: &Ring) -> io::Result<Self> {
-        let all = if follow == Follow::ALONE { Inherit::Threads } else { Inherit::Everybody };
-        let witness = Event::open(&Attributes::witnessing().inherited(all), thread, Some(ring.cpu))?;
-        witness.write_to(ring)?;
+        let all = if follow == Follow::ALONE { Inherit::Threads } else { Inherit::AllTasks };
+        let liveness = Event::open(&Attributes::liveness().inherited(all), thread, Some(ring.cpu))?;
+        liveness.redirect_to(ring.as_fd())?;
         let own = match follow {
             Follow::CHILDREN => open(thread, Inherit::Threads, quantities)?,
             _ => Vec::new(),
         };
-        Ok(Self { witness, counters: open(thread, all, quantities)?, own })
+        Ok(Self { liveness, counters: open(thread, all, quantities)?, own })
     }
 
-    fn is_over(&self) -> bool {
-        self.witness.is_over()
+    fn has_ended(&self) -> bool {
+        self.liveness.has_ended()
     }
 
     fn advance(&mut self, amounts: &mut [Amount]) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Who is called what, and has which code where, at the time of the record that is looked at.
+//! The names and mappings of the tasks, as of the record that is processed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::modules::{Module, Modules};
 use crate::perf_event::{Body, Mapping, Record};
 
-/// All that the records have told so far of the tasks that are alive.
+/// What the records so far say about the tasks that are alive.
 #[derive(Debug, Default)]
 pub struct Processes {
     names: HashMap<u32, Arc<[u8]>>,
@@ -16,63 +16,63 @@ pub struct Processes {
 #[derive(Debug, Default)]
 struct Process {
     threads: HashSet<u32>,
-    /// Children have those of their parent, until they map something themselves.
-    code: Arc<Code>,
+    /// A child shares that of its parent until it maps something itself.
+    code: Arc<CodeMap>,
 }
 
-/// The code in a process' memory, by address.
+/// The code that a process has mapped, by address.
 #[derive(Debug, Clone, Default)]
-pub struct Code(BTreeMap<u64, Piece>);
+pub struct CodeMap(BTreeMap<u64, CodeRange>);
 
 #[derive(Debug, Clone)]
-struct Piece {
+struct CodeRange {
     end: u64,
     offset: u64,
     module: Arc<Module>,
 }
 
 impl Processes {
-    /// Takes note of what a record tells, in the order of time.
-    pub fn note(&mut self, record: &Record<'_>, modules: &Modules) {
+    /// Applies a record. Records must come in the order of time.
+    pub fn apply(&mut self, record: &Record<'_>, modules: &Modules) {
         let Record { process, thread, .. } = *record;
         match record.body {
-            Body::Named { name, is_exec } => {
+            Body::Comm { name, is_exec } => {
                 self.names.insert(thread, name.into());
                 let process = self.processes.entry(process).or_default();
                 if is_exec {
                     process.code = Arc::default();
-                    // One of several threads goes on under the number of the first, and its own tells of no exit.
+                    // The thread continues with the number of the first one, and its old number has no exit record.
                     for gone in process.threads.drain().filter(|other| *other != thread) {
                         self.names.remove(&gone);
                     }
                 }
                 process.threads.insert(thread);
             }
-            Body::Mapped(mapping) => {
+            Body::Mmap(mapping) => {
                 let code = &mut self.processes.entry(process).or_default().code;
                 Arc::make_mut(code).map(&mapping, modules.module(&mapping));
             }
-            Body::Started { by_process, by_thread } => {
-                if let Some(name) = self.names.get(&by_thread) {
+            Body::Fork { parent_pid, parent_tid } => {
+                if let Some(name) = self.names.get(&parent_tid) {
                     self.names.insert(thread, Arc::clone(name));
                 }
-                let inherited = self.code(by_process).cloned().filter(|_| process != by_process);
+                let inherited = self.code(parent_pid).cloned().filter(|_| process != parent_pid);
                 let process = self.processes.entry(process).or_default();
                 process.threads.insert(thread);
                 process.code = inherited.unwrap_or_else(|| Arc::clone(&process.code));
             }
-            Body::Exited => self.forget(process, thread),
-            Body::Sample(_) | Body::Lost(_) | Body::Throttled | Body::Other => {}
+            Body::Exit => self.forget(process, thread),
+            Body::Sample(_) | Body::Lost(_) | Body::Throttle | Body::Other => {}
         }
     }
 
     /// The name of a thread.
-    pub fn name(&self, thread: u32) -> &[u8] {
+    pub fn comm(&self, thread: u32) -> &[u8] {
         self.names.get(&thread).map_or(b"<...>", |name| name)
     }
 
     /// The code of a process.
-    pub fn code(&self, process: u32) -> Option<&Arc<Code>> {
+    pub fn code(&self, process: u32) -> Option<&Arc<CodeMap>> {
         self.processes.get(&process).map(|process| &process.code)
     }
 
@@ -87,29 +87,29 @@ impl Processes {
     }
 }
 
-impl Code {
-    /// What is at this address, and where in it.
+impl CodeMap {
+    /// The file that is mapped at this address, and the place in it.
     pub fn at(&self, address: u64) -> Option<(&Arc<Module>, u64)> {
         let (begin, piece) = self.0.range(..=address).next_back()?;
         (address < piece.end).then(|| (&piece.module, (address - begin).wrapping_add(piece.offset)))
     }
 
-    /// What was there before is gone, be it in part.
+    /// Adds a mapping. It replaces the parts of others that it overlaps.
     fn map(&mut self, mapping: &Mapping<'_>, module: Arc<Module>) {
         let (begin, end) = (mapping.address, mapping.address.saturating_add(mapping.length));
         let overlapped = self.0.range(..end).filter(|(_, piece)| piece.end > begin);
         for start in overlapped.map(|(start, _)| *start).collect::<Vec<_>>() {
             let Some(old) = self.0.remove(&start) else { continue };
             if start < begin {
-                self.0.insert(start, Piece { end: begin, ..old.clone() });
+                self.0.insert(start, CodeRange { end: begin, ..old.clone() });
             }
             if old.end > end {
                 let offset = old.offset.wrapping_add(end - start);
-                self.0.insert(end, Piece { offset, ..old });
+                self.0.insert(end, CodeRange { offset, ..old });
             }
         }
         if begin < end {
-            self.0.insert(begin, Piece { end, offset: mapping.offset, module });
+            self.0.insert(begin, CodeRange { end, offset: mapping.offset, module });
         }
     }
 }
@@ -126,9 +126,9 @@ mod tests {
         Mapping { address, length, offset, device: (8, 1), inode: 1, generation: 1, path }
     }
 
-    fn note(processes: &mut Processes, process: u32, thread: u32, body: Body<'_>) {
+    fn apply(processes: &mut Processes, process: u32, thread: u32, body: Body<'_>) {
         let modules = Modules::new(Path::new("/nowhere"), Vec::new());
-        processes.note(&Record { time: 0, cpu: 0, process, thread, id: 0, body }, &modules);
+        processes.apply(&Record { time: 0, cpu: 0, process, thread, id: 0, body }, &modules);
     }
 
     fn at(processes: &Processes, process: u32, address: u64) -> Option<(String, u64)> {
@@ -137,10 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_mapping_holds() {
+    fn later_mappings_replace_earlier_ones() {
         let mut processes = Processes::default();
-        note(&mut processes, 1, 1, Body::Mapped(mapping(0x1000, 0x3000, 0x100, b"/lib/old")));
-        note(&mut processes, 1, 1, Body::Mapped(mapping(0x2000, 0x1000, 0, b"/lib/new (deleted)")));
+        apply(&mut processes, 1, 1, Body::Mmap(mapping(0x1000, 0x3000, 0x100, b"/lib/old")));
+        apply(&mut processes, 1, 1, Body::Mmap(mapping(0x2000, 0x1000, 0, b"/lib/new (deleted)")));
         assert_eq!(at(&processes, 1, 0x1fff), Some(("old".to_owned(), 0x10ff)));
         assert_eq!(at(&processes, 1, 0x2000), Some(("new".to_owned(), 0)));
         assert_eq!(at(&processes, 1, 0x3000), Some(("old".to_owned(), 0x2100)));
@@ -149,50 +149,50 @@ mod tests {
     }
 
     #[test]
-    fn a_child_has_what_its_parent_had_until_it_executes_something() {
+    fn children_inherit_name_and_mappings_until_they_exec() {
         let mut processes = Processes::default();
-        note(&mut processes, 1, 1, Body::Named { name: b"sh", is_exec: false });
-        note(&mut processes, 1, 1, Body::Mapped(mapping(0x1000, 0x1000, 0, b"/bin/sh")));
-        note(&mut processes, 2, 2, Body::Started { by_process: 1, by_thread: 1 });
-        note(&mut processes, 1, 1, Body::Mapped(mapping(0x1000, 0x1000, 0, b"/bin/bash")));
+        apply(&mut processes, 1, 1, Body::Comm { name: b"sh", is_exec: false });
+        apply(&mut processes, 1, 1, Body::Mmap(mapping(0x1000, 0x1000, 0, b"/bin/sh")));
+        apply(&mut processes, 2, 2, Body::Fork { parent_pid: 1, parent_tid: 1 });
+        apply(&mut processes, 1, 1, Body::Mmap(mapping(0x1000, 0x1000, 0, b"/bin/bash")));
         assert_eq!(at(&processes, 2, 0x1000).unwrap().0, "sh");
-        assert_eq!(processes.name(2), b"sh");
-        note(&mut processes, 2, 2, Body::Named { name: b"cat", is_exec: true });
-        assert_eq!((at(&processes, 2, 0x1000), processes.name(2)), (None, &b"cat"[..]));
+        assert_eq!(processes.comm(2), b"sh");
+        apply(&mut processes, 2, 2, Body::Comm { name: b"cat", is_exec: true });
+        assert_eq!((at(&processes, 2, 0x1000), processes.comm(2)), (None, &b"cat"[..]));
     }
 
     #[test]
-    fn nothing_is_kept_of_the_dead() {
+    fn nothing_is_kept_of_ended_processes() {
         let mut processes = Processes::default();
-        note(&mut processes, 1, 1, Body::Named { name: b"a", is_exec: false });
-        note(&mut processes, 1, 2, Body::Started { by_process: 1, by_thread: 1 });
-        note(&mut processes, 1, 1, Body::Exited);
+        apply(&mut processes, 1, 1, Body::Comm { name: b"a", is_exec: false });
+        apply(&mut processes, 1, 2, Body::Fork { parent_pid: 1, parent_tid: 1 });
+        apply(&mut processes, 1, 1, Body::Exit);
         assert!(processes.code(1).is_some());
-        note(&mut processes, 1, 2, Body::Exited);
+        apply(&mut processes, 1, 2, Body::Exit);
         assert!(processes.names.is_empty() && processes.processes.is_empty());
     }
 
     #[test]
-    fn of_threads_one_is_left_when_it_executes_something() {
+    fn exec_leaves_one_thread() {
         let mut processes = Processes::default();
-        note(&mut processes, 1, 1, Body::Named { name: b"a", is_exec: false });
-        note(&mut processes, 1, 2, Body::Started { by_process: 1, by_thread: 1 });
-        note(&mut processes, 1, 1, Body::Exited);
-        note(&mut processes, 1, 1, Body::Named { name: b"b", is_exec: true });
-        assert_eq!((processes.name(1), processes.name(2)), (&b"b"[..], &b"<...>"[..]));
-        note(&mut processes, 1, 1, Body::Exited);
+        apply(&mut processes, 1, 1, Body::Comm { name: b"a", is_exec: false });
+        apply(&mut processes, 1, 2, Body::Fork { parent_pid: 1, parent_tid: 1 });
+        apply(&mut processes, 1, 1, Body::Exit);
+        apply(&mut processes, 1, 1, Body::Comm { name: b"b", is_exec: true });
+        assert_eq!((processes.comm(1), processes.comm(2)), (&b"b"[..], &b"<...>"[..]));
+        apply(&mut processes, 1, 1, Body::Exit);
         assert!(processes.names.is_empty() && processes.processes.is_empty());
     }
 
     proptest! {
         #[test]
-        fn any_mappings_are_survived(
+        fn any_mappings_can_be_looked_up(
             mappings in prop::collection::vec((0..9_u64, 0..9_u64, any::<u64>(), any::<bool>()), 0..20),
         ) {
             let mut processes = Processes::default();
             for (address, length, offset, is_high) in mappings {
                 let address = if is_high { u64::MAX - address } else { address };
-                note(&mut processes, 1, 1, Body::Mapped(mapping(address, length, offset, b"/lib/x")));
+                apply(&mut processes, 1, 1, Body::Mmap(mapping(address, length, offset, b"/lib/x")));
                 if length > 0 && !is_high {
                     prop_assert_eq!(at(&processes, 1, address).unwrap().1, offset);
                 }

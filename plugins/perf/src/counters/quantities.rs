@@ -1,4 +1,4 @@
-//! What is counted.
+//! The quantities, and which of them can be counted here.
 
 use std::io;
 
@@ -7,15 +7,16 @@ use perf_event_open_sys::bindings as sys;
 
 use crate::perf_event::{Attributes, Event, Inherit, Kind};
 
-/// A quantity, by the name of its field, and whether it is seen from within the kernel only.
+/// A quantity, named as its field.
 #[derive(Debug, Clone, Copy)]
 pub struct Quantity {
     pub name: &'static str,
     kind: Kind,
+    /// Whether it happens in the kernel only.
     happens_in_kernel: bool,
 }
 
-/// All, in the order of their fields.
+/// All quantities, in the order of their fields.
 const QUANTITIES: [Quantity; 7] = [
     Quantity::software(TASK_CLOCK, sys::PERF_COUNT_SW_TASK_CLOCK, false),
     Quantity::software("context_switches", sys::PERF_COUNT_SW_CONTEXT_SWITCHES, true),
@@ -26,18 +27,18 @@ const QUANTITIES: [Quantity; 7] = [
     Quantity::hardware("cache_misses", sys::PERF_COUNT_HW_CACHE_MISSES),
 ];
 
-/// The one that is a time.
+/// The quantity that is a time.
 pub const TASK_CLOCK: &str = "task_clock";
 
-/// A quantity that can be counted here, and how.
+/// A quantity that can be counted here, and the attributes of its event.
 #[derive(Clone, Copy)]
 pub struct Countable {
     pub quantity: Quantity,
     pub attributes: Attributes,
 }
 
-/// What can be counted here, and what cannot, with the reason.
-pub struct Choice {
+/// What can be counted here, and what cannot, with reasons.
+pub struct AvailableQuantities {
     pub counted: Vec<Countable>,
     pub uncounted: Vec<(Quantity, String)>,
 }
@@ -51,44 +52,44 @@ impl Quantity {
         Self { name, kind: Kind::Hardware(config), happens_in_kernel: false }
     }
 
-    /// Whether the processor counts it, which may have to share its counters.
+    /// Whether the processor counts it. Its counters can be shared by several events.
     pub fn is_hardware(self) -> bool {
         matches!(self.kind, Kind::Hardware(_))
     }
 
-    /// How it can be counted here, tried on ourselves.
+    /// Finds attributes that work here, with an event of our own.
     fn attributes(self) -> io::Result<Attributes> {
         let all = Attributes::counting(self.kind);
-        match works(all) {
+        match try_out(all) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !self.happens_in_kernel => {
-                works(all.without_kernel())
+                try_out(all.without_kernel())
             }
             all => all,
         }
     }
 }
 
-impl Choice {
-    /// What this machine has and this user may.
-    pub fn here() -> Self {
-        let mut choice = Self { counted: Vec::new(), uncounted: Vec::new() };
+impl AvailableQuantities {
+    /// Tries each quantity.
+    pub fn probe() -> Self {
+        let mut available = Self { counted: Vec::new(), uncounted: Vec::new() };
         for quantity in QUANTITIES {
             match quantity.attributes() {
-                Ok(attributes) => choice.counted.push(Countable { quantity, attributes }),
-                Err(error) => choice.uncounted.push((quantity, reason(&error))),
+                Ok(attributes) => available.counted.push(Countable { quantity, attributes }),
+                Err(error) => available.uncounted.push((quantity, reason(&error))),
             }
         }
-        choice
+        available
     }
 }
 
-fn works(attributes: Attributes) -> io::Result<Attributes> {
-    Event::open(&attributes.inherited(Inherit::Everybody), 0, None).map(|_| attributes)
+fn try_out(attributes: Attributes) -> io::Result<Attributes> {
+    Event::open(&attributes.inherited(Inherit::AllTasks), 0, None).map(|_| attributes)
 }
 
 fn reason(error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EACCES | Errno::EPERM) => "it takes root, or CAP_PERFMON".to_owned(),
+        Some(Errno::EACCES | Errno::EPERM) => "it needs root or CAP_PERFMON".to_owned(),
         Some(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {
             "this machine has no such counter".to_owned()
         }
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_machine_lacks_is_said_to_be_lacking() {
+    fn reasons_distinguish_privileges_from_hardware() {
         let reason = |errno: Errno| reason(&errno.into());
         assert!(reason(Errno::EACCES).contains("CAP_PERFMON"));
         assert!(reason(Errno::ENOENT).contains("no such counter"));

@@ -1,0 +1,186 @@
+//! Gives the frames of stacks their names.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use perf_event_open_sys::bindings as sys;
+use trace_symbols::{KernelSymbols, display_name};
+
+use super::modules::Module;
+use super::process_state::CodeMap;
+
+/// From here on, a number in a stack is not an address but a marker: it says whether kernel or user addresses follow
+/// (`PERF_CONTEXT_MAX`).
+const FIRST_MARKER: u64 = sys::PERF_CONTEXT_MAX;
+
+/// The suffix of kernel functions, as in flame graphs.
+const KERNEL_SUFFIX: &str = "_[k]";
+const UNKNOWN: &str = "[unknown]";
+
+/// Longer names are cut, in characters: those of C++ templates can have any length.
+const MAX_NAME: usize = 512;
+
+/// How many names are cached. A program that generates code can have any number of addresses.
+const MAX_CACHED: usize = 100_000;
+
+/// Translates the addresses of stacks to names.
+#[derive(Debug)]
+pub struct Symbolizer {
+    kernel: KernelSymbols,
+    kernel_names: HashMap<u64, Arc<str>>,
+    /// By the address of the module and the offset in it. The module is kept beside the name, so that its address is not
+    /// reused.
+    names: HashMap<(usize, u64), (Arc<Module>, Frame)>,
+}
+
+/// A frame of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// The function; if it is not known, `[libc.so.6+0x1234]`; if the file is not known either, `[unknown]`.
+    pub name: Arc<str>,
+    /// The same, but without the offset: `[libc.so.6]`.
+    pub short: Arc<str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Context {
+    Kernel,
+    User,
+    /// A guest's or a hypervisor's.
+    Other,
+}
+
+impl Symbolizer {
+    pub fn new(procfs: &Path) -> Self {
+        Self { kernel: KernelSymbols::read(procfs), kernel_names: HashMap::new(), names: HashMap::new() }
+    }
+
+    /// The frames of the stack of a sample, the innermost first. There is at least one.
+    ///
+    /// `None`, if symbols are still being read and the caller `may_wait` for them.
+    pub fn resolve(
+        &mut self,
+        stack: &[[u8; 8]],
+        code: Option<&CodeMap>,
+        may_wait: bool,
+    ) -> Option<Vec<Frame>> {
+        let (mut context, mut is_return) = (Context::Other, false);
+        let mut frames = Vec::with_capacity(stack.len());
+        let mut loading = None;
+        for address in stack.iter().copied().map(u64::from_ne_bytes) {
+            if let Some(next) = context_marker(address) {
+                (context, is_return) = (next, false);
+                continue;
+            }
+            // All but the innermost address of a context are return addresses, which can belong to the next function if the
+            // call is the last instruction.
+            let address = address.saturating_sub(std::mem::replace(&mut is_return, true).into());
+            match (context, code.and_then(|code| code.at(address))) {
+                (Context::Kernel, _) => frames.push(self.kernel(address)),
+                (Context::User, Some((module, offset))) => {
+                    // No early return: the symbols of all modules are read at the same time.
+                    if may_wait && module.start_loading() {
+                        loading = Some(module);
+                    }
+                    frames.push(self.program(module, offset));
+                }
+                (Context::User, None) => frames.push(Frame::of(UNKNOWN.into())),
+                (Context::Other, _) => {}
+            }
+        }
+        if let Some(module) = loading {
+            module.wait_briefly();
+            return None;
+        }
+        if frames.is_empty() {
+            frames.push(Frame::of(UNKNOWN.into()));
+        }
+        Some(frames)
+    }
+
+    fn kernel(&mut self, address: u64) -> Frame {
+        if let Some(name) = self.kernel_names.get(&address) {
+            return Frame::of(Arc::clone(name));
+        }
+        let name: Arc<str> =
+            format!("{}{KERNEL_SUFFIX}", self.kernel.function(address).unwrap_or(UNKNOWN)).into();
+        limit_size(&mut self.kernel_names);
+        self.kernel_names.insert(address, Arc::clone(&name));
+        Frame::of(name)
+    }
+
+    fn program(&mut self, module: &Arc<Module>, offset: u64) -> Frame {
+        let key = (Arc::as_ptr(module).addr(), offset);
+        if let Some((_, frame)) = self.names.get(&key) {
+            return frame.clone();
+        }
+        let is_loaded = module.is_loaded();
+        let frame = Frame::in_module(module, offset);
+        if is_loaded {
+            limit_size(&mut self.names);
+            self.names.insert(key, (Arc::clone(module), frame.clone()));
+        }
+        frame
+    }
+}
+
+impl Frame {
+    fn of(name: Arc<str>) -> Self {
+        Self { short: Arc::clone(&name), name }
+    }
+
+    fn in_module(module: &Module, offset: u64) -> Self {
+        match module.function(offset) {
+            Some(symbol) => Self::of(display_name(&symbol, MAX_NAME).into()),
+            None if module.is_file => Self {
+                name: format!("[{}+{offset:#x}]", module.name).into(),
+                short: format!("[{}]", module.name).into(),
+            },
+            None => Self::of(UNKNOWN.into()),
+        }
+    }
+}
+
+fn context_marker(number: u64) -> Option<Context> {
+    match number {
+        ..FIRST_MARKER => None,
+        sys::PERF_CONTEXT_KERNEL => Some(Context::Kernel),
+        sys::PERF_CONTEXT_USER => Some(Context::User),
+        _ => Some(Context::Other),
+    }
+}
+
+fn limit_size<K, V>(names: &mut HashMap<K, V>) {
+    if names.len() >= MAX_CACHED {
+        names.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_hook_testkit::MadeUpKernel;
+
+    use super::*;
+
+    #[test]
+    fn return_addresses_belong_to_the_calling_function() {
+        let kernel = MadeUpKernel::new().unwrap();
+        let kernel = kernel.with_file("proc/kallsyms", "10 T first\n20 T second\n").unwrap();
+        let mut symbolizer = Symbolizer::new(&kernel.environment().procfs);
+        let mut names = |stack: &[u64]| {
+            let stack: Vec<_> = stack.iter().map(|number| number.to_ne_bytes()).collect();
+            symbolizer
+                .resolve(&stack, None, true)
+                .unwrap()
+                .iter()
+                .map(|frame| frame.name.to_string())
+                .collect::<Vec<_>>()
+        };
+        let kernel = sys::PERF_CONTEXT_KERNEL;
+        assert_eq!(names(&[kernel, 0x20, 0x20, 0x21]), ["second_[k]", "first_[k]", "second_[k]"]);
+        assert_eq!(names(&[sys::PERF_CONTEXT_USER, 5, kernel, 0x20]), [UNKNOWN, "second_[k]"]);
+        assert_eq!(names(&[sys::PERF_CONTEXT_GUEST, 5]), [UNKNOWN]);
+        assert_eq!(names(&[]), [UNKNOWN]);
+    }
+}
