@@ -64,3 +64,8 @@ pub use sweeping::no_other_sweeps;
 pub use system_calls::{Fate, Seen, SystemCall, Watch};
 pub use verdict::{Log, Verdict};
 pub use workload::{Task, Workload};
+
+/// The examples of the guide for authors of plugins.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugin-authors.md")]
+struct PluginAuthorsGuide;
