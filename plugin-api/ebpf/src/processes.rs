@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap as BpfMap, MapData};
 use trace_hook_api::Result;
-use tracefs::{Follow, Pid, Targets};
+use trace_tasks::{Follow, Pid, TaskSelection};
 
 /// The process itself is traced.
 const OWN: u32 = 1;
@@ -44,10 +44,10 @@ impl TracedProcesses {
     /// # Errors
     ///
     /// No process is left to trace, or the kernel refuses an entry.
-    pub(crate) fn add(&mut self, targets: &Targets) -> Result<()> {
+    pub(crate) fn add(&mut self, selection: &TaskSelection) -> Result<()> {
         let mut entered: Vec<Pid> = Vec::new();
         loop {
-            let mut missing = targets.processes(&self.procfs)?;
+            let mut missing = selection.processes(&self.procfs)?;
             missing.retain(|process, _| !self.has(*process) && will_exit(&self.procfs, *process));
             if missing.is_empty() {
                 break;
@@ -64,7 +64,7 @@ impl TracedProcesses {
         });
         match self.any_left() {
             true => Ok(()),
-            false => Err(targets.nobody_left().into()),
+            false => Err(selection.none_left().into()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What every hook on the kernel's tracefs has in common: a session on a tracing instance of its own.
 //!
-//! A hook says which events to enable ([`TracefsSession::start`]) and what is made of their records (a [`View`]). Whose
+//! A hook says which events to enable ([`TracefsSession::start`]) and what is made of their records (a [`Renderer`]). Whose
 //! events are recorded, how they get to lines without a loss, and that nothing is left behind, is done here.
 //!
 //! ```no_run
@@ -31,14 +31,19 @@
 
 #![warn(missing_docs)]
 
+mod buffer_number;
 mod cleanup;
+mod collector;
+mod losses;
 mod probe;
-mod request;
+mod renderer;
 mod session;
-mod view;
+mod stream;
+mod traced_tasks;
 
 pub use cleanup::{TracefsCleanup, find};
 pub use probe::usable_tracefs;
-pub use request::{SPOOL_DIRECTORY, check_memory, targets};
+pub use renderer::{AsRecorded, Renderer, with_origin};
 pub use session::TracefsSession;
-pub use view::{AsRecorded, View, with_origin};
+pub use stream::{EventStream, Record, StreamItem, StreamStats};
+pub use traced_tasks::{TracedTasks, any_alive, choose_tasks};

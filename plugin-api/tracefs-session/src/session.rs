@@ -6,11 +6,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use trace_hook_api::{LineBuffer, Progress, Request, Result, Session, Stats};
-use tracefs::{EventStream, Instance, StreamItem, Tally, TaskFilter, TaskSet, Tracefs};
+use trace_session::{SPOOL_DIRECTORY, check_memory, task_selection};
+use tracefs::{Instance, PidFilter, Tracefs};
 
 use crate::cleanup::find;
-use crate::request::{SPOOL_DIRECTORY, check_memory, targets};
-use crate::view::View;
+use crate::renderer::Renderer;
+use crate::stream::{EventStream, StreamItem, StreamStats};
+use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
 
 /// Between two looks whether any traced task is left.
 const LOOK_FOR_TASKS: Duration = Duration::from_millis(50);
@@ -22,10 +24,10 @@ pub struct TracefsSession {
     instance: Option<Instance>,
     /// Records what is anybody's.
     second: Option<Instance>,
-    tasks: TaskSet,
+    tasks: PidFilter,
     looked_for_tasks: Instant,
     recording: bool,
-    view: Box<dyn View>,
+    renderer: Box<dyn Renderer>,
     shown: Shown,
 }
 
@@ -47,51 +49,50 @@ impl TracefsSession {
     pub fn start(
         request: &Request,
         enable: impl FnOnce(&Instance) -> Result<()>,
-        view: impl FnOnce(&mut EventStream) -> Result<Box<dyn View>>,
+        renderer: impl FnOnce(&mut EventStream) -> Result<Box<dyn Renderer>>,
     ) -> Result<Self> {
-        Self::start_both(request, enable, None, view)
+        Self::start_both(request, enable, None, renderer)
     }
 
-    /// The same, and records the events that `enable_anybodys` enables, whoever runs when they happen. It is for events
+    /// The same, and records the events that `enable_system_wide` enables, whoever runs when they happen. It is for events
     /// that are about the traced tasks, but happen in interrupts: the view has to tell whose they are. They should be
     /// rare, for everybody pays for them.
     ///
     /// # Errors
     ///
     /// What the kernel refused. Nothing is left then.
-    pub fn start_with_anybodys(
+    pub fn start_with_system_wide(
         request: &Request,
         enable: impl FnOnce(&Instance) -> Result<()>,
-        enable_anybodys: fn(&Instance) -> Result<()>,
-        view: impl FnOnce(&mut EventStream) -> Result<Box<dyn View>>,
+        enable_system_wide: fn(&Instance) -> Result<()>,
+        renderer: impl FnOnce(&mut EventStream) -> Result<Box<dyn Renderer>>,
     ) -> Result<Self> {
-        Self::start_both(request, enable, Some(enable_anybodys), view)
+        Self::start_both(request, enable, Some(enable_system_wide), renderer)
     }
 
     fn start_both(
         request: &Request,
         enable: impl FnOnce(&Instance) -> Result<()>,
-        enable_anybodys: Option<fn(&Instance) -> Result<()>>,
-        view: impl FnOnce(&mut EventStream) -> Result<Box<dyn View>>,
+        enable_system_wide: Option<fn(&Instance) -> Result<()>>,
+        renderer: impl FnOnce(&mut EventStream) -> Result<Box<dyn Renderer>>,
     ) -> Result<Self> {
         let tracefs = find(&request.environment)?;
         let instance = create(&tracefs, &request.session, request)?;
-        let second = enable_anybodys.map(|enable| anybodys(&tracefs, request, enable)).transpose()?;
+        let second = enable_system_wide.map(|enable| system_wide(&tracefs, request, enable)).transpose()?;
         let procfs = &request.environment.procfs;
         // Tasks before events: an instance without tasks records everybody.
-        let targets = targets(request);
-        let (tasks, mut filter) = instance.choose_tasks(procfs, &targets)?;
+        let (tasks, mut traced) = choose_tasks(&instance, procfs, &task_selection(request))?;
         enable(&instance)?;
         // The second comes first and goes last: what a task begins in between is seen to end.
         second.as_ref().map(Instance::start).transpose()?;
         instance.start()?;
-        filter.iter_mut().for_each(TaskFilter::rescan);
+        traced.iter_mut().for_each(TracedTasks::rescan);
         let (spool, spool_size) = (Path::new(SPOOL_DIRECTORY), request.spool_size);
         let mut stream =
-            EventStream::open_both(&instance, second.as_ref(), procfs, filter, spool, spool_size)?;
-        let view = view(&mut stream)?;
+            EventStream::open_both(&instance, second.as_ref(), procfs, traced, spool, spool_size)?;
+        let renderer = renderer(&mut stream)?;
         Ok(Self {
-            view,
+            renderer,
             shown: Shown::default(),
             stream: Some(stream),
             instance: Some(instance),
@@ -105,8 +106,8 @@ impl TracefsSession {
     fn stop_without_tasks(&mut self) -> Result<()> {
         if self.recording && self.looked_for_tasks.elapsed() >= LOOK_FOR_TASKS {
             self.looked_for_tasks = Instant::now();
-            let filter = self.stream.as_ref().and_then(EventStream::filter);
-            if !self.tasks.any_alive(filter)? {
+            let traced = self.stream.as_ref().and_then(EventStream::traced_tasks);
+            if !any_alive(&self.tasks, traced)? {
                 self.stop()?;
             }
         }
@@ -123,16 +124,16 @@ impl Session for TracefsSession {
         if lines.is_full() {
             return Ok(Progress::More);
         }
-        let (view, shown) = (&mut self.view, &mut self.shown);
+        let (renderer, shown) = (&mut self.renderer, &mut self.shown);
         let is_full = stream.visit(|item| {
             match item {
                 StreamItem::Lost(gap) => {
                     lines.lost(gap.cpu, gap.count);
-                    view.lost(gap);
+                    renderer.lost(gap);
                 }
                 StreamItem::Record(mut record) => {
                     shown.records += 1;
-                    shown.lines += view.record(&mut record, lines);
+                    shown.lines += renderer.record(&mut record, lines);
                 }
             }
             if lines.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -141,11 +142,11 @@ impl Session for TracefsSession {
             return Ok(Progress::More);
         }
         if self.recording {
-            shown.lines += view.pause(lines);
+            shown.lines += renderer.pause(lines);
             return Ok(Progress::Idle);
         }
         if !shown.all {
-            shown.lines += view.end(lines);
+            shown.lines += renderer.end(lines);
             shown.all = true;
         }
         Ok(Progress::Finished)
@@ -166,7 +167,7 @@ impl Session for TracefsSession {
 
     fn stats(&self) -> Result<Stats> {
         let Some(stream) = &self.stream else { return Ok(Stats::default()) };
-        let Tally { recorded, lost } = stream.tally(self.instance.iter().chain(&self.second))?;
+        let StreamStats { recorded, lost } = stream.stats(self.instance.iter().chain(&self.second))?;
         // The host counts lines. A record may make none, or several.
         let lines = (recorded + self.shown.lines).saturating_sub(self.shown.records);
         Ok(Stats::new(lines, lost))
@@ -189,7 +190,11 @@ fn create(tracefs: &Tracefs, name: &str, request: &Request) -> Result<Instance> 
 }
 
 /// The instance for events that are anybody's.
-fn anybodys(tracefs: &Tracefs, request: &Request, enable: fn(&Instance) -> Result<()>) -> Result<Instance> {
+fn system_wide(
+    tracefs: &Tracefs,
+    request: &Request,
+    enable: fn(&Instance) -> Result<()>,
+) -> Result<Instance> {
     let instance = create(tracefs, &format!("{}_anybodys", request.session), request)?;
     enable(&instance)?;
     Ok(instance)

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::Pid;
-
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -115,7 +113,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// `task:task_newtask` was to be filtered while a [`TaskFilter`](crate::TaskFilter) lives on
+    /// `task:task_newtask` was to be filtered while a [`TracedTasks`](crate::TracedTasks) lives on
     /// seeing all its records.
     #[error(
         "'{target}' cannot have a filter in this session: following tasks needs every record of task:task_newtask"
@@ -134,21 +132,9 @@ pub enum Error {
     #[error("no events without tasks: choosing the tasks of this tracing instance has failed")]
     TasksNotChosen,
 
-    /// The numbers that this procfs gives to tasks are not those by which the kernel traces them.
-    #[error(
-        "{} numbers the processes of an inner pid namespace, but tracing needs their numbers on the host: give the host's procfs", .procfs.display()
-    )]
-    InnerNamespace {
-        /// The procfs that was given.
-        procfs: PathBuf,
-    },
-
-    /// None of the tasks to be traced is alive.
-    #[error("no task left to trace: {} gone", gone(.pids))]
-    NoTasksLeft {
-        /// The processes that were asked for.
-        pids: Vec<Pid>,
-    },
+    /// The selection of tasks cannot be traced.
+    #[error(transparent)]
+    Tasks(#[from] trace_tasks::Error),
 
     /// The kernel lacks `task:task_newtask`, without which a process cannot be told from its children.
     #[error(
@@ -174,20 +160,6 @@ pub enum Error {
     /// The formats of the events could not be read.
     #[error(transparent)]
     Format(#[from] crate::format::Error),
-
-    /// What waited in the spool's temporary file is gone.
-    #[error("cannot read the spool's temporary file: {source}")]
-    Spool {
-        /// What the kernel answered.
-        source: io::Error,
-    },
-
-    /// There is no thread to collect with, or it ended badly.
-    #[error("the thread that empties the ring buffer failed: {source}")]
-    Thread {
-        /// Why.
-        source: io::Error,
-    },
 
     /// Several things failed; all others were done.
     #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
@@ -226,16 +198,6 @@ impl Error {
 
 fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
-
-fn gone(pids: &[Pid]) -> String {
-    const SHOWN: usize = 5;
-    let shown: Vec<String> = pids.iter().take(SHOWN).map(Pid::to_string).collect();
-    match pids.len() {
-        1 => format!("process {} is", shown[0]),
-        n if n > SHOWN => format!("processes {} and {} more are", shown.join(", "), n - SHOWN),
-        _ => format!("processes {} are", shown.join(", ")),
-    }
 }
 
 fn advice(error: &io::Error) -> &'static str {

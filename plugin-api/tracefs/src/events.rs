@@ -13,11 +13,11 @@ use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::mount::Tracefs;
 
-/// The event that tells of each new task, by which a [`TaskFilter`](crate::TaskFilter) follows them.
-pub(crate) const NEW_TASK: (&str, &str) = ("task", "task_newtask");
+/// The event that tells of each new task, by which a [`TracedTasks`](crate::TracedTasks) follows them.
+pub const NEW_TASK: (&str, &str) = ("task", "task_newtask");
 
 /// The event that tells of each new name of a task.
-pub(crate) const RENAME: (&str, &str) = ("task", "task_rename");
+pub const RENAME: (&str, &str) = ("task", "task_rename");
 
 impl Tracefs {
     /// Whether the kernel has this event.
@@ -63,7 +63,7 @@ impl Instance {
     }
 
     /// Whether somebody wants to see the records of this event.
-    pub(crate) fn is_asked_for(&self, (system, event): (&str, &str)) -> bool {
+    pub fn is_asked_for(&self, (system, event): (&str, &str)) -> bool {
         let asked_for = self.asked_for.lock().unwrap_or_else(PoisonError::into_inner);
         asked_for.iter().any(|(s, e)| s == system && e.as_deref().is_none_or(|e| e == event))
     }

@@ -12,7 +12,7 @@ use crate::dir::{Dir, is_plain_name};
 use crate::error::{Error, Result};
 use crate::lock::{Claim, claim};
 use crate::mount::Tracefs;
-use crate::stats;
+use crate::stats::BufferStats;
 use crate::teardown::{Leaving, tear_down};
 
 /// A tracing instance (`instances/NAME`) that belongs to this process.
@@ -21,7 +21,7 @@ use crate::teardown::{Leaving, tear_down};
 /// dropped. If this process dies without having removed it, even by SIGKILL, the kernel turns its
 /// recording off at once, and the next sweep removes it.
 ///
-/// Close what you opened in it (an [`EventStream`](crate::EventStream)…) *before* removing or dropping it: the
+/// Close what you opened in it (a [`RingBuffer`](crate::ring::RingBuffer)…) *before* removing or dropping it: the
 /// kernel does not remove an instance of which a file is open. In a struct, declare them before
 /// the instance.
 #[derive(Debug)]
@@ -126,9 +126,19 @@ impl Instance {
         self.dir.write("trace_clock", name)
     }
 
+    /// The kernel's counts of what this instance recorded and lost.
+    pub fn buffer_stats(&self) -> BufferStats {
+        BufferStats::new(&self.dir)
+    }
+
+    /// Whether an option in `options/` is on. `false` where the kernel does not have it.
+    pub fn has_option(&self, name: &str) -> bool {
+        self.dir.read(Path::new("options").join(name)).is_ok_and(|value| value.trim() == "1")
+    }
+
     /// How many events were lost so far on all CPUs: overwritten before they were read, or dropped.
     pub fn lost_events(&self) -> Result<u64> {
-        Ok(stats::per_cpu(self)?.iter().map(|(_, counts)| counts.lost()).sum())
+        Ok(self.buffer_stats().per_cpu()?.iter().map(|(_, counts)| counts.lost()).sum())
     }
 
     /// Removes the instance with all that was recorded in it.

@@ -1,26 +1,57 @@
-//! The kernel's own counts of what it recorded.
+//! The kernel's own counts of what an instance recorded.
+
+use std::sync::Arc;
 
 use crate::dir::Dir;
 use crate::error::Result;
-use crate::instance::Instance;
 
-/// The counts in a `per_cpu/cpuN/stats`.
+/// The counts of an instance's ring buffers, read anew each time. It does not keep the instance from being removed.
+#[derive(Debug, Clone)]
+pub struct BufferStats(Arc<Dir>);
+
+impl BufferStats {
+    pub(crate) fn new(instance: &Arc<Dir>) -> Self {
+        Self(Arc::clone(instance))
+    }
+
+    /// The counts of one CPU.
+    ///
+    /// # Errors
+    /// The kernel's file cannot be read.
+    pub fn of_cpu(&self, cpu: u32) -> Result<CpuStats> {
+        Ok(CpuStats::parse(&self.0.read(format!("per_cpu/cpu{cpu}/stats"))?))
+    }
+
+    /// The counts of every CPU, in the order of the CPUs.
+    ///
+    /// # Errors
+    /// A file of the kernel cannot be read.
+    pub fn per_cpu(&self) -> Result<Vec<(u32, CpuStats)>> {
+        let directories = self.0.directories_in("per_cpu")?;
+        let cpus = directories.iter().filter_map(|name| name.strip_prefix("cpu")?.parse().ok());
+        let mut stats = cpus.map(|cpu| Ok((cpu, self.of_cpu(cpu)?))).collect::<Result<Vec<_>>>()?;
+        stats.sort_unstable_by_key(|(cpu, _)| *cpu);
+        Ok(stats)
+    }
+}
+
+/// The counts of one CPU, `per_cpu/cpuN/stats`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub struct CpuStats {
     entries: u64,
     read: u64,
     overrun: u64,
     dropped: u64,
 }
 
-impl Counts {
-    /// Events that were recorded, or were to be.
-    pub(crate) fn recorded(&self) -> u64 {
+impl CpuStats {
+    /// Events that the kernel recorded or tried to record.
+    pub fn recorded(&self) -> u64 {
         self.entries + self.read + self.lost()
     }
 
     /// Events that were overwritten before they were read, or dropped.
-    pub(crate) fn lost(&self) -> u64 {
+    pub fn lost(&self) -> u64 {
         self.overrun + self.dropped
     }
 
@@ -40,23 +71,6 @@ impl Counts {
     }
 }
 
-/// The counts of one CPU.
-pub(crate) fn of_cpu(instance: &Dir, cpu: u32) -> Result<Counts> {
-    Ok(Counts::parse(&instance.read(format!("per_cpu/cpu{cpu}/stats"))?))
-}
-
-/// The counts of every CPU.
-pub(crate) fn per_cpu(instance: &Instance) -> Result<Vec<(u32, Counts)>> {
-    let mut counts = Vec::new();
-    for directory in instance.dir.directories_in("per_cpu")? {
-        if let Some(cpu) = directory.strip_prefix("cpu").and_then(|cpu| cpu.parse().ok()) {
-            counts.push((cpu, of_cpu(&instance.dir, cpu)?));
-        }
-    }
-    counts.sort_unstable_by_key(|(cpu, _)| *cpu);
-    Ok(counts)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,8 +79,8 @@ mod tests {
     fn losses_are_overruns_and_dropped_events() {
         let text = "entries: 7\noverrun: 40\ncommit overrun: 5\nbytes: 300\noldest event ts:  1.0\n\
                     now ts:  2.0\ndropped events: 2\nread events: 9\n";
-        let counts = Counts::parse(text);
+        let counts = CpuStats::parse(text);
         assert_eq!((counts.recorded(), counts.lost()), (58, 42));
-        assert_eq!(Counts::parse("nonsense\noverrun: many\n"), Counts::default());
+        assert_eq!(CpuStats::parse("nonsense\noverrun: many\n"), CpuStats::default());
     }
 }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Result};
 use crate::lock::Claim;
 use crate::mount::Tracefs;
-use crate::tasks::SET;
+use crate::pid_filter::SET_EVENT_PID;
 
 /// How long to wait for others to close what they opened in an instance, or to disable what is to be removed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -52,7 +52,7 @@ impl Leaving<'_> {
 
     /// Not to be done with an event on: without tasks, an instance records everybody.
     fn forget_tasks(&self) {
-        if let Err(error) = self.claim.dir.empty(SET) {
+        if let Err(error) = self.claim.dir.empty(SET_EVENT_PID) {
             log::debug!("{error}");
         }
     }

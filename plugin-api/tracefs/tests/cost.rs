@@ -12,7 +12,8 @@ use common::{Sweeper, write};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, pause};
-use tracefs::{Instance, Pid, Targets};
+use trace_tasks::{Pid, TaskSelection};
+use tracefs::Instance;
 
 const ROUNDS: usize = 15;
 const PROC: &str = "/proc";
@@ -74,7 +75,7 @@ fn bare_instance(path: &Path) {
 fn our_instance(sweeper: &Sweeper, name: &str) -> Instance {
     let instance = sweeper.create(name);
     let me = Pid::try_from(std::process::id()).expect("a pid");
-    instance.choose_tasks(Path::new(PROC), &Targets::families([me])).expect("tasks");
+    instance.choose_tasks(Path::new(PROC), &TaskSelection::families([me])).expect("tasks");
     instance.enable_system("syscalls").expect("events");
     instance.start().expect("started");
     instance
@@ -164,11 +165,11 @@ fn choosing_tasks() {
             fs::remove_dir(&path).expect("removed");
 
             let instance = sweeper.create("ours");
-            let targets = Targets::families(crowd.0.iter().copied());
+            let targets = TaskSelection::families(crowd.0.iter().copied());
             let (time, tasks) = took(|| instance.choose_tasks(Path::new(PROC), &targets));
             ours.push(time);
             let (tasks, _) = tasks.expect("tasks");
-            alive.push(took(|| assert!(tasks.any_alive(None).expect("an answer"))).0);
+            alive.push(took(|| assert!(tasks.any_alive().expect("an answer"))).0);
         }
         report(&format!("{count} pids: one bare write"), bare);
         report(&format!("{count} pids: choose_tasks()"), ours);

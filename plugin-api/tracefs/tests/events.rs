@@ -2,19 +2,8 @@
 
 mod common;
 
-use common::{drain, marks, read, stream};
-use nix::unistd::{Pid, getsid};
-use std::collections::BTreeSet;
-use std::path::Path;
-use tracefs::{Error, Targets};
-
-fn mark(number: i32) {
-    let _ = getsid(Some(Pid::from_raw(number)));
-}
-
-fn me() -> Targets {
-    Targets::families([nix::unistd::getpid().as_raw()])
-}
+use common::read;
+use tracefs::Error;
 
 #[test]
 fn the_kernel_is_asked_which_events_there_are() {
@@ -54,20 +43,6 @@ fn a_system_is_enabled_as_a_whole() {
     let instance = sweeper.create("a");
     instance.enable_system("task").expect("events");
     assert_eq!(read(instance.path().join("events/task/enable")), "1\n");
-}
-
-#[test]
-fn filters_filter() {
-    let sweeper = need_tracefs!();
-    let instance = sweeper.create("a");
-    instance.choose_tasks(Path::new("/proc"), &me()).expect("tasks");
-    instance.set_filter("syscalls", Some("sys_enter_getsid"), "pid == 7000001").expect("a filter");
-    instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
-    let mut stream = stream(&instance, None);
-    instance.start().expect("started");
-    mark(7_000_001);
-    mark(7_000_002);
-    assert_eq!(marks(&drain(&instance, &mut stream)), BTreeSet::from([7_000_001]));
 }
 
 #[test]
@@ -120,36 +95,4 @@ fn a_filter_for_a_system_must_fit_one_event_at_least() {
     assert_eq!(filter(), "clone_flags == 1\n");
     instance.set_filter("task", None, "0").expect("no filter");
     assert_eq!(filter(), "none\n");
-}
-
-#[test]
-fn lines_come_whole_and_within_the_room() {
-    let sweeper = need_tracefs!();
-    let instance = sweeper.create("a");
-    instance.choose_tasks(Path::new("/proc"), &me()).expect("tasks");
-    instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
-    let mut stream = stream(&instance, None);
-    let mut lines = Vec::new();
-    assert!(!stream.write_lines(&mut lines, 100).expect("lines"), "there is nothing yet");
-    instance.start().expect("started");
-    (0..1000).for_each(|number| mark(7_100_000 + number));
-    instance.stop().expect("stopped");
-    stream.end().expect("ended");
-    let mut full = 0;
-    loop {
-        let before = lines.len();
-        let more = stream.write_lines(&mut lines, 1000).expect("lines");
-        let last = lines.split_inclusive(|byte| *byte == b'\n').next_back().map_or(0, <[u8]>::len);
-        // The last line is the one that fills the room.
-        assert!(lines.len() - before < 1000 + last);
-        assert!(lines.is_empty() || lines.ends_with(b"\n"));
-        if !more {
-            break;
-        }
-        assert!(lines.len() - before >= 1000, "it stopped though there was room");
-        full += 1;
-    }
-    assert!(full > 50, "a thousand lines do not fit into {full} times a thousand bytes");
-    let seen = marks(&String::from_utf8_lossy(&lines));
-    assert!((0..1000).all(|number| seen.contains(&(7_100_000 + number))));
 }

@@ -6,12 +6,10 @@ use std::fs::File;
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
-use std::time::Duration;
 
 use common::actor::{self, Actor};
-use common::{Sweeper, drain, read, stream, told_lost, write};
-use tracefs::{Error, EventStream, Instance, Tally, Tracefs};
+use common::{Sweeper, read};
+use tracefs::{Error, Instance, Tracefs};
 
 /// Another process with a session of its own: the role is the instance's name.
 #[test]
@@ -189,44 +187,4 @@ fn removal_does_not_wait_for_ever_and_the_rest_is_swept_later() {
     assert_eq!(read(path.join("events/enable")), "0\n");
     drop(held);
     assert_eq!(sweeper.tracefs.sweep(&sweeper.prefix).expect("swept"), 1);
-}
-
-#[test]
-fn a_stream_may_be_dropped_with_its_instance() {
-    struct Session {
-        _stream: EventStream,
-        instance: Instance,
-    }
-    let sweeper = need_tracefs!();
-    let instance = sweeper.create("a");
-    let session = Session { _stream: stream(&instance, None), instance };
-    let path = session.instance.path().to_path_buf();
-    let (done, dropped) = channel();
-    std::thread::spawn(move || {
-        drop(session);
-        done.send(()).expect("sent");
-    });
-    dropped.recv_timeout(Duration::from_secs(30)).expect("dropped");
-    assert!(!path.exists());
-}
-
-#[test]
-fn losses_are_counted_and_told() {
-    let sweeper = need_tracefs!();
-    let instance = sweeper.create("a");
-    instance.set_buffer_size(4).expect("size");
-    // The buffer is full before anybody reads it.
-    instance.start().expect("started");
-    for _ in 0..10_000 {
-        write(instance.path().join("trace_marker"), "a mark that takes some room in the buffer");
-    }
-    let mut stream = stream(&instance, None);
-    let lines = drain(&instance, &mut stream);
-    let passed = lines.matches("a mark that").count() as u64;
-    let lost = instance.lost_events().expect("losses");
-    assert!(passed > 0 && lost > 0, "{passed} passed, {lost} lost");
-    assert_eq!(passed + lost, 10_000);
-    assert_eq!(told_lost(&lines), lost);
-    let Tally { recorded, lost: by_cpu } = stream.tally([&instance]).expect("a tally");
-    assert_eq!((recorded, by_cpu.values().sum::<u64>()), (10_000, lost));
 }

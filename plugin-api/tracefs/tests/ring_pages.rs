@@ -1,10 +1,10 @@
 //! Pages made up here: every kind of record, every kind of damage.
 #![allow(clippy::unwrap_used)]
 
-mod made_up_pages;
+mod synthetic_pages;
 
-use made_up_pages::{Builder, HEADER_EVENT, HEADER_PAGE, layout};
 use proptest::prelude::*;
+use synthetic_pages::{Builder, HEADER_EVENT, HEADER_PAGE, layout};
 use tracefs::format::Formatter;
 use tracefs::ring::{Damage, Gap, Item, Layout, Lost, Page, Timeline};
 

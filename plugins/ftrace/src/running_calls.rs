@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tracefs::Pid;
+use trace_tasks::Pid;
 
 /// What is known of the call that each thread is in.
 ///

@@ -5,8 +5,8 @@
 
 use trace_hook_api::{Environment, HookError, Result};
 use tracefs::format::{EventFormat, Field};
-use tracefs::{EventStream, Instance, Tracefs};
-use tracefs_session::usable_tracefs;
+use tracefs::{Instance, Tracefs};
+use tracefs_session::{EventStream, usable_tracefs};
 
 /// An event that the kernel may have.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +87,7 @@ impl Tracepoint {
 }
 
 impl Layout {
-    /// By what its records are known: [`Record::id`](tracefs::Record::id).
+    /// By what its records are known: [`Record::id`](tracefs_session::Record::id).
     pub fn id(&self) -> u16 {
         self.format.id
     }

@@ -126,7 +126,7 @@ impl Formatter {
     }
 
     /// In which interrupts `record` was written: the same number for the same ones, 0 for none.
-    pub(crate) fn interrupts(&self, record: &[u8]) -> u8 {
+    pub fn interrupts(&self, record: &[u8]) -> u8 {
         self.common.entry(record).map_or(0, |entry| entry.interrupts())
     }
 
@@ -137,7 +137,7 @@ impl Formatter {
 
     /// Asks procfs what a thread is called now. Whoever executes another program is called otherwise afterwards, and only its
     /// later name can be looked up when its records are read.
-    pub(crate) fn look_up_comm(&mut self, thread: i32) {
+    pub fn look_up_comm(&mut self, thread: i32) {
         self.names.ask(thread);
     }
 

@@ -97,7 +97,7 @@ impl RingBuffer {
 
     /// Adds the buffers of another instance, which `number` gives numbers of their own: in the place of the CPU, a page
     /// bears the number of its buffer.
-    pub(crate) fn join(&mut self, other: Self, number: impl Fn(u32) -> u32) {
+    pub fn join(&mut self, other: Self, number: impl Fn(u32) -> u32) {
         let numbered = other.cpus.into_iter().map(|buffer| CpuBuffer { cpu: number(buffer.cpu), ..buffer });
         self.cpus.extend(numbered);
     }

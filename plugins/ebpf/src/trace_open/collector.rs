@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use trace_ebpf::aya::maps::{MapData, RingBuf};
 use trace_hook_api::{HookError, Result};
-use tracefs::spool::{Doorbell, Spool, take_precedence};
+use trace_session::spool::Spool;
+use trace_session::{Notifier, take_precedence};
 
 use super::record::lost_before;
 
@@ -29,7 +30,7 @@ pub struct Collector {
 
 struct Shared {
     spool: Arc<Spool>,
-    found: Doorbell,
+    notifier: Notifier,
     stopping: AtomicBool,
 }
 
@@ -40,8 +41,8 @@ impl Collector {
     ///
     /// The thread cannot be started.
     pub fn start(records: RingBuf<MapData>, spool: Arc<Spool>) -> Result<Self> {
-        let found = Doorbell::new()?;
-        let shared = Arc::new(Shared { spool, found, stopping: AtomicBool::new(false) });
+        let notifier = Notifier::new()?;
+        let shared = Arc::new(Shared { spool, notifier, stopping: AtomicBool::new(false) });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("collector".to_owned());
         let thread = thread.spawn(move || collect(records, &theirs))?;
@@ -49,8 +50,8 @@ impl Collector {
     }
 
     /// Is notified when records were found.
-    pub fn found(&self) -> &Doorbell {
-        &self.shared.found
+    pub fn notifier(&self) -> &Notifier {
+        &self.shared.notifier
     }
 
     /// Collects the remaining records, and ends the thread. The programs must have stopped.
@@ -79,7 +80,7 @@ fn collect(mut records: RingBuf<MapData>, shared: &Shared) {
         let stopping = shared.stopping.load(Ordering::Acquire);
         let found = sweep(&mut records, &shared.spool);
         if found > 0 {
-            shared.found.ring();
+            shared.notifier.notify();
         }
         if stopping {
             return;

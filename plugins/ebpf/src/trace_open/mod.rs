@@ -11,8 +11,8 @@ use trace_ebpf::{Object, Programs, requirements};
 use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
 };
+use trace_session::check_memory;
 use trace_syscalls::Abi;
-use tracefs_session::check_memory;
 
 use path_patterns::PathPatterns;
 use session::OpenSession;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use trace_ebpf::Programs;
 use trace_ebpf::aya::maps::{MapData, RingBuf};
 use trace_hook_api::{LineBuffer, Progress, Request, Result, Session, Stats};
-use tracefs::spool::{Entry, Spool, SpoolReader};
-use tracefs_session::SPOOL_DIRECTORY;
+use trace_session::SPOOL_DIRECTORY;
+use trace_session::spool::{Entry, Spool, SpoolReader};
 
 use super::collector::Collector;
 use super::path_patterns::PathPatterns;
@@ -85,7 +85,7 @@ impl Session for OpenSession {
         if self.finished {
             return Ok(Progress::Finished);
         }
-        self.collector.found().answer();
+        self.collector.notifier().acknowledge();
         while !lines.is_full() {
             let Some(entry) = self.reader.pop()? else {
                 if self.recording {
@@ -115,7 +115,7 @@ impl Session for OpenSession {
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.collector.found().as_fd())
+        Some(self.collector.notifier().as_fd())
     }
 
     fn stop(&mut self) -> Result<()> {

@@ -34,7 +34,7 @@ impl Hook for TraceBlock {
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let sysfs = request.environment.sysfs.clone();
         let view = |stream: &mut _| Ok(Box::new(BlockView::new(stream, sysfs)?) as _);
-        Ok(Box::new(TracefsSession::start_with_anybodys(request, enable, enable_anybodys, view)?))
+        Ok(Box::new(TracefsSession::start_with_system_wide(request, enable, enable_system_wide, view)?))
     }
 }
 
@@ -44,7 +44,7 @@ fn enable(instance: &Instance) -> Result<()> {
 }
 
 /// A scheduler may hand a request to the device when any task has the CPU, and the device interrupts any.
-fn enable_anybodys(instance: &Instance) -> Result<()> {
+fn enable_system_wide(instance: &Instance) -> Result<()> {
     [records::ISSUE, records::COMPLETE].into_iter().try_for_each(|tracepoint| tracepoint.enable(instance))
 }
 

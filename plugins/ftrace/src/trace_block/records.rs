@@ -1,8 +1,9 @@
 //! What the kernel's records of requests say.
 
 use trace_hook_api::Result;
+use tracefs::Tracefs;
 use tracefs::format::Field;
-use tracefs::{EventStream, Record, Tracefs};
+use tracefs_session::{EventStream, Record};
 
 use super::operation::Operation;
 use crate::tracepoint::Tracepoint;

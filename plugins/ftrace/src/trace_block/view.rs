@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use trace_hook_api::{LineBuffer, Origin, Result};
 use trace_syscalls::error_name;
 use tracefs::ring::Gap;
-use tracefs::{EventStream, Record};
-use tracefs_session::{View, with_origin};
+use tracefs_session::{EventStream, Record, Renderer, with_origin};
 
 use super::devices::Devices;
 use super::records::{Happened, Records, Span};
@@ -112,7 +111,7 @@ impl BlockView {
     }
 }
 
-impl View for BlockView {
+impl Renderer for BlockView {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         self.latest = record.stamp();
         self.show_cut_off(lines) + self.happens(record, lines)

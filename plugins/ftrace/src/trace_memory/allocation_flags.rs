@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use tracefs::Record;
 use tracefs::format::Field;
+use tracefs_session::Record;
 
 /// Flags of allocations (`GFP_KERNEL` …), by name. Each kernel has its own numbers for them, which only the print format of
 /// its events tells.

@@ -2,8 +2,7 @@
 
 use trace_hook_api::{EventLine, LineBuffer, Result};
 use tracefs::format::Field;
-use tracefs::{EventStream, Record};
-use tracefs_session::with_origin;
+use tracefs_session::{EventStream, Record, with_origin};
 
 use super::pages::page_size;
 use super::view::{Events, Site, Use, UseOf};

@@ -1,7 +1,8 @@
 //! What there is to tell of memory, and where the kernel tells it.
 
 use trace_hook_api::{HookError, Result};
-use tracefs::{EventStream, Instance, Tracefs};
+use tracefs::{Instance, Tracefs};
+use tracefs_session::EventStream;
 
 use super::faults::{self, Faults};
 use super::kmalloc::{self, Kmalloc};

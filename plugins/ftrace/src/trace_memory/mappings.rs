@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use tracefs::{MappedRange, Pid, mapped_ranges};
+use trace_tasks::{MappedRange, Pid, mapped_ranges};
 
 /// The files that processes run code of, as procfs has them.
 ///

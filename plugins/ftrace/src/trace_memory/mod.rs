@@ -18,8 +18,9 @@ use std::time::Duration;
 use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
 };
-use tracefs::{EventStream, Instance};
-use tracefs_session::{TracefsSession, View, find};
+use tracefs::Instance;
+use tracefs_session::EventStream;
+use tracefs_session::{Renderer, TracefsSession, find};
 
 use crate::tracepoint;
 use kinds::{KINDS, Kind};
@@ -75,10 +76,10 @@ fn record_events(request: &Request, kinds: &[Kind]) -> Result<Box<dyn Session>> 
     let enable = |instance: &Instance| kinds.iter().try_for_each(|kind| kind.enable(instance));
     let view = |stream: &mut EventStream| {
         let events = kinds.iter().map(|kind| kind.events(stream)).collect::<Result<_>>()?;
-        Ok(Box::new(MemoryView(events)) as Box<dyn View>)
+        Ok(Box::new(MemoryView(events)) as Box<dyn Renderer>)
     };
     Ok(Box::new(match kinds.contains(&Kind::Oom) {
-        true => TracefsSession::start_with_anybodys(request, enable, oom::enable_anybodys, view)?,
+        true => TracefsSession::start_with_system_wide(request, enable, oom::enable_system_wide, view)?,
         false => TracefsSession::start(request, enable, view)?,
     }))
 }
@@ -88,7 +89,7 @@ fn record_summaries(request: &Request, kinds: &[Kind], every: Duration) -> Resul
     let procfs = request.environment.procfs.clone();
     let view = |stream: &mut EventStream| {
         let events = kinds.iter().map(|kind| kind.events(stream)).collect::<Result<_>>()?;
-        Ok(Box::new(MemorySummary::new(every, events, procfs, stream)?) as Box<dyn View>)
+        Ok(Box::new(MemorySummary::new(every, events, procfs, stream)?) as Box<dyn Renderer>)
     };
     Ok(Box::new(TracefsSession::start(request, enable, view)?))
 }

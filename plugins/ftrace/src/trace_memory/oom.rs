@@ -1,9 +1,10 @@
 //! Out of memory: whom the kernel kills for it, and who is to be spared.
 
 use trace_hook_api::{LineBuffer, Result};
+use trace_tasks::Pid;
+use tracefs::Instance;
 use tracefs::format::Field;
-use tracefs::{EventStream, Instance, Pid, Record};
-use tracefs_session::with_origin;
+use tracefs_session::{EventStream, Record, with_origin};
 
 use super::view::Events;
 use crate::tracepoint::Tracepoint;
@@ -39,7 +40,7 @@ struct Adjusted {
 }
 
 /// A victim need not be of those who want memory.
-pub fn enable_anybodys(instance: &Instance) -> Result<()> {
+pub fn enable_system_wide(instance: &Instance) -> Result<()> {
     match VICTIM.is_in(instance.tracefs()) {
         true => VICTIM.enable(instance),
         false => Ok(()),

@@ -2,8 +2,7 @@
 
 use trace_hook_api::{LineBuffer, Result};
 use tracefs::format::Field;
-use tracefs::{EventStream, Record};
-use tracefs_session::with_origin;
+use tracefs_session::{EventStream, Record, with_origin};
 
 use super::allocation_flags::AllocationFlags;
 use super::view::{Events, Site, Use, UseOf};

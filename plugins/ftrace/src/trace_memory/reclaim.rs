@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use trace_hook_api::LineBuffer;
+use trace_tasks::Pid;
 use tracefs::format::Field;
-use tracefs::{EventStream, Pid, Record};
-use tracefs_session::with_origin;
+use tracefs_session::{EventStream, Record, with_origin};
 
 use super::pages::page_size;
 use super::view::Events;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use trace_hook_api::Result;
 use tracefs::format::{EventFormat, Field};
-use tracefs::{EventStream, Record};
+use tracefs_session::{EventStream, Record};
 
 /// Bytes of an address.
 const ADDRESS: usize = size_of::<usize>();

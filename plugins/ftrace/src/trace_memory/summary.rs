@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use trace_hook_api::{LineBuffer, Origin, Result};
+use trace_tasks::Pid;
 use tracefs::ring::Gap;
-use tracefs::{EventStream, Pid, Record};
-use tracefs_session::{View, with_origin};
+use tracefs_session::{EventStream, Record, Renderer, with_origin};
 
 use super::mappings::{Mappings, bare};
 use super::stack::Stack;
@@ -161,7 +161,7 @@ fn tell_site(of: UseOf, place: &Place, taken: &Taken, caller: &[u8], time: u64, 
     line.number("count", taken.count).number("size", taken.bytes);
 }
 
-impl View for MemorySummary {
+impl Renderer for MemorySummary {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         self.latest = record.stamp();
         self.clock.record(self.latest);

@@ -1,9 +1,9 @@
 //! A line for each event.
 
 use trace_hook_api::LineBuffer;
+use trace_tasks::Pid;
 use tracefs::ring::Gap;
-use tracefs::{Pid, Record};
-use tracefs_session::View;
+use tracefs_session::{Record, Renderer};
 
 /// Who reads the records of one kind.
 pub trait Events: Send {
@@ -59,7 +59,7 @@ pub enum Site {
 
 pub struct MemoryView(pub Vec<Box<dyn Events>>);
 
-impl View for MemoryView {
+impl Renderer for MemoryView {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         // What an interrupt does with memory is not the task's.
         if record.in_interrupt() {

@@ -1,9 +1,9 @@
 //! The system calls by which connections are made.
 
 use trace_hook_api::LineBuffer;
+use trace_tasks::Pid;
 use tracefs::format::Field;
-use tracefs::{EventStream, Pid, Record};
-use tracefs_session::with_origin;
+use tracefs_session::{EventStream, Record, with_origin};
 
 use super::sockets::Sockets;
 use crate::call_result::show_result;

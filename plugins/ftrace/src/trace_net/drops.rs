@@ -2,8 +2,8 @@
 
 use trace_hook_api::{LineBuffer, Result};
 use tracefs::format::Field;
-use tracefs::{Error, EventStream, Instance, Record};
-use tracefs_session::with_origin;
+use tracefs::{Error, Instance};
+use tracefs_session::{EventStream, Record, with_origin};
 
 use super::sockets::Sockets;
 use super::wording::Wording;
@@ -34,7 +34,7 @@ pub fn enable_own(instance: &Instance) -> Result<()> {
 }
 
 /// Has the drops recorded that are some socket's, whoever runs.
-pub fn enable_anybodys(instance: &Instance) -> Result<()> {
+pub fn enable_system_wide(instance: &Instance) -> Result<()> {
     match DROP.enable_where(&format!("{OF_NETWORK} && rx_sk != 0"), instance) {
         Err(Error::BadFilter { .. }) => Ok(()),
         enabled => Ok(enabled?),

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::libc;
 use trace_hook_api::{EventLine, Result};
-use tracefs::Record;
 use tracefs::format::Field;
+use tracefs_session::Record;
 
 use crate::tracepoint::Layout;
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tracefs::Pid;
+use trace_tasks::Pid;
 
 use super::ends::Ends;
 use super::sockets::hears;

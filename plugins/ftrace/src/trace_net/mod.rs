@@ -53,9 +53,10 @@ impl Hook for TraceNet {
         let procfs = &request.environment.procfs;
         let with_calls = !request.arguments.flag("without-calls")?;
         let enable = |instance: &Instance| enable_own(instance, with_calls);
-        let session = TracefsSession::start_with_anybodys(request, enable, enable_anybodys, |stream| {
-            Ok(Box::new(NetView::new(stream, procfs)?))
-        })?;
+        let session =
+            TracefsSession::start_with_system_wide(request, enable, enable_system_wide, |stream| {
+                Ok(Box::new(NetView::new(stream, procfs)?))
+            })?;
         Ok(Box::new(session))
     }
 }
@@ -73,11 +74,11 @@ fn enable_own(instance: &Instance, with_calls: bool) -> Result<()> {
 }
 
 /// What happens to their sockets, whoever runs: an instance that knows the traced tasks would miss it.
-fn enable_anybodys(instance: &Instance) -> Result<()> {
+fn enable_system_wide(instance: &Instance) -> Result<()> {
     for tracepoint in [states::STATE, packets::RETRANSMIT, packets::SEND_RESET, packets::RECEIVE_RESET] {
         tracepoint.enable(instance)?;
     }
-    drops::enable_anybodys(instance)
+    drops::enable_system_wide(instance)
 }
 
 const DETAILS: &str = "\

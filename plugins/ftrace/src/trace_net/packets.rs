@@ -3,8 +3,7 @@
 use trace_hook_api::{LineBuffer, Result};
 use trace_syscalls::constant_name;
 use tracefs::format::Field;
-use tracefs::{EventStream, Record};
-use tracefs_session::with_origin;
+use tracefs_session::{EventStream, Record, with_origin};
 
 use super::ends::EndsFields;
 use super::sockets::{Kind, Socket, Sockets};

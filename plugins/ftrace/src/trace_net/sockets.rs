@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use tracefs::Pid;
+use trace_tasks::Pid;
 
 use super::ends::Ends;
 use super::existing::Existing;

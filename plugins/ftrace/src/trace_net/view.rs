@@ -4,9 +4,10 @@ use std::path::Path;
 
 use trace_hook_api::{EventLine, LineBuffer, Result};
 use trace_syscalls::{ADDRESS_FAMILIES, PROTOCOLS, constant_name};
+use trace_tasks::Pid;
 use tracefs::ring::Gap;
-use tracefs::{EventStream, Pid, Record};
-use tracefs_session::View;
+use tracefs_session::Renderer;
+use tracefs_session::{EventStream, Record};
 
 use super::calls::Calls;
 use super::drops::Drop;
@@ -59,7 +60,7 @@ impl NetView {
     }
 }
 
-impl View for NetView {
+impl Renderer for NetView {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let id = record.id();
         if id == self.state.id {

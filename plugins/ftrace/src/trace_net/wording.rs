@@ -1,6 +1,6 @@
 //! What the kernel calls its reasons: their numbers change with each version, their names come with the format.
 
-use tracefs::Record;
+use tracefs_session::Record;
 
 /// A record as the kernel would write it.
 pub struct Wording {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use nix::libc;
-use tracefs::Pid;
+use trace_tasks::Pid;
 
 use crate::tracepoint::Tracepoint;
 

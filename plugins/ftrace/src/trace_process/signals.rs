@@ -2,9 +2,10 @@
 
 use trace_hook_api::{LineBuffer, Result};
 use trace_syscalls::{SIGNAL_ACTION_FLAGS, flag_names, signal_code, signal_name};
+use trace_tasks::Pid;
 use tracefs::format::Field;
-use tracefs::{EventStream, Pid, Record};
 use tracefs_session::with_origin;
+use tracefs_session::{EventStream, Record};
 
 use crate::tracepoint::Tracepoint;
 

@@ -2,9 +2,10 @@
 
 use trace_hook_api::{LineBuffer, Result};
 use trace_syscalls::{CLONE_FLAGS, flag_names, signal_name};
+use trace_tasks::Pid;
 use tracefs::format::Field;
-use tracefs::{EventStream, Pid, Record};
 use tracefs_session::with_origin;
+use tracefs_session::{EventStream, Record};
 
 use super::endings::Ending;
 use crate::tracepoint::Tracepoint;

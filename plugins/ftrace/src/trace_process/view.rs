@@ -1,10 +1,10 @@
 //! What is shown of the records.
 
 use trace_hook_api::{LineBuffer, Result};
+use trace_tasks::Pid;
 use tracefs::format::Field;
 use tracefs::ring::Gap;
-use tracefs::{EventStream, Pid, Record};
-use tracefs_session::View;
+use tracefs_session::{EventStream, Record, Renderer};
 
 use super::endings::{self, Endings};
 use super::signals::{Deliver, Generate};
@@ -68,7 +68,7 @@ impl ProcessView {
     }
 }
 
-impl View for ProcessView {
+impl Renderer for ProcessView {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         if std::mem::take(&mut self.after_gap) {
             self.endings.lost(record.stamp());

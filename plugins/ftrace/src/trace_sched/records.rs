@@ -1,8 +1,9 @@
 //! What the kernel's records of scheduling say.
 
 use trace_hook_api::Result;
+use trace_tasks::Pid;
 use tracefs::format::Field;
-use tracefs::{EventStream, Pid, Record};
+use tracefs_session::{EventStream, Record};
 
 use crate::tracepoint::Tracepoint;
 

@@ -1,9 +1,9 @@
 //! From records of scheduling to waits that are over.
 
 use trace_hook_api::{LineBuffer, Origin, Result};
+use trace_tasks::Pid;
 use tracefs::ring::Gap;
-use tracefs::{EventStream, Pid, Record};
-use tracefs_session::{View, with_origin};
+use tracefs_session::{EventStream, Record, Renderer, with_origin};
 
 use super::records::{Happened, Records};
 use super::waits::{MissedRun, Wait, Waits};
@@ -85,7 +85,7 @@ impl<S: Show> SchedView<S> {
     }
 }
 
-impl<S: Show> View for SchedView<S> {
+impl<S: Show> Renderer for SchedView<S> {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let now = record.stamp();
         self.clock.record(now);

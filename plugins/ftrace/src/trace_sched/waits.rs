@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tracefs::Pid;
+use trace_tasks::Pid;
 
 use super::records::Left;
 

@@ -2,8 +2,8 @@
 
 use trace_hook_api::EventLine;
 use trace_syscalls::{ArgumentType, Value, argument_type, is_32_bit, never_returns, returns_address};
-use tracefs::Record;
 use tracefs::format::{EventFormat, Field};
+use tracefs_session::Record;
 
 /// The event of a call's beginning.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use trace_hook_api::{LineBuffer, Origin, Result};
+use trace_tasks::Pid;
 use tracefs::format::Comm;
 use tracefs::ring::Gap;
-use tracefs::{EventStream, Pid, Record};
-use tracefs_session::{View, with_origin};
+use tracefs_session::{EventStream, Record, Renderer, with_origin};
 
 use super::call::{Arguments, EnterEvent, ExitEvent};
 
@@ -112,7 +112,7 @@ impl Decoded {
     }
 }
 
-impl View for Decoded {
+impl Renderer for Decoded {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         match self.enters.contains_key(&record.id()) {
             true => self.enter(record, lines),

@@ -6,11 +6,12 @@ mod decoded;
 use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
 };
-use tracefs::{EventStream, Instance};
+use tracefs::Instance;
+use tracefs_session::EventStream;
 
 use crate::syscall_events;
 use decoded::Decoded;
-use tracefs_session::{AsRecorded, TracefsSession, View, find, usable_tracefs};
+use tracefs_session::{AsRecorded, Renderer, TracefsSession, find, usable_tracefs};
 
 /// The hook.
 pub struct TraceSyscalls;
@@ -55,7 +56,7 @@ impl Hook for TraceSyscalls {
             names.iter().map(|name| syscall_events::named(&tracefs, name)).collect::<Result<Vec<_>>>()?;
         let (decode, with_exit) = (request.arguments.flag("decode")?, request.arguments.flag("exit")?);
         let enable = |instance: &Instance| enable(instance, &calls, with_exit || decode);
-        let view = |stream: &mut EventStream| -> Result<Box<dyn View>> {
+        let view = |stream: &mut EventStream| -> Result<Box<dyn Renderer>> {
             match decode {
                 false => Ok(Box::<AsRecorded>::default()),
                 true if calls.is_empty() => {

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use tracefs::{Follow, Member, Pid};
+use trace_tasks::{Follow, Member, Pid};
 
 use super::counter::{Amount, Counter};
 use super::quantities::Countable;

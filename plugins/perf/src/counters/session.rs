@@ -10,8 +10,8 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use trace_hook_api::{
     Environment, HookError, LineBuffer, Origin, Progress, Request, Result, Session, boot_time, log,
 };
-use tracefs::{Pid, Procfs, Targets};
-use tracefs_session::targets;
+use trace_session::task_selection;
+use trace_tasks::{Pid, Procfs, TaskSelection};
 
 use super::counter::Amount;
 use super::process_counters::ProcessCounters;
@@ -69,14 +69,14 @@ impl CountersSession {
     /// The kernel refuses, or none of the selected processes is alive.
     pub fn start(request: &Request, every: Duration, grouping: Grouping) -> Result<Self> {
         let procfs = Procfs::at(&request.environment.procfs);
-        let targets = targets(request);
+        let targets = task_selection(request);
         let AvailableQuantities { counted, uncounted } = AvailableQuantities::probe();
         let cpu = cpus::online(&request.environment.sysfs)?.first().copied().unwrap_or_default();
         let ring = Ring::new(cpu, 0).map_err(|error| access::refused(&error, &request.environment))?;
         let mut counters_by_process =
             open_counters(&procfs, &targets, &counted, grouping, &ring, &request.environment)?;
         if !counters_by_process.values().any(ProcessCounters::had_tasks) {
-            return Err(targets.nobody_left().into());
+            return Err(targets.none_left().into());
         }
         for (pid, process_counters) in &mut counters_by_process {
             // Read now: a process can end before its first line.
@@ -185,7 +185,7 @@ impl Session for CountersSession {
 /// inherited them cannot be known: then all counters are opened anew.
 fn open_counters(
     procfs: &Procfs,
-    targets: &Targets,
+    targets: &TaskSelection,
     counted: &[Countable],
     grouping: Grouping,
     ring: &Ring,

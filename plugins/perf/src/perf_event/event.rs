@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use perf_event_open_sys::{bindings, ioctls, perf_event_open};
-use tracefs::Pid;
+use trace_tasks::Pid;
 
 use super::attributes::Attributes;
 

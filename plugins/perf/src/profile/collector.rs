@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use trace_hook_api::{HookError, Result, log};
-use tracefs::Procfs;
-use tracefs::spool::{Doorbell, Spool};
+use trace_session::Notifier;
+use trace_session::spool::Spool;
+use trace_tasks::Procfs;
 
 use super::existing_tasks;
 use super::modules::Modules;
@@ -36,7 +37,7 @@ pub struct Collector {
 struct Shared {
     spool: Arc<Spool>,
     modules: Arc<Modules>,
-    found: Doorbell,
+    notifier: Notifier,
     samples: AtomicU64,
 }
 
@@ -53,8 +54,8 @@ impl Collector {
         modules: Arc<Modules>,
     ) -> Result<Self> {
         let (stop, stopped) = UnixStream::pair()?;
-        let found = Doorbell::new()?;
-        let shared = Arc::new(Shared { spool, modules, found, samples: AtomicU64::new(0) });
+        let notifier = Notifier::new()?;
+        let shared = Arc::new(Shared { spool, modules, notifier, samples: AtomicU64::new(0) });
         let of_thread = Arc::clone(&shared);
         let collect = move || {
             of_thread.push_existing_tasks(&source, &procfs);
@@ -66,8 +67,8 @@ impl Collector {
     }
 
     /// Is rung when something was found.
-    pub fn found(&self) -> &Doorbell {
-        &self.shared.found
+    pub fn notifier(&self) -> &Notifier {
+        &self.shared.notifier
     }
 
     /// How many samples were collected.
@@ -135,7 +136,7 @@ impl CollectorThread<'_> {
             self.shared.spool.push_settled(before);
             before = began;
             if found {
-                self.shared.found.ring();
+                self.shared.notifier.notify();
             }
             if stopping {
                 return self.lost;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use tracefs::{MappedRange, mapped_ranges};
+use trace_tasks::{MappedRange, mapped_ranges};
 
 use crate::perf_event::{Body, Mapping, Record};
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use trace_hook_api::{Environment, HookError, Request, Result, log};
-use tracefs::{Follow, Member, Pid, Procfs, Targets};
-use tracefs_session::targets;
+use trace_session::task_selection;
+use trace_tasks::{Follow, Member, Pid, Procfs, TaskSelection};
 
 use crate::perf_event::{Attributes, Event, Inherit, Ring, now};
 use crate::{cpus, descriptors};
@@ -65,7 +65,7 @@ impl Recording {
     /// The kernel refuses, or none of the selected processes is alive.
     pub fn start(request: &Request, attributes: &Attributes) -> Result<(Self, RecordSource)> {
         let procfs = Procfs::at(&request.environment.procfs);
-        let targets = targets(request);
+        let targets = task_selection(request);
         let cpus = cpus::online(&request.environment.sysfs)?;
         let mut source = RecordSource {
             rings: rings(&cpus, request.buffer_size)?,
@@ -76,7 +76,7 @@ impl Recording {
         recording.open_all(&procfs, &targets, attributes, &mut source, &request.environment)?;
         source.exclusion.complete_at = now();
         match recording.events.is_empty() {
-            true => Err(targets.nobody_left().into()),
+            true => Err(targets.none_left().into()),
             false => Ok((recording, source)),
         }
     }
@@ -88,7 +88,7 @@ impl Recording {
     fn open_all(
         &mut self,
         procfs: &Procfs,
-        targets: &Targets,
+        targets: &TaskSelection,
         attributes: &Attributes,
         source: &mut RecordSource,
         environment: &Environment,

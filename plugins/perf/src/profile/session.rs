@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trace_hook_api::{LineBuffer, Origin, Progress, Request, Result, Session, Stats};
-use tracefs::Procfs;
-use tracefs::spool::Spool;
-use tracefs_session::SPOOL_DIRECTORY;
+use trace_session::SPOOL_DIRECTORY;
+use trace_session::spool::Spool;
+use trace_tasks::Procfs;
 
 use super::collector::Collector;
 use super::folded::Folded;
@@ -184,7 +184,7 @@ impl Session for ProfileSession {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
         self.stop_if_tasks_ended()?;
         if let Some(collector) = &self.collector {
-            collector.found().answer();
+            collector.notifier().acknowledge();
         }
         self.clock_offset.update();
         let is_over = self.recording.is_none();
@@ -209,7 +209,7 @@ impl Session for ProfileSession {
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        self.collector.as_ref().map(|collector| collector.found().as_fd())
+        self.collector.as_ref().map(|collector| collector.notifier().as_fd())
     }
 
     fn stop(&mut self) -> Result<()> {

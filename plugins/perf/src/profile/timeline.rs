@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use trace_hook_api::Result;
-use tracefs::spool::{Entry, Spool, SpoolReader};
+use trace_session::spool::{Entry, Spool, SpoolReader};
 
 use crate::perf_event::{Record, Records};
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-use tracefs::mapped_ranges;
+use trace_tasks::mapped_ranges;
 
 /// The path that the kernel gives to its mapping.
 pub const PATH: &[u8] = b"[vdso]";

@@ -6,8 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use trace_hook_api::{EventLine, LineBuffer, Origin, Result};
 use tracefs::format::Field;
 use tracefs::ring::Gap;
-use tracefs::{EventStream, Record};
-use tracefs_session::{View, with_origin};
+use tracefs_session::{EventStream, Record, Renderer, with_origin};
 
 use super::open_calls::OpenCalls;
 use super::plan::{Event, FUNCTION_FIELD, Function, GUARD_FIELD, Moment};
@@ -68,7 +67,7 @@ impl Layout {
     }
 }
 
-impl View for Calls {
+impl Renderer for Calls {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let layout = self.layouts.get(&record.id());
         let number = layout.map_or(u32::MAX, |layout| record.number(&layout.function) as u32);

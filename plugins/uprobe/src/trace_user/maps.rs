@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use tracefs::{MappedRange, mapped_ranges};
+use trace_tasks::{MappedRange, mapped_ranges};
 
 /// What the kernel adds to the path of a file that has no name any more.
 const DELETED: &[u8] = b" (deleted)";

@@ -19,8 +19,9 @@ mod value;
 use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
 };
+use trace_session::task_selection;
 use tracefs::{Instance, UserProbe};
-use tracefs_session::{TracefsSession, targets, usable_tracefs};
+use tracefs_session::{TracefsSession, usable_tracefs};
 
 use calls::Calls;
 use choice::Choice;
@@ -139,11 +140,11 @@ In JSON: event (call or return), function, binary, arguments (an object by the n
 result and duration_ns.";
 
 fn places(request: &Request, choices: &[Choice]) -> Result<Vec<Place>> {
-    let (procfs, targets) = (&request.environment.procfs, targets(request));
+    let (procfs, targets) = (&request.environment.procfs, task_selection(request));
     let mut processes: Vec<_> = targets.processes(procfs)?.into_keys().collect();
     processes.sort_unstable();
     if processes.is_empty() {
-        return Err(targets.nobody_left().into());
+        return Err(targets.none_left().into());
     }
     let files = Files::of(processes, procfs)?;
     let mut search = Search::default();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tracefs::Pid;
+use trace_tasks::Pid;
 
 /// Deeper than that the kernel sees no returns (`MAX_URETPROBE_DEPTH`, 64); what lies below has been left without one.
 const DEEPEST: usize = 256;

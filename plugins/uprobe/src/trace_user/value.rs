@@ -1,8 +1,8 @@
 //! What an argument or a result is, and how it is shown.
 
 use trace_hook_api::{EventLine, Format, did_you_mean};
-use tracefs::Record;
 use tracefs::format::Field;
+use tracefs_session::Record;
 
 use super::quoted::quoted;
 

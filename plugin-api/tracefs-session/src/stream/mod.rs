@@ -1,9 +1,9 @@
 //! An instance's events as text: complete, in time order, whatever the reader's speed.
 
-mod filtering;
 mod new_task;
 mod processes;
 mod record;
+mod record_filter;
 mod stacks;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,23 +12,20 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::Pid;
-use crate::collector::Collector;
-use crate::error::{Error, Result};
-use crate::events::{NEW_TASK, RENAME};
-use crate::format::{EventFormat, Formatter};
-use crate::instance::Instance;
-use crate::lane;
-use crate::losses::Losses;
-use crate::procfs::Procfs;
-use crate::ring::{Gap, Item, RingBuffer, Timeline, TimelineRecord};
-use crate::spool::{Entry, Spool, SpoolReader};
-use crate::stats;
-use crate::task_filter::TaskFilter;
+use trace_hook_api::{HookError, Result, log};
+use trace_session::spool::{Entry, Spool, SpoolReader};
+use trace_tasks::{Pid, Procfs};
+use tracefs::format::{EventFormat, Formatter};
+use tracefs::ring::{Gap, Item, RingBuffer, Timeline, TimelineRecord};
+use tracefs::{Instance, NEW_TASK, RENAME};
 
-use filtering::Filtering;
+use crate::buffer_number;
+use crate::collector::Collector;
+use crate::losses::Losses;
+use crate::traced_tasks::TracedTasks;
 use new_task::NewTaskEvent;
 use processes::Processes;
+use record_filter::RecordFilter;
 use stacks::Stacks;
 
 pub use record::Record;
@@ -53,7 +50,7 @@ pub struct EventStream {
     reader: SpoolReader,
     timeline: Timeline,
     formatter: Formatter,
-    filter: Option<Filtering>,
+    filter: Option<RecordFilter>,
     processes: Processes,
     /// Tells who starts whom. Not every kernel has it.
     new_task: Option<NewTaskEvent>,
@@ -69,7 +66,7 @@ pub struct EventStream {
     /// Nothing more comes out of the ring.
     ended: bool,
     /// Why nothing more comes out of it, though nobody has ended it. Told when everything else has come out.
-    failure: Option<Error>,
+    failure: Option<HookError>,
     /// More is missing than anybody has counted.
     incomplete: bool,
     /// Damaged pages that the user was told of.
@@ -89,14 +86,14 @@ pub enum StreamItem<'a> {
 
 /// What became of an instance's events. Each is counted once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct StreamStats {
     /// All that the kernel recorded, or tried to, of the targets, as far as it is known whose they were.
     pub recorded: u64,
     /// Those of them that the kernel or the spool had no room for, by CPU. CPUs without losses are left out.
     pub lost: BTreeMap<u32, u64>,
 }
 
-impl Tally {
+impl StreamStats {
     fn lose(&mut self, cpu: u32, records: u64) {
         if records > 0 {
             *self.lost.entry(cpu).or_default() += records;
@@ -114,7 +111,7 @@ impl EventStream {
     pub fn open(
         instance: &Instance,
         procfs: &Path,
-        filter: Option<TaskFilter>,
+        filter: Option<TracedTasks>,
         spool_directory: &Path,
         spool_size: u64,
     ) -> Result<Self> {
@@ -132,24 +129,24 @@ impl EventStream {
         instance: &Instance,
         second: Option<&Instance>,
         procfs: &Path,
-        mut filter: Option<TaskFilter>,
+        mut filter: Option<TracedTasks>,
         spool_directory: &Path,
         spool_size: u64,
     ) -> Result<Self> {
         let mut ring = RingBuffer::open(instance.path())?;
         if let Some(second) = second {
-            ring.join(RingBuffer::open(second.path())?, lane::in_second);
+            ring.join(RingBuffer::open(second.path())?, buffer_number::in_second);
         }
         let mut formatter = Formatter::with_procfs(instance.tracefs().root(), instance.path(), procfs)?;
         let timeline = Timeline::new(ring.layout());
         let new_task = NewTaskEvent::load(&mut formatter);
-        if filter.as_ref().is_some_and(TaskFilter::drops_any) && new_task.is_none() {
-            return Err(Error::NoNewTaskEvent);
+        if filter.as_ref().is_some_and(TracedTasks::drops_any) && new_task.is_none() {
+            return Err(tracefs::Error::NoNewTaskEvent.into());
         }
-        let processes = filter.as_mut().map(TaskFilter::take_processes).unwrap_or_default();
-        let wanted = filter.as_ref().into_iter().flat_map(TaskFilter::wanted);
+        let processes = filter.as_mut().map(TracedTasks::take_processes).unwrap_or_default();
+        let wanted = filter.as_ref().into_iter().flat_map(TracedTasks::wanted);
         wanted.take(MOST_LOOKED_UP).for_each(|thread| formatter.look_up_comm(thread));
-        let filter = filter.map(|tasks| Filtering::new(tasks, &mut formatter));
+        let filter = filter.map(|tasks| RecordFilter::new(tasks, &mut formatter));
         let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_asked_for(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
         let stacks = Stacks::load(instance, &mut formatter);
@@ -212,7 +209,7 @@ impl EventStream {
     /// A buffer or the spool's file cannot be read. Everything that could be was shown before.
     pub fn visit(&mut self, mut visitor: impl FnMut(StreamItem<'_>) -> ControlFlow<()>) -> Result<bool> {
         let sweeps = self.collector.whole_sweeps();
-        self.collector.found().answer();
+        self.collector.notifier().acknowledge();
         loop {
             if self.visit_settled(&mut visitor).is_break() {
                 return Ok(true);
@@ -238,12 +235,12 @@ impl EventStream {
 
     /// Polls as readable when there are lines to write, until the next [`write_lines`](Self::write_lines).
     pub fn wakes(&self) -> BorrowedFd<'_> {
-        self.collector.found().as_fd()
+        self.collector.notifier().as_fd()
     }
 
-    /// The filter that was given.
-    pub fn filter(&self) -> Option<&TaskFilter> {
-        self.filter.as_ref().map(|filtering| &filtering.tasks)
+    /// The traced tasks, as far as the kernel announces new ones.
+    pub fn traced_tasks(&self) -> Option<&TracedTasks> {
+        self.filter.as_ref().map(|filter| &filter.tasks)
     }
 
     /// The processes whose events are wanted, as far as they are known: right after opening, all there are.
@@ -257,26 +254,26 @@ impl EventStream {
     ///
     /// # Errors
     /// The kernel's own counts cannot be read.
-    pub fn tally<'a>(&self, instances: impl IntoIterator<Item = &'a Instance>) -> Result<Tally> {
-        let mut tally = Tally::default();
+    pub fn stats<'a>(&self, instances: impl IntoIterator<Item = &'a Instance>) -> Result<StreamStats> {
+        let mut stats = StreamStats::default();
         let incomplete = self.incomplete || self.timeline.damaged() > 0;
-        let lanes: [fn(u32) -> u32; 2] = [|cpu| cpu, lane::in_second];
-        for (instance, lane_of) in instances.into_iter().zip(lanes) {
-            for (cpu, counts) in stats::per_cpu(instance)? {
-                tally.recorded += counts.recorded();
+        let buffers: [fn(u32) -> u32; 2] = [|cpu| cpu, buffer_number::in_second];
+        for (instance, buffer_of) in instances.into_iter().zip(buffers) {
+            for (cpu, counts) in instance.buffer_stats().per_cpu()? {
+                stats.recorded += counts.recorded();
                 let lost = match incomplete {
                     // What has not come out will not come any more, whyever.
-                    true => counts.recorded().saturating_sub(self.timeline.given(lane_of(cpu))),
+                    true => counts.recorded().saturating_sub(self.timeline.given(buffer_of(cpu))),
                     false => counts.lost(),
                 };
-                tally.lose(cpu, lost);
+                stats.lose(cpu, lost);
             }
         }
-        for (lane, records) in self.spool.refused().into_iter().filter(|_| !incomplete) {
-            tally.lose(lane::cpu(lane), records);
+        for (buffer, records) in self.spool.refused().into_iter().filter(|_| !incomplete) {
+            stats.lose(buffer_number::cpu(buffer), records);
         }
-        tally.recorded = tally.recorded.saturating_sub(self.left_out);
-        Ok(tally)
+        stats.recorded = stats.recorded.saturating_sub(self.left_out);
+        Ok(stats)
     }
 
     /// Shows what may come out.
@@ -289,13 +286,13 @@ impl EventStream {
             let record = match item {
                 Item::Lost(gap) => {
                     self.stacks.iter_mut().for_each(|stacks| stacks.forget(gap.cpu));
-                    visitor(StreamItem::Lost(Gap { cpu: lane::cpu(gap.cpu), ..gap }))?;
+                    visitor(StreamItem::Lost(Gap { cpu: buffer_number::cpu(gap.cpu), ..gap }))?;
                     continue;
                 }
                 Item::Record(record) => record,
             };
-            let lane = record.cpu;
-            let record = TimelineRecord { cpu: lane::cpu(lane), ..record };
+            let buffer = record.cpu;
+            let record = TimelineRecord { cpu: buffer_number::cpu(buffer), ..record };
             let task = self.formatter.pid(record.data).unwrap_or(0);
             let id = self.formatter.id(record.data).unwrap_or(0);
             if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
@@ -305,12 +302,12 @@ impl EventStream {
                 }
             }
             let mut by_itself = || {
-                let filter = self.filter.as_mut().filter(|_| !lane::is_in_second(lane));
+                let filter = self.filter.as_mut().filter(|_| !buffer_number::is_in_second(buffer));
                 filter.is_none_or(|filter| filter.keeps(task, id, record.data)) && !self.hidden.contains(&id)
             };
             let is_shown = match &mut self.stacks {
                 None => by_itself(),
-                Some(stacks) => stacks.decide(lane, self.formatter.interrupts(record.data), id, by_itself),
+                Some(stacks) => stacks.decide(buffer, self.formatter.interrupts(record.data), id, by_itself),
             };
             if !is_shown {
                 self.formatter.learn(record.data);
@@ -338,7 +335,7 @@ impl EventStream {
 
     /// Moves pages from the spool to the timeline, up to where the next records are settled.
     fn take_from_spool(&mut self) -> Result<bool> {
-        while let Some(entry) = self.reader.pop().map_err(|source| Error::Spool { source })? {
+        while let Some(entry) = self.reader.pop().map_err(unreadable)? {
             match entry {
                 Entry::Page { cpu, bytes, lost } => {
                     self.timeline.lose(cpu, lost);
@@ -390,4 +387,8 @@ impl EventStream {
             self.told_damaged = damaged;
         }
     }
+}
+
+fn unreadable(error: std::io::Error) -> HookError {
+    HookError::new(format!("cannot read the spool's temporary file: {error}"))
 }

@@ -3,20 +3,20 @@
 use std::collections::HashMap;
 
 use super::new_task::NewTask;
-use crate::Pid;
-use crate::format::{Field, Formatter};
-use crate::task_filter::TaskFilter;
+use crate::traced_tasks::TracedTasks;
+use trace_tasks::Pid;
+use tracefs::format::{Field, Formatter};
 
 /// A task filter, and where the records have what it needs.
 #[derive(Debug)]
-pub struct Filtering {
-    pub tasks: TaskFilter,
+pub struct RecordFilter {
+    pub tasks: TracedTasks,
     /// The fields that name the tasks an event is about, for those events that the kernel also records when somebody
     /// makes them whom nobody asked for.
     subjects: HashMap<u16, Vec<Field>>,
 }
 
-/// See [`TaskFilter::keeps_any`].
+/// See [`TracedTasks::keeps_any`].
 const ABOUT_OTHERS: [(&str, &[&str]); 4] = [
     ("sched_switch", &["prev_pid", "next_pid"]),
     ("sched_waking", &["pid"]),
@@ -24,8 +24,8 @@ const ABOUT_OTHERS: [(&str, &[&str]); 4] = [
     ("sched_wakeup_new", &["pid"]),
 ];
 
-impl Filtering {
-    pub fn new(tasks: TaskFilter, formatter: &mut Formatter) -> Self {
+impl RecordFilter {
+    pub fn new(tasks: TracedTasks, formatter: &mut Formatter) -> Self {
         let mut subjects = HashMap::new();
         for (event, names) in ABOUT_OTHERS {
             // A kernel without the event records none of it.

@@ -8,10 +8,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
+use std::path::Path;
 
-use crate::Pid;
-use crate::procfs::Procfs;
-use crate::targets::{Follow, Member, Targets};
+use trace_hook_api::log;
+use trace_tasks::{Follow, Member, Pid, Procfs, TaskSelection};
+use tracefs::{Instance, PidFilter};
 
 /// The clone flag of a new thread, as against a new process (clone(2)).
 const CLONE_THREAD: u64 = 0x0001_0000;
@@ -27,9 +28,9 @@ const SMALLEST_PRUNED: usize = 4096;
 /// too, it is taken for a child: its records pass if anybody's children are followed, else they
 /// do not.
 #[derive(Debug)]
-pub struct TaskFilter {
+pub struct TracedTasks {
     procfs: Procfs,
-    targets: Targets,
+    selection: TaskSelection,
     drops_any: bool,
     known: HashMap<Pid, Follow>,
     /// The processes of those who were there when the tasks were chosen.
@@ -41,13 +42,13 @@ pub struct TaskFilter {
     prune_at: usize,
 }
 
-impl TaskFilter {
-    pub(crate) fn new(procfs: Procfs, targets: Targets, members: HashMap<Pid, Member>) -> TaskFilter {
+impl TracedTasks {
+    fn new(procfs: Procfs, selection: TaskSelection, members: HashMap<Pid, Member>) -> TracedTasks {
         let prune_at = next_pruning(members.len());
-        let drops_any = targets.need_filter();
-        TaskFilter {
+        let drops_any = !selection.is_families();
+        TracedTasks {
             procfs,
-            targets,
+            selection,
             drops_any,
             known: members.iter().map(|(task, member)| (*task, member.follow)).collect(),
             processes: members.into_iter().map(|(task, member)| (task, member.process)).collect(),
@@ -58,7 +59,7 @@ impl TaskFilter {
     }
 
     /// Whether there are records that do not pass. Of whole families the kernel records no others.
-    pub(crate) fn drops_any(&self) -> bool {
+    pub fn drops_any(&self) -> bool {
         self.drops_any
     }
 
@@ -69,8 +70,8 @@ impl TaskFilter {
         if !self.drops_any {
             return;
         }
-        for (task, follow) in self.targets.living(&self.procfs) {
-            self.known.entry(task).or_insert(follow);
+        for (task, member) in self.selection.members(&self.procfs) {
+            self.known.entry(task).or_insert(member.follow);
         }
     }
 
@@ -105,12 +106,12 @@ impl TaskFilter {
     }
 
     /// Which processes those are threads of who were there when the tasks were chosen. Told once.
-    pub(crate) fn take_processes(&mut self) -> HashMap<Pid, Pid> {
+    pub fn take_processes(&mut self) -> HashMap<Pid, Pid> {
         mem::take(&mut self.processes)
     }
 
     /// The tasks that are known to be wanted.
-    pub(crate) fn wanted(&self) -> impl Iterator<Item = Pid> + '_ {
+    pub fn wanted(&self) -> impl Iterator<Item = Pid> + '_ {
         self.known.iter().filter(|(_, follow)| follow.own).map(|(task, _)| *task)
     }
 
@@ -157,7 +158,7 @@ impl TaskFilter {
             return Some(follow);
         }
         let status = self.procfs.status(task)?;
-        if self.targets.leave_out(status.process) {
+        if self.selection.excludes(status.process) {
             return None;
         }
         let process = self.known.get(&status.process).copied();
@@ -165,8 +166,32 @@ impl TaskFilter {
     }
 
     fn stranger(&self) -> Follow {
-        if self.targets.follow_children() { Follow::FAMILY } else { Follow::NOTHING }
+        if self.selection.follows_children() { Follow::FAMILY } else { Follow::NOTHING }
     }
+}
+
+/// Chooses the tasks of an instance, and begins to follow them where the kernel announces new ones.
+///
+/// # Errors
+///
+/// See [`Instance::choose_tasks`].
+pub fn choose_tasks(
+    instance: &Instance,
+    procfs: &Path,
+    selection: &TaskSelection,
+) -> tracefs::Result<(PidFilter, Option<TracedTasks>)> {
+    let (filter, members) = instance.choose_tasks(procfs, selection)?;
+    let follow = || TracedTasks::new(Procfs::at(procfs), selection.clone(), members);
+    Ok((filter, instance.announces_new_tasks().then(follow)))
+}
+
+/// Whether any task in the kernel's filter is alive that is followed, if only for the children it may fork.
+///
+/// # Errors
+///
+/// The kernel's filter cannot be read.
+pub fn any_alive(filter: &PidFilter, traced: Option<&TracedTasks>) -> tracefs::Result<bool> {
+    filter.any_alive_of(|task| traced.is_none_or(|traced| traced.follows(task)))
 }
 
 fn next_pruning(known: usize) -> usize {
@@ -181,17 +206,17 @@ mod tests {
 
     struct Scene {
         root: tempfile::TempDir,
-        filter: TaskFilter,
+        filter: TracedTasks,
     }
 
     /// A filter with process 10 (threads 10 and 11) as its only target, in a procfs where there is nobody.
     fn scene(follow: Follow) -> Scene {
         let root = tempfile::tempdir().expect("a temporary directory");
-        let mut targets = Targets::new();
-        targets.add(10, follow);
-        let member = Member { process: 10, root: 10, follow };
+        let mut selection = TaskSelection::new();
+        selection.add(10, follow);
+        let member = Member::new(10, 10, follow);
         let members = HashMap::from([(10, member), (11, member)]);
-        let filter = TaskFilter::new(Procfs::at(root.path()), targets, members);
+        let filter = TracedTasks::new(Procfs::at(root.path()), selection, members);
         Scene { root, filter }
     }
 
@@ -276,7 +301,7 @@ mod tests {
     #[test]
     fn a_task_that_is_only_named_is_a_target_or_not() {
         let mut scene = scene(Follow::FAMILY);
-        scene.filter.targets.except(30);
+        scene.filter.selection.exclude(30);
         scene.appears(20, 20, 10);
         scene.appears(30, 30, 10);
         scene.appears(40, 40, 1);

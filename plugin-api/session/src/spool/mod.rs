@@ -9,8 +9,6 @@
 
 mod block;
 mod disk;
-mod doorbell;
-mod precedence;
 mod queue;
 mod reader;
 
@@ -19,8 +17,6 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use block::Entry;
-pub use doorbell::Doorbell;
-pub use precedence::take_precedence;
 use queue::Queue;
 pub use reader::SpoolReader;
 

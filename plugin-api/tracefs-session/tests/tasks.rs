@@ -8,7 +8,9 @@ use std::path::Path;
 
 use common::actor::{self, Actor};
 use common::{Sweeper, drain, marks, read, stream, wait_until};
-use tracefs::{Error, EventStream, Follow, Instance, Pid, Targets, TaskFilter, TaskSet};
+use trace_tasks::{Follow, Pid, TaskSelection};
+use tracefs::{Error, Instance, PidFilter};
+use tracefs_session::{EventStream, TracedTasks, any_alive, choose_tasks};
 
 const PROC: &str = "/proc";
 
@@ -22,18 +24,18 @@ struct Session {
     stream: EventStream,
     /// What has come out of it so far.
     lines: Vec<u8>,
-    tasks: TaskSet,
+    tasks: PidFilter,
     instance: Instance,
 }
 
 impl Session {
     fn start(sweeper: &Sweeper, targets: &[(Pid, Follow)]) -> Session {
         let instance = sweeper.create("session");
-        let mut wanted = Targets::new();
+        let mut wanted = TaskSelection::new();
         for &(pid, follow) in targets {
             wanted.add(pid, follow);
         }
-        let (tasks, mut filter) = instance.choose_tasks(Path::new(PROC), &wanted).expect("tasks");
+        let (tasks, mut filter) = choose_tasks(&instance, Path::new(PROC), &wanted).expect("tasks");
         instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
         instance.start().expect("started");
         if let Some(filter) = &mut filter {
@@ -44,7 +46,7 @@ impl Session {
     }
 
     fn any_alive(&self) -> bool {
-        self.tasks.any_alive(self.stream.filter()).expect("an answer")
+        any_alive(&self.tasks, self.stream.traced_tasks()).expect("an answer")
     }
 
     /// Reads until this mark has come, and so all that was recorded before it.
@@ -118,9 +120,9 @@ fn announcements_are_shown_to_those_who_ask() {
     let sweeper = need_tracefs!();
     let mut actor = Actor::new();
     let instance = sweeper.create("a");
-    let mut targets = Targets::new();
+    let mut targets = TaskSelection::new();
     targets.add(actor.pid(), Follow::ALONE);
-    let (_, filter) = instance.choose_tasks(Path::new(PROC), &targets).expect("tasks");
+    let (_, filter) = choose_tasks(&instance, Path::new(PROC), &targets).expect("tasks");
     let filter = filter.expect("a filter");
     instance.enable_event("task", "task_newtask").expect("asked for");
     let refused = instance.set_filter("task", Some("task_newtask"), "pid == 0");
@@ -141,12 +143,12 @@ fn what_others_do_to_a_target_is_recorded_too() {
     let mut bystander = Actor::new();
     for follow in [Follow::FAMILY, Follow::ALONE] {
         let instance = sweeper.create("a");
-        let mut targets = Targets::new();
+        let mut targets = TaskSelection::new();
         targets.add(actor.pid(), follow);
-        let (_, mut filter) = instance.choose_tasks(Path::new(PROC), &targets).expect("tasks");
+        let (_, mut filter) = choose_tasks(&instance, Path::new(PROC), &targets).expect("tasks");
         instance.enable_event("sched", "sched_waking").expect("event");
         instance.start().expect("started");
-        filter.iter_mut().for_each(TaskFilter::rescan);
+        filter.iter_mut().for_each(TracedTasks::rescan);
         let mut stream = stream(&instance, filter);
         let is_about = |line: &str, process: &Actor| {
             threads(process.pid()).iter().any(|thread| line.contains(&format!(" pid={thread} ")))
@@ -161,7 +163,7 @@ fn what_others_do_to_a_target_is_recorded_too() {
         });
         bystander.mark(0, 99);
         lines.push_str(&drain(&instance, &mut stream));
-        let tally = stream.tally([&instance]).expect("a tally");
+        let tally = stream.stats([&instance]).expect("a tally");
         assert_eq!(tally.recorded, lines.lines().count() as u64, "{follow:?}");
         assert!(!lines.lines().any(|line| is_about(line, &bystander)), "{follow:?}:\n{lines}");
     }
@@ -219,7 +221,7 @@ fn tasks_are_chosen_before_events_or_not_at_all() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
-    let refused = instance.choose_tasks(Path::new(PROC), &Targets::families([1]));
+    let refused = choose_tasks(&instance, Path::new(PROC), &TaskSelection::families([1]));
     assert!(matches!(refused, Err(Error::EventsBeforeTasks)), "{refused:?}");
 }
 
@@ -230,9 +232,9 @@ fn with_no_task_left_nobody_is_recorded() {
     let mut actor = Actor::new();
     actor.kill();
     let instance = sweeper.create("a");
-    for targets in [Targets::new(), Targets::families([actor.pid()])] {
-        let refused = instance.choose_tasks(Path::new(PROC), &targets);
-        assert!(matches!(refused, Err(Error::NoTasksLeft { .. })), "{refused:?}");
+    for targets in [TaskSelection::new(), TaskSelection::families([actor.pid()])] {
+        let refused = choose_tasks(&instance, Path::new(PROC), &targets);
+        assert!(matches!(refused, Err(Error::Tasks(trace_tasks::Error::NoTasksLeft { .. }))), "{refused:?}");
         let refused = instance.enable_event("syscalls", "sys_enter_getsid");
         assert!(matches!(refused, Err(Error::TasksNotChosen)), "{refused:?}");
         let refused = instance.enable_system("syscalls");
@@ -262,9 +264,9 @@ fn zombies_are_not_alive() {
     let pid = Pid::try_from(zombie.id()).expect("a pid");
     actor::await_exit(pid);
     let instance = sweeper.create("a");
-    let refused = instance.choose_tasks(Path::new(PROC), &Targets::families([pid]));
+    let refused = choose_tasks(&instance, Path::new(PROC), &TaskSelection::families([pid]));
     zombie.wait().expect("gone");
-    assert!(matches!(refused, Err(Error::NoTasksLeft { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Tasks(trace_tasks::Error::NoTasksLeft { .. }))), "{refused:?}");
 }
 
 /// The number that was last given to somebody (proc_loadavg(5)).
@@ -293,8 +295,9 @@ fn many_pids_all_arrive() {
         }
         let instance = sweeper.create(&count.to_string());
         let before = newest_pid();
-        let (tasks, _) = instance.choose_tasks(&procfs, &Targets::families(pids.clone())).expect("tasks");
-        assert!(tasks.any_alive(None).expect("an answer"));
+        let (tasks, _) =
+            choose_tasks(&instance, &procfs, &TaskSelection::families(pids.clone())).expect("tasks");
+        assert!(tasks.any_alive().expect("an answer"));
         let living: BTreeSet<Pid> = tasks.live_tasks().expect("tasks").into_iter().collect();
         // Somebody real may have got one of the numbers meanwhile, and exited.
         let (from, to) = (before, newest_pid());
@@ -302,7 +305,7 @@ fn many_pids_all_arrive() {
         let missing = pids.difference(&living).filter(|pid| !was_given(**pid)).count();
         assert!(missing < 10, "{missing} of {count} are missing, {from} to {to} were given to others");
         fs::rename(&procfs, keeper.path().join("gone")).expect("renamed");
-        assert!(!tasks.any_alive(None).expect("an answer"), "members that are gone are not alive");
+        assert!(!tasks.any_alive().expect("an answer"), "members that are gone are not alive");
     }
 }
 
@@ -313,8 +316,8 @@ fn nobody_slips_through_while_tasks_are_chosen() {
     let mut actor = Actor::new();
     actor.start_spawning();
     let instance = sweeper.create("a");
-    let targets = Targets::families([actor.pid()]);
-    let (tasks, _) = instance.choose_tasks(Path::new(PROC), &targets).expect("tasks");
+    let targets = TaskSelection::families([actor.pid()]);
+    let (tasks, _) = choose_tasks(&instance, Path::new(PROC), &targets).expect("tasks");
     actor.stop_spawning();
     let members: BTreeSet<Pid> = tasks.live_tasks().expect("tasks").into_iter().collect();
     let threads = threads(actor.pid());

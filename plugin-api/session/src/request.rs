@@ -1,21 +1,22 @@
-//! What a request means to any hook, whatever of the kernel's it records with.
+//! What a request means to any hook, whichever sub-system it records with.
 
 use std::path::Path;
 
 use trace_hook_api::{HookError, Request, Result};
-use tracefs::{Follow, Pid, Procfs, Targets};
+use trace_tasks::{Follow, Pid, Procfs, TaskSelection};
 
-/// Where a spool's file goes: what is meant to be large, and need not fit into memory (file-hierarchy(7)).
+/// The directory of the spool's file: it is meant for large files, and need not fit into memory (file-hierarchy(7)).
 pub const SPOOL_DIRECTORY: &str = "/var/tmp";
 
-/// Whose events a request is for. Never those of this process and of its parent, the host.
-pub fn targets(request: &Request) -> Targets {
-    let (tasks, mut targets) = (&request.tasks, Targets::new());
+/// The tasks that a request selects. This process and its parent, the host, are never among them.
+pub fn task_selection(request: &Request) -> TaskSelection {
+    let (tasks, mut selection) = (&request.tasks, TaskSelection::new());
     let own = if tasks.exact { Follow::ALONE } else { Follow::FAMILY };
-    tasks.pids.iter().for_each(|pid| targets.add(*pid as Pid, own));
-    tasks.parents.iter().for_each(|pid| targets.add(*pid as Pid, Follow::CHILDREN));
-    Procfs::at(&request.environment.procfs).ourselves().into_iter().for_each(|pid| targets.except(pid));
-    targets
+    tasks.pids.iter().for_each(|pid| selection.add(*pid as Pid, own));
+    tasks.parents.iter().for_each(|pid| selection.add(*pid as Pid, Follow::CHILDREN));
+    let ourselves = Procfs::at(&request.environment.procfs).ourselves();
+    ourselves.into_iter().for_each(|pid| selection.exclude(pid));
+    selection
 }
 
 /// Checks that there is memory for buffers of so many KiB for each CPU.

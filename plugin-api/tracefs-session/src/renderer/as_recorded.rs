@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::iter::repeat_n;
 
+use crate::stream::Record;
 use trace_hook_api::{EventLine, Format, LineBuffer, Origin};
-use tracefs::Record;
 use tracefs::format::{EventFormat, Field};
 
-use super::{View, with_origin};
+use super::{Renderer, with_origin};
 
 /// As text the line that the kernel writes, with a `?` for each byte of a control character, and for each that is no part of
 /// valid UTF-8; as JSON the record's own fields.
@@ -18,7 +18,7 @@ pub struct AsRecorded {
     stack: Vec<u8>,
 }
 
-impl View for AsRecorded {
+impl Renderer for AsRecorded {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         match lines.format() {
             Format::Json => self.write_object(record, lines),

@@ -1,8 +1,8 @@
 //! `task:task_newtask`: who starts whom.
 
-use crate::Pid;
-use crate::events::NEW_TASK;
-use crate::format::{Field, Formatter};
+use trace_tasks::Pid;
+use tracefs::NEW_TASK;
+use tracefs::format::{Field, Formatter};
 
 /// Where the event's record has what is needed of it.
 #[derive(Debug)]

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::error::{Error, Result};
+use trace_hook_api::{HookError, Result, log};
+use trace_session::spool::Spool;
+use trace_session::{Notifier, take_precedence};
+use tracefs::ring::{CollectedPage, RingBuffer, Sweep};
+
 use crate::losses::Losses;
-use crate::ring::{CollectedPage, RingBuffer, Sweep};
-use crate::spool::{Doorbell, Spool, take_precedence};
 
 /// Between two sweeps while there is much. Also the least rest of all: on a kernel whose buffers poll as readable with
 /// the first record, each sweep costs the traced task an interrupt. A flat-out task fills a third of the kernel's default
@@ -42,7 +44,7 @@ pub(crate) struct Collector {
 struct Shared {
     spool: Arc<Spool>,
     whole_sweeps: AtomicU64,
-    found: Doorbell,
+    notifier: Notifier,
 }
 
 impl Collector {
@@ -51,19 +53,20 @@ impl Collector {
     /// # Errors
     /// There can be no further thread.
     pub(crate) fn start(ring: RingBuffer, losses: Losses, spool: Arc<Spool>) -> Result<Self> {
-        let failed = |source| Error::Thread { source };
+        let failed =
+            |error| HookError::new(format!("cannot start the thread that empties the ring buffer: {error}"));
         let (order, stopped) = UnixStream::pair().map_err(failed)?;
-        let found = Doorbell::new().map_err(failed)?;
-        let shared = Arc::new(Shared { spool, whole_sweeps: AtomicU64::new(0), found });
+        let notifier = Notifier::new().map_err(failed)?;
+        let shared = Arc::new(Shared { spool, whole_sweeps: AtomicU64::new(0), notifier });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("collector".to_owned());
         let thread = thread.spawn(move || collect(ring, losses, &theirs, &stopped)).map_err(failed)?;
         Ok(Self { shared, order: Some(order), thread: Some(thread) })
     }
 
-    /// Is rung when something was found.
-    pub(crate) fn found(&self) -> &Doorbell {
-        &self.shared.found
+    /// Notified when something was found.
+    pub(crate) fn notifier(&self) -> &Notifier {
+        &self.shared.notifier
     }
 
     /// How many sweeps over the buffers are done, each of which has taken all that was there when it began.
@@ -79,7 +82,7 @@ impl Collector {
         self.order = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
-            Some(Err(_)) => Err(Error::Thread { source: std::io::Error::other("it panicked") }),
+            Some(Err(_)) => Err(HookError::new("the thread that empties the ring buffer panicked")),
             None => Ok(()),
         }
     }
@@ -124,7 +127,7 @@ fn collect(mut ring: RingBuffer, mut losses: Losses, shared: &Shared, stopped: &
                 pages += sweep(&mut ring, &mut losses, &shared.spool, true)?.pages;
             }
             if pages > 0 {
-                shared.found.ring();
+                shared.notifier.notify();
             }
             let rest = if pages >= BUSY { SHORTEST_REST } else { LONGEST_REST };
             (stopping, hurry) = sleep(&ring, stopped, rest);

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::format::Formatter;
-use crate::instance::Instance;
+use tracefs::Instance;
+use tracefs::format::Formatter;
 
 /// The entries that tell of stacks.
 const STACKS: [(&str, &str); 2] = [("ftrace", "kernel_stack"), ("ftrace", "user_stack")];
@@ -15,22 +15,21 @@ const STACKS: [(&str, &str); 2] = [("ftrace", "kernel_stack"), ("ftrace", "user_
 #[derive(Debug)]
 pub struct Stacks {
     ids: Vec<u16>,
-    /// Whether the last event was shown, by the lane and the interrupts in which it was written.
+    /// Whether the last event was shown, by the buffer and the interrupts in which it was written.
     shown: HashMap<(u32, u8), bool>,
 }
 
 impl Stacks {
     /// `None`: the instance records no stacks.
     pub fn load(instance: &Instance, formatter: &mut Formatter) -> Option<Self> {
-        let is_on = |option| instance.dir.read(option).is_ok_and(|value| value.trim() == "1");
-        let any = ["options/stacktrace", "options/userstacktrace"].into_iter().any(is_on);
+        let any = ["stacktrace", "userstacktrace"].into_iter().any(|option| instance.has_option(option));
         let load = |(system, entry)| formatter.load(system, entry).ok();
         any.then(|| Self { ids: STACKS.into_iter().filter_map(load).collect(), shown: HashMap::new() })
     }
 
     /// Whether a record is shown. An event is shown if `by_itself` says so, a stack if its event was.
-    pub fn decide(&mut self, lane: u32, interrupts: u8, id: u16, by_itself: impl FnOnce() -> bool) -> bool {
-        let place = (lane, interrupts);
+    pub fn decide(&mut self, buffer: u32, interrupts: u8, id: u16, by_itself: impl FnOnce() -> bool) -> bool {
+        let place = (buffer, interrupts);
         match self.shown.get(&place) {
             Some(shown) if self.ids.contains(&id) => *shown,
             _ => {
@@ -41,9 +40,9 @@ impl Stacks {
         }
     }
 
-    /// Records of this lane are missing: the next stack may be that of any event.
-    pub fn forget(&mut self, lane: u32) {
-        self.shown.retain(|(known, _), _| *known != lane);
+    /// Records of this buffer are missing: the next stack may be that of any event.
+    pub fn forget(&mut self, buffer: u32) {
+        self.shown.retain(|(known, _), _| *known != buffer);
     }
 }
 
@@ -57,7 +56,7 @@ mod tests {
     #[test]
     fn a_stack_is_shown_with_its_event() {
         let mut stacks = Stacks { ids: vec![STACK], shown: HashMap::new() };
-        let mut decide = |lane, interrupts, id, itself| stacks.decide(lane, interrupts, id, || itself);
+        let mut decide = |buffer, interrupts, id, itself| stacks.decide(buffer, interrupts, id, || itself);
         assert!(!decide(0, 0, EVENT, false));
         assert!(decide(0, 8, EVENT, true), "an interrupt");
         assert!(decide(0, 8, STACK, false));

@@ -2,16 +2,17 @@
 
 mod as_recorded;
 
+use crate::stream::Record;
 use trace_hook_api::{LineBuffer, Origin};
+use trace_tasks::Pid;
 use tracefs::ring::Gap;
-use tracefs::{Pid, Record};
 
 pub use as_recorded::AsRecorded;
 
 /// Makes lines of records.
 ///
 /// Each method that makes lines returns how many. Those that tell of gaps are the session's.
-pub trait View: Send {
+pub trait Renderer: Send {
     /// Shows a record.
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64;
 

@@ -1,10 +1,10 @@
 use std::fmt;
 
 use super::processes::Processes;
-use crate::Pid;
-use crate::format::{Comm, EventFormat, Field, Formatter};
-use crate::ring::TimelineRecord;
-use crate::task_filter::TaskFilter;
+use crate::traced_tasks::TracedTasks;
+use trace_tasks::Pid;
+use tracefs::format::{Comm, EventFormat, Field, Formatter};
+use tracefs::ring::TimelineRecord;
 
 /// A record of a stream, with what there is to know about it.
 pub struct Record<'a> {
@@ -13,7 +13,7 @@ pub struct Record<'a> {
     task: Pid,
     formatter: &'a mut Formatter,
     processes: &'a mut Processes,
-    tasks: Option<&'a mut TaskFilter>,
+    tasks: Option<&'a mut TracedTasks>,
     /// Whether the formatter knows what it tells of names.
     learnt: bool,
 }
@@ -25,7 +25,7 @@ impl<'a> Record<'a> {
         task: Pid,
         formatter: &'a mut Formatter,
         processes: &'a mut Processes,
-        tasks: Option<&'a mut TaskFilter>,
+        tasks: Option<&'a mut TracedTasks>,
     ) -> Self {
         Self { item, id, task, formatter, processes, tasks, learnt: false }
     }

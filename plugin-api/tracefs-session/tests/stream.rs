@@ -2,8 +2,10 @@
 //! writes them, and where some are lost, how many and where. First with pages made up here, then on the real kernel.
 
 mod common;
-mod made_up_pages;
+#[path = "../../tracefs/tests/ring_support/mod.rs"]
 mod ring_support;
+#[path = "../../tracefs/tests/synthetic_pages/mod.rs"]
+mod synthetic_pages;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -12,13 +14,15 @@ use std::time::{Duration, Instant};
 
 use common::actor::{self, Actor};
 use common::{Sweeper, drain, marks, read, stream, told_lost, wait_until, write};
-use made_up_pages::{Builder, layout};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use proptest::prelude::*;
 use ring_support::{Comparison, kernel_lines};
+use synthetic_pages::{Builder, layout};
+use trace_session::spool::{Entry, Spool, SpoolReader};
+use trace_tasks::{Follow, Pid, TaskSelection};
 use tracefs::ring::{Item, Timeline};
-use tracefs::spool::{Entry, Spool, SpoolReader};
-use tracefs::{Error, EventStream, Follow, Instance, Pid, Tally, Targets, TaskFilter};
+use tracefs::{Error, Instance};
+use tracefs_session::{EventStream, StreamStats, TracedTasks, choose_tasks};
 
 #[test]
 fn actor() {
@@ -267,14 +271,14 @@ fn nothing_comes_twice_or_late_or_is_lost_untold_on_disk_either() {
 const PROC: &str = "/proc";
 
 /// The marks of an actor alone, or with its family.
-fn recording(sweeper: &Sweeper, name: &str, targets: &[(Pid, Follow)]) -> (Instance, Option<TaskFilter>) {
+fn recording(sweeper: &Sweeper, name: &str, targets: &[(Pid, Follow)]) -> (Instance, Option<TracedTasks>) {
     let instance = sweeper.create(name);
-    let mut wanted = Targets::new();
+    let mut wanted = TaskSelection::new();
     targets.iter().for_each(|(pid, follow)| wanted.add(*pid, *follow));
-    let (_, mut filter) = instance.choose_tasks(Path::new(PROC), &wanted).expect("tasks");
+    let (_, mut filter) = choose_tasks(&instance, Path::new(PROC), &wanted).expect("tasks");
     instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
     instance.start().expect("started");
-    filter.iter_mut().for_each(TaskFilter::rescan);
+    filter.iter_mut().for_each(TracedTasks::rescan);
     (instance, filter)
 }
 
@@ -286,7 +290,7 @@ fn accounted(stream: &EventStream, instance: &Instance, lines: &str) -> (u64, u6
 
 #[track_caller]
 fn all_accounted(stream: &EventStream, instances: &[&Instance], lines: &str) -> (u64, u64) {
-    let Tally { recorded, lost } = stream.tally(instances.iter().copied()).expect("a tally");
+    let StreamStats { recorded, lost } = stream.stats(instances.iter().copied()).expect("a tally");
     let mut told = BTreeMap::<u32, u64>::new();
     let (losses, events): (Vec<&str>, Vec<&str>) = lines.lines().partition(|line| line.starts_with("CPU:"));
     for line in losses {
@@ -311,8 +315,8 @@ fn the_lines_are_byte_for_byte_those_of_the_kernels_own_trace() {
     let mut actors = [Actor::new(), Actor::new()];
     let instance = sweeper.create("a");
     instance.set_buffer_size(16 << 10).expect("size");
-    let targets = Targets::families(actors.iter().map(Actor::pid));
-    instance.choose_tasks(Path::new(PROC), &targets).expect("tasks");
+    let targets = TaskSelection::families(actors.iter().map(Actor::pid));
+    choose_tasks(&instance, Path::new(PROC), &targets).expect("tasks");
     instance.enable_system("syscalls").expect("events");
     for event in ["sched_switch", "sched_waking", "sched_process_exit", "sched_process_fork"] {
         instance.enable_event("sched", event).expect("event");
@@ -385,7 +389,7 @@ fn two_instances_make_one_stream() {
     for spool_size in [256 << 20, 0] {
         let (mut target, mut anybody) = (Actor::new(), Actor::new());
         let (instance, filter) = recording(&sweeper, "own", &[(target.pid(), Follow::ALONE)]);
-        let second = sweeper.create("anybodys");
+        let second = sweeper.create("system_wide");
         let only = format!("pid >= {ANYBODYS}");
         second.set_filter("syscalls", Some("sys_enter_getsid"), &only).expect("filter");
         second.enable_event("syscalls", "sys_enter_getsid").expect("event");

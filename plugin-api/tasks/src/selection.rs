@@ -1,4 +1,4 @@
-//! Who is to be traced, and who descends from them.
+//! Which tasks are selected, and which descend from them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -9,6 +9,7 @@ use crate::procfs::Procfs;
 
 /// What of a process is traced. Threads share it with their process, whenever they start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Follow {
     /// What the process does itself.
     pub own: bool,
@@ -27,37 +28,46 @@ impl Follow {
     pub const NOTHING: Follow = Follow { own: false, children: false };
 
     /// What is traced of a process that this one forks.
-    pub(crate) fn of_child(self) -> Follow {
+    pub fn of_child(self) -> Follow {
         if self.children { Follow::FAMILY } else { Follow::NOTHING }
     }
 
-    pub(crate) fn or(self, other: Follow) -> Follow {
+    /// What is traced of a process that is selected for two reasons.
+    pub fn or(self, other: Follow) -> Follow {
         Follow { own: self.own || other.own, children: self.children || other.children }
     }
 }
 
-/// What a living thread has to do with the processes to be traced.
+/// A living thread of a selected process, or of a descendant of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Member {
     /// The process that it is a thread of.
     pub process: Pid,
-    /// The process to be traced that this is, or descends from.
+    /// The selected process that this is, or descends from.
     pub root: Pid,
     /// What is traced of it.
     pub follow: Follow,
 }
 
-/// The processes to be traced, by their process ids (TGIDs).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Targets {
-    roots: BTreeMap<Pid, Follow>,
-    except: BTreeSet<Pid>,
+impl Member {
+    /// A thread of `process`, which is or descends from `root`.
+    pub fn new(process: Pid, root: Pid, follow: Follow) -> Self {
+        Self { process, root, follow }
+    }
 }
 
-impl Targets {
+/// The processes to be traced, by their process ids (TGIDs).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskSelection {
+    roots: BTreeMap<Pid, Follow>,
+    excluded: BTreeSet<Pid>,
+}
+
+impl TaskSelection {
     /// No processes.
-    pub fn new() -> Targets {
-        Targets::default()
+    pub fn new() -> TaskSelection {
+        TaskSelection::default()
     }
 
     /// Adds a process. One that is added twice is traced for both reasons.
@@ -67,78 +77,67 @@ impl Targets {
     }
 
     /// These processes with all their descendants.
-    pub fn families(processes: impl IntoIterator<Item = Pid>) -> Targets {
-        let mut targets = Targets::new();
+    pub fn families(processes: impl IntoIterator<Item = Pid>) -> TaskSelection {
+        let mut selection = TaskSelection::new();
         for process in processes {
-            targets.add(process, Follow::FAMILY);
+            selection.add(process, Follow::FAMILY);
         }
-        targets
+        selection
     }
 
-    /// Leaves a process and its descendants out, where it is a descendant of a traced one.
+    /// Excludes a process and its descendants, where it is a descendant of a selected one.
     ///
-    /// A tracer that was started by the process it traces would record itself recording, without end.
-    pub fn except(&mut self, process: Pid) {
-        self.except.insert(process);
+    /// A tracer that was started by the process it traces would record its own recording, without end.
+    pub fn exclude(&mut self, process: Pid) {
+        self.excluded.insert(process);
     }
 
-    /// What to say when none of them is alive.
-    pub fn nobody_left(&self) -> Error {
+    /// The error to report when no selected task is alive.
+    pub fn none_left(&self) -> Error {
         Error::NoTasksLeft { pids: self.roots.keys().copied().collect() }
     }
 
-    /// Whether the kernel's own means do not suffice: it knows families only.
-    pub(crate) fn need_filter(&self) -> bool {
-        self.roots.values().any(|&follow| follow != Follow::FAMILY)
+    /// Whether all selected processes are followed with all their descendants.
+    pub fn is_families(&self) -> bool {
+        self.roots.values().all(|&follow| follow == Follow::FAMILY)
     }
 
-    /// Whether the process is one that is left out.
-    pub(crate) fn leave_out(&self, process: Pid) -> bool {
-        self.except.contains(&process)
+    /// Whether the process is excluded.
+    pub fn excludes(&self, process: Pid) -> bool {
+        self.excluded.contains(&process)
     }
 
-    fn is_named(&self, process: Pid) -> bool {
-        self.roots.contains_key(&process) || self.except.contains(&process)
-    }
-
-    pub(crate) fn follow_children(&self) -> bool {
+    /// Whether the children of any selected process are traced.
+    pub fn follows_children(&self) -> bool {
         self.roots.values().any(|follow| follow.children)
     }
 
-    /// The processes that are there now and followed in any way, those that have exited included as long as their
-    /// parents have taken no notice. For those who record by process, and not in a tracing instance.
+    /// The processes that exist now and are followed in any way, including zombies. For sessions that select by process
+    /// and not in a tracing instance.
     ///
     /// # Errors
     ///
-    /// [`Error::InnerNamespace`]: the ids in this procfs are not those of the kernel.
+    /// [`Error::InnerNamespace`]: the pids in this procfs are not those of the kernel.
     pub fn processes(&self, procfs: &Path) -> Result<HashMap<Pid, Follow>> {
-        let procfs = Procfs::at(procfs);
-        if procfs.is_of_inner_namespace() {
-            return Err(Error::InnerNamespace { procfs: procfs.root().to_path_buf() });
-        }
+        let procfs = Procfs::of_initial_namespace(procfs)?;
         Ok(self.members(&procfs).into_values().map(|member| (member.process, member.follow)).collect())
     }
 
-    /// All threads living now of all processes that are followed in any way, and what is traced of each.
-    pub(crate) fn living(&self, procfs: &Procfs) -> HashMap<Pid, Follow> {
-        self.members(procfs).into_iter().map(|(thread, member)| (thread, member.follow)).collect()
-    }
-
-    /// All threads living now of all processes that are followed in any way. A process that was
-    /// added is followed as that says, whatever it descends from.
+    /// All living threads of all processes that are followed in any way. A process that was added itself is followed as it
+    /// was added, whatever it descends from.
     pub fn members(&self, procfs: &Procfs) -> HashMap<Pid, Member> {
-        let kin = self.follow_children().then(|| Kin::of(procfs));
+        let children = self.follows_children().then(|| Children::of(procfs));
         let mut threads = HashMap::new();
-        let of_itself = |(&pid, &follow): (&Pid, &Follow)| Member { process: pid, root: pid, follow };
-        let mut processes: Vec<Member> = self.roots.iter().map(of_itself).collect();
+        let root = |(&pid, &follow): (&Pid, &Follow)| Member::new(pid, pid, follow);
+        let mut processes: Vec<Member> = self.roots.iter().map(root).collect();
         while let Some(member) = processes.pop() {
             for thread in procfs.threads(member.process) {
                 if threads.insert(thread, member).is_some() {
                     continue;
                 }
-                if let Some(kin) = kin.as_ref().filter(|_| member.follow.children) {
-                    let children = kin.children(member.process, thread).into_iter();
-                    let unlisted = children.filter(|child| !self.is_named(*child));
+                if let Some(children) = children.as_ref().filter(|_| member.follow.children) {
+                    let children = children.of_thread(member.process, thread).into_iter();
+                    let unlisted = children.filter(|child| !self.names(*child));
                     let follow = member.follow.of_child();
                     processes.extend(unlisted.map(|process| Member { process, follow, ..member }));
                 }
@@ -146,33 +145,42 @@ impl Targets {
         }
         threads
     }
+
+    fn names(&self, process: Pid) -> bool {
+        self.roots.contains_key(&process) || self.excluded.contains(&process)
+    }
 }
 
-/// Whether any thread of a process is there and has not exited, as this procfs shows it.
+/// Whether any thread of a process exists and has not exited, as this procfs shows it.
 pub fn is_alive(procfs: &Path, process: Pid) -> bool {
     let procfs = Procfs::at(procfs);
     procfs.is_alive(process) || procfs.threads(process).into_iter().any(|thread| procfs.is_alive(thread))
 }
 
-/// Who the children of a task are, by the cheapest way this kernel offers.
-enum Kin<'p> {
+/// The children of tasks, found in the cheapest way that this kernel offers.
+enum Children<'p> {
+    /// The kernel lists them.
     Listed(&'p Procfs),
+    /// By parent, gathered from all processes.
     Gathered(HashMap<Pid, Vec<Pid>>),
 }
 
-impl Kin<'_> {
-    fn of(procfs: &Procfs) -> Kin<'_> {
-        if procfs.lists_children() { Kin::Listed(procfs) } else { Kin::Gathered(procfs.children_of_all()) }
+impl Children<'_> {
+    fn of(procfs: &Procfs) -> Children<'_> {
+        match procfs.lists_children() {
+            true => Children::Listed(procfs),
+            false => Children::Gathered(procfs.children_of_all()),
+        }
     }
 
-    /// Without the kernel's list, it is known of which process, not of which thread, one is the child.
-    fn children(&self, process: Pid, thread: Pid) -> Vec<Pid> {
+    /// Without the kernel's list only the parent process is known, not the parent thread.
+    fn of_thread(&self, process: Pid, thread: Pid) -> Vec<Pid> {
         match self {
-            Kin::Listed(procfs) => procfs.children_of_thread(process, thread),
-            Kin::Gathered(children) if process == thread => {
+            Children::Listed(procfs) => procfs.children_of_thread(process, thread),
+            Children::Gathered(children) if process == thread => {
                 children.get(&process).cloned().unwrap_or_default()
             }
-            Kin::Gathered(_) => Vec::new(),
+            Children::Gathered(_) => Vec::new(),
         }
     }
 }
@@ -184,7 +192,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// A made-up procfs. 10 has threads 10 and 11, 11 has forked 20, 20 has forked 30.
+    /// A synthetic procfs. 10 has threads 10 and 11, 11 has forked 20, 20 has forked 30.
     fn procfs(lists_children: bool) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a temporary directory");
         if lists_children {
@@ -210,17 +218,22 @@ mod tests {
         fs::write(path, text).expect("file");
     }
 
-    fn living(targets: &[(Pid, Follow)]) -> HashMap<Pid, Follow> {
-        let mut wanted = Targets::new();
-        for &(pid, follow) in targets {
-            wanted.add(pid, follow);
+    fn living(selected: &[(Pid, Follow)]) -> HashMap<Pid, Follow> {
+        let mut selection = TaskSelection::new();
+        for &(pid, follow) in selected {
+            selection.add(pid, follow);
         }
         let [listed, gathered] = [true, false].map(|lists| {
             let root = procfs(lists);
-            wanted.living(&Procfs::at(root.path()))
+            threads(&selection, root.path())
         });
         assert_eq!(listed, gathered);
         listed
+    }
+
+    fn threads(selection: &TaskSelection, root: &Path) -> HashMap<Pid, Follow> {
+        let members = selection.members(&Procfs::at(root));
+        members.into_iter().map(|(thread, member)| (thread, member.follow)).collect()
     }
 
     #[test]
@@ -230,26 +243,26 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_told_without_their_threads() {
+    fn processes_come_without_their_threads() {
         let root = procfs(true);
-        let processes = Targets::families([10]).processes(root.path()).expect("a procfs");
+        let processes = TaskSelection::families([10]).processes(root.path()).expect("a procfs");
         assert_eq!(processes, HashMap::from([(10, F::FAMILY), (20, F::FAMILY), (30, F::FAMILY)]));
     }
 
     #[test]
-    fn of_each_thread_it_is_known_whom_it_descends_from() {
+    fn each_thread_knows_the_selected_process_it_descends_from() {
         let root = procfs(true);
-        let mut targets = Targets::families([10]);
-        targets.add(30, F::ALONE);
-        let members = targets.members(&Procfs::at(root.path()));
-        let member = |process, root, follow| Member { process, root, follow };
+        let mut selection = TaskSelection::families([10]);
+        selection.add(30, F::ALONE);
+        let members = selection.members(&Procfs::at(root.path()));
+        let member = Member::new;
         assert_eq!(members[&11], member(10, 10, F::FAMILY));
         assert_eq!(members[&20], member(20, 10, F::FAMILY));
         assert_eq!(members[&30], member(30, 30, F::ALONE));
     }
 
     #[test]
-    fn alone_means_its_threads_only() {
+    fn alone_selects_only_the_threads_of_a_process() {
         assert_eq!(living(&[(10, F::ALONE)]), HashMap::from([(10, F::ALONE), (11, F::ALONE)]));
     }
 
@@ -260,27 +273,26 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_of_a_process_outweighs_what_it_descends_from() {
+    fn a_selected_process_is_followed_as_selected_not_as_a_descendant() {
         let all = [(10, F::FAMILY), (11, F::FAMILY), (20, F::CHILDREN), (30, F::FAMILY)];
         assert_eq!(living(&[(10, F::FAMILY), (20, F::CHILDREN)]), HashMap::from(all));
     }
 
     #[test]
-    fn who_is_left_out_is_left_out_with_all_descendants() {
+    fn exclusion_covers_all_descendants() {
         let root = procfs(true);
-        let mut targets = Targets::families([10]);
-        targets.except(20);
-        let living = targets.living(&Procfs::at(root.path()));
-        assert_eq!(living, HashMap::from([(10, F::FAMILY), (11, F::FAMILY)]));
+        let mut selection = TaskSelection::families([10]);
+        selection.exclude(20);
+        assert_eq!(threads(&selection, root.path()), HashMap::from([(10, F::FAMILY), (11, F::FAMILY)]));
     }
 
     #[test]
-    fn two_reasons_add_up() {
+    fn selecting_a_process_twice_combines_both() {
         assert_eq!(living(&[(30, F::ALONE), (30, F::CHILDREN)]), HashMap::from([(30, F::FAMILY)]));
     }
 
     #[test]
-    fn the_gone_are_left_out() {
+    fn processes_that_are_gone_are_left_out() {
         assert!(living(&[(99, F::FAMILY)]).is_empty());
     }
 }

@@ -1,12 +1,11 @@
 //! How many records each gap in the ring buffer is.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::dir::Dir;
-use crate::instance::Instance;
-use crate::lane;
-use crate::stats;
+use trace_hook_api::log;
+use tracefs::{BufferStats, Instance};
+
+use crate::buffer_number;
 
 /// Counts gaps by what the kernel counts for the whole CPU.
 ///
@@ -16,8 +15,8 @@ use crate::stats;
 /// next one, which is told the smaller, or to be of none; the sum is right.
 #[derive(Debug)]
 pub(crate) struct Losses {
-    instance: Arc<Dir>,
-    second: Option<Arc<Dir>>,
+    instance: BufferStats,
+    second: Option<BufferStats>,
     /// Records that were told to be lost, by lane.
     told: BTreeMap<u32, u64>,
 }
@@ -25,21 +24,25 @@ pub(crate) struct Losses {
 impl Losses {
     /// The losses of an instance, and perhaps a second one, of which nothing was read yet.
     pub(crate) fn of(instance: &Instance, second: Option<&Instance>) -> Self {
-        let directory = |instance: &Instance| Arc::clone(&instance.dir);
-        Self { instance: directory(instance), second: second.map(directory), told: BTreeMap::new() }
+        Self {
+            instance: instance.buffer_stats(),
+            second: second.map(Instance::buffer_stats),
+            told: BTreeMap::new(),
+        }
     }
 
     /// How many records of this lane are lost and were not told before.
-    pub(crate) fn untold(&mut self, lane: u32) -> u64 {
-        let second = self.second.as_ref().filter(|_| lane::is_in_second(lane));
-        let lost = match stats::of_cpu(second.unwrap_or(&self.instance), lane::cpu(lane)) {
+    pub(crate) fn untold(&mut self, buffer: u32) -> u64 {
+        let second = self.second.as_ref().filter(|_| buffer_number::is_in_second(buffer));
+        let stats = second.unwrap_or(&self.instance);
+        let lost = match stats.of_cpu(buffer_number::cpu(buffer)) {
             Ok(counts) => counts.lost(),
             Err(error) => {
                 log::debug!("{error}");
                 return 0;
             }
         };
-        let told = self.told.entry(lane).or_default();
+        let told = self.told.entry(buffer).or_default();
         let untold = lost.saturating_sub(*told);
         *told = lost.max(*told);
         untold

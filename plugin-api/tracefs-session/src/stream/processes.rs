@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::new_task::NewTask;
-use crate::procfs::Procfs;
-use crate::{Pid, RecentMap};
+use trace_tasks::{Pid, Procfs};
+use tracefs::RecentMap;
 
 /// The clone flag of a new thread, as against a new process (clone(2)).
 const CLONE_THREAD: u64 = 0x0001_0000;

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Pid;
+use crate::error::{Error, Result};
 
 /// A procfs, wherever it is mounted.
 #[derive(Debug, Clone)]
@@ -17,21 +18,34 @@ pub struct Procfs {
 /// The number is fixed in the kernel (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// What `/proc/TID/status` tells of a task.
+/// A task as `/proc/TID/status` describes it.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
-pub(crate) struct Status {
+pub struct Status {
     /// The process the task is a thread of.
-    pub(crate) process: Pid,
+    pub process: Pid,
     /// The process that this process is a child of.
-    pub(crate) parent: Pid,
+    pub parent: Pid,
     /// It has exited, though its parent has not taken notice of that yet.
-    pub(crate) exited: bool,
+    pub exited: bool,
 }
 
 impl Procfs {
     /// The procfs that is mounted there.
     pub fn at(root: &Path) -> Procfs {
         Procfs { root: root.to_path_buf() }
+    }
+
+    /// The procfs that is mounted there, if its pids are those of the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InnerNamespace`].
+    pub fn of_initial_namespace(root: &Path) -> Result<Procfs> {
+        let procfs = Procfs::at(root);
+        match procfs.is_of_inner_namespace() {
+            true => Err(Error::InnerNamespace { procfs: root.to_path_buf() }),
+            false => Ok(procfs),
+        }
     }
 
     /// Where it is mounted.
@@ -61,24 +75,24 @@ impl Procfs {
     }
 
     /// The threads of a process, itself included.
-    pub(crate) fn threads(&self, process: Pid) -> Vec<Pid> {
+    pub fn threads(&self, process: Pid) -> Vec<Pid> {
         pids_in(&self.root.join(format!("{process}/task")))
     }
 
     /// The processes that a thread has forked and that are still its children.
-    pub(crate) fn children_of_thread(&self, process: Pid, thread: Pid) -> Vec<Pid> {
+    pub fn children_of_thread(&self, process: Pid, thread: Pid) -> Vec<Pid> {
         let file = self.root.join(format!("{process}/task/{thread}/children"));
         let children = fs::read_to_string(file).unwrap_or_default();
         children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     }
 
     /// Whether this kernel has `task/TID/children`; it needs CONFIG_PROC_CHILDREN.
-    pub(crate) fn lists_children(&self) -> bool {
+    pub fn lists_children(&self) -> bool {
         self.root.join("1/task/1/children").exists()
     }
 
     /// The children of every process, for kernels that do not list them. This looks at all processes.
-    pub(crate) fn children_of_all(&self) -> HashMap<Pid, Vec<Pid>> {
+    pub fn children_of_all(&self) -> HashMap<Pid, Vec<Pid>> {
         let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
         for process in pids_in(&self.root) {
             if let Some(status) = self.status(process) {
@@ -89,17 +103,17 @@ impl Procfs {
     }
 
     /// `None` if there is no such task (any more).
-    pub(crate) fn status(&self, task: Pid) -> Option<Status> {
+    pub fn status(&self, task: Pid) -> Option<Status> {
         status(&fs::read(self.root.join(format!("{task}/status"))).ok()?)
     }
 
     /// Whether the task is there, and more than a zombie.
-    pub(crate) fn is_alive(&self, task: Pid) -> bool {
+    pub fn is_alive(&self, task: Pid) -> bool {
         self.status(task).is_some_and(|status| !status.exited)
     }
 
     /// Whether the number is taken, be it by a zombie.
-    pub(crate) fn exists(&self, task: Pid) -> bool {
+    pub fn exists(&self, task: Pid) -> bool {
         self.root.join(task.to_string()).exists()
     }
 }

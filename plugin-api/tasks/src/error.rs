@@ -1,0 +1,39 @@
+//! Why a selection of tasks cannot be traced.
+
+use std::path::PathBuf;
+
+use crate::Pid;
+
+/// What this crate's functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a selection of tasks cannot be traced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The pids in this procfs are not those that the kernel records.
+    #[error(
+        "{} numbers the processes of an inner pid namespace, but tracing needs their numbers on the host: give the host's procfs", .procfs.display()
+    )]
+    InnerNamespace {
+        /// The procfs that was given.
+        procfs: PathBuf,
+    },
+
+    /// None of the selected tasks is alive.
+    #[error("no task left to trace: {} gone", gone(.pids))]
+    NoTasksLeft {
+        /// The processes that were asked for.
+        pids: Vec<Pid>,
+    },
+}
+
+fn gone(pids: &[Pid]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = pids.iter().take(SHOWN).map(Pid::to_string).collect();
+    match pids.len() {
+        1 => format!("process {} is", shown[0]),
+        n if n > SHOWN => format!("processes {} and {} more are", shown.join(", "), n - SHOWN),
+        _ => format!("processes {} are", shown.join(", ")),
+    }
+}

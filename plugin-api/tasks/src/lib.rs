@@ -1,0 +1,20 @@
+//! Which tasks are traced, as procfs shows them.
+//!
+//! A [`TaskSelection`] names processes and how far each is followed; [`TaskSelection::members`] finds the threads that
+//! are alive now. Ids are those of the initial pid namespace, because the kernel records those: where the caller lives in
+//! another one, use a procfs of the initial one.
+
+#![warn(missing_docs)]
+
+mod error;
+mod maps;
+mod procfs;
+mod selection;
+
+pub use error::{Error, Result};
+pub use maps::{MappedRange, mapped_ranges};
+pub use procfs::{Procfs, Status};
+pub use selection::{Follow, Member, TaskSelection, is_alive};
+
+/// The id of a thread, or of a process (that of its first thread).
+pub type Pid = i32;

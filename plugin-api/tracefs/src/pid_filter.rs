@@ -1,0 +1,124 @@
+//! The kernel's filter by pid, `set_event_pid`: which tasks an instance records.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::fcntl::OFlag;
+use trace_tasks::{Member, Pid, Procfs, TaskSelection};
+
+use crate::dir::Dir;
+use crate::error::Result;
+
+/// The file that holds the ids of all threads whose events are recorded. While it is empty, those of all tasks are.
+pub(crate) const SET_EVENT_PID: &str = "set_event_pid";
+
+/// The threads whose events an instance records. The kernel keeps it up to date: it adds the tasks that they start, and
+/// removes those that have exited once their parents have waited for them.
+#[derive(Debug)]
+pub struct PidFilter {
+    instance: Arc<Dir>,
+    procfs: Procfs,
+}
+
+impl PidFilter {
+    pub(crate) fn new(instance: &Arc<Dir>, procfs: Procfs) -> Self {
+        Self { instance: Arc::clone(instance), procfs }
+    }
+
+    /// Whether any task in the filter is alive.
+    ///
+    /// This stops at the first living task, and is cheap enough to be called every 50 ms.
+    pub fn any_alive(&self) -> Result<bool> {
+        self.any_alive_of(|_| true)
+    }
+
+    /// Whether any task in the filter is alive that `counts` holds for.
+    pub fn any_alive_of(&self, counts: impl Fn(Pid) -> bool) -> Result<bool> {
+        let mut found = false;
+        self.visit(|task| {
+            found = counts(task) && self.procfs.is_alive(task);
+            if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(found)
+    }
+
+    /// The ids of all threads in the filter that are alive, in ascending order.
+    pub fn live_tasks(&self) -> Result<Vec<Pid>> {
+        let mut tasks = Vec::new();
+        self.visit(|task| {
+            if self.procfs.is_alive(task) {
+                tasks.push(task);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(tasks)
+    }
+
+    /// Writes all selected threads into the filter. Returns them.
+    ///
+    /// With event-fork on, the kernel itself adds the tasks that a thread in the filter starts. It does not add a task that
+    /// was started before its creator was in the filter, or while the kernel was replacing one version of the filter by the
+    /// next; but procfs shows such a task by the time our write returns. So once a look after the last write finds no task
+    /// that is missing in the filter, none is missing.
+    ///
+    /// All pids go into one write: the first write takes 1 ms however long it is, each further one 40 ms.
+    pub(crate) fn fill(&self, selection: &TaskSelection) -> Result<HashMap<Pid, Member>> {
+        let mut members = selection.members(&self.procfs);
+        let mut missing: Vec<Pid> = members.keys().copied().collect();
+        while !missing.is_empty() {
+            self.instance.write(SET_EVENT_PID, &list(&missing))?;
+            let living = selection.members(&self.procfs);
+            missing = self.missing(living.keys().copied())?;
+            members.extend(living);
+        }
+        Ok(members)
+    }
+
+    /// Those that are alive and not in the filter. They must have been found alive before the filter is read, because the
+    /// kernel removes tasks that exit.
+    fn missing(&self, tasks: impl Iterator<Item = Pid>) -> Result<Vec<Pid>> {
+        let mut present = HashSet::new();
+        self.visit(|task| {
+            present.insert(task);
+            ControlFlow::Continue(())
+        })?;
+        Ok(tasks.filter(|task| !present.contains(task) && self.procfs.is_alive(*task)).collect())
+    }
+
+    /// Reads the filter piece by piece, as far as `visitor` wants. A task that died between our look at procfs and our write
+    /// stays in it, so not all of its tasks need be alive.
+    fn visit(&self, mut visitor: impl FnMut(Pid) -> ControlFlow<()>) -> Result<()> {
+        let mut file = self.instance.open_file(SET_EVENT_PID, OFlag::O_RDONLY)?;
+        let mut buffer = [0; 4096];
+        let mut number: Option<Pid> = None;
+        loop {
+            let count = file
+                .read(&mut buffer)
+                .map_err(|error| self.instance.error("read", Path::new(SET_EVENT_PID), error))?;
+            for &byte in &buffer[..count] {
+                if byte.is_ascii_digit() {
+                    number = Some(number.unwrap_or(0).wrapping_mul(10).wrapping_add(Pid::from(byte - b'0')));
+                } else if let Some(task) = number.take()
+                    && visitor(task).is_break()
+                {
+                    return Ok(());
+                }
+            }
+            if count == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn list(tasks: &[Pid]) -> String {
+    let mut text = String::with_capacity(tasks.len() * 8);
+    for task in tasks {
+        text.push_str(&task.to_string());
+        text.push('\n');
+    }
+    text
+}
