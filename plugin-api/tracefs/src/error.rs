@@ -113,8 +113,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// `task:task_newtask` was to be filtered while a [`TracedTasks`](crate::TracedTasks) lives on
-    /// seeing all its records.
+    /// `task:task_newtask` was to be filtered in a session that needs all its records to follow tasks.
     #[error(
         "'{target}' cannot have a filter in this session: following tasks needs every record of task:task_newtask"
     )]

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::mount::Tracefs;
 
-/// The event that tells of each new task, by which a [`TracedTasks`](crate::TracedTasks) follows them.
+/// The event of each new task, with which a session follows the descendants of its tasks.
 pub const NEW_TASK: (&str, &str) = ("task", "task_newtask");
 
 /// The event that tells of each new name of a task.
