@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,26 @@ impl Arguments {
         self.values(name).iter().map(number).collect()
     }
 
+    /// Returns the last value of a parameter that takes durations.
+    ///
+    /// # Errors
+    ///
+    /// The hook declares no such parameter.
+    pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
+        Ok(self.durations(name)?.pop())
+    }
+
+    /// Returns all values of a parameter that takes durations, in order.
+    ///
+    /// # Errors
+    ///
+    /// The hook declares no such parameter.
+    pub fn durations(&self, name: &str) -> Result<Vec<Duration>> {
+        let kind = self.check(name, "duration", |kind| matches!(kind, Kind::Duration { .. }))?;
+        let values = self.values(name).iter().filter_map(|value| kind.duration(value));
+        values.collect::<Result<_, _>>().map_err(|error| HookError::usage(format!("--{name}: {error}")))
+    }
+
     /// Returns whether the parameter was given or has a default.
     ///
     /// # Errors
@@ -114,9 +135,9 @@ impl Arguments {
         self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
-    fn check(&self, name: &str, method: &str, is_right: impl Fn(&Kind) -> bool) -> Result<()> {
+    fn check(&self, name: &str, method: &str, is_right: impl Fn(&Kind) -> bool) -> Result<&Kind> {
         match self.declared.get(name) {
-            Some(kind) if is_right(kind) => Ok(()),
+            Some(kind) if is_right(kind) => Ok(kind),
             Some(kind) => Err(HookError::new(format!(
                 "the hook asks for its parameter '{name}' as {method}, but declares it as {}",
                 kind.name()
@@ -133,11 +154,13 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Unit;
 
     fn arguments() -> Arguments {
         Arguments::of(&[
             Param::integer("depth", "N", ""),
             Param::text("name", "NAME", "").default("all"),
+            Param::duration("over", "TIME", "", Unit::Microseconds).default("20"),
             Param::flag("exit", ""),
             Param::flag("entry", ""),
         ])
@@ -157,6 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn bare_duration_is_in_its_unit() {
+        let mut arguments = arguments();
+        assert_eq!(arguments.duration("over"), Ok(Some(Duration::from_micros(20))));
+        arguments.set("over", ["1", "1.5ms"]);
+        assert_eq!(
+            arguments.durations("over"),
+            Ok(vec![Duration::from_micros(1), Duration::from_micros(1500)])
+        );
+        arguments.set("over", ["soon"]);
+        assert!(arguments.duration("over").unwrap_err().message().contains("--over: a duration is"));
+    }
+
+    #[test]
     fn misspelt_name_and_wrong_kind_are_errors() {
         let arguments = arguments();
         for error in [
@@ -172,6 +208,10 @@ mod tests {
             error.message(),
             "the hook asks for its parameter 'depth' as text, but declares it as integer"
         );
-        assert!(arguments.integer("name").is_err() && arguments.flag("name").is_err());
+        assert!(
+            arguments.integer("name").is_err()
+                && arguments.duration("name").is_err()
+                && arguments.flag("name").is_err()
+        );
     }
 }
