@@ -1,29 +1,26 @@
 //! The arguments of a hook: those that every hook has, and those that it declares.
 
+mod common;
+mod own;
+mod selection;
 mod usage;
+mod value;
 mod words;
 
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use trace_hook_api::{
-    Arguments, Environment, Format, HookInfo, Kind, Param, Request, Selection, TaskSelection,
-};
+use clap::{ArgMatches, Command};
+use trace_hook_api::{Arguments, Environment, Format, HookInfo, Request, TaskSelection};
 
 pub use usage::usage;
 pub use words::HookArguments;
 
 use crate::error::{Error, Result};
+use common::CommonOption;
 
-/// The kernel's upper bound for process ids (`PID_MAX_LIMIT`).
-const GREATEST_PID: u32 = 1 << 22;
-
-const FORMAT: &str = "format";
-
-/// What any hook's lines may be.
-const LOST: &str = "A line `CPU:1 [LOST 17 EVENTS]` tells of events that came too fast to be kept.";
+/// The line that any hook can have.
+const LOST: &str = "A line `CPU:1 [LOST 17 EVENTS]` reports events that came too fast to be kept.";
 
 /// What the lines of all hooks have in common in JSON.
 const JSON: &str = "\
@@ -32,14 +29,14 @@ With --format json a line is an object with the same names. First come `time` in
 names end in `_ns`: duration_ns. Addresses are texts, as \"0x7ffd0a10\"; what is there or not is true or false. Where events were lost: \
 {\"event\":\"lost\",\"cpu\":1,\"count\":17}.";
 
-/// What a run is asked to do.
+/// The arguments of a run.
 #[derive(Debug)]
 pub struct RunArguments {
-    /// The tasks as given, not checked to be alive.
+    /// The tasks as given. Whether they are alive is not checked.
     pub tasks: TaskSelection,
-    /// When to end, if not by a signal.
+    /// When to end without a signal.
     pub time: Option<Duration>,
-    /// What the lines are to look like.
+    /// The format of the lines.
     pub format: Format,
     /// The size of the kernel's buffer in KiB per CPU.
     pub buffer_size: Option<u64>,
@@ -47,7 +44,7 @@ pub struct RunArguments {
     pub spool_size: u64,
     /// How long to wait at the end for a reader that makes progress.
     pub drain: Duration,
-    /// The hook's own.
+    /// The hook's own parameters.
     pub own: Arguments,
 }
 
@@ -64,168 +61,77 @@ impl RunArguments {
     }
 }
 
-/// The names that hooks cannot use for parameters of their own.
-pub fn is_common(name: &str, short: Option<char>) -> bool {
-    let taken = |arg: &Arg| arg.get_long() == Some(name) || (short.is_some() && arg.get_short() == short);
-    name == "help" || short == Some('h') || common().iter().any(taken)
+/// Returns whether a hook cannot have a parameter of this name or short form: it is one of the host's.
+pub fn is_reserved(name: &str, short: Option<char>) -> bool {
+    common::is_reserved(&common::OPTIONS, name, short)
 }
 
 /// The arguments of a hook, as a command line of their own.
 pub fn command(hook: &HookInfo) -> Command {
+    command_with(&common::OPTIONS, hook)
+}
+
+fn command_with(options: &[CommonOption], hook: &HookInfo) -> Command {
     let own_heading = format!("Arguments of {}", hook.name);
+    let common = options.iter().filter_map(|option| option.arg(hook));
     let mut command = Command::new(hook.name.clone())
         .no_binary_name(true)
         .disable_help_flag(true)
         .override_usage(format!("--run {} --args \"--pid PID... [ARGUMENTS]\"", hook.name))
         .about(hook.summary.clone())
-        .args(hook.params.iter().map(|param| declared(param).help_heading(own_heading.clone())))
-        .args(common().into_iter().map(|arg| arg.help_heading("Arguments of every hook")));
-    for (selection, name, _) in SELECTIONS {
-        command = command.mut_arg(name, |arg| arg.hide(!hook.selects.contains(&selection)));
+        .args(hook.params.iter().map(|param| own::arg(param).help_heading(own_heading.clone())))
+        .args(common.map(|arg| arg.help_heading("Arguments of every hook")));
+    for option in options.iter().filter(|option| selection::is_unsupported(hook, option.name)) {
+        command = command.mut_arg(option.name, |arg| arg.hide(true));
     }
     let formats = hook.formats.iter().map(|format| format.name());
-    command = command.mut_arg(FORMAT, |arg| {
+    command = command.mut_arg(common::FORMAT, |arg| {
         arg.value_parser(PossibleValuesParser::new(formats)).hide(hook.formats == [Format::Text])
     });
     let json = if hook.formats.contains(&Format::Json) { JSON } else { "" };
-    let said = [hook.details.as_str(), LOST, json];
-    let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
-    command.after_help(said.join("\n\n"))
+    let paragraphs = [hook.details.as_str(), LOST, json];
+    let paragraphs: Vec<&str> = paragraphs.into_iter().filter(|text| !text.is_empty()).collect();
+    command.after_help(paragraphs.join("\n\n"))
 }
 
 /// Checks the words against what the hook declares.
 ///
 /// # Errors
 ///
-/// What is wrong with the words.
+/// The first word that is wrong, as a usage error.
 pub fn parse(hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
-    let matches = command(hook).try_get_matches_from(&words.0).map_err(|error| match usage(&error) {
+    parse_with(&common::OPTIONS, hook, words)
+}
+
+fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
+    let command = command_with(options, hook);
+    let matches = command.try_get_matches_from(&words.0).map_err(|error| match usage(&error) {
         Error::Usage(message) => Error::Usage(format!("{}: {message}", hook.name)),
         other => other,
     })?;
-    check_selections(hook, &matches)?;
-    let tasks = TaskSelection::of(pids(&matches, "pid"))
-        .parents(pids(&matches, "parent"))
-        .exact(matches.get_flag("exact"));
+    selection::check(hook, &matches)?;
+    let tasks = TaskSelection::of(pids(&matches, common::PID))
+        .parents(pids(&matches, common::PARENT))
+        .exact(matches.get_flag(common::EXACT));
     if tasks.pids.is_empty() && tasks.parents.is_empty() {
         return Err(Error::Usage(format!("{}: no process is given; add --pid PID", hook.name)));
     }
     Ok(RunArguments {
         tasks,
-        time: number(&matches, "time").map(Duration::from_millis),
+        time: matches.get_one(common::TIME).copied(),
         format: format(hook, &matches),
-        buffer_size: number(&matches, "buffer-size"),
-        spool_size: number(&matches, "spool-size").unwrap_or_default() << 20,
-        drain: Duration::from_secs(number(&matches, "drain").unwrap_or_default()),
-        own: own(hook, &matches),
+        buffer_size: number(&matches, common::BUFFER_SIZE),
+        spool_size: number(&matches, common::SPOOL_SIZE).unwrap_or_default() << 20,
+        drain: matches.get_one(common::DRAIN).copied().unwrap_or_default(),
+        own: own::arguments(hook, &matches),
     })
-}
-
-/// Choices of tasks, the option of each, and how a message names it.
-const SELECTIONS: [(Selection, &str, &str); 2] = [
-    (Selection::Exact, "exact", "select exact processes"),
-    (Selection::Parents, "parent", "select by parent"),
-];
-
-/// Rejects choices of tasks that the hook does not declare, which it would ignore.
-fn check_selections(hook: &HookInfo, matches: &ArgMatches) -> Result<()> {
-    let undeclared = |(selection, name, _): &&(Selection, &str, &str)| {
-        let is_given = matches.value_source(name) == Some(ValueSource::CommandLine);
-        is_given && !hook.selects.contains(selection)
-    };
-    match SELECTIONS.iter().find(undeclared) {
-        Some((_, name, act)) => Err(Error::Usage(format!("{} cannot {act}; omit --{name}", hook.name))),
-        None => Ok(()),
-    }
 }
 
 /// The format that was given, or else the first that the hook declares.
 fn format(hook: &HookInfo, matches: &ArgMatches) -> Format {
-    let given = matches.get_one::<String>(FORMAT);
+    let given = matches.get_one::<String>(common::FORMAT);
     let is_given = |format: &&Format| given.is_some_and(|name| name == format.name());
     hook.formats.iter().find(is_given).or(hook.formats.first()).copied().unwrap_or_default()
-}
-
-fn common() -> [Arg; 8] {
-    [
-        pid_list("pid", "trace these processes, their threads, and their descendants").short('p'),
-        pid_list("parent", "trace the descendants of these processes, but not the processes themselves"),
-        option("time", "MS", "end after so many milliseconds")
-            .short('t')
-            .value_parser(|word: &str| integer(word, 1, i64::from(u32::MAX))),
-        Arg::new("exact").long("exact").action(ArgAction::SetTrue).help("leave the descendants of --pid out"),
-        option(FORMAT, "FORMAT", "what the lines look like; json: an object a line")
-            .value_parser(PossibleValuesParser::new(["text", "json"])),
-        option("buffer-size", "KIB", "size of the kernel's buffer per CPU")
-            .value_parser(|word: &str| integer(word, 1, i64::MAX >> 10)),
-        option("spool-size", "MIB", "how much is kept for a slow reader before events are lost")
-            .value_parser(|word: &str| integer(word, 0, 1 << 20))
-            .default_value("256"),
-        option("drain", "SECONDS", "at the end, wait so long for a reader that makes progress")
-            .value_parser(|word: &str| integer(word, 0, 86_400))
-            .default_value("10"),
-    ]
-}
-
-fn option(name: &'static str, value_name: &'static str, help: &'static str) -> Arg {
-    // So that -1 is a wrong value rather than an unknown option.
-    Arg::new(name).long(name).value_name(value_name).help(help).allow_negative_numbers(true)
-}
-
-fn pid_list(name: &'static str, help: &'static str) -> Arg {
-    option(name, "PID", help).num_args(1..).action(ArgAction::Append).value_parser(|word: &str| {
-        match word.parse::<u32>() {
-            Ok(pid) if (1..=GREATEST_PID).contains(&pid) => Ok(pid),
-            _ => Err(format!("a process id is a number from 1 to {GREATEST_PID}")),
-        }
-    })
-}
-
-fn declared(param: &Param) -> Arg {
-    let mut arg = Arg::new(param.name.clone()).long(param.name.clone()).help(explained(param));
-    if let Some(letter) = param.short {
-        arg = arg.short(letter);
-    }
-    if param.kind == Kind::Flag {
-        return arg.action(ArgAction::SetTrue);
-    }
-    arg = arg.value_name(param.value_name.clone()).required(param.required);
-    if param.repeated {
-        arg = arg.num_args(1..).action(ArgAction::Append);
-    }
-    if let Some(default) = &param.default {
-        arg = arg.default_value(default.clone());
-    }
-    arg = arg.allow_negative_numbers(matches!(param.kind, Kind::Integer { .. }));
-    match param.kind {
-        _ if !param.choices.is_empty() => arg.value_parser(PossibleValuesParser::new(param.choices.clone())),
-        Kind::Integer { min, max } => {
-            arg.value_parser(move |word: &str| integer(word, min, max).map(|n| n.to_string()))
-        }
-        _ => arg,
-    }
-}
-
-/// Its help, with what clap does not add of itself, in the same form.
-fn explained(param: &Param) -> String {
-    let bounds = match param.kind {
-        _ if !param.choices.is_empty() => None,
-        Kind::Integer { min: i64::MIN, max: i64::MAX } => None,
-        Kind::Integer { min, max: i64::MAX } => Some(format!(" [{min} or more]")),
-        Kind::Integer { min: i64::MIN, max } => Some(format!(" [{max} or less]")),
-        Kind::Integer { min, max } => Some(format!(" [{min} to {max}]")),
-        _ => None,
-    };
-    let required = if param.required { " [required]" } else { "" };
-    format!("{}{}{required}", param.help, bounds.unwrap_or_default())
-}
-
-fn integer(word: &str, min: i64, max: i64) -> Result<i64, String> {
-    match word.parse::<i64>() {
-        Ok(number) if (min..=max).contains(&number) => Ok(number),
-        _ if (min, max) == (i64::MIN, i64::MAX) => Err("it takes a whole number".to_owned()),
-        _ => Err(format!("it takes a whole number from {min} to {max}")),
-    }
 }
 
 fn number(matches: &ArgMatches, name: &str) -> Option<u64> {
@@ -243,39 +149,39 @@ fn pids(matches: &ArgMatches, name: &str) -> Vec<u32> {
     pids
 }
 
-fn own(hook: &HookInfo, matches: &ArgMatches) -> Arguments {
-    let mut arguments = Arguments::of(&hook.params);
-    for param in &hook.params {
-        match param.kind {
-            Kind::Flag if matches.get_flag(&param.name) => arguments.set(&param.name, [""; 0]),
-            Kind::Flag => {}
-            _ => {
-                if let Some(values) = matches.get_many::<String>(&param.name) {
-                    arguments.set(&param.name, values);
-                }
-            }
-        }
-    }
-    arguments
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::Arg;
+    use trace_hook_api::{Param, Selection, Unit};
+
     use super::*;
 
     fn hook() -> HookInfo {
         HookInfo::new("h", "a hook")
             .selects([Selection::Exact, Selection::Parents])
             .formats([Format::Text, Format::Json])
-            .param(Param::text("syscall", "NAME", "these").short('s').repeated())
+            .param(Param::text("syscall", "NAME", "these").short('s').comma_separated())
             .param(Param::integer("depth", "N", "frames").range(1, 127).default("32"))
             .param(Param::text("order", "ORDER", "which first").choices(["time", "name"]))
             .param(Param::integer("level", "N", "how much").choices(["-1", "1", "2"]))
+            .param(
+                Param::duration("over", "TIME", "longer than this", Unit::Microseconds)
+                    .range(0, 3_600_000_000),
+            )
+            .param(
+                Param::duration("interval", "TIME", "how often", Unit::Milliseconds)
+                    .range(1, 86_400_000)
+                    .default("1000"),
+            )
             .param(Param::flag("exit", "returns too"))
     }
 
+    fn words(words: &str) -> HookArguments {
+        HookArguments(words.split_whitespace().map(str::to_owned).collect())
+    }
+
     fn parsed(words: &str) -> Result<RunArguments> {
-        parse(&hook(), &HookArguments(words.split_whitespace().map(str::to_owned).collect()))
+        parse(&hook(), &self::words(words))
     }
 
     fn complaint(words: &str) -> String {
@@ -283,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_well_formed() {
+    fn command_is_well_formed() {
         command(&hook()).debug_assert();
     }
 
     #[test]
-    fn what_is_given_arrives() {
+    fn given_values_are_passed_on() {
         let run = parsed(
             "--pid 1 2 -s openat read -p 3 2 -s close --exit -t 500 --exact --order name --format json",
         )
@@ -307,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_process_ids_are_named() {
+    fn wrong_process_ids_are_quoted() {
         for pid in ["abc", "0", "-1", "99999999999", "1.5", "+"] {
             let message = complaint(&format!("--pid {pid}"));
             assert!(
@@ -320,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_values_are_named() {
+    fn wrong_values_are_quoted() {
         assert!(complaint("--pid 1 --depth 128").contains("from 1 to 127"));
         assert_eq!(parsed("--pid 1 --level -1").unwrap().own.integer("level"), Ok(Some(-1)));
         assert!(complaint("--pid 1 --level 3").contains("possible values: -1, 1, 2"));
@@ -332,7 +238,6 @@ mod tests {
     #[test]
     fn undeclared_selections_are_usage_errors() {
         let hook = |selections: &[Selection]| HookInfo::new("trace_x", "a hook").selects(selections);
-        let words = |words: &str| HookArguments(words.split_whitespace().map(str::to_owned).collect());
         let complaint = |hook: &HookInfo, given: &str| match parse(hook, &words(given)) {
             Err(Error::Usage(message)) => message,
             other => panic!("no usage error: {other:?}"),
@@ -353,12 +258,11 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_json_is_not_asked_for_it() {
+    fn json_is_offered_only_by_hooks_that_declare_it() {
         let help = |hook: &HookInfo| command(hook).render_help().to_string();
         assert!(help(&self::hook()).contains("With --format json"));
         let hook = HookInfo::new("plain", "a hook");
         assert!(!help(&hook).contains("json"));
-        let words = |words: &str| HookArguments(words.split_whitespace().map(str::to_owned).collect());
         assert!(parse(&hook, &words("--pid 1 --format text")).is_ok());
         let error = parse(&hook, &words("--pid 1 --format json")).unwrap_err().to_string();
         assert!(error.contains("invalid value 'json' for '--format <FORMAT>'"), "{error}");
@@ -366,14 +270,20 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_given_and_which_numbers_can_be_is_told() {
+    fn help_shows_requirements_ranges_and_defaults() {
         let number = |name| Param::integer(name, "N", "a number");
         let hook = HookInfo::new("h", "a hook")
             .param(Param::text("word", "WORD", "a word").required())
             .param(number("depth").range(1, 127).default("32"))
             .param(number("size").range(0, i64::MAX))
             .param(number("any"))
-            .param(number("step").range(1, 3).choices(["1", "3"]));
+            .param(number("step").range(1, 3).choices(["1", "3"]))
+            .param(
+                Param::duration("wait", "TIME", "a time", Unit::Milliseconds)
+                    .range(1, 86_400_000)
+                    .default("1000"),
+            )
+            .param(Param::duration("free", "TIME", "a time", Unit::Seconds));
         let help = command(&hook).render_help().to_string();
         for line in [
             "--word <WORD>  a word [required]\n",
@@ -381,14 +291,101 @@ mod tests {
             "--size <N>     a number [0 or more]\n",
             "--any <N>      a number\n",
             "--step <N>     a number [possible values: 1, 3]\n",
+            "--wait <TIME>  a time [1ms to 24h; in ms without a unit] [default: 1s]\n",
+            "--free <TIME>  a time [in s without a unit]\n",
         ] {
             assert!(help.contains(line), "no {line:?} in: {help}");
         }
     }
 
     #[test]
-    fn common_names_are_taken() {
-        assert!(is_common("pid", None) && is_common("x", Some('t')) && is_common("help", None));
-        assert!(!is_common("syscall", Some('s')));
+    fn durations_take_units_and_bare_numbers_keep_theirs() {
+        let run = |words: &str| parsed(&format!("--pid 1 {words}")).unwrap();
+        assert_eq!(run("--time 2s").time, Some(Duration::from_secs(2)));
+        assert_eq!(run("-t 1.5s").time, Some(Duration::from_millis(1500)));
+        assert_eq!(run("--drain 500ms").drain, Duration::from_millis(500));
+        assert_eq!(run("--drain 3").drain, Duration::from_secs(3));
+        assert_eq!(run("--drain 0").drain, Duration::ZERO);
+        assert_eq!(run("").own.duration("over"), Ok(None));
+        assert_eq!(run("").own.duration("interval"), Ok(Some(Duration::from_secs(1))));
+        assert_eq!(run("--over 20").own.duration("over"), Ok(Some(Duration::from_micros(20))));
+        assert_eq!(run("--over 3ms --interval 2m").own.duration("over"), Ok(Some(Duration::from_millis(3))));
+        for (wrong, problem) in [
+            ("--over 2h", "it takes a duration from 0s to 1h"),
+            ("--over 5parsecs", "unknown unit 'parsecs'; known are ns, us, ms, s, m and h"),
+            ("--over -5", "a duration cannot be negative"),
+            ("--over 99999999999999999999", "the duration is too long"),
+            ("--interval 10us", "it takes a duration from 1ms to 24h"),
+            ("--interval soon", "without a unit it is in milliseconds"),
+            ("--time 0", "it takes a duration from 1ms to 1200h"),
+            ("--time 1.0000000001s", "not a whole number of nanoseconds"),
+            ("--drain 25h", "it takes a duration from 0s to 24h"),
+        ] {
+            let message = complaint(&format!("--pid 1 {wrong}"));
+            assert!(message.contains(problem), "{wrong}: {message}");
+            assert!(message.contains(wrong.split(' ').nth(1).unwrap()), "{message}");
+        }
+    }
+
+    #[test]
+    fn lists_are_split_at_commas_where_declared() {
+        let run = parsed("--pid 1,2 3 --parent 4,5 -s open,close read").unwrap();
+        assert_eq!((run.tasks.pids, run.tasks.parents), (vec![1, 2, 3], vec![4, 5]));
+        assert_eq!(run.own.texts("syscall").unwrap(), ["open", "close", "read"]);
+        assert!(complaint("--pid 1,,2").contains("a process id is"));
+        assert!(
+            complaint("--pid 1 -s open,,close").contains("a value is required for '--syscall <NAME>...'")
+        );
+        let hook = HookInfo::new("h", "").param(Param::text("path", "GLOB", "").repeated());
+        let run = parse(&hook, &words("--pid 1 --path a,b c")).unwrap();
+        assert_eq!(run.own.texts("path").unwrap(), ["a,b", "c"]);
+    }
+
+    /// An option that the host could get in a later version.
+    const LATER: CommonOption = CommonOption {
+        name: "interval",
+        short: Some('i'),
+        since: (1, 1),
+        help: "from a later version",
+        takes: |arg: Arg| arg.value_name("LATER"),
+    };
+
+    fn with_later_option() -> Vec<CommonOption> {
+        common::OPTIONS.into_iter().chain([LATER]).collect()
+    }
+
+    #[test]
+    fn later_option_gives_way_to_a_hooks_own_parameter() {
+        let options = with_later_option();
+        assert!(!common::is_reserved(&options, "interval", Some('i')));
+        let interval = |unit| Param::duration("interval", "TIME", "the hook's own", unit).short('i');
+        // As trace_counters and trace_latency have it, and as a hook may have one of the two.
+        let counters =
+            HookInfo::new("trace_counters", "").param(interval(Unit::Milliseconds).default("1000"));
+        let latency = HookInfo::new("trace_latency", "").param(interval(Unit::Seconds));
+        let long_only =
+            HookInfo::new("long", "").param(Param::duration("interval", "TIME", "", Unit::Seconds));
+        for (hook, given, expected) in [
+            (&counters, "-i 7", Duration::from_millis(7)),
+            (&latency, "--interval 7", Duration::from_secs(7)),
+            (&long_only, "--interval 7", Duration::from_secs(7)),
+        ] {
+            command_with(&options, hook).debug_assert();
+            let run = parse_with(&options, hook, &words(&format!("--pid 1 {given}"))).unwrap();
+            assert_eq!(run.own.duration("interval"), Ok(Some(expected)), "{}", hook.name);
+            assert!(!command_with(&options, hook).render_help().to_string().contains("from a later version"));
+        }
+    }
+
+    #[test]
+    fn later_option_keeps_its_name_where_only_its_short_form_is_taken() {
+        let options = with_later_option();
+        let hook = HookInfo::new("trace_x", "").param(Param::flag("inode", "the hook's own").short('i'));
+        command_with(&options, &hook).debug_assert();
+        let run = parse_with(&options, &hook, &words("--pid 1 -i --interval 5")).unwrap();
+        assert_eq!(run.own.flag("inode"), Ok(true));
+        let without = HookInfo::new("trace_y", "");
+        assert!(parse_with(&options, &without, &words("--pid 1 -i 5")).is_ok());
+        assert!(parse(&without, &words("--pid 1 -i 5")).is_err());
     }
 }

@@ -73,6 +73,9 @@ pub fn synthetic_arguments(hook: &HookInfo) -> Result<Vec<String>, String> {
         let value = match (&param.kind, param.choices.first()) {
             (_, Some(choice)) => choice.clone(),
             (Kind::Integer { min, max }, None) => 1.clamp(*min, *max).to_string(),
+            (Kind::Duration { min_ns, max_ns, .. }, None) => {
+                format!("{}ns", 1_000_000_000.clamp(*min_ns, *max_ns))
+            }
             (_, None) => return Err(param.name.clone()),
         };
         words.push(format!("--{}={value}", param.name));
@@ -326,7 +329,7 @@ impl<'w> Trial<'_, 'w> {
 
 #[cfg(test)]
 mod tests {
-    use trace_hook_api::Param;
+    use trace_hook_api::{Param, Unit};
 
     use super::*;
 
@@ -336,10 +339,11 @@ mod tests {
             .param(Param::integer("n", "N", "").range(5, 9).required())
             .param(Param::text("c", "C", "").choices(["a", "b"]).required())
             .param(Param::integer("level", "L", "").choices(["7", "8"]).required())
+            .param(Param::duration("d", "D", "", Unit::Microseconds).range(0, 20).required())
             .param(Param::text("optional", "O", ""));
         assert_eq!(
             synthetic_arguments(&hook),
-            Ok(["--n=5", "--c=a", "--level=7"].map(str::to_owned).to_vec())
+            Ok(["--n=5", "--c=a", "--level=7", "--d=20000ns"].map(str::to_owned).to_vec())
         );
         assert_eq!(
             synthetic_arguments(&hook.param(Param::text("t", "T", "").required())),

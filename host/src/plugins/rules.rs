@@ -2,7 +2,7 @@
 //!
 //! It is checked before any of it is shown to anybody: what is a name to us may be an order to a terminal.
 
-use trace_hook_api::{HookInfo, Kind, Param, PluginInfo};
+use trace_hook_api::{HookInfo, Kind, Param, PluginInfo, parse_duration};
 
 use crate::arguments;
 use crate::output;
@@ -70,16 +70,21 @@ fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
     }
     check_texts(param).map_err(|problem| format!("--{name}: {problem}"))?;
     match param.kind {
-        Kind::Flag if param.required || param.repeated || param.default.is_some() => {
+        Kind::Flag
+            if param.required || param.repeated || param.comma_separated || param.default.is_some() =>
+        {
             Err(format!("--{name} is a flag, so it is neither required nor repeated nor has a default"))
         }
         Kind::Integer { min, max } if min > max => {
             Err(format!("--{name} takes a number from {min} to {max}, and there is none"))
         }
+        Kind::Duration { min_ns, max_ns, .. } if min_ns > max_ns => {
+            Err(format!("--{name} takes a duration from {min_ns} ns to {max_ns} ns, and there is none"))
+        }
         _ if param.required && param.default.is_some() => {
             Err(format!("--{name} must be given, so it needs no default; take away required() or default()"))
         }
-        Kind::Flag | Kind::Text | Kind::Integer { .. } => Ok(()),
+        Kind::Flag | Kind::Text | Kind::Integer { .. } | Kind::Duration { .. } => Ok(()),
         _ => Err(format!("--{name} is of a kind that only a newer manager knows")),
     }?;
     if let Some(choice) = param.choices.iter().find(|choice| !is_of_kind(param, choice)) {
@@ -88,7 +93,7 @@ fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
     if let Some(default) = param.default.as_ref().filter(|default| !is_value(param, default)) {
         return Err(format!("the default of --{name} is no value that it takes: {:?}", shortened(default)));
     }
-    if arguments::is_common(&param.name, param.short) {
+    if arguments::is_reserved(&param.name, param.short) {
         return Err(format!("--{name} or its short form is one of the arguments that every hook has"));
     }
     let same =
@@ -137,6 +142,10 @@ fn is_value(param: &Param, value: &str) -> bool {
 fn is_of_kind(param: &Param, value: &str) -> bool {
     match param.kind {
         Kind::Integer { min, max } => value.parse().is_ok_and(|number: i64| (min..=max).contains(&number)),
+        Kind::Duration { unit, min_ns, max_ns } => {
+            let nanoseconds = parse_duration(value, unit).map(|duration| duration.as_nanos());
+            nanoseconds.is_ok_and(|value| (min_ns.into()..=max_ns.into()).contains(&value))
+        }
         _ => true,
     }
 }
@@ -152,6 +161,8 @@ pub fn shortened(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use trace_hook_api::Unit;
+
     use super::*;
 
     fn complaint(hook: &HookInfo) -> String {
@@ -232,6 +243,13 @@ mod tests {
         );
         assert!(complaint(&with(number(["1", "2"]).default("3"))).contains("default"));
         assert_eq!(check_hook(&with(number(["1", "2"]).default("2")), &[]), Ok(()));
+        let duration = || Param::duration("d", "D", "", Unit::Seconds).range(1, 60);
+        assert_eq!(check_hook(&with(duration().default("500ms").range(0, 60)), &[]), Ok(()));
+        assert!(complaint(&with(duration().default("2h"))).contains("default"));
+        assert!(complaint(&with(duration().default("soon"))).contains("default"));
+        assert!(complaint(&with(duration().choices(["1s", "0s"]))).contains("a choice of --d"));
+        assert!(complaint(&with(duration().range(5, 1))).contains("there is none"));
+        assert!(complaint(&with(Param::flag("f", "").comma_separated())).contains("flag"));
         let required = Param::text("t", "T", "").default("d").required();
         assert!(complaint(&with(required)).contains("take away required() or default()"));
         assert_eq!(check_hook(&with(Param::integer("n", "N", "").range(1, 5).default("5")), &[]), Ok(()));

@@ -1,8 +1,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use trace_hook_api::{
     Arguments, Environment, Format, Hook, HookError, HookInfo, Kind, Param, Request, Result, SESSION_PREFIX,
-    Selection, TaskSelection,
+    Selection, TaskSelection, parse_duration,
 };
 
 use crate::Recording;
@@ -119,6 +120,10 @@ fn check(param: &Param, values: &[String]) -> Result<()> {
     let wrong = |value: &&String| match param.kind {
         _ if !param.choices.is_empty() => !param.choices.contains(value),
         Kind::Integer { min, max } => !value.parse().is_ok_and(|number| (min..=max).contains(&number)),
+        Kind::Duration { unit, min_ns, max_ns } => {
+            let range = Duration::from_nanos(min_ns)..=Duration::from_nanos(max_ns);
+            !parse_duration(value, unit).is_ok_and(|duration| range.contains(&duration))
+        }
         _ => false,
     };
     match values.iter().find(wrong) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session, Unit};
 
 use crate::access;
 use crate::counters::{CountersSession, Grouping};
@@ -21,7 +21,7 @@ impl Hook for TraceCounters {
         )
         .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
         .param(
-            Param::integer("interval", "MS", "milliseconds between two lines about a process")
+            Param::duration("interval", "TIME", "time between two lines about a process", Unit::Milliseconds)
                 .short('i')
                 .range(1, LONGEST)
                 .default("1000"),
@@ -53,10 +53,9 @@ impl Hook for TraceCounters {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         access::check(&request.environment)?;
-        let every = request.arguments.integer("interval")?.and_then(|every| every.try_into().ok());
+        let every = request.arguments.duration("interval")?.unwrap_or(Duration::from_secs(1));
         let grouping = if request.arguments.flag("total")? { Grouping::Total } else { Grouping::Process };
-        let session =
-            CountersSession::start(request, Duration::from_millis(every.unwrap_or(1000)), grouping)?;
+        let session = CountersSession::start(request, every, grouping)?;
         Ok(Box::new(session))
     }
 }

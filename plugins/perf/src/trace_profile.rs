@@ -1,9 +1,7 @@
 //! `trace_profile`: where the traced tasks spend their CPU time.
 
-use std::time::Duration;
-
 use trace_hook_api::{
-    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
+    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session, Unit,
 };
 
 use crate::access;
@@ -30,7 +28,7 @@ impl Hook for TraceProfile {
                     .default(HERTZ),
             )
             .param(
-                Param::integer("folded", "SEC", "every so many seconds, and at the end, a line for each different stack instead")
+                Param::duration("folded", "TIME", "instead of samples a line for each different stack, this often and at the end", Unit::Seconds)
                     .range(1, LONGEST),
             )
             .param(
@@ -80,8 +78,7 @@ impl Hook for TraceProfile {
                 _ => Frames::All,
             },
         };
-        let every = arguments.integer("folded")?.and_then(|seconds| seconds.try_into().ok());
-        let shape = every.map_or(Output::Samples, |seconds| Output::Folded(Duration::from_secs(seconds)));
+        let shape = arguments.duration("folded")?.map_or(Output::Samples, Output::Folded);
         check_rate(sampling.hertz, &request.environment.procfs)?;
         let attributes =
             sampling.attributes().map_err(|error| access::refused(&error, &request.environment))?;

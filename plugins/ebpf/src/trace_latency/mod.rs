@@ -3,10 +3,8 @@
 mod counts;
 mod session;
 
-use std::time::Duration;
-
 use trace_ebpf::{Object, Programs, requirements};
-use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session, Unit};
 
 use session::LatencySession;
 
@@ -28,9 +26,14 @@ impl Hook for TraceLatency {
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents])
         .param(
-            Param::integer("interval", "SEC", "tell every so many seconds, and not only at the end")
-                .short('i')
-                .range(1, LONGEST_INTERVAL),
+            Param::duration(
+                "interval",
+                "TIME",
+                "print lines this often, and not only at the end",
+                Unit::Seconds,
+            )
+            .short('i')
+            .range(1, LONGEST_INTERVAL),
         )
         .param(Param::flag("brief", "the line of each call, without the picture below it"))
         .details(DETAILS)
@@ -41,8 +44,7 @@ impl Hook for TraceLatency {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let interval = request.arguments.integer("interval")?;
-        let interval = interval.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
+        let interval = request.arguments.duration("interval")?;
         let brief = request.arguments.flag("brief")?;
         let object = Object::new(OBJECT).attach("returned", "sys_exit").attach("entered", "sys_enter");
         let programs = Programs::start(request, &object)?;

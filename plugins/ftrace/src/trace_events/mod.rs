@@ -24,7 +24,7 @@ impl Hook for TraceEvents {
                     "record these events; both names may have * ? [...], and SYSTEM alone means all of its events",
                 )
                 .short('e')
-                .repeated()
+                .comma_separated()
                 .required(),
             )
             .param(

@@ -16,7 +16,7 @@ mod view;
 use std::time::Duration;
 
 use trace_hook_api::{
-    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
+    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session, Unit,
 };
 use tracefs::Instance;
 use tracefs_session::EventStream;
@@ -43,14 +43,15 @@ impl Hook for TraceMemory {
         .param(
             Param::text("kind", "KIND", "only events of these kinds; all that the kernel has by default")
                 .short('k')
-                .repeated()
+                .comma_separated()
                 .choices(KINDS.map(|(name, _)| name)),
         )
         .param(
-            Param::integer(
+            Param::duration(
                 "summary",
-                "SEC",
-                "every so many seconds, how much was taken from where, instead of the single events",
+                "TIME",
+                "how much was allocated from where, this often, instead of the single events",
+                Unit::Seconds,
             )
             .range(1, LONGEST_SUMMARY),
         )
@@ -64,8 +65,7 @@ impl Hook for TraceMemory {
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let names = request.arguments.texts("kind")?;
         let kinds = Kind::chosen(names, &find(&request.environment)?)?;
-        let every = request.arguments.integer("summary")?.and_then(|seconds| u64::try_from(seconds).ok());
-        match every.map(Duration::from_secs) {
+        match request.arguments.duration("summary")? {
             None => record_events(request, &kinds),
             Some(every) => record_summaries(request, &with_call_sites(kinds, names)?, every),
         }

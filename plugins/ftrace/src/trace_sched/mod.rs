@@ -6,9 +6,7 @@ mod summary;
 mod view;
 mod waits;
 
-use std::time::Duration;
-
-use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session, Unit};
 use tracefs::Instance;
 use tracefs_session::TracefsSession;
 
@@ -34,10 +32,10 @@ impl Hook for TraceSched {
         )
         .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
         .param(
-            Param::integer("over", "US", "only waits of more than so many microseconds").range(0, LONGEST_WAIT),
+            Param::duration("over", "TIME", "only waits longer than this", Unit::Microseconds).range(0, LONGEST_WAIT),
         )
         .param(
-            Param::integer("summary", "SEC", "every so many seconds a summary instead of the single lines")
+            Param::duration("summary", "TIME", "a summary this often, instead of the single lines", Unit::Seconds)
                 .range(1, LONGEST_SUMMARY),
         )
         .details(DETAILS)
@@ -48,11 +46,8 @@ impl Hook for TraceSched {
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let number = |name: &str| -> Result<Option<u64>> {
-            Ok(request.arguments.integer(name)?.and_then(|number| u64::try_from(number).ok()))
-        };
-        let over = number("over")?.map(|micros| micros * 1_000);
-        let every = number("summary")?.map(Duration::from_secs);
+        let over = request.arguments.duration("over")?.map(|over| over.as_nanos() as u64);
+        let every = request.arguments.duration("summary")?;
         let session = TracefsSession::start(request, enable, |stream| match every {
             Some(every) => Ok(Box::new(SchedView::new(stream, over, Summary::new(every))?)),
             None => Ok(Box::new(SchedView::new(stream, over, Runs)?)),

@@ -31,7 +31,7 @@ impl Hook for TraceSyscalls {
                 "only these calls, such as openat or sys_enter_openat; default: all",
             )
             .short('s')
-            .repeated(),
+            .comma_separated(),
         )
         .param(Param::flag("exit", "a line for each return as well, with its value"))
         .param(Param::flag(

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use trace_hook_api::{
-    Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Selection, Session, boot_time,
+    Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Selection, Session, Unit, boot_time,
     export_plugin,
 };
 
@@ -20,7 +20,11 @@ impl Hook for SyntheticLines {
             .details("It makes them up all alone.")
             .selects([Selection::Exact, Selection::Parents])
             .param(Param::integer("count", "N", "how many lines").short('c').range(0, i64::MAX).default("10"))
-            .param(Param::integer("every", "MS", "the time between two lines").range(0, 10_000).default("0"))
+            .param(
+                Param::duration("every", "TIME", "the time between two lines", Unit::Milliseconds)
+                    .range(0, 10_000)
+                    .default("0"),
+            )
             .param(Param::integer("length", "BYTES", "the length of a line").range(0, 65_535).default("0"))
             .param(Param::text("word", "WORD", "written at the end of each line").default(""))
             .param(Param::text("mood", "MOOD", "no effect").choices(["good", "bad"]).default("good"))
@@ -33,7 +37,7 @@ impl Hook for SyntheticLines {
         Ok(Box::new(Synthetic {
             next: 0,
             count: number("count")?,
-            every: Duration::from_millis(number("every")?),
+            every: request.arguments.duration("every")?.unwrap_or_default(),
             length: number("length")? as usize,
             word: request.arguments.text("word")?.unwrap_or_default().to_owned(),
             began: Instant::now(),

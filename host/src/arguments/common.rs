@@ -1,0 +1,154 @@
+//! The options that the host provides for every hook.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction};
+use trace_hook_api::{HookInfo, Unit};
+
+use super::value::{duration, integer, pid};
+
+/// A version of the plugin interface, without its patch number.
+type Version = (u32, u32);
+
+/// The options of this version are reserved: a plugin that declares a parameter of their name or short form is rejected.
+const FIRST_VERSION: Version = (1, 0);
+
+/// An option of every hook.
+///
+/// One that was added later gives way to a hook's own parameter, for that hook only: plugins were built when its name
+/// was free.
+#[derive(Debug, Clone, Copy)]
+pub struct CommonOption {
+    pub name: &'static str,
+    pub short: Option<char>,
+    /// The version of the interface that introduced it.
+    pub since: Version,
+    pub help: &'static str,
+    /// Adds what the option takes.
+    pub takes: fn(Arg) -> Arg,
+}
+
+pub const PID: &str = "pid";
+pub const PARENT: &str = "parent";
+pub const TIME: &str = "time";
+pub const EXACT: &str = "exact";
+pub const FORMAT: &str = "format";
+pub const BUFFER_SIZE: &str = "buffer-size";
+pub const SPOOL_SIZE: &str = "spool-size";
+pub const DRAIN: &str = "drain";
+
+/// The options, in the order of the help.
+pub const OPTIONS: [CommonOption; 8] = [
+    CommonOption {
+        name: PID,
+        short: Some('p'),
+        since: (1, 0),
+        help: "trace these processes, their threads, and their descendants",
+        takes: pids,
+    },
+    CommonOption {
+        name: PARENT,
+        short: None,
+        since: (1, 0),
+        help: "trace the descendants of these processes, but not the processes themselves",
+        takes: pids,
+    },
+    CommonOption {
+        name: TIME,
+        short: Some('t'),
+        since: (1, 0),
+        help: "end after this time; in ms without a unit",
+        takes: |arg| {
+            arg.value_name("TIME")
+                .value_parser(|word: &str| duration(word, Unit::Milliseconds, 1, 4_320_000_000))
+        },
+    },
+    CommonOption {
+        name: EXACT,
+        short: None,
+        since: (1, 0),
+        help: "do not trace the descendants of --pid",
+        takes: |arg| arg.action(ArgAction::SetTrue),
+    },
+    CommonOption {
+        name: FORMAT,
+        short: None,
+        since: (1, 0),
+        help: "format of the lines; json: one object per line",
+        takes: |arg| arg.value_name("FORMAT").value_parser(PossibleValuesParser::new(["text", "json"])),
+    },
+    CommonOption {
+        name: BUFFER_SIZE,
+        short: None,
+        since: (1, 0),
+        help: "size of the kernel's buffer for each CPU",
+        takes: |arg| arg.value_name("KIB").value_parser(|word: &str| integer(word, 1, i64::MAX >> 10)),
+    },
+    CommonOption {
+        name: SPOOL_SIZE,
+        short: None,
+        since: (1, 0),
+        help: "how much to keep for a slow reader before events are lost",
+        takes: |arg| {
+            arg.value_name("MIB").value_parser(|word: &str| integer(word, 1, 1 << 20)).default_value("256")
+        },
+    },
+    CommonOption {
+        name: DRAIN,
+        short: None,
+        since: (1, 0),
+        help: "how long to wait at the end for a reader that makes progress; in s without a unit",
+        takes: |arg| {
+            arg.value_name("TIME")
+                .value_parser(|word: &str| duration(word, Unit::Seconds, 0, 86_400))
+                .default_value("10s")
+        },
+    },
+];
+
+fn pids(arg: Arg) -> Arg {
+    arg.value_name("PID").num_args(1..).value_delimiter(',').action(ArgAction::Append).value_parser(pid)
+}
+
+impl CommonOption {
+    /// Returns whether a hook's parameter of this name and short form would be taken for this option.
+    fn has(&self, name: &str, short: Option<char>) -> bool {
+        self.name == name || (short.is_some() && self.short == short)
+    }
+
+    /// The option as an argument of this hook. `None`: the hook has a parameter of that name.
+    pub fn arg(&self, hook: &HookInfo) -> Option<Arg> {
+        if hook.params.iter().any(|param| param.name == self.name) {
+            return None;
+        }
+        let arg = (self.takes)(Arg::new(self.name).long(self.name).help(self.help));
+        // So that -1 is a wrong value and not an unknown option.
+        let takes_value = arg.get_action().takes_values();
+        let arg = arg.allow_negative_numbers(takes_value);
+        let is_free = |letter: &char| hook.params.iter().all(|param| param.short != Some(*letter));
+        Some(match self.short.filter(is_free) {
+            Some(letter) => arg.short(letter),
+            None => arg,
+        })
+    }
+}
+
+/// Returns whether a hook cannot have a parameter of this name or short form.
+pub fn is_reserved(options: &[CommonOption], name: &str, short: Option<char>) -> bool {
+    let mut reserved = options.iter().filter(|option| option.since == FIRST_VERSION);
+    name == "help" || short == Some('h') || reserved.any(|option| option.has(name, short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_the_first_version_are_reserved() {
+        for name in ["pid", "parent", "time", "exact", "format", "buffer-size", "spool-size", "drain", "help"]
+        {
+            assert!(is_reserved(&OPTIONS, name, None), "{name}");
+        }
+        assert!(is_reserved(&OPTIONS, "x", Some('t')) && is_reserved(&OPTIONS, "x", Some('h')));
+        assert!(!is_reserved(&OPTIONS, "syscall", Some('s')));
+    }
+}
