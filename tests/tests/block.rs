@@ -125,7 +125,7 @@ fn the_hook_is_listed_and_described() {
 }
 
 #[test]
-fn the_kernel_has_counted_the_same() {
+fn requests_match_the_kernels_own_counts() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
     let before = device.account();
@@ -156,7 +156,7 @@ fn the_kernel_has_counted_the_same() {
 }
 
 #[test]
-fn a_request_takes_as_long_as_the_kernels_own_events_say() {
+fn durations_match_the_kernels_own_events() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
     let witness = witness(&kernel, &device);
@@ -207,7 +207,7 @@ fn times_of_requests(lines: &[String]) -> BTreeMap<u64, u64> {
 }
 
 #[test]
-fn others_requests_are_not_told() {
+fn requests_of_other_tasks_are_not_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
     let (manager, other) = (manager(), Script::start(&device.reads(64, 60)));
@@ -222,7 +222,7 @@ fn others_requests_are_not_told() {
 }
 
 #[test]
-fn large_requests_are_told_as_the_device_gets_them() {
+fn large_requests_are_recorded_as_the_device_receives_them() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
     let before = device.account();
@@ -239,7 +239,7 @@ fn many_read(device: &LoopDevice) -> String {
 }
 
 #[test]
-fn who_reads_the_same_at_the_same_time_is_told_each() {
+fn concurrent_reads_of_the_same_blocks_are_recorded_separately() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
     let before = device.account();
@@ -251,7 +251,7 @@ fn who_reads_the_same_at_the_same_time_is_told_each() {
 }
 
 #[test]
-fn a_request_that_fails_has_its_error() {
+fn a_failed_request_has_its_error() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::that_fails_or_skip() else { return };
     let requests = requests_of(&device.writes(0, 32), &device, "");
@@ -263,7 +263,7 @@ fn a_request_that_fails_has_its_error() {
 }
 
 #[test]
-fn exact_and_parent_hold() {
+fn exact_and_parent_select_the_tasks() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
     // dd is a child of the shell.
@@ -279,7 +279,7 @@ fn exact_and_parent_hold() {
 }
 
 #[test]
-fn as_text_and_all_accounted_for() {
+fn text_lines_add_up_with_the_summary() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
     let (manager, log) = (manager(), Log::new());
@@ -300,7 +300,7 @@ fn as_text_and_all_accounted_for() {
 }
 
 #[test]
-fn what_is_under_way_when_events_are_lost_is_unfinished() {
+fn requests_in_flight_when_events_are_lost_are_unfinished() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
     let (manager, log) = (manager(), Log::new());
@@ -319,7 +319,7 @@ fn what_is_under_way_when_events_are_lost_is_unfinished() {
 }
 
 #[test]
-fn both_instances_go_whoever_dies() {
+fn both_instances_are_removed_after_any_process_dies() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _quiet = no_other_sweeps();
     let manager = manager();

@@ -66,7 +66,7 @@ fn fault_of_hook_fails(fault: &str, check: &str, mention: &str) {
 }
 
 #[test]
-fn a_good_plugin_passes_every_check() {
+fn a_valid_plugin_passes_every_check() {
     let answer = checked(nonconforming(), "FAULT", "");
     answer_is_told(&answer, 0);
     answer.well();
@@ -79,7 +79,7 @@ fn a_good_plugin_passes_every_check() {
 }
 
 #[test]
-fn file() {
+fn a_file_that_cannot_be_loaded_fails_the_file_check() {
     let after = OF_PLUGIN.len() - 1 + 1;
     only_fails(
         &checked(nonconforming().with_mode("x.so", 0o777), "FAULT", ""),
@@ -92,7 +92,7 @@ fn file() {
 }
 
 #[test]
-fn whether_a_file_is_trusted_need_not_be_asked() {
+fn allow_untrusted_skips_the_trust_check() {
     let manager = Manager::with(nonconforming().with_mode("x.so", 0o777));
     let call = manager.bare_call().words(["--allow-untrusted", "--check"]);
     let answer = call.word(manager.plugins().path_of("x.so")).answer();
@@ -101,13 +101,13 @@ fn whether_a_file_is_trusted_need_not_be_asked() {
 }
 
 #[test]
-fn library() {
+fn a_text_file_fails_the_library_check() {
     let text = Plugins::none().file("x.so", "text");
     only_fails(&checked(text, "FAULT", ""), "library", "is not a shared library", OF_PLUGIN.len() - 2 + 1);
 }
 
 #[test]
-fn interface() {
+fn another_interface_version_fails_the_interface_check() {
     let header = b"abi stable library for Rust     ";
     let of_another_age = Plugins::none().changed("nonconforming", "x.so", |bytes| {
         let place = bytes.windows(header.len()).position(|window| window == header).expect("it has a header");
@@ -122,7 +122,7 @@ fn interface() {
 }
 
 #[test]
-fn description() {
+fn invalid_metadata_fails_the_description_check() {
     let many = Plugins::none().plugin("many_hooks", "x.so");
     only_fails(&checked(many, "FAULT", ""), "description", "10000 hooks", 2);
     fault_fails("long details", "description", "bytes; at most", 2);
@@ -130,26 +130,26 @@ fn description() {
 }
 
 #[test]
-fn constancy() {
+fn a_description_that_changes_fails_the_constancy_check() {
     fault_fails("fickle", "constancy", "something else each time", 0);
 }
 
 #[test]
-fn declaration() {
+fn an_impossible_parameter_fails_the_declaration_check() {
     fault_of_hook_fails("param=pid", "declaration", "arguments that every hook has");
     fault_of_hook_fails("required default", "declaration", "take away required() or default()");
     fault_of_hook_fails("summary=a\x1b[2J", "declaration", "\\u{1b}");
 }
 
 #[test]
-fn help() {
+fn an_overlong_help_fails_the_help_check() {
     fault_of_hook_fails("help=", "help", "the help of --mood is empty");
     fault_of_hook_fails("summary=", "help", "its summary is empty");
     fault_of_hook_fails("summary= x", "help", "its summary begins or ends with a blank");
 }
 
 #[test]
-fn probe() {
+fn the_probe_check_reports_time_and_reason() {
     fault_of_hook_fails("slow probe", "probe", "500 ms are the most");
     for (fault, mention) in [("reason=", "is empty"), ("reason=two\nlines", "is not one line")] {
         fault_fails(fault, "nonconforming_lines probe", mention, OF_HOOK.len() - 3);
@@ -164,12 +164,12 @@ fn probe() {
 }
 
 #[test]
-fn start() {
+fn a_failed_start_fails_the_start_check() {
     fault_of_hook_fails("start", "start", "it will not start");
 }
 
 #[test]
-fn read() {
+fn a_failed_read_fails_the_read_check() {
     fault_of_hook_fails("read", "read", "it cannot be read");
     fault_of_hook_fails("panic", "read", "the plugin panicked at tests/plugins/nonconforming/src/lib.rs:");
     fault_of_hook_fails("slow read", "read", "it must give the lines there are and not wait");
@@ -177,7 +177,7 @@ fn read() {
 }
 
 #[test]
-fn lines_are_plain() {
+fn invalid_lines_fail_the_lines_check() {
     for (fault, mention) in [
         (
             "line=a\x1b[2Jb",
@@ -191,7 +191,7 @@ fn lines_are_plain() {
 }
 
 #[test]
-fn without_lines_they_are_not_said_to_be_well() {
+fn without_lines_the_lines_check_is_skipped() {
     let answer = checked(nonconforming(), "FAULT", "silent");
     answer_is_told(&answer, 0);
     let skipped = lines_with(&answer, "skipped ");
@@ -199,30 +199,30 @@ fn without_lines_they_are_not_said_to_be_well() {
 }
 
 #[test]
-fn stop() {
+fn a_failed_stop_fails_the_stop_check() {
     fault_of_hook_fails("stop", "stop", "it will not stop");
     fault_of_hook_fails("endless", "stop", "has not told its end");
 }
 
 #[test]
-fn stats() {
+fn wrong_counts_fail_the_stats_check() {
     fault_of_hook_fails("stats", "stats", "its stats say 7 events recorded, but it gave 3 and lost 0");
 }
 
 #[test]
-fn close() {
+fn a_failed_close_fails_the_close_check() {
     fault_of_hook_fails("close", "close", "something is left");
 }
 
 #[test]
-fn remains() {
+fn resources_left_in_the_process_fail_the_remains_check() {
     fault_of_hook_fails("thread", "remains", "1 more threads");
     fault_of_hook_fails("descriptor", "remains", "1 more open descriptors");
     fault_of_hook_fails("child", "remains", "a child process");
 }
 
 #[test]
-fn what_remains_in_the_kernel_is_told_and_removed() {
+fn kernel_objects_left_behind_are_reported_and_removed() {
     let Some(kernel) = Kernel::or_skip() else { return };
     // They would take what nobody has locked for what a dead session left.
     let _alone = no_other_sweeps();
@@ -241,12 +241,12 @@ fn what_remains_in_the_kernel_is_told_and_removed() {
 }
 
 #[test]
-fn end() {
+fn a_session_that_outlives_its_tasks_fails_the_end_check() {
     fault_of_hook_fails("deaf", "end", "2 s after the last process that it traces ended");
 }
 
 #[test]
-fn json() {
+fn invalid_json_fails_the_json_check() {
     fault_fails("no json", "nonconforming_lines json", "a line is no JSON object", 0);
     let answer = checked(nonconforming(), "FAULT", "json");
     answer_is_told(&answer, 0);
@@ -257,19 +257,19 @@ fn json() {
 }
 
 #[test]
-fn sweep() {
+fn a_failed_sweep_fails_the_sweep_check() {
     fault_fails("sweep", "sweep", "it is not swept", 0);
 }
 
 #[test]
-fn who_can_run_nothing_has_nothing_to_sweep() {
+fn the_sweep_is_skipped_where_no_hook_can_run() {
     let answer = checked(Plugins::none().plugin("unavailable", "x.so"), "FAULT", "");
     answer_is_told(&answer, 0);
     assert_eq!(lines_with(&answer, "skipped  sweep: no hook can run here").len(), 1, "{answer:#?}");
 }
 
 #[test]
-fn a_hook_that_needs_what_cannot_be_made_up_is_not_run() {
+fn a_hook_with_a_required_text_parameter_is_not_run() {
     let answer = checked(nonconforming(), "FAULT", "required");
     answer_is_told(&answer, 0);
     let skipped = lines_with(&answer, "skipped  nonconforming_lines");
@@ -278,7 +278,7 @@ fn a_hook_that_needs_what_cannot_be_made_up_is_not_run() {
 }
 
 #[test]
-fn a_plugin_that_crashes_or_hangs_fails_where_it_does() {
+fn a_crash_or_hang_fails_the_check_in_which_it_happens() {
     let failing = || Plugins::none().plugin("failing", "x.so");
     for (trouble, mention) in [
         ("abort", "SIGABRT"),
@@ -294,7 +294,7 @@ fn a_plugin_that_crashes_or_hangs_fails_where_it_does() {
 }
 
 #[test]
-fn the_findings_in_json_are_the_same() {
+fn json_reports_the_same_findings() {
     let manager = Manager::with(nonconforming());
     let file = manager.plugins().path_of("x.so");
     let call = manager.bare_call().word("--check").word(&file).word("--json").variable("FAULT", "close");
@@ -309,7 +309,7 @@ fn the_findings_in_json_are_the_same() {
 }
 
 #[test]
-fn our_own_plugin_passes_every_check() {
+fn the_ftrace_plugin_passes_every_check() {
     if Kernel::or_skip().is_none() {
         return;
     }

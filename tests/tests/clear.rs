@@ -17,7 +17,7 @@ fn me() -> String {
 }
 
 #[test]
-fn clear_has_nothing_to_say_when_there_is_nothing_to_clear() {
+fn clear_is_silent_when_there_is_nothing_to_clear() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     manager.call(["--clear"]).answer().well_and_silent();
     manager.call(["-c"]).answer().well_and_silent();
@@ -40,7 +40,7 @@ fn clear_ends_sessions_as_sigint_would_and_waits_for_them() {
 }
 
 #[test]
-fn clear_does_not_touch_the_sessions_of_another_installation() {
+fn clear_keeps_sessions_of_another_run_directory() {
     let (ours, theirs) =
         (Manager::with(Plugins::of(["synthetic"])), Manager::with(Plugins::of(["synthetic"])));
     let mut session = theirs.run("synthetic_lines", me()).start();
@@ -50,7 +50,7 @@ fn clear_does_not_touch_the_sessions_of_another_installation() {
 }
 
 #[test]
-fn one_plugin_that_cannot_clear_is_named_and_keeps_no_other_from_it() {
+fn a_plugin_that_cannot_clear_is_named_and_the_others_clear() {
     let manager = Manager::with(Plugins::of(["synthetic", "unavailable"]));
     let session = manager.run("synthetic_lines", me()).start();
     manager.call(["--clear"]).answer().failed(&["unavailable", "the stable door is stuck"]);
@@ -58,7 +58,7 @@ fn one_plugin_that_cannot_clear_is_named_and_keeps_no_other_from_it() {
 }
 
 #[test]
-fn one_plugin_that_cannot_clear_does_not_keep_the_kernel_from_being_reset() {
+fn a_plugin_that_cannot_clear_does_not_prevent_the_kernel_reset() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let orphan = kernel.make_instance(&orphans_name());
@@ -70,7 +70,7 @@ fn one_plugin_that_cannot_clear_does_not_keep_the_kernel_from_being_reset() {
 }
 
 #[test]
-fn clear_ends_a_session_in_the_kernel() {
+fn clear_removes_the_instance_of_a_running_session() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));
@@ -84,7 +84,7 @@ fn clear_ends_a_session_in_the_kernel() {
 }
 
 #[test]
-fn clear_removes_what_dead_sessions_left() {
+fn clear_removes_the_instances_of_dead_sessions() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let orphan = kernel.make_instance(&orphans_name());
@@ -94,7 +94,7 @@ fn clear_removes_what_dead_sessions_left() {
 }
 
 #[test]
-fn clear_leaves_living_sessions_of_others_alone() {
+fn clear_keeps_running_sessions_of_other_run_directories() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let living = kernel.make_instance(&orphans_name());
@@ -105,7 +105,7 @@ fn clear_leaves_living_sessions_of_others_alone() {
 }
 
 #[test]
-fn clear_leaves_other_tools_instances_alone() {
+fn clear_keeps_foreign_instances() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let pid = std::process::id();
@@ -120,7 +120,7 @@ fn clear_leaves_other_tools_instances_alone() {
 }
 
 #[test]
-fn clear_leaves_other_tools_probes_alone() {
+fn clear_keeps_foreign_probes() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let this_test = std::env::current_exe().expect("this executable has a path");
@@ -158,7 +158,7 @@ fn clear_resets_the_top_level_instance_to_its_defaults() {
 }
 
 #[test]
-fn whoever_sweeps_leaves_sessions_alone_that_are_about_to_start() {
+fn a_sweep_keeps_sessions_that_are_starting() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let (sweeper, manager) = (Manager::with(Plugins::of(["ftrace"])), Manager::with(Plugins::of(["ftrace"])));
@@ -192,7 +192,7 @@ impl<F: Fn()> Drop for OnDrop<F> {
 }
 
 #[test]
-fn many_may_clear_at_once() {
+fn concurrent_clears_all_succeed() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace", "synthetic"]));
@@ -205,7 +205,7 @@ fn many_may_clear_at_once() {
 }
 
 #[test]
-fn clear_ends_everything_there_may_be_at_once() {
+fn clear_ends_sessions_in_every_state() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));
@@ -246,7 +246,7 @@ fn clear_ends_a_session_that_was_stopped_with_ctrl_z() {
 }
 
 #[test]
-fn a_session_that_starts_while_others_clear_runs_well_or_ends_well() {
+fn a_session_started_during_a_clear_runs_or_ends_cleanly() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     let mut told = 0;
     for delay in (0..100).map(|n| Duration::from_micros(n * 200)) {
@@ -273,7 +273,7 @@ fn a_session_that_starts_while_others_clear_runs_well_or_ends_well() {
 }
 
 #[test]
-fn clear_leaves_what_other_tools_have_in_the_kernel_as_it_is_byte_for_byte() {
+fn clear_keeps_the_state_of_other_tools_byte_for_byte() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let workload = Workload::start();

@@ -44,20 +44,20 @@ fn an_unknown_option_is_refused() {
 }
 
 #[test]
-fn an_option_without_its_value_is_refused() {
+fn an_option_without_a_value_is_refused() {
     answer_to(&["--run"]).refused(&["--run"]);
     answer_to(&["--describe"]).refused(&["--describe"]);
 }
 
 #[test]
-fn what_goes_with_another_action_is_refused() {
+fn an_option_of_another_action_is_refused() {
     answer_to(&["--get-all", "--args", "--pid 1"]).refused(&["--args", "--run"]);
     answer_to(&["--get-all", "--follow"]).refused(&["--follow"]);
     answer_to(&["--get-all", "--json"]).refused(&["--json"]);
 }
 
 #[test]
-fn an_unknown_hook_is_refused_and_the_nearest_is_named() {
+fn an_unknown_hook_is_refused_with_the_nearest_name() {
     for action in ["--run", "--describe"] {
         answer_to(&[action, "synthetic_line"]).refused(&["'synthetic_line'", "'synthetic_lines'"]);
         answer_to(&[action, "xyzzy"]).refused(&["'xyzzy'"]);
@@ -78,7 +78,7 @@ fn a_run_without_a_process_is_refused() {
 }
 
 #[test]
-fn a_process_id_that_is_none_is_refused_by_name() {
+fn an_invalid_pid_is_refused_and_quoted() {
     for pid in ["abc", "0", "-1", "99999999999", "1.5", "0x10", "+"] {
         answer_to_run(&format!("--pid {pid}")).refused(&[&format!("'{pid}'")]);
         answer_to_run(&format!("--parent {pid}")).refused(&[&format!("'{pid}'")]);
@@ -87,7 +87,7 @@ fn a_process_id_that_is_none_is_refused_by_name() {
 }
 
 #[test]
-fn a_process_that_is_gone_is_left_out_unless_it_is_the_last() {
+fn ended_processes_are_skipped_unless_all_have_ended() {
     let gone = pid_of_nobody();
     answer_to_run(&format!("--pid {gone}")).failed(&[&gone.to_string()]);
     answer_to_run(&format!("--parent {gone}")).failed(&[&gone.to_string()]);
@@ -110,7 +110,7 @@ fn an_open_quote_is_refused() {
 }
 
 #[test]
-fn blanks_more_than_needed_do_no_harm() {
+fn extra_blanks_are_ignored() {
     let arguments = format!("  --pid   {}\t--idle  --count 2 ", std::process::id());
     let manager = manager();
     assert_eq!(manager.run("synthetic_lines", arguments).start().stop().well().len(), 2);
@@ -147,7 +147,7 @@ fn one_string_is_split_as_a_shell_does() {
 }
 
 #[test]
-fn several_words_are_taken_as_they_are() {
+fn separate_arguments_are_not_split() {
     let me = std::process::id().to_string();
     let words = ["--run", "synthetic_lines", "--args", "--pid", &me, "--count", "1", "--word", " it's"];
     let manager = manager();
@@ -155,14 +155,14 @@ fn several_words_are_taken_as_they_are() {
 }
 
 #[test]
-fn after_args_everything_is_the_hooks() {
+fn all_words_after_args_belong_to_the_hook() {
     let me = std::process::id().to_string();
     answer_to(&["--run", "synthetic_lines", "--args", "--pid", &me, "--clear"])
         .refused(&["--clear", "synthetic_lines"]);
 }
 
 #[test]
-fn short_forms_are_as_good_as_long_ones() {
+fn short_options_equal_long_options() {
     let manager = manager();
     assert_eq!(manager.call(["-g"]).answer().well(), "synthetic_lines\n");
     let described = manager.call(["-d", "synthetic_lines"]).answer();
@@ -172,7 +172,7 @@ fn short_forms_are_as_good_as_long_ones() {
 }
 
 #[test]
-fn a_description_says_what_the_hook_does_and_takes() {
+fn describe_shows_summary_and_parameters() {
     let answer = answer_to(&["--describe", "synthetic_lines"]);
     let said = answer.well();
     let own =
@@ -184,7 +184,7 @@ fn a_description_says_what_the_hook_does_and_takes() {
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_succeed() {
     let help = answer_to(&["--help"]);
     for word in ["--get-all", "--describe", "--clear", "--run", "--args", "--list", "--follow", "--plugins"] {
         assert!(help.well().contains(word), "no '{word}' in: {}", help.stdout);
@@ -193,7 +193,7 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
-fn words_that_are_no_text_are_refused() {
+fn arguments_that_are_not_utf8_are_refused() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 

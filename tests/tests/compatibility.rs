@@ -110,7 +110,7 @@ fn works(run: system_tests::Call<'_>) {
 }
 
 #[test]
-fn a_plugin_of_another_major_version_is_told_apart() {
+fn a_plugin_of_another_major_version_is_refused() {
     let other = version_with(0, "7");
     let theirs = format!("it was built against trace-hook-api {other}");
     let ours = format!("this manager speaks {VERSION}; rebuild it against trace-hook-api {VERSION}");
@@ -119,7 +119,7 @@ fn a_plugin_of_another_major_version_is_told_apart() {
 }
 
 #[test]
-fn a_plugin_of_another_abi_stable_is_told_apart() {
+fn a_plugin_of_another_abi_stable_is_refused() {
     let other = |bytes: &mut Vec<u8>| {
         let minor = places_of(HEADER, bytes)[0] + HEADER.len() + 4;
         bytes[minor] += 1;
@@ -128,7 +128,7 @@ fn a_plugin_of_another_abi_stable_is_told_apart() {
 }
 
 #[test]
-fn a_plugin_whose_interface_differs_is_told_apart_and_how_it_does_under_v() {
+fn a_plugin_with_a_different_table_is_refused_with_details_under_v() {
     // A table's field is called otherwise.
     let verbose = refused(
         changed(|bytes| replace(bytes, b"reset;environment,", b"resat;environment,")),
@@ -138,18 +138,18 @@ fn a_plugin_whose_interface_differs_is_told_apart_and_how_it_does_under_v() {
 }
 
 #[test]
-fn a_symbol_that_leads_to_no_header_is_not_followed() {
+fn a_symbol_without_a_header_is_refused() {
     refused(changed(|bytes| replace(bytes, HEADER, &[b'x'; 32])), &["no header of abi_stable", "rebuild it"]);
 }
 
 #[test]
-fn a_library_without_the_symbol_is_no_plugin() {
+fn a_library_without_the_symbol_is_refused() {
     let without = changed(|bytes| replace(bytes, SYMBOL, &[b'x'; SYMBOL.len()]));
     refused(without, &["is a shared library, but no plugin", VERSION]);
 }
 
 #[test]
-fn a_plugin_that_needs_a_symbol_that_is_not_there_is_refused_at_once() {
+fn a_plugin_with_an_undefined_symbol_is_refused() {
     let lacking = changed(|bytes| replace(bytes, b"\0getcwd\0", b"\0getcwx\0"));
     refused(
         lacking,
@@ -158,13 +158,13 @@ fn a_plugin_that_needs_a_symbol_that_is_not_there_is_refused_at_once() {
 }
 
 #[test]
-fn a_plugin_that_needs_a_library_that_is_not_there_is_refused() {
+fn a_plugin_with_a_missing_library_is_refused() {
     let lacking = changed(|bytes| replace(bytes, b"\0libgcc_s.so.1\0", b"\0libgcx_s.so.1\0"));
     refused(lacking, &["it cannot be loaded", "libgcx_s.so.1", "install what it needs"]);
 }
 
 #[test]
-fn a_plugin_for_another_machine_is_told_apart() {
+fn a_plugin_for_another_machine_is_refused() {
     let (ours, theirs, number) =
         if cfg!(target_arch = "x86_64") { ("x86-64", "aarch64", 183) } else { ("aarch64", "x86-64", 62) };
     let foreign = changed(|bytes| bytes[MACHINE] = number);
@@ -176,7 +176,7 @@ fn a_plugin_for_another_machine_is_told_apart() {
 }
 
 #[test]
-fn what_is_no_library_at_all_is_told_apart() {
+fn a_file_that_is_not_a_shared_library_is_refused() {
     refused(Plugins::none().file("bad.so", "#!/bin/sh\n"), &["is not a shared library (no ELF file)"]);
     // The type of an executable that is not to be moved about.
     refused(changed(|bytes| bytes[16] = 2), &["is an ELF file, but no shared library", "cdylib"]);
@@ -189,7 +189,7 @@ fn an_executable() -> Vec<u8> {
 
 /// Wherever it is cut, it is one line and no dead process.
 #[test]
-fn a_plugin_that_is_cut_off_is_refused_without_being_touched() {
+fn a_truncated_plugin_is_refused_before_it_is_loaded() {
     let whole = fs::read(built("libsynthetic.so")).expect("a plugin can be read").len();
     for part in [64, whole / 100, whole / 16, whole / 4] {
         let verbose = refused(changed(|bytes| bytes.truncate(part)), &["bad.so is "]);

@@ -78,7 +78,7 @@ fn settled_workload() -> Workload {
 const FLOOD: usize = 300_000;
 
 #[test]
-fn flat_out_every_event_arrives() {
+fn every_event_of_a_busy_task_is_delivered() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (workload, log) = (settled_workload(), Log::new());
@@ -95,7 +95,7 @@ fn flat_out_every_event_arrives() {
 }
 
 #[test]
-fn a_session_stopped_amid_the_backlog_still_delivers_all_of_it() {
+fn a_session_stopped_with_a_backlog_delivers_all_of_it() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (workload, log) = (settled_workload(), Log::new());
@@ -108,7 +108,7 @@ fn a_session_stopped_amid_the_backlog_still_delivers_all_of_it() {
 }
 
 #[test]
-fn tasks_flat_out_on_all_cpus_are_accounted_for_and_come_in_order() {
+fn busy_tasks_on_all_cpus_are_counted_and_in_order() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (parent, log) = (Workload::start(), Log::new());
@@ -133,7 +133,7 @@ fn tasks_flat_out_on_all_cpus_are_accounted_for_and_come_in_order() {
 }
 
 #[test]
-fn of_a_session_that_leaves_tasks_out_only_what_was_asked_for_counts() {
+fn events_of_unselected_tasks_are_not_counted() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     for arguments in ["--exact", "--exact --exit"] {
@@ -156,7 +156,7 @@ fn of_a_session_that_leaves_tasks_out_only_what_was_asked_for_counts() {
 const RESIDENT: u64 = 64_000_000 / 1024;
 
 #[test]
-fn of_a_reader_that_is_stuck_to_the_end_the_rest_is_left_in_order_and_the_loss_is_told() {
+fn with_a_stuck_reader_unread_output_is_kept_in_order_and_losses_are_reported() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (workload, log) = (settled_workload(), Log::new());
@@ -196,7 +196,7 @@ fn peak_resident(pid: u32) -> Option<u64> {
 const SMALL_SPOOL: &str = "--exit --spool-size 1 --buffer-size 32768";
 
 #[test]
-fn a_reader_that_stands_still_finds_the_gap_where_it_is() {
+fn a_reader_that_pauses_finds_the_loss_in_its_place() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (workload, log) = (settled_workload(), Log::new());
@@ -230,7 +230,7 @@ fn goes_on_reading(session: Session, stuck: File, workload: &Task, flood: usize)
 }
 
 #[test]
-fn a_reader_that_comes_late_gets_every_line_from_the_start() {
+fn a_late_reader_gets_every_line_from_the_start() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (workload, log) = (settled_workload(), Log::new());
@@ -245,7 +245,7 @@ fn a_reader_that_comes_late_gets_every_line_from_the_start() {
 }
 
 #[test]
-fn a_reader_that_takes_over_goes_on_where_the_one_before_left() {
+fn a_second_reader_continues_where_the_first_stopped() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (workload, log) = (settled_workload(), Log::new());
@@ -276,7 +276,7 @@ fn with_a_full_disk(options: &str) -> String {
 const FULL_DISKS: [&str; 2] = ["size=1m", "ro"];
 
 #[test]
-fn with_a_full_disk_under_the_spool_what_is_lost_is_counted() {
+fn losses_on_a_full_disk_are_counted() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     for options in FULL_DISKS {
@@ -295,7 +295,7 @@ fn with_a_full_disk_under_the_spool_what_is_lost_is_counted() {
 }
 
 #[test]
-fn with_a_full_disk_under_the_spool_a_session_goes_on_when_its_reader_does() {
+fn a_session_on_a_full_disk_continues_when_its_reader_does() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     for options in FULL_DISKS {
@@ -317,7 +317,7 @@ fn with_a_full_disk_under_the_spool_a_session_goes_on_when_its_reader_does() {
 }
 
 #[test]
-fn what_a_cpu_has_recorded_is_not_lost_when_it_goes_offline() {
+fn events_of_a_cpu_survive_its_going_offline() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let cpu = *cpus().last().expect("we run on some CPU");
@@ -346,7 +346,7 @@ fn what_a_cpu_has_recorded_is_not_lost_when_it_goes_offline() {
 }
 
 #[test]
-fn a_buffer_size_that_the_kernel_refuses_is_told_and_nothing_is_left() {
+fn a_buffer_size_that_the_kernel_refuses_fails_cleanly() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -360,7 +360,7 @@ fn a_buffer_size_that_the_kernel_refuses_is_told_and_nothing_is_left() {
 }
 
 #[test]
-fn whatever_a_task_is_called_its_lines_are_whole_and_counted() {
+fn hostile_task_names_do_not_break_or_miscount_lines() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let names = [
@@ -392,7 +392,7 @@ fn whatever_a_task_is_called_its_lines_are_whole_and_counted() {
 
 /// The kernel's list of names has one on each line, and a name may have line ends in it.
 #[test]
-fn no_task_renames_another_by_its_own_name() {
+fn a_task_name_cannot_rename_another_task() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (victim, forger, log) = (Workload::start(), Workload::start(), Log::new());
@@ -415,7 +415,7 @@ fn no_task_renames_another_by_its_own_name() {
 }
 
 #[test]
-fn nothing_of_the_spool_is_seen_in_its_directory() {
+fn the_spool_has_no_directory_entry() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (workload, log) = (settled_workload(), Log::new());

@@ -199,7 +199,7 @@ fn listing_hooks_changes_nothing() {
 
 /// So that the test above can fail: what is tried there works, where it may.
 #[test]
-fn a_session_may_do_what_tracing_takes() {
+fn a_session_may_do_what_tracing_needs() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["sandbox_escape"]));
     // It defines a uprobe for a moment, which all can see.

@@ -77,7 +77,7 @@ fn cpu_time_is_counted_interval_by_interval_and_to_the_end() {
 }
 
 #[test]
-fn a_process_counts_with_its_threads_and_descendants() {
+fn threads_and_descendants_are_counted() {
     if !may_count() {
         return;
     }
@@ -114,7 +114,7 @@ fn a_process_can_be_given_by_any_of_its_threads() {
 }
 
 #[test]
-fn one_line_for_all_if_wanted() {
+fn total_gives_one_line_for_all_processes() {
     if !may_count() {
         return;
     }
@@ -128,7 +128,7 @@ fn one_line_for_all_if_wanted() {
 }
 
 #[test]
-fn exact_and_parent_part_a_process_from_its_children() {
+fn exact_and_parent_separate_a_process_from_its_children() {
     if !may_count() {
         return;
     }
@@ -206,7 +206,7 @@ fn the_session_ends_with_its_last_task() {
 }
 
 #[test]
-fn with_a_slow_reader_nothing_is_missing_in_the_end() {
+fn a_slow_reader_loses_no_counts() {
     if !may_count() {
         return;
     }
@@ -222,7 +222,7 @@ fn with_a_slow_reader_nothing_is_missing_in_the_end() {
 }
 
 #[test]
-fn no_interval_is_refused() {
+fn an_interval_of_zero_is_refused() {
     if !may_count() {
         return;
     }
@@ -234,7 +234,7 @@ fn no_interval_is_refused() {
 }
 
 #[test]
-fn a_user_without_rights_is_told_what_they_are() {
+fn an_unprivileged_user_gets_the_missing_privileges_named() {
     if !may_count() {
         return;
     }

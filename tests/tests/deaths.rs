@@ -102,7 +102,7 @@ fn a_worker_without_its_supervisor_ends_the_session() {
 }
 
 #[test]
-fn a_supervisor_without_its_worker_cleans_up_and_says_so() {
+fn a_supervisor_without_its_worker_cleans_up_and_reports_it() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let mut scene = Scene::set(&kernel);
     scene.signal_worker(Signal::SIGKILL);
@@ -114,7 +114,7 @@ fn a_supervisor_without_its_worker_cleans_up_and_says_so() {
 }
 
 #[test]
-fn when_both_are_dead_the_next_call_cleans_up_whichever_it_is() {
+fn when_both_are_killed_any_next_call_cleans_up() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let me = format!("--pid {} --time 1", std::process::id());
@@ -130,7 +130,7 @@ fn when_both_are_dead_the_next_call_cleans_up_whichever_it_is() {
 }
 
 #[test]
-fn when_both_die_one_after_the_other_the_next_call_cleans_up() {
+fn when_both_are_killed_in_turn_the_next_call_cleans_up() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     for supervisor_first in [true, false] {
@@ -151,7 +151,7 @@ fn when_both_die_one_after_the_other_the_next_call_cleans_up() {
 }
 
 #[test]
-fn without_a_kernel_the_deaths_are_as_harmless() {
+fn killed_processes_without_a_kernel_leave_nothing() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     let me = format!("--pid {} --count 100", std::process::id());
 
@@ -198,7 +198,7 @@ impl Victims {
 
 /// The moments are system calls, so the start and the end of a session, which do not take long, have their share.
 #[test]
-fn killed_at_a_random_system_call_a_session_leaves_nothing_after_the_next_call() {
+fn a_session_killed_at_any_system_call_is_cleaned_up_by_the_next_call() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let calls = killed_at(&kernel, None);
@@ -245,7 +245,7 @@ fn killed_at(kernel: &Kernel, at: Option<(SystemCall, Victims)>) -> Vec<SystemCa
 }
 
 #[test]
-fn a_reader_that_is_killed_at_a_random_moment_harms_no_session() {
+fn a_killed_reader_does_not_harm_the_session() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     let mut random = Random::from_environment();
     for _ in 0..100 {
@@ -275,7 +275,7 @@ fn a_reader_that_is_killed_at_a_random_moment_harms_no_session() {
 }
 
 #[test]
-fn a_worker_that_was_stopped_when_its_supervisor_died_ends_the_session() {
+fn a_stopped_worker_ends_the_session_after_its_supervisor_died() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let workload = Workload::start();
@@ -293,7 +293,7 @@ fn a_worker_that_was_stopped_when_its_supervisor_died_ends_the_session() {
 }
 
 #[test]
-fn a_worker_that_is_stopped_when_it_is_alone_goes_on_with_the_next_call() {
+fn a_stopped_worker_without_supervisor_is_continued_by_the_next_call() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     for next_call in ["--get-all", "--clear"] {
         let me = format!("--pid {} --count 50000", std::process::id());
@@ -314,7 +314,7 @@ fn a_worker_that_is_stopped_when_it_is_alone_goes_on_with_the_next_call() {
 }
 
 #[test]
-fn sessions_in_another_pid_namespace_are_never_taken_for_dead() {
+fn sessions_in_another_pid_namespace_are_not_taken_for_dead() {
     if !is_root() {
         return skip("it needs root");
     }
@@ -339,7 +339,7 @@ fn sessions_in_another_pid_namespace_are_never_taken_for_dead() {
 }
 
 #[test]
-fn what_is_no_record_does_not_keep_dead_sessions_from_being_removed() {
+fn invalid_records_do_not_prevent_the_cleanup_of_dead_sessions() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     let place = |name: &str| manager.run_directory().join(name);
     fs::create_dir(place("a.session")).expect("it is ours");
@@ -355,7 +355,7 @@ fn what_is_no_record_does_not_keep_dead_sessions_from_being_removed() {
 }
 
 #[test]
-fn whoever_has_got_the_process_id_of_a_dead_worker_is_left_alone() {
+fn a_process_that_reuses_a_dead_workers_pid_is_not_killed() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     let workload = Workload::start();
     for started in ["1", "18446744073709551615", "", "rubbish"] {

@@ -273,7 +273,7 @@ fn constants(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn constants_have_the_names_that_strace_gives_them() {
+fn constants_have_the_names_that_strace_uses() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let calls = calls_with_constants();
@@ -333,7 +333,7 @@ fn lost(event: &Value) -> Option<u64> {
 }
 
 #[test]
-fn no_return_belongs_to_a_call_before_lost_events() {
+fn a_return_after_lost_events_is_not_paired_with_an_earlier_call() {
     const MARKS: u64 = 300_000;
     let Some(_kernel) = Kernel::or_skip() else { return };
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());

@@ -28,13 +28,13 @@ fn the_broken_plugin_goes_unmentioned(manager: &Manager) {
 }
 
 #[test]
-fn hooks_are_listed_by_name_one_a_line() {
+fn hooks_are_listed_in_order_one_per_line() {
     let manager = Manager::with(Plugins::of(["failing", "synthetic"]));
     assert_eq!(manager.call(["--get-all"]).answer().well(), "failing_lines\nsynthetic_lines\n");
 }
 
 #[test]
-fn a_missing_plugins_directory_is_complained_of() {
+fn a_missing_plugins_directory_is_reported() {
     let manager = Manager::with(Plugins::none());
     let answer = manager.bare_call().words(["--plugins", "/nowhere/at/all", "--get-all"]).answer();
     assert_eq!(answer.stdout, "");
@@ -42,7 +42,7 @@ fn a_missing_plugins_directory_is_complained_of() {
 }
 
 #[test]
-fn an_empty_plugins_directory_is_complained_of() {
+fn an_empty_plugins_directory_is_reported() {
     let manager = Manager::with(Plugins::none());
     let answer = manager.call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "");
@@ -66,19 +66,19 @@ fn only_files_that_end_in_so_are_plugins() {
 }
 
 #[test]
-fn a_text_file_is_no_plugin() {
+fn a_text_file_is_reported() {
     one_complaint_and_the_good_plugin(Plugins::none().file("x.so", "hello"), &["x.so"]);
     one_complaint_and_the_good_plugin(Plugins::none().file("x.so", ""), &["x.so"]);
 }
 
 #[test]
-fn half_a_plugin_is_no_plugin() {
+fn a_truncated_plugin_is_reported() {
     one_complaint_and_the_good_plugin(Plugins::none().half_of("synthetic", "x.so"), &["x.so"]);
     one_complaint_and_the_good_plugin(Plugins::none().file("x.so", "\x7fELF\x02\x01\x01"), &["x.so"]);
 }
 
 #[test]
-fn a_foreign_library_is_no_plugin() {
+fn a_library_that_is_not_a_plugin_is_reported() {
     one_complaint_and_the_good_plugin(Plugins::none().link("x.so", libc()), &["x.so"]);
 }
 
@@ -90,22 +90,22 @@ fn libc() -> String {
 }
 
 #[test]
-fn a_fifo_is_no_plugin_and_hangs_nobody() {
+fn a_fifo_is_reported_and_does_not_hang_discovery() {
     one_complaint_and_the_good_plugin(Plugins::none().fifo("x.so"), &["x.so"]);
 }
 
 #[test]
-fn a_directory_is_no_plugin() {
+fn a_directory_is_reported() {
     one_complaint_and_the_good_plugin(Plugins::none().directory("x.so"), &["x.so"]);
 }
 
 #[test]
-fn a_dangling_link_is_no_plugin() {
+fn a_dangling_link_is_reported() {
     one_complaint_and_the_good_plugin(Plugins::none().link("x.so", "/nowhere"), &["x.so"]);
 }
 
 #[test]
-fn many_broken_plugins_cost_a_line_each() {
+fn every_broken_plugin_is_reported_in_one_line() {
     let plugins =
         Plugins::of(["synthetic"]).file("a.so", "text").fifo("b.so").directory("c.so").link("d.so", "/no");
     let answer = Manager::with(plugins).call(["--get-all"]).answer();
@@ -117,7 +117,7 @@ fn many_broken_plugins_cost_a_line_each() {
 }
 
 #[test]
-fn a_link_to_a_plugin_is_a_plugin() {
+fn a_link_to_a_plugin_is_followed() {
     let real = Plugins::of(["synthetic"]);
     let manager = Manager::with(Plugins::none().link("linked.so", real.path().join("libsynthetic.so")));
     assert_eq!(manager.call(["--get-all"]).answer().well(), "synthetic_lines\n");
@@ -125,7 +125,7 @@ fn a_link_to_a_plugin_is_a_plugin() {
 }
 
 #[test]
-fn of_two_hooks_with_one_name_the_first_file_has_it() {
+fn of_two_hooks_with_one_name_the_first_file_wins() {
     let plugins =
         Plugins::none().plugin("synthetic", "b_synthetic.so").plugin("duplicate_name", "a_duplicate.so");
     let manager = Manager::with(plugins);
@@ -145,7 +145,7 @@ fn of_two_hooks_with_one_name_the_first_file_has_it() {
 }
 
 #[test]
-fn a_hook_that_cannot_run_here_is_not_listed_as_callable() {
+fn an_unavailable_hook_is_not_listed() {
     let manager = Manager::with(Plugins::of(["synthetic", "unavailable"]));
     let answer = manager.call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "synthetic_lines\n");
@@ -172,7 +172,7 @@ fn the_list_shows_every_hook_and_why_it_cannot_run() {
 }
 
 #[test]
-fn the_list_in_json_says_the_same() {
+fn the_json_list_has_the_same_content() {
     let plugins = Plugins::of(["synthetic", "unavailable"]).plugin("duplicate_name", "z_duplicate.so");
     let answer = Manager::with(plugins).call(["--list", "--json"]).answer();
     assert!(answer.status.success());
@@ -195,7 +195,7 @@ fn the_list_in_json_says_the_same() {
 }
 
 #[test]
-fn plugins_are_taken_from_every_directory_that_is_given() {
+fn plugins_are_loaded_from_every_given_directory() {
     let (first, second) = (Plugins::of(["synthetic"]), Plugins::of(["duplicate_name", "failing"]));
     let manager = Manager::with(Plugins::none());
     let call =
@@ -238,7 +238,7 @@ fn sub_system(manager: &Manager, plugin: &str) -> Plugins {
 }
 
 #[test]
-fn a_plugin_that_gets_into_trouble_costs_a_line_and_nothing_else() {
+fn a_failing_plugin_costs_one_line_and_nothing_else() {
     let manager = Manager::with(Plugins::of(["synthetic", "failing"]));
     for call in ["info", "probe"] {
         for kind in ["panic", "abort", "exit", "hang"] {
@@ -252,7 +252,7 @@ fn a_plugin_that_gets_into_trouble_costs_a_line_and_nothing_else() {
 }
 
 #[test]
-fn a_plugin_in_trouble_goes_unmentioned_where_it_is_not_needed() {
+fn a_failing_plugin_is_not_mentioned_where_it_is_not_needed() {
     let manager = Manager::with(Plugins::of(["synthetic"]).plugin("failing", "z_failing.so"));
     for trouble in ["info panic", "info abort", "info exit", "probe abort"] {
         let described = manager.call(["--describe", "synthetic_lines"]).variable("FAIL", trouble);
@@ -263,7 +263,7 @@ fn a_plugin_in_trouble_goes_unmentioned_where_it_is_not_needed() {
 }
 
 #[test]
-fn a_plugin_that_speaks_is_not_heard_in_discovery() {
+fn output_of_a_plugin_is_discarded_in_discovery() {
     let manager = Manager::with(Plugins::of(["failing"]));
     for call in ["info", "probe"] {
         let answer = manager.call(["--get-all"]).variable("FAIL", format!("{call} chatter")).answer();
@@ -272,7 +272,7 @@ fn a_plugin_that_speaks_is_not_heard_in_discovery() {
 }
 
 #[test]
-fn a_plugin_that_speaks_is_not_heard_in_a_session() {
+fn output_of_a_plugin_is_discarded_in_a_session() {
     let manager = Manager::with(Plugins::of(["failing"]));
     for call in ["start", "read", "stop", "close"] {
         let arguments = format!("--pid {} --time 100 --failure chatter --when {call}", std::process::id());

@@ -24,7 +24,7 @@ fn wrong_places() -> [&'static str; 3] {
 }
 
 #[test]
-fn a_run_names_the_variable_that_leads_nowhere() {
+fn run_names_the_variable_whose_path_is_missing() {
     let manager = synthetic();
     for variable in VARIABLES {
         for place in wrong_places() {
@@ -35,7 +35,7 @@ fn a_run_names_the_variable_that_leads_nowhere() {
 }
 
 #[test]
-fn the_variables_are_not_mixed_up() {
+fn each_variable_is_used_for_its_own_path() {
     let manager = synthetic();
     for (variable, place) in VARIABLES.iter().zip(["/sys", "/proc"]) {
         manager
@@ -47,7 +47,7 @@ fn the_variables_are_not_mixed_up() {
 }
 
 #[test]
-fn clear_names_the_variable_that_leads_nowhere() {
+fn clear_names_the_variable_whose_path_is_missing() {
     let manager = synthetic();
     for variable in VARIABLES {
         manager.call(["--clear"]).variable(variable, "/nowhere").answer().failed(&[variable, "/nowhere"]);
@@ -55,7 +55,7 @@ fn clear_names_the_variable_that_leads_nowhere() {
 }
 
 #[test]
-fn discovery_answers_though_a_variable_leads_nowhere() {
+fn discovery_works_with_a_variable_whose_path_is_missing() {
     let manager = synthetic();
     for variable in VARIABLES {
         for place in wrong_places() {
@@ -69,7 +69,7 @@ fn discovery_answers_though_a_variable_leads_nowhere() {
 }
 
 #[test]
-fn without_a_kernel_its_hooks_are_described_but_not_callable() {
+fn without_tracefs_its_hooks_are_described_but_unavailable() {
     let manager = Manager::with(Plugins::of(["ftrace", "synthetic"]));
     let answer_to = |words: &[&str]| manager.call(words).variable("TRACER_SYSFS_PATH", "/nowhere").answer();
     let answer = answer_to(&["--get-all"]);
@@ -108,7 +108,7 @@ fn an_empty_variable_means_the_default() {
 }
 
 #[test]
-fn a_user_without_privilege_gets_the_reason_and_the_other_hooks() {
+fn an_unprivileged_user_gets_the_reason_and_the_other_hooks() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = Manager::for_everyone(Plugins::of(["ftrace", "synthetic"]));
     let answer = manager.call(["--get-all"]).as_nobody().answer();
@@ -132,7 +132,7 @@ fn a_tracefs_that_is_not_mounted_is_mounted() {
 }
 
 #[test]
-fn a_tracefs_that_cannot_be_mounted_is_a_reason() {
+fn a_tracefs_that_cannot_be_mounted_makes_its_hooks_unavailable() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["ftrace", "synthetic"]));
     let without_any = r#"umount -a -t tracefs,debugfs
@@ -146,7 +146,7 @@ fn a_tracefs_that_cannot_be_mounted_is_a_reason() {
 }
 
 #[test]
-fn a_tracefs_in_the_old_place_is_found() {
+fn a_tracefs_below_debugfs_is_found() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let in_debugfs = r#"umount -a -t tracefs,debugfs
@@ -169,7 +169,7 @@ fn host_sys_and_proc_may_be_mounted_elsewhere() {
 }
 
 #[test]
-fn in_a_container_process_ids_are_those_of_the_host() {
+fn pids_in_a_container_are_those_of_the_host() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let host = HostMounts::new();

@@ -39,7 +39,7 @@ fn events_are_chosen_by_name_and_by_pattern() {
 }
 
 #[test]
-fn a_filter_is_for_the_events_that_it_names() {
+fn a_filter_applies_to_the_events_it_names() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -83,7 +83,7 @@ fn with_stacks_each_event_has_them() {
 
 /// Who forks and renames himself makes events that are recorded only for what they tell.
 #[test]
-fn events_that_nobody_asked_for_show_no_stacks() {
+fn unselected_events_show_no_stacks() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -101,7 +101,7 @@ fn events_that_nobody_asked_for_show_no_stacks() {
 
 /// The kernel records who is woken also where somebody else wakes him.
 #[test]
-fn what_others_do_to_a_traced_task_has_their_stacks() {
+fn events_that_other_tasks_cause_have_the_stacks_of_those_tasks() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -122,7 +122,7 @@ fn what_others_do_to_a_traced_task_has_their_stacks() {
 
 /// Anyone who may write markers writes what he likes.
 #[test]
-fn a_marker_is_a_line_of_text_that_does_no_harm() {
+fn a_trace_marker_cannot_break_lines() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
     let arguments = format!("--pid {} -e syscalls:sys_enter_getppid", workload.id());
@@ -144,7 +144,7 @@ fn a_marker_is_a_line_of_text_that_does_no_harm() {
 }
 
 #[test]
-fn what_there_is_not_is_said_with_what_there_is() {
+fn an_unknown_event_is_refused_with_the_known_ones() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let said = complaint("-e sched:sched_swich");
     assert!(said.contains("no event 'sched:sched_swich'") && said.contains("'sched:sched_switch'"), "{said}");
@@ -158,7 +158,7 @@ fn what_there_is_not_is_said_with_what_there_is() {
 
 /// While a session records an event, nobody can remove it.
 #[test]
-fn the_events_of_other_sessions_are_no_events() {
+fn probes_of_other_sessions_cannot_be_selected() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["ftrace", "uprobe"]));
     let script = Script::start("exit");
@@ -171,7 +171,7 @@ fn the_events_of_other_sessions_are_no_events() {
 }
 
 #[test]
-fn a_bad_filter_shows_where_the_kernel_stumbled() {
+fn a_bad_filter_is_refused_with_the_kernels_position() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let said = complaint("-e sched:sched_switch --filter 'prev_prio == 1 && colour == 2'");
     assert!(said.contains("Field not found"), "{said}");

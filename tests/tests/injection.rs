@@ -43,7 +43,7 @@ fn scenes() -> impl Iterator<Item = (Hook, bool)> {
 /// Of each kind of call of each thread one, with one of the errors: with a reader the last one, without a reader some
 /// other.
 #[test]
-fn a_session_survives_that_a_system_call_fails() {
+fn a_session_survives_single_failed_system_calls() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let problems: Vec<_> = scenes()
@@ -65,7 +65,7 @@ fn a_session_survives_that_a_system_call_fails() {
 
 #[test]
 #[ignore = "takes minutes: cargo xtask faults"]
-fn a_session_survives_that_any_system_call_fails() {
+fn a_session_survives_the_failure_of_any_system_call() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let problems: Vec<_> = scenes()

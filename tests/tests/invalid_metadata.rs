@@ -38,7 +38,7 @@ const ORDERS: [&str; 8] =
     ["\x1b[2J", "\x1b]0;mine\x07", "\u{9b}2J", "\u{202e}", "\u{2066}", "\u{200b}", "\u{2028}", "\n"];
 
 #[test]
-fn ten_thousand_hooks_are_too_many() {
+fn ten_thousand_hooks_are_refused() {
     let answer = Manager::with(Plugins::of(["many_hooks", "synthetic"])).call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "synthetic_lines\n");
     let complaint = answer.well_with_complaints(1)[0];
@@ -46,7 +46,7 @@ fn ten_thousand_hooks_are_too_many() {
 }
 
 #[test]
-fn a_name_that_is_none_costs_its_hook() {
+fn an_invalid_hook_name_removes_the_hook() {
     for name in ["", "a b", "a\nb", "a/b", "a\rb", "ä", "\x1b[31mred", "a\u{202e}b"] {
         costs_its_hook(&format!("name={name}"), "a hook's name has 1 to 64 letters");
     }
@@ -54,21 +54,21 @@ fn a_name_that_is_none_costs_its_hook() {
 }
 
 #[test]
-fn of_two_hooks_with_one_name_in_a_plugin_the_second_is_left_out() {
+fn a_second_hook_of_the_same_name_is_removed() {
     let answer = with_fault("name=valid_lines");
     assert_eq!(answer.stdout, "synthetic_lines\nvalid_lines\n");
     complains_of_it(&answer, "another of its hooks has the same name");
 }
 
 #[test]
-fn what_cannot_be_read_at_all_costs_its_hook() {
+fn an_unreadable_description_removes_the_hook() {
     costs_its_hook("wild name", "is not UTF-8");
     // In a debug build, under load, its time is over before it has said it all.
     costs_its_hook("long details", "hook number 1: ");
 }
 
 #[test]
-fn what_a_terminal_would_obey_costs_its_hook() {
+fn control_characters_remove_the_hook() {
     for order in ORDERS {
         for text in ["summary", "help"] {
             costs_its_hook(&format!("{text}=a{order}b"), "a character that is not shown but obeyed");
@@ -78,7 +78,7 @@ fn what_a_terminal_would_obey_costs_its_hook() {
 }
 
 #[test]
-fn a_parameter_like_one_of_every_hook_costs_its_hook() {
+fn a_parameter_named_like_a_common_option_removes_the_hook() {
     for name in ["pid", "parent", "exact", "time", "format", "buffer-size", "spool-size", "drain", "help"] {
         costs_its_hook(&format!("param={name}"), "one of the arguments that every hook has");
     }
@@ -88,7 +88,7 @@ fn a_parameter_like_one_of_every_hook_costs_its_hook() {
 }
 
 #[test]
-fn a_parameter_without_a_proper_name_costs_its_hook() {
+fn an_invalid_parameter_name_removes_the_hook() {
     for name in ["", "--mood", "mo od", "mood=", "\x1b[31m"] {
         costs_its_hook(&format!("param={name}"), "a parameter's name has");
     }
@@ -96,7 +96,7 @@ fn a_parameter_without_a_proper_name_costs_its_hook() {
 }
 
 #[test]
-fn who_asks_for_a_hook_that_is_left_out_is_told_why() {
+fn asking_for_a_removed_hook_reports_the_reason() {
     let manager = Manager::with(Plugins::of(["nonconforming", "synthetic"]));
     for name in ["nonconforming_lines", "nonconforming/nonconforming_lines"] {
         let call = manager.call(["--describe", name]).variable("FAULT", "param=pid");
@@ -107,7 +107,7 @@ fn who_asks_for_a_hook_that_is_left_out_is_told_why() {
 }
 
 #[test]
-fn a_hook_that_is_left_out_is_nobody_elses_trouble() {
+fn a_removed_hook_does_not_affect_the_others() {
     let manager = Manager::with(Plugins::of(["nonconforming"]));
     let call = |words: &[&str]| manager.call(words).variable("FAULT", "param=pid");
     call(&["--describe", "valid_lines"]).answer().well();
@@ -117,7 +117,7 @@ fn a_hook_that_is_left_out_is_nobody_elses_trouble() {
 }
 
 #[test]
-fn a_reason_gives_a_terminal_no_orders() {
+fn control_characters_in_a_reason_are_escaped() {
     let manager = Manager::with(Plugins::of(["nonconforming"]));
     for order in ORDERS {
         let fault = format!("reason=no{order}way");
@@ -134,7 +134,7 @@ fn a_reason_gives_a_terminal_no_orders() {
 }
 
 #[test]
-fn the_name_of_a_file_gives_a_terminal_no_orders() {
+fn control_characters_in_a_file_name_are_escaped() {
     let name = "\x1b[31m\u{202e}x.so";
     let manager = Manager::with(Plugins::none().plugin("synthetic", name).file("a\x1b.so", "text"));
     let answer = manager.call(["--list", "-vvv"]).answer();

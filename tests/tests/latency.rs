@@ -63,7 +63,7 @@ fn a_process_can_be_given_by_any_of_its_threads() {
 }
 
 #[test]
-fn exact_leaves_the_children_out() {
+fn exact_excludes_children() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -80,7 +80,7 @@ fn exact_leaves_the_children_out() {
 }
 
 #[test]
-fn a_parent_is_followed_for_its_children_only() {
+fn parent_selects_only_the_children() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -110,7 +110,7 @@ fn a_session_ends_after_its_last_task() {
 
 /// They have no names, and must not take the room of those that have.
 #[test]
-fn numbers_that_no_call_has_are_counted_together() {
+fn unknown_system_call_numbers_are_counted_together() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -126,7 +126,7 @@ fn numbers_that_no_call_has_are_counted_together() {
 }
 
 #[test]
-fn durations_are_those_of_the_calls() {
+fn durations_match_the_calls() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut shell = Command::new("sh")
@@ -150,7 +150,7 @@ fn durations_are_those_of_the_calls() {
 }
 
 #[test]
-fn intervals_tell_what_came_since_the_last() {
+fn each_interval_reports_only_its_own_calls() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -184,7 +184,7 @@ fn two_capabilities_are_enough() {
 }
 
 #[test]
-fn text_has_a_picture_of_each_call() {
+fn text_shows_a_histogram_of_each_call() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -201,7 +201,7 @@ fn text_has_a_picture_of_each_call() {
 }
 
 #[test]
-fn an_interval_of_nothing_is_refused() {
+fn an_interval_of_zero_is_refused() {
     let manager = manager();
     for interval in ["0", "-1", "soon", "86401"] {
         let arguments = format!("--pid {} --interval={interval}", std::process::id());
@@ -211,7 +211,7 @@ fn an_interval_of_nothing_is_refused() {
 
 /// What is bound to descriptors goes with the process that has them, whoever kills it.
 #[test]
-fn nothing_is_left_of_a_session_that_is_killed() {
+fn a_killed_session_leaves_nothing() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();

@@ -30,7 +30,7 @@ fn synthetic(count: usize) -> Vec<String> {
 const MANY: usize = 50_000;
 
 #[test]
-fn without_a_reader_every_line_is_left() {
+fn without_a_reader_every_line_is_kept() {
     let manager = manager();
     for count in [1, 10, MANY] {
         let session = run(&manager, &format!("--count {count}")).start_unread();
@@ -43,14 +43,14 @@ fn without_a_reader_every_line_is_left() {
 }
 
 #[test]
-fn without_a_line_nothing_is_left() {
+fn without_lines_no_file_is_kept() {
     let manager = manager();
     run(&manager, "--count 0").start_unread().stop().well();
     assert!(manager.leftovers().is_empty());
 }
 
 #[test]
-fn what_is_left_of_a_session_that_ends_by_itself_is_all_of_it() {
+fn unread_output_of_a_session_that_ends_by_itself_is_complete() {
     let manager = manager();
     let ended = run(&manager, "--count 1000 --time 20").start_unread().ends();
     ended.well();
@@ -58,7 +58,7 @@ fn what_is_left_of_a_session_that_ends_by_itself_is_all_of_it() {
 }
 
 #[test]
-fn long_lines_are_left_whole() {
+fn long_lines_are_kept_whole() {
     let manager = manager();
     let length = 60_000;
     let ended = run(&manager, &format!("--count 50 --length {length}")).start_unread().stop();
@@ -68,7 +68,7 @@ fn long_lines_are_left_whole() {
 }
 
 #[test]
-fn what_a_reader_took_before_it_left_is_not_left_again() {
+fn lines_that_a_reader_took_are_not_kept() {
     let manager = manager();
     let session = run(&manager, &format!("--count {MANY}")).start_unread();
     let mut reader = File::open(session.path()).expect("the caller can open the trace");
@@ -80,7 +80,7 @@ fn what_a_reader_took_before_it_left_is_not_left_again() {
 }
 
 #[test]
-fn what_is_in_the_pipe_of_a_stuck_reader_is_not_left_too() {
+fn lines_in_the_pipe_of_a_stuck_reader_are_not_kept() {
     let manager = manager();
     for (count, before) in [(10, 0), (10, 3), (MANY, 0), (MANY, 300)] {
         let session = run(&manager, &format!("--count {count}")).start_unread();
@@ -108,7 +108,7 @@ fn next_packet(reader: &mut File) -> String {
 }
 
 #[test]
-fn a_long_line_of_which_a_stuck_reader_has_a_part_is_his_as_a_whole() {
+fn a_long_line_partly_in_the_pipe_is_completed_for_a_stuck_reader() {
     let manager = manager();
     let expected = long_lines();
     for packets in 1..=4 {
@@ -125,7 +125,7 @@ fn a_long_line_of_which_a_stuck_reader_has_a_part_is_his_as_a_whole() {
 }
 
 #[test]
-fn a_long_line_that_a_reader_leaves_in_its_middle_is_left_as_a_whole() {
+fn a_long_line_that_a_reader_took_partly_is_kept_whole() {
     let manager = manager();
     let expected = long_lines();
     for packets in 1..=6 {
@@ -140,7 +140,7 @@ fn a_long_line_that_a_reader_leaves_in_its_middle_is_left_as_a_whole() {
 }
 
 #[test]
-fn the_next_reader_gets_a_long_line_as_a_whole() {
+fn the_next_reader_gets_a_partly_read_long_line_whole() {
     let manager = manager();
     let expected = long_lines();
     for packets in 1..=6 {
@@ -162,7 +162,7 @@ fn the_next_reader_gets_a_long_line_as_a_whole() {
 }
 
 #[test]
-fn a_reader_that_leaves_amid_the_end_takes_its_part() {
+fn a_reader_that_closes_during_the_drain_keeps_its_lines() {
     let manager = manager();
     let mut session = run(&manager, &format!("--count {MANY}")).start_unread();
     let mut reader = File::open(session.path()).expect("the caller can open the trace");
@@ -175,7 +175,7 @@ fn a_reader_that_leaves_amid_the_end_takes_its_part() {
 }
 
 #[test]
-fn whoever_opens_the_path_gets_everything_however_late() {
+fn a_reader_that_opens_the_path_late_gets_everything() {
     let manager = manager();
     for moment in (0..100).map(|n| Duration::from_micros(n * 200)) {
         let session = run(&manager, "--time 1").start_unread();
@@ -206,7 +206,7 @@ fn content_of(path: &Path) -> String {
 }
 
 #[test]
-fn clear_removes_what_was_left() {
+fn clear_removes_unread_output() {
     let manager = manager();
     for _ in 0..3 {
         run(&manager, "").start_unread().stop().well();
@@ -217,7 +217,7 @@ fn clear_removes_what_was_left() {
 }
 
 #[test]
-fn the_next_session_does_not_touch_what_was_left() {
+fn the_next_session_keeps_unread_output() {
     let manager = manager();
     run(&manager, "").start_unread().stop().well();
     run(&manager, "").start().stop().well();
@@ -225,7 +225,7 @@ fn the_next_session_does_not_touch_what_was_left() {
 }
 
 #[test]
-fn a_session_that_is_undone_leaves_nothing() {
+fn a_session_that_cannot_print_its_path_keeps_nothing() {
     let manager = manager();
     let full = File::options().write(true).open("/dev/full").expect("there is a /dev/full");
     run(&manager, "").stdout(full).answer().failed(&["standard output"]);
@@ -233,7 +233,7 @@ fn a_session_that_is_undone_leaves_nothing() {
 }
 
 #[test]
-fn the_verdict_counts_what_was_taken_and_what_was_left() {
+fn the_summary_counts_delivered_and_unread_events() {
     let manager = manager();
     let me = format!("--pid {} --count 1000", std::process::id());
     let mut process = manager.call(["-v", "--run", "synthetic_lines", "--args", &me]).spawn();

@@ -33,7 +33,7 @@ fn is_one_line(answer: &Answer, limit: &str) {
 }
 
 #[test]
-fn with_few_descriptors_a_session_runs_or_says_why_not() {
+fn with_few_descriptors_a_session_runs_or_reports_why_not() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));
@@ -45,7 +45,7 @@ fn with_few_descriptors_a_session_runs_or_says_why_not() {
 }
 
 #[test]
-fn with_little_address_space_a_session_runs_or_says_why_not() {
+fn with_little_address_space_a_session_runs_or_reports_why_not() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));
@@ -61,7 +61,7 @@ fn with_little_address_space_a_session_runs_or_says_why_not() {
 }
 
 #[test]
-fn files_that_may_not_grow_are_an_error_and_not_a_death() {
+fn a_file_size_limit_is_an_error_not_a_crash() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     for bytes in [0, 10, 1 << 12, 1 << 16] {
         let arguments = format!("{} --count 50000", me());
@@ -74,7 +74,7 @@ fn files_that_may_not_grow_are_an_error_and_not_a_death() {
 }
 
 #[test]
-fn without_another_process_to_be_had_there_is_one_line() {
+fn a_process_limit_is_reported_in_one_line() {
     if !is_root() {
         return skip("it needs root");
     }
@@ -91,7 +91,7 @@ fn without_another_process_to_be_had_there_is_one_line() {
 }
 
 #[test]
-fn buffers_that_no_memory_is_large_enough_for_are_refused() {
+fn buffers_larger_than_memory_are_refused() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));

@@ -57,7 +57,7 @@ fn lines_of(hook: &str, arguments: &str) -> Option<Vec<String>> {
 }
 
 #[test]
-fn no_name_leaves_its_place_in_a_line_of_text() {
+fn hostile_names_do_not_break_text_lines() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     for (hook, arguments) in HOOKS {
         for line in lines_of(hook, arguments).unwrap_or_default() {
@@ -69,7 +69,7 @@ fn no_name_leaves_its_place_in_a_line_of_text() {
 }
 
 #[test]
-fn all_names_in_json_are_documented_and_of_one_type() {
+fn json_fields_are_documented_and_of_one_type() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let document = Document::read();
     let mut types: HashMap<String, &'static str> = HashMap::new();

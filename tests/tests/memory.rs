@@ -82,7 +82,7 @@ fn the_hook_is_listed_and_described() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn contradictory_arguments_are_refused() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let refused = |arguments: &str, mentions: &[&str]| {
@@ -96,7 +96,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn resident_memory_grows_as_procfs_says() {
+fn resident_memory_matches_procfs() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -129,7 +129,7 @@ fn resident_memory_grows_as_procfs_says() {
 
 /// A task has left its memory before it takes that down.
 #[test]
-fn the_memory_that_a_program_leaves_is_its_own() {
+fn rss_is_reported_per_program_across_fork_exec_and_exit() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -158,7 +158,7 @@ fn the_memory_that_a_program_leaves_is_its_own() {
 }
 
 #[test]
-fn page_faults_are_those_that_the_kernel_has_counted() {
+fn page_faults_match_the_kernels_counts() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     if !tells_faults() {
         return;
@@ -192,7 +192,7 @@ fn page_faults_are_those_that_the_kernel_has_counted() {
 }
 
 #[test]
-fn perf_trace_sees_the_same_faults() {
+fn page_faults_match_perf_trace() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     if !tells_faults() {
         return;
@@ -218,7 +218,7 @@ fn perf_trace_sees_the_same_faults() {
 }
 
 #[test]
-fn pages_are_freed() {
+fn freed_pages_are_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -237,7 +237,7 @@ fn pages_are_freed() {
 }
 
 #[test]
-fn kmallocs_are_those_that_the_kernel_writes_itself() {
+fn kmallocs_match_the_kernels_own_trace() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -274,7 +274,7 @@ fn kmalloc_of(line: &str) -> Option<[String; 4]> {
 }
 
 #[test]
-fn a_summary_tells_where_it_all_comes_from() {
+fn a_summary_shows_where_memory_was_allocated() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     if !tells_faults() {
         return;
@@ -314,7 +314,7 @@ fn a_summary_tells_where_it_all_comes_from() {
 }
 
 #[test]
-fn where_faults_were_is_known_of_those_who_have_ended() {
+fn fault_sites_of_ended_processes_are_known() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     if !tells_faults() {
         return;
@@ -338,7 +338,7 @@ fn where_faults_were_is_known_of_those_who_have_ended() {
 }
 
 #[test]
-fn a_program_with_no_end_of_places_is_told_before_it_is_time() {
+fn a_full_summary_is_emitted_early() {
     const PLACES: usize = 60_000;
     let Some(_kernel) = Kernel::or_skip() else { return };
     if !tells_faults() {
@@ -361,7 +361,7 @@ fn a_program_with_no_end_of_places_is_told_before_it_is_time() {
 }
 
 #[test]
-fn summaries_come_in_time_while_nothing_happens() {
+fn summaries_are_on_time_without_events() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -376,7 +376,7 @@ fn summaries_come_in_time_while_nothing_happens() {
 }
 
 #[test]
-fn all_is_accounted_for() {
+fn all_records_are_counted() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     for arguments in ["", "--buffer-size 4", "--summary 1 --buffer-size 4"] {
@@ -398,7 +398,7 @@ fn all_is_accounted_for() {
 }
 
 #[test]
-fn after_lost_events_nobody_knows_how_much_a_size_has_changed() {
+fn after_lost_events_size_changes_are_unknown() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -458,7 +458,7 @@ impl Drop for Cgroup {
 }
 
 #[test]
-fn who_gets_no_more_memory_reclaims_and_is_killed() {
+fn reclaim_and_oom_kill_are_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(cgroup) = Cgroup::or_skip("trace_hook_killed", 16 << 20) else { return };
     let manager = manager();
@@ -480,7 +480,7 @@ fn who_gets_no_more_memory_reclaims_and_is_killed() {
 }
 
 #[test]
-fn a_victim_of_others_is_told() {
+fn an_oom_kill_caused_by_another_task_is_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(cgroup) = Cgroup::or_skip("trace_hook_victim", 24 << 20) else { return };
     let manager = manager();

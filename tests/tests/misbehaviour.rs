@@ -93,7 +93,7 @@ fn stopped(call: Call<'_>) -> Answer {
 }
 
 #[test]
-fn who_names_a_hook_waits_for_no_plugin_that_cannot_own_it() {
+fn a_named_hook_does_not_wait_for_later_plugins() {
     let manager = manager();
     for name in ["synthetic_lines", "a_synthetic/synthetic_lines"] {
         let answer = manager.call(["--describe", name]).variable("MISBEHAVE", "hang:load").answer();
@@ -112,7 +112,7 @@ fn who_names_a_hook_waits_for_no_plugin_that_cannot_own_it() {
 }
 
 #[test]
-fn a_hook_that_ends_its_worker_when_it_is_listed_costs_itself() {
+fn a_hook_that_kills_its_worker_in_discovery_removes_only_itself() {
     rows(product(&ENDS, &["info", "probe"]), |((end, cause), function)| {
         let (manager, deed) = (manager(), format!("{end}:{function}"));
         let answer = get_all(&manager, &deed).answer();
@@ -125,7 +125,7 @@ fn a_hook_that_ends_its_worker_when_it_is_listed_costs_itself() {
 }
 
 #[test]
-fn a_plugin_that_ends_its_worker_in_a_constructor_costs_itself() {
+fn a_plugin_that_kills_its_worker_in_a_constructor_removes_only_itself() {
     rows(ENDS, |(end, cause)| {
         let (manager, deed) = (manager(), format!("{end}:load"));
         let answer = get_all(&manager, &deed).answer();
@@ -141,7 +141,7 @@ fn a_plugin_that_ends_its_worker_in_a_constructor_costs_itself() {
 }
 
 #[test]
-fn many_that_hang_keep_no_other_from_being_asked() {
+fn many_hanging_plugins_do_not_delay_the_others() {
     let hanging =
         (0..8).fold(Plugins::none(), |all, number| all.plugin("misbehaving", &format!("a{number}.so")));
     let manager = Manager::with(hanging.plugin("synthetic", "z.so"));
@@ -197,7 +197,7 @@ fn a_start_that_hangs_ends_with_its_time_or_with_sigint() {
 }
 
 #[test]
-fn a_hook_that_ends_its_worker_in_a_session_costs_the_session() {
+fn a_hook_that_kills_its_worker_ends_only_its_session() {
     rows(product(&ENDS, &OF_A_SESSION), |((end, cause), function)| {
         let (manager, deed) = (manager(), format!("{end}:{function}"));
         let answer = stopped(run(&manager, "misbehaves", "", &deed));
@@ -210,7 +210,7 @@ fn a_hook_that_ends_its_worker_in_a_session_costs_the_session() {
 }
 
 #[test]
-fn with_an_instance_in_the_kernel_the_same_holds() {
+fn a_killed_worker_leaves_no_instance() {
     let Some(kernel) = Kernel::or_skip() else { return };
     rows(product(&ENDS[..4], &["start", "read", "stop", "close"]), |((end, cause), function)| {
         let (manager, deed) = (manager(), format!("{end}:{function}"));
@@ -232,7 +232,7 @@ fn with_an_instance_in_the_kernel_the_same_holds() {
 }
 
 #[test]
-fn a_read_that_never_comes_to_its_end_costs_the_session() {
+fn a_read_that_never_returns_ends_the_session() {
     let manager = manager();
     let ended = run(&manager, "misbehaves", "", "endless:read").start().stop();
     assert_eq!(ended.failed(&["misbehaving", "read", "after stop"]), ["line 1", "line 2", "line 3"]);
@@ -241,7 +241,7 @@ fn a_read_that_never_comes_to_its_end_costs_the_session() {
 }
 
 #[test]
-fn a_read_that_gives_lines_for_ever_costs_the_session() {
+fn a_read_that_never_finishes_ends_the_session() {
     let manager = manager();
     let session = run(&manager, "misbehaves", "--drain 0", "chatter:read").start();
     session.wait_for_lines(4);
@@ -254,7 +254,7 @@ fn a_read_that_gives_lines_for_ever_costs_the_session() {
 }
 
 #[test]
-fn clear_names_the_plugin_that_ends_its_worker_and_clears_the_others() {
+fn clear_names_a_plugin_that_kills_its_worker_and_clears_the_others() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     for (end, cause) in &ENDS[..4] {
@@ -272,7 +272,7 @@ fn clear_names_the_plugin_that_ends_its_worker_and_clears_the_others() {
 }
 
 #[test]
-fn a_panic_is_an_error_with_its_message_at_every_step() {
+fn a_panic_in_any_function_is_an_error_with_its_message() {
     rows(product(&PANICS, &["info", "probe"]), |((panic, message), function)| {
         let (manager, deed) = (manager(), format!("{panic}:{function}"));
         let answer = get_all(&manager, &deed).answer();
@@ -289,7 +289,7 @@ fn a_panic_is_an_error_with_its_message_at_every_step() {
 }
 
 #[test]
-fn what_is_harmless_costs_nothing() {
+fn harmless_misbehaviour_has_no_effect() {
     rows(HARMLESS, |deed| {
         let manager = manager();
         for function in ["load", "info", "probe"] {
@@ -306,7 +306,7 @@ fn what_is_harmless_costs_nothing() {
 }
 
 #[test]
-fn what_a_plugin_prints_reaches_nobody() {
+fn output_of_a_plugin_is_discarded() {
     rows(["print", "flood"], |deed| {
         let manager = manager();
         let answer = get_all(&manager, &format!("{deed}:probe")).answer();
@@ -320,7 +320,7 @@ fn what_a_plugin_prints_reaches_nobody() {
 }
 
 #[test]
-fn the_end_of_what_a_plugin_prints_is_in_the_log() {
+fn the_last_output_of_a_plugin_is_in_the_log() {
     let manager = manager();
     let logged = |deed: &str| {
         let answer = manager.call(["-v", "--get-all"]).variable("MISBEHAVE", deed).answer();
@@ -340,7 +340,7 @@ fn the_end_of_what_a_plugin_prints_is_in_the_log() {
 }
 
 #[test]
-fn who_logs_without_end_keeps_nobody_from_stopping() {
+fn endless_logging_does_not_prevent_a_stop() {
     let manager = manager();
     let call = manager.call(["-v", "--run", "misbehaves", "--args", &format!("-p {}", std::process::id())]);
     let answer = stopped(call.variable("MISBEHAVE", "log:read"));
@@ -349,7 +349,7 @@ fn who_logs_without_end_keeps_nobody_from_stopping() {
 }
 
 #[test]
-fn a_child_that_a_plugin_leaves_is_ended() {
+fn children_of_a_plugin_are_killed() {
     rows(product(&LEAVING, &["load", "info", "probe"]), |(deed, function)| {
         let manager = manager();
         get_all(&manager, &format!("{deed}:{function}")).answer().well();
@@ -366,7 +366,7 @@ fn a_child_that_a_plugin_leaves_is_ended() {
 }
 
 #[test]
-fn a_child_that_holds_an_instance_does_not_keep_it() {
+fn a_child_that_holds_an_instance_does_not_prevent_its_removal() {
     let Some(kernel) = Kernel::or_skip() else { return };
     rows(product(&LEAVING, &["start", "read", "stop"]), |(deed, function)| {
         let manager = manager();
@@ -397,7 +397,7 @@ fn a_child_that_holds_an_instance_does_not_keep_it() {
 }
 
 #[test]
-fn a_child_that_a_plugin_leaves_is_ended_by_the_worker_when_the_supervisor_is_killed() {
+fn children_of_a_plugin_are_killed_by_the_worker_when_the_supervisor_is_killed() {
     let manager = manager();
     let mut session = run(&manager, "misbehaves", "", "daemon:start").start();
     wait_until("there are worker and daemon", PATIENCE, || manager.processes().len() == 3);
@@ -407,7 +407,7 @@ fn a_child_that_a_plugin_leaves_is_ended_by_the_worker_when_the_supervisor_is_ki
 }
 
 #[test]
-fn a_child_that_a_plugin_leaves_is_ended_by_the_supervisor_when_the_worker_is_killed() {
+fn children_of_a_plugin_are_killed_by_the_supervisor_when_the_worker_is_killed() {
     let manager = manager();
     let mut session = run(&manager, "misbehaves", "", "daemon:start").start();
     wait_until("there are worker and daemon", PATIENCE, || manager.processes().len() == 3);
@@ -419,7 +419,7 @@ fn a_child_that_a_plugin_leaves_is_ended_by_the_supervisor_when_the_worker_is_ki
 
 /// A shell that becomes the manager leaves it children of its own, which are nobody's business.
 #[test]
-fn children_from_before_are_left_alone() {
+fn children_from_before_the_exec_are_not_killed() {
     let manager = manager();
     let script = "sleep 600 >&- 2>&- & echo $! >&2; exec \"$@\"";
     let call = get_all(&manager, "none").under(["sh", "-c", script, "sh"]);
@@ -430,14 +430,14 @@ fn children_from_before_are_left_alone() {
 }
 
 #[test]
-fn how_a_worker_died_is_known_where_sigchld_was_ignored() {
+fn a_workers_death_is_explained_where_sigchld_was_ignored() {
     let manager = manager();
     let call = get_all(&manager, "segfault:probe").under(["env", "--ignore-signal=CHLD"]);
     call.answer().complained(0, &["misbehaving", "killed by SIGSEGV"]);
 }
 
 #[test]
-fn who_names_a_hook_of_a_broken_plugin_is_told_what_is_wrong_with_it() {
+fn naming_a_hook_of_a_broken_plugin_reports_the_cause() {
     let manager = manager();
     for hook in ["misbehaves", "misbehaving/misbehaves"] {
         for (deed, cause) in

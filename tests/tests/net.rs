@@ -136,7 +136,7 @@ fn done(answer: String) {
 }
 
 #[test]
-fn every_byte_of_a_connection_is_told() {
+fn every_byte_of_a_connection_is_recorded() {
     let Some(_kernel) = kernel() else { return };
     for (host, family) in [("127.0.0.1:0", "AF_INET"), ("[::1]:0", "AF_INET6")] {
         let Ok(listener) = TcpListener::bind(host) else {
@@ -180,7 +180,7 @@ fn every_byte_of_a_connection_is_told() {
 }
 
 #[test]
-fn what_the_other_side_does_is_told() {
+fn the_peers_actions_are_recorded() {
     let Some(_kernel) = kernel() else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap().to_string();
@@ -242,7 +242,7 @@ fn a_refused_connection_has_its_reason() {
 }
 
 #[test]
-fn a_connection_that_is_not_waited_for_is_told_when_it_comes() {
+fn a_nonblocking_connect_is_recorded_when_it_completes() {
     let Some(_kernel) = kernel() else { return };
     // No connection but one waits to be accepted.
     let (_listener, server) = crowded_listener();
@@ -278,7 +278,7 @@ fn crowded_listener() -> (OwnedFd, String) {
 }
 
 #[test]
-fn connections_come_in_at_listeners_old_and_new() {
+fn accepted_connections_of_old_and_new_listeners_are_recorded() {
     let Some(_kernel) = kernel() else { return };
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
     let old = workload.network("listen 0.0.0.0:0");
@@ -339,7 +339,7 @@ fn datagrams_have_their_sizes() {
 }
 
 #[test]
-fn what_a_full_socket_drops_is_told() {
+fn packets_dropped_at_a_full_socket_are_recorded() {
     let Some(_kernel) = kernel() else { return };
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
     let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
@@ -370,7 +370,7 @@ fn drops(local: &str) -> usize {
 }
 
 #[test]
-fn what_is_lost_is_counted() {
+fn losses_are_counted() {
     let Some(_kernel) = kernel() else { return };
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
     let session = trace(&manager, &log, &format!("--pid {} --buffer-size 8 --spool-size 1", workload.id()));
@@ -390,7 +390,7 @@ fn what_is_lost_is_counted() {
 }
 
 #[test]
-fn nothing_is_left_of_a_session_that_was_killed() {
+fn a_killed_session_leaves_nothing() {
     let Some(kernel) = kernel() else { return };
     let _alone = no_other_sweeps();
     let (manager, workload) = (manager(), Workload::start());
@@ -406,7 +406,7 @@ fn nothing_is_left_of_a_session_that_was_killed() {
 }
 
 #[test]
-fn nothing_is_told_of_strangers() {
+fn other_tasks_are_not_recorded() {
     let Some(_kernel) = kernel() else { return };
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
     let child = workload.child();
@@ -442,7 +442,7 @@ fn nothing_is_told_of_strangers() {
 }
 
 #[test]
-fn without_calls_no_system_call_is_traced() {
+fn without_calls_no_system_call_event_is_enabled() {
     let Some(kernel) = kernel() else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap();
@@ -458,7 +458,7 @@ fn without_calls_no_system_call_is_traced() {
 }
 
 #[test]
-fn a_line_of_text_is_for_people() {
+fn text_lines_are_readable() {
     let Some(_kernel) = kernel() else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap();

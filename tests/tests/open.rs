@@ -61,7 +61,7 @@ fn trace(manager: &Manager, opener: &Opener, arguments: &str) -> Session {
 
 /// Calls that begin while the session ends are told whole, or not at all.
 #[test]
-fn the_last_calls_of_a_busy_task_are_whole() {
+fn the_last_calls_of_a_busy_task_are_complete() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     for _ in 0..5 {
@@ -130,7 +130,7 @@ fn each(directory: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn each_call_is_told_with_its_path_and_its_result() {
+fn each_call_has_its_path_and_result() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let (manager, directory) = (manager(), place());
     let mut opener = Opener::start(&["each", &directory.path().display().to_string()]);
@@ -150,7 +150,7 @@ fn each_call_is_told_with_its_path_and_its_result() {
 }
 
 #[test]
-fn flags_are_told_if_they_can_be_read() {
+fn flags_are_present_where_they_can_be_read() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let (manager, directory) = (manager(), place());
     let mut opener = Opener::start(&["how", &directory.path().display().to_string()]);
@@ -163,7 +163,7 @@ fn flags_are_told_if_they_can_be_read() {
 }
 
 #[test]
-fn what_io_uring_opens_is_told_too() {
+fn opens_by_io_uring_are_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut opener = Opener::start(&["uring"]);
@@ -183,7 +183,7 @@ fn what_io_uring_opens_is_told_too() {
 }
 
 #[test]
-fn text_is_one_line_a_call_whatever_the_name() {
+fn hostile_paths_do_not_break_text_lines() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let (manager, directory) = (manager(), place());
     let mut opener = Opener::start(&["each", &directory.path().display().to_string()]);
@@ -199,7 +199,7 @@ fn text_is_one_line_a_call_whatever_the_name() {
 
 /// strace shows the names as they were given, and no directories.
 #[test]
-fn strace_sees_the_same_calls() {
+fn calls_match_strace() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let (manager, directory) = (manager(), place());
     let output = directory.path().join("strace");
@@ -259,7 +259,7 @@ fn as_strace_would(told: &Value) -> String {
 }
 
 #[test]
-fn only_failures_or_only_some_paths_on_demand() {
+fn failed_and_path_select_the_calls() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let told = |arguments: &str| {
@@ -288,7 +288,7 @@ fn only_failures_or_only_some_paths_on_demand() {
 }
 
 #[test]
-fn a_pattern_that_is_none_is_refused() {
+fn an_invalid_pattern_is_refused() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let refused = |pattern: &str, mentions: &[&str]| {
@@ -308,7 +308,7 @@ fn a_buffer_larger_than_the_kernel_takes_is_refused() {
 }
 
 #[test]
-fn not_one_of_many_short_lived_children_is_missed() {
+fn every_short_lived_child_is_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut opener = Opener::start(&["storm", "300"]);
@@ -321,7 +321,7 @@ fn not_one_of_many_short_lived_children_is_missed() {
 }
 
 #[test]
-fn what_a_seccomp_filter_denies_is_told() {
+fn calls_denied_by_seccomp_are_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut opener = Opener::start(&["denied"]);
@@ -334,7 +334,7 @@ fn what_a_seccomp_filter_denies_is_told() {
 }
 
 #[test]
-fn a_program_that_becomes_another_is_traced_on() {
+fn tracing_continues_after_exec() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut shell = Command::new("sh")
@@ -383,7 +383,7 @@ fn two_sessions_of_one_process_both_record_it() {
 }
 
 #[test]
-fn a_flood_is_recorded_to_the_last_call() {
+fn a_flood_is_recorded_completely() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut opener = Opener::start(&["flood", "100000"]);
@@ -393,7 +393,7 @@ fn a_flood_is_recorded_to_the_last_call() {
 }
 
 #[test]
-fn what_no_reader_takes_waits_for_him() {
+fn unread_lines_wait_for_their_reader() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut opener = Opener::start(&["flood", "100000"]);
@@ -404,7 +404,7 @@ fn what_no_reader_takes_waits_for_him() {
 
 /// Too little room in the kernel, and too little in the spool.
 #[test]
-fn what_is_lost_is_told_to_the_call() {
+fn losses_are_counted_exactly() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     for arguments in ["--buffer-size 4", "--spool-size 1"] {
@@ -426,7 +426,7 @@ fn what_is_lost_is_told_to_the_call() {
 }
 
 #[test]
-fn nobody_else_is_recorded() {
+fn other_tasks_are_not_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -438,7 +438,7 @@ fn nobody_else_is_recorded() {
 }
 
 #[test]
-fn without_privilege_the_hooks_are_not_available() {
+fn without_privileges_the_hook_is_unavailable() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = Manager::for_everyone(Plugins::of(["ebpf"]));
     let answer = manager.call(["--list"]).as_nobody().answer();

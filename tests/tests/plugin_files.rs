@@ -108,7 +108,7 @@ fn old_or_new_or(answer: &Answer, what: &[&str]) {
 }
 
 #[test]
-fn a_plugin_is_overwritten_in_place() {
+fn overwriting_a_plugin_in_place_harms_no_session() {
     used_while(
         |versions, round| {
             let mut file = OpenOptions::new().write(true).open(&versions.path).expect("it is ours");
@@ -128,7 +128,7 @@ fn write_slowly(file: &mut File, content: &[u8]) {
 }
 
 #[test]
-fn a_plugin_is_truncated_and_written_again() {
+fn truncating_and_rewriting_a_plugin_harms_no_session() {
     used_while(
         |versions, round| {
             let length = fs::metadata(&versions.path).expect("it is there").len();
@@ -146,7 +146,7 @@ fn a_plugin_is_truncated_and_written_again() {
 }
 
 #[test]
-fn a_plugin_is_renamed_over() {
+fn renaming_over_a_plugin_harms_no_session() {
     used_while(
         |versions, round| {
             let new = versions.path.with_extension("new");
@@ -158,7 +158,7 @@ fn a_plugin_is_renamed_over() {
 }
 
 #[test]
-fn a_plugin_is_deleted_and_made_anew() {
+fn deleting_and_recreating_a_plugin_harms_no_session() {
     used_while(
         |versions, round| {
             fs::remove_file(&versions.path).expect("it is ours");
@@ -175,7 +175,7 @@ fn a_plugin_is_deleted_and_made_anew() {
 }
 
 #[test]
-fn a_plugin_that_somebody_keeps_open_for_writing_is_not_run() {
+fn a_plugin_open_for_writing_is_not_loaded() {
     let manager = Manager::with(Plugins::of(["synthetic"]).plugin("failing", "x.so"));
     let writer = open_for_writing(&manager.plugins().path_of("x.so"));
     let answer = manager.call(["--get-all"]).answer();

@@ -52,7 +52,7 @@ fn manager_of(caller: &Caller, plugin: &str) -> Manager {
 }
 
 #[test]
-fn who_can_trace_and_who_is_told_what_he_lacks() {
+fn missing_privileges_are_named() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     for caller in &CALLERS {
         let manager = manager_of(caller, "ftrace");
@@ -70,7 +70,7 @@ fn who_can_trace_and_who_is_told_what_he_lacks() {
 }
 
 #[test]
-fn those_who_can_trace_see_the_hook_and_the_others_why_not() {
+fn hooks_are_listed_for_users_who_can_run_them() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     for caller in &CALLERS {
         let manager = manager_of(caller, "ftrace");
@@ -117,7 +117,7 @@ enum When {
 }
 
 #[test]
-fn each_subsystem_takes_what_it_takes() {
+fn each_subsystem_runs_with_the_documented_privileges() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     for (plugin, hook, is_root, capabilities, lacks) in OTHERS {
         let lacking = lacks.as_ref().map(|(capability, _)| *capability);

@@ -54,7 +54,7 @@ fn the_hook_is_listed_and_described() {
 }
 
 #[test]
-fn forks_tell_threads_from_processes() {
+fn forks_distinguish_threads_from_processes() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -80,7 +80,7 @@ fn forks_tell_threads_from_processes() {
 }
 
 #[test]
-fn an_exec_names_its_file() {
+fn an_exec_has_its_file() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let events = events_of("/bin/true");
     let exec = named(&events, "exec")[0];
@@ -91,7 +91,7 @@ fn an_exec_names_its_file() {
 }
 
 #[test]
-fn an_exec_in_a_thread_takes_the_place_of_its_process() {
+fn an_exec_in_a_thread_replaces_its_process() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -108,7 +108,7 @@ fn an_exec_in_a_thread_takes_the_place_of_its_process() {
 }
 
 #[test]
-fn exits_tell_their_status() {
+fn an_exit_has_its_status() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let events = events_of("sh -c 'exit 3'; /bin/false; exit 258");
     let statuses: Vec<_> = named(&events, "exit").into_iter().map(|exit| exit["status"].as_u64()).collect();
@@ -116,7 +116,7 @@ fn exits_tell_their_status() {
 }
 
 #[test]
-fn an_end_by_a_signal_tells_which() {
+fn an_exit_by_a_signal_has_the_signal() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let events =
         events_of("sh -c 'kill -TERM $$'; sleep 100 & kill -KILL $!; wait; sh -c 'kill -SEGV $$'; true");
@@ -128,7 +128,7 @@ fn an_end_by_a_signal_tells_which() {
 }
 
 #[test]
-fn of_a_strangers_signal_only_that_it_killed() {
+fn of_an_untraced_sender_only_the_fatal_signal_is_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -141,7 +141,7 @@ fn of_a_strangers_signal_only_that_it_killed() {
 }
 
 #[test]
-fn signals_are_seen_where_they_are_sent_and_where_they_arrive() {
+fn signals_are_recorded_at_sender_and_receiver() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let events = events_of("trap : USR1; kill -USR1 $$; trap '' USR2; kill -USR2 $$; true");
     let sent = |signal: &str| {
@@ -165,7 +165,7 @@ fn signals_are_seen_where_they_are_sent_and_where_they_arrive() {
 }
 
 #[test]
-fn lines_are_for_people_unless_asked_otherwise() {
+fn text_is_the_default_format() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let script = Script::start("exec /bin/false");
@@ -180,7 +180,7 @@ fn lines_are_for_people_unless_asked_otherwise() {
 }
 
 #[test]
-fn nobody_else_is_recorded() {
+fn other_tasks_are_not_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (traced, bystander) = (Workload::start(), Workload::start());
@@ -194,7 +194,7 @@ fn nobody_else_is_recorded() {
 }
 
 #[test]
-fn exact_leaves_the_children_out_and_parent_the_process() {
+fn exact_excludes_the_children_and_parent_the_process() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -214,7 +214,7 @@ fn exact_leaves_the_children_out_and_parent_the_process() {
 }
 
 #[test]
-fn hostile_names_stay_in_their_place() {
+fn hostile_names_do_not_break_lines() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("a\nCPU:0 [LOST 7 EVENTS]\n\u{1b}[2J\"}");
@@ -240,7 +240,7 @@ fn hostile_names_stay_in_their_place() {
 }
 
 #[test]
-fn a_process_in_namespaces_of_its_own_is_traced_by_the_hosts_ids() {
+fn a_process_in_namespaces_has_the_hosts_ids() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let script = Script::start_under(
@@ -256,7 +256,7 @@ fn a_process_in_namespaces_of_its_own_is_traced_by_the_hosts_ids() {
 }
 
 #[test]
-fn every_record_is_accounted_for() {
+fn every_record_is_counted() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let (manager, log) = (manager(), Log::new());
     let workload = Workload::start();
@@ -273,7 +273,7 @@ fn every_record_is_accounted_for() {
 type Story = Vec<String>;
 
 #[test]
-fn strace_sees_the_same() {
+fn events_match_strace() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     if Command::new("strace").arg("--version").output().is_err() {
         return skip("there is no strace");

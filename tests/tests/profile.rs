@@ -90,7 +90,7 @@ fn assert_seen(samples: &[Sample], tasks: &[&Task]) {
 }
 
 #[test]
-fn samples_are_as_many_as_asked_for_and_where_the_time_is_spent() {
+fn samples_have_the_requested_rate_and_show_the_hot_functions() {
     if !may_profile() {
         return;
     }
@@ -110,7 +110,7 @@ fn samples_are_as_many_as_asked_for_and_where_the_time_is_spent() {
 }
 
 #[test]
-fn perf_record_sees_the_same() {
+fn samples_match_perf_record() {
     if !may_profile() {
         return;
     }
@@ -153,7 +153,7 @@ fn perf_record_sees_the_same() {
 }
 
 #[test]
-fn threads_and_children_are_followed_old_and_new() {
+fn old_and_new_threads_and_children_are_sampled() {
     if !may_profile() {
         return;
     }
@@ -175,7 +175,7 @@ fn threads_and_children_are_followed_old_and_new() {
 }
 
 #[test]
-fn exact_leaves_descendants_out_but_no_threads() {
+fn exact_excludes_descendants_but_not_threads() {
     if !may_profile() {
         return;
     }
@@ -190,7 +190,7 @@ fn exact_leaves_descendants_out_but_no_threads() {
 }
 
 #[test]
-fn a_parent_is_followed_for_its_children_only() {
+fn parent_selects_only_the_children() {
     if !may_profile() {
         return;
     }
@@ -223,7 +223,7 @@ fn a_process_can_be_given_by_any_of_its_threads() {
 }
 
 #[test]
-fn a_program_that_executes_another_is_seen_as_that() {
+fn after_exec_samples_show_the_new_program() {
     if !may_profile() {
         return;
     }
@@ -254,7 +254,7 @@ fn shell(script: &str) -> Child {
 }
 
 #[test]
-fn names_are_found_in_other_namespaces_and_in_files_that_are_gone() {
+fn names_are_found_in_other_namespaces_and_deleted_files() {
     if !may_profile() {
         return;
     }
@@ -279,7 +279,7 @@ fn names_are_found_in_other_namespaces_and_in_files_that_are_gone() {
 }
 
 #[test]
-fn a_stripped_program_has_the_names_that_it_keeps() {
+fn a_stripped_program_has_its_dynamic_symbols() {
     if !may_profile() {
         return;
     }
@@ -302,7 +302,7 @@ fn a_stripped_program_has_the_names_that_it_keeps() {
 }
 
 #[test]
-fn a_program_without_symbols_has_places_for_names() {
+fn a_program_without_symbols_has_offsets_for_names() {
     if !may_profile() {
         return;
     }
@@ -339,7 +339,7 @@ fn two_sessions_sample_the_same_task() {
 }
 
 #[test]
-fn ids_are_the_hosts_in_any_pid_and_user_namespace() {
+fn ids_are_the_hosts_in_every_namespace() {
     if !may_profile() {
         return;
     }
@@ -356,7 +356,7 @@ fn ids_are_the_hosts_in_any_pid_and_user_namespace() {
 }
 
 #[test]
-fn short_lives_are_seen_with_names() {
+fn short_lived_processes_have_names() {
     if !may_profile() {
         return;
     }
@@ -375,7 +375,7 @@ fn short_lives_are_seen_with_names() {
 }
 
 #[test]
-fn the_kernels_frames_are_marked_and_can_be_chosen() {
+fn kernel_frames_are_marked_and_optional() {
     if !may_profile() {
         return;
     }
@@ -428,7 +428,7 @@ fn folded_stacks_are_ready_for_flame_graphs() {
 }
 
 #[test]
-fn folded_stacks_come_every_so_often() {
+fn folded_stacks_are_emitted_at_intervals() {
     if !may_profile() {
         return;
     }
@@ -463,7 +463,7 @@ fn the_session_ends_with_its_last_task() {
 }
 
 #[test]
-fn what_is_recorded_is_delivered_or_told_to_be_lost() {
+fn every_sample_is_delivered_or_counted_as_lost() {
     if !may_profile() {
         return;
     }
@@ -495,7 +495,7 @@ fn rate_limit() -> u64 {
 }
 
 #[test]
-fn what_is_no_frequency_is_refused() {
+fn an_invalid_frequency_is_refused() {
     if !may_profile() {
         return;
     }
@@ -517,7 +517,7 @@ fn what_is_no_frequency_is_refused() {
 }
 
 #[test]
-fn a_buffer_that_does_not_fit_is_an_error() {
+fn a_buffer_over_the_locked_memory_limit_is_an_error() {
     if !may_profile() {
         return;
     }
@@ -527,7 +527,7 @@ fn a_buffer_that_does_not_fit_is_an_error() {
 }
 
 #[test]
-fn many_tasks_take_many_descriptors() {
+fn many_tasks_raise_the_descriptor_limit() {
     if !may_profile() {
         return;
     }

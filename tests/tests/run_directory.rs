@@ -50,7 +50,7 @@ impl Place {
 }
 
 #[test]
-fn it_is_made_for_its_owner_alone() {
+fn it_is_created_for_its_owner_only() {
     let (manager, place) = (synthetic(), Place::new());
     let directory = place.0.path().join("not/there/yet");
     run_in(&manager, &directory).start_unread().ends().well();
@@ -98,7 +98,7 @@ fn a_link_is_refused_with_and_without_a_slash_at_its_end() {
 }
 
 #[test]
-fn it_is_refused_if_somebody_else_owns_it_or_a_directory_or_link_above() {
+fn it_is_refused_if_another_user_owns_it_or_a_path_element_above() {
     if !is_root() {
         return skip("it needs root");
     }
@@ -118,7 +118,7 @@ fn it_is_refused_if_somebody_else_owns_it_or_a_directory_or_link_above() {
 }
 
 #[test]
-fn every_call_that_would_look_into_it_refuses_it_but_discovery_answers() {
+fn an_untrusted_one_is_refused_by_all_actions_but_discovery() {
     let (manager, place) = (synthetic(), Place::new());
     let shared = place.directory("shared", 0o777);
     manager.call(["--clear"]).variable(RUN, &shared).answer().failed(&["others"]);
@@ -127,7 +127,7 @@ fn every_call_that_would_look_into_it_refuses_it_but_discovery_answers() {
 }
 
 #[test]
-fn two_users_do_not_see_each_other() {
+fn two_users_have_separate_ones() {
     if !is_root() {
         return skip("it needs root");
     }
@@ -150,7 +150,7 @@ fn two_users_do_not_see_each_other() {
 }
 
 #[test]
-fn a_user_who_has_none_gets_one_of_his_own_in_the_directory_for_temporary_files() {
+fn a_user_without_runtime_directory_gets_one_in_tmp() {
     if !is_root() {
         return skip("it needs root");
     }
@@ -172,7 +172,7 @@ fn small(directory: &Path, options: &str) -> String {
 }
 
 #[test]
-fn a_full_disk_is_one_line() {
+fn a_full_disk_is_reported_in_one_line() {
     if !is_root() {
         return skip("it needs root");
     }
@@ -189,7 +189,7 @@ fn a_full_disk_is_one_line() {
 }
 
 #[test]
-fn a_disk_that_is_full_at_the_end_keeps_what_it_can_and_says_so() {
+fn a_disk_that_fills_up_keeps_what_fits_and_reports_the_rest() {
     if !is_root() {
         return skip("it needs root");
     }
@@ -215,7 +215,7 @@ fn a_disk_that_is_full_at_the_end_keeps_what_it_can_and_says_so() {
 }
 
 #[test]
-fn a_read_only_disk_is_one_line() {
+fn a_read_only_disk_is_reported_in_one_line() {
     if !is_root() {
         return skip("it needs root");
     }
@@ -236,7 +236,7 @@ fn a_read_only_disk_is_one_line() {
 }
 
 #[test]
-fn removed_under_a_session_it_costs_the_leftover_only() {
+fn removing_it_during_a_session_loses_only_unread_output() {
     let (manager, place) = (synthetic(), Place::new());
     let directory = place.directory("run", 0o700);
     let me = format!("--pid {} --count 1000", std::process::id());
@@ -260,7 +260,7 @@ fn removed_under_a_session_it_costs_the_leftover_only() {
 }
 
 #[test]
-fn renamed_under_a_session_it_is_cleaned_when_it_is_back() {
+fn renaming_it_during_a_session_delays_the_cleanup() {
     let (manager, place) = (synthetic(), Place::new());
     let directory = place.directory("run", 0o700);
     let me = format!("--pid {} --count 1000", std::process::id());

@@ -79,7 +79,7 @@ fn the_hook_is_listed_and_described() {
 }
 
 #[test]
-fn the_kernels_own_account_is_the_same() {
+fn waits_match_the_kernels_own_statistics() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     // The kernel counts by the clock of the run queue, which it does not read anew at each switch (rq_clock_skip_update).
     // What keeps it from a switch in between, a long soft interrupt or the hypervisor, makes its account wrong, not ours.
@@ -119,7 +119,7 @@ fn difference_to_the_kernels_account() -> Result<(), String> {
 }
 
 #[test]
-fn who_is_woken_and_who_is_preempted_is_told_apart() {
+fn wakeups_and_preemptions_are_distinguished() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (workload, rival) = (pinned(cpus()[0]), pinned(cpus()[0]));
@@ -147,7 +147,7 @@ fn who_is_woken_and_who_is_preempted_is_told_apart() {
 }
 
 #[test]
-fn a_new_task_waits_from_its_start_on() {
+fn a_new_task_waits_from_its_start() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = pinned(cpus()[0]);
@@ -189,7 +189,7 @@ fn only_traced_tasks_get_lines() {
 }
 
 #[test]
-fn short_waits_can_be_left_out() {
+fn over_excludes_short_waits() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (workload, rival) = (pinned(cpus()[0]), pinned(cpus()[0]));
@@ -207,7 +207,7 @@ fn short_waits_can_be_left_out() {
 }
 
 #[test]
-fn a_summary_tells_of_each_task_and_of_all() {
+fn a_summary_covers_each_task_and_the_total() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = pinned(cpus()[0]);
@@ -239,7 +239,7 @@ fn a_summary_tells_of_each_task_and_of_all() {
 }
 
 #[test]
-fn a_summary_comes_in_time_and_has_a_picture() {
+fn summaries_are_on_time_and_have_a_histogram() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = pinned(cpus()[0]);
@@ -257,7 +257,7 @@ fn a_summary_comes_in_time_and_has_a_picture() {
 }
 
 #[test]
-fn wrong_numbers_are_refused() {
+fn invalid_numbers_are_refused() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let refused = |arguments: &str, mentions: &[&str]| {
@@ -273,7 +273,7 @@ fn wrong_numbers_are_refused() {
 }
 
 #[test]
-fn every_record_is_accounted_for() {
+fn every_record_is_counted() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -291,7 +291,7 @@ fn every_record_is_accounted_for() {
 }
 
 #[test]
-fn perf_sees_the_same_waits() {
+fn waits_match_perf_sched() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     if Command::new("perf").arg("version").output().is_err() {
         return skip("there is no perf");

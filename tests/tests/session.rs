@@ -95,7 +95,7 @@ fn a_session_ends_when_all_traced_processes_are_gone() {
 }
 
 #[test]
-fn a_session_without_any_line_ends_well() {
+fn a_session_without_lines_ends_cleanly() {
     let manager = manager();
     assert!(run(&manager, "--count 0").start().stop().well().is_empty());
     assert!(run(&manager, "--count 0 --time 50").start_unread().ends().well().is_empty());
@@ -114,7 +114,7 @@ fn a_session_ends_when_its_time_is_up() {
 }
 
 #[test]
-fn many_sessions_run_side_by_side() {
+fn many_sessions_run_concurrently() {
     let manager = manager();
     let sessions: Vec<_> =
         (0..20).map(|n| (n, run(&manager, &format!("--count 200 --word ,{n}")).start())).collect();
@@ -141,7 +141,7 @@ fn follow_prints_the_trace_itself() {
 }
 
 #[test]
-fn follow_ends_well_on_sigint() {
+fn follow_ends_cleanly_on_sigint() {
     let manager = manager();
     let me = format!("--pid {} --count 5", std::process::id());
     let mut process = manager.call(["--run", "synthetic_lines", "--follow", "--args", &me]).spawn();
@@ -166,13 +166,13 @@ fn follow_into_a_pipe_that_is_closed_ends() {
 }
 
 #[test]
-fn stdout_that_is_closed_undoes_the_session() {
+fn a_closed_stdout_ends_the_session() {
     let manager = manager();
     run(&manager, "").under(["sh", "-c", "exec \"$@\" >&-", "sh"]).answer().failed(&["standard output"]);
 }
 
 #[test]
-fn stdout_that_nobody_reads_undoes_the_session() {
+fn an_stdout_without_reader_ends_the_session() {
     let manager = manager();
     let (reader, writer) = pipe().expect("a pipe can be made");
     drop(reader);
@@ -180,21 +180,21 @@ fn stdout_that_nobody_reads_undoes_the_session() {
 }
 
 #[test]
-fn stdout_that_is_full_undoes_the_session() {
+fn a_full_stdout_ends_the_session() {
     let manager = manager();
     let full = OpenOptions::new().write(true).open("/dev/full").expect("there is a /dev/full");
     run(&manager, "").stdout(full).answer().failed(&["standard output"]);
 }
 
 #[test]
-fn stdout_that_stays_full_undoes_the_session() {
+fn an_stdout_pipe_that_stays_full_ends_the_session() {
     let manager = manager();
     let (_reader, writer) = full_pipe();
     run(&manager, "").stdout(writer).answer().failed(&["standard output"]);
 }
 
 #[test]
-fn stdout_that_was_full_for_a_moment_gets_the_path() {
+fn an_stdout_pipe_that_was_full_briefly_gets_the_path() {
     let manager = manager();
     let (mut reader, writer) = full_pipe();
     let mut process = run(&manager, "").stdout(writer).spawn();
@@ -238,7 +238,7 @@ fn full_pipe() -> (std::io::PipeReader, File) {
 }
 
 #[test]
-fn a_run_directory_that_cannot_be_made_is_an_error() {
+fn a_run_directory_that_cannot_be_created_is_an_error() {
     let manager = manager();
     run(&manager, "").variable("TRACER_RUN_PATH", "/proc/nowhere").answer().failed(&["/proc/nowhere"]);
 }
@@ -251,7 +251,7 @@ fn a_run_directory_with_blanks_is_an_error() {
 }
 
 #[test]
-fn a_hook_that_does_not_start_is_one_line_and_no_session() {
+fn a_failed_start_is_reported_in_one_line() {
     let manager = manager();
     let failing = |kind: &str| {
         let arguments = format!("--pid {} --when start --failure {kind}", std::process::id());
@@ -265,7 +265,7 @@ fn a_hook_that_does_not_start_is_one_line_and_no_session() {
 }
 
 #[test]
-fn a_hook_that_hangs_does_not_hang_the_caller() {
+fn a_hanging_hook_does_not_hang_the_caller() {
     let manager = manager();
     let mut processes = ["start", "read", "stop", "close"].map(|call| {
         let arguments = format!("--pid {} --drain 0 --failure hang --when {call}", std::process::id());
@@ -292,7 +292,7 @@ fn hangs(worker: u32) -> bool {
 }
 
 #[test]
-fn a_hook_that_fails_later_ends_the_session_with_one_line() {
+fn a_hook_that_fails_later_ends_the_session_in_one_line() {
     let manager = manager();
     for call in ["read", "stop", "close"] {
         for kind in ["fail", "panic", "abort", "exit"] {
@@ -303,7 +303,7 @@ fn a_hook_that_fails_later_ends_the_session_with_one_line() {
 }
 
 #[test]
-fn what_a_hook_gives_though_it_fails_is_kept_and_counted() {
+fn lines_of_a_failing_hook_are_kept_and_counted() {
     let manager = manager();
     for (call, line) in [("read", "before the trouble\n"), ("stop", "after the trouble\n")] {
         let arguments = format!("--pid {} --time 50 --when {call}", std::process::id());

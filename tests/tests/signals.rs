@@ -30,7 +30,7 @@ fn sigint_ends_a_session_that_began_with_sigint_ignored() {
 }
 
 #[test]
-fn ctrl_c_reaches_the_worker_too_and_harms_nothing() {
+fn ctrl_c_to_the_process_group_ends_the_session_cleanly() {
     let manager = synthetic();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let mut session = run(&manager).start();
@@ -40,7 +40,7 @@ fn ctrl_c_reaches_the_worker_too_and_harms_nothing() {
 }
 
 #[test]
-fn more_signals_than_one_end_a_session_as_well() {
+fn repeated_signals_end_a_session_cleanly() {
     let manager = synthetic();
     for _ in 0..20 {
         let mut session = run(&manager).start();
@@ -52,19 +52,19 @@ fn more_signals_than_one_end_a_session_as_well() {
 }
 
 #[test]
-fn sigint_at_any_moment_after_the_spawn_ends_a_session_well() {
+fn sigint_at_any_time_after_the_spawn_exits_cleanly() {
     let manager = synthetic();
     at_each_moment(|delay| ends_well(run(&manager), delay, Disposition::Default));
 }
 
 #[test]
-fn sigint_at_any_moment_after_main_has_begun_ends_a_session_well_though_it_was_ignored() {
+fn sigint_at_any_time_after_main_exits_cleanly_where_it_was_ignored() {
     let manager = synthetic();
     at_each_moment(|delay| ends_well(run(&manager), delay, Disposition::Ignored));
 }
 
 #[test]
-fn sigint_at_any_moment_after_the_spawn_leaves_nothing_in_the_kernel() {
+fn sigint_at_any_time_after_the_spawn_leaves_nothing_in_the_kernel() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let workload = Workload::start();
@@ -78,7 +78,7 @@ fn sigint_at_any_moment_after_the_spawn_leaves_nothing_in_the_kernel() {
 }
 
 #[test]
-fn sigint_at_any_moment_ends_the_other_actions() {
+fn sigint_at_any_time_ends_the_other_actions() {
     let manager = synthetic();
     at_each_moment(|delay| {
         let answer = interrupted(manager.call(["--get-all"]).spawn(), delay);

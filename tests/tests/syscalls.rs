@@ -59,7 +59,7 @@ fn every_call_after_the_path_is_recorded_once() {
 
 /// The records of its last calls are read when procfs does not know it any more.
 #[test]
-fn as_json_the_process_is_known_of_what_a_task_does_last() {
+fn json_has_the_process_of_a_tasks_last_events() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut shell = Command::new("sh");
@@ -75,7 +75,7 @@ fn as_json_the_process_is_known_of_what_a_task_does_last() {
 }
 
 #[test]
-fn a_task_has_the_name_that_it_had_then() {
+fn an_event_has_the_task_name_of_its_time() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut shell = Command::new("sh");
@@ -92,7 +92,7 @@ fn a_task_has_the_name_that_it_had_then() {
 }
 
 #[test]
-fn as_json_every_call_is_an_object() {
+fn json_has_one_object_per_call() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -111,7 +111,7 @@ fn as_json_every_call_is_an_object() {
 }
 
 #[test]
-fn nobody_elses_calls_are_recorded() {
+fn calls_of_other_tasks_are_not_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (traced, bystander) = (Workload::start(), Workload::start());
@@ -124,7 +124,7 @@ fn nobody_elses_calls_are_recorded() {
 }
 
 #[test]
-fn without_a_choice_every_system_call_is_recorded() {
+fn without_a_selection_every_system_call_is_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -156,7 +156,7 @@ fn exit_adds_the_returns() {
 }
 
 #[test]
-fn several_system_calls_can_be_chosen() {
+fn several_system_calls_can_be_selected() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -171,7 +171,7 @@ fn several_system_calls_can_be_chosen() {
 }
 
 #[test]
-fn an_unknown_system_call_is_refused_and_the_nearest_named() {
+fn an_unknown_system_call_is_refused_with_the_nearest_name() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let refused = |name: &str, mentions: &[&str]| {
@@ -217,7 +217,7 @@ fn calls_without_time(lines: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn threads_that_live_already_are_traced() {
+fn existing_threads_are_traced() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -230,7 +230,7 @@ fn threads_that_live_already_are_traced() {
 }
 
 #[test]
-fn threads_made_later_are_traced() {
+fn threads_created_later_are_traced() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -243,7 +243,7 @@ fn threads_made_later_are_traced() {
 }
 
 #[test]
-fn children_that_live_already_are_traced() {
+fn existing_children_are_traced() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -275,7 +275,7 @@ fn children_forked_later_are_traced() {
 }
 
 #[test]
-fn not_one_of_many_short_lived_children_is_missed() {
+fn every_short_lived_child_is_traced() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -285,7 +285,7 @@ fn not_one_of_many_short_lived_children_is_missed() {
 }
 
 #[test]
-fn exact_leaves_the_children_out() {
+fn exact_excludes_children() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -301,7 +301,7 @@ fn exact_leaves_the_children_out() {
 }
 
 #[test]
-fn exact_covers_all_that_are_given() {
+fn exact_covers_all_given_processes() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -315,7 +315,7 @@ fn exact_covers_all_that_are_given() {
 }
 
 #[test]
-fn exact_covers_the_threads_that_come_later() {
+fn exact_covers_threads_created_later() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -326,7 +326,7 @@ fn exact_covers_the_threads_that_come_later() {
 }
 
 #[test]
-fn a_parent_is_followed_for_its_children_only() {
+fn parent_selects_only_the_children() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -348,7 +348,7 @@ fn a_parent_is_followed_for_its_children_only() {
 }
 
 #[test]
-fn a_parent_without_children_is_followed_for_those_to_come() {
+fn parent_covers_children_forked_later() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -411,7 +411,7 @@ fn a_session_ends_soon_after_its_last_task() {
 }
 
 #[test]
-fn a_task_that_nobody_waits_for_has_ended_too() {
+fn a_zombie_counts_as_ended() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut workload = Workload::start();
@@ -465,7 +465,7 @@ fn a_session_ends_when_its_time_is_up() {
 }
 
 #[test]
-fn a_reader_at_work_gets_all_that_was_recorded_under_load() {
+fn an_active_reader_gets_all_events_under_load() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -475,7 +475,7 @@ fn a_reader_at_work_gets_all_that_was_recorded_under_load() {
 }
 
 #[test]
-fn a_session_is_stopped_amid_a_flood() {
+fn a_session_can_be_stopped_during_a_flood() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -489,7 +489,7 @@ fn a_session_is_stopped_amid_a_flood() {
 }
 
 #[test]
-fn what_is_lost_is_told_to_the_event() {
+fn losses_are_counted_exactly() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -505,7 +505,7 @@ fn what_is_lost_is_told_to_the_event() {
 }
 
 #[test]
-fn a_stuck_reader_keeps_nothing_in_the_kernel() {
+fn a_stuck_reader_does_not_prevent_the_kernel_cleanup() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -542,7 +542,7 @@ fn without_a_reader_a_session_ends_and_leaves_nothing() {
 }
 
 #[test]
-fn a_session_touches_nothing_but_its_own_instance() {
+fn a_session_changes_only_its_own_instance() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = system_tests::no_other_sweeps();
     let manager = manager();
@@ -556,7 +556,7 @@ fn a_session_touches_nothing_but_its_own_instance() {
 }
 
 #[test]
-fn what_cannot_be_printed_is_undone_in_the_kernel_too() {
+fn a_session_that_cannot_print_its_path_leaves_no_instance() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let full = File::options().write(true).open("/dev/full").expect("there is a /dev/full");

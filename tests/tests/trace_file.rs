@@ -40,7 +40,7 @@ fn each_read_gives_one_line() {
 }
 
 #[test]
-fn a_reader_gets_every_line_though_the_session_is_stopped_at_once() {
+fn an_immediate_stop_loses_no_line() {
     let manager = manager();
     let session = run(&manager, &format!("--count {MANY}")).start();
     session.wait_for_lines(1);
@@ -50,7 +50,7 @@ fn a_reader_gets_every_line_though_the_session_is_stopped_at_once() {
 }
 
 #[test]
-fn a_reader_gets_every_line_of_a_session_that_finishes_by_itself() {
+fn a_session_that_ends_by_itself_loses_no_line() {
     let manager = manager();
     let workload = Workload::start();
     let arguments = format!("--pid {} --count {MANY}", workload.id());
@@ -68,7 +68,7 @@ fn a_line_arrives_soon_after_it_was_recorded() {
 }
 
 #[test]
-fn lines_longer_than_a_packet_arrive_whole() {
+fn lines_longer_than_a_pipe_packet_arrive_whole() {
     let manager = manager();
     // With its newline, each is around the length of one or two packets, or far beyond.
     for length in [4094, 4095, 4096, 8191, 8192, 60_000] {
@@ -100,7 +100,7 @@ fn a_stuck_reader_delays_the_end_by_two_seconds_at_most() {
 }
 
 #[test]
-fn a_stuck_reader_that_goes_away_delays_nothing_more() {
+fn a_stuck_reader_that_closes_ends_the_delay() {
     let manager = manager();
     let mut session = run(&manager, &format!("--count {MANY}")).start_unread();
     let stuck = File::open(session.path()).expect("the caller can open the trace");
@@ -120,7 +120,7 @@ fn a_slow_reader_gets_everything_as_long_as_it_makes_progress() {
 }
 
 #[test]
-fn drain_bounds_the_wait_for_a_slow_reader() {
+fn drain_limits_the_wait_for_a_slow_reader() {
     let manager = manager();
     let session =
         run(&manager, "--count 1200 --drain 1").start_unread().read_slowly(Duration::from_millis(4));
@@ -137,7 +137,7 @@ fn drain_bounds_the_wait_for_a_slow_reader() {
 }
 
 #[test]
-fn a_second_reader_goes_on_where_the_first_left_off() {
+fn a_second_reader_continues_where_the_first_stopped() {
     let manager = manager();
     let session = run(&manager, "--count 1000").start_unread();
     let mut first = File::open(session.path()).expect("the caller can open the trace");

@@ -42,7 +42,7 @@ fn lacks_root() -> bool {
 }
 
 #[test]
-fn a_plugin_of_somebody_else_is_refused() {
+fn a_plugin_of_another_user_is_refused() {
     if lacks_root() {
         return;
     }
@@ -72,7 +72,7 @@ fn a_plugins_directory_that_others_can_write_to_is_refused() {
 }
 
 #[test]
-fn a_plugins_directory_of_somebody_else_is_refused() {
+fn a_plugins_directory_of_another_user_is_refused() {
     if lacks_root() {
         return;
     }
@@ -82,7 +82,7 @@ fn a_plugins_directory_of_somebody_else_is_refused() {
 }
 
 #[test]
-fn a_directory_further_up_that_others_can_write_to_is_refused() {
+fn a_parent_directory_that_others_can_write_to_is_refused() {
     let top = Plugins::none().directory("open").with_mode("open", 0o777).directory("open/plugins");
     let inner = top.path_of("open/plugins");
     let top = top.plugin("synthetic", "open/plugins/x.so");
@@ -99,13 +99,13 @@ fn a_directory_further_up_that_others_can_write_to_is_refused() {
 }
 
 #[test]
-fn a_sticky_directory_keeps_what_is_ours() {
+fn our_files_in_a_sticky_directory_are_trusted() {
     let manager = Manager::with(plugins().with_mode(".", 0o1777));
     assert_eq!(manager.call(["--get-all"]).answer().well(), "synthetic_lines\n");
 }
 
 #[test]
-fn a_sticky_directory_does_not_keep_what_is_somebody_elses() {
+fn files_of_another_user_in_a_sticky_directory_are_refused() {
     if lacks_root() {
         return;
     }
@@ -115,7 +115,7 @@ fn a_sticky_directory_does_not_keep_what_is_somebody_elses() {
 }
 
 #[test]
-fn a_link_of_ours_to_what_is_ours_is_followed() {
+fn our_link_to_our_file_is_followed() {
     let real = plugins();
     for target in [real.path_of("x.so"), PathBuf::from("sub/../sub/x.so")] {
         let links =
@@ -126,7 +126,7 @@ fn a_link_of_ours_to_what_is_ours_is_followed() {
 }
 
 #[test]
-fn a_link_of_somebody_else_is_refused() {
+fn a_link_of_another_user_is_refused() {
     if lacks_root() {
         return;
     }
@@ -137,14 +137,14 @@ fn a_link_of_somebody_else_is_refused() {
 }
 
 #[test]
-fn a_link_into_what_others_can_write_to_is_refused() {
+fn a_link_into_a_directory_that_others_can_write_to_is_refused() {
     let real = plugins().with_mode(".", 0o777);
     let links = Plugins::none().link("x.so", real.path_of("x.so"));
     refused(links, real.path(), &["can be written to by everybody"]);
 }
 
 #[test]
-fn a_link_to_the_plugins_directory_is_on_the_way_as_well() {
+fn a_link_to_the_plugins_directory_is_checked() {
     if lacks_root() {
         return;
     }
@@ -158,7 +158,7 @@ fn a_link_to_the_plugins_directory_is_on_the_way_as_well() {
 }
 
 #[test]
-fn every_action_keeps_to_it_and_can_be_told_not_to() {
+fn every_action_checks_trust_unless_allow_untrusted_is_given() {
     let manager = Manager::with(plugins().with_mode("x.so", 0o777));
     let me = format!("--pid {}", std::process::id());
     manager.call(["--describe", "synthetic_lines"]).answer().refused(&["synthetic_lines", "not trusted"]);
@@ -173,7 +173,7 @@ fn every_action_keeps_to_it_and_can_be_told_not_to() {
 }
 
 #[test]
-fn nothing_else_is_allowed_by_it() {
+fn allow_untrusted_allows_nothing_else() {
     let plugins = Plugins::none().file("text.so", "text").fifo("pipe.so").directory("directory.so");
     let answer = Manager::with(plugins).call(["--get-all", "--allow-untrusted"]).answer();
     let complaints = answer.well_with_complaints(3);
@@ -185,7 +185,7 @@ fn nothing_else_is_allowed_by_it() {
 }
 
 #[test]
-fn whoever_calls_trusts_himself_and_root() {
+fn the_caller_and_root_are_trusted() {
     if lacks_root() {
         return;
     }
@@ -200,7 +200,7 @@ fn whoever_calls_trusts_himself_and_root() {
 
 /// Somebody swaps a directory on the way for one of his own, again and again: either his is refused, or ours is loaded.
 #[test]
-fn what_was_checked_is_what_is_loaded() {
+fn the_checked_file_is_the_loaded_file() {
     if lacks_root() {
         return;
     }
@@ -241,7 +241,7 @@ fn swap(one: &Path, other: &Path) {
 
 /// The same with a link that is replaced.
 #[test]
-fn a_link_is_followed_where_it_was_checked() {
+fn a_swapped_link_cannot_redirect_the_load() {
     if lacks_root() {
         return;
     }

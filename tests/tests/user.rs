@@ -104,7 +104,7 @@ fn returns_have_results_and_durations() {
 }
 
 #[test]
-fn a_string_that_is_too_long_is_not_shown_as_another() {
+fn an_overlong_string_is_shown_as_a_fault() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut program = Program::start();
@@ -128,7 +128,7 @@ fn a_string_that_is_too_long_is_not_shown_as_another() {
 }
 
 #[test]
-fn what_does_not_hold_is_shown_as_well() {
+fn bools_are_shown_as_true_or_false() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut program = Program::start();
@@ -155,7 +155,7 @@ fn what_does_not_hold_is_shown_as_well() {
 }
 
 #[test]
-fn what_a_pointer_to_nothing_leads_to_is_not_shown() {
+fn an_unreadable_pointer_is_shown_as_a_fault() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut program = Program::start();
@@ -194,7 +194,7 @@ fn what_a_pointer_to_nothing_leads_to_is_not_shown() {
 }
 
 #[test]
-fn calls_within_calls_return_in_their_order() {
+fn nested_calls_return_in_order() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut program = Program::start();
@@ -216,7 +216,7 @@ fn calls_within_calls_return_in_their_order() {
 }
 
 #[test]
-fn functions_of_libraries_are_found_without_naming_them() {
+fn library_functions_are_found_without_the_librarys_path() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -233,7 +233,7 @@ fn functions_of_libraries_are_found_without_naming_them() {
 }
 
 #[test]
-fn nobody_elses_calls_are_recorded() {
+fn calls_of_other_tasks_are_not_recorded() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (mut traced, mut bystander) = (Program::start(), Program::start());
@@ -244,7 +244,7 @@ fn nobody_elses_calls_are_recorded() {
 }
 
 #[test]
-fn patterns_choose_among_the_names_of_the_source() {
+fn patterns_match_source_names() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut program = Program::start();
@@ -261,7 +261,7 @@ fn patterns_choose_among_the_names_of_the_source() {
 }
 
 #[test]
-fn a_name_of_the_source_means_all_overloads() {
+fn a_source_name_selects_all_overloads() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut program = Program::start();
@@ -279,7 +279,7 @@ fn a_name_of_the_source_means_all_overloads() {
 }
 
 #[test]
-fn a_part_of_a_function_is_not_called() {
+fn a_cold_part_of_a_function_is_not_a_function() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut program = Program::start();
@@ -292,7 +292,7 @@ fn a_part_of_a_function_is_not_called() {
 }
 
 #[test]
-fn programs_of_any_make_have_functions() {
+fn static_pie_and_stripped_programs_have_functions() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     for build in [Build::Usual, Build::Static, Build::Stripped] {
@@ -321,7 +321,7 @@ fn a_library_that_is_loaded_later_is_traced_by_its_path() {
 }
 
 #[test]
-fn a_program_that_was_deleted_is_traced() {
+fn a_deleted_program_is_traced() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let directory = tempfile::tempdir().expect("a directory can be made");
@@ -339,7 +339,7 @@ fn a_program_that_was_deleted_is_traced() {
 }
 
 #[test]
-fn the_path_of_a_program_need_be_no_text() {
+fn a_program_path_need_not_be_utf8() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let directory = tempfile::tempdir().expect("a directory can be made");
@@ -399,7 +399,7 @@ fn a_program_is_found_on_an_overlay_file_system() {
 
 /// As in two containers of one image.
 #[test]
-fn what_two_overlay_file_systems_share_is_recorded_once() {
+fn a_file_shared_by_two_overlays_is_recorded_once() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let script = "mount -t tmpfs none $1; cd $1; mkdir lower; cp $0 lower/program; \
@@ -438,7 +438,7 @@ fn a_program_is_found_in_another_pid_namespace() {
 }
 
 #[test]
-fn a_path_is_meant_as_the_process_sees_it() {
+fn a_path_is_resolved_in_the_process_root() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let fixed = Program::built(Build::Static);
@@ -455,7 +455,7 @@ fn a_path_is_meant_as_the_process_sees_it() {
 }
 
 #[test]
-fn a_link_in_a_container_does_not_lead_out_of_it() {
+fn a_link_in_a_container_is_resolved_inside_it() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let script = "mount -t tmpfs none $1; cp $0 $1/program; ln -s /proc/1/exe $1/link; exec $1/program";
     let program = in_namespaces(&["--mount"], script);
@@ -465,7 +465,7 @@ fn a_link_in_a_container_does_not_lead_out_of_it() {
 }
 
 #[test]
-fn after_exec_only_what_was_named_by_its_path_is_traced() {
+fn after_exec_only_functions_named_by_path_are_traced() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (first, second) = (Program::built(Build::Usual), Program::built(Build::Static));
@@ -486,7 +486,7 @@ fn after_exec_only_what_was_named_by_its_path_is_traced() {
 }
 
 #[test]
-fn texts_of_traced_programs_stay_in_their_place() {
+fn hostile_strings_do_not_break_lines() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
@@ -518,7 +518,7 @@ fn calls_with_long_texts_are_recorded() {
 }
 
 #[test]
-fn arguments_are_fetched_as_the_user_says() {
+fn arguments_have_the_requested_types() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut program = Program::start();
@@ -535,7 +535,7 @@ fn arguments_are_fetched_as_the_user_says() {
 }
 
 #[test]
-fn a_go_program_has_functions_that_are_not_gos() {
+fn go_and_c_functions_of_a_go_program_are_traced() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut program = Program::run(&mut Command::new(Program::built(Build::GoLike)));
@@ -556,7 +556,7 @@ fn a_go_program_has_functions_that_are_not_gos() {
 }
 
 #[test]
-fn what_there_is_not_is_said_and_the_nearest_named() {
+fn an_unknown_function_is_refused_with_the_nearest_name() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let program = Program::start();
     let refused = |arguments: &str, mentions: &[&str]| refusal(&program, arguments).refused(mentions);
@@ -576,7 +576,7 @@ fn what_there_is_not_is_said_and_the_nearest_named() {
 }
 
 #[test]
-fn a_program_without_symbols_is_told() {
+fn a_program_without_symbols_is_reported() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let program = Program::run(&mut Command::new(Program::built(Build::Bare)));
     refusal(&program, "-f traced_function").refused(&[
@@ -587,7 +587,7 @@ fn a_program_without_symbols_is_told() {
 }
 
 #[test]
-fn too_many_functions_are_told_and_how_to_have_fewer() {
+fn too_many_functions_are_refused_with_advice() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let program = Program::start();
     refusal(&program, "-f one_of_many_*").refused(&["2000 functions match", "1000", "--limit"]);
@@ -600,7 +600,7 @@ fn too_many_functions_are_told_and_how_to_have_fewer() {
 }
 
 #[test]
-fn what_is_to_be_shown_must_be_there() {
+fn an_argument_spec_must_match_a_function() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let program = Program::start();
     let refused = |spec: &str, mentions: &[&str]| {
@@ -639,7 +639,7 @@ fn two_sessions_of_one_function_both_record_it() {
 
 /// Nothing could remove its events as long as another session has them on.
 #[test]
-fn a_session_of_any_events_leaves_those_of_another_session_alone() {
+fn sessions_do_not_record_each_others_probes() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["ftrace", "uprobe"]));
     let mut program = Program::start();
@@ -652,7 +652,7 @@ fn a_session_of_any_events_leaves_those_of_another_session_alone() {
 }
 
 #[test]
-fn another_tools_probe_counts_the_same_and_is_left_as_it_was() {
+fn a_foreign_probe_counts_the_same_and_is_kept() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let manager = manager();
@@ -696,7 +696,7 @@ fn offset_of(function: &str, file: &Path) -> u64 {
 }
 
 #[test]
-fn what_is_lost_is_told_to_the_call() {
+fn losses_are_counted_exactly() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let mut program = Program::start();
@@ -722,7 +722,7 @@ fn a_session_ends_with_its_last_task() {
 }
 
 #[test]
-fn whoever_dies_the_next_call_leaves_no_probe() {
+fn the_next_call_removes_the_probes_of_killed_processes() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     for supervisor_too in [false, true] {
@@ -747,7 +747,7 @@ fn whoever_dies_the_next_call_leaves_no_probe() {
 }
 
 #[test]
-fn clear_removes_the_probes_of_dead_sessions_and_of_no_others() {
+fn clear_removes_only_the_probes_of_dead_sessions() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = no_other_sweeps();
     let file = Program::built(Build::Usual);

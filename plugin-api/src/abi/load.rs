@@ -22,6 +22,8 @@ const LONGEST_MESSAGE: usize = 64 << 10;
 /// A plugin in this process.
 pub struct LoadedPlugin {
     table: PluginTableRef,
+    /// The version of this crate in the plugin's header, which was checked when the plugin was loaded.
+    api_version: String,
 }
 
 /// Why a library with the right symbol cannot serve as a plugin.
@@ -53,7 +55,7 @@ impl LoadedPlugin {
         let table = header
             .init_root_module::<PluginTableRef>()
             .map_err(|error| LoadError::new(Some(header), &error))?;
-        Ok(Self { table })
+        Ok(Self { table, api_version: header.version_strings().version.to_string() })
     }
 
     /// Lends the host's logger to the plugin.
@@ -68,7 +70,7 @@ impl LoadedPlugin {
     ///
     /// The plugin panicked, or what it says of itself cannot be read.
     pub fn describe(&self) -> Result<PluginInfo> {
-        parsed(checked((self.table.describe())())?)
+        self.with_checked_version(parsed(checked((self.table.describe())())?))
     }
 
     /// What the plugin is, with nothing of its hooks but the one at this position, or none past the last.
@@ -85,7 +87,12 @@ impl LoadedPlugin {
         }
         // SAFETY: what a plugin returns for this id is a function of this type, for ever.
         let describe_hook = unsafe { std::mem::transmute::<*const (), DescribeHook>(address) };
-        Some(checked(describe_hook(position)).and_then(parsed))
+        Some(self.with_checked_version(checked(describe_hook(position)).and_then(parsed)))
+    }
+
+    /// The header has the version that was checked; a description may repeat another one.
+    fn with_checked_version(&self, info: Result<PluginInfo>) -> Result<PluginInfo> {
+        info.map(|info| PluginInfo { api_version: self.api_version.clone(), ..info })
     }
 
     /// Can the hook of this name run in this environment?

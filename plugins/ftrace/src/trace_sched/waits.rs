@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_task_waits_from_its_start_on() {
+    fn a_new_task_waits_from_its_start() {
         let mut waits = Waits::default();
         waits.starts(TASK, 10);
         assert_eq!(waits.runs(TASK, 15), wait(5, Since::New));
