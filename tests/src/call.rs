@@ -7,7 +7,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::{Answer, Fate, Manager, PATIENCE, Process, Session, SystemCall, Watch};
 
-/// A call of the manager, about to be made.
+/// A call of the manager that has not been made yet.
 pub struct Call<'a> {
     manager: &'a Manager,
     executable: OsString,
@@ -16,10 +16,10 @@ pub struct Call<'a> {
     command: Setting,
 }
 
-/// All about a command but its words.
+/// Settings of a command besides its arguments.
 type Setting = Vec<Box<dyn FnOnce(&mut Command)>>;
 
-/// The user and the group of those who may nothing.
+/// The ids of the user and the group `nobody`.
 pub(crate) const NOBODY: u32 = 65534;
 
 impl<'a> Call<'a> {
@@ -28,50 +28,50 @@ impl<'a> Call<'a> {
         Self { manager, executable, words: Vec::new(), wrapper: Vec::new(), command: Vec::new() }
     }
 
-    /// Adds a word to the command line.
+    /// Adds an argument to the command line.
     pub fn word(mut self, word: impl AsRef<OsStr>) -> Self {
         self.words.push(word.as_ref().to_owned());
         self
     }
 
-    /// Adds words to the command line.
+    /// Adds arguments to the command line.
     pub fn words<W: AsRef<OsStr>>(self, words: impl IntoIterator<Item = W>) -> Self {
         words.into_iter().fold(self, Call::word)
     }
 
-    /// Sets a variable of the environment.
+    /// Sets an environment variable.
     pub fn variable(self, name: &str, value: impl AsRef<OsStr>) -> Self {
         let (name, value) = (name.to_owned(), value.as_ref().to_owned());
         self.setting(|command| _ = command.env(name, value))
     }
 
-    /// Has the manager called by another command, which takes its words as the last of its own.
+    /// Runs the manager by another command, which gets the manager's command line as its last arguments.
     pub fn under<W: AsRef<OsStr>>(mut self, wrapper: impl IntoIterator<Item = W>) -> Self {
         self.wrapper = wrapper.into_iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
-    /// Has the manager called by a shell script, in a mount namespace of its own. `"$@"` is the call.
+    /// Runs the manager by a shell script in its own mount namespace. `"$@"` is the manager's command line.
     pub fn in_mount_namespace(self, script: &str) -> Self {
         self.under(["unshare", "--mount", "sh", "-e", "-c", script, "sh"])
     }
 
-    /// Calls it as a user without any privilege.
+    /// Runs it as an unprivileged user.
     pub fn as_nobody(self) -> Self {
         self.setting(|command| _ = command.uid(NOBODY).gid(NOBODY))
     }
 
-    /// Gives it another standard output than a pipe.
+    /// Replaces the pipe on standard output.
     pub fn stdout(self, stream: impl Into<Stdio> + 'static) -> Self {
         self.setting(|command| _ = command.stdout(stream))
     }
 
-    /// Gives it another standard error than a pipe.
+    /// Replaces the pipe on standard error.
     pub fn stderr(self, stream: impl Into<Stdio> + 'static) -> Self {
         self.setting(|command| _ = command.stderr(stream))
     }
 
-    /// Calls it with SIGINT ignored, as a shell does for `manager … &`.
+    /// Runs it with SIGINT ignored, as a shell does for `manager … &`.
     pub fn ignoring_sigint(self) -> Self {
         self.setting(|command| {
             // SAFETY: `signal` is safe to call after a fork; what it replaces is not used.
@@ -84,7 +84,8 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Watches every system call that it makes, until its last process has ended; at one of them, something happens.
+    /// Records every system call that it makes, until its last process has ended. If `at` is given, that system call fails
+    /// or processes are killed before it.
     pub fn watched(self, at: Option<(SystemCall, Fate)>) -> (Self, Watch) {
         let (watch, begin) = Watch::new(at);
         let call = self.setting(move |command| {
@@ -107,7 +108,7 @@ impl<'a> Call<'a> {
         self.manager.prepare(&mut command);
         // SAFETY: `signal` is safe to call after a fork; what it replaces is not used.
         unsafe {
-            // Whoever runs the tests may have it ignored (a shell's `&`).
+            // The tests may have been started with SIGINT ignored (a shell's `&`).
             command.pre_exec(|| {
                 signal(Signal::SIGINT, SigHandler::SigDfl)?;
                 Ok(())
@@ -116,13 +117,13 @@ impl<'a> Call<'a> {
         self.command.into_iter().for_each(|setting| setting(&mut command));
         // SAFETY: `prctl` is safe to call after a fork.
         unsafe {
-            // So that nothing is left when the tests themselves are killed.
+            // No process may remain when the tests themselves are killed.
             command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
         }
         Process::spawn(&mut command, self.manager.leak_check())
     }
 
-    /// Makes the call, and waits for what comes of it.
+    /// Makes the call, and waits for its end.
     #[track_caller]
     pub fn answer(self) -> Answer {
         self.spawn().ends(PATIENCE)
@@ -134,7 +135,7 @@ impl<'a> Call<'a> {
         self.start_unread().read()
     }
 
-    /// Starts a session as container-tracer does, and does not open its trace.
+    /// Starts a session as container-tracer does, and does not read its trace.
     #[track_caller]
     pub fn start_unread(self) -> Session {
         Session::start(self.spawn())

@@ -8,23 +8,23 @@ use nix::unistd::Pid;
 
 /// The CPUs that the tests may use.
 pub fn cpus() -> Vec<u32> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("we run on some CPU");
+    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("this thread has an affinity mask");
     (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).map(|cpu| cpu as u32).collect()
 }
 
-/// A CPU that is off. It is on again when this is dropped, and also if the tests are killed.
+/// A CPU that is offline until this is dropped or the tests are killed.
 pub struct OfflineCpu(Child);
 
 impl OfflineCpu {
-    /// Turns the CPU off, for as short a time as can be: everybody else on the machine has to do without it.
+    /// Takes the CPU offline. Keep this short: it affects the whole machine.
     ///
     /// # Errors
     ///
-    /// Why that cannot be done here.
+    /// The CPU cannot be taken offline.
     pub fn new(cpu: u32) -> Result<Self, String> {
         let switch = format!("/sys/devices/system/cpu/cpu{cpu}/online");
         fs::metadata(&switch).map_err(|error| format!("{switch}: {error}"))?;
-        // It waits for the end of its input, which comes whatever happens to us.
+        // It brings the CPU back at the end of its input, also when this process is killed.
         let script = r#"trap "" INT TERM HUP; echo 0 >"$1" || exit; echo off; read -r _; echo 1 >"$1""#;
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh", &switch]).process_group(0);

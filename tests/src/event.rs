@@ -1,24 +1,24 @@
-/// A line of a trace, exactly in the kernel's form:
+/// A line of a trace in the kernel's own format:
 /// `            sh-1234    [001] .....  1580.993115: sys_getppid()`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// The name of the task, or `<...>` where the kernel has forgotten it.
+    /// The name of the task, or `<...>` where the kernel does not know it.
     pub task: &'a str,
-    /// The id of the task.
+    /// The tid of the task.
     pub id: u32,
-    /// What happened: `sys_getppid()`.
+    /// The event: `sys_getppid()`.
     pub what: &'a str,
 }
 
 impl<'a> Event<'a> {
-    /// Reads a line.
+    /// Parses a line.
     ///
     /// # Panics
     ///
-    /// If the line is not in the kernel's form, to the column.
+    /// If the line does not have the kernel's format, to the column.
     #[track_caller]
     pub fn of(line: &'a str) -> Self {
-        Self::parse(line).unwrap_or_else(|| panic!("not a line of the kernel's: {line:?}"))
+        Self::parse(line).unwrap_or_else(|| panic!("not in the kernel's format: {line:?}"))
     }
 
     /// The kernel's format is `%16s-%-7d [%03d] `, five flags, ` %5lu.%06lu: `, and the event.
@@ -37,7 +37,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Whether this is a time as the kernel writes it, in seconds and microseconds: ` 1580.993115`.
+/// Whether this is a time in the kernel's format, in seconds and microseconds: ` 1580.993115`.
 fn is_time(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
     let Some((seconds, micros)) = text.split_once('.') else {
@@ -51,13 +51,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_kernel_is_taken_apart() {
+    fn a_line_is_parsed() {
         let line = "         python3-7489    [001] .....  1580.993123: sys_getppid -> 0x1d3d";
         assert_eq!(Event::of(line), Event { task: "python3", id: 7489, what: "sys_getppid -> 0x1d3d" });
     }
 
     #[test]
-    fn what_the_kernel_would_not_write_is_no_event() {
+    fn other_formats_are_rejected() {
         assert_eq!(Event::parse("python3-7489 [001] ..... 1580.993123: sys_getppid()"), None);
         assert_eq!(Event::parse("         python3-7489    [001] .....  1580.99: sys_getppid()"), None);
         assert_eq!(Event::parse("CPU:1 [LOST 5 EVENTS]"), None);

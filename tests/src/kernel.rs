@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
-/// What the kernel shows of its tracing.
+/// The kernel's tracefs.
 #[derive(Debug, Clone)]
 pub struct Kernel {
     tracing: PathBuf,
@@ -16,30 +16,30 @@ pub struct Instance {
     path: PathBuf,
 }
 
-/// An instance that a test has made: another tool's, as far as the manager is concerned. Dropping it removes it.
+/// An instance that a test has created, foreign to the manager. Dropping it removes it.
 #[derive(Debug)]
 pub struct OwnInstance(Instance);
 
-/// An event in a program that a test has defined: another tool's. Dropping it removes it.
+/// A uprobe that a test has defined, foreign to the manager. Dropping it removes it.
 #[derive(Debug)]
 pub struct OwnProbe {
     kernel: Kernel,
     line: String,
 }
 
-/// The state of the top-level instance, as far as it can be off its default.
+/// The settings of the top-level instance that can differ from their defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopLevel(Vec<(&'static str, String)>);
 
 impl Kernel {
-    /// The kernel, if this user can trace with it.
+    /// The tracefs, if this user can use it.
     pub fn find() -> Option<Self> {
         let tracing = PathBuf::from("/sys/kernel/tracing");
         let may_trace = is_root() && access(&tracing.join("instances"), AccessFlags::W_OK).is_ok();
         may_trace.then_some(Self { tracing })
     }
 
-    /// The kernel; if it cannot be traced here, says loudly that the test is skipped.
+    /// The tracefs; if it cannot be used here, reports that the test is skipped.
     pub fn or_skip() -> Option<Self> {
         let kernel = Self::find();
         if kernel.is_none() {
@@ -61,14 +61,14 @@ impl Kernel {
         self.instances().into_iter().filter(is_theirs).collect()
     }
 
-    /// The events in programs of the managers with these process ids, by the lines that define them.
+    /// The lines that define the uprobes of the managers with these process ids.
     pub fn probes_of(&self, pids: &[u32]) -> Vec<String> {
         let systems: Vec<String> = pids.iter().map(|pid| format!(":tracehook_{pid}_")).collect();
         let is_theirs = |line: &&str| systems.iter().any(|system| line.contains(system));
         self.top().get("uprobe_events").lines().filter(is_theirs).map(str::to_owned).collect()
     }
 
-    /// Defines an event at this place in a program: another tool's, as far as the manager is concerned.
+    /// Defines a uprobe at this offset of a file, foreign to the manager.
     pub fn define_probe(&self, name: &str, file: &Path, offset: u64) -> OwnProbe {
         let definition = format!("p:{name} {}:{offset:#x}", file.display());
         self.append_to_probes(&definition).unwrap_or_else(|error| panic!("{definition}: {error}"));
@@ -77,19 +77,19 @@ impl Kernel {
         OwnProbe { kernel: self.clone(), line: line.expect("it is defined now") }
     }
 
-    /// Removes the event in programs that this line defines, if that can be done.
+    /// Removes the uprobe that this line defines, if possible.
     pub fn remove_probe(&self, line: &str) {
         let name = line.split_once(':').and_then(|(_, rest)| rest.split_whitespace().next());
         let _ = self.append_to_probes(&format!("-:{}", name.unwrap_or_default()));
     }
 
-    /// A plain write would remove every event that there is.
+    /// Appends, because opening the file with O_TRUNC removes every uprobe.
     fn append_to_probes(&self, definition: &str) -> std::io::Result<()> {
         let list = fs::File::options().append(true).open(self.tracing.join("uprobe_events"));
         list?.write_all(definition.as_bytes())
     }
 
-    /// The one instance of the manager with this process id.
+    /// The only instance of the manager with this process id.
     #[track_caller]
     pub fn instance_of(&self, pid: u32) -> Instance {
         let mut instances = self.instances_of(&[pid]);
@@ -97,7 +97,7 @@ impl Kernel {
         instances.remove(0)
     }
 
-    /// Makes an instance.
+    /// Creates an instance.
     pub fn make_instance(&self, name: &str) -> OwnInstance {
         let path = self.tracing.join("instances").join(name);
         fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -109,7 +109,7 @@ impl Kernel {
         Instance { path: self.tracing.clone() }
     }
 
-    /// What the top-level instance is set to.
+    /// The settings of the top-level instance.
     pub fn top_level(&self) -> TopLevel {
         const STATE: [&str; 6] =
             ["current_tracer", "tracing_on", "set_event", "set_event_pid", "uprobe_events", "events/enable"];
@@ -123,7 +123,7 @@ impl Instance {
         self.path.file_name().and_then(|name| name.to_str()).expect("an instance has a plain name")
     }
 
-    /// Whether it is still there.
+    /// Whether it exists.
     pub fn exists(&self) -> bool {
         self.path.exists()
     }
@@ -145,12 +145,12 @@ impl Instance {
         fs::write(&path, value).unwrap_or_else(|error| panic!("{value:?} to {}: {error}", path.display()));
     }
 
-    /// The task ids that it traces.
+    /// The tids in its `set_event_pid`.
     pub fn pids(&self) -> Vec<u32> {
         self.get("set_event_pid").lines().filter_map(|pid| pid.parse().ok()).collect()
     }
 
-    /// The lines recorded so far and not read, without the heading.
+    /// The recorded and unread lines, without the header.
     pub fn lines(&self) -> Vec<String> {
         self.get("trace").lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     }
@@ -160,7 +160,7 @@ impl Instance {
         &self.path
     }
 
-    /// Removes it, if that can be done.
+    /// Removes it, if possible.
     pub fn remove(&self) {
         let _ = fs::remove_dir(&self.path);
     }
@@ -186,8 +186,8 @@ impl Drop for OwnInstance {
 }
 
 impl OwnProbe {
-    /// Whether the kernel has it, byte for byte as it was when it had just been defined.
-    pub fn is_as_it_was(&self) -> bool {
+    /// Whether the kernel still has it, byte for byte as it was defined.
+    pub fn is_unchanged(&self) -> bool {
         self.kernel.top().get("uprobe_events").lines().any(|line| line == self.line)
     }
 }
@@ -203,14 +203,14 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Says loudly that a test is skipped, and why.
+/// Reports that a test is skipped, and why.
 ///
 /// # Panics
 ///
-/// Where the tests must be complete: if `CI` is set.
+/// If the environment variable `CI` is set: there, no test may be skipped.
 pub fn skip(why: &str) {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     assert!(std::env::var_os("CI").is_none(), "{name} cannot be skipped in CI: {why}");
-    // Past the capture of output that successful tests fall under.
+    // Not by `eprintln!`, whose output is captured in tests that pass.
     let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
 }

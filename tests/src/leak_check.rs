@@ -2,33 +2,33 @@ use std::sync::{Arc, Mutex};
 
 use crate::{Instance, Kernel};
 
-/// The tracing instances, and the events in programs, that were still there when their manager had ended. The next call
-/// may remove them; in the end they must be gone.
+/// The tracing instances and uprobes that still existed when their manager had ended. The next call may remove them;
+/// when the test ends they must be gone.
 ///
-/// They are looked for at that very moment: later, their process ids may be those of other managers.
+/// They are recorded as soon as the manager has ended: later, its process id may belong to another manager.
 #[derive(Clone, Default)]
 pub(crate) struct LeakCheck(Arc<Mutex<Left>>);
 
 #[derive(Default)]
 struct Left {
     instances: Vec<Instance>,
-    /// The lines that define them.
+    /// The lines that define the uprobes.
     probes: Vec<String>,
 }
 
 impl LeakCheck {
-    /// Notes what the manager with this process id, which has just ended, has left.
+    /// Records what the manager with this process id, which has just ended, left in the kernel.
     pub(crate) fn note(&self, pid: u32) {
         let Some(kernel) = Kernel::find() else { return };
-        let mut left = self.0.lock().expect("nobody panics here");
+        let mut left = self.0.lock().expect("no holder of the lock panics");
         left.instances.extend(kernel.instances_of(&[pid]));
         left.probes.extend(kernel.probes_of(&[pid]));
     }
 
-    /// Removes those that are still there; how many, and the name of one.
+    /// Removes those that still exist; returns how many, and the name of one.
     pub(crate) fn remove(&self) -> Option<(usize, String)> {
         let kernel = Kernel::find()?;
-        let mut left = self.0.lock().expect("nobody panics here");
+        let mut left = self.0.lock().expect("no holder of the lock panics");
         left.instances.retain(Instance::exists);
         left.instances.iter().for_each(Instance::remove);
         let defined = kernel.top().get("uprobe_events");

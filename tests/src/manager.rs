@@ -11,10 +11,9 @@ use crate::leak_check::LeakCheck;
 use crate::plugins::public_directory;
 use crate::{Call, Plugins, built};
 
-/// An installation of the manager, with plugins and a run directory of its own.
+/// An installation of the manager with its own plugins and run directory.
 ///
-/// When it is dropped it checks that its calls have left nothing: nothing in the kernel, and no file but what lies there
-/// for a later reader.
+/// When it is dropped, it checks that its calls have left nothing in the kernel, and no file but unread output.
 pub struct Manager {
     executable: PathBuf,
     plugins: Plugins,
@@ -42,11 +41,11 @@ impl Manager {
         manager.executable = public.path().join("manager");
         fs::copy(built("manager"), &manager.executable).expect("an executable can be copied");
         manager._public = Some(public);
-        chown(manager.run_directory(), Some(NOBODY), Some(NOBODY)).expect("root gives away what it has");
+        chown(manager.run_directory(), Some(NOBODY), Some(NOBODY)).expect("root can change the owner");
         manager
     }
 
-    /// A call with these words.
+    /// A call with these arguments.
     pub fn call<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> Call<'_> {
         self.bare_call().word("--plugins").word(self.plugins.path()).words(words)
     }
@@ -56,12 +55,12 @@ impl Manager {
         self.call(["--run", hook, "--args", arguments.as_ref()])
     }
 
-    /// A call without any words yet: not even where the plugins are.
+    /// A call without any arguments, not even `--plugins`.
     pub fn bare_call(&self) -> Call<'_> {
         self.call_as(&self.executable)
     }
 
-    /// A call by another path than that of the executable itself.
+    /// A call by another path of the executable.
     pub fn call_as(&self, executable: impl AsRef<OsStr>) -> Call<'_> {
         Call::new(self, executable)
     }
@@ -76,28 +75,27 @@ impl Manager {
         &self.plugins
     }
 
-    /// Where the manager keeps its files.
+    /// The run directory.
     pub fn run_directory(&self) -> &Path {
         self.run_directory.path()
     }
 
-    /// The files of sessions that are alive, or that died and were not cleaned up after. What a session has left for a
-    /// later reader is none of them.
+    /// The files of sessions that are running, or that died and were not cleaned up. Unread output is not included.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = files_below(self.run_directory());
-        files.retain(|file| !is_for_a_later_reader(file));
+        files.retain(|file| !is_unread_output(file));
         files
     }
 
-    /// What sessions have left for a later reader.
+    /// The files with the unread output of sessions.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         let mut files = files_below(self.run_directory());
-        files.retain(|file| is_for_a_later_reader(file));
+        files.retain(|file| is_unread_output(file));
         files
     }
 
-    /// The living processes that descend from its calls: they have its command line, with the plugins directory in it, until
-    /// they become another program.
+    /// The running processes of its calls. They are recognised by the plugins directory in their command line, which they
+    /// have until they execute another program.
     pub fn processes(&self) -> Vec<u32> {
         let directory = self.plugins.path().as_os_str().as_encoded_bytes();
         let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -125,16 +123,16 @@ impl Drop for Manager {
     fn drop(&mut self) {
         let (instances, files) = (self.leak_check.remove(), self.files());
         if !std::thread::panicking() {
-            assert_eq!(instances, None, "this many are left in the kernel, one of them this");
+            assert_eq!(instances, None, "the number of objects left in the kernel, and the name of one");
             assert!(files.is_empty(), "left in the run directory: {files:?}");
         }
     }
 }
 
-/// A session's lines that no reader took are an ordinary file in the place of the trace file.
-pub(crate) fn is_for_a_later_reader(file: &Path) -> bool {
-    let is_ordinary = file.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
-    is_ordinary && file.extension().is_some_and(|extension| extension == "trace")
+/// Unread output is a regular file in the place of the trace file.
+pub(crate) fn is_unread_output(file: &Path) -> bool {
+    let is_regular = file.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+    is_regular && file.extension().is_some_and(|extension| extension == "trace")
 }
 
 fn files_below(directory: &Path) -> Vec<PathBuf> {

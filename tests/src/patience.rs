@@ -1,9 +1,9 @@
 use std::time::{Duration, Instant};
 
-/// How long anything may take before it counts as hung.
+/// The time after which an operation counts as hung.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Tries until there is a result; fails when `limit` has passed.
+/// Tries until there is a result; panics when `limit` has passed.
 #[track_caller]
 pub fn eventually<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
@@ -16,13 +16,13 @@ pub fn eventually<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> O
     }
 }
 
-/// Waits until the condition holds; fails when `limit` has passed.
+/// Waits until the condition holds; panics when `limit` has passed.
 #[track_caller]
 pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     eventually(what, limit, || condition().then_some(()));
 }
 
-/// Says where a test was when it failed.
+/// Prints the state of a test when it panics.
 pub struct OnPanic(pub String);
 
 impl Drop for OnPanic {

@@ -19,7 +19,7 @@ impl Plugins {
         Self { directory: public_directory() }
     }
 
-    /// A directory with these plugins, under their own names.
+    /// A directory with these plugins, with their own file names.
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         names.into_iter().fold(Self::none(), |plugins, name| plugins.plugin(name, &format!("lib{name}.so")))
     }
@@ -28,11 +28,11 @@ impl Plugins {
     pub fn plugin(self, name: &str, file: &str) -> Self {
         let library = built(format!("lib{name}.so"));
         fs::copy(library, self.path_of(file)).expect("a plugin can be copied");
-        // Whoever built it may have let his group write to it.
+        // The umask of the build may have made it writable for the group.
         self.with_mode(file, 0o755)
     }
 
-    /// Adds a copy of the plugin as `file`, with something changed in it.
+    /// Adds a copy of the plugin as `file`, with some bytes changed.
     pub fn changed(self, name: &str, file: &str, change: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut library = fs::read(built(format!("lib{name}.so"))).expect("a plugin can be read");
         change(&mut library);
@@ -45,15 +45,15 @@ impl Plugins {
         self.file(file, &library[..library.len() / 2])
     }
 
-    /// Sets who may do what with the file.
+    /// Sets the mode of the file.
     pub fn with_mode(self, file: &str, mode: u32) -> Self {
         fs::set_permissions(self.path_of(file), fs::Permissions::from_mode(mode)).expect("it is ours");
         self
     }
 
-    /// Gives the file, or the link itself, to this user.
+    /// Changes the owner of the file, or of the link itself.
     pub fn owned_by(self, file: &str, user: u32) -> Self {
-        lchown(self.path_of(file), Some(user), Some(user)).expect("root gives away what it has");
+        lchown(self.path_of(file), Some(user), Some(user)).expect("root can change the owner");
         self
     }
 
@@ -63,7 +63,7 @@ impl Plugins {
         self.with_mode(file, 0o644)
     }
 
-    /// Adds a FIFO, which hangs whoever opens it.
+    /// Adds a FIFO, which blocks any process that opens it.
     pub fn fifo(self, file: &str) -> Self {
         mkfifo(&self.path_of(file), Mode::S_IRWXU).expect("a FIFO can be made");
         self
@@ -81,18 +81,18 @@ impl Plugins {
         self
     }
 
-    /// Where the plugins are.
+    /// The directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Where this file of them is.
+    /// The path of this file in it.
     pub fn path_of(&self, file: &str) -> PathBuf {
         self.path().join(file)
     }
 }
 
-/// A temporary directory that every user can look into, though only its owner can write there.
+/// A temporary directory that every user can read, and only its owner can write to.
 pub(crate) fn public_directory() -> TempDir {
     let directory =
         tempfile::Builder::new().prefix("trace-hook-test-").tempdir().expect("a directory can be made");

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use crate::leak_check::LeakCheck;
 use crate::{Answer, PATIENCE, eventually};
 
-/// A running manager. Its process group is its own, and is killed when this is dropped.
+/// A running manager. It has its own process group, which is killed when this is dropped.
 pub struct Process {
     child: Child,
     output: Receiver<Output>,
@@ -18,12 +18,12 @@ pub struct Process {
     open_streams: usize,
     since: Instant,
     status: Option<ExitStatus>,
-    /// Whether there was a worker left when it had ended.
+    /// Whether a worker was still running when it had ended.
     outlived: bool,
     leak_check: LeakCheck,
 }
 
-/// What comes out of one of the two streams.
+/// Output on one of the two streams.
 enum Output {
     Stdout(Vec<u8>),
     Stderr(Vec<u8>),
@@ -31,12 +31,12 @@ enum Output {
 }
 
 impl Process {
-    /// Runs the command. Its streams are listened to where they are pipes.
+    /// Runs the command. Its streams are read if they are pipes.
     pub(crate) fn spawn(command: &mut Command, leak_check: LeakCheck) -> Self {
         let since = Instant::now();
         let mut child =
             eventually("the executable is closed for writing", PATIENCE, || match command.spawn() {
-                // It is a copy, and another test has forked just when it was being written.
+                // A copy of the executable: another test has forked while it was open for writing.
                 Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
                 spawned => Some(spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"))),
             });
@@ -68,10 +68,10 @@ impl Process {
         self.child.id()
     }
 
-    /// Sends it a signal. From now on, what [`ends`](Self::ends) measures counts.
+    /// Sends it a signal. The time that [`ends`](Self::ends) measures begins now.
     pub fn signal(&mut self, signal: Signal) {
         self.since = Instant::now();
-        // Once it has been waited for, the id may be somebody else's.
+        // Once it has been waited for, another process may have its id.
         if !self.is_over() {
             let _ = kill(self.as_pid(), signal);
         }
@@ -90,7 +90,7 @@ impl Process {
         children_of(self.pid())
     }
 
-    /// Whether it has made itself ready for this signal: catches it, at least.
+    /// Whether it has installed a handler for this signal.
     pub fn catches(&self, signal: Signal) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
@@ -98,7 +98,7 @@ impl Process {
         caught & (1 << (signal as u32 - 1)) != 0
     }
 
-    /// Whether it has said anything on standard output, as far as that is a pipe.
+    /// Whether it has written to standard output, if that is a pipe.
     pub fn has_spoken(&mut self) -> bool {
         while let Ok(output) = self.output.try_recv() {
             self.take(output);
@@ -106,7 +106,7 @@ impl Process {
         !self.stdout.is_empty()
     }
 
-    /// What it has said on standard output so far, as far as that was listened to.
+    /// The standard output so far, if that is a pipe.
     pub fn stdout(&self) -> String {
         text(&self.stdout)
     }
@@ -116,7 +116,7 @@ impl Process {
         self.try_wait().is_some()
     }
 
-    /// Waits for the first output on either stream, as far as it came in one piece, or for the end of both.
+    /// Waits for the first output on either stream, or for the end of both.
     #[track_caller]
     pub(crate) fn first_output(&mut self, limit: Duration) {
         while self.stdout.is_empty() && self.stderr.is_empty() && self.open_streams > 0 {
@@ -124,7 +124,7 @@ impl Process {
         }
     }
 
-    /// What it has said on standard output so far, as far as that was listened to.
+    /// The standard output and standard error so far, if they are pipes.
     pub(crate) fn said(&self) -> (String, String) {
         (text(&self.stdout), text(&self.stderr))
     }
@@ -165,7 +165,7 @@ impl Process {
             self.status = self.child.try_wait().expect("it is our child");
             if self.status.is_some() {
                 self.leak_check.note(self.pid());
-                // As long as the group has a member, its id is nobody else's.
+                // As long as the process group has a member, its id is not reused.
                 self.outlived = killpg(self.as_pid(), None).is_ok();
             }
         }

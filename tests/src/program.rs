@@ -5,29 +5,29 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::build_directory;
 
-/// The program that is traced in its own functions. See its source for the commands that it takes.
+/// A program whose functions are traced. Its source documents the commands that it takes.
 const SOURCE: &str = include_str!("program/called.rs");
-/// A library that the program loads when it is told to.
+/// A library that the program loads on the command `load`.
 const LIBRARY: &str = include_str!("program/library.rs");
 
 /// How a [`Program`] is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Build {
-    /// As usual: loaded anywhere, with shared libraries.
+    /// A position-independent executable with shared libraries.
     Usual,
     /// At a fixed address, without shared libraries.
     Static,
-    /// Without the table of symbols that only debuggers need.
+    /// Without the symbol table `.symtab`.
     Stripped,
     /// Without any symbols at all.
     Bare,
-    /// With a section that only Go's linker makes.
+    /// With a section that only Go's linker creates.
     GoLike,
-    /// A shared library, without that table.
+    /// A shared library without `.symtab`.
     Library,
 }
 
-/// A running program of our own. Dropping it kills it.
+/// The running program. Dropping it kills it.
 pub struct Program {
     process: Child,
     commands: ChildStdin,
@@ -36,9 +36,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// The executable, or the library, built where it is older than the tests.
+    /// The executable or the library, which is built if it is older than the tests.
     pub fn built(build: Build) -> PathBuf {
-        // Whoever comes second, in this process or another, waits for what the first builds.
+        // Only one test builds at a time, in this process or another.
         let directory = build_directory().join("traced-programs");
         fs::create_dir_all(&directory).expect("a directory can be made");
         let alone = File::open(&directory).expect("it is ours");
@@ -50,12 +50,12 @@ impl Program {
         program
     }
 
-    /// Runs the usual one.
+    /// Runs the position-independent build.
     pub fn start() -> Self {
         Self::run(&mut Command::new(Self::built(Build::Usual)))
     }
 
-    /// Runs it by this command.
+    /// Runs it with this command.
     pub fn run(command: &mut Command) -> Self {
         let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut process = process.unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -71,14 +71,14 @@ impl Program {
         self.id
     }
 
-    /// Makes it obey, and waits until it has; its answer.
+    /// Sends a command and returns the answer.
     #[track_caller]
     pub fn tell(&mut self, command: &str) -> String {
-        writeln!(self.commands, "{command}").expect("the program listens");
+        writeln!(self.commands, "{command}").expect("the program reads commands");
         self.answer()
     }
 
-    /// Makes it call a function of its own with these arguments, this many times.
+    /// Makes it call `traced_function` this many times.
     #[track_caller]
     pub fn calls(&mut self, count: usize) {
         self.tell(&format!("call {count} 7 9 text"));

@@ -1,22 +1,22 @@
 use std::hash::{BuildHasher, RandomState};
 
-/// Random numbers, which can be had again: they begin with the number in `SEED`, or else with another one each time,
-/// which is printed.
+/// Reproducible random numbers: the seed is taken from the environment variable `SEED`; without it, a new seed is chosen
+/// and printed.
 ///
-/// They are none too good (xorshift64*, Marsaglia and Vigna).
+/// The generator is xorshift64* (Marsaglia and Vigna).
 pub struct Random(u64);
 
 impl Random {
-    /// Begins.
+    /// A generator with the seed from the environment, or a new one.
     pub fn from_environment() -> Self {
         let given = std::env::var("SEED").ok().map(|seed| seed.parse().expect("SEED is a number"));
         let seed = given.unwrap_or_else(|| RandomState::new().hash_one(()));
         println!("this can be had again with SEED={seed}");
-        // From nothing comes nothing.
+        // The state of xorshift must not be 0.
         Self(seed.max(1))
     }
 
-    /// A number below the limit.
+    /// A number below `limit`.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

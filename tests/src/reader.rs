@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::{PATIENCE, wait_until};
 
-/// Reads a trace as container-tracer does: with a fresh buffer for every line, so that of each read only the first line
-/// is kept.
+/// Reads a trace as container-tracer does: with a new buffer for every line, so that only the first line of each read is
+/// kept.
 pub struct Reader {
     lines: Arc<Mutex<Vec<String>>>,
     end: Receiver<()>,
@@ -27,13 +27,13 @@ impl Reader {
         Self::of_file(open(path).expect("the trace can be opened"), pause)
     }
 
-    /// Reads the file, if it is still there.
+    /// Reads the file, if it exists.
     #[track_caller]
     pub fn if_there(path: &Path) -> Option<Self> {
         open(path).ok().map(|file| Self::of_file(file, Duration::ZERO))
     }
 
-    /// Reads a file that is open already, and takes `pause` for each line.
+    /// Reads an open file, and takes `pause` for each line.
     pub fn of_file(mut file: File, pause: Duration) -> Self {
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let (at_end, end) = channel();
@@ -48,7 +48,7 @@ impl Reader {
         Self { lines, end }
     }
 
-    /// Reads so many lines, and leaves; the lines, with their newlines.
+    /// Reads `count` lines; returns them with their newlines.
     pub fn first(mut file: File, count: usize) -> Vec<String> {
         (0..count).map(|_| next_line(&mut file).expect("there is a line")).collect()
     }
@@ -58,7 +58,7 @@ impl Reader {
         self.lines.lock().expect("no reader panics").clone()
     }
 
-    /// Waits until this many lines have come, as long as some come.
+    /// Waits until `count` lines have been read, as long as there is progress.
     #[track_caller]
     pub fn wait_for(&self, count: usize) {
         let mut so_far = self.count();
@@ -68,17 +68,17 @@ impl Reader {
         }
     }
 
-    /// How many lines have come so far.
+    /// The number of lines so far.
     pub fn count(&self) -> usize {
         self.lines.lock().expect("no reader panics").len()
     }
 
-    /// The line that has come last, with its newline.
+    /// The last line so far, with its newline.
     pub fn last(&self) -> Option<String> {
         self.lines.lock().expect("no reader panics").last().cloned()
     }
 
-    /// Waits for the end of the file; all lines.
+    /// Waits for the end of the file; returns all lines.
     #[track_caller]
     pub fn finish(self) -> Vec<String> {
         self.end.recv_timeout(PATIENCE).expect("the reader comes to the end of the file");
@@ -90,12 +90,12 @@ impl Reader {
 fn open(path: &Path) -> io::Result<File> {
     let (is_open, opened) = channel();
     let path = path.to_owned();
-    // Opening a FIFO waits for its writer: not in the thread of the test.
+    // Opening a FIFO blocks until it has a writer, so another thread does it.
     std::thread::spawn(move || is_open.send(File::open(path)));
     opened.recv_timeout(PATIENCE).expect("the trace has a writer")
 }
 
-/// The first line of the next read, with more reads for as long as it takes to find its end.
+/// The first line of the next read, completed by further reads if it is not whole.
 fn next_line(file: &mut File) -> Option<String> {
     let mut line = Vec::new();
     loop {

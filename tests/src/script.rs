@@ -5,21 +5,20 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
-/// A shell to trace, that waits until it is told to go. Dropping it kills it.
+/// A traced shell that runs its script after [`goes`](Self::goes). Dropping it kills it.
 pub struct Script {
     shell: Child,
-    /// It goes when this ends.
+    /// The script starts when this gets a line or is closed.
     stdin: Option<ChildStdin>,
 }
 
 impl Script {
-    /// Starts a shell that will run this script. The session to trace it can be started at once: until it is told to
-    /// [go](Self::goes), it does nothing.
+    /// Starts a shell that will run this script after [`goes`](Self::goes), so that a session can be started before.
     pub fn start(script: &str) -> Self {
         Self::start_under(&[], script)
     }
 
-    /// The same, with the shell called by another command.
+    /// The same, with the shell run by another command.
     pub fn start_under(wrapper: &[&str], script: &str) -> Self {
         let script = format!("read go; {script}");
         let words = [wrapper, &["sh", "-c", &script]].concat();
@@ -27,7 +26,7 @@ impl Script {
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // SAFETY: `prctl` is safe to call after a fork.
         unsafe {
-            // So that nothing is left when the tests themselves are killed.
+            // No process may remain when the tests themselves are killed.
             command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
         }
         let mut shell = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", words[0]));
@@ -35,19 +34,19 @@ impl Script {
         Self { shell, stdin }
     }
 
-    /// Its process id, or that of what it is called by.
+    /// The process id of the shell, or of the command that runs it.
     pub fn id(&self) -> u32 {
         self.shell.id()
     }
 
-    /// Lets it go.
+    /// Starts the script.
     pub fn goes(&mut self) {
         if let Some(mut stdin) = self.stdin.take() {
             stdin.write_all(b"go\n").expect("the shell reads");
         }
     }
 
-    /// Lets it go, and waits for its end.
+    /// Starts the script, and waits for its end.
     pub fn runs(mut self) -> ExitStatus {
         self.goes();
         self.shell.wait().expect("it is our child")

@@ -15,14 +15,14 @@ pub struct Session {
     reader: Option<Reader>,
 }
 
-/// A session that is over.
+/// A session that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// What the manager said, and how it ended.
+    /// The output and exit status of the manager.
     pub answer: Answer,
-    /// What the reader has got, line by line.
+    /// The lines that the reader got.
     pub lines: Vec<String>,
-    /// What no reader took, and lies in the place of the trace file, line by line.
+    /// The lines of the unread output, which is in the place of the trace file.
     pub leftover: Vec<String>,
 }
 
@@ -30,14 +30,14 @@ impl Session {
     /// How long container-tracer waits for the first output.
     const FIRST_OUTPUT: Duration = Duration::from_secs(5);
 
-    /// Waits for the path, and insists on everything that container-tracer needs of it.
+    /// Waits for the path, and checks what container-tracer requires of it.
     #[track_caller]
     pub(crate) fn start(mut process: Process) -> Self {
         process.first_output(Self::FIRST_OUTPUT);
         let (stdout, stderr) = process.said();
-        assert_eq!(stderr, "", "a session that starts complains of nothing");
-        let path = stdout.strip_suffix('\n').unwrap_or_else(|| panic!("no whole line: {stdout:?}"));
-        assert!(path.starts_with('/') && !path.contains(char::is_whitespace), "no plain path: {path:?}");
+        assert_eq!(stderr, "", "a session starts without messages");
+        let path = stdout.strip_suffix('\n').unwrap_or_else(|| panic!("not a whole line: {stdout:?}"));
+        assert!(path.starts_with('/') && !path.contains(char::is_whitespace), "not a plain path: {path:?}");
         Self { path: path.into(), process, reader: None }
     }
 
@@ -99,29 +99,29 @@ impl Session {
 }
 
 impl Ended {
-    /// Checks that the session went well, and that nothing but the path was ever said; the lines, all whole, without
-    /// their newlines.
+    /// Checks that the session succeeded and printed nothing but the path; returns the lines, without their newlines.
     #[track_caller]
     pub fn well(&self) -> Vec<&str> {
         assert_eq!(self.answer.well().lines().count(), 1, "more than the path: {:#?}", self.answer);
         self.whole_lines()
     }
 
-    /// The same of a session with `--format json`: the object that each line is.
+    /// The same for a session with `--format json`; returns the JSON object of each line.
     #[track_caller]
     pub fn objects(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.well().into_iter().map(parse).collect()
     }
 
-    /// Checks that the session failed with one line with these `mentions`, after its path had been printed; the lines.
+    /// Checks that the session failed with one message with these `mentions` after it had printed its path; returns the
+    /// lines.
     #[track_caller]
     pub fn failed(&self, mentions: &[&str]) -> Vec<&str> {
         self.answer.complained(1, mentions);
         self.whole_lines()
     }
 
-    /// Checks that all the leftover is whole lines; the lines, without their newlines.
+    /// Checks that the unread output is whole lines; returns them without their newlines.
     #[track_caller]
     pub fn leftover(&self) -> Vec<&str> {
         whole(&self.leftover)
@@ -136,11 +136,11 @@ impl Ended {
 #[track_caller]
 fn whole(lines: &[String]) -> Vec<&str> {
     let fragment = lines.iter().find(|line| !line.ends_with('\n'));
-    assert_eq!(fragment, None, "a fragment");
+    assert_eq!(fragment, None, "a line without a newline");
     lines.iter().map(|line| line.trim_end_matches('\n')).collect()
 }
 
-/// The lines of an ordinary file. A FIFO would be the trace file itself, which nobody writes any more.
+/// The lines of the unread output, if there is any. A FIFO would be the trace file itself, which has no writer any more.
 fn leftover_at(path: &Path) -> Vec<String> {
     match is_for_a_later_reader(path).then(|| fs::read_to_string(path)) {
         Some(Ok(text)) => text.split_inclusive('\n').map(str::to_owned).collect(),

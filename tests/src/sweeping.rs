@@ -1,9 +1,9 @@
 use std::fs::File;
 
-/// Waits until no other test sweeps the machine or looks at what a sweep would take away, in whatever process that
-/// test runs; keeps the others waiting until the result is dropped.
+/// Locks out other tests that sweep the machine or look at objects that a sweep removes, in this process or others, until
+/// the result is dropped.
 ///
-/// What is locked is the directory for temporary files itself, so that no lock file is left.
+/// The lock is on the directory for temporary files itself, so that no lock file remains.
 pub fn no_other_sweeps() -> File {
     let place = File::open(std::env::temp_dir()).expect("there is a directory for temporary files");
     place.lock().expect("a directory can be locked");

@@ -1,7 +1,7 @@
-//! Every system call of a manager and of its workers, one by one.
+//! Records every system call of a manager and of its workers, and makes one of them fail or be the last.
 //!
-//! The kernel asks this process before it carries one out (seccomp_unotify(2)), so a call can be made to fail, or to be
-//! the last one of its process, and it is known exactly which: no luck with the time is needed.
+//! The kernel notifies this process before it executes a call (seccomp_unotify(2)), so a failure or death is injected at
+//! an exact system call, independent of timing.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,43 +21,43 @@ use nix::unistd::Pid;
 
 use crate::wait_until;
 
-/// A system call of a run, which another run makes as well.
+/// Identifies a system call of a run, and the same one in another run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SystemCall {
-    /// 0 is the supervisor, 1 its first worker…
+    /// 0 is the supervisor, 1 its first worker, and so on.
     pub process: usize,
-    /// 0 is the thread that the process began with.
+    /// 0 is the main thread.
     pub thread: usize,
     number: libc::c_long,
-    /// How many calls of this kind the thread has made before.
+    /// The number of calls of this kind that the thread made before.
     nth: usize,
 }
 
-/// What happens at a system call.
+/// What is injected at a system call.
 #[derive(Debug, Clone)]
 pub enum Fate {
-    /// It fails, and is not carried out.
+    /// It fails with this error, and is not executed.
     Fails(Errno),
-    /// Before it, these processes are killed, as far as they are there.
+    /// Before it, these processes are killed, if they exist.
     Kills(Vec<usize>),
 }
 
-/// A look at all the system calls of a call of the manager.
+/// Records all system calls of a call of the manager.
 pub struct Watch {
     watcher: JoinHandle<Seen>,
 }
 
-/// What a [`Watch`] has seen.
+/// What a [`Watch`] has recorded.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// All system calls, in their order.
+    /// All system calls, in order.
     pub calls: Vec<SystemCall>,
-    /// Whether the one was among them at which something was to happen.
+    /// Whether the system call for the injection was among them.
     pub happened: bool,
 }
 
 impl SystemCall {
-    /// Its name in the manual.
+    /// Its name in the manual pages.
     pub fn name(&self) -> &'static str {
         let all = NAMES.iter().chain(OLD_NAMES);
         all.copied()
@@ -74,11 +74,11 @@ impl fmt::Display for SystemCall {
 }
 
 impl Watch {
-    /// Also what is to be called in the child that is watched.
+    /// Also returns the function to call in the child that is watched.
     pub(crate) fn new(
         at: Option<(SystemCall, Fate)>,
     ) -> (Self, impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
-        let (ours, theirs) = UnixStream::pair().expect("there can be sockets");
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair can be created");
         let watcher = std::thread::spawn(move || match receive(&ours) {
             Some(listener) => Watcher {
                 listener,
@@ -94,7 +94,7 @@ impl Watch {
         (Self { watcher }, move || Ok(send(&theirs, begin()?)?))
     }
 
-    /// Waits until the last process has ended; what was seen.
+    /// Waits until the last process has ended; returns what was recorded.
     #[track_caller]
     pub fn ends(self, limit: Duration) -> Seen {
         wait_until("all processes of the manager have ended", limit, || self.watcher.is_finished());
@@ -102,13 +102,13 @@ impl Watch {
     }
 }
 
-/// The thread that answers the kernel.
+/// The thread that answers the kernel's notifications.
 struct Watcher {
     listener: OwnedFd,
     at: Option<(SystemCall, Fate)>,
-    /// The process and the thread, by thread id.
+    /// Process and thread by thread id.
     tasks: HashMap<u32, (usize, usize)>,
-    /// For each process its id, and how many threads it has had.
+    /// For each process its id and the number of threads it has had.
     processes: Vec<(u32, usize)>,
     counts: HashMap<(u32, libc::c_long), usize>,
     seen: Seen,
@@ -129,14 +129,14 @@ impl Watcher {
     }
 
     fn answer(&mut self) {
-        // SAFETY: all zeros are a value of this type, and what the kernel wants to be given.
+        // SAFETY: all zeros are a value of this type, and what the kernel requires.
         let mut question: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         // SAFETY: the kernel writes one `seccomp_notif`, to `question`, which lives until the call returns.
         if unsafe {
             libc::ioctl(self.listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &mut question)
         } != 0
         {
-            // Whoever has asked is dead.
+            // The calling thread has died.
             return;
         }
         let call = self.identify(question.pid, question.data.nr.into());
@@ -156,7 +156,7 @@ impl Watcher {
                 Fate::Kills(victims) => victims.iter().for_each(|victim| self.kill(*victim)),
             }
         }
-        // SAFETY: the kernel reads one `seccomp_notif_resp`. If whoever has asked is dead, it says so, and that is well.
+        // SAFETY: the kernel reads one `seccomp_notif_resp`. It fails if the calling thread has died, which is fine.
         unsafe { libc::ioctl(self.listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &mut answer) };
     }
 
@@ -169,7 +169,7 @@ impl Watcher {
     fn identify(&mut self, task: u32, number: libc::c_long) -> SystemCall {
         let (process, thread) = match self.tasks.get(&task) {
             Some(known) => *known,
-            None => self.meet(task),
+            None => self.identify_thread(task),
         };
         let count = self.counts.entry((task, number)).or_default();
         let nth = *count;
@@ -177,7 +177,7 @@ impl Watcher {
         SystemCall { process, thread, number, nth }
     }
 
-    fn meet(&mut self, task: u32) -> (usize, usize) {
+    fn identify_thread(&mut self, task: u32) -> (usize, usize) {
         let status = fs::read_to_string(format!("/proc/{task}/status")).unwrap_or_default();
         let group =
             status.lines().find_map(|line| line.strip_prefix("Tgid:\t")?.parse().ok()).unwrap_or(task);
@@ -195,8 +195,8 @@ impl Watcher {
     }
 }
 
-/// In the child: has the kernel ask whoever holds the result, before each system call but this one, with which the
-/// result is sent away.
+/// In the child: has the kernel notify the holder of the returned descriptor before each system call, except the one
+/// that sends the descriptor away.
 fn begin() -> io::Result<OwnedFd> {
     let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut program = [
@@ -208,7 +208,7 @@ fn begin() -> io::Result<OwnedFd> {
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     // SAFETY: the calls take plain numbers, and a program that lives until they return.
     unsafe {
-        // Without privilege, this is the condition.
+        // Required of unprivileged processes.
         if libc::geteuid() != 0 {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         }
@@ -220,7 +220,7 @@ fn begin() -> io::Result<OwnedFd> {
     }
 }
 
-/// The descriptor stays open here, for closing it would be asked for already. It is closed by `execve`.
+/// The descriptor stays open here, because closing it would already be notified. `execve` closes it.
 fn send(socket: &UnixStream, listener: OwnedFd) -> nix::Result<()> {
     let descriptor = [std::mem::ManuallyDrop::new(listener).as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&descriptor)];
@@ -233,7 +233,7 @@ fn receive(socket: &UnixStream) -> Option<OwnedFd> {
     let mut bytes = [IoSliceMut::new(&mut byte)];
     let received = recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut space), MsgFlags::empty()).ok()?;
     match received.cmsgs().ok()?.next()? {
-        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+        // SAFETY: the kernel has just made this descriptor for this process, and nothing else owns it.
         ControlMessageOwned::ScmRights(fds) => Some(unsafe { OwnedFd::from_raw_fd(*fds.first()?) }),
         _ => None,
     }
@@ -245,7 +245,7 @@ macro_rules! named {
     };
 }
 
-/// The calls that a manager makes, or could make.
+/// The calls that a manager makes or could make.
 const NAMES: &[(libc::c_long, &str)] = named![
     SYS_accept4 SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_nanosleep SYS_clone SYS_clone3 SYS_close
     SYS_close_range SYS_connect SYS_dup SYS_dup3 SYS_execve SYS_exit SYS_exit_group SYS_faccessat SYS_faccessat2
@@ -261,7 +261,7 @@ const NAMES: &[(libc::c_long, &str)] = named![
     SYS_wait4 SYS_waitid SYS_write SYS_writev
 ];
 
-/// Calls that newer machines no longer have.
+/// Calls that newer architectures do not have.
 #[cfg(target_arch = "x86_64")]
 const OLD_NAMES: &[(libc::c_long, &str)] = named![
     SYS_access SYS_alarm SYS_arch_prctl SYS_chmod SYS_dup2 SYS_fork SYS_getdents SYS_lstat SYS_mkdir SYS_mknod SYS_open

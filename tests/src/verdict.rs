@@ -4,20 +4,20 @@ use std::os::fd::AsRawFd;
 
 use crate::Call;
 
-/// What the manager says with `-v` that became of a session's events.
+/// The summary of a session's events, which the manager prints with `-v`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// All of them.
+    /// All events.
     pub recorded: usize,
     /// Those that a reader took.
     pub delivered: usize,
-    /// Those that are left in the place of the trace file.
+    /// Those in the unread output.
     pub leftover: usize,
-    /// Those that are lost, by CPU.
+    /// Those that were lost, by CPU.
     pub lost: BTreeMap<u32, usize>,
 }
 
-/// What a call logs with `-v`, which without it would be on standard error.
+/// The log of a call with `-v`, in place of its standard error.
 pub struct Log(File);
 
 impl Log {
@@ -26,25 +26,25 @@ impl Log {
         Self(tempfile::tempfile().expect("a file can be made"))
     }
 
-    /// The call, with its standard error going here.
+    /// The call, with its standard error redirected to this log.
     pub fn of<'a>(&self, call: Call<'a>) -> Call<'a> {
         call.stderr(self.0.try_clone().expect("a file can be shared"))
     }
 
-    /// All that was logged so far.
+    /// The log so far.
     pub fn text(&self) -> String {
-        // Opened anew: the place where the manager writes on is not to be moved.
+        // Opened anew, because a shared offset would move the manager's writes.
         fs::read_to_string(format!("/proc/self/fd/{}", self.0.as_raw_fd())).expect("the log can be read")
     }
 
-    /// The verdict, which is the last that is logged.
+    /// The summary, which is the last line.
     #[track_caller]
     pub fn verdict(&self) -> Verdict {
         let text = self.text();
         let last = text.lines().last().unwrap_or_default();
         let verdict =
             last.find(|c: char| c.is_ascii_digit()).and_then(|start| Verdict::parse(&last[start..]));
-        verdict.unwrap_or_else(|| panic!("no verdict at the end of {text:?}"))
+        verdict.unwrap_or_else(|| panic!("no summary at the end of {text:?}"))
     }
 }
 
@@ -55,7 +55,7 @@ impl Default for Log {
 }
 
 impl Verdict {
-    /// Reads `9 events recorded: 3 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 1: 1)`.
+    /// Parses `9 events recorded: 3 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 1: 1)`.
     fn parse(text: &str) -> Option<Self> {
         let (recorded, rest) = text.split_once(" events recorded: ")?;
         let (delivered, rest) = rest.split_once(" delivered, ")?;
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_is_read() {
+    fn a_summary_is_parsed() {
         let verdict = Verdict { recorded: 7, delivered: 7, ..Verdict::default() };
         assert_eq!(Verdict::parse("7 events recorded: 7 delivered, none lost"), Some(verdict));
         let text = "9 events recorded: 3 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 1: 1)";
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_do_not_add_up_are_no_verdict() {
+    fn inconsistent_numbers_are_rejected() {
         assert_eq!(
             Verdict::parse("9 events recorded: 9 delivered, none lost; but the source counted 8"),
             None

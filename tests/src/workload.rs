@@ -10,9 +10,9 @@ use nix::unistd::Pid;
 
 use crate::built;
 
-/// A process to trace, that does what it is told. Dropping it kills it, and all that it made.
+/// A traced process that takes commands. Dropping it kills it and all its descendants.
 ///
-/// It is its own main task: `workload.calls(3)`.
+/// It dereferences to its main task: `workload.calls(3)`.
 pub struct Workload {
     main: Task,
     process: Child,
@@ -22,16 +22,16 @@ pub struct Workload {
 #[derive(Clone)]
 pub struct Task {
     id: u32,
-    /// The tasks to pass a command through to reach this one, and itself.
+    /// The path of tasks that a command takes to reach this one, itself included.
     route: Vec<u32>,
     conversation: Arc<Mutex<Conversation>>,
 }
 
-/// What is said to the workload, and what it answers.
+/// The commands to the workload, and its answers.
 struct Conversation {
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
-    /// How many answers nobody has waited for yet.
+    /// The number of answers that have not been read yet.
     owed: usize,
 }
 
@@ -43,7 +43,7 @@ impl Workload {
         workload
     }
 
-    /// Starts it by a shell script, whose `$0` is the workload to execute in the end.
+    /// Starts it by a shell script, which executes the workload as `$0`.
     pub fn started_by(script: &str) -> Self {
         let mut command = Command::new("sh");
         command.args(["-e", "-c", script]).arg(built("workload"));
@@ -59,17 +59,17 @@ impl Workload {
         let commands = process.stdin.take().expect("it was asked for");
         let answers = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
         let mut conversation = Conversation { commands, answers, owed: 1 };
-        let id = conversation.answer().parse().expect("it begins with its id");
+        let id = conversation.answer().parse().expect("the first answer is the pid");
         let main = Task { id, route: Vec::new(), conversation: Arc::new(Mutex::new(conversation)) };
         Self { main, process }
     }
 
-    /// The process that was started, which its main task may be a child of.
+    /// The process that was started. The main task may be a child of it.
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Ends it, with all that it made.
+    /// Ends it and all its descendants.
     pub fn exits(mut self) {
         self.kill();
     }
@@ -102,7 +102,7 @@ impl Drop for Workload {
 }
 
 impl Task {
-    /// Its id, as the kernel knows it; for the first task of a process, the process id as well.
+    /// Its tid, which is the process id for the main task of a process.
     pub fn id(&self) -> u32 {
         self.id
     }
@@ -112,54 +112,53 @@ impl Task {
         self.tell(&format!("calls {count}"));
     }
 
-    /// Makes it call `getppid` this many times, and does not wait. The next command to any task of the workload does.
+    /// Makes it call `getppid` this many times without waiting. The next command to any task of the workload waits.
     pub fn begins_to_call(&self, count: usize) {
         self.conversation().command(&self.addressed(&format!("calls {count}")));
     }
 
-    /// Makes it leave this many marks, numbered from `first` on, and waits until it has. Each is a call of `getsid`:
+    /// Makes it emit this many marks, numbered from `first`, and waits until it has. Each is a call of `getsid`:
     /// `sys_getsid(pid: 0x1f)` is the mark 31.
     pub fn marks(&self, first: usize, count: usize) {
         self.tell(&format!("marks {first} {count}"));
     }
 
-    /// Makes it leave marks, and does not wait. The next command to any task of the workload does.
+    /// Makes it emit marks without waiting. The next command to any task of the workload waits.
     pub fn begins_to_mark(&self, first: usize, count: usize) {
         self.conversation().command(&self.addressed(&format!("marks {first} {count}")));
     }
 
-    /// Makes it call so many numbers that no system call has, and waits until it has.
+    /// Makes it call this many numbers that are not system calls, and waits until it has.
     pub fn invents(&self, count: usize) {
         self.tell(&format!("invent {count}"));
     }
 
-    /// Makes it take this much CPU time, and waits until it has: three quarters of it in `spend_three`, the rest in
+    /// Makes it use this much CPU time, and waits until it has: three quarters of it in `spend_three`, the rest in
     /// `spend_one`.
     pub fn spends(&self, milliseconds: u64) {
         self.tell(&format!("spend {milliseconds}"));
     }
 
-    /// Gives it another name.
+    /// Changes its name.
     pub fn is_called(&self, name: &str) {
         let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
         self.tell(&format!("name {hex}"));
     }
 
-    /// Has it run on this CPU only, and whatever it makes from now on.
+    /// Binds it, and the tasks that it creates from now on, to this CPU.
     pub fn stays_on(&self, cpu: u32) {
         let mut only = CpuSet::new();
-        only.set(cpu as usize).expect("there is such a CPU");
+        only.set(cpu as usize).expect("a valid CPU");
         sched_setaffinity(Pid::from_raw(self.id.cast_signed()), &only).expect("it is our task");
     }
 
-    /// Makes it write to this many pages of new memory, one by one, which it keeps; the address of the first.
+    /// Makes it write to this many pages of new memory, one by one, and keep them; returns the address of the first.
     pub fn touches(&self, pages: usize) -> u64 {
         let first = self.tell(&format!("touch {pages}"));
         u64::from_str_radix(&first, 16).expect("an address is a number")
     }
 
-    /// Makes it write to a page of new memory from this many places in code of its own making, and give the page back each
-    /// time.
+    /// Makes it write to a page of new memory from this many addresses in generated code, and free the page each time.
     pub fn scatters(&self, places: usize) {
         self.tell(&format!("scatter {places}"));
     }
@@ -174,24 +173,23 @@ impl Task {
         self.member("child")
     }
 
-    /// Makes it fork this many children, each of which calls `getppid` once and exits; their ids.
+    /// Makes it fork this many children, each of which calls `getppid` once and exits; returns their ids.
     pub fn storm(&self, count: usize) -> Vec<u32> {
         let ids = self.tell(&format!("storm {count}"));
         ids.split_whitespace().map(|id| id.parse().expect("an id is a number")).collect()
     }
 
-    /// Makes it execute `echo`, in the place of its whole process, and waits until that has answered.
+    /// Makes its process execute `echo`, and waits until that has answered.
     pub fn becomes_an_echo(&self) {
         self.tell("echo");
     }
 
-    /// Makes it do something with the network, and waits until it has; its answer. `bin/workload/sockets.rs` tells what it
-    /// can do.
+    /// Makes it run a network command, and returns the answer. `bin/workload/sockets.rs` documents the commands.
     pub fn network(&self, command: impl Display) -> String {
         self.tell(&format!("network {command}"))
     }
 
-    /// Makes one of the tasks that it made exit.
+    /// Makes one of its child tasks exit.
     pub fn lets_go(&self, member: &Task) {
         self.tell(&format!("leave {}", member.id));
     }
@@ -213,13 +211,13 @@ impl Task {
     }
 
     fn conversation(&self) -> MutexGuard<'_, Conversation> {
-        self.conversation.lock().expect("nobody panics here")
+        self.conversation.lock().expect("no holder of the lock panics")
     }
 }
 
 impl Conversation {
     fn command(&mut self, command: &str) {
-        writeln!(self.commands, "{command}").expect("the workload listens");
+        writeln!(self.commands, "{command}").expect("the workload reads commands");
         self.owed += 1;
     }
 

@@ -1,5 +1,5 @@
-//! Makes system calls, to be traced: `caller CALL...` waits for a line, and makes each
-//! `NUMBER,ARGUMENT,...` as it stands, and no other after them.
+//! Makes system calls to be traced: `caller CALL...` waits for a line on standard input, makes each call
+//! `NUMBER,ARGUMENT,...`, and then exits without any other system call than `_exit`.
 
 use std::io::{self, stdin};
 
@@ -10,7 +10,7 @@ fn main() -> io::Result<()> {
     stdin().read_line(&mut String::new())?;
     for mut call in calls {
         call.resize(7, 0);
-        // SAFETY: the calls that the tests give have no valid address among their arguments, so none changes this memory.
+        // SAFETY: the calls that the tests pass have no valid address among their arguments, so none changes this memory.
         unsafe { libc::syscall(call[0], call[1], call[2], call[3], call[4], call[5], call[6]) };
     }
     // SAFETY: `_exit` ends the process at once.

@@ -1,9 +1,10 @@
-//! Opens files in many ways, to be traced: `opener STEP [DIRECTORY]` tells its id, waits for a line, and takes the step.
+//! Opens files in many ways, to be traced: `opener STEP [DIRECTORY]` prints its pid, waits for a line on standard
+//! input, and runs the step.
 //!
 //! - `each`: one call of each kind, in DIRECTORY, which has a directory `sub` and a file `file`
-//! - `how`: openat2 in DIRECTORY, with arguments that are not in memory, and with some that are nowhere
-//! - `uring`: through io_uring, a file that is there and one that is not, from `/etc`
-//! - `flood N`: N calls that fail, flat out
+//! - `how`: openat2 in DIRECTORY, with arguments that are not resident, and with invalid addresses
+//! - `uring`: through io_uring, an existing file and a missing one, from `/etc`
+//! - `flood N`: N failing calls, as fast as possible
 //! - `storm N`: N children, each of which tries to open a file of its own and exits
 //! - `denied`: a call that a seccomp filter answers with an error, and one that it answers with a signal
 
@@ -39,7 +40,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// The test knows what comes, in this order.
+/// The test expects these calls in this order.
 fn each(directory: &str) -> io::Result<()> {
     openat(libc::AT_FDCWD, &c_string(format!("{directory}/file")), libc::O_RDONLY | libc::O_CLOEXEC);
     openat(libc::AT_FDCWD, c"/no/such/file", libc::O_RDWR);
@@ -54,7 +55,7 @@ fn each(directory: &str) -> io::Result<()> {
     let name = not_in_memory(b"file\0")?;
     // SAFETY: the name ends with a NUL.
     unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, name, libc::O_RDONLY) };
-    // SAFETY: the kernel looks at the address, and refuses it.
+    // SAFETY: the kernel checks the address, and refuses it.
     unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, 8, libc::O_RDONLY) };
     openat(libc::AT_FDCWD, &c_string("x".repeat(5000)), libc::O_RDONLY);
     fs::create_dir("gone")?;
@@ -62,7 +63,7 @@ fn each(directory: &str) -> io::Result<()> {
     fs::remove_dir("../gone")?;
     openat(libc::AT_FDCWD, c"file", libc::O_RDONLY);
     chdir(directory)?;
-    only_here()?;
+    architecture_specific()?;
     chroot(directory)?;
     openat(libc::AT_FDCWD, c"file", libc::O_RDONLY);
     chdir("/sub")?;
@@ -72,22 +73,22 @@ fn each(directory: &str) -> io::Result<()> {
 }
 
 fn openat(directory: i32, name: &CStr, flags: i32) {
-    // SAFETY: the name ends with a NUL. What the call returns, the test sees in the trace.
+    // SAFETY: the name ends with a NUL. The test reads the result from the trace.
     unsafe { libc::syscall(libc::SYS_openat, directory, name.as_ptr(), flags, 0o640 as c_long) };
 }
 
 fn openat2(directory: i32, name: &CStr) {
     let how = [0u64, 0, libc::RESOLVE_IN_ROOT];
-    // SAFETY: the name ends with a NUL, and the arguments are as large as is said.
+    // SAFETY: the name ends with a NUL, and the size is that of the arguments.
     unsafe { libc::syscall(libc::SYS_openat2, directory, name.as_ptr(), how.as_ptr(), size_of_val(&how)) };
 }
 
-/// The address of these bytes, of which no page is in memory: whoever looks at them brings them in. They stay for ever.
+/// The address of these bytes, in pages that are not resident until they are accessed. They are never unmapped.
 fn not_in_memory(bytes: &[u8]) -> io::Result<*const c_void> {
     fs::write("names", bytes)?;
     let names = File::options().read(true).open("names")?;
     let (kind, access) = (libc::MAP_PRIVATE, libc::PROT_READ);
-    // SAFETY: a new mapping, of a file that nobody cuts short.
+    // SAFETY: a new mapping, of a file that is not truncated.
     match unsafe { libc::mmap(std::ptr::null_mut(), 4096, access, kind, names.as_raw_fd(), 0) } {
         libc::MAP_FAILED => Err(io::Error::last_os_error()),
         address => Ok(address),
@@ -98,15 +99,15 @@ fn how(directory: &str) -> io::Result<()> {
     chdir(directory)?;
     let how = [(libc::O_WRONLY | libc::O_APPEND) as u64, 0, 0].map(u64::to_ne_bytes).concat();
     for how in [not_in_memory(&how)?, std::ptr::without_provenance(8)] {
-        // SAFETY: the name ends with a NUL; the kernel looks at the address of the rest, and refuses what is none.
+        // SAFETY: the name ends with a NUL; the kernel checks the address of the arguments, and refuses an invalid one.
         unsafe { libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, c"file".as_ptr(), how, 24) };
     }
     Ok(())
 }
 
-/// The ways that only this machine has.
+/// The system calls that only this architecture has.
 #[cfg(target_arch = "x86_64")]
-fn only_here() -> io::Result<()> {
+fn architecture_specific() -> io::Result<()> {
     // SAFETY: the names end with a NUL.
     unsafe {
         libc::syscall(libc::SYS_open, c"sub/old".as_ptr(), libc::O_RDONLY);
@@ -120,7 +121,7 @@ fn only_here() -> io::Result<()> {
         std::ptr::copy_nonoverlapping(c"sub/compat".as_ptr(), address.cast(), 11);
         address
     };
-    // `open` of the 32-bit interface, as a program might call it that wants to be overlooked.
+    // `open` of the 32-bit interface, which a program might use to evade tracing.
     // SAFETY: it takes a name that ends with a NUL; the kernel changes rax, and r8 to r11, and nothing else.
     unsafe {
         asm!(
@@ -133,7 +134,7 @@ fn only_here() -> io::Result<()> {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn only_here() -> io::Result<()> {
+fn architecture_specific() -> io::Result<()> {
     Ok(())
 }
 
@@ -161,7 +162,7 @@ fn flood(count: &str) -> io::Result<()> {
 fn storm(count: &str) -> io::Result<()> {
     for child in 0..number(count)? {
         let name = c_string(format!("/no/such/file/{child}"));
-        // SAFETY: the child makes two system calls; this process has but one thread.
+        // SAFETY: the child makes two system calls; this process has only one thread.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => waitpid(child, None).map(drop)?,
             ForkResult::Child => {
@@ -185,9 +186,10 @@ fn denied() -> io::Result<()> {
     Ok(())
 }
 
-/// From now on, no openat gets to the kernel: one to read is answered with EACCES, any other with SIGSYS.
+/// From now on, every openat is denied: with EACCES if it opens for reading, with SIGSYS otherwise.
 fn answer_openat() -> io::Result<()> {
-    // Where `struct seccomp_data` has the call's number, and the lower half of the third argument (little endian).
+    // The offsets in `struct seccomp_data` of the call's number, and of the lower half of the third argument (little
+    // endian).
     const NUMBER: u32 = 0;
     const FLAGS: u32 = 32;
     let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;

@@ -1,14 +1,14 @@
-//! A program that is traced in its own functions. It takes commands on standard input:
+//! A program whose functions are traced. It reads commands from standard input:
 //!
 //! - `call N A B TEXT`: call `traced_function` N times with these arguments
-//! - `deep N`: call `recursive` N times within itself
+//! - `deep N`: call `recursive` with a depth of N
 //! - `overloads N`: call `ns::K::get(int) const` and `ns::K::get(long) &` N times each
 //! - `texts A B`: call `takes_texts` with strings of these lengths
 //! - `split N`: call `split_function` N times, which jumps to `split_function.cold`
 //! - `go N`: call `main.go_function` N times with 42, as Go does
 //! - `load PATH`: load the library at PATH
 //! - `loaded N`: call `library_function` of that library N times
-//! - `exec PATH`: become the program at PATH
+//! - `exec PATH`: execute the program at PATH
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::hint::black_box;
@@ -49,7 +49,7 @@ pub extern "C" fn recursive(depth: u64) -> u64 {
     if black_box(depth) == 0 { 0 } else { black_box(recursive(depth - 1)) + 1 }
 }
 
-/// `ns::K::get(int) const`, as a C++ compiler calls it.
+/// `ns::K::get(int) const`, with the mangled name of a C++ compiler.
 #[unsafe(export_name = "_ZNK2ns1K3getEi")]
 #[inline(never)]
 pub extern "C" fn get_int(this: *const u8, number: i32) -> i32 {
@@ -89,7 +89,7 @@ std::arch::global_asm!(
     ".noaltmacro",
 );
 
-// `refused_function` begins with an instruction that the kernel puts no probe at: vpxor, or yield.
+// `refused_function` begins with an instruction on which the kernel refuses a uprobe: vpxor, or yield.
 #[cfg(target_arch = "x86_64")]
 std::arch::global_asm!(".macro refused", ".byte 0xc5, 0xf9, 0xef, 0xc0", ".endm");
 #[cfg(target_arch = "aarch64")]
@@ -103,7 +103,7 @@ std::arch::global_asm!(
     ".size refused_function, . - refused_function",
 );
 
-// As compilers part a function from what they think is hardly ever run.
+// A function whose unlikely part is split off, as compilers do.
 #[cfg(target_arch = "x86_64")]
 std::arch::global_asm!(".macro jump to", "jmp \\to", ".endm");
 #[cfg(target_arch = "aarch64")]
@@ -127,7 +127,7 @@ std::arch::global_asm!(
 #[unsafe(link_section = ".go.buildinfo")]
 static BUILD_INFO: u8 = 0;
 
-// Go passes its first argument in a register of its own choice.
+// Go passes the first argument in another register than C.
 #[cfg(target_arch = "x86_64")]
 std::arch::global_asm!(".macro first_of_go number", "mov eax, \\number", ".endm");
 #[cfg(target_arch = "aarch64")]
@@ -147,7 +147,7 @@ std::arch::global_asm!(
 );
 
 fn main() {
-    // The linker leaves out what nobody needs.
+    // Unreferenced functions would be removed by the linker.
     black_box((one_of_many_0 as *const () as usize, refused_function as *const () as usize));
     let mut library = std::ptr::null_mut();
     answer(&std::process::id().to_string());
@@ -186,7 +186,7 @@ fn main() {
                 let path = path(1);
                 unsafe { execv(path.as_ptr(), [path.as_ptr(), std::ptr::null()].as_ptr()) };
             }
-            _ => panic!("what is '{line}'?"),
+            _ => panic!("unknown command '{line}'"),
         }
         answer("done");
     }
