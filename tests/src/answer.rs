@@ -20,24 +20,27 @@ pub struct Answer {
 impl Answer {
     /// Checks that it succeeded with nothing on standard error; returns standard output.
     #[track_caller]
-    pub fn well(&self) -> &str {
+    pub fn succeeded(&self) -> &str {
         assert!(self.status.success() && self.stderr.is_empty(), "it failed: {self:#?}");
         &self.stdout
     }
 
     /// Checks that it succeeded without any output.
     #[track_caller]
-    pub fn well_and_silent(&self) {
-        assert_eq!(self.well(), "");
+    pub fn succeeded_silently(&self) {
+        assert_eq!(self.succeeded(), "");
     }
 
     /// Checks that it succeeded with `count` lines on standard error; returns these lines.
     #[track_caller]
-    pub fn well_with_complaints(&self, count: usize) -> Vec<&str> {
+    pub fn succeeded_with_messages(&self, count: usize) -> Vec<&str> {
         assert!(self.status.success(), "it failed: {self:#?}");
         let messages: Vec<&str> = self.stderr.lines().collect();
         assert_eq!(messages.len(), count, "the number of messages: {self:#?}");
-        assert!(messages.iter().all(|line| line.starts_with("manager: ")), "a message without prefix: {self:#?}");
+        assert!(
+            messages.iter().all(|line| line.starts_with("manager: ")),
+            "a message without prefix: {self:#?}"
+        );
         messages
     }
 
@@ -61,12 +64,12 @@ impl Answer {
     #[track_caller]
     fn ended_with(&self, status: i32, mentions: &[&str]) {
         assert_eq!(self.stdout, "", "unexpected output: {self:#?}");
-        self.complained(status, mentions);
+        self.failed_with(status, mentions);
     }
 
     /// Checks the exit status, and that standard error is one line with these `mentions`.
     #[track_caller]
-    pub fn complained(&self, status: i32, mentions: &[&str]) {
+    pub fn failed_with(&self, status: i32, mentions: &[&str]) {
         assert_eq!(self.status.code(), Some(status), "the exit status of {self:#?}");
         assert!(self.stderr.starts_with("manager: "), "a message without prefix: {self:#?}");
         assert!(self.stderr.ends_with('\n'), "the line does not end with a newline: {self:#?}");

@@ -88,7 +88,7 @@ impl Manager {
     }
 
     /// The files with the unread output of sessions.
-    pub fn leftovers(&self) -> Vec<PathBuf> {
+    pub fn unread_output(&self) -> Vec<PathBuf> {
         let mut files = files_below(self.run_directory());
         files.retain(|file| is_unread_output(file));
         files

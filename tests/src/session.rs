@@ -23,7 +23,7 @@ pub struct Ended {
     /// The lines that the reader got.
     pub lines: Vec<String>,
     /// The lines of the unread output, which is in the place of the trace file.
-    pub leftover: Vec<String>,
+    pub unread: Vec<String>,
 }
 
 impl Session {
@@ -94,15 +94,15 @@ impl Session {
     pub fn ends(mut self) -> Ended {
         let answer = self.process.ends(PATIENCE);
         let lines = self.reader.map(Reader::finish).unwrap_or_default();
-        Ended { answer, lines, leftover: leftover_at(&self.path) }
+        Ended { answer, lines, unread: unread_output_at(&self.path) }
     }
 }
 
 impl Ended {
     /// Checks that the session succeeded and printed nothing but the path; returns the lines, without their newlines.
     #[track_caller]
-    pub fn well(&self) -> Vec<&str> {
-        assert_eq!(self.answer.well().lines().count(), 1, "more than the path: {:#?}", self.answer);
+    pub fn succeeded(&self) -> Vec<&str> {
+        assert_eq!(self.answer.succeeded().lines().count(), 1, "more than the path: {:#?}", self.answer);
         self.whole_lines()
     }
 
@@ -110,21 +110,21 @@ impl Ended {
     #[track_caller]
     pub fn objects(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        self.well().into_iter().map(parse).collect()
+        self.succeeded().into_iter().map(parse).collect()
     }
 
     /// Checks that the session failed with one message with these `mentions` after it had printed its path; returns the
     /// lines.
     #[track_caller]
     pub fn failed(&self, mentions: &[&str]) -> Vec<&str> {
-        self.answer.complained(1, mentions);
+        self.answer.failed_with(1, mentions);
         self.whole_lines()
     }
 
     /// Checks that the unread output is whole lines; returns them without their newlines.
     #[track_caller]
-    pub fn leftover(&self) -> Vec<&str> {
-        whole(&self.leftover)
+    pub fn unread(&self) -> Vec<&str> {
+        whole(&self.unread)
     }
 
     #[track_caller]
@@ -141,7 +141,7 @@ fn whole(lines: &[String]) -> Vec<&str> {
 }
 
 /// The lines of the unread output, if there is any. A FIFO would be the trace file itself, which has no writer any more.
-fn leftover_at(path: &Path) -> Vec<String> {
+fn unread_output_at(path: &Path) -> Vec<String> {
     match is_for_a_later_reader(path).then(|| fs::read_to_string(path)) {
         Some(Ok(text)) => text.split_inclusive('\n').map(str::to_owned).collect(),
         _ => Vec::new(),

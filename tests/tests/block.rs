@@ -1,5 +1,5 @@
-//! What `trace_block` tells of real requests to a block device, and that the kernel's own accounting agrees. All of it
-//! needs root, tracefs and a free loop device.
+//! `trace_block` with real requests to a block device, compared with the kernel's own accounting. Needs root, tracefs and
+//! a free loop device.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,18 +9,18 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use system_tests::{
-    Ended, Kernel, Log, Manager, OwnInstance, PATIENCE, Plugins, Script, Session, Workload, no_other_sweeps,
+    Ended, Kernel, Log, Manager, OwnInstance, PATIENCE, Plugins, Script, Session, Workload, lock_out_sweeps,
     skip, wait_until,
 };
 
-/// A block device of our own. Dropping it gives it back.
+/// A loop device. Dropping it detaches it.
 struct LoopDevice {
     path: PathBuf,
     _file: Option<tempfile::NamedTempFile>,
 }
 
 impl LoopDevice {
-    /// A device of 8 MiB; if there can be none here, says loudly that the test is skipped.
+    /// A device of 8 MiB; if it cannot be set up here, reports that the test is skipped.
     fn or_skip() -> Option<Self> {
         let file = tempfile::NamedTempFile::new().expect("a file can be made");
         file.as_file().set_len(8 << 20).expect("it can be as long as we like");
@@ -29,7 +29,7 @@ impl LoopDevice {
 
     /// A device of 8 MiB of which 1 MiB can be written.
     fn that_fails_or_skip() -> Option<Self> {
-        // The file system goes with the file, and that with the device.
+        // The detached device releases the file, and the file its file system.
         let script = "mount -t tmpfs -o size=1m tmpfs /mnt && truncate -s 8m /mnt/disk && \
                       losetup --find --show /mnt/disk";
         Self::of(&format!("unshare --mount sh -ec '{script}'"), None)
@@ -49,7 +49,7 @@ impl LoopDevice {
         self.path.file_name().and_then(|name| name.to_str()).expect("a plain name")
     }
 
-    /// What the kernel has counted: requests and sectors read, requests and sectors written, flushes
+    /// The kernel's counts: requests and sectors read, requests and sectors written, flushes
     /// (Documentation/block/stat.rst).
     fn account(&self) -> [u64; 5] {
         let text = fs::read_to_string(Path::new("/sys/block").join(self.name()).join("stat"));
@@ -58,13 +58,13 @@ impl LoopDevice {
         [0, 2, 4, 6, 15].map(|at| numbers[at])
     }
 
-    /// What the kernel has counted since.
+    /// The kernel's counts since then.
     fn account_since(&self, before: [u64; 5]) -> [u64; 5] {
         let now = self.account();
         std::array::from_fn(|at| now[at] - before[at])
     }
 
-    /// What dd is to be told to do something with `count` blocks of 64 KiB from the given one on, past the cache.
+    /// The arguments for dd to transfer `count` blocks of 64 KiB from the given one on, without the page cache.
     fn reads(&self, first: usize, count: usize) -> String {
         format!("dd if={} of=/dev/null bs=64k skip={first} count={count} iflag=direct", self.path.display())
     }
@@ -89,7 +89,7 @@ fn trace(manager: &Manager, arguments: String) -> Session {
     manager.run("trace_block", format!("{arguments} --format json")).start()
 }
 
-/// What is recorded of a script's requests to the device, with more arguments.
+/// Records a script that makes requests to the device, with more arguments for the hook.
 #[track_caller]
 fn requests_of(script: &str, device: &LoopDevice, arguments: &str) -> Vec<Value> {
     let manager = manager();
@@ -99,10 +99,10 @@ fn requests_of(script: &str, device: &LoopDevice, arguments: &str) -> Vec<Value>
     requests(&session.ends(), device)
 }
 
-/// The requests to this device: programs are read from others.
+/// The requests to this device only: programs are read from other devices.
 #[track_caller]
 fn requests(ended: &Ended, device: &LoopDevice) -> Vec<Value> {
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let events = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("an object a line"));
     events.filter(|event| event["disk"] == device.name()).collect()
 }
@@ -115,10 +115,10 @@ fn number(request: &Value, name: &str) -> u64 {
 fn the_hook_is_listed_and_described() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
-    assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_block"));
+    assert!(manager.call(["--get-all"]).answer().succeeded().lines().any(|hook| hook == "trace_block"));
     let described = manager.call(["--describe", "trace_block"]).answer();
     for word in ["request:", "sector", "queued", "duration", "kworker", "unfinished", "--format", "Example"] {
-        assert!(described.well().contains(word), "no {word} in {described:#?}");
+        assert!(described.succeeded().contains(word), "no {word} in {described:#?}");
     }
     let arguments = format!("--pid {} --over 3", std::process::id());
     manager.run("trace_block", arguments).answer().refused(&["--over"]);
@@ -136,7 +136,7 @@ fn requests_match_the_kernels_own_counts() {
     };
     let sectors = |requests: &[&Value]| requests.iter().map(|request| number(request, "size") / 512).sum();
     let (reads, writes) = (of("READ"), of("WRITE"));
-    // A flush is a write of nothing, too.
+    // A flush is also counted as an empty write.
     let (reads_count, writes_count) = (reads.len() as u64, (writes.len() + of("FLUSH").len()) as u64);
     let counted = [reads_count, sectors(&reads), writes_count, sectors(&writes), of("FLUSH").len() as u64];
     assert_eq!(counted, device.account_since(before), "{requests:#?}");
@@ -166,12 +166,12 @@ fn durations_match_the_kernels_own_events() {
     for request in requests {
         let took = number(&request, "duration_ns");
         let sector = number(&request, "sector");
-        // Each has its own moments at which it looks at the clock.
+        // The two read the clock at different times.
         assert!(took.abs_diff(witnessed[&sector]) < 1_000_000, "{request}: {}", witnessed[&sector]);
     }
 }
 
-/// An instance that sees all requests to the device, as the kernel itself writes them.
+/// An instance that records all requests to the device in the kernel's own format.
 fn witness(kernel: &Kernel, device: &LoopDevice) -> OwnInstance {
     let numbers =
         fs::read_to_string(format!("/sys/block/{}/dev", device.name())).expect("a device has numbers");
@@ -186,7 +186,7 @@ fn witness(kernel: &Kernel, device: &LoopDevice) -> OwnInstance {
     witness
 }
 
-/// For each sector that a request began with, how many nanoseconds it took by lines such as
+/// For the first sector of each request, its duration in nanoseconds, from lines such as
 /// `dd-1 [000] .... 12.345678: block_rq_issue: 7,0 R 65536 () 128 + 128 be,0,4 [dd]`.
 fn times_of_requests(lines: &[String]) -> BTreeMap<u64, u64> {
     let mut issued = BTreeMap::new();
@@ -232,7 +232,7 @@ fn large_requests_are_recorded_as_the_device_receives_them() {
     assert_eq!(requests.len() as u64, device.account_since(before)[0]);
 }
 
-/// Eight programs that read the whole device eight times each.
+/// Eight programs, each of which reads the whole device eight times.
 fn many_read(device: &LoopDevice) -> String {
     let one = format!("(for again in 1 2 3 4 5 6 7 8; do {}; done) &", device.reads(0, 128));
     format!("{} wait", one.repeat(8))
@@ -257,7 +257,7 @@ fn a_failed_request_has_its_error() {
     let requests = requests_of(&device.writes(0, 32), &device, "");
     let failed: Vec<&Value> = requests.iter().filter(|request| request.get("error").is_some()).collect();
     assert_eq!(failed.len(), 1, "dd stops at the first: {requests:#?}");
-    // Which of the two, depends on the kernel.
+    // Which of the two depends on the kernel.
     assert!(["EIO", "ENOSPC"].iter().any(|error| failed[0]["error"] == *error), "{}", failed[0]);
     assert!(requests.len() > 1, "a part was written");
 }
@@ -295,8 +295,8 @@ fn text_lines_add_up_with_the_summary() {
     assert!(lines[0].contains(": request: device=7:"), "{lines:#?}");
     assert!(lines[0].contains(" sector=256 size=65536 operation=READ "), "{lines:#?}");
     assert!(lines[0].contains(" duration=") && lines[0].ends_with("us\n"), "{lines:#?}");
-    let verdict = log.verdict();
-    assert_eq!((verdict.recorded, verdict.delivered), (ended.lines.len(), ended.lines.len()));
+    let summary = log.summary();
+    assert_eq!((summary.recorded, summary.delivered), (ended.lines.len(), ended.lines.len()));
 }
 
 #[test]
@@ -313,15 +313,15 @@ fn requests_in_flight_when_events_are_lost_are_unfinished() {
     let lost: u64 = losses.iter().map(|loss| number(loss, "count")).sum();
     assert!(lost > 0, "a buffer of 4 KiB takes all events");
     assert!(lines.iter().any(|request| request["unfinished"] == true));
-    let verdict = log.verdict();
-    assert_eq!(verdict.lost.values().sum::<usize>() as u64, lost);
-    assert_eq!((verdict.delivered, verdict.recorded), (lines.len(), lines.len() + lost as usize));
+    let summary = log.summary();
+    assert_eq!(summary.lost.values().sum::<usize>() as u64, lost);
+    assert_eq!((summary.delivered, summary.recorded), (lines.len(), lines.len() + lost as usize));
 }
 
 #[test]
 fn both_instances_are_removed_after_any_process_dies() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _quiet = no_other_sweeps();
+    let _quiet = lock_out_sweeps();
     let manager = manager();
     let workload = Workload::start();
     let mut session = trace(&manager, format!("--pid {}", workload.id()));

@@ -1,21 +1,21 @@
-//! `--check`: for each check a plugin that passes all others. Needs no kernel but for the last test.
+//! `--check`: for each check, a plugin that passes all the others. Only the last test needs tracefs.
 
 use serde_json::Value;
-use system_tests::{Answer, Kernel, Manager, Plugins, no_other_sweeps};
+use system_tests::{Answer, Kernel, Manager, Plugins, lock_out_sweeps};
 
-/// The checks of a plugin and of each of its hooks, in their order.
+/// The checks of a plugin and of each of its hooks, in order.
 const OF_PLUGIN: [&str; 5] = ["file", "library", "interface", "description", "constancy"];
 const OF_HOOK: [&str; 10] =
     ["declaration", "help", "probe", "start", "read", "stop", "stats", "close", "remains", "end"];
 
-/// What `--check` answers of the only plugin.
+/// The output of `--check` for the only plugin.
 fn checked(plugins: Plugins, variable: &str, value: &str) -> Answer {
     let manager = Manager::with(plugins);
     let file = manager.plugins().path_of("x.so");
     manager.bare_call().word("--check").word(file).variable(variable, value).answer()
 }
 
-/// Checks that just this check fails, that its line has this in it, and that what cannot be looked at then is skipped.
+/// Asserts that only this check fails, that its line contains `mention`, and that the checks that depend on it are skipped.
 #[track_caller]
 fn only_fails(answer: &Answer, check: &str, mention: &str, skipped: usize) {
     answer_is_told(answer, 1);
@@ -29,10 +29,10 @@ fn only_fails(answer: &Answer, check: &str, mention: &str, skipped: usize) {
 
 #[track_caller]
 fn complains_only_of(answer: &Answer, check: &str) {
-    answer.complained(1, &["x.so: 1 of the checks failed, first of all: ", check]);
+    answer.failed_with(1, &["x.so: 1 of the checks failed, first of all: ", check]);
 }
 
-/// Checks that each line is a finding, and the last one the verdict that sums them up.
+/// Asserts that each line is a finding, and the last one the summary of the findings.
 #[track_caller]
 fn answer_is_told(answer: &Answer, status: i32) {
     assert_eq!(answer.status.code(), Some(status), "{answer:#?}");
@@ -51,13 +51,13 @@ fn nonconforming() -> Plugins {
     Plugins::none().plugin("nonconforming", "x.so")
 }
 
-/// Checks that with this fault the plugin fails just this check.
+/// Asserts that with this fault the plugin fails only this check.
 #[track_caller]
 fn fault_fails(fault: &str, check: &str, mention: &str, skipped: usize) {
     only_fails(&checked(nonconforming(), "FAULT", fault), check, mention, skipped);
 }
 
-/// The same for a check of its first hook. Most of what follows is then skipped.
+/// The same for a check of its first hook. Most of the following checks are then skipped.
 #[track_caller]
 fn fault_of_hook_fails(fault: &str, check: &str, mention: &str) {
     let index = OF_HOOK.iter().position(|known| *known == check).expect("there is such a check");
@@ -69,7 +69,7 @@ fn fault_of_hook_fails(fault: &str, check: &str, mention: &str) {
 fn a_valid_plugin_passes_every_check() {
     let answer = checked(nonconforming(), "FAULT", "");
     answer_is_told(&answer, 0);
-    answer.well();
+    answer.succeeded();
     let names: Vec<&str> = answer.stdout.lines().filter_map(|line| line.strip_prefix("ok       ")).collect();
     let names: Vec<&str> = names.iter().filter_map(|line| line.split(':').next()).collect();
     let of_hooks =
@@ -224,8 +224,8 @@ fn resources_left_in_the_process_fail_the_remains_check() {
 #[test]
 fn kernel_objects_left_behind_are_reported_and_removed() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    // They would take what nobody has locked for what a dead session left.
-    let _alone = no_other_sweeps();
+    // A sweep would take objects that are not locked for those of a dead session.
+    let _alone = lock_out_sweeps();
     let anothers = kernel.make_instance(&format!("check_test_{}", std::process::id()));
     for (fault, before) in [("instance", "it leaves the tracing instance "), ("probe", "it leaves ")] {
         let answer = checked(nonconforming(), "FAULT", fault);

@@ -1,4 +1,4 @@
-//! What `--clear` ends, removes and resets, and what it leaves alone.
+//! What `--clear` ends, removes and resets, and what it keeps.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use system_tests::{
-    Instance, Kernel, Manager, PATIENCE, Plugins, Reader, Workload, no_other_sweeps, wait_until,
+    Instance, Kernel, Manager, PATIENCE, Plugins, Reader, Workload, lock_out_sweeps, wait_until,
 };
 
 fn me() -> String {
@@ -19,8 +19,8 @@ fn me() -> String {
 #[test]
 fn clear_is_silent_when_there_is_nothing_to_clear() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
-    manager.call(["--clear"]).answer().well_and_silent();
-    manager.call(["-c"]).answer().well_and_silent();
+    manager.call(["--clear"]).answer().succeeded_silently();
+    manager.call(["-c"]).answer().succeeded_silently();
 }
 
 #[test]
@@ -28,14 +28,14 @@ fn clear_ends_sessions_as_sigint_would_and_waits_for_them() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     let mut sessions: Vec<_> =
         (0..3).map(|_| manager.run("synthetic_lines", me() + " --count 20000").start()).collect();
-    manager.call(["--clear"]).answer().well_and_silent();
+    manager.call(["--clear"]).answer().succeeded_silently();
     assert!(manager.files().is_empty(), "{:?} are left", manager.files());
     for session in &mut sessions {
-        // What is left to do is for the kernel: to make it a zombie.
+        // The kernel still has to make it a zombie.
         wait_until("it has been waited for", Duration::from_millis(500), || session.process().is_over());
     }
     for session in sessions {
-        assert_eq!(session.ends().well().len(), 20_000);
+        assert_eq!(session.ends().succeeded().len(), 20_000);
     }
 }
 
@@ -44,9 +44,9 @@ fn clear_keeps_sessions_of_another_run_directory() {
     let (ours, theirs) =
         (Manager::with(Plugins::of(["synthetic"])), Manager::with(Plugins::of(["synthetic"])));
     let mut session = theirs.run("synthetic_lines", me()).start();
-    ours.call(["--clear"]).answer().well_and_silent();
+    ours.call(["--clear"]).answer().succeeded_silently();
     assert!(!session.process().is_over());
-    assert_eq!(session.stop().well().len(), 10);
+    assert_eq!(session.stop().succeeded().len(), 10);
 }
 
 #[test]
@@ -54,13 +54,13 @@ fn a_plugin_that_cannot_clear_is_named_and_the_others_clear() {
     let manager = Manager::with(Plugins::of(["synthetic", "unavailable"]));
     let session = manager.run("synthetic_lines", me()).start();
     manager.call(["--clear"]).answer().failed(&["unavailable", "the stable door is stuck"]);
-    assert_eq!(session.ends().well().len(), 10);
+    assert_eq!(session.ends().succeeded().len(), 10);
 }
 
 #[test]
 fn a_plugin_that_cannot_clear_does_not_prevent_the_kernel_reset() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let orphan = kernel.make_instance(&orphans_name());
     let manager = Manager::with(Plugins::none().plugin("unavailable", "a.so").plugin("ftrace", "b.so"));
     kernel.top().set("tracing_on", "0");
@@ -72,47 +72,47 @@ fn a_plugin_that_cannot_clear_does_not_prevent_the_kernel_reset() {
 #[test]
 fn clear_removes_the_instance_of_a_running_session() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let workload = Workload::start();
     let session = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id())).start();
     workload.calls(1000);
     let instance = kernel.instance_of(session.pid());
-    manager.call(["--clear"]).answer().well_and_silent();
+    manager.call(["--clear"]).answer().succeeded_silently();
     assert!(!instance.exists());
-    assert_eq!(session.ends().well().len(), 1000);
+    assert_eq!(session.ends().succeeded().len(), 1000);
 }
 
 #[test]
 fn clear_removes_the_instances_of_dead_sessions() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let orphan = kernel.make_instance(&orphans_name());
     orphan.set("events/syscalls/sys_enter_getppid/enable", "1");
-    Manager::with(Plugins::of(["ftrace"])).call(["--clear"]).answer().well_and_silent();
+    Manager::with(Plugins::of(["ftrace"])).call(["--clear"]).answer().succeeded_silently();
     assert!(!orphan.exists());
 }
 
 #[test]
 fn clear_keeps_running_sessions_of_other_run_directories() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let living = kernel.make_instance(&orphans_name());
     let lock = File::open(living.path()).expect("an instance can be opened");
     lock.lock().expect("an instance can be locked");
-    Manager::with(Plugins::of(["ftrace"])).call(["--clear"]).answer().well_and_silent();
+    Manager::with(Plugins::of(["ftrace"])).call(["--clear"]).answer().succeeded_silently();
     assert!(living.exists());
 }
 
 #[test]
 fn clear_keeps_foreign_instances() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let pid = std::process::id();
     let others = ["other_tool", "trace", "tracehookish", "my_tracehook_1_2"];
     let others = others.map(|name| kernel.make_instance(&format!("{name}_{pid}")));
     others.iter().for_each(|other| other.set("events/syscalls/sys_enter_getppid/enable", "1"));
-    Manager::with(Plugins::of(["ftrace"])).call(["--clear"]).answer().well_and_silent();
+    Manager::with(Plugins::of(["ftrace"])).call(["--clear"]).answer().succeeded_silently();
     for other in &others {
         assert!(other.exists() && other.is_on(), "{}", other.name());
         assert_eq!(other.get("events/syscalls/sys_enter_getppid/enable"), "1", "{}", other.name());
@@ -122,19 +122,19 @@ fn clear_keeps_foreign_instances() {
 #[test]
 fn clear_keeps_foreign_probes() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let this_test = std::env::current_exe().expect("this executable has a path");
     let probe = kernel.define_probe(&format!("other_tool_{}/here", std::process::id()), &this_test, 0x1000);
-    Manager::with(Plugins::of(["ftrace"])).call(["--clear"]).answer().well_and_silent();
-    assert!(probe.is_as_it_was());
+    Manager::with(Plugins::of(["ftrace"])).call(["--clear"]).answer().succeeded_silently();
+    assert!(probe.is_unchanged());
 }
 
 #[test]
 fn clear_resets_the_top_level_instance_to_its_defaults() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));
-    manager.call(["--clear"]).answer().well_and_silent();
+    manager.call(["--clear"]).answer().succeeded_silently();
     let defaults = kernel.top_level();
 
     let top = kernel.top();
@@ -146,7 +146,7 @@ fn clear_resets_the_top_level_instance_to_its_defaults() {
     assert_ne!(kernel.top_level(), defaults);
     assert!(top.lines().iter().any(|line| line.contains("somebody was here")));
 
-    manager.call(["--clear"]).answer().well_and_silent();
+    manager.call(["--clear"]).answer().succeeded_silently();
     assert_eq!(kernel.top_level(), defaults);
     assert!(top.is_on());
     assert_eq!(top.get("current_tracer"), "nop");
@@ -160,7 +160,7 @@ fn clear_resets_the_top_level_instance_to_its_defaults() {
 #[test]
 fn a_sweep_keeps_sessions_that_are_starting() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let (sweeper, manager) = (Manager::with(Plugins::of(["ftrace"])), Manager::with(Plugins::of(["ftrace"])));
     let workload = Workload::start();
     let arguments = format!("--pid {} -s getppid", workload.id());
@@ -169,7 +169,7 @@ fn a_sweep_keeps_sessions_that_are_starting() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    sweeper.call(["--clear"]).answer().well_and_silent();
+                    sweeper.call(["--clear"]).answer().succeeded_silently();
                 }
             });
         }
@@ -177,12 +177,12 @@ fn a_sweep_keeps_sessions_that_are_starting() {
         for _ in 0..20 {
             let session = manager.run("trace_syscalls", &arguments).start();
             workload.calls(10);
-            assert_eq!(session.stop().well().len(), 10);
+            assert_eq!(session.stop().succeeded().len(), 10);
         }
     });
 }
 
-/// Does something at the end of its scope, whatever happens there.
+/// Runs a closure at the end of its scope, also on a panic.
 struct OnDrop<F: Fn()>(F);
 
 impl<F: Fn()> Drop for OnDrop<F> {
@@ -194,20 +194,20 @@ impl<F: Fn()> Drop for OnDrop<F> {
 #[test]
 fn concurrent_clears_all_succeed() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace", "synthetic"]));
     let orphans: Vec<_> = (0..4).map(|n| kernel.make_instance(&format!("{}{n}", orphans_name()))).collect();
     let session = manager.run("synthetic_lines", me()).start();
     let mut calls: Vec<_> = (0..4).map(|_| manager.call(["--clear"]).spawn()).collect();
-    calls.iter_mut().for_each(|call| call.ends(PATIENCE).well_and_silent());
+    calls.iter_mut().for_each(|call| call.ends(PATIENCE).succeeded_silently());
     assert!(orphans.iter().all(|orphan| !orphan.exists()));
-    assert_eq!(session.ends().well().len(), 10);
+    assert_eq!(session.ends().succeeded().len(), 10);
 }
 
 #[test]
 fn clear_ends_sessions_in_every_state() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let workload = Workload::start();
     let run = || manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
@@ -221,18 +221,18 @@ fn clear_ends_sessions_in_every_state() {
     orphaned.process().signal(Signal::SIGKILL);
 
     let mut calls = [manager.call(["--clear"]).spawn(), manager.call(["--clear"]).spawn()];
-    calls.iter_mut().for_each(|call| call.ends(PATIENCE).well_and_silent());
+    calls.iter_mut().for_each(|call| call.ends(PATIENCE).succeeded_silently());
     assert!(manager.files().is_empty(), "{:?} are left", manager.files());
     let pids = [read.pid(), unread.pid(), stuck.pid(), dead.pid(), orphaned.pid()];
     assert!(kernel.instances_of(&pids).is_empty());
-    assert_eq!(read.ends().well().len(), 100);
-    // As SIGINT would: what no reader took is for those who know its path, until it is cleared the next time.
-    assert_eq!(unread.ends().leftover().len(), 100);
-    assert_eq!(stuck.ends().leftover().len(), 100);
+    assert_eq!(read.ends().succeeded().len(), 100);
+    // As after SIGINT: unread output is kept until the next clear.
+    assert_eq!(unread.ends().unread().len(), 100);
+    assert_eq!(stuck.ends().unread().len(), 100);
     assert_eq!(dead.ends().lines.len(), 100);
     assert_eq!(orphaned.ends().lines.len(), 100);
-    manager.call(["--clear"]).answer().well_and_silent();
-    assert!(manager.leftovers().is_empty());
+    manager.call(["--clear"]).answer().succeeded_silently();
+    assert!(manager.unread_output().is_empty());
 }
 
 #[test]
@@ -241,8 +241,8 @@ fn clear_ends_a_session_that_was_stopped_with_ctrl_z() {
     let mut session = manager.run("synthetic_lines", me()).start();
     session.wait_for_lines(10);
     session.process().signal_group(Signal::SIGSTOP);
-    manager.call(["--clear"]).answer().well_and_silent();
-    assert_eq!(session.ends().well().len(), 10);
+    manager.call(["--clear"]).answer().succeeded_silently();
+    assert_eq!(session.ends().succeeded().len(), 10);
 }
 
 #[test]
@@ -251,19 +251,19 @@ fn a_session_started_during_a_clear_runs_or_ends_cleanly() {
     let mut told = 0;
     for delay in (0..100).map(|n| Duration::from_micros(n * 200)) {
         let mut process = manager.run("synthetic_lines", me()).spawn();
-        // This waits for nothing: it is the moment that is tried.
+        // The delay chooses the time that is tested.
         thread::sleep(delay);
-        manager.call(["--clear"]).answer().well_and_silent();
-        // One that had not yet begun has seen nothing of it.
+        manager.call(["--clear"]).answer().succeeded_silently();
+        // The session had not started yet when the clear ran.
         wait_until("it prints a path, or ends", PATIENCE, || process.has_spoken() || process.is_over());
         let path = PathBuf::from(process.stdout().trim_end());
         let reader = Reader::if_there(&path);
         process.signal(Signal::SIGINT);
-        let has_path = !process.ends(PATIENCE).well().is_empty();
+        let has_path = !process.ends(PATIENCE).succeeded().is_empty();
         let taken = reader.map_or(0, |reader| reader.finish().len());
         match fs::read_to_string(&path) {
-            // The reader has opened what was left, and keeps the first line only.
-            Ok(leftover) => assert_eq!(leftover.lines().count(), 10, "cleared after {delay:?}"),
+            // The reader has opened the unread output, and keeps only the first line of it.
+            Ok(unread) => assert_eq!(unread.lines().count(), 10, "cleared after {delay:?}"),
             Err(_) => assert_eq!(taken, if has_path { 10 } else { 0 }, "cleared after {delay:?}"),
         }
         told += usize::from(has_path);
@@ -275,7 +275,7 @@ fn a_session_started_during_a_clear_runs_or_ends_cleanly() {
 #[test]
 fn clear_keeps_the_state_of_other_tools_byte_for_byte() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let workload = Workload::start();
     let pid = std::process::id();
     let this_test = std::env::current_exe().expect("this executable has a path");
@@ -292,7 +292,7 @@ fn clear_keeps_the_state_of_other_tools_byte_for_byte() {
     other.set("buffer_size_kb", "64");
     workload.calls(5);
     let probes = |kernel: &Kernel| {
-        // Others have probes of their own, which come and go.
+        // Other tests define and remove their own probes.
         let own =
             |text: String| text.lines().filter(|line| line.contains(&here)).map(str::to_owned).collect();
         ["uprobe_events", "dynamic_events"].map(|file| -> Vec<String> { own(kernel.top().get(file)) })
@@ -303,7 +303,7 @@ fn clear_keeps_the_state_of_other_tools_byte_for_byte() {
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let mut session = manager.run("trace_syscalls", format!("--pid {}", workload.id())).start();
     session.process().signal_group(Signal::SIGKILL);
-    manager.call(["--clear"]).answer().well_and_silent();
+    manager.call(["--clear"]).answer().succeeded_silently();
     let after = (all_of(&other), probes(&kernel));
     let changed: Vec<_> = before.0.iter().filter(|(file, text)| after.0.get(*file) != Some(text)).collect();
     assert!(changed.is_empty(), "{changed:?}");
@@ -311,7 +311,7 @@ fn clear_keeps_the_state_of_other_tools_byte_for_byte() {
     session.ends();
 }
 
-/// Everything that the instance is set to and has recorded, by file.
+/// All settings and recorded data of the instance, by file.
 fn all_of(instance: &Instance) -> BTreeMap<String, String> {
     const TO_READ: [&str; 17] = [
         "buffer_percent",
@@ -348,7 +348,7 @@ fn all_of(instance: &Instance) -> BTreeMap<String, String> {
     all
 }
 
-/// The name of an instance that a dead session could have left.
+/// The name of an instance as a dead session leaves it.
 fn orphans_name() -> String {
     format!("tracehook_{}_0badcafe", std::process::id())
 }

@@ -1,15 +1,15 @@
-//! What a call's words may be, and what is said where they are off. Needs no kernel.
+//! Arguments of the command line, and usage errors. Needs no kernel.
 
 use std::process::Command;
 
 use system_tests::{Answer, Manager, Plugins};
 
-/// A manager with the plugin that makes up its lines.
+/// A manager with the plugin `synthetic`.
 fn manager() -> Manager {
     Manager::with(Plugins::of(["synthetic"]))
 }
 
-/// The arguments that trace this process, and more.
+/// Arguments that trace this process, and more arguments.
 fn me_and(arguments: &str) -> String {
     format!("--pid {} {arguments}", std::process::id())
 }
@@ -88,16 +88,16 @@ fn an_invalid_pid_is_refused_and_quoted() {
 
 #[test]
 fn ended_processes_are_skipped_unless_all_have_ended() {
-    let gone = pid_of_nobody();
+    let gone = pid_of_an_ended_process();
     answer_to_run(&format!("--pid {gone}")).failed(&[&gone.to_string()]);
     answer_to_run(&format!("--parent {gone}")).failed(&[&gone.to_string()]);
     let arguments = format!("--pid {gone} {}", std::process::id());
     let manager = manager();
-    manager.run("synthetic_lines", arguments).start().stop().well();
+    manager.run("synthetic_lines", arguments).start().stop().succeeded();
 }
 
-/// The id that a process had until now; the kernel gives the others out first.
-fn pid_of_nobody() -> u32 {
+/// The pid of a process that has just ended; the kernel does not reuse it soon.
+fn pid_of_an_ended_process() -> u32 {
     let mut child = Command::new("true").spawn().expect("there is a `true`");
     child.wait().expect("it is our child");
     child.id()
@@ -113,7 +113,7 @@ fn an_open_quote_is_refused() {
 fn extra_blanks_are_ignored() {
     let arguments = format!("  --pid   {}\t--idle  --count 2 ", std::process::id());
     let manager = manager();
-    assert_eq!(manager.run("synthetic_lines", arguments).start().stop().well().len(), 2);
+    assert_eq!(manager.run("synthetic_lines", arguments).start().stop().succeeded().len(), 2);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn one_string_is_split_as_a_shell_does() {
     let arguments = me_and(r#"--count 1 --word ' in  "quotes" '"#);
     let manager = manager();
     assert_eq!(
-        manager.run("synthetic_lines", arguments).start().stop().well(),
+        manager.run("synthetic_lines", arguments).start().stop().succeeded(),
         [r#"synthetic: line 0 in  "quotes" "#]
     );
 }
@@ -151,7 +151,7 @@ fn separate_arguments_are_not_split() {
     let me = std::process::id().to_string();
     let words = ["--run", "synthetic_lines", "--args", "--pid", &me, "--count", "1", "--word", " it's"];
     let manager = manager();
-    assert_eq!(manager.call(words).start().stop().well(), ["synthetic: line 0 it's"]);
+    assert_eq!(manager.call(words).start().stop().succeeded(), ["synthetic: line 0 it's"]);
 }
 
 #[test]
@@ -164,17 +164,17 @@ fn all_words_after_args_belong_to_the_hook() {
 #[test]
 fn short_options_equal_long_options() {
     let manager = manager();
-    assert_eq!(manager.call(["-g"]).answer().well(), "synthetic_lines\n");
+    assert_eq!(manager.call(["-g"]).answer().succeeded(), "synthetic_lines\n");
     let described = manager.call(["-d", "synthetic_lines"]).answer();
-    assert_eq!(described.well(), manager.call(["--describe", "synthetic_lines"]).answer().well());
+    assert_eq!(described.succeeded(), manager.call(["--describe", "synthetic_lines"]).answer().succeeded());
     let session = manager.call(["-r", "synthetic_lines", "-a", &me_and("-c 3")]).start();
-    assert_eq!(session.stop().well().len(), 3);
+    assert_eq!(session.stop().succeeded().len(), 3);
 }
 
 #[test]
 fn describe_shows_summary_and_parameters() {
     let answer = answer_to(&["--describe", "synthetic_lines"]);
-    let said = answer.well();
+    let said = answer.succeeded();
     let own =
         ["Makes up lines, for tests", "It makes them up all alone.", "--count", "-c", "how many lines", "10"];
     let common = ["--pid", "--parent", "--time", "--exact", "--buffer-size", "--drain"];
@@ -187,9 +187,9 @@ fn describe_shows_summary_and_parameters() {
 fn help_and_version_succeed() {
     let help = answer_to(&["--help"]);
     for word in ["--get-all", "--describe", "--clear", "--run", "--args", "--list", "--follow", "--plugins"] {
-        assert!(help.well().contains(word), "no '{word}' in: {}", help.stdout);
+        assert!(help.succeeded().contains(word), "no '{word}' in: {}", help.stdout);
     }
-    assert!(answer_to(&["--version"]).well().contains(env!("CARGO_PKG_VERSION")));
+    assert!(answer_to(&["--version"]).succeeded().contains(env!("CARGO_PKG_VERSION")));
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! Plugins that were built against another interface, for another machine, or are none. Needs no kernel.
+//! Plugins that were built against another interface or for another machine, and files that are not plugins. Needs no
+//! kernel.
 //!
-//! They are made from a good plugin by changing the bytes that tell of what it is.
+//! They are made from a valid plugin by changing bytes of the file.
 
 use std::fs;
 use std::path::Path;
@@ -10,20 +11,20 @@ use system_tests::{Answer, Manager, Plugins, built};
 use tempfile::TempDir;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What every header of abi_stable begins with. The numbers of its version follow.
+/// The magic bytes of an abi_stable header. The numbers of its version follow.
 const HEADER: &[u8] = b"abi stable library for Rust     ";
 const SYMBOL: &[u8] = b"_1as_0lib_1header_0root_bmodule_bloader";
-/// Where an ELF header has its machine.
+/// The offset of `e_machine` in an ELF header.
 const MACHINE: usize = 18;
 
-/// This version with another number at its place: 0 is the major, 1 the minor one. It is as long as the right one.
+/// This version with another number in one place: 0 is the major, 1 the minor one. Its length is the same.
 fn version_with(place: usize, digit: &str) -> String {
     let mut numbers: Vec<String> = VERSION.split('.').map(str::to_owned).collect();
     numbers[place] = digit.repeat(numbers[place].len());
     numbers.join(".")
 }
 
-/// Puts `new` in the place of `old`, wherever that is.
+/// Replaces `old` by `new` everywhere.
 #[track_caller]
 fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
     let places = places_of(old, bytes);
@@ -35,23 +36,23 @@ fn places_of(needle: &[u8], bytes: &[u8]) -> Vec<usize> {
     (0..bytes.len() - needle.len()).filter(|at| bytes[*at..].starts_with(needle)).collect()
 }
 
-/// Gives everything in it that bears our version another one.
+/// Replaces our version by another one everywhere.
 fn as_version(bytes: &mut [u8], version: &str) {
     for place in places_of(VERSION.as_bytes(), bytes) {
-        // abi_stable gives the types of the standard library a version, too.
+        // abi_stable gives the types of the standard library this version as well.
         if !bytes[..place].ends_with(b"std;") {
             bytes[place..place + version.len()].copy_from_slice(version.as_bytes());
         }
     }
 }
 
-/// Checks that the plugin is left out, with one short line that mentions all of these; what is said under `-v`.
+/// Checks that the plugin is refused in one short line with these `mentions`; returns the answer with `-v`.
 #[track_caller]
 fn refused(plugins: Plugins, mentions: &[&str]) -> Answer {
     let manager = Manager::with(plugins.plugin("synthetic", "good.so"));
     let answer = manager.call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "synthetic_lines\n");
-    let complaint = answer.well_with_complaints(1)[0];
+    let complaint = answer.succeeded_with_messages(1)[0];
     for mention in [&["plugin bad: "], mentions].concat() {
         assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
     }
@@ -68,7 +69,11 @@ fn a_plugin_of_a_newer_minor_version_works() {
     let newer = version_with(1, "9");
     let manager = Manager::with(changed(|bytes| as_version(bytes, &newer)));
     assert!(
-        manager.call(["--list", "--json"]).answer().well().contains(&format!("\"api_version\": \"{newer}\""))
+        manager
+            .call(["--list", "--json"])
+            .answer()
+            .succeeded()
+            .contains(&format!("\"api_version\": \"{newer}\""))
     );
     works(manager.run("synthetic_lines", me()));
 }
@@ -79,8 +84,8 @@ fn a_plugin_of_an_older_minor_version_works() {
     let (directory, executable) = newer_manager(&newer);
     let manager = Manager::with(Plugins::of(["synthetic"]));
     let call = || manager.call_as(&executable).word("--plugins").word(manager.plugins().path());
-    assert_eq!(call().word("--version").answer().well(), format!("manager {newer}\n"));
-    assert_eq!(call().word("--get-all").answer().well(), "synthetic_lines\n");
+    assert_eq!(call().word("--version").answer().succeeded(), format!("manager {newer}\n"));
+    assert_eq!(call().word("--get-all").answer().succeeded(), "synthetic_lines\n");
     works(call().words(["--run", "synthetic_lines", "--args", &me()]));
     drop(directory);
 }
@@ -92,8 +97,8 @@ fn newer_manager(version: &str) -> (TempDir, std::path::PathBuf) {
     as_version(&mut bytes, version);
     let changed = directory.path().join("changed");
     fs::write(&changed, bytes).expect("our own file can be written");
-    // A process that another test starts meanwhile has for a moment whatever this one is writing to, and what somebody
-    // writes to cannot be executed. So somebody else does the writing.
+    // A process that another test forks now inherits a file that this one has open for writing, and then the file cannot
+    // be executed (ETXTBSY). So another process writes the copy.
     let copied =
         Command::new("install").arg(&changed).arg(&executable).status().expect("there is an `install`");
     assert!(copied.success(), "the executable cannot be copied");
@@ -106,7 +111,7 @@ fn me() -> String {
 
 #[track_caller]
 fn works(run: system_tests::Call<'_>) {
-    assert_eq!(run.start().stop().well().len(), 10);
+    assert_eq!(run.start().stop().succeeded().len(), 10);
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn a_plugin_of_another_abi_stable_is_refused() {
 
 #[test]
 fn a_plugin_with_a_different_table_is_refused_with_details_under_v() {
-    // A table's field is called otherwise.
+    // A field of a table has another name.
     let verbose = refused(
         changed(|bytes| replace(bytes, b"reset;environment,", b"resat;environment,")),
         &[&format!("its interface is called trace-hook-api {VERSION}, but differs"), "rebuild it"],
@@ -178,7 +183,7 @@ fn a_plugin_for_another_machine_is_refused() {
 #[test]
 fn a_file_that_is_not_a_shared_library_is_refused() {
     refused(Plugins::none().file("bad.so", "#!/bin/sh\n"), &["is not a shared library (no ELF file)"]);
-    // The type of an executable that is not to be moved about.
+    // ET_EXEC: an executable that is not relocatable.
     refused(changed(|bytes| bytes[16] = 2), &["is an ELF file, but no shared library", "cdylib"]);
     refused(Plugins::none().file("bad.so", an_executable()), &["is a shared library, but no plugin"]);
 }
@@ -187,7 +192,7 @@ fn an_executable() -> Vec<u8> {
     fs::read(Path::new("/proc/self/exe")).expect("this test can be read")
 }
 
-/// Wherever it is cut, it is one line and no dead process.
+/// Wherever it is truncated, there is one line and no crashed process.
 #[test]
 fn a_truncated_plugin_is_refused_before_it_is_loaded() {
     let whole = fs::read(built("libsynthetic.so")).expect("a plugin can be read").len();

@@ -1,5 +1,5 @@
-//! That every event arrives, and where one cannot, that it is counted where it is missing: whatever the reader does,
-//! however fast the traced task is, and whatever the machine is short of. All of it needs root and tracefs.
+//! Every event is delivered or counted as lost in its place, whatever the reader does, however fast the traced task is,
+//! and whatever resource is exhausted. Needs root and tracefs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,38 +8,38 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use system_tests::{
-    Call, Ended, Event, Kernel, Log, Loss, Manager, OfflineCpu, PATIENCE, Plugins, Reader, Session, Task,
-    Verdict, Workload, cpus, no_other_sweeps, skip, wait_until,
+    Call, Ended, Event, Kernel, Log, Loss, Manager, OfflineCpu, PATIENCE, Plugins, Reader, Session, Summary,
+    Task, Workload, cpus, lock_out_sweeps, skip, wait_until,
 };
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["ftrace"]))
 }
 
-/// A run that records the marks of a task, and logs in the end what became of them.
+/// A run that records the marks of a task, and logs a summary at the end.
 fn run<'a>(manager: &'a Manager, task: &Task, arguments: &str, log: &Log) -> Call<'a> {
     let arguments = format!("--pid {} -s getsid {arguments}", task.id());
     log.of(manager.call(["-v", "--run", "trace_syscalls", "--args", &arguments]))
 }
 
-/// A mark is an event, and with `--exit` another one.
+/// With `--exit`, a mark is two events.
 const WITH_EXIT: usize = 2;
 const WITHOUT_EXIT: usize = 1;
 
-/// Checks that each of so many events has come, is left, or is told to be lost, and that the verdict says the same.
+/// Checks that delivered, unread and lost events add up to `recorded`, and that the summary has the same numbers.
 #[track_caller]
-fn assert_accounted(ended: &Ended, log: &Log, recorded: usize) -> Verdict {
+fn assert_accounted(ended: &Ended, log: &Log, recorded: usize) -> Summary {
     assert!(ended.answer.status.success(), "it failed: {}", log.text());
-    let (delivered, leftover) = (ended.well(), ended.leftover());
+    let (delivered, unread) = (ended.succeeded(), ended.unread());
     let mut lost = BTreeMap::new();
-    for loss in delivered.iter().chain(&leftover).filter_map(|line| Loss::of(line)) {
+    for loss in delivered.iter().chain(&unread).filter_map(|line| Loss::of(line)) {
         *lost.entry(loss.cpu).or_default() += loss.count;
     }
     let events = |lines: &[&str]| lines.iter().filter(|line| Loss::of(line).is_none()).count();
-    let (delivered, leftover) = (events(&delivered), events(&leftover));
-    assert_eq!(log.verdict(), Verdict { recorded, delivered, leftover, lost: lost.clone() });
-    assert_eq!(recorded, delivered + leftover + lost.values().sum::<usize>());
-    log.verdict()
+    let (delivered, unread) = (events(&delivered), events(&unread));
+    assert_eq!(log.summary(), Summary { recorded, delivered, unread, lost: lost.clone() });
+    assert_eq!(recorded, delivered + unread + lost.values().sum::<usize>());
+    log.summary()
 }
 
 /// The number of a mark.
@@ -48,8 +48,8 @@ fn mark(line: &str) -> Option<usize> {
     usize::from_str_radix(number.trim_start_matches("0x"), 16).ok()
 }
 
-/// Checks that the lines are those of the first marks, each in its place, with every gap told where it is; up to which
-/// event they go. For a task that stays on one CPU.
+/// Checks that the lines are those of the first marks in order, with every gap reported in its place; returns the number
+/// of events that they cover. For a task that is bound to one CPU.
 #[track_caller]
 fn in_place<'a>(lines: impl IntoIterator<Item = &'a str>, events_per_mark: usize) -> usize {
     let mut next = 0;
@@ -67,14 +67,14 @@ fn in_place<'a>(lines: impl IntoIterator<Item = &'a str>, events_per_mark: usize
     next
 }
 
-/// A task that stays on one CPU, so that the order of its events is the order of all lines.
+/// A task that is bound to one CPU, so that the lines are in the order of its events.
 fn settled_workload() -> Workload {
     let workload = Workload::start();
     workload.stays_on(cpus()[0]);
     workload
 }
 
-/// What one `--spool-size 1` holds, and what else there is on the way, is far less than these.
+/// Far more than `--spool-size 1` and the buffers before it hold.
 const FLOOD: usize = 300_000;
 
 #[test]
@@ -86,12 +86,12 @@ fn every_event_of_a_busy_task_is_delivered() {
     workload.marks(0, FLOOD);
     session.wait_for_lines(FLOOD);
     let ended = session.stop();
-    let verdict = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
+    let summary = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
     assert_eq!(
-        verdict,
-        Verdict { recorded: FLOOD * WITH_EXIT, delivered: FLOOD * WITH_EXIT, ..Verdict::default() }
+        summary,
+        Summary { recorded: FLOOD * WITH_EXIT, delivered: FLOOD * WITH_EXIT, ..Summary::default() }
     );
-    assert_eq!(in_place(ended.well(), WITH_EXIT), FLOOD * WITH_EXIT);
+    assert_eq!(in_place(ended.succeeded(), WITH_EXIT), FLOOD * WITH_EXIT);
 }
 
 #[test]
@@ -102,9 +102,9 @@ fn a_session_stopped_with_a_backlog_delivers_all_of_it() {
     let session = run(&manager, &workload, "--exit --drain 60", &log).start();
     workload.marks(0, FLOOD / 3);
     let ended = session.stop();
-    let verdict = assert_accounted(&ended, &log, FLOOD / 3 * WITH_EXIT);
-    assert_eq!(verdict.delivered, FLOOD / 3 * WITH_EXIT);
-    assert_eq!(in_place(ended.well(), WITH_EXIT), FLOOD / 3 * WITH_EXIT);
+    let summary = assert_accounted(&ended, &log, FLOOD / 3 * WITH_EXIT);
+    assert_eq!(summary.delivered, FLOOD / 3 * WITH_EXIT);
+    assert_eq!(in_place(ended.succeeded(), WITH_EXIT), FLOOD / 3 * WITH_EXIT);
 }
 
 #[test]
@@ -119,13 +119,13 @@ fn busy_tasks_on_all_cpus_are_counted_and_in_order() {
         workload.stays_on(cpu);
         workload.begins_to_mark(0, FLOOD / 4);
     }
-    // A further command waits for the end of the one before.
+    // A command waits for the end of the one before.
     workloads.iter().for_each(|workload| workload.marks(0, 0));
     let recorded = FLOOD / 4 * WITH_EXIT * workloads.len();
     session.wait_for_lines(recorded / 2);
     let ended = session.stop();
     assert_accounted(&ended, &log, recorded);
-    let lines = [ended.well(), ended.leftover()].concat();
+    let lines = [ended.succeeded(), ended.unread()].concat();
     for workload in &workloads {
         let own = lines.iter().filter(|line| Loss::of(line).is_none() && Event::of(line).id == workload.id());
         assert!(own.filter_map(|line| mark(line)).is_sorted_by(|a, b| a < b), "out of order, or twice");
@@ -147,12 +147,12 @@ fn events_of_unselected_tasks_are_not_counted() {
         workload.storm(20);
         thread.marks(3000, 500);
         let events = if arguments.contains("exit") { WITH_EXIT } else { WITHOUT_EXIT };
-        let verdict = assert_accounted(&session.stop(), &log, 1500 * events);
-        assert_eq!(verdict.delivered, 1500 * events);
+        let summary = assert_accounted(&session.stop(), &log, 1500 * events);
+        assert_eq!(summary.delivered, 1500 * events);
     }
 }
 
-/// What a worker may hold in memory, in KiB.
+/// The most memory that a worker may use, in KiB.
 const RESIDENT: u64 = 64_000_000 / 1024;
 
 #[test]
@@ -171,28 +171,28 @@ fn with_a_stuck_reader_unread_output_is_kept_in_order_and_losses_are_reported() 
         session.process().is_over()
     });
     let ended = session.ends();
-    let verdict = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
-    assert_eq!(verdict.delivered, 0);
+    let summary = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
+    assert_eq!(summary.delivered, 0);
     assert_eq!(
         Reader::of_file(stuck, Duration::ZERO).finish(),
         [""; 0],
         "in the pipe, though it is left as well"
     );
-    let leftover = ended.leftover();
-    assert!(leftover.len() > 30_000, "a mebibyte of events is more than {} lines", leftover.len());
-    assert!(Loss::of(leftover[leftover.len() - 1]).is_some(), "the last events found no room");
-    assert_eq!(in_place(leftover, WITH_EXIT), FLOOD * WITH_EXIT);
+    let unread = ended.unread();
+    assert!(unread.len() > 30_000, "a mebibyte of events is more than {} lines", unread.len());
+    assert!(Loss::of(unread[unread.len() - 1]).is_some(), "the last events found no room");
+    assert_eq!(in_place(unread, WITH_EXIT), FLOOD * WITH_EXIT);
     assert!((1..RESIDENT).contains(&peak), "the worker held {peak} KiB");
 }
 
-/// The most that a process has held in memory so far, in KiB.
+/// The peak memory of a process, in KiB.
 fn peak_resident(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// With a larger buffer of the kernel's, so that it is the spool that is full, even where the machine is busy.
+/// With a larger ring buffer, so that the spool fills up first, even on a busy machine.
 const SMALL_SPOOL: &str = "--exit --spool-size 1 --buffer-size 32768";
 
 #[test]
@@ -204,15 +204,15 @@ fn a_reader_that_pauses_finds_the_loss_in_its_place() {
     let stuck = File::open(session.path()).expect("the caller can open the trace");
     workload.marks(0, FLOOD / 2);
     let (ended, marks) = goes_on_reading(session, stuck, &workload, FLOOD / 2);
-    let verdict = assert_accounted(&ended, &log, marks * WITH_EXIT);
-    assert!(!verdict.lost.is_empty(), "the spool was large enough");
-    let lines = ended.well();
+    let summary = assert_accounted(&ended, &log, marks * WITH_EXIT);
+    assert!(!summary.lost.is_empty(), "the spool was large enough");
+    let lines = ended.succeeded();
     assert!(Loss::of(lines[lines.len() - 1]).is_none(), "the last marks came after the gap");
-    assert_eq!(in_place([lines, ended.leftover()].concat(), WITH_EXIT), marks * WITH_EXIT);
+    assert_eq!(in_place([lines, ended.unread()].concat(), WITH_EXIT), marks * WITH_EXIT);
 }
 
-/// A reader that stood still while so many marks were made goes on, until it has got a later one. The session's end, and
-/// how many marks there are then.
+/// A reader that has paused while `marks` marks were recorded continues until it gets a later one. Returns the ended
+/// session and the number of marks then.
 #[track_caller]
 fn goes_on_reading(session: Session, stuck: File, workload: &Task, flood: usize) -> (Ended, usize) {
     let reader = Reader::of_file(stuck, Duration::ZERO);
@@ -239,9 +239,9 @@ fn a_late_reader_gets_every_line_from_the_start() {
     let session = session.read();
     session.wait_for_lines(FLOOD / 4 * WITH_EXIT);
     let ended = session.stop();
-    let verdict = assert_accounted(&ended, &log, FLOOD / 4 * WITH_EXIT);
-    assert_eq!(verdict.delivered, FLOOD / 4 * WITH_EXIT);
-    assert_eq!(in_place(ended.well(), WITH_EXIT), FLOOD / 4 * WITH_EXIT);
+    let summary = assert_accounted(&ended, &log, FLOOD / 4 * WITH_EXIT);
+    assert_eq!(summary.delivered, FLOOD / 4 * WITH_EXIT);
+    assert_eq!(in_place(ended.succeeded(), WITH_EXIT), FLOOD / 4 * WITH_EXIT);
 }
 
 #[test]
@@ -262,17 +262,17 @@ fn a_second_reader_continues_where_the_first_stopped() {
     session.wait_for_lines(marks - lines.len());
     let mut ended = session.stop();
     ended.lines.splice(0..0, lines);
-    let verdict = assert_accounted(&ended, &log, marks);
-    assert_eq!(verdict.delivered, marks);
-    assert_eq!(in_place(ended.well(), WITHOUT_EXIT), marks);
+    let summary = assert_accounted(&ended, &log, marks);
+    assert_eq!(summary.delivered, marks);
+    assert_eq!(in_place(ended.succeeded(), WITHOUT_EXIT), marks);
 }
 
-/// Mounts something for the spool's file that takes less than it should, and calls the manager.
+/// Mounts a file system that is too small for the spool's file, and runs the manager.
 fn with_a_full_disk(options: &str) -> String {
     format!(r#"mount -t tmpfs -o {options} none /var/tmp; exec "$@""#)
 }
 
-/// There is room for some of the spool's file, or for none.
+/// There is room for a part of the spool's file, or for nothing.
 const FULL_DISKS: [&str; 2] = ["size=1m", "ro"];
 
 #[test]
@@ -286,9 +286,9 @@ fn losses_on_a_full_disk_are_counted() {
         let stuck = File::open(session.path()).expect("the caller can open the trace");
         workload.marks(0, FLOOD);
         let ended = session.stop();
-        let verdict = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
-        assert!(!verdict.lost.is_empty() && verdict.leftover > 200_000, "{options}: {verdict:?}");
-        assert_eq!(in_place(ended.leftover(), WITH_EXIT), FLOOD * WITH_EXIT, "{options}");
+        let summary = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
+        assert!(!summary.lost.is_empty() && summary.unread > 200_000, "{options}: {summary:?}");
+        assert_eq!(in_place(ended.unread(), WITH_EXIT), FLOOD * WITH_EXIT, "{options}");
         assert!(log.text().contains("/var/tmp"), "{options}: who knows why? {}", log.text());
         drop(stuck);
     }
@@ -306,10 +306,10 @@ fn a_session_on_a_full_disk_continues_when_its_reader_does() {
         let stuck = File::open(session.path()).expect("the caller can open the trace");
         workload.marks(0, FLOOD);
         let (ended, marks) = goes_on_reading(session, stuck, &workload, FLOOD);
-        let verdict = assert_accounted(&ended, &log, marks * WITH_EXIT);
-        assert!(!verdict.lost.is_empty(), "{options}: {verdict:?}");
+        let summary = assert_accounted(&ended, &log, marks * WITH_EXIT);
+        assert!(!summary.lost.is_empty(), "{options}: {summary:?}");
         assert_eq!(
-            in_place([ended.well(), ended.leftover()].concat(), WITH_EXIT),
+            in_place([ended.succeeded(), ended.unread()].concat(), WITH_EXIT),
             marks * WITH_EXIT,
             "{options}"
         );
@@ -319,7 +319,7 @@ fn a_session_on_a_full_disk_continues_when_its_reader_does() {
 #[test]
 fn events_of_a_cpu_survive_its_going_offline() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let cpu = *cpus().last().expect("we run on some CPU");
     let manager = manager();
     let (workload, logs) = (Workload::start(), [Log::new(), Log::new()]);
@@ -330,18 +330,18 @@ fn events_of_a_cpu_survive_its_going_offline() {
         Ok(offline) => offline,
         Err(why) => return skip(&why),
     };
-    // It is on another CPU now.
+    // It runs on another CPU now.
     workload.marks(5000, 5000);
-    // This one begins without a buffer for that CPU.
+    // This session starts without a buffer for that CPU.
     let second = run(&manager, &workload, "", &logs[1]).start();
     drop(offline);
     workload.stays_on(cpu);
     workload.marks(10_000, 5000);
     for (session, log, marks) in [(first, &logs[0], 0..15_000), (second, &logs[1], 10_000..15_000)] {
         let ended = session.stop();
-        let verdict = assert_accounted(&ended, log, marks.len());
-        assert_eq!(verdict.delivered, marks.len());
-        assert!(ended.well().into_iter().filter_map(mark).eq(marks));
+        let summary = assert_accounted(&ended, log, marks.len());
+        assert_eq!(summary.delivered, marks.len());
+        assert!(ended.succeeded().into_iter().filter_map(mark).eq(marks));
     }
 }
 
@@ -350,13 +350,13 @@ fn a_buffer_size_that_the_kernel_refuses_fails_cleanly() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
-    // More than any machine has: so it is refused at once, and not when the half is taken already.
+    // More memory than any machine has, so that it is refused at once and not when half of it is allocated.
     let arguments = format!("--pid {} --buffer-size 1000000000000", workload.id());
     let mut process = manager.run("trace_syscalls", arguments).spawn();
     let pid = process.pid();
     process.ends(PATIENCE).failed(&["buffer", "memory"]);
     assert!(kernel.instances_of(&[pid]).is_empty());
-    assert!(manager.files().is_empty() && manager.leftovers().is_empty());
+    assert!(manager.files().is_empty() && manager.unread_output().is_empty());
 }
 
 #[test]
@@ -381,16 +381,16 @@ fn hostile_task_names_do_not_break_or_miscount_lines() {
         let session = run(&manager, &workload, "--exit", &log).start();
         workload.marks(0, 50);
         let ended = session.stop();
-        let verdict = assert_accounted(&ended, &log, 50 * WITH_EXIT);
-        assert_eq!(verdict.delivered, 50 * WITH_EXIT, "{name:?}");
+        let summary = assert_accounted(&ended, &log, 50 * WITH_EXIT);
+        assert_eq!(summary.delivered, 50 * WITH_EXIT, "{name:?}");
         let column = format!("{}{}", " ".repeat(16 - name.len()), name.replace(char::is_control, "?"));
-        for line in ended.well() {
+        for line in ended.succeeded() {
             assert_eq!((&line[..16], Event::of(line).id), (&column[..], workload.id()), "{name:?}");
         }
     }
 }
 
-/// The kernel's list of names has one on each line, and a name may have line ends in it.
+/// The kernel's list of names has one per line, and a name may contain newlines.
 #[test]
 fn a_task_name_cannot_rename_another_task() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -407,7 +407,7 @@ fn a_task_name_cannot_rename_another_task() {
     }
     let ended = session.stop();
     assert_accounted(&ended, &log, 40);
-    for line in ended.well() {
+    for line in ended.succeeded() {
         let event = Event::of(line);
         let expected = if event.id == victim.id() { name.to_owned() } else { forged.replace('\n', "?") };
         assert_eq!(event.task, expected, "{line}");
@@ -421,7 +421,7 @@ fn the_spool_has_no_directory_entry() {
     let (workload, log) = (settled_workload(), Log::new());
     let mut session = run(&manager, &workload, "--exit", &log).start_unread();
     workload.marks(0, FLOOD);
-    // More than it keeps in memory.
+    // More than the spool keeps in memory.
     let worker = session.process().workers()[0];
     wait_until("the spool goes to disk", PATIENCE, || !spool_files(worker).is_empty());
     for file in spool_files(worker) {
@@ -430,7 +430,7 @@ fn the_spool_has_no_directory_entry() {
     assert_accounted(&session.stop(), &log, FLOOD * WITH_EXIT);
 }
 
-/// The files that a process has open where the spool's file goes.
+/// The open files of a process in the directory of the spool.
 fn spool_files(pid: u32) -> Vec<String> {
     let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let targets = files.filter_map(|file| fs::read_link(file.path()).ok());

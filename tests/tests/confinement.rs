@@ -1,4 +1,4 @@
-//! What a plugin can do to the machine when it is only asked what it is, and what when it traces.
+//! What a plugin may do to the machine in discovery, and in a session.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,13 +9,13 @@ use std::process::{Child, Command};
 
 use nix::errno::Errno;
 use serde_json::Value;
-use system_tests::{Call, Kernel, Manager, OwnInstance, Plugins, is_root, no_other_sweeps, skip};
+use system_tests::{Call, Kernel, Manager, OwnInstance, Plugins, is_root, lock_out_sweeps, skip};
 use tempfile::TempDir;
 
 /// Fails with EPERM.
 const EPERM: Errno = Errno::EPERM;
 
-/// Each attempt, and what it fails with in discovery.
+/// Each attempt, and its error in discovery.
 const ATTEMPTS: &[(&str, Errno)] = &[
     ("write", EPERM),
     ("write-and-read", EPERM),
@@ -82,10 +82,10 @@ const ATTEMPTS: &[(&str, Errno)] = &[
     ("memory-file", EPERM),
 ];
 
-/// What a session may not do either: no tracing needs it.
+/// Denied in sessions as well, because tracing does not need it.
 const NOT_FOR_SESSIONS: &[&str] = &["packet-socket", "chroot", "become-user"];
 
-/// A directory with everything in it that a burglar might want, and more outside that he might.
+/// The objects that the fixture `sandbox_escape` tries to change: files in a directory, an instance, a process.
 struct Surroundings {
     directory: TempDir,
     instance: OwnInstance,
@@ -113,7 +113,7 @@ impl Surroundings {
             .variable("ESCAPE_VICTIM", self.victim.id().to_string())
     }
 
-    /// Everything that could have been changed, as others see it.
+    /// The state of everything that could have been changed, seen from outside the sandbox.
     fn seen_from_outside(&self, manager: &Manager) -> Vec<(PathBuf, String)> {
         let mut seen = Vec::new();
         for directory in [self.directory.path(), manager.run_directory(), manager.plugins().path()] {
@@ -152,7 +152,7 @@ fn files_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(directory).expect("it can be listed").map(|entry| entry.expect("an entry").path())
 }
 
-/// The words of a burglar's report, such as `info/mkdir=1`: for each phase, each attempt's error number.
+/// Parses the results of the fixture, such as `info/mkdir=1`: for each phase, the error number of each attempt.
 fn report(text: &str) -> BTreeMap<&str, BTreeMap<&str, i32>> {
     let mut phases = BTreeMap::<&str, BTreeMap<&str, i32>>::new();
     for word in text.split_whitespace() {
@@ -166,7 +166,7 @@ fn report(text: &str) -> BTreeMap<&str, BTreeMap<&str, i32>> {
     phases
 }
 
-/// Checks that the phase made all attempts, and that each failed as it must.
+/// Checks that the phase made all attempts, and that each failed with the expected error.
 #[track_caller]
 fn all_failed(phase: &str, attempts: &BTreeMap<&str, i32>) {
     let expected: BTreeMap<&str, i32> =
@@ -190,20 +190,20 @@ fn listing_hooks_changes_nothing() {
     all_failed("probe", &report(reason)["probe"]);
 
     let described = surroundings.opened_to(manager.call(["--describe", "sandbox_escape"]), &manager).answer();
-    let phases = report(described.well());
+    let phases = report(described.succeeded());
     all_failed("constructor", &phases["constructor"]);
     all_failed("info", &phases["info"]);
 
     assert_eq!(surroundings.seen_from_outside(&manager), before);
 }
 
-/// So that the test above can fail: what is tried there works, where it may.
+/// Shows that the test above can fail: the same attempts succeed where they are allowed.
 #[test]
 fn a_session_may_do_what_tracing_needs() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["sandbox_escape"]));
-    // It defines a uprobe for a moment, which all can see.
-    let _alone = no_other_sweeps();
+    // It briefly defines a uprobe, which is visible to all.
+    let _alone = lock_out_sweeps();
     let surroundings = Surroundings::new(&kernel, "session");
 
     let run = manager.run("sandbox_escape", format!("--pid {}", std::process::id()));
@@ -211,7 +211,7 @@ fn a_session_may_do_what_tracing_needs() {
     let session = in_namespace.start();
     session.wait_for_lines(ATTEMPTS.len());
     let ended = session.stop();
-    let lines = ended.well().join(" ");
+    let lines = ended.succeeded().join(" ");
     let mut attempts = report(&lines).remove("session").expect("a report");
     for attempt in NOT_FOR_SESSIONS {
         assert_eq!(attempts.remove(attempt), Some(EPERM as i32), "{attempt}");
@@ -244,5 +244,5 @@ fn a_session_keeps_the_capabilities_for_tracing_and_no_others() {
         assert_ne!(of(worker, set) & CAP_SYS_ADMIN, 0);
     }
     assert_eq!(of(worker, "NoNewPrivs"), 1);
-    session.stop().well();
+    session.stop().succeeded();
 }

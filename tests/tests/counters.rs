@@ -1,4 +1,4 @@
-//! `trace_counters`: what a session tells its tasks take of the machine.
+//! `trace_counters`: the resources that the traced tasks use. Needs root for most tests.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +13,7 @@ fn manager() -> Manager {
     Manager::with(Plugins::of(["perf"]))
 }
 
-/// Who may use perf events on everybody. Says loudly that the test is skipped, if we may not.
+/// Whether this user may open perf events of all tasks. If not, reports that the test is skipped.
 fn may_count() -> bool {
     let may = is_root() && fs::exists("/proc/sys/kernel/perf_event_paranoid").unwrap_or(false);
     if !may {
@@ -26,7 +26,7 @@ fn count(manager: &Manager, arguments: &str) -> Session {
     manager.run("trace_counters", format!("--format json {arguments}")).start()
 }
 
-/// The lines with counters. What cannot be counted is told by the first line, and not shown.
+/// The lines with counters. Unsupported counters are named in the first line and omitted here.
 #[track_caller]
 fn counters(ended: &Ended) -> Vec<Value> {
     let lines = ended.objects();
@@ -53,8 +53,8 @@ fn sum(lines: &[Value], name: &str) -> u64 {
     lines.iter().map(|line| line[name].as_u64().expect("a number")).sum()
 }
 
-/// The CPU time. The kernel counts it by another clock than the one by which the workload takes it: in a virtual machine they
-/// are some percent apart, and when the host is busy tens of percent. What is counted twice is twice as much.
+/// The CPU time. The kernel counts it by another clock than the workload: in a virtual machine they differ by some
+/// percent, and on a busy host by tens of percent. Time that is counted twice would be off by a factor of two.
 fn milliseconds(lines: &[Value]) -> u64 {
     sum(lines, "task_clock_ns") / 1_000_000
 }
@@ -71,7 +71,7 @@ fn cpu_time_is_counted_interval_by_interval_and_to_the_end() {
     assert!((380..760).contains(&milliseconds(&lines)), "{lines:#?}");
     assert!(lines.len() > 5);
     assert!(lines.iter().all(|line| line["pid"] == workload.id() && line["comm"] == "workload"));
-    // On a busy machine a line may be late, and the next one is not.
+    // On a busy machine a line may be late, while the next one is on time.
     let intervals = sum(&lines, "interval_ns") / 50_000_000;
     assert!((lines.len() as u64) < intervals + 3, "{} lines of {intervals} intervals", lines.len());
 }
@@ -164,7 +164,7 @@ fn perf_stat_counts_the_same() {
         .arg(&output)
         .spawn()
         .expect("perf can be started");
-    // It handles the signal once it counts.
+    // It installs its signal handler when it has begun to count.
     let catches_sigint = || {
         let status = fs::read_to_string(format!("/proc/{}/status", perf.id())).unwrap_or_default();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
@@ -215,8 +215,8 @@ fn a_slow_reader_loses_no_counts() {
     let session = call.start_unread().read_slowly(Duration::from_millis(10));
     workload.spends(300);
     let mut ended = session.stop();
-    let leftover = std::mem::take(&mut ended.leftover);
-    ended.lines.extend(leftover);
+    let unread = std::mem::take(&mut ended.unread);
+    ended.lines.extend(unread);
     let lines = counters(&ended);
     assert!((285..570).contains(&milliseconds(&lines)), "{}", milliseconds(&lines));
 }

@@ -1,4 +1,4 @@
-//! Whoever dies, by a signal that nobody can catch, the kernel stops tracing at once and is clean after the next call.
+//! After any process of a session is killed by SIGKILL, the kernel stops tracing at once, and the next call cleans up.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,15 +10,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use system_tests::{
     Fate, Instance, Kernel, Manager, OnPanic, PATIENCE, Plugins, Random, Reader, Session, SystemCall,
-    Workload, children_of, is_root, no_other_sweeps, skip, wait_until,
+    Workload, children_of, is_root, lock_out_sweeps, skip, wait_until,
 };
 
-/// "At once", on a noisy machine.
+/// The limit for "at once" on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// A session of a workload, under a manager of its own, and what it has in the kernel.
+/// A session of a workload with its own manager, and its instance.
 struct Scene {
-    // In this order, so that the manager looks for what is left when the session is gone.
+    // Dropped in this order, so that the manager's leak check runs when the session has ended.
     session: Session,
     instance: Instance,
     workload: Workload,
@@ -48,7 +48,7 @@ impl Scene {
         kill(Pid::from_raw(worker.cast_signed()), signal).expect("the worker is there");
     }
 
-    /// An instance that is gone records nothing either.
+    /// A removed instance does not record either.
     #[track_caller]
     fn tracing_is_off_at_once(&self) {
         wait_until("tracing is off", AT_ONCE, || !self.instance.is_on());
@@ -61,7 +61,7 @@ impl Scene {
         assert!(self.manager.files().is_empty(), "{:?} are left", self.manager.files());
     }
 
-    /// Ends the session's part: its reader must see the end of the file, and nothing but whole lines.
+    /// Waits for the reader, which must reach the end of the file with only whole lines.
     #[track_caller]
     fn the_reader_is_set_free(self) -> Remains {
         let Self { session, instance, workload, manager } = self;
@@ -72,7 +72,7 @@ impl Scene {
     }
 }
 
-/// What is there when the session is dead.
+/// What remains when the session is dead.
 struct Remains {
     instance: Instance,
     _workload: Workload,
@@ -108,7 +108,7 @@ fn a_supervisor_without_its_worker_cleans_up_and_reports_it() {
     scene.signal_worker(Signal::SIGKILL);
     scene.tracing_is_off_at_once();
     let answer = scene.session.process().ends(PATIENCE);
-    answer.complained(1, &["ftrace"]);
+    answer.failed_with(1, &["ftrace"]);
     scene.nothing_is_left();
     scene.the_reader_is_set_free();
 }
@@ -116,7 +116,7 @@ fn a_supervisor_without_its_worker_cleans_up_and_reports_it() {
 #[test]
 fn when_both_are_killed_any_next_call_cleans_up() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let me = format!("--pid {} --time 1", std::process::id());
     let next_run = ["--run", "trace_syscalls", "--args", &me];
     for next_call in
@@ -132,14 +132,14 @@ fn when_both_are_killed_any_next_call_cleans_up() {
 #[test]
 fn when_both_are_killed_in_turn_the_next_call_cleans_up() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     for supervisor_first in [true, false] {
         let mut scene = Scene::set(&kernel);
         let [worker] = scene.session.process().workers()[..] else { panic!("a session has one worker") };
         let worker = Pid::from_raw(worker.cast_signed());
         if supervisor_first {
             scene.kill_supervisor();
-            // It may have ended already, and all is well then, too.
+            // It may have ended already, which is fine.
             let _ = kill(worker, Signal::SIGKILL);
         } else {
             let _ = kill(worker, Signal::SIGKILL);
@@ -172,11 +172,11 @@ fn killed_processes_without_a_kernel_leave_nothing() {
     session.wait_for_lines(100);
     session.process().signal_group(Signal::SIGKILL);
     assert_eq!(session.ends().lines.len(), 100);
-    manager.run("synthetic_lines", &me).start().stop().well();
+    manager.run("synthetic_lines", &me).start().stop().succeeded();
     assert!(manager.files().is_empty(), "{:?} are left", manager.files());
 }
 
-/// Who is killed.
+/// The processes to kill.
 #[derive(Debug, Clone, Copy)]
 enum Victims {
     Supervisor,
@@ -185,8 +185,8 @@ enum Victims {
 }
 
 impl Victims {
-    /// The supervisor is the first process of a session; then come the one that says what the plugin is, and the one
-    /// that records.
+    /// The supervisor is the first process of a session, followed by the worker that describes the plugin, and the one that
+    /// records.
     fn processes(self) -> Vec<usize> {
         match self {
             Self::Supervisor => vec![0],
@@ -196,11 +196,11 @@ impl Victims {
     }
 }
 
-/// The moments are system calls, so the start and the end of a session, which do not take long, have their share.
+/// The times are chosen among the system calls, so that the short phases at the start and the end are covered.
 #[test]
 fn a_session_killed_at_any_system_call_is_cleaned_up_by_the_next_call() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let calls = killed_at(&kernel, None);
     let recorders = calls.iter().position(|call| call.process == 2).expect("a session has a worker");
     let mut random = Random::from_environment();
@@ -209,13 +209,13 @@ fn a_session_killed_at_any_system_call_is_cleaned_up_by_the_next_call() {
             let earliest = if matches!(victims, Victims::Worker) { recorders } else { 0 };
             let call = calls[earliest + random.below(calls.len() - earliest)];
             let _context = OnPanic(format!("{victims:?} killed at {call}"));
-            // One after the other: what one has left, the call after another would remove.
+            // Serial: the call after one session would clean up after the others.
             killed_at(&kernel, Some((call, victims)));
         }
     }
 }
 
-/// A session from its start to its end, in which somebody is killed; all its system calls.
+/// Runs a session in which processes are killed at a system call; returns all its system calls.
 #[track_caller]
 fn killed_at(kernel: &Kernel, at: Option<(SystemCall, Victims)>) -> Vec<SystemCall> {
     let manager = Manager::with(Plugins::of(["ftrace"]));
@@ -229,12 +229,12 @@ fn killed_at(kernel: &Kernel, at: Option<(SystemCall, Victims)>) -> Vec<SystemCa
     workload.calls(3);
     process.signal(Signal::SIGINT);
     process.ends(PATIENCE);
-    // A worker that has lost its supervisor may still be at work, but it does not record any more. An instance that has
-    // just been made is on, but has no events.
+    // A worker without its supervisor may still be running, but no longer records. An instance that has just been created
+    // is on, but has no events.
     let records = |instance: &Instance| instance.is_on() && !instance.get("set_event").is_empty();
     wait_until("tracing is off", AT_ONCE, || !kernel.instances_of(&[process.pid()]).iter().any(records));
-    assert!(manager.call(["--get-all"]).answer().well().contains("trace_syscalls\n"));
-    // Somebody else's sweep, on the same machine, may just be at work on it. What nobody sweeps stays.
+    assert!(manager.call(["--get-all"]).answer().succeeded().contains("trace_syscalls\n"));
+    // A sweep of another test may be removing it right now; without a sweep it would stay.
     wait_until("nothing is left in the kernel", AT_ONCE, || kernel.instances_of(&[process.pid()]).is_empty());
     assert!(manager.files().is_empty(), "left in the run directory: {:?}", manager.files());
     let seen = watch.ends(AT_ONCE);
@@ -258,15 +258,15 @@ fn a_killed_reader_does_not_harm_the_session() {
         let mut taken = String::new();
         let mut output = reader.stdout.take().expect("a pipe was asked for");
         let reading = thread::spawn(move || output.read_to_string(&mut taken).map(|_| taken));
-        // This waits for nothing: it is the moment that is tried.
+        // The delay chooses the time that is tested.
         thread::sleep(moment);
         reader.kill().expect("it is our child");
         reader.wait().expect("it is our child");
         let taken = reading.join().expect("nobody panics").expect("it is text");
         let ended = session.stop();
-        ended.well();
-        // What was under way to the reader has died with it; all else is left, and nothing of it twice.
-        let left = ended.leftover();
+        ended.succeeded();
+        // The lines in the pipe have died with the reader; all others are kept, and none twice.
+        let left = ended.unread();
         let rest: Vec<String> = (2000 - left.len()..2000).map(|n| format!("synthetic: line {n}")).collect();
         assert!(left == rest, "{} lines are left: {:?}…", left.len(), left.first());
         assert!(taken.lines().count() <= 2000 - left.len(), "a line was taken and is left");
@@ -280,7 +280,7 @@ fn a_stopped_worker_ends_the_session_after_its_supervisor_died() {
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let workload = Workload::start();
     let run = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
-    // In a process group that loses its last parent, the kernel itself lets everybody go on. So this one keeps a parent.
+    // The kernel continues stopped processes of an orphaned process group. So this group keeps a parent.
     let mut session = run.under(["sh", "-c", r#""$@"; exec sleep 60"#, "sh"]).start_unread();
     let [supervisor] = session.process().workers()[..] else { panic!("a shell has one child") };
     let [worker] = children_of(supervisor)[..] else { panic!("a session has one worker") };
@@ -297,7 +297,7 @@ fn a_stopped_worker_without_supervisor_is_continued_by_the_next_call() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     for next_call in ["--get-all", "--clear"] {
         let me = format!("--pid {} --count 50000", std::process::id());
-        // A reader that takes nothing, so that the worker waits for it.
+        // A reader that does not read, so that the worker waits for it.
         let mut session = manager.run("synthetic_lines", me).start_unread();
         let stuck = File::open(session.path()).expect("the caller can open the trace");
         let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
@@ -318,7 +318,7 @@ fn sessions_in_another_pid_namespace_are_not_taken_for_dead() {
     if !is_root() {
         return skip("it needs root");
     }
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let manager = Manager::with(Plugins::of(["synthetic"]));
     let in_namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
     let outside = manager.run("synthetic_lines", format!("--pid {}", std::process::id())).start();
@@ -328,14 +328,14 @@ fn sessions_in_another_pid_namespace_are_not_taken_for_dead() {
         assert!(manager.call([call]).under(in_namespace).answer().status.success());
     }
     assert_eq!(manager.files().len(), 4, "two sessions");
-    // In one namespace, the processes of the others have no ids, and can neither be ended nor be taken for dead.
+    // Processes of the outer namespace have no pids in the inner one, and can neither be killed nor be taken for dead.
     let refused = manager.call(["--clear"]).under(in_namespace).answer();
     assert_eq!(refused.status.code(), Some(1), "{refused:#?}");
     assert_eq!(refused.stderr.matches("runs in another pid namespace").count(), 2, "{refused:#?}");
-    assert_eq!(outside.stop().well().len(), 10);
-    // From out here, those in there have ids.
-    manager.call(["--clear"]).answer().well_and_silent();
-    assert_eq!(inside.ends().well().len(), 10);
+    assert_eq!(outside.stop().succeeded().len(), 10);
+    // Processes of the inner namespace have pids in the outer one.
+    manager.call(["--clear"]).answer().succeeded_silently();
+    assert_eq!(inside.ends().succeeded().len(), 10);
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn invalid_records_do_not_prevent_the_cleanup_of_dead_sessions() {
     fs::write(place("tracehook_1_1badcafe.session"), "").expect("it is ours");
     fs::write(place("tracehook_1_2badcafe.new"), "").expect("it is ours");
     fs::write(place("tracehook_1_3badcafe.session"), [0xff; 10]).expect("it is ours");
-    manager.call(["--get-all"]).answer().well();
+    manager.call(["--get-all"]).answer().succeeded();
     assert!(manager.files().is_empty(), "{:?}", manager.files());
     fs::remove_dir(place("a.session")).expect("it is not touched");
     fs::remove_dir(place("a.trace")).expect("it is not touched");
@@ -363,7 +363,7 @@ fn a_process_that_reuses_a_dead_workers_pid_is_not_killed() {
         let record = format!("{}\0{} {started}", plugin.display(), workload.id());
         fs::write(manager.run_directory().join("tracehook_1_0badcafe.session"), record).expect("it is ours");
         let answer = manager.call(["--get-all"]).answer();
-        answer.well();
+        answer.succeeded();
         assert!(answer.took < AT_ONCE, "it has waited for somebody else: {answer:#?}");
         assert!(manager.files().is_empty());
         workload.calls(1);

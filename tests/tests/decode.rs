@@ -1,4 +1,4 @@
-//! `trace_syscalls --decode`, beside strace of the very same calls. All of it needs root, tracefs and strace.
+//! `trace_syscalls --decode`, compared with strace of the same calls. Needs root, tracefs and strace.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use system_tests::{Kernel, Log, Manager, Plugins, Workload, built, cpus, eventually};
 use tempfile::TempDir;
 
-/// Simple programs, one after the other: descriptors, files, memory, a child that is killed, an error, a socket.
+/// Simple programs in sequence: descriptors, files, memory, a child that is killed, an error, a socket.
 const SCRIPT: &str = "read go; : > /dev/null; ls / /no/such/file; cat /proc/self/status; sleep 5 & kill -9 $!; wait; exec true";
 
 fn manager() -> Manager {
@@ -26,7 +26,7 @@ struct Straced {
 }
 
 impl Straced {
-    /// A program that first of all reads a line.
+    /// A program that reads a line first.
     fn start(program: &[&OsStr]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let strace = Command::new("strace")
@@ -87,14 +87,14 @@ fn waits_for_input(pid: u32) -> bool {
         .is_ok_and(|call| call.starts_with(&format!("{read} {input:#x} ")))
 }
 
-/// A call, as far as both tell of it in the same way.
+/// The parts of a call that both print in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Call {
     name: String,
-    /// None: it did not return. Addresses are numbers.
+    /// `None` if it did not return. Addresses are numbers.
     result: Option<i128>,
     error: Option<String>,
-    /// The flags it was given, where it takes some.
+    /// Its flags, if it has any.
     flags: BTreeSet<String>,
 }
 
@@ -113,7 +113,7 @@ fn straced(line: &str) -> Option<Call> {
         None if number == "?" => None,
         None => Some(number.parse().ok()?),
     };
-    // The kernel does not tell of its return, which is to where a signal came: strace shows that call's result.
+    // The kernel has no event of its return, which is to the place where a signal arrived: strace shows that call's result.
     let result = result.filter(|_| name != "rt_sigreturn");
     let mut words = words.take_while(|_| name != "rt_sigreturn");
     let error = words.next().filter(|word| word.starts_with('E')).map(str::to_owned);
@@ -144,14 +144,14 @@ fn decoded(event: &Value) -> Call {
     let error = event["error"].as_str().map(str::to_owned);
     Call {
         name: familiar(kernels).to_owned(),
-        // strace shows -1, as programs see it.
+        // strace shows -1, the value that programs get.
         result: if error.is_some() { Some(-1) } else { number(&event["result"]) },
         error,
         flags: argument.map(|flags| flags.split('|').map(str::to_owned).collect()).unwrap_or_default(),
     }
 }
 
-/// What programs call the calls that the kernel has new versions of.
+/// The usual names of calls that the kernel has newer versions of.
 fn familiar(kernels: &str) -> &str {
     match kernels {
         "newfstatat" => kernels,
@@ -177,14 +177,14 @@ fn calls_are_shown_as_strace_shows_them() {
     for (pid, text) in &files {
         let mut expected: Vec<Call> = text.lines().filter_map(straced).collect();
         let of_thread = events.iter().filter(|event| event["tid"] == *pid);
-        // strace does not tell of the call that a child is born in.
+        // strace does not print the child's return from the call that created it.
         let mut calls: Vec<Call> = of_thread.filter(|event| event["resumed"] != true).map(decoded).collect();
         if *pid == first {
-            // The session has begun in the middle of its life.
+            // The session started during this call.
             expected.drain(..expected.len() - calls.len());
         }
         if text.contains("+++ killed by") {
-            // strace makes of the last call what it can.
+            // strace prints the last call incompletely.
             let both = calls.len().min(expected.len());
             calls.truncate(both.saturating_sub(1));
             expected.truncate(both.saturating_sub(1));
@@ -201,7 +201,7 @@ fn calls_are_shown_as_strace_shows_them() {
     assert!(failed && killed);
 }
 
-/// Calls with constants of all kinds among their arguments, and nothing else that the kernel would do anything with.
+/// Calls with constants of all kinds among their arguments, and otherwise invalid arguments.
 fn calls_with_constants() -> Vec<Vec<i64>> {
     let calls: &[&[i64]] = &[
         &[libc::SYS_openat, -100, 0, 0o210_2102, 0o640],
@@ -287,7 +287,7 @@ fn constants_have_the_names_that_strace_uses() {
     caller.go();
     let events = session.ends().objects();
     let text = caller.files().remove(0).1;
-    // What it does before is the C library's business. A kernel that lacks a call has no event of it either.
+    // The calls before come from the C library. A kernel that lacks a call has no event of it either.
     let began = |line: &&str| !line.starts_with("openat(AT_FDCWD, NULL");
     let expected: Vec<&str> = text
         .lines()
@@ -301,7 +301,7 @@ fn constants_have_the_names_that_strace_uses() {
     assert!(told.len() >= 40, "{expected:#?}");
     for (event, line) in told.iter().zip(expected) {
         let (arguments, _) = line.rsplit_once(" = ").unwrap_or_default();
-        // A macro that puts a number together.
+        // A macro that composes a number.
         let arguments = arguments.replace("QCMD(", "");
         assert_eq!(constants(&event["arguments"].to_string()), constants(&arguments), "{event}\n{line}");
     }
@@ -318,16 +318,16 @@ fn a_call_is_a_line_with_its_arguments_result_and_duration() {
     let waits = || waits_for_input(workload.id()).then_some(());
     eventually("the workload waits for an order", Duration::from_secs(10), waits);
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let parent = std::process::id();
     let calls = lines.iter().filter(|line| line.contains(&format!(": getppid: result={parent} duration=")));
     assert_eq!(calls.count(), 100, "{lines:#?}");
-    // It waits for the next order.
+    // It waits for the next command.
     let last = lines.last().expect("a line");
     assert!(last.contains(": read: fd=0 buf=0x") && last.ends_with(" unfinished"), "{last}");
 }
 
-/// How many events were lost, by a line that tells so.
+/// The number of lost events in a line that reports a loss.
 fn lost(event: &Value) -> Option<u64> {
     (event["event"] == "lost").then(|| event["count"].as_u64().expect("a count"))
 }
@@ -338,12 +338,12 @@ fn a_return_after_lost_events_is_not_paired_with_an_earlier_call() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
     workload.stays_on(cpus()[0]);
-    // A page is not full of pairs of these events: it may end between a call and its return.
+    // A page of the ring buffer may end between a call and its return.
     let arguments = format!("--pid {} -s getsid --decode --format json --buffer-size 4", workload.id());
     let session = log.of(manager.call(["-v", "--run", "trace_syscalls", "--args", &arguments])).start();
     workload.marks(0, MARKS as usize);
     let (mut whole, mut halves, mut all_lost) = (0, 0, 0);
-    // The mark after the last one of which all was seen, and what was lost since.
+    // The mark after the last complete one, and the number of events lost since.
     let (mut next, mut lost_since) = (0, 0);
     for event in session.stop().objects() {
         if let Some(lost) = lost(&event) {
@@ -358,7 +358,7 @@ fn a_return_after_lost_events_is_not_paired_with_an_earlier_call() {
     }
     assert!(all_lost > 0 && halves > 0, "{all_lost} lost, {halves} without the other half");
     assert_eq!(2 * whole + halves + all_lost, 2 * MARKS);
-    let (lines, verdict) = ((whole + halves) as usize, log.verdict());
-    assert_eq!(verdict.lost.values().sum::<usize>() as u64, all_lost);
-    assert_eq!((verdict.delivered, verdict.recorded), (lines, lines + all_lost as usize));
+    let (lines, summary) = ((whole + halves) as usize, log.summary());
+    assert_eq!(summary.lost.values().sum::<usize>() as u64, all_lost);
+    assert_eq!((summary.delivered, summary.recorded), (lines, lines + all_lost as usize));
 }

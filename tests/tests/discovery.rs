@@ -1,4 +1,4 @@
-//! Which plugins and hooks are found, and what is said of those that are no good. Needs no kernel.
+//! Discovery of plugins and hooks, and messages about those that cannot be used. Needs no kernel.
 
 use std::fs;
 use std::time::Duration;
@@ -6,31 +6,31 @@ use std::time::Duration;
 use serde_json::Value;
 use system_tests::{Manager, Plugins};
 
-/// Checks that the good plugin is found, with one complaint of the broken one that mentions all of these.
+/// Checks that the valid plugin is found, with one message about the broken one with these `mentions`.
 #[track_caller]
-fn one_complaint_and_the_good_plugin(plugins: Plugins, mentions: &[&str]) {
+fn reports_the_broken_plugin(plugins: Plugins, mentions: &[&str]) {
     let manager = Manager::with(plugins.plugin("synthetic", "libsynthetic.so"));
     let answer = manager.call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "synthetic_lines\n");
-    let complaint = answer.well_with_complaints(1)[0];
+    let complaint = answer.succeeded_with_messages(1)[0];
     for mention in mentions {
         assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
     }
-    the_broken_plugin_goes_unmentioned(&manager);
+    does_not_mention_the_broken_plugin(&manager);
 }
 
-/// Who describes or runs a good hook hears nothing of a broken plugin.
+/// Describing or running a valid hook reports nothing about a broken plugin.
 #[track_caller]
-fn the_broken_plugin_goes_unmentioned(manager: &Manager) {
-    manager.call(["--describe", "synthetic_lines"]).answer().well();
+fn does_not_mention_the_broken_plugin(manager: &Manager) {
+    manager.call(["--describe", "synthetic_lines"]).answer().succeeded();
     let me = format!("--pid {}", std::process::id());
-    assert_eq!(manager.run("synthetic_lines", me).start().stop().well().len(), 10);
+    assert_eq!(manager.run("synthetic_lines", me).start().stop().succeeded().len(), 10);
 }
 
 #[test]
 fn hooks_are_listed_in_order_one_per_line() {
     let manager = Manager::with(Plugins::of(["failing", "synthetic"]));
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "failing_lines\nsynthetic_lines\n");
+    assert_eq!(manager.call(["--get-all"]).answer().succeeded(), "failing_lines\nsynthetic_lines\n");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_missing_plugins_directory_is_reported() {
     let manager = Manager::with(Plugins::none());
     let answer = manager.bare_call().words(["--plugins", "/nowhere/at/all", "--get-all"]).answer();
     assert_eq!(answer.stdout, "");
-    assert!(answer.well_with_complaints(1)[0].contains("/nowhere/at/all"));
+    assert!(answer.succeeded_with_messages(1)[0].contains("/nowhere/at/all"));
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn an_empty_plugins_directory_is_reported() {
     let manager = Manager::with(Plugins::none());
     let answer = manager.call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "");
-    assert!(answer.well_with_complaints(1)[0].contains(manager.plugins().path().to_str().unwrap()));
+    assert!(answer.succeeded_with_messages(1)[0].contains(manager.plugins().path().to_str().unwrap()));
 }
 
 #[test]
@@ -62,27 +62,27 @@ fn only_files_that_end_in_so_are_plugins() {
         .file("README.md", "not a plugin")
         .plugin("duplicate_name", "duplicate_name.so.old");
     let manager = Manager::with(plugins.fifo("queue").directory("more").link("gone", "/nowhere"));
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "synthetic_lines\n");
+    assert_eq!(manager.call(["--get-all"]).answer().succeeded(), "synthetic_lines\n");
 }
 
 #[test]
 fn a_text_file_is_reported() {
-    one_complaint_and_the_good_plugin(Plugins::none().file("x.so", "hello"), &["x.so"]);
-    one_complaint_and_the_good_plugin(Plugins::none().file("x.so", ""), &["x.so"]);
+    reports_the_broken_plugin(Plugins::none().file("x.so", "hello"), &["x.so"]);
+    reports_the_broken_plugin(Plugins::none().file("x.so", ""), &["x.so"]);
 }
 
 #[test]
 fn a_truncated_plugin_is_reported() {
-    one_complaint_and_the_good_plugin(Plugins::none().half_of("synthetic", "x.so"), &["x.so"]);
-    one_complaint_and_the_good_plugin(Plugins::none().file("x.so", "\x7fELF\x02\x01\x01"), &["x.so"]);
+    reports_the_broken_plugin(Plugins::none().half_of("synthetic", "x.so"), &["x.so"]);
+    reports_the_broken_plugin(Plugins::none().file("x.so", "\x7fELF\x02\x01\x01"), &["x.so"]);
 }
 
 #[test]
 fn a_library_that_is_not_a_plugin_is_reported() {
-    one_complaint_and_the_good_plugin(Plugins::none().link("x.so", libc()), &["x.so"]);
+    reports_the_broken_plugin(Plugins::none().link("x.so", libc()), &["x.so"]);
 }
 
-/// The C library that this very process has loaded.
+/// The C library that this process has loaded.
 fn libc() -> String {
     let maps = fs::read_to_string("/proc/self/maps").expect("our own maps can be read");
     let library = maps.split_whitespace().find(|word| word.contains("/libc.so") || word.contains("/libc-"));
@@ -91,17 +91,17 @@ fn libc() -> String {
 
 #[test]
 fn a_fifo_is_reported_and_does_not_hang_discovery() {
-    one_complaint_and_the_good_plugin(Plugins::none().fifo("x.so"), &["x.so"]);
+    reports_the_broken_plugin(Plugins::none().fifo("x.so"), &["x.so"]);
 }
 
 #[test]
 fn a_directory_is_reported() {
-    one_complaint_and_the_good_plugin(Plugins::none().directory("x.so"), &["x.so"]);
+    reports_the_broken_plugin(Plugins::none().directory("x.so"), &["x.so"]);
 }
 
 #[test]
 fn a_dangling_link_is_reported() {
-    one_complaint_and_the_good_plugin(Plugins::none().link("x.so", "/nowhere"), &["x.so"]);
+    reports_the_broken_plugin(Plugins::none().link("x.so", "/nowhere"), &["x.so"]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn every_broken_plugin_is_reported_in_one_line() {
         Plugins::of(["synthetic"]).file("a.so", "text").fifo("b.so").directory("c.so").link("d.so", "/no");
     let answer = Manager::with(plugins).call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "synthetic_lines\n");
-    let complaints = answer.well_with_complaints(4);
+    let complaints = answer.succeeded_with_messages(4);
     for (name, complaint) in ["a.so", "b.so", "c.so", "d.so"].iter().zip(complaints) {
         assert!(complaint.contains(name), "no '{name}' in: {complaint}");
     }
@@ -120,8 +120,8 @@ fn every_broken_plugin_is_reported_in_one_line() {
 fn a_link_to_a_plugin_is_followed() {
     let real = Plugins::of(["synthetic"]);
     let manager = Manager::with(Plugins::none().link("linked.so", real.path().join("libsynthetic.so")));
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "synthetic_lines\n");
-    manager.call(["--describe", "linked/synthetic_lines"]).answer().well();
+    assert_eq!(manager.call(["--get-all"]).answer().succeeded(), "synthetic_lines\n");
+    manager.call(["--describe", "linked/synthetic_lines"]).answer().succeeded();
 }
 
 #[test]
@@ -131,17 +131,17 @@ fn of_two_hooks_with_one_name_the_first_file_wins() {
     let manager = Manager::with(plugins);
     let answer = manager.call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "synthetic_lines\n");
-    let complaint = answer.well_with_complaints(1)[0];
+    let complaint = answer.succeeded_with_messages(1)[0];
     assert!(complaint.contains("a_duplicate") && complaint.contains("b_synthetic"), "{complaint}");
 
-    let described = |hook: &str| manager.call(["--describe", hook]).answer().well().to_owned();
+    let described = |hook: &str| manager.call(["--describe", hook]).answer().succeeded().to_owned();
     assert!(described("synthetic_lines").contains("Has the name of another"));
     assert_eq!(described("a_duplicate/synthetic_lines"), described("synthetic_lines"));
     assert!(described("b_synthetic/synthetic_lines").contains("Makes up lines"));
 
     let me = format!("--pid {}", std::process::id());
     manager.run("synthetic_lines", &me).answer().failed(&["this hook has a duplicate name"]);
-    manager.run("b_synthetic/synthetic_lines", me).start().stop().well();
+    manager.run("b_synthetic/synthetic_lines", me).start().stop().succeeded();
 }
 
 #[test]
@@ -149,12 +149,12 @@ fn an_unavailable_hook_is_not_listed() {
     let manager = Manager::with(Plugins::of(["synthetic", "unavailable"]));
     let answer = manager.call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "synthetic_lines\n");
-    let complaint = answer.well_with_complaints(1)[0];
+    let complaint = answer.succeeded_with_messages(1)[0];
     assert!(
         complaint.contains("trace_unicorns") && complaint.contains("there are no unicorns"),
         "{complaint}"
     );
-    assert!(manager.call(["--describe", "trace_unicorns"]).answer().well().contains("Traces unicorns"));
+    assert!(manager.call(["--describe", "trace_unicorns"]).answer().succeeded().contains("Traces unicorns"));
     manager.run("trace_unicorns", format!("--pid {}", std::process::id())).answer().failed(&["unicorn"]);
 }
 
@@ -202,7 +202,7 @@ fn plugins_are_loaded_from_every_given_directory() {
         manager.bare_call().words(["--plugins".as_ref(), first.path(), "--plugins".as_ref(), second.path()]);
     let answer = call.word("--get-all").answer();
     assert_eq!(answer.stdout, "failing_lines\nsynthetic_lines\n");
-    assert!(answer.well_with_complaints(1)[0].contains("duplicate_name"));
+    assert!(answer.succeeded_with_messages(1)[0].contains("duplicate_name"));
 }
 
 #[test]
@@ -211,10 +211,10 @@ fn the_environment_names_plugins_directories_too() {
     let paths = format!("{}:{}", first.path().display(), second.path().display());
     let manager = Manager::with(Plugins::none());
     let answer = manager.bare_call().variable("TRACER_PLUGINS_PATH", &paths).word("--get-all").answer();
-    assert_eq!(answer.well(), "failing_lines\nsynthetic_lines\n");
+    assert_eq!(answer.succeeded(), "failing_lines\nsynthetic_lines\n");
 
     let overridden = manager.bare_call().variable("TRACER_PLUGINS_PATH", &paths).word("--plugins");
-    assert_eq!(overridden.word(first.path()).word("--get-all").answer().well(), "synthetic_lines\n");
+    assert_eq!(overridden.word(first.path()).word("--get-all").answer().succeeded(), "synthetic_lines\n");
 }
 
 #[test]
@@ -223,11 +223,11 @@ fn one_executable_serves_several_directories_through_links() {
     let (kernel, user) = (sub_system(&manager, "synthetic"), sub_system(&manager, "failing"));
     for (directory, hook) in [(&kernel, "synthetic_lines\n"), (&user, "failing_lines\n")] {
         let link = directory.path().join("manager.bin");
-        assert_eq!(manager.call_as(&link).word("--get-all").answer().well(), hook);
-        // container-tracer works from the manager's own directory.
+        assert_eq!(manager.call_as(&link).word("--get-all").answer().succeeded(), hook);
+        // container-tracer runs the manager in the manager's own directory.
         let script = format!("cd {} && exec ./manager.bin \"$@\"", directory.path().display());
         let answer = manager.bare_call().under(["sh", "-c", &script]).word("--get-all").answer();
-        assert_eq!(answer.well(), hook);
+        assert_eq!(answer.succeeded(), hook);
     }
 }
 
@@ -244,7 +244,7 @@ fn a_failing_plugin_costs_one_line_and_nothing_else() {
         for kind in ["panic", "abort", "exit", "hang"] {
             let answer = manager.call(["--get-all"]).variable("FAIL", format!("{call} {kind}")).answer();
             assert_eq!(answer.stdout, "synthetic_lines\n", "{kind} in {call}");
-            let complaint = answer.well_with_complaints(1)[0];
+            let complaint = answer.succeeded_with_messages(1)[0];
             assert!(complaint.contains("failing"), "{complaint}");
             assert!(answer.took < Duration::from_secs(4), "it took {:?}", answer.took);
         }
@@ -256,9 +256,9 @@ fn a_failing_plugin_is_not_mentioned_where_it_is_not_needed() {
     let manager = Manager::with(Plugins::of(["synthetic"]).plugin("failing", "z_failing.so"));
     for trouble in ["info panic", "info abort", "info exit", "probe abort"] {
         let described = manager.call(["--describe", "synthetic_lines"]).variable("FAIL", trouble);
-        described.answer().well();
+        described.answer().succeeded();
         let run = manager.run("synthetic_lines", format!("--pid {}", std::process::id()));
-        assert_eq!(run.variable("FAIL", trouble).start().stop().well().len(), 10);
+        assert_eq!(run.variable("FAIL", trouble).start().stop().succeeded().len(), 10);
     }
 }
 
@@ -267,7 +267,7 @@ fn output_of_a_plugin_is_discarded_in_discovery() {
     let manager = Manager::with(Plugins::of(["failing"]));
     for call in ["info", "probe"] {
         let answer = manager.call(["--get-all"]).variable("FAIL", format!("{call} chatter")).answer();
-        assert_eq!(answer.well(), "failing_lines\n");
+        assert_eq!(answer.succeeded(), "failing_lines\n");
     }
 }
 
@@ -276,6 +276,6 @@ fn output_of_a_plugin_is_discarded_in_a_session() {
     let manager = Manager::with(Plugins::of(["failing"]));
     for call in ["start", "read", "stop", "close"] {
         let arguments = format!("--pid {} --time 100 --failure chatter --when {call}", std::process::id());
-        manager.run("failing_lines", arguments).start_unread().ends().well();
+        manager.run("failing_lines", arguments).start_unread().ends().succeeded();
     }
 }

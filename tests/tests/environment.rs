@@ -1,4 +1,4 @@
-//! Where the manager looks for the kernel, and what it says where it is not to be found.
+//! Environment variables, and where the manager looks for procfs, sysfs and tracefs.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn arguments() -> String {
     format!("--pid {} --time 100", std::process::id())
 }
 
-/// Places that are neither a procfs nor a sysfs.
+/// Paths that are neither a procfs nor a sysfs.
 fn wrong_places() -> [&'static str; 3] {
     ["/nowhere/at/all", "/", "/etc/passwd"]
 }
@@ -63,7 +63,7 @@ fn discovery_works_with_a_variable_whose_path_is_missing() {
             assert!(listed.status.success(), "{listed:#?}");
             let described =
                 manager.call(["--describe", "synthetic_lines"]).variable(variable, place).answer();
-            assert!(described.well().contains("Makes up lines"));
+            assert!(described.succeeded().contains("Makes up lines"));
         }
     }
 }
@@ -75,10 +75,10 @@ fn without_tracefs_its_hooks_are_described_but_unavailable() {
     let answer = answer_to(&["--get-all"]);
     assert!(!answer.stdout.contains("trace_syscalls"), "{answer:#?}");
     assert!(answer.status.success() && answer.stderr.contains("trace_syscalls"), "{answer:#?}");
-    assert!(answer_to(&["--describe", "trace_syscalls"]).well().contains("--syscall"));
+    assert!(answer_to(&["--describe", "trace_syscalls"]).succeeded().contains("--syscall"));
 }
 
-/// Checks that each hook of the plugin `ftrace` is complained of in a line of its own.
+/// Checks that each hook of the plugin `ftrace` is reported in its own line.
 #[track_caller]
 fn assert_complaints_about_all(answer: &Answer) {
     const HOOKS: [&str; 7] = [
@@ -90,7 +90,7 @@ fn assert_complaints_about_all(answer: &Answer) {
         "trace_sched",
         "trace_syscalls",
     ];
-    let complaints = answer.well_with_complaints(HOOKS.len());
+    let complaints = answer.succeeded_with_messages(HOOKS.len());
     for (complaint, hook) in complaints.iter().zip(HOOKS) {
         assert!(
             complaint.starts_with(&format!("manager: hook ftrace/{hook} cannot run here: ")),
@@ -104,7 +104,7 @@ fn an_empty_variable_means_the_default() {
     let manager = synthetic();
     let empty = VARIABLES.iter().chain(&["TRACER_PLUGINS_PATH"]);
     let call = empty.fold(manager.run("synthetic_lines", arguments()), |call, name| call.variable(name, ""));
-    call.start_unread().ends().well();
+    call.start_unread().ends().succeeded();
 }
 
 #[test]
@@ -115,10 +115,12 @@ fn an_unprivileged_user_gets_the_reason_and_the_other_hooks() {
     assert_eq!(answer.stdout, "synthetic_lines\n");
     assert_complaints_about_all(&answer);
 
-    assert!(manager.call(["--describe", "trace_syscalls"]).as_nobody().answer().well().contains("--syscall"));
+    assert!(
+        manager.call(["--describe", "trace_syscalls"]).as_nobody().answer().succeeded().contains("--syscall")
+    );
     let me = format!("--pid {}", std::process::id());
     manager.run("trace_syscalls", &me).as_nobody().answer().failed(&["root"]);
-    assert_eq!(manager.run("synthetic_lines", me).as_nobody().start().stop().well().len(), 10);
+    assert_eq!(manager.run("synthetic_lines", me).as_nobody().start().stop().succeeded().len(), 10);
 }
 
 #[test]
@@ -127,7 +129,7 @@ fn a_tracefs_that_is_not_mounted_is_mounted() {
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let without_tracefs = r#"umount -a -t tracefs,debugfs; test ! -e /sys/kernel/tracing/trace; exec "$@""#;
     let listed = manager.call(["--get-all"]).in_mount_namespace(without_tracefs).answer();
-    assert!(listed.well().contains("trace_syscalls\n"));
+    assert!(listed.succeeded().contains("trace_syscalls\n"));
     traces_a_call(|arguments| manager.run("trace_syscalls", arguments).in_mount_namespace(without_tracefs));
 }
 
@@ -162,7 +164,7 @@ fn host_sys_and_proc_may_be_mounted_elsewhere() {
     let host = HostMounts::new();
     let script = format!(r#"{} mount -t tmpfs none /sys; exec "$@""#, host.bound());
     let listed = host.named(manager.call(["--get-all"])).in_mount_namespace(&script).answer();
-    assert!(listed.well().contains("trace_syscalls\n"));
+    assert!(listed.succeeded().contains("trace_syscalls\n"));
     traces_a_call(|arguments| {
         host.named(manager.run("trace_syscalls", arguments)).in_mount_namespace(&script)
     });
@@ -184,11 +186,11 @@ fn pids_in_a_container_are_those_of_the_host() {
     session.wait_for_lines(7);
     // Our child is `unshare`; its child is the manager.
     let [inner] = session.process().workers()[..] else { panic!("one container") };
-    // In there, it is process 1.
+    // In its pid namespace, it is process 1.
     let its_instances = || kernel.instances_of(&[1]).into_iter().any(|it| it.pids().contains(&workload.id()));
     assert!(its_instances());
     kill(Pid::from_raw(inner.cast_signed()), Signal::SIGINT).expect("it is there");
-    assert_eq!(session.ends().well().len(), 7);
+    assert_eq!(session.ends().succeeded().len(), 7);
     assert!(!its_instances(), "left in the kernel");
 }
 
@@ -202,22 +204,22 @@ fn without_a_variable_the_run_directory_is_in_run() {
     let call = manager.run("synthetic_lines", arguments()).variable("TRACER_RUN_PATH", "");
     let session = call.in_mount_namespace(in_an_empty_run).start_unread();
     assert!(session.path().starts_with("/run/trace-hooks"), "{}", session.path().display());
-    session.ends().well();
+    session.ends().succeeded();
 }
 
-/// Checks that such a session traces what it is to trace.
+/// Checks that such a session records the workload.
 #[track_caller]
 fn traces_a_call<'a>(call: impl FnOnce(&str) -> Call<'a>) {
     let workload = Workload::start();
     let session = call(&format!("--pid {} -s getppid", workload.id())).start();
     workload.calls(5);
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     assert_eq!(lines.len(), 5);
     assert!(lines.iter().all(|line| Event::of(line).id == workload.id()));
 }
 
-/// A directory for the host's `/sys` and `/proc`, as a container would have it.
+/// A directory for the host's `/sys` and `/proc`, as in a container.
 struct HostMounts(TempDir);
 
 impl HostMounts {
@@ -239,7 +241,7 @@ impl HostMounts {
         format!("mount --rbind /sys {path}/sys; mount --rbind /proc {path}/proc;")
     }
 
-    /// The call, with the variables pointing there.
+    /// The call with the variables set to these paths.
     fn named<'a>(&self, call: Call<'a>) -> Call<'a> {
         let call = call.variable("TRACER_SYSFS_PATH", self.path().join("sys"));
         call.variable("TRACER_PROCFS_PATH", self.path().join("proc"))

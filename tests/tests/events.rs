@@ -1,4 +1,4 @@
-//! What `trace_events` records, and what it says of events and filters that there are not. All of it needs root and tracefs.
+//! `trace_events`, and its errors for unknown events and invalid filters. Needs root and tracefs.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn trace(manager: &Manager, workload: &Workload, arguments: &str) -> Session {
     manager.run("trace_events", format!("--pid {} {arguments}", workload.id())).start()
 }
 
-/// The one line on stderr with which the hook refuses these arguments.
+/// The line on standard error with which the hook refuses these arguments.
 #[track_caller]
 fn complaint(arguments: &str) -> String {
     let manager = manager();
@@ -31,7 +31,7 @@ fn events_are_chosen_by_name_and_by_pattern() {
     let session = trace(&manager, &workload, "-e syscalls:sys_enter_getppid raw_syscalls:*enter");
     workload.calls(100);
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let of = |what: &str| lines.iter().filter(|line| Event::of(line).what.starts_with(what)).count();
     assert_eq!(of("sys_getppid()"), 100);
     assert!(of("sys_enter: NR ") >= 100);
@@ -48,9 +48,9 @@ fn a_filter_applies_to_the_events_it_names() {
     let session = trace(&manager, &workload, filter);
     workload.calls(100);
     let ended = session.stop();
-    // Nobody here is the child of process 1.
-    assert_eq!(ended.well().len(), 100);
-    assert!(ended.well().iter().all(|line| Event::of(line).what == "sys_getppid()"));
+    // No task of this test is a child of process 1.
+    assert_eq!(ended.succeeded().len(), 100);
+    assert!(ended.succeeded().iter().all(|line| Event::of(line).what == "sys_getppid()"));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn with_stacks_each_event_has_them() {
     assert_eq!(events.len(), 30);
 }
 
-/// Who forks and renames himself makes events that are recorded only for what they tell.
+/// A task that forks and renames itself causes events that are recorded only for the session's own use.
 #[test]
 fn unselected_events_show_no_stacks() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -92,24 +92,24 @@ fn unselected_events_show_no_stacks() {
     workload.thread().is_called("other");
     workload.calls(2);
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
     let stacks = (count(": <stack trace>"), count(": <user stack trace>"));
     assert_eq!((count("sys_getppid"), stacks), (3, (3, 3)), "{lines:#?}");
     assert_eq!(count("task_newtask") + count("task_rename"), 0, "{lines:#?}");
 }
 
-/// The kernel records who is woken also where somebody else wakes him.
+/// The kernel records a wakeup of a traced task also where another task wakes it.
 #[test]
 fn events_that_other_tasks_cause_have_the_stacks_of_those_tasks() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
     let session = trace(&manager, &workload, "-e sched:sched_waking --stack --exact");
-    // The kernel misses some of them while other instances come and go.
+    // The kernel misses some of them while other instances are created and removed.
     (0..20).for_each(|_| workload.calls(1));
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let writer = |line: &str| line.split_once(']').map(|(task_and_cpu, _)| task_and_cpu.to_owned());
     let has_stack = |(at, line): (usize, &&str)| {
         let next = lines[at + 1..].iter().find(|next| writer(next) == writer(line));
@@ -120,7 +120,7 @@ fn events_that_other_tasks_cause_have_the_stacks_of_those_tasks() {
     assert!(!are_stacks.is_empty() && are_stacks.iter().all(|is| *is), "{lines:#?}");
 }
 
-/// Anyone who may write markers writes what he likes.
+/// A marker is arbitrary text from a user space program.
 #[test]
 fn a_trace_marker_cannot_break_lines() {
     let Some(kernel) = Kernel::or_skip() else { return };
@@ -133,14 +133,14 @@ fn a_trace_marker_cannot_break_lines() {
     }
     workload.calls(10);
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let markers: Vec<&str> = lines
         .iter()
         .filter_map(|line| Some(Event::of(line).what.split_once("tracing_mark_write: ")?.1))
         .collect();
     assert_eq!(markers, ["one?two? => three", "?2J ?|", "??2J żó?"]);
-    let verdict = log.verdict();
-    assert_eq!((lines.len(), verdict.delivered, verdict.recorded), (13, 13, 13), "{lines:#?}");
+    let summary = log.summary();
+    assert_eq!((lines.len(), summary.delivered, summary.recorded), (13, 13, 13), "{lines:#?}");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn an_unknown_event_is_refused_with_the_known_ones() {
     assert!(said.contains("--event"), "{said}");
 }
 
-/// While a session records an event, nobody can remove it.
+/// While a session records a probe, it cannot be removed.
 #[test]
 fn probes_of_other_sessions_cannot_be_selected() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -166,8 +166,8 @@ fn probes_of_other_sessions_cannot_be_selected() {
     let ours = |arguments: &str| manager.run("trace_events", format!("--pid {} {arguments}", script.id()));
     ours("-e 'tracehook_*'").answer().refused(&["no event 'tracehook_*'"]);
     let all = ours("-e '*:*call*'").start();
-    theirs.stop().well();
-    all.stop().well();
+    theirs.stop().succeeded();
+    all.stop().succeeded();
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_bad_filter_is_refused_with_the_kernels_position() {
     let lines: Vec<&str> = said.lines().collect();
     let caret = lines.iter().position(|line| line.ends_with(" ^")).expect("a caret");
     let column = lines[caret].find('^').expect("a caret");
-    // The kernel points to where it was when it looked the field up: behind it.
+    // The kernel's position is behind the field.
     let behind = lines[caret - 1].find(" == 2").expect("what is behind the field");
     assert!(column.abs_diff(behind) <= 1, "{said}");
     let said = complaint("-e sched:sched_switch --filter 'prev_pid == 1)'");

@@ -1,5 +1,5 @@
-//! Each system call of a session's start, recording and end fails in turn, once. Whatever it is: no hang, no panic, one
-//! clear line or all is well, and nothing is left.
+//! Each system call of a session's start, recording and end fails in turn, once. In every case the session does not hang or
+//! panic, it succeeds or reports one line, and it leaves nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,15 +14,15 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use system_tests::{
     Answer, Fate, Kernel, Manager, PATIENCE, Plugins, Reader, Seen, SystemCall, Workload, eventually,
-    no_other_sweeps,
+    lock_out_sweeps,
 };
 
-/// How many sessions are tried at the same time.
+/// The number of concurrent sessions.
 const AT_A_TIME: usize = 4;
-/// How long a session may take to end, on a busy machine.
+/// The time that a session may take to end on a busy machine.
 const END: Duration = Duration::from_secs(10);
 
-/// A hook, whose sessions make something in the kernel.
+/// A hook whose sessions create kernel objects.
 #[derive(Debug, Clone, Copy)]
 struct Hook {
     plugin: &'static str,
@@ -40,12 +40,12 @@ fn scenes() -> impl Iterator<Item = (Hook, bool)> {
     HOOKS.into_iter().flat_map(|hook| [(hook, true), (hook, false)])
 }
 
-/// Of each kind of call of each thread one, with one of the errors: with a reader the last one, without a reader some
-/// other.
+/// One call of each kind of each thread with one of its errors: with a reader the last error, without a reader another
+/// one.
 #[test]
 fn a_session_survives_single_failed_system_calls() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let problems: Vec<_> = scenes()
         .map(|(hook, reads)| {
             let mut kinds: BTreeMap<_, Vec<SystemCall>> = BTreeMap::new();
@@ -67,7 +67,7 @@ fn a_session_survives_single_failed_system_calls() {
 #[ignore = "takes minutes: cargo xtask faults"]
 fn a_session_survives_the_failure_of_any_system_call() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let problems: Vec<_> = scenes()
         .map(|(hook, reads)| {
             let calls = calls_of_a_session(hook, reads).into_iter();
@@ -78,11 +78,10 @@ fn a_session_survives_the_failure_of_any_system_call() {
     assert!(problems.concat().is_empty(), "{}", problems.concat().join("\n"));
 }
 
-/// What a call of this name may fail with.
+/// The errors that a call of this name may fail with.
 fn errnos(name: &str) -> &'static [Errno] {
     match name {
-        // They do not fail, or not without doing what they are to do (close(2)); or the C library takes a failure for
-        // the end of the world.
+        // They do not fail, or not without taking effect (close(2)), or the C library aborts on a failure.
         "close" | "exit" | "exit_group" | "futex" | "geteuid" | "getpid" | "getppid" | "getrandom"
         | "gettid" | "restart_syscall" | "rseq" | "rt_sigaction" | "rt_sigprocmask" | "rt_sigreturn"
         | "sched_yield" | "set_robust_list" | "set_tid_address" | "sigaltstack" => &[],
@@ -100,17 +99,17 @@ fn errnos(name: &str) -> &'static [Errno] {
     }
 }
 
-/// Every system call from `main` on.
+/// Every system call from the begin of `main`.
 fn calls_of_a_session(hook: Hook, reads: bool) -> Vec<SystemCall> {
     let manager = Manager::with(Plugins::of([hook.plugin]));
     let attempt = Attempt::at(&manager, hook, reads, None);
     assert_eq!(attempt.problem(None), None);
     let calls = attempt.seen.calls.into_iter();
-    // The first thing in `main` is to make a socket pair for the signals.
+    // `main` begins with a socket pair for the signals.
     calls.skip_while(|call| call.name() != "socketpair").collect()
 }
 
-/// Tries all these failures; what went wrong that must not.
+/// Injects all these failures; returns the violations.
 fn problems_with(kernel: &Kernel, hook: Hook, reads: bool, failures: &[(SystemCall, Errno)]) -> Vec<String> {
     let (next, happened) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let problems = Mutex::new(Vec::new());
@@ -141,7 +140,7 @@ fn problems_with(kernel: &Kernel, hook: Hook, reads: bool, failures: &[(SystemCa
     problems
 }
 
-/// A session of a workload that makes three calls, as far as it came.
+/// A session of a workload that makes three calls, to the point that it reached.
 struct Attempt {
     pid: u32,
     answer: Answer,
@@ -167,8 +166,8 @@ impl Attempt {
         let answer = process.ends(PATIENCE);
         let mut lines = reader.map(Reader::finish).unwrap_or_default();
         if let Some(path) = path.filter(|path| path.is_file()) {
-            let leftover = fs::read_to_string(path).expect("the leftover is text");
-            lines.extend(leftover.split_inclusive('\n').map(str::to_owned));
+            let unread = fs::read_to_string(path).expect("the unread output is text");
+            lines.extend(unread.split_inclusive('\n').map(str::to_owned));
         }
         Self { pid: process.pid(), answer, lines, seen: watch.ends(PATIENCE) }
     }

@@ -1,4 +1,4 @@
-//! `trace_latency`, and whom the programs of all eBPF hooks follow. All of it needs root.
+//! `trace_latency`, and the selection of tasks by the programs of all eBPF hooks. Needs root.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn trace(manager: &Manager, arguments: &str) -> Session {
     manager.run("trace_latency", format!("--brief --format json {arguments}")).start()
 }
 
-/// How often `getppid` was called in the whole session.
+/// The number of `getppid` calls in the whole session.
 #[track_caller]
 fn calls(ended: &Ended) -> u64 {
     total(&ended.objects(), "getppid").map_or(0, |line| line["count"].as_u64().expect("a count"))
@@ -108,7 +108,7 @@ fn a_session_ends_after_its_last_task() {
     assert!(ended.answer.took < Duration::from_secs(5), "it took {:?}", ended.answer.took);
 }
 
-/// They have no names, and must not take the room of those that have.
+/// They have no names, and must not use up the table of those that have.
 #[test]
 fn unknown_system_call_numbers_are_counted_together() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -141,7 +141,7 @@ fn durations_match_the_calls() {
     let sleeps = total(&lines, "clock_nanosleep").expect("there are sleeps");
     let number = |name: &str| sleeps[name].as_u64().expect("a number");
     assert_eq!(number("count"), 5);
-    // Nobody sleeps too short; on a busy machine anybody may sleep longer.
+    // No sleep is too short; on a busy machine it may be longer.
     assert!(number("p50_ns") > 93_000_000 && number("p50_ns") < 250_000_000, "{sleeps}");
     assert!(number("max_ns") >= 300_000_000 && number("mean_ns") >= 140_000_000, "{sleeps}");
     assert!(number("p99_ns") <= number("max_ns"), "{sleeps}");
@@ -191,7 +191,7 @@ fn text_shows_a_histogram_of_each_call() {
     let session = manager.run("trace_latency", format!("--pid {}", workload.id())).start();
     workload.calls(5000);
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let calls = lines.iter().position(|line| line.contains(" latency_total: call=getppid "));
     let calls = calls.expect("there is a line");
     assert!(lines[calls].contains(" count=5000 ") && lines[calls].contains(" p99="), "{}", lines[calls]);
@@ -209,7 +209,7 @@ fn an_interval_of_zero_is_refused() {
     }
 }
 
-/// What is bound to descriptors goes with the process that has them, whoever kills it.
+/// Objects that are bound to descriptors are released with the process that has them.
 #[test]
 fn a_killed_session_leaves_nothing() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -222,10 +222,10 @@ fn a_killed_session_leaves_nothing() {
     let gone = || worker.iter().all(|worker| !std::path::Path::new(&format!("/proc/{worker}")).exists());
     wait_until("the worker is gone", PATIENCE, gone);
     drop(session);
-    manager.call(["--clear"]).answer().well_and_silent();
+    manager.call(["--clear"]).answer().succeeded_silently();
 }
 
-/// How many eBPF programs the children of a process hold.
+/// The number of eBPF programs that the children of a process hold.
 fn programs_of(process: u32) -> usize {
     let descriptors =
         |child: u32| std::fs::read_dir(format!("/proc/{child}/fd")).into_iter().flatten().flatten();

@@ -1,22 +1,22 @@
-//! Where there is less than it would take: it works, or there is one clear line, and nothing is left.
+//! Resource limits: a call succeeds or reports one line, and leaves nothing.
 
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pause};
-use system_tests::{Answer, Call, Kernel, Manager, Plugins, Workload, is_root, no_other_sweeps, skip};
+use system_tests::{Answer, Call, Kernel, Manager, Plugins, Workload, is_root, lock_out_sweeps, skip};
 
 fn me() -> String {
     format!("--pid {} --time 30", std::process::id())
 }
 
-/// Checks that a call with such a limit works or says in one line why it does not, and leaves nothing.
+/// Checks that a call with such a limit succeeds or reports why not in one line, and leaves nothing.
 #[track_caller]
 fn works_or_fails(manager: &Manager, call: Call<'_>, limit: &str) -> bool {
     let answer = call.under(["prlimit", limit]).answer();
     let works = answer.status.success();
     match works {
-        true => assert!(answer.well().ends_with(".trace\n"), "{limit}"),
+        true => assert!(answer.succeeded().ends_with(".trace\n"), "{limit}"),
         false => is_one_line(&answer, limit),
     }
     assert!(manager.files().is_empty(), "left under {limit}: {:?}", manager.files());
@@ -35,7 +35,7 @@ fn is_one_line(answer: &Answer, limit: &str) {
 #[test]
 fn with_few_descriptors_a_session_runs_or_reports_why_not() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let works = |count: u32| {
         works_or_fails(&manager, manager.run("trace_syscalls", me()), &format!("--nofile={count}"))
@@ -47,7 +47,7 @@ fn with_few_descriptors_a_session_runs_or_reports_why_not() {
 #[test]
 fn with_little_address_space_a_session_runs_or_reports_why_not() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let mut outcomes = Vec::new();
     let limits = (8..48).map(|mib| format!("--as={}", mib << 20));
@@ -93,7 +93,7 @@ fn a_process_limit_is_reported_in_one_line() {
 #[test]
 fn buffers_larger_than_memory_are_refused() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace"]));
     for kib in [1_u64 << 33, 1 << 40, (1 << 53) - 1] {
         let run = manager.run("trace_syscalls", format!("{} --buffer-size {kib}", me()));
@@ -106,10 +106,10 @@ fn buffers_larger_than_memory_are_refused() {
 #[test]
 fn two_hundred_sessions_run_at_once() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let manager = Manager::with(Plugins::of(["ftrace", "synthetic"]));
     let workload = Workload::start();
-    // Those in the kernel take it a tenth of a second each to remove, one after the other.
+    // The kernel removes instances one at a time, at a tenth of a second each.
     let traced = format!("--pid {} -s getppid", workload.id());
     let mut sessions: Vec<_> = (0..40).map(|_| manager.run("trace_syscalls", &traced).start()).collect();
     sessions
@@ -119,7 +119,7 @@ fn two_hundred_sessions_run_at_once() {
     workload.calls(10);
     sessions.iter_mut().for_each(|session| session.process().signal(Signal::SIGINT));
     for session in sessions {
-        assert_eq!(session.ends().well().len(), 10);
+        assert_eq!(session.ends().succeeded().len(), 10);
     }
     assert!(kernel.instances_of(&pids).is_empty());
     assert!(manager.files().is_empty());
@@ -129,28 +129,28 @@ fn two_hundred_sessions_run_at_once() {
 fn ten_thousand_processes_can_be_traced_by_one_session() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["ftrace"]));
-    let crowd = Crowd::of(10_000);
-    let pids: Vec<String> = crowd.0.iter().map(Pid::to_string).collect();
+    let idle = IdleProcesses::start(10_000);
+    let pids: Vec<String> = idle.0.iter().map(Pid::to_string).collect();
     let run = manager.run("trace_syscalls", format!("--time 10 --pid {}", pids.join(" ")));
-    run.answer().well();
-    drop(crowd);
-    // Those that are gone by now are left out.
+    run.answer().succeeded();
+    drop(idle);
+    // Processes that have ended are skipped.
     let run =
         manager.run("trace_syscalls", format!("--time 10 --pid {} {}", std::process::id(), pids.join(" ")));
-    run.answer().well();
+    run.answer().succeeded();
     assert!(manager.files().is_empty());
 }
 
-/// Processes that do nothing. Dropping it ends them.
-struct Crowd(Vec<Pid>);
+/// Idle processes. Dropping it kills them.
+struct IdleProcesses(Vec<Pid>);
 
-impl Crowd {
-    fn of(count: usize) -> Self {
-        let mut crowd = Self(Vec::with_capacity(count));
+impl IdleProcesses {
+    fn start(count: usize) -> Self {
+        let mut idle = Self(Vec::with_capacity(count));
         for _ in 0..count {
-            // SAFETY: the child calls nothing but what is safe after a fork.
+            // SAFETY: the child makes only calls that are safe after a fork.
             match unsafe { fork() }.expect("there can be so many processes") {
-                ForkResult::Parent { child } => crowd.0.push(child),
+                ForkResult::Parent { child } => idle.0.push(child),
                 ForkResult::Child => {
                     let _ = prctl::set_pdeathsig(Signal::SIGKILL);
                     loop {
@@ -159,11 +159,11 @@ impl Crowd {
                 }
             }
         }
-        crowd
+        idle
     }
 }
 
-impl Drop for Crowd {
+impl Drop for IdleProcesses {
     fn drop(&mut self) {
         for pid in &self.0 {
             let _ = kill(*pid, Signal::SIGKILL);

@@ -1,5 +1,4 @@
-//! What the lines of all hooks have in common, whatever traced programs call themselves and their files. All of it needs
-//! root and tracefs.
+//! Rules for the lines of all hooks, with hostile names of programs and files. Needs root and tracefs.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,7 +9,7 @@ use tempfile::TempDir;
 
 const DOCUMENT: &str = "docs/json.md";
 
-/// Each hook, with each form of its lines.
+/// Each hook in each format of its lines.
 const HOOKS: [(&str, &str); 17] = [
     ("trace_block", ""),
     ("trace_counters", "--interval 10"),
@@ -31,7 +30,7 @@ const HOOKS: [(&str, &str); 17] = [
     ("trace_user", "-f libc.so.6:open* --return"),
 ];
 
-/// Files and programs with names that are meant to harm, for `sh`. A program's name becomes that of its task.
+/// A script that creates files and runs programs with hostile names. A program's name becomes that of its task.
 const HOSTILE: &str = r#"
 for name in '\n0: x:' '\033[2J' '\377\200' '\302\233' '\342\200\250' '"},{"' '   ' 'fifteen_bytes_x'; do
     name="$(printf "$name-")"
@@ -41,7 +40,7 @@ for name in '\n0: x:' '\033[2J' '\377\200' '\302\233' '\342\200\250' '"},{"' '  
 done
 "#;
 
-/// What a hook tells of hostile programs, line by line; none if it cannot run here.
+/// The lines of a hook that traces hostile programs; none if it cannot run here.
 fn lines_of(hook: &str, arguments: &str) -> Option<Vec<String>> {
     let manager = Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]));
     if !manager.call(["--get-all"]).answer().stdout.lines().any(|name| name == hook) {
@@ -53,7 +52,7 @@ fn lines_of(hook: &str, arguments: &str) -> Option<Vec<String>> {
     let session = manager.run(hook, format!("--pid {} {arguments}", script.id())).start();
     script.runs();
     let ended = session.ends();
-    Some(ended.well().into_iter().map(str::to_owned).collect())
+    Some(ended.succeeded().into_iter().map(str::to_owned).collect())
 }
 
 #[test]
@@ -82,7 +81,7 @@ fn json_fields_are_documented_and_of_one_type() {
             for (name, value) in &object {
                 assert!(document.mentions(hook, name), "{DOCUMENT} has no {name} of {hook}: {line}");
                 let new = type_of(value);
-                // An address, where it is one.
+                // An address or the name of a function.
                 if name != "result" {
                     let known = types.entry(name.clone()).or_insert(new);
                     assert_eq!(*known, new, "{name} is a {known} elsewhere: {hook}: {line}");
@@ -108,7 +107,7 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// The document about the names in JSON.
+/// The documentation of the JSON fields.
 struct Document(String);
 
 impl Document {
@@ -128,7 +127,7 @@ impl Document {
         [hook, "All hooks"].iter().any(|heading| self.section(heading).contains(&name))
     }
 
-    /// Hooks on the kernel's own events call them as the kernel does.
+    /// Hooks that print the kernel's own events use the kernel's names.
     fn check_event(&self, hook: &str, event: &str) {
         let is_listed = self.section(hook).contains(&format!("| `{event}`"))
             || self.section(hook).contains(&format!(", `{event}`"));

@@ -1,5 +1,4 @@
-//! What `trace_memory` tells of the memory of real tasks, and that procfs and the kernel's own lines say the same. All of it
-//! needs root and tracefs.
+//! `trace_memory` with real tasks, compared with procfs and the kernel's own lines. Needs root and tracefs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +10,7 @@ use system_tests::{
     Kernel, Log, Loss, Manager, PATIENCE, Plugins, Script, Session, Workload, skip, wait_until,
 };
 
-/// Pages for the workload to touch.
+/// The number of pages that the workload writes to.
 const MANY: usize = 500;
 
 fn manager() -> Manager {
@@ -37,7 +36,7 @@ fn page_size() -> u64 {
     size.expect("of some size") as u64
 }
 
-/// How many page faults a process of one thread has had (proc_pid_stat(5): minflt and majflt).
+/// The number of page faults of a single-threaded process (proc_pid_stat(5): minflt and majflt).
 fn faults(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
     let (_, rest) = stat.rsplit_once(") ").expect("a name in brackets");
@@ -53,8 +52,8 @@ fn size(pid: u32, file: &str, name: &str) -> u64 {
     size.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().expect("a number") * 1024
 }
 
-/// Whether this kernel tells of page faults. Those for aarch64 do not.
-fn tells_faults() -> bool {
+/// Whether this kernel has events of page faults. Kernels for aarch64 do not.
+fn has_fault_events() -> bool {
     Path::new("/sys/kernel/tracing/events/exceptions/page_fault_user").exists()
 }
 
@@ -62,7 +61,7 @@ fn tells_faults() -> bool {
 fn the_hook_is_listed_and_described() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
-    assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_memory"));
+    assert!(manager.call(["--get-all"]).answer().succeeded().lines().any(|hook| hook == "trace_memory"));
     let described = manager.call(["--describe", "trace_memory"]).answer();
     for word in [
         "page_alloc",
@@ -77,7 +76,7 @@ fn the_hook_is_listed_and_described() {
         "call_site",
         "Example",
     ] {
-        assert!(described.well().contains(word), "no {word} in {described:#?}");
+        assert!(described.succeeded().contains(word), "no {word} in {described:#?}");
     }
 }
 
@@ -100,7 +99,7 @@ fn resident_memory_matches_procfs() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let workload = Workload::start();
-    // Whatever it needs itself to do so, it has then.
+    // The first round allocates what the workload itself needs.
     workload.touches(MANY);
     let session = trace(&manager, workload.id(), "--kind rss");
     let before = size(workload.id(), "smaps_rollup", "Rss");
@@ -127,7 +126,7 @@ fn resident_memory_matches_procfs() {
     assert_eq!(number(last, "size"), anonymous);
 }
 
-/// A task has left its memory before it takes that down.
+/// A task releases its address space before the memory in it is freed.
 #[test]
 fn rss_is_reported_per_program_across_fork_exec_and_exit() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -136,7 +135,7 @@ fn rss_is_reported_per_program_across_fork_exec_and_exit() {
     let session = trace(&manager, workload.id(), "--kind rss");
     workload.touches(MANY);
     let parent = workload.id();
-    // One that is forked, and one that executes a program.
+    // A forked child, and a child that executes a program.
     let (forked, executing) = (workload.storm(1)[0], workload.child().id());
     workload.exits();
     let ended = session.ends();
@@ -146,7 +145,7 @@ fn rss_is_reported_per_program_across_fork_exec_and_exit() {
         let such = of(task).into_iter().filter(|event| event["other_space"] == others);
         such.filter_map(|event| event["space"].as_str()).collect::<BTreeSet<_>>()
     };
-    // The child's as it is forked.
+    // The child's size at the fork.
     assert_eq!(spaces(parent, true), spaces(forked, false));
     assert_eq!((spaces(parent, false).len(), spaces(forked, false).len()), (1, 1));
     assert!(spaces(forked, true).is_empty() && spaces(executing, true).is_subset(&spaces(executing, false)));
@@ -160,7 +159,7 @@ fn rss_is_reported_per_program_across_fork_exec_and_exit() {
 #[test]
 fn page_faults_match_the_kernels_counts() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    if !tells_faults() {
+    if !has_fault_events() {
         return;
     }
     let manager = manager();
@@ -194,7 +193,7 @@ fn page_faults_match_the_kernels_counts() {
 #[test]
 fn page_faults_match_perf_trace() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    if !tells_faults() {
+    if !has_fault_events() {
         return;
     }
     if Command::new("perf").arg("version").output().is_err() {
@@ -261,7 +260,7 @@ fn kmallocs_match_the_kernels_own_trace() {
     assert!(told.iter().any(|[caller, ..]| caller.starts_with("alloc_pipe_info+0x")), "{told:#?}");
 }
 
-/// Caller, bytes wanted and given, and flags of a line that no interrupt has made:
+/// Caller, requested and allocated bytes, and flags of a line that is not from an interrupt:
 /// `x-1 [000] ..... 1.000001: kmalloc: call_site=f+0x1/0x2 ptr=… bytes_req=1 bytes_alloc=8 gfp_flags=GFP_KERNEL node=-1 …`.
 fn kmalloc_of(line: &str) -> Option<[String; 4]> {
     let (before, after) = line.split_once(": kmalloc: ")?;
@@ -276,7 +275,7 @@ fn kmalloc_of(line: &str) -> Option<[String; 4]> {
 #[test]
 fn a_summary_shows_where_memory_was_allocated() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    if !tells_faults() {
+    if !has_fault_events() {
         return;
     }
     let manager = manager();
@@ -316,7 +315,7 @@ fn a_summary_shows_where_memory_was_allocated() {
 #[test]
 fn fault_sites_of_ended_processes_are_known() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    if !tells_faults() {
+    if !has_fault_events() {
         return;
     }
     let manager = manager();
@@ -324,7 +323,7 @@ fn fault_sites_of_ended_processes_are_known() {
     let child = workload.child();
     let session = trace(&manager, workload.id(), "--summary 1 --kind faults");
     child.touches(MANY);
-    // So it was looked at.
+    // The mappings of the child have been read by then.
     session.wait_for_lines(2);
     child.touches(MANY);
     workload.lets_go(&child);
@@ -341,7 +340,7 @@ fn fault_sites_of_ended_processes_are_known() {
 fn a_full_summary_is_emitted_early() {
     const PLACES: usize = 60_000;
     let Some(_kernel) = Kernel::or_skip() else { return };
-    if !tells_faults() {
+    if !has_fault_events() {
         return;
     }
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
@@ -349,15 +348,15 @@ fn a_full_summary_is_emitted_early() {
         format!("--pid {} --format json --summary 3600 --kind faults --buffer-size 16384", workload.id());
     let session = log.of(manager.call(["-v", "--run", "trace_memory", "--args", &arguments])).start();
     workload.scatters(PLACES);
-    // An hour earlier.
+    // Long before the interval of an hour has passed.
     session.wait_for_lines(50_000);
     let events = session.stop().objects();
     assert_eq!(named(&events, "all_call_sites").len(), 2);
-    // What is of no file has no name.
+    // An address outside any file has no name.
     let has_no_name = |site: &&Value| site["caller"].as_str().is_some_and(|caller| caller.starts_with("0x"));
     assert_eq!(named(&events, "call_site").into_iter().filter(has_no_name).count(), PLACES);
-    let verdict = log.verdict();
-    assert_eq!((verdict.delivered, verdict.recorded), (events.len(), events.len()));
+    let summary = log.summary();
+    assert_eq!((summary.delivered, summary.recorded), (events.len(), events.len()));
 }
 
 #[test]
@@ -386,14 +385,14 @@ fn all_records_are_counted() {
         let session = log.of(manager.call(["-v", "--run", "trace_memory", "--args", &arguments])).start();
         workload.touches(20_000);
         let ended = session.stop();
-        let verdict = log.verdict();
+        let summary = log.summary();
         let (losses, lines): (Vec<&String>, Vec<&String>) =
             ended.lines.iter().partition(|line| Loss::of(line.trim_end()).is_some());
         let lost: usize =
             losses.iter().filter_map(|line| Loss::of(line.trim_end())).map(|loss| loss.count).sum();
-        assert_eq!(verdict.delivered, lines.len(), "{arguments}");
-        assert_eq!(verdict.lost.values().sum::<usize>(), lost, "{arguments}");
-        assert_eq!(verdict.recorded, lines.len() + lost, "{arguments}");
+        assert_eq!(summary.delivered, lines.len(), "{arguments}");
+        assert_eq!(summary.lost.values().sum::<usize>(), lost, "{arguments}");
+        assert_eq!(summary.recorded, lines.len() + lost, "{arguments}");
     }
 }
 
@@ -413,10 +412,10 @@ fn after_lost_events_size_changes_are_unknown() {
         } else if event["event"] == "rss" {
             let size = event["size"].as_i64().expect("a size");
             let of = (event["space"].to_string(), event["pages"].to_string());
-            // What is empty may be gone.
+            // Empty per-CPU buffers may have been removed.
             let before = if size == 0 { known.remove(&of) } else { known.insert(of, size) };
             let expected = before.map(|before| size - before);
-            // The number of lost events can be told with a gap before the one that they are lost in.
+            // The number of lost events may be reported with an earlier gap.
             let is_after_untold_gap = losses > 0 && event["change"].is_null();
             assert!(event["change"].as_i64() == expected || is_after_untold_gap, "{expected:?}: {event}");
         }
@@ -424,11 +423,11 @@ fn after_lost_events_size_changes_are_unknown() {
     assert!(losses > 0, "the buffer was too large for this test");
 }
 
-/// A cgroup with a limit of memory. Dropping it removes it.
+/// A cgroup with a memory limit. Dropping it removes it.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// One with this limit; if there can be none here, says loudly that the test is skipped.
+    /// A cgroup with this limit; if it cannot be created here, reports that the test is skipped.
     fn or_skip(name: &str, limit: usize) -> Option<Self> {
         let hierarchies =
             [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
@@ -486,7 +485,7 @@ fn an_oom_kill_caused_by_another_task_is_recorded() {
     let manager = manager();
     let workload = Workload::start();
     cgroup.takes(workload.id());
-    // Most of it, so that it is the one to be killed.
+    // Most of the memory, so that the OOM killer chooses this process.
     workload.touches((20 << 20) / page_size() as usize);
     let session = trace(&manager, workload.id(), "--kind oom");
     let other = Script::start("dd if=/dev/zero of=/dev/null bs=12M count=1");

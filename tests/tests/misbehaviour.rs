@@ -1,13 +1,14 @@
-//! Whatever a plugin does costs its own hook: one line, in time, with nothing left. Rows that trace the kernel need root.
+//! A misbehaving plugin affects only its own hook: one message, in time, and nothing left behind. Tests with an instance need
+//! root.
 
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use system_tests::{Answer, Call, Kernel, Manager, PATIENCE, Plugins, cpus, no_other_sweeps, wait_until};
+use system_tests::{Answer, Call, Kernel, Manager, PATIENCE, Plugins, cpus, lock_out_sweeps, wait_until};
 
-/// What ends a worker, and what is said of it.
+/// What kills a worker, and the cause in the message.
 const ENDS: [(&str, &str); 5] = [
     ("abort", "killed by SIGABRT"),
     ("segfault", "killed by SIGSEGV"),
@@ -15,23 +16,23 @@ const ENDS: [(&str, &str); 5] = [
     ("hang", "took more than"),
     ("spin", "took more than"),
 ];
-/// What is an error of the call that panics.
+/// Panics, which are errors of the function that panics.
 const PANICS: [(&str, &str); 3] =
     [("panic", "a plain message"), ("panic-format", "a message with 3 numbers"), ("panic-any", "panicked")];
-/// What does no harm.
+/// Harmless misbehaviour.
 const HARMLESS: [&str; 7] =
     ["close", "handle-signals", "block-signals", "threads", "setsid", "elsewhere", "return-twice"];
-/// What leaves a process that nobody waits for.
+/// Misbehaviour that leaves a process behind.
 const LEAVING: [&str; 2] = ["fork", "daemon"];
 /// The functions of a session.
 const OF_A_SESSION: [&str; 3] = ["read", "stop", "close"];
 
-/// How long things may take, and what a busy machine adds to that.
+/// The time limits, and the slack for a busy machine.
 const DISCOVERY: Duration = Duration::from_secs(2);
 const STOP: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(1);
 
-/// The good plugin comes first by its file name, so that its hooks are found without the other one.
+/// The valid plugin is first by its file name, so that its hooks are found without the other one.
 fn manager() -> Manager {
     Manager::with(Plugins::of(["misbehaving"]).plugin("synthetic", "a_synthetic.so"))
 }
@@ -45,7 +46,7 @@ fn run<'a>(manager: &'a Manager, hook: &str, arguments: &str, deed: &str) -> Cal
     manager.run(hook, arguments).variable("MISBEHAVE", deed)
 }
 
-/// Does all rows at the same time: most of them wait.
+/// Runs all rows concurrently, because most of them wait.
 fn rows<T: Copy + Send>(table: impl IntoIterator<Item = T>, row: impl Fn(T) + Sync) {
     thread::scope(|scope| {
         for item in table {
@@ -70,20 +71,20 @@ fn nothing_is_left(manager: &Manager) {
     assert!(manager.files().is_empty(), "{:?} are left", manager.files());
 }
 
-/// Another test's sweep may have come first, and be at it still.
+/// A sweep of another test may be removing the instance right now.
 #[track_caller]
 fn no_instance_is_left(kernel: &Kernel, manager: u32) {
     wait_until("no instance is left", SLACK, || kernel.instances_of(&[manager]).is_empty());
 }
 
-/// The other hooks, of the same plugin too, are there as ever, whatever this one does.
+/// The other hooks work, also those of the same plugin.
 #[track_caller]
 fn the_others_work(manager: &Manager, deed: &str) {
-    assert_eq!(run(manager, "behaves", "", deed).start().stop().well().len(), 3, "{deed}");
-    assert_eq!(run(manager, "synthetic_lines", "", deed).start().stop().well().len(), 10, "{deed}");
+    assert_eq!(run(manager, "behaves", "", deed).start().stop().succeeded().len(), 3, "{deed}");
+    assert_eq!(run(manager, "synthetic_lines", "", deed).start().stop().succeeded().len(), 10, "{deed}");
 }
 
-/// Starts a session, and stops it as soon as its path is there.
+/// Starts a session, and stops it as soon as it has printed its path.
 #[track_caller]
 fn stopped(call: Call<'_>) -> Answer {
     let mut process = call.spawn();
@@ -97,7 +98,7 @@ fn a_named_hook_does_not_wait_for_later_plugins() {
     let manager = manager();
     for name in ["synthetic_lines", "a_synthetic/synthetic_lines"] {
         let answer = manager.call(["--describe", name]).variable("MISBEHAVE", "hang:load").answer();
-        assert!(answer.well().contains("synthetic_lines"));
+        assert!(answer.succeeded().contains("synthetic_lines"));
         assert!(answer.took < DISCOVERY / 2, "{:?}", answer.took);
     }
     let answer = manager
@@ -107,7 +108,7 @@ fn a_named_hook_does_not_wait_for_later_plugins() {
     answer.refused(&["plugin misbehaving", "loading"]);
     let first = Manager::with(Plugins::none().plugin("misbehaving", "a.so").plugin("synthetic", "b.so"));
     let answer = first.call(["--describe", "synthetic_lines"]).variable("MISBEHAVE", "hang:load").answer();
-    assert!(answer.well().contains("synthetic_lines"));
+    assert!(answer.succeeded().contains("synthetic_lines"));
     assert!(answer.took > DISCOVERY / 2, "the first plugin might have owned it: {:?}", answer.took);
 }
 
@@ -117,7 +118,7 @@ fn a_hook_that_kills_its_worker_in_discovery_removes_only_itself() {
         let (manager, deed) = (manager(), format!("{end}:{function}"));
         let answer = get_all(&manager, &deed).answer();
         assert_eq!(answer.stdout, "behaves\nsynthetic_lines\n", "{deed}: {answer:#?}");
-        answer.complained(0, &["misbehaving", cause, &format!("in {function}")]);
+        answer.failed_with(0, &["misbehaving", cause, &format!("in {function}")]);
         in_time(&answer, DISCOVERY);
         nothing_is_left(&manager);
         the_others_work(&manager, &deed);
@@ -130,13 +131,13 @@ fn a_plugin_that_kills_its_worker_in_a_constructor_removes_only_itself() {
         let (manager, deed) = (manager(), format!("{end}:load"));
         let answer = get_all(&manager, &deed).answer();
         assert_eq!(answer.stdout, "synthetic_lines\n", "{deed}: {answer:#?}");
-        answer.complained(0, &["misbehaving", cause, "in loading"]);
+        answer.failed_with(0, &["misbehaving", cause, "in loading"]);
         in_time(&answer, DISCOVERY);
         nothing_is_left(&manager);
         let mut session = run(&manager, "synthetic_lines", "", &deed).spawn();
         wait_until("the session is there", PATIENCE, || session.has_spoken());
         session.signal(Signal::SIGINT);
-        assert_eq!(session.ends(PATIENCE).well().lines().count(), 1);
+        assert_eq!(session.ends(PATIENCE).succeeded().lines().count(), 1);
     });
 }
 
@@ -189,7 +190,7 @@ fn a_start_that_hangs_ends_with_its_time_or_with_sigint() {
             wait_until("it starts", PATIENCE, || !manager.files().is_empty());
             process.signal(Signal::SIGINT);
             let answer = process.ends(PATIENCE);
-            answer.well_and_silent();
+            answer.succeeded_silently();
             in_time(&answer, Duration::from_secs(2));
             nothing_is_left(&manager);
         });
@@ -201,12 +202,12 @@ fn a_hook_that_kills_its_worker_ends_only_its_session() {
     rows(product(&ENDS, &OF_A_SESSION), |((end, cause), function)| {
         let (manager, deed) = (manager(), format!("{end}:{function}"));
         let answer = stopped(run(&manager, "misbehaves", "", &deed));
-        answer.complained(1, &["misbehaving", cause, &format!("in {function}")]);
+        answer.failed_with(1, &["misbehaving", cause, &format!("in {function}")]);
         in_time(&answer, STOP);
         nothing_is_left(&manager);
     });
     let manager = manager();
-    get_all(&manager, "segfault:read").answer().well();
+    get_all(&manager, "segfault:read").answer().succeeded();
 }
 
 #[test]
@@ -221,9 +222,9 @@ fn a_killed_worker_leaves_no_instance() {
         });
         process.signal(Signal::SIGINT);
         let answer = process.ends(PATIENCE);
-        // Nothing was printed yet, so what was asked for by then is done: there is no session.
+        // Nothing was printed yet, so an aborted start is a success: there is no session.
         if answer.status.code() != Some(0) || function != "start" {
-            answer.complained(1, &["misbehaving", cause, &format!("in {function}")]);
+            answer.failed_with(1, &["misbehaving", cause, &format!("in {function}")]);
         }
         in_time(&answer, STOP);
         no_instance_is_left(&kernel, process.pid());
@@ -256,7 +257,7 @@ fn a_read_that_never_finishes_ends_the_session() {
 #[test]
 fn clear_names_a_plugin_that_kills_its_worker_and_clears_the_others() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     for (end, cause) in &ENDS[..4] {
         for function in ["sweep", "reset"] {
             let manager = Manager::with(Plugins::of(["ftrace", "misbehaving"]));
@@ -277,12 +278,12 @@ fn a_panic_in_any_function_is_an_error_with_its_message() {
         let (manager, deed) = (manager(), format!("{panic}:{function}"));
         let answer = get_all(&manager, &deed).answer();
         assert_eq!(answer.stdout, "behaves\nsynthetic_lines\n", "{deed}: {answer:#?}");
-        answer.complained(0, &["misbehaving", "panicked at tests/plugins/misbehaving/src/", message]);
+        answer.failed_with(0, &["misbehaving", "panicked at tests/plugins/misbehaving/src/", message]);
     });
     rows(product(&PANICS, &["start", "read", "stop", "close"]), |((panic, message), function)| {
         let manager = manager();
         let answer = stopped(run(&manager, "misbehaves", "", &format!("{panic}:{function}")));
-        answer.complained(1, &["misbehaving", "panicked at tests/plugins/misbehaving/src/", message]);
+        answer.failed_with(1, &["misbehaving", "panicked at tests/plugins/misbehaving/src/", message]);
         in_time(&answer, STOP);
         nothing_is_left(&manager);
     });
@@ -294,11 +295,11 @@ fn harmless_misbehaviour_has_no_effect() {
         let manager = manager();
         for function in ["load", "info", "probe"] {
             let answer = get_all(&manager, &format!("{deed}:{function}")).answer();
-            assert_eq!(answer.well(), "behaves\nmisbehaves\nsynthetic_lines\n", "{deed} in {function}");
+            assert_eq!(answer.succeeded(), "behaves\nmisbehaves\nsynthetic_lines\n", "{deed} in {function}");
         }
         for function in ["load", "info", "start", "read", "stop", "close"] {
             let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
-            assert_eq!(ended.well(), ["line 1", "line 2", "line 3"], "{deed} in {function}");
+            assert_eq!(ended.succeeded(), ["line 1", "line 2", "line 3"], "{deed} in {function}");
             in_time(&ended.answer, SLACK);
         }
         nothing_is_left(&manager);
@@ -310,11 +311,11 @@ fn output_of_a_plugin_is_discarded() {
     rows(["print", "flood"], |deed| {
         let manager = manager();
         let answer = get_all(&manager, &format!("{deed}:probe")).answer();
-        assert_eq!(answer.well(), "behaves\nmisbehaves\nsynthetic_lines\n");
+        assert_eq!(answer.succeeded(), "behaves\nmisbehaves\nsynthetic_lines\n");
         in_time(&answer, DISCOVERY);
         for function in ["start", "stop"] {
             let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
-            assert_eq!(ended.well().len(), 3);
+            assert_eq!(ended.succeeded().len(), 3);
         }
     });
 }
@@ -334,7 +335,7 @@ fn the_last_output_of_a_plugin_is_in_the_log() {
     let flood = logged("flood:probe");
     assert!(flood.contains("misbehaving: printed: the end of the flood\n"), "{flood}");
     assert!(flood.contains("printed 104857621 bytes") && flood.len() < 128 << 10, "{}", flood.len());
-    // What it said last is what tells why it died.
+    // The last output explains the death.
     let dying = manager.call(["-v", "--get-all"]).variable("MISBEHAVE", "panic:load").answer();
     assert!(dying.stderr.contains("a plain message"), "{dying:#?}");
 }
@@ -352,14 +353,14 @@ fn endless_logging_does_not_prevent_a_stop() {
 fn children_of_a_plugin_are_killed() {
     rows(product(&LEAVING, &["load", "info", "probe"]), |(deed, function)| {
         let manager = manager();
-        get_all(&manager, &format!("{deed}:{function}")).answer().well();
+        get_all(&manager, &format!("{deed}:{function}")).answer().succeeded();
         nothing_is_left(&manager);
     });
     rows(product(&LEAVING, &["load", "info", "start", "read", "stop", "close"]), |(deed, function)| {
         let manager = manager();
-        // Its reader comes to the end of the file, or this would not return.
+        // Its reader reaches the end of the file, or this would not return.
         let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
-        assert_eq!(ended.well().len(), 3, "{deed} in {function}");
+        assert_eq!(ended.succeeded().len(), 3, "{deed} in {function}");
         in_time(&ended.answer, SLACK);
         nothing_is_left(&manager);
     });
@@ -373,7 +374,7 @@ fn a_child_that_holds_an_instance_does_not_prevent_its_removal() {
         let session = run(&manager, "misbehaves", "--instance", &format!("{deed}:{function}")).start();
         let pid = session.pid();
         let ended = session.stop();
-        assert_eq!(ended.well().len(), 3, "{deed} in {function}");
+        assert_eq!(ended.succeeded().len(), 3, "{deed} in {function}");
         in_time(&ended.answer, SLACK);
         no_instance_is_left(&kernel, pid);
         nothing_is_left(&manager);
@@ -417,7 +418,7 @@ fn children_of_a_plugin_are_killed_by_the_supervisor_when_the_worker_is_killed()
     nothing_is_left(&manager);
 }
 
-/// A shell that becomes the manager leaves it children of its own, which are nobody's business.
+/// A shell that executes the manager in its own process leaves it children, which are not the plugin's.
 #[test]
 fn children_from_before_the_exec_are_not_killed() {
     let manager = manager();
@@ -433,7 +434,7 @@ fn children_from_before_the_exec_are_not_killed() {
 fn a_workers_death_is_explained_where_sigchld_was_ignored() {
     let manager = manager();
     let call = get_all(&manager, "segfault:probe").under(["env", "--ignore-signal=CHLD"]);
-    call.answer().complained(0, &["misbehaving", "killed by SIGSEGV"]);
+    call.answer().failed_with(0, &["misbehaving", "killed by SIGSEGV"]);
 }
 
 #[test]

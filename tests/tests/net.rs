@@ -1,4 +1,4 @@
-//! What `trace_net` tells of connections, beside what both ends of them know, and ss. All of it needs root, tracefs and ss.
+//! `trace_net`, compared with both ends of the connections and with ss. Needs root, tracefs and ss.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -12,10 +12,10 @@ use nix::sys::socket::{
 };
 use serde_json::Value;
 use system_tests::{
-    Ended, Kernel, Log, Manager, Plugins, Session, Verdict, Workload, eventually, no_other_sweeps, skip,
+    Ended, Kernel, Log, Manager, Plugins, Session, Summary, Workload, eventually, lock_out_sweeps, skip,
 };
 
-/// For what the kernel does in its own time. A SYN is sent once more after a second.
+/// The time limit for asynchronous work of the kernel. A SYN is retransmitted after a second.
 const SOON: Duration = Duration::from_secs(15);
 
 fn kernel() -> Option<Kernel> {
@@ -37,16 +37,16 @@ fn trace(manager: &Manager, log: &Log, arguments: &str) -> Session {
     log.of(call).start()
 }
 
-/// The events of a session, of which none was lost.
+/// The events of a session without losses.
 struct Events(Vec<Value>);
 
 impl Events {
     #[track_caller]
     fn of(ended: &Ended, log: &Log) -> Self {
-        let lines = ended.well();
+        let lines = ended.succeeded();
         let events = lines.iter().map(|line| serde_json::from_str(line).expect("an object a line"));
         let (recorded, delivered) = (lines.len(), lines.len());
-        assert_eq!(log.verdict(), Verdict { recorded, delivered, ..Verdict::default() });
+        assert_eq!(log.summary(), Summary { recorded, delivered, ..Summary::default() });
         Self(events.collect())
     }
 
@@ -54,13 +54,13 @@ impl Events {
         self.0.iter().filter(|event| event["event"] == name).collect()
     }
 
-    /// Without drops of no socket: they come in interrupts, and may be those of another test.
+    /// Excludes drops without a socket: they happen in interrupts, and may be those of another test.
     fn of_sockets(self) -> Self {
         let is_of_none = |event: &Value| event["event"] == "drop" && event["socket"].is_null();
         Self(self.0.into_iter().filter(|event| !is_of_none(event)).collect())
     }
 
-    /// Those of the sockets with this end.
+    /// Those of the sockets with this address.
     fn with_local(&self, local: &str) -> Self {
         let sockets: Vec<&Value> =
             self.0.iter().filter(|event| event["local"] == local).map(|event| &event["socket"]).collect();
@@ -90,7 +90,7 @@ impl Events {
     }
 }
 
-/// Sends back all that comes, as far as it comes; the connection then.
+/// Echoes all data that arrives; returns the connection.
 fn echo(listener: &TcpListener, sizes: &[usize]) -> TcpStream {
     let (mut stream, _) = listener.accept().expect("a connection");
     for size in sizes {
@@ -101,14 +101,14 @@ fn echo(listener: &TcpListener, sizes: &[usize]) -> TcpStream {
     stream
 }
 
-/// What ss says of a connection's end: a line a socket.
+/// The output of ss for one end of a connection: one line per socket.
 fn ss(local: &str) -> String {
     let output = Command::new("ss").args(["-tainHO", "src", local]).output().expect("ss can be called");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// What ss says was sent and received.
+/// The bytes sent and received, from ss.
 fn bytes_by_ss(local: &str) -> (u64, u64) {
     let line = ss(local);
     let count = |name: &str| {
@@ -118,14 +118,14 @@ fn bytes_by_ss(local: &str) -> (u64, u64) {
     (count("bytes_sent"), count("bytes_received"))
 }
 
-/// Waits until the end of a connection is no socket any more.
+/// Waits until the socket of one end of a connection has been destroyed.
 #[track_caller]
 fn is_over(local: &str) {
     let is_over = || ss(local).lines().all(|line| line.starts_with("TIME-WAIT")).then_some(());
     eventually("the connection is over", SOON, is_over);
 }
 
-/// Takes what is left, and closes.
+/// Reads the remaining data, and closes.
 fn ends(mut stream: TcpStream) {
     assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
 }
@@ -186,13 +186,13 @@ fn the_peers_actions_are_recorded() {
     let server = listener.local_addr().unwrap().to_string();
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
     let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
-    // It closes first.
+    // The peer closes first.
     let first = workload.network(format!("connect {server}"));
     drop(listener.accept().unwrap());
     eventually("the end is noticed", SOON, || ss(&first).starts_with("CLOSE-WAIT").then_some(()));
     done(workload.network("close 0"));
     is_over(&first);
-    // It breaks off, with something unread.
+    // The peer closes with unread data, which resets the connection.
     let second = workload.network(format!("connect {server}"));
     let (stream, _) = listener.accept().unwrap();
     done(workload.network("send 1 10"));
@@ -200,7 +200,7 @@ fn the_peers_actions_are_recorded() {
     drop(stream);
     is_over(&second);
     assert_eq!(workload.network("receive 1 1"), "ECONNRESET");
-    // The traced side breaks off.
+    // The traced side resets the connection.
     let third = workload.network(format!("connect {server}"));
     let (mut stream, _) = listener.accept().unwrap();
     stream.write_all(&[0; 10]).unwrap();
@@ -234,7 +234,7 @@ fn a_refused_connection_has_its_reason() {
     assert_eq!(events.states(), "CLOSE SYN_SENT CLOSE");
     let reset = events.one("receive_reset");
     assert_eq!(reset["socket"], connect["socket"]);
-    // The port that the kernel has chosen since the connection began.
+    // The local port, which the kernel chose during connect.
     assert_eq!((&reset["local"], &reset["remote"]), (&connect["local"], &connect["remote"]));
     assert!(!reset["local"].as_str().is_none_or(|local| local.ends_with(":0")), "{reset}");
     let reasons: Vec<&Value> = events.named("drop").iter().map(|drop| &drop["reason"]).collect();
@@ -244,8 +244,8 @@ fn a_refused_connection_has_its_reason() {
 #[test]
 fn a_nonblocking_connect_is_recorded_when_it_completes() {
     let Some(_kernel) = kernel() else { return };
-    // No connection but one waits to be accepted.
-    let (_listener, server) = crowded_listener();
+    // The backlog has room for one connection.
+    let (_listener, server) = listener_with_full_backlog();
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
     let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
     let locals = [0, 1, 2, 3].map(|_| workload.network(format!("begin {server}")));
@@ -268,8 +268,8 @@ fn a_nonblocking_connect_is_recorded_when_it_completes() {
     }
 }
 
-/// Where only one connection may wait to be accepted.
-fn crowded_listener() -> (OwnedFd, String) {
+/// A listener with a backlog of one connection.
+fn listener_with_full_backlog() -> (OwnedFd, String) {
     let made = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     bind(made.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
     listen(&made, Backlog::new(0).unwrap()).unwrap();
@@ -345,7 +345,7 @@ fn packets_dropped_at_a_full_socket_are_recorded() {
     let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
     workload.network("bind 127.0.0.1:0");
     let full = workload.network("bind 127.0.0.1:0");
-    // By its use it is known whose it is.
+    // A socket is assigned to its task when the task uses it.
     done(workload.network(format!("send_to 0 {full} 1")));
     assert_eq!(workload.network("receive_from 1"), "1");
     done(workload.network(format!("flood 0 {full} 1000")));
@@ -360,7 +360,7 @@ fn packets_dropped_at_a_full_socket_are_recorded() {
     assert!(reasons.iter().all(|reason| *reason == "SOCKET_RCVBUFF"), "{reasons:?}");
 }
 
-/// How many datagrams the kernel says that a socket has dropped.
+/// The kernel's count of datagrams that a socket has dropped.
 fn drops(local: &str) -> usize {
     let port: u16 = local.rsplit_once(':').unwrap().1.parse().unwrap();
     let table = std::fs::read_to_string("/proc/net/udp").unwrap();
@@ -378,21 +378,21 @@ fn losses_are_counted() {
     done(workload.network(format!("flood 0 {to} 100000")));
     let ended = session.stop();
     let (losses, lines): (Vec<Value>, Vec<Value>) = ended
-        .well()
+        .succeeded()
         .iter()
         .map(|line| serde_json::from_str::<Value>(line).expect("an object a line"))
         .partition(|event| event["event"] == "lost");
     let lost: u64 = losses.iter().map(|loss| loss["count"].as_u64().expect("a count")).sum();
-    let verdict = log.verdict();
+    let summary = log.summary();
     assert!(lost > 0, "the buffer was too large for this test");
-    assert_eq!(verdict.lost.values().sum::<usize>() as u64, lost);
-    assert_eq!((verdict.delivered, verdict.recorded), (lines.len(), lines.len() + lost as usize));
+    assert_eq!(summary.lost.values().sum::<usize>() as u64, lost);
+    assert_eq!((summary.delivered, summary.recorded), (lines.len(), lines.len() + lost as usize));
 }
 
 #[test]
 fn a_killed_session_leaves_nothing() {
     let Some(kernel) = kernel() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let (manager, workload) = (manager(), Workload::start());
     let mut session = manager.run("trace_net", format!("--pid {}", workload.id())).start();
     let instances = kernel.instances_of(&[session.pid()]);
@@ -416,7 +416,7 @@ fn other_tasks_are_not_recorded() {
     let [exact, of_children] = [0, 1].map(|index| trace(&manager, &logs[index], &sessions[index]));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap();
-    // This is everybody's: a connection of our own, one of the parent, and one of the child.
+    // Connections of this test, of the parent, and of the child.
     let ours = (TcpStream::connect(server).unwrap(), listener.accept().unwrap());
     let locals = [workload.network(format!("connect {server}")), child.network(format!("connect {server}"))];
     for (task, size) in [(&*workload, 11), (&child, 22)] {
@@ -468,7 +468,7 @@ fn text_lines_are_readable() {
     let local = workload.network(format!("connect {server}"));
     done(workload.network("send 0 5"));
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let expected = format!("send: socket=1 family=AF_INET protocol=TCP local={local} remote={server} size=5");
     let line = lines.iter().find(|line| line.contains(" send: ")).expect("it was sent");
     assert!(line.ends_with(&expected) && line.trim_start().starts_with("a b-c-"), "{line}");

@@ -1,4 +1,4 @@
-//! `trace_open`. All of it needs root.
+//! `trace_open`. Needs root.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ fn manager() -> Manager {
     Manager::with(Plugins::of(["ebpf"]))
 }
 
-/// A process that opens files when it is told to. It is killed when this is dropped.
+/// A process that opens files on command. Dropping it kills it.
 struct Opener {
     child: Child,
     id: u32,
@@ -24,7 +24,7 @@ impl Opener {
         Self::under(&[], step)
     }
 
-    /// Starts it by another command, which takes its words as the last of its own.
+    /// Starts it by another command, which gets its command line as the last arguments.
     fn under(wrapper: &[&str], step: &[&str]) -> Self {
         let opener = built("opener");
         let opener = [opener.to_str().expect("plain text")];
@@ -41,7 +41,7 @@ impl Opener {
         Self { child, id: id.trim().parse().expect("an id is a number") }
     }
 
-    /// Takes its step, and exits.
+    /// Runs its step, and exits.
     fn goes(&mut self) {
         self.child.stdin.take().expect("once").write_all(b"go\n").expect("it listens");
         assert!(self.child.wait().expect("it ends").success());
@@ -59,7 +59,7 @@ fn trace(manager: &Manager, opener: &Opener, arguments: &str) -> Session {
     manager.run("trace_open", format!("--pid {} {arguments}", opener.id)).start()
 }
 
-/// Calls that begin while the session ends are told whole, or not at all.
+/// Calls that begin while the session ends are recorded completely or not at all.
 #[test]
 fn the_last_calls_of_a_busy_task_are_complete() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -73,7 +73,7 @@ fn the_last_calls_of_a_busy_task_are_complete() {
         let ended = session.stop();
         opener.child.kill().expect("it is there");
         let calls = ended.objects();
-        // The one that was under way when the session began has none.
+        // The call that was in progress when the session started is not recorded.
         let whole = |call: &Value| call["duration_ns"].is_u64();
         assert!(calls.iter().skip(1).all(whole), "{:#?}", calls.iter().rev().take(3).collect::<Vec<_>>());
     }
@@ -87,7 +87,7 @@ fn place() -> TempDir {
     directory
 }
 
-/// What `opener each` in this directory is to be recorded as, but for what differs from run to run.
+/// The expected events of `opener each` in this directory, without the fields that differ from run to run.
 fn each(directory: &Path) -> Vec<Value> {
     let at = |rest: &str| format!("{}{rest}", directory.display());
     let long = "x".repeat(4095);
@@ -190,14 +190,14 @@ fn hostile_paths_do_not_break_text_lines() {
     let session = trace(&manager, &opener, "");
     opener.goes();
     let ended = session.ends();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     assert_eq!(lines.len(), each(directory.path()).len());
     let hostile = lines.iter().find(|line| line.contains("2J")).expect("the hostile name");
     assert!(hostile.contains(r#"/a\"b\n\u{1b}[2J\xff" name="a\"b"#), "{hostile}");
     assert!(lines.iter().all(|line| line.contains(" open: ") && line.contains(" duration=")));
 }
 
-/// strace shows the names as they were given, and no directories.
+/// strace shows the paths as given, without directories.
 #[test]
 fn calls_match_strace() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -230,7 +230,7 @@ fn calls_match_strace() {
     assert_eq!(ours, theirs);
 }
 
-/// The call with its flags in the order of the alphabet: strace has one of its own.
+/// The call with its flags sorted, because strace orders them differently.
 fn with_sorted_flags(line: &str) -> String {
     let parts = line.splitn(3, ", ").map(|part| match part.split_once([')', ',']) {
         Some((flags, rest)) if flags.starts_with("O_") => {
@@ -270,8 +270,8 @@ fn failed_and_path_select_the_calls() {
         let session = log.of(manager.call(["-v", "--run", "trace_open", "--args", &arguments])).start();
         opener.goes();
         let told = session.ends().objects();
-        let verdict = log.verdict();
-        assert_eq!((verdict.recorded, verdict.delivered), (told.len(), told.len()));
+        let summary = log.summary();
+        assert_eq!((summary.recorded, summary.delivered), (told.len(), told.len()));
         (told, each(directory.path()))
     };
     let (failed, each) = told("--failed");
@@ -347,12 +347,12 @@ fn tracing_continues_after_exec() {
     shell.stdin.take().expect("a pipe").write_all(b"go\n").expect("the shell listens");
     shell.wait().expect("it ends");
     let ended = session.ends();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let last = lines.iter().find(|line| line.contains("/no/such/file")).expect("cat tries");
     assert!(last.trim_start().starts_with(&format!("cat-{} ", shell.id())), "{last}");
 }
 
-/// Ids are those outside; paths are those inside.
+/// Pids are those of the host, and paths those of the namespace.
 #[test]
 fn a_process_in_namespaces_of_its_own_is_traced() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -379,7 +379,7 @@ fn two_sessions_of_one_process_both_record_it() {
     let mut opener = Opener::start(&["flood", "1000"]);
     let (first, second) = (trace(&manager, &opener, ""), trace(&manager, &opener, "--failed"));
     opener.goes();
-    assert_eq!((first.ends().well().len(), second.ends().well().len()), (1000, 1000));
+    assert_eq!((first.ends().succeeded().len(), second.ends().succeeded().len()), (1000, 1000));
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn a_flood_is_recorded_completely() {
     let mut opener = Opener::start(&["flood", "100000"]);
     let session = trace(&manager, &opener, "");
     opener.goes();
-    assert_eq!(session.ends().well().len(), 100_000);
+    assert_eq!(session.ends().succeeded().len(), 100_000);
 }
 
 #[test]
@@ -399,10 +399,10 @@ fn unread_lines_wait_for_their_reader() {
     let mut opener = Opener::start(&["flood", "100000"]);
     let session = manager.run("trace_open", format!("--pid {}", opener.id)).start_unread();
     opener.goes();
-    assert_eq!(session.stop().leftover().len(), 100_000);
+    assert_eq!(session.stop().unread().len(), 100_000);
 }
 
-/// Too little room in the kernel, and too little in the spool.
+/// A full ring buffer, and a full spool.
 #[test]
 fn losses_are_counted_exactly() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -416,12 +416,12 @@ fn losses_are_counted_exactly() {
         opener.goes();
         let ended = session.stop();
         let (losses, calls): (Vec<&str>, Vec<&str>) =
-            ended.leftover().into_iter().partition(|line| Loss::of(line).is_some());
+            ended.unread().into_iter().partition(|line| Loss::of(line).is_some());
         let lost: usize = losses.iter().filter_map(|line| Loss::of(line)).map(|loss| loss.count).sum();
         assert!(lost > 0 && !calls.is_empty(), "{arguments}");
         assert_eq!(calls.len() + lost, 100_000, "{arguments}");
-        let verdict = log.verdict();
-        assert_eq!((verdict.recorded, verdict.lost.values().sum()), (100_000, lost), "{arguments}");
+        let summary = log.summary();
+        assert_eq!((summary.recorded, summary.lost.values().sum()), (100_000, lost), "{arguments}");
     }
 }
 
@@ -434,7 +434,7 @@ fn other_tasks_are_not_recorded() {
     let mut opener = Opener::start(&["flood", "1000"]);
     opener.goes();
     workload.calls(1);
-    assert!(session.stop().well().is_empty());
+    assert!(session.stop().succeeded().is_empty());
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn without_privileges_the_hook_is_unavailable() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = Manager::for_everyone(Plugins::of(["ebpf"]));
     let answer = manager.call(["--list"]).as_nobody().answer();
-    answer.well_with_complaints(2);
+    answer.succeeded_with_messages(2);
     let list = &answer.stdout;
     for hook in ["trace_open", "trace_latency"] {
         let line = list.lines().find(|line| line.starts_with(hook)).expect("its line");

@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use system_tests::{Answer, Manager, PATIENCE, Plugins, Session, built, wait_until};
 
-/// How often a plugin is changed in each test. There are four.
+/// How often each of the four tests changes a plugin.
 const CHANGES: usize = 250;
 const PAUSES: usize = 5;
 
-/// Two plugins that take turns under one name.
+/// Two plugins that alternate under one file name.
 struct Versions {
     path: PathBuf,
     contents: [Vec<u8>; 2],
@@ -29,21 +29,21 @@ impl Versions {
     }
 }
 
-/// What the two of them are discovered by.
+/// The output of discovery for each of the two plugins.
 const HOOKS: [&str; 2] = ["synthetic_lines\n", "failing_lines\n"];
 
-/// What is said of a file whose writer makes no pause, and so may be at it whenever the manager looks.
+/// The message for a file that is being written.
 const BEING_WRITTEN: &str = "is open for writing";
 
-/// Changes a plugin again and again, while a session of it runs, others start, and it is discovered all the time. Checks
-/// that the session has all its lines, and each answer of a discovery.
+/// Changes a plugin repeatedly while a session of it runs, others start, and discovery runs. Checks that the session has
+/// all its lines, and the result of each discovery.
 #[track_caller]
 fn used_while(change: impl Fn(&Versions, usize) + Sync, check: impl Fn(&Answer)) {
     let manager = Manager::with(Plugins::none().plugin("synthetic", "x.so"));
     let versions = Versions::of(manager.plugins(), "x.so");
     let running = session_of(&manager);
     let found = AtomicUsize::new(0);
-    // Nobody writes without end.
+    // Leaves a pause in which the file is not being written.
     let pause = |round: usize| {
         if round.is_multiple_of(CHANGES / PAUSES) {
             let before = found.load(Relaxed);
@@ -67,7 +67,7 @@ fn used_while(change: impl Fn(&Versions, usize) + Sync, check: impl Fn(&Answer))
         changes.join().expect("the plugin can be changed, and is found");
     });
     let ended = running.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     assert!(lines.len() > 1, "nothing was recorded");
     for (number, line) in lines.iter().enumerate() {
         assert_eq!(*line, format!("synthetic: line {number}"));
@@ -78,29 +78,29 @@ fn session_of(manager: &Manager) -> Session {
     manager.run("synthetic_lines", format!("--pid {} --count 1000000 --every 1", std::process::id())).start()
 }
 
-/// A session of whatever is there just now: it runs properly, or there is one line, and that is not about a crash.
+/// A session of the current plugin runs, or fails with one line that is not about a crash.
 #[track_caller]
 fn starts_or_says_why(manager: &Manager) {
     let answer = manager.run("synthetic_lines", format!("--pid {} --time 1", std::process::id())).answer();
     match answer.status.code() {
-        Some(0) => _ = answer.well(),
+        Some(0) => _ = answer.succeeded(),
         Some(2) => answer.refused(&["unknown hook 'synthetic_lines'"]),
         _ => panic!("neither runs nor is unknown: {answer:#?}"),
     }
 }
 
-/// Checks that it is the old or the new one, and nothing else.
+/// Checks that discovery finds the old or the new plugin, without messages.
 #[track_caller]
 fn old_or_new(answer: &Answer) {
-    assert!(HOOKS.contains(&answer.well()), "neither the old nor the new one: {answer:#?}");
+    assert!(HOOKS.contains(&answer.succeeded()), "neither the old nor the new one: {answer:#?}");
 }
 
-/// Checks that it is the old or the new one, or that it is told what is in the place of a plugin.
+/// Checks that discovery finds the old or the new plugin, or reports the invalid file.
 #[track_caller]
 fn old_or_new_or(answer: &Answer, what: &[&str]) {
     if !answer.stderr.is_empty() {
         assert_eq!(answer.stdout, "");
-        let complaint = answer.well_with_complaints(1)[0];
+        let complaint = answer.succeeded_with_messages(1)[0];
         assert!(what.iter().any(|what| complaint.contains(what)), "{complaint}");
     } else {
         old_or_new(answer);
@@ -119,7 +119,7 @@ fn overwriting_a_plugin_in_place_harms_no_session() {
     );
 }
 
-/// In parts, so that others see it half written.
+/// Written in parts, so that others may read a half-written file.
 fn write_slowly(file: &mut File, content: &[u8]) {
     for part in content.chunks(content.len() / 4 + 1) {
         file.write_all(part).expect("there is room");
@@ -134,7 +134,7 @@ fn truncating_and_rewriting_a_plugin_harms_no_session() {
             let length = fs::metadata(&versions.path).expect("it is there").len();
             nix::unistd::truncate(&versions.path, (length / 16).cast_signed() * (round as i64 % 8))
                 .expect("it is ours");
-            // Now it is cut off, and nobody is about to write to it.
+            // Now the file is truncated, and not open for writing.
             std::thread::yield_now();
             fs::write(&versions.path, versions.content(round)).expect("it is ours");
         },
@@ -180,9 +180,9 @@ fn a_plugin_open_for_writing_is_not_loaded() {
     let writer = open_for_writing(&manager.plugins().path_of("x.so"));
     let answer = manager.call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "synthetic_lines\n");
-    assert!(answer.well_with_complaints(1)[0].contains("x.so is open for writing"), "{answer:#?}");
+    assert!(answer.succeeded_with_messages(1)[0].contains("x.so is open for writing"), "{answer:#?}");
     drop(writer);
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "failing_lines\nsynthetic_lines\n");
+    assert_eq!(manager.call(["--get-all"]).answer().succeeded(), "failing_lines\nsynthetic_lines\n");
 }
 
 fn open_for_writing(path: &Path) -> File {

@@ -1,18 +1,18 @@
-//! What it takes to trace, short of root. The tables are those of the README.
+//! The privileges that tracing needs, for users other than root. The tables are those of the user documentation.
 
 use system_tests::{Call, Kernel, Manager, Plugins, Workload};
 
-/// Somebody who calls the manager.
+/// A user who calls the manager.
 struct Caller {
     is_root: bool,
     capabilities: &'static [&'static str],
     /// Whether tracefs is mounted.
     mounted: bool,
-    /// `None`: he can trace. Otherwise what he is told that he lacks.
+    /// `None` if the user can trace, otherwise the missing privilege in the message.
     lacks: Option<&'static str>,
 }
 
-/// Of the plugin `ftrace`.
+/// For the plugin `ftrace`.
 const CALLERS: [Caller; 8] = [
     Caller { is_root: true, capabilities: &[], mounted: true, lacks: None },
     Caller { is_root: true, capabilities: &[], mounted: false, lacks: Some("CAP_SYS_ADMIN") },
@@ -63,7 +63,7 @@ fn missing_privileges_are_named() {
             None => {
                 let session = caller.calls(run).start();
                 workload.calls(3);
-                assert_eq!(session.stop().well().len(), 3, "{}", caller.name());
+                assert_eq!(session.stop().succeeded().len(), 3, "{}", caller.name());
             }
         }
     }
@@ -85,13 +85,15 @@ fn hooks_are_listed_for_users_who_can_run_them() {
                 let mut complaints = answer.stderr.lines();
                 assert!(complaints.all(|line| line.contains(capability)), "{}: {answer:#?}", caller.name());
             }
-            None => assert!(answer.well().contains("trace_syscalls\n"), "{}: {answer:#?}", caller.name()),
+            None => {
+                assert!(answer.succeeded().contains("trace_syscalls\n"), "{}: {answer:#?}", caller.name())
+            }
         }
     }
 }
 
-/// Of the other plugins: whether it is root who runs a hook on a process of root's, with these capabilities; what he is
-/// told that he lacks, and whether he is told that already when hooks are listed.
+/// For the other plugins: whether root runs a hook on a process of root's with these capabilities; the missing privilege
+/// in the message, and whether discovery reports it already.
 const OTHERS: [(&str, &str, bool, &[&str], Lack); 10] = [
     ("uprobe", USER, true, &[], Some(("CAP_CHECKPOINT_RESTORE", When::Listed))),
     ("uprobe", USER, false, &["dac_override"], Some(("CAP_CHECKPOINT_RESTORE", When::Listed))),
@@ -108,11 +110,11 @@ const USER: &str = "trace_user --function libc.so.6:getppid";
 
 type Lack = Option<(&'static str, When)>;
 
-/// When somebody is told what he lacks.
+/// When a missing privilege is reported.
 enum When {
-    /// Whatever he wants to trace.
+    /// For every process.
     Listed,
-    /// He could trace his own processes.
+    /// Only in a session, because the user can trace his own processes.
     Run,
 }
 
@@ -140,7 +142,7 @@ fn each_subsystem_runs_with_the_documented_privileges() {
             None => {
                 let session = caller.calls(run).start();
                 workload.calls(3);
-                assert!(!session.stop().well().is_empty(), "{plugin}, {}", caller.name());
+                assert!(!session.stop().succeeded().is_empty(), "{plugin}, {}", caller.name());
             }
         }
     }

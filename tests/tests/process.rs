@@ -1,4 +1,4 @@
-//! What `trace_process` records of real processes, and that strace sees the same. All of it needs root and tracefs.
+//! `trace_process` with real processes, compared with strace. Needs root and tracefs.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -19,7 +19,7 @@ fn trace(manager: &Manager, pid: u32, arguments: &str) -> Session {
     manager.run("trace_process", format!("--pid {pid} --format json {arguments}")).start()
 }
 
-/// What is recorded of a script, from when it goes to its end.
+/// Records a script from its start to its end.
 #[track_caller]
 fn events_of(script: &str) -> Vec<Value> {
     let manager = manager();
@@ -37,7 +37,7 @@ fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
 fn the_hook_is_listed_and_described() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
-    assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_process"));
+    assert!(manager.call(["--get-all"]).answer().succeeded().lines().any(|hook| hook == "trace_process"));
     let described = manager.call(["--describe", "trace_process"]).answer();
     for word in [
         "fork:",
@@ -49,7 +49,7 @@ fn the_hook_is_listed_and_described() {
         "--format",
         "Example",
     ] {
-        assert!(described.well().contains(word), "no {word} in {described:#?}");
+        assert!(described.succeeded().contains(word), "no {word} in {described:#?}");
     }
 }
 
@@ -172,7 +172,7 @@ fn text_is_the_default_format() {
     let (id, session) = (script.id(), manager.run("trace_process", format!("--pid {}", script.id())).start());
     script.runs();
     let ended = session.ends();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let ends_with = |line: usize, end: &str| assert!(lines[line].ends_with(end), "no {end:?} in {lines:#?}");
     ends_with(0, &format!(": exec: path=\"/bin/false\" old_tid={id}"));
     assert!(lines[0].starts_with(&format!("{:>16}-{id:<7} [", "false")), "{lines:#?}");
@@ -227,7 +227,7 @@ fn hostile_names_do_not_break_lines() {
         let session = manager.run("trace_process", arguments).start();
         script.runs();
         let ended = session.ends();
-        let lines = ended.well();
+        let lines = ended.succeeded();
         let exec = lines.iter().find(|line| line.contains("exec")).expect("an exec");
         assert!(!exec.contains('\u{1b}'), "{exec:?}");
         assert!(lines.iter().all(|line| line.contains("e") && !line.starts_with("CPU:")), "{lines:#?}");
@@ -264,12 +264,12 @@ fn every_record_is_counted() {
     let session = log.of(call).start();
     workload.storm(200);
     let ended = session.stop();
-    let verdict = log.verdict();
-    assert_eq!((verdict.recorded, verdict.delivered), (ended.lines.len(), ended.lines.len()));
-    assert!(verdict.lost.is_empty());
+    let summary = log.summary();
+    assert_eq!((summary.recorded, summary.delivered), (ended.lines.len(), ended.lines.len()));
+    assert!(summary.lost.is_empty());
 }
 
-/// What happened to a process, as far as strace tells it, too.
+/// The events of a process that strace reports as well.
 type Story = Vec<String>;
 
 #[test]
@@ -319,7 +319,7 @@ fn our_stories(events: &[Value]) -> BTreeMap<u64, Story> {
     stories
 }
 
-/// Of lines such as `4711 execve("/bin/true", …) = 0`, `4711 vfork() = 4712`, `4711 --- SIGCHLD {si_signo=SIGCHLD,
+/// Parses lines such as `4711 execve("/bin/true", …) = 0`, `4711 vfork() = 4712`, `4711 --- SIGCHLD {si_signo=SIGCHLD,
 /// si_code=CLD_EXITED, …} ---`, `4711 +++ exited with 3 +++`.
 fn straces_stories(text: &str, shell: u32) -> BTreeMap<u64, Story> {
     let mut stories: BTreeMap<u64, Story> = BTreeMap::new();
@@ -336,7 +336,7 @@ fn straces_stories(text: &str, shell: u32) -> BTreeMap<u64, Story> {
             let (signal, code) = (between("--- ", " "), between("si_code=", ","));
             format!("{} {}", signal.expect("a signal"), code.expect("a code"))
         } else if let Some(child) = result.filter(|_| what.contains("fork") || what.contains("clone")) {
-            // A signal comes first: the call is made again, and is told again.
+            // The call was interrupted by a signal, and is restarted and printed again.
             if child.contains("ERESTARTNOINTR") {
                 continue;
             }
@@ -348,7 +348,7 @@ fn straces_stories(text: &str, shell: u32) -> BTreeMap<u64, Story> {
         };
         stories.entry(id.parse().expect("an id")).or_default().push(what);
     }
-    // The session began later than strace.
+    // The session started after strace.
     let story = stories.get_mut(&u64::from(shell)).expect("the shell");
     story.retain(|what| what != "exec /usr/bin/sh" && what != "exec /bin/sh");
     stories

@@ -1,4 +1,4 @@
-//! `trace_profile`: what a session tells of where its tasks spend their CPU time.
+//! `trace_profile`: where the traced tasks spend their CPU time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,14 +11,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use system_tests::{
-    Ended, Log, Loss, Manager, Plugins, Session, Task, Verdict, Workload, built, is_root, skip, wait_until,
+    Ended, Log, Loss, Manager, Plugins, Session, Summary, Task, Workload, built, is_root, skip, wait_until,
 };
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["perf"]))
 }
 
-/// Who may use perf events on everybody. Says loudly that the test is skipped, if we may not.
+/// Whether this user may open perf events of all tasks. If not, reports that the test is skipped.
 fn may_profile() -> bool {
     let may = is_root() && fs::exists("/proc/sys/kernel/perf_event_paranoid").unwrap_or(false);
     if !may {
@@ -31,20 +31,20 @@ fn profile(manager: &Manager, arguments: &str) -> Session {
     manager.run("trace_profile", format!("--format json -F 999 {arguments}")).start()
 }
 
-/// A sample, as its line tells.
+/// A sample, parsed from its line.
 #[derive(Debug)]
 struct Sample {
     process: u64,
     thread: u64,
     name: String,
     time: f64,
-    /// The innermost first.
+    /// The innermost frame first.
     stack: Vec<String>,
 }
 
 #[track_caller]
 fn samples(ended: &Ended) -> Vec<Sample> {
-    ended.well().iter().map(|line| sample(line)).collect()
+    ended.succeeded().iter().map(|line| sample(line)).collect()
 }
 
 #[track_caller]
@@ -62,7 +62,7 @@ fn sample(line: &str) -> Sample {
     }
 }
 
-/// Those that were taken in the functions of which it is known how much time each takes.
+/// The samples in the functions whose share of the time is known.
 fn spent(samples: &[Sample]) -> Vec<&Sample> {
     samples.iter().filter(|sample| sample.is_in("spend_three") || sample.is_in("spend_one")).collect()
 }
@@ -128,7 +128,7 @@ fn samples_match_perf_record() {
         .stderr(Stdio::null())
         .spawn()
         .expect("perf can be started");
-    // It writes the file's header when it has opened its events.
+    // perf writes the header of the file when it has opened its events.
     wait_until("perf records", Duration::from_secs(10), || {
         fs::metadata(&data).is_ok_and(|data| data.len() > 0)
     });
@@ -165,7 +165,7 @@ fn old_and_new_threads_and_children_are_sampled() {
     all.iter().for_each(|task| task.spends(60));
     let samples = samples(&session.stop());
     assert_seen(&samples, &all);
-    // Nobody is seen twice.
+    // No task is sampled twice.
     for task in all {
         let its: Vec<&Sample> =
             samples.iter().filter(|sample| sample.thread == u64::from(task.id())).collect();
@@ -230,7 +230,7 @@ fn after_exec_samples_show_the_new_program() {
     let manager = manager();
     let mut shell = shell("read go; exec \"$0\"");
     let session = profile(&manager, &format!("--pid {}", shell.id()));
-    // The shell's line, and those that the workload gets after that.
+    // The line for the shell, and the following ones for the workload.
     let commands = shell.stdin.as_mut().expect("it was asked for");
     commands.write_all(b"go\nspend 200\n").expect("the shell listens");
     let mut answers = BufReader::new(shell.stdout.take().expect("it was asked for")).lines();
@@ -259,7 +259,7 @@ fn names_are_found_in_other_namespaces_and_deleted_files() {
         return;
     }
     let manager = manager();
-    // A program that is only there in its own mount namespace, and one that nobody can open by any path any more.
+    // A program that exists only in its own mount namespace, and one that has been deleted.
     let hidden =
         "unshare --mount sh -e -c 'mount -t tmpfs none /mnt; cp \"$0\" /mnt/hidden; exec /mnt/hidden' \"$0\"";
     let deleted = "d=$(mktemp -d); cp \"$0\" $d/deleted; (sleep 0.3; rm -r $d) >/dev/null & exec $d/deleted";
@@ -307,7 +307,7 @@ fn a_program_without_symbols_has_offsets_for_names() {
         return;
     }
     let (manager, directory) = (manager(), tempfile::tempdir().expect("a directory can be made"));
-    // Takes away where the section headers are, and how many (elf(5)).
+    // Clears the offset and number of the section headers (elf(5)).
     let script = r#"cd DIRECTORY; cp "$0" bare
         for part in '40 8' '60 4'; do
             set -- $part; dd if=/dev/zero of=bare bs=1 seek=$1 count=$2 conv=notrunc 2>/dev/null
@@ -330,7 +330,7 @@ fn two_sessions_sample_the_same_task() {
     }
     let (manager, workload) = (manager(), Workload::start());
     let [first, second] = [(); 2].map(|()| profile(&manager, &format!("--pid {}", workload.id())));
-    // For long enough: how many come in a moment depends on who else wants the CPUs.
+    // Long enough to be independent of the load of the machine.
     workload.spends(800);
     let of_first = spent(&samples(&first.stop())).len();
     workload.spends(800);
@@ -409,7 +409,7 @@ fn folded_stacks_are_ready_for_flame_graphs() {
         manager.run("trace_profile", format!("--pid {} -F 999 --folded 3600", workload.id())).start();
     workload.spends(400);
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let mut in_three = 0;
     let mut in_one = 0;
     for line in &lines {
@@ -468,7 +468,7 @@ fn every_sample_is_delivered_or_counted_as_lost() {
         return;
     }
     let (manager, workload) = (manager(), Workload::start());
-    // A ring of one page, which the highest rate fills in a moment; and a spool that fills because nobody reads.
+    // A ring buffer of one page, which the highest frequency fills at once; and a spool that fills up without a reader.
     for buffers in ["--buffer-size 4", "--spool-size 1"] {
         let log = Log::new();
         let arguments = format!("--pid {} -F {} {buffers}", workload.id(), rate_limit());
@@ -478,13 +478,13 @@ fn every_sample_is_delivered_or_counted_as_lost() {
         let ended = session.stop();
         assert!(ended.answer.status.success(), "{}", log.text());
         let mut lost = BTreeMap::new();
-        for loss in ended.leftover().iter().filter_map(|line| Loss::of(line)) {
+        for loss in ended.unread().iter().filter_map(|line| Loss::of(line)) {
             *lost.entry(loss.cpu).or_default() += loss.count;
         }
-        let leftover = ended.leftover().iter().filter(|line| Loss::of(line).is_none()).count();
-        let recorded = leftover + lost.values().sum::<usize>();
+        let unread = ended.unread().iter().filter(|line| Loss::of(line).is_none()).count();
+        let recorded = unread + lost.values().sum::<usize>();
         assert!(!lost.is_empty(), "{buffers}: nothing of {recorded} is lost");
-        assert_eq!(log.verdict(), Verdict { recorded, delivered: 0, leftover, lost }, "{buffers}");
+        assert_eq!(log.summary(), Summary { recorded, delivered: 0, unread, lost }, "{buffers}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The run directory: nobody else may have a say in it, and whatever happens to it, the answer is one line.
+//! The run directory: other users may not control it, and every problem with it is reported in one line.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -19,13 +19,13 @@ fn synthetic_for_everyone() -> Manager {
     Manager::for_everyone(Plugins::of(["synthetic"]))
 }
 
-/// A session that ends soon by itself, with its files in this directory.
+/// A short session with its files in this directory.
 fn run_in<'a>(manager: &'a Manager, directory: impl AsRef<Path>) -> Call<'a> {
     let me = format!("--pid {} --time 10", std::process::id());
     manager.run("synthetic_lines", me).variable(RUN, directory.as_ref())
 }
 
-/// A directory with this mode, in one that only its owner can change.
+/// A directory with this mode, in one that only its owner can write to.
 struct Place(TempDir);
 
 impl Place {
@@ -53,7 +53,7 @@ impl Place {
 fn it_is_created_for_its_owner_only() {
     let (manager, place) = (synthetic(), Place::new());
     let directory = place.0.path().join("not/there/yet");
-    run_in(&manager, &directory).start_unread().ends().well();
+    run_in(&manager, &directory).start_unread().ends().succeeded();
     assert_eq!(fs::metadata(&directory).expect("it is there").permissions().mode() & 0o777, 0o700);
 }
 
@@ -78,9 +78,9 @@ fn it_is_refused_if_others_can_write_to_it_or_to_a_directory_above() {
             .answer()
             .failed(&["others"]);
     }
-    // Nobody can take away what is ours from a directory such as /tmp.
+    // Other users cannot remove our files from a sticky directory such as /tmp.
     let sticky = place.directory("sticky", 0o1777);
-    run_in(&manager, sticky.join("run")).start_unread().ends().well();
+    run_in(&manager, sticky.join("run")).start_unread().ends().succeeded();
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn a_link_is_refused_with_and_without_a_slash_at_its_end() {
     for path in [link.clone(), link.join(""), link.join("."), link.join("./")] {
         run_in(&manager, &path).answer().failed(&["is no directory", RUN]);
     }
-    // On the way to it, one is as good as any other name, as long as it does not lead astray.
-    run_in(&manager, link.join("run")).start_unread().ends().well();
+    // A link above it is followed if its target is trusted.
+    run_in(&manager, link.join("run")).start_unread().ends().succeeded();
     let loops = place.link("loops", "loops");
     run_in(&manager, loops.join("run")).answer().failed(&["loops"]);
 }
@@ -123,7 +123,7 @@ fn an_untrusted_one_is_refused_by_all_actions_but_discovery() {
     let shared = place.directory("shared", 0o777);
     manager.call(["--clear"]).variable(RUN, &shared).answer().failed(&["others"]);
     let answer = manager.call(["--get-all"]).variable(RUN, &shared).answer();
-    assert_eq!(answer.well(), "synthetic_lines\n");
+    assert_eq!(answer.succeeded(), "synthetic_lines\n");
 }
 
 #[test]
@@ -135,18 +135,18 @@ fn two_users_have_separate_ones() {
     let place = Place::new();
     let ours = place.directory("ours", 0o700);
     let me = format!("--pid {}", std::process::id());
-    // `for_everyone` gives nobody the usual run directory.
+    // `for_everyone` gives the usual run directory to the user nobody.
     let theirs = manager.run("synthetic_lines", &me).as_nobody().start();
     let mut our_session = manager.run("synthetic_lines", &me).variable(RUN, &ours).start();
-    manager.call(["--clear"]).as_nobody().answer().well_and_silent();
-    assert_eq!(theirs.ends().well().len(), 10);
+    manager.call(["--clear"]).as_nobody().answer().succeeded_silently();
+    assert_eq!(theirs.ends().succeeded().len(), 10);
     assert!(!our_session.process().is_over());
-    manager.call(["--get-all"]).as_nobody().variable(RUN, &ours).answer().well();
+    manager.call(["--get-all"]).as_nobody().variable(RUN, &ours).answer().succeeded();
     manager.call(["--clear"]).as_nobody().variable(RUN, &ours).answer().failed(&["ours"]);
     run_in(&manager, &ours).as_nobody().answer().failed(&["belongs to user 0"]);
-    // Root, too, keeps out of what somebody else could change.
+    // Root also refuses a directory that another user could change.
     run_in(&manager, manager.run_directory()).answer().failed(&["belongs to user 65534"]);
-    assert_eq!(our_session.stop().well().len(), 10);
+    assert_eq!(our_session.stop().succeeded().len(), 10);
 }
 
 #[test]
@@ -158,15 +158,15 @@ fn a_user_without_runtime_directory_gets_one_in_tmp() {
     let temporary = place.directory("tmp", 0o1777);
     let run =
         || run_in(&manager, "").as_nobody().variable("XDG_RUNTIME_DIR", "").variable("TMPDIR", &temporary);
-    run().start_unread().ends().well();
+    run().start_unread().ends().succeeded();
     let theirs = temporary.join("trace-hooks-65534");
     assert_eq!(fs::metadata(&theirs).expect("it is there").permissions().mode() & 0o777, 0o700);
-    // Somebody else was there first.
+    // Another user created the directory first.
     chown(&theirs, Some(SOMEBODY), None).expect("root gives away what it has");
     run().answer().failed(&["belongs to user 12345"]);
 }
 
-/// A script for a mount namespace in which `directory` is a file system of its own, with these options.
+/// A script for a mount namespace in which `directory` is a separate file system with these options.
 fn small(directory: &Path, options: &str) -> String {
     format!(r#"mount -t tmpfs -o mode=0700,{options} none {}; exec "$@""#, directory.display())
 }
@@ -197,7 +197,7 @@ fn a_disk_that_fills_up_keeps_what_fits_and_reports_the_rest() {
     let directory = place.directory("run", 0o700);
     let me = format!("--pid {} --count 50000 --time 50", std::process::id());
     let call = manager.run("synthetic_lines", me).variable(RUN, &directory);
-    // Nothing but what is for a later reader may be in there afterwards.
+    // Only unread output may remain.
     let script = small(&directory, "size=64k").replace(
         r#"exec "$@""#,
         &format!(r#""$@" || status=$?; cd {}; ls >&2; cat * >&2; exit $status"#, directory.display()),
@@ -226,13 +226,13 @@ fn a_read_only_disk_is_reported_in_one_line() {
         run_in(&manager, path).in_mount_namespace(&script).answer().failed(&["Read-only file system"]);
     }
     let script = small(&directory, "ro");
-    manager.call(["--get-all"]).variable(RUN, &directory).in_mount_namespace(&script).answer().well();
+    manager.call(["--get-all"]).variable(RUN, &directory).in_mount_namespace(&script).answer().succeeded();
     manager
         .call(["--clear"])
         .variable(RUN, &directory)
         .in_mount_namespace(&script)
         .answer()
-        .well_and_silent();
+        .succeeded_silently();
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn removing_it_during_a_session_loses_only_unread_output() {
     let session = run().start();
     session.wait_for_lines(1000);
     fs::remove_dir_all(&directory).expect("it is ours");
-    assert_eq!(session.stop().well().len(), 1000);
+    assert_eq!(session.stop().succeeded().len(), 1000);
 
     let session = run().start_unread();
     fs::remove_dir_all(&directory).expect("it is ours");
@@ -268,9 +268,9 @@ fn renaming_it_during_a_session_delays_the_cleanup() {
     session.wait_for_lines(1000);
     let elsewhere = directory.with_file_name("elsewhere");
     fs::rename(&directory, &elsewhere).expect("it is ours");
-    manager.call(["--clear"]).variable(RUN, &directory).answer().well_and_silent();
-    assert_eq!(session.stop().well().len(), 1000);
+    manager.call(["--clear"]).variable(RUN, &directory).answer().succeeded_silently();
+    assert_eq!(session.stop().succeeded().len(), 1000);
     fs::rename(&elsewhere, &directory).expect("it is ours");
-    manager.call(["--get-all"]).variable(RUN, &directory).answer().well();
+    manager.call(["--get-all"]).variable(RUN, &directory).answer().succeeded();
     assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 0);
 }

@@ -1,4 +1,4 @@
-//! What `trace_sched` tells of the waits of real tasks, and that the kernel's own accounting and perf agree. All of it needs root and tracefs.
+//! `trace_sched` with real tasks, compared with the kernel's own accounting and perf. Needs root and tracefs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,15 +22,15 @@ fn trace(manager: &Manager, task: &Task, arguments: &str) -> Session {
     manager.run("trace_sched", format!("--pid {} --format json {arguments}", task.id())).start()
 }
 
-/// A workload that stays on one CPU, which it shares with whoever else is there. On other CPUs than the first, some kernels
-/// do not tell of the switches from the idle task to another (6.18 as a guest).
+/// A workload that is bound to one CPU. On other CPUs than the first, some kernels do not record switches from the idle
+/// task to another (6.18 as a guest).
 fn pinned(cpu: u32) -> Workload {
     let workload = Workload::start();
     workload.stays_on(cpu);
     workload
 }
 
-/// Makes the task sleep and wake, over and over.
+/// Makes the task sleep and wake repeatedly.
 fn naps(task: &Task, count: usize) {
     for _ in 0..count {
         sleeps(task.id());
@@ -48,7 +48,7 @@ fn sleeps(task: u32) {
     });
 }
 
-/// How long the task has waited for a CPU, in nanoseconds, and how many times it got one
+/// The time that the task has waited for a CPU, in nanoseconds, and the number of times it got one
 /// (Documentation/scheduler/sched-stats.rst).
 fn kernels_account(task: u32) -> (u64, u64) {
     let text = fs::read_to_string(format!("/proc/{task}/task/{task}/schedstat")).expect("an account");
@@ -56,7 +56,7 @@ fn kernels_account(task: u32) -> (u64, u64) {
     (numbers[1], numbers[2])
 }
 
-/// By the clock of the traces.
+/// The time by the clock of the traces.
 fn seconds_since_boot() -> f64 {
     Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).expect("there is a clock")).as_secs_f64()
 }
@@ -69,25 +69,25 @@ fn waited(run: &Value) -> Option<u64> {
 fn the_hook_is_listed_and_described() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
-    assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_sched"));
+    assert!(manager.call(["--get-all"]).answer().succeeded().lines().any(|hook| hook == "trace_sched"));
     let described = manager.call(["--describe", "trace_sched"]).answer();
     for word in
         ["--over", "--summary", "waited", "preempted", "unknown", "prev_tid", "p99", "--format", "Examples"]
     {
-        assert!(described.well().contains(word), "no {word} in {described:#?}");
+        assert!(described.succeeded().contains(word), "no {word} in {described:#?}");
     }
 }
 
 #[test]
 fn waits_match_the_kernels_own_statistics() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    // The kernel counts by the clock of the run queue, which it does not read anew at each switch (rq_clock_skip_update).
-    // What keeps it from a switch in between, a long soft interrupt or the hypervisor, makes its account wrong, not ours.
+    // The kernel counts by the clock of the run queue, which it does not update at each switch (rq_clock_skip_update). A
+    // delay before the switch, by a long soft interrupt or the hypervisor, makes the kernel's count wrong, not ours.
     let differences: Vec<String> = (0..3).map_while(|_| difference_to_the_kernels_account().err()).collect();
     assert!(differences.len() < 3, "{differences:#?}");
 }
 
-/// Makes a task wait for a rival and for wake-ups.
+/// Makes a task wait for a competing task and for wakeups.
 fn difference_to_the_kernels_account() -> Result<(), String> {
     let manager = manager();
     let (workload, rival) = (pinned(cpus()[0]), pinned(cpus()[0]));
@@ -104,14 +104,14 @@ fn difference_to_the_kernels_account() -> Result<(), String> {
     let (times, account) = (times_after - times_before, waited_after - waited_before);
     let sum: u64 = runs.iter().filter_map(waited).sum();
     let unknown = runs.iter().filter(|run| waited(run).is_none()).count() as u64;
-    // The kernel misses a few while other instances' task sets come and go.
+    // The kernel misses a few while the pid filters of other instances change.
     let missed = times.saturating_sub(runs.len() as u64) + unknown;
     if missed > times / 20 {
         return Err(format!("{} of {times} runs, {unknown} of them unknown", runs.len()));
     }
-    // It counts from when a task is queued, not from when somebody begins to wake it.
+    // It counts from when a task is queued, not from the begin of the wakeup.
     let near = account / 20 + times * 20_000;
-    // What was missed may have been the longest wait of all.
+    // A missed event may have been the longest wait.
     if sum > account + near || (missed == 0 && sum + near < account) {
         return Err(format!("{sum} ns in all, and the kernel says {account}"));
     }
@@ -202,7 +202,7 @@ fn over_excludes_short_waits() {
     let is_long = |run: &&Value| waited(run).is_some_and(|waited| waited > 500_000);
     assert!(!long.is_empty() && long.iter().all(|run| is_long(&run)), "{long:#?}");
     assert!(long.len() < all.len());
-    // The clocks of the two sessions are read one after the other.
+    // The two sessions read the clock at different times.
     assert!(long.len().abs_diff(all.iter().filter(is_long).count()) <= 1 + all.len() / 20);
 }
 
@@ -245,11 +245,11 @@ fn summaries_are_on_time_and_have_a_histogram() {
     let workload = pinned(cpus()[0]);
     let session = manager.run("trace_sched", format!("--pid {} --summary 1", workload.id())).start();
     naps(&workload, 10);
-    // Nothing happens any more, and yet it comes.
+    // The summary is emitted although there are no events.
     session.wait_for_lines(3);
     naps(&workload, 10);
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
     assert!(count(": waits: count=") >= 2 && count(": all_waits: count=") >= 2, "{lines:#?}");
     assert!(count(" => ") >= 2 && count("|@") >= 2, "{lines:#?}");
@@ -284,9 +284,9 @@ fn every_record_is_counted() {
         naps(&workload, 20);
         let ended = session.stop();
         let lines = ended.lines.iter().filter(|line| !line.starts_with(" => ")).count();
-        let verdict = log.verdict();
-        assert_eq!((verdict.recorded, verdict.delivered), (lines, lines), "{arguments}");
-        assert!(verdict.lost.is_empty(), "{verdict:?}");
+        let summary = log.summary();
+        assert_eq!((summary.recorded, summary.delivered), (lines, lines), "{arguments}");
+        assert!(summary.lost.is_empty(), "{summary:?}");
     }
 }
 
@@ -309,7 +309,7 @@ fn waits_match_perf_sched() {
     assert!(theirs.len() >= 100, "perf saw {theirs:?}");
     let ours: Vec<(f64, f64)> = runs.iter().filter_map(start_and_wait).collect();
     let same = matches(&theirs, &ours);
-    // Neither of the two misses nothing at all.
+    // Both may miss some events.
     assert!(same * 20 >= theirs.len() * 19, "{same} of {}:\n{theirs:?}\n{ours:?}", theirs.len());
 }
 
@@ -318,7 +318,7 @@ fn start_and_wait(run: &Value) -> Option<(f64, f64)> {
     Some((run["time"].as_f64()? * 1e6, waited(run)? as f64 / 1e3))
 }
 
-/// How many of `theirs` are among `ours`. Perf's clock is another, but goes as fast.
+/// How many of `theirs` are among `ours`. The clock of perf has an offset.
 fn matches(theirs: &[(f64, f64)], ours: &[(f64, f64)]) -> usize {
     let is_near = |a: f64, b: f64| (a - b).abs() <= 20.0;
     let matches_at = |offset: f64| {
@@ -329,17 +329,17 @@ fn matches(theirs: &[(f64, f64)], ours: &[(f64, f64)]) -> usize {
         };
         theirs.iter().filter(is_among_ours).count()
     };
-    // Any three of theirs will do to find the offset, unless all of them are missing in ours.
+    // One of three events is enough to find the offset, unless all three are missing in ours.
     let some = theirs.iter().step_by(theirs.len() / 3);
     let offsets = some.flat_map(|(theirs, _)| ours.iter().map(move |(ours, _)| ours - theirs));
     offsets.map(matches_at).max().unwrap_or(0)
 }
 
-/// When the task got a CPU while `work` was done, and how long it had waited, both in microseconds, as perf sees it.
+/// When the task got a CPU during `work`, and how long it had waited, both in microseconds, from perf.
 fn with_perf(task: u32, work: impl FnOnce()) -> Vec<(f64, f64)> {
     let directory = tempfile::tempdir().expect("a directory");
     let data = directory.path().join("perf.data");
-    // It begins to record before it runs the command, and ends with it.
+    // perf begins to record before it runs the command, and ends with it.
     let mut recording = Command::new("perf")
         .args(["sched", "record", "-q", "-o"])
         .arg(&data)
@@ -363,13 +363,13 @@ fn with_perf(task: u32, work: impl FnOnce()) -> Vec<(f64, f64)> {
     String::from_utf8_lossy(&told.stdout).lines().filter_map(|line| run_of(task, line)).collect()
 }
 
-/// Reads `15848.579903 [0000]  workload[4711]      0.000      0.006      0.023`: when the task left its CPU, in seconds, and its
+/// Parses `15848.579903 [0000]  workload[4711]      0.000      0.006      0.023`: when the task left its CPU, in seconds, and its
 /// sleep, its wait and its run, in milliseconds.
 fn run_of(task: u32, line: &str) -> Option<(f64, f64)> {
     let (before, after) = line.split_once(&format!("[{task}]"))?;
     let left: f64 = before.split_whitespace().next()?.parse().ok()?;
     let numbers: Vec<f64> = after.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [_, waited, ran] = numbers[..] else { return None };
-    // Of the first run it does not know the beginning, and of some others not the wait.
+    // perf does not know the begin of the first run, nor the wait before some others.
     (ran > 0.0 && waited > 0.0).then_some((left * 1e6 - ran * 1e3, waited * 1e3))
 }

@@ -1,4 +1,4 @@
-//! The life of a session, from the printed path to the exit. Needs no kernel: the lines are made up.
+//! A session from the printed path to the exit. Needs no kernel: the lines are synthetic.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write, pipe};
@@ -15,12 +15,12 @@ fn manager() -> Manager {
     Manager::with(Plugins::of(["synthetic", "failing"]))
 }
 
-/// A run of the hook that makes up its lines.
+/// A run of the hook `synthetic_lines`.
 fn run<'a>(manager: &'a Manager, arguments: &str) -> Call<'a> {
     manager.run("synthetic_lines", format!("--pid {} {arguments}", std::process::id()))
 }
 
-/// The lines that the hook makes up.
+/// The lines that the hook emits.
 fn synthetic(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("synthetic: line {n}")).collect()
 }
@@ -32,7 +32,7 @@ fn the_path_is_that_of_a_fifo_in_the_run_directory() {
     assert!(session.path().starts_with(manager.run_directory()));
     let metadata = session.path().symlink_metadata().expect("the trace file is there");
     assert!(metadata.file_type().is_fifo());
-    session.stop().well();
+    session.stop().succeeded();
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_session_that_is_stopped_leaves_no_process() {
     let mut session = run(&manager, "").start();
     let processes = session.process().workers();
     assert!(!processes.is_empty(), "a session has a worker");
-    session.stop().well();
+    session.stop().succeeded();
     for pid in processes {
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid} is left");
     }
@@ -64,10 +64,10 @@ fn no_process_but_the_manager_holds_the_callers_streams() {
             );
         }
     }
-    session.stop().well();
+    session.stop().succeeded();
 }
 
-/// What a process has open under this number.
+/// The file that a process has open as this descriptor.
 fn open_file(pid: u32, fd: &str) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()
 }
@@ -78,7 +78,7 @@ fn a_session_lasts_until_it_is_stopped() {
     let mut session = run(&manager, "--count 3").start();
     session.wait_for_lines(3);
     assert!(!session.process().is_over());
-    assert_eq!(session.stop().well(), synthetic(3));
+    assert_eq!(session.stop().succeeded(), synthetic(3));
 }
 
 #[test]
@@ -91,21 +91,21 @@ fn a_session_ends_when_all_traced_processes_are_gone() {
     session.wait_for_lines(1000);
     assert!(!session.process().is_over(), "one of them is still there");
     last.exits();
-    assert_eq!(session.ends().well(), synthetic(1000));
+    assert_eq!(session.ends().succeeded(), synthetic(1000));
 }
 
 #[test]
 fn a_session_without_lines_ends_cleanly() {
     let manager = manager();
-    assert!(run(&manager, "--count 0").start().stop().well().is_empty());
-    assert!(run(&manager, "--count 0 --time 50").start_unread().ends().well().is_empty());
+    assert!(run(&manager, "--count 0").start().stop().succeeded().is_empty());
+    assert!(run(&manager, "--count 0 --time 50").start_unread().ends().succeeded().is_empty());
 }
 
 #[test]
 fn a_session_ends_when_its_time_is_up() {
     let manager = manager();
     let ended = run(&manager, "--every 10 --count 1000000 --time 500").start().ends();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     assert_eq!(lines, synthetic(lines.len()));
     let took = ended.answer.took;
     let most = took.as_millis() as usize / 10 + 1;
@@ -123,7 +123,7 @@ fn many_sessions_run_concurrently() {
     assert_eq!(paths.len(), 20, "each has a file of its own");
     for (n, session) in sessions {
         let own: Vec<String> = synthetic(200).iter().map(|line| format!("{line},{n}")).collect();
-        assert_eq!(session.stop().well(), own);
+        assert_eq!(session.stop().succeeded(), own);
     }
 }
 
@@ -133,11 +133,11 @@ fn follow_prints_the_trace_itself() {
     let call = manager.call(["--run", "synthetic_lines", "--follow", "--args"]);
     let answer = call.word(format!("--pid {} --time 1 --count 10000", std::process::id())).answer();
     assert_eq!(
-        answer.well_with_complaints(1),
+        answer.succeeded_with_messages(1),
         ["manager: 10000 events recorded: 10000 delivered, none lost"]
     );
     assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), synthetic(10_000));
-    assert!(manager.leftovers().is_empty());
+    assert!(manager.unread_output().is_empty());
 }
 
 #[test]
@@ -148,9 +148,9 @@ fn follow_ends_cleanly_on_sigint() {
     wait_until("it says something", PATIENCE, || process.has_spoken());
     process.signal(Signal::SIGINT);
     let answer = process.ends(PATIENCE);
-    assert_eq!(answer.well_with_complaints(1), ["manager: 5 events recorded: 5 delivered, none lost"]);
+    assert_eq!(answer.succeeded_with_messages(1), ["manager: 5 events recorded: 5 delivered, none lost"]);
     assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), synthetic(5));
-    assert!(manager.leftovers().is_empty());
+    assert!(manager.unread_output().is_empty());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn follow_into_a_pipe_that_is_closed_ends() {
     let answer = call.under(["sh", "-c", script, "sh"]).answer();
     assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), synthetic(3));
     assert!(answer.stderr.lines().all(|line| line.starts_with("manager: ")), "{answer:#?}");
-    assert!(manager.leftovers().is_empty());
+    assert!(manager.unread_output().is_empty());
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn an_stdout_pipe_that_was_full_briefly_gets_the_path() {
     }
     assert!(manager.files().contains(&path.trim_end().into()), "{path}");
     process.signal(Signal::SIGINT);
-    process.ends(PATIENCE).well_and_silent();
+    process.ends(PATIENCE).succeeded_silently();
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn sigint_ends_a_session_that_cannot_print_its_path() {
     let mut process = run(&manager, "").stdout(writer).spawn();
     wait_until("the session is there", PATIENCE, || process.is_over() || !manager.files().is_empty());
     process.signal(Signal::SIGINT);
-    process.ends(PATIENCE).well_and_silent();
+    process.ends(PATIENCE).succeeded_silently();
     let mut content = Vec::new();
     reader.read_to_end(&mut content).expect("all writers are gone");
     assert_eq!(content.len(), PIPE_SIZE, "nothing was printed");
@@ -227,7 +227,7 @@ fn sigint_ends_a_session_that_cannot_print_its_path() {
 
 const PIPE_SIZE: usize = 4096;
 
-/// A pipe that takes nothing more.
+/// A full pipe.
 fn full_pipe() -> (std::io::PipeReader, File) {
     let (reader, writer) = pipe().expect("a pipe can be made");
     fcntl(&writer, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE as i32)).expect("a pipe can be small");
@@ -278,12 +278,12 @@ fn a_hanging_hook_does_not_hang_the_caller() {
     });
     processes.iter_mut().for_each(|process| process.signal(Signal::SIGINT));
     let [starting, recording @ ..] = &mut processes;
-    // Nothing was printed yet, so what was asked for is done: there is no session.
-    starting.ends(PATIENCE).well_and_silent();
-    recording.iter_mut().for_each(|process| process.ends(PATIENCE).complained(1, &["failing"]));
+    // Nothing was printed yet, so an aborted start is a success: there is no session.
+    starting.ends(PATIENCE).succeeded_silently();
+    recording.iter_mut().for_each(|process| process.ends(PATIENCE).failed_with(1, &["failing"]));
 }
 
-/// Whether the hook in this worker has got to where it hangs.
+/// Whether the hook in this worker hangs already.
 fn hangs(worker: u32) -> bool {
     let tasks = fs::read_dir(format!("/proc/{worker}/task")).into_iter().flatten().flatten();
     tasks
@@ -297,7 +297,7 @@ fn a_hook_that_fails_later_ends_the_session_in_one_line() {
     for call in ["read", "stop", "close"] {
         for kind in ["fail", "panic", "abort", "exit"] {
             let arguments = format!("--pid {} --time 50 --when {call} --failure {kind}", std::process::id());
-            manager.run("failing_lines", arguments).answer().complained(1, &["failing"]);
+            manager.run("failing_lines", arguments).answer().failed_with(1, &["failing"]);
         }
     }
 }
@@ -309,10 +309,13 @@ fn lines_of_a_failing_hook_are_kept_and_counted() {
         let arguments = format!("--pid {} --time 50 --when {call}", std::process::id());
         let answer = manager.call(["-v", "--run", "failing_lines", "--args", &arguments]).answer();
         assert_eq!(answer.status.code(), Some(1), "{answer:#?}");
-        let verdict = "1 events recorded: 0 delivered, 1 not taken by a reader, none lost";
-        for said in ["nothing works today", verdict] {
+        let summary = "1 events recorded: 0 delivered, 1 not taken by a reader, none lost";
+        for said in ["nothing works today", summary] {
             assert!(answer.stderr.contains(said), "{said}: {answer:#?}");
         }
-        assert_eq!(fs::read_to_string(answer.stdout.trim_end()).expect("the leftover"), line);
+        assert_eq!(
+            fs::read_to_string(answer.stdout.trim_end()).expect("the unread output can be read"),
+            line
+        );
     }
 }

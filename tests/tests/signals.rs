@@ -1,4 +1,4 @@
-//! A signal ends a session, whenever it comes. The tries with the real kernel need root.
+//! A signal ends a session at any time. The tests with tracefs need root.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -19,14 +19,14 @@ fn run(manager: &Manager) -> Call<'_> {
 fn sigint_sigterm_and_sighup_end_a_session() {
     let manager = synthetic();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        assert_eq!(run(&manager).start().stop_with(signal).well().len(), 100, "{signal}");
+        assert_eq!(run(&manager).start().stop_with(signal).succeeded().len(), 100, "{signal}");
     }
 }
 
 #[test]
 fn sigint_ends_a_session_that_began_with_sigint_ignored() {
     let manager = synthetic();
-    assert_eq!(run(&manager).ignoring_sigint().start().stop().well().len(), 100);
+    assert_eq!(run(&manager).ignoring_sigint().start().stop().succeeded().len(), 100);
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn ctrl_c_to_the_process_group_ends_the_session_cleanly() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let mut session = run(&manager).start();
         session.process().signal_group(signal);
-        assert_eq!(session.ends().well().len(), 100, "{signal}");
+        assert_eq!(session.ends().succeeded().len(), 100, "{signal}");
     }
 }
 
@@ -47,7 +47,7 @@ fn repeated_signals_end_a_session_cleanly() {
         session.process().signal(Signal::SIGINT);
         session.process().signal(Signal::SIGINT);
         session.process().signal(Signal::SIGTERM);
-        session.stop().well();
+        session.stop().succeeded();
     }
 }
 
@@ -69,7 +69,7 @@ fn sigint_at_any_time_after_the_spawn_leaves_nothing_in_the_kernel() {
     let manager = Manager::with(Plugins::of(["ftrace"]));
     let workload = Workload::start();
     let arguments = format!("--pid {}", workload.id());
-    // By turns; each moment has been tried in both ways without the kernel.
+    // Alternating: the tests without the kernel cover each time in both ways.
     at_each_moment(|delay| {
         let is_odd = delay.as_micros() / 500 % 2 == 1;
         let disposition = if is_odd { Disposition::Ignored } else { Disposition::Default };
@@ -83,42 +83,42 @@ fn sigint_at_any_time_ends_the_other_actions() {
     at_each_moment(|delay| {
         let answer = interrupted(manager.call(["--get-all"]).spawn(), delay);
         match answer.status.code() {
-            Some(0) => assert_eq!(answer.well(), "synthetic_lines\n"),
-            // Half an answer would be worse than none.
+            Some(0) => assert_eq!(answer.succeeded(), "synthetic_lines\n"),
+            // Partial output would be a failure.
             Some(_) => answer.failed(&["interrupted"]),
             None => assert!(answer.killed_silently_by(Signal::SIGINT), "{answer:#?}"),
         }
     });
 }
 
-/// What a process does on a signal when it is spawned.
+/// The disposition of SIGINT when a process is spawned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Disposition {
     Default,
     Ignored,
 }
 
-/// Sends a SIGINT after the delay, and checks that the call ended in one of the ways that are right.
+/// Sends SIGINT after the delay, and checks that the call ended in one of the allowed ways.
 fn ends_well(call: Call<'_>, delay: Duration, disposition: Disposition) {
     let answer = match disposition {
         Disposition::Default => interrupted(call.spawn(), delay),
         Disposition::Ignored => {
             let process = call.ignoring_sigint().spawn();
-            // Nobody can hear a signal that is ignored, so it counts from here.
+            // A signal has no effect while it is ignored, so the delay counts from here.
             wait_until("main has begun", PATIENCE, || process.catches(Signal::SIGINT));
             interrupted(process, delay)
         }
     };
     if !answer.killed_silently_by(Signal::SIGINT) {
-        let said = answer.well();
+        let said = answer.succeeded();
         let is_a_path = said.starts_with('/') && said.ends_with('\n') && said.lines().count() == 1;
         assert!(said.is_empty() || is_a_path, "half a path after {delay:?}: {answer:#?}");
     }
 }
 
-/// Sends a SIGINT after the delay. Only before `main` has begun may it kill.
+/// Sends SIGINT after the delay. It may kill the process only before `main` has begun.
 fn interrupted(mut process: Process, delay: Duration) -> Answer {
-    // This waits for nothing: that the signal comes at this moment is what is tried.
+    // The delay chooses the time that is tested.
     thread::sleep(delay);
     let has_begun = process.catches(Signal::SIGINT);
     process.signal(Signal::SIGINT);
@@ -127,7 +127,7 @@ fn interrupted(mut process: Process, delay: Duration) -> Answer {
     answer
 }
 
-/// 200 tries, from 0 to 100 ms, four at a time.
+/// 200 delays from 0 to 100 ms, four at a time.
 fn at_each_moment(attempt: impl Fn(Duration) + Sync) {
     let next = AtomicU64::new(0);
     thread::scope(|scope| {

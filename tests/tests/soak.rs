@@ -1,4 +1,4 @@
-//! Sessions in great number, started and ended at random, after which everything is as it was.
+//! Many sessions that start and end at random times leave nothing behind.
 
 use std::fmt::Display;
 use std::fs;
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use system_tests::{
-    Kernel, Manager, OnPanic, PATIENCE, Plugins, Random, Reader, Workload, eventually, no_other_sweeps,
+    Kernel, Manager, OnPanic, PATIENCE, Plugins, Random, Reader, Workload, eventually, lock_out_sweeps,
     wait_until,
 };
 
-/// How many sessions, unless `SESSIONS` says otherwise.
+/// The number of sessions, unless `SESSIONS` is set.
 const SESSIONS: usize = 1000;
 
-/// One hook of each kind of thing that a session has in the kernel: an instance, two of them, a probe in a program, eBPF
-/// programs, perf events.
+/// One hook for each kind of kernel object that sessions create: an instance, two instances, a uprobe, eBPF programs,
+/// perf events.
 const HOOKS: [(&str, &str); 5] = [
     ("trace_syscalls", ""),
     ("trace_net", ""),
@@ -27,20 +27,20 @@ const HOOKS: [(&str, &str); 5] = [
 
 #[test]
 #[ignore = "takes minutes: cargo xtask soak"]
-fn after_a_thousand_sessions_everything_is_as_it_was() {
+fn after_a_thousand_sessions_everything_is_unchanged() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let number =
         std::env::var("SESSIONS").map_or(SESSIONS, |number| number.parse().expect("SESSIONS is a number"));
     let manager = Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]));
     let workload = Workload::start();
     let mut random = Random::from_environment();
     let one = |random: &mut Random| session(&manager, &workload, random);
-    // What the kernel makes with the first sessions, and keeps.
+    // The kernel allocates objects with the first sessions, and keeps them.
     for _ in 0..20 {
         one(&mut random);
     }
-    manager.call(["--clear"]).answer().well_and_silent();
+    manager.call(["--clear"]).answer().succeeded_silently();
 
     let (began, before) = (Instant::now(), Counts::of(&kernel, &manager));
     let mut ends = [0; Ending::ALL.len()];
@@ -49,12 +49,12 @@ fn after_a_thousand_sessions_everything_is_as_it_was() {
         ends[one(&mut random) as usize] += 1;
         drop(context);
     }
-    manager.call(["--clear"]).answer().well_and_silent();
+    manager.call(["--clear"]).answer().succeeded_silently();
     println!("{number} sessions in {:.0} s:", began.elapsed().as_secs_f64());
     for (ending, count) in Ending::ALL.iter().zip(ends) {
         println!("{count:6} {ending:?}");
     }
-    // Memory that is freed a little later, such as what waits for a grace period of RCU.
+    // Some memory is freed later, after an RCU grace period.
     let after = eventually("the counts are as they were", PATIENCE, || {
         let after = Counts::of(&kernel, &manager);
         (after.exceed(&before).is_empty()).then_some(after)
@@ -62,7 +62,7 @@ fn after_a_thousand_sessions_everything_is_as_it_was() {
     before.print_beside(&after);
 }
 
-/// How a session comes to its end.
+/// How a session ends.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
     Sigint,
@@ -86,7 +86,7 @@ impl Ending {
     ];
 }
 
-/// One session with one of all endings, at a random moment, with a reader or without.
+/// One session that ends in a random way at a random time, with or without a reader.
 fn session(manager: &Manager, workload: &Workload, random: &mut Random) -> Ending {
     let ending = Ending::ALL[random.below(Ending::ALL.len())];
     let moment = Duration::from_micros(random.below(60_000) as u64);
@@ -100,7 +100,7 @@ fn session(manager: &Manager, workload: &Workload, random: &mut Random) -> Endin
         reader = Reader::if_there(process.stdout().trim_end().as_ref());
         workload.calls(10);
     }
-    // This waits for nothing: it is the moment that is tried.
+    // The delay chooses the time that is tested.
     thread::sleep(moment);
     match ending {
         Ending::Sigint => process.signal(Signal::SIGINT),
@@ -115,8 +115,8 @@ fn session(manager: &Manager, workload: &Workload, random: &mut Random) -> Endin
         }
         Ending::Time => {}
         Ending::Clear => {
-            manager.call(["--clear"]).answer().well_and_silent();
-            // One that had not yet begun has seen nothing of it.
+            manager.call(["--clear"]).answer().succeeded_silently();
+            // The session had not started yet when the clear ran.
             process.signal(Signal::SIGINT);
         }
     }
@@ -125,13 +125,13 @@ fn session(manager: &Manager, workload: &Workload, random: &mut Random) -> Endin
     ending
 }
 
-/// What the whole machine has of things that a session takes.
+/// Counts of the resources of the whole machine that sessions use.
 struct Counts(Vec<Count>);
 
 struct Count {
     what: &'static str,
     value: u64,
-    /// How much more there may be afterwards, for the machine has other things to do as well.
+    /// The allowed increase, because other processes run on the machine as well.
     tolerance: u64,
 }
 
@@ -146,7 +146,7 @@ impl Counts {
             count("processes of the manager", processes_of(manager), 0),
             count(
                 "files in the run directory",
-                (manager.files().len() + manager.leftovers().len()) as u64,
+                (manager.files().len() + manager.unread_output().len()) as u64,
                 0,
             ),
             count("open files", number_after("/proc/sys/fs/file-nr", ""), 500),
@@ -156,7 +156,7 @@ impl Counts {
         ])
     }
 
-    /// What there is more of than before.
+    /// The counts that have increased.
     fn exceed(&self, before: &Self) -> Vec<&'static str> {
         let more = self
             .0
@@ -176,7 +176,7 @@ fn line(what: &str, before: impl Display, after: impl Display) {
     println!("{what:28} {before:>10} {after:>10}");
 }
 
-/// The number that follows the name in one of the kernel's files.
+/// The number after a name in one of the kernel's files.
 fn number_after(file: &str, name: &str) -> u64 {
     let text = fs::read_to_string(file).expect("the kernel has this file");
     let line = text
@@ -186,7 +186,7 @@ fn number_after(file: &str, name: &str) -> u64 {
     line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number follows")
 }
 
-/// As far as the kernel gives them names of their own.
+/// For those that the kernel gives separate names.
 fn ebpf_programs() -> u64 {
     let symbols = fs::read_to_string("/proc/kallsyms").expect("the kernel has this file");
     symbols.lines().filter(|symbol| symbol.ends_with("[bpf]")).count() as u64

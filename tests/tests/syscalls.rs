@@ -1,4 +1,4 @@
-//! What `trace_syscalls` records of a real workload on the real kernel. All of it needs root and tracefs.
+//! `trace_syscalls` with a real workload. Needs root and tracefs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -17,11 +17,11 @@ fn trace(manager: &Manager, task: &Task, arguments: &str) -> Session {
     manager.run("trace_syscalls", format!("--pid {} -s getppid {arguments}", task.id())).start()
 }
 
-/// How many calls of `getppid` the trace shows of each task, and nothing but that.
+/// The number of `getppid` calls of each task; the trace must have no other lines.
 #[track_caller]
 fn calls_by_task(ended: &Ended) -> BTreeMap<u32, usize> {
     let mut calls = BTreeMap::new();
-    for line in ended.well() {
+    for line in ended.succeeded() {
         let event = Event::of(line);
         assert_eq!(event.what, "sys_getppid()");
         *calls.entry(event.id).or_default() += 1;
@@ -29,7 +29,7 @@ fn calls_by_task(ended: &Ended) -> BTreeMap<u32, usize> {
     calls
 }
 
-/// Checks that exactly these tasks made exactly so many calls.
+/// Checks that exactly these tasks made exactly this many calls.
 #[track_caller]
 fn assert_calls<const N: usize>(ended: &Ended, expected: [(&Task, usize); N]) {
     assert_eq!(calls_by_task(ended), expected.map(|(task, count)| (task.id(), count)).into());
@@ -39,10 +39,10 @@ fn assert_calls<const N: usize>(ended: &Ended, expected: [(&Task, usize); N]) {
 fn the_hook_is_listed_and_described() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
-    assert!(manager.call(["--get-all"]).answer().well().lines().any(|hook| hook == "trace_syscalls"));
+    assert!(manager.call(["--get-all"]).answer().succeeded().lines().any(|hook| hook == "trace_syscalls"));
     let described = manager.call(["--describe", "trace_syscalls"]).answer();
     for argument in ["--syscall", "-s", "--exit", "--pid", "--parent"] {
-        assert!(described.well().contains(argument), "no {argument} in {described:#?}");
+        assert!(described.succeeded().contains(argument), "no {argument} in {described:#?}");
     }
 }
 
@@ -57,7 +57,7 @@ fn every_call_after_the_path_is_recorded_once() {
     assert_calls(&session.stop(), [(&workload, 10_000)]);
 }
 
-/// The records of its last calls are read when procfs does not know it any more.
+/// The records of its last calls are read when it is no longer in procfs.
 #[test]
 fn json_has_the_process_of_a_tasks_last_events() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -132,7 +132,7 @@ fn without_a_selection_every_system_call_is_recorded() {
     workload.calls(50);
     workload.calls(50);
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     let events: Vec<Event> = lines.iter().map(|line| Event::of(line)).collect();
     assert!(events.iter().all(|event| event.id == workload.id()));
     assert!(events.iter().all(|event| event.what.starts_with("sys_") && !event.what.contains(" -> ")));
@@ -150,7 +150,7 @@ fn exit_adds_the_returns() {
     let session = trace(&manager, &workload, "--exit");
     workload.calls(100);
     let ended = session.stop();
-    let what: Vec<&str> = ended.well().iter().map(|line| Event::of(line).what).collect();
+    let what: Vec<&str> = ended.succeeded().iter().map(|line| Event::of(line).what).collect();
     let returned = format!("sys_getppid -> 0x{:x}", std::process::id());
     assert_eq!(what, ["sys_getppid()", &returned].repeat(100));
 }
@@ -165,7 +165,7 @@ fn several_system_calls_can_be_selected() {
         workload.calls(3);
         let ended = session.stop();
         let name = |line: &&str| Event::of(line).what.split('(').next().map(str::to_owned);
-        let names: BTreeSet<String> = ended.well().iter().filter_map(name).collect();
+        let names: BTreeSet<String> = ended.succeeded().iter().filter_map(name).collect();
         assert_eq!(names, ["sys_getppid".to_owned(), "sys_write".to_owned()].into(), "{choice}");
     }
 }
@@ -197,13 +197,13 @@ fn lines_are_exactly_the_kernels_own() {
     let session = manager.run("trace_syscalls", format!("--pid {} --exit", workload.id())).start();
     workload.calls(200);
     let ended = session.stop();
-    let (lines, witnessed) = (ended.well(), witness.lines());
+    let (lines, witnessed) = (ended.succeeded(), witness.lines());
     let witnessed: Vec<&str> = witnessed.iter().map(String::as_str).collect();
     assert_eq!(calls_without_time(&lines).len(), 400);
     assert_eq!(calls_without_time(&lines), calls_without_time(&witnessed));
 }
 
-/// The lines from the first call to the last return. Each clock is read at its own time, so the times differ a little.
+/// The lines from the first call to the last return, without times: the two instances read the clock at different times.
 #[track_caller]
 fn calls_without_time(lines: &[&str]) -> Vec<String> {
     let is_call = |line: &&str| line.contains("getppid");
@@ -444,7 +444,7 @@ fn a_followed_parent_keeps_its_session_alive() {
     assert_calls(&ended, [(&child, 5), (&next, 7)]);
 }
 
-/// The session is to end within 200 ms; a noisy machine may take longer to let it.
+/// The session ends within 200 ms, plus slack for a busy machine.
 #[track_caller]
 fn assert_soon(died: Instant) {
     let took = died.elapsed();
@@ -483,7 +483,7 @@ fn a_session_can_be_stopped_during_a_flood() {
     workload.begins_to_call(3_000_000);
     session.wait_for_lines(1000);
     let ended = session.stop();
-    for line in ended.well() {
+    for line in ended.succeeded() {
         assert!(Loss::of(line).is_some() || Event::of(line).id == workload.id(), "{line}");
     }
 }
@@ -497,7 +497,7 @@ fn losses_are_counted_exactly() {
     workload.calls(300_000);
     let ended = session.stop();
     let (losses, events): (Vec<&str>, Vec<&str>) =
-        ended.well().into_iter().partition(|line| Loss::of(line).is_some());
+        ended.succeeded().into_iter().partition(|line| Loss::of(line).is_some());
     assert!(!losses.is_empty(), "a buffer of 4 KiB takes no 300,000 events");
     assert!(events.iter().all(|line| Event::of(line).what == "sys_getppid()"));
     let lost: usize = losses.iter().filter_map(|line| Loss::of(line)).map(|loss| loss.count).sum();
@@ -515,14 +515,14 @@ fn a_stuck_reader_does_not_prevent_the_kernel_cleanup() {
     workload.calls(20_000);
     let pid = session.pid();
     let ended = session.stop();
-    ended.well();
+    ended.succeeded();
     assert!(kernel.instances_of(&[pid]).is_empty());
-    // Two seconds for the reader, and the kernel takes its time under load.
+    // Two seconds for the reader, plus the kernel's time under load.
     assert!(ended.answer.took < Duration::from_secs(5), "it took {:?}", ended.answer.took);
-    assert_eq!(rest(stuck).len() + ended.leftover().len(), 20_000);
+    assert_eq!(rest(stuck).len() + ended.unread().len(), 20_000);
 }
 
-/// What is still in the pipe.
+/// The lines that are still in the pipe.
 fn rest(file: File) -> Vec<String> {
     Reader::of_file(file, Duration::ZERO).finish()
 }
@@ -536,22 +536,22 @@ fn without_a_reader_a_session_ends_and_leaves_nothing() {
     let session = manager.run("trace_syscalls", arguments).start_unread();
     workload.calls(20_000);
     let ended = session.stop();
-    ended.well();
+    ended.succeeded();
     assert!(ended.answer.took < Duration::from_secs(1), "it took {:?}", ended.answer.took);
-    assert_eq!(ended.leftover().len(), 20_000);
+    assert_eq!(ended.unread().len(), 20_000);
 }
 
 #[test]
 fn a_session_changes_only_its_own_instance() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = system_tests::no_other_sweeps();
+    let _alone = system_tests::lock_out_sweeps();
     let manager = manager();
     let workload = Workload::start();
     let before = kernel.top_level();
     let session = manager.run("trace_syscalls", format!("--pid {} --exit", workload.id())).start();
     workload.calls(1);
     assert_eq!(kernel.top_level(), before);
-    session.stop().well();
+    session.stop().succeeded();
     assert_eq!(kernel.top_level(), before);
 }
 

@@ -1,5 +1,5 @@
-//! What a reader gets, however it behaves, and how long it can keep a session from ending. Needs no kernel: the lines
-//! are made up, so that it is known which ones there are.
+//! What a reader gets, and how long it can delay the end of a session. Needs no kernel: the lines are synthetic, so that
+//! every line is known.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,17 +12,17 @@ fn manager() -> Manager {
     Manager::with(Plugins::of(["synthetic"]))
 }
 
-/// A run of the hook that makes up its lines.
+/// A run of the hook `synthetic_lines`.
 fn run<'a>(manager: &'a Manager, arguments: &str) -> Call<'a> {
     manager.run("synthetic_lines", format!("--pid {} {arguments}", std::process::id()))
 }
 
-/// The lines that the hook makes up.
+/// The lines that the hook emits.
 fn synthetic(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("synthetic: line {n}")).collect()
 }
 
-/// More than fits into any pipe on the way.
+/// More lines than fit into the pipe.
 const MANY: usize = 100_000;
 
 #[test]
@@ -35,7 +35,7 @@ fn each_read_gives_one_line() {
         let length = file.read(&mut buffer).expect("there is a line");
         assert_eq!(String::from_utf8_lossy(&buffer[..length]), line + "\n");
     }
-    session.stop().well();
+    session.stop().succeeded();
     assert_eq!(file.read(&mut buffer).expect("the file has an end"), 0);
 }
 
@@ -45,8 +45,8 @@ fn an_immediate_stop_loses_no_line() {
     let session = run(&manager, &format!("--count {MANY}")).start();
     session.wait_for_lines(1);
     let ended = session.stop();
-    assert_eq!(ended.well(), synthetic(MANY));
-    assert!(manager.leftovers().is_empty(), "it was all taken");
+    assert_eq!(ended.succeeded(), synthetic(MANY));
+    assert!(manager.unread_output().is_empty(), "it was all taken");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_session_that_ends_by_itself_loses_no_line() {
     let arguments = format!("--pid {} --count {MANY}", workload.id());
     let session = manager.run("synthetic_lines", arguments).start();
     workload.exits();
-    assert_eq!(session.ends().well(), synthetic(MANY));
+    assert_eq!(session.ends().succeeded(), synthetic(MANY));
 }
 
 #[test]
@@ -64,18 +64,18 @@ fn a_line_arrives_soon_after_it_was_recorded() {
     let manager = manager();
     let session = run(&manager, "--count 3 --every 300").start();
     session.wait_for_lines(3);
-    assert_eq!(session.stop().well(), synthetic(3));
+    assert_eq!(session.stop().succeeded(), synthetic(3));
 }
 
 #[test]
 fn lines_longer_than_a_pipe_packet_arrive_whole() {
     let manager = manager();
-    // With its newline, each is around the length of one or two packets, or far beyond.
+    // With its newline, each line is about as long as one or two packets, or much longer.
     for length in [4094, 4095, 4096, 8191, 8192, 60_000] {
         let session = run(&manager, &format!("--count 20 --length {length}")).start();
         let lines = session.stop();
         let expected: Vec<String> = synthetic(20).iter().map(|line| format!("{line:.<length$}")).collect();
-        assert!(lines.well() == expected, "lines of {length} bytes");
+        assert!(lines.succeeded() == expected, "lines of {length} bytes");
     }
 }
 
@@ -83,7 +83,7 @@ fn lines_longer_than_a_pipe_packet_arrive_whole() {
 fn without_a_reader_a_session_ends_at_once() {
     let manager = manager();
     let ended = run(&manager, &format!("--count {MANY}")).start_unread().stop();
-    ended.well();
+    ended.succeeded();
     assert!(ended.answer.took < Duration::from_secs(1), "it took {:?}", ended.answer.took);
 }
 
@@ -94,7 +94,7 @@ fn a_stuck_reader_delays_the_end_by_two_seconds_at_most() {
         let session = run(&manager, &format!("--count {count}")).start_unread();
         let _stuck = File::open(session.path()).expect("the caller can open the trace");
         let ended = session.stop();
-        ended.well();
+        ended.succeeded();
         assert!(ended.answer.took < Duration::from_secs(3), "it took {:?}", ended.answer.took);
     }
 }
@@ -107,7 +107,7 @@ fn a_stuck_reader_that_closes_ends_the_delay() {
     session.process().signal(Signal::SIGINT);
     drop(stuck);
     let ended = session.ends();
-    ended.well();
+    ended.succeeded();
     assert!(ended.answer.took < Duration::from_secs(1), "it took {:?}", ended.answer.took);
 }
 
@@ -116,7 +116,7 @@ fn a_slow_reader_gets_everything_as_long_as_it_makes_progress() {
     let manager = manager();
     let session = run(&manager, "--count 1200").start_unread().read_slowly(Duration::from_millis(4));
     session.wait_for_lines(1);
-    assert_eq!(session.stop().well(), synthetic(1200));
+    assert_eq!(session.stop().succeeded(), synthetic(1200));
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn drain_limits_the_wait_for_a_slow_reader() {
         run(&manager, "--count 1200 --drain 1").start_unread().read_slowly(Duration::from_millis(4));
     session.wait_for_lines(1);
     let ended = session.stop();
-    let lines = ended.well();
+    let lines = ended.succeeded();
     assert!(lines.len() < 1200, "the reader was not slow");
-    // The reader is still at work when it is told to stop, so the two may interlock; but nothing comes twice.
-    let mut all = [lines, ended.leftover()].concat();
+    // The first reader may still be reading, so their lines may be interleaved; but no line is read twice.
+    let mut all = [lines, ended.unread()].concat();
     all.sort_by_key(|line| line.rsplit(' ').next().and_then(|number| number.parse::<u32>().ok()));
     assert_eq!(all, synthetic(1200));
     let took = ended.answer.took;
@@ -149,5 +149,5 @@ fn a_second_reader_continues_where_the_first_stopped() {
     drop(first);
     let session = session.read();
     session.wait_for_lines(995);
-    assert_eq!(session.stop().well(), synthetic(1000)[5..]);
+    assert_eq!(session.stop().succeeded(), synthetic(1000)[5..]);
 }

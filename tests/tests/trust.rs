@@ -1,5 +1,4 @@
-//! Plugins that somebody else could have changed are refused. Needs no kernel, but for most of it root, who alone can
-//! give files away.
+//! Plugins that another user could have changed are refused. Needs no kernel; most tests need root to change owners.
 
 use std::fs;
 use std::os::unix::fs::{lchown, symlink};
@@ -8,17 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use system_tests::{Manager, Plugins, is_root, skip};
 
-/// Somebody else.
+/// Another user.
 const NOBODY: u32 = 65534;
 
-/// Checks that the plugins are refused with one line that names the element with its fault and what to do, and that they
-/// are found when the user says so.
+/// Checks that the plugins are refused with one line that names the path element, the problem and the remedy, and that
+/// they are found with `--allow-untrusted`.
 #[track_caller]
 fn refused(plugins: Plugins, element: &Path, mentions: &[&str]) {
     let manager = Manager::with(plugins);
     let answer = manager.call(["--get-all"]).answer();
     assert_eq!(answer.stdout, "", "{answer:#?}");
-    let complaint = answer.well_with_complaints(1)[0];
+    let complaint = answer.succeeded_with_messages(1)[0];
     let element = element.to_str().expect("test paths are UTF-8");
     for mention in
         [&["is not trusted", element, "for development give --allow-untrusted, else change that ("], mentions]
@@ -26,7 +25,7 @@ fn refused(plugins: Plugins, element: &Path, mentions: &[&str]) {
     {
         assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
     }
-    assert_eq!(manager.call(["--get-all", "--allow-untrusted"]).answer().well(), "synthetic_lines\n");
+    assert_eq!(manager.call(["--get-all", "--allow-untrusted"]).answer().succeeded(), "synthetic_lines\n");
 }
 
 /// A plugins directory with `x.so` in it.
@@ -90,18 +89,18 @@ fn a_parent_directory_that_others_can_write_to_is_refused() {
     let call = |more: &[&str]| manager.bare_call().word("--plugins").word(&inner).words(more).answer();
     let answer = call(&["--get-all"]);
     assert_eq!(answer.stdout, "");
-    let complaint = answer.well_with_complaints(1)[0];
+    let complaint = answer.succeeded_with_messages(1)[0];
     assert!(
         complaint.contains(&format!("{} can be written to by everybody", top.path_of("open").display())),
         "{complaint}"
     );
-    assert_eq!(call(&["--get-all", "--allow-untrusted"]).well(), "synthetic_lines\n");
+    assert_eq!(call(&["--get-all", "--allow-untrusted"]).succeeded(), "synthetic_lines\n");
 }
 
 #[test]
 fn our_files_in_a_sticky_directory_are_trusted() {
     let manager = Manager::with(plugins().with_mode(".", 0o1777));
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "synthetic_lines\n");
+    assert_eq!(manager.call(["--get-all"]).answer().succeeded(), "synthetic_lines\n");
 }
 
 #[test]
@@ -121,7 +120,7 @@ fn our_link_to_our_file_is_followed() {
         let links =
             Plugins::none().directory("sub").plugin("synthetic", "sub/x.so").link("linked.so", target);
         let manager = Manager::with(links.with_mode(".", 0o1777));
-        assert_eq!(manager.call(["--get-all"]).answer().well(), "synthetic_lines\n");
+        assert_eq!(manager.call(["--get-all"]).answer().succeeded(), "synthetic_lines\n");
     }
 }
 
@@ -154,7 +153,7 @@ fn a_link_to_the_plugins_directory_is_checked() {
     let call = manager.bare_call().word("--plugins").word(links.path_of("plugins")).word("--get-all");
     let answer = call.answer();
     assert_eq!(answer.stdout, "");
-    assert!(answer.well_with_complaints(1)[0].contains("the link "), "{answer:#?}");
+    assert!(answer.succeeded_with_messages(1)[0].contains("the link "), "{answer:#?}");
 }
 
 #[test]
@@ -163,20 +162,20 @@ fn every_action_checks_trust_unless_allow_untrusted_is_given() {
     let me = format!("--pid {}", std::process::id());
     manager.call(["--describe", "synthetic_lines"]).answer().refused(&["synthetic_lines", "not trusted"]);
     manager.run("synthetic_lines", &me).answer().refused(&["synthetic_lines", "not trusted"]);
-    assert_eq!(manager.call(["--list"]).answer().well_with_complaints(1).len(), 1);
+    assert_eq!(manager.call(["--list"]).answer().succeeded_with_messages(1).len(), 1);
 
     let trusting = |words: &[&str]| manager.call([&["--allow-untrusted"], words].concat());
-    trusting(&["--describe", "synthetic_lines"]).answer().well();
-    assert!(trusting(&["--list"]).answer().well().contains("synthetic_lines"));
+    trusting(&["--describe", "synthetic_lines"]).answer().succeeded();
+    assert!(trusting(&["--list"]).answer().succeeded().contains("synthetic_lines"));
     let session = trusting(&["--run", "synthetic_lines", "--args", &me]).start();
-    assert_eq!(session.stop().well().len(), 10);
+    assert_eq!(session.stop().succeeded().len(), 10);
 }
 
 #[test]
 fn allow_untrusted_allows_nothing_else() {
     let plugins = Plugins::none().file("text.so", "text").fifo("pipe.so").directory("directory.so");
     let answer = Manager::with(plugins).call(["--get-all", "--allow-untrusted"]).answer();
-    let complaints = answer.well_with_complaints(3);
+    let complaints = answer.succeeded_with_messages(3);
     for (complaint, problem) in
         complaints.iter().zip(["is not a regular file", "is not a regular file", "is not a shared"])
     {
@@ -194,11 +193,11 @@ fn the_caller_and_root_are_trusted() {
     );
     let answer = manager.call(["--get-all"]).as_nobody().answer();
     assert_eq!(answer.stdout, "synthetic_lines\n");
-    let complaint = answer.well_with_complaints(1)[0];
+    let complaint = answer.succeeded_with_messages(1)[0];
     assert!(complaint.contains("x.so belongs to user 1;"), "{complaint}");
 }
 
-/// Somebody swaps a directory on the way for one of his own, again and again: either his is refused, or ours is loaded.
+/// Another user repeatedly exchanges a directory of the path for his own: his plugin is refused, or ours is loaded.
 #[test]
 fn the_checked_file_is_the_loaded_file() {
     if lacks_root() {
@@ -222,7 +221,7 @@ fn the_checked_file_is_the_loaded_file() {
                 "synthetic_lines\n" => loaded += 1,
                 other => {
                     assert_eq!(other, "", "somebody else's plugin was loaded: {answer:#?}");
-                    assert!(answer.well_with_complaints(1)[0].contains("is not trusted"), "{answer:#?}");
+                    assert!(answer.succeeded_with_messages(1)[0].contains("is not trusted"), "{answer:#?}");
                     refused += 1;
                 }
             }
@@ -232,7 +231,7 @@ fn the_checked_file_is_the_loaded_file() {
     });
 }
 
-/// Both names lead to something at every moment (`RENAME_EXCHANGE` of rename(2)).
+/// Both names exist at all times (`RENAME_EXCHANGE` of rename(2)).
 fn swap(one: &Path, other: &Path) {
     use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
@@ -265,14 +264,14 @@ fn a_swapped_link_cannot_redirect_the_load() {
             let answer = manager.bare_call().word("--plugins").word(&way).word("--get-all").answer();
             if answer.stdout != "synthetic_lines\n" {
                 assert_eq!(answer.stdout, "", "somebody else's plugin was loaded: {answer:#?}");
-                assert!(answer.well_with_complaints(1)[0].contains("is not trusted"), "{answer:#?}");
+                assert!(answer.succeeded_with_messages(1)[0].contains("is not trusted"), "{answer:#?}");
             }
         }
         over.store(true, Ordering::Relaxed);
     });
 }
 
-/// Makes `link` lead to `target`, at once, and belong to this user.
+/// Replaces `link` atomically by a link to `target` that belongs to this user.
 fn point(link: &Path, target: &Path, owner: u32) {
     let new = link.with_extension("new");
     symlink(target, &new).expect("a link can be made");

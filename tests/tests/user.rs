@@ -1,4 +1,4 @@
-//! What `trace_user` records of calls of functions of real programs. All of it needs root and tracefs.
+//! `trace_user` with functions of real programs. Needs root and tracefs.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use system_tests::{
     Answer, Build, Ended, Kernel, Loss, Manager, PATIENCE, Plugins, Program, Session, Workload,
-    no_other_sweeps, wait_until,
+    lock_out_sweeps, wait_until,
 };
 
 fn manager() -> Manager {
@@ -24,17 +24,17 @@ fn trace(manager: &Manager, pid: u32, arguments: &str) -> Session {
     manager.run("trace_user", format!("--pid {pid} {arguments}")).start()
 }
 
-/// What the hook says when it refuses these arguments.
+/// The answer when the hook refuses these arguments.
 #[track_caller]
 fn refusal(program: &Program, arguments: &str) -> Answer {
     manager().run("trace_user", format!("--pid {} {arguments}", program.id())).answer()
 }
 
-/// How many lines there are of each event and function.
+/// The number of lines of each event and function.
 #[track_caller]
 fn lines_by_function(ended: &Ended) -> BTreeMap<(String, String), usize> {
     let mut counts = BTreeMap::new();
-    for line in ended.well() {
+    for line in ended.succeeded() {
         let (before, after) =
             line.split_once(": function=\"").unwrap_or_else(|| panic!("no function: {line}"));
         let event = before.rsplit(' ').next().unwrap_or_default().to_owned();
@@ -54,12 +54,12 @@ fn assert_lines<const N: usize>(ended: &Ended, expected: [(&str, &str, usize); N
 fn the_hook_is_listed_and_described() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
-    assert_eq!(manager.call(["--get-all"]).answer().well(), "trace_user\n");
+    assert_eq!(manager.call(["--get-all"]).answer().succeeded(), "trace_user\n");
     let described = manager.call(["--describe", "trace_user"]).answer();
     for word in
         ["--function", "-f", "--return", "--args", "--limit", "--pid", "exec", "string", "call: function="]
     {
-        assert!(described.well().contains(word), "no {word} in {described:#?}");
+        assert!(described.succeeded().contains(word), "no {word} in {described:#?}");
     }
 }
 
@@ -133,13 +133,13 @@ fn bools_are_shown_as_true_or_false() {
     let manager = manager();
     let mut program = Program::start();
     let arguments = "-f traced_function --return --args 'traced_function(a: bool) -> bool'";
-    // What it returns is ten less; a bool is the lowest byte.
+    // The function returns `a - 10`; a bool is the lowest byte.
     let calls = [(0, "false", "true"), (10, "true", "false"), (256, "false", "true")];
     let session = trace(&manager, program.id(), arguments);
     calls.iter().for_each(|(a, ..)| _ = program.tell(&format!("call 1 {a} 0 x")));
     let ended = session.stop();
-    assert_eq!(ended.well().len(), 2 * calls.len());
-    for (lines, (_, given, returned)) in ended.well().chunks(2).zip(calls) {
+    assert_eq!(ended.succeeded().len(), 2 * calls.len());
+    for (lines, (_, given, returned)) in ended.succeeded().chunks(2).zip(calls) {
         assert!(lines[0].ends_with(&format!(" a={given}")), "{lines:#?}");
         assert!(lines[1].contains(&format!(" result={returned} duration=")), "{lines:#?}");
     }
@@ -174,7 +174,7 @@ fn an_unreadable_pointer_is_shown_as_a_fault() {
         let arguments =
             format!("-f takes_texts traced_function --format json --args 'traced_function({types})'");
         let session = trace(&manager, program.id(), &arguments);
-        // So that the kernel's buffers have something of an earlier call.
+        // Fills the kernel's buffers with data of an earlier call.
         program.tell("texts 8 8");
         program.tell("call 1 7 0 other");
         program.tell("call 1 7 8 other");
@@ -182,7 +182,7 @@ fn an_unreadable_pointer_is_shown_as_a_fault() {
         assert_eq!(lines.len(), 3);
         lines[1..].iter().for_each(|line| assert_eq!(line["arguments"], expected, "{types}"));
     }
-    // What the text is as a pointer leads nowhere.
+    // The text, taken as a pointer, is an invalid address.
     let arguments = "-f takes_texts --format json --args 'takes_texts(p: ***u32)'";
     let session = trace(&manager, program.id(), arguments);
     program.tell("texts 8 8");
@@ -314,7 +314,7 @@ fn a_library_that_is_loaded_later_is_traced_by_its_path() {
     program.tell(&format!("load {}", library.display()));
     program.tell("loaded 30");
     assert_lines(&session.stop(), [("call", "library_function", 30)]);
-    // Now that it is in use, its name will do.
+    // Now that the library is loaded, its name is enough.
     let session = trace(&manager, program.id(), "-f library_function");
     program.tell("loaded 3");
     assert_lines(&session.stop(), [("call", "library_function", 3)]);
@@ -329,7 +329,7 @@ fn a_deleted_program_is_traced() {
     fs::copy(Program::built(Build::Usual), &file).expect("it can be copied");
     let mut program = Program::run(&mut Command::new(&file));
     fs::remove_file(&file).expect("it can be removed");
-    // Another file takes its name: what runs is the old one.
+    // Another file replaces it, while the process runs the old one.
     fs::write(&file, "nothing").expect("it can be written");
     for choice in ["traced_function", "my?program:traced_function"] {
         let session = trace(&manager, program.id(), &format!("-f '{choice}'"));
@@ -353,11 +353,11 @@ fn a_program_path_need_not_be_utf8() {
         let session = trace(&manager, program.id(), &format!("-f {choice} --format {format}"));
         program.calls(1);
         let ended = session.stop();
-        assert!(ended.well()[0].contains(shown), "{}", ended.lines[0]);
+        assert!(ended.succeeded()[0].contains(shown), "{}", ended.lines[0]);
     }
 }
 
-/// Runs a copy of the program that only its own mount namespace has, at this place.
+/// Runs a copy of the program that exists only in its own mount namespace, at this path.
 fn in_namespaces(namespaces: &[&str], script: &str) -> Program {
     let place = tempfile::tempdir().expect("a directory can be made");
     let original = Program::built(Build::Usual);
@@ -397,7 +397,7 @@ fn a_program_is_found_on_an_overlay_file_system() {
     assert_lines(&session.stop(), [("call", "traced_function", 10)]);
 }
 
-/// As in two containers of one image.
+/// As with two containers of one image.
 #[test]
 fn a_file_shared_by_two_overlays_is_recorded_once() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -417,7 +417,7 @@ fn a_file_shared_by_two_overlays_is_recorded_once() {
     let expected = [("call", one, 310), ("return", one, 310), ("call", other, 310), ("return", other, 310)];
     assert_lines(&session.stop(), expected);
 
-    // Of another function of the same file nothing is left out.
+    // Another function of the same file is recorded completely.
     let path = fs::read_link(format!("/proc/{}/exe", second.id())).expect("it runs");
     let arguments = format!("{} -f traced_function {}:other_function", second.id(), path.display());
     let session = trace(&manager, first.id(), &arguments);
@@ -430,7 +430,7 @@ fn a_program_is_found_in_another_pid_namespace() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let script = "mount -t tmpfs none $1; cp $0 $1/hidden; exec $1/hidden";
-    // What is traced is `unshare` itself, with its child.
+    // The traced process is `unshare`, with its child.
     let mut program = in_namespaces(&["--mount", "--pid", "--fork", "--kill-child"], script);
     let session = trace(&manager, program.id(), "-f hidden:traced_function");
     program.calls(10);
@@ -495,7 +495,7 @@ fn hostile_strings_do_not_break_lines() {
     workload.is_called("a\"b\n\u{1b}[2J\\");
     let ended = session.stop();
     let expected = r#" name="a\"b\n\u{1b}[2J\\""#;
-    assert_eq!(ended.well().len(), 1);
+    assert_eq!(ended.succeeded().len(), 1);
     assert!(ended.lines[0].trim_end().ends_with(expected), "{}", ended.lines[0]);
 }
 
@@ -596,7 +596,7 @@ fn too_many_functions_are_refused_with_advice() {
     let manager = manager();
     let session = trace(&manager, program.id(), "-f one_of_many_1??");
     assert_eq!(kernel.probes_of(&[session.pid()]).len(), 100);
-    session.stop().well();
+    session.stop().succeeded();
 }
 
 #[test]
@@ -616,7 +616,7 @@ fn an_argument_spec_must_match_a_function() {
     }
     let (open, close) = ("+8(".repeat(20 << 10), ")".repeat(20 << 10));
     refused(&format!("traced_function(a: u8={open}%di{close})"), &["too long"]);
-    // The kernel's own words, with its picture.
+    // The kernel's own message, with its position.
     let answer = refusal(&program, "-f traced_function --args 'traced_function(a: u8 = %nonsense)'");
     assert_eq!((answer.status.code(), answer.stdout.as_str()), (Some(2), ""), "{answer:#?}");
     assert!(answer.stderr.contains("Invalid register name") && answer.stderr.contains('^'), "{answer:#?}");
@@ -637,7 +637,7 @@ fn two_sessions_of_one_function_both_record_it() {
     assert_lines(&second.stop(), expected);
 }
 
-/// Nothing could remove its events as long as another session has them on.
+/// Otherwise its probes could not be removed while the other session has them enabled.
 #[test]
 fn sessions_do_not_record_each_others_probes() {
     let Some(kernel) = Kernel::or_skip() else { return };
@@ -654,7 +654,7 @@ fn sessions_do_not_record_each_others_probes() {
 #[test]
 fn a_foreign_probe_counts_the_same_and_is_kept() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let manager = manager();
     let mut program = Program::start();
     let (system, file) = (format!("other_tool_{}", program.id()), Program::built(Build::Usual));
@@ -665,16 +665,16 @@ fn a_foreign_probe_counts_the_same_and_is_kept() {
 
     let session = trace(&manager, program.id(), "-f traced_function");
     program.calls(500);
-    manager.call(["--clear"]).answer().well_and_silent();
+    manager.call(["--clear"]).answer().succeeded_silently();
     assert_lines(&session.ends(), [("call", "traced_function", 500)]);
-    assert!(probe.is_as_it_was());
+    assert!(probe.is_unchanged());
     assert_eq!(witness.get(&format!("events/{system}/here/enable")), "1");
     program.calls(50);
     assert_eq!(witness.lines().len(), 550);
     witness.set(&format!("events/{system}/here/enable"), "0");
 }
 
-/// Where the function begins in the file, as binutils tell.
+/// The file offset of the function, from binutils.
 #[track_caller]
 fn offset_of(function: &str, file: &Path) -> u64 {
     let read = |arguments: &[&str]| {
@@ -704,7 +704,7 @@ fn losses_are_counted_exactly() {
     program.calls(50_000);
     let ended = session.stop();
     let (losses, events): (Vec<&str>, Vec<&str>) =
-        ended.well().into_iter().partition(|line| Loss::of(line).is_some());
+        ended.succeeded().into_iter().partition(|line| Loss::of(line).is_some());
     assert!(!losses.is_empty(), "a buffer of 4 KiB takes no 100,000 events");
     let lost: usize = losses.iter().filter_map(|line| Loss::of(line)).map(|loss| loss.count).sum();
     assert_eq!(events.len() + lost, 100_000);
@@ -724,7 +724,7 @@ fn a_session_ends_with_its_last_task() {
 #[test]
 fn the_next_call_removes_the_probes_of_killed_processes() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     for supervisor_too in [false, true] {
         let manager = manager();
         let mut program = Program::start();
@@ -740,7 +740,7 @@ fn the_next_call_removes_the_probes_of_killed_processes() {
         let _ = kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL);
         session.ends();
         program.calls(1);
-        manager.call(["--get-all"]).answer().well();
+        manager.call(["--get-all"]).answer().succeeded();
         assert!(kernel.probes_of(&[pid]).is_empty(), "{:?}", kernel.probes_of(&[pid]));
         program.calls(1);
     }
@@ -749,15 +749,15 @@ fn the_next_call_removes_the_probes_of_killed_processes() {
 #[test]
 fn clear_removes_only_the_probes_of_dead_sessions() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let _alone = no_other_sweeps();
+    let _alone = lock_out_sweeps();
     let file = Program::built(Build::Usual);
     let mut program = Program::start();
     let other = manager();
     let session = trace(&other, program.id(), "-f traced_function");
-    // As a session leaves it that died, and whose instance somebody has removed.
+    // As a dead session leaves it when its instance has been removed.
     let orphan = kernel.define_probe(&format!("tracehook_{}_0badcafe/call0", program.id()), &file, 0x1000);
-    manager().call(["--clear"]).answer().well_and_silent();
-    assert!(!orphan.is_as_it_was());
+    manager().call(["--clear"]).answer().succeeded_silently();
+    assert!(!orphan.is_unchanged());
     program.calls(5);
     wait_until("the living session goes on", PATIENCE, || !kernel.probes_of(&[session.pid()]).is_empty());
     assert_lines(&session.stop(), [("call", "traced_function", 5)]);

@@ -1,5 +1,5 @@
-//! What no reader took lies in the place of the trace file when a session is over: nothing of it twice, nothing missing.
-//! Needs no kernel: the lines are made up, so that it is known which ones there are.
+//! Lines that no reader took are kept in the place of the trace file when a session has ended: none twice, none missing.
+//! Needs no kernel: the lines are synthetic, so that every line is known.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,17 +16,17 @@ fn manager() -> Manager {
     Manager::with(Plugins::of(["synthetic"]))
 }
 
-/// A run of the hook that makes up its lines.
+/// A run of the hook `synthetic_lines`.
 fn run<'a>(manager: &'a Manager, arguments: &str) -> Call<'a> {
     manager.run("synthetic_lines", format!("--pid {} {arguments}", std::process::id()))
 }
 
-/// The lines that the hook makes up.
+/// The lines that the hook emits.
 fn synthetic(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("synthetic: line {n}")).collect()
 }
 
-/// More than fits into any pipe on the way.
+/// More lines than fit into the pipe.
 const MANY: usize = 50_000;
 
 #[test]
@@ -36,8 +36,8 @@ fn without_a_reader_every_line_is_kept() {
         let session = run(&manager, &format!("--count {count}")).start_unread();
         let path = session.path().to_owned();
         let ended = session.stop();
-        ended.well();
-        assert_eq!(ended.leftover(), synthetic(count));
+        ended.succeeded();
+        assert_eq!(ended.unread(), synthetic(count));
         assert_eq!(path.metadata().expect("it is there").mode() & 0o077, 0, "it is for nobody else");
     }
 }
@@ -45,16 +45,16 @@ fn without_a_reader_every_line_is_kept() {
 #[test]
 fn without_lines_no_file_is_kept() {
     let manager = manager();
-    run(&manager, "--count 0").start_unread().stop().well();
-    assert!(manager.leftovers().is_empty());
+    run(&manager, "--count 0").start_unread().stop().succeeded();
+    assert!(manager.unread_output().is_empty());
 }
 
 #[test]
 fn unread_output_of_a_session_that_ends_by_itself_is_complete() {
     let manager = manager();
     let ended = run(&manager, "--count 1000 --time 20").start_unread().ends();
-    ended.well();
-    assert_eq!(ended.leftover(), synthetic(1000));
+    ended.succeeded();
+    assert_eq!(ended.unread(), synthetic(1000));
 }
 
 #[test]
@@ -62,9 +62,9 @@ fn long_lines_are_kept_whole() {
     let manager = manager();
     let length = 60_000;
     let ended = run(&manager, &format!("--count 50 --length {length}")).start_unread().stop();
-    ended.well();
+    ended.succeeded();
     let expected: Vec<String> = synthetic(50).iter().map(|line| format!("{line:.<length$}")).collect();
-    assert!(ended.leftover() == expected);
+    assert!(ended.unread() == expected);
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn lines_that_a_reader_took_are_not_kept() {
     let taken = take(&mut reader, 300);
     drop(reader);
     let ended = session.stop();
-    ended.well();
-    assert_eq!([taken, owned(&ended.leftover())].concat(), synthetic(MANY));
+    ended.succeeded();
+    assert_eq!([taken, owned(&ended.unread())].concat(), synthetic(MANY));
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn lines_in_the_pipe_of_a_stuck_reader_are_not_kept() {
         let mut stuck = File::open(session.path()).expect("the caller can open the trace");
         let taken = take(&mut stuck, before);
         let ended = session.stop();
-        ended.well();
+        ended.succeeded();
         let rest = Reader::of_file(stuck, Duration::ZERO).finish();
         let rest = rest.iter().map(|line| line.trim_end().to_owned()).collect();
-        assert_eq!([taken, rest, owned(&ended.leftover())].concat(), synthetic(count));
+        assert_eq!([taken, rest, owned(&ended.unread())].concat(), synthetic(count));
     }
 }
 
@@ -116,11 +116,11 @@ fn a_long_line_partly_in_the_pipe_is_completed_for_a_stuck_reader() {
         let mut stuck = File::open(session.path()).expect("the caller can open the trace");
         let mut taken: String = (0..packets).map(|_| next_packet(&mut stuck)).collect();
         let ended = session.stop();
-        ended.well();
+        ended.succeeded();
         taken
             .extend(std::iter::from_fn(|| Some(next_packet(&mut stuck)).filter(|packet| !packet.is_empty())));
         let taken: Vec<&str> = taken.lines().collect();
-        assert!([taken, ended.leftover()].concat() == expected, "torn after {packets} packets");
+        assert!([taken, ended.unread()].concat() == expected, "torn after {packets} packets");
     }
 }
 
@@ -134,8 +134,8 @@ fn a_long_line_that_a_reader_took_partly_is_kept_whole() {
         (0..packets).for_each(|_| _ = next_packet(&mut reader));
         drop(reader);
         let ended = session.stop();
-        ended.well();
-        assert!(ended.leftover() == expected[packets / 3..], "left after {packets} packets");
+        ended.succeeded();
+        assert!(ended.unread() == expected[packets / 3..], "left after {packets} packets");
     }
 }
 
@@ -148,12 +148,12 @@ fn the_next_reader_gets_a_partly_read_long_line_whole() {
         let mut first = File::open(session.path()).expect("the caller can open the trace");
         (0..packets).for_each(|_| _ = next_packet(&mut first));
         drop(first);
-        // This waits for nothing: a reader that comes at once may find what the one before it has left.
+        // The delay chooses the time that is tested: a reader that opens at once may find the packets of the one before.
         thread::sleep(Duration::from_millis(200));
         let second = Reader::of(session.path());
         session.process().signal(Signal::SIGINT);
         let lines = second.finish();
-        session.ends().well();
+        session.ends().succeeded();
         assert!(
             lines.iter().map(|line| line.trim_end()).eq(&expected[packets / 3..]),
             "the first left after {packets} packets"
@@ -170,8 +170,8 @@ fn a_reader_that_closes_during_the_drain_keeps_its_lines() {
     let taken = take(&mut reader, 1000);
     drop(reader);
     let ended = session.ends();
-    ended.well();
-    assert_eq!([taken, owned(&ended.leftover())].concat(), synthetic(MANY));
+    ended.succeeded();
+    assert_eq!([taken, owned(&ended.unread())].concat(), synthetic(MANY));
 }
 
 #[test]
@@ -179,23 +179,24 @@ fn a_reader_that_opens_the_path_late_gets_everything() {
     let manager = manager();
     for moment in (0..100).map(|n| Duration::from_micros(n * 200)) {
         let session = run(&manager, "--time 1").start_unread();
-        // This waits for nothing: it is the moment that is tried.
+        // The delay chooses the time that is tested.
         thread::sleep(moment);
         let content = content_of(session.path());
         assert_eq!(content.lines().collect::<Vec<_>>(), synthetic(10), "{moment:?} after the path");
-        session.ends().well();
+        session.ends().succeeded();
     }
 }
 
-/// Reads the file to its end, whether it is the trace file still or what was left of it.
+/// Reads the file to its end, whether it is still the trace file or the unread output.
 fn content_of(path: &Path) -> String {
     let (send, content) = mpsc::channel();
     let path = path.to_owned();
-    // Opening a FIFO waits for its writer: not in the thread of the test.
+    // Opening a FIFO blocks until it has a writer, so another thread does it.
     thread::spawn(move || {
         let mut file = File::open(path)?;
         let (mut content, mut buffer) = (Vec::new(), [0; 1 << 16]);
-        // Of a packet, what does not fit into the buffer is lost: no `read_to_end`, which begins with a small one.
+        // The part of a packet that does not fit into the buffer is lost, so `read_to_end`, which begins with a small
+        // buffer, cannot be used.
         while let length @ 1.. = file.read(&mut buffer)? {
             content.extend_from_slice(&buffer[..length]);
         }
@@ -209,19 +210,19 @@ fn content_of(path: &Path) -> String {
 fn clear_removes_unread_output() {
     let manager = manager();
     for _ in 0..3 {
-        run(&manager, "").start_unread().stop().well();
+        run(&manager, "").start_unread().stop().succeeded();
     }
-    assert_eq!(manager.leftovers().len(), 3);
-    manager.call(["--clear"]).answer().well_and_silent();
-    assert!(manager.leftovers().is_empty());
+    assert_eq!(manager.unread_output().len(), 3);
+    manager.call(["--clear"]).answer().succeeded_silently();
+    assert!(manager.unread_output().is_empty());
 }
 
 #[test]
 fn the_next_session_keeps_unread_output() {
     let manager = manager();
-    run(&manager, "").start_unread().stop().well();
-    run(&manager, "").start().stop().well();
-    assert_eq!(manager.leftovers().len(), 1);
+    run(&manager, "").start_unread().stop().succeeded();
+    run(&manager, "").start().stop().succeeded();
+    assert_eq!(manager.unread_output().len(), 1);
 }
 
 #[test]
@@ -229,7 +230,7 @@ fn a_session_that_cannot_print_its_path_keeps_nothing() {
     let manager = manager();
     let full = File::options().write(true).open("/dev/full").expect("there is a /dev/full");
     run(&manager, "").stdout(full).answer().failed(&["standard output"]);
-    assert!(manager.leftovers().is_empty());
+    assert!(manager.unread_output().is_empty());
 }
 
 #[test]
@@ -241,11 +242,11 @@ fn the_summary_counts_delivered_and_unread_events() {
     process.signal(Signal::SIGINT);
     let answer = process.ends(PATIENCE);
     assert!(answer.status.success());
-    let verdict = "1000 events recorded: 0 delivered, 1000 not taken by a reader, none lost";
-    assert!(answer.stderr.contains(verdict), "{answer:#?}");
+    let summary = "1000 events recorded: 0 delivered, 1000 not taken by a reader, none lost";
+    assert!(answer.stderr.contains(summary), "{answer:#?}");
 }
 
-/// Reads so many lines as a caller would.
+/// Reads `count` lines as container-tracer does.
 fn take(file: &mut File, count: usize) -> Vec<String> {
     let mut buffer = [0; 4096];
     let mut line = || {

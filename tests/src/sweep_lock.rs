@@ -4,7 +4,7 @@ use std::fs::File;
 /// the result is dropped.
 ///
 /// The lock is on the directory for temporary files itself, so that no lock file remains.
-pub fn no_other_sweeps() -> File {
+pub fn lock_out_sweeps() -> File {
     let place = File::open(std::env::temp_dir()).expect("there is a directory for temporary files");
     place.lock().expect("a directory can be locked");
     place

@@ -6,13 +6,13 @@ use crate::Call;
 
 /// The summary of a session's events, which the manager prints with `-v`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Summary {
     /// All events.
     pub recorded: usize,
     /// Those that a reader took.
     pub delivered: usize,
     /// Those in the unread output.
-    pub leftover: usize,
+    pub unread: usize,
     /// Those that were lost, by CPU.
     pub lost: BTreeMap<u32, usize>,
 }
@@ -39,12 +39,12 @@ impl Log {
 
     /// The summary, which is the last line.
     #[track_caller]
-    pub fn verdict(&self) -> Verdict {
+    pub fn summary(&self) -> Summary {
         let text = self.text();
         let last = text.lines().last().unwrap_or_default();
-        let verdict =
-            last.find(|c: char| c.is_ascii_digit()).and_then(|start| Verdict::parse(&last[start..]));
-        verdict.unwrap_or_else(|| panic!("no summary at the end of {text:?}"))
+        let summary =
+            last.find(|c: char| c.is_ascii_digit()).and_then(|start| Summary::parse(&last[start..]));
+        summary.unwrap_or_else(|| panic!("no summary at the end of {text:?}"))
     }
 }
 
@@ -54,12 +54,12 @@ impl Default for Log {
     }
 }
 
-impl Verdict {
+impl Summary {
     /// Parses `9 events recorded: 3 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 1: 1)`.
     fn parse(text: &str) -> Option<Self> {
         let (recorded, rest) = text.split_once(" events recorded: ")?;
         let (delivered, rest) = rest.split_once(" delivered, ")?;
-        let (leftover, rest) = rest.split_once(" not taken by a reader, ").unwrap_or(("0", rest));
+        let (unread, rest) = rest.split_once(" not taken by a reader, ").unwrap_or(("0", rest));
         let mut lost = BTreeMap::new();
         if rest != "none lost" {
             let (all, by_cpu) = rest.strip_suffix(')')?.split_once(" lost (")?;
@@ -75,7 +75,7 @@ impl Verdict {
         Some(Self {
             recorded: number(recorded)?,
             delivered: number(delivered)?,
-            leftover: number(leftover)?,
+            unread: number(unread)?,
             lost,
         })
     }
@@ -87,19 +87,19 @@ mod tests {
 
     #[test]
     fn a_summary_is_parsed() {
-        let verdict = Verdict { recorded: 7, delivered: 7, ..Verdict::default() };
-        assert_eq!(Verdict::parse("7 events recorded: 7 delivered, none lost"), Some(verdict));
+        let summary = Summary { recorded: 7, delivered: 7, ..Summary::default() };
+        assert_eq!(Summary::parse("7 events recorded: 7 delivered, none lost"), Some(summary));
         let text = "9 events recorded: 3 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 1: 1)";
-        let verdict = Verdict { recorded: 9, delivered: 3, leftover: 2, lost: [(0, 3), (1, 1)].into() };
-        assert_eq!(Verdict::parse(text), Some(verdict));
+        let summary = Summary { recorded: 9, delivered: 3, unread: 2, lost: [(0, 3), (1, 1)].into() };
+        assert_eq!(Summary::parse(text), Some(summary));
     }
 
     #[test]
     fn inconsistent_numbers_are_rejected() {
         assert_eq!(
-            Verdict::parse("9 events recorded: 9 delivered, none lost; but the source counted 8"),
+            Summary::parse("9 events recorded: 9 delivered, none lost; but the source counted 8"),
             None
         );
-        assert_eq!(Verdict::parse("9 events recorded: 5 delivered, 4 lost (CPU 0: 3)"), None);
+        assert_eq!(Summary::parse("9 events recorded: 5 delivered, 4 lost (CPU 0: 3)"), None);
     }
 }
