@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::manager::is_for_a_later_reader;
+use crate::manager::is_unread_output;
 use crate::{Answer, PATIENCE, Process, Reader};
 
 /// A session, as container-tracer sees it.
@@ -142,7 +142,7 @@ fn whole(lines: &[String]) -> Vec<&str> {
 
 /// The lines of the unread output, if there is any. A FIFO would be the trace file itself, which has no writer any more.
 fn unread_output_at(path: &Path) -> Vec<String> {
-    match is_for_a_later_reader(path).then(|| fs::read_to_string(path)) {
+    match is_unread_output(path).then(|| fs::read_to_string(path)) {
         Some(Ok(text)) => text.split_inclusive('\n').map(str::to_owned).collect(),
         _ => Vec::new(),
     }
