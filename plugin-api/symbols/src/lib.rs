@@ -42,9 +42,11 @@ mod elf;
 mod kernel;
 mod memory_budget;
 mod symbol_table;
+mod vdso;
 
 pub use demangle::{demangle, demangle_without_types, display_name};
 pub use elf::{Content, ElfError, ElfFile, Function, FunctionKind};
 pub use kernel::KernelSymbols;
 pub use memory_budget::{MemoryBudget, Reservation};
 pub use symbol_table::SymbolTable;
+pub use vdso::vdso_image;

@@ -1,4 +1,4 @@
-//! Trace hooks on functions of the traced programs themselves.
+//! Trace hooks on functions of the traced programs.
 
 mod trace_user;
 

@@ -18,7 +18,6 @@ mod session;
 mod symbolizer;
 mod throttling;
 mod timeline;
-mod vdso;
 
 pub use recording::Recording;
 pub use sampling::{Sampling, check_rate};

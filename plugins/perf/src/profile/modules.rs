@@ -14,9 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use trace_symbols::{MemoryBudget, SymbolTable};
+use trace_symbols::{MemoryBudget, SymbolTable, vdso_image};
 
-use super::vdso;
 use crate::perf_event::Mapping;
 
 /// Files are held open until their symbols are needed, and each takes a descriptor. Twice as many are cached at most.
@@ -153,7 +152,7 @@ fn open(path: &Path, inode: Option<u64>) -> io::Result<File> {
 
 impl Module {
     fn named(path: &[u8], budget: &Arc<MemoryBudget>) -> Self {
-        let vdso = (path == vdso::PATH).then(|| SymbolTable::read(&vdso::image()?[..], budget).ok());
+        let vdso = (path == b"[vdso]").then(|| SymbolTable::read(&vdso_image()?[..], budget).ok());
         let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         Self {

@@ -1,4 +1,4 @@
-//! Programs and libraries, as the traced processes see them.
+//! Programs and libraries of the traced processes.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -13,38 +13,39 @@ use trace_symbols::{ElfError, ElfFile, MemoryBudget};
 /// What the symbols of a file may take while they are read, in bytes. Those of the largest programs take much less.
 const SYMBOL_MEMORY: u64 = 512 << 20;
 
-/// A file that is open, so that it stays the same whatever becomes of its name.
+/// An open program or library. It stays the same file even if it is renamed or deleted.
 pub struct Binary {
-    /// The path by which its processes know it, to be shown.
+    /// The path that its processes see. It is for messages and lines only.
     pub path: PathBuf,
-    /// Tells it from all other files.
+    /// Device and inode.
     pub identity: (u64, u64),
-    /// By this the kernel reaches the same file: a path without blanks, good for this process only.
+    /// A path to the same file without blanks. The kernel resolves it while a probe is defined, in this process.
     pub link: PathBuf,
-    looks: Looks,
+    fingerprint: Fingerprint,
     file: File,
 }
 
-/// What is the same of a file wherever it is seen: its size, and when it and its inode were changed.
+/// What is the same for a file in every file system that shows it: its size, and the times of its last change (of the
+/// content, of the inode).
 #[derive(PartialEq, Eq)]
-struct Looks(u64, [i64; 2], [i64; 2]);
+struct Fingerprint(u64, [i64; 2], [i64; 2]);
 
 impl Binary {
-    /// Opens the file that one of the kernel's links leads to.
+    /// Opens the file of a link in procfs.
     ///
     /// # Errors
     ///
-    /// It is gone, or not to be read.
+    /// The link does not exist any more, or the file is not a regular file that can be read.
     pub fn at_link(link: &Path, path: &Path, procfs: &Path) -> io::Result<Self> {
         let file = open(link, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
         Self::of(file, path, procfs)
     }
 
-    /// Opens the file that a process sees at this path. Links lead to where they lead for that process.
+    /// Opens the file at this path in the root directory of a process. Symbolic links are followed there.
     ///
     /// # Errors
     ///
-    /// There is none, or it is not to be read.
+    /// There is none, or it is not a regular file that can be read.
     pub fn in_root_of(process: i32, path: &Path, procfs: &Path) -> io::Result<Self> {
         let root = procfs.join(process.to_string()).join("root");
         let root = open(&root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -54,34 +55,40 @@ impl Binary {
         Self::of(openat2(root.as_fd(), path, how)?, path, procfs)
     }
 
-    /// With O_PATH nothing was opened yet that might be a device, or hang.
+    /// `file` is open with O_PATH only, so that neither a device nor a FIFO was opened.
     fn of(file: OwnedFd, path: &Path, procfs: &Path) -> io::Result<Self> {
         let link = |file: &dyn AsRawFd| procfs.join(format!("self/fd/{}", file.as_raw_fd()));
         let metadata = link(&file).metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::other("it is no ordinary file"));
+            return Err(io::Error::other("not a regular file"));
         }
         let file = File::open(link(&file))?;
         let identity = (metadata.dev(), metadata.ino());
-        Ok(Self { path: path.to_owned(), identity, link: link(&file), looks: Looks::of(&metadata), file })
+        Ok(Self {
+            path: path.to_owned(),
+            identity,
+            link: link(&file),
+            fingerprint: Fingerprint::of(&metadata),
+            file,
+        })
     }
 
-    /// Its functions.
+    /// Its symbols.
     ///
     /// # Errors
     ///
-    /// It is no program that can be traced.
+    /// It is not a program or library of this machine.
     pub fn elf(&self) -> Result<ElfFile<'_>, ElfError> {
         ElfFile::parse_native(&self.file, &MemoryBudget::new(SYMBOL_MEMORY))
     }
 
-    /// Whether it may be the other one, seen through another file system.
-    pub fn looks_like(&self, other: &Self) -> bool {
-        self.looks == other.looks
+    /// Whether both can be the same file, in different file systems.
+    pub fn may_be_same_file(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
     }
 }
 
-impl Looks {
+impl Fingerprint {
     fn of(metadata: &Metadata) -> Self {
         let modified = [metadata.mtime(), metadata.mtime_nsec()];
         Self(metadata.size(), modified, [metadata.ctime(), metadata.ctime_nsec()])
@@ -98,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ordinary_files_are_opened() {
+    fn only_regular_files_are_opened() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("file"), "x").unwrap();
@@ -112,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_name_is_still_reached() {
+    fn a_deleted_file_can_be_opened() {
         let file = tempfile::tempfile().unwrap();
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
         let binary = Binary::at_link(Path::new(&link), Path::new("/gone"), Path::new("/proc")).unwrap();

@@ -1,6 +1,6 @@
 //! Whether the kernel can put a breakpoint at an instruction.
 //!
-//! It refuses what it could not run in another place. Enabling an event fails as a whole if it refuses one of its places.
+//! It refuses instructions that it cannot run at another address. One refused probe makes enabling its event fail.
 
 /// Whether the first instruction of a function can be probed.
 pub fn can_be_probed(code: &[u8]) -> bool {
@@ -19,7 +19,7 @@ fn x86_64(code: &[u8]) -> bool {
         Some(0xc5) => code.get(2),
         Some(0xc4) => code.get(3),
         Some(0x62) => code.get(4),
-        // LOCK and the other segments.
+        // LOCK and the other segment prefixes.
         Some(0xf0 | 0x26 | 0x2e | 0x36 | 0x3e) => None,
         first => first,
     };
@@ -28,7 +28,7 @@ fn x86_64(code: &[u8]) -> bool {
 
 fn is_refused(opcode: u8) -> bool {
     match opcode {
-        // No instructions in 64-bit mode.
+        // Not valid in 64-bit mode.
         0x06 | 0x07 | 0x0e | 0x16 | 0x17 | 0x1e | 0x1f | 0x27 | 0x2f | 0x37 | 0x3f => true,
         0x60..=0x62 | 0x82 | 0x9a | 0xce | 0xd4..=0xd6 | 0xea => true,
         // Input and output, breakpoints, interrupts, HLT, CLI, STI.
@@ -45,10 +45,10 @@ fn aarch64(code: &[u8]) -> bool {
     let is = |mask: u32, value: u32| instruction & mask == value;
     let is_exception = is(0xff00_0000, 0xd400_0000);
     let sets_state = is(0xfff8_f01f, 0xd500_401f) || is(0xfff0_0000, 0xd510_0000);
-    // Load and store exclusive; not those that only acquire or release.
+    // Load and store exclusive, but not load-acquire and store-release.
     let is_exclusive = is(0x3f80_0000, 0x0800_0000);
     let copies_memory = is(0x3b20_0c00, 0x1900_0400);
-    // NOP, and what signs and marks the beginning of functions (PAC, BTI), but not YIELD, WFE ...
+    // NOP, PAC and BTI are accepted; YIELD, WFE and others are not.
     let hint = instruction >> 5 & 0x7f;
     let waits = is(0xffff_f01f, 0xd503_201f)
         && !matches!(hint, 0x00 | 0x07 | 0x08 | 0x0a | 0x18..=0x1b | 0x20..=0x26);
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_refuses_is_known() {
+    fn instructions_that_the_kernel_refuses_are_recognised() {
         // pthread_spin_lock of glibc: lock decl (%rdi)
         assert!(!x86_64(&[0xf0, 0xff, 0x0f, 0x75]));
         assert!(!x86_64(&[0xf4]) && !x86_64(&[]) && !x86_64(&[0x66]));

@@ -1,18 +1,19 @@
 //! `trace_user`: calls of functions of the traced programs themselves.
 
 mod binary;
-mod calls;
-mod choice;
-mod convention;
-mod doubles;
-mod files;
+mod calling_convention;
+mod duplicate_probes;
+mod function_name;
+mod function_selector;
 mod instruction;
-mod maps;
-mod open_calls;
-mod place;
-mod plan;
+mod mapped_files;
+mod pending_calls;
+mod probe_set;
+mod probe_target;
+mod process_files;
 mod prototype;
 mod quoted;
+mod renderer;
 mod search;
 mod value;
 
@@ -23,24 +24,21 @@ use trace_session::task_selection;
 use tracefs::{Instance, UserProbe};
 use tracefs_session::{TracefsSession, usable_tracefs};
 
-use calls::Calls;
-use choice::Choice;
-use doubles::without_doubles;
-use files::Files;
-use place::Place;
-use plan::{Event, Plan};
+use duplicate_probes::without_duplicates;
+use function_selector::FunctionSelector;
+use probe_set::{Event, ProbeSet};
+use probe_target::ProbeTarget;
+use process_files::ProcessFiles;
 use prototype::Prototype;
-use search::{MOST_PLACES, Search};
+use renderer::CallRenderer;
+use search::{MAX_TARGETS, Search};
 
 /// The hook.
 pub struct TraceUser;
 
-/// In characters. No name that a person wrote is longer; to decode a made-up one could cost much time.
-const LONGEST_NAME: usize = 4096;
-
-/// With more, a session would take longer to start and to stop than anybody expects.
+/// With more functions, a session takes long to start and to stop.
 const DEFAULT_LIMIT: &str = "1000";
-const HIGHEST_LIMIT: i64 = MOST_PLACES as i64;
+const MAX_LIMIT: i64 = MAX_TARGETS as i64;
 
 impl Hook for TraceUser {
     fn info(&self) -> HookInfo {
@@ -71,7 +69,7 @@ impl Hook for TraceUser {
         )
         .param(
             Param::integer("limit", "N", "trace so many functions at most")
-                .range(1, HIGHEST_LIMIT)
+                .range(1, MAX_LIMIT)
                 .default(DEFAULT_LIMIT),
         )
         .details(DETAILS)
@@ -82,31 +80,33 @@ impl Hook for TraceUser {
             Some(tracefs) if !tracefs.has_user_probes() => {
                 Err(HookError::new("the kernel has no user probes (CONFIG_UPROBE_EVENTS)"))
             }
-            _ => files::check(environment),
+            _ => process_files::check(environment),
         }
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let texts = |name: &str| request.arguments.texts(name);
-        let choices =
-            texts("function")?.iter().map(|text| Choice::parse(text)).collect::<Result<Vec<_>>>()?;
+        let selectors = texts("function")?
+            .iter()
+            .map(|text| FunctionSelector::parse(text))
+            .collect::<Result<Vec<_>>>()?;
         let prototypes =
             texts("args")?.iter().map(|text| Prototype::parse(text)).collect::<Result<Vec<_>>>()?;
         self.probe(&request.environment)?;
-        // Held until the kernel has the probes: it reaches the files by our descriptors.
-        let places = places(request, &choices)?;
+        // Kept until the probes are defined: the kernel opens the files by our descriptors.
+        let targets = find_functions(request, &selectors)?;
         let with_returns = request.arguments.flag("return")?;
-        let Plan { functions, events, probes } = Plan::new(&places, &prototypes, with_returns)?;
+        let ProbeSet { functions, events, probes } = ProbeSet::new(&targets, &prototypes, with_returns)?;
         let session = TracefsSession::start(
             request,
-            |instance| enable(instance, &without_doubles(probes, &places, instance)?, &events),
-            |stream| Ok(Box::new(Calls::new(functions, &events, &request.session, stream)?)),
+            |instance| enable(instance, &without_duplicates(probes, &targets, instance)?, &events),
+            |stream| Ok(Box::new(CallRenderer::new(functions, &events, &request.session, stream)?)),
         )?;
         Ok(Box::new(session))
     }
 }
 
-/// What a person has to know.
+/// The details of `--describe`.
 const DETAILS: &str = "\
 Where functions are looked for: without BINARY in the traced programs, and if they have none of the name, in the libraries \
 they have loaded. BINARY is the name of a file that they have loaded (libc.so.6, 'libssl*'), or a path as they see it; by \
@@ -139,17 +139,17 @@ Lines, with what --args and --return add:
 In JSON: event (call or return), function, binary, arguments (an object by the names in --args, or arg1, arg2 ...), \
 result and duration_ns.";
 
-fn places(request: &Request, choices: &[Choice]) -> Result<Vec<Place>> {
-    let (procfs, targets) = (&request.environment.procfs, task_selection(request));
-    let mut processes: Vec<_> = targets.processes(procfs)?.into_keys().collect();
+fn find_functions(request: &Request, selectors: &[FunctionSelector]) -> Result<Vec<ProbeTarget>> {
+    let (procfs, selection) = (&request.environment.procfs, task_selection(request));
+    let mut processes: Vec<_> = selection.processes(procfs)?.into_keys().collect();
     processes.sort_unstable();
     if processes.is_empty() {
-        return Err(targets.none_left().into());
+        return Err(selection.none_left().into());
     }
-    let files = Files::of(processes, procfs)?;
+    let files = ProcessFiles::of(processes, procfs)?;
     let mut search = Search::default();
-    choices.iter().try_for_each(|choice| search.add(choice, &files))?;
-    let limit = request.arguments.integer("limit")?.unwrap_or(HIGHEST_LIMIT);
+    selectors.iter().try_for_each(|selector| search.add(selector, &files))?;
+    let limit = request.arguments.integer("limit")?.unwrap_or(MAX_LIMIT);
     search.finish(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
@@ -159,18 +159,17 @@ fn enable(instance: &Instance, probes: &[UserProbe], events: &[Event]) -> Result
     events.iter().try_for_each(enable).map_err(refusal)
 }
 
-/// The kernel's words, with its picture of the place that it stumbled at below them.
+/// The kernel's message, and below it the definition with a caret at the error.
 fn refusal(error: tracefs::Error) -> HookError {
-    /// Not in errno(3): ENOTSUPP in the kernel's include/linux/errno.h.
+    /// `ENOTSUPP` in the kernel's include/linux/errno.h; not in errno(3).
     const NOT_SUPPORTED: i32 = 524;
     match error {
         tracefs::Error::BadProbe { reason } => {
-            let (headline, picture) = reason.split_once('\n').unwrap_or((&reason, ""));
-            HookError::usage(format!("the kernel refuses what is to be recorded: {headline}"))
-                .excerpt(picture)
+            let (headline, excerpt) = reason.split_once('\n').unwrap_or((&reason, ""));
+            HookError::usage(format!("the kernel refuses a probe: {headline}")).excerpt(excerpt)
         }
         tracefs::Error::Io { source, .. } if source.raw_os_error() == Some(NOT_SUPPORTED) => HookError::new(
-            "the kernel can put no probe at the first instruction of one of the functions; name fewer to find which",
+            "the kernel cannot put a probe at the first instruction of one of the functions; name fewer functions to find which one",
         ),
         error => error.into(),
     }

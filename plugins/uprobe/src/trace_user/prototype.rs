@@ -1,23 +1,23 @@
-//! What to record of a call and its return: `open(path: string, flags: x32) -> i32`.
+//! The arguments and the result to record: `open(path: string, flags: x32) -> i32`.
 
 use trace_hook_api::{HookError, Result};
 
-use super::choice::{FunctionPattern, last_group};
+use super::function_selector::{FunctionPattern, last_group};
 use super::quoted::quoted;
 use super::value::ValueType;
 
-/// What a user wants to see of a function.
+/// A value of `--args`.
 #[derive(Debug)]
 pub struct Prototype {
-    /// As it was given.
+    /// As the user wrote it.
     pub text: String,
-    /// Nothing: all functions.
+    /// `None`: all functions.
     pub function: Option<FunctionPattern>,
     pub arguments: Vec<Argument>,
     pub result: Option<ValueType>,
 }
 
-/// An argument that a user wants to see.
+/// An argument to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Argument {
     pub name: String,
@@ -28,24 +28,26 @@ pub struct Argument {
 /// Where an argument comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The argument with this number, from 0 on.
+    /// It is the argument with this number, from 0 on.
     Number(usize),
-    /// The kernel's own words for it (Documentation/trace/uprobetracer.rst).
+    /// It is fetched in this way (Documentation/trace/uprobetracer.rst).
     Fetch(String),
 }
 
-/// The kernel records 128 (`MAX_TRACE_ARGS` in its kernel/trace/trace_probe.h), and two are ours.
-const MOST_FIELDS: usize = 126;
+/// The kernel records 128 (`MAX_TRACE_ARGS` in kernel/trace/trace_probe.h), of which two are the hook's.
+const MAX_FIELDS: usize = 126;
 
-/// What the help says of it.
+/// The form of a prototype, for messages.
 pub const FORM: &str = "FUNCTION(NAME: TYPE, ...) -> TYPE";
 
 impl Prototype {
     /// # Errors
     ///
-    /// It is none; the message says what is wrong.
+    /// The text is malformed: the message says what is wrong.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |problem: String| HookError::usage(format!("{} is no {FORM}: {problem}", quoted(text)));
+        let wrong = |problem: String| {
+            HookError::usage(format!("{} is not of the form {FORM}: {problem}", quoted(text)))
+        };
         let (call, result) = match text.rsplit_once("->").filter(|(_, after)| !after.contains(')')) {
             Some((call, result)) => (call.trim(), Some(ValueType::parse(result.trim()).map_err(wrong)?)),
             None => (text.trim(), None),
@@ -62,8 +64,8 @@ impl Prototype {
         Ok(Self { text: text.to_owned(), function, arguments, result })
     }
 
-    /// Whether it is about the function with any of these names.
-    pub fn is_about(&self, names: &[String]) -> bool {
+    /// Whether it applies to the function with these names.
+    pub fn matches(&self, names: &[String]) -> bool {
         self.function.as_ref().is_none_or(|function| names.iter().any(|name| function.matches(name)))
     }
 }
@@ -83,7 +85,7 @@ fn arguments(text: &str) -> Result<Vec<Argument>, String> {
                 Source::Number(number - 1)
             }
         };
-        // No arguments, or one to be passed over.
+        // No arguments, or one to skip.
         if matches!(part, "" | "_") {
             continue;
         }
@@ -94,8 +96,8 @@ fn arguments(text: &str) -> Result<Vec<Argument>, String> {
         };
         let value = ValueType::parse(value.trim())?;
         field_count += value.field_count();
-        if field_count > MOST_FIELDS {
-            return Err(format!("it has more than {MOST_FIELDS} arguments, with the pointers to them"));
+        if field_count > MAX_FIELDS {
+            return Err(format!("more than {MAX_FIELDS} values, pointers included, cannot be recorded"));
         }
         if arguments.iter().any(|other| other.name == name) {
             return Err(format!("there are two arguments '{name}'"));
@@ -111,15 +113,15 @@ fn checked_name(name: &str) -> Result<String, String> {
         && name.chars().all(|letter| is_letter(letter) || letter.is_ascii_digit())
     {
         true => Ok(name.to_owned()),
-        false => Err(format!("{} is no name: it is made of letters, digits and '_'", quoted(name))),
+        false => Err(format!("{} is not a name: names have letters, digits and '_'", quoted(name))),
     }
 }
 
-/// Anything that cannot be mistaken for another argument, or another probe.
+/// A fetch argument that cannot be mistaken for a further argument or probe.
 fn checked_fetch(fetch: &str) -> Result<String, String> {
     match !fetch.is_empty() && fetch.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';') {
         true => Ok(fetch.to_owned()),
-        false => Err(format!("{} cannot be fetched: it is to be as in '+8(%di)'", quoted(fetch))),
+        false => Err(format!("{} cannot be fetched: write FETCH as in '+8(%di)'", quoted(fetch))),
     }
 }
 
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_counted_as_the_function_does() {
+    fn arguments_have_the_numbers_of_the_parameters() {
         assert_eq!(shown("open(path: string, flags: x32)"), ["0 path", "1 flags"]);
         assert_eq!(shown("write(_, _, count: u64)"), ["2 count"]);
         assert_eq!(shown("f(u8, string)"), ["0 arg1", "1 arg2"]);
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn any_name_of_a_function_will_do() {
+    fn functions_can_have_any_name() {
         let function = |text: &str| Prototype::parse(text).unwrap().function.map(|function| function.text);
         assert_eq!(function("main.(*Server).Handle(u64)").as_deref(), Some("main.(*Server).Handle"));
         assert_eq!(function("ns::f(int)(u64) -> i32").as_deref(), Some("ns::f(int)"));
@@ -156,12 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_name_the_problem() {
         let problem = |text: &str| Prototype::parse(text).unwrap_err().message().to_owned();
         assert!(problem("open").contains("parentheses are missing"));
         assert!(problem("open)").contains("'('"));
         assert!(problem("open(path: sting)").contains("did you mean 'string'"));
-        assert!(problem("open(a b: u8)").contains("'a b' is no name"));
+        assert!(problem("open(a b: u8)").contains("'a b' is not a name"));
         assert!(problem("open(a: u8, a: u8)").contains("two arguments 'a'"));
         assert!(problem("open(a: u8 = )").contains("cannot be fetched"));
         assert!(problem("open(a: u8 = %di x=%si)").contains("cannot be fetched"));
@@ -169,12 +171,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived(text in ".{0,40}") {
+        fn any_text_is_parsed_without_a_panic(text in ".{0,40}") {
             let _ = Prototype::parse(&text);
         }
 
         #[test]
-        fn nothing_can_be_added_to_a_definition(text in "f\\(a:u8=[ -~\\n]{0,20}\\)") {
+        fn a_fetch_argument_adds_nothing_to_a_definition(text in "f\\(a:u8=[ -~\\n]{0,20}\\)") {
             if let Ok(prototype) = Prototype::parse(&text) {
                 for argument in prototype.arguments {
                     let Source::Fetch(fetch) = argument.source else { continue };

@@ -1,4 +1,4 @@
-/// What a user wrote, in a message: of something very long its beginning, lest the rest of the message be lost.
+/// Quotes what the user wrote for a message. A long text is cut, so that the rest of the message stays visible.
 pub fn quoted(text: &str) -> String {
     const SHOWN: usize = 200;
     match text.char_indices().nth(SHOWN) {
@@ -12,7 +12,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_long_is_cut_between_letters() {
+    fn long_texts_are_cut_between_characters() {
         assert_eq!(quoted("ł"), "'ł'");
         assert_eq!(quoted(&"ł".repeat(1000)), format!("'{}…'", "ł".repeat(200)));
     }

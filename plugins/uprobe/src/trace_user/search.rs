@@ -1,116 +1,117 @@
-//! From what a user means to places in files.
+//! Searches files for the functions that the user selects.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use trace_hook_api::{HookError, Result, did_you_mean, log};
-use trace_symbols::{ElfError, FunctionKind, display_name};
+use trace_symbols::{ElfError, FunctionKind};
 
-use super::LONGEST_NAME;
 use super::binary::Binary;
-use super::choice::Choice;
-use super::files::Files;
+use super::function_name::display_name;
+use super::function_selector::FunctionSelector;
 use super::instruction::can_be_probed;
-use super::place::Place;
+use super::probe_target::ProbeTarget;
+use super::process_files::ProcessFiles;
 use super::quoted::quoted;
 
-/// With so many, the kernel takes seconds. More are not told apart, for a made-up file may have any number.
-pub const MOST_PLACES: usize = 10_000;
+/// With this many probes, the kernel takes seconds. The search stops there, because a hostile file can have any number of
+/// functions.
+pub const MAX_TARGETS: usize = 10_000;
 
-/// The functions found, each once, by file and place in it.
+/// The functions that were found, by file and offset.
 #[derive(Default)]
 pub struct Search {
-    places: BTreeMap<((u64, u64), u64), Place>,
+    targets: BTreeMap<((u64, u64), u64), ProbeTarget>,
 }
 
-/// What became of one look into some files.
+/// What was found in some files.
 #[derive(Default)]
-struct Look {
+struct Findings {
     found: usize,
-    /// Functions of the name that are there, but cannot be traced, and why.
+    /// A matching function that cannot be traced, and why.
     obstacle: Option<String>,
-    /// Files that could not be read, or have no symbols, and why.
+    /// Files that cannot be read or have no symbols, and why.
     unreadable: Vec<String>,
 }
 
 impl Search {
-    /// Adds the functions that a user means.
+    /// Adds the functions of a selector.
     ///
     /// # Errors
     ///
     /// There are none.
-    pub fn add(&mut self, choice: &Choice, files: &Files) -> Result<()> {
-        let binaries = match &choice.binary {
-            Some(pattern) => files.meant_by(pattern)?,
+    pub fn add(&mut self, selector: &FunctionSelector, files: &ProcessFiles) -> Result<()> {
+        let binaries = match &selector.binary {
+            Some(pattern) => files.matching(pattern)?,
             None => files.programs()?,
         };
-        let mut look = self.look(choice, &binaries);
-        if look.found > 0 {
+        let mut findings = self.search_files(selector, &binaries);
+        if findings.found > 0 {
             return Ok(());
         }
         let mut searched = binaries;
-        if choice.binary.is_none() {
+        if selector.binary.is_none() {
             let libraries = files.libraries()?;
-            let among_libraries = self.look(choice, &libraries);
+            let among_libraries = self.search_files(selector, &libraries);
             if among_libraries.found > 0 {
                 return Ok(());
             }
-            look.obstacle = among_libraries.obstacle.or(look.obstacle);
+            findings.obstacle = among_libraries.obstacle.or(findings.obstacle);
             searched.extend(libraries);
         }
-        Err(none(choice, &searched, look))
+        Err(not_found(selector, &searched, findings))
     }
 
-    /// All functions found, if there are not too many.
+    /// All functions that were found.
     ///
     /// # Errors
     ///
-    /// There are, and how to have fewer.
-    pub fn finish(self, limit: usize) -> Result<Vec<Place>> {
-        let count = match self.places.len() {
-            count if count > MOST_PLACES => format!("more than {MOST_PLACES}"),
+    /// There are more than `limit`. The message says how to select fewer.
+    pub fn finish(self, limit: usize) -> Result<Vec<ProbeTarget>> {
+        let count = match self.targets.len() {
+            count if count > MAX_TARGETS => format!("more than {MAX_TARGETS}"),
             count => count.to_string(),
         };
-        let places: Vec<Place> = self.places.into_values().collect();
-        let [first, .., last] = places.as_slice() else { return Ok(places) };
-        if places.len() <= limit {
-            return Ok(places);
+        let targets: Vec<ProbeTarget> = self.targets.into_values().collect();
+        let [first, .., last] = targets.as_slice() else { return Ok(targets) };
+        if targets.len() <= limit {
+            return Ok(targets);
         }
-        let full_name = |place: &Place| {
-            format!("'{}' in {}", display_name(&place.symbols[0], LONGEST_NAME), place.binary.path.display())
+        let full_name = |target: &ProbeTarget| {
+            format!("'{}' in {}", display_name(&target.symbols[0]), target.binary.path.display())
         };
         let advice = match limit {
-            MOST_PLACES => "",
+            MAX_TARGETS => "",
             _ => ", or raise --limit",
         };
         Err(HookError::usage(format!(
-            "{count} functions match, from {} to {}, but no more than {limit} are traced at once: name fewer, or one file \
-             by BINARY:FUNCTION{advice}",
+            "{count} functions match, from {} to {}, more than the limit of {limit}: select fewer, or one file with \
+             BINARY:FUNCTION{advice}",
             full_name(first),
             full_name(last),
         )))
     }
 
-    fn look(&mut self, choice: &Choice, binaries: &[Rc<Binary>]) -> Look {
-        let mut look = Look::default();
+    fn search_files(&mut self, selector: &FunctionSelector, binaries: &[Rc<Binary>]) -> Findings {
+        let mut findings = Findings::default();
         for binary in binaries {
-            match self.look_into(choice, binary, &mut look) {
-                Ok(0) => {
-                    look.unreadable.push(format!("{} has no symbols (it is stripped)", binary.path.display()))
-                }
+            match self.search_file(selector, binary, &mut findings) {
+                Ok(0) => findings
+                    .unreadable
+                    .push(format!("{} has no symbols (it is stripped)", binary.path.display())),
                 Ok(_) => {}
-                Err(error) => look.unreadable.push(format!("{}: {error}", binary.path.display())),
+                Err(error) => findings.unreadable.push(format!("{}: {error}", binary.path.display())),
             }
         }
-        look
+        findings
     }
 
-    /// Returns how many functions the file tells of.
-    fn look_into(
+    /// Returns how many functions the file defines.
+    fn search_file(
         &mut self,
-        choice: &Choice,
+        selector: &FunctionSelector,
         binary: &Rc<Binary>,
-        look: &mut Look,
+        findings: &mut Findings,
     ) -> Result<usize, ElfError> {
         let elf = binary.elf()?;
         let is_in_go_file = elf.is_go();
@@ -118,100 +119,100 @@ impl Search {
         elf.visit_functions(|function| {
             count += usize::from(function.kind != FunctionKind::Imported);
             let symbol = String::from_utf8_lossy(function.name);
-            if !choice.function.matches(&symbol) {
+            if !selector.function.matches(&symbol) {
                 return;
             }
             let offset = elf.file_offset(function.address);
             let obstacle = match (function.kind, offset) {
                 (FunctionKind::Imported, _) => "is only called there, and is defined in another file",
                 (FunctionKind::Indirect, _) => {
-                    "only chooses, when the program is loaded, which function is called in its place; trace that one"
+                    "is an indirect function (IFUNC): when the program is loaded it selects the function to call; trace that one"
                 }
                 (FunctionKind::Defined, None) => "is not in the file",
-                (FunctionKind::Defined, Some(_)) if is_part(&symbol) => {
-                    "is no function, but a part of one that is jumped to"
+                (FunctionKind::Defined, Some(_)) if is_cold_part(&symbol) => {
+                    "is not a function, but a part of one that is jumped to"
                 }
                 (FunctionKind::Defined, Some(offset)) if !can_be_probed(&elf.instruction_at(offset)) => {
-                    "begins with an instruction that the kernel cannot put a probe at"
+                    "begins with an instruction at which the kernel cannot put a probe"
                 }
                 (FunctionKind::Defined, Some(offset)) => {
-                    look.found += 1;
-                    if self.places.len() > MOST_PLACES {
+                    findings.found += 1;
+                    if self.targets.len() > MAX_TARGETS {
                         return;
                     }
-                    let place = self.places.entry((binary.identity, offset)).or_insert_with(|| Place {
+                    let target = self.targets.entry((binary.identity, offset)).or_insert_with(|| ProbeTarget {
                         binary: Rc::clone(binary),
                         offset,
                         is_in_go_file,
                         symbols: Vec::new(),
                     });
-                    return place.is_also(symbol.into_owned());
+                    return target.add_symbol(symbol.into_owned());
                 }
             };
-            let obstacle = format!("'{}' in {} {obstacle}", display_name(&symbol, LONGEST_NAME), binary.path.display());
+            let obstacle = format!("'{}' in {} {obstacle}", display_name(&symbol), binary.path.display());
             log::debug!("not traced: {obstacle}");
-            // That others call it says least.
+            // An import is the least useful of the reasons.
             match function.kind {
-                FunctionKind::Imported => _ = look.obstacle.get_or_insert(obstacle),
-                FunctionKind::Defined | FunctionKind::Indirect => look.obstacle = Some(obstacle),
+                FunctionKind::Imported => _ = findings.obstacle.get_or_insert(obstacle),
+                FunctionKind::Defined | FunctionKind::Indirect => findings.obstacle = Some(obstacle),
             }
         })?;
         Ok(count)
     }
 }
 
-/// What compilers call the part of a function that is hardly ever run, and lies elsewhere (`f.cold`, or with a number). Taken
-/// for a function of its own, it would be a call that is none; and where the return address should be are its locals, which
-/// the kernel would overwrite to see it return.
-fn is_part(symbol: &str) -> bool {
+/// Whether this is the symbol that compilers make for the rarely used part of a function (`f.cold`, or with a number). It is
+/// jumped to, not called: a probe would record a call that is none, and where a return probe expects the return address there
+/// are local variables, which the kernel would overwrite.
+fn is_cold_part(symbol: &str) -> bool {
     let is_number = |rest: &str| rest.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
     symbol.split_once(".cold").is_some_and(|(_, rest)| is_number(rest))
 }
 
-/// Why nothing was found.
-fn none(choice: &Choice, searched: &[Rc<Binary>], look: Look) -> HookError {
-    let text = quoted(&choice.text);
+/// The error if nothing was found.
+fn not_found(selector: &FunctionSelector, searched: &[Rc<Binary>], findings: Findings) -> HookError {
+    let text = quoted(&selector.text);
     if searched.is_empty() {
         return HookError::new(
-            "the traced processes have no program (they belong to the kernel, or have ended), or it cannot be opened, \
-             which takes root's CAP_SYS_ADMIN",
+            "the traced processes have no program (they are kernel threads, or have ended), or it cannot be opened, which needs \
+             CAP_SYS_ADMIN",
         );
     }
-    if let Some(obstacle) = look.obstacle {
+    if let Some(obstacle) = findings.obstacle {
         return HookError::usage(format!("no function {text} can be traced: {obstacle}"));
     }
-    if let [only] = look.unreadable.as_slice()
-        && (choice.binary.is_some() || searched.len() == 1)
+    if let [only] = findings.unreadable.as_slice()
+        && (selector.binary.is_some() || searched.len() == 1)
     {
         return HookError::usage(format!("no function {text}: {only}"));
     }
-    let hint = did_you_mean(&choice.function.text, &names(searched));
-    let places: Vec<_> = searched.iter().take(3).map(|binary| binary.path.to_string_lossy()).collect();
-    let more = match searched.len().saturating_sub(places.len()) {
+    let hint = did_you_mean(&selector.function.text, &names(searched));
+    let paths: Vec<_> = searched.iter().take(3).map(|binary| binary.path.to_string_lossy()).collect();
+    let more = match searched.len().saturating_sub(paths.len()) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let unreadable = match look.unreadable.is_empty() {
+    let unreadable = match findings.unreadable.is_empty() {
         true => String::new(),
-        false => format!("; {}", look.unreadable.join(", ")),
+        false => format!("; {}", findings.unreadable.join(", ")),
     };
     HookError::usage(format!(
-        "unknown function {text}: looked in {}{more}{unreadable}{hint}",
-        places.join(", ")
+        "unknown function {text}: searched {}{more}{unreadable}{hint}",
+        paths.join(", ")
     ))
 }
 
-/// In bytes. Nobody has more; a made-up file may.
-const MOST_NAMES: usize = 64 << 20;
+/// The memory for names to suggest, in bytes. Real programs have less; a hostile file can have any number.
+const MAX_NAMES: usize = 64 << 20;
 
-/// The names of all functions that could be traced.
+/// The names of all functions that can be traced.
 fn names(binaries: &[Rc<Binary>]) -> Vec<String> {
     let (mut names, mut length) = (Vec::new(), 0);
     for binary in binaries {
         let Ok(elf) = binary.elf() else { continue };
         let visited = elf.visit_functions(|function| {
-            if function.kind == FunctionKind::Defined && length < MOST_NAMES {
-                let name = display_name(&String::from_utf8_lossy(function.name), LONGEST_NAME);
+            if function.kind == FunctionKind::Defined && length < MAX_NAMES {
+                let name = display_name(&String::from_utf8_lossy(function.name));
                 length += name.len().max(size_of::<String>());
                 names.push(name);
             }
@@ -226,8 +227,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_a_function_is_none() {
-        assert!(["f.cold", "f.cold.12", "f.part.0.cold", "_ZN2ns1fEv.cold"].into_iter().all(is_part));
-        assert!(!["f", "f.part.0", "f.colder", "cold", "main.coldStart", "f.12"].into_iter().any(is_part));
+    fn cold_parts_are_distinguished_from_functions() {
+        assert!(["f.cold", "f.cold.12", "f.part.0.cold", "_ZN2ns1fEv.cold"].into_iter().all(is_cold_part));
+        assert!(
+            !["f", "f.part.0", "f.colder", "cold", "main.coldStart", "f.12"].into_iter().any(is_cold_part)
+        );
     }
 }

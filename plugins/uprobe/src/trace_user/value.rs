@@ -1,4 +1,4 @@
-//! What an argument or a result is, and how it is shown.
+//! The types of arguments and results: how they are recorded and shown.
 
 use trace_hook_api::{EventLine, Format, did_you_mean};
 use tracefs::format::Field;
@@ -10,7 +10,7 @@ use super::quoted::quoted;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueType {
     kind: Kind,
-    /// How often the program's memory is to be asked for what the value points to.
+    /// How many pointers lead to the value.
     pointers: usize,
 }
 
@@ -20,14 +20,14 @@ enum Kind {
     Signed(u32),
     Hex(u32),
     Bool,
-    /// Text up to a NUL, that the value points to.
+    /// A pointer to text that ends with a NUL.
     String,
 }
 
-/// The kernel's type for text up to a NUL.
+/// The kernel's type for text that ends with a NUL.
 pub const KERNEL_STRING: &str = "string";
 
-/// The names, those of C that everybody knows included.
+/// The names of the types.
 const NAMES: [(&str, Kind); 20] = [
     ("u8", Kind::Unsigned(8)),
     ("u16", Kind::Unsigned(16)),
@@ -51,68 +51,68 @@ const NAMES: [(&str, Kind); 20] = [
     ("string", Kind::String),
 ];
 
-/// What is shown of what could not be read.
+/// What is shown of a value that could not be read.
 pub const FAULT: &str = "(fault)";
 
-/// No program has memory below that, unless root allows it (vm.mmap_min_addr).
-const LOWEST_ADDRESS: u64 = 4096;
+/// Programs have no memory below this address, unless vm.mmap_min_addr allows it.
+const MIN_ADDRESS: u64 = 4096;
 
-/// More than that nobody follows.
-const MOST_POINTERS: usize = 4;
+/// The longest chain of pointers.
+const MAX_POINTERS: usize = 4;
 
 impl ValueType {
-    /// What nobody has told the type of.
+    /// A value whose type the user has not given.
     pub const UNKNOWN: Self = Self { kind: Kind::Hex(64), pointers: 0 };
 
     /// Parses `i32`, `string`, `*u32` …
     ///
     /// # Errors
     ///
-    /// What is wrong.
+    /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let name = text.trim_start_matches('*');
         let pointers = text.len() - name.len();
         let found = NAMES.iter().find(|(known, _)| *known == name);
         match found {
-            Some((_, kind)) if pointers <= MOST_POINTERS => Ok(Self { kind: *kind, pointers }),
-            Some(_) => Err(format!("{} has more than {MOST_POINTERS} pointers", quoted(text))),
+            Some((_, kind)) if pointers <= MAX_POINTERS => Ok(Self { kind: *kind, pointers }),
+            Some(_) => Err(format!("{} has more than {MAX_POINTERS} pointers", quoted(text))),
             None if matches!(name, "f32" | "f64" | "float" | "double") => {
-                Err(format!("the kernel cannot record '{name}': it does not see floating-point registers"))
+                Err(format!("'{name}' cannot be recorded: probes have no access to floating-point registers"))
             }
             None => {
                 let names = NAMES.map(|(known, _)| known);
                 let hint = did_you_mean(name, &names);
-                let all = if hint.is_empty() { format!("; there are {}", names.join(" ")) } else { hint };
+                let all = if hint.is_empty() { format!("; the types are {}", names.join(" ")) } else { hint };
                 Err(format!("unknown type {}{all}", quoted(text)))
             }
         }
     }
 
-    /// How many fields of a record it takes.
+    /// How many fields it has in a record.
     pub fn field_count(self) -> usize {
         self.pointers_recorded() + 1
     }
 
-    /// Of memory that it cannot read the kernel shows zeros, or, where that has a pointer to further memory, what happens to
-    /// be in the record's place (`process_fetch_insn_bottom` in its kernel/trace/trace_probe_tmpl.h). So each pointer on the
-    /// way is recorded as well. Of strings it tells.
+    /// How many of the pointers are recorded. For memory that it cannot read, the kernel records zeros, or, if a further
+    /// pointer was to be read there, whatever is in the buffer (`process_fetch_insn_bottom` in
+    /// kernel/trace/trace_probe_tmpl.h). With the pointers that case can be recognised. For strings the kernel reports it.
     fn pointers_recorded(self) -> usize {
         if self.kind == Kind::String { 0 } else { self.pointers }
     }
 
-    /// How the kernel is to fetch it, from where the value itself is, and as what (Documentation/trace/uprobetracer.rst):
-    /// the pointers on the way, the first one first, and at last the value.
+    /// The fetch arguments and kernel types (Documentation/trace/uprobetracer.rst) for a value at `from`: of the pointers, the
+    /// first one first, and of the value itself.
     pub fn fetches(self, from: &str) -> Vec<(String, &'static str)> {
-        let pointers = (0..self.pointers_recorded()).map(|depth| (behind(depth, from), "u64"));
+        let pointers = (0..self.pointers_recorded()).map(|depth| (dereferenced(depth, from), "u64"));
         pointers.chain([self.fetch(from)]).collect()
     }
 
     fn fetch(self, from: &str) -> (String, &'static str) {
-        // The kernel knows where these are itself.
+        // These are text already, not pointers to it.
         let is_text = from == "$comm" || from.starts_with("\\\"");
         let pointers = self.pointers + usize::from(self.kind == Kind::String && !is_text);
-        let fetch = behind(pointers, from);
-        // A register holds 64 bits, and may not hold less. In memory there may be nothing behind the value.
+        let fetch = dereferenced(pointers, from);
+        // The kernel fetches 64 bits from a register. From memory it must not read beyond the value.
         let in_memory = pointers > 0 || !from.starts_with(['%', '$']);
         let kernel_type = match self.kind {
             Kind::String => KERNEL_STRING,
@@ -125,7 +125,7 @@ impl ValueType {
         (fetch, kernel_type)
     }
 
-    /// Adds the value that a record holds in these fields.
+    /// Adds the value in these fields of a record to a line.
     pub fn show<'a>(
         self,
         line: EventLine<'a>,
@@ -135,17 +135,17 @@ impl ValueType {
         format: Format,
     ) -> EventLine<'a> {
         let Some((field, pointers)) = fields.split_last() else { return line };
-        if pointers.iter().any(|pointer| (record.number(pointer) as u64) < LOWEST_ADDRESS) {
+        if pointers.iter().any(|pointer| (record.number(pointer) as u64) < MIN_ADDRESS) {
             return line.word(name, FAULT);
         }
         let number = record.number(field) as u64;
         match self.kind {
-            Kind::Unsigned(bits) => line.number(name, low(number, bits)),
+            Kind::Unsigned(bits) => line.number(name, low_bits(number, bits)),
             Kind::Signed(bits) => line.number(name, (number << (64 - bits)) as i64 >> (64 - bits)),
-            Kind::Hex(bits) => line.address(name, low(number, bits)),
-            Kind::Bool => truth(line, name, low(number, 8) != 0, format),
+            Kind::Hex(bits) => line.address(name, low_bits(number, bits)),
+            Kind::Bool => boolean(line, name, low_bits(number, 8) != 0, format),
             Kind::String => match field.bytes(record.data()) {
-                // Nothing could be read: the page is not there.
+                // The memory could not be read.
                 None | Some([]) => line.word(name, FAULT),
                 Some(_) => line.text(name, record.text(field)),
             },
@@ -153,20 +153,20 @@ impl ValueType {
     }
 }
 
-/// A flag that does not hold is not there in text. But an argument always is.
-fn truth<'a>(line: EventLine<'a>, name: &str, holds: bool, format: Format) -> EventLine<'a> {
+/// A flag that is false has no text. An argument always has one.
+fn boolean<'a>(line: EventLine<'a>, name: &str, holds: bool, format: Format) -> EventLine<'a> {
     match format {
         Format::Json => line.flag(name, holds),
         _ => line.word(name, if holds { "true" } else { "false" }),
     }
 }
 
-/// What is found by going to the memory so many times.
-fn behind(pointers: usize, from: &str) -> String {
+/// The fetch argument for what is found by following this many pointers.
+fn dereferenced(pointers: usize, from: &str) -> String {
     (0..pointers).fold(from.to_owned(), |inner, _| format!("+0({inner})"))
 }
 
-fn low(number: u64, bits: u32) -> u64 {
+fn low_bits(number: u64, bits: u32) -> u64 {
     number & (u64::MAX >> (64 - bits))
 }
 
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_is_told_where_a_value_is() {
+    fn values_are_fetched_from_registers_and_memory() {
         assert_eq!(fetch("i32", "%di"), "%di:u64");
         assert_eq!(fetch("*i32", "%di"), "+0(%di):u32");
         assert_eq!(fetch("**bool", "%di"), "+0(+0(%di)):u8");
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn pointers_are_recorded_on_the_way_to_a_number() {
+    fn pointers_to_a_number_are_recorded() {
         let fetches = |value: &str, from: &str| {
             let value = ValueType::parse(value).unwrap();
             let fetches = value.fetches(from);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_type_is_told() {
+    fn errors_name_unknown_types() {
         assert!(ValueType::parse("sting").unwrap_err().contains("did you mean 'string'"));
         assert!(ValueType::parse("").unwrap_err().contains("u8 u16"));
         assert!(ValueType::parse("f64").unwrap_err().contains("floating-point"));

@@ -1,17 +1,17 @@
-//! Which calls have not returned yet.
+//! Calls that have not returned yet.
 
 use std::collections::HashMap;
 
 use trace_tasks::Pid;
 
-/// Deeper than that the kernel sees no returns (`MAX_URETPROBE_DEPTH`, 64); what lies below has been left without one.
-const DEEPEST: usize = 256;
-/// Threads may end within a function. When there are so many, those are forgotten that live as well.
-const MOST_THREADS: usize = 1 << 15;
+/// The kernel records returns of 64 nested calls (`MAX_URETPROBE_DEPTH`), so that calls that are deeper have no return.
+const MAX_DEPTH: usize = 256;
+/// Threads can end within a function. With this many threads all are dropped, also those that are alive.
+const MAX_THREADS: usize = 1 << 15;
 
 /// The calls of each thread, the innermost last.
 #[derive(Debug, Default)]
-pub struct OpenCalls {
+pub struct PendingCalls {
     threads: HashMap<Pid, Vec<Call>>,
 }
 
@@ -21,21 +21,21 @@ struct Call {
     began: u64,
 }
 
-impl OpenCalls {
-    /// A function is called.
+impl PendingCalls {
+    /// Adds a call.
     pub fn call(&mut self, thread: Pid, function: u32, now: u64) {
-        if self.threads.len() >= MOST_THREADS {
+        if self.threads.len() >= MAX_THREADS {
             self.threads.clear();
         }
         let calls = self.threads.entry(thread).or_default();
-        if calls.len() >= DEEPEST {
+        if calls.len() >= MAX_DEPTH {
             calls.remove(0);
         }
         calls.push(Call { function, began: now });
     }
 
-    /// A function returns. How long it took, if its call is known. Calls within it that never returned, such as those
-    /// that an exception ended, are over as well.
+    /// Removes the call of a function that returns, and with it the calls within it that have not returned, such as those
+    /// that an exception has ended. Returns how long it took, if the call is known.
     pub fn returns(&mut self, thread: Pid, function: u32, now: u64) -> Option<u64> {
         let calls = self.threads.get_mut(&thread)?;
         let at = calls.iter().rposition(|call| call.function == function)?;
@@ -47,8 +47,8 @@ impl OpenCalls {
         now.checked_sub(began)
     }
 
-    /// Some events are lost: calls and returns may be among them.
-    pub fn forget(&mut self) {
+    /// To be called if events were lost: calls and returns can be among them.
+    pub fn clear(&mut self) {
         self.threads.clear();
     }
 }
@@ -58,8 +58,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_return_belongs_to_its_call() {
-        let mut calls = OpenCalls::default();
+    fn returns_are_matched_with_their_calls() {
+        let mut calls = PendingCalls::default();
         calls.call(1, 7, 100);
         calls.call(1, 7, 110);
         calls.call(2, 7, 115);
@@ -73,23 +73,23 @@ mod tests {
     }
 
     #[test]
-    fn a_call_without_a_return_is_over_with_its_caller() {
-        let mut calls = OpenCalls::default();
+    fn a_call_without_a_return_ends_with_its_caller() {
+        let mut calls = PendingCalls::default();
         calls.call(1, 7, 100);
         calls.call(1, 8, 110);
         assert_eq!(calls.returns(1, 7, 120), Some(20));
         assert_eq!(calls.returns(1, 8, 130), None);
         calls.call(1, 7, 200);
-        calls.forget();
+        calls.clear();
         assert_eq!(calls.returns(1, 7, 210), None);
     }
 
     #[test]
-    fn what_never_returns_takes_no_more_memory_than_it_must() {
-        let mut calls = OpenCalls::default();
+    fn calls_that_never_return_take_bounded_memory() {
+        let mut calls = PendingCalls::default();
         (0..10_000).for_each(|n| calls.call(1, n, 0));
-        assert_eq!(calls.threads[&1].len(), DEEPEST);
+        assert_eq!(calls.threads[&1].len(), MAX_DEPTH);
         (0..100_000).for_each(|thread| calls.call(thread, 1, 0));
-        assert!(calls.threads.len() <= MOST_THREADS);
+        assert!(calls.threads.len() <= MAX_THREADS);
     }
 }

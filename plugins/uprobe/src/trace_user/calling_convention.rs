@@ -1,18 +1,18 @@
-//! Where a function finds its arguments.
+//! Where the arguments of a function are.
 
-/// Who passes arguments where.
+/// How arguments are passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Convention {
-    /// C, C++, Rust's `extern "C"` and, for all that fits into registers, Rust itself (System V ABI, AAPCS64).
+pub enum CallingConvention {
+    /// C, C++, Rust's `extern "C"`, and Rust itself for arguments that fit into registers (System V ABI, AAPCS64).
     C,
-    /// Go since 1.17 (its "internal ABI").
+    /// Go since 1.17 (`ABIInternal`).
     Go,
-    /// Nobody tells: C or assembly in a Go program.
+    /// Not known: C or assembly in a Go program.
     Unknown,
 }
 
-impl Convention {
-    /// That of the function with these symbols, of a file that Go's toolchain has made, or of another.
+impl CallingConvention {
+    /// The convention of the function with these symbols.
     pub fn of(symbols: &[String], is_in_go_file: bool) -> Self {
         match is_in_go_file {
             false => Self::C,
@@ -21,8 +21,8 @@ impl Convention {
         }
     }
 
-    /// How the kernel fetches the integer or pointer argument with this number, from 0 on, when the function is called
-    /// (Documentation/trace/uprobetracer.rst). Nothing, where that cannot be told.
+    /// The fetch argument for the integer or pointer argument with this number, from 0 on, at the function's entry
+    /// (Documentation/trace/uprobetracer.rst). `None`, where that is not known.
     pub fn argument(self, number: usize) -> Option<String> {
         if cfg!(target_arch = "aarch64") { self.on_aarch64(number) } else { self.on_x86_64(number) }
     }
@@ -33,7 +33,7 @@ impl Convention {
             Self::C => &["di", "si", "dx", "cx", "r8", "r9"],
             Self::Go => &["ax", "bx", "cx", "di", "si", "r8", "r9", "r10", "r11"],
         };
-        // The stack begins with the return address.
+        // The return address is on top of the stack.
         let on_stack = |number: usize| format!("$stack{}", number - registers.len() + 1);
         match registers.get(number) {
             Some(register) => Some(format!("%{register}")),
@@ -54,18 +54,18 @@ impl Convention {
     }
 }
 
-/// Whether Go's compiler has made this function of a file that its linker has made. All of its own bear a package, such as
-/// `main.f`; so does most assembly, but where that does not take arguments as Go does and Go calls it, the linker marks it
+/// Whether this function of a Go program was compiled by Go. Such functions have a package in their name, as in `main.f`. So
+/// have most functions in assembly; the linker marks those that Go calls and that take arguments in another way
 /// (`mangleABIName` in its cmd/link/internal/ld/symtab.go).
 fn is_of_go(symbol: &str) -> bool {
     let mut parts = symbol.split('.').skip(1);
     let Some(name) = parts.next() else { return false };
-    // Copies that C compilers make have numbers: `f.0`, `f.part.0`, `f.llvm.123`. Of Go's, `main.init.0` has one.
+    // Copies that C compilers make end in numbers: `f.0`, `f.part.0`, `f.llvm.123`. Of Go's functions, `main.init.0` does.
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let is_copy = is_number(name) || name != "init" && parts.next().is_some_and(is_number);
-    // C++, and the Rust that has dots.
-    let is_encoded = symbol.starts_with("_Z");
-    !is_copy && !is_encoded && !symbol.ends_with(".abi0")
+    // C++, and Rust names with dots.
+    let is_mangled = symbol.starts_with("_Z");
+    !is_copy && !is_mangled && !symbol.ends_with(".abi0")
 }
 
 #[cfg(test)]
@@ -73,11 +73,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_go_program_has_functions_of_others() {
+    fn go_functions_are_distinguished_from_others_in_a_go_program() {
         let of = |symbols: &[&str]| {
             let symbols: Vec<String> = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
-            assert_eq!(Convention::of(&symbols, false), Convention::C);
-            Convention::of(&symbols, true)
+            assert_eq!(CallingConvention::of(&symbols, false), CallingConvention::C);
+            CallingConvention::of(&symbols, true)
         };
         for own in [
             "main.main",
@@ -92,7 +92,7 @@ mod tests {
             "main._Cfunc_my_c_func",
             "glob..func1",
         ] {
-            assert_eq!(of(&[own]), Convention::Go, "{own}");
+            assert_eq!(of(&[own]), CallingConvention::Go, "{own}");
         }
         for other in [
             "main",
@@ -109,22 +109,29 @@ mod tests {
             "_ZN4core3ptr8drop$LT$std..io..Error$GT$17h0123456789abcdefE",
             "_ZN2ns1fEv.constprop.0",
         ] {
-            assert_eq!(of(&[other]), Convention::Unknown, "{other}");
-            assert_eq!(of(&["main.main", other]), Convention::Unknown, "{other}");
+            assert_eq!(of(&[other]), CallingConvention::Unknown, "{other}");
+            assert_eq!(of(&["main.main", other]), CallingConvention::Unknown, "{other}");
         }
-        assert_eq!((Convention::Unknown.on_x86_64(0), Convention::Unknown.on_aarch64(0)), (None, None));
+        assert_eq!(
+            (CallingConvention::Unknown.on_x86_64(0), CallingConvention::Unknown.on_aarch64(0)),
+            (None, None)
+        );
     }
 
     #[test]
-    fn arguments_are_where_the_machine_has_them() {
-        let x86 = |convention: Convention, number| convention.on_x86_64(number).unwrap_or_default();
+    fn arguments_are_in_the_registers_of_the_machine() {
+        let x86 = |calling_convention: CallingConvention, number| {
+            calling_convention.on_x86_64(number).unwrap_or_default()
+        };
         assert_eq!(
-            [0, 3, 5, 6, 7].map(|n| x86(Convention::C, n)),
+            [0, 3, 5, 6, 7].map(|n| x86(CallingConvention::C, n)),
             ["%di", "%cx", "%r9", "$stack1", "$stack2"]
         );
-        assert_eq!([0, 1, 8, 9].map(|n| x86(Convention::Go, n)), ["%ax", "%bx", "%r11", ""]);
-        let arm = |convention: Convention, number| convention.on_aarch64(number).unwrap_or_default();
-        assert_eq!([0, 7, 8].map(|n| arm(Convention::C, n)), ["%x0", "%x7", "$stack0"]);
-        assert_eq!([0, 15, 16].map(|n| arm(Convention::Go, n)), ["%x0", "%x15", ""]);
+        assert_eq!([0, 1, 8, 9].map(|n| x86(CallingConvention::Go, n)), ["%ax", "%bx", "%r11", ""]);
+        let arm = |calling_convention: CallingConvention, number| {
+            calling_convention.on_aarch64(number).unwrap_or_default()
+        };
+        assert_eq!([0, 7, 8].map(|n| arm(CallingConvention::C, n)), ["%x0", "%x7", "$stack0"]);
+        assert_eq!([0, 15, 16].map(|n| arm(CallingConvention::Go, n)), ["%x0", "%x15", ""]);
     }
 }

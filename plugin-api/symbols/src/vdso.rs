@@ -1,17 +1,13 @@
-//! The code that the kernel maps into every process (vdso(7)).
-
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
 use trace_tasks::mapped_ranges;
 
-/// The path that the kernel gives to its mapping.
-pub const PATH: &[u8] = b"[vdso]";
-
-/// The vDSO, an ELF file, out of our own memory. `None`, where there is none.
-pub fn image() -> Option<Vec<u8>> {
+/// The vDSO, read from the memory of this process: an ELF file that the kernel maps into every process as `[vdso]` (vdso(7)).
+/// `None`, where there is none.
+pub fn vdso_image() -> Option<Vec<u8>> {
     let maps = fs::read("/proc/self/maps").ok()?;
-    let addresses = mapped_ranges(&maps).find(|range| *range.path == *PATH)?.addresses;
+    let addresses = mapped_ranges(&maps).find(|range| *range.path == *b"[vdso]")?.addresses;
     let mut image = vec![0; usize::try_from(addresses.end - addresses.start).ok()?];
     File::open("/proc/self/mem").ok()?.read_exact_at(&mut image, addresses.start).ok()?;
     Some(image)
@@ -19,13 +15,12 @@ pub fn image() -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use trace_symbols::{ElfFile, MemoryBudget};
-
     use super::*;
+    use crate::{ElfFile, MemoryBudget};
 
     #[test]
     fn the_vdso_has_functions() {
-        let (image, budget) = (image().unwrap(), MemoryBudget::new(1 << 20));
+        let (image, budget) = (vdso_image().unwrap(), MemoryBudget::new(1 << 20));
         let elf = ElfFile::parse(&image[..], &budget).unwrap();
         let mut has_clock = false;
         elf.visit_functions(|function| has_clock |= function.name.ends_with(b"clock_gettime")).unwrap();

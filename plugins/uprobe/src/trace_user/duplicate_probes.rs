@@ -1,4 +1,5 @@
-//! Files that are one for the kernel, seen through different file systems: containers share the layers below theirs.
+//! Duplicate probes: containers share the lower layers of their file systems, so that files with different device numbers can
+//! be the same file for the kernel.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -7,19 +8,19 @@ use trace_hook_api::{Result, log};
 use tracefs::{Instance, UserProbe};
 
 use super::binary::Binary;
-use super::place::Place;
+use super::probe_target::ProbeTarget;
 
-/// Leaves out the probes at places that others are at already: every call would be recorded twice.
+/// Leaves out probes at the same place of the same file: each call would be recorded twice.
 ///
 /// # Errors
 ///
-/// The kernel refuses any probe of one of the files.
-pub fn without_doubles(
+/// The kernel refuses every probe of one of the files.
+pub fn without_duplicates(
     probes: Vec<UserProbe>,
-    places: &[Place],
+    targets: &[ProbeTarget],
     instance: &Instance,
 ) -> Result<Vec<UserProbe>> {
-    let originals = originals(places, instance)?;
+    let originals = originals(targets, instance)?;
     if originals.is_empty() {
         return Ok(probes);
     }
@@ -31,14 +32,15 @@ pub fn without_doubles(
     Ok(probes.into_iter().filter(is_first).collect())
 }
 
-/// For each file that is one with an earlier one, that one.
-fn originals<'a>(places: &'a [Place], instance: &Instance) -> Result<HashMap<&'a Path, &'a Path>> {
+/// Maps each file that is the same as an earlier one to that one.
+fn originals<'a>(targets: &'a [ProbeTarget], instance: &Instance) -> Result<HashMap<&'a Path, &'a Path>> {
     let mut originals = HashMap::new();
     let mut different: Vec<&Binary> = Vec::new();
     let mut known = HashSet::new();
-    for binary in places.iter().map(|place| &*place.binary).filter(|binary| known.insert(binary.identity)) {
+    for binary in targets.iter().map(|target| &*target.binary).filter(|binary| known.insert(binary.identity))
+    {
         let mut original = None;
-        for other in different.iter().filter(|other| other.looks_like(binary)) {
+        for other in different.iter().filter(|other| other.may_be_same_file(binary)) {
             if instance.is_one_file(&other.link, &binary.link)? {
                 original = Some(*other);
                 break;
@@ -46,11 +48,7 @@ fn originals<'a>(places: &'a [Place], instance: &Instance) -> Result<HashMap<&'a
         }
         match original {
             Some(original) => {
-                log::debug!(
-                    "{} of one process is {} of another",
-                    binary.path.display(),
-                    original.path.display()
-                );
+                log::debug!("{} is the same file as {}", binary.path.display(), original.path.display());
                 originals.insert(binary.link.as_path(), original.link.as_path());
             }
             None => different.push(binary),

@@ -1,4 +1,4 @@
-//! What a session shows of calls and returns.
+//! The lines about calls and returns.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -6,33 +6,34 @@ use std::os::unix::ffi::OsStrExt;
 use trace_hook_api::{EventLine, LineBuffer, Origin, Result};
 use tracefs::format::Field;
 use tracefs::ring::Gap;
+
 use tracefs_session::{EventStream, Record, Renderer, with_origin};
 
-use super::open_calls::OpenCalls;
-use super::plan::{Event, FUNCTION_FIELD, Function, GUARD_FIELD, Moment};
+use super::pending_calls::PendingCalls;
+use super::probe_set::{Event, FUNCTION_FIELD, Function, GUARD_FIELD, ProbeKind};
 use super::value::FAULT;
 
-/// A line a call, and a line a return.
-pub struct Calls {
+/// Writes a line for each call and each return.
+pub struct CallRenderer {
     functions: Vec<Function>,
-    /// By the ids of their events.
+    /// By event id.
     layouts: HashMap<u16, Layout>,
-    /// Only where returns are recorded: nothing else ends a call.
-    open: Option<OpenCalls>,
+    /// Only if returns are recorded.
+    pending: Option<PendingCalls>,
 }
 
-/// Where an event's records hold what.
+/// The fields of an event's records.
 struct Layout {
-    moment: Moment,
+    kind: ProbeKind,
     function: Field,
     values: Vec<Field>,
     guard: Option<Field>,
 }
 
-impl Calls {
+impl CallRenderer {
     /// # Errors
     ///
-    /// The kernel does not tell how it records the events.
+    /// The format of an event cannot be read.
     pub fn new(
         functions: Vec<Function>,
         events: &[Event],
@@ -46,28 +47,28 @@ impl Calls {
             let values = event.value_fields().filter_map(|name| field(&name)).collect();
             if let Some(function) = field(FUNCTION_FIELD) {
                 let guard = event.is_guarded().then(|| field(GUARD_FIELD)).flatten();
-                layouts.insert(format.id, Layout { moment: event.moment, function, values, guard });
+                layouts.insert(format.id, Layout { kind: event.kind, function, values, guard });
             }
         }
-        let has_returns = events.iter().any(|event| event.moment == Moment::Return);
-        Ok(Self { functions, layouts, open: has_returns.then(OpenCalls::default) })
+        let has_returns = events.iter().any(|event| event.kind == ProbeKind::Return);
+        Ok(Self { functions, layouts, pending: has_returns.then(PendingCalls::default) })
     }
 }
 
 impl Layout {
-    /// Whether a string was too long, and has taken the room of all after it; or whether a pointer to its pointer could not be
-    /// followed: then the kernel has left the room for all that follow it as its place.
-    fn is_no_string(&self, field: &Field, record: &Record<'_>) -> bool {
+    /// Whether the kernel could not record a string. Either it was too long, and has used the room of all strings after it; or
+    /// the pointer to it could not be read, and its field covers the room of those after it.
+    fn is_fault(&self, field: &Field, record: &Record<'_>) -> bool {
         let Some(guard) = self.guard.as_ref().filter(|_| field.is_text()) else { return false };
         let strings = self.values.iter().filter(|value| value.is_text()).chain([guard]);
         let after = strings.skip_while(|other| *other != field).skip(1);
-        let place = |field: &Field| field.bytes(record.data()).unwrap_or_default().as_ptr_range();
-        let place_after = after.map(place).find(|place| !place.is_empty());
-        place_after.is_none_or(|after| after.start < place(field).end)
+        let target = |field: &Field| field.bytes(record.data()).unwrap_or_default().as_ptr_range();
+        let place_after = after.map(target).find(|target| !target.is_empty());
+        place_after.is_none_or(|after| after.start < target(field).end)
     }
 }
 
-impl Renderer for Calls {
+impl Renderer for CallRenderer {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let layout = self.layouts.get(&record.id());
         let number = layout.map_or(u32::MAX, |layout| record.number(&layout.function) as u32);
@@ -76,22 +77,22 @@ impl Renderer for Calls {
             return 1;
         };
         let (thread, now) = (record.task(), record.stamp());
-        let duration = self.open.as_mut().and_then(|open| match layout.moment {
-            Moment::Call => {
-                open.call(thread, number, now);
+        let duration = self.pending.as_mut().and_then(|pending| match layout.kind {
+            ProbeKind::Call => {
+                pending.call(thread, number, now);
                 None
             }
-            Moment::Return => open.returns(thread, number, now),
+            ProbeKind::Return => pending.returns(thread, number, now),
         });
-        with_origin(record, thread, |record, origin| match layout.moment {
-            Moment::Call => show_call(function, layout, record, origin, lines),
-            Moment::Return => show_return(function, layout, duration, record, origin, lines),
+        with_origin(record, thread, |record, origin| match layout.kind {
+            ProbeKind::Call => show_call(function, layout, record, origin, lines),
+            ProbeKind::Return => show_return(function, layout, duration, record, origin, lines),
         });
         1
     }
 
     fn lost(&mut self, _gap: Gap) {
-        self.open.iter_mut().for_each(OpenCalls::forget);
+        self.pending.iter_mut().for_each(PendingCalls::clear);
     }
 }
 
@@ -110,7 +111,7 @@ fn show_call(
             function.arguments.iter().fold(line, |line, (name, value)| {
                 let (fields, after) = rest.split_at_checked(value.field_count()).unwrap_or_default();
                 rest = after;
-                match fields.iter().any(|field| layout.is_no_string(field, record)) {
+                match fields.iter().any(|field| layout.is_fault(field, record)) {
                     true => line.word(name, FAULT),
                     false => value.show(line, name, record, fields, format),
                 }

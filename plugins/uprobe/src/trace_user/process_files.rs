@@ -1,4 +1,4 @@
-//! Where to look for functions: the files of the traced processes.
+//! The programs and libraries of the traced processes.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -10,48 +10,48 @@ use nix::errno::Errno;
 use trace_hook_api::{Capability, Environment, HookError, Result, did_you_mean, log};
 
 use super::binary::Binary;
-use super::choice::BinaryPattern;
-use super::maps::{MappedFile, mapped_files};
+use super::function_selector::BinaryPattern;
+use super::mapped_files::{MappedFile, mapped_files};
 use super::quoted::quoted;
 
-/// The files that the traced processes run code of, and those that they could.
-pub struct Files {
+/// The programs and libraries of the traced processes: those that are mapped, and those that can be opened by path.
+pub struct ProcessFiles {
     procfs: PathBuf,
     processes: Vec<i32>,
     /// Each file once.
     mapped: Vec<MappedFile>,
-    /// Opened already.
+    /// Files that were opened before.
     open: RefCell<Vec<Rc<Binary>>>,
 }
 
-impl Files {
+impl ProcessFiles {
     /// The files of these processes.
     ///
     /// # Errors
     ///
-    /// We may not look into one of them.
+    /// The mappings of a process cannot be read.
     pub fn of(processes: Vec<i32>, procfs: &Path) -> Result<Self> {
         let mut mapped = Vec::new();
         let mut known = HashSet::new();
         for process in &processes {
             let files = mapped_files(procfs, *process)
-                .map_err(|error| forbidden(&format!("look into process {process}"), &error))?;
-            // A program may be another one's library.
+                .map_err(|error| forbidden(&format!("read the mappings of process {process}"), &error))?;
+            // The program of one process can be a library of another.
             mapped.extend(files.into_iter().filter(|file| known.insert((file.identity, file.is_program))));
         }
         Ok(Self { procfs: procfs.to_owned(), processes, mapped, open: RefCell::default() })
     }
 
-    /// The programs themselves.
+    /// The programs.
     ///
     /// # Errors
     ///
-    /// There are more files than this process may have open, or it may not open them.
+    /// A file cannot be opened, because of the limit of open files or of missing privileges.
     pub fn programs(&self) -> Result<Vec<Rc<Binary>>> {
         self.open_mapped(|file| file.is_program)
     }
 
-    /// All that is not the program itself.
+    /// All mapped files that are not the program of their process.
     ///
     /// # Errors
     ///
@@ -60,16 +60,16 @@ impl Files {
         self.open_mapped(|file| !file.is_program)
     }
 
-    /// The files that a user means: those that are in use, and those that may be later.
+    /// The files that match a pattern: those that are mapped, and one at the path that the pattern is.
     ///
     /// # Errors
     ///
     /// There is none; or as [`programs`](Self::programs).
-    pub fn meant_by(&self, pattern: &BinaryPattern) -> Result<Vec<Rc<Binary>>> {
+    pub fn matching(&self, pattern: &BinaryPattern) -> Result<Vec<Rc<Binary>>> {
         let mut found = self.open_mapped(|file| pattern.matches(&file.path))?;
         if let Some(path) = pattern.path() {
             let seen = self.processes.iter().map(|process| Binary::in_root_of(*process, path, &self.procfs));
-            seen.filter_map(Result::ok).for_each(|binary| add(&mut found, self.known(binary)));
+            seen.filter_map(Result::ok).for_each(|binary| add(&mut found, self.deduplicated(binary)));
         }
         match found.is_empty() {
             true => Err(self.unknown(pattern)),
@@ -87,22 +87,22 @@ impl Files {
                 did_you_mean(text, &names)
             }
         };
-        let place = match pattern.path() {
-            Some(_) => "there is no such program or library for the traced processes",
+        let problem = match pattern.path() {
+            Some(_) => "the traced processes have no such file",
             None => {
-                "the traced processes use no such program or library; one that is loaded later needs its whole path"
+                "the traced processes have not loaded such a file; for one that is loaded later, give the whole path"
             }
         };
-        HookError::usage(format!("unknown binary {}: {place}{hint}", quoted(text)))
+        HookError::usage(format!("unknown binary {}: {problem}{hint}", quoted(text)))
     }
 
-    fn open_mapped(&self, is_meant: impl Fn(&MappedFile) -> bool) -> Result<Vec<Rc<Binary>>> {
+    fn open_mapped(&self, is_wanted: impl Fn(&MappedFile) -> bool) -> Result<Vec<Rc<Binary>>> {
         let mut found = Vec::new();
-        for file in self.mapped.iter().filter(|file| is_meant(file)) {
+        for file in self.mapped.iter().filter(|file| is_wanted(file)) {
             match Binary::at_link(&file.link, &file.path, &self.procfs) {
-                Ok(binary) => add(&mut found, self.known(binary)),
+                Ok(binary) => add(&mut found, self.deduplicated(binary)),
                 Err(error) if is_out_of_files(&error) => {
-                    let advice = "name the BINARY, or allow more open files (ulimit -n)";
+                    let advice = "name the BINARY, or raise the limit of open files (ulimit -n)";
                     return Err(HookError::new(format!(
                         "cannot open {}: {error}; {advice}",
                         file.path.display()
@@ -111,15 +111,15 @@ impl Files {
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                     return Err(forbidden(&format!("open {}", file.path.display()), &error));
                 }
-                // Its process is gone, or has replaced it.
+                // The process has ended, or has unmapped the file.
                 Err(error) => log::debug!("{}: {error}", file.path.display()),
             }
         }
         Ok(found)
     }
 
-    /// The file as it was opened before, with what was read of it.
-    fn known(&self, binary: Binary) -> Rc<Binary> {
+    /// The same file as it was opened before, if it was.
+    fn deduplicated(&self, binary: Binary) -> Rc<Binary> {
         let mut open = self.open.borrow_mut();
         if let Some(known) = open.iter().find(|known| known.identity == binary.identity) {
             return Rc::clone(known);
@@ -130,21 +130,21 @@ impl Files {
     }
 }
 
-/// Checks that a session may open the files that processes have mapped: it takes a privilege even for one's own
+/// Checks that a session can open the files that processes have mapped. That takes a privilege even for the own process
 /// (proc_pid_map_files(5)).
 ///
 /// # Errors
 ///
-/// What it lacks.
+/// The privilege that is missing.
 pub fn check(environment: &Environment) -> Result<()> {
     let lacking = |lacking| HookError::new(format!("to open the files that processes run {lacking}"));
     environment.check_any(&[Capability::CheckpointRestore, Capability::SysAdmin]).map_err(lacking)
 }
 
-/// What others' processes and their files take (proc_pid_map_files(5)).
+/// The error for a process or file that takes privileges (proc_pid_map_files(5)).
 fn forbidden(action: &str, error: &io::Error) -> HookError {
     HookError::new(format!(
-        "cannot {action}: {error}; it takes CAP_SYS_PTRACE, and CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN"
+        "cannot {action}: {error}; this needs CAP_SYS_PTRACE, and CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN"
     ))
 }
 

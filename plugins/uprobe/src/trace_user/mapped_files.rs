@@ -1,4 +1,4 @@
-//! What a process has mapped as code (proc_pid_maps(5)).
+//! The files with code that a process has mapped (proc_pid_maps(5)).
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,27 +8,27 @@ use std::path::{Path, PathBuf};
 
 use trace_tasks::{MappedRange, mapped_ranges};
 
-/// What the kernel adds to the path of a file that has no name any more.
+/// What the kernel appends to the path of a deleted file.
 const DELETED: &[u8] = b" (deleted)";
 
-/// A file that a process runs code of.
+/// A file with code that a process has mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedFile {
-    /// The path that the process mapped it by, in the process's own file system.
+    /// The path as the process sees it.
     pub path: PathBuf,
-    /// The device and the inode, as this list tells them.
+    /// Device and inode, as in this list.
     pub identity: ((u32, u32), u64),
-    /// Whether it is the program itself.
+    /// Whether it is the program of the process.
     pub is_program: bool,
-    /// Leads to the file itself, whatever became of its name.
+    /// A link to the file, also if it was renamed or deleted.
     pub link: PathBuf,
 }
 
-/// The files that a process runs code of. None, if it is gone.
+/// The files with code that a process has mapped. None, if the process has ended.
 ///
 /// # Errors
 ///
-/// We may not look into the process.
+/// The kernel denies access to the process.
 pub fn mapped_files(procfs: &Path, process: i32) -> io::Result<Vec<MappedFile>> {
     let process = procfs.join(process.to_string());
     let maps = match fs::read(process.join("maps")) {
@@ -44,7 +44,7 @@ fn mapped_file(range: &MappedRange<'_>, process: &Path, program: &Path) -> Optio
         return None;
     }
     let name = range.path.strip_suffix(DELETED).unwrap_or(&range.path);
-    // The list pads addresses with zeros, the names of the links do not.
+    // The list pads addresses with zeros, the names of the links have none.
     let link = format!("{:x}-{:x}", range.addresses.start, range.addresses.end);
     Some(MappedFile {
         path: OsStr::from_bytes(name).into(),
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn code_of_files_is_found() {
+    fn files_with_code_are_found() {
         let file =
             parse("00400000-00401000 r-xp 00001000 fe:00 12345                  /opt/my app (deleted)")
                 .unwrap();
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_need_be_no_text() {
+    fn paths_can_be_other_than_utf8() {
         let line = b"00400000-00401000 r-xp 00001000 fe:00 12345   /opt/\xff";
         let range = mapped_ranges(line).next().unwrap();
         let program =
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn data_and_what_is_no_file_is_none() {
+    fn data_and_mappings_without_a_file_are_left_out() {
         assert_eq!(parse("00400000-00401000 r--p 00001000 fe:00 12345   /usr/bin/x"), None);
         assert_eq!(parse("00400000-00401000 r-xp 00000000 00:00 0   [vdso]"), None);
         assert_eq!(parse("00400000-00401000 r-xp 00000000 00:00 0 "), None);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn we_run_our_own_program() {
+    fn the_own_program_is_found() {
         let files = mapped_files(Path::new("/proc"), std::process::id().cast_signed()).unwrap();
         let program = files.iter().find(|file| file.is_program).unwrap();
         assert_eq!(program.path, std::env::current_exe().unwrap());

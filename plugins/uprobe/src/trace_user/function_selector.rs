@@ -1,4 +1,4 @@
-//! Which functions a user means: `[BINARY:]FUNCTION`.
+//! The functions that the user selects: `[BINARY:]FUNCTION`.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -7,31 +7,31 @@ use glob::Pattern as Glob;
 use trace_hook_api::{HookError, Result};
 use trace_symbols::{demangle, demangle_without_types};
 
-use super::LONGEST_NAME;
+use super::function_name::MAX_NAME;
 use super::quoted::quoted;
 
-/// Functions, and where to look for them.
+/// A value of `--function`.
 #[derive(Debug)]
-pub struct Choice {
-    /// As it was given.
+pub struct FunctionSelector {
+    /// As the user wrote it.
     pub text: String,
-    /// Nothing: in the programs themselves, and if they have none, in their libraries.
+    /// `None`: the programs, and if they have no such function, their libraries.
     pub binary: Option<BinaryPattern>,
     pub function: FunctionPattern,
 }
 
-impl Choice {
+impl FunctionSelector {
     /// # Errors
     ///
-    /// It names no function.
+    /// It does not name a function.
     pub fn parse(text: &str) -> Result<Self> {
-        let (binary, function) = match lone_colon(text) {
+        let (binary, function) = match single_colon(text) {
             Some(at) => (Some(&text[..at]), &text[at + 1..]),
             None => (None, text),
         };
         if function.is_empty() || binary == Some("") {
             return Err(HookError::usage(format!(
-                "{} names no function: give FUNCTION or BINARY:FUNCTION, such as 'main' or 'libc.so.6:open*'",
+                "{} does not name a function: write FUNCTION or BINARY:FUNCTION, such as 'main' or 'libc.so.6:open*'",
                 quoted(text)
             )));
         }
@@ -43,13 +43,13 @@ impl Choice {
     }
 }
 
-/// The first colon that is none of the pairs in `std::vec::Vec`.
-fn lone_colon(text: &str) -> Option<usize> {
+/// The first colon that is not part of a `::`.
+fn single_colon(text: &str) -> Option<usize> {
     let is_colon = |at: usize| text.as_bytes().get(at) == Some(&b':');
     (0..text.len()).find(|&at| is_colon(at) && !is_colon(at + 1) && !(at > 0 && is_colon(at - 1)))
 }
 
-/// A file name (`libc.so.6`, `libssl*`), or a path in the file system of a traced process.
+/// A file name (`libc.so.6`, `libssl*`), or a path as a traced process sees it.
 #[derive(Debug)]
 pub struct BinaryPattern {
     text: String,
@@ -61,37 +61,37 @@ impl BinaryPattern {
         Ok(Self { text: text.to_owned(), glob: glob(text)? })
     }
 
-    /// Whether it means the file at this path.
+    /// Whether the file at this path matches.
     pub fn matches(&self, path: &Path) -> bool {
-        // Whoever types it cannot type what is no UTF-8, but can put a `?` for it.
+        // In a path that is not UTF-8, `?` matches what cannot be typed.
         let path = path.to_string_lossy();
         let name = path.rsplit('/').next().unwrap_or_default();
-        let meant = if self.text.contains('/') { &*path } else { name };
-        meant == self.text || self.glob.matches(meant)
+        let part = if self.text.contains('/') { &*path } else { name };
+        part == self.text || self.glob.matches(part)
     }
 
-    /// As it was given.
+    /// As the user wrote it.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The one path that it means, if it is one.
+    /// The path, if it is one without wildcards.
     pub fn path(&self) -> Option<&Path> {
         (self.text.starts_with('/') && !has_wildcard(&self.text)).then_some(Path::new(&self.text))
     }
 }
 
-/// The name of a function as the source or the linker has it; `*` and `?` stand for others.
+/// The name of a function in the source or in the symbol table, with the wildcards `*` and `?`.
 #[derive(Debug)]
 pub struct FunctionPattern {
     pub text: String,
     glob: Option<Glob>,
-    /// A part of the name that an encoded name must have as well.
+    /// A part of the name that the mangled name contains as well.
     fragment: Option<String>,
 }
 
-/// Words of the source, or of those who decode names, that no encoded name has.
-const UNENCODED: [&str; 88] = [
+/// Words of the source or of demanglers that are not in mangled names.
+const UNMANGLED: [&str; 88] = [
     "VTT",
     "abi",
     "alignof",
@@ -185,57 +185,57 @@ const UNENCODED: [&str; 88] = [
 impl FunctionPattern {
     /// # Errors
     ///
-    /// It is no pattern.
+    /// It is not a valid pattern.
     pub fn new(text: &str) -> Result<Self> {
         let glob = has_wildcard(text).then(|| glob(text)).transpose()?;
         Ok(Self { text: text.to_owned(), glob, fragment: fragment(text) })
     }
 
-    /// Whether it means the function of this symbol. C++ functions are also meant without their parameters.
+    /// Whether the function of this symbol matches. C++ functions also match without their parameters.
     pub fn matches(&self, symbol: &str) -> bool {
-        self.fits(symbol) || (self.may_fit_decoded(symbol) && self.fits_decoded(symbol))
+        self.matches_name(symbol) || (self.may_match_demangled(symbol) && self.matches_demangled(symbol))
     }
 
-    /// To decode the names of a large program takes more than a second.
-    fn may_fit_decoded(&self, symbol: &str) -> bool {
+    /// A quick check: demangling all names of a large program takes more than a second.
+    fn may_match_demangled(&self, symbol: &str) -> bool {
         self.fragment.as_ref().is_none_or(|fragment| symbol.contains(fragment.as_str()))
     }
 
-    fn fits_decoded(&self, symbol: &str) -> bool {
-        demangle(symbol, LONGEST_NAME)
-            .is_some_and(|name| self.fits(&name) || self.fits(&without_parameters(&name)))
-            || demangle_without_types(symbol, LONGEST_NAME).is_some_and(|name| self.fits(&name))
+    fn matches_demangled(&self, symbol: &str) -> bool {
+        demangle(symbol, MAX_NAME)
+            .is_some_and(|name| self.matches_name(&name) || self.matches_name(&without_parameters(&name)))
+            || demangle_without_types(symbol, MAX_NAME).is_some_and(|name| self.matches_name(&name))
     }
 
-    fn fits(&self, name: &str) -> bool {
+    fn matches_name(&self, name: &str) -> bool {
         name == self.text || self.glob.as_ref().is_some_and(|glob| glob.matches(name))
     }
 }
 
-/// The longest identifier, or part of one, that is encoded as it is.
+/// The longest identifier, or part of one, that mangling leaves as it is.
 fn fragment(pattern: &str) -> Option<String> {
     let words = pattern.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-    let is_encoded = |word: &&str| {
+    let is_kept = |word: &&str| {
         word.len() > 2
             && word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && !UNENCODED.contains(word)
+            && !UNMANGLED.contains(word)
     };
     let is_plain = pattern.is_ascii();
-    words.filter(|_| is_plain).filter(is_encoded).max_by_key(|word| word.len()).map(str::to_owned)
+    words.filter(|_| is_plain).filter(is_kept).max_by_key(|word| word.len()).map(str::to_owned)
 }
 
 fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// Brackets stand for themselves: they are part of the names of operators and generic types.
+/// Brackets are literal: they are part of the names of operators and generic types.
 fn glob(text: &str) -> Result<Glob> {
     let mut escaped = text.replace('[', "[[]");
     while escaped.contains("**") {
         escaped = escaped.replace("**", "*");
     }
     Glob::new(&escaped)
-        .map_err(|error| HookError::usage(format!("{} is no pattern: {}", quoted(text), error.msg)))
+        .map_err(|error| HookError::usage(format!("{} is not a valid pattern: {}", quoted(text), error.msg)))
 }
 
 /// `ns::f(int)` without `(int)`.
@@ -246,7 +246,7 @@ fn without_parameters(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Where the parenthesis opens that the last one closes.
+/// The place of the parenthesis that the last one closes.
 pub fn last_group(text: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, byte) in text.bytes().enumerate().rev() {
@@ -265,10 +265,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_binary_comes_before_a_lone_colon() {
+    fn the_binary_is_before_a_single_colon() {
         let parts = |text: &str| {
-            let choice = Choice::parse(text).unwrap();
-            (choice.binary.map(|binary| binary.text), choice.function.text)
+            let selector = FunctionSelector::parse(text).unwrap();
+            (selector.binary.map(|binary| binary.text), selector.function.text)
         };
         let of = |binary: &str, function: &str| (Some(binary.to_owned()), function.to_owned());
         assert_eq!(parts("main"), (None, "main".to_owned()));
@@ -276,12 +276,12 @@ mod tests {
         assert_eq!(parts("libc.so.6:open*"), of("libc.so.6", "open*"));
         assert_eq!(parts("/usr/bin/x:ns::f"), of("/usr/bin/x", "ns::f"));
         for none in ["", ":", "libc:", ":open"] {
-            assert!(Choice::parse(none).is_err(), "{none:?}");
+            assert!(FunctionSelector::parse(none).is_err(), "{none:?}");
         }
     }
 
     #[test]
-    fn a_binary_is_meant_by_its_name_or_its_path() {
+    fn binaries_match_by_name_or_path() {
         let matches =
             |pattern: &str, path: &str| BinaryPattern::new(pattern).unwrap().matches(Path::new(path));
         assert!(matches("libc.so.6", "/usr/lib/libc.so.6"));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_meant_by_any_of_its_names() {
+    fn functions_match_by_any_of_their_names() {
         let matches = |pattern: &str, symbol: &str| FunctionPattern::new(pattern).unwrap().matches(symbol);
         assert!(matches("open", "open") && !matches("open", "open64") && matches("open*", "open64"));
         assert!(matches("_Z3fooid", "_Z3fooid"));
