@@ -116,7 +116,9 @@ fn files_and_tests() -> (BTreeSet<String>, BTreeSet<String>) {
 fn documents() -> Vec<Document> {
     let folders = [root(), root().join("docs")];
     let paths = folders.iter().flat_map(|folder| files_in(folder, "md"));
-    paths.map(|path| Document { text: fs::read_to_string(&path).expect("a document is UTF-8"), path }).collect()
+    paths
+        .map(|path| Document { text: fs::read_to_string(&path).expect("a document is UTF-8"), path })
+        .collect()
 }
 
 fn document(path: &str) -> Document {
@@ -131,5 +133,8 @@ fn files_in(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in a folder of the repository").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests are in a folder of the repository")
+        .to_owned()
 }
