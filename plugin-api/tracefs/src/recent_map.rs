@@ -137,7 +137,9 @@ mod tests {
     #[test]
     fn forgotten_entries_are_returned() {
         let mut map = RecentMap::new(2);
-        (0..4).for_each(|key| _ = map.insert(key, ()));
+        for key in 0..4 {
+            map.insert(key, ());
+        }
         let mut forgotten: Vec<i32> = map.make_room().into_keys().collect();
         forgotten.sort_unstable();
         assert_eq!(forgotten, [0, 1]);

@@ -2,55 +2,62 @@
 
 use std::collections::HashMap;
 
-use trace_tasks::Pid;
+use tracefs::{Pid, RecentMap};
 
-/// What is known of the call that each thread is in.
+/// The threads whose calls are remembered at the least. A call of a thread that was killed never returns; the next one of a
+/// thread with its id may be long after.
+pub const REMEMBERED: usize = 1 << 15;
+
+/// The call that each thread is in, with what the hook knows of it.
 ///
-/// What was under way when records were lost may have returned meanwhile. So no return after that is taken for its.
+/// A call that was running when records were lost may have returned meanwhile. So no return after a gap is taken for it.
 #[derive(Debug)]
 pub struct RunningCalls<C> {
-    threads: HashMap<Pid, Begun<C>>,
+    threads: RecentMap<Pid, Begun<C>>,
     gaps: u64,
 }
 
 #[derive(Debug)]
 struct Begun<C> {
     call: C,
-    /// How many gaps there were before it.
+    /// The number of gaps before it.
     gaps: u64,
 }
 
 impl<C> Default for RunningCalls<C> {
     fn default() -> Self {
-        Self { threads: HashMap::new(), gaps: 0 }
+        Self { threads: RecentMap::new(REMEMBERED), gaps: 0 }
     }
 }
 
 impl<C> RunningCalls<C> {
-    /// The thread begins a call.
-    pub fn begins(&mut self, thread: Pid, call: C) {
+    /// The thread begins a call. Returns calls that are forgotten to make room for it, with their threads.
+    pub fn begin(&mut self, thread: Pid, call: C) -> impl Iterator<Item = (Pid, C)> + use<C> {
+        let forgotten: HashMap<Pid, Begun<C>> = self.threads.make_room();
         self.threads.insert(thread, Begun { call, gaps: self.gaps });
+        forgotten.into_iter().map(|(thread, begun)| (thread, begun.call))
     }
 
-    /// The thread is in no call any more. The one whose return was not seen.
+    /// The thread is in no call any more. Returns the call whose return was not seen.
     pub fn forget(&mut self, thread: Pid) -> Option<C> {
         self.threads.remove(&thread).map(|begun| begun.call)
     }
 
-    /// The call that the thread is in for sure.
+    /// The call that the thread is in, if no records were lost since it began.
     pub fn get_mut(&mut self, thread: Pid) -> Option<&mut C> {
         let begun = self.threads.get_mut(&thread)?;
         (begun.gaps == self.gaps).then_some(&mut begun.call)
     }
 
-    /// The thread returns from a call, which `is_it` tells from others.
+    /// The thread returns from a call, which `is_returning` recognises.
     ///
     /// # Errors
     ///
-    /// That call was not seen to begin. What the thread was in before, whose return was not seen.
-    pub fn returns(&mut self, thread: Pid, is_it: impl FnOnce(&C) -> bool) -> Result<C, Option<C>> {
+    /// The beginning of that call was not seen. The error has the call that the thread was in before, if any, whose return
+    /// was not seen.
+    pub fn end(&mut self, thread: Pid, is_returning: impl FnOnce(&C) -> bool) -> Result<C, Option<C>> {
         match self.threads.remove(&thread) {
-            Some(begun) if begun.gaps == self.gaps && is_it(&begun.call) => Ok(begun.call),
+            Some(begun) if begun.gaps == self.gaps && is_returning(&begun.call) => Ok(begun.call),
             other => Err(other.map(|begun| begun.call)),
         }
     }
@@ -60,7 +67,7 @@ impl<C> RunningCalls<C> {
         self.gaps += 1;
     }
 
-    /// Takes all whose return was not seen, with their threads.
+    /// Removes all calls, with their threads.
     pub fn drain(&mut self) -> impl Iterator<Item = (Pid, C)> {
         self.threads.drain().map(|(thread, begun)| (thread, begun.call))
     }
@@ -74,45 +81,57 @@ mod tests {
 
     fn running(call: &'static str) -> RunningCalls<&'static str> {
         let mut running = RunningCalls::default();
-        running.begins(THREAD, call);
+        drop(running.begin(THREAD, call));
         running
     }
 
     #[test]
-    fn a_return_is_that_of_the_call_before() {
+    fn return_belongs_to_the_call_before() {
         let mut running = running("read");
-        assert_eq!(running.returns(THREAD + 1, |_| true), Err(None));
-        assert_eq!(running.returns(THREAD, |call| *call == "read"), Ok("read"));
-        assert_eq!(running.returns(THREAD, |_| true), Err(None));
+        assert_eq!(running.end(THREAD + 1, |_| true), Err(None));
+        assert_eq!(running.end(THREAD, |call| *call == "read"), Ok("read"));
+        assert_eq!(running.end(THREAD, |_| true), Err(None));
     }
 
     #[test]
-    fn what_was_not_seen_to_return_is_told() {
+    fn call_without_return_is_reported() {
         let mut running = running("write");
-        assert_eq!(running.returns(THREAD, |call| *call == "read"), Err(Some("write")));
-        running.begins(THREAD, "read");
+        assert_eq!(running.end(THREAD, |call| *call == "read"), Err(Some("write")));
+        drop(running.begin(THREAD, "read"));
         assert_eq!(running.forget(THREAD), Some("read"));
         assert_eq!(running.forget(THREAD), None);
     }
 
     #[test]
-    fn across_a_gap_no_return_belongs_to_a_call() {
+    fn after_a_gap_no_return_belongs_to_a_call_before() {
         let mut running = running("read");
         running.lost();
         assert_eq!(running.get_mut(THREAD), None);
-        assert_eq!(running.returns(THREAD, |call| *call == "read"), Err(Some("read")));
-        running.begins(THREAD, "read");
+        assert_eq!(running.end(THREAD, |call| *call == "read"), Err(Some("read")));
+        drop(running.begin(THREAD, "read"));
         assert_eq!(running.get_mut(THREAD), Some(&mut "read"));
-        assert_eq!(running.returns(THREAD, |call| *call == "read"), Ok("read"));
+        assert_eq!(running.end(THREAD, |call| *call == "read"), Ok("read"));
     }
 
     #[test]
-    fn what_a_gap_has_cut_off_is_still_told() {
+    fn calls_before_a_gap_are_still_reported() {
         let mut running = running("read");
         running.lost();
         assert_eq!(running.forget(THREAD), Some("read"));
-        running.begins(THREAD, "write");
+        drop(running.begin(THREAD, "write"));
         running.lost();
         assert_eq!(running.drain().collect::<Vec<_>>(), [(THREAD, "write")]);
+    }
+
+    #[test]
+    fn number_of_calls_is_bounded_and_each_is_reported() {
+        let mut running = RunningCalls::default();
+        let threads = 10 * REMEMBERED as Pid;
+        let mut reported = 0;
+        for thread in 0..threads {
+            reported += running.begin(thread, "read").count();
+            assert!(running.threads.len() <= 2 * REMEMBERED);
+        }
+        assert_eq!(reported + running.drain().count(), threads as usize);
     }
 }

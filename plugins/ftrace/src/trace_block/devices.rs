@@ -1,14 +1,16 @@
-//! What block devices are called.
+//! The names of block devices.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
-/// The bits of a device's number that are its minor one (`MINORBITS` in `include/linux/kdev_t.h`; what programs see
-/// is put together otherwise).
+/// The bits of the minor number in the kernel's device numbers (`MINORBITS` in `include/linux/kdev_t.h`); user space has another
+/// encoding.
 const MINOR_BITS: u32 = 20;
 
-/// The names of devices, as sysfs has them.
+/// The names of devices, from sysfs.
+///
+/// Bounded by the number of block devices, whose numbers the kernel reuses.
 #[derive(Debug)]
 pub struct Devices {
     sysfs: PathBuf,
@@ -19,7 +21,7 @@ pub struct Devices {
 pub struct Device {
     /// `254:0`.
     pub numbers: String,
-    /// `vda`. None: it is gone.
+    /// `vda`. `None` if it is gone.
     pub disk: Option<String>,
 }
 
@@ -28,7 +30,7 @@ impl Devices {
         Self { sysfs, known: HashMap::new() }
     }
 
-    /// The device with this number, as the kernel has it.
+    /// The device with this number, in the kernel's encoding.
     pub fn get(&mut self, number: u32) -> &Device {
         let Self { sysfs, known } = self;
         known.entry(number).or_insert_with(|| {
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_has_the_name_that_its_link_leads_to() {
+    fn device_is_named_after_the_target_of_its_link() {
         let sysfs = tempfile::tempdir().unwrap();
         fs::create_dir_all(sysfs.path().join("dev/block")).unwrap();
         symlink("../../devices/virtual/block/loop3", sysfs.path().join("dev/block/7:3")).unwrap();

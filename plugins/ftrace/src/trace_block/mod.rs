@@ -1,4 +1,4 @@
-//! `trace_block`: what the traced tasks ask of block devices, and how long it takes.
+//! `trace_block`: the block requests of the traced tasks, and how long they take.
 
 mod devices;
 mod operation;
@@ -34,16 +34,17 @@ impl Hook for TraceBlock {
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let sysfs = request.environment.sysfs.clone();
         let view = |stream: &mut _| Ok(Box::new(BlockView::new(stream, sysfs)?) as _);
-        Ok(Box::new(TracefsSession::start_with_system_wide(request, enable, enable_system_wide, view)?))
+        Ok(Box::new(TracefsSession::start_with_anybodys(request, enable, enable_system_wide, view)?))
     }
 }
 
-/// Whose a request is, tells its beginning.
+/// Enables the events of the traced tasks themselves: the beginnings, which have the owner of a request.
 fn enable(instance: &Instance) -> Result<()> {
     records::beginning(instance.tracefs()).enable(instance)
 }
 
-/// A scheduler may hand a request to the device when any task has the CPU, and the device interrupts any.
+/// Enables the other events, whatever task runs: an I/O scheduler may issue a request while any task runs, and the device
+/// interrupts any.
 fn enable_system_wide(instance: &Instance) -> Result<()> {
     [records::ISSUE, records::COMPLETE].into_iter().try_for_each(|tracepoint| tracepoint.enable(instance))
 }

@@ -1,4 +1,4 @@
-//! What a request is to do.
+//! The operation of a request.
 
 /// An operation and its flags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub struct Operation {
     pub flags: Vec<&'static str>,
 }
 
-/// The letters of operations. One that begins another's comes after it.
+/// The letters of operations. One that is a prefix of another comes after it.
 const OPERATIONS: [(&[u8], &str); 13] = [
     (b"WZ", "WRITE_ZEROES"),
     (b"W", "WRITE"),
@@ -31,16 +31,16 @@ const FLUSH: &str = "FLUSH";
 const OTHER: &str = "OTHER";
 
 impl Operation {
-    /// What the kernel's letters (`rwbs`, see `blk_fill_rwbs` in `kernel/trace/blktrace.c`) stand for in a request for
-    /// so many bytes.
+    /// Parses the kernel's letters (`rwbs`, see `blk_fill_rwbs` in `kernel/trace/blktrace.c`) of a request of this size in
+    /// bytes.
     pub fn of(letters: &[u8], size: u64) -> Self {
-        // The same letter stands for a flush, and behind the operation for FUA.
+        // `F` is a flush before the operation, and FUA after it.
         let after_preflush = letters.strip_prefix(b"F").filter(|rest| operation(rest).is_some());
         let letters = after_preflush.unwrap_or(letters);
         let (mut name, rest) = operation(letters).unwrap_or((OTHER, letters));
         let mut flags = Vec::new();
         match after_preflush {
-            // A flush that a task asks for is made as a write of nothing.
+            // A flush that a task requests is an empty write.
             Some(_) if size == 0 => name = FLUSH,
             Some(_) => flags.push("preflush"),
             None => {}
@@ -54,7 +54,7 @@ impl Operation {
     }
 }
 
-/// The operation that the letters begin with, and the letters behind it.
+/// The operation that the letters begin with, and the remaining letters.
 fn operation(letters: &[u8]) -> Option<(&'static str, &[u8])> {
     OPERATIONS.iter().find_map(|(begin, name)| Some((*name, letters.strip_prefix(*begin)?)))
 }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_are_an_operation_and_flags() {
+    fn letters_are_parsed_as_operation_and_flags() {
         assert_eq!(of("R", 4096), "READ");
         assert_eq!(of("RAM", 4096), "READ ahead meta");
         assert_eq!(of("WS", 4096), "WRITE sync");
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_f_before_the_operation_is_a_flush() {
+    fn f_before_the_operation_is_a_flush() {
         assert_eq!(of("FWFS", 4096), "WRITE preflush fua sync");
         assert_eq!(of("FWS", 0), "FLUSH sync");
         assert_eq!(of("FF", 0), "FLUSH");

@@ -1,4 +1,4 @@
-//! What the kernel's records of requests say.
+//! The records of block requests.
 
 use trace_hook_api::Result;
 use tracefs::Tracefs;
@@ -10,38 +10,38 @@ use crate::tracepoint::Tracepoint;
 
 /// A task makes a request. Linux 6.5 and later.
 const START: Tracepoint = Tracepoint::new("block", "block_io_start");
-/// A request is put into a queue, mostly by the task that has made it. Not all are.
+/// A request is put into a queue, mostly by the task that made it. Not all requests are.
 pub const INSERT: Tracepoint = Tracepoint::new("block", "block_rq_insert");
-/// A request is given to the device.
+/// A request is issued to the device.
 pub const ISSUE: Tracepoint = Tracepoint::new("block", "block_rq_issue");
-/// A request, or a part of it, is done.
+/// A request, or a part of it, completes.
 pub const COMPLETE: Tracepoint = Tracepoint::new("block", "block_rq_complete");
 
-/// The tracepoint that tells whose a request is.
+/// The tracepoint that the owner of a request hits.
 pub fn beginning(tracefs: &Tracefs) -> Tracepoint {
     if START.is_in(tracefs) { START } else { INSERT }
 }
 
-/// The letters of a flush that the queue itself makes, for all that have asked for one (`blk_kick_flush` in
+/// The letters of a flush that the queue makes on behalf of all that have requested one (`blk_kick_flush` in
 /// `block/blk-flush.c`).
 const QUEUES_FLUSH: &[u8] = b"FF";
 
-/// The bytes of a sector, whatever the device's own are.
+/// The bytes of a sector in the kernel's interfaces, whatever the device's own sector size.
 const SECTOR: u64 = 512;
 
-/// Something that happened to a request.
+/// An event of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happened {
-    Begins(Span),
-    Issued(Span),
-    /// With an errno, 0 for none.
-    Completes(Span, i64),
-    /// A flush that the queue itself has made.
-    FlushIssued(u32),
-    FlushCompletes(u32, i64),
+pub enum BlockEvent {
+    Begin(Span),
+    Issue(Span),
+    /// With its errno, 0 for success.
+    Complete(Span, i64),
+    /// A flush that the queue has made.
+    FlushIssue(u32),
+    FlushComplete(u32, i64),
 }
 
-/// What a request is about.
+/// The sectors and the operation of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     pub device: u32,
@@ -50,14 +50,14 @@ pub struct Span {
     pub operation: Operation,
 }
 
-/// Where the records have what.
+/// The fields of the records.
 pub struct Records {
     begins: Fields,
     issued: Fields,
     completes: Fields,
     error: Field,
-    /// Whether the kernel tells of the beginning of every request.
-    tells_beginnings: bool,
+    /// Whether every request has a record of its beginning.
+    has_all_beginnings: bool,
 }
 
 struct Fields {
@@ -71,35 +71,35 @@ struct Fields {
 impl Records {
     pub fn new(stream: &mut EventStream) -> Result<Self> {
         let start = Fields::new(START, stream);
-        let tells_beginnings = start.is_ok();
+        let has_all_beginnings = start.is_ok();
         Ok(Self {
             begins: start.or_else(|_| Fields::new(INSERT, stream))?,
             issued: Fields::new(ISSUE, stream)?,
             completes: Fields::new(COMPLETE, stream)?,
             error: COMPLETE.layout(stream)?.field("error")?,
-            tells_beginnings,
+            has_all_beginnings,
         })
     }
 
-    /// Whether the kernel tells of the beginning of every request, and so whose it is.
-    pub fn tell_beginnings(&self) -> bool {
-        self.tells_beginnings
+    /// Whether every request has a record of its beginning, by the task that made it.
+    pub fn have_all_beginnings(&self) -> bool {
+        self.has_all_beginnings
     }
 
-    pub fn read(&self, record: &Record<'_>) -> Option<Happened> {
+    pub fn read(&self, record: &Record<'_>) -> Option<BlockEvent> {
         let id = record.id();
         if id == self.begins.id {
-            return Some(Happened::Begins(self.begins.span(record)));
+            return Some(BlockEvent::Begin(self.begins.span(record)));
         }
         let fields = [&self.issued, &self.completes].into_iter().find(|fields| fields.id == id)?;
         let span = fields.span(record);
         let is_queues_flush = record.text(&fields.letters).starts_with(QUEUES_FLUSH);
         let error = if id == self.completes.id { Some(-record.number(&self.error)) } else { None };
         Some(match (error, is_queues_flush) {
-            (None, false) => Happened::Issued(span),
-            (None, true) => Happened::FlushIssued(span.device),
-            (Some(error), false) => Happened::Completes(span, error),
-            (Some(error), true) => Happened::FlushCompletes(span.device, error),
+            (None, false) => BlockEvent::Issue(span),
+            (None, true) => BlockEvent::FlushIssue(span.device),
+            (Some(error), false) => BlockEvent::Complete(span, error),
+            (Some(error), true) => BlockEvent::FlushComplete(span.device, error),
         })
     }
 }

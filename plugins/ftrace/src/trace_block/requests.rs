@@ -1,4 +1,4 @@
-//! The requests under way.
+//! The requests in progress.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ pub struct Request {
     pub owner: Owner,
     pub span: Span,
     pub began: u64,
-    /// When it was given to the device, once it was.
+    /// When it was issued to the device.
     pub issued: Option<u64>,
 }
 
-/// Who has made it.
+/// The task that made it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner {
     pub pid: Option<u32>,
@@ -22,141 +22,153 @@ pub struct Owner {
     pub comm: Vec<u8>,
 }
 
-/// A device, a sector of it, and the order in which requests came there.
+/// A device, a sector of it, and a number that tells requests apart that began there.
 type Place = (u32, u64, u64);
 
-/// The requests of the traced tasks that are not done.
+/// The requests that are tracked at a time. With more, all of them are given up, as after lost records: some never complete,
+/// because the kernel merged them into the request of an untraced task.
+pub const MAX_IN_PROGRESS: usize = 1 << 16;
+
+/// The requests of the traced tasks that have not completed.
 ///
-/// Only its place, its operation and its length tell a request from others: where two of the same are at the same place at
-/// the same time, one may be taken for the other, but two they stay.
+/// Only place, operation and length identify a request. If two are equal in all of these at the same time, one may be mistaken
+/// for the other, but they stay two.
 #[derive(Debug, Default)]
 pub struct Requests {
-    at: BTreeMap<Place, UnderWay>,
+    at: BTreeMap<Place, InProgress>,
     flushes: BTreeMap<u32, Flushes>,
-    /// How many have come to their places.
-    came: u64,
-    /// What was under way when records were lost.
-    cut_off: Vec<Request>,
+    /// The number of requests that were put into `at`.
+    count: u64,
+    /// The requests that were given up.
+    given_up: Vec<Request>,
 }
 
 #[derive(Debug)]
-struct UnderWay {
+struct InProgress {
     request: Request,
-    /// How many sectors are not done. A device may do the first ones first.
+    /// The sectors that have not completed. A device may complete the first ones first.
     left: u64,
 }
 
-/// The flushes that tasks have asked of a device. It is given one for all that have asked until then.
+/// The flushes that tasks have requested of a device. One flush of the device completes all requested before it.
 #[derive(Debug, Default)]
 struct Flushes {
-    asked: Vec<Request>,
+    requested: Vec<Request>,
     issued: Vec<Request>,
 }
 
 impl Requests {
     /// A traced task has made a request.
-    pub fn begins(&mut self, request: Request) {
+    pub fn begin(&mut self, request: Request) {
+        if self.in_progress() >= MAX_IN_PROGRESS {
+            self.give_up();
+        }
         if request.span.operation.is_flush() {
-            self.flushes.entry(request.span.device).or_default().asked.push(request);
+            self.flushes.entry(request.span.device).or_default().requested.push(request);
         } else {
             let (device, sector, left) = (request.span.device, request.span.sector, request.span.sectors);
-            self.put(device, sector, UnderWay { request, left });
+            self.put(device, sector, InProgress { request, left });
         }
     }
 
-    /// A request is given to the device. Since it began it has grown if others were joined to it, at either end. Whether
-    /// it is a traced task's.
-    pub fn issued(&mut self, span: &Span, now: u64) -> bool {
-        let joined = self.joined_in(span).into_iter().filter_map(|place| self.at.remove(&place));
-        let Some(mut request) = joined.map(|way| way.request).min_by_key(|request| request.began) else {
+    /// A request is issued to the device. It may have grown since it began, if others were merged into it at either end.
+    /// Returns whether it is one of a traced task.
+    pub fn issue(&mut self, span: &Span, now: u64) -> bool {
+        let merged = self.merged_into(span).into_iter().filter_map(|place| self.at.remove(&place));
+        let Some(mut request) = merged.map(|way| way.request).min_by_key(|request| request.began) else {
             return false;
         };
         request.span = Span { operation: request.span.operation, ..span.clone() };
         request.issued = Some(now);
         let left = request.span.sectors;
-        self.put(span.device, span.sector, UnderWay { request, left });
+        self.put(span.device, span.sector, InProgress { request, left });
         true
     }
 
-    /// The requests that make up the one with this span, one behind the other.
-    fn joined_in(&self, span: &Span) -> Vec<Place> {
+    /// The requests that were merged into the one with this span, in the order of their sectors.
+    fn merged_into(&self, span: &Span) -> Vec<Place> {
         let (mut from, end) = (span.sector, span.sector.saturating_add(span.sectors.max(1)));
-        let mut joined = Vec::new();
+        let mut merged = Vec::new();
         while from < end {
             let within = self.at.range((span.device, from, 0)..(span.device, end, 0));
-            let is_it = |(_, sector, _): Place, way: &UnderWay| {
-                // It comes again if the device did not take it.
+            let is_it = |(_, sector, _): Place, way: &InProgress| {
+                // It is issued again if the device was busy.
                 way.is_of(span) && (way.request.issued.is_none() || sector == span.sector)
             };
             let next = within.filter(|(place, way)| is_it(**place, way)).min_by_key(|(place, way)| {
-                let (_, sector, came) = **place;
-                (sector, way.request.issued.is_some(), sector.saturating_add(way.left) != end, came)
+                let (_, sector, number) = **place;
+                (sector, way.request.issued.is_some(), sector.saturating_add(way.left) != end, number)
             });
             let Some((place, way)) = next else { break };
-            joined.push(*place);
+            merged.push(*place);
             from = place.1.saturating_add(way.left.max(1));
         }
-        joined
+        merged
     }
 
-    /// A request, or the first part of it, is done. The traced task's request that is done now, if it is one.
-    pub fn completes(&mut self, span: &Span, error: i64) -> Option<Request> {
+    /// A request, or the first part of it, completes. Returns the traced task's request that is complete now, if any.
+    pub fn complete(&mut self, span: &Span, error: i64) -> Option<Request> {
         let there = self.at.range((span.device, span.sector, 0)..=(span.device, span.sector, u64::MAX));
-        // The end of one that is not issued is somebody else's.
+        // A completion cannot be of a request that was not issued.
         let issued = there.filter(|(_, way)| way.is_of(span) && way.request.issued.is_some());
         let (place, _) = issued.min_by_key(|(place, way)| (way.left != span.sectors, **place))?;
         let place = *place;
-        let UnderWay { request, left } = self.at.remove(&place)?;
+        let InProgress { request, left } = self.at.remove(&place)?;
         if error == 0 && (1..left).contains(&span.sectors) {
-            let rest = UnderWay { request, left: left - span.sectors };
+            let rest = InProgress { request, left: left - span.sectors };
             self.put(span.device, span.sector + span.sectors, rest);
             return None;
         }
         Some(request)
     }
 
-    /// The device is given a flush.
-    pub fn flush_issued(&mut self, device: u32, now: u64) {
+    /// A flush is issued to the device.
+    pub fn issue_flush(&mut self, device: u32, now: u64) {
         if let Some(flushes) = self.flushes.get_mut(&device) {
-            let asked = flushes.asked.drain(..);
-            flushes.issued.extend(asked.map(|request| Request { issued: Some(now), ..request }));
+            let requested = flushes.requested.drain(..);
+            flushes.issued.extend(requested.map(|request| Request { issued: Some(now), ..request }));
         }
     }
 
-    /// The device has flushed. The traced tasks' flushes that are done with that.
-    pub fn flush_completes(&mut self, device: u32) -> Vec<Request> {
+    /// A flush of the device completes. Returns the traced tasks' flushes that are complete with it.
+    pub fn complete_flush(&mut self, device: u32) -> Vec<Request> {
         self.flushes.get_mut(&device).map(|flushes| std::mem::take(&mut flushes.issued)).unwrap_or_default()
     }
 
-    /// Some records are missing: what was under way may be done, and what comes to its place somebody else's.
-    pub fn lost(&mut self) {
-        let unfinished = self.take_unfinished();
-        self.cut_off = unfinished;
+    /// Gives all requests up: later records are not taken to be about them. After lost records, a request may have completed,
+    /// and another one be in its place.
+    pub fn give_up(&mut self) {
+        self.given_up = self.take_unfinished();
     }
 
-    /// What was under way when records were lost, in the order in which it was made. None is left.
-    pub fn take_cut_off(&mut self) -> Vec<Request> {
-        std::mem::take(&mut self.cut_off)
+    /// Takes the requests that were given up, in the order in which they were made.
+    pub fn take_given_up(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.given_up)
     }
 
-    /// All that are not done, in the order in which they were made. None is left.
+    /// Takes all requests that have not completed, in the order in which they were made.
     pub fn take_unfinished(&mut self) -> Vec<Request> {
         let flushes = std::mem::take(&mut self.flushes).into_values();
-        let flushes = flushes.flat_map(|flushes| flushes.issued.into_iter().chain(flushes.asked));
+        let flushes = flushes.flat_map(|flushes| flushes.issued.into_iter().chain(flushes.requested));
         let at = std::mem::take(&mut self.at).into_values().map(|way| way.request);
-        let mut all: Vec<Request> = self.take_cut_off().into_iter().chain(at).chain(flushes).collect();
+        let mut all: Vec<Request> = self.take_given_up().into_iter().chain(at).chain(flushes).collect();
         all.sort_by_key(|request| request.began);
         all
     }
 
-    fn put(&mut self, device: u32, sector: u64, way: UnderWay) {
-        self.came += 1;
-        self.at.insert((device, sector, self.came), way);
+    fn in_progress(&self) -> usize {
+        let flushes = self.flushes.values().map(|flushes| flushes.requested.len() + flushes.issued.len());
+        self.at.len() + flushes.sum::<usize>()
+    }
+
+    fn put(&mut self, device: u32, sector: u64, way: InProgress) {
+        self.count += 1;
+        self.at.insert((device, sector, self.count), way);
     }
 }
 
-impl UnderWay {
-    /// Whether it may be the one that a record with this span is about.
+impl InProgress {
+    /// Whether a record with this span may be about it.
     fn is_of(&self, span: &Span) -> bool {
         self.request.span.operation.name == span.operation.name
     }
@@ -179,151 +191,165 @@ mod tests {
 
     fn requests(begun_ones: impl IntoIterator<Item = Request>) -> Requests {
         let mut requests = Requests::default();
-        begun_ones.into_iter().for_each(|request| requests.begins(request));
+        begun_ones.into_iter().for_each(|request| requests.begin(request));
         requests
     }
 
     #[test]
-    fn a_request_is_issued_and_done() {
+    fn request_is_issued_and_completes() {
         let mut requests = requests([begun(span("RS", 80, 8), 100)]);
-        assert!(requests.issued(&span("RS", 80, 8), 150));
-        let done = requests.completes(&span("RS", 80, 8), 0).unwrap();
+        assert!(requests.issue(&span("RS", 80, 8), 150));
+        let done = requests.complete(&span("RS", 80, 8), 0).unwrap();
         assert_eq!((done.began, done.issued), (100, Some(150)));
         assert_eq!(requests.take_unfinished(), []);
     }
 
     #[test]
-    fn others_requests_are_no_concern() {
+    fn requests_of_untraced_tasks_are_ignored() {
         let mut requests = requests([begun(span("R", 80, 8), 100)]);
-        assert!(!requests.issued(&span("R", 88, 8), 110));
-        assert!(!requests.issued(&span("W", 80, 8), 110), "it is not a write");
-        assert_eq!(requests.completes(&span("R", 80, 8), 0), None, "it is not issued yet");
-        assert_eq!(requests.completes(&span("R", 88, 8), 0), None);
+        assert!(!requests.issue(&span("R", 88, 8), 110));
+        assert!(!requests.issue(&span("W", 80, 8), 110), "it is not a write");
+        assert_eq!(requests.complete(&span("R", 80, 8), 0), None, "it is not issued yet");
+        assert_eq!(requests.complete(&span("R", 88, 8), 0), None);
         assert_eq!(requests.take_unfinished().len(), 1);
     }
 
     #[test]
-    fn what_is_joined_is_one_request_of_who_began() {
+    fn merged_requests_are_one_of_the_task_that_began_first() {
         let mut requests = requests([
             begun(span("R", 88, 8), 100),
             begun(span("R", 80, 8), 105),
             begun(span("R", 96, 8), 107),
         ]);
-        assert!(requests.issued(&span("R", 80, 16), 150));
-        let done = requests.completes(&span("R", 80, 16), 0).unwrap();
+        assert!(requests.issue(&span("R", 80, 16), 150));
+        let done = requests.complete(&span("R", 80, 16), 0).unwrap();
         assert_eq!((done.began, done.span.sector, done.span.size()), (100, 80, 8192));
         assert_eq!(requests.take_unfinished().len(), 1);
     }
 
     #[test]
-    fn a_request_is_done_with_its_last_part() {
+    fn request_completes_with_its_last_part() {
         let mut requests = requests([begun(span("W", 80, 24), 100)]);
-        requests.issued(&span("W", 80, 24), 110);
-        assert_eq!(requests.completes(&span("W", 80, 8), 0), None);
-        assert_eq!(requests.completes(&span("W", 88, 8), 0), None);
-        let done = requests.completes(&span("W", 96, 8), 0).unwrap();
+        requests.issue(&span("W", 80, 24), 110);
+        assert_eq!(requests.complete(&span("W", 80, 8), 0), None);
+        assert_eq!(requests.complete(&span("W", 88, 8), 0), None);
+        let done = requests.complete(&span("W", 96, 8), 0).unwrap();
         assert_eq!((done.span.sector, done.span.sectors), (80, 24));
     }
 
     #[test]
-    fn an_error_ends_a_request() {
+    fn error_completes_a_request() {
         let mut requests = requests([begun(span("W", 80, 24), 100)]);
-        requests.issued(&span("W", 80, 24), 110);
-        assert!(requests.completes(&span("W", 80, 8), 5).is_some());
+        requests.issue(&span("W", 80, 24), 110);
+        assert!(requests.complete(&span("W", 80, 8), 5).is_some());
     }
 
     #[test]
-    fn a_request_under_way_is_not_joined_to_a_later_one() {
+    fn issued_request_is_not_merged_into_a_later_one() {
         let mut requests = requests([begun(span("R", 88, 8), 100)]);
-        requests.issued(&span("R", 88, 8), 110);
-        assert!(!requests.issued(&span("R", 80, 16), 120), "somebody else reads more");
-        assert_eq!(requests.completes(&span("R", 80, 16), 0), None);
-        assert_eq!(requests.completes(&span("R", 88, 8), 0).unwrap().issued, Some(110));
+        requests.issue(&span("R", 88, 8), 110);
+        assert!(!requests.issue(&span("R", 80, 16), 120), "an untraced task reads more");
+        assert_eq!(requests.complete(&span("R", 80, 16), 0), None);
+        assert_eq!(requests.complete(&span("R", 88, 8), 0).unwrap().issued, Some(110));
     }
 
     #[test]
-    fn a_request_that_was_not_taken_is_issued_again() {
+    fn request_is_issued_again_if_the_device_was_busy() {
         let mut requests = requests([begun(span("R", 80, 8), 100)]);
-        requests.issued(&span("R", 80, 8), 110);
-        assert!(requests.issued(&span("R", 80, 8), 140));
-        assert_eq!(requests.completes(&span("R", 80, 8), 0).unwrap().issued, Some(140));
+        requests.issue(&span("R", 80, 8), 110);
+        assert!(requests.issue(&span("R", 80, 8), 140));
+        assert_eq!(requests.complete(&span("R", 80, 8), 0).unwrap().issued, Some(140));
     }
 
     #[test]
-    fn two_at_the_same_place_at_the_same_time_are_two() {
+    fn equal_requests_at_the_same_time_are_two() {
         let mut requests = requests([begun(span("R", 80, 8), 100), begun(span("R", 80, 8), 105)]);
-        assert!(requests.issued(&span("R", 80, 8), 110));
-        assert!(requests.issued(&span("R", 80, 8), 120));
-        assert!(requests.issued(&span("R", 80, 8), 130), "the first comes again");
-        let mut done = || requests.completes(&span("R", 80, 8), 0).map(|done| (done.began, done.issued));
+        assert!(requests.issue(&span("R", 80, 8), 110));
+        assert!(requests.issue(&span("R", 80, 8), 120));
+        assert!(requests.issue(&span("R", 80, 8), 130), "the first is issued again");
+        let mut done = || requests.complete(&span("R", 80, 8), 0).map(|done| (done.began, done.issued));
         assert_eq!(done(), Some((105, Some(120))));
         assert_eq!(done(), Some((100, Some(130))));
         assert_eq!(done(), None);
     }
 
     #[test]
-    fn at_the_same_place_operations_and_lengths_tell_requests() {
+    fn operation_and_length_distinguish_requests_at_one_place() {
         let mut requests = requests([
             begun(span("R", 80, 8), 100),
             begun(span("R", 80, 24), 101),
             begun(span("W", 80, 8), 102),
         ]);
         for issued in [span("W", 80, 8), span("R", 80, 24), span("R", 80, 8)] {
-            assert!(requests.issued(&issued, 110));
+            assert!(requests.issue(&issued, 110));
         }
-        let mut done = |span| requests.completes(&span, 0).unwrap().began;
+        let mut done = |span| requests.complete(&span, 0).unwrap().began;
         let began = [span("R", 80, 24), span("W", 80, 8), span("R", 80, 8)].map(&mut done);
         assert_eq!(began, [101, 102, 100]);
     }
 
     #[test]
-    fn of_two_at_the_same_place_one_is_joined() {
+    fn only_one_of_two_equal_requests_is_merged() {
         let mut requests = requests([
             begun(span("R", 80, 8), 100),
             begun(span("R", 80, 8), 101),
             begun(span("R", 88, 8), 102),
         ]);
-        assert!(requests.issued(&span("R", 80, 16), 110));
-        assert!(requests.issued(&span("R", 80, 8), 120));
-        assert_eq!(requests.completes(&span("R", 80, 16), 0).unwrap().began, 100);
-        assert_eq!(requests.completes(&span("R", 80, 8), 0).unwrap().began, 101);
+        assert!(requests.issue(&span("R", 80, 16), 110));
+        assert!(requests.issue(&span("R", 80, 8), 120));
+        assert_eq!(requests.complete(&span("R", 80, 16), 0).unwrap().began, 100);
+        assert_eq!(requests.complete(&span("R", 80, 8), 0).unwrap().began, 101);
         assert_eq!(requests.take_unfinished(), []);
     }
 
     #[test]
-    fn what_comes_again_takes_nothing_with_it() {
+    fn request_that_is_issued_again_merges_nothing() {
         let mut requests = requests([begun(span("R", 80, 16), 100)]);
-        requests.issued(&span("R", 80, 16), 110);
-        requests.begins(begun(span("R", 88, 8), 115));
-        assert!(requests.issued(&span("R", 80, 16), 120));
+        requests.issue(&span("R", 80, 16), 110);
+        requests.begin(begun(span("R", 88, 8), 115));
+        assert!(requests.issue(&span("R", 80, 16), 120));
         assert_eq!(requests.take_unfinished().len(), 2);
     }
 
     #[test]
-    fn after_a_gap_no_end_belongs_to_a_request_before() {
+    fn given_up_requests_do_not_complete() {
         let mut requests = requests([begun(span("W", 88, 8), 105), begun(span("R", 80, 8), 100)]);
-        requests.begins(begun(span("FWS", 0, 0), 110));
-        requests.issued(&span("R", 80, 8), 115);
-        requests.flush_issued(DISK, 120);
-        requests.lost();
-        assert_eq!(requests.completes(&span("R", 80, 8), 0), None);
-        assert!(!requests.issued(&span("W", 88, 8), 130));
-        assert!(requests.flush_completes(DISK).is_empty());
-        requests.lost();
-        let began: Vec<u64> = requests.take_cut_off().iter().map(|request| request.began).collect();
+        requests.begin(begun(span("FWS", 0, 0), 110));
+        requests.issue(&span("R", 80, 8), 115);
+        requests.issue_flush(DISK, 120);
+        requests.give_up();
+        assert_eq!(requests.complete(&span("R", 80, 8), 0), None);
+        assert!(!requests.issue(&span("W", 88, 8), 130));
+        assert!(requests.complete_flush(DISK).is_empty());
+        requests.give_up();
+        let began: Vec<u64> = requests.take_given_up().iter().map(|request| request.began).collect();
         assert_eq!(began, [100, 105, 110]);
         assert_eq!(requests.take_unfinished(), []);
     }
 
     #[test]
-    fn one_flush_is_for_all_that_asked_before() {
+    fn one_flush_completes_all_requested_before() {
         let mut requests = requests([begun(span("FWS", 0, 0), 100), begun(span("FWS", 0, 0), 105)]);
-        requests.flush_issued(DISK, 110);
-        requests.begins(begun(span("FWS", 0, 0), 115));
-        assert!(requests.flush_completes(DISK + 1).is_empty());
-        let done = requests.flush_completes(DISK);
+        requests.issue_flush(DISK, 110);
+        requests.begin(begun(span("FWS", 0, 0), 115));
+        assert!(requests.complete_flush(DISK + 1).is_empty());
+        let done = requests.complete_flush(DISK);
         assert_eq!(done.iter().map(|done| done.began).collect::<Vec<_>>(), [100, 105]);
         assert_eq!(done[0].issued, Some(110));
         assert_eq!(requests.take_unfinished()[0].began, 115);
+    }
+
+    #[test]
+    fn number_of_requests_is_bounded_and_each_is_reported() {
+        let mut requests = Requests::default();
+        let many = 3 * MAX_IN_PROGRESS as u64;
+        let mut reported = 0;
+        for sector in 0..many {
+            let letters = if sector % 2 == 0 { "R" } else { "FF" };
+            requests.begin(begun(span(letters, sector, 8), sector));
+            assert!(requests.in_progress() <= MAX_IN_PROGRESS);
+            reported += requests.take_given_up().len();
+        }
+        assert_eq!(reported + requests.take_unfinished().len(), many as usize);
     }
 }

@@ -1,4 +1,4 @@
-//! What is shown of the requests.
+//! The lines of `trace_block`.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use tracefs::ring::Gap;
 use tracefs_session::{EventStream, Record, Renderer, with_origin};
 
 use super::devices::Devices;
-use super::records::{Happened, Records, Span};
+use super::records::{BlockEvent, Records, Span};
 use super::requests::{Owner, Request, Requests};
 
 pub struct BlockView {
@@ -19,12 +19,12 @@ pub struct BlockView {
     latest: u64,
 }
 
-/// How a request has ended, and when.
+/// The completion of a request.
 struct End {
     time: u64,
-    /// Where that was learnt.
+    /// The CPU that saw it.
     cpu: Option<u32>,
-    /// An errno, 0 for none; none where the request has not ended.
+    /// The errno, 0 for success; `None` if the request has not completed.
     error: Option<i64>,
 }
 
@@ -40,11 +40,11 @@ impl BlockView {
 
     fn issued(&mut self, span: Span, record: &mut Record<'_>) {
         let now = record.stamp();
-        let is_known = self.requests.issued(&span, now);
-        // Some requests are given to the device at once. So whoever does that has made it.
-        if !is_known && !self.records.tell_beginnings() && record.is_traced(record.task()) {
-            self.requests.begins(begun(span.clone(), record));
-            self.requests.issued(&span, now);
+        let is_known = self.requests.issue(&span, now);
+        // Some requests are issued at once, without a record of their beginning. The current task has made them.
+        if !is_known && !self.records.have_all_beginnings() && record.is_traced(record.task()) {
+            self.requests.begin(begun(span.clone(), record));
+            self.requests.issue(&span, now);
         }
     }
 
@@ -52,55 +52,54 @@ impl BlockView {
         let Request { owner, span, began, issued } = request;
         let origin = Origin::at(end.time).cpu(end.cpu).pid(owner.pid).tid(owner.tid).comm(&owner.comm);
         let device = self.devices.get(span.device);
-        let mut line = lines.event(&origin, "request").word("device", &device.numbers);
-        if let Some(disk) = &device.disk {
-            line = line.word("disk", disk);
-        }
-        line = line.number("sector", span.sector).number("size", span.size());
-        line = line.word("operation", span.operation.name);
-        if !span.operation.flags.is_empty() {
-            line = line.word("flags", &span.operation.flags.join("|"));
-        }
-        if let Some(issued) = issued {
-            line = line.duration("queued", issued.saturating_sub(*began));
-        }
-        if let (Some(issued), Some(_)) = (issued, end.error) {
-            line = line.duration("duration", end.time.saturating_sub(*issued));
-        }
-        match end.error {
-            Some(0) => {}
-            Some(error) => drop(line.word("error", &error_name(error))),
-            None => drop(line.flag("unfinished", true)),
+        let operation = &span.operation;
+        let flags = (!operation.flags.is_empty()).then(|| operation.flags.join("|"));
+        let failure = end.error.filter(|error| *error != 0);
+        let line = lines
+            .event(&origin, "request")
+            .word("device", &device.numbers)
+            .optional(device.disk.as_deref(), |line, disk| line.word("disk", disk))
+            .number("sector", span.sector)
+            .number("size", span.size())
+            .word("operation", operation.name)
+            .optional(flags, |line, flags| line.word("flags", &flags))
+            .optional(*issued, |line, issued| line.duration("queued", issued.saturating_sub(*began)))
+            .optional(issued.filter(|_| end.error.is_some()), |line, issued| {
+                line.duration("duration", end.time.saturating_sub(issued))
+            })
+            .optional(failure, |line, error| line.word("error", &error_name(error)));
+        if end.error.is_none() {
+            line.flag("unfinished", true);
         }
     }
 
-    fn happens(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn read(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let now = record.stamp();
         let end = |error| End { time: now, cpu: Some(record.cpu()), error: Some(error) };
         match self.records.read(record) {
-            Some(Happened::Completes(span, error)) => {
-                let done = self.requests.completes(&span, error);
+            Some(BlockEvent::Complete(span, error)) => {
+                let done = self.requests.complete(&span, error);
                 return self.show_all(done.as_slice(), &end(error), lines);
             }
-            Some(Happened::FlushCompletes(device, error)) => {
-                let done = self.requests.flush_completes(device);
+            Some(BlockEvent::FlushComplete(device, error)) => {
+                let done = self.requests.complete_flush(device);
                 return self.show_all(&done, &end(error), lines);
             }
-            Some(Happened::Begins(span)) => self.requests.begins(begun(span, record)),
-            Some(Happened::Issued(span)) => self.issued(span, record),
-            Some(Happened::FlushIssued(device)) => self.requests.flush_issued(device, now),
+            Some(BlockEvent::Begin(span)) => self.requests.begin(begun(span, record)),
+            Some(BlockEvent::Issue(span)) => self.issued(span, record),
+            Some(BlockEvent::FlushIssue(device)) => self.requests.issue_flush(device, now),
             None => {}
         }
         0
     }
 
-    /// What was under way when records were lost.
-    fn show_cut_off(&mut self, lines: &mut LineBuffer) -> u64 {
-        let cut_off = self.requests.take_cut_off();
-        self.show_unfinished(&cut_off, lines)
+    /// Adds the lines of requests that were given up.
+    fn show_given_up(&mut self, lines: &mut LineBuffer) -> u64 {
+        let given_up = self.requests.take_given_up();
+        self.show_unfinished(&given_up, lines)
     }
 
-    /// Shows the requests whose ends were not seen.
+    /// Adds the lines of requests that were not seen to complete.
     fn show_unfinished(&mut self, requests: &[Request], lines: &mut LineBuffer) -> u64 {
         self.show_all(requests, &End { time: self.latest, cpu: None, error: None }, lines)
     }
@@ -114,15 +113,15 @@ impl BlockView {
 impl Renderer for BlockView {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         self.latest = record.stamp();
-        self.show_cut_off(lines) + self.happens(record, lines)
+        self.show_given_up(lines) + self.read(record, lines)
     }
 
     fn lost(&mut self, _gap: Gap) {
-        self.requests.lost();
+        self.requests.give_up();
     }
 
     fn pause(&mut self, lines: &mut LineBuffer) -> u64 {
-        self.show_cut_off(lines)
+        self.show_given_up(lines)
     }
 
     fn end(&mut self, lines: &mut LineBuffer) -> u64 {
@@ -131,7 +130,7 @@ impl Renderer for BlockView {
     }
 }
 
-/// A request that the record's task has just made.
+/// The request that the current task of a record has just made.
 fn begun(span: Span, record: &mut Record<'_>) -> Request {
     with_origin(record, record.task(), |_, origin| {
         let owner = Owner { pid: origin.pid, tid: origin.tid, comm: origin.comm.to_vec() };

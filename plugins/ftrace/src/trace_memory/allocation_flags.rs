@@ -1,19 +1,20 @@
-//! What an allocation is for, and how much it may do to get memory.
+//! The GFP flags of an allocation.
 
 use std::collections::HashMap;
 
 use tracefs::format::Field;
 use tracefs_session::Record;
 
-/// Flags of allocations (`GFP_KERNEL` …), by name. Each kernel has its own numbers for them, which only the print format of
-/// its events tells.
+/// The names of GFP flags (`GFP_KERNEL` …). Each kernel has its own numbers for them; the print format of its events has the names.
+///
+/// Bounded: kernel code uses some dozens of combinations.
 #[derive(Debug, Default)]
 pub struct AllocationFlags {
     known: HashMap<i64, String>,
 }
 
 impl AllocationFlags {
-    /// Those that a record has in the field `gfp_flags`.
+    /// The flags in the field `gfp_flags` of a record.
     pub fn of(&mut self, record: &mut Record<'_>, field: &Field) -> &str {
         self.known.entry(record.number(field)).or_insert_with(|| {
             let mut line = Vec::new();

@@ -1,15 +1,15 @@
-//! Page faults: memory that is used and is not there yet, or not for this.
+//! Page faults.
 
 use trace_hook_api::{EventLine, LineBuffer, Result};
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
+use super::events::{Allocation, AllocationKind, Events, Site};
 use super::pages::page_size;
-use super::view::{Events, Site, Use, UseOf};
 use crate::tracepoint::Tracepoint;
 
 const USER: Tracepoint = Tracepoint::new("exceptions", "page_fault_user");
-/// The kernel itself uses a program's memory, to copy from or to it.
+/// The kernel accesses the memory of a program, to copy from or to it.
 const KERNEL: Tracepoint = Tracepoint::new("exceptions", "page_fault_kernel");
 
 pub const TRACEPOINTS: [Tracepoint; 2] = [USER, KERNEL];
@@ -53,14 +53,14 @@ impl Events for Faults {
         Some(1)
     }
 
-    fn read_use(&mut self, record: &mut Record<'_>) -> Option<Use> {
+    fn read_allocation(&mut self, record: &mut Record<'_>) -> Option<Allocation> {
         let fields = self.fields(record)?;
         let ip = record.number(&fields.ip) as u64;
         let site = match fields.id == self.kernel.id {
             true => Site::Kernel(ip),
             false => Site::Program { thread: record.task(), address: ip },
         };
-        Some(Use { of: UseOf::Faults, bytes: page_size(), site })
+        Some(Allocation { kind: AllocationKind::Faults, bytes: page_size(), site })
     }
 }
 
@@ -76,7 +76,7 @@ impl Fields {
     }
 }
 
-/// Adds what was wanted of the memory. The code of it is each machine's own.
+/// Adds the kind of access. Its encoding depends on the machine.
 fn show_cause(line: EventLine<'_>, error_code: u64) -> EventLine<'_> {
     /// `enum x86_pf_error_code` in `arch/x86/include/asm/trap_pf.h`.
     const PRESENT: u64 = 1;

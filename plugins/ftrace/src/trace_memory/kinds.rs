@@ -1,16 +1,16 @@
-//! What there is to tell of memory, and where the kernel tells it.
+//! The kinds of events, and their tracepoints.
 
 use trace_hook_api::{HookError, Result};
 use tracefs::{Instance, Tracefs};
 use tracefs_session::EventStream;
 
+use super::events::Events;
 use super::faults::{self, Faults};
 use super::kmalloc::{self, Kmalloc};
 use super::oom::{self, Oom};
 use super::pages::{self, Pages};
 use super::reclaim::{self, Reclaim};
 use super::rss::{self, Rss};
-use super::view::Events;
 use crate::tracepoint::Tracepoint;
 
 /// A kind of events.
@@ -24,7 +24,7 @@ pub enum Kind {
     Oom,
 }
 
-/// All of them, by name.
+/// All kinds, by name.
 pub const KINDS: [(&str, Kind); 6] = [
     ("pages", Kind::Pages),
     ("faults", Kind::Faults),
@@ -35,11 +35,11 @@ pub const KINDS: [(&str, Kind); 6] = [
 ];
 
 impl Kind {
-    /// The kinds with these names; all that the kernel has if there are none.
+    /// The kinds with these names; without names, all that the kernel has.
     ///
     /// # Errors
     ///
-    /// The kernel does not have one that is named.
+    /// The kernel does not have a kind that is named.
     pub fn chosen(names: &[String], tracefs: &Tracefs) -> Result<Vec<Self>> {
         if names.is_empty() {
             let all = KINDS.into_iter().map(|(_, kind)| kind);
@@ -57,7 +57,7 @@ impl Kind {
         Ok(chosen)
     }
 
-    /// Whether its events tell where in the program or the kernel they came about.
+    /// Whether its events have call sites.
     pub fn has_call_sites(self) -> bool {
         matches!(self, Self::Pages | Self::Faults | Self::Kmalloc)
     }
@@ -66,13 +66,13 @@ impl Kind {
         self.tracepoints().iter().any(|tracepoint| tracepoint.is_in(tracefs))
     }
 
-    /// Has its events recorded, as far as the kernel has them.
+    /// Enables the events of this kind that the kernel has.
     pub fn enable(self, instance: &Instance) -> Result<()> {
         let has_it = |tracepoint: &&Tracepoint| tracepoint.is_in(instance.tracefs());
         self.tracepoints().iter().filter(has_it).try_for_each(|tracepoint| tracepoint.enable(instance))
     }
 
-    /// Has recorded what tells its call sites.
+    /// Enables the events that have its call sites.
     pub fn enable_call_sites(self, instance: &Instance) -> Result<()> {
         match self {
             Self::Pages => {
@@ -83,7 +83,7 @@ impl Kind {
         }
     }
 
-    /// Who reads its records.
+    /// The reader of its records.
     pub fn events(self, stream: &mut EventStream) -> Result<Box<dyn Events>> {
         Ok(match self {
             Self::Pages => Box::new(Pages::new(stream)?),

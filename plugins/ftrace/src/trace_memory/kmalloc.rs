@@ -1,15 +1,15 @@
-//! Memory that the kernel takes for itself on behalf of a task.
+//! Memory that the kernel allocates for itself.
 
 use trace_hook_api::{LineBuffer, Result};
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
 use super::allocation_flags::AllocationFlags;
-use super::view::{Events, Site, Use, UseOf};
+use super::events::{Allocation, AllocationKind, Events, Site};
 use crate::tracepoint::Tracepoint;
 
 const ANY_NODE: Tracepoint = Tracepoint::new("kmem", "kmalloc");
-/// Until Linux 6.0 an event of its own.
+/// A separate event until Linux 6.0.
 const SOME_NODE: Tracepoint = Tracepoint::new("kmem", "kmalloc_node");
 
 pub const TRACEPOINTS: [Tracepoint; 2] = [ANY_NODE, SOME_NODE];
@@ -54,11 +54,11 @@ impl Events for Kmalloc {
         Some(1)
     }
 
-    fn read_use(&mut self, record: &mut Record<'_>) -> Option<Use> {
+    fn read_allocation(&mut self, record: &mut Record<'_>) -> Option<Allocation> {
         let fields = self.fields.iter().find(|fields| fields.id == record.id())?;
         let number = |field| record.number(field) as u64;
         let site = Site::Kernel(number(&fields.call_site));
-        Some(Use { of: UseOf::Kmalloc, bytes: number(&fields.allocated), site })
+        Some(Allocation { kind: AllocationKind::Kmalloc, bytes: number(&fields.allocated), site })
     }
 }
 

@@ -1,79 +1,90 @@
-//! What an address in a program is part of.
+//! The file that an address in a program belongs to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use trace_tasks::{MappedRange, Pid, mapped_ranges};
 
-/// The files that processes run code of, as procfs has them.
+/// With more processes than this, only those are remembered that allocated in the last interval.
+const MAX_IDLE_PROCESSES: usize = 4096;
+
+/// The executable mappings of processes, from procfs.
 ///
-/// It has them only as long as a process is there. So a process is looked at when it is first asked for, and what is found
-/// is kept. From one look to the next, none is looked at twice.
+/// procfs has them only while the process exists. So they are read when a process is first asked for, and kept. Between two
+/// calls of [`allow_reading`](Self::allow_reading), no process is read twice.
 #[derive(Debug)]
 pub struct Mappings {
     procfs: PathBuf,
     known: HashMap<Pid, Process>,
-    look: u64,
+    /// The number of calls of `allow_reading`.
+    readings: u64,
 }
 
-/// A process as it was when it was last found to be there.
+/// The mappings of a process, as they were when they were last read.
 #[derive(Debug, Default)]
 struct Process {
     code: Vec<Mapping>,
-    /// The look at which it was looked for. None: not since it was last [told of](Mappings::told).
-    looked_for: Option<u64>,
-    /// Somebody has asked for it since it was last told of.
-    is_wanted: bool,
+    /// The value of `readings` when they were read. `None`: not in this interval.
+    read_at: Option<u64>,
+    /// Whether an address of it was looked up in this interval.
+    is_used: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mapping {
     addresses: Range<u64>,
     offset: u64,
-    /// Nothing: it is of no file.
+    /// Empty for anonymous memory.
     name: Vec<u8>,
 }
 
 impl Mappings {
     pub fn new(procfs: PathBuf) -> Self {
-        Self { procfs, known: HashMap::new(), look: 0 }
+        Self { procfs, known: HashMap::new(), readings: 0 }
     }
 
-    /// What comes from now on is newer than what was found so far.
-    pub fn next_look(&mut self) {
-        self.look += 1;
+    /// All records so far have been read: processes may have new mappings in what follows.
+    pub fn allow_reading(&mut self) {
+        self.readings += 1;
     }
 
-    /// The file and the place in it, such as `/usr/bin/cc+0x5120`; the bare address where it is of no file. None, as long
-    /// as that is not known: the process may have mapped more since it was looked at, or may have been gone before.
+    /// The file and the offset in it, such as `/usr/bin/cc+0x5120`; the address alone for anonymous memory. `None` if it is not
+    /// known yet: the process may have added mappings since they were read, or ended before that.
     pub fn place(&mut self, process: Pid, address: u64) -> Option<Vec<u8>> {
-        let (procfs, look) = (&self.procfs, self.look);
+        let (procfs, readings) = (&self.procfs, self.readings);
         let known = self.known.entry(process).or_default();
-        known.is_wanted = true;
-        // It may run another program since it was told of.
-        let is_old = known.looked_for.is_none();
+        known.is_used = true;
+        // It may run another program than in the last interval.
+        let is_old = known.read_at.is_none();
         let found = known.place(address).filter(|_| !is_old);
-        if found.is_some() || known.looked_for == Some(look) {
+        if found.is_some() || known.read_at == Some(readings) {
             return found;
         }
-        known.looked_for = Some(look);
+        known.read_at = Some(readings);
         let maps = fs::read(procfs.join(process.to_string()).join("maps")).unwrap_or_default();
         let code: Vec<Mapping> =
             mapped_ranges(&maps).filter(MappedRange::is_code).map(Mapping::from).collect();
-        // Of one that is gone, what was there holds.
+        // If it has ended, the mappings it had are still right.
         if !code.is_empty() {
             known.code = code;
         }
         known.place(address)
     }
 
-    /// What was asked for is told. Processes that are gone, and that nobody has asked for since the last time, are forgotten.
-    pub fn told(&mut self) {
+    /// An interval has ended. Forgets processes that were not used in it and have ended.
+    pub fn end_interval(&mut self) {
         let is_there = |process: Pid| self.procfs.join(process.to_string()).exists();
-        self.known.retain(|pid, process| std::mem::take(&mut process.is_wanted) || is_there(*pid));
-        self.known.values_mut().for_each(|process| process.looked_for = None);
+        let keep_idle = self.known.len() <= MAX_IDLE_PROCESSES;
+        self.known
+            .retain(|pid, process| std::mem::take(&mut process.is_used) || (keep_idle && is_there(*pid)));
+        self.known.values_mut().for_each(|process| process.read_at = None);
+    }
+
+    /// Forgets all other processes.
+    pub fn keep_only(&mut self, processes: &BTreeSet<Pid>) {
+        self.known.retain(|process, _| processes.contains(process));
     }
 }
 
@@ -91,7 +102,7 @@ impl Process {
     }
 }
 
-/// An address of which nothing is known.
+/// An address without a file.
 pub fn bare(address: u64) -> Vec<u8> {
     format!("{address:#x}").into_bytes()
 }
@@ -106,7 +117,7 @@ impl From<MappedRange<'_>> for Mapping {
 mod tests {
     use super::*;
 
-    /// A made-up procfs, and what is found in it.
+    /// A synthetic procfs, and what is found in it.
     struct Kernel(tempfile::TempDir, Mappings);
 
     impl Kernel {
@@ -116,13 +127,13 @@ mod tests {
             Self(procfs, mappings)
         }
 
-        fn runs(&self, process: Pid, maps: &str) {
+        fn run(&self, process: Pid, maps: &str) {
             let directory = self.0.path().join(process.to_string());
             fs::create_dir_all(&directory).unwrap();
             fs::write(directory.join("maps"), maps).unwrap();
         }
 
-        fn ends(&self, process: Pid) {
+        fn end(&self, process: Pid) {
             fs::remove_dir_all(self.0.path().join(process.to_string())).unwrap();
         }
 
@@ -140,9 +151,9 @@ mod tests {
     const NEW: &str = "4000-5000 r-xp 00000000 fe:00 9 /usr/lib/new.so\n";
 
     #[test]
-    fn an_address_is_a_place_in_a_file() {
+    fn address_is_a_place_in_a_file() {
         let mut kernel = Kernel::new();
-        kernel.runs(7, CAT);
+        kernel.run(7, CAT);
         kernel.assert(7, 0x1120, Some("/usr/bin/my\ncat+0x5120"));
         kernel.assert(7, 0x6120, Some("0x6120"));
         kernel.assert(7, 0x4120, None);
@@ -150,44 +161,58 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_looked_at_once_a_look() {
+    fn process_is_read_once_until_reading_is_allowed() {
         let mut kernel = Kernel::new();
-        kernel.runs(7, CAT);
+        kernel.run(7, CAT);
         kernel.assert(7, 0x1120, Some("/usr/bin/my\ncat+0x5120"));
-        kernel.runs(7, NEW);
-        kernel.1.next_look();
+        kernel.run(7, NEW);
+        kernel.1.allow_reading();
         kernel.assert(7, 0x4120, Some("/usr/lib/new.so+0x120"));
-        kernel.runs(7, CAT);
+        kernel.run(7, CAT);
         kernel.assert(7, 0x1120, None);
-        kernel.1.next_look();
+        kernel.1.allow_reading();
         kernel.assert(7, 0x1120, Some("/usr/bin/my\ncat+0x5120"));
     }
 
     #[test]
-    fn what_is_known_of_a_process_outlives_it() {
+    fn mappings_outlive_their_process() {
         let mut kernel = Kernel::new();
-        kernel.runs(7, CAT);
+        kernel.run(7, CAT);
         kernel.assert(7, 0x1120, Some("/usr/bin/my\ncat+0x5120"));
-        kernel.1.told();
-        kernel.1.told();
-        kernel.ends(7);
-        kernel.1.next_look();
+        kernel.1.end_interval();
+        kernel.1.end_interval();
+        kernel.end(7);
+        kernel.1.allow_reading();
         kernel.assert(7, 0x4120, None);
         kernel.assert(7, 0x1121, Some("/usr/bin/my\ncat+0x5121"));
-        kernel.1.told();
+        kernel.1.end_interval();
         kernel.assert(7, 0x1122, Some("/usr/bin/my\ncat+0x5122"));
-        kernel.1.told();
-        kernel.1.told();
+        kernel.1.end_interval();
+        kernel.1.end_interval();
         assert!(kernel.1.known.is_empty());
     }
 
     #[test]
-    fn one_that_was_told_of_may_run_another_program() {
+    fn process_may_run_another_program_in_the_next_interval() {
         let mut kernel = Kernel::new();
-        kernel.runs(7, CAT);
+        kernel.run(7, CAT);
         kernel.assert(7, 0x1120, Some("/usr/bin/my\ncat+0x5120"));
-        kernel.1.told();
-        kernel.runs(7, &CAT.replace("cat", "dog"));
+        kernel.1.end_interval();
+        kernel.run(7, &CAT.replace("cat", "dog"));
         kernel.assert(7, 0x1120, Some("/usr/bin/my\ndog+0x5120"));
+    }
+
+    #[test]
+    fn number_of_processes_is_bounded() {
+        let mut kernel = Kernel::new();
+        for interval in 0..3 {
+            for process in 0..MAX_IDLE_PROCESSES as Pid + 1 {
+                kernel.assert(interval * 10_000 + process, 0x1120, None);
+            }
+            kernel.1.end_interval();
+            assert!(kernel.1.known.len() <= MAX_IDLE_PROCESSES + 1);
+        }
+        kernel.1.keep_only(&BTreeSet::from([20_000]));
+        assert_eq!(kernel.1.known.len(), 1);
     }
 }

@@ -1,6 +1,8 @@
 //! `trace_memory`: the memory that the traced tasks take, and what it costs them.
 
 mod allocation_flags;
+mod call_sites;
+mod events;
 mod faults;
 mod kinds;
 mod kmalloc;
@@ -11,7 +13,6 @@ mod reclaim;
 mod rss;
 mod stack;
 mod summary;
-mod view;
 
 use std::time::Duration;
 
@@ -23,9 +24,9 @@ use tracefs_session::EventStream;
 use tracefs_session::{Renderer, TracefsSession, find};
 
 use crate::tracepoint;
+use events::EventLines;
 use kinds::{KINDS, Kind};
 use summary::MemorySummary;
-use view::MemoryView;
 
 /// The hook.
 pub struct TraceMemory;
@@ -76,10 +77,10 @@ fn record_events(request: &Request, kinds: &[Kind]) -> Result<Box<dyn Session>> 
     let enable = |instance: &Instance| kinds.iter().try_for_each(|kind| kind.enable(instance));
     let view = |stream: &mut EventStream| {
         let events = kinds.iter().map(|kind| kind.events(stream)).collect::<Result<_>>()?;
-        Ok(Box::new(MemoryView(events)) as Box<dyn Renderer>)
+        Ok(Box::new(EventLines(events)) as Box<dyn View>)
     };
     Ok(Box::new(match kinds.contains(&Kind::Oom) {
-        true => TracefsSession::start_with_system_wide(request, enable, oom::enable_system_wide, view)?,
+        true => TracefsSession::start_with_anybodys(request, enable, oom::enable_system_wide, view)?,
         false => TracefsSession::start(request, enable, view)?,
     }))
 }

@@ -1,4 +1,4 @@
-//! Out of memory: whom the kernel kills for it, and who is to be spared.
+//! OOM kills, and adjustments of the OOM score.
 
 use trace_hook_api::{LineBuffer, Result};
 use trace_tasks::Pid;
@@ -6,17 +6,17 @@ use tracefs::Instance;
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
-use super::view::Events;
+use super::events::Events;
 use crate::tracepoint::Tracepoint;
 
-/// Whoever wanted the memory makes this record, not who is killed.
+/// Recorded by the task that allocates, not by the one that is killed.
 const VICTIM: Tracepoint = Tracepoint::new("oom", "mark_victim");
 const ADJUSTED: Tracepoint = Tracepoint::new("oom", "oom_score_adj_update");
 
-/// Those of the traced tasks' own.
+/// The tracepoints that the traced tasks hit themselves.
 pub const TRACEPOINTS: [Tracepoint; 1] = [ADJUSTED];
 
-/// The bytes of the unit in which the kernel tells sizes here.
+/// The bytes of the unit of the sizes in these records.
 const KIB: i64 = 1024;
 
 pub struct Oom {
@@ -27,7 +27,7 @@ pub struct Oom {
 struct Victim {
     id: u16,
     pid: Field,
-    /// Linux 6.9 and later, as all that follows.
+    /// Linux 6.9 and later, like the sizes.
     comm: Option<Field>,
     sizes: Vec<(&'static str, Field)>,
 }
@@ -39,7 +39,7 @@ struct Adjusted {
     score: Field,
 }
 
-/// A victim need not be of those who want memory.
+/// Enables the event of OOM kills, whatever task runs: the victim need not be the task that allocates.
 pub fn enable_system_wide(instance: &Instance) -> Result<()> {
     match VICTIM.is_in(instance.tracefs()) {
         true => VICTIM.enable(instance),
@@ -90,7 +90,7 @@ impl Victim {
         })
     }
 
-    /// Shown if it is about a traced task, be it the one that is killed or the one that wanted memory.
+    /// Adds a line if the victim or the allocating task is traced.
     fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let victim = record.number(&self.pid) as Pid;
         if !record.is_traced(victim) && !record.is_traced(record.task()) {

@@ -1,11 +1,11 @@
-//! Pages that the kernel gives and takes.
+//! Pages that are allocated and freed.
 
 use trace_hook_api::{LineBuffer, Result};
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
 use super::allocation_flags::AllocationFlags;
-use super::view::{Events, Site, Use, UseOf};
+use super::events::{Allocation, AllocationKind, Events, Site};
 use crate::tracepoint::Tracepoint;
 
 pub const ALLOC: Tracepoint = Tracepoint::new("kmem", "mm_page_alloc");
@@ -13,7 +13,7 @@ const FREE: Tracepoint = Tracepoint::new("kmem", "mm_page_free");
 
 pub const TRACEPOINTS: [Tracepoint; 2] = [ALLOC, FREE];
 
-/// The number of the first page where there was none to give.
+/// The page frame number of a failed allocation.
 const NO_PAGE: i64 = -1;
 
 pub struct Pages {
@@ -83,18 +83,18 @@ impl Events for Pages {
         Some(1)
     }
 
-    fn read_use(&mut self, record: &mut Record<'_>) -> Option<Use> {
+    fn read_allocation(&mut self, record: &mut Record<'_>) -> Option<Allocation> {
         let is_given = record.id() == self.alloc.id && record.number(&self.alloc.pfn) != NO_PAGE;
-        is_given.then(|| Use {
-            of: UseOf::Pages,
+        is_given.then(|| Allocation {
+            kind: AllocationKind::Pages,
             bytes: size(record, &self.alloc.order),
-            // The stack behind the record tells it.
+            // It is in the record of the stack, which comes next.
             site: Site::Unknown,
         })
     }
 }
 
-/// The bytes of a block of pages, of which there are `2^order`.
+/// The bytes of a block of `2^order` pages.
 fn size(record: &Record<'_>, order: &Field) -> u64 {
     page_size().checked_shl(record.number(order) as u32).unwrap_or(0)
 }

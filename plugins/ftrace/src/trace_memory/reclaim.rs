@@ -1,4 +1,4 @@
-//! Memory that a task has to get back for itself before it is given any.
+//! Direct reclaim: a task frees memory itself before it is given any.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use trace_tasks::Pid;
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
+use super::events::Events;
 use super::pages::page_size;
-use super::view::Events;
 use crate::tracepoint::Tracepoint;
 
 const DIRECT: [Tracepoint; 2] = pair("mm_vmscan_direct_reclaim_begin", "mm_vmscan_direct_reclaim_end");
@@ -24,16 +24,17 @@ const fn pair(begin: &'static str, end: &'static str) -> [Tracepoint; 2] {
     [Tracepoint::new("vmscan", begin), Tracepoint::new("vmscan", end)]
 }
 
-/// What of it this kernel tells.
+/// The events that this kernel has.
 pub struct Reclaim {
     pairs: Vec<Pair>,
     throttled: Option<(u16, Field)>,
     wakeup: Option<(u16, Field, Field)>,
-    /// Since when each task does it, and how large a block it needs.
+    /// When each task began to reclaim, and the order of the block it needs. Bounded by the number of living tasks: in the
+    /// kernel, a task that began cannot end before the end of it is recorded.
     begun: HashMap<Pid, (u64, i64)>,
 }
 
-/// The events of the beginning and of the end, for one cause.
+/// The events of the beginning and the end, for one cause.
 struct Pair {
     cause: &'static str,
     begin: u16,
@@ -55,7 +56,7 @@ impl Reclaim {
         }
     }
 
-    /// Whether the record is of a beginning, of which nothing is to be shown.
+    /// Whether the record is of a beginning, which has no line.
     fn begins(&mut self, record: &Record<'_>) -> bool {
         let Some(pair) = self.pairs.iter().find(|pair| pair.begin == record.id()) else { return false };
         self.begun.insert(record.task(), (record.stamp(), record.number(&pair.order)));
@@ -73,10 +74,12 @@ impl Events for Reclaim {
             let begun = self.begun.remove(&record.task());
             with_origin(record, record.task(), |record, origin| {
                 let reclaimed = (record.number(&pair.reclaimed) as u64).saturating_mul(page_size());
-                let line = lines.event(origin, "reclaim").word("cause", pair.cause).number("size", reclaimed);
-                if let Some((at, order)) = begun {
-                    line.number("order", order).duration("duration", origin.time.saturating_sub(at));
-                }
+                lines.event(origin, "reclaim").word("cause", pair.cause).number("size", reclaimed).optional(
+                    begun,
+                    |line, (at, order)| {
+                        line.number("order", order).duration("duration", origin.time.saturating_sub(at))
+                    },
+                );
             });
         } else if let Some((_, delayed)) = self.throttled.as_ref().filter(|(throttled, _)| *throttled == id) {
             with_origin(record, record.task(), |record, origin| {

@@ -1,20 +1,19 @@
-//! How much of a program's memory is resident.
-
-use std::collections::HashMap;
+//! Resident set sizes.
 
 use trace_hook_api::{LineBuffer, Result};
 use trace_tasks::Pid;
 use tracefs::format::Field;
-use tracefs_session::{EventStream, Record, with_origin};
+use tracefs::{EventStream, Pid, RecentMap, Record};
+use tracefs_session::with_origin;
 
-use super::view::Events;
+use super::events::Events;
 use crate::tracepoint::Tracepoint;
 
 const RSS_STAT: Tracepoint = Tracepoint::new("kmem", "rss_stat");
 
 pub const TRACEPOINTS: [Tracepoint; 1] = [RSS_STAT];
 
-/// The kinds of pages that are counted, by number (`include/linux/mm_types_task.h`).
+/// The counters of an address space, by number (`include/linux/mm_types_task.h`).
 const COUNTED: [&str; 4] = ["file", "anon", "swap", "shmem"];
 
 pub struct Rss {
@@ -23,11 +22,14 @@ pub struct Rss {
     is_current: Field,
     counted: Field,
     size: Field,
-    /// The last known sizes, by address space and kind of pages.
-    known: HashMap<(i64, i64), i64>,
-    /// The address spaces of processes, as far as they are known. There are never more than the kernel has numbers for tasks.
-    own: HashMap<Pid, i64>,
+    /// The last size, by address space and counter.
+    sizes: RecentMap<(i64, i64), i64>,
+    /// The address space of each process, as far as it is known.
+    spaces: RecentMap<Pid, i64>,
 }
+
+/// The counters, and the processes, that are remembered at the least. Not every address space is seen to end.
+const REMEMBERED: usize = 1 << 15;
 
 impl Rss {
     pub fn new(stream: &mut EventStream) -> Result<Self> {
@@ -38,20 +40,20 @@ impl Rss {
             is_current: layout.field("curr")?,
             counted: layout.field("member")?,
             size: layout.field("size")?,
-            known: HashMap::new(),
-            own: HashMap::new(),
+            sizes: RecentMap::new(REMEMBERED),
+            spaces: RecentMap::new(REMEMBERED),
         })
     }
 
-    /// Whether the task runs in the address space, or did so: one that exits, or executes another program, has left the old
-    /// space already when it takes that down.
+    /// Whether the task runs in the address space, or did: a task that exits or executes another program has already left its
+    /// old address space when it frees that.
     fn is_own(&mut self, space: i64, record: &mut Record<'_>) -> bool {
         let task = record.task();
         let process = record.process_of(task).unwrap_or(task);
         if record.number(&self.is_current) != 0 {
-            self.own.insert(process, space);
+            self.spaces.insert(process, space);
         }
-        self.own.get(&process) == Some(&space)
+        self.spaces.get_mut(&process).copied() == Some(space)
     }
 }
 
@@ -63,9 +65,9 @@ impl Events for Rss {
         let (space, counted) = (record.number(&self.space), record.number(&self.counted));
         let size = record.number(&self.size);
         let before = match size {
-            // As when the process ends. Another may have its number then.
-            0 => self.known.remove(&(space, counted)),
-            size => self.known.insert((space, counted), size),
+            // The process ends, or executes another program. Another address space may have this number then.
+            0 => self.sizes.remove(&(space, counted)),
+            size => self.sizes.insert((space, counted), size),
         };
         let is_own = self.is_own(space, record);
         with_origin(record, record.task(), |_, origin| {
@@ -75,17 +77,14 @@ impl Events for Rss {
                 None => line.number("pages", counted),
             };
             let line = line.number("size", size);
-            let line = match before {
-                Some(before) => line.number("change", size - before),
-                None => line,
-            };
+            let line = line.optional(before, |line, before| line.number("change", size - before));
             line.address("space", space as u64).flag("other_space", !is_own);
         });
         Some(1)
     }
 
-    /// The end of an address space may be among what is missing, and another one have its number.
+    /// An address space may have ended in the missing records, and another one have its number.
     fn lost(&mut self) {
-        self.known.clear();
+        self.sizes.clear();
     }
 }

@@ -1,4 +1,4 @@
-//! Which function wanted pages: the kernel's record of a stack.
+//! The function that allocated pages, by the stack that the kernel records with the event.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use trace_hook_api::Result;
 use tracefs::format::{EventFormat, Field};
 use tracefs_session::{EventStream, Record};
 
-/// Bytes of an address.
+/// The bytes of an address.
 const ADDRESS: usize = size_of::<usize>();
 
-/// How the names of functions begin that take pages for others, without their underscores: those of `mm/page_alloc.c` and
+/// Prefixes of functions that allocate pages on behalf of others, without leading underscores: those of `mm/page_alloc.c` and
 /// `mm/mempolicy.c`, and those of tracing itself.
 const ALLOCATORS: [&str; 14] = [
     "alloc_pages",
@@ -25,16 +25,17 @@ const ALLOCATORS: [&str; 14] = [
     "event_triggers",
     "stacktrace_trigger",
     "trace_event",
-    // By this the kernel calls all who want an event, if they are several.
+    // Calls all probes of a tracepoint that has several.
     "traceiter",
 ];
 
-/// Where a record of a stack has what.
+/// The fields of the record of a stack.
 pub struct Stack {
     id: u16,
     depth: Field,
     callers: Field,
-    /// Whether the function at an address takes pages for others.
+    /// Whether the function at an address allocates on behalf of others. Bounded: these are return addresses in the few kernel
+    /// functions that allocate pages.
     allocators: HashMap<u64, bool>,
 }
 
@@ -58,17 +59,17 @@ impl Stack {
         record.id() == self.id
     }
 
-    /// The innermost function that takes pages for itself.
+    /// The innermost function that does not allocate on behalf of others.
     pub fn call_site(&mut self, record: &Record<'_>) -> Option<u64> {
         let depth = usize::try_from(record.number(&self.depth)).ok()?;
-        // The format tells of eight, the record has as many as there are.
+        // The format declares eight entries; the record has as many as there are.
         let frames = record.data().get(self.callers.offset..)?.chunks_exact(ADDRESS).take(depth);
         let addresses = frames.filter_map(|bytes| Some(usize::from_ne_bytes(bytes.try_into().ok()?) as u64));
         let allocators = &mut self.allocators;
-        let mut takes_for_others = |address: &u64| {
+        let mut is_allocator_at = |address: &u64| {
             *allocators.entry(*address).or_insert_with(|| is_allocator(&record.symbol(*address)))
         };
-        addresses.into_iter().find(|address| !takes_for_others(address))
+        addresses.into_iter().find(|address| !is_allocator_at(address))
     }
 }
 
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn allocators_are_known_by_their_names() {
+    fn allocators_are_recognised_by_name() {
         let symbols = [
             "__alloc_frozen_pages_noprof+0x1/0x2",
             "alloc_pages_mpol+0x1/0x2",

@@ -1,4 +1,4 @@
-//! The system calls by which connections are made.
+//! The system calls that make connections.
 
 use trace_hook_api::LineBuffer;
 use trace_tasks::Pid;
@@ -10,7 +10,7 @@ use crate::call_result::show_result;
 use crate::running_calls::RunningCalls;
 use crate::tracepoint::Tracepoint;
 
-/// A call's beginning, its return, and what its lines are called.
+/// The tracepoints of a call's entry and return, and the name of its event.
 type CallTracepoints = (Tracepoint, Tracepoint, &'static str);
 
 const CALLS: [CallTracepoints; 3] = [
@@ -23,7 +23,7 @@ const fn of(enter: &'static str, exit: &'static str, event: &'static str) -> Cal
     (Tracepoint::new("syscalls", enter), Tracepoint::new("syscalls", exit), event)
 }
 
-/// What a kernel with CONFIG_FTRACE_SYSCALLS has.
+/// The tracepoints of all calls. A kernel has them with CONFIG_FTRACE_SYSCALLS.
 pub fn tracepoints() -> impl Iterator<Item = Tracepoint> {
     CALLS.into_iter().flat_map(|(enter, exit, _)| [enter, exit])
 }
@@ -34,7 +34,7 @@ pub struct Calls {
     running: RunningCalls<Running>,
 }
 
-/// Where the records of a call have what.
+/// The fields of the records of a call.
 struct Call {
     enter: u16,
     exit: u16,
@@ -48,7 +48,7 @@ struct Running {
     enter: u16,
     began: u64,
     descriptor: i64,
-    /// The address in the kernel of the socket that it was seen to connect.
+    /// The address in the kernel of the socket that it connects, once that is known.
     socket: Option<u64>,
 }
 
@@ -59,24 +59,25 @@ impl Calls {
     }
 
     /// A thread begins to connect a socket, in whatever call it is.
-    pub fn connects(&mut self, thread: Pid, socket: u64) {
+    pub fn connecting(&mut self, thread: Pid, socket: u64) {
         if let Some(running) = self.running.get_mut(thread) {
             running.socket = Some(socket);
         }
     }
 
-    /// Takes note of a call's beginning, and shows it when it returns; how many lines that makes.
+    /// Notes the entry of a call, or adds its line when it returns. Returns the number of lines.
     pub fn record(&mut self, sockets: &Sockets, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let (id, thread) = (record.id(), record.task());
         let Some(call) = self.calls.iter().find(|call| call.enter == id || call.exit == id) else { return 0 };
         if call.enter == id {
             let descriptor = record.number(&call.descriptor);
             let running = Running { enter: id, began: record.stamp(), descriptor, socket: None };
-            self.running.begins(thread, running);
+            // A forgotten call has no line: that comes with the return.
+            drop(self.running.begin(thread, running));
             return 0;
         }
-        // It may have begun before the session.
-        let running = self.running.returns(thread, |running| running.enter == call.enter).ok();
+        // `None` if it began before the session.
+        let running = self.running.end(thread, |running| running.enter == call.enter).ok();
         call.show(running.as_ref(), sockets, record, lines);
         1
     }
@@ -88,7 +89,7 @@ impl Calls {
 }
 
 impl Call {
-    /// `None`: the kernel does not have it, or a session would have been told.
+    /// `None` if the kernel does not have this call: an error otherwise would have ended the start.
     fn new((enter, exit, event): CallTracepoints, stream: &mut EventStream) -> Option<Self> {
         let (enter, exit) = (enter.layout(stream).ok()?, exit.layout(stream).ok()?);
         let (descriptor, result) = (enter.field("fd").ok()?, exit.field("ret").ok()?);
@@ -108,15 +109,11 @@ impl Call {
                 Some(Running { descriptor, .. }) => line.number("fd", *descriptor as i32),
                 None => line.flag("resumed", true),
             };
-            let line = match running.and_then(|running| sockets.get(running.socket?)) {
-                Some(socket) => socket.show(line),
-                None => line,
-            };
-            let line = show_result(line, record.number(&self.result), false);
-            match running {
-                Some(running) => line.duration("duration", record.stamp().saturating_sub(running.began)),
-                None => line,
-            };
+            let socket = running.and_then(|running| sockets.get(running.socket?));
+            let line = line.optional(socket, |line, socket| socket.show(line));
+            show_result(line, record.number(&self.result), false).optional(running, |line, running| {
+                line.duration("duration", record.stamp().saturating_sub(running.began))
+            });
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Packets that the kernel drops.
+//! Dropped packets.
 
 use trace_hook_api::{LineBuffer, Result};
 use tracefs::format::Field;
@@ -14,26 +14,26 @@ pub const DROP: Tracepoint = Tracepoint::new("skb", "kfree_skb");
 /// `ETH_P_IP` and `ETH_P_IPV6` (`include/uapi/linux/if_ether.h`).
 const OF_NETWORK: &str = "(protocol == 0x800 || protocol == 0x86dd)";
 
-/// What is still queued when a socket is closed is dropped as well, if only to be freed.
+/// The reason for packets that are merely freed: they were still queued when their socket was closed.
 const NO_DROP: &str = "QUEUE_PURGE";
 
-/// Where a record of [`DROP`] has what.
-pub struct Drop {
+/// The fields of [`DROP`].
+pub struct PacketDrop {
     pub id: u16,
-    /// The socket that was to get the packet; since Linux 6.11.
+    /// The receiving socket; since Linux 6.11.
     receiver: Option<Field>,
 }
 
-/// Has the drops recorded that are no socket's.
+/// Enables the drops without a socket.
 pub fn enable_own(instance: &Instance) -> Result<()> {
     match DROP.enable_where(&format!("{OF_NETWORK} && rx_sk == 0"), instance) {
-        // It does not tell whose they are.
+        // The kernel does not report the socket.
         Err(Error::BadFilter { .. }) => Ok(DROP.enable_where(OF_NETWORK, instance)?),
         enabled => Ok(enabled?),
     }
 }
 
-/// Has the drops recorded that are some socket's, whoever runs.
+/// Enables the drops with a socket, whatever task runs.
 pub fn enable_system_wide(instance: &Instance) -> Result<()> {
     match DROP.enable_where(&format!("{OF_NETWORK} && rx_sk != 0"), instance) {
         Err(Error::BadFilter { .. }) => Ok(()),
@@ -41,13 +41,13 @@ pub fn enable_system_wide(instance: &Instance) -> Result<()> {
     }
 }
 
-impl Drop {
+impl PacketDrop {
     pub fn new(stream: &mut EventStream) -> Result<Self> {
         let layout = DROP.layout(stream)?;
         Ok(Self { id: layout.id(), receiver: layout.newer_field("rx_sk") })
     }
 
-    /// Shows it, if it is about the traced tasks; how many lines that makes.
+    /// Adds a line if the drop concerns the traced tasks. Returns the number of lines.
     pub fn show(&self, sockets: &Sockets, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let receiver = self.receiver.as_ref().map_or(0, |field| record.number(field) as u64);
         let socket = sockets.get(receiver);
@@ -59,18 +59,12 @@ impl Drop {
         let owner = socket.map_or(record.task(), |socket| socket.owner);
         with_origin(record, owner, |record, origin| {
             let line = lines.event(origin, "drop");
-            let line = match &socket {
+            match &socket {
                 Some(socket) => socket.show(line),
                 None => line.flag("interrupt", record.in_interrupt()),
-            };
-            let line = match reason {
-                Some(reason) => line.word("reason", reason),
-                None => line,
-            };
-            match wording.of_field("location") {
-                Some(location) => line.word("caller", location),
-                None => line,
-            };
+            }
+            .optional(reason, |line, reason| line.word("reason", reason))
+            .optional(wording.of_field("location"), |line, location| line.word("caller", location));
         });
         1
     }

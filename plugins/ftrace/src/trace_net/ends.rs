@@ -9,16 +9,16 @@ use tracefs_session::Record;
 
 use crate::tracepoint::Layout;
 
-/// The addresses and ports of a socket and of whom it talks to.
+/// The local and the remote address and port of a socket.
 ///
-/// An IPv4 address is one, also where a socket for IPv6 has it (`::ffff:127.0.0.1`).
+/// IPv4-mapped addresses of IPv6 sockets (`::ffff:127.0.0.1`) are converted to IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ends {
     pub local: SocketAddr,
     pub remote: SocketAddr,
 }
 
-/// Where a record has the two ends (`include/trace/events/sock.h` and `tcp.h`).
+/// The fields of a record that have the two ends (`include/trace/events/sock.h` and `tcp.h`).
 pub struct EndsFields {
     family: Field,
     local: AddressFields,
@@ -47,13 +47,13 @@ impl EndsFields {
         Ok(Self { family: layout.field("family")?, local, remote })
     }
 
-    /// `None`: the socket is of another family than IPv4 and IPv6.
+    /// `None` if the socket is neither IPv4 nor IPv6.
     pub fn read(&self, record: &Record<'_>) -> Option<Ends> {
         let family = self.family(record);
         Some(Ends { local: self.local.read(family, record)?, remote: self.remote.read(family, record)? })
     }
 
-    /// The number of an address family (address_families(7)).
+    /// The number of the address family (address_families(7)).
     pub fn family(&self, record: &Record<'_>) -> u64 {
         record.number(&self.family) as u64
     }
@@ -72,4 +72,28 @@ impl AddressFields {
 
 fn bytes<const LENGTH: usize>(record: &Record<'_>, field: &Field) -> Option<[u8; LENGTH]> {
     field.bytes(record.data())?.try_into().ok()
+}
+
+/// Whether a socket that listens at one address accepts connections to another.
+pub fn matches_listener(listener: SocketAddr, local: SocketAddr) -> bool {
+    let matches_ip = match listener.ip() {
+        // `::` accepts both families.
+        ip if ip.is_unspecified() => listener.is_ipv6() || local.is_ipv4(),
+        ip => ip == local.ip(),
+    };
+    matches_ip && listener.port() == local.port()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unspecified_ipv6_address_matches_both_families() {
+        let matches =
+            |listener: &str, local: &str| matches_listener(listener.parse().unwrap(), local.parse().unwrap());
+        assert!(matches("[::]:80", "1.2.3.4:80") && matches("[::]:80", "[fe80::1]:80"));
+        assert!(matches("0.0.0.0:80", "1.2.3.4:80") && !matches("0.0.0.0:80", "[fe80::1]:80"));
+        assert!(!matches("[::]:80", "1.2.3.4:81") && !matches("1.2.3.4:80", "1.2.3.5:80"));
+    }
 }

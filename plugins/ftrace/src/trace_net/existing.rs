@@ -1,6 +1,6 @@
-//! The sockets that the traced processes have when a session begins, as procfs tells (proc_pid_net(5)).
+//! The TCP sockets that the traced processes have when a session begins, from procfs (proc_pid_net(5)).
 //!
-//! It tells their ends, not their addresses in the kernel.
+//! It has their ends, but not their addresses in the kernel.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -9,15 +9,14 @@ use std::path::{Path, PathBuf};
 
 use trace_tasks::Pid;
 
-use super::ends::Ends;
-use super::sockets::hears;
+use super::ends::{Ends, matches_listener};
 
-/// The state `TCP_LISTEN`, as the tables have it.
+/// The state `TCP_LISTEN` in the tables.
 const LISTEN: &str = "0A";
 
-/// TCP sockets, and whose they are.
+/// TCP sockets and their owners. Filled once, when the session begins; only shrinks after that.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Existing {
+pub struct ExistingSockets {
     listeners: Vec<(SocketAddr, Pid)>,
     connections: HashMap<Ends, Pid>,
 }
@@ -30,11 +29,11 @@ struct Row<'a> {
     inode: &'a str,
 }
 
-impl Existing {
-    /// Those of these processes.
+impl ExistingSockets {
+    /// The sockets of these processes.
     pub fn of(processes: &BTreeSet<Pid>, procfs: &Path) -> Self {
         let mut existing = Self::default();
-        // Processes in one network namespace have the same tables.
+        // Processes in the same network namespace have the same tables.
         let mut by_namespace: HashMap<Option<PathBuf>, Vec<Pid>> = HashMap::new();
         for process in processes {
             let namespace = fs::read_link(procfs.join(format!("{process}/ns/net"))).ok();
@@ -63,23 +62,23 @@ impl Existing {
         }
     }
 
-    /// Who has this connection, which is asked for once.
+    /// Removes a connection, and returns its owner.
     pub fn take(&mut self, ends: &Ends) -> Option<Pid> {
         self.connections.remove(ends)
     }
 
-    /// Who listens where a connection has come in.
+    /// The owner of the socket that listens at this address.
     pub fn listener_at(&self, local: SocketAddr) -> Option<Pid> {
-        self.listeners.iter().find(|(at, _)| hears(*at, local)).map(|(_, owner)| *owner)
+        self.listeners.iter().find(|(at, _)| matches_listener(*at, local)).map(|(_, owner)| *owner)
     }
 
-    /// Nobody listens there any more.
-    pub fn stops_to_listen(&mut self, at: SocketAddr) {
-        self.listeners.retain(|(listens, _)| *listens != at);
+    /// The socket that listened at this address has stopped.
+    pub fn stopped_listening(&mut self, at: SocketAddr) {
+        self.listeners.retain(|(listening, _)| *listening != at);
     }
 }
 
-/// The numbers of the sockets that a process has open.
+/// The inodes of the open sockets of a process.
 fn inodes(process: Pid, procfs: &Path) -> HashMap<String, Pid> {
     let descriptors = fs::read_dir(procfs.join(format!("{process}/fd"))).into_iter().flatten();
     let links = descriptors.filter_map(|descriptor| fs::read_link(descriptor.ok()?.path()).ok());
@@ -97,7 +96,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// An address as the words in which the kernel holds it, in hex, each as a number of this machine: `0100007F:0050`.
+/// Parses an address: 32-bit words in hexadecimal, each in the byte order of this machine, such as `0100007F:0050`.
 fn socket_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let word = |at: usize| Some(u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
@@ -121,10 +120,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_understood() {
+    fn table_row_is_parsed() {
         let line = "   0: 0100007F:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1";
         let row = Row::parse(line).unwrap();
-        // On a machine with the other order of bytes it would be another address.
+        // On a big-endian machine it is another address.
         if cfg!(target_endian = "little") {
             assert_eq!(row.ends.local, "127.0.0.1:3306".parse().unwrap());
         }
@@ -134,11 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn our_own_sockets_are_found() {
+    fn own_listener_is_found() {
         let us = Pid::try_from(std::process::id()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
-        let existing = Existing::of(&BTreeSet::from([us]), Path::new("/proc"));
+        let existing = ExistingSockets::of(&BTreeSet::from([us]), Path::new("/proc"));
         assert_eq!(existing.listener_at(at), Some(us));
     }
 }

@@ -1,10 +1,11 @@
-//! `trace_net`: what the traced tasks do with the network.
+//! `trace_net`: the network activity of the traced tasks.
 
 mod calls;
 mod drops;
 mod ends;
 mod existing;
 mod packets;
+mod socket;
 mod sockets;
 mod states;
 mod transfers;
@@ -21,7 +22,7 @@ use view::NetView;
 /// The hook.
 pub struct TraceNet;
 
-/// By these, it is known who is traced, and what becomes of their sockets.
+/// The tracepoints that every session needs.
 const TRACEPOINTS: [Tracepoint; 6] = [
     Tracepoint::new("task", "task_newtask"),
     states::STATE,
@@ -53,15 +54,14 @@ impl Hook for TraceNet {
         let procfs = &request.environment.procfs;
         let with_calls = !request.arguments.flag("without-calls")?;
         let enable = |instance: &Instance| enable_own(instance, with_calls);
-        let session =
-            TracefsSession::start_with_system_wide(request, enable, enable_system_wide, |stream| {
-                Ok(Box::new(NetView::new(stream, procfs)?))
-            })?;
+        let session = TracefsSession::start_with_anybodys(request, enable, enable_system_wide, |stream| {
+            Ok(Box::new(NetView::new(stream, procfs)?))
+        })?;
         Ok(Box::new(session))
     }
 }
 
-/// What the traced tasks do themselves.
+/// Enables the events of the traced tasks themselves.
 fn enable_own(instance: &Instance, with_calls: bool) -> Result<()> {
     let has_it = |tracepoint: &Tracepoint| tracepoint.is_in(instance.tracefs());
     for call in calls::tracepoints().filter(|call| with_calls && has_it(call)) {
@@ -73,7 +73,7 @@ fn enable_own(instance: &Instance, with_calls: bool) -> Result<()> {
     drops::enable_own(instance)
 }
 
-/// What happens to their sockets, whoever runs: an instance that knows the traced tasks would miss it.
+/// Enables the events of their sockets, whatever task runs: an instance that filters by task would miss those in interrupts.
 fn enable_system_wide(instance: &Instance) -> Result<()> {
     for tracepoint in [states::STATE, packets::RETRANSMIT, packets::SEND_RESET, packets::RECEIVE_RESET] {
         tracepoint.enable(instance)?;

@@ -1,4 +1,4 @@
-//! Packets of a connection that are sent once more, and those that break it off.
+//! Retransmitted segments, and resets.
 
 use trace_hook_api::{LineBuffer, Result};
 use trace_syscalls::constant_name;
@@ -6,7 +6,8 @@ use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
 use super::ends::EndsFields;
-use super::sockets::{Kind, Socket, Sockets};
+use super::socket::{Socket, SocketKind};
+use super::sockets::Sockets;
 use super::states::TCP_STATES;
 use super::wording::Wording;
 use crate::tracepoint::Tracepoint;
@@ -18,12 +19,12 @@ pub const RECEIVE_RESET: Tracepoint = Tracepoint::new("tcp", "tcp_receive_reset"
 /// `IPPROTO_TCP` (ip(7)).
 const TCP: u64 = 6;
 
-/// Where a record about a packet of a socket has what.
+/// The fields of a record about a packet of a socket.
 pub struct Packet {
     pub id: u16,
     event: &'static str,
     address: Field,
-    /// Not all kernels have them in all these records in the same form; the socket's own are the same.
+    /// Not all kernels have them in all these records; the socket's own are the same.
     ends: Option<EndsFields>,
     state: Option<Field>,
     has_reason: bool,
@@ -42,12 +43,12 @@ impl Packet {
         })
     }
 
-    /// The traced tasks' socket that the packet is of.
+    /// The socket of a traced task that the packet belongs to.
     pub fn socket(&self, sockets: &mut Sockets, record: &Record<'_>) -> Option<Socket> {
         let address = record.number(&self.address) as u64;
         match &self.ends {
             Some(ends) => {
-                let kind = Kind { family: ends.family(record), protocol: TCP };
+                let kind = SocketKind { family: ends.family(record), protocol: TCP };
                 sockets.get_by_ends(address, kind, ends.read(record))
             }
             None => sockets.get(address),
@@ -57,15 +58,12 @@ impl Packet {
     pub fn show(&self, socket: &Socket, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let wording = self.has_reason.then(|| Wording::of(record));
         with_origin(record, socket.owner, |record, origin| {
-            let line = socket.show(lines.event(origin, self.event));
-            let line = match &self.state {
-                Some(state) => line.word("state", &constant_name(record.number(state) as u64, TCP_STATES)),
-                None => line,
-            };
-            match wording.as_ref().and_then(|wording| wording.of_field("reason")) {
-                Some(reason) => line.word("reason", reason),
-                None => line,
-            };
+            let state = self.state.as_ref().map(|state| record.number(state) as u64);
+            let reason = wording.as_ref().and_then(|wording| wording.of_field("reason"));
+            socket
+                .show(lines.event(origin, self.event))
+                .optional(state, |line, state| line.word("state", &constant_name(state, TCP_STATES)))
+                .optional(reason, |line, reason| line.word("reason", reason));
         });
     }
 }

@@ -6,7 +6,8 @@ use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
 use super::ends::EndsFields;
-use super::sockets::{Change, Kind, Socket};
+use super::socket::{Socket, SocketKind};
+use super::sockets::Change;
 use crate::tracepoint::Tracepoint;
 
 /// The states of a TCP socket (`include/net/tcp_states.h`), named as in RFC 9293 where it has them.
@@ -27,7 +28,7 @@ pub const TCP_STATES: Constants = &[
 
 pub const STATE: Tracepoint = Tracepoint::new("sock", "inet_sock_set_state");
 
-/// Where a record of [`STATE`] has what.
+/// The fields of [`STATE`].
 pub struct State {
     pub id: u16,
     address: Field,
@@ -52,7 +53,7 @@ impl State {
 
     pub fn read(&self, record: &Record<'_>) -> Change {
         let number = |field| record.number(field) as u64;
-        let kind = Kind { family: self.ends.family(record), protocol: number(&self.protocol) };
+        let kind = SocketKind { family: self.ends.family(record), protocol: number(&self.protocol) };
         Change {
             address: number(&self.address),
             kind,

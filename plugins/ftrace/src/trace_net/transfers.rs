@@ -1,11 +1,11 @@
-//! What is sent and received.
+//! Messages that are sent and received.
 
 use trace_hook_api::{LineBuffer, Result};
 use trace_syscalls::{MESSAGE_FLAGS, flag_names};
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
-use super::sockets::{Kind, Socket};
+use super::socket::{Socket, SocketKind};
 use crate::call_result::show_result;
 use crate::tracepoint::Tracepoint;
 
@@ -14,10 +14,10 @@ pub const SEND: Tracepoint = Tracepoint::new("sock", "sock_send_length");
 /// Since Linux 6.3.
 pub const RECEIVE: Tracepoint = Tracepoint::new("sock", "sock_recv_length");
 
-/// Only these families have anything to do with a network: `AF_INET` and `AF_INET6` (address_families(7)).
+/// The families of the Internet protocols: `AF_INET` and `AF_INET6` (address_families(7)).
 pub const OF_NETWORK: &str = "family == 2 || family == 10";
 
-/// Where a record of [`SEND`] or [`RECEIVE`] has what.
+/// The fields of [`SEND`] or [`RECEIVE`].
 pub struct Transfer {
     pub id: u16,
     event: &'static str,
@@ -29,7 +29,7 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// `None`: the kernel does not tell.
+    /// `None` if the kernel has no such event.
     pub fn new(
         tracepoint: Tracepoint,
         event: &'static str,
@@ -47,10 +47,10 @@ impl Transfer {
         }))
     }
 
-    /// The socket's address in the kernel, and what it was made for.
-    pub fn socket(&self, record: &Record<'_>) -> (u64, Kind) {
+    /// The socket's address in the kernel, and its kind.
+    pub fn socket(&self, record: &Record<'_>) -> (u64, SocketKind) {
         let number = |field| record.number(field) as u64;
-        let kind = Kind { family: number(&self.family), protocol: number(&self.protocol) };
+        let kind = SocketKind { family: number(&self.family), protocol: number(&self.protocol) };
         (number(&self.address), kind)
     }
 

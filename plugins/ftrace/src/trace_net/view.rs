@@ -1,19 +1,17 @@
-//! What is shown of the records.
+//! The lines of `trace_net`.
 
 use std::path::Path;
 
-use trace_hook_api::{EventLine, LineBuffer, Result};
-use trace_syscalls::{ADDRESS_FAMILIES, PROTOCOLS, constant_name};
-use trace_tasks::Pid;
+use trace_hook_api::{LineBuffer, Result};
 use tracefs::ring::Gap;
 use tracefs_session::Renderer;
 use tracefs_session::{EventStream, Record};
 
 use super::calls::Calls;
-use super::drops::Drop;
-use super::existing::Existing;
+use super::drops::PacketDrop;
+use super::existing::ExistingSockets;
 use super::packets::{self, Packet};
-use super::sockets::{Socket, Sockets};
+use super::sockets::Sockets;
 use super::states::State;
 use super::transfers::{self, Transfer};
 
@@ -23,7 +21,7 @@ pub struct NetView {
     calls: Calls,
     transfers: Vec<Transfer>,
     packets: Vec<Packet>,
-    drop: Drop,
+    packet_drop: PacketDrop,
 }
 
 impl NetView {
@@ -42,18 +40,18 @@ impl NetView {
             calls: Calls::new(stream),
             transfers: transfers.into_iter().flatten().collect(),
             packets,
-            drop: Drop::new(stream)?,
-            // Recording is on: what happens to the sockets from here on is seen.
-            sockets: Sockets::new(Existing::of(&stream.wanted_processes(), procfs)),
+            packet_drop: PacketDrop::new(stream)?,
+            // Recording has begun: from here on, all changes are seen.
+            sockets: Sockets::new(ExistingSockets::of(&stream.wanted_processes(), procfs)),
         })
     }
 
     fn state(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let change = self.state.read(record);
-        let by = doer(record);
-        let Some(socket) = self.sockets.changes(&change, by) else { return 0 };
+        let by = current_task(record);
+        let Some(socket) = self.sockets.changed(&change, by) else { return 0 };
         if let Some(thread) = by.filter(|_| change.is_active_open()) {
-            self.calls.connects(thread, change.address);
+            self.calls.connecting(thread, change.address);
         }
         State::show(&change, &socket, record, lines);
         1
@@ -66,12 +64,12 @@ impl Renderer for NetView {
         if id == self.state.id {
             return self.state(record, lines);
         }
-        if id == self.drop.id {
-            return self.drop.show(&self.sockets, record, lines);
+        if id == self.packet_drop.id {
+            return self.packet_drop.show(&self.sockets, record, lines);
         }
         if let Some(transfer) = self.transfers.iter().find(|transfer| transfer.id == id) {
             let (address, kind) = transfer.socket(record);
-            let socket = self.sockets.is_used(address, kind, record.task());
+            let socket = self.sockets.used(address, kind, record.task());
             transfer.show(&socket, record, lines);
             return 1;
         }
@@ -89,22 +87,8 @@ impl Renderer for NetView {
     }
 }
 
-/// The traced task whose doing a record is.
-fn doer(record: &mut Record<'_>) -> Option<Pid> {
+/// The traced task that caused a record; `None` for an interrupt or another task.
+fn current_task(record: &mut Record<'_>) -> Option<Pid> {
     let task = record.task();
     (!record.in_interrupt() && record.is_traced(task)).then_some(task)
-}
-
-impl Socket {
-    /// What each line says of a socket.
-    pub fn show<'a>(&self, line: EventLine<'a>) -> EventLine<'a> {
-        let line = line
-            .number("socket", self.number)
-            .word("family", &constant_name(self.kind.family, ADDRESS_FAMILIES))
-            .word("protocol", &constant_name(self.kind.protocol, PROTOCOLS));
-        match &self.ends {
-            Some(ends) => ends.show(line),
-            None => line,
-        }
-    }
 }

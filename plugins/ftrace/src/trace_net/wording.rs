@@ -1,8 +1,8 @@
-//! What the kernel calls its reasons: their numbers change with each version, their names come with the format.
+//! The names of the kernel's drop and reset reasons. Their numbers change with each version; their names are in the format.
 
 use tracefs_session::Record;
 
-/// A record as the kernel would write it.
+/// A record as the kernel prints it.
 pub struct Wording {
     text: String,
 }
@@ -14,9 +14,9 @@ impl Wording {
         Self { text: String::from_utf8_lossy(&text).into_owned() }
     }
 
-    /// What is written for a field: `name=VALUE` or `name: VALUE`.
+    /// The printed value of a field: `name=VALUE` or `name: VALUE`.
     pub fn of_field(&self, name: &str) -> Option<&str> {
-        // The last: at the beginning of the line there is the name of a task, which may be anything.
+        // The last match: the line begins with a task's name, which may contain anything.
         let values = self.text.rmatch_indices(name).find_map(|(at, _)| {
             let rest = self.text.get(at + name.len()..)?;
             rest.strip_prefix('=').or_else(|| rest.strip_prefix(": "))
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_whose_name_looks_like_a_field_is_none() {
+    fn task_name_is_not_mistaken_for_a_field() {
         let text = " reason=x-7 [000] ..s1. 1.0: kfree_skb: skbaddr=0 location=tcp_v4_rcv+0x91/0x13f0 reason: NO_SOCKET\n";
         let wording = Wording { text: text.to_owned() };
         assert_eq!(wording.of_field("reason"), Some("NO_SOCKET"));

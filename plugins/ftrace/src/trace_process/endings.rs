@@ -1,16 +1,14 @@
-//! How tasks end. The kernel's record of an exit does not say it; what comes before often does.
-
-use std::collections::HashMap;
+//! How tasks end. The record of an exit does not have it, but records before it often do.
 
 use nix::libc;
-use trace_tasks::Pid;
+use tracefs::{Pid, RecentMap};
 
 use crate::tracepoint::Tracepoint;
 
 pub const EXIT_THREAD: Tracepoint = Tracepoint::new("syscalls", "sys_enter_exit");
 pub const EXIT_PROCESS: Tracepoint = Tracepoint::new("syscalls", "sys_enter_exit_group");
 
-/// Who calls these does not come back.
+/// The calls that end a task.
 pub const TRACEPOINTS: [Tracepoint; 2] = [EXIT_THREAD, EXIT_PROCESS];
 
 /// How a task ended.
@@ -18,19 +16,30 @@ pub const TRACEPOINTS: [Tracepoint; 2] = [EXIT_THREAD, EXIT_PROCESS];
 pub enum Ending {
     /// By exit(2), with this status.
     Status(u8),
-    /// By a signal; by which, where that is known.
+    /// By a signal, which may not be known.
     Killed(Option<i32>),
 }
 
+/// The threads and processes that are remembered at the least, each. Signals are sent to untraced processes, too, whose end
+/// is not recorded; and not every kernel reports the end of a process.
+pub const REMEMBERED: usize = 1 << 14;
+
 /// What is known of tasks that are about to end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Endings {
-    threads: HashMap<Pid, Ending>,
-    processes: HashMap<Pid, Ending>,
-    /// What was last sent to a process that may end it.
-    sent: HashMap<Pid, Sent>,
-    /// Before that time, in nanoseconds, a process may end for what was lost.
+    threads: RecentMap<Pid, Ending>,
+    processes: RecentMap<Pid, Ending>,
+    /// The last signal to each process that may end it.
+    sent: RecentMap<Pid, Sent>,
+    /// Until then, in nanoseconds, the cause of an end may be in lost records.
     unsure_until: u64,
+}
+
+impl Default for Endings {
+    fn default() -> Self {
+        let (threads, processes) = (RecentMap::new(REMEMBERED), RecentMap::new(REMEMBERED));
+        Self { threads, processes, sent: RecentMap::new(REMEMBERED), unsure_until: 0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,19 +49,19 @@ struct Sent {
     at: u64,
 }
 
-/// A process that a signal ends takes notice of that as soon as it gets a CPU. What was sent longer ago is blocked, or waited
-/// for, and something else has ended the process.
-const ON_ITS_WAY: u64 = 20_000_000;
+/// The longest that a fatal signal takes from being sent to being delivered, which happens as soon as the process gets a CPU.
+/// One that was sent longer ago is blocked, and something else has ended the process.
+const DELIVERY_TIME: u64 = 20_000_000;
 
 impl Endings {
-    /// The thread has called exit(2) itself, with this argument.
+    /// The thread has called exit(2) with this argument.
     pub fn thread_exits(&mut self, thread: Pid, code: i64) {
         self.threads.insert(thread, status(code));
     }
 
-    /// A thread of the process has called exit_group(2) with this argument. What ends a process first, counts.
+    /// A thread of the process has called exit_group(2) with this argument. The first cause of an end counts.
     pub fn process_exits(&mut self, process: Pid, code: i64) {
-        self.processes.entry(process).or_insert(status(code));
+        self.process_ends(process, status(code));
     }
 
     /// A signal was sent to the process, which does not ignore it.
@@ -62,38 +71,45 @@ impl Endings {
         }
     }
 
-    /// The process takes notice of a signal.
+    /// A signal is delivered to the process.
     ///
-    /// One that ends it without a core dump the kernel turns into a SIGKILL for each thread (`complete_signal` in
-    /// `kernel/signal.c`). So do exit_group(2) and execve(2) with the other threads. Right after a
-    /// gap, it may have been those.
+    /// A fatal signal without core dump becomes a SIGKILL for each thread (`complete_signal` in `kernel/signal.c`).
+    /// exit_group(2) and execve(2) send SIGKILL to the other threads as well; right after a gap, these may be the cause.
     pub fn signal_delivered(&mut self, process: Pid, signal: i32, is_default: bool, at: u64) {
         let sent = self.sent.remove(&process);
-        // Nobody can keep SIGKILL waiting.
-        let is_it = |sent: &Sent| sent.signal == libc::SIGKILL || at.saturating_sub(sent.at) <= ON_ITS_WAY;
+        // SIGKILL cannot be blocked.
+        let is_cause =
+            |sent: &Sent| sent.signal == libc::SIGKILL || at.saturating_sub(sent.at) <= DELIVERY_TIME;
         if is_default && ends_process(signal) {
             let is_killed = signal == libc::SIGKILL;
-            let signal = if is_killed { sent.filter(is_it).map(|sent| sent.signal) } else { Some(signal) };
+            let signal = if is_killed { sent.filter(is_cause).map(|sent| sent.signal) } else { Some(signal) };
             if signal.is_some() || at >= self.unsure_until {
-                self.processes.entry(process).or_insert(Ending::Killed(signal));
+                self.process_ends(process, Ending::Killed(signal));
             }
         }
     }
 
-    /// The process is a new one, or runs a new program.
+    /// Only the first cause counts.
+    fn process_ends(&mut self, process: Pid, ending: Ending) {
+        if self.processes.get(&process).is_none() {
+            self.processes.insert(process, ending);
+        }
+    }
+
+    /// The process is new, or runs a new program.
     pub fn begins(&mut self, process: Pid) {
         self.threads.remove(&process);
         self.processes.remove(&process);
         self.sent.remove(&process);
     }
 
-    /// Some records from before `now` are missing. Who was about to end may have gone, and another has its number; or its
-    /// other threads alone have gone, and it runs a new program.
+    /// Some records from before `now` are missing. A task that was about to end may have ended, and another one have its id; or
+    /// only its other threads have ended, and it runs a new program.
     pub fn lost(&mut self, now: u64) {
-        *self = Self { unsure_until: now.saturating_add(ON_ITS_WAY), ..Self::default() };
+        *self = Self { unsure_until: now.saturating_add(DELIVERY_TIME), ..Self::default() };
     }
 
-    /// How the thread has ended, which is over now; `group_dead` with its process.
+    /// How the thread that exits now has ended. `group_dead`: its process has ended, too.
     pub fn of(&mut self, thread: Pid, process: Pid, group_dead: bool) -> Option<Ending> {
         let own = self.threads.remove(&thread);
         let ending = own.or_else(|| self.processes.get(&process).copied());
@@ -104,12 +120,12 @@ impl Endings {
     }
 }
 
-/// What wait(2) lets through.
+/// The part of the argument that wait(2) returns.
 fn status(code: i64) -> Ending {
     Ending::Status(code as u8)
 }
 
-/// Whether the signal ends a process that has not asked for anything else (signal(7)).
+/// Whether the default action of the signal ends the process (signal(7)).
 fn ends_process(signal: i32) -> bool {
     use nix::libc::{SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
     !matches!(signal, SIGCHLD | SIGCONT | SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU | SIGURG | SIGWINCH)
@@ -120,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_threads_end_as_their_process_does() {
+    fn threads_end_as_their_process_does() {
         let mut endings = Endings::default();
         endings.process_exits(10, 0x103);
         endings.signal_delivered(10, libc::SIGKILL, true, 0);
@@ -130,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_ends_alone_has_a_status_of_its_own() {
+    fn thread_that_exits_alone_has_its_own_status() {
         let mut endings = Endings::default();
         endings.thread_exits(11, 5);
         assert_eq!(endings.of(11, 10, false), Some(Ending::Status(5)));
@@ -138,30 +154,30 @@ mod tests {
     }
 
     #[test]
-    fn the_signal_is_the_one_that_was_sent() {
+    fn signal_is_the_one_that_was_sent() {
         let mut endings = Endings::default();
         endings.signal_sent(10, libc::SIGTERM, 5);
-        endings.signal_delivered(10, libc::SIGKILL, true, 5 + ON_ITS_WAY);
+        endings.signal_delivered(10, libc::SIGKILL, true, 5 + DELIVERY_TIME);
         assert_eq!(endings.of(10, 10, true), Some(Ending::Killed(Some(libc::SIGTERM))));
         endings.signal_delivered(20, libc::SIGSEGV, true, 0);
         assert_eq!(endings.of(20, 20, true), Some(Ending::Killed(Some(libc::SIGSEGV))));
     }
 
     #[test]
-    fn what_was_sent_long_before_is_not_what_ended_it() {
+    fn signal_sent_long_before_is_not_the_cause() {
         let mut endings = Endings::default();
         endings.signal_sent(10, libc::SIGTERM, 5);
-        endings.signal_delivered(10, libc::SIGKILL, true, 6 + ON_ITS_WAY);
+        endings.signal_delivered(10, libc::SIGKILL, true, 6 + DELIVERY_TIME);
         assert_eq!(endings.of(10, 10, true), Some(Ending::Killed(None)));
         endings.signal_sent(20, libc::SIGTERM, 5);
         endings.signal_sent(20, libc::SIGKILL, 6);
         endings.signal_sent(20, libc::SIGINT, 7);
-        endings.signal_delivered(20, libc::SIGKILL, true, 10 * ON_ITS_WAY);
+        endings.signal_delivered(20, libc::SIGKILL, true, 10 * DELIVERY_TIME);
         assert_eq!(endings.of(20, 20, true), Some(Ending::Killed(Some(libc::SIGKILL))));
     }
 
     #[test]
-    fn who_sent_it_may_be_unknown() {
+    fn signal_may_be_unknown() {
         let mut endings = Endings::default();
         endings.signal_sent(10, libc::SIGTERM, 0);
         endings.signal_delivered(10, libc::SIGTERM, false, 0);
@@ -171,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_replaces_threads_lives_on() {
+    fn execve_replaces_threads_without_ending_the_process() {
         let mut endings = Endings::default();
         endings.signal_delivered(10, libc::SIGKILL, true, 0);
         assert_eq!(endings.of(10, 10, false), Some(Ending::Killed(None)));
@@ -180,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_gap_nothing_before_has_ended_anyone() {
+    fn after_a_gap_earlier_causes_are_forgotten() {
         let mut endings = Endings::default();
         endings.process_exits(10, 3);
         endings.thread_exits(21, 5);
@@ -188,12 +204,12 @@ mod tests {
         endings.lost(100);
         assert_eq!(endings.of(10, 10, true), None);
         assert_eq!(endings.of(21, 20, false), None);
-        endings.signal_delivered(30, libc::SIGKILL, true, 100 + ON_ITS_WAY);
+        endings.signal_delivered(30, libc::SIGKILL, true, 100 + DELIVERY_TIME);
         assert_eq!(endings.of(30, 30, true), Some(Ending::Killed(None)));
     }
 
     #[test]
-    fn right_after_a_gap_a_sigkill_may_be_one_of_exit_group() {
+    fn right_after_a_gap_sigkill_may_come_from_exit_group() {
         let mut endings = Endings::default();
         endings.lost(100);
         endings.signal_delivered(10, libc::SIGKILL, true, 100);
@@ -203,5 +219,17 @@ mod tests {
         assert_eq!(endings.of(20, 20, true), Some(Ending::Killed(Some(libc::SIGTERM))));
         endings.signal_delivered(30, libc::SIGSEGV, true, 103);
         assert_eq!(endings.of(30, 30, true), Some(Ending::Killed(Some(libc::SIGSEGV))));
+    }
+
+    #[test]
+    fn number_of_remembered_tasks_is_bounded() {
+        let mut endings = Endings::default();
+        for pid in 0..10 * REMEMBERED as Pid {
+            endings.thread_exits(pid, 0);
+            endings.process_exits(pid, 0);
+            endings.signal_sent(pid, libc::SIGKILL, 0);
+        }
+        let sizes = [endings.threads.len(), endings.processes.len(), endings.sent.len()];
+        assert!(sizes.into_iter().all(|size| size <= 2 * REMEMBERED), "{sizes:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! `trace_process`: how the traced processes come about and end, and the signals between.
+//! `trace_process`: forks, execs, exits and signals of the traced tasks.
 
 mod endings;
 mod signals;
@@ -15,7 +15,7 @@ use view::ProcessView;
 /// The hook.
 pub struct TraceProcess;
 
-/// What every kernel has.
+/// The tracepoints that every kernel has.
 const TRACEPOINTS: [Tracepoint; 5] =
     [tasks::FORK, tasks::EXEC, tasks::EXIT, signals::GENERATE, signals::DELIVER];
 
@@ -43,7 +43,7 @@ impl Hook for TraceProcess {
 
 fn enable(instance: &Instance) -> Result<()> {
     TRACEPOINTS.into_iter().try_for_each(|tracepoint| tracepoint.enable(instance))?;
-    // Only these know the status. A kernel without CONFIG_FTRACE_SYSCALLS does not tell it.
+    // Only these have the exit status. A kernel without CONFIG_FTRACE_SYSCALLS lacks them.
     let has_it = |tracepoint: &Tracepoint| tracepoint.is_in(instance.tracefs());
     endings::TRACEPOINTS.into_iter().filter(has_it).try_for_each(|tracepoint| tracepoint.enable(instance))
 }

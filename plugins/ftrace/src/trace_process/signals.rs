@@ -1,4 +1,4 @@
-//! Lines of signals.
+//! Signals that are sent and delivered.
 
 use trace_hook_api::{LineBuffer, Result};
 use trace_syscalls::{SIGNAL_ACTION_FLAGS, flag_names, signal_code, signal_name};
@@ -12,15 +12,15 @@ use crate::tracepoint::Tracepoint;
 pub const GENERATE: Tracepoint = Tracepoint::new("signal", "signal_generate");
 pub const DELIVER: Tracepoint = Tracepoint::new("signal", "signal_deliver");
 
-/// `SIG_DFL` and `SIG_IGN` (sigaction(2)), in the place of a handler's address.
+/// `SIG_DFL` and `SIG_IGN` (sigaction(2)), in place of the address of a handler.
 const DEFAULT: u64 = 0;
 const IGNORE: u64 = 1;
 
-/// What the kernel did with a signal (`include/trace/events/signal.h`), by number.
+/// The results of sending a signal (`include/trace/events/signal.h`), by number.
 const RESULTS: [&str; 5] = ["delivered", "ignored", "already_pending", "overflow_fail", "lose_info"];
 const DELIVERED: i64 = 0;
 
-/// Where a record of [`GENERATE`] has what.
+/// The fields of [`GENERATE`].
 pub struct Generate {
     pub id: u16,
     signal: Field,
@@ -31,7 +31,7 @@ pub struct Generate {
     result: Field,
 }
 
-/// Where a record of [`DELIVER`] has what.
+/// The fields of [`DELIVER`].
 pub struct Deliver {
     pub id: u16,
     signal: Field,
@@ -58,7 +58,7 @@ impl Generate {
         record.number(&self.signal) as i32
     }
 
-    /// Whether the signal is on its way now, and was not before.
+    /// Whether the signal became pending by this.
     pub fn is_pending(&self, record: &Record<'_>) -> bool {
         record.number(&self.result) == DELIVERED
     }
@@ -77,11 +77,11 @@ impl Generate {
                 .text("to_comm", record.text(&self.to_comm))
                 .word("code", &signal_code(signal, record.number(&self.code) as i32));
             let result = record.number(&self.result);
-            let line = match usize::try_from(result).ok().and_then(|result| RESULTS.get(result)) {
-                Some(name) => line.word("outcome", name),
-                None => line.word("outcome", &result.to_string()),
-            };
-            line.flag("group", record.number(&self.group) != 0).flag("interrupt", record.in_interrupt());
+            let name = usize::try_from(result).ok().and_then(|result| RESULTS.get(result));
+            let outcome = name.map_or_else(|| result.to_string(), |name| (*name).to_owned());
+            line.word("outcome", &outcome)
+                .flag("group", record.number(&self.group) != 0)
+                .flag("interrupt", record.in_interrupt());
         });
     }
 }
@@ -102,7 +102,7 @@ impl Deliver {
         record.number(&self.signal) as i32
     }
 
-    /// Whether the signal does what it does to a process that did not ask for anything else.
+    /// Whether the default action is taken.
     pub fn is_default(&self, record: &Record<'_>) -> bool {
         record.number(&self.handler) as u64 == DEFAULT
     }

@@ -1,4 +1,4 @@
-//! Lines of tasks that start, run another program, and end.
+//! Tasks that begin, execute another program, and end.
 
 use trace_hook_api::{LineBuffer, Result};
 use trace_syscalls::{CLONE_FLAGS, flag_names, signal_name};
@@ -10,29 +10,29 @@ use tracefs_session::{EventStream, Record};
 use super::endings::Ending;
 use crate::tracepoint::Tracepoint;
 
-/// The flag of a new thread, as against a new process (clone(2)).
+/// The flag of a new thread, as opposed to a new process (clone(2)).
 const CLONE_THREAD: u64 = nix::libc::CLONE_THREAD as u64;
 
-/// `sched:sched_process_fork` would not tell threads from processes.
+/// Not `sched:sched_process_fork`, which does not distinguish threads from processes.
 pub const FORK: Tracepoint = Tracepoint::new("task", "task_newtask");
 pub const EXEC: Tracepoint = Tracepoint::new("sched", "sched_process_exec");
 pub const EXIT: Tracepoint = Tracepoint::new("sched", "sched_process_exit");
 
-/// Where a record of [`FORK`] has what.
+/// The fields of [`FORK`].
 pub struct Fork {
     pub id: u16,
     child: Field,
     flags: Field,
 }
 
-/// Where a record of [`EXEC`] has what.
+/// The fields of [`EXEC`].
 pub struct Exec {
     pub id: u16,
     path: Field,
     old_tid: Field,
 }
 
-/// Where a record of [`EXIT`] has what.
+/// The fields of [`EXIT`].
 pub struct Exit {
     pub id: u16,
     group_dead: Option<Field>,
@@ -83,7 +83,7 @@ impl Exit {
         Ok(Self { id: layout.id(), group_dead: layout.newer_field("group_dead") })
     }
 
-    /// Whether the process has ended with the task; where the kernel tells.
+    /// Whether the process has ended with this task. `None` if the kernel does not report it.
     pub fn group_dead(&self, record: &Record<'_>) -> Option<bool> {
         self.group_dead.as_ref().map(|field| record.number(field) != 0)
     }
@@ -99,10 +99,7 @@ impl Exit {
                 }
                 None => line,
             };
-            match self.group_dead(record) {
-                Some(group_dead) => line.flag("group_dead", group_dead),
-                None => line,
-            };
+            line.optional(self.group_dead(record), |line, group_dead| line.flag("group_dead", group_dead));
         });
     }
 }

@@ -1,4 +1,4 @@
-//! What is shown of the records.
+//! The lines of `trace_process`.
 
 use trace_hook_api::{LineBuffer, Result};
 use trace_tasks::Pid;
@@ -20,11 +20,11 @@ pub struct ProcessView {
     exit_thread: Option<ExitCall>,
     exit_process: Option<ExitCall>,
     endings: Endings,
-    /// Records are missing right before the next one.
+    /// Records are missing before the next one.
     after_gap: bool,
 }
 
-/// Where the record of a call of exit(2) or exit_group(2) has what.
+/// The fields of a call of exit(2) or exit_group(2).
 struct ExitCall {
     id: u16,
     code: Field,
@@ -45,7 +45,7 @@ impl ProcessView {
         })
     }
 
-    /// Takes note of what the record says about how tasks will end. Whether that was all that it says.
+    /// Notes what the record says about how tasks will end. Returns whether the record has no line of its own.
     fn learn(&mut self, record: &mut Record<'_>) -> bool {
         let id = record.id();
         let (thread, process) = (record.task(), process_of(record, record.task()));
@@ -92,7 +92,7 @@ impl Renderer for ProcessView {
                 self.exit.show(ending, record, lines);
             }
             id if id == self.generate.id => {
-                // An interrupt that came while a traced task ran, and is about another.
+                // An interrupt while a traced task ran, which concerns another task.
                 if record.in_interrupt() && !record.is_traced(self.generate.to(record)) {
                     return 0;
                 }
@@ -110,14 +110,14 @@ impl Renderer for ProcessView {
 }
 
 impl ExitCall {
-    /// `None`: the kernel does not have it, or a session would have been told.
+    /// `None` if the kernel has no such event: an error otherwise would have ended the start.
     fn new(tracepoint: Tracepoint, stream: &mut EventStream) -> Option<Self> {
         let layout = tracepoint.layout(stream).ok()?;
         Some(Self { id: layout.id(), code: layout.field("error_code").ok()? })
     }
 }
 
-/// The process of a thread. One that is not known has but one thread, as far as can be seen.
+/// The process of a thread. If it is not known, the thread is assumed to be the only one of its process.
 fn process_of(record: &mut Record<'_>, thread: Pid) -> Pid {
     record.process_of(thread).unwrap_or(thread)
 }

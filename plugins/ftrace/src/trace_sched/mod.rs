@@ -1,7 +1,7 @@
 //! `trace_sched`: how long the traced tasks wait for a CPU.
 
 mod records;
-mod runs;
+mod run_lines;
 mod summary;
 mod view;
 mod waits;
@@ -12,7 +12,7 @@ use tracefs_session::TracefsSession;
 
 use crate::tracepoint;
 use records::TRACEPOINTS;
-use runs::Runs;
+use run_lines::RunLines;
 use summary::Summary;
 use view::SchedView;
 
@@ -50,7 +50,7 @@ impl Hook for TraceSched {
         let every = request.arguments.duration("summary")?;
         let session = TracefsSession::start(request, enable, |stream| match every {
             Some(every) => Ok(Box::new(SchedView::new(stream, over, Summary::new(every))?)),
-            None => Ok(Box::new(SchedView::new(stream, over, Runs)?)),
+            None => Ok(Box::new(SchedView::new(stream, over, RunLines)?)),
         })?;
         Ok(Box::new(session))
     }

@@ -1,4 +1,4 @@
-//! What the kernel's records of scheduling say.
+//! The records of the scheduler.
 
 use trace_hook_api::Result;
 use trace_tasks::Pid;
@@ -14,22 +14,22 @@ const WAKEUP_NEW: Tracepoint = Tracepoint::new("sched", "sched_wakeup_new");
 
 pub const TRACEPOINTS: [Tracepoint; 4] = [SWITCH, WAKING, WAKEUP, WAKEUP_NEW];
 
-/// The bits of `prev_state` that say what a task waits for; none of them: it does not wait, it was preempted
+/// The bits of `prev_state` that say what a task waits for. If none is set, it was preempted
 /// (`__trace_sched_switch_state` in `include/trace/events/sched.h`).
 const STATE: i64 = 0xff;
 /// `EXIT_DEAD` and `EXIT_ZOMBIE`.
 const EXITED: i64 = 0x10 | 0x20;
 
-/// Something that happened to a task.
+/// A scheduling event of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Happened {
     /// A CPU passed from one task to another.
     Switch { prev: Pid, left: Left, next: Pid },
-    /// Somebody began to wake it.
+    /// A task or an interrupt begins to wake it.
     Waking(Pid),
-    /// It is ready.
+    /// It is runnable.
     Wakeup(Pid),
-    /// It was just started, and is ready.
+    /// It was just created, and is runnable.
     WakeupNew(Pid),
 }
 
@@ -37,11 +37,11 @@ pub enum Happened {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
     Preempted,
-    ToSleep,
-    ForGood,
+    Sleep,
+    Exit,
 }
 
-/// Where the records have what.
+/// The fields of the records.
 pub struct Records {
     switch: Switch,
     waking: Wake,
@@ -111,8 +111,8 @@ impl Switch {
     fn read(&self, record: &Record<'_>) -> Happened {
         let left = match record.number(&self.prev_state) & STATE {
             0 => Left::Preempted,
-            state if state & EXITED != 0 => Left::ForGood,
-            _ => Left::ToSleep,
+            state if state & EXITED != 0 => Left::Exit,
+            _ => Left::Sleep,
         };
         Happened::Switch {
             prev: record.number(&self.prev) as Pid,

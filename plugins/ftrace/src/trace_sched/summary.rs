@@ -1,4 +1,4 @@
-//! Every so often, how the waits are distributed.
+//! At intervals, how the waits are distributed.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,64 +10,123 @@ use super::view::{Run, Show};
 use super::waits::MissedRun;
 use crate::clock::Interval;
 
-/// The waits of each thread since the last summary.
+/// The threads that have a line of their own. Beyond that, the half that waited the least is counted together.
+pub const MAX_THREADS: usize = 4096;
+
+/// The waits since the last summary.
 pub struct Summary {
     interval: Interval,
-    /// When the last run was.
+    /// The time of the last run.
     latest: u64,
-    threads: HashMap<u32, Thread>,
+    threads: Threads,
 }
 
-/// What is to be told of a thread.
+/// The waits by thread, in a table of bounded size.
+#[derive(Debug, Default)]
+struct Threads {
+    by_tid: HashMap<u32, Thread>,
+    /// The waits of threads without a line of their own.
+    others: Waits,
+}
+
+#[derive(Debug, Default)]
 struct Thread {
     pid: Option<u32>,
     comm: Vec<u8>,
-    waits: Histogram,
+    waits: Waits,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Waits {
+    known: Histogram,
+    /// How often the length of a wait was not known.
     unknown: u64,
 }
 
-impl Thread {
-    fn new(pid: Option<u32>) -> Self {
-        Self { pid, comm: Vec::new(), waits: Histogram::default(), unknown: 0 }
+impl Waits {
+    fn add(&mut self, wait: Option<u64>) {
+        match wait {
+            Some(wait) => self.known.add(wait),
+            None => self.unknown += 1,
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.known.merge(&other.known);
+        self.unknown += other.unknown;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.known.count() == 0 && self.unknown == 0
+    }
+
+    fn show(&self, origin: &Origin<'_>, event: &str, lines: &mut LineBuffer) {
+        lines.event(origin, event).distribution(&self.known).number("unknown", self.unknown);
+    }
+}
+
+impl Threads {
+    fn count(&mut self, origin: &Origin<'_>, wait: Option<u64>) {
+        let Some(tid) = origin.tid else { return };
+        if self.by_tid.len() >= MAX_THREADS && !self.by_tid.contains_key(&tid) {
+            self.merge_shorter_half();
+        }
+        let thread = self.by_tid.entry(tid).or_default();
+        // The name may have changed.
+        thread.comm.clear();
+        thread.comm.extend_from_slice(origin.comm);
+        thread.pid = origin.pid;
+        thread.waits.add(wait);
+    }
+
+    fn merge_shorter_half(&mut self) {
+        let mut by_wait: Vec<(u128, u32)> =
+            self.by_tid.iter().map(|(tid, thread)| (thread.waits.known.total(), *tid)).collect();
+        let half = by_wait.len() / 2;
+        by_wait.select_nth_unstable(half);
+        for (_, tid) in &by_wait[..half] {
+            if let Some(thread) = self.by_tid.remove(tid) {
+                self.others.merge(&thread.waits);
+            }
+        }
+    }
+
+    /// Takes all threads, those that waited longest first, and the waits of the others.
+    fn take(&mut self) -> (Vec<(u32, Thread)>, Waits) {
+        let mut threads: Vec<(u32, Thread)> = self.by_tid.drain().collect();
+        threads.sort_by_key(|(tid, thread)| (Reverse(thread.waits.known.total()), *tid));
+        (threads, std::mem::take(&mut self.others))
     }
 }
 
 impl Summary {
     pub fn new(every: Duration) -> Self {
-        Self { interval: Interval::new(every), latest: 0, threads: HashMap::new() }
+        Self { interval: Interval::new(every), latest: 0, threads: Threads::default() }
     }
 
     fn count(&mut self, origin: &Origin<'_>, wait: Option<u64>) {
         self.latest = origin.time;
-        let Some(tid) = origin.tid else { return };
-        let thread = self.threads.entry(tid).or_insert_with(|| Thread::new(origin.pid));
-        // Its last name.
-        thread.comm.clear();
-        thread.comm.extend_from_slice(origin.comm);
-        match wait {
-            Some(wait) => thread.waits.add(wait),
-            None => thread.unknown += 1,
-        }
+        self.threads.count(origin, wait);
     }
 
-    /// Tells all there is to tell, and begins anew.
-    fn tell(&mut self, time: u64, lines: &mut LineBuffer) -> u64 {
-        let mut threads: Vec<(u32, Thread)> = self.threads.drain().collect();
+    /// Adds the lines of the interval, and begins the next one.
+    fn summarize(&mut self, time: u64, lines: &mut LineBuffer) -> u64 {
+        let (threads, others) = self.threads.take();
         if threads.is_empty() {
             return 0;
         }
-        threads.sort_by_key(|(tid, thread)| (Reverse(thread.waits.total()), *tid));
-        let mut all = Histogram::default();
-        let mut unknown = 0;
+        let mut all = others.clone();
         for (tid, thread) in &threads {
             let origin = Origin::at(time).pid(thread.pid).tid(*tid).comm(&thread.comm);
-            lines.event(&origin, "waits").distribution(&thread.waits).number("unknown", thread.unknown);
+            thread.waits.show(&origin, "waits", lines);
             all.merge(&thread.waits);
-            unknown += thread.unknown;
         }
-        lines.event(&Origin::at(time), "all_waits").distribution(&all).number("unknown", unknown);
-        lines.picture(&all);
-        threads.len() as u64 + 1
+        if !others.is_empty() {
+            others.show(&Origin::at(time), "other_waits", lines);
+        }
+        all.show(&Origin::at(time), "all_waits", lines);
+        lines.picture(&all.known);
+        threads.len() as u64 + u64::from(!others.is_empty()) + 1
     }
 }
 
@@ -83,10 +142,38 @@ impl Show for Summary {
     }
 
     fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) -> u64 {
-        self.interval.passes(now).map_or(0, |due| self.tell(due, lines))
+        self.interval.passes(now).map_or(0, |due| self.summarize(due, lines))
     }
 
     fn end(&mut self, lines: &mut LineBuffer) -> u64 {
-        self.tell(self.latest, lines)
+        self.summarize(self.latest, lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_of_threads_is_bounded_and_no_wait_is_lost() {
+        let mut threads = Threads::default();
+        let many = 10 * MAX_THREADS as u32;
+        for tid in 0..many {
+            let wait = if tid % 10 == 0 { None } else { Some(u64::from(tid)) };
+            threads.count(&Origin::at(0).tid(tid).comm(b"sh"), wait);
+            assert!(threads.by_tid.len() <= MAX_THREADS);
+        }
+        threads.count(&Origin::at(0).tid(many - 1), Some(1));
+        let (threads, mut all) = threads.take();
+        assert_eq!(threads[0].0, many - 1, "the thread that waited longest has its own line");
+        threads.iter().for_each(|(_, thread)| all.merge(&thread.waits));
+        assert_eq!(all.known.count() + all.unknown, u64::from(many) + 1);
+    }
+
+    #[test]
+    fn few_threads_have_no_others() {
+        let mut threads = Threads::default();
+        threads.count(&Origin::at(0).tid(1), Some(5));
+        assert!(threads.take().1.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! From records of scheduling to waits that are over.
+//! From scheduling records to waits that have ended.
 
 use trace_hook_api::{LineBuffer, Origin, Result};
 use trace_tasks::Pid;
@@ -12,28 +12,28 @@ use crate::clock::Clock;
 /// A task that has just got a CPU.
 pub struct Run<'a> {
     pub origin: Origin<'a>,
-    /// How long it had waited, where that is known.
+    /// Its wait, if known.
     pub wait: Option<Wait>,
-    /// Who had the CPU before.
+    /// The task that had the CPU before.
     pub prev: Pid,
     pub prev_comm: &'a [u8],
 }
 
-/// What is made of it. Each method returns how many lines.
+/// Turns runs into lines. Each method returns the number of lines it adds.
 pub trait Show: Send {
     /// A task has got a CPU.
     fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer) -> u64;
 
-    /// A task leaves a CPU, and the kernel did not tell that it got it.
+    /// A task leaves a CPU, and there was no record of its getting it.
     fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer) -> u64;
 
-    /// It is `now`, in nanoseconds since boot, and all that was before has been shown.
+    /// It is `now`, in nanoseconds since boot; all earlier runs have been given.
     fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) -> u64 {
         let _ = (now, lines);
         0
     }
 
-    /// Nothing follows.
+    /// The session has ended.
     fn end(&mut self, lines: &mut LineBuffer) -> u64 {
         let _ = lines;
         0
@@ -43,7 +43,7 @@ pub trait Show: Send {
 pub struct SchedView<S> {
     records: Records,
     waits: Waits,
-    /// Only waits that are longer are shown, in nanoseconds.
+    /// The value of `--over`, in nanoseconds.
     over: Option<u64>,
     clock: Clock,
     show: S,
@@ -55,7 +55,7 @@ impl<S: Show> SchedView<S> {
         Ok(Self { records, waits: Waits::default(), over, clock: Clock::default(), show })
     }
 
-    /// Nobody knows whether the wait before it was a long one.
+    /// With `--over`, there is no line: the length of the wait is not known.
     fn missed_run(
         &mut self,
         task: Pid,
@@ -90,7 +90,7 @@ impl<S: Show> Renderer for SchedView<S> {
         let now = record.stamp();
         self.clock.record(now);
         let mut shown = self.show.time_passes(now, lines);
-        // Each record is about a traced task, but not every task that it names is one.
+        // Each record concerns a traced task, but may name others.
         match self.records.read(record) {
             Some(Happened::Waking(task)) if record.is_traced(task) => self.waits.waking(task, now),
             Some(Happened::Wakeup(task)) if record.is_traced(task) => self.waits.wakeup(task, now),

@@ -1,4 +1,4 @@
-//! Since when each task waits for a CPU.
+//! How long each task has been waiting for a CPU.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use trace_tasks::Pid;
 
 use super::records::Left;
 
-/// A wait for a CPU that has come to its end.
+/// A wait for a CPU that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     /// In nanoseconds.
@@ -32,13 +32,16 @@ impl Since {
     }
 }
 
-/// The kernel did not tell that a task got a CPU. It had waited for it since, as far as that is known; until when, is not.
+/// A run whose beginning was not recorded. How the wait before it began may be known, but not its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MissedRun {
     pub since: Option<Since>,
 }
 
-/// What the tasks do, as far as it is known. Times are those of the records, in nanoseconds.
+/// The state of each task, as far as it is known. Times are those of the records, in nanoseconds.
+///
+/// Bounded: it has only living traced tasks. Each leaves its CPU for the last time in a record, and if that is lost, all are
+/// forgotten.
 #[derive(Debug, Default)]
 pub struct Waits {
     tasks: HashMap<Pid, State>,
@@ -50,7 +53,7 @@ enum State {
         from: u64,
         since: Since,
     },
-    /// Perhaps it was about to sleep when somebody woke it.
+    /// `woken`: it may have been about to sleep when it was woken.
     Runs {
         woken: bool,
     },
@@ -58,37 +61,37 @@ enum State {
 }
 
 impl Waits {
-    /// Somebody begins to wake the task, which is asleep, or about to be.
+    /// A task or an interrupt begins to wake the task, which sleeps or is about to.
     pub fn waking(&mut self, task: Pid, now: u64) {
         let woken = State::Waits { from: now, since: Since::Woken };
         let state = self.tasks.entry(task).or_insert(woken);
         match state {
             State::Runs { woken } => *woken = true,
-            // It was preempted on its way to sleep, and has been ready all the time.
+            // It was preempted before it slept, and has been runnable all the time.
             State::Waits { since: Since::Preempted, .. } => {}
-            // If it was woken before, it has run and slept in between, and the kernel did not tell.
+            // If it was woken before, it has run and slept since, which was not recorded.
             State::Sleeps | State::Waits { .. } => *state = woken,
         }
     }
 
-    /// The task is ready.
+    /// The task is runnable.
     pub fn wakeup(&mut self, task: Pid, now: u64) {
         let state = self.tasks.entry(task).or_insert(State::Sleeps);
         match state {
-            // It has not gone to sleep after all.
+            // It did not sleep after all.
             State::Runs { woken } => *woken = false,
-            // The kernel did not tell of the beginning.
+            // The beginning of its waking was not recorded.
             State::Sleeps => *state = State::Waits { from: now, since: Since::Woken },
             State::Waits { .. } => {}
         }
     }
 
-    /// The task was just started.
+    /// The task was just created.
     pub fn starts(&mut self, task: Pid, now: u64) {
         self.waits(task, now, Since::New);
     }
 
-    /// The task gets a CPU. How long it had waited for it, where that is known.
+    /// The task gets a CPU. Returns its wait, if known.
     pub fn runs(&mut self, task: Pid, now: u64) -> Option<Wait> {
         match self.tasks.insert(task, State::Runs { woken: false }) {
             // The clocks of two CPUs may differ a little.
@@ -97,12 +100,12 @@ impl Waits {
         }
     }
 
-    /// The task leaves its CPU. It may be news that it had one: the kernel does not tell of every switch.
+    /// The task leaves its CPU. Returns a missed run if it was not known to have one: the kernel does not record every switch.
     pub fn leaves(&mut self, task: Pid, left: Left, now: u64) -> Option<MissedRun> {
         let before = match left {
-            Left::ForGood => self.tasks.remove(&task),
+            Left::Exit => self.tasks.remove(&task),
             Left::Preempted => self.waits(task, now, Since::Preempted),
-            Left::ToSleep => match self.tasks.get(&task) {
+            Left::Sleep => match self.tasks.get(&task) {
                 Some(State::Runs { woken: true }) => self.waits(task, now, Since::Woken),
                 _ => self.tasks.insert(task, State::Sleeps),
             },
@@ -118,7 +121,7 @@ impl Waits {
         self.tasks.insert(task, State::Waits { from, since })
     }
 
-    /// Some records are missing: nobody's state is known any more.
+    /// Some records are missing: no state is known any more.
     pub fn forget(&mut self) {
         self.tasks.clear();
     }
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_waits_from_the_beginning_of_its_waking() {
+    fn wait_begins_when_waking_begins() {
         let mut waits = Waits::default();
         waits.waking(TASK, 100);
         waits.wakeup(TASK, 130);
@@ -143,17 +146,17 @@ mod tests {
     }
 
     #[test]
-    fn one_event_of_its_waking_will_do() {
+    fn either_waking_event_begins_a_wait() {
         let mut waits = Waits::default();
         waits.wakeup(TASK, 130);
         assert_eq!(waits.runs(TASK, 150), wait(20, Since::Woken));
-        waits.leaves(TASK, Left::ToSleep, 200);
+        waits.leaves(TASK, Left::Sleep, 200);
         waits.waking(TASK, 300);
         assert_eq!(waits.runs(TASK, 310), wait(10, Since::Woken));
     }
 
     #[test]
-    fn a_preempted_task_waits_from_the_switch_on() {
+    fn preempted_task_waits_from_the_switch() {
         let mut waits = Waits::default();
         waits.leaves(TASK, Left::Preempted, 200);
         waits.waking(TASK, 220);
@@ -161,67 +164,67 @@ mod tests {
     }
 
     #[test]
-    fn a_new_task_waits_from_its_start() {
+    fn new_task_waits_from_its_creation() {
         let mut waits = Waits::default();
         waits.starts(TASK, 10);
         assert_eq!(waits.runs(TASK, 15), wait(5, Since::New));
     }
 
     #[test]
-    fn what_was_not_told_is_not_known() {
+    fn wait_without_recorded_beginning_is_unknown() {
         let mut waits = Waits::default();
         assert_eq!(waits.runs(TASK, 10), None);
-        waits.leaves(TASK, Left::ToSleep, 20);
-        assert_eq!(waits.runs(TASK, 30), None, "nobody saw it woken");
+        waits.leaves(TASK, Left::Sleep, 20);
+        assert_eq!(waits.runs(TASK, 30), None, "its waking was not recorded");
         waits.leaves(TASK, Left::Preempted, 40);
         waits.forget();
         assert_eq!(waits.runs(TASK, 50), None);
     }
 
     #[test]
-    fn who_is_woken_before_it_sleeps_goes_on() {
+    fn task_woken_while_running_does_not_wait() {
         let mut waits = Waits::default();
         waits.runs(TASK, 10);
         waits.waking(TASK, 20);
         waits.wakeup(TASK, 21);
-        waits.leaves(TASK, Left::ToSleep, 30);
-        assert_eq!(waits.runs(TASK, 40), None, "it slept later, and nobody saw it woken from that");
+        waits.leaves(TASK, Left::Sleep, 30);
+        assert_eq!(waits.runs(TASK, 40), None, "it slept later, and its waking was not recorded");
     }
 
     #[test]
-    fn who_is_woken_on_its_way_to_sleep_is_ready_at_once() {
+    fn task_woken_before_it_sleeps_waits_at_once() {
         let mut waits = Waits::default();
         waits.runs(TASK, 10);
         waits.waking(TASK, 20);
-        waits.leaves(TASK, Left::ToSleep, 21);
+        waits.leaves(TASK, Left::Sleep, 21);
         waits.wakeup(TASK, 22);
         assert_eq!(waits.runs(TASK, 30), wait(9, Since::Woken));
     }
 
     #[test]
-    fn a_run_that_was_not_told_of_is_noticed_at_its_end() {
+    fn missed_run_is_noticed_at_its_end() {
         let mut waits = Waits::default();
         let missed = |since| Some(MissedRun { since });
-        assert_eq!(waits.leaves(TASK, Left::ToSleep, 10), None, "it may have run when the session began");
+        assert_eq!(waits.leaves(TASK, Left::Sleep, 10), None, "it may have run when the session began");
         waits.waking(TASK, 20);
         assert_eq!(waits.leaves(TASK, Left::Preempted, 30), missed(Some(Since::Woken)));
         waits.runs(TASK, 40);
-        assert_eq!(waits.leaves(TASK, Left::ToSleep, 50), None);
-        assert_eq!(waits.leaves(TASK, Left::ForGood, 60), missed(None));
+        assert_eq!(waits.leaves(TASK, Left::Sleep, 50), None);
+        assert_eq!(waits.leaves(TASK, Left::Exit, 60), missed(None));
     }
 
     #[test]
-    fn clocks_that_differ_make_no_endless_wait() {
+    fn skew_between_cpu_clocks_makes_no_endless_wait() {
         let mut waits = Waits::default();
         waits.waking(TASK, 101);
         assert_eq!(waits.runs(TASK, 100), wait(0, Since::Woken));
     }
 
     #[test]
-    fn the_dead_are_forgotten() {
+    fn exited_tasks_are_forgotten() {
         let mut waits = Waits::default();
         waits.runs(TASK, 10);
-        waits.leaves(TASK, Left::ForGood, 20);
+        waits.leaves(TASK, Left::Exit, 20);
         assert!(waits.tasks.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! System calls decoded: one line for a call and its return, with the arguments by their names.
+//! Decoded system calls: one line for a call and its return, with the arguments by name.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::call_result::show_result;
 use crate::running_calls::RunningCalls;
 use crate::syscall_events::{self, SYSTEM};
 
-/// Shows each call when it has returned.
+/// A line for each call, when it has returned.
 pub struct Decoded {
     enters: HashMap<u16, EnterEvent>,
     exits: HashMap<u16, ExitEvent>,
@@ -35,7 +35,7 @@ struct Running {
 impl Decoded {
     /// # Errors
     ///
-    /// The kernel does not describe the events of these calls.
+    /// The format of an event cannot be read.
     pub fn new(stream: &mut EventStream, calls: &[String]) -> Result<Self> {
         let mut decoded =
             Self { enters: HashMap::new(), exits: HashMap::new(), running: RunningCalls::default() };
@@ -65,18 +65,18 @@ impl Decoded {
         if event.never_returns {
             return shown + self.show(thread, &running, None, lines);
         }
-        self.running.begins(thread, running);
-        shown
+        let forgotten = self.running.begin(thread, running).collect();
+        shown + self.show_unfinished(forgotten, lines)
     }
 
     fn exit(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         let thread = record.task();
         let Some(event) = self.exits.get(&record.id()) else { return 0 };
         let returned = (record.number(&event.result), record.stamp());
-        match self.running.returns(thread, |running| running.event == event.enter) {
+        match self.running.end(thread, |running| running.event == event.enter) {
             Ok(running) => self.show(thread, &running, Some(returned), lines),
-            // It began before the session, or in another thread: a new program goes on as the first one. Or the record of
-            // its beginning was lost.
+            // It began before the session, or in another thread (execve(2) continues as the first one), or the record of its
+            // beginning was lost.
             Err(other) => {
                 let shown = other.map_or(0, |running| self.show(thread, &running, None, lines));
                 with_origin(record, thread, |_, origin| {
@@ -88,7 +88,13 @@ impl Decoded {
         }
     }
 
-    /// Shows a call of `thread`, at the time at which it began; what it returned, and when.
+    /// Adds the lines of calls whose return was not seen, in the order in which they began.
+    fn show_unfinished(&self, mut running: Vec<(Pid, Running)>, lines: &mut LineBuffer) -> u64 {
+        running.sort_by_key(|(_, running)| running.began);
+        running.iter().map(|(thread, running)| self.show(*thread, running, None, lines)).sum()
+    }
+
+    /// Adds the line of a call of `thread`. Its time is when the call began; `returned` is its result, and when.
     fn show(
         &self,
         thread: Pid,
@@ -124,10 +130,9 @@ impl Renderer for Decoded {
         self.running.lost();
     }
 
-    /// What has not returned may still be waited for.
+    /// Calls that have not returned may still be waiting for something.
     fn end(&mut self, lines: &mut LineBuffer) -> u64 {
-        let mut running: Vec<(Pid, Running)> = self.running.drain().collect();
-        running.sort_by_key(|(_, running)| running.began);
-        running.iter().map(|(thread, running)| self.show(*thread, running, None, lines)).sum()
+        let running = self.running.drain().collect();
+        self.show_unfinished(running, lines)
     }
 }

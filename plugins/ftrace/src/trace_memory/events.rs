@@ -5,13 +5,13 @@ use trace_tasks::Pid;
 use tracefs::ring::Gap;
 use tracefs_session::{Record, Renderer};
 
-/// Who reads the records of one kind.
+/// The reader of the records of one kind.
 pub trait Events: Send {
-    /// Shows a record. How many lines; none if it is not of this kind.
+    /// Adds the lines of a record. Returns their number; `None` if the record is not of this kind.
     fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64>;
 
-    /// What memory a record tells to be used, if it does.
-    fn read_use(&mut self, record: &mut Record<'_>) -> Option<Use> {
+    /// The allocation that a record reports, if it does.
+    fn read_allocation(&mut self, record: &mut Record<'_>) -> Option<Allocation> {
         let _ = record;
         None
     }
@@ -20,23 +20,23 @@ pub trait Events: Send {
     fn lost(&mut self) {}
 }
 
-/// That some memory is used.
+/// Memory that was allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Use {
-    pub of: UseOf,
+pub struct Allocation {
+    pub kind: AllocationKind,
     pub bytes: u64,
     pub site: Site,
 }
 
-/// What it is taken of.
+/// How memory was allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum UseOf {
+pub enum AllocationKind {
     Pages,
     Faults,
     Kmalloc,
 }
 
-impl UseOf {
+impl AllocationKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Pages => "pages",
@@ -46,22 +46,23 @@ impl UseOf {
     }
 }
 
-/// Where in the code that came about.
+/// The code that allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Site {
     /// An address in the kernel.
     Kernel(u64),
     /// An address in the program that the thread runs.
     Program { thread: Pid, address: u64 },
-    /// The record does not tell.
+    /// The record does not have it.
     Unknown,
 }
 
-pub struct MemoryView(pub Vec<Box<dyn Events>>);
+/// The renderer of a session without `--summary`.
+pub struct EventLines(pub Vec<Box<dyn Events>>);
 
-impl Renderer for MemoryView {
+impl View for EventLines {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
-        // What an interrupt does with memory is not the task's.
+        // Allocations in an interrupt are not the task's.
         if record.in_interrupt() {
             return 0;
         }

@@ -1,21 +1,20 @@
-//! A line for each time that a task gets a CPU.
+//! A line each time a task gets a CPU.
 
 use trace_hook_api::{LineBuffer, Origin};
 
 use super::view::{Run, Show};
 use super::waits::{MissedRun, Since};
 
-pub struct Runs;
+pub struct RunLines;
 
-impl Show for Runs {
+impl Show for RunLines {
     fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer) -> u64 {
-        let line = lines.event(&run.origin, "run");
-        let line = match run.wait {
-            Some(wait) => line.duration("waited", wait.length),
-            None => line,
-        };
-        let line = line.word("since", name(run.wait.map(|wait| wait.since)));
-        line.number("prev_tid", run.prev).text("prev_comm", run.prev_comm);
+        lines
+            .event(&run.origin, "run")
+            .optional(run.wait, |line, wait| line.duration("waited", wait.length))
+            .word("since", name(run.wait.map(|wait| wait.since)))
+            .number("prev_tid", run.prev)
+            .text("prev_comm", run.prev_comm);
         1
     }
 
