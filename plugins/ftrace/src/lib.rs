@@ -14,7 +14,6 @@ mod trace_syscalls;
 mod tracepoint;
 
 use trace_hook_api::export_plugin;
-use tracefs_session::TracefsCleanup;
 
 use trace_block::TraceBlock;
 use trace_events::TraceEvents;
@@ -23,5 +22,6 @@ use trace_net::TraceNet;
 use trace_process::TraceProcess;
 use trace_sched::TraceSched;
 use trace_syscalls::TraceSyscalls;
+use tracefs_session::TracefsCleanup;
 
 export_plugin!(TraceBlock, TraceEvents, TraceMemory, TraceNet, TraceProcess, TraceSched, TraceSyscalls; cleanup = TracefsCleanup);

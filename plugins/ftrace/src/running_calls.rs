@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use tracefs::{Pid, RecentMap};
+use trace_tasks::Pid;
+use tracefs::RecentMap;
 
 /// The threads whose calls are remembered at the least. A call of a thread that was killed never returns; the next one of a
 /// thread with its id may be long after.

@@ -34,7 +34,7 @@ impl Hook for TraceBlock {
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let sysfs = request.environment.sysfs.clone();
         let view = |stream: &mut _| Ok(Box::new(BlockView::new(stream, sysfs)?) as _);
-        Ok(Box::new(TracefsSession::start_with_anybodys(request, enable, enable_system_wide, view)?))
+        Ok(Box::new(TracefsSession::start_with_system_wide(request, enable, enable_system_wide, view)?))
     }
 }
 

@@ -3,9 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tracefs::Pid;
-
 use super::events::AllocationKind;
+use trace_tasks::Pid;
 
 /// The call sites that are counted one by one. Beyond that, the smaller half is counted together: a program that generates
 /// code, and programs that start others, have call sites without end.

@@ -60,7 +60,7 @@ pub enum Site {
 /// The renderer of a session without `--summary`.
 pub struct EventLines(pub Vec<Box<dyn Events>>);
 
-impl View for EventLines {
+impl Renderer for EventLines {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
         // Allocations in an interrupt are not the task's.
         if record.in_interrupt() {

@@ -20,8 +20,7 @@ use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session, Unit,
 };
 use tracefs::Instance;
-use tracefs_session::EventStream;
-use tracefs_session::{Renderer, TracefsSession, find};
+use tracefs_session::{EventStream, Renderer, TracefsSession, find};
 
 use crate::tracepoint;
 use events::EventLines;
@@ -77,10 +76,10 @@ fn record_events(request: &Request, kinds: &[Kind]) -> Result<Box<dyn Session>> 
     let enable = |instance: &Instance| kinds.iter().try_for_each(|kind| kind.enable(instance));
     let view = |stream: &mut EventStream| {
         let events = kinds.iter().map(|kind| kind.events(stream)).collect::<Result<_>>()?;
-        Ok(Box::new(EventLines(events)) as Box<dyn View>)
+        Ok(Box::new(EventLines(events)) as Box<dyn Renderer>)
     };
     Ok(Box::new(match kinds.contains(&Kind::Oom) {
-        true => TracefsSession::start_with_anybodys(request, enable, oom::enable_system_wide, view)?,
+        true => TracefsSession::start_with_system_wide(request, enable, oom::enable_system_wide, view)?,
         false => TracefsSession::start(request, enable, view)?,
     }))
 }

@@ -2,9 +2,9 @@
 
 use trace_hook_api::{LineBuffer, Result};
 use trace_tasks::Pid;
+use tracefs::RecentMap;
 use tracefs::format::Field;
-use tracefs::{EventStream, Pid, RecentMap, Record};
-use tracefs_session::with_origin;
+use tracefs_session::{EventStream, Record, with_origin};
 
 use super::events::Events;
 use crate::tracepoint::Tracepoint;

@@ -7,9 +7,8 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use trace_tasks::Pid;
-
 use super::ends::{Ends, matches_listener};
+use trace_tasks::Pid;
 
 /// The state `TCP_LISTEN` in the tables.
 const LISTEN: &str = "0A";

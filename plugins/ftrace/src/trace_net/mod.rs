@@ -54,9 +54,10 @@ impl Hook for TraceNet {
         let procfs = &request.environment.procfs;
         let with_calls = !request.arguments.flag("without-calls")?;
         let enable = |instance: &Instance| enable_own(instance, with_calls);
-        let session = TracefsSession::start_with_anybodys(request, enable, enable_system_wide, |stream| {
-            Ok(Box::new(NetView::new(stream, procfs)?))
-        })?;
+        let session =
+            TracefsSession::start_with_system_wide(request, enable, enable_system_wide, |stream| {
+                Ok(Box::new(NetView::new(stream, procfs)?))
+            })?;
         Ok(Box::new(session))
     }
 }

@@ -2,7 +2,7 @@
 
 use trace_hook_api::EventLine;
 use trace_syscalls::{ADDRESS_FAMILIES, PROTOCOLS, constant_name};
-use tracefs::Pid;
+use trace_tasks::Pid;
 
 use super::ends::Ends;
 

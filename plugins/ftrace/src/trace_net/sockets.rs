@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use tracefs::{Pid, RecentMap};
-
 use super::ends::{Ends, matches_listener};
 use super::existing::ExistingSockets;
 use super::socket::{Socket, SocketKind};
+use trace_tasks::Pid;
+use tracefs::RecentMap;
 
 /// A change of a socket's state.
 #[derive(Debug, Clone, Copy)]

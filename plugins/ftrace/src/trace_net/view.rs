@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use trace_hook_api::{LineBuffer, Result};
+use trace_tasks::Pid;
 use tracefs::ring::Gap;
-use tracefs_session::Renderer;
-use tracefs_session::{EventStream, Record};
+use tracefs_session::{EventStream, Record, Renderer};
 
 use super::calls::Calls;
 use super::drops::PacketDrop;

@@ -1,9 +1,10 @@
 //! How tasks end. The record of an exit does not have it, but records before it often do.
 
 use nix::libc;
-use tracefs::{Pid, RecentMap};
 
 use crate::tracepoint::Tracepoint;
+use trace_tasks::Pid;
+use tracefs::RecentMap;
 
 pub const EXIT_THREAD: Tracepoint = Tracepoint::new("syscalls", "sys_enter_exit");
 pub const EXIT_PROCESS: Tracepoint = Tracepoint::new("syscalls", "sys_enter_exit_group");

@@ -4,8 +4,7 @@ use trace_hook_api::{LineBuffer, Result};
 use trace_syscalls::{SIGNAL_ACTION_FLAGS, flag_names, signal_code, signal_name};
 use trace_tasks::Pid;
 use tracefs::format::Field;
-use tracefs_session::with_origin;
-use tracefs_session::{EventStream, Record};
+use tracefs_session::{EventStream, Record, with_origin};
 
 use crate::tracepoint::Tracepoint;
 

@@ -4,8 +4,7 @@ use trace_hook_api::{LineBuffer, Result};
 use trace_syscalls::{CLONE_FLAGS, flag_names, signal_name};
 use trace_tasks::Pid;
 use tracefs::format::Field;
-use tracefs_session::with_origin;
-use tracefs_session::{EventStream, Record};
+use tracefs_session::{EventStream, Record, with_origin};
 
 use super::endings::Ending;
 use crate::tracepoint::Tracepoint;

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use trace_tasks::Pid;
-
 use super::records::Left;
+use trace_tasks::Pid;
 
 /// A wait for a CPU that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,11 +7,10 @@ use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
 };
 use tracefs::Instance;
-use tracefs_session::EventStream;
+use tracefs_session::{AsRecorded, EventStream, Renderer, TracefsSession, find, usable_tracefs};
 
 use crate::syscall_events;
 use decoded::Decoded;
-use tracefs_session::{AsRecorded, Renderer, TracefsSession, find, usable_tracefs};
 
 /// The hook.
 pub struct TraceSyscalls;
