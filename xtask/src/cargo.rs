@@ -1,4 +1,4 @@
-//! Asks cargo to build, and where things are.
+//! Runs cargo, and finds packages and build artifacts.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,21 +10,21 @@ use serde_json::Value;
 
 use crate::error::{Explain, Result};
 
-/// A file that a build made for use outside of cargo.
+/// A file that a build has produced for use outside of cargo.
 pub struct Artifact {
-    /// `bin`, `cdylib` …
+    /// `bin`, `cdylib`, …
     pub kind: String,
-    /// The name of the target, as its `Cargo.toml` gives it.
+    /// The name of the target in its `Cargo.toml`.
     pub name: String,
     pub file: PathBuf,
 }
 
 /// The workspace's directory.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace")
 }
 
-/// Cargo with these words, in the workspace's directory.
+/// A command that runs cargo with these arguments, in the workspace's directory.
 pub fn cargo(words: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words).current_dir(root());
@@ -37,7 +37,7 @@ pub fn run(cargo: &mut Command) -> Result<()> {
     if status.success() { Ok(()) } else { Err(failure(cargo).into()) }
 }
 
-/// Builds with these words to `cargo build`, and says what came of it.
+/// Runs `cargo build` with these arguments; returns the artifacts.
 pub fn build(words: &[&str]) -> Result<Vec<Artifact>> {
     let words = [&["build", "--message-format=json-render-diagnostics"], words].concat();
     let mut cargo = cargo(&words);
@@ -49,7 +49,7 @@ pub fn build(words: &[&str]) -> Result<Vec<Artifact>> {
     if build.wait()?.success() { Ok(artifacts) } else { Err(failure(&cargo).into()) }
 }
 
-/// The names of the packages that lie under `plugins/`.
+/// The names of the packages below `plugins/`.
 pub fn plugin_packages() -> Result<Vec<String>> {
     let plugins = root().join("plugins");
     let metadata = metadata()?;

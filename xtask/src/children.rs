@@ -1,4 +1,4 @@
-//! Child processes that do not outlive their use.
+//! Child processes that end with their owner.
 
 use std::io::{PipeWriter, pipe};
 use std::process::{Child, Command, Stdio};
@@ -10,26 +10,26 @@ pub struct Guarded(pub Child);
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // Fails only if the child is gone already.
+        // Fails only if the child has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Processes that sleep, all reading one pipe that never says anything, until this is dropped.
+/// Processes that block in a read from an empty pipe until this is dropped.
 ///
-/// They end as well if this process dies, however it dies: then nobody holds the other end of the pipe.
+/// They also end if this process is killed, because then the pipe has no writer any more.
 pub struct Sleepers {
     children: Vec<Child>,
-    leash: Option<PipeWriter>,
+    writer: Option<PipeWriter>,
 }
 
 impl Sleepers {
     pub fn new(count: usize) -> Result<Self> {
-        let (silence, leash) = pipe()?;
-        let mut sleepers = Self { children: Vec::with_capacity(count), leash: Some(leash) };
+        let (reader, writer) = pipe()?;
+        let mut sleepers = Self { children: Vec::with_capacity(count), writer: Some(writer) };
         for _ in 0..count {
-            let sleeper = Command::new("cat").stdin(silence.try_clone()?).stdout(Stdio::null()).spawn();
+            let sleeper = Command::new("cat").stdin(reader.try_clone()?).stdout(Stdio::null()).spawn();
             sleepers.children.push(sleeper.explain(|| "cannot start cat")?);
         }
         Ok(sleepers)
@@ -42,7 +42,7 @@ impl Sleepers {
 
 impl Drop for Sleepers {
     fn drop(&mut self) {
-        self.leash = None;
+        self.writer = None;
         for child in &mut self.children {
             let _ = child.wait();
         }

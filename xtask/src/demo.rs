@@ -7,19 +7,19 @@ use crate::children::Guarded;
 use crate::error::{Explain, Result};
 use crate::{dist, privilege};
 
-/// The word that makes [`show`] of [`demo`](fn@demo): root needs no Rust toolchain for that.
+/// The argument that skips the build, so that root needs no Rust toolchain.
 pub const AS_BUILT: &str = "--as-built";
 
-/// Something small that goes on for ever.
+/// A small endless workload.
 const WORKLOAD: &str = "while sleep 0.2; do cat /etc/hostname; done";
 
-/// Builds everything, and shows it at work.
+/// Builds everything, and traces a workload.
 pub fn demo() -> Result<()> {
     dist::lay_out()?;
     show()
 }
 
-/// Shows at work what was built.
+/// Traces a workload with what was built.
 pub fn show() -> Result<()> {
     if !privilege::is_root() {
         return Err(ask_for_root()?.into());
@@ -44,7 +44,7 @@ pub fn show() -> Result<()> {
 fn ask_for_root() -> Result<String> {
     let this = env::current_exe()?;
     Ok(format!(
-        "the demo traces the kernel, and only root may do that. All is built; to see it, type:\n\n    \
+        "the demo needs root to trace the kernel. The build is complete; to run the demo, type:\n\n    \
          sudo {} demo {AS_BUILT}\n",
         this.display()
     ))

@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: what a user gets, laid out ready to be copied next to container-tracer.
+//! `cargo xtask dist`: creates the directory that users copy next to container-tracer.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -13,15 +13,15 @@ use crate::error::{Explain, Result};
 const DIST: &str = "dist";
 const KERNEL: &str = "trace-hooks/kernel";
 const MANAGER: &str = "manager";
-/// The one name that container-tracer finds. It takes any `manager.*`, so there must be no second one.
+/// The name that container-tracer looks for. It takes any `manager.*`, so there must be only one.
 const LINK: &str = "manager.bin";
 const PLUGINS: &str = "plugins";
-/// What makes the manager load plugins that somebody else than its caller could have changed.
+/// The option to load plugins that another user than the caller could have changed.
 pub const ALLOW_UNTRUSTED: &str = "--allow-untrusted";
-/// Everybody may run it, nobody else may change it.
+/// Everyone may run it, only the owner may change it.
 const MODE: u32 = 0o755;
 
-/// Lays out `dist/`, and says where.
+/// Creates `dist/`, and prints its path.
 pub fn dist() -> Result<()> {
     lay_out()?;
     println!(
@@ -41,17 +41,17 @@ pub fn plugins() -> PathBuf {
     cargo::root().join(DIST).join(KERNEL).join(PLUGINS)
 }
 
-/// What calls of that manager begin with.
+/// A command that runs that manager.
 ///
-/// The checkout belongs to whoever builds in it, and these chores are run by root. He trusts what he finds there: the
-/// manager itself lies beside its plugins.
+/// These tasks run as root, and the checkout may belong to another user. The manager there has to be trusted anyway, so its
+/// plugins are as well.
 pub fn call() -> Command {
     let mut call = Command::new(manager());
     call.arg(ALLOW_UNTRUSTED);
     call
 }
 
-/// Builds the manager and all plugins, and lays them out. What is running already is not disturbed.
+/// Builds the manager and all plugins, and installs them in `dist/`. Running processes are not disturbed.
 pub fn lay_out() -> Result<()> {
     let artifacts = build()?;
     let kernel = directory()?;
@@ -75,7 +75,7 @@ fn build() -> Result<Vec<Artifact>> {
     Ok(artifacts)
 }
 
-/// Where a file goes, below the sub-system's directory. A plugin goes by its own name: `ftrace.so`.
+/// The place of a file in the directory of the sub-system. A plugin has its own name: `ftrace.so`.
 fn place(artifact: &Artifact) -> PathBuf {
     match artifact.kind.as_str() {
         "cdylib" => Path::new(PLUGINS).join(format!("{}.so", artifact.name)),
@@ -87,14 +87,14 @@ fn directory() -> Result<PathBuf> {
     let mut directory = cargo::root().to_owned();
     for part in Path::new(DIST).join(KERNEL).join(PLUGINS).iter() {
         directory.push(part);
-        fs::create_dir_all(&directory).explain(|| format!("cannot make {}", directory.display()))?;
+        fs::create_dir_all(&directory).explain(|| format!("cannot create {}", directory.display()))?;
         fs::set_permissions(&directory, Permissions::from_mode(MODE))?;
     }
     directory.pop();
     Ok(directory)
 }
 
-/// Puts a copy of `from` in the place of `to`, at once and as another file: a process that runs the old one keeps it.
+/// Replaces `to` atomically by a copy of `from`. A process that runs the old file keeps it.
 fn install(from: &Path, to: &Path) -> Result<()> {
     let new = beside(to);
     fs::copy(from, &new)
@@ -108,16 +108,16 @@ fn link(target: &str, link: &Path) -> Result<()> {
     let _ = fs::remove_file(&new);
     symlink(target, &new)
         .and_then(|()| fs::rename(&new, link))
-        .explain(|| format!("cannot make the link {}", link.display()))
+        .explain(|| format!("cannot create the link {}", link.display()))
 }
 
-/// A name that neither a manager nor container-tracer takes for anything.
+/// A temporary name that the manager and container-tracer ignore.
 fn beside(file: &Path) -> PathBuf {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     file.with_file_name(format!(".{name}.new"))
 }
 
-/// Removes what an earlier build left.
+/// Removes the files of an earlier build.
 fn keep_only(directory: &Path, wanted: impl Fn(&OsStr) -> bool) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;

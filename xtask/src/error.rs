@@ -1,12 +1,12 @@
-//! Errors, as sentences: a chore has nobody to tell them to but a person.
+//! Errors as text, because they are only printed.
 
 use std::fmt::Display;
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Says what could not be done, in front of why.
+/// Adds what failed to an error.
 pub trait Explain<T> {
-    /// Puts `what` in front of the error.
+    /// Prefixes the error with `what`.
     fn explain<D: Display>(self, what: impl FnOnce() -> D) -> Result<T>;
 }
 

@@ -1,4 +1,4 @@
-//! The project's chores, as `cargo xtask CHORE`.
+//! The project's development tasks: `cargo xtask TASK`.
 
 mod bench;
 mod bpf;
@@ -16,16 +16,16 @@ use std::process::ExitCode;
 use crate::error::Result;
 
 const USAGE: &str = "\
-Usage: cargo xtask CHORE
+Usage: cargo xtask TASK
 
-  dist             build in release mode, and lay out dist/, ready to be copied next to container-tracer
+  dist             build in release mode, and create dist/, ready to be copied next to container-tracer
   demo             dist, then trace a small workload for two seconds (needs root)
-  test [WORD…]     build everything, and run every test; the words go to `cargo test`
-  faults           fail every system call of a session, one after the other (needs root)
+  test [ARG…]      build everything, and run every test; the arguments are passed to `cargo test`
+  faults           fail every system call of a session in turn (needs root)
   soak [--sessions N]
-                   start and end a thousand sessions at random, and compare what there is before and after (needs root)
-  bpf [--check]    build the eBPF objects from their C with clang, or check that they are what it makes
-  bench [GROUP…]   measure completeness, speed and memory against the bare kernel and other tools (needs root)";
+                   start and end a thousand sessions at random, and check that nothing is left (needs root)
+  bpf [--check]    build the eBPF objects from C with clang, or check that they are up to date
+  bench [GROUP…]   measure completeness, speed and memory, compared with the bare kernel and other tools (needs root)";
 
 fn main() -> ExitCode {
     match run() {
@@ -56,7 +56,7 @@ fn run() -> Result<()> {
             println!("{USAGE}");
             Ok(())
         }
-        [] => Err(format!("which chore?\n\n{USAGE}").into()),
-        words => Err(format!("cannot make sense of '{}'\n\n{USAGE}", words.join(" ")).into()),
+        [] => Err(format!("no task given\n\n{USAGE}").into()),
+        words => Err(format!("unknown task or arguments: '{}'\n\n{USAGE}", words.join(" ")).into()),
     }
 }

@@ -11,9 +11,9 @@ pub fn is_root() -> bool {
     Uid::effective().is_root()
 }
 
-/// Why the kernel cannot be traced from here, if so.
+/// Why the kernel cannot be traced here, if so.
 ///
-/// A manager mounts tracefs itself where it is missing; so does this, to find out whether that would work.
+/// Mounts tracefs if it is missing, as a manager does.
 pub fn obstacle() -> Option<String> {
     if !is_root() {
         return Some(format!("tracing the kernel needs root, and this is user {}", Uid::effective()));

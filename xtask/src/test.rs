@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test, and no silence about those that could not run.
+//! `cargo xtask test`: runs every test, and reports those that were skipped.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write, stderr};
@@ -7,20 +7,20 @@ use std::process::Stdio;
 use crate::error::{Explain, Result};
 use crate::{cargo, privilege};
 
-/// How the line begins that a test writes to stderr when it cannot run here. Its name and the reason follow.
+/// The prefix of the line that a skipped test writes to standard error. Its name and the reason follow.
 const SKIPPED: &str = "SKIPPED ";
 
-/// Builds everything that tests may start or load, then runs them. `words` are for `cargo test`.
+/// Builds everything that tests may start or load, then runs them. `words` are passed to `cargo test`.
 pub fn test(words: &[&str]) -> Result<()> {
     test_with(None, words)
 }
 
-/// Fails every system call of a session, one after the other.
+/// Fails every system call of a session in turn.
 pub fn faults() -> Result<()> {
     test(&["--package", "system-tests", "--test", "injection", "--", "--ignored", "--nocapture"])
 }
 
-/// Starts and ends sessions at random, so many that whatever they leave adds up.
+/// Starts and ends many sessions at random, so that leaks add up.
 pub fn soak(sessions: Option<&str>) -> Result<()> {
     let sessions = sessions.map(|sessions| ("SESSIONS", sessions));
     test_with(sessions, &["--package", "system-tests", "--test", "soak", "--", "--ignored", "--nocapture"])
@@ -36,7 +36,7 @@ fn test_with(variable: Option<(&str, &str)>, words: &[&str]) -> Result<()> {
     run_tests(variable, words)
 }
 
-/// Runs the tests, and says at the end, where it is seen, which of them were skipped.
+/// Runs the tests, and reports the skipped ones at the end.
 fn run_tests(variable: Option<(&str, &str)>, words: &[&str]) -> Result<()> {
     let mut tests = cargo::cargo(&[&["test"], words].concat());
     tests.envs(variable);
@@ -55,7 +55,7 @@ fn run_tests(variable: Option<(&str, &str)>, words: &[&str]) -> Result<()> {
     if status.success() { Ok(()) } else { Err("tests failed".into()) }
 }
 
-/// The words that choose the profile: what is built must be what is tested.
+/// The arguments that select the profile, which must be the same for the build and the tests.
 fn profile<'a>(words: &'a [&'a str]) -> &'a [&'a str] {
     let ours = words.split(|word| *word == "--").next().unwrap_or_default();
     let chooses =
@@ -69,7 +69,7 @@ fn profile<'a>(words: &'a [&'a str]) -> &'a [&'a str] {
 
 fn refuse_in_ci() -> Result<()> {
     match env::var_os("CI") {
-        Some(_) => Err("where CI is set, no test may be skipped".into()),
+        Some(_) => Err("no test may be skipped where CI is set".into()),
         None => Ok(()),
     }
 }

@@ -1,12 +1,13 @@
-//! What container-tracer calls at its start, against a program that does nothing at all.
+//! The calls that container-tracer makes at its start, compared with a program that does nothing.
 
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::samples::in_turns;
-use super::table::{Row, Target};
-use super::{Group, loader};
+use super::Group;
+use super::tools::plugin_loader;
+use super::tools::samples::in_turns;
+use super::tools::table::{Row, Target};
 use crate::dist;
 use crate::error::{Explain, Result};
 
@@ -17,17 +18,17 @@ pub const GROUP: Group = Group {
     measure,
 };
 
-/// The most that can be hoped for where there are fewer CPUs than plugins.
+/// The fastest that is possible with fewer CPUs than plugins.
 pub const LOADING: Group = Group {
     name: "loading",
-    about: "the same against the least that loads each plugin in a process of its own, and asks it nothing",
+    about: "the same, compared with only loading each plugin in its own process",
     floor: "bare load",
     measure: measure_loading,
 };
 
 const TURNS: usize = 200;
 const RARE_TURNS: usize = 10;
-/// So long that the kernel has put away what calls keep ready for each other.
+/// Long enough for the kernel to drop cached state of the previous call.
 const PAUSE: Duration = Duration::from_millis(1500);
 const TARGET: Target = Target::Floor { times: 3.0, plus: 0.0 };
 
@@ -41,7 +42,7 @@ fn measure() -> Result<Vec<Row>> {
 
 fn measure_loading() -> Result<Vec<Row>> {
     let ask = || run(dist::call(), &["--get-all"]);
-    let (floor, ours) = in_turns(TURNS, || run(loader::command()?, &[]), ask)?;
+    let (floor, ours) = in_turns(TURNS, || run(plugin_loader::command()?, &[]), ask)?;
     Ok(vec![Row { target: None, ..Row::time("--get-all", floor, ours, TARGET) }])
 }
 

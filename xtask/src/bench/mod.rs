@@ -1,50 +1,40 @@
-//! `cargo xtask bench`: what the manager costs, against what the kernel alone, or another
-//! tool, takes on the same machine, at the same time.
+//! `cargo xtask bench`: measures the manager against the bare kernel, or against another tool, on the same machine at the
+//! same time.
 //!
-//! Each file here is one group of rows; a new one is added to [`GROUPS`]. Whatever comes out is printed, and judged, but
-//! never fails a build: another machine is another figure.
+//! Each file here is one group of rows, listed in [`GROUPS`]. The results are printed and compared with targets, but never
+//! fail a build, because they depend on the machine.
 
-mod bare;
-mod bpftrace;
-mod completeness;
-mod cost;
-mod counts;
-mod crowd;
+mod concurrent_sessions;
+mod delivered_events;
 mod discovery;
-mod fifo;
-mod hooks;
-mod latency;
-mod loader;
-mod memory;
-mod open;
-mod packets;
-mod perf;
-mod process;
-mod profile;
-mod reader;
-mod samples;
-mod session;
-mod slowdown;
-mod standstill;
-mod start;
-mod stop;
-mod table;
-mod task;
-mod text;
-mod user;
+mod hook_start_and_stop;
+mod memory_with_stuck_reader;
+mod session_cpu_time;
+mod session_memory;
+mod session_start;
+mod session_stop;
+mod text_rendering_speed;
+mod tools;
+mod trace_file_speed;
+mod trace_latency_cost;
+mod trace_open_cost;
+mod trace_profile_cost;
+mod trace_user_start_and_stop;
+mod traced_task_slowdown;
 
 use std::fs;
 
-use table::Row;
+use tools::table::Row;
+use tools::{bare_instance, table};
 
 use crate::error::Result;
 use crate::{cargo, dist, privilege};
 
-/// Some rows that belong together.
+/// A group of rows.
 struct Group {
     name: &'static str,
     about: &'static str,
-    /// What the floor of each row is.
+    /// The heading of the column that each row is compared with.
     floor: &'static str,
     measure: fn() -> Result<Vec<Row>>,
 }
@@ -52,27 +42,27 @@ struct Group {
 const GROUPS: &[Group] = &[
     discovery::GROUP,
     discovery::LOADING,
-    start::GROUP,
-    stop::GROUP,
-    hooks::GROUP,
-    crowd::GROUP,
-    memory::GROUP,
-    completeness::GROUP,
-    text::GROUP,
-    fifo::GROUP,
-    cost::GROUP,
-    slowdown::GROUP,
-    standstill::GROUP,
-    open::GROUP,
-    latency::GROUP,
-    profile::GROUP,
-    user::GROUP,
+    session_start::GROUP,
+    session_stop::GROUP,
+    hook_start_and_stop::GROUP,
+    concurrent_sessions::GROUP,
+    session_memory::GROUP,
+    delivered_events::GROUP,
+    text_rendering_speed::GROUP,
+    trace_file_speed::GROUP,
+    session_cpu_time::GROUP,
+    traced_task_slowdown::GROUP,
+    memory_with_stuck_reader::GROUP,
+    trace_open_cost::GROUP,
+    trace_latency_cost::GROUP,
+    trace_profile_cost::GROUP,
+    trace_user_start_and_stop::GROUP,
 ];
 
-pub use loader::{LOADER, load_all};
-pub use task::{TASK, serve};
+pub use tools::plugin_loader::{LOADER, load_all};
+pub use tools::traced_task::{TASK, serve};
 
-/// Measures the groups of these names, or all.
+/// Measures the groups of these names, or all groups.
 pub fn bench(names: &[&str]) -> Result<()> {
     let groups = chosen(names)?;
     if cfg!(debug_assertions) {
@@ -82,7 +72,7 @@ pub fn bench(names: &[&str]) -> Result<()> {
         return Err(why.into());
     }
     dist::lay_out()?;
-    bare::sweep()?;
+    bare_instance::sweep()?;
     println!("{}", machine());
     for group in groups {
         println!("\n{}: {} (load {})", group.name, group.about, load());
@@ -94,7 +84,7 @@ pub fn bench(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What reads, writes and is traced here is measured as well, and should not be slower than its kind.
+/// The readers, writers and traced tasks in this program are measured as well, and must be optimised.
 fn again_in_release_mode(names: &[&str]) -> Result<()> {
     let words = ["run", "--quiet", "--release", "--package", "xtask", "--", "bench"];
     cargo::run(&mut cargo::cargo(&[&words, names].concat()))
@@ -111,17 +101,17 @@ fn chosen(names: &[&str]) -> Result<Vec<&'static Group>> {
 
 fn unknown(name: &str) -> String {
     let known: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
-    format!("no group '{name}' to measure; there are {}", known.join(", "))
+    format!("unknown group '{name}'; known groups: {}", known.join(", "))
 }
 
-/// What figures depend on.
+/// The machine that the figures depend on.
 fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     format!("Linux {}, {cpus} CPUs, load {} before this run", kernel.trim(), load())
 }
 
-/// How many tasks have wanted a CPU in the last minute.
+/// The load average of the last minute.
 fn load() -> String {
     let loads = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     loads.split(' ').next().unwrap_or_default().to_owned()

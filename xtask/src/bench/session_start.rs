@@ -1,12 +1,12 @@
-//! From the call to the moment the recording is on.
+//! The time from the call until the session is recording.
 
 use std::time::Duration;
 
 use super::Group;
-use super::bare::{Bare, Recording};
-use super::samples::in_turns;
-use super::session::Session;
-use super::table::{Row, Target};
+use super::tools::bare_instance::{BareInstance, Recording};
+use super::tools::samples::in_turns;
+use super::tools::session::Session;
+use super::tools::table::{Row, Target};
 use crate::children::Sleepers;
 use crate::error::Result;
 
@@ -39,7 +39,7 @@ fn row(what: &str, recording: Recording, target: Target) -> Result<Row> {
 }
 
 fn bare(recording: &Recording) -> Result<Duration> {
-    Ok(Bare::start(recording)?.1)
+    Ok(BareInstance::start(recording)?.1)
 }
 
 fn managed(recording: &Recording) -> Result<Duration> {

@@ -1,4 +1,4 @@
-//! How fast events become text, against the kernel's own printing of the same events.
+//! The speed of rendering events as text, compared with the kernel's own rendering of the same events.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,46 +8,47 @@ use tracefs::format::Formatter;
 use tracefs::ring::{Item, Layout, RingBuffer, Timeline};
 
 use super::Group;
-use super::bare::{Bare, Recording};
-use super::samples::in_turns;
-use super::table::{Row, Target, Unit};
-use super::task::{self, Task};
+use super::tools::bare_instance::{BareInstance, Recording};
+use super::tools::samples::in_turns;
+use super::tools::table::{Row, Target, Unit};
+use super::tools::traced_task::{self, Task};
 use crate::error::{Explain, Result};
 
 pub const GROUP: Group = Group {
     name: "text",
-    about: "events of which text is made in a second of CPU time, on one core",
+    about: "events rendered per second of CPU time on one core",
     floor: "the kernel",
     measure,
 };
 
 const CALLS: u64 = 200_000;
-/// Or a few more, of what else the task does.
+/// Plus a few other calls of the task.
 const EVENTS: u64 = 2 * CALLS;
 const TURNS: usize = 10;
 const TARGET: Target = Target::AtLeast(1.5e6);
 
-/// Enough for all events of a run.
+/// The buffer size in KiB, enough for all events of a run.
 const BUFFER_KIB: u32 = 64 << 10;
 const TRACEFS: &str = "/sys/kernel/tracing";
 
 /// Pages of the kernel's buffer: CPU and bytes.
 type Pages = Vec<(u32, Vec<u8>)>;
-/// Where text goes.
+/// Collects text.
 type Sink<'a> = &'a mut dyn FnMut(&[u8]);
 
 fn measure() -> Result<Vec<Row>> {
     Ok(vec![
         row("getppid, calls and returns", "calls", &["getppid"])?,
-        row("openat, read, lseek and getppid, calls and returns", "mixed", task::MIXED)?,
+        row("openat, read, lseek and getppid, calls and returns", "mixed", traced_task::MIXED)?,
     ])
 }
 
 fn row(what: &str, verb: &str, calls: &'static [&'static str]) -> Result<Row> {
     let mut task = Task::start()?;
     let recording = Recording::of(vec![task.pid()]).only(calls).with_returns();
-    // Of two buffers with the same events, the kernel prints the one and does not consume it, and we take the other.
-    let (for_kernel, for_us) = (Bare::roomy(&recording, BUFFER_KIB)?, Bare::roomy(&recording, BUFFER_KIB)?);
+    // Two buffers have the same events: the kernel prints one of them, which does not consume it, and we consume the other.
+    let (for_kernel, for_us) =
+        (BareInstance::roomy(&recording, BUFFER_KIB)?, BareInstance::roomy(&recording, BUFFER_KIB)?);
     task.does(&format!("{verb} {CALLS}"))?;
     let (pages, layout) = take(for_us.path())?;
     let mut formatter = Formatter::open(Path::new(TRACEFS), for_us.path())?;
@@ -98,18 +99,18 @@ fn make_text(formatter: &mut Formatter, pages: &Pages, layout: &Layout, sink: Si
     Ok(())
 }
 
-/// How many lines are made. The kernel puts a few of its own in front of those of the events.
+/// The number of lines. The kernel prints a few header lines before those of the events.
 fn lines(make: &mut impl FnMut(Sink<'_>) -> Result<()>) -> Result<u64> {
     let mut lines = 0;
     make(&mut |text| lines += text.iter().filter(|byte| **byte == b'\n').count() as u64)?;
     match lines {
-        ..EVENTS => Err(format!("only {lines} lines come of {EVENTS} events").into()),
+        ..EVENTS => Err(format!("only {lines} lines of {EVENTS} events").into()),
         lines => Ok(lines),
     }
 }
 
 fn lines_per_second(lines: u64, make: &mut impl FnMut(Sink<'_>) -> Result<()>) -> Result<f64> {
-    let began = task::cpu_time()?;
+    let began = traced_task::cpu_time()?;
     make(&mut |_| ())?;
-    Ok(lines as f64 / (task::cpu_time()? - began).as_secs_f64())
+    Ok(lines as f64 / (traced_task::cpu_time()? - began).as_secs_f64())
 }

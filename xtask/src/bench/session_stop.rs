@@ -1,4 +1,4 @@
-//! From the signal to the end of the manager.
+//! The time from the signal to the exit of the manager.
 
 use std::fs::File;
 use std::io::{copy, sink};
@@ -6,10 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::Group;
-use super::bare::{Bare, Recording};
-use super::samples::in_turns;
-use super::session::Session;
-use super::table::{Row, Target};
+use super::tools::bare_instance::{BareInstance, Recording};
+use super::tools::samples::in_turns;
+use super::tools::session::Session;
+use super::tools::table::{Row, Target};
 use crate::children::Sleepers;
 use crate::error::Result;
 
@@ -22,16 +22,16 @@ const TARGET: Target = Target::Floor { times: 1.5, plus: 5.0 };
 fn measure() -> Result<Vec<Row>> {
     let (one, many) = (Sleepers::new(1)?, Sleepers::new(500)?);
     let all = Recording::of(one.pids());
-    let crowd = Recording::of(many.pids()).only(&["openat"]);
+    let many_tasks = Recording::of(many.pids()).only(&["openat"]);
     Ok(vec![
         row("all system calls, 1 pid", &all, alone)?,
         row("… with a reader attached", &all, read)?,
-        row("one system call, 500 pids", &crowd, alone)?,
+        row("one system call, 500 pids", &many_tasks, alone)?,
     ])
 }
 
 fn row(what: &str, recording: &Recording, managed: fn(&Recording) -> Result<Duration>) -> Result<Row> {
-    let (floor, ours) = in_turns(TURNS, || Bare::start(recording)?.0.stop(), || managed(recording))?;
+    let (floor, ours) = in_turns(TURNS, || BareInstance::start(recording)?.0.stop(), || managed(recording))?;
     Ok(Row::time(what, floor, ours, TARGET))
 }
 

@@ -1,4 +1,4 @@
-//! What `trace_open` costs a program that opens files flat out, against bpftrace's opensnoop.
+//! The cost of `trace_open` for a program that opens files as fast as possible, compared with bpftrace's opensnoop.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,19 +8,19 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use super::Group;
-use super::bpftrace::{self, Bpftrace};
-use super::reader::{Last, Reader};
-use super::samples::in_turns;
-use super::session::Session;
-use super::table::{Row, Target};
-use super::task::Took;
+use super::tools::bpftrace::{self, Bpftrace};
+use super::tools::reader::{Last, Reader};
+use super::tools::samples::in_turns;
+use super::tools::session::Session;
+use super::tools::table::{Row, Target};
+use super::tools::traced_task::Took;
 use crate::children::Guarded;
 use crate::dist;
 use crate::error::{Explain, Result};
 
 pub const GROUP: Group = Group {
     name: "open",
-    about: "what `find /` takes, every file that it opens told, and none lost",
+    about: "the time of `find /` with every opened file recorded and none lost",
     floor: "opensnoop",
     measure,
 };
@@ -56,7 +56,7 @@ fn managed() -> Result<Took> {
     let mut session = Session::start(Command::new(dist::manager()).args(words))?;
     let reader = Reader::of(&session.path()?.0, Last::Line(u64::MAX))?;
     let took = find.goes()?;
-    // Its only process is gone, and so it ends.
+    // Its only process has ended, so the session ends.
     session.end()?;
     match reader.finish()?.lost {
         0 => Ok(took),
@@ -64,7 +64,7 @@ fn managed() -> Result<Took> {
     }
 }
 
-/// As it comes with bpftrace, but for one process only, as ours.
+/// opensnoop as shipped with bpftrace, limited to one process like ours.
 fn opensnoop(pid: u32) -> String {
     format!(
         "tracepoint:syscalls:sys_enter_open, tracepoint:syscalls:sys_enter_openat /pid == {pid}/ \
@@ -76,7 +76,7 @@ fn opensnoop(pid: u32) -> String {
     )
 }
 
-/// A `find` that waits for its order.
+/// A `find` that waits for its command.
 struct Find(Guarded);
 
 impl Find {
@@ -88,13 +88,13 @@ impl Find {
     fn goes(mut self) -> Result<Took> {
         let (began, before) = (Instant::now(), children_time()?);
         self.0.0.stdin.take().expect("a pipe was asked for").write_all(b"go\n")?;
-        // That something vanishes while it looks is no failure.
+        // A file that disappears during the search is not a failure.
         self.0.0.wait()?;
         Ok(Took { wall: began.elapsed(), cpu: children_time()? - before })
     }
 }
 
-/// The CPU time of the children that are over.
+/// The CPU time of the children that have ended.
 fn children_time() -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let time = usage.user_time() + usage.system_time();

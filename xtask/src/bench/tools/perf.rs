@@ -1,4 +1,4 @@
-//! `perf record`, the best of those that record the same.
+//! Runs `perf record`, which hooks are compared with.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -16,11 +16,11 @@ use tempfile::TempDir;
 use crate::children::Guarded;
 use crate::error::{Explain, Result};
 
-/// Where files are put that are meant to be large.
+/// The directory for large temporary files.
 const DIRECTORY: &str = "/var/tmp";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A `perf record` that is recording.
+/// A running `perf record`.
 pub struct Perf {
     process: Guarded,
     directory: TempDir,
@@ -32,13 +32,13 @@ pub fn is_installed() -> bool {
 }
 
 impl Perf {
-    /// Records these trace points of these processes, and returns when it does.
+    /// Starts to record these tracepoints of these processes.
     pub fn start(pids: &[u32], events: &[&str]) -> Result<Self> {
         let words: Vec<_> = events.iter().flat_map(|event| ["--event", event]).collect();
         Self::record(pids, &words)
     }
 
-    /// Records the stacks of these processes, so many times a second, and returns when it does.
+    /// Starts to sample the stacks of these processes at this frequency.
     pub fn profile(pids: &[u32], hertz: u32) -> Result<Self> {
         Self::record(pids, &["-g", "-F", &hertz.to_string()])
     }
@@ -76,7 +76,7 @@ impl Perf {
     }
 }
 
-/// A FIFO that can be opened and written to before anybody reads it.
+/// A FIFO that can be opened and written to before it has a reader.
 fn fifo(path: &Path) -> Result<File> {
     mkfifo(path, Mode::S_IRWXU)?;
     Ok(OpenOptions::new().read(true).write(true).open(path)?)
@@ -85,17 +85,17 @@ fn fifo(path: &Path) -> Result<File> {
 fn wait_for(answer: &mut File) -> Result<()> {
     let mut wanted = [PollFd::new(answer.as_fd(), PollFlags::POLLIN)];
     if poll(&mut wanted, PollTimeout::try_from(PATIENCE)?)? == 0 {
-        return Err("perf does not begin to record".into());
+        return Err("perf does not start recording".into());
     }
     let _ = answer.read(&mut [0; 16])?;
     Ok(())
 }
 
-/// Reads `SAMPLE events: 4000000 (99.9%)`, the first of which is about all events together.
+/// Parses `SAMPLE events: 4000000 (99.9%)`, the first of which is for all events together.
 fn samples(report: &str) -> Result<u64> {
     let line = report.lines().find_map(|line| line.trim_start().strip_prefix("SAMPLE events:"));
     let count = line.and_then(|line| line.split_whitespace().next());
-    Ok(count.ok_or("perf has recorded nothing")?.parse()?)
+    Ok(count.ok_or("perf has recorded no samples")?.parse()?)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the kernel says of a running process.
+//! Memory and CPU time of a running process, from procfs.
 
 use std::fs;
 use std::iter;
@@ -9,13 +9,13 @@ use nix::unistd::Pid;
 
 use crate::error::{Explain, Result};
 
-/// An amount of memory that the kernel tells of each process.
+/// A figure of a process's memory in procfs.
 pub struct Figure {
-    /// For people.
+    /// The name in the output.
     pub name: &'static str,
     /// The file of `/proc/PID`.
     pub file: &'static str,
-    /// How its line in there begins.
+    /// The prefix of its line.
     pub key: &'static str,
 }
 
@@ -36,12 +36,12 @@ pub fn family(pid: u32) -> Result<Vec<u32>> {
     iter::once(Ok(pid)).chain(children.split_whitespace().map(|child| Ok(child.parse()?))).collect()
 }
 
-/// The process that a session's manager records through.
+/// The worker of a manager.
 pub fn worker(manager: u32) -> Result<u32> {
     family(manager)?.get(1).copied().ok_or_else(|| "the manager has no worker".into())
 }
 
-/// The CPU time that a process has taken so far, with all its threads.
+/// The CPU time that a process and its threads have used so far.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
     let clock = clock_getcpuclockid(Pid::from_raw(pid.try_into()?))?;
     Ok(clock_gettime(clock)?.into())

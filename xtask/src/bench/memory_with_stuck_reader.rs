@@ -1,19 +1,19 @@
-//! What a session holds in memory while its reader stands still.
+//! The memory of a session whose reader is stuck.
 
 use std::fs::File;
 
 use super::Group;
-use super::bare::Recording;
-use super::process::{self, Figure};
-use super::session::Session;
-use super::table::{Row, Target, Unit};
-use super::task::{self, Task};
+use super::tools::bare_instance::Recording;
+use super::tools::process::{self, Figure};
+use super::tools::session::Session;
+use super::tools::table::{Row, Target, Unit};
+use super::tools::traced_task::{self, Task};
 use crate::dist;
 use crate::error::Result;
 
 pub const GROUP: Group = Group {
     name: "standstill",
-    about: "the most that the worker has held, the reader standing still for ten seconds, a task flat out on each CPU",
+    about: "peak memory of the worker with a reader that is stuck for ten seconds and a busy task on each CPU",
     floor: "",
     measure,
 };
@@ -30,17 +30,17 @@ fn measure() -> Result<Vec<Row>> {
 
 fn peak() -> Result<f64> {
     let mut tasks = Task::on_each_cpu()?;
-    let recording = Recording::of(task::pids(&tasks)).only(&["getppid"]).with_returns();
-    // Apart, for what is left there goes with it.
+    let recording = Recording::of(traced_task::pids(&tasks)).only(&["getppid"]).with_returns();
+    // A separate run directory, so that the unread output is removed with it.
     let directory = tempfile::tempdir()?;
     let mut manager = dist::call();
     let manager = manager.env("TRACER_RUN_PATH", directory.path());
     let mut session =
         Session::start(manager.args(["--run", "trace_syscalls", "--args", &recording.arguments()]))?;
     let _reader = File::open(session.path()?.0)?;
-    task::all_do(&mut tasks, &format!("busy {MILLISECONDS}"))?;
+    traced_task::all_do(&mut tasks, &format!("busy {MILLISECONDS}"))?;
     let peak = PEAK.of(process::worker(session.pid())?)?;
-    // To make text of all that waits, for nobody, would take longer than all of this.
+    // Writing all the unread output would take longer than the measurement.
     session.abort()?;
     Ok(peak)
 }

@@ -1,16 +1,16 @@
-//! The CPU time of a quiet session, against that of `cat trace_pipe`.
+//! The CPU time of a session at a low rate of events, compared with that of `cat trace_pipe`.
 
 use std::time::Duration;
 
 use super::Group;
-use super::bare::{Bare, Recording};
-use super::completeness::cat;
-use super::process;
-use super::reader::{Last, Reader};
-use super::samples::in_turns;
-use super::session::Session;
-use super::table::{Row, Target, Unit};
-use super::task::Task;
+use super::delivered_events::cat;
+use super::tools::bare_instance::{BareInstance, Recording};
+use super::tools::process;
+use super::tools::reader::{Last, Reader};
+use super::tools::samples::in_turns;
+use super::tools::session::Session;
+use super::tools::table::{Row, Target, Unit};
+use super::tools::traced_task::Task;
 use crate::error::Result;
 
 pub const GROUP: Group = Group {
@@ -33,7 +33,7 @@ fn measure() -> Result<Vec<Row>> {
 
 fn through_trace_pipe() -> Result<f64> {
     let mut task = Task::start()?;
-    let bare = Bare::start(&recording(&task))?.0;
+    let bare = BareInstance::start(&recording(&task))?.0;
     let cat = cat(&bare.path().join("trace_pipe"))?;
     percent(&[cat.0.id()], &mut task)
 }
@@ -49,7 +49,7 @@ fn managed() -> Result<f64> {
     if events == PER_SECOND * SECONDS {
         Ok(percent)
     } else {
-        Err(format!("only {events} events came").into())
+        Err(format!("only {events} events were delivered").into())
     }
 }
 
@@ -57,7 +57,7 @@ fn recording(task: &Task) -> Recording {
     Recording::of(vec![task.pid()]).only(&["getppid"])
 }
 
-/// What these processes take while the task makes its calls.
+/// The CPU time that these processes use while the task makes its calls.
 fn percent(pids: &[u32], task: &mut Task) -> Result<f64> {
     let before = cpu_time(pids)?;
     let took = task.does(&format!("paced {PER_SECOND} {}", SECONDS * 1000))?;

@@ -1,14 +1,14 @@
-//! Rows of figures, as a person reads them.
+//! Prints rows of figures as a table.
 
 use std::iter;
 use std::time::Duration;
 
 use super::samples::Samples;
 
-/// Something measured, against its floor and its target.
+/// A measurement with its floor and its target.
 pub struct Row {
     pub what: String,
-    /// What cannot be undercut, or what a peer takes.
+    /// The lowest possible figure, or the figure of another tool.
     pub floor: Option<Samples>,
     pub ours: Samples,
     pub unit: Unit,
@@ -24,21 +24,21 @@ pub enum Unit {
     LinesPerSecond,
 }
 
-/// The most that a figure may be, or the least.
+/// The upper or lower limit of a figure.
 #[derive(Clone, Copy)]
 pub enum Target {
-    /// This much.
+    /// At most this.
     AtMost(f64),
-    /// So many times the floor, and this much more.
+    /// At most this many times the floor, plus a constant.
     Floor { times: f64, plus: f64 },
-    /// This much or more.
+    /// At least this.
     AtLeast(f64),
-    /// This share of what the peer reaches, or more.
+    /// At least this share of the other tool's figure.
     Share(f64),
 }
 
 impl Row {
-    /// Something of which there should be much, or little, as the target says.
+    /// A row of figures.
     pub fn figures(
         what: impl Into<String>,
         floor: Option<Vec<f64>>,
@@ -55,7 +55,7 @@ impl Row {
         }
     }
 
-    /// A time, against the time that the floor took in the same turns.
+    /// A row of times, with those of the floor in the same turns.
     pub fn time(what: &str, floor: Vec<Duration>, ours: Vec<Duration>, target: Target) -> Self {
         Self {
             what: what.to_owned(),
@@ -70,22 +70,22 @@ impl Row {
         let show = |figure| self.unit.show(figure);
         let floor = self.floor.as_ref().map(Samples::median);
         let ours = self.ours.median();
-        let wants_much = self.target.is_some_and(Target::is_least);
+        let higher_is_better = self.target.is_some_and(Target::is_least);
         let limit = self.target.and_then(|target| target.limit(floor));
         let (sign, reached): (_, fn(&f64, &f64) -> bool) =
-            if wants_much { ('≥', f64::ge) } else { ('≤', f64::le) };
-        let verdict = |limit| if reached(&ours, &limit) { "reached" } else { "MISSED" };
+            if higher_is_better { ('≥', f64::ge) } else { ('≤', f64::le) };
+        let result = |limit| if reached(&ours, &limit) { "reached" } else { "MISSED" };
         [
             self.what.clone(),
             floor.map(show).unwrap_or_default(),
             show(ours),
-            show(if wants_much { self.ours.p10() } else { self.ours.p90() }),
+            show(if higher_is_better { self.ours.p10() } else { self.ours.p90() }),
             floor
                 .filter(|floor| *floor != 0.0)
                 .map(|floor| format!("{:.2}", ours / floor))
                 .unwrap_or_default(),
             limit.map(|limit| format!("{sign} {}", show(limit))).unwrap_or_default(),
-            limit.map(verdict).unwrap_or_default().into(),
+            limit.map(result).unwrap_or_default().into(),
         ]
     }
 }
@@ -117,12 +117,12 @@ impl Target {
     }
 }
 
-/// Rounded down, so that only all of it is 100 %.
+/// Rounded down, so that only a complete share is 100 %.
 fn hundredths(percent: f64) -> String {
     format!("{:.2}", (percent * 100.0).floor() / 100.0)
 }
 
-/// The rows under their headings. Medians, but for the column that says what nine of ten measurements keep to.
+/// The table: medians, and in one column the 90th percentile (the 10th where higher is better).
 pub fn render(floor: &str, rows: &[Row]) -> String {
     let head = ["", floor, "manager", "9 in 10", "ratio", "target", ""].map(str::to_owned);
     let lines: Vec<_> = iter::once(head).chain(rows.iter().map(Row::cells)).collect();
@@ -145,7 +145,7 @@ mod tests {
     use super::{Row, Samples, Target, Unit, render};
 
     #[test]
-    fn a_table() {
+    fn columns_are_aligned() {
         let row = |what: &str, floor: Option<f64>, ours, target| Row {
             what: what.to_owned(),
             floor: floor.map(|floor| Samples::new(vec![floor])),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn of_some_things_there_should_be_much() {
+    fn lower_limits_are_shown_with_their_sign() {
         let rows = [
             Row::figures("all", Some(vec![20.0]), vec![100.0], Unit::Percent, Target::AtLeast(100.0)),
             Row::figures("most", Some(vec![0.0]), vec![99.9999], Unit::Percent, Target::AtLeast(100.0)),

@@ -1,21 +1,21 @@
-//! What sampling costs the traced task, and how long the hooks on perf events take to start and to stop.
+//! The cost of sampling for the traced task, and the start and stop of the hooks on perf events.
 
 use std::process::Command;
 use std::time::Duration;
 
 use super::Group;
-use super::perf::{self, Perf};
-use super::reader::{Last, Reader};
-use super::samples::{Samples, in_turns};
-use super::session::Session;
-use super::table::{Row, Target, Unit};
-use super::task::{Task, Took};
+use super::tools::perf::{self, Perf};
+use super::tools::reader::{Last, Reader};
+use super::tools::samples::{Samples, in_turns};
+use super::tools::session::Session;
+use super::tools::table::{Row, Target, Unit};
+use super::tools::traced_task::{Task, Took};
 use crate::dist;
 use crate::error::Result;
 
 pub const GROUP: Group = Group {
     name: "profile",
-    about: "4,000,000 system calls while their stacks are sampled 999 times a second; the hooks on perf events",
+    about: "the time of 4,000,000 system calls with stacks sampled at 999 Hz; start and stop of the hooks on perf events",
     floor: "perf record -g",
     measure,
 };
@@ -25,7 +25,7 @@ const CALLS: u64 = 4_000_000;
 const TURNS: usize = 11;
 const STARTS: usize = 20;
 
-/// No more than perf, but for what such figures differ by from run to run.
+/// No more than perf, plus the variation from run to run.
 const NO_MORE: Target = Target::Floor { times: 1.01, plus: 0.0 };
 const START: Target = Target::AtMost(100.0);
 const STOP: Target = Target::AtMost(150.0);
@@ -69,7 +69,7 @@ fn work(task: &mut Task) -> Result<Took> {
     task.does(&format!("calls {CALLS}"))
 }
 
-/// Who takes no samples costs nothing.
+/// Without samples there would be no cost.
 fn check(samples: u64, took: &Took) -> Result<()> {
     let expected = took.cpu.as_secs_f64() * f64::from(HERTZ);
     if samples as f64 > expected * 0.8 {

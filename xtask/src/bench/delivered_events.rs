@@ -1,4 +1,4 @@
-//! Whether every event arrives, however fast they come, beside two tools that record the same.
+//! The share of events that is delivered at the highest rate, compared with two tools that record the same.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,37 +6,37 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Group;
-use super::bare::{Bare, Recording};
-use super::perf::{self, Perf};
-use super::reader::{Last, Reader};
-use super::session::Session;
-use super::table::{Row, Target, Unit};
-use super::task::{self, Task};
+use super::tools::bare_instance::{BareInstance, Recording};
+use super::tools::perf::{self, Perf};
+use super::tools::reader::{Last, Reader};
+use super::tools::session::Session;
+use super::tools::table::{Row, Target, Unit};
+use super::tools::traced_task::{self, Task};
 use crate::children::Guarded;
 use crate::error::{Explain, Result};
 
 pub const GROUP: Group = Group {
     name: "complete",
-    about: "tasks that make 2,000,000 system calls each, flat out, calls and returns recorded; who gets them",
+    about: "share of the events that is delivered, of tasks that make 2,000,000 system calls each as fast as possible",
     floor: "the other",
     measure,
 };
 
 const CALLS: u64 = 2_000_000;
-/// The call that is made flat out, and the one that marks the end.
-const RECORDED: &[&str] = &["getppid", task::MARK];
+/// The call that is repeated, and the one that marks the end.
+const RECORDED: &[&str] = &["getppid", traced_task::MARK];
 const PERF_EVENTS: &[&str] = &["syscalls:sys_enter_getppid", "syscalls:sys_exit_getppid"];
 /// A call and its return.
 const EVENTS_PER_CALL: u64 = 2;
 
-/// How long a reader may take for what waits in the kernel's buffer.
+/// The time limit for a reader to drain the kernel's buffer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What became of the events of a run.
+/// The counts of a run's events.
 struct Outcome {
     expected: u64,
     delivered: u64,
-    /// What is said to be lost.
+    /// The events reported as lost.
     lost: u64,
 }
 
@@ -76,12 +76,12 @@ fn delivered(what: String, other: Option<Vec<f64>>, ours: &Outcome) -> Row {
     Row::figures(what, other, ours.percent(), Unit::Percent, Target::AtLeast(100.0))
 }
 
-/// Of these events there should be none.
+/// A count that should be 0.
 fn none(what: &str, other: Vec<f64>, ours: Vec<f64>) -> Row {
     Row::figures(what, Some(other), ours, Unit::Events, Target::AtMost(0.0))
 }
 
-/// With all defaults, and read as container-tracer reads.
+/// With the default options, and a reader like container-tracer's.
 fn managed(tasks: &mut [Task]) -> Result<Outcome> {
     let mut session = Session::begin(&recording(tasks))?;
     let reader = Reader::of(&session.path()?.0, Last::Mark(tasks.len() as u64))?;
@@ -92,9 +92,9 @@ fn managed(tasks: &mut [Task]) -> Result<Outcome> {
     Ok(Outcome { expected: expected(tasks, CALLS + 1), delivered: seen.events, lost: seen.lost })
 }
 
-/// With `cat`, which does not even have to put it anywhere.
+/// With `cat` into /dev/null.
 fn through_trace_pipe(tasks: &mut [Task]) -> Result<Outcome> {
-    let bare = Bare::start(&recording(tasks))?.0;
+    let bare = BareInstance::start(&recording(tasks))?.0;
     let cat = cat(&bare.path().join("trace_pipe"))?;
     make_events(tasks)?;
     wait_until_all_is_read(&bare)?;
@@ -103,26 +103,26 @@ fn through_trace_pipe(tasks: &mut [Task]) -> Result<Outcome> {
     Ok(Outcome { expected: expected(tasks, CALLS + 1), delivered: counts.read, lost: counts.lost })
 }
 
-/// In percent. It tells how often it had no room, but not for how many events.
+/// In percent. perf reports how often its buffer was full, but not the number of lost events.
 fn through_perf(tasks: &mut [Task]) -> Result<Vec<f64>> {
-    let perf = Perf::start(&task::pids(tasks), PERF_EVENTS)?;
+    let perf = Perf::start(&traced_task::pids(tasks), PERF_EVENTS)?;
     make_events(tasks)?;
     let expected = expected(tasks, CALLS);
     Ok(Outcome { expected, delivered: perf.stop()?, lost: 0 }.percent())
 }
 
 fn recording(tasks: &[Task]) -> Recording {
-    Recording::of(task::pids(tasks)).only(RECORDED).with_returns()
+    Recording::of(traced_task::pids(tasks)).only(RECORDED).with_returns()
 }
 
 fn expected(tasks: &[Task], calls: u64) -> u64 {
     calls * EVENTS_PER_CALL * tasks.len() as u64
 }
 
-/// All tasks at once, and then a mark of each.
+/// All tasks concurrently, followed by a mark of each.
 fn make_events(tasks: &mut [Task]) -> Result<()> {
-    task::all_do(tasks, &format!("calls {CALLS}"))?;
-    task::all_do(tasks, "mark")
+    traced_task::all_do(tasks, &format!("calls {CALLS}"))?;
+    traced_task::all_do(tasks, "mark")
 }
 
 pub fn cat(file: &Path) -> Result<Guarded> {
@@ -130,8 +130,8 @@ pub fn cat(file: &Path) -> Result<Guarded> {
     Ok(Guarded(cat.explain(|| "cannot start cat")?))
 }
 
-/// The kernel tells nobody, so it has to be asked again and again.
-fn wait_until_all_is_read(bare: &Bare) -> Result<()> {
+/// Polled, because the kernel has no notification for it.
+fn wait_until_all_is_read(bare: &BareInstance) -> Result<()> {
     let began = Instant::now();
     while bare.counts()?.waiting > 0 {
         if began.elapsed() > PATIENCE {

@@ -1,17 +1,17 @@
-//! The kernel's own counts of what became of an instance's events.
+//! The kernel's own counts of an instance's events.
 
 use std::fs;
 use std::path::Path;
 
 use crate::error::{Explain, Result};
 
-/// Of all CPUs.
+/// The sums over all CPUs.
 #[derive(Default)]
 pub struct Counts {
-    /// Those that nobody has read yet.
+    /// The unread events.
     pub waiting: u64,
     pub read: u64,
-    /// Those that were overwritten, or found no room.
+    /// The events that were overwritten or dropped.
     pub lost: u64,
 }
 
@@ -25,7 +25,7 @@ impl Counts {
         Ok(counts)
     }
 
-    /// Adds those of one CPU, in lines of the form `name: value`.
+    /// Adds the counts of one CPU, in lines of the form `name: value`.
     fn add(&mut self, stats: &str) {
         for (name, count) in stats.lines().filter_map(|line| line.split_once(':')) {
             let sum = match name {

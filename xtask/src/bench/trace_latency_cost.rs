@@ -1,20 +1,20 @@
-//! What `trace_latency` costs a task that makes system calls flat out, against the same by bpftrace.
+//! The cost of `trace_latency` for a task that makes system calls as fast as possible, compared with bpftrace.
 
 use std::process::Command;
 use std::time::Duration;
 
 use super::Group;
-use super::bpftrace::{self, Bpftrace};
-use super::samples::in_turns;
-use super::session::Session;
-use super::table::{Row, Target};
-use super::task::{Task, Took};
+use super::tools::bpftrace::{self, Bpftrace};
+use super::tools::samples::in_turns;
+use super::tools::session::Session;
+use super::tools::table::{Row, Target};
+use super::tools::traced_task::{Task, Took};
 use crate::dist;
 use crate::error::Result;
 
 pub const GROUP: Group = Group {
     name: "latency",
-    about: "what a million system calls flat out take, their times counted in histograms",
+    about: "the time of a million system calls whose durations are counted in histograms",
     floor: "bpftrace",
     measure,
 };

@@ -1,19 +1,19 @@
-//! How much slower a traced task gets by being read, against one whose events nobody reads.
+//! The slowdown of a traced task whose events are read, compared with one whose events are not read.
 
 use std::time::Duration;
 
 use super::Group;
-use super::bare::{Bare, Recording};
-use super::reader::{Last, Reader};
-use super::samples::in_turns;
-use super::session::Session;
-use super::table::{Row, Target};
-use super::task::{Task, Took};
+use super::tools::bare_instance::{BareInstance, Recording};
+use super::tools::reader::{Last, Reader};
+use super::tools::samples::in_turns;
+use super::tools::session::Session;
+use super::tools::table::{Row, Target};
+use super::tools::traced_task::{Task, Took};
 use crate::error::Result;
 
 pub const GROUP: Group = Group {
     name: "slowdown",
-    about: "what 200,000 system calls flat out take the traced task, calls and returns recorded",
+    about: "the time of 200,000 system calls of the traced task, with calls and returns recorded",
     floor: "nobody reads",
     measure,
 };
@@ -33,7 +33,7 @@ fn measure() -> Result<Vec<Row>> {
 
 fn unread() -> Result<Took> {
     let mut task = Task::start()?;
-    let _bare = Bare::start(&recording(&task))?;
+    let _bare = BareInstance::start(&recording(&task))?;
     work(&mut task)
 }
 

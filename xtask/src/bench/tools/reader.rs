@@ -1,4 +1,4 @@
-//! A reader of a trace as container-tracer is one: of each read it keeps the first line only.
+//! Reads a trace as container-tracer does: only the first line of each read is kept.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,35 +9,35 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::task;
+use super::traced_task;
 use crate::error::{Explain, Result};
 
-/// If nothing comes for so long, nothing more will.
+/// After this time without a line, the trace is complete.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is read last, but for a line or two.
+/// The end of the measurement, apart from a line or two.
 #[derive(Clone, Copy)]
 pub enum Last {
     /// The line of this number.
     Line(u64),
-    /// So many marks have come ([`task::MARK`]).
+    /// This many marks have been read ([`traced_task::MARK`]).
     Mark(u64),
 }
 
-/// Reads in a thread of its own, until the trace ends.
+/// Reads in its own thread until the trace ends.
 pub struct Reader {
     thread: JoinHandle<Result<Seen>>,
     /// The lines so far.
     lines: Arc<AtomicU64>,
-    /// Says that the last line has come.
+    /// Is notified of the last line.
     last: Receiver<()>,
 }
 
-/// What a reader has got.
+/// The counts of a reader.
 pub struct Seen {
     /// Events; a line each.
     pub events: u64,
-    /// Events that lines tell to be lost.
+    /// Events that lines report as lost.
     pub lost: u64,
     /// From the first line to the last.
     took: Duration,
@@ -53,7 +53,7 @@ impl Reader {
         Ok(Self { thread, lines, last: has_come })
     }
 
-    /// Waits until the last line has come, or nothing comes any more.
+    /// Waits until the last line has been read, or no more lines arrive.
     pub fn wait(&self) {
         let mut lines = 0;
         while let Err(RecvTimeoutError::Timeout) = self.last.recv_timeout(PATIENCE) {
@@ -90,20 +90,20 @@ fn read(mut trace: File, last: Last, lines: &AtomicU64, last_is_here: &Sender<()
         let is_last = match last {
             Last::Line(number) => seen.events == number,
             Last::Mark(number) => {
-                let is_mark = task::is_mark(&line);
+                let is_mark = traced_task::is_mark(&line);
                 marks += u64::from(is_mark);
                 is_mark && marks == number
             }
         };
         if is_last {
-            // Whoever does not wait for it does not want to know.
+            // The receiver may have been dropped without waiting.
             let _ = last_is_here.send(());
         }
     }
     Ok(seen)
 }
 
-/// The first line of what a read into a fresh buffer gives, with further reads for as long as it has no end.
+/// The first line of a read into a new buffer, completed by further reads if it is not whole.
 fn next_line(trace: &mut File) -> Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     loop {
@@ -117,7 +117,7 @@ fn next_line(trace: &mut File) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// How many events a line like `CPU:1 [LOST 5 EVENTS]` tells to be lost.
+/// The number of lost events in a line like `CPU:1 [LOST 5 EVENTS]`.
 fn lost(line: &[u8]) -> Option<u64> {
     let line = str::from_utf8(line.strip_prefix(b"CPU:")?).ok()?;
     let (_, count) = line.split_once(" [LOST ")?;

@@ -1,13 +1,13 @@
-//! What holds for every hook: how long a session takes to start and to stop, and how large its plugin is.
+//! The start and stop of every hook, and the size of every plugin.
 
 use std::fs;
 use std::process;
 use std::time::Duration;
 
 use super::Group;
-use super::bare::{self, Bare, Recording};
-use super::session::Session;
-use super::table::{Row, Target, Unit};
+use super::tools::bare_instance::{self, BareInstance, Recording};
+use super::tools::session::Session;
+use super::tools::table::{Row, Target, Unit};
 use crate::children::Sleepers;
 use crate::dist;
 use crate::error::{Explain, Result};
@@ -29,7 +29,7 @@ fn measure() -> Result<Vec<Row>> {
     let pid = format!("--pid {}", one.pids()[0]);
     let mut rows = Vec::new();
     for hook in hooks()? {
-        // What these two cannot do without.
+        // The required arguments of these two hooks.
         let arguments = match hook.as_str() {
             "trace_events" => format!("{pid} -e sched"),
             "trace_user" => format!("{pid} -f libc.so.6:read"),
@@ -41,13 +41,13 @@ fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Those that can run here.
+/// The hooks that can run here.
 fn hooks() -> Result<Vec<String>> {
     let listed = dist::call().arg("--get-all").output().explain(|| "cannot start the manager")?;
     Ok(String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect())
 }
 
-/// How long such sessions take to start, and how long to stop.
+/// The start and stop times of such sessions.
 pub fn start_and_stop(what: &str, hook: &str, arguments: &str, turns: usize) -> Result<[Row; 2]> {
     let turns = (0..turns).map(|_| turn(hook, arguments)).collect::<Result<Vec<_>>>()?;
     let figures =
@@ -63,26 +63,26 @@ pub fn start_and_stop(what: &str, hook: &str, arguments: &str, turns: usize) -> 
 struct Turn {
     started: Duration,
     stopped: Duration,
-    /// What the kernel takes to remove as many instances as the session had, if it had one.
+    /// The kernel's time to remove as many instances as the session had.
     bare: Option<Duration>,
 }
 
 fn turn(hook: &str, arguments: &str) -> Result<Turn> {
     let mut session = Session::start(dist::call().args(["--run", hook, "--args", arguments]))?;
     let (_, started) = session.path()?;
-    let instances = bare::count_instances(&format!("tracehook_{}_", session.pid()))?;
+    let instances = bare_instance::count_instances(&format!("tracehook_{}_", session.pid()))?;
     Ok(Turn { started, stopped: session.stop()?, bare: removal(instances)? })
 }
 
-/// The first of a session's instances is of the traced tasks. Any other is of everybody.
+/// The first instance of a session records the traced tasks. Any other records all tasks.
 fn removal(instances: usize) -> Result<Option<Duration>> {
     let recordings = (0..instances).map(|number| match number {
         0 => Recording::of(vec![process::id()]),
         _ => Recording::of_anybody(),
     });
-    let bare = recordings.map(|recording| Ok(Bare::start(&recording.only(&["openat"]))?.0));
+    let bare = recordings.map(|recording| Ok(BareInstance::start(&recording.only(&["openat"]))?.0));
     let bare = bare.collect::<Result<Vec<_>>>()?;
-    let removed = bare.into_iter().map(Bare::stop).collect::<Result<Vec<_>>>()?;
+    let removed = bare.into_iter().map(BareInstance::stop).collect::<Result<Vec<_>>>()?;
     Ok(removed.into_iter().reduce(|sum, removal| sum + removal))
 }
 

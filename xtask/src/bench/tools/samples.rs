@@ -1,10 +1,10 @@
-//! Figures measured again and again, and the two that stand for them.
+//! Repeated measurements, and their percentiles.
 
 use std::time::Duration;
 
 use crate::error::Result;
 
-/// Sorted figures; at least one.
+/// Sorted figures, at least one.
 pub struct Samples(Vec<f64>);
 
 impl Samples {
@@ -35,9 +35,9 @@ impl Samples {
     }
 }
 
-/// Measures two things in turns, so that whatever else the machine does meets both alike.
+/// Measures two things alternately, so that other load on the machine affects both alike.
 ///
-/// The first turn warms both up, and does not count.
+/// The first turn is a warm-up and not counted.
 pub fn in_turns<T>(
     turns: usize,
     mut floor: impl FnMut() -> Result<T>,
@@ -54,7 +54,7 @@ mod tests {
     use super::Samples;
 
     #[test]
-    fn the_middle_and_the_high_end() {
+    fn median_and_p90_are_computed() {
         let samples = Samples::new((1..=11).rev().map(f64::from).collect());
         assert_eq!((samples.median(), samples.p90()), (6.0, 10.0));
         assert_eq!(Samples::new(vec![7.0]).p90(), 7.0);

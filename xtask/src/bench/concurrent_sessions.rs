@@ -1,19 +1,19 @@
-//! Many sessions at once.
+//! The start and stop of many concurrent sessions.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Group;
-use super::bare::{Bare, Recording};
-use super::samples::in_turns;
-use super::session::Session;
-use super::table::{Row, Target};
+use super::tools::bare_instance::{BareInstance, Recording};
+use super::tools::samples::in_turns;
+use super::tools::session::Session;
+use super::tools::table::{Row, Target};
 use crate::children::Sleepers;
 use crate::error::Result;
 
 pub const GROUP: Group = Group {
-    name: "crowd",
-    about: "20 sessions at once, each of one pid and all system calls",
+    name: "concurrent",
+    about: "20 concurrent sessions, each of one pid and all system calls",
     floor: "bare tracefs",
     measure,
 };
@@ -22,27 +22,27 @@ const SESSIONS: usize = 20;
 const TURNS: usize = 5;
 const TARGET: Target = Target::Floor { times: 1.5, plus: 5.0 };
 
-/// How long it took until all were on, and then until all were gone.
+/// The time until all were recording, and from the stop until all had ended.
 type Times = (Duration, Duration);
 
 fn measure() -> Result<Vec<Row>> {
     let sleepers = Sleepers::new(SESSIONS)?;
     let recordings: Vec<_> = sleepers.pids().into_iter().map(|pid| Recording::of(vec![pid])).collect();
     let (floor, ours) = in_turns(TURNS, || bare(&recordings), || managed(&recordings))?;
-    let (floor_on, floor_gone) = floor.into_iter().unzip();
-    let (ours_on, ours_gone) = ours.into_iter().unzip();
+    let (floor_started, floor_ended) = floor.into_iter().unzip();
+    let (ours_started, ours_ended) = ours.into_iter().unzip();
     Ok(vec![
-        Row::time("until all are on", floor_on, ours_on, TARGET),
-        Row::time("from SIGINT to all until all have exited", floor_gone, ours_gone, TARGET),
+        Row::time("until all are recording", floor_started, ours_started, TARGET),
+        Row::time("from SIGINT to all until all have exited", floor_ended, ours_ended, TARGET),
     ])
 }
 
 fn bare(recordings: &[Recording]) -> Result<Times> {
     let began = Instant::now();
-    let instances = at_once(recordings, |recording| Bare::start(recording).map(|(bare, _)| bare))?;
+    let instances = at_once(recordings, |recording| BareInstance::start(recording).map(|(bare, _)| bare))?;
     let on = began.elapsed();
     let began = Instant::now();
-    at_once(instances, Bare::stop)?;
+    at_once(instances, BareInstance::stop)?;
     Ok((on, began.elapsed()))
 }
 
@@ -59,7 +59,7 @@ fn managed(recordings: &[Recording]) -> Result<Times> {
     Ok((on, began.elapsed()))
 }
 
-/// Does this with each of them, in a thread of its own.
+/// Does this with each of them, each in its own thread.
 fn at_once<T: Send, U: Send>(
     all: impl IntoIterator<Item = T>,
     act: impl Fn(T) -> Result<U> + Copy + Send,

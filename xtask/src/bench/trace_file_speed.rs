@@ -1,6 +1,6 @@
-//! How fast lines go through the trace file, against the least that writes into one.
+//! The speed of lines through the trace file, compared with a bare writer.
 //!
-//! The lines are made up by a plugin of the tests, so that nothing but the host is at work.
+//! The lines are synthetic, from a plugin of the tests, so that only the host is measured.
 
 use std::fs;
 use std::path::Path;
@@ -10,29 +10,29 @@ use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
 use super::Group;
-use super::reader::{Last, Reader};
-use super::samples::in_turns;
-use super::session::Session;
-use super::table::{Row, Target, Unit};
-use super::task::Task;
+use super::tools::reader::{Last, Reader};
+use super::tools::samples::in_turns;
+use super::tools::session::Session;
+use super::tools::table::{Row, Target, Unit};
+use super::tools::traced_task::Task;
 use crate::children::Sleepers;
 use crate::error::{Explain, Result};
 use crate::{cargo, dist};
 
 pub const GROUP: Group = Group {
     name: "fifo",
-    about: "lines a second through the trace file, to a reader like container-tracer's",
+    about: "lines per second through the trace file, to a reader like container-tracer's",
     floor: "bare write",
     measure,
 };
 
 const LINES: u64 = 500_000;
-/// That of a system call without arguments.
+/// The length of the line of a system call without arguments.
 const LENGTH: usize = 66;
 const TURNS: usize = 7;
 const TARGET: Target = Target::Share(0.9);
 
-/// The plugin, by its package, its library, and its hook.
+/// The package, the library and the hook of the plugin.
 const PACKAGE: &str = "fixture-synthetic";
 const LIBRARY: &str = "synthetic";
 const HOOK: &str = "synthetic_lines";

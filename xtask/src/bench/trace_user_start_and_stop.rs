@@ -1,8 +1,8 @@
-//! How long sessions on functions of programs take to start and to stop.
+//! The start and stop of sessions on functions of programs.
 
 use super::Group;
-use super::hooks::start_and_stop;
-use super::table::Row;
+use super::hook_start_and_stop::start_and_stop;
+use super::tools::table::Row;
 use crate::children::Sleepers;
 use crate::error::Result;
 

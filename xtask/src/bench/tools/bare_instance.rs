@@ -1,4 +1,4 @@
-//! The floor: a recording like a session's, made with nothing but the writes to tracefs that it takes.
+//! The floor: a recording like a session's, made with only the necessary writes to tracefs.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -8,20 +8,20 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::counts::Counts;
+use super::ring_counts::Counts;
 use crate::error::{Explain, Result};
 
 const INSTANCES: &str = "/sys/kernel/tracing/instances";
 const CALLS: &str = "/sys/kernel/tracing/events/syscalls";
-/// How our instances are named, before the id of this process and a number.
+/// The prefix of our instances' names. The id of this process and a number follow.
 const PREFIX: &str = "xtask_bench_";
 
 /// What to record.
 pub struct Recording {
     pids: Vec<u32>,
-    /// These system calls only, or all if there are none.
+    /// Only these system calls, or all if empty.
     calls: &'static [&'static str],
-    /// Their returns as well.
+    /// Whether their returns are recorded as well.
     returns: bool,
 }
 
@@ -46,7 +46,7 @@ impl Recording {
         Self { returns: true, ..self }
     }
 
-    /// The same, for a manager.
+    /// The arguments of a manager that records the same.
     pub fn arguments(&self) -> String {
         let pids: Vec<_> = self.pids.iter().map(u32::to_string).collect();
         let calls: String = self.calls.iter().map(|call| format!(" --syscall {call}")).collect();
@@ -58,7 +58,7 @@ impl Recording {
         self.pids.iter().map(|pid| format!("{pid}\n")).collect()
     }
 
-    /// The kernel has one switch for calls and their returns, but not for calls alone: they are enabled one by one.
+    /// The kernel has one switch for all calls with their returns, but none for calls only, which are enabled one by one.
     fn events(&self) -> Result<Vec<String>> {
         let kinds = if self.returns { &["sys_enter_", "sys_exit_"][..] } else { &["sys_enter_"] };
         if !self.calls.is_empty() {
@@ -75,14 +75,14 @@ impl Recording {
 }
 
 /// An instance that is recording, until it is dropped.
-pub struct Bare {
+pub struct BareInstance {
     path: PathBuf,
-    /// The kernel stops recording when this is closed, so that nothing goes on if we are killed.
+    /// The kernel stops recording when this is closed, also if this process is killed.
     switch: Option<File>,
 }
 
-impl Bare {
-    /// Makes it, and says how long that took.
+impl BareInstance {
+    /// Creates it; returns the time that took.
     pub fn start(recording: &Recording) -> Result<(Self, Duration)> {
         let (events, pids) = (recording.events()?, recording.lines_of_pids());
         let began = Instant::now();
@@ -90,7 +90,7 @@ impl Bare {
         bare.write("options/disable_on_free", "1")?;
         bare.switch = Some(bare.open("free_buffer")?);
         bare.write("options/event-fork", "1")?;
-        // One write: each further one would wait for all CPUs.
+        // One write, because each write waits for all CPUs.
         if !pids.is_empty() {
             bare.write("set_event_pid", &pids)?;
         }
@@ -101,7 +101,7 @@ impl Bare {
         Ok((bare, began.elapsed()))
     }
 
-    /// Makes it, with a buffer of this size for each CPU.
+    /// Creates it, with a buffer of this size for each CPU.
     pub fn roomy(recording: &Recording, kib: u32) -> Result<Self> {
         let bare = Self::start(recording)?.0;
         bare.write("buffer_size_kb", &kib.to_string())?;
@@ -112,12 +112,12 @@ impl Bare {
         &self.path
     }
 
-    /// What became of its events.
+    /// The kernel's counts of its events.
     pub fn counts(&self) -> Result<Counts> {
         Counts::of(&self.path)
     }
 
-    /// Removes it, and says how long the kernel took for that alone.
+    /// Removes it; returns the time that only the removal took.
     pub fn stop(mut self) -> Result<Duration> {
         self.switch = None;
         let began = Instant::now();
@@ -141,7 +141,7 @@ impl Bare {
     }
 }
 
-impl Drop for Bare {
+impl Drop for BareInstance {
     fn drop(&mut self) {
         self.switch = None;
         if let Err(error) = fs::remove_dir(&self.path) {
@@ -150,14 +150,14 @@ impl Drop for Bare {
     }
 }
 
-/// How many instances there are whose names begin like this.
+/// The number of instances with this prefix.
 pub fn count_instances(prefix: &str) -> Result<usize> {
     let instances = fs::read_dir(INSTANCES).explain(|| format!("cannot read {INSTANCES}"))?;
     let is_meant = |name: OsString| name.to_string_lossy().starts_with(prefix);
     Ok(instances.flatten().filter(|instance| is_meant(instance.file_name())).count())
 }
 
-/// Removes what a run that was killed has left.
+/// Removes the instances of a killed run.
 pub fn sweep() -> Result<()> {
     for instance in fs::read_dir(INSTANCES).explain(|| format!("cannot read {INSTANCES}"))? {
         let instance = instance?;

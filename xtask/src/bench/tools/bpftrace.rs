@@ -1,4 +1,4 @@
-//! `bpftrace`, which people write such tools in as the hooks of `ebpf` are.
+//! Runs `bpftrace`, which the eBPF hooks are compared with.
 
 use std::io::{BufRead, BufReader, ErrorKind, copy, sink};
 use std::process::{ChildStdout, Command, Stdio};
@@ -10,27 +10,27 @@ use nix::unistd::Pid;
 use crate::children::Guarded;
 use crate::error::{Explain, Result};
 
-/// What a program prints when it is attached.
+/// The line that a program prints when it is attached.
 const ON: &str = "on\n";
 
-/// A program of bpftrace's that is running, and whose output is read.
+/// A running bpftrace program whose output is read.
 pub struct Bpftrace {
     process: Guarded,
     output: JoinHandle<()>,
 }
 
-/// Why there is nothing to compare with, if so.
+/// Why bpftrace cannot be used, if so.
 pub fn obstacle() -> Option<String> {
     let version =
         Command::new("bpftrace").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     let missing = matches!(version, Err(error) if error.kind() == ErrorKind::NotFound);
-    missing.then(|| "bpftrace is not installed; there is nothing to compare with".to_owned())
+    missing.then(|| "bpftrace is not installed, so the hook cannot be compared with it".to_owned())
 }
 
 impl Bpftrace {
     /// Runs a program, and returns when it is attached.
     pub fn start(program: &str) -> Result<Self> {
-        // The first tick comes a second after all is attached, which happens at once.
+        // The first tick is a second after the probes are attached, which happens at once.
         let program = format!("{program} interval:s:1 {{ printf(\"on\\n\"); }}");
         let process = Command::new("bpftrace")
             .args(["-e", &program])
@@ -58,7 +58,7 @@ fn wait_until_on(output: &mut BufReader<ChildStdout>) -> Result<()> {
     while line != ON {
         line.clear();
         if output.read_line(&mut line)? == 0 {
-            return Err("bpftrace ended before it began".into());
+            return Err("bpftrace ended before its probes were attached".into());
         }
     }
     Ok(())

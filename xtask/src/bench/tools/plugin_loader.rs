@@ -1,4 +1,4 @@
-//! The least that finds out what plugins are, each in a process of its own: nothing but to load it.
+//! Only loads each plugin in its own process: the floor for discovery.
 
 use std::env;
 use std::fs;
@@ -12,7 +12,7 @@ use nix::unistd::{ForkResult, fork};
 use crate::dist;
 use crate::error::{Explain, Result};
 
-/// The word that makes this program do that, with all plugins that were laid out.
+/// The argument that makes this program load all plugins in `dist/`.
 pub const LOADER: &str = "load-plugins";
 
 pub fn command() -> Result<Command> {
@@ -26,9 +26,9 @@ pub fn load_all() -> Result<()> {
         let plugin = plugin?.path();
         // SAFETY: this process has one thread, so the child finds no lock held by a lost one.
         if let ForkResult::Child = unsafe { fork() }? {
-            // SAFETY: these are the plugins that were built here, and nothing of this process is used any more.
+            // SAFETY: these are the plugins that were built here, and nothing of this process is used afterwards.
             let loaded = unsafe { Library::open(Some(&plugin), RTLD_NOW | RTLD_LOCAL) };
-            // SAFETY: it ends this child at once, whose exit handlers are those of its parent.
+            // SAFETY: it ends this child at once, without the exit handlers, which are the parent's.
             unsafe { libc::_exit(i32::from(loaded.is_err())) }
         }
     }

@@ -1,4 +1,4 @@
-//! A session of the manager's, timed as its caller meets it.
+//! A session of the manager, timed from the caller's side.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -11,30 +11,30 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::bare::Recording;
+use super::bare_instance::Recording;
 use super::process;
 use crate::children::Guarded;
 use crate::dist;
 use crate::error::{Explain, Result};
 
-/// So long that only a manager that hangs takes it.
+/// The time after which a manager counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Session {
     manager: Guarded,
-    /// When the manager was started.
+    /// The time at which the manager was started.
     began: Instant,
-    /// Where the trace is, once it is known.
+    /// The path of the trace, once it is known.
     trace: Option<PathBuf>,
 }
 
 impl Session {
-    /// Starts a manager, and does not wait for its session to be on.
+    /// Starts a manager without waiting for its session.
     pub fn begin(recording: &Recording) -> Result<Self> {
         Self::start(dist::call().args(["--run", "trace_syscalls", "--args", &recording.arguments()]))
     }
 
-    /// Starts a manager with these words for it.
+    /// Starts a manager with these arguments.
     pub fn start(manager: &mut Command) -> Result<Self> {
         let began = Instant::now();
         let manager = manager
@@ -46,7 +46,7 @@ impl Session {
         Ok(Self { manager: Guarded(manager), began, trace: None })
     }
 
-    /// Waits until the session is on: the path of its trace, and how long that took from the start of the manager.
+    /// Waits until the session is recording; returns the path of its trace, and the time since the start of the manager.
     pub fn path(&mut self) -> Result<(PathBuf, Duration)> {
         let stdout = self.child().stdout.as_mut().expect("a pipe was asked for");
         let mut wanted = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
@@ -64,7 +64,7 @@ impl Session {
         Ok((path, took))
     }
 
-    /// Sends SIGINT, and says how long the manager took to exit.
+    /// Sends SIGINT; returns the time until the manager exited.
     pub fn stop(mut self) -> Result<Duration> {
         let began = Instant::now();
         self.interrupt()?;
@@ -86,7 +86,7 @@ impl Session {
         self.manager.0.id()
     }
 
-    /// Kills the process that records, lines that wait and all, and waits until the manager has cleaned up after it.
+    /// Kills the worker with its unread lines, and waits until the manager has cleaned up.
     pub fn abort(mut self) -> Result<()> {
         let worker = process::worker(self.pid())?;
         kill(Pid::from_raw(worker.try_into()?), Signal::SIGKILL)?;
@@ -106,10 +106,10 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// Nobody wants what no reader took.
+    /// Removes the unread output.
     fn drop(&mut self) {
         if let Some(trace) = &self.trace {
-            // It is not there if everything was taken.
+            // It does not exist if everything was read.
             let _ = fs::remove_file(trace);
         }
     }

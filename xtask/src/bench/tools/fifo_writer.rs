@@ -1,4 +1,4 @@
-//! The least that writes lines into a FIFO, one packet each: nothing but `write`, again and again.
+//! Only writes lines into a FIFO, one packet each: the floor for the trace file.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,7 +11,7 @@ use crate::error::Result;
 /// Room for 256 packets, as the manager's trace files have.
 const PIPE_SIZE: i32 = 1 << 20;
 
-/// Writes the same line `count` times; `length` is without the line's end.
+/// Writes the same line `count` times; `length` is without the newline.
 pub fn write(fifo: &Path, count: usize, length: usize) -> Result<()> {
     let mut fifo = OpenOptions::new().write(true).open(fifo)?;
     fcntl(&fifo, FcntlArg::F_SETFL(OFlag::O_DIRECT))?;

@@ -1,13 +1,13 @@
-//! What is traced: this program once more, as a process that makes system calls when it is told to.
+//! The traced process: this program again, which makes system calls on command.
 //!
-//! The commands, each answered by the wall-clock and the CPU time that it took, in nanoseconds:
+//! Commands, each of which is answered by the wall-clock and CPU time that it took, in nanoseconds:
 //!
-//! - `calls N`: call `getppid` N times, flat out
-//! - `mixed N`: make N calls of several kinds, with arguments of several kinds, flat out
-//! - `busy MS`: call `getppid` flat out for so long
-//! - `paced N MS`: call `getppid` N times a second, for so long
-//! - `mark`: call `getsid`, for all to know that what was before is over
-//! - `packets COUNT LENGTH PATH`: write so many lines of this length into a FIFO (see [`packets`])
+//! - `calls N`: call `getppid` N times as fast as possible
+//! - `mixed N`: make N calls of several kinds, with arguments of several kinds, as fast as possible
+//! - `busy MS`: call `getppid` as fast as possible for MS milliseconds
+//! - `paced N MS`: call `getppid` N times a second for MS milliseconds
+//! - `mark`: call `getsid`, which marks the end of the calls before
+//! - `packets COUNT LENGTH PATH`: write COUNT lines of LENGTH bytes into a FIFO (see [`packets`])
 
 use std::env;
 use std::fs::File;
@@ -22,11 +22,11 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, getppid, getsid};
 
-use super::packets;
+use super::fifo_writer;
 use crate::children::Guarded;
 use crate::error::{Explain, Result};
 
-/// The word that makes this program such a process.
+/// The argument that makes this program a traced process.
 pub const TASK: &str = "bench-task";
 
 /// The system call of a mark.
@@ -35,14 +35,14 @@ pub const MARK: &str = "getsid";
 /// The calls of `mixed`.
 pub const MIXED: &[&str] = &["openat", "read", "lseek", "getppid"];
 
-/// Such a process, killed when this is dropped.
+/// A traced process, which is killed when this is dropped.
 pub struct Task {
     process: Guarded,
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
-/// What a command took.
+/// The time that a command took.
 pub struct Took {
     pub wall: Duration,
     pub cpu: Duration,
@@ -57,7 +57,7 @@ impl Task {
         Ok(Self { process: Guarded(process), commands, answers: BufReader::new(answers) })
     }
 
-    /// One for each CPU, staying there.
+    /// One for each CPU, bound to it.
     pub fn on_each_cpu() -> Result<Vec<Self>> {
         (0..thread::available_parallelism()?.get()).map(Self::on_cpu).collect()
     }
@@ -74,13 +74,13 @@ impl Task {
         self.process.0.id()
     }
 
-    /// Gives a command, and waits until it is done.
+    /// Sends a command, and waits until it is done.
     pub fn does(&mut self, command: &str) -> Result<Took> {
         self.begins(command)?;
         self.ends()
     }
 
-    /// Gives a command.
+    /// Sends a command.
     pub fn begins(&mut self, command: &str) -> Result<()> {
         writeln!(self.commands, "{command}").explain(|| "the traced task is gone")
     }
@@ -100,19 +100,19 @@ pub fn pids(tasks: &[Task]) -> Vec<u32> {
     tasks.iter().map(Task::pid).collect()
 }
 
-/// Gives a command to all of them at once, and waits until all are done.
+/// Sends a command to all of them, and waits until all are done.
 pub fn all_do(tasks: &mut [Task], command: &str) -> Result<()> {
     tasks.iter_mut().try_for_each(|task| task.begins(command))?;
     tasks.iter_mut().try_for_each(|task| task.ends().map(drop))
 }
 
-/// Whether a line of a trace tells of a mark.
+/// Whether a line of a trace is a mark.
 pub fn is_mark(line: &[u8]) -> bool {
     let call = format!("sys_{MARK}(");
     line.windows(call.len()).any(|part| part == call.as_bytes())
 }
 
-/// Is such a process, until there are no more commands.
+/// Runs the traced process until there are no more commands.
 pub fn serve() -> Result<()> {
     for command in stdin().lines() {
         let (began, cpu) = (Instant::now(), cpu_time()?);
@@ -123,7 +123,7 @@ pub fn serve() -> Result<()> {
     Ok(())
 }
 
-/// The CPU time that this thread has taken.
+/// The CPU time of this thread.
 pub fn cpu_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
@@ -135,7 +135,9 @@ fn obey(command: &str) -> Result<()> {
         ["busy", milliseconds] => busy(time(milliseconds)?),
         ["paced", per_second, milliseconds] => paced(number(per_second)?, time(milliseconds)?),
         ["mark"] => drop(getsid(None)?),
-        ["packets", count, length, path] => packets::write(Path::new(path), number(count)?, number(length)?)?,
+        ["packets", count, length, path] => {
+            fifo_writer::write(Path::new(path), number(count)?, number(length)?)?
+        }
         _ => return Err(format!("what is '{command}'?").into()),
     }
     Ok(())
@@ -150,7 +152,7 @@ fn calls(count: u64) {
 fn mixed(count: usize) -> Result<()> {
     let mut file = File::open("/dev/null")?;
     for _ in 0..count / MIXED.len() {
-        // There is no such file; what counts is that somebody tries.
+        // The file does not exist; only the call matters.
         let _ = File::open("/nowhere");
         let _ = file.read(&mut [0; 16])?;
         file.seek(SeekFrom::Start(0))?;

@@ -1,31 +1,31 @@
-//! What a session holds in memory: the manager and the children it works through.
+//! The memory of a session: the manager and its workers.
 //!
-//! Not counted is the kernel's ring buffer, which is as large as was asked for.
+//! The kernel's ring buffer, whose size is an option, is not counted.
 
 use super::Group;
-use super::bare::Recording;
-use super::process::{self, Figure};
-use super::samples::Samples;
-use super::session::Session;
-use super::table::{Row, Target, Unit};
+use super::tools::bare_instance::Recording;
+use super::tools::process::{self, Figure};
+use super::tools::samples::Samples;
+use super::tools::session::Session;
+use super::tools::table::{Row, Target, Unit};
 use crate::children::Sleepers;
 use crate::error::Result;
 
 pub const GROUP: Group =
-    Group { name: "memory", about: "what the two processes of a session hold, in all", floor: "", measure };
+    Group { name: "memory", about: "the memory of the two processes of a session", floor: "", measure };
 
-const CROWD: usize = 20;
+const MANY: usize = 20;
 const TURNS: usize = 5;
 const TARGET: Target = Target::AtMost(8.0);
 
-/// Each process's share of what it has in common with others.
+/// Shared pages count in proportion.
 const SHARE: Figure = Figure { name: "proportional share (Pss)", file: "smaps_rollup", key: "Pss:" };
-/// All of it, whoever else has it.
+/// Shared pages count fully.
 const RESIDENT: Figure = Figure { name: "resident (VmRSS)", file: "status", key: "VmRSS:" };
 
 fn measure() -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (count, name) in [(1, "1 session"), (CROWD, "each of 20 sessions")] {
+    for (count, name) in [(1, "1 session"), (MANY, "each of 20 sessions")] {
         let sleepers = Sleepers::new(count)?;
         let (mut shares, mut resident) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
@@ -59,7 +59,7 @@ fn all_on(sleepers: &Sleepers) -> Result<Vec<Session>> {
     Ok(sessions)
 }
 
-/// What a process and its children hold.
+/// The memory of a process and its children.
 fn megabytes(pid: u32, figure: &Figure) -> Result<f64> {
     process::family(pid)?.into_iter().map(|pid| figure.of(pid)).sum()
 }
