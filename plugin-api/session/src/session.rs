@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{LineBuffer, LineKind, Progress, Result, Session, Stats};
+use trace_hook_api::{LineBuffer, LineEntry, LineKind, Progress, Result, Session, Stats};
 
 use crate::budget::ReadBudget;
 use crate::source::{Counts, End, EventSource, Rendered};
@@ -86,7 +86,7 @@ impl<S: EventSource> SourceSession<S> {
         }
         if self.state == State::Recording {
             self.source.pause(lines)?;
-            return Ok(Progress::Idle);
+            return Ok(if lines.is_full() { Progress::More } else { Progress::Idle });
         }
         match self.source.end(lines)? {
             End::MoreLines => Ok(Progress::More),
@@ -110,7 +110,7 @@ impl<S: EventSource> Session for SourceSession<S> {
         self.report_early_losses(lines);
         let before = lines.entries().len();
         let progress = self.render(lines);
-        let is_event = |entry: &&trace_hook_api::LineEntry| entry.kind() == LineKind::Event;
+        let is_event = |entry: &&LineEntry| entry.kind() == LineKind::Event;
         self.lines += lines.entries()[before..].iter().filter(is_event).count() as u64;
         progress
     }
@@ -139,5 +139,179 @@ impl<S: EventSource> Session for SourceSession<S> {
     fn close(&mut self) -> Result<()> {
         let stopped = self.stop();
         self.source.close().and(stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use nix::time::ClockId;
+    use trace_hook_api::HookError;
+
+    use super::*;
+
+    /// What the host allows a read.
+    const READ_LIMIT: Duration = Duration::from_millis(20);
+
+    /// A source without a kernel.
+    struct Synthetic {
+        /// Items that are still to come; they never end if this is `None`.
+        items: Option<u64>,
+        /// What an item takes.
+        cost: Duration,
+        lines_per_item: u64,
+        rendered: u64,
+        tasks_alive: bool,
+        stop_fails: bool,
+        stopped: bool,
+        early_losses: BTreeMap<u32, u64>,
+    }
+
+    impl Synthetic {
+        fn endless(cost: Duration) -> SourceSession<Self> {
+            Self::session(None, cost, 0)
+        }
+
+        fn session(items: Option<u64>, cost: Duration, lines_per_item: u64) -> SourceSession<Self> {
+            SourceSession::new(Self {
+                items,
+                cost,
+                lines_per_item,
+                rendered: 0,
+                tasks_alive: true,
+                stop_fails: false,
+                stopped: false,
+                early_losses: BTreeMap::new(),
+            })
+        }
+    }
+
+    impl EventSource for Synthetic {
+        fn any_task_alive(&mut self) -> Result<bool> {
+            Ok(self.tasks_alive)
+        }
+
+        fn render_next(&mut self, lines: &mut LineBuffer) -> Result<Rendered> {
+            match &mut self.items {
+                Some(0) => return Ok(Rendered::Nothing),
+                Some(items) => *items -= 1,
+                None => {}
+            }
+            let began = Instant::now();
+            while began.elapsed() < self.cost {}
+            self.rendered += 1;
+            (0..self.lines_per_item).for_each(|_| lines.push("line"));
+            Ok(Rendered::Event)
+        }
+
+        fn end(&mut self, lines: &mut LineBuffer) -> Result<End> {
+            lines.push("summary");
+            Ok(End::Complete)
+        }
+
+        fn stop(&mut self) -> Result<()> {
+            self.stopped = true;
+            if self.stop_fails { Err(HookError::new("one part refuses")) } else { Ok(()) }
+        }
+
+        fn counts(&self) -> Result<Counts> {
+            Ok(Counts { recorded: self.rendered + self.items.unwrap_or(0), lost: BTreeMap::new() })
+        }
+
+        fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
+            std::mem::take(&mut self.early_losses)
+        }
+    }
+
+    /// The CPU time of a read, which does not depend on what else the machine does.
+    fn read_time(session: &mut SourceSession<Synthetic>) -> Duration {
+        let mut lines = LineBuffer::with_room(1 << 16);
+        let cpu_time = || Duration::from(ClockId::CLOCK_THREAD_CPUTIME_ID.now().unwrap());
+        let began = cpu_time();
+        assert_eq!(session.read(&mut lines), Ok(Progress::More));
+        assert!(lines.as_bytes().is_empty());
+        cpu_time() - began
+    }
+
+    #[test]
+    fn a_read_without_lines_returns_in_time_however_much_there_is() {
+        for cost in [Duration::ZERO, Duration::from_micros(100), Duration::from_millis(1)] {
+            let time = read_time(&mut Synthetic::endless(cost));
+            assert!(time < READ_LIMIT, "{time:?} with items of {cost:?}");
+        }
+    }
+
+    #[test]
+    fn a_read_renders_a_limited_number_of_items() {
+        let mut session = Synthetic::endless(Duration::ZERO);
+        let mut lines = LineBuffer::with_room(1 << 16);
+        assert_eq!(session.read(&mut lines), Ok(Progress::More));
+        assert!((1..=1 << 14).contains(&session.source.rendered), "{}", session.source.rendered);
+    }
+
+    #[test]
+    fn after_a_stop_everything_comes_over_several_reads() {
+        let items = 50_000;
+        let mut session = Synthetic::session(Some(items), Duration::ZERO, 0);
+        session.stop().expect("stopped");
+        let mut lines = LineBuffer::with_room(1 << 16);
+        let mut reads = 1;
+        while session.read(&mut lines) == Ok(Progress::More) {
+            reads += 1;
+        }
+        assert!(reads > 3, "{reads} reads");
+        assert_eq!((session.source.rendered, lines.as_bytes()), (items, &b"summary\n"[..]));
+        assert_eq!(session.read(&mut lines), Ok(Progress::Finished));
+        assert_eq!(lines.events(), 1, "the last lines come once");
+    }
+
+    #[test]
+    fn a_stop_that_fails_in_part_is_reported_and_loses_nothing() {
+        let mut session = Synthetic::session(Some(10), Duration::ZERO, 1);
+        session.source.stop_fails = true;
+        assert_eq!(session.stop().unwrap_err().message(), "one part refuses");
+        let mut lines = LineBuffer::with_room(1 << 16);
+        assert_eq!(session.read(&mut lines), Ok(Progress::Finished));
+        assert_eq!(lines.events(), 11);
+        assert_eq!(session.stop(), Ok(()), "the failure is reported once");
+    }
+
+    #[test]
+    fn a_session_stops_when_its_last_task_has_ended() {
+        let mut session = Synthetic::session(Some(1), Duration::ZERO, 1);
+        let mut lines = LineBuffer::with_room(1 << 16);
+        session.source.tasks_alive = false;
+        session.tasks_checked = Instant::now() - TASK_CHECK_INTERVAL;
+        assert_eq!(session.read(&mut lines), Ok(Progress::Finished));
+        assert!(session.source.stopped);
+        assert_eq!(lines.as_bytes(), b"line\nsummary\n");
+    }
+
+    #[test]
+    fn events_that_make_no_line_or_several_are_counted_in_lines() {
+        for lines_per_item in [0, 1, 3] {
+            let mut session = Synthetic::session(Some(10), Duration::ZERO, lines_per_item);
+            assert_eq!(session.stats().unwrap().recorded, Some(10), "nothing is rendered yet");
+            session.stop().unwrap();
+            let mut lines = LineBuffer::with_room(1 << 16);
+            while session.read(&mut lines) != Ok(Progress::Finished) {}
+            assert_eq!(session.stats().unwrap().recorded, Some(lines.events()));
+        }
+    }
+
+    #[test]
+    fn early_losses_are_reported_before_the_backlog() {
+        let mut session = Synthetic::session(Some(1), Duration::ZERO, 1);
+        session.source.early_losses = BTreeMap::from([(3, 7)]);
+        let mut lines = LineBuffer::with_room(1 << 16);
+        session.read(&mut lines).unwrap();
+        assert_eq!(lines.as_bytes(), b"CPU:3 [LOST 7 EVENTS]\nline\n");
+        session.source.early_losses = BTreeMap::from([(3, 8)]);
+        session.read(&mut lines).unwrap();
+        assert_eq!(lines.losses().len(), 1, "reports are rare");
+        session.losses_reported = Some(Instant::now() - LOSS_REPORT_INTERVAL);
+        session.read(&mut lines).unwrap();
+        assert_eq!(lines.losses().len(), 2);
     }
 }

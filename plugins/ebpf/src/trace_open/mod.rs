@@ -72,7 +72,7 @@ impl Hook for TraceOpen {
             object = object.attach_optional(program, tracepoint);
         }
         let programs = Programs::start(request, &object)?;
-        Ok(Box::new(OpenSession::new(programs, request, wanted)?))
+        Ok(Box::new(OpenSession::start(programs, request, wanted)?))
     }
 }
 
