@@ -24,6 +24,7 @@ pub enum Action {
     GetAll,
     Describe {
         hook: String,
+        json: bool,
     },
     List {
         json: bool,
@@ -85,7 +86,7 @@ struct Words {
     #[arg(short, long, value_name = "HOOK")]
     run: Option<String>,
 
-    /// With --list or --check: JSON instead of text
+    /// With --list, --describe or --check: JSON instead of text
     #[arg(long)]
     json: bool,
 
@@ -134,7 +135,7 @@ impl Call {
         };
         check_companions(&words)?;
         let action = match words {
-            Words { describe: Some(hook), .. } => Action::Describe { hook },
+            Words { describe: Some(hook), json, .. } => Action::Describe { hook, json },
             Words { run: Some(hook), follow, args, .. } => {
                 Action::Run { hook, arguments: HookArguments::from_words(args.unwrap_or_default())?, follow }
             }
@@ -168,7 +169,12 @@ fn check_companions(words: &Words) -> Result<()> {
     let companions = [
         ("--args", words.args.is_some(), "--run", words.run.is_some()),
         ("--follow", words.follow, "--run", words.run.is_some()),
-        ("--json", words.json, "--list or --check", words.list || words.check.is_some()),
+        (
+            "--json",
+            words.json,
+            "--list, --describe or --check",
+            words.list || words.check.is_some() || words.describe.is_some(),
+        ),
     ];
     match companions.iter().find(|(_, given, _, needed)| *given && !needed) {
         Some((option, _, needed, _)) => Err(Error::Usage(format!("{option} goes with {needed}"))),

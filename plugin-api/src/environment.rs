@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Capabilities, Capability, HookError, Result};
+use crate::{Capabilities, Capability, HookError, HostInfo, Result};
 
 /// Where the kernel that is to be traced shows itself, and what a session may do with it.
 ///
@@ -20,17 +20,31 @@ pub struct Environment {
     /// `None`: the host does not tell, and a probe has what a session has.
     #[serde(default)]
     pub session_capabilities: Option<Capabilities>,
+    /// The host that has loaded the plugin, and what it offers.
+    #[serde(default)]
+    pub host: HostInfo,
 }
 
 impl Environment {
     /// An environment with these mount points, in which a session has the capabilities of this process.
     pub fn new(procfs: impl Into<PathBuf>, sysfs: impl Into<PathBuf>) -> Self {
-        Self { procfs: procfs.into(), sysfs: sysfs.into(), session_capabilities: None }
+        Self {
+            procfs: procfs.into(),
+            sysfs: sysfs.into(),
+            session_capabilities: None,
+            host: HostInfo::default(),
+        }
     }
 
     /// An environment in which a session has these capabilities.
     pub fn with_session_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.session_capabilities = Some(capabilities);
+        self
+    }
+
+    /// Sets the host.
+    pub fn with_host(mut self, host: HostInfo) -> Self {
+        self.host = host;
         self
     }
 
@@ -120,5 +134,16 @@ mod tests {
         let newer =
             r#"{"procfs":"/proc","sysfs":"/sys","session_capabilities":274877906944,"weather":"fair"}"#;
         assert_eq!(serde_json::from_str::<Environment>(newer).unwrap(), with(PERFMON));
+    }
+
+    #[test]
+    fn hosts_are_asked_for_extensions_by_id() {
+        let text =
+            r#"{"procfs":"/p","sysfs":"/s","host":{"version":"1.3.0","extensions":["clear"],"name":"x"}}"#;
+        let environment: Environment = serde_json::from_str(text).unwrap();
+        assert_eq!(environment.host, HostInfo::new("1.3.0", ["clear"]));
+        assert!(environment.host.offers("clear") && !environment.host.offers("cgroups"));
+        let without: Environment = serde_json::from_str(r#"{"procfs":"/p","sysfs":"/s","host":{}}"#).unwrap();
+        assert_eq!(without.host, HostInfo::default());
     }
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::known::known_items;
-use crate::{Format, Param, Selection};
+use crate::{EventInfo, Format, Param, Selection};
 
 /// The description of a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct HookInfo {
     /// The formats that its lines can have.
     #[serde(default = "text_only", deserialize_with = "known_items")]
     pub formats: Vec<Format>,
+    /// The events of its lines.
+    #[serde(default)]
+    pub events: Vec<EventInfo>,
 }
 
 fn text_only() -> Vec<Format> {
@@ -39,6 +42,7 @@ impl HookInfo {
             params: Vec::new(),
             selects: Vec::new(),
             formats: text_only(),
+            events: Vec::new(),
         }
     }
 
@@ -59,6 +63,15 @@ impl HookInfo {
     /// What is written with [`LineBuffer::event`](crate::LineBuffer::event) has any format without further work.
     pub fn formats(mut self, formats: impl Into<Vec<Format>>) -> Self {
         self.formats = formats.into();
+        self
+    }
+
+    /// Describes an event of the hook's lines.
+    ///
+    /// A hook that describes any must describe all of them. In debug builds of a plugin, a line in JSON that differs from its
+    /// description is an error of the session.
+    pub fn event(mut self, event: EventInfo) -> Self {
+        self.events.push(event);
         self
     }
 

@@ -7,7 +7,7 @@ mod get_all;
 mod list;
 mod run;
 
-use trace_hook_api::Environment;
+use trace_hook_api::{Environment, HostInfo};
 
 use crate::command_line::{Action, Call};
 use crate::environment;
@@ -17,6 +17,9 @@ use crate::output;
 use crate::plugins::{self, Catalog, Trust};
 use crate::session::orphans::Orphans;
 use crate::worker::capabilities_for_tracing;
+
+/// The ids of the extensions of the plugin interface that this host offers. There are none so far.
+const EXTENSIONS: [&str; 0] = [];
 
 /// Performs the call's action. What it returns is to be told to the user, but is no failure.
 ///
@@ -29,7 +32,9 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
         return output::print(&text).map(nothing);
     }
     let context = Context {
-        environment: environment::from_variables().with_session_capabilities(capabilities_for_tracing()),
+        environment: environment::from_variables()
+            .with_session_capabilities(capabilities_for_tracing())
+            .with_host(HostInfo::new(trace_hook_api::VERSION, EXTENSIONS)),
         directories: plugins::directories(&call.plugins),
         trust: call.trust,
         interrupts,
@@ -51,7 +56,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
         Action::GetAll => get_all::get_all(&context),
         Action::List { json } => list::list(&context, json),
         Action::Check { file, json } => check::check(&context, &file, json).map(nothing),
-        Action::Describe { hook } => describe::describe(&context, &hook).map(nothing),
+        Action::Describe { hook, json } => describe::describe(&context, &hook, json).map(nothing),
         Action::Clear | Action::Print(_) => Ok(Vec::new()),
     };
     orphans.finish_quietly(interrupts);

@@ -3,6 +3,7 @@
 mod catalog;
 mod check_before_loading;
 mod directory;
+mod event_rules;
 mod file;
 mod hook_name;
 mod inspection;

@@ -4,6 +4,7 @@
 
 use trace_hook_api::{HookInfo, Kind, Param, PluginInfo, parse_duration};
 
+use super::event_rules;
 use crate::arguments;
 use crate::output;
 
@@ -50,6 +51,7 @@ pub fn check_hook(hook: &HookInfo, others: &[HookInfo]) -> Result<(), String> {
     if hook.formats.is_empty() {
         return Err("it declares no format for its lines that this manager knows".to_owned());
     }
+    event_rules::check_events(&hook.events)?;
     at_most(MOST_PARAMS, hook.params.len(), "parameters").map_err(|problem| format!("it {problem}"))?;
     for (index, param) in hook.params.iter().enumerate() {
         check_param(param, &hook.params[..index])?;
@@ -112,7 +114,7 @@ fn check_texts(param: &Param) -> Result<(), String> {
     values.try_for_each(|value| check_line(value)).map_err(|problem| format!("a value {problem}"))
 }
 
-fn check_line(text: &str) -> Result<(), String> {
+pub(super) fn check_line(text: &str) -> Result<(), String> {
     check_characters(text, LONGEST_LINE, output::is_plain)
 }
 
@@ -130,7 +132,7 @@ fn check_characters(text: &str, longest: usize, good: impl Fn(char) -> bool) -> 
     }
 }
 
-fn at_most(limit: usize, count: usize, what: &str) -> Result<(), String> {
+pub(super) fn at_most(limit: usize, count: usize, what: &str) -> Result<(), String> {
     if count > limit { Err(format!("has {count} {what}; at most {limit} are allowed")) } else { Ok(()) }
 }
 
@@ -150,7 +152,7 @@ fn is_of_kind(param: &Param, value: &str) -> bool {
     }
 }
 
-fn is_name(name: &str, good: impl Fn(char) -> bool) -> bool {
+pub(super) fn is_name(name: &str, good: impl Fn(char) -> bool) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(good)
 }
 

@@ -15,7 +15,10 @@ use serde::de::DeserializeOwned;
 use super::object::SessionObject;
 use super::panics;
 use super::{Chunk, DESCRIBE_HOOK, DescribeHook, Header, HostTable, PluginTable, PluginTableRef, SessionBox};
-use crate::{Hook, HookError, LineBuffer, PluginDefinition, PluginInfo, Progress, Result, Session};
+use crate::{
+    EventInfo, Format, Hook, HookError, LineBuffer, PluginDefinition, PluginInfo, Progress, Result, Session,
+    check_json_line,
+};
 
 /// The header that a plugin exports under [`SYMBOL`](super::SYMBOL).
 pub const fn export<D: PluginDefinition>() -> Header {
@@ -68,10 +71,11 @@ impl<D: PluginDefinition> Shims<D> {
         guarded(|| {
             let mut request: crate::Request = parsed(request)?;
             let hook = Self::hook(&request.hook)?;
-            request.arguments.declare(&hook.info().params);
+            let info = hook.info();
+            request.arguments.declare(&info.params);
             let session = hook.start(&request)?;
             let lines = LineBuffer::default().in_format(request.format);
-            let guard = SessionGuard { session: Some(session), lines, failure: None };
+            let guard = SessionGuard { session: Some(session), lines, events: info.events, failure: None };
             Ok(SessionBox::from_value(guard, TD_Opaque))
         })
     }
@@ -126,6 +130,8 @@ struct SessionGuard {
     // Taken out only to be dropped.
     session: Option<Box<dyn Session>>,
     lines: LineBuffer,
+    /// What the lines in JSON must be like.
+    events: Vec<EventInfo>,
     /// Of the last read, which gave lines all the same: told by the next one.
     failure: Option<RString>,
 }
@@ -139,6 +145,24 @@ impl SessionGuard {
         }
         self.failure = Some(failure);
         RResult::ROk(Progress::More)
+    }
+
+    /// In debug builds, which tests use, each line in JSON is compared with its description.
+    fn check_lines(&self) -> Result<(), RString> {
+        if !cfg!(debug_assertions) || self.lines.format() != Format::Json {
+            return Ok(());
+        }
+        let mut lines = self.lines.iter();
+        let checked = lines.try_for_each(|(_, line)| {
+            check_json_line(&self.events, line).map_err(|problem| {
+                let line = String::from_utf8_lossy(line);
+                HookError::new(format!(
+                    "a line does not match its description: {problem}; in {}",
+                    line.trim_end()
+                ))
+            })
+        });
+        checked.map_err(|error| as_json(&error))
     }
 
     fn session(&mut self) -> Result<&mut Box<dyn Session>> {
@@ -156,6 +180,9 @@ impl SessionObject for SessionGuard {
             Some(session) => session.read(&mut self.lines),
             None => Ok(Progress::Finished),
         });
+        if let Err(error) = self.check_lines() {
+            return RResult::RErr(error);
+        }
         let progress = self.after_lines(progress);
         progress.map(|progress| Chunk::new(&self.lines, progress))
     }
@@ -208,7 +235,11 @@ fn guarded<T>(call: impl FnOnce() -> Result<T>) -> RResult<T, RString> {
     let result = panics::caught(call);
     // This library has a standard output buffer of its own, which nobody else would ever flush.
     let _ = std::io::stdout().flush();
-    result.map_err(|error| RString::from(serde_json::json!(error).to_string())).into()
+    result.map_err(|error| as_json(&error)).into()
+}
+
+fn as_json(error: &HookError) -> RString {
+    RString::from(serde_json::json!(error).to_string())
 }
 
 fn parsed<T: DeserializeOwned>(json: RStr<'_>) -> Result<T> {

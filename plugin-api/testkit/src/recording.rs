@@ -3,43 +3,45 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{Format, HookError, LineBuffer, Progress, Result, Session};
+use trace_hook_api::{EventInfo, Format, HookError, LineBuffer, Progress, Result, Session, check_json_line};
 
-/// How much text is taken at a time.
+/// How many bytes of text are read at a time.
 const ROOM: usize = 1 << 20;
 
-/// How long anything may take: as long as `manager --check` gives a session.
+/// The time limit of a call: that of `manager --check`.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A session on trial. Dropping it must leave nothing in the kernel.
+/// A session under test. Dropping it must leave nothing in the kernel.
 ///
-/// Nothing here takes more than five seconds, or for [`line_with`](Self::line_with) that much beyond its limit: a session
-/// that hangs is an error.
+/// No call takes longer than five seconds, or for [`line_with`](Self::line_with) five seconds beyond its limit: a session that
+/// hangs is an error. In JSON each line is checked against the hook's [description](trace_hook_api::HookInfo::event).
 pub struct Recording {
-    /// None: it has not returned from a call.
+    /// `None`: it has not returned from a call.
     session: Option<Box<dyn Session>>,
     format: Format,
-    /// Lines that came, but were not asked for yet.
+    /// The hook's description of its lines.
+    events: Vec<EventInfo>,
+    /// Lines that were read and not returned yet.
     waiting: VecDeque<String>,
     finished: bool,
 }
 
 impl Recording {
-    pub(crate) fn new(session: Box<dyn Session>, format: Format) -> Self {
-        Self { session: Some(session), format, waiting: VecDeque::new(), finished: false }
+    pub(crate) fn new(session: Box<dyn Session>, format: Format, events: Vec<EventInfo>) -> Self {
+        Self { session: Some(session), format, events, waiting: VecDeque::new(), finished: false }
     }
 
-    /// The lines that are there now.
+    /// Returns the lines that are there now.
     ///
     /// # Errors
     ///
-    /// The session is broken, gave something that is not whole lines of UTF-8, or gives lines without end.
+    /// The session failed, gave something that is not UTF-8 or not as described, or gives lines without end.
     pub fn lines(&mut self) -> Result<Vec<String>> {
         self.take_all_lines()?;
         Ok(self.waiting.drain(..).collect())
     }
 
-    /// The first line that holds `text`; the ones before it are passed over.
+    /// Returns the first line that contains `text`, and skips those before it.
     ///
     /// # Errors
     ///
@@ -57,24 +59,24 @@ impl Recording {
                 return Err(HookError::new(format!("no line with '{text}' came")));
             }
             if progress != Progress::More {
-                // The host, too, looks every few milliseconds.
+                // The host polls every few milliseconds, too.
                 thread::sleep(Duration::from_millis(1));
             }
         }
     }
 
-    /// Stops the session, and gives the lines that were still to come.
+    /// Stops the session, and returns the remaining lines.
     ///
     /// # Errors
     ///
-    /// The session is broken, does not come to its end, or leaves something behind.
+    /// The session failed, does not finish, or cannot remove what it made.
     pub fn stop(mut self) -> Result<Vec<String>> {
         self.call("stop", |session| session.stop())?;
         let deadline = Instant::now() + LIMIT;
         while self.take_lines()? != Progress::Finished {
             if Instant::now() > deadline {
                 return Err(HookError::new(format!(
-                    "{} s after it was stopped it has not told its end (Progress::Finished)",
+                    "{} s after it was stopped it has not returned Progress::Finished",
                     LIMIT.as_secs()
                 )));
             }
@@ -88,7 +90,7 @@ impl Recording {
         while self.take_lines()? == Progress::More {
             if Instant::now() > deadline {
                 return Err(HookError::new(format!(
-                    "it has given lines for {} s and says that there are more (Progress::More)",
+                    "it has given lines for {} s and still returns Progress::More",
                     LIMIT.as_secs()
                 )));
             }
@@ -104,15 +106,21 @@ impl Recording {
         let (progress, buffer) =
             self.call("read", move |session| Ok((session.read(&mut buffer)?, buffer)))?;
         let text = std::str::from_utf8(buffer.as_bytes())?;
-        if !text.is_empty() && !text.ends_with('\n') {
-            return Err(HookError::new(format!("not a whole line: {text:?}")));
+        if self.format == Format::Json {
+            text.lines().try_for_each(|line| self.check_json(line))?;
         }
         self.waiting.extend(text.lines().map(str::to_owned));
         self.finished = progress == Progress::Finished;
         Ok(progress)
     }
 
-    /// Calls the session in a thread of its own: one that never returns is left behind there.
+    fn check_json(&self, line: &str) -> Result<()> {
+        check_json_line(&self.events, line.as_bytes()).map_err(|problem| {
+            HookError::new(format!("a line does not match its description: {problem}; in {line}"))
+        })
+    }
+
+    /// Calls the session in a thread of its own, where a call that never returns is left behind.
     fn call<T: Send + 'static>(
         &mut self,
         name: &str,
@@ -123,7 +131,7 @@ impl Recording {
         let (sender, receiver) = mpsc::channel();
         let caller = thread::spawn(move || {
             let result = function(&mut *session);
-            // Nobody waits any more for one that hung.
+            // Nothing receives it after a timeout.
             let _ = sender.send((session, result));
         });
         match receiver.recv_timeout(LIMIT) {

@@ -75,7 +75,7 @@ impl<'a> Trial<'a> {
         self.check_selection()?;
         self.check_format()?;
         self.request.arguments = self.arguments()?;
-        Ok(Recording::new(self.hook.start(&self.request)?, self.request.format))
+        Ok(Recording::new(self.hook.start(&self.request)?, self.request.format, self.info.events))
     }
 
     /// The host rejects what the hook does not declare before anything starts.

@@ -1,4 +1,4 @@
-//! A session that never comes to an end fails its test, and does not hang it.
+//! A session that never finishes fails its test and does not hang it.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ struct Misguided(fn(&mut LineBuffer) -> Progress);
 
 impl Hook for Misguided {
     fn info(&self) -> HookInfo {
-        HookInfo::new("misguided", "Never comes to an end")
+        HookInfo::new("misguided", "Never finishes")
     }
 
     fn start(&self, _: &Request) -> Result<Box<dyn Session>> {
@@ -33,7 +33,7 @@ impl Session for Misguided {
 fn fails<T>(read: fn(&mut LineBuffer) -> Progress, call: impl FnOnce(Recording) -> Result<T>, mention: &str) {
     let recording = Trial::of(&Misguided(read)).tracing([1]).start().expect("it starts");
     let began = Instant::now();
-    let Err(error) = call(recording) else { panic!("it has an end") };
+    let Err(error) = call(recording) else { panic!("it finished") };
     assert!(error.message().contains(mention), "{error}");
     assert!(began.elapsed() < Duration::from_secs(20));
 }
@@ -54,22 +54,22 @@ fn hang(_: &mut LineBuffer) -> Progress {
 }
 
 #[test]
-fn a_stopped_session_has_five_seconds() {
-    fails(no_end, Recording::stop, "5 s after it was stopped it has not told its end (Progress::Finished)");
+fn stopped_session_must_finish_within_five_seconds() {
+    fails(no_end, Recording::stop, "5 s after it was stopped it has not returned Progress::Finished");
 }
 
 #[test]
-fn lines_without_end_are_told() {
-    fails(more_and_more, |mut recording| recording.lines(), "(Progress::More)");
+fn lines_without_end_are_an_error() {
+    fails(more_and_more, |mut recording| recording.lines(), "still returns Progress::More");
 }
 
 #[test]
-fn a_line_is_waited_for_no_longer_than_was_said() {
+fn line_with_gives_up_after_its_limit() {
     let limit = Duration::from_millis(10);
     fails(more_and_more, |mut recording| recording.line_with("other", limit), "no line with 'other' came");
 }
 
 #[test]
-fn a_read_that_hangs_is_left() {
+fn read_that_hangs_is_an_error() {
     fails(hang, |mut recording| recording.lines(), "it took more than 5 s in read");
 }
