@@ -1,98 +1,178 @@
 //! The signals that end a call in an orderly way.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
-use signal_hook::flag;
-use signal_hook::low_level::pipe;
+use signal_hook::low_level::{self, pipe};
 
 use crate::error::{Error, Result};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// SIGINT, SIGTERM and SIGHUP, as something to poll.
+/// Counts SIGINT, SIGTERM and SIGHUP, and can be polled for them.
+///
+/// The count alone says whether a signal came. The socket only wakes a poll: it may hold a byte of a signal that was
+/// taken already, or none of one that was not, if the kernel had no memory for it.
 pub struct Interrupts {
-    received: UnixStream,
-    /// Set with every signal, for the kernel may have no memory for what is to be received.
-    came: Arc<AtomicBool>,
-    /// Keeps the other end open where no handler does.
-    _sender: Option<UnixStream>,
+    wakes: UnixStream,
+    waker: UnixStream,
+    received: Arc<AtomicU64>,
+    taken: AtomicU64,
 }
 
 impl Interrupts {
-    /// Catches the signals from now on, also where the caller had them ignored (a shell's `&`) or blocked.
+    /// Catches the signals from now on, even if they were ignored (a shell's `&`) or blocked at spawn.
     pub fn catch() -> Result<Self> {
         Self::register().map_err(|source| Error::System { action: "catch signals", source })
     }
 
-    /// Signals that never come, for what must not be interrupted. They stay where they are: to be taken later.
+    /// Never reports a signal, for work that must not be interrupted. Signals stay where they are, to be taken later.
     pub fn none() -> Result<Self> {
-        let pair = UnixStream::pair().map_err(|source| Error::System { action: "catch signals", source })?;
-        Ok(Self { received: pair.0, came: Arc::default(), _sender: Some(pair.1) })
+        Self::unregistered().map_err(|source| Error::System { action: "catch signals", source })
+    }
+
+    fn unregistered() -> std::io::Result<Self> {
+        let (wakes, waker) = UnixStream::pair()?;
+        wakes.set_nonblocking(true)?;
+        waker.set_nonblocking(true)?;
+        Ok(Self { wakes, waker, received: Arc::default(), taken: AtomicU64::new(0) })
     }
 
     fn register() -> std::io::Result<Self> {
-        let (received, sender) = UnixStream::pair()?;
-        received.set_nonblocking(true)?;
-        let came = Arc::<AtomicBool>::default();
+        let interrupts = Self::unregistered()?;
         for signal in SIGNALS {
-            flag::register(signal as i32, Arc::clone(&came))?;
-            pipe::register(signal as i32, sender.try_clone()?)?;
+            let received = Arc::clone(&interrupts.received);
+            // Counted first, so that a poll which is woken finds the count.
+            // SAFETY: adding to an atomic is all that the handler does, and is async-signal-safe.
+            unsafe {
+                low_level::register(signal as i32, move || _ = received.fetch_add(1, Ordering::SeqCst))
+            }?;
+            pipe::register(signal as i32, interrupts.waker.try_clone()?)?;
         }
         sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter(SIGNALS)), None)?;
-        Ok(Self { received, came, _sender: None })
+        Ok(interrupts)
     }
 
-    /// Whether a signal came since the last time that this was asked.
+    /// Takes all signals that came so far. Returns whether there was one since the last time.
     pub fn take(&self) -> bool {
-        let mut bytes = [0; 64];
-        let received = matches!((&self.received).read(&mut bytes), Ok(count) if count > 0);
-        self.came.swap(false, Ordering::Relaxed) || received
+        self.clear_wakes();
+        let received = self.received.load(Ordering::SeqCst);
+        self.taken.swap(received, Ordering::SeqCst) != received
     }
 
-    /// Waits for so long.
+    /// Waits for this long.
     ///
     /// # Errors
     ///
     /// A signal came.
-    pub fn rest(&self, time: Duration) -> Result<()> {
+    pub fn wait(&self, time: Duration) -> Result<()> {
         let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        // A failure is a rest that was too short.
+        // A failure only shortens the wait.
         let _ = poll(&mut fds, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
         if self.pending() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    /// Whether a signal has come that was not taken yet.
+    /// Whether a signal came that was not taken yet.
     pub fn pending(&self) -> bool {
-        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        self.came.load(Ordering::Relaxed) || matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
+        if !self.is_counted() {
+            // A byte of a signal that was taken would wake every poll.
+            self.clear_wakes();
+            if self.is_counted() {
+                self.wake();
+            }
+        }
+        self.is_counted()
+    }
+
+    fn is_counted(&self) -> bool {
+        self.received.load(Ordering::SeqCst) != self.taken.load(Ordering::SeqCst)
+    }
+
+    fn clear_wakes(&self) {
+        let mut bytes = [0; 64];
+        while matches!((&self.wakes).read(&mut bytes), Ok(count) if count == bytes.len()) {}
+    }
+
+    fn wake(&self) {
+        // It fails where there are bytes enough to wake a poll.
+        let _ = (&self.waker).write(&[0]);
     }
 }
 
 impl AsFd for Interrupts {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.received.as_fd()
+        self.wakes.as_fd()
     }
 }
 
-/// Has a file that may not grow (`RLIMIT_FSIZE`) be an error, as a full disk is. This holds for the workers, too.
-pub fn survive_large_files() {
-    // SAFETY: `SIG_IGN` runs no code of ours, so there is nothing in it that could be unsafe in a handler.
+/// Makes a write beyond the limit of the file size (`RLIMIT_FSIZE`) fail, as on a full disk, in this process and the workers.
+pub fn ignore_file_size_signal() {
+    // SAFETY: `SIG_IGN` runs no code of ours, so it is async-signal-safe.
     let ignored = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
     debug_assert!(ignored.is_ok(), "this signal can be ignored");
 }
 
-/// In a worker: Ctrl-C reaches the whole process group, but a worker obeys its supervisor only.
+/// In a worker: ignores the signals. Ctrl-C reaches the whole process group, but only the supervisor stops a worker.
 pub fn ignore() {
     for sig in SIGNALS {
-        // SAFETY: `SIG_IGN` runs no code of ours, so there is nothing in it that could be unsafe in a handler.
+        // SAFETY: `SIG_IGN` runs no code of ours, so it is async-signal-safe.
         let ignored = unsafe { signal(sig, SigHandler::SigIgn) };
         debug_assert!(ignored.is_ok(), "these signals can be ignored");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::raise;
+
+    use super::*;
+
+    fn polls_as_readable(interrupts: &Interrupts) -> bool {
+        poll(&mut [PollFd::new(interrupts.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+    }
+
+    /// The counting half of a signal handler.
+    fn count(interrupts: &Interrupts) {
+        interrupts.received.fetch_add(1, Ordering::SeqCst);
+    }
+
+    #[test]
+    fn byte_of_a_taken_signal_is_no_second_signal() {
+        let interrupts = Interrupts::none().unwrap();
+        // A signal that comes between the two steps of `take` is counted, and its byte is left.
+        count(&interrupts);
+        assert!(interrupts.take());
+        interrupts.wake();
+        assert!(polls_as_readable(&interrupts));
+        assert!(!interrupts.pending());
+        assert!(!polls_as_readable(&interrupts), "the byte would wake every poll");
+        interrupts.wake();
+        assert!(!interrupts.take());
+    }
+
+    #[test]
+    fn signal_without_a_byte_is_found() {
+        let interrupts = Interrupts::none().unwrap();
+        count(&interrupts);
+        assert!(interrupts.pending());
+        assert!(interrupts.take() && !interrupts.pending());
+    }
+
+    #[test]
+    fn signals_are_taken_together() {
+        let interrupts = Interrupts::catch().unwrap();
+        assert!(!interrupts.take());
+        for _ in 0..3 {
+            raise(Signal::SIGHUP).unwrap();
+        }
+        assert!(interrupts.pending());
+        assert!(interrupts.take());
+        assert!(!interrupts.take() && !interrupts.pending());
     }
 }

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Vec<String>> {
     // First of all: from here on a signal ends the call in an orderly way.
     let interrupts = Interrupts::catch()?;
-    interrupts::survive_large_files();
+    interrupts::ignore_file_size_signal();
     worker::descendants::adopt();
     let call = Call::from_command_line()?;
     logging::start(call.verbosity);

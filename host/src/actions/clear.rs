@@ -11,7 +11,7 @@ use crate::environment;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::plugins::KnownPlugin;
-use crate::session::orphans::Orphans;
+use crate::session::orphans::{Orphans, Retry};
 use crate::session::record::{Holder, Record};
 use crate::session::run_directory::{RunDirectory, SESSION, TRACE};
 use crate::worker::protocol::Answer;
@@ -21,8 +21,8 @@ use crate::worker::{Confinement, Orphan, Worker, within};
 const SESSIONS_LIMIT: Duration = Duration::from_secs(30);
 /// How long a plugin may take to reset its sub-system.
 const RESET_LIMIT: Duration = Duration::from_secs(5);
-/// Between two looks at a session that is ending: a record's lock cannot be polled.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Between two checks of a session that is ending: the lock of a record cannot be polled.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Ends all sessions, removes what dead ones left, and resets every trace sub-system.
 ///
@@ -36,7 +36,7 @@ pub fn clear(context: &Context<'_>) -> Result<()> {
     if let Some(directory) = &directory {
         failures.extend(end_sessions(directory, context.interrupts).err());
     }
-    let orphans = Orphans::begin(&context.environment, context.trust);
+    let orphans = Orphans::begin(&context.environment, context.trust, Retry::All);
     failures.extend(orphans.and_then(|mut orphans| orphans.finish(context.interrupts)).err());
     failures.extend(reset_all(context)?);
     failures.extend(old_traces.iter().filter_map(|trace| remove(trace).err()));
@@ -83,7 +83,7 @@ fn wait_for_end(record: &Record, deadline: Instant, interrupts: &Interrupts) -> 
                 problem: format!("did not end within {} s", SESSIONS_LIMIT.as_secs()),
             });
         }
-        interrupts.rest(LOOK_AGAIN)?;
+        interrupts.wait(CHECK_INTERVAL)?;
     }
     Ok(())
 }
@@ -91,10 +91,9 @@ fn wait_for_end(record: &Record, deadline: Instant, interrupts: &Interrupts) -> 
 /// Lets every plugin sweep and reset, all at the same time.
 fn reset_all(context: &Context<'_>) -> Result<Vec<Error>> {
     let catalog = context.catalog()?;
-    let deadline = within(RESET_LIMIT);
     let workers: Vec<_> =
         catalog.plugins.iter().map(|plugin| resetter(plugin, &context.environment)).collect();
-    let resets = workers.into_iter().map(|worker| worker?.done(deadline, context.interrupts));
+    let resets = workers.into_iter().map(|worker| worker?.done(RESET_LIMIT, context.interrupts));
     let failures = resets.filter_map(Result::err).collect::<Vec<_>>();
     Ok(catalog.complaints.into_iter().chain(failures).collect())
 }

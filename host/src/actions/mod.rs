@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::interrupts::Interrupts;
 use crate::output;
 use crate::plugins::{self, Catalog, Trust};
-use crate::session::orphans::Orphans;
+use crate::session::orphans::{Orphans, Retry};
 use crate::worker::capabilities_for_tracing;
 
 /// The ids of the extensions of the plugin interface that this host offers. There are none so far.
@@ -43,11 +43,12 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
         return clear::clear(&context).map(nothing);
     }
     // What dead sessions left goes with the next call, whatever that is, and without delaying it.
-    let mut orphans = Orphans::begin(&context.environment, context.trust).unwrap_or_else(|error| {
-        // Not what this call is about, so not its failure.
-        log::warn!("the run directory cannot be looked at for dead sessions: {error}");
-        Orphans::none(&context.environment, context.trust)
-    });
+    let mut orphans =
+        Orphans::begin(&context.environment, context.trust, Retry::Later).unwrap_or_else(|error| {
+            // Not what this call is about, so not its failure.
+            log::warn!("the run directory cannot be looked at for dead sessions: {error}");
+            Orphans::none(&context.environment, context.trust)
+        });
     let outcome = match call.action {
         // A session may take hours, so it finishes with the orphans as soon as it has started.
         Action::Run { hook, arguments, follow } => {

@@ -10,6 +10,7 @@ mod words;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use trace_hook_api::{Arguments, Environment, Format, HookInfo, Request, TaskSelection};
 
@@ -42,13 +43,16 @@ pub struct RunArguments {
     pub buffer_size: Option<u64>,
     /// How many bytes to keep for a slow reader.
     pub spool_size: u64,
-    /// How long to wait at the end for a reader that makes progress.
-    pub drain: Duration,
+    /// How long to wait at the end for a reader that makes progress, if that was given.
+    pub drain: Option<Duration>,
     /// The hook's own parameters.
     pub own: Arguments,
 }
 
 impl RunArguments {
+    /// How long a caller's reader may take at the end where no `--drain` is given.
+    pub const DRAIN: Duration = Duration::from_secs(10);
+
     /// The request for a session of this name.
     pub fn request(self, hook: &HookInfo, session: &str, environment: &Environment) -> Request {
         let mut request = Request::new(&hook.name, session, self.tasks);
@@ -122,7 +126,10 @@ fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) 
         format: format(hook, &matches),
         buffer_size: number(&matches, common::BUFFER_SIZE),
         spool_size: number(&matches, common::SPOOL_SIZE).unwrap_or_default() << 20,
-        drain: matches.get_one(common::DRAIN).copied().unwrap_or_default(),
+        drain: matches.get_one(common::DRAIN).copied().filter(|_| {
+            // Rather than its default.
+            matches.value_source(common::DRAIN) == Some(ValueSource::CommandLine)
+        }),
         own: own::arguments(hook, &matches),
     })
 }
@@ -202,7 +209,7 @@ mod tests {
         assert_eq!(run.tasks.pids, [1, 2, 3]);
         assert!(run.tasks.exact);
         assert_eq!(run.time, Some(Duration::from_millis(500)));
-        assert_eq!(run.drain, Duration::from_secs(10));
+        assert_eq!(run.drain, None);
         assert_eq!(run.own.texts("syscall").unwrap(), ["openat", "read", "close"]);
         assert_eq!(run.own.integer("depth"), Ok(Some(32)));
         assert_eq!(run.own.text("order"), Ok(Some("name")));
@@ -303,9 +310,9 @@ mod tests {
         let run = |words: &str| parsed(&format!("--pid 1 {words}")).unwrap();
         assert_eq!(run("--time 2s").time, Some(Duration::from_secs(2)));
         assert_eq!(run("-t 1.5s").time, Some(Duration::from_millis(1500)));
-        assert_eq!(run("--drain 500ms").drain, Duration::from_millis(500));
-        assert_eq!(run("--drain 3").drain, Duration::from_secs(3));
-        assert_eq!(run("--drain 0").drain, Duration::ZERO);
+        assert_eq!(run("--drain 500ms").drain, Some(Duration::from_millis(500)));
+        assert_eq!(run("--drain 3").drain, Some(Duration::from_secs(3)));
+        assert_eq!(run("--drain 0").drain, Some(Duration::ZERO));
         assert_eq!(run("").own.duration("over"), Ok(None));
         assert_eq!(run("").own.duration("interval"), Ok(Some(Duration::from_secs(1))));
         assert_eq!(run("--over 20").own.duration("over"), Ok(Some(Duration::from_micros(20))));

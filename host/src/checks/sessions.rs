@@ -5,7 +5,7 @@ use trace_hook_api::{Format, HookInfo};
 use super::kernel_objects::KernelObjects;
 use super::trial::{self, Step};
 use super::workload::Workload;
-use super::{Examination, LIMIT, Passed, finding_of};
+use super::{Examination, Passed, finding_of};
 use crate::arguments::{self, HookArguments};
 use crate::error::{Error, Result};
 use crate::session::orphans;
@@ -63,16 +63,21 @@ impl Examination<'_> {
             })?;
         let passed = self.follow(hook, &mut worker, workload, steps);
         drop(worker);
+        let mut is_clean = true;
         if !matches!(passed, Ok(Passed::Yes))
-            && let Err(error) = orphans::sweep_with(&self.plugin, self.environment, LIMIT)
+            && let Err(error) = orphans::sweep_with(&self.plugin, self.environment)
         {
             log::warn!("something is left of the session: {error}");
+            is_clean = false;
         }
         // Also where the plugin does not see to it.
         if let Err(error) = KernelObjects::of(&record.session, self.environment).remove() {
             log::warn!("something is left of the session in tracefs: {error}");
+            is_clean = false;
         }
-        record.remove()?;
+        if is_clean {
+            record.remove()?;
+        }
         passed
     }
 

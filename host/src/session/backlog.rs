@@ -2,78 +2,74 @@
 
 use std::io::{self, BufRead};
 
-use memchr::memchr;
+use trace_hook_api::LineBuffer;
 
+use super::lines::Lines;
 use super::trace_file::PACKET;
 
-/// How much text waits here at most, which is what a session makes in one go. Whatever is more is the session's to keep.
+/// How much text waits here at most: as much as a session gives in one read. All other text is kept by the session.
 const LIMIT: usize = 256 << 10;
 
-/// Text in whole lines, taken off in packets.
+/// Whole lines, taken off in packets.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    text: Vec<u8>,
-    taken: usize,
+    lines: Lines,
 }
 
 impl Backlog {
     /// How many more bytes there is room for.
     pub fn room(&self) -> usize {
-        LIMIT.saturating_sub(self.text.len() - self.taken)
+        LIMIT.saturating_sub(self.lines.text().len())
     }
 
     pub fn is_empty(&self) -> bool {
-        self.taken == self.text.len()
+        self.lines.is_empty()
     }
 
-    /// Adds whole lines.
-    pub fn add(&mut self, lines: &[u8]) {
-        if self.taken > 0 {
-            self.text.drain(..self.taken);
-            self.taken = 0;
-        }
-        self.text.extend_from_slice(lines);
+    /// Adds the lines of a read.
+    pub fn add(&mut self, read: &LineBuffer) {
+        self.lines.add_read(read);
     }
 
-    /// Adds whole lines that were taken off before, and come first again.
-    pub fn put_back(&mut self, lines: &[u8]) {
-        self.text.splice(..self.taken, lines.iter().copied());
-        self.taken = 0;
+    /// Adds lines that were taken off before, and come first again.
+    pub fn put_back(&mut self, lines: Lines) {
+        let later = std::mem::replace(&mut self.lines, lines);
+        self.lines.append(later);
     }
 
-    /// Adds lines from a file, as many as there is room for. `false`: there are no more.
-    pub fn take_from(&mut self, lines: &mut impl BufRead) -> io::Result<bool> {
+    /// Adds lines from a file, as many as there is room for. `are_events` says for each line of the file whether an event
+    /// begins with it. `false`: there are no more.
+    pub fn add_from_file(
+        &mut self,
+        file: &mut impl BufRead,
+        are_events: &mut impl Iterator<Item = bool>,
+    ) -> io::Result<bool> {
         let mut line = Vec::new();
         while self.room() > 0 {
             line.clear();
-            if lines.read_until(b'\n', &mut line)? == 0 {
+            if file.read_until(b'\n', &mut line)? == 0 {
                 return Ok(false);
             }
-            self.add(&line);
+            self.lines.add(&line, are_events.next().unwrap_or(true));
         }
         Ok(true)
     }
 
     /// Takes off everything.
-    pub fn take_all(&mut self) -> Vec<u8> {
-        let rest = self.text.split_off(self.taken);
-        *self = Self::default();
-        rest
+    pub fn take_all(&mut self) -> Lines {
+        self.lines.take_all()
     }
 
-    /// The next line, or the next part of one that is too long for a packet. Empty: there is none.
-    pub fn next_packet(&self) -> &[u8] {
-        let waiting = &self.text[self.taken..];
-        let longest = &waiting[..waiting.len().min(PACKET)];
-        match memchr(b'\n', longest) {
-            Some(end) => &longest[..=end],
-            None => longest,
-        }
+    /// The next line, or the next part of one that is too long for a packet, and whether it belongs to a line that begins
+    /// an event.
+    pub fn next_packet(&self) -> Option<(&[u8], bool)> {
+        let (text, line) = self.lines.first()?;
+        Some((&text[..text.len().min(PACKET)], line.is_event))
     }
 
     /// Takes the packet off that [`Self::next_packet`] gave.
     pub fn take(&mut self, length: usize) {
-        self.taken += length;
+        self.lines.take(length);
     }
 }
 
@@ -85,11 +81,19 @@ mod tests {
 
     fn taken(backlog: &mut Backlog, at_most: usize) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
-        while !backlog.is_empty() && packets.len() < at_most {
-            packets.push(backlog.next_packet().to_vec());
+        while packets.len() < at_most
+            && let Some((packet, _)) = backlog.next_packet()
+        {
+            packets.push(packet.to_vec());
             backlog.take(packets[packets.len() - 1].len());
         }
         packets
+    }
+
+    fn read(lines: &[Vec<u8>]) -> LineBuffer {
+        let mut read = LineBuffer::with_room(usize::MAX);
+        lines.iter().for_each(|line| read.push(line));
+        read
     }
 
     proptest! {
@@ -101,9 +105,9 @@ mod tests {
             let lines: Vec<Vec<u8>> = lines.into_iter().map(|mut line| { line.push(b'\n'); line }).collect();
             let (first, second) = lines.split_at(split.index(lines.len() + 1));
             let mut backlog = Backlog::default();
-            backlog.add(&first.concat());
+            backlog.add(&read(first));
             let mut packets = taken(&mut backlog, first.len());
-            backlog.add(&second.concat());
+            backlog.add(&read(second));
             packets.extend(taken(&mut backlog, usize::MAX));
             let expected: Vec<&[u8]> = lines.iter().flat_map(|line| line.chunks(PACKET)).collect();
             prop_assert_eq!(packets, expected);

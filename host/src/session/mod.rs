@@ -4,9 +4,7 @@
 //! file; [`supervisor`] watches over the worker, in which the [`recorder`] carries the lines into the [`trace_file`].
 
 mod backlog;
-pub mod count_events;
-mod ending;
-mod follower;
+mod lines;
 pub mod orphans;
 mod pidfd;
 mod process_identity;

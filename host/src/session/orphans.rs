@@ -1,4 +1,4 @@
-//! What dead sessions left, and how it goes.
+//! Removes what dead sessions left.
 
 use std::time::{Duration, Instant};
 
@@ -17,45 +17,63 @@ use crate::worker::{Confinement, Orphan, Worker, within};
 
 /// How long a plugin may take to remove what its dead sessions left.
 const SWEEP_LIMIT: Duration = Duration::from_secs(5);
-
+/// The same for the session that has just failed, whose caller waits.
+const OWN_SWEEP_LIMIT: Duration = Duration::from_millis(1500);
+/// After a sweep that failed, calls that are about something else do not sweep again for this long.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// How long a call waits for workers that have lost their supervisors. One with a slow reader may take longer.
 const ENDING_LIMIT: Duration = Duration::from_secs(2);
-/// How long the kernel may take to close what a killed worker had open.
+/// How long the kernel may take to close the files of a killed worker.
 const DYING_LIMIT: Duration = Duration::from_secs(3);
-/// Between two looks at a session that is ending: a record's lock cannot be polled.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Between two checks of a session that is ending: the lock of a record cannot be polled.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The dead sessions of which this process takes care now.
+/// Dead sessions whose remains this process removes.
 pub struct Orphans {
     environment: Environment,
     trust: Trust,
-    /// No worker: the session died before it had anything to remove.
-    sweeping: Vec<(Record, Result<Option<Worker>>)>,
-    /// They have lost their supervisors, and are just being ended by their workers.
+    sweeping: Vec<Sweep>,
+    /// Sessions that have lost their supervisors, and are being ended by their workers.
     ending: Vec<Record>,
-    /// About single sessions. They do not keep the others from being looked at.
+    /// Failures of single sessions. The other sessions are swept all the same.
     failures: Vec<Error>,
 }
 
+/// The sweep after one dead session. Its record is removed only after a successful sweep.
+struct Sweep {
+    record: Record,
+    /// None: the session died before it had made anything.
+    worker: Result<Option<Worker>>,
+}
+
+/// What to do about sessions after which a sweep has failed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Sweep again. Where the plugin is gone, nothing can ever sweep: the failure is reported for the last time.
+    All,
+    /// Sweep again once some time has passed.
+    Later,
+}
+
 impl Orphans {
-    /// Takes over what dead sessions left, and begins to remove it, beside whatever else there is to do.
+    /// Takes over dead sessions, and begins to sweep, beside the other work of the call.
     ///
     /// # Errors
     ///
-    /// The run directory cannot be looked at.
-    pub fn begin(environment: &Environment, trust: Trust) -> Result<Self> {
+    /// The run directory cannot be read.
+    pub fn begin(environment: &Environment, trust: Trust, retry: Retry) -> Result<Self> {
         let mut orphans = Self::none(environment, trust);
         if let Some(directory) = RunDirectory::find()? {
             Record::remove_unfinished(&directory)?;
             for session in directory.sessions(SESSION)? {
-                let looked_at = orphans.look_at(&directory, &session);
-                orphans.failures.extend(looked_at.err());
+                let checked = orphans.check(&directory, &session, retry);
+                orphans.failures.extend(checked.err());
             }
         }
         Ok(orphans)
     }
 
-    /// Nothing to take care of.
+    /// No dead sessions.
     pub fn none(environment: &Environment, trust: Trust) -> Self {
         Self {
             environment: environment.clone(),
@@ -66,12 +84,15 @@ impl Orphans {
         }
     }
 
-    fn look_at(&mut self, directory: &RunDirectory, session: &str) -> Result<()> {
+    fn check(&mut self, directory: &RunDirectory, session: &str, retry: Retry) -> Result<()> {
         let Some(record) = Record::open(directory, session)? else { return Ok(()) };
         if record.take_over()? {
-            self.sweep(record)?;
+            let failed_lately = record.unswept_for()?.is_some_and(|time| time < PAUSE_AFTER_FAILURE);
+            if retry == Retry::All || !failed_lately {
+                self.sweep(record, retry)?;
+            }
         } else if record.is_orphaned()? {
-            // It goes on by itself, unless it was stopped.
+            // A stopped worker cannot end its session.
             if let Err(error) = record.signal(Holder::Worker, Signal::SIGCONT) {
                 log::info!("{error}");
             }
@@ -80,10 +101,13 @@ impl Orphans {
         Ok(())
     }
 
-    fn sweep(&mut self, record: Record) -> Result<()> {
+    fn sweep(&mut self, record: Record, retry: Retry) -> Result<()> {
         trace_file::remove(&record.trace_path())?;
-        let sweeper = sweeper_of(&record, self.trust, &self.environment);
-        self.sweeping.push((record, sweeper));
+        let worker = sweeper_of(&record, self.trust, &self.environment);
+        if worker.is_err() && retry == Retry::All && is_plugin_gone(&record)? {
+            record.remove()?;
+        }
+        self.sweeping.push(Sweep { record, worker });
         Ok(())
     }
 
@@ -91,46 +115,59 @@ impl Orphans {
     ///
     /// # Errors
     ///
-    /// What could not be removed. It is said once; `--clear` tries it again.
+    /// What could not be removed. A later call tries it again.
     pub fn finish(&mut self, interrupts: &Interrupts) -> Result<()> {
         let mut failures = std::mem::take(&mut self.failures);
         failures.extend(self.wait_for_workers(interrupts).err());
-        let deadline = within(SWEEP_LIMIT);
-        let removed = self.sweeping.drain(..).map(|(record, worker)| {
-            let swept = worker.and_then(|worker| match worker {
-                Some(mut worker) => worker.done(deadline, interrupts),
-                None => Ok(()),
-            });
-            match swept {
-                // Somebody else will find it.
-                Err(Error::Interrupted) => Err(Error::Interrupted),
-                swept => record.remove().and(swept),
-            }
-        });
-        failures.extend(removed.filter_map(Result::err));
+        let swept = self.sweeping.drain(..).map(|sweep| sweep.finish(interrupts));
+        failures.extend(swept.filter_map(Result::err));
         Error::all(failures)
     }
 
-    /// Waits for the workers that end their sessions themselves, and takes over from those that die over it.
+    /// Waits for the workers that end their sessions themselves, and takes over from those that die meanwhile.
     fn wait_for_workers(&mut self, interrupts: &Interrupts) -> Result<()> {
         let deadline = within(ENDING_LIMIT);
         for record in std::mem::take(&mut self.ending) {
             while !record.is_ended()? && Instant::now() < deadline {
-                interrupts.rest(LOOK_AGAIN)?;
+                interrupts.wait(CHECK_INTERVAL)?;
             }
             if record.take_over()? {
-                self.sweep(record)?;
+                self.sweep(record, Retry::Later)?;
             }
         }
         Ok(())
     }
 
-    /// The same for a call that is about something else: what could not be removed is not its failure.
+    /// The same for a call that is about something else: it does not fail because of remains.
     pub fn finish_quietly(&mut self, interrupts: &Interrupts) {
         if let Err(error) = self.finish(interrupts) {
-            log::warn!("something is left of a dead session: {error}");
+            log::warn!("cannot remove what a dead session left: {error}");
         }
     }
+}
+
+impl Sweep {
+    fn finish(self, interrupts: &Interrupts) -> Result<()> {
+        let swept = self.worker.and_then(|worker| match worker {
+            Some(mut worker) => worker.done(SWEEP_LIMIT, interrupts),
+            None => Ok(()),
+        });
+        match swept {
+            Ok(()) => self.record.remove(),
+            // The next call finds the record as it is.
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(error) => {
+                if let Err(error) = self.record.mark_unswept() {
+                    log::warn!("{error}");
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+fn is_plugin_gone(record: &Record) -> Result<bool> {
+    Ok(record.plugin()?.is_some_and(|plugin| matches!(plugin.try_exists(), Ok(false))))
 }
 
 fn sweeper_of(record: &Record, trust: Trust, environment: &Environment) -> Result<Option<Worker>> {
@@ -138,23 +175,23 @@ fn sweeper_of(record: &Record, trust: Trust, environment: &Environment) -> Resul
     sweeper(&PluginFile::open(&plugin, trust)?, environment, record.worker()?).map(Some)
 }
 
-/// Removes what a session of this plugin left whose worker did not end it, within `limit`.
+/// Removes what a session of this plugin left whose worker did not end it.
 ///
 /// # Errors
 ///
 /// What is left, and why.
-pub fn sweep_with(plugin: &PluginFile, environment: &Environment, limit: Duration) -> Result<()> {
-    // Nothing stops this: what would be left otherwise is what a signal is not to leave.
-    let deaf = Interrupts::none()?;
-    sweeper(plugin, environment, None)?.done(within(limit), &deaf)
+pub fn sweep_with(plugin: &PluginFile, environment: &Environment) -> Result<()> {
+    // A signal must not keep this from being removed.
+    let uninterrupted = Interrupts::none()?;
+    sweeper(plugin, environment, None)?.done(OWN_SWEEP_LIMIT, &uninterrupted)
 }
 
-/// `dead` is the worker that has left something.
+/// `dead` is the worker of the session that is swept.
 fn sweeper(plugin: &PluginFile, environment: &Environment, dead: Option<ProcessIdentity>) -> Result<Worker> {
     Worker::start(plugin.code(), Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
         let deadline = within(DYING_LIMIT);
         while dead.is_some_and(|dead| !dead.is_gone(&environment.procfs)) && Instant::now() < deadline {
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(CHECK_INTERVAL);
         }
         plugin.sweep(environment).map(|()| Answer::Done)
     })

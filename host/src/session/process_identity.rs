@@ -22,13 +22,6 @@ impl ProcessIdentity {
         Stat::read(procfs, &self.pid.to_string())
             .is_none_or(|stat| stat.started != self.started || (stat.is_zombie && stat.threads <= 1))
     }
-
-    /// Whether the process is in uninterruptible sleep (state D), from which not even SIGKILL wakes it: waiting, say, for
-    /// the kernel to remove tracing instances of other sessions before its own.
-    pub fn is_uninterruptible(&self, procfs: &Path) -> bool {
-        let stat = Stat::read(procfs, &self.pid.to_string());
-        stat.is_some_and(|stat| stat.started == self.started && stat.is_uninterruptible)
-    }
 }
 
 impl fmt::Display for ProcessIdentity {
@@ -49,7 +42,6 @@ impl FromStr for ProcessIdentity {
 struct Stat {
     pid: u32,
     is_zombie: bool,
-    is_uninterruptible: bool,
     threads: u32,
     started: u64,
 }
@@ -69,7 +61,6 @@ impl Stat {
         Some(Self {
             pid,
             is_zombie: matches!(state, "Z" | "X" | "x"),
-            is_uninterruptible: state == "D",
             threads: fields.get(17)?.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
         })

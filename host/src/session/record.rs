@@ -13,6 +13,7 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use nix::errno::Errno;
@@ -27,8 +28,10 @@ use super::process_identity::ProcessIdentity;
 use super::run_directory::{NEW, RunDirectory, SESSION, TRACE, UNREAD};
 use crate::error::{Error, Result};
 
-/// Between the path of the plugin and the worker: what no path can hold.
+/// Between the path of the plugin, the worker, and the mark: a character that no path can hold.
 const SEPARATOR: char = '\0';
+/// The mark of a session whose remains could not be removed.
+const UNSWEPT: &str = "\0unswept";
 
 /// Whose byte of the record it is.
 #[derive(Debug, Clone, Copy)]
@@ -223,6 +226,33 @@ impl Record {
         Ok(self.text()?.split(SEPARATOR).nth(1).and_then(|worker| worker.parse().ok()))
     }
 
+    /// Marks the session as one whose remains could not be removed now.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be written.
+    pub fn mark_unswept(&self) -> Result<()> {
+        let is_marked = self.text()?.ends_with(UNSWEPT);
+        // Reading has left the offset at the end. Writing sets the time of the file, which is the time of the mark.
+        let mark = if is_marked { Ok(()) } else { (&self.file).write_all(UNSWEPT.as_bytes()) };
+        let marked = mark.and_then(|()| self.file.set_modified(SystemTime::now()));
+        marked.map_err(Error::io("write", &self.path()))
+    }
+
+    /// How long ago the remains of the session could not be removed. None: that was not tried yet.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be read.
+    pub fn unswept_for(&self) -> Result<Option<Duration>> {
+        if !self.text()?.ends_with(UNSWEPT) {
+            return Ok(None);
+        }
+        let marked = self.file.metadata().and_then(|metadata| metadata.modified());
+        let marked = marked.map_err(Error::io("read the time of", &self.path()))?;
+        Ok(Some(marked.elapsed().unwrap_or_default()))
+    }
+
     fn text(&self) -> Result<String> {
         let mut text = String::new();
         let mut file = &self.file;
@@ -303,6 +333,6 @@ fn remove_file(path: &Path) -> Result<()> {
 /// Unique among all sessions of this kernel, also of those in other pid namespaces.
 fn new_name() -> String {
     use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new().hash_one(std::time::SystemTime::now()) as u32;
+    let random = RandomState::new().hash_one(SystemTime::now()) as u32;
     format!("{SESSION_PREFIX}{}_{random:08x}", std::process::id())
 }

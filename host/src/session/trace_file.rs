@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{mkfifo, write};
 
+use super::lines::Lines;
 use crate::error::{Error, Result};
 
 /// The longest packet (`PIPE_BUF`). A longer line takes several.
@@ -69,16 +70,27 @@ pub struct TraceWriter {
 #[derive(Debug)]
 struct Packet {
     ends_line: bool,
-    /// Of a line in several packets its text, so that the line can be had again.
+    /// Whether an event begins with its line.
+    is_event: bool,
+    /// Of a line in several packets its text, so that the line can be put together again.
     text: Vec<u8>,
 }
 
-/// What no reader took.
-#[derive(Debug, PartialEq, Eq)]
+/// Lines that no reader took.
+#[derive(Debug, PartialEq)]
 pub struct TakenBack {
-    /// What a reader has of the line that the text begins in the middle of. Mostly nothing.
-    pub torn: Vec<u8>,
-    pub text: Vec<u8>,
+    /// The part of a line that a reader has already; mostly empty. The next part of that line comes first in `lines`.
+    pub torn: Lines,
+    pub lines: Lines,
+}
+
+impl TakenBack {
+    /// The lines, all of them whole.
+    pub fn whole_lines(self) -> Lines {
+        let mut lines = self.torn;
+        lines.append(self.lines);
+        lines
+    }
 }
 
 impl TraceWriter {
@@ -97,15 +109,15 @@ impl TraceWriter {
         Ok(Self { fifo, sent: VecDeque::with_capacity(PACKETS + 1) })
     }
 
-    /// Sends a packet as a whole, or not at all.
+    /// Sends a packet as a whole, or not at all. `is_event`: an event begins with its line.
     ///
     /// # Errors
     ///
     /// The kernel does not take it for a reason that will not pass.
-    pub fn send(&mut self, packet: &[u8]) -> nix::Result<Sent> {
+    pub fn send(&mut self, packet: &[u8], is_event: bool) -> nix::Result<Sent> {
         match write(&self.fifo, packet) {
             Ok(_) => {
-                self.remember(packet);
+                self.remember(packet, is_event);
                 Ok(Sent::Yes)
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(Sent::Full),
@@ -114,11 +126,11 @@ impl TraceWriter {
         }
     }
 
-    fn remember(&mut self, packet: &[u8]) {
+    fn remember(&mut self, packet: &[u8], is_event: bool) {
         let ends_line = packet.ends_with(b"\n");
         let is_whole_line = ends_line && !self.is_within_line();
         let text = if is_whole_line { Vec::new() } else { packet.to_vec() };
-        self.sent.push_back(Packet { ends_line, text });
+        self.sent.push_back(Packet { ends_line, is_event, text });
         // The line of the oldest packet that may still lie in the file stays whole.
         while let Some(first_line) = self.sent.iter().position(|packet| packet.ends_line)
             && self.sent.len() > PACKETS + 1 + first_line
@@ -158,6 +170,7 @@ impl TraceWriter {
         let (mut packets, pipe) = io::pipe()?;
         let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
         let mut text = Vec::new();
+        let mut lengths = Vec::new();
         loop {
             // All packets in one step, so that a reader cannot take one from the middle of them.
             let mut moved =
@@ -171,28 +184,37 @@ impl TraceWriter {
                 let mut packet = [0; PACKET];
                 let length = packets.read(&mut packet)?;
                 text.extend_from_slice(&packet[..length]);
-                self.sent.pop_back();
+                lengths.push(length);
                 moved -= length;
             }
         }
-        let mut torn = Vec::new();
+        // The packets that were sent last are those that lay in the file.
+        let unread = self.sent.split_off(self.sent.len().saturating_sub(lengths.len()));
+        let mut torn = Lines::default();
         if self.is_within_line() {
             let begin = self.sent.iter().rposition(|packet| packet.ends_line).map_or(0, |end| end + 1);
-            torn.extend(self.sent.drain(begin..).flat_map(|packet| packet.text));
+            self.sent.drain(begin..).for_each(|packet| torn.add(&packet.text, packet.is_event));
         }
-        // Nothing lies in the file any more.
+        // The file is empty now.
         self.sent.clear();
-        Ok(TakenBack { torn, text })
+        let mut lines = Lines::default();
+        let mut text = text.as_slice();
+        for (length, packet) in lengths.into_iter().zip(unread) {
+            let (part, after) = text.split_at(length);
+            lines.add(part, packet.is_event);
+            text = after;
+        }
+        Ok(TakenBack { torn, lines })
     }
 
-    /// Sends the rest of a line to the reader that has its beginning, as far as he is still there.
+    /// Sends the rest of a line to the reader that has its beginning, as far as it is still there.
     ///
     /// # Errors
     ///
     /// The kernel does not take it for a reason that will not pass.
     pub fn give_back(&mut self, rest_of_line: &[u8]) -> nix::Result<()> {
         for packet in rest_of_line.chunks(PACKET) {
-            self.send(packet)?;
+            self.send(packet, false)?;
         }
         Ok(())
     }
@@ -250,12 +272,12 @@ mod tests {
         create(&path).unwrap();
         let mut writer = TraceWriter::open(&path).unwrap();
         assert!(!writer.has_reader());
-        assert_eq!(writer.send(b"early\n"), Ok(Sent::NoReader));
+        assert_eq!(writer.send(b"early\n", true), Ok(Sent::NoReader));
 
         let mut reader = OpenOptions::new().read(true).open(&path).unwrap();
         assert!(writer.has_reader());
-        assert_eq!(writer.send(b"one\n"), Ok(Sent::Yes));
-        assert_eq!(writer.send(b"two\n"), Ok(Sent::Yes));
+        assert_eq!(writer.send(b"one\n", true), Ok(Sent::Yes));
+        assert_eq!(writer.send(b"two\n", true), Ok(Sent::Yes));
         drop(writer);
         let mut buffer = [0; PACKET];
         let reads: Vec<usize> = (0..3).map(|_| reader.read(&mut buffer).unwrap()).collect();
@@ -288,12 +310,14 @@ mod tests {
         let mut writer = TraceWriter::open(&path).unwrap();
         let mut reader = OpenOptions::new().read(true).open(&path).unwrap();
         for line in ["one\n", "two\n", "three\n"] {
-            assert_eq!(writer.send(line.as_bytes()), Ok(Sent::Yes));
+            assert_eq!(writer.send(line.as_bytes(), line != "two\n"), Ok(Sent::Yes));
         }
         let mut buffer = [0; PACKET];
         assert_eq!(reader.read(&mut buffer).unwrap(), 4);
         assert_eq!(writer.unread(), 10);
-        assert_eq!(writer.take_back().unwrap(), TakenBack { torn: Vec::new(), text: b"two\nthree\n".into() });
+        let taken = writer.take_back().unwrap();
+        assert_eq!(taken.torn, Lines::default());
+        assert_eq!((taken.lines.text(), taken.lines.events()), (&b"two\nthree\n"[..], 1));
         assert_eq!(writer.unread(), 0);
     }
 
@@ -306,14 +330,16 @@ mod tests {
         let mut reader = OpenOptions::new().read(true).open(&path).unwrap();
         let long = [b'x'; PACKET];
         for packet in [b"one\n", &long[..], &long, b"end\n", b"two\n"] {
-            assert_eq!(writer.send(packet), Ok(Sent::Yes));
+            assert_eq!(writer.send(packet, true), Ok(Sent::Yes));
         }
         let mut buffer = [0; PACKET];
         assert_eq!(reader.read(&mut buffer).unwrap(), 4);
         assert_eq!(reader.read(&mut buffer).unwrap(), PACKET);
         let taken = writer.take_back().unwrap();
-        assert_eq!(taken, TakenBack { torn: long.into(), text: [&long[..], b"end\ntwo\n"].concat() });
-        writer.give_back(&taken.text[..PACKET + 4]).unwrap();
+        assert_eq!((taken.torn.text(), taken.torn.events()), (&long[..], 1));
+        assert_eq!(taken.lines.text(), [&long[..], b"end\ntwo\n"].concat());
+        writer.give_back(&taken.lines.text()[..PACKET + 4]).unwrap();
+        assert_eq!(taken.whole_lines().events(), 2);
         drop(writer);
         let reads: Vec<usize> = (0..3).map(|_| reader.read(&mut buffer).unwrap()).collect();
         assert_eq!(reads, [PACKET, 4, 0]);
@@ -326,7 +352,7 @@ mod tests {
         create(&path).unwrap();
         let mut writer = TraceWriter::open(&path).unwrap();
         let _reader = OpenOptions::new().read(true).open(&path).unwrap();
-        let sent = (0..1000).take_while(|_| writer.send(b"line\n") == Ok(Sent::Yes)).count();
+        let sent = (0..1000).take_while(|_| writer.send(b"line\n", true) == Ok(Sent::Yes)).count();
         assert!((16..=256).contains(&sent), "{sent}");
         assert!(writer.has_reader());
     }

@@ -1,125 +1,158 @@
-//! What no reader took: at the end it lies as an ordinary file where the trace file was.
+//! Lines that no reader took: at the end they lie as an ordinary file where the trace file was.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::count_events::count_events;
+use super::lines::Lines;
 use super::record::Record;
 use crate::error::Error;
 
-/// Lines that nobody took, on their way to the file.
+/// How much is written at a time.
+const BUFFER: usize = 64 << 10;
+
+/// Unread lines on their way to the file.
 #[derive(Debug)]
 pub struct UnreadOutput {
-    /// Where to put it, and where to gather it. None: it is only counted.
-    place: Option<(PathBuf, PathBuf)>,
-    file: Option<BufWriter<File>>,
+    /// None: the lines are dropped, and only counted.
+    destination: Option<Destination>,
+    file: Option<File>,
+    /// Lines that are not written yet.
+    buffer: Lines,
+    /// Of each line that is written, whether an event begins with it.
+    are_events: Vec<bool>,
+    length: u64,
+    /// All events that were added.
     events: u64,
     failure: Option<io::Error>,
 }
 
-/// What became of lines that nobody took.
+#[derive(Debug)]
+struct Destination {
+    path: PathBuf,
+    /// Where the lines are gathered until all are there.
+    temporary: PathBuf,
+}
+
+/// The result of storing unread lines.
 #[derive(Debug)]
 pub struct StoredOutput {
-    /// They lie where the trace file was.
+    /// The file is where the trace file was.
     pub is_in_place: bool,
-    /// How many events they tell of, or would if they were to be kept.
+    /// How many events are in it.
     pub events: u64,
-    /// How many they should tell of, and do not.
-    pub missing: u64,
-    /// Why.
+    /// How many events are not.
+    pub dropped: u64,
+    /// Why, if they were to be stored.
     pub failure: Option<Error>,
+    /// Of each line in the file, whether an event begins with it.
+    pub are_events: Vec<bool>,
 }
 
 impl UnreadOutput {
-    /// Nothing so far.
+    /// Stores lines in the place of the trace file of this session.
     pub fn of(record: &Record) -> Self {
-        let place = (record.trace_path(), record.unread_output_path());
-        Self { place: Some(place), file: None, events: 0, failure: None }
+        let destination = Destination { path: record.trace_path(), temporary: record.unread_output_path() };
+        Self::new(Some(destination))
     }
 
-    /// Lines that are to be counted only.
-    pub fn nowhere() -> Self {
-        Self { place: None, file: None, events: 0, failure: None }
+    /// Drops lines, and counts the events in them.
+    pub fn dropped() -> Self {
+        Self::new(None)
     }
 
-    /// Adds lines. After a failure, which [`Self::put_in_place`] tells, they are counted only.
-    pub fn add(&mut self, lines: &[u8]) {
-        self.events += count_events(lines);
-        if self.failure.is_none() {
-            self.failure = self.write(lines).err();
+    fn new(destination: Option<Destination>) -> Self {
+        Self {
+            destination,
+            file: None,
+            buffer: Lines::default(),
+            are_events: Vec::new(),
+            length: 0,
+            events: 0,
+            failure: None,
         }
     }
 
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        match (&mut self.file, &self.place) {
-            _ if lines.is_empty() => Ok(()),
-            (Some(file), _) => file.write_all(lines),
-            (None, Some((_, temporary))) => {
-                let mut options = OpenOptions::new();
-                let file =
-                    options.read(true).write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
-                self.file.insert(BufWriter::new(file)).write_all(lines)
+    /// Adds lines. After a failure, which [`Self::put_in_place`] returns, they are dropped.
+    pub fn add(&mut self, lines: Lines) {
+        self.events += lines.events();
+        if self.destination.is_some() && self.failure.is_none() {
+            self.buffer.append(lines);
+            if self.buffer.text().len() >= BUFFER {
+                self.flush();
             }
-            (None, None) => Ok(()),
         }
     }
 
-    /// Adds all lines that come.
-    ///
-    /// # Errors
-    ///
-    /// They do not come.
-    pub fn add_all(&mut self, lines: &mut impl BufRead) -> io::Result<()> {
-        let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line)? > 0 {
-            self.add(&line);
-            line.clear();
+    /// Writes the buffer. Where not all of it can be written, the file ends with the last whole line that was.
+    fn flush(&mut self) {
+        let lines = self.buffer.take_all();
+        if lines.is_empty() || self.failure.is_some() {
+            return;
         }
-        Ok(())
+        let (written, failure) = match self.opened() {
+            Ok(file) => write(file, lines.text()),
+            Err(error) => (0, Some(error)),
+        };
+        let mut end = 0;
+        for line in lines.iter() {
+            end += line.length;
+            if end > written {
+                break;
+            }
+            self.are_events.push(line.is_event);
+            self.length += line.length as u64;
+        }
+        if let (Some(_), Some(file)) = (&failure, &self.file)
+            && let Err(error) = file.set_len(self.length)
+        {
+            log::warn!("an incomplete line is left at the end of the trace: {error}");
+        }
+        self.failure = failure;
     }
 
-    /// Puts the file in the place of the trace file, in one step. If not all lines could be written, it ends with the last
-    /// whole one that was.
+    fn opened(&mut self) -> io::Result<&mut File> {
+        let file = match (self.file.take(), &self.destination) {
+            (Some(file), _) => file,
+            (None, Some(destination)) => {
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(true).mode(0o600).open(&destination.temporary)?
+            }
+            (None, None) => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(self.file.insert(file))
+    }
+
+    /// Puts the file in the place of the trace file, in one step.
     pub fn put_in_place(mut self) -> StoredOutput {
-        let Some((path, temporary)) = self.place else {
-            return StoredOutput { is_in_place: false, events: self.events, missing: 0, failure: None };
+        self.flush();
+        let Self { destination, file, are_events, events, failure, .. } = self;
+        let (Some(destination), Some(_)) = (&destination, file) else {
+            // There was nothing to write, or the file could not be created.
+            let failure = failure.zip(destination).map(|(error, to)| failed(&to.path)(error));
+            return StoredOutput { is_in_place: false, events: 0, dropped: events, failure, are_events };
         };
-        let Some(file) = self.file else {
-            // Either there was nothing to be written, or the file could not be made.
-            let failure = self.failure.map(failed(&path));
-            return StoredOutput { is_in_place: false, events: 0, missing: self.events, failure };
-        };
-        let (file, unwritten) = file.into_parts();
-        if self.failure.is_none() {
-            self.failure =
-                unwritten.map_err(io::Error::other).and_then(|rest| (&file).write_all(&rest)).err();
-        }
-        let mut kept = self.events;
-        if self.failure.is_some() {
-            kept = cut_after_last_line(&file).unwrap_or(0);
-        }
-        let renamed = fs::rename(temporary, &path);
+        let renamed = fs::rename(&destination.temporary, &destination.path);
         let is_in_place = renamed.is_ok();
-        let failure = self.failure.or(renamed.err()).map(failed(&path));
-        let kept = if is_in_place { kept } else { 0 };
-        StoredOutput { is_in_place, events: kept, missing: self.events - kept, failure }
+        let failure = failure.or(renamed.err()).map(failed(&destination.path));
+        let stored = are_events.iter().filter(|is_event| is_in_place && **is_event).count() as u64;
+        StoredOutput { is_in_place, events: stored, dropped: events - stored, failure, are_events }
     }
 }
 
-/// Cuts off what is behind the last line end. Returns how many events the lines tell of.
-fn cut_after_last_line(file: &File) -> io::Result<u64> {
-    let mut lines = BufReader::new(file);
-    lines.rewind()?;
-    let (mut line, mut length, mut events) = (Vec::new(), 0, 0);
-    while lines.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
-        length += line.len() as u64;
-        events += count_events(&line);
-        line.clear();
+/// Writes text. Returns how much of it was written, and why not all.
+fn write(file: &mut File, text: &[u8]) -> (usize, Option<io::Error>) {
+    let mut written = 0;
+    while written < text.len() {
+        match file.write(&text[written..]) {
+            Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Some(error)),
+        }
     }
-    file.set_len(length)?;
-    Ok(events)
+    (written, None)
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error {

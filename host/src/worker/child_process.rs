@@ -64,6 +64,14 @@ impl ChildProcess {
         self.status.is_some()
     }
 
+    /// Whether the process is in uninterruptible sleep (state D in proc_pid_stat(5)), from which not even SIGKILL wakes it.
+    pub fn is_uninterruptible(&self) -> bool {
+        let stat = std::fs::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The state follows the name, which may hold anything, parentheses too.
+        let name_end = stat.iter().rposition(|byte| *byte == b')');
+        name_end.and_then(|end| stat.get(end + 2)) == Some(&b'D')
+    }
+
     /// How the process ended, as text: `was killed by SIGSEGV`.
     pub fn cause_of_death(&mut self) -> String {
         self.wait_for_end(within(EXIT_TIME));

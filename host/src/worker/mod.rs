@@ -6,6 +6,7 @@
 mod captured_output;
 mod child_process;
 mod confinement;
+mod deadline;
 pub mod descendants;
 mod hosted_plugin;
 mod isolation;
@@ -24,6 +25,7 @@ use trace_hook_api::HookError;
 use captured_output::CapturedOutput;
 pub use child_process::ChildProcess;
 pub use confinement::{Confinement, capabilities_for_tracing};
+pub use deadline::WorkerDeadline;
 pub use hosted_plugin::{HostedPlugin, PluginSession};
 pub use isolation::isolate;
 pub use plugin_code::PluginCode;
@@ -99,25 +101,40 @@ impl Worker {
             if deadline <= Instant::now() {
                 return Err(self.too_slow());
             }
-            let mut fds = self.poll_fds();
-            fds.push(PollFd::new(interrupts.as_fd(), PollFlags::POLLIN));
-            match poll(&mut fds, timeout_until(deadline)) {
-                Ok(_) | Err(Errno::EINTR) if interrupts.pending() => return Err(Error::Interrupted),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::system("wait for a plugin")(errno)),
-            }
+            self.wait(deadline, interrupts)?;
         }
     }
 
-    /// Waits until a job that has no other answer is done.
+    /// Waits until a job that has no other answer is done. Time in which the kernel is at work for the worker does not
+    /// count.
     ///
     /// # Errors
     ///
     /// The worker failed, died, or took too long, or a signal came.
-    pub fn done(&mut self, deadline: Instant, interrupts: &Interrupts) -> Result<()> {
-        match self.answer(deadline, interrupts)? {
-            Answer::Done => Ok(()),
-            answer => Err(self.unexpected(&answer)),
+    pub fn done(&mut self, limit: Duration, interrupts: &Interrupts) -> Result<()> {
+        let mut deadline = WorkerDeadline::new(limit, self.progress());
+        loop {
+            match self.next_answer()? {
+                Some(Answer::Done) => return Ok(()),
+                Some(answer) => return Err(self.unexpected(&answer)),
+                None => {}
+            }
+            deadline.observe(self.progress(), self.is_in_kernel());
+            if deadline.is_over() {
+                return Err(self.too_slow());
+            }
+            self.wait(deadline.next_check(), interrupts)?;
+        }
+    }
+
+    /// Waits for an answer, a signal, or this time.
+    fn wait(&self, until: Instant, interrupts: &Interrupts) -> Result<()> {
+        let mut fds = self.poll_fds();
+        fds.push(PollFd::new(interrupts.as_fd(), PollFlags::POLLIN));
+        match poll(&mut fds, timeout_until(until)) {
+            Ok(_) | Err(Errno::EINTR) if interrupts.pending() => Err(Error::Interrupted),
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(Error::system("wait for a plugin")(errno)),
         }
     }
 
@@ -182,6 +199,11 @@ impl Worker {
         self.status.progress()
     }
 
+    /// Whether the kernel is at work for the worker, which cannot be interrupted meanwhile.
+    pub fn is_in_kernel(&self) -> bool {
+        self.process.is_uninterruptible()
+    }
+
     /// The error of a worker that has not done its job in time.
     pub fn too_slow(&self) -> Error {
         self.too_slow_after(self.began.elapsed())
@@ -191,18 +213,6 @@ impl Worker {
     pub fn too_slow_after(&self, time: Duration) -> Error {
         let (seconds, call) = (time.as_secs_f32(), self.current_call());
         self.problem(format!("its worker took more than {seconds:.1} s {call}, and was killed"))
-    }
-
-    /// The error of a worker whose session was stopped this long ago, and still gives lines or hangs.
-    pub fn never_ending(&self, time: Duration, gives_lines: bool) -> Error {
-        match (self.current_call(), gives_lines) {
-            (PluginCall::Read | PluginCall::None, true) => self.problem(format!(
-                "its read still gave lines {:.1} s after stop, and not their end (Progress::Finished); its worker was \
-                 killed",
-                time.as_secs_f32()
-            )),
-            _ => self.too_slow_after(time),
-        }
     }
 
     /// The error of a worker that sent another answer than was expected.

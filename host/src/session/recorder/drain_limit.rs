@@ -1,35 +1,36 @@
 use std::time::{Duration, Instant};
 
-/// A reader that takes nothing for so long is stuck.
+/// A reader that takes nothing for this long is stuck.
 pub const READER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long to wait for the reader.
+/// How long a stopped session waits for the reader.
 #[derive(Debug, Clone, Copy)]
 pub struct DrainLimit {
-    in_all: Instant,
+    /// None: as long as the reader makes progress.
+    in_all: Option<Instant>,
     for_progress: Instant,
 }
 
 impl DrainLimit {
-    /// For so long in all, if it makes progress.
-    pub fn of(drain: Duration) -> Self {
+    /// Waits this long in all, if given, and only while the reader makes progress.
+    pub fn new(drain: Option<Duration>) -> Self {
         let now = Instant::now();
-        Self { in_all: now + drain, for_progress: now + READER_PATIENCE }
+        Self { in_all: drain.map(|drain| now + drain), for_progress: now + READER_PATIENCE }
     }
 
-    /// Not at all.
+    /// Does not wait.
     pub fn none() -> Self {
         let now = Instant::now();
-        Self { in_all: now, for_progress: now }
+        Self { in_all: Some(now), for_progress: now }
     }
 
-    /// Starts the time anew that it has for its next progress.
+    /// Notes that the reader has made progress.
     pub fn has_progressed(&mut self) {
         self.for_progress = Instant::now() + READER_PATIENCE;
     }
 
     pub fn is_over(&self) -> bool {
         let now = Instant::now();
-        now >= self.in_all || now >= self.for_progress
+        self.in_all.is_some_and(|in_all| now >= in_all) || now >= self.for_progress
     }
 }

@@ -1,6 +1,10 @@
 //! In the worker: carries the lines from the session into the trace file.
 
 mod drain_limit;
+mod losses;
+mod stop;
+mod stop_limit;
+mod summary;
 mod unread_output;
 
 use std::io::ErrorKind;
@@ -9,41 +13,39 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use trace_hook_api::{HookError, LineBuffer, Progress, Result, Stats};
+use trace_hook_api::{HookError, LineBuffer, Progress, Result};
 
 use super::backlog::Backlog;
 use super::record::Record;
-use super::trace_file::{Sent, TakenBack, TraceWriter};
-use crate::worker::protocol::{Answer, Channel, Order, Received, Summary};
-use crate::worker::{PluginSession, descendants};
-use drain_limit::DrainLimit;
+use super::trace_file::{Sent, TraceWriter};
+use crate::worker::PluginSession;
+use crate::worker::protocol::{Answer, Channel};
 pub use drain_limit::READER_PATIENCE;
+use losses::LossReports;
+use stop::Phase;
+use summary::Counts;
 
-/// A session that was stopped and gives nothing for so long will never come to its end.
-const SESSION_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Between two looks at the session.
-const SHORTEST_LOOK: Duration = Duration::from_millis(1);
-const LONGEST_LOOK: Duration = Duration::from_millis(15);
-/// The same for a session that wakes us when it has something.
+/// Between two reads of the session.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(15);
+/// The same for a session with a descriptor that wakes the recorder.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
-/// With so much text from one look, the next one should come sooner.
+/// After a read with this much text the next pause is shorter.
 const BUSY: usize = 64 << 10;
 
-/// Between two offers to a reader whose trace file is full. A fast one takes a hundred lines meanwhile, which is some
-/// of what lies there: so it never has to wait for us, nor are both woken for every single line.
-const SHORTEST_OFFER: Duration = Duration::from_micros(200);
-const LONGEST_OFFER: Duration = Duration::from_millis(10);
+/// Between two attempts to write to a full trace file. A fast reader takes a hundred lines meanwhile, which is a part of
+/// what is in the file: so it never waits for the recorder, and neither is woken for each line.
+const SHORTEST_RETRY: Duration = Duration::from_micros(200);
+const LONGEST_RETRY: Duration = Duration::from_millis(10);
 
-/// Making text and passing it on has time, the traced program has not (nice(1)). What is recorded meanwhile is the session's
-/// to keep.
+/// The traced program comes before the recorder (nice(1)), whose work can wait: the session keeps what is recorded.
 const WHILE_RECORDING: libc::c_int = 5;
 
 /// Runs a session, whose record this worker has locked, from its start to its end.
 ///
 /// # Errors
 ///
-/// The session could not start, broke, or left something behind.
+/// The session could not start, failed, or left something behind.
 pub fn record<'a>(
     start: impl FnOnce() -> Result<PluginSession<'a>>,
     record: &Record,
@@ -54,7 +56,7 @@ pub fn record<'a>(
     let session = start()?;
     set_niceness(WHILE_RECORDING);
     match channel.sender().send(&Answer::Recording) {
-        // A supervisor that is gone is found out by its silence.
+        // A supervisor that is gone is noticed when the channel is read.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error.into()),
         _ => {}
     }
@@ -62,26 +64,25 @@ pub fn record<'a>(
         wakes: session.wakes()?,
         session,
         trace,
-        drain: options.drain,
+        options,
         lines: LineBuffer::default(),
         backlog: Backlog::default(),
-        pulled: 0,
-        look: LONGEST_LOOK,
-        next_look: Instant::now(),
-        offer: SHORTEST_OFFER,
+        counts: Counts::default(),
+        pause: LONGEST_PAUSE,
+        next_read: Instant::now(),
+        retry: SHORTEST_RETRY,
         phase: Phase::Recording,
-        heard: Instant::now(),
         unread: 0,
         discarding: false,
         orphaned: false,
         failure: None,
-        dropped: 0,
+        loss_reports: options.report_losses.then(LossReports::new),
     };
     let carried = recorder.carry(channel);
     recorder.failure = recorder.failure.or(carried.err());
     let orphaned = recorder.orphaned;
-    let summary = recorder.end(record, options.keep_unread_output, channel)?;
-    // If anything is left, the record makes the next call of the host sweep.
+    let summary = recorder.end(record, channel)?;
+    // If anything is left, the next call of the host finds the record and sweeps.
     if orphaned {
         record.remove()?;
     }
@@ -89,17 +90,21 @@ pub fn record<'a>(
 }
 
 fn set_niceness(niceness: libc::c_int) {
-    // SAFETY: the call takes and returns plain numbers. Where it is not allowed, everything stays as it is.
+    // SAFETY: the call takes and returns plain numbers. Where it is not allowed, nothing changes.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
 }
 
-/// How a session is to end.
+/// How a session is recorded.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// How long to wait for a reader that makes progress.
-    pub drain: Duration,
-    /// Whether what no reader took is put into the place of the trace file.
+    /// How long to wait in all for a reader that makes progress. None: as long as it does.
+    pub drain: Option<Duration>,
+    /// Whether lines that no reader took are stored in the place of the trace file.
     pub keep_unread_output: bool,
+    /// Whether losses are reported as they happen.
+    pub report_losses: bool,
+    /// How much the session may keep for a slow reader, in bytes.
+    pub spool_size: u64,
 }
 
 struct Recorder<'a> {
@@ -107,254 +112,138 @@ struct Recorder<'a> {
     /// Polls as readable when the session has lines.
     wakes: Option<RawFd>,
     trace: TraceWriter,
-    drain: Duration,
+    options: Options,
     lines: LineBuffer,
     backlog: Backlog,
-    /// How many events the session has given.
-    pulled: u64,
-    look: Duration,
-    next_look: Instant,
-    offer: Duration,
+    counts: Counts,
+    pause: Duration,
+    next_read: Instant,
+    retry: Duration,
     phase: Phase,
-    /// When the session, asked for lines, last gave some.
-    heard: Instant,
-    /// What lay in the trace file when it was last looked at.
+    /// How many bytes were in the trace file when it was last checked.
     unread: usize,
-    /// Nobody will ever want the rest.
+    /// The lines are not wanted.
     discarding: bool,
     /// The supervisor is gone.
     orphaned: bool,
-    /// The first thing that went wrong. What the session gave before, and gives still, is carried to its end.
+    /// The first failure. The lines before and after it are carried to the trace file all the same.
     failure: Option<HookError>,
-    /// Events that no reader took and for which there was no other place.
-    dropped: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Phase {
-    Recording,
-    /// The session gives its last lines.
-    Draining(DrainLimit),
-    /// All lines are here, and the reader takes the last of them.
-    Finished(DrainLimit),
+    loss_reports: Option<LossReports>,
 }
 
 impl Recorder<'_> {
     fn carry(&mut self, channel: &mut Channel) -> Result<()> {
         loop {
             self.obey(channel)?;
-            if self.next_look <= Instant::now() {
-                self.pull();
+            if self.next_read <= Instant::now() {
+                self.read();
             }
-            self.push()?;
+            self.write()?;
             if self.is_over() {
                 return Ok(());
             }
-            self.rest(channel);
-        }
-    }
-
-    fn obey(&mut self, channel: &mut Channel) -> Result<()> {
-        while !self.orphaned {
-            match channel.receive() {
-                Received::Message(Order::Stop) => self.stop(),
-                Received::Message(Order::Hurry) => self.hurry(),
-                Received::Message(Order::Discard) => {
-                    self.discarding = true;
-                    self.stop();
-                }
-                Received::Nothing => return Ok(()),
-                Received::End => {
-                    self.orphaned = true;
-                    self.stop();
-                }
-                Received::Garbage(problem) => {
-                    self.stop();
-                    return Err(HookError::new(format!("the host said what cannot be read: {problem}")));
-                }
+            if let Some(reports) = &mut self.loss_reports {
+                reports.send(&self.session, &channel.sender());
             }
-        }
-        Ok(())
-    }
-
-    fn stop(&mut self) {
-        if let Phase::Recording = self.phase {
-            // From here on somebody waits for us.
-            set_niceness(0);
-            let stopped = self.session.stop();
-            self.failure = self.failure.take().or(stopped.err());
-            self.phase = Phase::Draining(DrainLimit::of(self.drain));
-            self.heard = Instant::now();
-            self.next_look = self.heard;
+            self.wait(channel);
         }
     }
 
-    /// The session has no more to give. What it has given is still to be taken.
-    fn finish(&mut self) {
-        self.phase = match self.phase {
-            Phase::Draining(wait) => Phase::Finished(wait),
-            _ => Phase::Finished(DrainLimit::of(self.drain)),
-        };
-    }
-
-    fn hurry(&mut self) {
-        if let Phase::Draining(wait) | Phase::Finished(wait) = &mut self.phase {
-            *wait = DrainLimit::none();
-        }
-    }
-
-    /// Takes lines from the session. It is asked even if there is no room, so that it can empty the kernel's buffers.
-    fn pull(&mut self) {
+    /// Reads lines from the session. It is read even if there is no room, so that it can empty the kernel's buffers.
+    fn read(&mut self) {
         if let Phase::Finished(_) = self.phase {
             return;
         }
-        self.lines.reset(self.backlog.room());
+        let room = self.backlog.room();
+        self.lines.reset(room);
+        let began = Instant::now();
         let read = self.session.read(&mut self.lines);
-        let is_busy = self.take_lines();
-        match read.and_then(|progress| self.go_on(progress, is_busy)) {
-            Ok(()) => {}
-            Err(failure) => {
-                self.stop();
-                self.failure.get_or_insert(failure);
-                self.finish();
+        let took = began.elapsed();
+        let text = self.lines.as_bytes().len();
+        self.counts.add_read(&self.lines);
+        self.backlog.add(&self.lines);
+        let outcome = read.and_then(|progress| {
+            self.plan_next_read(progress, text >= BUSY);
+            match progress {
+                Progress::Finished => self.finish(),
+                _ => self.check_stop_limit(room, took, text, progress)?,
             }
-        }
-    }
-
-    /// Takes over the lines that the session has given. Returns whether they are many.
-    fn take_lines(&mut self) -> bool {
-        let text = self.lines.as_bytes();
-        if !text.is_empty() || self.backlog.room() == 0 {
-            self.heard = Instant::now();
-        }
-        self.pulled += self.lines.events();
-        self.backlog.add(text);
-        text.len() >= BUSY
-    }
-
-    /// Settles when to ask the session again.
-    fn go_on(&mut self, progress: Progress, is_busy: bool) -> Result<()> {
-        if progress == Progress::Finished {
+            Ok(())
+        });
+        if let Err(failure) = outcome {
+            self.stop();
+            self.failure.get_or_insert(failure);
             self.finish();
-        } else if matches!(self.phase, Phase::Draining(_)) && self.heard.elapsed() > SESSION_PATIENCE {
-            let limit = SESSION_PATIENCE.as_secs();
-            return Err(HookError::new(format!(
-                "its read gave neither lines nor their end for {limit} s after stop"
-            )));
         }
-        self.look = match progress == Progress::More || is_busy {
-            true => (self.look / 2).max(SHORTEST_LOOK),
-            false => (self.look * 2).min(if self.wakes.is_some() { LONGEST_SLEEP } else { LONGEST_LOOK }),
+    }
+
+    fn plan_next_read(&mut self, progress: Progress, is_busy: bool) {
+        self.pause = match progress == Progress::More || is_busy {
+            true => (self.pause / 2).max(SHORTEST_PAUSE),
+            false => (self.pause * 2).min(if self.wakes.is_some() { LONGEST_SLEEP } else { LONGEST_PAUSE }),
         };
         let at_once = progress == Progress::More && self.backlog.room() > 0;
-        self.next_look = Instant::now() + if at_once { Duration::ZERO } else { self.look };
-        Ok(())
+        self.next_read = Instant::now() + if at_once { Duration::ZERO } else { self.pause };
     }
 
-    /// Gives the reader what it takes.
-    fn push(&mut self) -> Result<()> {
+    /// Writes as many lines as the trace file takes.
+    fn write(&mut self) -> Result<()> {
         self.reclaim_torn_line()?;
         let mut progress = false;
-        while !self.backlog.is_empty() {
-            let packet = self.backlog.next_packet();
+        while let Some((packet, is_event)) = self.backlog.next_packet() {
             let length = packet.len();
-            match self.trace.send(packet)? {
+            match self.trace.send(packet, is_event)? {
                 Sent::Yes => self.backlog.take(length),
                 Sent::Full | Sent::NoReader => break,
             }
             progress = true;
         }
-        if let Phase::Draining(wait) | Phase::Finished(wait) = &mut self.phase {
+        if let Some(limit) = self.phase.drain_limit() {
             let unread = self.trace.unread();
             progress |= unread < self.unread;
             self.unread = unread;
             if progress {
-                wait.has_progressed();
+                limit.has_progressed();
                 self.session.report_progress();
             }
         }
-        self.offer = if progress { SHORTEST_OFFER } else { (self.offer * 2).min(LONGEST_OFFER) };
+        self.retry = if progress { SHORTEST_RETRY } else { (self.retry * 2).min(LONGEST_RETRY) };
         Ok(())
     }
 
-    /// A reader that left within a long line has its beginning. The next one is to have it whole, and not to take its rest for a
-    /// line.
+    /// A reader that left within a long line has its beginning. The next reader gets the whole line, rather than its end,
+    /// which would look like a line.
     fn reclaim_torn_line(&mut self) -> Result<()> {
         if self.trace.may_be_torn() && !self.trace.has_reader() {
-            let TakenBack { torn, text } = self.trace.take_back()?;
-            self.backlog.put_back(&[torn, text].concat());
+            self.backlog.put_back(self.trace.take_back()?.whole_lines());
         }
         Ok(())
     }
 
-    fn is_over(&self) -> bool {
-        match self.phase {
-            Phase::Recording => false,
-            _ if self.discarding => true,
-            Phase::Draining(wait) => wait.is_over() || !self.trace.has_reader(),
-            Phase::Finished(wait) => self.is_all_taken() || wait.is_over() || !self.trace.has_reader(),
-        }
-    }
-
-    fn is_all_taken(&self) -> bool {
-        self.backlog.is_empty() && self.trace.unread() == 0
-    }
-
-    /// Waits for an order, or for the time of the next look at the session or of the next offer to the reader.
-    fn rest(&mut self, channel: &Channel) {
-        let until_look = self.next_look.saturating_duration_since(Instant::now());
+    /// Waits for an order, or for the time of the next read or of the next attempt to write.
+    fn wait(&mut self, channel: &Channel) {
+        let until_read = self.next_read.saturating_duration_since(Instant::now());
         let timeout = match self.phase {
-            Phase::Finished(_) => self.offer,
-            _ if self.backlog.is_empty() => until_look,
-            _ => until_look.min(self.offer),
+            Phase::Finished(_) => self.retry,
+            _ if self.backlog.is_empty() => until_read,
+            _ => until_read.min(self.retry),
         };
         let mut fds = Vec::with_capacity(2);
-        // The channel of an orphan polls as closed, at once and for ever.
+        // The channel of an orphan is closed, and would end every poll at once.
         if !self.orphaned {
             fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
         }
         let own = fds.len();
-        if let (Phase::Recording, Some(wakes)) = (self.phase, self.wakes) {
-            // SAFETY: the session keeps it open until it is closed, which is after the last rest, and nothing is done with
-            // it here but to poll.
+        if let (Phase::Recording, Some(wakes)) = (&self.phase, self.wakes) {
+            // SAFETY: the session keeps the descriptor open until it is closed, which is after the last poll, and it is
+            // only polled here.
             let wakes = unsafe { BorrowedFd::borrow_raw(wakes) };
             fds.push(PollFd::new(wakes, PollFlags::POLLIN));
         }
-        // A failure is a rest that was too short: the loop looks at everything again.
+        // After a failure the loop only repeats its checks.
         let _ = ppoll(&mut fds, Some(timeout.into()), None);
         if fds[own..].iter().any(|fd| fd.any() == Some(true)) {
-            self.next_look = Instant::now();
+            self.next_read = Instant::now();
         }
-    }
-
-    /// Ends the trace file first: its reader need not wait for the kernel's clean-up.
-    fn end(
-        mut self,
-        record: &Record,
-        keep_unread_output: bool,
-        channel: &mut Channel,
-    ) -> Result<Option<Summary>> {
-        let handed_over = match self.discarding {
-            true => Ok(0),
-            false => self.hand_over_rest(record, keep_unread_output, channel),
-        };
-        let stats = self.session.stats();
-        // What the plugin has forked may hold the trace file, and what is about to be removed.
-        descendants::kill_abandoned();
-        let Self { mut session, trace, pulled, discarding, failure, dropped, .. } = self;
-        let ended = trace.end(&record.trace_path());
-        let closed = session.close();
-        ended?.release_late_readers();
-        let summary = handed_over.and_then(|unread| {
-            let Stats { recorded, lost, .. } = stats?;
-            let delivered = pulled.saturating_sub(unread + dropped);
-            Ok(Summary { delivered, unread, dropped, lost, recorded })
-        });
-        if let Some(failure) = failure.or(closed.err()) {
-            // Whoever is told of a failure is told what became of the events all the same.
-            summary.iter().for_each(|summary| log::info!("{summary}"));
-            return Err(failure);
-        }
-        Ok(Some(summary?).filter(|_| !discarding))
     }
 }

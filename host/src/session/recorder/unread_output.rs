@@ -1,94 +1,101 @@
-//! What no reader took by the end of a session.
+//! Stores the lines that no reader took by the end of a session.
 
 use std::fs::{self, File};
 use std::io::BufReader;
+use std::thread;
+use std::time::Instant;
 
 use trace_hook_api::{HookError, Result};
 
 use super::drain_limit::DrainLimit;
-use super::{Phase, Recorder, SHORTEST_LOOK};
+use super::{Phase, Recorder, SHORTEST_PAUSE};
+use crate::session::lines::Lines;
 use crate::session::record::Record;
-use crate::session::trace_file::TakenBack;
 use crate::session::unread_output::{StoredOutput, UnreadOutput};
 use crate::worker::protocol::Channel;
 
 impl Recorder<'_> {
-    /// Puts what no reader took into the place of the trace file. Returns how many events that are.
-    pub(super) fn hand_over_rest(
-        &mut self,
-        record: &Record,
-        keep_unread_output: bool,
-        channel: &mut Channel,
-    ) -> Result<u64> {
+    /// Stores the lines that no reader took in the place of the trace file, or drops them, and counts their events.
+    pub(super) fn store_unread_output(&mut self, record: &Record, channel: &mut Channel) -> Result<()> {
         let had_reader = self.trace.has_reader();
-        let mut unread = if keep_unread_output { UnreadOutput::of(record) } else { UnreadOutput::nowhere() };
-        self.keep_rest(&mut unread)?;
-        let kept = self.put_in_place(unread);
-        // Who opened the path just before the unread came there has found the trace file: he gets the lines after all.
-        if kept.is_in_place && !had_reader && self.trace.has_reader() {
-            return self.deliver_leftover(record, channel);
+        let mut output = match self.options.keep_unread_output {
+            true => UnreadOutput::of(record),
+            false => UnreadOutput::dropped(),
+        };
+        self.gather(&mut output)?;
+        let stored = self.put_in_place(output);
+        // A reader that opened the path just before the file was put there has the trace file, and is given the lines.
+        if stored.is_in_place && !had_reader && self.trace.has_reader() {
+            return self.deliver_stored(stored, record, channel);
         }
-        Ok(kept.events)
+        self.counts.unread = stored.events;
+        Ok(())
     }
 
-    /// Delivers the unread to a reader, and puts into its place what he does not take.
-    fn deliver_leftover(&mut self, record: &Record, channel: &mut Channel) -> Result<u64> {
-        let mut rest = BufReader::new(File::open(record.trace_path())?);
-        self.phase = Phase::Finished(DrainLimit::of(self.drain));
+    /// Delivers stored lines to a reader, and stores again those that it does not take.
+    fn deliver_stored(&mut self, stored: StoredOutput, record: &Record, channel: &mut Channel) -> Result<()> {
+        let mut file = BufReader::new(File::open(record.trace_path())?);
+        let mut are_events = stored.are_events.into_iter();
+        self.phase = Phase::Finished(DrainLimit::new(self.options.drain));
         loop {
             self.obey(channel)?;
-            let is_more = self.backlog.take_from(&mut rest)?;
-            self.push()?;
-            // Until there is more in the file, everything may be taken for a moment, and it is not over.
+            let is_more = self.backlog.add_from_file(&mut file, &mut are_events)?;
+            self.write()?;
+            // While the file has more lines, it is not over though all lines so far may be taken.
             if self.is_over() && !(is_more && self.is_all_taken() && self.trace.has_reader()) {
                 break;
             }
-            self.rest(channel);
+            self.wait(channel);
         }
-        let mut unread = UnreadOutput::of(record);
-        self.keep_rest(&mut unread)?;
-        unread.add_all(&mut rest)?;
-        let kept = self.put_in_place(unread);
-        if !kept.is_in_place && kept.failure.is_none() {
+        let mut output = UnreadOutput::of(record);
+        self.gather(&mut output)?;
+        while self.backlog.add_from_file(&mut file, &mut are_events)? || !self.backlog.is_empty() {
+            output.add(self.backlog.take_all());
+        }
+        let stored = self.put_in_place(output);
+        if !stored.is_in_place && stored.failure.is_none() {
             fs::remove_file(record.trace_path())?;
         }
-        Ok(kept.events)
+        self.counts.unread = stored.events;
+        Ok(())
     }
 
-    fn put_in_place(&mut self, unread: UnreadOutput) -> StoredOutput {
-        let kept = unread.put_in_place();
-        if let Some(failure) = &kept.failure {
-            let missing = kept.missing;
-            self.dropped += missing;
+    fn put_in_place(&mut self, output: UnreadOutput) -> StoredOutput {
+        let stored = output.put_in_place();
+        self.counts.dropped += stored.dropped;
+        if let Some(failure) = &stored.failure {
+            let dropped = stored.dropped;
             self.failure.get_or_insert_with(|| {
-                HookError::new(format!("{failure}; {missing} events are missing there"))
+                HookError::new(format!("{failure}; {dropped} events are missing there"))
             });
         }
-        kept
+        stored
     }
 
-    /// Gathers what no reader took, from the reader's end to the session's.
-    fn keep_rest(&mut self, unread: &mut UnreadOutput) -> Result<()> {
+    /// Gathers the lines that no reader took: from the trace file, the backlog and the session.
+    fn gather(&mut self, output: &mut UnreadOutput) -> Result<()> {
         if !self.is_all_taken() {
-            let TakenBack { torn, text } = self.trace.take_back()?;
-            let rest = [text, self.backlog.take_all()].concat();
-            if torn.is_empty() || !self.trace.has_reader() {
-                unread.add(&[torn, rest].concat());
-            } else {
+            let mut taken = self.trace.take_back()?;
+            taken.lines.append(self.backlog.take_all());
+            if !taken.torn.is_empty() && self.trace.has_reader() {
                 // The reader has the beginning of this line already.
-                let line_end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
-                let (rest_of_line, lines) = rest.split_at(line_end);
-                self.trace.give_back(rest_of_line)?;
-                unread.add(lines);
+                self.trace.give_back(&taken.lines.take_first())?;
+                taken.torn = Lines::default();
             }
+            output.add(taken.whole_lines());
         }
-        while matches!(self.phase, Phase::Draining(_)) {
-            self.pull();
-            match self.backlog.is_empty() {
-                true => std::thread::sleep(SHORTEST_LOOK),
-                false => self.session.report_progress(),
+        while matches!(self.phase, Phase::Draining(..)) {
+            self.read();
+            let lines = self.backlog.take_all();
+            if lines.is_empty() {
+                if Instant::now() < self.next_read {
+                    thread::sleep(SHORTEST_PAUSE);
+                }
+            } else {
+                output.add(lines);
+                // Writing may take long, too.
+                self.session.report_progress();
             }
-            unread.add(&self.backlog.take_all());
         }
         Ok(())
     }

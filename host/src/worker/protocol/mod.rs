@@ -7,12 +7,13 @@ mod finding;
 mod inspection;
 mod summary;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use trace_hook_api::{HookError, PluginInfo};
 
-pub use channel::{Channel, Received};
+pub use channel::{Channel, Received, Sender};
 pub use finding::Finding;
 pub use inspection::{InspectedHook, Inspection};
 pub use summary::Summary;
@@ -32,6 +33,8 @@ pub enum Answer {
     Probed { refusal: Option<HookError>, took: Duration },
     /// The session is recording.
     Recording,
+    /// Events lost since the last such message, by CPU.
+    Lost(BTreeMap<u32, u64>),
     /// The session has ended. The summary is absent where the events were discarded.
     Ended(Option<Summary>),
     /// The job is done.

@@ -12,8 +12,10 @@ pub struct Summary {
     pub unread: u64,
     /// Taken by no reader either, and not written to the trace file.
     pub dropped: u64,
-    /// Lost before they became lines, by CPU.
+    /// Lost before they became lines, by CPU, as the session counts them.
     pub lost: BTreeMap<u32, u64>,
+    /// How many lost events the lines report, where that is another number.
+    pub lost_in_lines: Option<u64>,
     /// How many events the session itself has counted, where it counts them.
     pub recorded: Option<u64>,
 }
@@ -36,15 +38,19 @@ impl fmt::Display for Summary {
             write!(f, ", {} not taken by a reader", self.unread)?;
         }
         if self.dropped > 0 {
-            write!(f, ", {} that could not be kept", self.dropped)?;
+            write!(f, ", {} dropped", self.dropped)?;
         }
         match self.total_lost() {
-            0 => write!(f, ", none lost")?,
+            0 if self.lost_in_lines.is_none() => write!(f, ", none lost")?,
+            0 => write!(f, ", 0 lost")?,
             lost => {
                 let by_cpu: Vec<String> =
                     self.lost.iter().map(|(cpu, lost)| format!("CPU {cpu}: {lost}")).collect();
                 write!(f, ", {lost} lost ({})", by_cpu.join(", "))?;
             }
+        }
+        if let Some(lost) = self.lost_in_lines {
+            write!(f, "; but the lines of the trace report {lost} lost")?;
         }
         match self.recorded {
             Some(recorded) if recorded != self.total() => write!(f, "; but the source counted {recorded}"),

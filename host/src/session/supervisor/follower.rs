@@ -10,9 +10,9 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags};
 
-use super::trace_file::PACKET;
 use crate::error::{Error, Result};
 use crate::output::{self, ATOMIC_WRITE};
+use crate::session::trace_file::PACKET;
 
 /// How much text is taken at a time.
 const CAPACITY: usize = 64 << 10;

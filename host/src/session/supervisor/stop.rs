@@ -1,0 +1,90 @@
+//! How a session is stopped: by a signal, at its time limit, or because its output is not wanted any more.
+
+use std::time::{Duration, Instant};
+
+use super::Supervisor;
+use crate::error::{Error, Result};
+use crate::session::recorder::READER_PATIENCE;
+use crate::worker::protocol::{Order, Summary};
+use crate::worker::{WorkerDeadline, within};
+
+/// How long a worker that stops may go without progress.
+const PATIENCE: Duration = Duration::from_millis(3500);
+/// The same where the path was not printed yet.
+const UNDO_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Supervisor<'_> {
+    /// Handles signals. All that came since the last time count as one.
+    pub(super) fn on_signal(&mut self, has_ended: bool) {
+        self.interrupted = true;
+        match self.stopping {
+            // The rest of an ended trace need not be shown.
+            _ if has_ended => self.follower = None,
+            None => self.stop(),
+            // A person who does not want to wait for the rest of the trace. For callers one signal is as good as many (such
+            // as those of several calls of --clear): their reader has its time.
+            Some(_) if self.follower.is_some() => self.worker.order(Order::Hurry),
+            Some(_) => {}
+        }
+    }
+
+    pub(super) fn check_time_limit(&mut self) {
+        if self.time_limit.is_some_and(|limit| limit <= Instant::now()) {
+            self.time_limit = None;
+            self.stop();
+        }
+    }
+
+    /// Undoes a session whose path was not printed.
+    pub(super) fn undo(&mut self) -> Result<Option<Summary>> {
+        self.follower = None;
+        self.order_end(Order::Discard, UNDO_PATIENCE);
+        match self.watch() {
+            // The kernel may need long for what a session asks for, such as large buffers. The worker is killed then, and
+            // what it made is swept.
+            Err(Error::Plugin { .. }) => Ok(None),
+            outcome => outcome,
+        }
+    }
+
+    pub(super) fn discard(&mut self) {
+        self.order_end(Order::Discard, PATIENCE);
+    }
+
+    fn stop(&mut self) {
+        self.order_end(Order::Stop, PATIENCE);
+    }
+
+    fn order_end(&mut self, order: Order, patience: Duration) {
+        self.worker.order(order);
+        let progress = self.worker.progress();
+        self.stopping.get_or_insert_with(|| WorkerDeadline::new(patience, progress));
+    }
+
+    /// The worker has ended the session.
+    pub(super) fn ended(&mut self) {
+        self.is_clean = true;
+        // Without a signal a pager may show the trace for hours.
+        self.show_limit = self.interrupted.then(|| within(READER_PATIENCE));
+        self.time_limit = None;
+        self.stopping = None;
+    }
+
+    pub(super) fn extend_show_limit(&mut self) {
+        self.show_limit = self.show_limit.map(|_| within(READER_PATIENCE));
+    }
+
+    /// Checks that a worker which stops makes progress.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub(super) fn check_progress(&mut self) -> Result<()> {
+        let Some(deadline) = &mut self.stopping else { return Ok(()) };
+        deadline.observe(self.worker.progress(), self.worker.is_in_kernel());
+        match deadline.is_over() {
+            true => Err(self.worker.too_slow_after(deadline.elapsed())),
+            false => Ok(()),
+        }
+    }
+}

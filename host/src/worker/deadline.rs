@@ -1,0 +1,90 @@
+use std::time::{Duration, Instant};
+
+use super::within;
+
+/// Between two checks whether a worker makes progress.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the kernel may be at work for a worker. Killing the worker would make nothing faster: instances, for example,
+/// are removed one after the other, so the last of many sessions that end at once waits for all others.
+const KERNEL_LIMIT: Duration = Duration::from_secs(120);
+
+/// Until when a worker must make progress. The time counts from its last progress.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerDeadline {
+    began: Instant,
+    patience: Duration,
+    progress: u64,
+    last_progress: Instant,
+    /// When the worker was last seen outside of the kernel, or making progress.
+    last_outside_kernel: Instant,
+}
+
+impl WorkerDeadline {
+    /// The deadline of a worker that has reported this much progress.
+    pub fn new(patience: Duration, progress: u64) -> Self {
+        let now = Instant::now();
+        Self { began: now, patience, progress, last_progress: now, last_outside_kernel: now }
+    }
+
+    /// Notes how much progress the worker has reported by now, and whether the kernel is at work for it.
+    pub fn observe(&mut self, progress: u64, is_in_kernel: bool) {
+        let now = Instant::now();
+        if progress != self.progress || !is_in_kernel {
+            self.last_outside_kernel = now;
+        }
+        let kernel_may_work = is_in_kernel && self.last_outside_kernel.elapsed() < KERNEL_LIMIT;
+        if progress != self.progress || kernel_may_work {
+            self.last_progress = now;
+        }
+        self.progress = progress;
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.last_progress + self.patience <= Instant::now()
+    }
+
+    /// The time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// When to observe the worker again.
+    pub fn next_check(&self) -> Instant {
+        (self.last_progress + self.patience).min(within(CHECK_INTERVAL))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(3);
+
+    fn exhausted() -> WorkerDeadline {
+        let mut deadline = WorkerDeadline::new(PATIENCE, 7);
+        assert!(!deadline.is_over());
+        deadline.last_progress -= PATIENCE;
+        assert!(deadline.is_over());
+        deadline
+    }
+
+    #[test]
+    fn time_counts_from_last_progress() {
+        let mut deadline = exhausted();
+        deadline.observe(7, false);
+        assert!(deadline.is_over());
+        deadline.observe(8, false);
+        assert!(!deadline.is_over());
+    }
+
+    #[test]
+    fn work_of_the_kernel_counts_as_progress_but_not_for_ever() {
+        let mut deadline = exhausted();
+        deadline.observe(7, true);
+        assert!(!deadline.is_over());
+        let mut deadline = exhausted();
+        deadline.last_outside_kernel -= KERNEL_LIMIT;
+        deadline.observe(7, true);
+        assert!(deadline.is_over());
+    }
+}
