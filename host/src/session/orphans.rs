@@ -49,7 +49,7 @@ struct Sweep {
 /// What to do about sessions after which a sweep has failed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Sweep again. Where the plugin is gone, nothing can ever sweep: the failure is reported for the last time.
+    /// Sweep again now.
     All,
     /// Sweep again once some time has passed.
     Later,
@@ -87,9 +87,8 @@ impl Orphans {
     fn check(&mut self, directory: &RunDirectory, session: &str, retry: Retry) -> Result<()> {
         let Some(record) = Record::open(directory, session)? else { return Ok(()) };
         if record.take_over()? {
-            let failed_lately = record.unswept_for()?.is_some_and(|time| time < PAUSE_AFTER_FAILURE);
-            if retry == Retry::All || !failed_lately {
-                self.sweep(record, retry)?;
+            if retry == Retry::All || !record.is_unswept_since(PAUSE_AFTER_FAILURE)? {
+                self.sweep(record)?;
             }
         } else if record.is_orphaned()? {
             // A stopped worker cannot end its session.
@@ -101,10 +100,11 @@ impl Orphans {
         Ok(())
     }
 
-    fn sweep(&mut self, record: Record, retry: Retry) -> Result<()> {
+    fn sweep(&mut self, record: Record) -> Result<()> {
         trace_file::remove(&record.trace_path())?;
         let worker = sweeper_of(&record, self.trust, &self.environment);
-        if worker.is_err() && retry == Retry::All && is_plugin_gone(&record)? {
+        if worker.is_err() && names_no_plugin(&record) {
+            // Nothing can ever sweep. The failure is reported once.
             record.remove()?;
         }
         self.sweeping.push(Sweep { record, worker });
@@ -132,7 +132,7 @@ impl Orphans {
                 interrupts.wait(CHECK_INTERVAL)?;
             }
             if record.take_over()? {
-                self.sweep(record, Retry::Later)?;
+                self.sweep(record)?;
             }
         }
         Ok(())
@@ -166,8 +166,12 @@ impl Sweep {
     }
 }
 
-fn is_plugin_gone(record: &Record) -> Result<bool> {
-    Ok(record.plugin()?.is_some_and(|plugin| matches!(plugin.try_exists(), Ok(false))))
+/// Whether the record names a plugin that is not there, or is no record.
+fn names_no_plugin(record: &Record) -> bool {
+    match record.plugin() {
+        Ok(plugin) => plugin.is_none_or(|plugin| matches!(plugin.try_exists(), Ok(false))),
+        Err(_) => true,
+    }
 }
 
 fn sweeper_of(record: &Record, trust: Trust, environment: &Environment) -> Result<Option<Worker>> {

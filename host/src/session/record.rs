@@ -226,31 +226,31 @@ impl Record {
         Ok(self.text()?.split(SEPARATOR).nth(1).and_then(|worker| worker.parse().ok()))
     }
 
-    /// Marks the session as one whose remains could not be removed now.
+    /// Marks the session as one after which a sweep has failed now.
     ///
     /// # Errors
     ///
     /// The record cannot be written.
     pub fn mark_unswept(&self) -> Result<()> {
         let is_marked = self.text()?.ends_with(UNSWEPT);
-        // Reading has left the offset at the end. Writing sets the time of the file, which is the time of the mark.
+        // Reading has left the offset at the end.
         let mark = if is_marked { Ok(()) } else { (&self.file).write_all(UNSWEPT.as_bytes()) };
         let marked = mark.and_then(|()| self.file.set_modified(SystemTime::now()));
         marked.map_err(Error::io("write", &self.path()))
     }
 
-    /// How long ago the remains of the session could not be removed. None: that was not tried yet.
+    /// Whether a sweep after this session has failed within this time.
     ///
     /// # Errors
     ///
-    /// The record cannot be read.
-    pub fn unswept_for(&self) -> Result<Option<Duration>> {
-        if !self.text()?.ends_with(UNSWEPT) {
-            return Ok(None);
+    /// The time of the record cannot be read.
+    pub fn is_unswept_since(&self, time: Duration) -> Result<bool> {
+        if !self.text().is_ok_and(|text| text.ends_with(UNSWEPT)) {
+            return Ok(false);
         }
         let marked = self.file.metadata().and_then(|metadata| metadata.modified());
         let marked = marked.map_err(Error::io("read the time of", &self.path()))?;
-        Ok(Some(marked.elapsed().unwrap_or_default()))
+        Ok(marked.elapsed().is_ok_and(|elapsed| elapsed < time))
     }
 
     fn text(&self) -> Result<String> {

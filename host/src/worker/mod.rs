@@ -99,7 +99,7 @@ impl Worker {
                 return Ok(answer);
             }
             if deadline <= Instant::now() {
-                return Err(self.too_slow());
+                return Err(self.too_slow_after(deadline.saturating_duration_since(self.began)));
             }
             self.wait(deadline, interrupts)?;
         }
