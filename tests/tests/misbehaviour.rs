@@ -105,7 +105,7 @@ fn a_named_hook_does_not_wait_for_later_plugins() {
         .call(["--describe", "misbehaving/synthetic_lines"])
         .variable("MISBEHAVE", "hang:load")
         .answer();
-    answer.refused(&["plugin misbehaving", "loading"]);
+    answer.failed(&["plugin misbehaving", "could not be asked", "loading"]);
     let first = Manager::with(Plugins::none().plugin("misbehaving", "a.so").plugin("synthetic", "b.so"));
     let answer = first.call(["--describe", "synthetic_lines"]).variable("MISBEHAVE", "hang:load").answer();
     assert!(answer.succeeded().contains("synthetic_lines"));
@@ -445,8 +445,8 @@ fn naming_a_hook_of_a_broken_plugin_reports_the_cause() {
             [("segfault:load", "SIGSEGV"), ("exit:info", "status 0"), ("panic:info", "a plain message")]
         {
             let describe = manager.call(["--describe", hook]).variable("MISBEHAVE", deed).answer();
-            describe.refused(&[hook, "misbehaving", cause]);
-            run(&manager, hook, "", deed).answer().refused(&[hook, "misbehaving", cause]);
+            describe.failed(&[hook, "misbehaving", cause]);
+            run(&manager, hook, "", deed).answer().failed(&[hook, "misbehaving", cause]);
         }
     }
     let elsewhere = manager

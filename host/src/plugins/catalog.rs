@@ -227,7 +227,11 @@ impl Catalog {
             (Some(_), None) => false,
             (None, _) => true,
         });
-        let faults: Vec<String> = faults.flat_map(Error::lines).collect();
+        let faults: Vec<&Error> = faults.collect();
+        if let Some(error) = faults.iter().find_map(|fault| owner_not_asked(name, fault)) {
+            return error;
+        }
+        let faults: Vec<String> = faults.into_iter().flat_map(Error::lines).collect();
         let hint = match (faults.as_slice(), nearest(name, hooks)) {
             ([], Some(near)) => format!("; did you mean '{near}'?"),
             ([], None) if hooks.is_empty() => "; there are no hooks".to_owned(),
@@ -239,6 +243,18 @@ impl Catalog {
             }
         };
         Error::UnknownHook { hook: name.to_owned(), hint }
+    }
+}
+
+/// The error of a plugin that may have the hook of this name, but could not be asked.
+fn owner_not_asked(hook: &str, fault: &Error) -> Option<Error> {
+    match fault {
+        Error::NotAsked { plugin, problem } => Some(Error::OwnerNotAsked {
+            hook: hook.to_owned(),
+            plugin: plugin.clone(),
+            problem: problem.clone(),
+        }),
+        _ => None,
     }
 }
 
@@ -262,7 +278,10 @@ impl KnownPlugin {
         for (position, hook) in (0..).zip(hooks) {
             match hook {
                 Ok(hook) => known.take(position, hook),
-                Err(why) => faults.push(known.problem(format!("hook number {}: {why}", position + 1))),
+                Err(why) => faults.push(Error::NotAsked {
+                    plugin: known.file.name.clone(),
+                    problem: format!("hook number {}: {why}", position + 1),
+                }),
             }
         }
         Ok((known, faults))

@@ -137,7 +137,7 @@ impl<'a> Inquiry<'a> {
         self.patience = within(left(deadline) / 2);
         match start_worker(&self.file, self.probe_in, &self.faults) {
             Ok(worker) => self.worker = Some(worker),
-            Err(error) => self.result = Some(Err(error)),
+            Err(error) => self.result = Some(Err(not_asked(&self.file, error))),
         }
     }
 
@@ -165,13 +165,22 @@ impl<'a> Inquiry<'a> {
             (_, Error::Hook { hook, error }) => {
                 self.result = Some(Err(Error::Plugin { plugin: hook, problem: error.to_string() }));
             }
-            (_, trouble) => self.result = Some(Err(trouble)),
+            (_, trouble) => self.result = Some(Err(not_asked(&self.file, trouble))),
         }
     }
 
     fn finish(self) -> Option<Inspected> {
         Some(Inspected { file: self.file, result: self.result?, worker: self.worker })
     }
+}
+
+/// The error of a plugin that crashed or did not answer, or for which no worker could be started.
+fn not_asked(file: &PluginFile, error: Error) -> Error {
+    let problem = match error {
+        Error::Plugin { problem, .. } => problem,
+        other => other.to_string(),
+    };
+    Error::NotAsked { plugin: file.name.clone(), problem }
 }
 
 /// Where nothing else is to be had in the time that is left, it gets all of it, but for what it takes to ask again.
