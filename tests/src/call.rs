@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
+use crate::json_lines::JsonLines;
 use crate::{Answer, Fate, Manager, PATIENCE, Process, Session, SystemCall, Watch};
 
 /// A call of the manager that has not been made yet.
@@ -138,7 +139,8 @@ impl<'a> Call<'a> {
     /// Starts a session as container-tracer does, and does not read its trace.
     #[track_caller]
     pub fn start_unread(self) -> Session {
-        Session::start(self.spawn())
+        let json_lines = JsonLines::of_session(&self.words);
+        Session::start(self.spawn(), json_lines)
     }
 
     fn setting(mut self, setting: impl FnOnce(&mut Command) + 'static) -> Self {

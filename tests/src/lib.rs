@@ -16,6 +16,7 @@
 //!   shell script
 //! - [`Kernel`] is the kernel's tracefs, [`Event`] a line of a trace, [`Loss`] a line that reports lost events
 //! - [`Watch`] records every system call of a manager, and injects a failure or a death
+//! - Every JSON line of a [`Session`] is checked against its hook's description of its lines (`json_lines.rs`)
 //! - [`Summary`] is the manager's own count of the events
 //!
 //! Everything that is created here is removed when it is dropped, also when a test fails. A [`Manager`] that is dropped
@@ -26,6 +27,7 @@ mod artifacts;
 mod call;
 mod cpu;
 mod event;
+mod json_lines;
 mod kernel;
 mod leak_check;
 mod loss;

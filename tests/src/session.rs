@@ -5,6 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::json_lines::JsonLines;
 use crate::manager::is_unread_output;
 use crate::{Answer, PATIENCE, Process, Reader};
 
@@ -13,6 +14,7 @@ pub struct Session {
     process: Process,
     path: PathBuf,
     reader: Option<Reader>,
+    json_lines: Option<JsonLines>,
 }
 
 /// A session that has ended.
@@ -32,13 +34,13 @@ impl Session {
 
     /// Waits for the path, and checks what container-tracer requires of it.
     #[track_caller]
-    pub(crate) fn start(mut process: Process) -> Self {
+    pub(crate) fn start(mut process: Process, json_lines: Option<JsonLines>) -> Self {
         process.first_output(Self::FIRST_OUTPUT);
         let (stdout, stderr) = process.said();
         assert_eq!(stderr, "", "a session starts without messages");
         let path = stdout.strip_suffix('\n').unwrap_or_else(|| panic!("not a whole line: {stdout:?}"));
         assert!(path.starts_with('/') && !path.contains(char::is_whitespace), "not a plain path: {path:?}");
-        Self { path: path.into(), process, reader: None }
+        Self { path: path.into(), process, reader: None, json_lines }
     }
 
     /// Attaches a reader.
@@ -94,7 +96,12 @@ impl Session {
     pub fn ends(mut self) -> Ended {
         let answer = self.process.ends(PATIENCE);
         let lines = self.reader.map(Reader::finish).unwrap_or_default();
-        Ended { answer, lines, unread: unread_output_at(&self.path) }
+        let unread = unread_output_at(&self.path);
+        if let Some(json_lines) = &self.json_lines {
+            // A line without an end is reported where it is not expected.
+            json_lines.check(lines.iter().chain(&unread).filter(|line| line.ends_with('\n')));
+        }
+        Ended { answer, lines, unread }
     }
 }
 

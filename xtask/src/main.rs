@@ -6,6 +6,7 @@ mod cargo;
 mod children;
 mod demo;
 mod dist;
+mod docs;
 mod error;
 mod privilege;
 mod test;
@@ -25,6 +26,7 @@ Usage: cargo xtask TASK
   soak [--sessions N]
                    start and end a thousand sessions at random, and check that nothing is left (needs root)
   bpf [--check]    build the eBPF objects from C with clang, or check that they are up to date
+  docs [--check]   write docs/json.md from the hooks' descriptions of their lines, or check that it is up to date
   bench [GROUP…]   measure completeness, speed and memory, compared with the bare kernel and other tools (needs root)";
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn run() -> Result<()> {
         ["soak"] => test::soak(None),
         ["soak", "--sessions", number] if number.parse::<u32>().is_ok() => test::soak(Some(number)),
         ["bpf", words @ ..] => bpf::bpf(words),
+        ["docs", words @ ..] => docs::docs(words),
         ["bench", groups @ ..] => bench::bench(groups),
         [bench::TASK] => bench::serve(),
         [bench::LOADER] => bench::load_all(),

@@ -1,7 +1,6 @@
 //! `trace_open`: every file that the traced tasks open, or try to.
 
 mod collector;
-mod description;
 mod path;
 mod path_patterns;
 mod record;
@@ -50,7 +49,6 @@ impl Hook for TraceOpen {
                 .repeated(),
             )
             .details(DETAILS)
-            .event(description::open())
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
@@ -74,7 +72,7 @@ impl Hook for TraceOpen {
             object = object.attach_optional(program, tracepoint);
         }
         let programs = Programs::start(request, &object)?;
-        Ok(Box::new(OpenSession::start(programs, request, wanted)?))
+        Ok(Box::new(OpenSession::new(programs, request, wanted)?))
     }
 }
 
