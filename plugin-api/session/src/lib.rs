@@ -1,12 +1,27 @@
 //! What the sessions of all hooks share, whichever sub-system of the kernel they record with.
+//!
+//! A hook implements [`EventSource`], and [`SourceSession`] makes a session of it: it stops when the last traced task has
+//! ended, reads within a budget, and counts. Behind the source there is usually a [`Collector`], a thread that moves
+//! records from the kernel's buffer into a [`Spool`](spool::Spool), from which the source renders them:
+//!
+//! ```text
+//! kernel buffer ──▶ Collector ──▶ Spool ──▶ EventSource ──▶ SourceSession ──lines──▶ host
+//! ```
 
 #![warn(missing_docs)]
 
+mod budget;
+mod collector;
 mod notifier;
 mod precedence;
 mod request;
+mod session;
+mod source;
 pub mod spool;
 
+pub use collector::{Collect, Collector, Occasion, Swept};
 pub use notifier::Notifier;
 pub use precedence::take_precedence;
 pub use request::{SPOOL_DIRECTORY, check_memory, task_selection};
+pub use session::SourceSession;
+pub use source::{Counts, End, EventSource, Rendered};

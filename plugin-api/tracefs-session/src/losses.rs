@@ -7,18 +7,18 @@ use tracefs::{BufferStats, Instance};
 
 use crate::buffer_number;
 
-/// Counts gaps by what the kernel counts for the whole CPU.
+/// Takes the size of a gap from what the kernel counts for the whole CPU.
 ///
-/// A raw page says that records are missing before it, but how many only if there is room behind its own. The kernel takes the
-/// number from the counts in `stats`, which have grown by as many since the gap before (`rb_get_reader_page` in
-/// `kernel/trace/ring_buffer.c`). We read them a little later. So a gap may be told too large by records that belong to the
-/// next one, which is told the smaller, or to be of none; the sum is right.
+/// A raw page says that records are missing before it, but how many only if there is room behind its own. The kernel takes
+/// the number from the counts in `stats`, which have grown by as many since the gap before (`rb_get_reader_page` in
+/// `kernel/trace/ring_buffer.c`). We read them a little later. So a gap may be reported too large by records of the next
+/// one, which is reported the smaller; the sum is right.
 #[derive(Debug)]
 pub(crate) struct Losses {
     instance: BufferStats,
     second: Option<BufferStats>,
-    /// Records that were told to be lost, by lane.
-    told: BTreeMap<u32, u64>,
+    /// Lost records that were reported, by buffer number.
+    reported: BTreeMap<u32, u64>,
 }
 
 impl Losses {
@@ -27,12 +27,12 @@ impl Losses {
         Self {
             instance: instance.buffer_stats(),
             second: second.map(Instance::buffer_stats),
-            told: BTreeMap::new(),
+            reported: BTreeMap::new(),
         }
     }
 
-    /// How many records of this lane are lost and were not told before.
-    pub(crate) fn untold(&mut self, buffer: u32) -> u64 {
+    /// How many records of this buffer are lost and were not returned before.
+    pub(crate) fn take_unreported(&mut self, buffer: u32) -> u64 {
         let second = self.second.as_ref().filter(|_| buffer_number::is_in_second(buffer));
         let stats = second.unwrap_or(&self.instance);
         let lost = match stats.of_cpu(buffer_number::cpu(buffer)) {
@@ -42,9 +42,9 @@ impl Losses {
                 return 0;
             }
         };
-        let told = self.told.entry(buffer).or_default();
-        let untold = lost.saturating_sub(*told);
-        *told = lost.max(*told);
-        untold
+        let reported = self.reported.entry(buffer).or_default();
+        let unreported = lost.saturating_sub(*reported);
+        *reported = lost.max(*reported);
+        unreported
     }
 }

@@ -7,20 +7,21 @@ mod record_filter;
 mod stacks;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use trace_hook_api::{HookError, Result, log};
 use trace_session::spool::{Entry, Spool, SpoolReader};
+use trace_session::{Collector, Rendered};
 use trace_tasks::{Pid, Procfs};
 use tracefs::format::{EventFormat, Formatter};
 use tracefs::ring::{Gap, Item, RingBuffer, Timeline, TimelineRecord};
 use tracefs::{Instance, NEW_TASK, RENAME};
 
 use crate::buffer_number;
-use crate::collector::Collector;
+use crate::collector::PageCollector;
 use crate::losses::Losses;
 use crate::traced_tasks::TracedTasks;
 use new_task::NewTaskEvent;
@@ -45,7 +46,11 @@ const MOST_LOOKED_UP: usize = 100;
 /// Until [`end`](Self::end) the instance cannot be removed.
 #[derive(Debug)]
 pub struct EventStream {
-    collector: Collector,
+    collector: Collector<PageCollector>,
+    /// The collector's whole sweeps, each of which has taken everything that was there when it began.
+    whole_sweeps: Arc<AtomicU64>,
+    /// Their number when the current read began.
+    sweeps_at_read: u64,
     spool: Arc<Spool>,
     reader: SpoolReader,
     timeline: Timeline,
@@ -70,7 +75,7 @@ pub struct EventStream {
     /// More is missing than anybody has counted.
     incomplete: bool,
     /// Damaged pages that the user was told of.
-    told_damaged: u64,
+    reported_damaged: u64,
     /// Nothing more comes out of the spool.
     finished: bool,
 }
@@ -151,9 +156,14 @@ impl EventStream {
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
         let stacks = Stacks::load(instance, &mut formatter);
         let spool = Arc::new(Spool::new(spool_directory, spool_size));
-        let collector = Collector::start(ring, Losses::of(instance, second), Arc::clone(&spool))?;
+        let whole_sweeps = Arc::new(AtomicU64::new(0));
+        let losses = Losses::of(instance, second);
+        let pages = PageCollector::new(ring, losses, Arc::clone(&spool), Arc::clone(&whole_sweeps));
+        let collector = Collector::start(pages)?;
         Ok(Self {
             collector,
+            whole_sweeps,
+            sweeps_at_read: 0,
             reader: SpoolReader::new(Arc::clone(&spool)),
             spool,
             timeline,
@@ -169,7 +179,7 @@ impl EventStream {
             ended: false,
             failure: None,
             incomplete: false,
-            told_damaged: 0,
+            reported_damaged: 0,
             finished: false,
         })
     }
@@ -180,7 +190,8 @@ impl EventStream {
     /// A buffer could not be read. What was taken from it comes out all the same.
     pub fn end(&mut self) -> Result<()> {
         self.ended = true;
-        let finished = self.collector.finish();
+        // The buffers are closed here: the kernel does not remove an instance of which a file is open.
+        let finished = self.collector.finish().map(drop);
         self.incomplete |= finished.is_err();
         finished
     }
@@ -194,35 +205,43 @@ impl EventStream {
             return Ok(true);
         }
         let limit = out.len().saturating_add(room);
-        self.visit(|item| {
-            match item {
+        self.begin_read();
+        while out.len() < limit {
+            let step = self.next(|item| match item {
                 StreamItem::Record(mut record) => record.write_text(out),
                 StreamItem::Lost(gap) => Formatter::write_gap(gap.cpu, gap.count, out),
-            }
-            if out.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })
-    }
-
-    /// Shows everything there is to `visitor`, until it breaks off. Returns whether it did.
-    ///
-    /// # Errors
-    /// A buffer or the spool's file cannot be read. Everything that could be was shown before.
-    pub fn visit(&mut self, mut visitor: impl FnMut(StreamItem<'_>) -> ControlFlow<()>) -> Result<bool> {
-        let sweeps = self.collector.whole_sweeps();
-        self.collector.notifier().acknowledge();
-        loop {
-            if self.visit_settled(&mut visitor).is_break() {
-                return Ok(true);
-            }
-            if self.take_from_spool()? {
-                continue;
-            }
-            self.tell_damage();
-            self.caught_up(sweeps);
-            if !self.has_failed() {
-                return self.failure.take().map_or(Ok(false), Err);
+            })?;
+            if step == Rendered::Nothing {
+                return Ok(false);
             }
         }
+        Ok(true)
+    }
+
+    /// To be called before the items there are now are taken.
+    pub fn begin_read(&mut self) {
+        self.sweeps_at_read = self.whole_sweeps.load(Ordering::Acquire);
+        self.collector.notifier().acknowledge();
+    }
+
+    /// Passes the next item to `show`, unless it is not to be shown.
+    ///
+    /// # Errors
+    /// A buffer or the spool's file cannot be read. Everything that could be read was shown before.
+    pub fn next(&mut self, show: impl FnOnce(StreamItem<'_>)) -> Result<Rendered> {
+        self.prepare_formatter();
+        while !self.timeline.next_is_settled() {
+            if self.take_from_spool()? {
+                self.prepare_formatter();
+                continue;
+            }
+            self.report_damage();
+            self.caught_up();
+            if !self.has_failed() {
+                return self.failure.take().map_or(Ok(Rendered::Nothing), Err);
+            }
+        }
+        Ok(self.show_next(show))
     }
 
     /// The format of an event, for those who read its fields.
@@ -276,49 +295,44 @@ impl EventStream {
         Ok(stats)
     }
 
-    /// Shows what may come out.
-    fn visit_settled(
-        &mut self,
-        visitor: &mut impl FnMut(StreamItem<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        self.prepare_formatter();
-        while let Some(item) = self.timeline.next() {
-            let record = match item {
-                Item::Lost(gap) => {
-                    self.stacks.iter_mut().for_each(|stacks| stacks.forget(gap.cpu));
-                    visitor(StreamItem::Lost(Gap { cpu: buffer_number::cpu(gap.cpu), ..gap }))?;
-                    continue;
-                }
-                Item::Record(record) => record,
-            };
-            let buffer = record.cpu;
-            let record = TimelineRecord { cpu: buffer_number::cpu(buffer), ..record };
-            let task = self.formatter.pid(record.data).unwrap_or(0);
-            let id = self.formatter.id(record.data).unwrap_or(0);
-            if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
-                self.processes.new_task(task, new);
-                if let Some(filter) = &mut self.filter {
-                    filter.new_task(task, new);
-                }
+    /// Shows the next item, which is settled.
+    fn show_next(&mut self, show: impl FnOnce(StreamItem<'_>)) -> Rendered {
+        let record = match self.timeline.next() {
+            None => return Rendered::Nothing,
+            Some(Item::Lost(gap)) => {
+                self.stacks.iter_mut().for_each(|stacks| stacks.forget(gap.cpu));
+                show(StreamItem::Lost(Gap { cpu: buffer_number::cpu(gap.cpu), ..gap }));
+                return Rendered::Other;
             }
-            let mut by_itself = || {
-                let filter = self.filter.as_mut().filter(|_| !buffer_number::is_in_second(buffer));
-                filter.is_none_or(|filter| filter.keeps(task, id, record.data)) && !self.hidden.contains(&id)
-            };
-            let is_shown = match &mut self.stacks {
-                None => by_itself(),
-                Some(stacks) => stacks.decide(buffer, self.formatter.interrupts(record.data), id, by_itself),
-            };
-            if !is_shown {
-                self.formatter.learn(record.data);
-                self.left_out += 1;
-                continue;
+            Some(Item::Record(record)) => record,
+        };
+        let buffer = record.cpu;
+        let record = TimelineRecord { cpu: buffer_number::cpu(buffer), ..record };
+        let task = self.formatter.pid(record.data).unwrap_or(0);
+        let id = self.formatter.id(record.data).unwrap_or(0);
+        if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
+            self.processes.new_task(task, new);
+            if let Some(filter) = &mut self.filter {
+                filter.new_task(task, new);
             }
-            let tasks = self.filter.as_mut().map(|filter| &mut filter.tasks);
-            let (formatter, processes) = (&mut self.formatter, &mut self.processes);
-            visitor(StreamItem::Record(Record::new(record, id, task, formatter, processes, tasks)))?;
         }
-        ControlFlow::Continue(())
+        let mut by_itself = || {
+            let filter = self.filter.as_mut().filter(|_| !buffer_number::is_in_second(buffer));
+            filter.is_none_or(|filter| filter.keeps(task, id, record.data)) && !self.hidden.contains(&id)
+        };
+        let is_shown = match &mut self.stacks {
+            None => by_itself(),
+            Some(stacks) => stacks.decide(buffer, self.formatter.interrupts(record.data), id, by_itself),
+        };
+        if !is_shown {
+            self.formatter.learn(record.data);
+            self.left_out += 1;
+            return Rendered::Other;
+        }
+        let tasks = self.filter.as_mut().map(|filter| &mut filter.tasks);
+        let (formatter, processes) = (&mut self.formatter, &mut self.processes);
+        show(StreamItem::Record(Record::new(record, id, task, formatter, processes, tasks)));
+        Rendered::Event
     }
 
     /// Not done before there is something to write: with many events it takes dozens of milliseconds, and somebody
@@ -359,14 +373,15 @@ impl EventStream {
         Ok(!std::mem::replace(&mut self.finished, true))
     }
 
-    /// Everything is written that was collected when the collector had done so many whole sweeps.
-    fn caught_up(&mut self, sweeps: u64) {
+    /// Everything was shown that was collected when this read began.
+    fn caught_up(&mut self) {
+        let sweeps = self.sweeps_at_read;
         // Only a whole sweep begun since the last time finds all that a task left which was gone then.
         if let Some(filtering) = &mut self.filter
             && sweeps >= self.caught_up_at + 2
         {
             filtering.tasks.caught_up();
-            self.caught_up_at = self.collector.whole_sweeps();
+            self.caught_up_at = self.whole_sweeps.load(Ordering::Acquire);
         }
     }
 
@@ -379,12 +394,12 @@ impl EventStream {
         has_failed
     }
 
-    fn tell_damage(&mut self) {
+    fn report_damage(&mut self) {
         let damaged = self.timeline.damaged();
-        if damaged > self.told_damaged {
-            let more = damaged - self.told_damaged;
+        if damaged > self.reported_damaged {
+            let more = damaged - self.reported_damaged;
             log::warn!("{more} pages of the kernel's buffer are damaged; the events in them are lost");
-            self.told_damaged = damaged;
+            self.reported_damaged = damaged;
         }
     }
 }

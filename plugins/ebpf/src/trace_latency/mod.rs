@@ -48,7 +48,7 @@ impl Hook for TraceLatency {
         let brief = request.arguments.flag("brief")?;
         let object = Object::new(OBJECT).attach("returned", "sys_exit").attach("entered", "sys_enter");
         let programs = Programs::start(request, &object)?;
-        Ok(Box::new(LatencySession::new(programs, interval, brief)?))
+        Ok(Box::new(LatencySession::start(programs, interval, brief)?))
     }
 }
 

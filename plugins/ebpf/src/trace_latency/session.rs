@@ -5,12 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use trace_ebpf::Programs;
-use trace_hook_api::{Histogram, LineBuffer, Origin, Progress, Result, Session, Stats, boot_time};
+use trace_hook_api::{Histogram, LineBuffer, Origin, Result, boot_time};
+use trace_session::{Counts as EventCounts, End, EventSource, Rendered, SourceSession};
 
 use super::counts::{Call, Counts, Durations};
-
-/// How often the session checks whether a traced process is left.
-const PROCESS_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A session of `trace_latency`.
 pub struct LatencySession {
@@ -21,11 +19,9 @@ pub struct LatencySession {
     began: Instant,
     /// The end of the previous interval, and the counts at that time.
     previous: (Instant, BTreeMap<Call, Durations>),
-    reported_losses: BTreeMap<u32, u64>,
     waiting: VecDeque<Report>,
-    lines: u64,
-    processes_checked: Instant,
-    state: State,
+    /// The final lines are in `waiting`.
+    is_total_reported: bool,
 }
 
 /// A line that is waiting for the reader.
@@ -37,53 +33,36 @@ struct Report {
     histogram: Histogram,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Recording,
-    Stopped,
-    /// The final lines are in `waiting`.
-    Reported,
-}
-
 impl LatencySession {
     /// A session that reports at the end and, if given, after each interval.
     ///
     /// # Errors
     ///
     /// The object has no map of counts.
-    pub fn new(mut programs: Programs, interval: Option<Duration>, brief: bool) -> Result<Self> {
+    pub fn start(
+        mut programs: Programs,
+        interval: Option<Duration>,
+        brief: bool,
+    ) -> Result<SourceSession<Self>> {
         let counts = Counts::new(programs.map("distributions")?);
         let now = Instant::now();
-        Ok(Self {
+        Ok(SourceSession::new(Self {
             programs,
             counts,
             interval,
             brief,
             began: now,
             previous: (now, BTreeMap::new()),
-            reported_losses: BTreeMap::new(),
             waiting: VecDeque::new(),
-            lines: 0,
-            processes_checked: now,
-            state: State::Recording,
-        })
-    }
-
-    fn stop_without_processes(&mut self) -> Result<()> {
-        if self.state == State::Recording && self.processes_checked.elapsed() >= PROCESS_CHECK_INTERVAL {
-            self.processes_checked = Instant::now();
-            if !self.programs.processes.any_left() {
-                self.stop()?;
-            }
-        }
-        Ok(())
+            is_total_reported: false,
+        }))
     }
 
     fn report_interval(&mut self) -> Result<()> {
         let since_last = self.previous.0.elapsed();
         let is_due = self.interval.is_some_and(|interval| since_last >= interval);
         // With a slow reader the interval grows, not the queue.
-        if self.state == State::Recording && is_due && self.waiting.is_empty() {
+        if is_due && self.waiting.is_empty() {
             let counts = self.counts.read()?;
             let before = std::mem::replace(&mut self.previous, (Instant::now(), counts)).1;
             let since = |(call, now): (&Call, &Durations)| {
@@ -96,8 +75,8 @@ impl LatencySession {
     }
 
     fn report_total(&mut self) -> Result<()> {
-        if self.state == State::Stopped {
-            self.state = State::Reported;
+        if !self.is_total_reported {
+            self.is_total_reported = true;
             let whole = self.began.elapsed();
             self.report("latency_total", whole, self.counts.read()?.into_iter().collect())?;
         }
@@ -121,19 +100,7 @@ impl LatencySession {
         Ok(())
     }
 
-    fn report_losses(&mut self, lines: &mut LineBuffer) -> Result<()> {
-        let lost = self.programs.losses.lost()?;
-        for (cpu, count) in &lost {
-            let reported = self.reported_losses.get(cpu).copied().unwrap_or(0);
-            if *count > reported {
-                lines.lost(*cpu, Some(count - reported));
-            }
-        }
-        self.reported_losses = lost;
-        Ok(())
-    }
-
-    fn show(&mut self, report: &Report, lines: &mut LineBuffer) {
+    fn show(&self, report: &Report, lines: &mut LineBuffer) {
         let origin = Origin::at(report.time);
         let name = report.call.name();
         lines
@@ -145,40 +112,44 @@ impl LatencySession {
         if !self.brief {
             lines.picture(&report.histogram);
         }
-        self.lines += 1;
     }
 }
 
-impl Session for LatencySession {
-    fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
-        self.stop_without_processes()?;
-        self.report_interval()?;
+impl EventSource for LatencySession {
+    fn any_task_alive(&mut self) -> Result<bool> {
+        Ok(self.programs.processes.any_left())
+    }
+
+    fn render_next(&mut self, lines: &mut LineBuffer) -> Result<Rendered> {
+        let Some(report) = self.waiting.pop_front() else { return Ok(Rendered::Nothing) };
+        self.show(&report, lines);
+        Ok(Rendered::Other)
+    }
+
+    fn pause(&mut self, _: &mut LineBuffer) -> Result<()> {
+        self.report_interval()
+    }
+
+    fn end(&mut self, lines: &mut LineBuffer) -> Result<End> {
         self.report_total()?;
-        while let Some(report) = self.waiting.pop_front_if(|_| !lines.is_full()) {
-            self.show(&report, lines);
-        }
         if !self.waiting.is_empty() {
-            return Ok(Progress::More);
+            return Ok(End::MoreLines);
         }
-        if self.state != State::Reported {
-            return Ok(Progress::Idle);
+        for (cpu, count) in self.programs.losses.lost()? {
+            lines.lost(cpu, count);
         }
-        self.report_losses(lines)?;
         self.programs.losses.warn_of_missed_children()?;
-        Ok(Progress::Finished)
+        Ok(End::Complete)
     }
 
     fn stop(&mut self) -> Result<()> {
-        if self.state == State::Recording {
-            self.programs.stop();
-            self.state = State::Stopped;
-        }
+        self.programs.stop();
         Ok(())
     }
 
     /// Its events are its lines, which count the calls themselves.
-    fn stats(&self) -> Result<Stats> {
+    fn counts(&self) -> Result<EventCounts> {
         let lost = self.programs.losses.lost()?;
-        Ok(Stats::new(self.lines + lost.values().sum::<u64>(), lost))
+        Ok(EventCounts { recorded: lost.values().sum(), lost })
     }
 }

@@ -1,6 +1,7 @@
 //! `trace_open`: every file that the traced tasks open, or try to.
 
 mod collector;
+mod description;
 mod path;
 mod path_patterns;
 mod record;
@@ -49,6 +50,7 @@ impl Hook for TraceOpen {
                 .repeated(),
             )
             .details(DETAILS)
+            .event(description::open())
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
@@ -72,7 +74,7 @@ impl Hook for TraceOpen {
             object = object.attach_optional(program, tracepoint);
         }
         let programs = Programs::start(request, &object)?;
-        Ok(Box::new(OpenSession::new(programs, request, wanted)?))
+        Ok(Box::new(OpenSession::start(programs, request, wanted)?))
     }
 }
 

@@ -87,8 +87,10 @@ impl ProcessCounters {
     ///
     /// A counter cannot be stopped.
     pub fn stop(&self) -> io::Result<()> {
-        let mut counters = self.tasks.iter().flat_map(|task| task.counters.iter().chain(&task.own));
-        counters.try_for_each(Counter::stop)
+        let counters = self.tasks.iter().flat_map(|task| task.counters.iter().chain(&task.own));
+        // One that fails must not keep the others from being stopped.
+        let stopped: Vec<io::Result<()>> = counters.map(Counter::stop).collect();
+        stopped.into_iter().collect()
     }
 
     /// The name of the process. Once it has ended, the last name that was read.

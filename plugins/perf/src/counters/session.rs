@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use trace_hook_api::{
-    Environment, HookError, LineBuffer, Origin, Progress, Request, Result, Session, boot_time, log,
-};
-use trace_session::task_selection;
+use trace_hook_api::{Environment, HookError, LineBuffer, Origin, Request, Result, boot_time, log};
+use trace_session::{Counts, End, EventSource, Rendered, SourceSession, task_selection};
 use trace_tasks::{Pid, Procfs, TaskSelection};
 
 use super::counter::Amount;
@@ -18,9 +16,6 @@ use super::process_counters::ProcessCounters;
 use super::quantities::{AvailableQuantities, Countable, Quantity, TASK_CLOCK};
 use crate::perf_event::Ring;
 use crate::{access, cpus, descriptors};
-
-/// How often it is checked whether any traced task is left.
-const TASK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long the counters are opened anew because tasks were started meanwhile.
 const COVER_TIMEOUT: Duration = Duration::from_millis(50);
@@ -46,19 +41,9 @@ pub struct CountersSession {
     uncounted: Vec<(Quantity, String)>,
     procfs: PathBuf,
     timer: TimerFd,
-    /// Lines are due, but the buffer was full.
+    /// The interval is over. Nothing is lost by waiting for room: the next line counts from the last one on.
     is_due: bool,
     counted_until: u64,
-    checked_tasks_at: Instant,
-    phase: Phase,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Counting,
-    /// The last lines are due.
-    Stopped,
-    Finished,
 }
 
 impl CountersSession {
@@ -67,16 +52,16 @@ impl CountersSession {
     /// # Errors
     ///
     /// The kernel refuses, or none of the selected processes is alive.
-    pub fn start(request: &Request, every: Duration, grouping: Grouping) -> Result<Self> {
+    pub fn start(request: &Request, every: Duration, grouping: Grouping) -> Result<SourceSession<Self>> {
         let procfs = Procfs::at(&request.environment.procfs);
-        let targets = task_selection(request);
+        let selection = task_selection(request);
         let AvailableQuantities { counted, uncounted } = AvailableQuantities::probe();
         let cpu = cpus::online(&request.environment.sysfs)?.first().copied().unwrap_or_default();
         let ring = Ring::new(cpu, 0).map_err(|error| access::refused(&error, &request.environment))?;
         let mut counters_by_process =
-            open_counters(&procfs, &targets, &counted, grouping, &ring, &request.environment)?;
+            open_counters(&procfs, &selection, &counted, grouping, &ring, &request.environment)?;
         if !counters_by_process.values().any(ProcessCounters::had_tasks) {
-            return Err(targets.none_left().into());
+            return Err(selection.none_left().into());
         }
         for (pid, process_counters) in &mut counters_by_process {
             // Read now: a process can end before its first line.
@@ -85,7 +70,7 @@ impl CountersSession {
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         timer.set(Expiration::Interval(TimeSpec::from_duration(every)), TimerSetTimeFlags::empty())?;
-        Ok(Self {
+        Ok(SourceSession::new(Self {
             counters_by_process,
             _ring: ring,
             counted,
@@ -94,19 +79,7 @@ impl CountersSession {
             timer,
             is_due: false,
             counted_until: boot_time(),
-            checked_tasks_at: Instant::now(),
-            phase: Phase::Counting,
-        })
-    }
-
-    fn stop_if_tasks_ended(&mut self) -> Result<()> {
-        if self.phase == Phase::Counting && self.checked_tasks_at.elapsed() >= TASK_CHECK_INTERVAL {
-            self.checked_tasks_at = Instant::now();
-            if !self.counters_by_process.values().any(ProcessCounters::is_alive) {
-                self.stop()?;
-            }
-        }
-        Ok(())
+        }))
     }
 
     fn report_uncounted(&mut self, lines: &mut LineBuffer) {
@@ -139,38 +112,46 @@ impl CountersSession {
     }
 }
 
-impl Session for CountersSession {
-    fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
-        self.stop_if_tasks_ended()?;
+impl EventSource for CountersSession {
+    fn any_task_alive(&mut self) -> Result<bool> {
+        Ok(self.counters_by_process.values().any(ProcessCounters::is_alive))
+    }
+
+    fn begin_read(&mut self) -> Result<()> {
         // An error means that the timer has not expired.
         self.is_due |= self.timer.wait().is_ok();
-        // Nothing is lost by waiting for room: the next line counts from the last one on.
-        if lines.is_full() {
-            return Ok(if self.phase == Phase::Counting { Progress::Idle } else { Progress::More });
+        Ok(())
+    }
+
+    fn render_next(&mut self, lines: &mut LineBuffer) -> Result<Rendered> {
+        if !self.uncounted.is_empty() {
+            self.report_uncounted(lines);
+            return Ok(Rendered::Other);
         }
-        self.report_uncounted(lines);
-        if self.is_due || self.phase == Phase::Stopped {
-            self.is_due = false;
+        if std::mem::take(&mut self.is_due) {
             self.write_counts(lines)?;
         }
-        if self.phase == Phase::Counting {
-            return Ok(Progress::Idle);
-        }
-        self.phase = Phase::Finished;
-        Ok(Progress::Finished)
+        Ok(Rendered::Nothing)
+    }
+
+    fn end(&mut self, lines: &mut LineBuffer) -> Result<End> {
+        self.write_counts(lines)?;
+        Ok(End::Complete)
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        let stopped: Vec<_> = self.counters_by_process.values().map(ProcessCounters::stop).collect();
+        let stopped = stopped.into_iter().collect::<std::io::Result<()>>();
+        stopped.map_err(|error| HookError::new(format!("cannot stop a counter: {error}")))
+    }
+
+    /// Its events are its lines.
+    fn counts(&self) -> Result<Counts> {
+        Ok(Counts::default())
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
         Some(self.timer.as_fd())
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        if self.phase == Phase::Counting {
-            self.phase = Phase::Stopped;
-            let stopped = self.counters_by_process.values().try_for_each(ProcessCounters::stop);
-            stopped.map_err(|error| HookError::new(format!("cannot stop a counter: {error}")))?;
-        }
-        Ok(())
     }
 
     fn close(&mut self) -> Result<()> {
@@ -185,7 +166,7 @@ impl Session for CountersSession {
 /// inherited them cannot be known: then all counters are opened anew.
 fn open_counters(
     procfs: &Procfs,
-    targets: &TaskSelection,
+    selection: &TaskSelection,
     counted: &[Countable],
     grouping: Grouping,
     ring: &Ring,
@@ -193,7 +174,7 @@ fn open_counters(
 ) -> Result<CountersByProcess> {
     let began = Instant::now();
     loop {
-        let members = targets.members(procfs);
+        let members = selection.members(procfs);
         let needed = members.len() * (counted.len() * 2 + 1);
         descriptors::raise_limit_for(needed);
         let mut counters_by_process = CountersByProcess::new();
@@ -202,7 +183,7 @@ fn open_counters(
             let added = counters_by_process.entry(group).or_default().add(*thread, *member, counted, ring);
             added.map_err(|error| descriptors::explain(&error, needed, environment))?;
         }
-        if targets.members(procfs).keys().all(|thread| members.contains_key(thread)) {
+        if selection.members(procfs).keys().all(|thread| members.contains_key(thread)) {
             return Ok(counters_by_process);
         }
         if began.elapsed() > COVER_TIMEOUT {

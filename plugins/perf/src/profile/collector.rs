@@ -1,18 +1,15 @@
 //! A thread that moves records from the rings into the spool.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use trace_hook_api::{HookError, Result, log};
-use trace_session::Notifier;
+use trace_hook_api::Result;
 use trace_session::spool::Spool;
-use trace_tasks::Procfs;
+use trace_session::{Collect, Occasion, Swept};
+use trace_tasks::{Member, Pid, Procfs};
 
 use super::existing_tasks;
 use super::modules::Modules;
@@ -24,125 +21,78 @@ const POLL_INTERVAL: Duration = Duration::from_millis(30);
 /// The largest batch that goes into the spool, in bytes.
 const MAX_PAGE: usize = 64 << 10;
 
-/// The collector thread. It runs until it is stopped.
-#[derive(Debug)]
-pub struct Collector {
-    /// Closing it stops the thread.
-    stop: Option<UnixStream>,
-    thread: Option<JoinHandle<BTreeMap<u32, u64>>>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    spool: Arc<Spool>,
-    modules: Arc<Modules>,
-    notifier: Notifier,
+/// What was collected so far.
+#[derive(Debug, Default)]
+pub struct CollectedCounts {
     samples: AtomicU64,
+    /// The losses that records have reported, by CPU.
+    lost: Mutex<BTreeMap<u32, u64>>,
 }
 
-impl Collector {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    ///
-    /// No thread can be started.
-    pub fn start(
-        source: RecordSource,
-        procfs: Procfs,
-        spool: Arc<Spool>,
-        modules: Arc<Modules>,
-    ) -> Result<Self> {
-        let (stop, stopped) = UnixStream::pair()?;
-        let notifier = Notifier::new()?;
-        let shared = Arc::new(Shared { spool, modules, notifier, samples: AtomicU64::new(0) });
-        let of_thread = Arc::clone(&shared);
-        let collect = move || {
-            of_thread.push_existing_tasks(&source, &procfs);
-            CollectorThread { shared: &of_thread, exclusion: source.exclusion, lost: BTreeMap::new() }
-                .collect(source.rings, &stopped)
-        };
-        let thread = std::thread::Builder::new().name("collector".to_owned()).spawn(collect)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), shared })
-    }
-
-    /// Is rung when something was found.
-    pub fn notifier(&self) -> &Notifier {
-        &self.shared.notifier
-    }
-
+impl CollectedCounts {
     /// How many samples were collected.
     pub fn samples(&self) -> u64 {
-        self.shared.samples.load(Ordering::Acquire)
+        self.samples.load(Ordering::Acquire)
     }
 
-    /// Collects what is left in the rings, and ends the thread. To be called after recording was stopped. Returns the
-    /// losses that records have reported, by CPU.
-    ///
-    /// # Errors
-    ///
-    /// The thread has panicked.
-    pub fn finish(&mut self) -> Result<BTreeMap<u32, u64>> {
-        self.stop = None;
-        let thread = self.thread.take().map_or_else(|| Ok(BTreeMap::new()), JoinHandle::join);
-        thread.map_err(|_| HookError::new("the thread that collects the samples has panicked"))
+    /// The losses that records have reported, by CPU.
+    pub fn lost(&self) -> BTreeMap<u32, u64> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn lose(&self, cpu: u32, count: u64) {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner).entry(cpu).or_default() += count;
     }
 }
 
-impl Drop for Collector {
-    fn drop(&mut self) {
-        if let Err(error) = self.finish() {
-            log::error!("{error}");
+/// Moves the records of all rings into the spool.
+#[derive(Debug)]
+pub struct RecordCollector {
+    rings: BTreeMap<u32, Ring>,
+    exclusion: Exclusion,
+    /// The tasks that existed before the recording started, until records of them are pushed.
+    existing_tasks: Option<HashMap<Pid, Member>>,
+    procfs: Procfs,
+    spool: Arc<Spool>,
+    modules: Arc<Modules>,
+    counts: Arc<CollectedCounts>,
+    /// When the sweep before began.
+    previous: u64,
+    bytes: Vec<u8>,
+}
+
+impl RecordCollector {
+    pub fn new(source: RecordSource, procfs: Procfs, spool: Arc<Spool>, modules: Arc<Modules>) -> Self {
+        let RecordSource { rings, exclusion, members } = source;
+        Self {
+            rings,
+            exclusion,
+            existing_tasks: Some(members),
+            procfs,
+            spool,
+            modules,
+            counts: Arc::default(),
+            previous: 0,
+            bytes: Vec::new(),
         }
     }
-}
 
-impl Shared {
+    /// What is collected, to be read at any time.
+    pub fn counts(&self) -> Arc<CollectedCounts> {
+        Arc::clone(&self.counts)
+    }
+
     /// Pushes records of the tasks that existed before the recording started.
-    fn push_existing_tasks(&self, source: &RecordSource, procfs: &Procfs) {
-        let processes: BTreeSet<i32> = source.members.values().map(|member| member.process).collect();
-        for (thread, member) in &source.members {
-            let name = existing_tasks::comm(procfs.root(), member.process as u32, *thread as u32);
+    fn push_existing_tasks(&self, tasks: &HashMap<Pid, Member>) {
+        let processes: BTreeSet<Pid> = tasks.values().map(|member| member.process).collect();
+        for (thread, member) in tasks {
+            let name = existing_tasks::comm(self.procfs.root(), member.process as u32, *thread as u32);
             self.spool.push_page(0, &name, 0, 0);
         }
         for process in processes.into_iter().map(|process| process as u32) {
             let observe = |mapping: &Mapping<'_>| _ = self.modules.observe(process, mapping);
-            let mappings = existing_tasks::mappings(procfs.root(), process, observe);
+            let mappings = existing_tasks::mappings(self.procfs.root(), process, observe);
             self.spool.push_page(0, &mappings, 0, 0);
-        }
-    }
-}
-
-struct CollectorThread<'a> {
-    shared: &'a Shared,
-    exclusion: Exclusion,
-    /// By CPU.
-    lost: BTreeMap<u32, u64>,
-}
-
-impl CollectorThread<'_> {
-    fn collect(mut self, mut rings: BTreeMap<u32, Ring>, stopped: &UnixStream) -> BTreeMap<u32, u64> {
-        let (mut bytes, mut stopping, mut before) = (Vec::new(), false, 0);
-        loop {
-            let began = now();
-            let mut found = false;
-            for (cpu, ring) in &mut rings {
-                bytes.clear();
-                ring.drain_into(&mut bytes);
-                found |= !bytes.is_empty();
-                self.forward(*cpu, &bytes);
-            }
-            // A record can become visible shortly after its time stamp was taken: it is read one interval later.
-            self.shared.spool.push_settled(before);
-            before = began;
-            if found {
-                self.shared.notifier.notify();
-            }
-            if stopping {
-                return self.lost;
-            }
-            // What was recorded before the stop is read after it.
-            stopping = wait(&rings, stopped);
         }
     }
 
@@ -153,11 +103,11 @@ impl CollectorThread<'_> {
             if let Body::Lost(count) = record.body {
                 self.push(cpu, &mut batch);
                 batch.lost += count;
-                *self.lost.entry(cpu).or_default() += count;
+                self.counts.lose(cpu, count);
                 continue;
             }
             if let Body::Mmap(mapping) = &record.body {
-                self.shared.modules.observe(record.process, mapping);
+                self.modules.observe(record.process, mapping);
             }
             if !self.exclusion.excludes(&record) {
                 if batch.bytes.len() + bytes.len() > MAX_PAGE {
@@ -168,16 +118,44 @@ impl CollectorThread<'_> {
             }
         }
         self.push(cpu, &mut batch);
-        self.shared.spool.lose(cpu, batch.lost);
+        self.spool.lose(cpu, batch.lost);
     }
 
     /// Pushes the batch, unless it is empty, and starts a new one.
     fn push(&self, cpu: u32, batch: &mut Batch) {
         if !batch.bytes.is_empty() {
             let Batch { bytes, samples, lost } = std::mem::take(batch);
-            self.shared.spool.push_page(cpu, &bytes, samples, lost);
-            self.shared.samples.fetch_add(samples, Ordering::Release);
+            self.spool.push_page(cpu, &bytes, samples, lost);
+            self.counts.samples.fetch_add(samples, Ordering::Release);
         }
+    }
+}
+
+impl Collect for RecordCollector {
+    /// A ring polls as readable only when it is half full.
+    const SHORTEST_REST: Duration = Duration::ZERO;
+
+    fn sweep(&mut self, _: Occasion) -> Result<Swept> {
+        if let Some(tasks) = self.existing_tasks.take() {
+            self.push_existing_tasks(&tasks);
+        }
+        let began = now();
+        let (mut found, mut bytes) = (false, std::mem::take(&mut self.bytes));
+        let cpus: Vec<u32> = self.rings.keys().copied().collect();
+        for cpu in cpus {
+            bytes.clear();
+            self.rings.get_mut(&cpu).into_iter().for_each(|ring| ring.drain_into(&mut bytes));
+            found |= !bytes.is_empty();
+            self.forward(cpu, &bytes);
+        }
+        self.bytes = bytes;
+        // A record can become visible shortly after its time stamp was taken: it is read one interval later.
+        self.spool.push_settled(std::mem::replace(&mut self.previous, began));
+        Ok(Swept { found, rest: Some(POLL_INTERVAL) })
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.rings.values().map(AsFd::as_fd).collect()
     }
 }
 
@@ -220,15 +198,6 @@ impl Exclusion {
             _ => false,
         }
     }
-}
-
-/// Waits until the rings are due to be read, a ring fills, or the thread is to stop. Returns whether it is.
-fn wait(rings: &BTreeMap<u32, Ring>, stopped: &UnixStream) -> bool {
-    let fds = [stopped.as_fd()].into_iter().chain(rings.values().map(AsFd::as_fd));
-    let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-    // On an error the rings are read early.
-    let _ = poll(&mut fds, PollTimeout::try_from(POLL_INTERVAL).unwrap_or(PollTimeout::ZERO));
-    fds[0].any() == Some(true)
 }
 
 #[cfg(test)]

@@ -40,27 +40,24 @@ impl Folded {
         *self.counts.entry(Stack { comm: comm.into(), functions }).or_default() += 1;
     }
 
-    /// Whether no more stacks should be added before lines were written.
-    pub fn is_full(&self) -> bool {
-        self.counts.len() >= MAX_STACKS
+    /// Whether lines are to be written before more stacks are added.
+    pub fn is_due(&self) -> bool {
+        !self.due.is_empty() || self.counts.len() >= MAX_STACKS || self.next <= Instant::now()
     }
 
-    /// Writes the lines that are due, as far as there is room. Returns how many.
-    pub fn write(&mut self, lines: &mut LineBuffer, is_end: bool) -> u64 {
-        if self.due.is_empty() && (is_end || self.is_full() || self.next <= Instant::now()) {
+    /// Writes the lines that are due, as far as there is room. At the end all of them are.
+    pub fn write(&mut self, lines: &mut LineBuffer, is_end: bool) {
+        if self.due.is_empty() && (is_end || self.is_due()) {
             self.next = Instant::now() + self.every;
             self.due_since = boot_time();
             self.due = self.counts.drain().collect();
             self.due.sort_unstable_by(|a, b| b.cmp(a));
         }
-        let mut written = 0;
         while let Some((stack, count)) = self.due.pop_if(|_| !lines.is_full()) {
             let origin = Origin::at(self.due_since);
             let functions = stack.functions.iter().map(|name| name.as_bytes());
             lines.folded_stack(&origin, &stack.comm, functions, count);
-            written += 1;
         }
-        written
     }
 
     /// Whether all lines that are due are written. At the end all of them are due.
@@ -79,12 +76,14 @@ mod tests {
         let functions = |name: &str| vec![Frame { name: name.into(), short: name.into() }];
         ["a", "b"].iter().for_each(|name| folded.add(b"sh", functions(name)));
         let mut lines = LineBuffer::with_room(1);
-        assert_eq!(folded.write(&mut lines, false), 1);
+        folded.write(&mut lines, false);
         folded.add(b"sh", functions("c"));
-        let mut written = 1;
+        let mut written = lines.events();
+        assert_eq!(written, 1);
         while !folded.is_written(true) {
             lines.reset(1000);
-            written += folded.write(&mut lines, true);
+            folded.write(&mut lines, true);
+            written += lines.events();
         }
         assert_eq!((written, lines.as_bytes()), (3, &b"sh;c 1\n"[..]));
     }

@@ -163,10 +163,14 @@ impl Recording {
     ///
     /// An event cannot be disabled.
     pub fn stop(&self) -> Result<()> {
-        for TaskEvent { event, .. } in &self.events {
-            event.disable().map_err(|error| HookError::new(format!("cannot stop a perf event: {error}")))?;
-        }
-        Ok(())
+        let disabled: Vec<io::Result<()>> = self.events.iter().map(|task| task.event.disable()).collect();
+        let stopped = disabled.into_iter().collect::<io::Result<()>>();
+        stopped.map_err(|error| HookError::new(format!("cannot stop a perf event: {error}")))
+    }
+
+    /// Closes all events.
+    pub fn close(&mut self) {
+        self.events.clear();
     }
 
     /// How many records were lost so far, by CPU. None, where the kernel does not count them.

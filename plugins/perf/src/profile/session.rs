@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{LineBuffer, Origin, Progress, Request, Result, Session, Stats};
-use trace_session::SPOOL_DIRECTORY;
+use trace_hook_api::{LineBuffer, Origin, Request, Result};
 use trace_session::spool::Spool;
+use trace_session::{Collector, Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession};
 use trace_tasks::Procfs;
 
-use super::collector::Collector;
+use super::collector::{CollectedCounts, RecordCollector};
 use super::folded::Folded;
 use super::modules::Modules;
 use super::process_state::Processes;
@@ -20,9 +20,6 @@ use super::symbolizer::Symbolizer;
 use super::throttling::{self, ThrottleReports};
 use super::timeline::{Item, Timeline};
 use crate::perf_event::{Body, ClockOffset, Record, Records};
-
-/// How often it is checked whether any traced task is left.
-const TASK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long after the stop samples wait for symbols that are being read.
 const SYMBOL_WAIT_AFTER_STOP: Duration = Duration::from_secs(1);
@@ -38,9 +35,9 @@ pub enum Output {
 
 /// Turns the kernel's samples into lines.
 pub struct ProfileSession {
-    recording: Option<Recording>,
-    collector: Option<Collector>,
-    checked_tasks_at: Instant,
+    recording: Recording,
+    collector: Collector<RecordCollector>,
+    collected: Arc<CollectedCounts>,
     stopped: Option<Instant>,
     spool: Arc<Spool>,
     timeline: Timeline,
@@ -52,18 +49,8 @@ pub struct ProfileSession {
     clock_offset: ClockOffset,
     folded: Option<Folded>,
     throttle_reports: ThrottleReports,
-    emitted: Emitted,
-    /// Records for which the kernel had no room, by CPU. Known once recording has stopped.
+    /// Records for which the kernel had no room, by CPU, by its own count. Known once recording has stopped.
     lost: BTreeMap<u32, u64>,
-    /// Samples that were collected. Known once recording has stopped.
-    samples: u64,
-}
-
-/// What was written so far.
-#[derive(Debug, Default)]
-struct Emitted {
-    samples: u64,
-    lines: u64,
 }
 
 impl ProfileSession {
@@ -77,17 +64,18 @@ impl ProfileSession {
         recording: Recording,
         source: RecordSource,
         shape: Output,
-    ) -> Result<Self> {
+    ) -> Result<SourceSession<Self>> {
         let procfs = Procfs::at(&request.environment.procfs);
         let fallback_processes = request.tasks.pids.iter().chain(&request.tasks.parents).copied().collect();
         let modules = Arc::new(Modules::new(procfs.root(), fallback_processes));
         let spool = Arc::new(Spool::new(Path::new(SPOOL_DIRECTORY), request.spool_size));
         let symbolizer = Symbolizer::new(procfs.root());
-        let collector = Collector::start(source, procfs, Arc::clone(&spool), Arc::clone(&modules))?;
-        Ok(Self {
-            recording: Some(recording),
-            collector: Some(collector),
-            checked_tasks_at: Instant::now(),
+        let records = RecordCollector::new(source, procfs, Arc::clone(&spool), Arc::clone(&modules));
+        let collected = records.counts();
+        Ok(SourceSession::new(Self {
+            recording,
+            collector: Collector::start(records)?,
+            collected,
             stopped: None,
             timeline: Timeline::of(&spool),
             deferred: None,
@@ -101,72 +89,37 @@ impl ProfileSession {
                 Output::Folded(every) => Some(Folded::every(every)),
             },
             throttle_reports: ThrottleReports::default(),
-            emitted: Emitted::default(),
             lost: BTreeMap::new(),
-            samples: 0,
-        })
+        }))
     }
 
-    fn stop_if_tasks_ended(&mut self) -> Result<()> {
-        if self.checked_tasks_at.elapsed() >= TASK_CHECK_INTERVAL
-            && let Some(recording) = &mut self.recording
-        {
-            self.checked_tasks_at = Instant::now();
-            if !recording.has_live_tasks() {
-                self.stop()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes lines until the buffer is full. Returns whether nothing is left to write.
-    fn write_lines(&mut self, lines: &mut LineBuffer) -> Result<bool> {
-        while !lines.is_full() && !self.folded.as_ref().is_some_and(Folded::is_full) {
-            let deferred = self.deferred.take().map(Item::Record);
-            match deferred.map_or_else(|| self.timeline.next(), |item| Ok(Some(item)))? {
-                None => return Ok(true),
-                Some(Item::Lost(cpu, count)) => lines.lost(cpu, Some(count)),
-                Some(Item::Record(bytes)) => {
-                    if Records(&bytes).any(|(_, record)| !self.write_record(&record, lines)) {
-                        self.deferred = Some(bytes);
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// Returns whether the record was written. It is not, as long as its symbols are being read.
-    fn write_record(&mut self, record: &Record<'_>, lines: &mut LineBuffer) -> bool {
+    /// Renders a record, unless its symbols are still being read.
+    fn render(&mut self, record: &Record<'_>, lines: &mut LineBuffer) -> Rendered {
         self.processes.apply(record, &self.modules);
         let stack = match record.body {
             Body::Sample(stack) => stack,
             Body::Throttle => {
                 self.write_throttling(record, lines);
-                return true;
+                return Rendered::Other;
             }
-            _ => return true,
+            _ => return Rendered::Other,
         };
         let code = self.processes.code(record.process);
         let may_wait = self.stopped.is_none_or(|stopped| stopped.elapsed() < SYMBOL_WAIT_AFTER_STOP);
         let Some(frames) = self.symbolizer.resolve(stack, code.map(AsRef::as_ref), may_wait) else {
-            return false;
+            return Rendered::Blocked;
         };
-        self.emitted.samples += 1;
         if let Some(folded) = &mut self.folded {
             folded.add(self.processes.comm(record.thread), frames);
-            return true;
+            return Rendered::Event;
         }
-        self.emitted.lines += 1;
         let names = frames.iter().map(|frame| frame.name.as_bytes());
         lines.event(&self.origin(record), "sample").list("stack", names);
-        true
+        Rendered::Event
     }
 
     fn write_throttling(&mut self, record: &Record<'_>, lines: &mut LineBuffer) {
         if self.throttle_reports.should_report(record.cpu, record.time) {
-            self.emitted.lines += 1;
             lines.event(&self.origin(record), "throttled").word("limit", throttling::LIMIT);
         }
     }
@@ -180,76 +133,93 @@ impl ProfileSession {
     }
 }
 
-impl Session for ProfileSession {
-    fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
-        self.stop_if_tasks_ended()?;
-        if let Some(collector) = &self.collector {
-            collector.notifier().acknowledge();
-        }
-        self.clock_offset.update();
-        let is_over = self.recording.is_none();
-        let is_all = self.write_lines(lines)?;
-        if let Some(folded) = &mut self.folded {
-            let is_end = is_over && is_all;
-            self.emitted.lines += folded.write(lines, is_end);
-            if !folded.is_written(is_end) {
-                return Ok(Progress::More);
-            }
-        }
-        if !is_all {
-            return Ok(Progress::More);
-        }
-        if !is_over {
-            return Ok(Progress::Idle);
-        }
-        for (cpu, count) in self.spool.take_untold() {
-            lines.lost(cpu, Some(count));
-        }
-        Ok(Progress::Finished)
+impl EventSource for ProfileSession {
+    fn any_task_alive(&mut self) -> Result<bool> {
+        Ok(self.recording.has_live_tasks())
     }
 
-    fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        self.collector.as_ref().map(|collector| collector.notifier().as_fd())
+    fn begin_read(&mut self) -> Result<()> {
+        self.collector.notifier().acknowledge();
+        self.clock_offset.update();
+        Ok(())
+    }
+
+    fn render_next(&mut self, lines: &mut LineBuffer) -> Result<Rendered> {
+        if let Some(folded) = self.folded.as_mut().filter(|folded| folded.is_due()) {
+            folded.write(lines, false);
+            return Ok(Rendered::Other);
+        }
+        let item = match self.deferred.take() {
+            Some(bytes) => Some(Item::Record(bytes)),
+            None => self.timeline.next()?,
+        };
+        let bytes = match item {
+            None => return Ok(Rendered::Nothing),
+            Some(Item::Lost(cpu, count)) => {
+                lines.lost(cpu, count);
+                return Ok(Rendered::Other);
+            }
+            Some(Item::Record(bytes)) => bytes,
+        };
+        let Some((_, record)) = Records(&bytes).next() else { return Ok(Rendered::Other) };
+        let rendered = self.render(&record, lines);
+        if rendered == Rendered::Blocked {
+            self.deferred = Some(bytes);
+        }
+        Ok(rendered)
+    }
+
+    fn pause(&mut self, lines: &mut LineBuffer) -> Result<()> {
+        self.folded.iter_mut().for_each(|folded| folded.write(lines, false));
+        Ok(())
+    }
+
+    fn end(&mut self, lines: &mut LineBuffer) -> Result<End> {
+        if let Some(folded) = &mut self.folded {
+            folded.write(lines, true);
+            if !folded.is_written(true) {
+                return Ok(End::MoreLines);
+            }
+        }
+        for (cpu, count) in self.spool.take_untold() {
+            lines.lost(cpu, count);
+        }
+        Ok(End::Complete)
     }
 
     fn stop(&mut self) -> Result<()> {
-        let (Some(recording), Some(collector)) = (self.recording.take(), &mut self.collector) else {
-            return Ok(());
-        };
-        recording.stop()?;
+        let stopped = self.recording.stop();
         self.stopped = Some(Instant::now());
-        let reported = collector.finish()?;
+        // The rings stay readable, whatever the kernel says to the stop.
+        let finished = self.collector.finish();
         self.timeline.complete();
-        self.samples = collector.samples();
-        self.lost = recording.lost();
+        let reported = self.collected.lost();
+        self.lost = self.recording.lost();
         for (cpu, lost) in &self.lost {
             // The losses after the last record are not in any record.
             let reported = reported.get(cpu).copied().unwrap_or(0);
             self.spool.lose(*cpu, lost.saturating_sub(reported));
         }
-        for (cpu, reported) in reported {
-            // A kernel before 6.0 does not count them, but its records report most of them.
-            let lost = self.lost.entry(cpu).or_default();
-            *lost = (*lost).max(reported);
-        }
-        self.lost.retain(|_, lost| *lost > 0);
-        Ok(())
+        self.recording.close();
+        stopped.and(finished.map(drop))
     }
 
-    fn stats(&self) -> Result<Stats> {
+    fn counts(&self) -> Result<Counts> {
         let mut lost = self.lost.clone();
-        let recorded = self.samples + lost.values().sum::<u64>();
+        for (cpu, reported) in self.collected.lost() {
+            // The kernel's own count is known after the stop only, and never before 6.0, but records report most losses.
+            let lost = lost.entry(cpu).or_default();
+            *lost = (*lost).max(reported);
+        }
+        lost.retain(|_, lost| *lost > 0);
+        let recorded = self.collected.samples() + lost.values().sum::<u64>();
         for (cpu, refused) in self.spool.refused() {
             *lost.entry(cpu).or_default() += refused;
         }
-        // Counted in lines, as the host does.
-        let recorded = (recorded + self.emitted.lines).saturating_sub(self.emitted.samples);
-        Ok(Stats::new(recorded, lost))
+        Ok(Counts { recorded, lost })
     }
 
-    fn close(&mut self) -> Result<()> {
-        self.stop()?;
-        self.collector = None;
-        Ok(())
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.collector.notifier().as_fd())
     }
 }

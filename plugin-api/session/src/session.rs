@@ -1,0 +1,317 @@
+//! The session that all hooks share.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use trace_hook_api::{LineBuffer, LineEntry, LineKind, Progress, Result, Session, Stats};
+
+use crate::budget::ReadBudget;
+use crate::source::{Counts, End, EventSource, Rendered};
+
+/// How often a session checks whether a traced task is left.
+const TASK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Early losses are reported at most this often, so that the reports of a long overload stay few.
+const LOSS_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A session that renders the items of a source: stops when the last traced task has ended, reads within a budget, and
+/// counts.
+#[derive(Debug)]
+pub struct SourceSession<S> {
+    source: S,
+    state: State,
+    tasks_checked: Instant,
+    losses_reported: Option<Instant>,
+    /// Events among the rendered items.
+    events: u64,
+    /// Lines of events that were made.
+    lines: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Recording,
+    Stopped,
+    Finished,
+}
+
+impl<S: EventSource> SourceSession<S> {
+    /// A session of this source, which is recording.
+    pub fn new(source: S) -> Self {
+        Self {
+            source,
+            state: State::Recording,
+            tasks_checked: Instant::now(),
+            losses_reported: None,
+            events: 0,
+            lines: 0,
+        }
+    }
+
+    fn stop_without_tasks(&mut self) -> Result<()> {
+        if self.state == State::Recording && self.tasks_checked.elapsed() >= TASK_CHECK_INTERVAL {
+            self.tasks_checked = Instant::now();
+            if !self.source.any_task_alive()? {
+                self.stop()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn report_early_losses(&mut self, lines: &mut LineBuffer) {
+        if self.losses_reported.is_none_or(|reported| reported.elapsed() >= LOSS_REPORT_INTERVAL) {
+            let losses = self.source.take_early_losses();
+            if !losses.is_empty() {
+                self.losses_reported = Some(Instant::now());
+            }
+            for (cpu, count) in losses {
+                lines.lost(cpu, count);
+            }
+        }
+    }
+
+    fn render(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
+        self.source.begin_read()?;
+        let mut budget = ReadBudget::begin();
+        loop {
+            match self.source.render_next(lines)? {
+                Rendered::Event => self.events += 1,
+                Rendered::Other => {}
+                Rendered::Nothing => break,
+                Rendered::Blocked => return Ok(Progress::More),
+            }
+            if lines.is_full() || !budget.allows_another() {
+                return Ok(Progress::More);
+            }
+        }
+        if self.state == State::Recording {
+            self.source.pause(lines)?;
+            return Ok(if lines.is_full() { Progress::More } else { Progress::Idle });
+        }
+        match self.source.end(lines)? {
+            End::MoreLines => Ok(Progress::More),
+            End::Complete => {
+                self.state = State::Finished;
+                Ok(Progress::Finished)
+            }
+        }
+    }
+}
+
+impl<S: EventSource> Session for SourceSession<S> {
+    fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
+        self.stop_without_tasks()?;
+        if self.state == State::Finished {
+            return Ok(Progress::Finished);
+        }
+        if lines.is_full() {
+            return Ok(Progress::More);
+        }
+        self.report_early_losses(lines);
+        let before = lines.entries().len();
+        let progress = self.render(lines);
+        let is_event = |entry: &&LineEntry| entry.kind() == LineKind::Event;
+        self.lines += lines.entries()[before..].iter().filter(is_event).count() as u64;
+        progress
+    }
+
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        self.source.wakes()
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        match self.state {
+            State::Recording => {
+                // Also if it fails: what was recorded is still to be read.
+                self.state = State::Stopped;
+                self.source.stop()
+            }
+            State::Stopped | State::Finished => Ok(()),
+        }
+    }
+
+    /// The host counts lines. An event may make none, or several.
+    fn stats(&self) -> Result<Stats> {
+        let Counts { recorded, lost } = self.source.counts()?;
+        Ok(Stats::new((recorded + self.lines).saturating_sub(self.events), lost))
+    }
+
+    fn close(&mut self) -> Result<()> {
+        let stopped = self.stop();
+        self.source.close().and(stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use nix::time::ClockId;
+    use trace_hook_api::HookError;
+
+    use super::*;
+
+    /// What the host allows a read.
+    const READ_LIMIT: Duration = Duration::from_millis(20);
+
+    /// A source without a kernel.
+    struct Synthetic {
+        /// Items that are still to come; they never end if this is `None`.
+        items: Option<u64>,
+        /// What an item takes.
+        cost: Duration,
+        lines_per_item: u64,
+        rendered: u64,
+        tasks_alive: bool,
+        stop_fails: bool,
+        stopped: bool,
+        early_losses: BTreeMap<u32, u64>,
+    }
+
+    impl Synthetic {
+        fn endless(cost: Duration) -> SourceSession<Self> {
+            Self::session(None, cost, 0)
+        }
+
+        fn session(items: Option<u64>, cost: Duration, lines_per_item: u64) -> SourceSession<Self> {
+            SourceSession::new(Self {
+                items,
+                cost,
+                lines_per_item,
+                rendered: 0,
+                tasks_alive: true,
+                stop_fails: false,
+                stopped: false,
+                early_losses: BTreeMap::new(),
+            })
+        }
+    }
+
+    impl EventSource for Synthetic {
+        fn any_task_alive(&mut self) -> Result<bool> {
+            Ok(self.tasks_alive)
+        }
+
+        fn render_next(&mut self, lines: &mut LineBuffer) -> Result<Rendered> {
+            match &mut self.items {
+                Some(0) => return Ok(Rendered::Nothing),
+                Some(items) => *items -= 1,
+                None => {}
+            }
+            let began = Instant::now();
+            while began.elapsed() < self.cost {}
+            self.rendered += 1;
+            (0..self.lines_per_item).for_each(|_| lines.push("line"));
+            Ok(Rendered::Event)
+        }
+
+        fn end(&mut self, lines: &mut LineBuffer) -> Result<End> {
+            lines.push("summary");
+            Ok(End::Complete)
+        }
+
+        fn stop(&mut self) -> Result<()> {
+            self.stopped = true;
+            if self.stop_fails { Err(HookError::new("one part refuses")) } else { Ok(()) }
+        }
+
+        fn counts(&self) -> Result<Counts> {
+            Ok(Counts { recorded: self.rendered + self.items.unwrap_or(0), lost: BTreeMap::new() })
+        }
+
+        fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
+            std::mem::take(&mut self.early_losses)
+        }
+    }
+
+    /// The CPU time of a read, which does not depend on what else the machine does.
+    fn read_time(session: &mut SourceSession<Synthetic>) -> Duration {
+        let mut lines = LineBuffer::with_room(1 << 16);
+        let cpu_time = || Duration::from(ClockId::CLOCK_THREAD_CPUTIME_ID.now().unwrap());
+        let began = cpu_time();
+        assert_eq!(session.read(&mut lines), Ok(Progress::More));
+        assert!(lines.as_bytes().is_empty());
+        cpu_time() - began
+    }
+
+    #[test]
+    fn a_read_without_lines_returns_in_time_however_much_there_is() {
+        for cost in [Duration::ZERO, Duration::from_micros(100), Duration::from_millis(1)] {
+            let time = read_time(&mut Synthetic::endless(cost));
+            assert!(time < READ_LIMIT, "{time:?} with items of {cost:?}");
+        }
+    }
+
+    #[test]
+    fn a_read_renders_a_limited_number_of_items() {
+        let mut session = Synthetic::endless(Duration::ZERO);
+        let mut lines = LineBuffer::with_room(1 << 16);
+        assert_eq!(session.read(&mut lines), Ok(Progress::More));
+        assert!((1..=1 << 14).contains(&session.source.rendered), "{}", session.source.rendered);
+    }
+
+    #[test]
+    fn after_a_stop_everything_comes_over_several_reads() {
+        let items = 50_000;
+        let mut session = Synthetic::session(Some(items), Duration::ZERO, 0);
+        session.stop().expect("stopped");
+        let mut lines = LineBuffer::with_room(1 << 16);
+        let mut reads = 1;
+        while session.read(&mut lines) == Ok(Progress::More) {
+            reads += 1;
+        }
+        assert!(reads > 3, "{reads} reads");
+        assert_eq!((session.source.rendered, lines.as_bytes()), (items, &b"summary\n"[..]));
+        assert_eq!(session.read(&mut lines), Ok(Progress::Finished));
+        assert_eq!(lines.events(), 1, "the last lines come once");
+    }
+
+    #[test]
+    fn a_stop_that_fails_in_part_is_reported_and_loses_nothing() {
+        let mut session = Synthetic::session(Some(10), Duration::ZERO, 1);
+        session.source.stop_fails = true;
+        assert_eq!(session.stop().unwrap_err().message(), "one part refuses");
+        let mut lines = LineBuffer::with_room(1 << 16);
+        assert_eq!(session.read(&mut lines), Ok(Progress::Finished));
+        assert_eq!(lines.events(), 11);
+        assert_eq!(session.stop(), Ok(()), "the failure is reported once");
+    }
+
+    #[test]
+    fn a_session_stops_when_its_last_task_has_ended() {
+        let mut session = Synthetic::session(Some(1), Duration::ZERO, 1);
+        let mut lines = LineBuffer::with_room(1 << 16);
+        session.source.tasks_alive = false;
+        session.tasks_checked = Instant::now() - TASK_CHECK_INTERVAL;
+        assert_eq!(session.read(&mut lines), Ok(Progress::Finished));
+        assert!(session.source.stopped);
+        assert_eq!(lines.as_bytes(), b"line\nsummary\n");
+    }
+
+    #[test]
+    fn events_that_make_no_line_or_several_are_counted_in_lines() {
+        for lines_per_item in [0, 1, 3] {
+            let mut session = Synthetic::session(Some(10), Duration::ZERO, lines_per_item);
+            assert_eq!(session.stats().unwrap().recorded, Some(10), "nothing is rendered yet");
+            session.stop().unwrap();
+            let mut lines = LineBuffer::with_room(1 << 16);
+            while session.read(&mut lines) != Ok(Progress::Finished) {}
+            assert_eq!(session.stats().unwrap().recorded, Some(lines.events()));
+        }
+    }
+
+    #[test]
+    fn early_losses_are_reported_before_the_backlog() {
+        let mut session = Synthetic::session(Some(1), Duration::ZERO, 1);
+        session.source.early_losses = BTreeMap::from([(3, 7)]);
+        let mut lines = LineBuffer::with_room(1 << 16);
+        session.read(&mut lines).unwrap();
+        assert_eq!(lines.as_bytes(), b"CPU:3 [LOST 7 EVENTS]\nline\n");
+        session.source.early_losses = BTreeMap::from([(3, 8)]);
+        session.read(&mut lines).unwrap();
+        assert_eq!(lines.losses().len(), 1, "reports are rare");
+        session.losses_reported = Some(Instant::now() - LOSS_REPORT_INTERVAL);
+        session.read(&mut lines).unwrap();
+        assert_eq!(lines.losses().len(), 2);
+    }
+}

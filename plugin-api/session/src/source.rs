@@ -1,0 +1,120 @@
+//! What a hook supplies to a session.
+
+use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
+
+use trace_hook_api::{LineBuffer, Result};
+
+/// Where the lines of a [`SourceSession`](crate::SourceSession) come from.
+pub trait EventSource: Send {
+    /// Whether any traced task is alive. Called every 50 ms while recording.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be found out.
+    fn any_task_alive(&mut self) -> Result<bool>;
+
+    /// A read begins: acknowledge the notifier, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Nothing more can be read.
+    fn begin_read(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Renders one item: takes it, and writes the lines that it makes, which may be none.
+    ///
+    /// This is called until the line buffer is full or the time of a read is over, so one call must take well below a
+    /// millisecond.
+    ///
+    /// # Errors
+    ///
+    /// Nothing more can be read.
+    fn render_next(&mut self, lines: &mut LineBuffer) -> Result<Rendered>;
+
+    /// All items were rendered; more may come. Called while recording.
+    ///
+    /// # Errors
+    ///
+    /// The lines that are due cannot be made.
+    fn pause(&mut self, lines: &mut LineBuffer) -> Result<()> {
+        let _ = lines;
+        Ok(())
+    }
+
+    /// Recording has stopped and all items were rendered: writes the last lines, as far as the buffer has room.
+    ///
+    /// # Errors
+    ///
+    /// The last lines cannot be made.
+    fn end(&mut self, lines: &mut LineBuffer) -> Result<End> {
+        let _ = lines;
+        Ok(End::Complete)
+    }
+
+    /// Stops recording. Called once. If a part fails, all others must be stopped all the same: what was recorded is still
+    /// rendered.
+    ///
+    /// # Errors
+    ///
+    /// What could not be stopped.
+    fn stop(&mut self) -> Result<()>;
+
+    /// What was counted, while recording and after it.
+    ///
+    /// # Errors
+    ///
+    /// The counts cannot be read.
+    fn counts(&self) -> Result<Counts>;
+
+    /// Losses that are known and that no item will report, by CPU. Each is returned once.
+    fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
+        BTreeMap::new()
+    }
+
+    /// A descriptor that polls as readable when there are items, until the next read.
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Removes everything that the source made in the kernel.
+    ///
+    /// # Errors
+    ///
+    /// What is left, and why.
+    fn close(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What one call of [`EventSource::render_next`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rendered {
+    /// An event that [`Counts::recorded`] includes.
+    Event,
+    /// Something else, such as a gap.
+    Other,
+    /// There was nothing to render.
+    Nothing,
+    /// The next item cannot be rendered yet.
+    Blocked,
+}
+
+/// Whether the last lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All of them.
+    Complete,
+    /// There are more, but the buffer is full.
+    MoreLines,
+}
+
+/// What a source counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The events that were recorded, including those that were lost.
+    pub recorded: u64,
+    /// The events that were lost, by CPU.
+    pub lost: BTreeMap<u32, u64>,
+}
