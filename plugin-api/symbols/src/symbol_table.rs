@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::elf::{Content, ElfError, ElfFile, FunctionKind, FunctionSymbol, Segment, Table, length, name_at};
+use crate::elf::{Content, ElfError, ElfFile, FunctionKind, FunctionSymbol, Segment, Table, name_at};
 use crate::memory_budget::{MemoryBudget, Reservation};
 
 /// How many functions before an address are tried. A function can contain others, such as entries for special cases of what
@@ -80,13 +80,13 @@ impl SymbolTable {
         table: &Table,
         budget: &Arc<MemoryBudget>,
     ) -> Result<(), ElfError> {
-        let functions = elf.symbol_count(table).saturating_mul(size_of::<Entry>() as u64);
-        let needed = functions.saturating_add(length(&table.strings));
+        let functions = table.symbol_count().saturating_mul(size_of::<Entry>() as u64);
+        let needed = functions.saturating_add(table.strings_length());
         let mut reservation = budget.reserve(needed).ok_or(ElfError::TooLarge)?;
-        elf.read_functions(table, |symbol| self.functions.extend(Entry::new(&symbol)))?;
+        table.read_functions(elf.content, |symbol| self.functions.extend(Entry::new(&symbol)))?;
         self.functions.shrink_to_fit();
         if !self.functions.is_empty() {
-            self.strings = elf.read_strings(table)?.into();
+            self.strings = table.read_strings(elf.content)?.into();
         }
         reservation.shrink_to(self.memory());
         self._reservation = Some(reservation);

@@ -1,4 +1,4 @@
-//! `trace_counters`: what the traced tasks take of the machine.
+//! `trace_counters`: what the traced tasks use of the machine.
 
 use std::time::Duration;
 
@@ -8,7 +8,26 @@ use crate::access;
 use crate::counters::{CountersSession, Grouping};
 
 /// A day, in milliseconds.
-const LONGEST: i64 = 86_400_000;
+const MAX_INTERVAL: i64 = 86_400_000;
+
+/// The details of `--describe`.
+const DETAILS: &str = "\
+A line has what was counted since the line before, as with perf stat -I: one line for each process given by --pid, with \
+all its threads and descendants. Other given processes among its descendants have lines of their own. A line about a \
+process given by --parent counts its descendants only. The last line covers the time up to the end.
+
+interval is the time that the line covers. It is longer than requested if the reader is slow. task_clock is CPU time; in \
+a virtual machine it includes the time that the host has taken. context_switches, migrations (from one CPU to another) \
+and page_faults are counted by the kernel; cycles, instructions and cache_misses by the processor. Counters that this \
+machine does not have are omitted, and the first line (`uncounted`) lists them. If the processor's counters were \
+multiplexed, counted is the share of the time in which they were counting, and the numbers are scaled to all of it.
+
+In JSON, times are in nanoseconds: interval_ns, task_clock_ns. The kernel stops counting when a task executes a \
+set-user-ID program.
+
+Example:
+            work-4711     1234.567890: counters: interval=1000120.001us task_clock=995000.123us context_switches=12 \
+migrations=1 page_faults=340 cycles=2985000123 instructions=5970000456 cache_misses=1234";
 
 /// The hook.
 pub struct TraceCounters;
@@ -17,34 +36,18 @@ impl Hook for TraceCounters {
     fn info(&self) -> HookInfo {
         HookInfo::new(
             "trace_counters",
-            "CPU time, context switches, page faults, cycles and the like of the traced processes, every so often",
+            "CPU time, context switches, page faults, cycles and similar counts of the traced processes, at intervals",
         )
-        .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
+        .formats([Format::Text, Format::Json])
+        .selects([Selection::Exact, Selection::Parents])
         .param(
             Param::duration("interval", "TIME", "time between two lines about a process", Unit::Milliseconds)
                 .short('i')
-                .range(1, LONGEST)
-                .default("1000"),
+                .range(1, MAX_INTERVAL)
+                .default("1s"),
         )
         .param(Param::flag("total", "one line for all processes together"))
-        .details(
-            "A line tells how much there was of each quantity since the line before, for a process that was given with \
-             all its threads and all that descends from it, but for other processes that were given, which have \
-             lines of their own: what perf stat -I tells. The last line is of the time up to \
-             the end. A line about a process given by --parent tells of its descendants only.\n\n\
-             interval is what the line covers: more than was asked for, if the reader is slow. task_clock is CPU time, \
-             in a virtual machine with what the host took of it; context_switches, migrations (from one CPU to another) \
-             and page_faults are counted by the kernel; cycles, instructions and cache_misses by the processor. What \
-             this machine cannot count is left out, and the first line (`uncounted`) says so. Where tasks had to share \
-             the processor's counters, counted is the share of the time in which they counted, and the numbers are \
-             estimates for all of it.\n\n\
-             In JSON, times are numbers of nanoseconds: interval_ns, task_clock_ns. The kernel stops counting where a \
-             task executes a set-user-ID program.\n\n\
-             Example:\n\
-             \x20           work-4711     1234.567890: counters: interval=1000120.001us task_clock=995000.123us \
-             context_switches=12 migrations=1 page_faults=340 cycles=2985000123 instructions=5970000456 \
-             cache_misses=1234",
-        )
+        .details(DETAILS)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
@@ -53,9 +56,9 @@ impl Hook for TraceCounters {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         access::check(&request.environment)?;
-        let every = request.arguments.duration("interval")?.unwrap_or(Duration::from_secs(1));
+        let interval = request.arguments.duration("interval")?.unwrap_or(Duration::from_secs(1));
         let grouping = if request.arguments.flag("total")? { Grouping::Total } else { Grouping::Process };
-        let session = CountersSession::start(request, every, grouping)?;
+        let session = CountersSession::start(request, interval, grouping)?;
         Ok(Box::new(session))
     }
 }

@@ -2,7 +2,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use super::ElfError;
+use super::error::ElfError;
 
 /// The bytes of an ELF file.
 ///

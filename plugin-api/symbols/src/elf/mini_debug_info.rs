@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use lzma_rust2::XzReader;
 
-use super::ElfError;
+use super::error::ElfError;
 use super::limits::MAX_MINI_DEBUG_INFO;
 use crate::memory_budget::{MemoryBudget, Reservation};
 

@@ -44,7 +44,7 @@ impl Hook for TraceUser {
     fn info(&self) -> HookInfo {
         HookInfo::new(
             "trace_user",
-            "Calls of functions of the traced programs and their libraries, a line each",
+            "Calls of functions of the traced programs and their libraries, one line per call",
         )
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents])
@@ -52,7 +52,7 @@ impl Hook for TraceUser {
             Param::text(
                 "function",
                 "[BINARY:]FUNCTION",
-                "trace these functions; both names may have * and ?, and BINARY is a file name or a path",
+                "trace these functions; BINARY is a file name or a path; * and ? are wildcards in both",
             )
             .short('f')
             .repeated()
@@ -63,12 +63,12 @@ impl Hook for TraceUser {
             Param::text(
                 "args",
                 "SPEC",
-                "show these arguments, as in 'open(path: string, flags: x32) -> i32'",
+                "record these arguments and the result, as in 'open(path: string, flags: x32) -> i32'",
             )
             .repeated(),
         )
         .param(
-            Param::integer("limit", "N", "trace so many functions at most")
+            Param::integer("limit", "N", "trace at most this many functions")
                 .range(1, MAX_LIMIT)
                 .default(DEFAULT_LIMIT),
         )
@@ -108,30 +108,35 @@ impl Hook for TraceUser {
 
 /// The details of `--describe`.
 const DETAILS: &str = "\
-Where functions are looked for: without BINARY in the traced programs, and if they have none of the name, in the libraries \
-they have loaded. BINARY is the name of a file that they have loaded (libc.so.6, 'libssl*'), or a path as they see it; by \
-its whole path also a library or program that they load or exec only later. Of a program that a traced process execs \
-during the session nothing is traced otherwise. FUNCTION is the name in the source or that of the linker (Rust and C++ have \
-both): ns::K::get means all overloads of C++, 'ns::K::get(int) const' one, and ns::max<int> or 'ns::max<*>' a template. It must be in the file's symbol table, dynamic symbol table or MiniDebugInfo. Inlined functions cannot be traced.
---args says what to show of a call, in the order of the function's parameters: _ passes one over, and *TYPE is what a \
-pointer leads to. The first of a C++ method is `this`. Leave floating-point parameters out: they are not counted, and \
-cannot be shown. Types: u8 u16 u32 u64, i8 i16 i32 i64, x8 x16 x32 x64 (in hex), int uint long ulong size, ptr, bool, and \
-string (up to its NUL; Go and Rust have other strings). A string that is not there, or is longer than 4095 bytes, is shown \
-as (fault); so are the strings after one that is too long, for which it leaves no room, and what a null pointer leads to. \
-A number that another bad pointer leads to is shown as 0: the kernel does not tell that it could not read it. Calls whose strings come to more than 4000 bytes in all are not recorded: the kernel drops them, and does not \
-count them as lost. -> TYPE is that of the result, which is shown as x64 otherwise. NAME: TYPE = FETCH takes what the kernel \
-fetches (Documentation/trace/uprobetracer.rst), as in 'send(length: u32 = +8(%di))'; for a string that is the pointer to \
-it, as in 'puts(text: string = %di)', or $comm. A number that FETCH cannot read is shown as 0, or as anything if FETCH reads memory \
-more than once. Without FUNCTION it is for all functions. In a Go program arguments are counted for \
-functions with a package in their names (main.f), as Go passes them since 1.17. Those of others have to be fetched: of C \
-functions, and of assembly (without a package, or NAME.abi0), which mostly has them on the stack, from $stack1 on. Assembly that \
-only assembly calls may have a package and be taken for Go's: what is shown of its arguments is of no meaning.
---return replaces return addresses while a function runs: do not use it where exceptions or panics pass through a traced \
-function, for they end the program there. For Go programs it is refused. Calls nested more than 64 deep have no return \
-line. A Go function that has to have its stack grown begins twice, and has two lines.
-Every process that runs the file takes some microseconds longer for each call, traced or not. Nothing is recorded where a \
-debugger has a breakpoint of its own at a function, or where a running file of an overlay file system was changed after \
-it had been started. Example:
+Where functions are searched: without BINARY in the traced programs, and if those have none of this name, in the \
+libraries that they have loaded. BINARY is the name of a file that they have loaded (libc.so.6, 'libssl*'), or a path as \
+they see it. A whole path also selects a library or program that they load or exec later; otherwise nothing is traced of a \
+program that a traced process executes during the session.
+FUNCTION is the name in the source or in the symbol table. For C++, ns::K::get selects all overloads, \
+'ns::K::get(int) const' one of them, and ns::max<int> or 'ns::max<*>' a template. The function must be in the symbol \
+table, the dynamic symbol table or the MiniDebugInfo of the file. Inlined functions cannot be traced.
+--args lists the arguments to record, in the order of the function's parameters: _ skips one, and *TYPE is the value that \
+a pointer leads to. The first argument of a C++ method is `this`. Omit floating-point parameters: they are not counted, \
+and cannot be recorded. Types: u8 u16 u32 u64, i8 i16 i32 i64, x8 x16 x32 x64 (hexadecimal), int uint long ulong size, \
+ptr, bool, and string (up to a NUL; strings of Go and Rust are different). -> TYPE is the type of the result, by default \
+x64. Without FUNCTION, SPEC applies to all functions.
+NAME: TYPE = FETCH uses a fetch argument of the kernel (Documentation/trace/uprobetracer.rst), as in \
+'send(length: u32 = +8(%di))'. For a string it is the pointer to it, as in 'puts(text: string = %di)', or $comm.
+What cannot be read: a string that is not in memory or is longer than 4095 bytes is shown as (fault), and so are the \
+strings after one that is too long, because it uses their room, and what a null pointer leads to. A number behind \
+another invalid pointer is shown as 0: the kernel does not report that it could not read it. A number that FETCH cannot \
+read is shown as 0, or as any value if FETCH reads memory more than once. A call whose strings take more than 4000 bytes \
+together is not recorded: the kernel drops it, and does not count it as lost.
+In a Go program, arguments are counted as Go passes them since 1.17 for functions with a package in their name (main.f). \
+Arguments of other functions must be fetched: of C functions, and of assembly (without a package, or NAME.abi0), which \
+mostly has them on the stack, from $stack1 on. Assembly that only assembly calls can have a package as well: what is shown \
+of its arguments is meaningless.
+--return replaces return addresses while a function runs. Do not use it where exceptions or panics pass through a traced \
+function: they would end the program. For Go programs it is refused. Calls nested more than 64 deep have no return line. \
+A Go function whose stack has to grow is entered twice, and has two lines.
+Each call takes some microseconds longer in every process that runs the file, traced or not. Nothing is recorded where a \
+debugger has a breakpoint at the function, or where a running file of an overlay file system was changed after the start \
+of the program. Example:
   --args \"--pid 4711 -f open libssl*:SSL_write --return --args 'open(path: string, flags: x32) -> i32'\"
 Lines, with what --args and --return add:
   call: function=\"open\" binary=\"/usr/lib/libc.so.6\" path=\"/etc/hosts\" flags=0x80000

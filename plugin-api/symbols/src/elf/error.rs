@@ -1,0 +1,33 @@
+use std::io;
+
+/// Why the symbols of a file cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ElfError {
+    /// The file is truncated, damaged, or no ELF file at all.
+    #[error("not a readable ELF file")]
+    Malformed,
+    /// The file is for other machines.
+    #[error("not a 64-bit program of this machine")]
+    ForeignMachine,
+    /// The file cannot be read.
+    #[error("cannot read the file: {0}")]
+    Io(io::ErrorKind),
+    /// A part of the file is larger than that of any real program, or than the memory budget allows.
+    #[error("its symbols take more memory than is allowed")]
+    TooLarge,
+}
+
+impl From<object::read::Error> for ElfError {
+    fn from(_: object::read::Error) -> Self {
+        Self::Malformed
+    }
+}
+
+impl From<io::Error> for ElfError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Malformed,
+            kind => Self::Io(kind),
+        }
+    }
+}
