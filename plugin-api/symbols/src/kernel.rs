@@ -36,7 +36,7 @@ impl KernelSymbols {
 }
 
 impl Functions {
-    /// There are none, where the kernel hides its addresses (kernel.kptr_restrict).
+    /// Empty, if the kernel hides its addresses (kernel.kptr_restrict).
     fn read(path: PathBuf) -> Self {
         let mut functions = Self::default();
         for line in fs::read_to_string(path).unwrap_or_default().lines() {

@@ -7,8 +7,8 @@
 //! | [`KernelSymbols`] | an address in the kernel | the function there |
 //! | [`demangle`] | the symbol of a C++ or Rust function | its name in the source |
 //!
-//! The files belong to the traced programs, so they are read as hostile input: all of them together take no more memory than
-//! a [`MemoryBudget`] allows, and whatever a file holds, reading it ends in a result or an [`ElfError`].
+//! The files belong to the traced programs, so they are hostile input. All of them together take no more memory than a
+//! [`MemoryBudget`] allows, and any content leads to a result or an [`ElfError`].
 //!
 //! ```
 //! use std::fs::File;

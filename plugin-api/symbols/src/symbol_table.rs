@@ -37,17 +37,17 @@ struct Entry {
 }
 
 impl SymbolTable {
-    /// Reads the functions of a file. Those for which there is not enough memory in the budget are left out.
+    /// Reads the functions of a file. A symbol table that exceeds the memory budget is skipped.
     ///
     /// # Errors
     ///
-    /// It is no ELF file, or cannot be read.
+    /// The file is not an ELF file, or cannot be read.
     pub fn read<'a>(content: impl Into<Content<'a>>, budget: &Arc<MemoryBudget>) -> Result<Self, ElfError> {
         let elf = ElfFile::parse(content, budget)?;
         let mut symbols = Self::of(&elf, budget);
         match elf.with_mini_debug_info(|elf| Ok(Self::of(elf, budget))) {
             Some(Ok(table)) => symbols.mini_debug_info = Some(Box::new(table)),
-            Some(Err(error)) => log::debug!("no MiniDebugInfo: {error}"),
+            Some(Err(error)) => log::debug!("cannot read the MiniDebugInfo: {error}"),
             None => {}
         }
         Ok(symbols)
@@ -64,7 +64,7 @@ impl SymbolTable {
                 Ok(()) if symbols.functions.is_empty() => {}
                 Ok(()) => break,
                 Err(error) => {
-                    log::debug!("a symbol table is left out: {error}");
+                    log::debug!("cannot read a symbol table: {error}");
                     symbols.functions = Vec::new();
                 }
             }

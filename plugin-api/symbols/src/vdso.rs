@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use trace_tasks::mapped_ranges;
 
 /// The vDSO, read from the memory of this process: an ELF file that the kernel maps into every process as `[vdso]` (vdso(7)).
-/// `None`, where there is none.
+/// `None`, if the kernel maps none.
 pub fn vdso_image() -> Option<Vec<u8>> {
     let maps = fs::read("/proc/self/maps").ok()?;
     let addresses = mapped_ranges(&maps).find(|range| *range.path == *b"[vdso]")?.addresses;

@@ -32,13 +32,13 @@ impl Content<'_> {
     ///
     /// # Errors
     ///
-    /// The part is larger than `limit`, or is not all there.
+    /// The part is larger than `limit`, or the file ends before its end.
     pub fn read(self, part: &Range<u64>, limit: u64) -> Result<Vec<u8>, ElfError> {
         let length = part.end.saturating_sub(part.start);
         if length > limit {
             return Err(ElfError::TooLarge);
         }
-        // Checked first, so that no memory is taken for what is not there.
+        // Checked before memory is allocated.
         if part.end > self.length()? {
             return Err(ElfError::Malformed);
         }
@@ -56,8 +56,8 @@ impl Content<'_> {
 
     /// Reads up to `length` bytes: fewer, where the file ends before.
     pub fn read_up_to(self, offset: u64, length: u64) -> Vec<u8> {
-        let there = self.length().unwrap_or(0).saturating_sub(offset).min(length);
-        self.read(&(offset..offset.saturating_add(there)), length).unwrap_or_default()
+        let available = self.length().unwrap_or(0).saturating_sub(offset).min(length);
+        self.read(&(offset..offset.saturating_add(available)), length).unwrap_or_default()
     }
 
     fn length(self) -> Result<u64, ElfError> {

@@ -3,7 +3,7 @@ use std::io;
 /// Why the symbols of a file cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ElfError {
-    /// The file is truncated, damaged, or no ELF file at all.
+    /// The file is truncated, damaged, or not an ELF file.
     #[error("not a readable ELF file")]
     Malformed,
     /// The file is for other machines.
@@ -12,7 +12,7 @@ pub enum ElfError {
     /// The file cannot be read.
     #[error("cannot read the file: {0}")]
     Io(io::ErrorKind),
-    /// A part of the file is larger than that of any real program, or than the memory budget allows.
+    /// A part of the file exceeds the limits or the memory budget.
     #[error("its symbols take more memory than is allowed")]
     TooLarge,
 }

@@ -10,7 +10,7 @@ use super::content::Content;
 use super::error::ElfError;
 use super::limits::{MAX_HEADERS, MAX_PARTS, MAX_TABLE};
 use super::mini_debug_info;
-use super::table::{Function, FunctionKind, FunctionSymbol, Table, length, name_at, string_at};
+use super::table::{Function, FunctionKind, FunctionSymbol, Table, is_string_at, length, name_at};
 use crate::memory_budget::{MemoryBudget, Reservation};
 
 /// A program or library.
@@ -54,7 +54,7 @@ impl<'a> ElfFile<'a> {
     ///
     /// # Errors
     ///
-    /// It is no ELF file, or cannot be read. A file without section headers is still a program, but has no symbols.
+    /// The file is not an ELF file, or cannot be read. It is no error if it has no section headers: then it has no symbols.
     pub fn parse(content: impl Into<Content<'a>>, budget: &Arc<MemoryBudget>) -> Result<Self, ElfError> {
         let content = content.into();
         match content {
@@ -63,11 +63,11 @@ impl<'a> ElfFile<'a> {
         }
     }
 
-    /// As [`parse`](Self::parse), for a file that the kernel of this machine is to run as a 64-bit program.
+    /// Like [`parse`](Self::parse), but accepts only 64-bit programs of this machine.
     ///
     /// # Errors
     ///
-    /// As [`parse`](Self::parse), and if it is none.
+    /// As [`parse`](Self::parse), and [`ElfError::ForeignMachine`].
     pub fn parse_native(
         content: impl Into<Content<'a>>,
         budget: &Arc<MemoryBudget>,
@@ -112,12 +112,12 @@ impl<'a> ElfFile<'a> {
             dynsym: None,
             mini_debug_info: None,
         };
-        file.note_sections(header, headers);
+        file.find_sections(header, headers);
         Ok(file)
     }
 
-    /// Notes where the sections are that matter here. A file without readable section headers has none of them.
-    fn note_sections<'h, H: FileHeader<Endian = Endianness>>(
+    /// Finds the sections with symbols and with code. It finds none if the section headers cannot be read.
+    fn find_sections<'h, H: FileHeader<Endian = Endianness>>(
         &mut self,
         header: &H,
         headers: Headers<impl ReadRef<'h>>,
@@ -128,7 +128,7 @@ impl<'a> ElfFile<'a> {
         let names = names.and_then(|names| part(sections.get(names.0)?, endian));
         let names = names.and_then(|names| self.content.read(&names, MAX_HEADERS).ok()).unwrap_or_default();
         let named = |wanted: &[u8]| {
-            sections.iter().find(|section| string_at(&names, section.sh_name(endian)) == Some(wanted))
+            sections.iter().find(|section| is_string_at(&names, section.sh_name(endian), wanted))
         };
         let table = |kind| {
             let symbols = sections.iter().find(|section| section.sh_type(endian) == kind)?;
@@ -148,12 +148,12 @@ impl<'a> ElfFile<'a> {
         self.code_sections = code.map(addresses).take(MAX_PARTS).collect();
     }
 
-    /// Whether the Go toolchain made it. Go passes arguments in registers of its own choice, and moves stacks.
+    /// Whether the Go toolchain made the file. Go has its own calling convention, and moves stacks.
     pub fn is_go(&self) -> bool {
         self.is_go
     }
 
-    /// Where in the file the instruction is that is loaded at this address, before relocation.
+    /// The place in the file of the instruction at this address (before relocation).
     pub fn file_offset(&self, address: u64) -> Option<u64> {
         self.segments.iter().filter(|segment| segment.is_executable).find_map(|segment| {
             let within = address.checked_sub(segment.address)?;
@@ -161,18 +161,17 @@ impl<'a> ElfFile<'a> {
         })
     }
 
-    /// The bytes of the instruction at this place in the file, and what follows it. Fewer than an instruction has, where the
-    /// file ends before.
+    /// The first bytes at this place in the file, as many as the longest instruction has. Fewer at the end of the file.
     pub fn instruction_at(&self, offset: u64) -> Vec<u8> {
         self.content.read_up_to(offset, MAX_INSTRUCTION)
     }
 
-    /// Visits all functions that the file has symbols of: the full symbol table, or, of a stripped file, the dynamic symbols
-    /// and those of its MiniDebugInfo. Some come more than once.
+    /// Visits all functions in the symbol table; in a stripped file, those in the dynamic symbol table and in the
+    /// MiniDebugInfo. Some are visited more than once.
     ///
     /// # Errors
     ///
-    /// A symbol table is not where it should be, or is too large. All that could be read was visited.
+    /// A symbol table cannot be read, or is too large. Functions that could be read were visited.
     pub fn visit_functions(&self, mut visit: impl FnMut(Function<'_>)) -> Result<(), ElfError> {
         let visited = self.visit_tables(&mut visit);
         let of_mini_debug_info = self.with_mini_debug_info(|elf| elf.visit_tables(&mut visit));
@@ -205,14 +204,14 @@ impl<'a> ElfFile<'a> {
         Ok(count)
     }
 
-    /// The full symbol table, and the dynamic one, which is needed only if there are no functions in the other: it is a part
-    /// of it.
+    /// The full symbol table and the dynamic one. The latter is needed only if the former has no functions: otherwise it is a
+    /// part of it.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
         self.symtab.iter().chain(&self.dynsym)
     }
 
-    /// Does something with the file that the MiniDebugInfo is. `None`, if there is none, or if it is of no use because the
-    /// file has its full symbol table.
+    /// Calls `read` with the ELF file in the MiniDebugInfo. `None`, if the file has no MiniDebugInfo, or has the full symbol
+    /// table, which makes it superfluous.
     pub(crate) fn with_mini_debug_info<T>(
         &self,
         read: impl FnOnce(&ElfFile<'_>) -> Result<T, ElfError>,

@@ -134,7 +134,30 @@ pub(crate) fn length(part: &Range<u64>) -> u64 {
     part.end.saturating_sub(part.start)
 }
 
-/// The string at this place of a string table.
-pub(crate) fn string_at(strings: &[u8], offset: u32) -> Option<&[u8]> {
-    strings.get(offset as usize..)?.split(|byte| *byte == 0).next()
+/// Whether this is the string at this place of a string table. Only as much of the table is read as the string is long.
+pub(crate) fn is_string_at(strings: &[u8], offset: u32, string: &[u8]) -> bool {
+    let rest = strings.get(offset as usize..).and_then(|strings| strings.strip_prefix(string));
+    rest.is_some_and(|rest| rest.starts_with(b"\0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_compared_up_to_their_nul() {
+        let strings = b"\0.symtab\0.strtab";
+        assert!(is_string_at(strings, 1, b".symtab") && is_string_at(strings, 4, b"mtab"));
+        assert!(!is_string_at(strings, 1, b".sym") && !is_string_at(strings, 1, b".symtab2"));
+        assert!(!is_string_at(strings, 9, b".strtab") && !is_string_at(strings, 99, b""));
+    }
+
+    #[test]
+    fn names_have_no_version_and_a_limited_length() {
+        let name = |strings: &[u8], offset| name_at(strings, offset).map(<[u8]>::to_vec);
+        assert_eq!(name(b"\0open@@V_2.1\0", 1), Some(b"open".to_vec()));
+        assert_eq!((name(b"\0open\0", 0), name(b"\0open\0", 9)), (None, None));
+        let long = vec![b'x'; MAX_NAME + 1];
+        assert_eq!((name(&long, 0), name(&long, 1)), (None, Some(long[1..].to_vec())));
+    }
 }

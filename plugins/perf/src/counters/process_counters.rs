@@ -35,7 +35,7 @@ impl ProcessCounters {
     ///
     /// # Errors
     ///
-    /// The kernel refuses. It is no error if the thread has ended.
+    /// The kernel refuses. A thread that has ended is not an error.
     pub fn add(
         &mut self,
         thread: Pid,

@@ -25,7 +25,7 @@ pub enum Frames {
     All,
     /// The program's, also in samples that were taken in the kernel.
     User,
-    /// The kernel's, in samples that were taken there. There are no others.
+    /// The kernel's. Samples are taken in the kernel only.
     Kernel,
 }
 

@@ -45,7 +45,7 @@ impl Event {
     ///
     /// The event is not opened: for the first event of a task the kernel patches its scheduler and waits for all CPUs, which
     /// takes some 16 ms. The kernel looks up the group of an event last, after all checks that do not depend on its task: so
-    /// the error about an invalid group means that everything else is right.
+    /// the error about an invalid group means that everything else is valid.
     ///
     /// # Errors
     ///

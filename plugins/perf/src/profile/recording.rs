@@ -17,7 +17,7 @@ use crate::{cpus, descriptors};
 /// The default size of a ring, in bytes: enough for a second of samples with deep stacks.
 const DEFAULT_RING: u64 = 512 << 10;
 
-/// How long tasks are looked for that were started meanwhile.
+/// How long to look for tasks that were started meanwhile.
 const COVER_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The events of the tasks. There is one for each task and CPU, because events that are inherited can only be written into

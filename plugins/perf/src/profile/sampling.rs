@@ -28,7 +28,7 @@ impl Sampling {
     ///
     /// # Errors
     ///
-    /// There is none: the kernel's last error.
+    /// No such event can be opened: the error of the last attempt.
     pub fn attributes(self) -> io::Result<Attributes> {
         let mut refusal = io::Error::from(Errno::ENOENT);
         for clock in CLOCKS {

@@ -45,7 +45,7 @@ impl Binary {
     ///
     /// # Errors
     ///
-    /// There is none, or it is not a regular file that can be read.
+    /// The file does not exist, or is not a regular file that can be read.
     pub fn in_root_of(process: i32, path: &Path, procfs: &Path) -> io::Result<Self> {
         let root = procfs.join(process.to_string()).join("root");
         let root = open(&root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -122,7 +122,7 @@ mod tests {
     fn a_deleted_file_can_be_opened() {
         let file = tempfile::tempfile().unwrap();
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let binary = Binary::at_link(Path::new(&link), Path::new("/gone"), Path::new("/proc")).unwrap();
+        let binary = Binary::at_link(Path::new(&link), Path::new("/deleted"), Path::new("/proc")).unwrap();
         let metadata = file.metadata().unwrap();
         assert_eq!(binary.identity, (metadata.dev(), metadata.ino()));
     }

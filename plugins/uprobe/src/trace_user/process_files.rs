@@ -64,7 +64,7 @@ impl ProcessFiles {
     ///
     /// # Errors
     ///
-    /// There is none; or as [`programs`](Self::programs).
+    /// No file matches; or as [`programs`](Self::programs).
     pub fn matching(&self, pattern: &BinaryPattern) -> Result<Vec<Rc<Binary>>> {
         let mut found = self.open_mapped(|file| pattern.matches(&file.path))?;
         if let Some(path) = pattern.path() {

@@ -39,7 +39,7 @@ impl Search {
     ///
     /// # Errors
     ///
-    /// There are none.
+    /// No function matches.
     pub fn add(&mut self, selector: &FunctionSelector, files: &ProcessFiles) -> Result<()> {
         let binaries = match &selector.binary {
             Some(pattern) => files.matching(pattern)?,
@@ -162,7 +162,7 @@ impl Search {
 }
 
 /// Whether this is the symbol that compilers make for the rarely used part of a function (`f.cold`, or with a number). It is
-/// jumped to, not called: a probe would record a call that is none, and where a return probe expects the return address there
+/// jumped to, not called: a probe would record a call that did not happen, and where a return probe expects the return address there
 /// are local variables, which the kernel would overwrite.
 fn is_cold_part(symbol: &str) -> bool {
     let is_number = |rest: &str| rest.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
