@@ -541,7 +541,7 @@ fn go_and_c_functions_of_a_go_program_are_traced() {
     let mut program = Program::run(&mut Command::new(Program::built(Build::GoLike)));
     let first_of_c = if cfg!(target_arch = "aarch64") { "%x0" } else { "%di" };
     let counted = "-f traced_function --args 'traced_function(a: i32)'";
-    let mentions = ["'traced_function' is none of Go's own functions", "NAME: TYPE = FETCH", first_of_c];
+    let mentions = ["'traced_function' is not compiled by Go", "NAME: TYPE = FETCH", first_of_c];
     refusal(&program, counted).refused(&mentions);
     refusal(&program, "-f traced_function --return").refused(&["--return", "Go moves its stacks"]);
     let arguments = format!(

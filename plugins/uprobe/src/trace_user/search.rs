@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use trace_hook_api::{HookError, Result, did_you_mean, log};
-use trace_symbols::{ElfError, FunctionKind};
+use trace_symbols::{ElfError, ElfFile, Function, FunctionKind};
 
 use super::binary::Binary;
 use super::function_name::display_name;
@@ -114,50 +114,63 @@ impl Search {
         findings: &mut Findings,
     ) -> Result<usize, ElfError> {
         let elf = binary.elf()?;
-        let is_in_go_file = elf.is_go();
         let mut count = 0;
         elf.visit_functions(|function| {
             count += usize::from(function.kind != FunctionKind::Imported);
             let symbol = String::from_utf8_lossy(function.name);
-            if !selector.function.matches(&symbol) {
-                return;
-            }
-            let offset = elf.file_offset(function.address);
-            let obstacle = match (function.kind, offset) {
-                (FunctionKind::Imported, _) => "is only called there, and is defined in another file",
-                (FunctionKind::Indirect, _) => {
-                    "is an indirect function (IFUNC): when the program is loaded it selects the function to call; trace that one"
-                }
-                (FunctionKind::Defined, None) => "is not in the file",
-                (FunctionKind::Defined, Some(_)) if is_cold_part(&symbol) => {
-                    "is not a function, but a part of one that is jumped to"
-                }
-                (FunctionKind::Defined, Some(offset)) if !can_be_probed(&elf.instruction_at(offset)) => {
-                    "begins with an instruction at which the kernel cannot put a probe"
-                }
-                (FunctionKind::Defined, Some(offset)) => {
-                    findings.found += 1;
-                    if self.targets.len() > MAX_TARGETS {
-                        return;
+            if selector.function.matches(&symbol) {
+                match probe_offset(&elf, &function, &symbol) {
+                    Ok(offset) => {
+                        findings.found += 1;
+                        self.add_target(binary, offset, elf.is_go(), symbol.into_owned());
                     }
-                    let target = self.targets.entry((binary.identity, offset)).or_insert_with(|| ProbeTarget {
-                        binary: Rc::clone(binary),
-                        offset,
-                        is_in_go_file,
-                        symbols: Vec::new(),
-                    });
-                    return target.add_symbol(symbol.into_owned());
+                    Err(obstacle) => findings.note_obstacle(binary, &function, &symbol, obstacle),
                 }
-            };
-            let obstacle = format!("'{}' in {} {obstacle}", display_name(&symbol), binary.path.display());
-            log::debug!("not traced: {obstacle}");
-            // An import is the least useful of the reasons.
-            match function.kind {
-                FunctionKind::Imported => _ = findings.obstacle.get_or_insert(obstacle),
-                FunctionKind::Defined | FunctionKind::Indirect => findings.obstacle = Some(obstacle),
             }
         })?;
         Ok(count)
+    }
+
+    fn add_target(&mut self, binary: &Rc<Binary>, offset: u64, is_in_go_file: bool, symbol: String) {
+        if self.targets.len() <= MAX_TARGETS {
+            let target =
+                || ProbeTarget { binary: Rc::clone(binary), offset, is_in_go_file, symbols: Vec::new() };
+            self.targets.entry((binary.identity, offset)).or_insert_with(target).add_symbol(symbol);
+        }
+    }
+}
+
+/// The place in the file where a function can be probed, or why it cannot.
+fn probe_offset(elf: &ElfFile<'_>, function: &Function<'_>, symbol: &str) -> Result<u64, &'static str> {
+    match function.kind {
+        FunctionKind::Imported => return Err("is only called there, and is defined in another file"),
+        FunctionKind::Indirect => {
+            return Err(
+                "is an indirect function (IFUNC): when the program is loaded it selects the function to \
+                        call; trace that one",
+            );
+        }
+        FunctionKind::Defined => {}
+    }
+    let offset = elf.file_offset(function.address).ok_or("is not in the file")?;
+    if is_cold_part(symbol) {
+        return Err("is not a function, but a part of one that is jumped to");
+    }
+    match can_be_probed(&elf.instruction_at(offset)) {
+        true => Ok(offset),
+        false => Err("begins with an instruction at which the kernel cannot put a probe"),
+    }
+}
+
+impl Findings {
+    fn note_obstacle(&mut self, binary: &Binary, function: &Function<'_>, symbol: &str, obstacle: &str) {
+        let obstacle = format!("'{}' in {} {obstacle}", display_name(symbol), binary.path.display());
+        log::debug!("not traced: {obstacle}");
+        // An import is the least useful of the reasons.
+        match function.kind {
+            FunctionKind::Imported => _ = self.obstacle.get_or_insert(obstacle),
+            FunctionKind::Defined | FunctionKind::Indirect => self.obstacle = Some(obstacle),
+        }
     }
 }
 
