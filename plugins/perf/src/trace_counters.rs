@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session, Unit};
+use trace_hook_api::{
+    Environment, EventInfo, FieldInfo, Format, Hook, HookInfo, Param, Request, Result, Selection, Session,
+    Unit,
+};
 
 use crate::access;
-use crate::counters::{CountersSession, Grouping};
+use crate::counters::{self, CountersSession, Grouping};
 
 /// A day, in milliseconds.
 const MAX_INTERVAL: i64 = 86_400_000;
@@ -47,6 +50,24 @@ impl Hook for TraceCounters {
                 .default("1s"),
         )
         .param(Param::flag("total", "one line for all processes together"))
+        .event(
+            EventInfo::new("uncounted", "these quantities cannot be counted on this machine or without a privilege")
+                .field(FieldInfo::list("counters", "names of the fields that are missing"))
+                .field(FieldInfo::text("reason", "why they cannot be counted")),
+        )
+        .event(
+            EventInfo::new("counters", "what was counted since the line before")
+                .field(FieldInfo::duration("interval", "time that the line covers"))
+                .fields(counters::fields())
+                .field(
+                    FieldInfo::fraction(
+                        "counted",
+                        "share of the time in which the processor's counters were counting, if less than 1; the counts are \
+                         scaled to all of it",
+                    )
+                    .optional(),
+                ),
+        )
         .details(DETAILS)
     }
 

@@ -1,12 +1,13 @@
 //! `trace_profile`: where the traced tasks spend their CPU time.
 
 use trace_hook_api::{
-    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session, Unit,
+    Environment, EventInfo, FieldInfo, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection,
+    Session, Unit,
 };
 
 use crate::access;
 use crate::perf_event::Frames;
-use crate::profile::{Output, ProfileSession, Recording, Sampling, check_rate};
+use crate::profile::{Output, ProfileSession, Recording, SAMPLE_RATE_LIMIT, Sampling, check_rate};
 
 /// A usual choice with `perf record`: not in step with what happens a hundred times a second.
 const DEFAULT_FREQUENCY: &str = "99";
@@ -72,6 +73,20 @@ impl Hook for TraceProfile {
             )
             .choices(["all", "user", "kernel"])
             .default("all"),
+        )
+        .event(
+            EventInfo::new("sample", "a sample was taken; not with --folded")
+                .field(FieldInfo::list("stack", "functions, the innermost first")),
+        )
+        .event(
+            EventInfo::new("stack", "samples with the same stack; only with --folded")
+                .field(FieldInfo::text("comm", "name of the task"))
+                .field(FieldInfo::list("stack", "functions, the innermost first"))
+                .field(FieldInfo::number("count", "samples since the lines before")),
+        )
+        .event(
+            EventInfo::new("throttled", "the kernel takes fewer samples than requested, because a limit was lowered")
+                .field(FieldInfo::word("limit", "the setting that is the limit").words([SAMPLE_RATE_LIMIT])),
         )
         .details(DETAILS)
     }

@@ -5,4 +5,5 @@ mod process_counters;
 mod quantities;
 mod session;
 
+pub use quantities::fields;
 pub use session::{CountersSession, Grouping};

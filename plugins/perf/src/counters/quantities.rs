@@ -4,6 +4,7 @@ use std::io;
 
 use nix::errno::Errno;
 use perf_event_open_sys::bindings as sys;
+use trace_hook_api::FieldInfo;
 
 use crate::perf_event::{Attributes, Event, Inherit, Kind};
 
@@ -11,6 +12,7 @@ use crate::perf_event::{Attributes, Event, Inherit, Kind};
 #[derive(Debug, Clone, Copy)]
 pub struct Quantity {
     pub name: &'static str,
+    meaning: &'static str,
     kind: Kind,
     /// Whether it happens in the kernel only.
     happens_in_kernel: bool,
@@ -18,17 +20,32 @@ pub struct Quantity {
 
 /// All quantities, in the order of their fields.
 const QUANTITIES: [Quantity; 7] = [
-    Quantity::software(TASK_CLOCK, sys::PERF_COUNT_SW_TASK_CLOCK, false),
-    Quantity::software("context_switches", sys::PERF_COUNT_SW_CONTEXT_SWITCHES, true),
-    Quantity::software("migrations", sys::PERF_COUNT_SW_CPU_MIGRATIONS, true),
-    Quantity::software("page_faults", sys::PERF_COUNT_SW_PAGE_FAULTS, false),
-    Quantity::hardware("cycles", sys::PERF_COUNT_HW_CPU_CYCLES),
-    Quantity::hardware("instructions", sys::PERF_COUNT_HW_INSTRUCTIONS),
-    Quantity::hardware("cache_misses", sys::PERF_COUNT_HW_CACHE_MISSES),
+    Quantity::software(
+        TASK_CLOCK,
+        "CPU time; in a virtual machine with the time that the host has taken",
+        sys::PERF_COUNT_SW_TASK_CLOCK,
+        false,
+    ),
+    Quantity::software("context_switches", "context switches", sys::PERF_COUNT_SW_CONTEXT_SWITCHES, true),
+    Quantity::software(
+        "migrations",
+        "migrations from one CPU to another",
+        sys::PERF_COUNT_SW_CPU_MIGRATIONS,
+        true,
+    ),
+    Quantity::software("page_faults", "page faults", sys::PERF_COUNT_SW_PAGE_FAULTS, false),
+    Quantity::hardware("cycles", "CPU cycles", sys::PERF_COUNT_HW_CPU_CYCLES),
+    Quantity::hardware("instructions", "retired instructions", sys::PERF_COUNT_HW_INSTRUCTIONS),
+    Quantity::hardware("cache_misses", "cache misses", sys::PERF_COUNT_HW_CACHE_MISSES),
 ];
 
 /// The quantity that is a time.
 pub const TASK_CLOCK: &str = "task_clock";
+
+/// The descriptions of the fields of all quantities. Each of them is missing where it cannot be counted.
+pub fn fields() -> impl Iterator<Item = FieldInfo> {
+    QUANTITIES.into_iter().map(Quantity::field)
+}
 
 /// A quantity that can be counted here, and the attributes of its event.
 #[derive(Clone, Copy)]
@@ -44,12 +61,26 @@ pub struct AvailableQuantities {
 }
 
 impl Quantity {
-    const fn software(name: &'static str, config: u32, happens_in_kernel: bool) -> Self {
-        Self { name, kind: Kind::Software(config), happens_in_kernel }
+    const fn software(
+        name: &'static str,
+        meaning: &'static str,
+        config: u32,
+        happens_in_kernel: bool,
+    ) -> Self {
+        Self { name, meaning, kind: Kind::Software(config), happens_in_kernel }
     }
 
-    const fn hardware(name: &'static str, config: u32) -> Self {
-        Self { name, kind: Kind::Hardware(config), happens_in_kernel: false }
+    const fn hardware(name: &'static str, meaning: &'static str, config: u32) -> Self {
+        Self { name, meaning, kind: Kind::Hardware(config), happens_in_kernel: false }
+    }
+
+    /// The description of its field.
+    fn field(self) -> FieldInfo {
+        let field = match self.name {
+            TASK_CLOCK => FieldInfo::duration(self.name, self.meaning),
+            name => FieldInfo::number(name, self.meaning),
+        };
+        field.optional()
     }
 
     /// Whether the processor counts it. Its counters can be shared by several events.

@@ -22,3 +22,4 @@ mod timeline;
 pub use recording::Recording;
 pub use sampling::{Sampling, check_rate};
 pub use session::{Output, ProfileSession};
+pub use throttling::LIMIT as SAMPLE_RATE_LIMIT;

@@ -18,7 +18,8 @@ mod search;
 mod value;
 
 use trace_hook_api::{
-    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
+    Environment, EventInfo, FieldInfo, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection,
+    Session,
 };
 use trace_session::task_selection;
 use tracefs::{Instance, UserProbe};
@@ -72,6 +73,25 @@ impl Hook for TraceUser {
                 .range(1, MAX_LIMIT)
                 .default(DEFAULT_LIMIT),
         )
+        .event(
+            EventInfo::new("call", "a function was called").fields(function_fields()).field(
+                FieldInfo::group(
+                    "arguments",
+                    "the arguments that --args lists",
+                    [FieldInfo::any(
+                        "*",
+                        "the argument of this name in --args, or of its number: arg1, arg2 ...",
+                    )],
+                )
+                .optional(),
+            ),
+        )
+        .event(
+            EventInfo::new("return", "a function returned; only with --return")
+                .fields(function_fields())
+                .field(FieldInfo::any("result", "the result, of the type in --args"))
+                .field(FieldInfo::duration("duration", "time since the call, if it was recorded").optional()),
+        )
         .details(DETAILS)
     }
 
@@ -104,6 +124,14 @@ impl Hook for TraceUser {
         )?;
         Ok(Box::new(session))
     }
+}
+
+/// The fields of all events.
+fn function_fields() -> [FieldInfo; 2] {
+    [
+        FieldInfo::text("function", "name of the function in the source"),
+        FieldInfo::text("binary", "path of the program or library, as the traced process sees it"),
+    ]
 }
 
 /// The details of `--describe`.
