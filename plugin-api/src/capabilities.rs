@@ -2,32 +2,32 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A privilege that tracing may take: a capability of the kernel, by its number (capabilities(7)).
+/// A capability of the kernel that tracing may need, by its number. See capabilities(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Capability {
-    /// Reading and writing everybody's files: what tracefs takes, unless one is root, who owns it.
+    /// Bypasses permission checks of files. Users other than root need it for tracefs.
     DacOverride = 1,
-    /// Reading everybody's files and directories.
+    /// Bypasses permission checks of reading files and directories.
     DacReadSearch = 2,
-    /// eBPF programs on the network.
+    /// Attaches eBPF programs to the network.
     NetAdmin = 12,
-    /// More locked memory than the limit: large perf buffers.
+    /// Locks more memory than the limit, for large perf buffers.
     IpcLock = 14,
-    /// Looking into other users' processes.
+    /// Inspects processes of other users.
     SysPtrace = 19,
-    /// Mounting tracefs; before Linux 5.8, also what [`Perfmon`](Self::Perfmon) and [`Bpf`](Self::Bpf) are for now.
+    /// Mounts tracefs. Before Linux 5.8 it includes [`Perfmon`](Self::Perfmon) and [`Bpf`](Self::Bpf).
     SysAdmin = 21,
-    /// Raising one's own limits.
+    /// Raises resource limits.
     SysResource = 24,
-    /// The addresses of the kernel's functions.
+    /// Reads the addresses of kernel functions.
     Syslog = 34,
-    /// perf events of other users' tasks, of everybody, and of the kernel; attaching eBPF programs that trace.
+    /// Opens perf events of other users' tasks, of all tasks and of the kernel, and attaches tracing eBPF programs.
     Perfmon = 38,
-    /// Loading eBPF programs.
+    /// Loads eBPF programs.
     Bpf = 39,
-    /// Other processes' mapped files.
+    /// Opens the mapped files of other processes.
     CheckpointRestore = 40,
 }
 
@@ -49,23 +49,23 @@ impl fmt::Display for Capability {
     }
 }
 
-/// A set of capabilities, also of those that have no name here.
+/// A set of capabilities, which may include some that [`Capability`] does not name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Capabilities(u64);
 
 impl Capabilities {
-    /// The set in which the bits of these numbers are set, as `/proc/PID/status` shows it.
+    /// Creates a set from its bits, as in `/proc/PID/status`.
     pub fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// Whether this is one of them.
+    /// Returns whether the set contains a capability.
     pub fn contains(self, capability: Capability) -> bool {
         self.0 & (1 << capability as u8) != 0
     }
 
-    /// Those that are in effect for this process.
+    /// Returns the effective capabilities of this process.
     pub(crate) fn in_effect() -> Self {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// The nanoseconds since boot, by `CLOCK_BOOTTIME` (clock_gettime(2)): the [`Origin::time`](crate::Origin::time) of what
-/// happens now.
+/// Returns the current time in nanoseconds since boot, by `CLOCK_BOOTTIME`: the [`Origin::time`](crate::Origin::time) of an event
+/// that happens now.
 ///
 /// ```
 /// use trace_hook_api::{LineBuffer, Origin, boot_time};
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_what_the_kernel_calls_its_uptime() {
+    fn boot_time_is_the_uptime() {
         let before = boot_time();
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
         let after = boot_time();

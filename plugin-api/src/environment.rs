@@ -5,19 +5,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Capabilities, Capability, HookError, HostInfo, Result};
 
-/// Where the kernel that is to be traced shows itself, and what a session may do with it.
+/// The kernel to trace, the privileges of a session, and the host.
 ///
-/// A hook must look here, not in `/proc` and `/sys`: in a container those may be another view.
+/// A hook must use these paths and not `/proc` and `/sys`, which can be those of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Environment {
-    /// The mount point of the host's procfs. Process ids are meant as this procfs shows them.
+    /// The mount point of the host's procfs. Process ids are those of this procfs.
     pub procfs: PathBuf,
     /// The mount point of the host's sysfs.
     pub sysfs: PathBuf,
-    /// The capabilities that a session has. A probe has none, wherever the kernel lets the host take them away.
+    /// The capabilities of a session. A probe has none, if the kernel lets the host drop them.
     ///
-    /// `None`: the host does not tell, and a probe has what a session has.
+    /// `None`: they are not known, and a probe has those of a session.
     #[serde(default)]
     pub session_capabilities: Option<Capabilities>,
     /// The host that has loaded the plugin, and what it offers.
@@ -26,7 +26,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// An environment with these mount points, in which a session has the capabilities of this process.
+    /// Creates an environment with these mount points. A session has the capabilities of this process.
     pub fn new(procfs: impl Into<PathBuf>, sysfs: impl Into<PathBuf>) -> Self {
         Self {
             procfs: procfs.into(),
@@ -36,7 +36,7 @@ impl Environment {
         }
     }
 
-    /// An environment in which a session has these capabilities.
+    /// Sets the capabilities of a session.
     pub fn with_session_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.session_capabilities = Some(capabilities);
         self
@@ -52,20 +52,20 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// It has none of them; the message names them.
+    /// It has none of them. The message names them.
     pub fn check_any(&self, any_of: &[Capability]) -> Result<()> {
         let has = self.session_capabilities.unwrap_or_else(Capabilities::in_effect);
         if any_of.iter().any(|capability| has.contains(*capability)) {
             return Ok(());
         }
         let names: Vec<String> = any_of.iter().map(Capability::to_string).collect();
-        Err(HookError::new(format!("it takes {}", names.join(" or "))))
+        Err(HookError::new(format!("a session needs {}", names.join(" or "))))
     }
 
-    /// What a probe can tell from a system call that it has tried, for which any of these capabilities would do.
+    /// Decides what the result of a system call in a probe means for a session. Any of these capabilities is enough for the call.
     ///
-    /// A probe has no privilege, so that it may be refused what a session is not. `None`: it was refused, but a session
-    /// has the privilege; whether anything else is in the way remains to be seen.
+    /// A probe has no privileges, so the kernel can refuse it what a session may do. `None`: the call was refused, and a session
+    /// has the privilege. The call may still fail for another reason then.
     ///
     /// ```
     /// # use std::io;
@@ -79,7 +79,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// The kernel refused it for another reason (`ENOSYS`: it has no such thing), or a session lacks the privilege too.
+    /// The call failed for another reason, such as `ENOSYS`, or a session lacks the privilege, too.
     pub fn judge<T>(&self, tried: io::Result<T>, any_of: &[Capability]) -> Result<Option<T>> {
         match tried {
             Ok(value) => Ok(Some(value)),
@@ -115,11 +115,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_counts_only_where_a_session_would_be_refused_too() {
+    fn refusal_is_an_error_only_if_a_session_would_be_refused() {
         for errno in [1, 13] {
             assert_eq!(with(PERFMON).judge(refusal(errno), &NEEDED), Ok(None));
             let lacking = with(!PERFMON & !(1 << 21)).judge(refusal(errno), &NEEDED).unwrap_err();
-            assert!(lacking.message().contains("it takes CAP_PERFMON or CAP_SYS_ADMIN"), "{lacking}");
+            assert!(lacking.message().contains("a session needs CAP_PERFMON or CAP_SYS_ADMIN"), "{lacking}");
         }
         assert!(
             with(u64::MAX).judge(refusal(38), &NEEDED).unwrap_err().message().contains("not implemented")
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_does_not_tell_is_an_older_one() {
+    fn missing_and_unknown_fields_are_accepted() {
         let older: Environment = serde_json::from_str(r#"{"procfs":"/proc","sysfs":"/sys"}"#).unwrap();
         assert_eq!(older, Environment::default());
         let newer =

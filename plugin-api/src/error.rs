@@ -2,13 +2,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The result of what a hook does.
+/// The result of a hook's methods.
 pub type Result<T, E = HookError> = std::result::Result<T, E>;
 
-/// Why a hook could not do what it was asked.
+/// An error of a hook.
 ///
-/// Any error turns into one with `?`, its causes included. The message is shown to a person, on one line, after the
-/// name of the plugin: say what was wrong and what would be right.
+/// `?` converts any error, and appends its causes. The host shows the message to the user on one line, after the name of the
+/// plugin: say what failed, on what, why, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookError {
     kind: ErrorKind,
@@ -17,62 +17,61 @@ pub struct HookError {
     excerpt: Vec<String>,
 }
 
-/// More lines than that do not help anybody.
+/// In lines.
 const LONGEST_EXCERPT: usize = 8;
 
-/// Whose fault an error is.
+/// The cause of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The arguments are wrong; other arguments would work.
     Usage,
-    /// The plugin panicked: that is its author's fault.
+    /// The plugin panicked. This is a fault of the plugin.
     Panic,
-    /// It could not be done.
+    /// Anything else.
     #[serde(other)]
     Failure,
 }
 
 impl HookError {
-    /// It could not be done.
+    /// Creates an error for what failed.
     pub fn new(message: impl fmt::Display) -> Self {
         Self { kind: ErrorKind::Failure, message: message.to_string(), excerpt: Vec::new() }
     }
 
-    /// The caller's arguments are wrong: `unknown system call 'opnat'; did you mean 'openat'?`
+    /// Creates an error for wrong arguments of the user: `unknown system call 'opnat'; did you mean 'openat'?`
     pub fn usage(message: impl fmt::Display) -> Self {
         Self { kind: ErrorKind::Usage, message: message.to_string(), excerpt: Vec::new() }
     }
 
-    /// Shows text below the message, line by line: what was given, with a caret under the place that is wrong. Eight lines
-    /// at most.
+    /// Adds lines to show below the message, such as the argument with a caret under the wrong part. Eight lines at most.
     pub fn excerpt(mut self, text: &str) -> Self {
         self.excerpt = text.lines().take(LONGEST_EXCERPT).map(str::to_owned).collect();
         self
     }
 
-    /// The lines to show below the message: no more than [`excerpt`](Self::excerpt) takes, whatever a plugin has sent.
+    /// Returns the lines to show below the message, at most eight.
     pub fn excerpt_lines(&self) -> &[String] {
         &self.excerpt[..self.excerpt.len().min(LONGEST_EXCERPT)]
     }
 
-    /// Whose fault it is.
+    /// Returns the cause of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What to tell the user.
+    /// Returns the message for the user.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The plugin panicked, at this place in its source, with this message.
+    /// Creates the error of a panic at this place in the source.
     pub(crate) fn panic(place: Option<&str>, message: &str) -> Self {
         let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
         Self { kind: ErrorKind::Panic, ..Self::new(format!("the plugin panicked{place}: {message}")) }
     }
 
-    /// The same error, with so many bytes of its message at most.
+    /// Cuts the message to at most `length` bytes.
     pub(crate) fn shortened_to(mut self, length: usize) -> Self {
         self.message.truncate(self.message.floor_char_boundary(length));
         self
@@ -85,13 +84,13 @@ impl fmt::Display for HookError {
     }
 }
 
-// `HookError` is no `std::error::Error` itself: that is what makes this conversion from all of them possible.
+// Possible only because `HookError` does not implement `std::error::Error` itself.
 impl<E: std::error::Error> From<E> for HookError {
     fn from(error: E) -> Self {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            // Many an error says its cause itself.
+            // Some errors include their cause.
             let cause_message = cause.to_string();
             if !message.contains(&cause_message) {
                 message = format!("{message}: {cause_message}");
@@ -107,13 +106,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_that_only_a_newer_plugin_knows_is_a_failure() {
+    fn kind_of_a_newer_plugin_is_a_failure() {
         let error: HookError = serde_json::from_str(r#"{"kind":"Weather","message":"rain"}"#).unwrap();
         assert_eq!(error, HookError::new("rain"));
     }
 
     #[test]
-    fn an_error_carries_its_causes() {
+    fn error_includes_its_causes() {
         #[derive(Debug)]
         struct Outer(std::io::Error);
         impl fmt::Display for Outer {

@@ -1,15 +1,15 @@
-//! Bytes from traced programs made harmless: whatever they are, they stay within their place in the line.
+//! Escapes bytes of traced programs, so that they cannot break a line or control a terminal.
 
 use std::io::Write as _;
 
-/// Appends the bytes as text that a terminal shows as it is: what cannot be seen or is no UTF-8 becomes `\n`, `\u{202e}`
-/// or `\xff`, and `quote`, where there is one, and backslashes are marked by a backslash.
+/// Appends the bytes as printable text. Other characters and invalid UTF-8 become escapes such as `\n`, `\u{202e}` or `\xff`;
+/// a backslash precedes `quote` and backslashes.
 pub fn text(out: &mut Vec<u8>, bytes: &[u8], quote: Option<char>) {
     for chunk in bytes.utf8_chunks() {
         for letter in chunk.valid().chars() {
             match letter {
                 ' '..='~' if letter != '\\' && Some(letter) != quote => out.push(letter as u8),
-                // What parts the items of a list.
+                // It separates the items of a list.
                 ';' => out.extend_from_slice(b"\\u{3b}"),
                 _ => write_all(out, format_args!("{}", letter.escape_debug())),
             }
@@ -20,7 +20,7 @@ pub fn text(out: &mut Vec<u8>, bytes: &[u8], quote: Option<char>) {
     }
 }
 
-/// Appends the bytes as a JSON string. What is no UTF-8 becomes U+FFFD.
+/// Appends the bytes as a JSON string. Invalid UTF-8 becomes U+FFFD.
 pub fn json(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     for chunk in bytes.utf8_chunks() {
@@ -30,7 +30,7 @@ pub fn json(out: &mut Vec<u8>, bytes: &[u8]) {
                 ' '..='~' => out.push(letter as u8),
                 '\n' => out.extend_from_slice(b"\\n"),
                 '\t' => out.extend_from_slice(b"\\t"),
-                // Also for those who look at JSON in a terminal, or who take U+2028 for a line end.
+                // JSON may be shown in a terminal, and some readers take U+2028 for a line end.
                 _ if letter.escape_debug().len() > 1 => {
                     for unit in letter.encode_utf16(&mut [0; 2]) {
                         write_all(out, format_args!("\\u{unit:04x}"));
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_moves_the_cursor_or_turns_the_line_around() {
+    fn text_cannot_control_a_terminal() {
         assert_eq!(as_text(b"a b"), "a b");
         assert_eq!(as_text("żółw".as_bytes()), "żółw");
         assert_eq!(as_text(b"a\nb\x1b[2J\x00"), r"a\nb\u{1b}[2J\0");
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn json_shows_what_cannot_be_seen() {
+    fn json_escapes_invisible_characters() {
         let mut out = Vec::new();
         json(&mut out, "żó\u{2028}\u{202e}\u{9b}\u{e0001}".as_bytes());
         assert_eq!(str::from_utf8(&out).unwrap(), r#""żó\u2028\u202e\u009b\udb40\udc01""#);

@@ -169,7 +169,7 @@ impl LineBuffer {
 }
 
 impl EventLine<'_> {
-    /// Text from a traced program. Whatever its bytes are, it stays within its place.
+    /// Adds text from a traced program. It is escaped, and cannot break the line.
     pub fn text(mut self, name: &str, bytes: &[u8]) -> Self {
         self.name(name);
         match self.format {
@@ -183,7 +183,7 @@ impl EventLine<'_> {
         self
     }
 
-    /// A word of our own, such as the name of a flag or of an error.
+    /// Adds a word of the hook's own, such as the name of a flag or of an error.
     pub fn word(mut self, name: &str, word: &str) -> Self {
         self.name(name);
         match self.format {
@@ -193,23 +193,23 @@ impl EventLine<'_> {
         self
     }
 
-    /// A whole number.
+    /// Adds a whole number.
     pub fn number(mut self, name: &str, number: impl Into<i128>) -> Self {
         self.name(name);
         write_all(self.out(), format_args!("{}", number.into()));
         self
     }
 
-    /// A number with a fraction, with three digits after the point.
+    /// Adds a number with a fraction, with three digits after the decimal point.
     pub fn fraction(mut self, name: &str, number: f64) -> Self {
         self.name(name);
-        // JSON has no other numbers.
+        // JSON has finite numbers only.
         let number = if number.is_finite() { number } else { 0.0 };
         write_all(self.out(), format_args!("{number:.3}"));
         self
     }
 
-    /// An address, or another number that is read in hex.
+    /// Adds an address, or another number that is best read in hexadecimal.
     pub fn address(mut self, name: &str, address: u64) -> Self {
         self.name(name);
         match self.format {
@@ -219,7 +219,7 @@ impl EventLine<'_> {
         self
     }
 
-    /// A time in nanoseconds. In JSON its name ends in `_ns`.
+    /// Adds a duration in nanoseconds. In JSON its name ends in `_ns`.
     pub fn duration(mut self, name: &str, nanoseconds: u64) -> Self {
         match self.format {
             Format::Text => {
@@ -235,7 +235,7 @@ impl EventLine<'_> {
         self
     }
 
-    /// Something that holds or not. As text it is there or not.
+    /// Adds a flag. In text its name is there only if it is true.
     pub fn flag(mut self, name: &str, holds: bool) -> Self {
         match self.format {
             Format::Text if holds => write_all(self.out(), format_args!(" {name}")),
@@ -248,7 +248,7 @@ impl EventLine<'_> {
         self
     }
 
-    /// Several texts, such as the frames of a stack, the innermost first.
+    /// Adds several texts, such as the frames of a stack, innermost first.
     pub fn list<T: AsRef<[u8]>>(mut self, name: &str, items: impl IntoIterator<Item = T>) -> Self {
         self.name(name);
         let (begin, separator, end) = match self.format {
@@ -269,7 +269,7 @@ impl EventLine<'_> {
         self
     }
 
-    /// In JSON the classes of a histogram, as objects.
+    /// Adds the classes of a histogram as objects. Adds nothing in text.
     pub(crate) fn buckets(mut self, buckets: &[(u64, u64, u64)]) -> Self {
         if self.format == Format::Json {
             self.name("buckets");
@@ -283,7 +283,7 @@ impl EventLine<'_> {
         self
     }
 
-    /// Fields of their own, whose names may be those of other fields: in JSON an object within the object.
+    /// Adds fields whose names may also be those of other fields. In JSON they are an object within the object.
     pub fn group(mut self, name: &str, fields: impl FnOnce(Self) -> Self) -> Self {
         if self.format == Format::Text {
             return fields(self);
@@ -344,14 +344,13 @@ impl Drop for EventLine<'_> {
     }
 }
 
-/// As the kernel writes it (`trace_print_context`), but for the column of its flags.
+/// As the kernel writes it (`trace_print_context`), without the column of flags.
 fn text_origin(out: &mut Vec<u8>, origin: &Origin<'_>, name: &str) {
     if let Some(tid) = origin.tid {
         let begin = out.len();
         escape::text(out, origin.comm, None);
         let width = out.len() - begin;
-        // An escaped name can be longer than any that the kernel knows. Two blanks before it: it must not be taken for the row
-        // of a stack, which has one.
+        // An escaped name can be longer than the column. A line must not begin with one blank, as a row of a stack does.
         let missing = if width < 16 { 16 - width } else { 2 };
         out.extend(std::iter::repeat_n(b' ', missing));
         out[begin..].rotate_right(missing);
@@ -430,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn folded_stacks_are_what_tools_for_flame_graphs_read() {
+    fn folded_stacks_have_the_format_of_flame_graph_tools() {
         let origin = Origin::at(5);
         let functions = || [&b"leaf"[..], b"a;b", b"main"].into_iter();
         let mut lines = LineBuffer::with_room(4096);
@@ -448,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_told_in_the_same_format() {
+    fn losses_are_reported_in_the_format_of_the_session() {
         let mut lines = LineBuffer::with_room(4096);
         lines.lost(2, Some(17));
         lines.lost(2, Some(0));

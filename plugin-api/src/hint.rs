@@ -1,9 +1,9 @@
-//! What a user may have meant.
+//! Suggestions for misspelt names.
 
-/// How alike two names must be to suggest one for the other, from 0 to 1.
+/// The least Jaro similarity of a suggestion.
 const ALIKE: f64 = 0.75;
 
-/// `; did you mean 'this' or 'that'?`, or nothing where no name is like it.
+/// Returns `; did you mean 'this' or 'that'?`, or an empty text if no known name is similar.
 ///
 /// ```
 /// let hint = trace_hook_api::did_you_mean("opnat", &["open", "openat", "close"]);
@@ -24,9 +24,9 @@ pub fn did_you_mean<T: AsRef<str>>(name: &str, known: &[T]) -> String {
     }
 }
 
-/// Whether names of these lengths can be alike at all. To compare a very long one with each of many takes minutes.
+/// Returns whether names of these lengths can be similar at all. Comparing a very long name with many others takes minutes.
 fn may_be_alike(one: usize, other: usize) -> bool {
-    // Where every letter of the shorter one is in the longer one, Jaro's likeness is 2/3 and a third of their ratio.
+    // If the longer name contains every letter of the shorter one, the Jaro similarity is 2/3 plus a third of the ratio of lengths.
     one.min(other) as f64 >= one.max(other) as f64 * (3.0 * ALIKE - 2.0)
 }
 
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_out_of_all_proportion_is_like_none_at_once() {
+    fn very_long_name_is_rejected_quickly() {
         let known: Vec<String> = (0..10_000).map(|n| format!("a_function_number_{n}")).collect();
         let started = Instant::now();
         assert_eq!(did_you_mean(&"a_function_number_".repeat(6000), &known), "");
@@ -48,7 +48,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_alike_is_of_a_like_length(one in "[ab]{0,12}", other in "[ab]{0,12}") {
+        fn similar_names_pass_the_length_check(one in "[ab]{0,12}", other in "[ab]{0,12}") {
             if strsim::jaro(&one, &other) >= ALIKE {
                 prop_assert!(may_be_alike(one.len(), other.len()));
             }

@@ -1,18 +1,18 @@
-//! How a quantity is distributed, for hooks that tell of many events in few lines.
+//! Histograms, for hooks that report many events in a few lines.
 
 use std::collections::BTreeMap;
 
 use crate::{EventLine, LineBuffer};
 
-/// How many classes each power of two is parted into: a percentile is off by 1/16 at most.
+/// The number of classes in each power of two. The error of a percentile is at most 1/16.
 const PARTS: u64 = 16;
-/// The columns of the longest bar in a picture.
+/// The columns of the longest bar of a chart.
 const WIDEST_BAR: u64 = 40;
 
-/// Durations in nanoseconds, counted by their size.
+/// A histogram of durations in nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// By the least value of the class.
+    /// The number of values by the least value of their class.
     classes: BTreeMap<u64, u64>,
     count: u64,
     total: u128,
@@ -25,7 +25,7 @@ impl Histogram {
         self.add_many(value, 1);
     }
 
-    /// Adds a value so many times, such as all of a class that somebody else has counted.
+    /// Adds a value `count` times, such as a class that an eBPF program has counted.
     pub fn add_many(&mut self, value: u64, count: u64) {
         if count > 0 {
             *self.classes.entry(class_of(value)).or_default() += count;
@@ -35,7 +35,7 @@ impl Histogram {
         }
     }
 
-    /// Adds all values of another one.
+    /// Adds all values of another histogram.
     pub fn merge(&mut self, other: &Self) {
         for (class, count) in &other.classes {
             *self.classes.entry(*class).or_default() += count;
@@ -45,34 +45,33 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// Sets the sum and the greatest of the values, for those who were told them exactly, and of the values only the
-    /// classes.
+    /// Sets the sum and the maximum, if they are known more exactly than the values that were added.
     pub fn set_exactly(&mut self, total: u128, max: u64) {
         self.total = total;
         self.max = max;
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The sum of all values.
+    /// Returns the sum of all values.
     pub fn total(&self) -> u128 {
         self.total
     }
 
-    /// The mean; 0 of no values.
+    /// Returns the mean, or 0 if there are no values.
     pub fn mean(&self) -> u64 {
         self.total.checked_div(u128::from(self.count)).unwrap_or(0) as u64
     }
 
-    /// The greatest value.
+    /// Returns the maximum.
     pub fn max(&self) -> u64 {
         self.max
     }
 
-    /// The value that so many percent of all values do not exceed, but for an error of a sixteenth.
+    /// Returns the value that `percent` of all values do not exceed, with an error of at most 1/16.
     pub fn percentile(&self, percent: u64) -> u64 {
         let rank = (self.count * percent).div_ceil(100).max(1);
         let mut seen = 0;
@@ -85,7 +84,7 @@ impl Histogram {
         self.max
     }
 
-    /// How many values lie in each power of two, from the first that has some to the last: from, to (not included), count.
+    /// Returns the number of values in each power of two, from the first that has any to the last: from, to (excluded), count.
     pub fn powers(&self) -> Vec<(u64, u64, u64)> {
         let mut powers: BTreeMap<u32, u64> = BTreeMap::new();
         for (from, count) in &self.classes {
@@ -102,7 +101,7 @@ impl Histogram {
 }
 
 impl EventLine<'_> {
-    /// What there is to say of a distribution: `count`, `mean`, `p50`, `p99` and `max`; in JSON also its `buckets`.
+    /// Adds the fields `count`, `mean`, `p50`, `p99` and `max` of a histogram; in JSON also `buckets`.
     pub fn distribution(self, of: &Histogram) -> Self {
         self.number("count", of.count())
             .duration("mean", of.mean())
@@ -114,12 +113,13 @@ impl EventLine<'_> {
 }
 
 impl LineBuffer {
-    /// A picture of a distribution, below the line that tells of it: a row for each power of two nanoseconds. In JSON, nothing: the line has the numbers.
+    /// Adds a chart below the line of a histogram: a row for each power of two nanoseconds. Adds nothing in JSON, where the line has
+    /// the numbers.
     pub fn picture(&mut self, of: &Histogram) {
         let powers = of.powers();
         let most = powers.iter().map(|(_, _, count)| *count).max().unwrap_or(1).max(1);
         for (from, to, count) in powers {
-            // A count that is there is seen.
+            // Even the smallest count has a column.
             let width = (count * WIDEST_BAR).div_ceil(most) as usize;
             let range = format!("{}..{} ns", short(from), short(to));
             self.continuation(&format!("{range:>16} {count:>10} |{:<40}|", "@".repeat(width)));
@@ -127,7 +127,7 @@ impl LineBuffer {
     }
 }
 
-/// The least value of the class that `value` is in.
+/// Returns the least value of the class that contains `value`.
 fn class_of(value: u64) -> u64 {
     value - value % width_of(value)
 }
@@ -137,7 +137,7 @@ fn width_of(value: u64) -> u64 {
     (power / PARTS).max(1)
 }
 
-/// In bpftrace's way: `512`, `2K`, `4M`, `1G`, where a K is 1024.
+/// Formats a number as bpftrace does: `512`, `2K`, `4M`, `1G`, where K is 1024.
 fn short(number: u64) -> String {
     let units = [("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)];
     match units.into_iter().find(|(_, size)| number >= *size) {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_has_a_row_for_each_power() {
+    fn chart_has_a_row_for_each_power() {
         let mut lines = LineBuffer::with_room(4096);
         lines.picture(&of(&[1000, 1030, 1500, 5000]));
         let text = str::from_utf8(lines.as_bytes()).unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_exactly_is_told_exactly() {
+    fn exact_sum_and_maximum_are_used() {
         let mut histogram = Histogram::default();
         histogram.add_many(1000, 3);
         histogram.set_exactly(3060, 1025);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn merged_is_as_if_all_had_been_added() {
+    fn merge_equals_adding_all_values() {
         let mut merged = of(&[3, 1000]);
         merged.merge(&of(&[3, 7, 123_456]));
         assert_eq!(merged, of(&[3, 1000, 3, 7, 123_456]));

@@ -1,36 +1,35 @@
 use crate::{Environment, HookInfo, Request, Result, Session};
 
-/// A trace hook: something that can record what the kernel sees of some tasks.
+/// A trace hook: it records events of the traced tasks.
 ///
-/// The host calls each method in a process of its own for this plugin. What it prints goes nowhere, but for the end of it,
-/// which the host logs under `-v`. Processes that it starts are killed when that process has done its job.
-/// A panic is caught and becomes the error of that call.
+/// The host calls the methods in a separate process for each plugin. It discards what a plugin prints, except for the end, which
+/// it logs under `-v`. Processes that a plugin starts are killed when its own process has finished. A panic is caught and becomes
+/// the error of that call.
 pub trait Hook: Sync {
-    /// The name, the summary and the parameters of the hook. Cheap, and the same each time.
+    /// Describes the hook. This must be cheap, and return the same each time.
     fn info(&self) -> HookInfo;
 
-    /// Can this run here and now? The reason, if not: it is what a person reads in the list of hooks.
+    /// Checks whether the hook can run on this machine. Users see the error in the list of hooks.
     ///
-    /// Try the thing itself, cheaply (a few milliseconds): kernels differ. Nothing can be changed here, and no privilege
-    /// be used: the host takes that away before it loads the plugin. What is forbidden fails with `EPERM`;
-    /// [`Environment::judge`] tells whether that would befall a session too. Never give just the kernel's `EPERM` as the
-    /// reason: where a session has the privilege, the hook would be left out for nothing.
+    /// Kernels differ, so try what a session does, within a few milliseconds. A probe can change nothing and has no privileges: the
+    /// host drops them before it loads the plugin. What needs one fails with `EPERM`; [`Environment::judge`] decides whether it
+    /// would fail in a session, too. Do not return the kernel's `EPERM` as it is: a session may have the privilege.
     ///
     /// # Errors
     ///
-    /// What is missing, and what would help.
+    /// What is missing, and what to do about it.
     fn probe(&self, environment: &Environment) -> Result<()> {
         let _ = environment;
         Ok(())
     }
 
-    /// Starts a session. Recording is on when this returns: an event of a traced task after that is recorded.
+    /// Starts a session. Every event of a traced task after the return is recorded.
     ///
-    /// Name everything that the session makes in the kernel with [`Request::session`].
+    /// Use [`Request::session`] as the name of everything that the session makes in the kernel.
     ///
     /// # Errors
     ///
-    /// [`HookError::usage`](crate::HookError::usage) where other arguments would work. After an error nothing must be
-    /// left in the kernel.
+    /// [`HookError::usage`](crate::HookError::usage) if other arguments would work. After an error, nothing must be left in the
+    /// kernel.
     fn start(&self, request: &Request) -> Result<Box<dyn Session>>;
 }

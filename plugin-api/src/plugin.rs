@@ -1,34 +1,34 @@
 use crate::{Environment, Hook, Result};
 
-/// What a plugin consists of. [`export_plugin!`](crate::export_plugin) makes one.
+/// The parts of a plugin. [`export_plugin!`](crate::export_plugin) creates it.
 pub struct Plugin {
     /// The version of the plugin: that of its crate.
     pub version: &'static str,
     /// Its hooks.
     pub hooks: &'static [&'static dyn Hook],
-    /// What removes the things that outlive a process.
+    /// Removes what can outlive a process.
     pub cleanup: &'static dyn Cleanup,
 }
 
-/// The type that stands for a plugin. [`export_plugin!`](crate::export_plugin) implements it.
+/// A type that represents a plugin. [`export_plugin!`](crate::export_plugin) implements it.
 pub trait PluginDefinition: 'static {
     /// The plugin.
     const PLUGIN: &'static Plugin;
 }
 
-/// Removes what can outlive a process: things in the kernel that a session made and could not remove, because it died.
+/// Removes what can outlive a process: what a session has made in the kernel and, because it was killed, did not remove.
 pub trait Cleanup: Sync {
-    /// Removes what dead sessions left behind, and leaves the living ones alone.
+    /// Removes what dead sessions left behind, and keeps what belongs to living ones.
     ///
-    /// Everything that a session made bears a name with [`SESSION_PREFIX`](crate::SESSION_PREFIX). A lock that dies
-    /// with its holder tells the living from the dead.
+    /// The name of everything that a session makes begins with [`SESSION_PREFIX`](crate::SESSION_PREFIX). To tell living sessions
+    /// from dead ones, use a lock that the kernel releases when its holder dies.
     ///
     /// # Errors
     ///
     /// What could not be removed, and why.
     fn sweep(&self, environment: &Environment) -> Result<()>;
 
-    /// Resets the kernel's trace sub-system to its defaults, and leaves other tools' work alone.
+    /// Resets the kernel's trace sub-system to its defaults, and keeps what other tools have made.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ pub trait Cleanup: Sync {
     fn reset(&self, environment: &Environment) -> Result<()>;
 }
 
-/// For plugins whose sessions leave nothing that outlives the process.
+/// The cleanup of plugins whose sessions make nothing that can outlive a process.
 impl Cleanup for () {
     fn sweep(&self, _: &Environment) -> Result<()> {
         Ok(())
@@ -47,15 +47,15 @@ impl Cleanup for () {
     }
 }
 
-/// Makes a plugin of one or more hooks.
+/// Exports one or more hooks as a plugin.
 ///
 /// ```ignore
 /// export_plugin!(TraceOpen, TraceLatency);
 /// export_plugin!(TraceSyscalls; cleanup = Ftrace);
 /// ```
 ///
-/// The second form names what implements [`Cleanup`](crate::Cleanup), for a plugin whose sessions make things that can
-/// outlive a process. Hooks and cleanup are constant expressions, such as the names of unit structs.
+/// The second form is for a plugin whose sessions make what can outlive a process: `cleanup` implements
+/// [`Cleanup`](crate::Cleanup). Hooks and cleanup are constant expressions, such as unit structs.
 #[macro_export]
 macro_rules! export_plugin {
     ($($hook:expr),+ $(,)?) => {
@@ -73,8 +73,7 @@ macro_rules! export_plugin {
                 };
             }
 
-            // SAFETY: the name is abi_stable's own, with the type that it expects; a library has one plugin, or the
-            // linker refuses the second.
+            // SAFETY: abi_stable expects a value of this type under this name. The linker rejects a second one.
             #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
             static HEADER: $crate::abi::Header = $crate::abi::export::<Definition>();
         };

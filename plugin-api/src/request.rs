@@ -2,40 +2,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Arguments, Environment, Format};
 
-/// How the name of every session begins.
+/// The prefix of the name of every session.
 ///
-/// What bears such a name in the kernel, and belongs to no living process, was left by a dead session.
+/// What has such a name in the kernel and belongs to no living process was left by a dead session.
 pub const SESSION_PREFIX: &str = "tracehook_";
 
-/// What a hook is asked to record.
+/// The request for a session: what to record, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Request {
     /// The name of the hook, as its [`HookInfo`](crate::HookInfo) gives it.
     pub hook: String,
-    /// The name of the session. Unique, and made of letters, digits and `_`, so that it can name whatever the
-    /// session makes in the kernel; it begins with [`SESSION_PREFIX`].
+    /// The name of the session, which begins with [`SESSION_PREFIX`]. It is unique and consists of letters, digits and `_`, so
+    /// that it can be the name of what the session makes in the kernel.
     pub session: String,
-    /// Where the kernel shows itself.
+    /// The kernel to trace.
     pub environment: Environment,
     /// The tasks to trace, as the user chose them.
     pub tasks: TaskSelection,
-    /// The hook's own arguments.
+    /// The values of the hook's parameters.
     #[serde(default)]
     pub arguments: Arguments,
     /// The format of the lines: one of those that the hook [declares](crate::HookInfo::formats).
     #[serde(default)]
     pub format: Format,
-    /// The kernel buffer's size in KiB per CPU, where the user wants another than the hook's own choice.
+    /// The size of the kernel's buffer in KiB per CPU; `None` for the hook's default.
     #[serde(default)]
     pub buffer_size: Option<u64>,
-    /// How many bytes the session may keep while the reader is slow, before it has to lose events. On disk, for the
-    /// greater part.
+    /// How many bytes the session may keep, mostly on disk, while the reader is slow. Beyond that, events are lost.
     #[serde(default = "default_spool_size")]
     pub spool_size: u64,
 }
 
-/// Some ten seconds of a flat-out load on one CPU.
+/// About ten seconds of a full load on one CPU.
 const fn default_spool_size() -> u64 {
     256 << 20
 }

@@ -5,41 +5,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::{LineBuffer, Result};
 
-/// A session that is recording: a source of lines, which the host pulls.
+/// A session that is recording: a source of lines, from which the host reads.
 ///
-/// The host alone knows where the lines go, so a session never writes a file, waits for a reader or meets a signal.
-/// The host's sequence is: `read` again and again; `stop`; `read` until [`Progress::Finished`]; `close`; drop.
+/// The host writes the lines to their destination and handles the signals, so a session does neither. The host calls `read`
+/// repeatedly, then `stop`, `read` until it returns [`Progress::Finished`], and `close`, and drops the session.
 ///
-/// A session notices itself when the last of its traced tasks has ended, as the host does not look for them: it gives what
-/// it has and then [`Progress::Finished`], within two seconds, without having been stopped. `TracefsSession` of the crate
-/// `tracefs-session` does so; with the crate `tracefs` alone, `TaskSet::any_alive` or `Targets::members` tells. Without
-/// either, look every 50 ms or so whether the directories of [`TaskSelection::pids`](crate::TaskSelection::pids) in
-/// [`Environment::procfs`](crate::Environment::procfs) are still there. Descendants are traced tasks, too.
+/// A session must find out itself that the last of its traced tasks has ended, descendants included. Then it returns the
+/// remaining lines and [`Progress::Finished`], within two seconds and without having been stopped. The crates `trace-session`
+/// and `trace-tasks` do this; without them, check every 50 ms or so whether the directories of
+/// [`TaskSelection::pids`](crate::TaskSelection::pids) still exist in [`Environment::procfs`](crate::Environment::procfs).
 pub trait Session: Send {
-    /// Gives the lines there are, and never waits: the host does the waiting, and calls again within 20 ms, or 50 ms with
-    /// [`Session::wakes`].
+    /// Adds the lines that are available to `lines`, without waiting for more.
     ///
-    /// Push no more lines once [`LineBuffer::is_full`], but go on emptying the kernel's buffers: when the reader is
-    /// slow, the session is where the backlog is kept.
+    /// The host calls again within 20 ms, or within 50 ms if the session has a descriptor that [`wakes`](Self::wakes) it.
+    /// A read must return within 20 ms, whether it has found lines or not.
+    ///
+    /// Stop adding lines once [`LineBuffer::is_full`], but keep emptying the kernel's buffers: if the reader is slow, the session
+    /// keeps the backlog.
     ///
     /// # Errors
     ///
-    /// An error ends the session. The lines that were pushed before it are kept.
+    /// An error ends the session. Lines that were added before it are kept.
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress>;
 
-    /// A descriptor that polls as readable when there are lines to read, until the next read.
+    /// Returns a descriptor that polls as readable from when there are lines until the next read.
     ///
-    /// With one, the host looks at once when there is something, and else less often. It stays open, and the same, until
-    /// [`Session::close`].
+    /// With one, the host reads as soon as there are lines, and less often otherwise. It must stay open, and be the same, until
+    /// [`close`](Self::close).
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Stops recording. No event after this is recorded; what was recorded before is still to be read.
+    /// Stops recording. Events that were recorded before are still read.
     ///
     /// # Errors
     ///
-    /// An error ends the session. What it gives then, until [`Progress::Finished`] or another error, is kept.
+    /// An error ends the session. Lines that it returns until [`Progress::Finished`], or until another error, are kept.
     fn stop(&mut self) -> Result<()>;
 
     /// Returns how many events were recorded and lost so far. After [`Progress::Finished`] the numbers must be exact.
@@ -51,14 +52,14 @@ pub trait Session: Send {
         Ok(Stats::default())
     }
 
-    /// Removes everything that the session made. Called once, at the end.
+    /// Removes everything that the session has made. The host calls it once, at the end.
     ///
-    /// Dropping a session must do the same; this is where a failure can be told. Processes that the plugin has started
-    /// and not waited for are killed before: after [`Progress::Finished`] there is nothing left for them to do.
+    /// Dropping a session must do the same, but cannot report a failure. Before it, the host kills the processes that the plugin
+    /// has started and not waited for.
     ///
     /// # Errors
     ///
-    /// What is left, and why.
+    /// What could not be removed, and why.
     fn close(&mut self) -> Result<()> {
         Ok(())
     }
@@ -88,10 +89,10 @@ impl Stats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// There may be more lines right now.
+    /// More lines may be available now.
     More,
-    /// There is nothing more for the moment.
+    /// No more lines are available at the moment.
     Idle,
-    /// That was the last line: the session was stopped, or has [seen itself](Session) that every traced task is gone.
+    /// There are no further lines: the session was stopped, or [found](Session) that every traced task has ended.
     Finished,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use abi_stable::{StableAbi, std_types::RSlice};
 
+use super::entry::{LineEntry, LineKind, Loss};
 use crate::{LineBuffer, Progress, Result};
 
 /// The lines of one read, valid until the session's next call. Frozen.
@@ -18,95 +19,6 @@ pub struct Chunk<'a> {
     pub losses: RSlice<'a, Loss>,
     /// What to expect of the next read: 0 more, 1 nothing at the moment, 2 no further lines.
     pub progress: u8,
-}
-
-/// What the host knows of one line beside its text. Frozen.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, StableAbi)]
-pub struct LineEntry {
-    time: u64,
-    length: u32,
-    kind: u32,
-}
-
-/// Events that were lost on one CPU, as one line reports them. Frozen.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, StableAbi)]
-pub struct Loss {
-    count: u64,
-    cpu: u32,
-    is_counted: u32,
-}
-
-/// What a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LineKind {
-    /// It begins an event.
-    Event,
-    /// It continues the event of the line before it.
-    Continuation,
-    /// It reports lost events.
-    Loss,
-}
-
-impl LineKind {
-    fn from_number(number: u32) -> Option<Self> {
-        match number {
-            0 => Some(Self::Event),
-            1 => Some(Self::Continuation),
-            2 => Some(Self::Loss),
-            _ => None,
-        }
-    }
-
-    fn number(self) -> u32 {
-        match self {
-            Self::Event => 0,
-            Self::Continuation => 1,
-            Self::Loss => 2,
-        }
-    }
-}
-
-impl LineEntry {
-    pub(crate) fn new(kind: LineKind, time: u64, length: u32) -> Self {
-        Self { time, length, kind: kind.number() }
-    }
-
-    /// The time of the line in nanoseconds since boot (`CLOCK_BOOTTIME`).
-    ///
-    /// A continuation has the time of its event. A loss has the time of the line before it, or 0 if there is none.
-    pub fn time(&self) -> u64 {
-        self.time
-    }
-
-    /// The length of the line in bytes, its newline included.
-    pub fn length(&self) -> usize {
-        self.length as usize
-    }
-
-    /// What the line is.
-    pub fn kind(&self) -> LineKind {
-        // The host has rejected every other number.
-        LineKind::from_number(self.kind).unwrap_or(LineKind::Continuation)
-    }
-}
-
-impl Loss {
-    pub(crate) fn new(cpu: u32, count: Option<u64>) -> Self {
-        Self { cpu, count: count.unwrap_or(0), is_counted: u32::from(count.is_some()) }
-    }
-
-    /// The CPU on which the events were lost.
-    pub fn cpu(&self) -> u32 {
-        self.cpu
-    }
-
-    /// How many events were lost; `None` where the source does not know.
-    pub fn count(&self) -> Option<u64> {
-        (self.is_counted != 0).then_some(self.count)
-    }
 }
 
 impl<'a> Chunk<'a> {

@@ -1,4 +1,4 @@
-//! The plugin's side: the tables' functions, in terms of the author's traits.
+//! The plugin's side: the functions of the tables call the author's traits.
 
 use std::io::Write;
 use std::marker::PhantomData;
@@ -12,9 +12,12 @@ use abi_stable::std_types::{RResult, RStr, RString};
 use log::{LevelFilter, Log, Metadata, Record};
 use serde::de::DeserializeOwned;
 
-use super::object::SessionObject;
+use super::chunk::Chunk;
 use super::panics;
-use super::{Chunk, DESCRIBE_HOOK, DescribeHook, Header, HostTable, PluginTable, PluginTableRef, SessionBox};
+use super::tables::object::SessionObject;
+use super::tables::{
+    DESCRIBE_HOOK, DescribeHook, Header, HostTable, PluginTable, PluginTableRef, SessionBox,
+};
 use crate::{
     EventInfo, Format, Hook, HookError, LineBuffer, PluginDefinition, PluginInfo, Progress, Result, Session,
     check_json_line,
@@ -49,11 +52,11 @@ impl<D: PluginDefinition> Shims<D> {
 
     extern "C" fn attach(host: HostTable) {
         let forwarder = Box::leak(Box::new(Forwarder(host)));
-        // A second `attach` finds the first one's logger in place, which is as good.
+        // After a second `attach`, the logger of the first stays in place and does the same.
         if log::set_logger(forwarder).is_ok() {
             log::set_max_level(LevelFilter::iter().nth(host.max_level).unwrap_or(LevelFilter::Trace));
         }
-        panics::remember_places();
+        panics::record_locations();
     }
 
     extern "C" fn describe() -> RResult<RString, RString> {
@@ -119,25 +122,25 @@ impl<D: PluginDefinition> Shims<D> {
     }
 }
 
-/// The names of the hooks that were described one by one, with their positions. A library has one plugin.
+/// The names and positions of the hooks that were described one by one. A library has one plugin.
 fn described() -> MutexGuard<'static, Vec<(String, usize)>> {
     static DESCRIBED: Mutex<Vec<(String, usize)>> = Mutex::new(Vec::new());
     DESCRIBED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A session behind the interface, with the lines it gave last.
+/// A session behind the interface, and the lines of its last read.
 struct SessionGuard {
-    // Taken out only to be dropped.
+    // `None` once it is closed.
     session: Option<Box<dyn Session>>,
     lines: LineBuffer,
-    /// What the lines in JSON must be like.
+    /// The descriptions of the lines.
     events: Vec<EventInfo>,
-    /// Of the last read, which gave lines all the same: told by the next one.
+    /// The error of the last read, if that returned lines. The next read returns the error.
     failure: Option<RString>,
 }
 
 impl SessionGuard {
-    /// What is to be said of a read: an error comes after the lines that were given before it.
+    /// Returns the result of a read. Lines that were pushed before an error are returned first, and the error by the next read.
     fn after_lines(&mut self, progress: RResult<Progress, RString>) -> RResult<Progress, RString> {
         let RResult::RErr(failure) = progress else { return progress };
         if self.lines.entries().is_empty() {
@@ -225,15 +228,15 @@ impl Drop for SessionGuard {
             drop(session);
             Ok(())
         }) {
-            log::error!("while a session was dropped: {error}");
+            log::error!("cannot drop a session: {error}");
         }
     }
 }
 
-/// Calls into the author's code; makes an error of a panic, and JSON of an error.
+/// Calls a plugin's code. A panic becomes an error, and an error its JSON.
 fn guarded<T>(call: impl FnOnce() -> Result<T>) -> RResult<T, RString> {
     let result = panics::caught(call);
-    // This library has a standard output buffer of its own, which nobody else would ever flush.
+    // Each library has its own buffer of standard output, and nothing else flushes it.
     let _ = std::io::stdout().flush();
     result.map_err(|error| as_json(&error)).into()
 }
@@ -244,10 +247,10 @@ fn as_json(error: &HookError) -> RString {
 
 fn parsed<T: DeserializeOwned>(json: RStr<'_>) -> Result<T> {
     serde_json::from_str(json.as_str())
-        .map_err(|error| HookError::new(format!("the host's request cannot be read: {error}")))
+        .map_err(|error| HookError::new(format!("the host's request is not valid: {error}")))
 }
 
-/// The plugin's logger: passes everything to the host's.
+/// The plugin's logger. It passes everything on to the host's.
 struct Forwarder(HostTable);
 
 impl Log for Forwarder {

@@ -8,15 +8,15 @@ use abi_stable::std_types::{RResult, RStr, RString};
 use log::Level;
 use serde::Serialize;
 
-use super::{DESCRIBE_HOOK, DescribeHook, HostTable, PluginTableRef, SessionBox};
+use super::tables::{DESCRIBE_HOOK, DescribeHook, HostTable, PluginTableRef, SessionBox};
 use crate::{Environment, HookError, LineBuffer, PluginInfo, Progress, Request, Result, Stats};
 
 /// The symbol that makes a shared library a plugin.
 pub const SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
 
-/// In bytes. Hundreds of hooks with many parameters each fit in.
+/// In bytes. Hundreds of hooks with many parameters and events fit.
 const LONGEST_DESCRIPTION: usize = 4 << 20;
-/// In bytes, of an error or a line of the log.
+/// In bytes, of an error or a log message.
 const LONGEST_MESSAGE: usize = 64 << 10;
 
 /// A plugin in this process.
@@ -26,27 +26,27 @@ pub struct LoadedPlugin {
     api_version: String,
 }
 
-/// Why a library with the right symbol cannot serve as a plugin.
+/// Why a library with the right symbol cannot be used as a plugin.
 #[derive(Debug, Clone)]
 pub struct LoadError {
-    /// The version of this crate that the plugin was built against, where it could be found out.
+    /// The version of this crate that the plugin was built against, if known.
     pub plugin_api: Option<String>,
-    /// What is in the way, in a few words.
+    /// The reason, in a few words.
     pub obstacle: String,
-    /// All that is known about the difference. May be long.
+    /// All that is known about the difference. It may be long.
     pub details: String,
 }
 
 impl LoadedPlugin {
-    /// The plugin with this header, checked to have the layout that we know.
+    /// Returns the plugin with this header, if its tables have the layout of ours.
     ///
     /// # Safety
     ///
-    /// `header` is the address of [`SYMBOL`] in a library that stays loaded for ever.
+    /// `header` must be the address of [`SYMBOL`] in a library that is never unloaded.
     ///
     /// # Errors
     ///
-    /// The plugin was built against an interface that is not compatible with ours.
+    /// The plugin was built against an incompatible interface.
     pub unsafe fn from_header(header: *const ()) -> Result<Self, LoadError> {
         // SAFETY: `AbiHeaderRef` is a transparent reference to the header that every library with this symbol begins
         // with (the caller's promise); `upgrade` checks its magic string before anything else is looked at.
@@ -58,34 +58,34 @@ impl LoadedPlugin {
         Ok(Self { table, api_version: header.version_strings().version.to_string() })
     }
 
-    /// Lends the host's logger to the plugin.
+    /// Connects the plugin's logger to the host's.
     pub fn attach(&self) {
         let max_level = log::max_level() as usize;
         (self.table.attach())(HostTable { log: log_for_plugin, max_level, extension: no_extension });
     }
 
-    /// What the plugin is.
+    /// Describes the plugin.
     ///
     /// # Errors
     ///
-    /// The plugin panicked, or what it says of itself cannot be read.
+    /// The plugin panicked, or its description is not valid.
     pub fn describe(&self) -> Result<PluginInfo> {
         self.with_checked_version(parsed(checked((self.table.describe())())?))
     }
 
-    /// What the plugin is, with nothing of its hooks but the one at this position, or none past the last.
+    /// Describes the plugin with only the hook at this position, or with none past the last.
     ///
-    /// `None`: it was built against an interface that cannot tell; ask it for [all](Self::describe).
+    /// `None` means that the plugin cannot describe single hooks: use [`describe`](Self::describe).
     ///
     /// # Errors
     ///
-    /// This hook panicked, or what it says of itself cannot be read.
+    /// The hook panicked, or its description is not valid.
     pub fn describe_hook(&self, position: usize) -> Option<Result<PluginInfo>> {
         let address = (self.table.extension())(RStr::from(DESCRIBE_HOOK));
         if address.is_null() {
             return None;
         }
-        // SAFETY: what a plugin returns for this id is a function of this type, for ever.
+        // SAFETY: the interface fixes the type of what a plugin returns for this id, and a plugin is never unloaded.
         let describe_hook = unsafe { std::mem::transmute::<*const (), DescribeHook>(address) };
         Some(self.with_checked_version(checked(describe_hook(position)).and_then(parsed)))
     }
@@ -95,11 +95,11 @@ impl LoadedPlugin {
         info.map(|info| PluginInfo { api_version: self.api_version.clone(), ..info })
     }
 
-    /// Can the hook of this name run in this environment?
+    /// Checks whether the hook of this name can run in this environment.
     ///
     /// # Errors
     ///
-    /// The reason why it cannot.
+    /// The reason why it cannot run.
     pub fn probe(&self, hook: &str, environment: &Environment) -> Result<()> {
         checked((self.table.probe())(hook.into(), RStr::from(json(environment)?.as_str())))
     }
@@ -108,7 +108,7 @@ impl LoadedPlugin {
     ///
     /// # Errors
     ///
-    /// The reason why there is none.
+    /// The reason why it could not be started.
     pub fn start(&self, request: &Request) -> Result<LoadedSession> {
         let session = checked((self.table.start())(RStr::from(json(request)?.as_str())))?;
         Ok(LoadedSession { session })
@@ -148,11 +148,11 @@ impl LoadedSession {
         checked(self.session.read(lines.room()))?.take(lines)
     }
 
-    /// A descriptor that polls as readable when there are lines, open until the session is closed.
+    /// Returns a descriptor that polls as readable when there are lines. It is open until the session is closed.
     ///
     /// # Errors
     ///
-    /// The session is broken.
+    /// The session failed.
     pub fn wakes(&self) -> Result<Option<RawFd>> {
         Ok(checked(self.session.wakes())?)
             .map(|descriptor| Some(descriptor).filter(|descriptor| *descriptor >= 0))
@@ -162,7 +162,7 @@ impl LoadedSession {
     ///
     /// # Errors
     ///
-    /// The session is broken.
+    /// The session failed.
     pub fn stop(&mut self) -> Result<()> {
         checked(self.session.stop())
     }
@@ -216,7 +216,7 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Plugins whose `abi_stable` is of another age have another header.
+/// Explains the header of another version of `abi_stable`.
 fn abi_obstacle(theirs: &AbiHeader) -> String {
     let ours = AbiHeader::VALUE;
     match theirs.magic_string == ours.magic_string {
@@ -224,7 +224,7 @@ fn abi_obstacle(theirs: &AbiHeader) -> String {
             "it was built with abi_stable {}.{}, this manager with {}.{}",
             theirs.abi_major, theirs.abi_minor, ours.abi_major, ours.abi_minor
         ),
-        false => "it has no header of abi_stable where one must be".to_owned(),
+        false => "it has no header of abi_stable".to_owned(),
     }
 }
 
@@ -232,7 +232,7 @@ fn checked<T>(result: RResult<T, RString>) -> Result<T> {
     result.into_result().map_err(|json| {
         let error = utf8(json).and_then(|json| Ok(serde_json::from_str::<HookError>(&json)?));
         let error =
-            error.unwrap_or_else(|problem| HookError::new(format!("its error cannot be read: {problem}")));
+            error.unwrap_or_else(|problem| HookError::new(format!("its error is not valid: {problem}")));
         error.shortened_to(LONGEST_MESSAGE)
     })
 }
@@ -242,16 +242,16 @@ fn parsed(info: RString) -> Result<PluginInfo> {
     if json.len() > LONGEST_DESCRIPTION {
         let length = json.len();
         return Err(HookError::new(format!(
-            "what it says of itself has {length} bytes; at most {LONGEST_DESCRIPTION} are allowed"
+            "its description has {length} bytes; at most {LONGEST_DESCRIPTION} are allowed"
         )));
     }
     serde_json::from_str(&json)
-        .map_err(|error| HookError::new(format!("what it says of itself cannot be read: {error}")))
+        .map_err(|error| HookError::new(format!("its description is not valid: {error}")))
 }
 
-/// The plugin's memory is its own affair: whether a text of it is one must be seen.
+/// Checks a text of the plugin, which may have written any bytes into it.
 fn utf8(text: RString) -> Result<String> {
-    String::from_utf8(text.into_bytes().into_vec()).map_err(|_| HookError::new("what it says is not UTF-8"))
+    String::from_utf8(text.into_bytes().into_vec()).map_err(|_| HookError::new("its answer is not UTF-8"))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String> {
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_symbol_is_the_one_that_abi_stable_looks_for() {
+    fn symbol_is_that_of_abi_stable() {
         assert_eq!(SYMBOL, abi_stable::library::ROOT_MODULE_LOADER_NAME);
     }
 }

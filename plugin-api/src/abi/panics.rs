@@ -1,4 +1,4 @@
-//! Panics of the author's code.
+//! Panics of a plugin's code.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -8,31 +8,30 @@ use std::sync::Once;
 use crate::{HookError, Result};
 
 thread_local! {
-    /// Where this thread panicked last: only the hook of a panic is told that.
-    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Where this thread panicked last. Only the panic hook gets the location.
+    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// From now on, the errors of panics say where they happened. What is printed of them stays the same.
-pub fn remember_places() {
+/// Installs a panic hook that records the location of a panic, for its error. It prints what the hook before it printed.
+pub fn record_locations() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let print = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
-            let place = panic.location().map(ToString::to_string);
-            // A thread that is ending has no such memory any more.
-            let _ = PLACE.try_with(|last| last.replace(place));
+            let location = panic.location().map(ToString::to_string);
+            // The thread-local variable of a thread that is ending may be gone.
+            let _ = LOCATION.try_with(|last| last.replace(location));
             print(panic);
         }));
     });
 }
 
-/// Calls into the author's code, and makes an error of a panic.
+/// Calls a plugin's code, and turns a panic into an error.
 pub fn caught<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
-    // The closure's state is not looked at again after a panic, but for sessions: the host ends one after any error, and relies
-    // on nothing that it gives until then.
+    // After a panic only a session is used again: the host ends it after any error, and relies on nothing that it returns.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-        let place = PLACE.take();
-        Err(HookError::panic(place.as_deref(), &message(payload)))
+        let location = LOCATION.take();
+        Err(HookError::panic(location.as_deref(), &message(payload)))
     })
 }
 
@@ -42,7 +41,7 @@ fn message(payload: Box<dyn Any + Send>) -> String {
         Err(payload) => match payload.downcast::<&'static str>() {
             Ok(message) => (*message).to_owned(),
             Err(payload) => {
-                // Dropping a payload of the author's own type could panic again, outside of any guard.
+                // The destructor of an unknown type could panic again.
                 std::mem::forget(payload);
                 "no message".to_owned()
             }
