@@ -1,49 +1,75 @@
 //! Write kernel trace hooks as plugins, in plain Rust.
 //!
-//! A *hook* records what the kernel sees of some processes, as lines of text. A *plugin* is a shared library
-//! with one or more hooks. The host, `manager`, loads it, lists and describes its hooks, parses their
-//! arguments, runs their sessions, and carries their lines to the reader: losslessly, to a clean end.
-//! A plugin carries no parser, no signal handling and no file format of its own.
+//! A *hook* records events of the traced tasks as lines of text. A *plugin* is a shared library with one or more hooks. The
+//! *host*, `manager`, loads plugins, lists and describes their hooks, parses arguments, runs sessions, and delivers their lines
+//! to the reader. A plugin contains no argument parser, no signal handling and no file format.
 //!
 //! ```
-//! use trace_hook_api::{Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Session, export_plugin};
+//! use trace_hook_api::{
+//!     EventInfo, FieldInfo, Format, Hook, HookInfo, LineBuffer, Origin, Param, Progress, Request, Result, Session, boot_time,
+//!     export_plugin,
+//! };
 //!
 //! struct Greeting;
 //!
 //! impl Hook for Greeting {
 //!     fn info(&self) -> HookInfo {
 //!         HookInfo::new("trace_greeting", "Greets every traced process, once")
-//!             .param(Param::text("greeting", "WORD", "the word to greet with").default("hello"))
+//!             .param(Param::text("word", "WORD", "the word to greet with").default("hello"))
+//!             .formats([Format::Text, Format::Json])
+//!             .event(EventInfo::new("greeting", "a process is greeted").field(FieldInfo::text("word", "the word")))
 //!     }
 //!
 //!     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-//!         let word = request.arguments.text("greeting")?.unwrap_or_default();
-//!         let lines = request.tasks.pids.iter().map(|pid| format!("{word}, {pid}")).collect();
-//!         Ok(Box::new(Greetings { lines }))
+//!         let word = request.arguments.text("word")?.unwrap_or_default().to_owned();
+//!         Ok(Box::new(Greetings { word, pids: request.tasks.pids.clone() }))
 //!     }
 //! }
 //!
-//! struct Greetings { lines: Vec<String> }
+//! struct Greetings {
+//!     word: String,
+//!     pids: Vec<u32>,
+//! }
 //!
 //! impl Session for Greetings {
 //!     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
-//!         self.lines.drain(..).for_each(|line| lines.push(line));
+//!         for pid in self.pids.drain(..) {
+//!             lines.event(&Origin::at(boot_time()).pid(pid), "greeting").text("word", self.word.as_bytes());
+//!         }
 //!         Ok(Progress::Finished)
 //!     }
 //!
-//!     fn stop(&mut self) -> Result<()> { Ok(()) }
+//!     fn stop(&mut self) -> Result<()> {
+//!         Ok(())
+//!     }
 //! }
 //!
 //! export_plugin!(Greeting);
 //! # fn main() {}
 //! ```
 //!
-//! In `Cargo.toml`: `crate-type = ["cdylib"]`, and this crate as the only dependency that is needed.
+//! In `Cargo.toml` a plugin has `crate-type = ["cdylib"]` and depends on this crate only.
 //!
-//! # What the interface promises
+//! # Describing a hook
 //!
-//! A plugin built against 1.0 loads in every later 1.x host. One built against 1.x loads in an older 1.y host as
-//! long as it asks for nothing newer. What lies underneath is in [`abi`]; an author never needs it.
+//! [`HookInfo`] is what the host knows of a hook before it runs. It declares
+//!
+//! - [parameters](Param): the host parses and checks them, and passes them on as [`Arguments`];
+//! - the [choices of tasks](Selection) that the hook honours, and the [formats](Format) that it can write: the host rejects all
+//!   others before anything starts;
+//! - the [events](EventInfo) of its lines, with the type and the meaning of each field.
+//!
+//! # Writing lines
+//!
+//! [`LineBuffer`] takes the lines of a session, and keeps for each its time and whether it is an event, a continuation of one, or
+//! a report of lost events. The host counts events and losses by this data, and compares it with the session's [`Stats`].
+//!
+//! # Compatibility
+//!
+//! A plugin that was built against version 1.0 of this crate loads in every later 1.x host. A plugin that was built against 1.x
+//! loads in an older 1.y host unless it depends on something newer: see [`HostInfo`]. Types that may grow are
+//! `#[non_exhaustive]`, and have constructors. A later common option of the host never takes the name of a hook's own parameter.
+//! The module [`abi`] explains what the interface is built on; authors of plugins do not need it.
 
 pub mod abi;
 mod arguments;
@@ -91,7 +117,7 @@ pub use request::{Request, SESSION_PREFIX, TaskSelection};
 pub use selection::Selection;
 pub use session::{Progress, Session, Stats};
 
-/// The logger to use in a plugin: what it logs comes out of the host's logger, tagged with the plugin's name.
+/// The logger of a plugin. The host logs the messages under the plugin's name.
 pub use log;
 
 /// The version of this interface.

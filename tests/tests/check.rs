@@ -137,7 +137,7 @@ fn a_description_that_changes_fails_the_constancy_check() {
 #[test]
 fn an_impossible_parameter_fails_the_declaration_check() {
     fault_of_hook_fails("param=pid", "declaration", "arguments that every hook has");
-    fault_of_hook_fails("required default", "declaration", "take away required() or default()");
+    fault_of_hook_fails("required default", "declaration", "remove required() or default()");
     fault_of_hook_fails("summary=a\x1b[2J", "declaration", "\\u{1b}");
 }
 

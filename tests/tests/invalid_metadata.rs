@@ -93,7 +93,7 @@ fn an_invalid_parameter_name_removes_the_hook() {
     for name in ["", "--mood", "mo od", "mood=", "\x1b[31m"] {
         removes_the_hook(&format!("param={name}"), "a parameter's name has");
     }
-    removes_the_hook("short=-", "is no letter");
+    removes_the_hook("short=-", "is not a letter");
 }
 
 #[test]

@@ -25,9 +25,9 @@ const LOST: &str = "A line `CPU:1 [LOST 17 EVENTS]` reports events that came too
 
 /// What the lines of all hooks have in common in JSON.
 const JSON: &str = "\
-With --format json a line is an object with the same names. First come `time` in seconds since boot, `cpu`, `pid` (the process), \
-`tid` (the thread), `comm` (its name) and `event`, as far as there is one. Times are whole numbers of nanoseconds, and their \
-names end in `_ns`: duration_ns. Addresses are texts, as \"0x7ffd0a10\"; what is there or not is true or false. Where events were lost: \
+With --format json each line is an object with the same names. It begins with `time` in seconds since boot, `cpu`, `pid` (the process), \
+`tid` (the thread), `comm` (its name) and `event`, as far as the event has them. Durations are whole numbers of nanoseconds, and their \
+names end in `_ns`: duration_ns. Addresses are strings: \"0x7ffd0a10\". Flags are true or false. Lost events are reported as \
 {\"event\":\"lost\",\"cpu\":1,\"count\":17}.";
 
 /// The arguments of a run.
@@ -127,7 +127,7 @@ fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) 
         buffer_size: number(&matches, common::BUFFER_SIZE),
         spool_size: number(&matches, common::SPOOL_SIZE).unwrap_or_default() << 20,
         drain: matches.get_one(common::DRAIN).copied().filter(|_| {
-            // Rather than its default.
+            // A default does not count.
             matches.value_source(common::DRAIN) == Some(ValueSource::CommandLine)
         }),
         own: own::arguments(hook, &matches),

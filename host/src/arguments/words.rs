@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub struct HookArguments(pub Vec<String>);
 
 impl HookArguments {
-    /// One word is split by the rules of a shell; several are taken as they are.
+    /// Splits a single word by the rules of a shell. Several words are used as they are.
     ///
     /// # Errors
     ///

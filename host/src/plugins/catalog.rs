@@ -14,25 +14,25 @@ use crate::interrupts::Interrupts;
 use crate::worker::Worker;
 use crate::worker::protocol::{InspectedHook, Inspection};
 
-/// The plugins that are there.
+/// The plugins in the plugin directories.
 pub struct Catalog {
     /// In the order in which they own hooks: by directory, then by file name.
     pub plugins: Vec<KnownPlugin>,
-    /// What is wrong with the others.
+    /// Why the other plugins cannot be used.
     pub complaints: Vec<Error>,
-    /// Have nothing to do any more. Their end is not waited for before the answer is given.
+    /// They have finished their job. The answer does not wait for them to exit.
     workers: Vec<Worker>,
 }
 
-/// A plugin that has said what it is.
+/// A plugin that was described.
 pub struct KnownPlugin {
     pub file: PluginFile,
     pub info: PluginInfo,
-    /// For each hook the reason why it cannot run here. Empty where that was not asked.
+    /// For each hook the reason why it cannot run here. Empty if the hooks were not probed.
     unavailable: Vec<Option<String>>,
-    /// For each hook its position in the plugin, which may have others that are of no use.
+    /// For each hook its position in the plugin, which may have further hooks that cannot be used.
     positions: Vec<u32>,
-    /// The hooks that say of themselves what they must not.
+    /// The hooks whose description breaks a rule.
     left_out: Vec<LeftOut>,
 }
 
@@ -57,7 +57,7 @@ pub struct KnownHook<'a> {
 
 /// A hook that is about to be run.
 pub struct RunnableHook {
-    /// A copy, which does not keep anybody from replacing the plugin meanwhile.
+    /// A copy, so that the plugin can be replaced in the meantime.
     pub plugin: PluginFile,
     pub info: HookInfo,
     /// Its position in the plugin.
@@ -65,7 +65,7 @@ pub struct RunnableHook {
 }
 
 impl KnownHook<'_> {
-    /// Whether a user can run it by its name.
+    /// Returns whether a user can run it by its name.
     pub fn is_callable(&self) -> bool {
         self.unavailable.is_none() && self.shadowed_by.is_none()
     }
@@ -81,11 +81,11 @@ impl KnownHook<'_> {
 }
 
 impl Catalog {
-    /// Asks every plugin what it is, side by side; with an environment, also which of its hooks can run there.
+    /// Describes all plugins in parallel. With an environment, also probes their hooks in it.
     ///
     /// # Errors
     ///
-    /// A signal came. What is wrong with a plugin is a complaint.
+    /// A signal was received. A fault of a plugin is not an error, but a complaint.
     pub fn load(
         directories: &[PathBuf],
         trust: Trust,
@@ -98,11 +98,11 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Asks plugins what they are until the owner of this hook is known.
+    /// Describes plugins until the owner of this hook is known.
     ///
     /// # Errors
     ///
-    /// A signal came. What is wrong with a plugin is a complaint.
+    /// A signal was received. A fault of a plugin is not an error, but a complaint.
     pub fn load_for(
         hook: &str,
         directories: &[PathBuf],
@@ -133,11 +133,11 @@ impl Catalog {
         }
     }
 
-    /// The hook of this name, taken out to be run: nothing else is kept open.
+    /// Returns the hook of this name in order to run it. Everything else is closed.
     ///
     /// # Errors
     ///
-    /// There is none, or there is no memory for its code.
+    /// There is no such hook, or no memory for its code.
     pub fn into_hook(mut self, name: &str) -> Result<RunnableHook> {
         let hook = self.hook(name)?;
         let (info, position) = (hook.info.clone(), hook.position);
@@ -147,7 +147,7 @@ impl Catalog {
         Ok(RunnableHook { plugin: known.file.copied()?, info, position })
     }
 
-    /// The same plugins, none of whose hooks can run, for this reason.
+    /// Marks all hooks as unavailable, for this reason.
     pub fn without_any_available(mut self, reason: &str) -> Self {
         for plugin in &mut self.plugins {
             plugin.unavailable = vec![Some(reason.to_owned()); plugin.info.hooks.len()];
@@ -166,7 +166,7 @@ impl Catalog {
         let mut good: Vec<PluginFile> = Vec::new();
         for path in paths {
             match PluginFile::open(&path, trust) {
-                // Removed since the directory was read.
+                // It was removed after the directory was read.
                 Err(_) if is_gone(&path) => {}
                 Ok(file) => match good.iter().find(|other| other.name == file.name) {
                     // So that PLUGIN/HOOK always names one exactly.
@@ -179,7 +179,7 @@ impl Catalog {
         good
     }
 
-    /// All hooks, sorted by name.
+    /// Returns all hooks, sorted by name.
     pub fn hooks(&self) -> Vec<KnownHook<'_>> {
         let mut hooks: Vec<KnownHook<'_>> = Vec::new();
         for mut hook in self.plugins.iter().flat_map(KnownPlugin::hooks) {
@@ -187,23 +187,23 @@ impl Catalog {
             hook.shadowed_by = owner.map(|owner| owner.plugin.file.name.as_str());
             hooks.push(hook);
         }
-        // A stable sort: of one name, the owner stays first.
+        // The sort is stable: among hooks of one name, the owner stays first.
         hooks.sort_by(|a, b| a.info.name.cmp(&b.info.name));
         hooks
     }
 
-    /// Everything that a user should know beside the list of hooks.
+    /// Returns the lines to print on standard error beside the list of hooks.
     pub fn remarks(&self) -> Vec<String> {
         let left_out: Vec<Error> = self.plugins.iter().filter_map(KnownPlugin::complaint).collect();
         let about_hooks: Vec<Error> = self.hooks().iter().filter_map(KnownHook::complaint).collect();
         self.complaints.iter().chain(&left_out).chain(&about_hooks).flat_map(Error::lines).collect()
     }
 
-    /// The hook of this name, or of this `PLUGIN/HOOK`.
+    /// Returns the hook of this name, or of this `PLUGIN/HOOK`.
     ///
     /// # Errors
     ///
-    /// There is none; the message names the nearest.
+    /// There is no such hook. The message suggests the most similar name.
     pub fn hook(&self, name: &str) -> Result<KnownHook<'_>> {
         let hooks = self.hooks();
         let wanted = HookName::of(name);
@@ -220,7 +220,7 @@ impl Catalog {
         }
     }
 
-    /// A plugin that cannot be used may have the hook, and its fault is what keeps the hook from being found.
+    /// If a plugin that cannot be used may have the hook, the error reports why it cannot be used.
     fn no_such_hook(&self, name: &str, plugin: Option<&str>, hooks: &[KnownHook<'_>]) -> Error {
         let faults = self.complaints.iter().filter(|complaint| match (plugin, complaint.plugin()) {
             (Some(meant), Some(faulty)) => meant == faulty,
@@ -258,7 +258,7 @@ fn owner_not_asked(hook: &str, fault: &Error) -> Option<Error> {
     }
 }
 
-/// The name that is most like this one, if any is.
+/// Returns the most similar name, if any is similar.
 fn nearest<'a>(name: &str, hooks: &[KnownHook<'a>]) -> Option<&'a str> {
     let likeness = |hook: &&KnownHook<'_>| (strsim::jaro(name, &hook.info.name) * 1000.0) as u32;
     let nearest = hooks.iter().max_by_key(likeness).filter(|hook| likeness(hook) > 750);
@@ -266,7 +266,7 @@ fn nearest<'a>(name: &str, hooks: &[KnownHook<'a>]) -> Option<&'a str> {
 }
 
 impl KnownPlugin {
-    /// The plugin, and what is wrong with hooks of it that do not say what they are.
+    /// Returns the plugin, and the faults of hooks that could not be described.
     fn new(file: PluginFile, inspection: Inspection) -> Result<(Self, Vec<Error>)> {
         let Inspection { plugin: info, hooks } = inspection;
         if let Err(problem) = rules::check_plugin(&info, hooks.len()) {
@@ -299,7 +299,7 @@ impl KnownPlugin {
         }
     }
 
-    /// One line, however many hooks are left out.
+    /// Returns one line, regardless of the number of hooks that are left out.
     fn complaint(&self) -> Option<Error> {
         let first = self.left_out.first()?;
         Some(self.problem(match self.left_out.len() - 1 {

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_not_too_many_of_anything() {
+    fn counts_are_limited() {
         let many = |count: usize| (0..count).map(|n| n.to_string());
         let events: Vec<EventInfo> = many(MOST_EVENTS + 1).map(|name| EventInfo::new(name, "")).collect();
         assert!(check_events(&events).unwrap_err().contains("257 events"));

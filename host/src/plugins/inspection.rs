@@ -1,4 +1,4 @@
-//! Asks plugins what they are, side by side, and goes on without the hooks that kill or hang their worker.
+//! Describes and probes plugins in parallel, and continues without the hooks that crash or hang their worker.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -15,44 +15,44 @@ use crate::interrupts::Interrupts;
 use crate::worker::protocol::{Answer, InspectedHook, Inspection};
 use crate::worker::{Confinement, HostedPlugin, Orphan, PluginCall, Worker, timeout_until, within};
 
-/// How long plugins may take to say what they are.
+/// The time limit for all plugins.
 const DISCOVERY_LIMIT: Duration = Duration::from_secs(2);
-/// Longer than a plugin takes that only computes. Whoever has not answered then waits for something, and keeps no CPU busy.
+/// Longer than a plugin computes. A plugin that has not answered by then is waiting, and does not keep a CPU busy.
 const USUAL_TIME: Duration = Duration::from_millis(5);
-/// How long it takes to ask again for what is not stuck.
+/// How long a second attempt takes without the hook that hangs.
 const ASKING_AGAIN: Duration = Duration::from_millis(200);
-/// Nobody has so many. A plugin that never comes to the end of them would otherwise fill the memory.
+/// A plugin that describes hooks without end would otherwise fill the memory.
 const MOST_HOOKS: u32 = 1 << 14;
 
-/// What came of asking a plugin.
+/// The result of inspecting a plugin.
 pub struct Inspected {
     pub file: PluginFile,
     pub result: Result<Inspection>,
-    /// Has nothing to do any more. Its end need not be waited for before the answer is given.
+    /// It has finished its job. The answer does not wait for it to exit.
     pub worker: Option<Worker>,
 }
 
-/// A plugin that is being asked.
+/// A plugin that is being inspected.
 struct Inquiry<'a> {
     file: PluginFile,
     probe_in: Option<&'a Environment>,
-    /// What is not to be asked again, and why: each has cost a worker its life.
+    /// The calls that are skipped, and why: each has ended a worker.
     faults: Faults,
     worker: Option<Worker>,
     began: Option<Instant>,
-    /// When to go on without what is being asked.
+    /// When to continue without the current call.
     patience: Instant,
     result: Option<Result<Inspection>>,
 }
 
 type Faults = Vec<(PluginCall, String)>;
 
-/// Asks all plugins; with an environment, also which of their hooks can run there. Once what one says `is_enough`, and all
-/// before it have answered, nobody waits for those after it.
+/// Inspects all plugins. With an environment, also probes their hooks in it. Once an inspection `is_enough`, and all plugins
+/// before it have answered, the others are skipped.
 ///
 /// # Errors
 ///
-/// A signal came.
+/// A signal was received.
 pub fn inspect(
     files: Vec<PluginFile>,
     probe_in: Option<&Environment>,
@@ -77,8 +77,8 @@ pub fn inspect(
     }
 }
 
-/// Keeps every CPU busy with one. More at a time would not answer sooner, and those after the one that is `is_enough` need
-/// not be asked at all.
+/// Starts as many inspections as there are CPUs. More at a time would not answer sooner, and those after the one that
+/// `is_enough` are not needed.
 fn begin_some(inquiries: &mut [Inquiry<'_>], cpus: usize, deadline: Instant) {
     let mut busy = inquiries.iter().filter(|inquiry| inquiry.busy_until().is_some()).count();
     for inquiry in inquiries.iter_mut().filter(|inquiry| inquiry.is_to_begin()) {
@@ -98,10 +98,10 @@ fn usable_cpus() -> usize {
 fn wait(inquiries: &[Inquiry<'_>], interrupts: &Interrupts) -> Result<()> {
     let open = || inquiries.iter().filter(|inquiry| inquiry.result.is_none());
     let to_begin = inquiries.iter().filter(|inquiry| inquiry.is_to_begin()).take(1);
-    // At once, if none is busy any more.
+    // Immediately, if none is busy.
     let next_begin =
         to_begin.map(|_| open().filter_map(Inquiry::busy_until).min().unwrap_or_else(Instant::now));
-    // None is open where all that were begun just now could not be.
+    // None is open if all that were just started have failed to start.
     let patience =
         open().map(|inquiry| inquiry.patience).chain(next_begin).min().unwrap_or_else(Instant::now);
     let mut fds = vec![PollFd::new(interrupts.as_fd(), PollFlags::POLLIN)];
@@ -123,15 +123,15 @@ impl<'a> Inquiry<'a> {
         self.began.is_none()
     }
 
-    /// `None`: it needs no CPU, or not for long.
+    /// `None`: it does not keep a CPU busy.
     fn busy_until(&self) -> Option<Instant> {
         let until = self.began.filter(|_| self.result.is_none())? + USUAL_TIME;
         (Instant::now() < until).then_some(until)
     }
 
-    /// Leaves half of the time for going on without a hook that does not answer.
+    /// Leaves half of the time for another attempt without a hook that does not answer.
     fn ask(&mut self, deadline: Instant) {
-        // The one before ends first.
+        // The previous worker ends first.
         self.worker = None;
         self.began = Some(Instant::now());
         self.patience = within(left(deadline) / 2);
@@ -141,7 +141,7 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// Takes the answer, or goes on without the hook that keeps it from coming.
+    /// Takes the answer, or starts another attempt without the hook that prevents it.
     fn advance(&mut self, deadline: Instant) {
         let (Some(worker), None) = (&mut self.worker, &self.result) else { return };
         let trouble = match worker.next_answer() {
@@ -183,7 +183,7 @@ fn not_asked(file: &PluginFile, error: Error) -> Error {
     Error::NotAsked { plugin: file.name.clone(), problem }
 }
 
-/// Where nothing else is to be had in the time that is left, it gets all of it, but for what it takes to ask again.
+/// If no other hook could use the time that is left, the current call gets it, except for the time of another attempt.
 fn more_time(worker: &Worker, faults: &Faults, deadline: Instant) -> Option<Instant> {
     let is_all = match worker.current_call() {
         PluginCall::Info(_) => false,
@@ -214,7 +214,7 @@ fn inspect_here(
         |step: PluginCall| faults.iter().find(|(known, _)| *known == step).map(|(_, why)| why.clone());
     let (info, hooks) = describe(plugin, fault)?;
     plugin.set_hook_count(hooks.len());
-    // What is going to be refused need not be probed.
+    // A plugin that will be rejected is not probed.
     let probe_in = probe_in.filter(|_| rules::check_plugin(&info, hooks.len()).is_ok());
     let probed = (0..).zip(hooks).map(|(position, hook)| {
         let info: HookInfo = hook?;
@@ -230,7 +230,7 @@ fn inspect_here(
 
 type Hooks = Vec<Result<HookInfo, String>>;
 
-/// The plugin, and its hooks, one by one where it can tell them so.
+/// Describes the plugin and its hooks, one by one if the plugin supports that.
 fn describe(
     plugin: &HostedPlugin<'_>,
     fault: impl Fn(PluginCall) -> Option<String>,

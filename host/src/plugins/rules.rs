@@ -1,6 +1,6 @@
-//! What a plugin may say of itself.
+//! The rules for the description of a plugin.
 //!
-//! It is checked before any of it is shown to anybody: what is a name to us may be an order to a terminal.
+//! They are checked before any of it is printed: a name could contain control sequences of a terminal.
 
 use trace_hook_api::{HookInfo, Kind, Param, PluginInfo, parse_duration};
 
@@ -8,22 +8,22 @@ use super::event_rules;
 use crate::arguments;
 use crate::output;
 
-/// In characters. Names are typed by people.
+/// In characters. Users type names.
 const LONGEST_NAME: usize = 64;
-/// In bytes, of a text that is meant to be one line.
+/// In bytes, of a text that must be one line.
 const LONGEST_LINE: usize = 1_000;
 /// In bytes, of a text in paragraphs.
 const LONGEST_TEXT: usize = 64 << 10;
 const MOST_HOOKS: usize = 256;
 const MOST_PARAMS: usize = 64;
-/// All system calls must be possible.
+/// All system calls fit.
 const MOST_CHOICES: usize = 1_024;
 
-/// Checks what concerns the plugin as a whole, which has so many hooks.
+/// Checks what concerns the plugin as a whole, and its number of hooks.
 ///
 /// # Errors
 ///
-/// The rule that it breaks. None of its hooks can be used.
+/// The broken rule. None of the hooks can be used.
 pub fn check_plugin(info: &PluginInfo, hooks: usize) -> Result<(), String> {
     if hooks == 0 {
         return Err("it has no hooks".to_owned());
@@ -33,11 +33,11 @@ pub fn check_plugin(info: &PluginInfo, hooks: usize) -> Result<(), String> {
     check_line(&info.api_version).map_err(|problem| format!("the version of its interface {problem}"))
 }
 
-/// Checks what a hook says of itself, beside these others of the same plugin.
+/// Checks the description of a hook, beside those of other hooks of the same plugin.
 ///
 /// # Errors
 ///
-/// The rule that it breaks. The other hooks are none the worse for it.
+/// The broken rule. Other hooks can be used.
 pub fn check_hook(hook: &HookInfo, others: &[HookInfo]) -> Result<(), String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if !is_name(&hook.name, good) {
@@ -68,7 +68,7 @@ fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
         ));
     }
     if param.short.is_some_and(|letter| !letter.is_ascii_alphanumeric()) {
-        return Err(format!("the short form of --{name} is no letter"));
+        return Err(format!("the short form of --{name} is not a letter"));
     }
     check_texts(param).map_err(|problem| format!("--{name}: {problem}"))?;
     match param.kind {
@@ -83,17 +83,17 @@ fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
         Kind::Duration { min_ns, max_ns, .. } if min_ns > max_ns => {
             Err(format!("--{name} takes a duration from {min_ns} ns to {max_ns} ns, and there is none"))
         }
-        _ if param.required && param.default.is_some() => {
-            Err(format!("--{name} must be given, so it needs no default; take away required() or default()"))
-        }
+        _ if param.required && param.default.is_some() => Err(format!(
+            "--{name} must be given, so it cannot have a default; remove required() or default()"
+        )),
         Kind::Flag | Kind::Text | Kind::Integer { .. } | Kind::Duration { .. } => Ok(()),
         _ => Err(format!("--{name} is of a kind that only a newer manager knows")),
     }?;
     if let Some(choice) = param.choices.iter().find(|choice| !is_of_kind(param, choice)) {
-        return Err(format!("a choice of --{name} is no value that it takes: {:?}", shortened(choice)));
+        return Err(format!("a choice of --{name} is not a valid value: {:?}", shortened(choice)));
     }
     if let Some(default) = param.default.as_ref().filter(|default| !is_value(param, default)) {
-        return Err(format!("the default of --{name} is no value that it takes: {:?}", shortened(default)));
+        return Err(format!("the default of --{name} is not a valid value: {:?}", shortened(default)));
     }
     if arguments::is_reserved(&param.name, param.short) {
         return Err(format!("--{name} or its short form is one of the arguments that every hook has"));
@@ -125,9 +125,7 @@ fn check_text(text: &str) -> Result<(), String> {
 fn check_characters(text: &str, longest: usize, good: impl Fn(char) -> bool) -> Result<(), String> {
     at_most(longest, text.len(), "bytes")?;
     match text.chars().find(|c| !good(*c)) {
-        Some(c) => {
-            Err(format!("has a character that is not shown but obeyed by a terminal: {}", c.escape_default()))
-        }
+        Some(c) => Err(format!("has a control character: {}", c.escape_default())),
         None => Ok(()),
     }
 }
@@ -156,7 +154,7 @@ pub(super) fn is_name(name: &str, good: impl Fn(char) -> bool) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(good)
 }
 
-/// As much of a name, or of what is to be one, as a message can hold.
+/// Cuts a name to the length that a message can hold.
 pub fn shortened(name: &str) -> String {
     name.chars().take(LONGEST_NAME).collect()
 }
@@ -186,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_short_and_give_no_orders() {
+    fn texts_are_short_and_without_control_characters() {
         for (text, problem) in [
             ("a\x1b[2Jb", "\\u{1b}"),
             ("two\nlines", "\\n"),
@@ -206,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_not_too_many_of_anything() {
+    fn counts_are_limited() {
         let checked = |hooks: usize| check_plugin(&PluginInfo::new("1", Vec::new()), hooks);
         assert!(checked(0).unwrap_err().contains("no hooks"));
         assert_eq!(checked(MOST_HOOKS), Ok(()));
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_clash_with_nothing() {
+    fn parameters_have_unique_unreserved_names() {
         for name in ["pid", "parent", "time", "exact", "format", "buffer-size", "spool-size", "drain", "help"]
         {
             assert!(complaint(&with(Param::flag(name, ""))).contains("every hook"), "{name}");
@@ -229,20 +227,18 @@ mod tests {
         }
         assert!(complaint(&with(Param::flag("known", ""))).contains("same name"));
         assert!(complaint(&with(Param::flag("x", "").short('k'))).contains("same name"));
-        assert!(complaint(&with(Param::flag("x", "").short('-'))).contains("no letter"));
+        assert!(complaint(&with(Param::flag("x", "").short('-'))).contains("not a letter"));
         assert!(complaint(&with(Param::flag("--x", ""))).contains("letters"));
     }
 
     #[test]
-    fn values_can_be_given() {
+    fn defaults_and_choices_are_valid_values() {
         assert!(complaint(&with(Param::integer("n", "N", "").range(1, 5).default("9"))).contains("default"));
         assert!(complaint(&with(Param::integer("n", "N", "").range(5, 1))).contains("there is none"));
         assert!(complaint(&with(Param::text("c", "C", "").choices(["a"]).default("b"))).contains("default"));
         assert!(complaint(&with(Param::flag("f", "").required())).contains("flag"));
         let number = |choices| Param::integer("n", "N", "").range(1, 5).choices(choices);
-        assert!(
-            complaint(&with(number(["1", "6"]))).contains("a choice of --n is no value that it takes: \"6\"")
-        );
+        assert!(complaint(&with(number(["1", "6"]))).contains("a choice of --n is not a valid value: \"6\""));
         assert!(complaint(&with(number(["1", "2"]).default("3"))).contains("default"));
         assert_eq!(check_hook(&with(number(["1", "2"]).default("2")), &[]), Ok(()));
         let duration = || Param::duration("d", "D", "", Unit::Seconds).range(1, 60);
@@ -253,7 +249,7 @@ mod tests {
         assert!(complaint(&with(duration().range(5, 1))).contains("there is none"));
         assert!(complaint(&with(Param::flag("f", "").comma_separated())).contains("flag"));
         let required = Param::text("t", "T", "").default("d").required();
-        assert!(complaint(&with(required)).contains("take away required() or default()"));
+        assert!(complaint(&with(required)).contains("remove required() or default()"));
         assert_eq!(check_hook(&with(Param::integer("n", "N", "").range(1, 5).default("5")), &[]), Ok(()));
     }
 }

@@ -1,18 +1,18 @@
-//! Try a trace hook in a test of its own crate, without the host: against the kernel of this machine, or against a
-//! made-up one that is just a tree of files.
+//! Test a trace hook in its own crate, without the host: on the kernel of this machine, or on a synthetic one that is a
+//! tree of files.
 //!
 //! ```
 //! use std::time::Duration;
 //! use trace_hook_api::{Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Session};
 //! use trace_hook_testkit::{MadeUpKernel, Trial};
 //!
-//! /// Gives the first line of a file of the kernel's.
+//! /// Prints the first line of a file of the kernel.
 //! struct Version;
 //!
 //! impl Hook for Version {
 //!     fn info(&self) -> HookInfo {
 //!         HookInfo::new("trace_version", "The kernel's version")
-//!             .param(Param::text("prefix", "TEXT", "what to put before it").default("Linux"))
+//!             .param(Param::text("prefix", "TEXT", "what to print before it").default("Linux"))
 //!     }
 //!
 //!     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {

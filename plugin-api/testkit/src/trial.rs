@@ -19,7 +19,7 @@ pub struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    /// A trial of this hook.
+    /// Creates a trial of this hook.
     pub fn of(hook: &'a dyn Hook) -> Self {
         let number = TRIALS.fetch_add(1, Ordering::Relaxed);
         let session = format!("{SESSION_PREFIX}trial_{}_{number}", std::process::id());
@@ -28,45 +28,45 @@ impl<'a> Trial<'a> {
         Self { hook, info, request, given: Vec::new() }
     }
 
-    /// In this environment.
+    /// Sets the environment.
     pub fn on(mut self, environment: Environment) -> Self {
         self.request.environment = environment;
         self
     }
 
-    /// With these processes to trace.
+    /// Sets the processes to trace.
     pub fn tracing(self, pids: impl Into<Vec<u32>>) -> Self {
         self.with_tasks(TaskSelection::of(pids))
     }
 
-    /// With these tasks to trace.
+    /// Sets the tasks to trace.
     pub fn with_tasks(mut self, tasks: TaskSelection) -> Self {
         self.request.tasks = tasks;
         self
     }
 
-    /// With this argument. A flag takes no values.
+    /// Sets an argument. A flag takes no values.
     pub fn argument<T: Into<String>>(mut self, name: &str, values: impl IntoIterator<Item = T>) -> Self {
         self.given.push((name.to_owned(), values.into_iter().map(Into::into).collect()));
         self
     }
 
-    /// With lines of this format.
+    /// Sets the format of the lines.
     pub fn in_format(mut self, format: Format) -> Self {
         self.request.format = format;
         self
     }
 
-    /// Asks the hook whether it can run.
+    /// Probes the hook.
     ///
     /// # Errors
     ///
-    /// The hook's reason why not.
+    /// The reason why the hook cannot run.
     pub fn probe(&self) -> Result<()> {
         self.hook.probe(&self.request.environment)
     }
 
-    /// Starts a session, with the defaults of the arguments that were not given, as the host does.
+    /// Starts a session, as the host does. Arguments that were not given have their defaults.
     ///
     /// # Errors
     ///
