@@ -33,6 +33,7 @@
 
 mod buffer_number;
 mod cleanup;
+mod clock;
 mod collector;
 mod losses;
 mod probe;

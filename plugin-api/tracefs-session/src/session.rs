@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::thread;
 
 use trace_hook_api::{HookError, LineBuffer, Request, Result};
 use trace_session::{
@@ -10,6 +11,7 @@ use trace_session::{
 use tracefs::{Instance, PidFilter, Tracefs};
 
 use crate::cleanup::find;
+use crate::clock::set_boot_clock;
 use crate::renderer::Renderer;
 use crate::stream::{EventStream, StreamItem, StreamStats};
 use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
@@ -65,12 +67,19 @@ impl TracefsSession {
     ) -> Result<SourceSession<Self>> {
         let tracefs = find(&request.environment)?;
         let instance = create(&tracefs, &request.session, request)?;
-        let enable_both = enable_system_wide.map(|enable| create_system_wide(&tracefs, request, enable));
-        let system_wide = enable_both.transpose()?;
+        let system_wide_name = format!("{}_system_wide", request.session);
+        let system_wide =
+            enable_system_wide.map(|_| create(&tracefs, &system_wide_name, request)).transpose()?;
         let procfs = &request.environment.procfs;
-        // Tasks before events: an instance without tasks records all tasks of the machine.
-        let (tasks, mut traced) = choose_tasks(&instance, procfs, &task_selection(request))?;
-        enable(&instance)?;
+        let prepare = || {
+            // Tasks before events: an instance without tasks records all tasks of the machine.
+            let chosen = choose_tasks(&instance, procfs, &task_selection(request))?;
+            enable(&instance)?;
+            system_wide.iter().zip(enable_system_wide).try_for_each(|(second, enable)| enable(second))?;
+            Ok(chosen)
+        };
+        let set_clock = || set_boot_clock([&instance].into_iter().chain(&system_wide));
+        let (tasks, mut traced) = while_waiting(set_clock, prepare)?;
         // The second starts first and stops last: what a task begins in between is seen to end.
         system_wide.as_ref().map(Instance::start).transpose()?;
         instance.start()?;
@@ -164,13 +173,12 @@ fn create(tracefs: &Tracefs, name: &str, request: &Request) -> Result<Instance> 
     Ok(instance)
 }
 
-/// The instance for events that are recorded whichever task is current.
-fn create_system_wide(
-    tracefs: &Tracefs,
-    request: &Request,
-    enable: fn(&Instance) -> Result<()>,
-) -> Result<Instance> {
-    let instance = create(tracefs, &format!("{}_system_wide", request.session), request)?;
-    enable(&instance)?;
-    Ok(instance)
+/// Does `work` while another thread does `wait`. Returns what the work returned, once both are done.
+fn while_waiting<T>(wait: impl FnOnce() -> Result<()> + Send, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    thread::scope(|scope| {
+        let waiting = thread::Builder::new().name("clock".to_owned()).spawn_scoped(scope, wait)?;
+        let worked = work();
+        let waited = waiting.join().map_err(|_| HookError::new("the thread that sets the clock panicked"))?;
+        waited.and(worked)
+    })
 }

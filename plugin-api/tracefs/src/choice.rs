@@ -40,9 +40,11 @@ impl Instance {
         }
 
         let procfs = Procfs::of_initial_namespace(procfs)?;
+        // Looked up first: the kernel may still be busy with the clock when the option is set.
+        let members = selection.members(&procfs);
         let filter = PidFilter::new(&self.dir, procfs);
         self.set_option("event-fork", true)?;
-        let members = filter.fill(selection)?;
+        let members = filter.fill(selection, members)?;
         if !filter.any_alive()? {
             return Err(selection.none_left().into());
         }

@@ -120,8 +120,19 @@ impl Instance {
         self.dir.write(Path::new("options").join(name), if on { "1" } else { "0" })
     }
 
+    /// The clocks that this kernel offers for the time stamps.
+    pub fn clocks(&self) -> Result<Vec<String>> {
+        let listed = self.dir.read("trace_clock")?;
+        // `[local] global counter uptime perf mono mono_raw boot tai x86-tsc`: the one in brackets is in use.
+        Ok(listed.split_ascii_whitespace().map(|name| name.trim_matches(['[', ']']).to_owned()).collect())
+    }
+
     /// Sets the clock of the time stamps: "local", "global", "mono", "boot"… (Documentation/trace/ftrace.rst,
     /// "trace_clock"). This empties the buffer.
+    ///
+    /// It takes 16 to 20 ms, for which the kernel waits: it holds `trace_types_lock` for two grace periods of RCU, one after
+    /// the other (`tracing_set_clock` and `tracing_reset_online_cpus` in kernel/trace/trace.c). Meanwhile whatever else takes
+    /// that lock waits, too: making instances, options, the first use of `set_event_pid`, enabling of events.
     pub fn set_clock(&self, name: &str) -> Result<()> {
         self.dir.write("trace_clock", name)
     }

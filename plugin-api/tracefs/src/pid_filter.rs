@@ -57,7 +57,7 @@ impl PidFilter {
         Ok(tasks)
     }
 
-    /// Writes all selected threads into the filter. Returns them.
+    /// Writes all selected threads into the filter, those first that are known to be alive. Returns them.
     ///
     /// With event-fork on, the kernel itself adds the tasks that a thread in the filter starts. It does not add a task that
     /// was started before its creator was in the filter, or while the kernel was replacing one version of the filter by the
@@ -65,8 +65,11 @@ impl PidFilter {
     /// that is missing in the filter, none is missing.
     ///
     /// All pids go into one write: the first write takes 1 ms however long it is, each further one 40 ms.
-    pub(crate) fn fill(&self, selection: &TaskSelection) -> Result<HashMap<Pid, Member>> {
-        let mut members = selection.members(&self.procfs);
+    pub(crate) fn fill(
+        &self,
+        selection: &TaskSelection,
+        mut members: HashMap<Pid, Member>,
+    ) -> Result<HashMap<Pid, Member>> {
         let mut missing: Vec<Pid> = members.keys().copied().collect();
         while !missing.is_empty() {
             self.instance.write(SET_EVENT_PID, &list(&missing))?;
