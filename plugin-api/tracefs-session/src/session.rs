@@ -1,5 +1,6 @@
 //! A session on a tracing instance of its own.
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::thread;
@@ -142,6 +143,10 @@ impl EventSource for TracefsSession {
         let Some(stream) = &self.stream else { return Ok(Counts::default()) };
         let StreamStats { recorded, lost } = stream.stats(self.instances())?;
         Ok(Counts { recorded, lost })
+    }
+
+    fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
+        self.stream.as_mut().map(EventStream::take_early_losses).unwrap_or_default()
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {

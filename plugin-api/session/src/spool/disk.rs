@@ -20,8 +20,8 @@ pub struct DiskQueue {
     /// Both count on for ever; the place in the file is the remainder by the capacity.
     written: u64,
     read: u64,
-    /// Whether the user was told that the file takes nothing more.
-    is_failure_told: bool,
+    /// The user was warned that the file cannot be written.
+    warned: bool,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl DiskQueue {
             blocks: VecDeque::new(),
             written: 0,
             read: 0,
-            is_failure_told: false,
+            warned: false,
         }
     }
 
@@ -63,19 +63,25 @@ impl DiskQueue {
 
     /// Adds the block as a whole, or not at all.
     pub fn push(&mut self, block: &[u8], contents: &mut Contents) -> bool {
-        let pushed = match self.len() + block.len() as u64 <= self.capacity {
-            true => self.write(block),
-            false => Err(io::ErrorKind::StorageFull.into()),
-        };
-        if let (Err(error), false) = (&pushed, self.is_failure_told) {
-            log::warn!("the spool's file in {} takes nothing more: {error}", self.directory.display());
+        if self.len() + block.len() as u64 > self.capacity {
+            return false;
         }
-        self.is_failure_told = pushed.is_err();
-        if pushed.is_ok() {
-            self.written += block.len() as u64;
-            self.blocks.push_back(Block { length: block.len(), contents: std::mem::take(contents) });
+        if let Err(error) = self.write(block) {
+            self.warn_once(&error);
+            return false;
         }
-        pushed.is_ok()
+        self.written += block.len() as u64;
+        self.blocks.push_back(Block { length: block.len(), contents: std::mem::take(contents) });
+        true
+    }
+
+    fn warn_once(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.warned, true) {
+            log::warn!(
+                "cannot write the spool's temporary file in {}: {error}; events that do not fit into memory are lost",
+                self.directory.display()
+            );
+        }
     }
 
     /// Where the oldest block lies, until it is released.

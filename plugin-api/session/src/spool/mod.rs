@@ -57,6 +57,12 @@ impl Spool {
         self.queue().refused().clone()
     }
 
+    /// Records that found no room and were not reported so far, by CPU. They are not reported again: the CPU's next page has
+    /// a gap before it, but these are not among its losses.
+    pub fn take_refused(&self) -> BTreeMap<u32, u64> {
+        self.queue().take_refused()
+    }
+
     /// What was lost after the last page of each CPU: to be asked for once nothing is added any more.
     pub fn take_untold(&self) -> BTreeMap<u32, u64> {
         self.queue().take_untold()
@@ -105,7 +111,7 @@ mod tests {
             let expected = page(number, 4080);
             assert_eq!(
                 reader.pop().expect("pop"),
-                Some(Entry::Page { cpu: number % 3, bytes: &expected, lost: 0 })
+                Some(Entry::Page { cpu: number % 3, bytes: &expected, lost: 0, has_gap: false })
             );
             assert_eq!(reader.pop().expect("pop"), Some(Entry::Settled(u64::from(number) + 1)));
         }
@@ -127,8 +133,45 @@ mod tests {
         assert!(spool.push_page(0, &page(5, 4000), 50, 0));
         reader.pop().expect("pop");
         let expected = page(5, 4000);
-        assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &expected, lost: 61 }));
+        assert_eq!(
+            reader.pop().expect("pop"),
+            Some(Entry::Page { cpu: 0, bytes: &expected, lost: 61, has_gap: true })
+        );
         assert_eq!(spool.take_untold(), BTreeMap::from([(1, 40)]));
+    }
+
+    #[test]
+    fn what_is_reported_early_leaves_a_gap_and_is_not_reported_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (spool, mut reader) = spool(directory.path(), 10_000);
+        assert!(spool.push_page(0, &page(0, 8000), 10, 0));
+        assert!(!spool.push_page(0, &page(1, 4000), 20, 5));
+        assert_eq!(spool.take_refused(), BTreeMap::from([(0, 20)]));
+        assert_eq!(spool.take_refused(), BTreeMap::new());
+        assert!(!spool.push_page(1, &page(1, 4000), 7, 0));
+        reader.pop().expect("pop");
+        for (number, lost, has_gap) in [(2, 5, true), (3, 0, false)] {
+            assert!(spool.push_page(0, &page(number, 1000), 30, 0));
+            let bytes = page(number, 1000);
+            let expected = Entry::Page { cpu: 0, bytes: &bytes, lost, has_gap };
+            assert_eq!(reader.pop().expect("pop"), Some(expected));
+        }
+        assert_eq!(spool.refused(), BTreeMap::from([(0, 20), (1, 7)]));
+        assert_eq!(spool.take_untold(), BTreeMap::from([(1, 7)]));
+    }
+
+    #[test]
+    fn a_gap_that_was_reported_early_stays_in_its_place() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (spool, mut reader) = spool(directory.path(), 10_000);
+        assert!(spool.push_page(0, &page(0, 8000), 10, 0));
+        assert!(!spool.push_page(0, &page(1, 4000), 20, 0));
+        spool.take_refused();
+        reader.pop().expect("pop");
+        assert!(spool.push_page(0, &page(2, 100), 30, 0));
+        let bytes = page(2, 100);
+        let expected = Entry::Page { cpu: 0, bytes: &bytes, lost: 0, has_gap: true };
+        assert_eq!(reader.pop().expect("pop"), Some(expected));
     }
 
     #[test]
@@ -138,7 +181,10 @@ mod tests {
         assert!((MEMORY / 4200..=(MEMORY + 2 * BLOCK) / 4096).contains(&taken), "{taken}");
         for number in 0..taken {
             let expected = page(number as u32, 4096);
-            assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &expected, lost: 0 }));
+            assert_eq!(
+                reader.pop().expect("pop"),
+                Some(Entry::Page { cpu: 0, bytes: &expected, lost: 0, has_gap: false })
+            );
         }
         assert_eq!(spool.take_untold(), BTreeMap::from([(0, 10_000 - taken as u64)]));
     }
@@ -150,11 +196,20 @@ mod tests {
         let bytes = page(0, 4000);
         assert!(spool.push_page(0, &bytes, 10, 7));
         assert!(!spool.push_page(0, &bytes, 10, 3));
-        assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 7 }));
+        assert_eq!(
+            reader.pop().expect("pop"),
+            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 7, has_gap: true })
+        );
         assert!(spool.push_page(0, &bytes, 10, 0));
-        assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 13 }));
+        assert_eq!(
+            reader.pop().expect("pop"),
+            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 13, has_gap: true })
+        );
         assert!(spool.push_page(0, &bytes, 10, 0));
-        assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 0 }));
+        assert_eq!(
+            reader.pop().expect("pop"),
+            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 0, has_gap: false })
+        );
     }
 
     /// The file without a name that is open in this directory.
@@ -207,7 +262,7 @@ mod tests {
                 prop_assert!(spool.size() <= limit);
                 for _ in 0..pops {
                     match reader.pop().expect("pop") {
-                        Some(Entry::Page { cpu, bytes, lost }) => {
+                        Some(Entry::Page { cpu, bytes, lost, .. }) => {
                             refused += lost;
                             let (expected, length, records) = came.pop_front().expect("one that went in");
                             prop_assert_eq!((cpu, bytes), (expected, &page(cpu, length)[..]));

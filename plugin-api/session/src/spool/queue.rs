@@ -1,6 +1,6 @@
 //! What is behind the spool's lock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use super::block::{Contents, Entry};
@@ -22,9 +22,15 @@ pub struct Queue {
     limit: u64,
     /// Records that found no room, by CPU.
     refused: BTreeMap<u32, u64>,
-    /// Records that were lost, here or before, by CPU: to be told with the CPU's next page.
+    /// Those of them that were not reported: to be reported early, or else with the CPU's next page.
+    unreported: BTreeMap<u32, u64>,
+    /// Records that were lost before they came here, by CPU: to be reported with the CPU's next page.
     untold: BTreeMap<u32, u64>,
+    /// CPUs whose next page has a gap before it that was reported early.
+    gaps: BTreeSet<u32>,
     settled: u64,
+    /// The user was warned that the limit is reached.
+    warned: bool,
 }
 
 /// The oldest block, or where it is.
@@ -45,21 +51,29 @@ impl Queue {
             in_last: Contents::default(),
             limit,
             refused: BTreeMap::new(),
+            unreported: BTreeMap::new(),
             untold: BTreeMap::new(),
+            gaps: BTreeSet::new(),
             settled: 0,
+            warned: false,
         }
     }
 
     pub fn push_page(&mut self, cpu: u32, bytes: &[u8], records: u64, lost: u64) -> bool {
         self.lose(cpu, lost);
-        let lost = self.untold.get(&cpu).copied().unwrap_or(0);
-        let pushed = self.push(&Entry::Page { cpu, bytes, lost });
+        let unreported =
+            [&self.untold, &self.unreported].map(|losses| losses.get(&cpu).copied().unwrap_or(0));
+        let lost = unreported.iter().sum();
+        let has_gap = lost > 0 || self.gaps.contains(&cpu);
+        let pushed = self.push(&Entry::Page { cpu, bytes, lost, has_gap });
         if pushed {
             self.in_last.add_page(cpu, records, lost);
             self.untold.remove(&cpu);
-        } else {
+            self.unreported.remove(&cpu);
+            self.gaps.remove(&cpu);
+        } else if records > 0 {
             *self.refused.entry(cpu).or_default() += records;
-            self.lose(cpu, records);
+            *self.unreported.entry(cpu).or_default() += records;
         }
         pushed
     }
@@ -81,8 +95,18 @@ impl Queue {
         &self.refused
     }
 
+    pub fn take_refused(&mut self) -> BTreeMap<u32, u64> {
+        let unreported = std::mem::take(&mut self.unreported);
+        self.gaps.extend(unreported.keys());
+        unreported
+    }
+
     pub fn take_untold(&mut self) -> BTreeMap<u32, u64> {
-        std::mem::take(&mut self.untold)
+        let mut losses = std::mem::take(&mut self.untold);
+        for (cpu, records) in std::mem::take(&mut self.unreported) {
+            *losses.entry(cpu).or_default() += records;
+        }
+        losses
     }
 
     pub fn size(&self) -> u64 {
@@ -121,11 +145,25 @@ impl Queue {
     }
 
     fn push(&mut self, entry: &Entry<'_>) -> bool {
-        let fits = self.size() + entry.size() as u64 <= self.limit && self.make_room_for(entry.size());
+        if self.size() + entry.size() as u64 > self.limit {
+            self.warn_once();
+            return false;
+        }
+        let fits = self.make_room_for(entry.size());
         if fits {
             entry.append_to(&mut self.last);
         }
         fits
+    }
+
+    fn warn_once(&mut self) {
+        if !std::mem::replace(&mut self.warned, true) {
+            log::warn!(
+                "the spool has reached its limit of {} bytes: events are lost until they are read faster; a larger \
+                 --spool-size helps with short bursts",
+                self.limit
+            );
+        }
     }
 
     /// Makes sure that the last block does not become too large. It stays as it is where there is no place for it.

@@ -244,6 +244,15 @@ impl EventStream {
         Ok(self.show_next(show))
     }
 
+    /// Losses for want of room in the spool that were not reported so far, by CPU. They come out once, here.
+    pub fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
+        let mut losses = BTreeMap::new();
+        for (buffer, count) in self.spool.take_refused() {
+            *losses.entry(buffer_number::cpu(buffer)).or_default() += count;
+        }
+        losses
+    }
+
     /// The format of an event, for those who read its fields.
     ///
     /// # Errors
@@ -351,7 +360,10 @@ impl EventStream {
     fn take_from_spool(&mut self) -> Result<bool> {
         while let Some(entry) = self.reader.pop().map_err(unreadable)? {
             match entry {
-                Entry::Page { cpu, bytes, lost } => {
+                Entry::Page { cpu, bytes, lost, has_gap } => {
+                    if has_gap {
+                        self.timeline.lose_reported(cpu);
+                    }
                     self.timeline.lose(cpu, lost);
                     self.timeline.push(cpu, bytes);
                 }

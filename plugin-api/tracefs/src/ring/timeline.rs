@@ -13,10 +13,10 @@ use super::{Layout, Page};
 #[derive(Debug)]
 pub struct Timeline {
     layout: Layout,
-    lanes: Vec<Lane>,
-    /// The lanes with something to give, but for the one being read, by time and then CPU as the kernel does it.
+    buffers: Vec<CpuBuffer>,
+    /// The buffers with something to give, but for the one being read, by time and then CPU as the kernel does it.
     waiting: BinaryHeap<Reverse<(u64, u32, usize)>>,
-    /// The lane being read; its head has been given out if `given`.
+    /// The buffer being read; its head has been given out if `given`.
     reading: Option<usize>,
     given: bool,
     settled: u64,
@@ -58,12 +58,14 @@ pub struct Gap {
 
 /// The pages of one CPU.
 #[derive(Debug, Default)]
-struct Lane {
+struct CpuBuffer {
     cpu: u32,
     pages: VecDeque<Vec<u8>>,
-    /// What was told to be lost before each of the pages, and before the one to come.
-    lost: VecDeque<Option<u64>>,
+    /// What was reported to be lost before each of the pages, and whether any was; then the same before the one to come.
+    lost: VecDeque<(Option<u64>, bool)>,
     lost_next: Option<u64>,
+    /// Records before the page to come were lost and reported.
+    gap_next: bool,
     /// No page will follow.
     finished: bool,
     /// Where we stand in the first page; `None` before its header is looked at.
@@ -88,7 +90,7 @@ impl Timeline {
     pub fn new(layout: &Layout) -> Self {
         Self {
             layout: layout.clone(),
-            lanes: Vec::new(),
+            buffers: Vec::new(),
             waiting: BinaryHeap::new(),
             reading: None,
             given: false,
@@ -103,9 +105,19 @@ impl Timeline {
     /// Tells how many more records of `cpu`, younger than all its pages so far, were lost. How many its next page itself tells of
     /// does not count then.
     pub fn lose(&mut self, cpu: u32, records: u64) {
-        let index = self.lane(cpu);
-        if let Some(lane) = self.lanes.get_mut(index) {
-            *lane.lost_next.get_or_insert(0) += records;
+        let index = self.buffer(cpu);
+        if let Some(buffer) = self.buffers.get_mut(index) {
+            *buffer.lost_next.get_or_insert(0) += records;
+        }
+    }
+
+    /// Before the next page of `cpu` records are missing whose number was reported already: the gap comes out with 0 of them
+    /// besides those of [`lose`](Self::lose).
+    pub fn lose_reported(&mut self, cpu: u32) {
+        let index = self.buffer(cpu);
+        if let Some(buffer) = self.buffers.get_mut(index) {
+            buffer.gap_next = true;
+            buffer.lost_next.get_or_insert(0);
         }
     }
 
@@ -114,14 +126,14 @@ impl Timeline {
         let mut page = self.spare.pop().unwrap_or_default();
         page.clear();
         page.extend_from_slice(bytes);
-        let index = self.lane(cpu);
-        let Some(lane) = self.lanes.get_mut(index) else {
+        let index = self.buffer(cpu);
+        let Some(buffer) = self.buffers.get_mut(index) else {
             return;
         };
-        lane.pages.push_back(page);
-        lane.lost.push_back(std::mem::take(&mut lane.lost_next));
-        if self.reading != Some(index) && lane.head.is_none() {
-            self.damaged += lane.advance(&self.layout, &mut self.spare);
+        buffer.pages.push_back(page);
+        buffer.lost.push_back((std::mem::take(&mut buffer.lost_next), std::mem::take(&mut buffer.gap_next)));
+        if self.reading != Some(index) && buffer.head.is_none() {
+            self.damaged += buffer.advance(&self.layout, &mut self.spare);
             self.queue(index);
         }
     }
@@ -134,12 +146,12 @@ impl Timeline {
     /// Lets everything come out: no page will follow.
     pub fn finish(&mut self) {
         self.settled = u64::MAX;
-        for index in 0..self.lanes.len() {
-            let Some(lane) = self.lanes.get_mut(index) else { break };
-            lane.finished = true;
-            // What was lost after the last page of a lane is still to be told.
-            if self.reading != Some(index) && lane.head.is_none() {
-                self.damaged += lane.advance(&self.layout, &mut self.spare);
+        for index in 0..self.buffers.len() {
+            let Some(buffer) = self.buffers.get_mut(index) else { break };
+            buffer.finished = true;
+            // What was lost after the last page of a buffer is still to be told.
+            if self.reading != Some(index) && buffer.head.is_none() {
+                self.damaged += buffer.advance(&self.layout, &mut self.spare);
                 self.queue(index);
             }
         }
@@ -149,16 +161,16 @@ impl Timeline {
     #[allow(clippy::should_implement_trait)] // The item borrows from the timeline, which `Iterator` cannot say.
     pub fn next(&mut self) -> Option<Item<'_>> {
         let index = self.earliest()?;
-        let lane = self.lanes.get_mut(index)?;
-        let item = match lane.head.as_ref()? {
+        let buffer = self.buffers.get_mut(index)?;
+        let item = match buffer.head.as_ref()? {
             head if head.stamp() > self.settled => return None,
-            Head::Lost { count, .. } => Item::Lost(Gap { cpu: lane.cpu, count: *count }),
+            Head::Lost { count, .. } => Item::Lost(Gap { cpu: buffer.cpu, count: *count }),
             Head::Record { stamp, range } => {
                 self.late += u64::from(*stamp < self.newest);
                 self.newest = self.newest.max(*stamp);
-                lane.given += 1;
-                let data = lane.pages.front()?.get(range.clone())?;
-                Item::Record(TimelineRecord { cpu: lane.cpu, stamp: *stamp, data })
+                buffer.given += 1;
+                let data = buffer.pages.front()?.get(range.clone())?;
+                Item::Record(TimelineRecord { cpu: buffer.cpu, stamp: *stamp, data })
             }
         };
         self.given = true;
@@ -168,13 +180,13 @@ impl Timeline {
     /// Whether there is a next item.
     pub fn next_is_settled(&mut self) -> bool {
         let settled = self.settled;
-        let head = self.earliest().and_then(|index| self.lanes.get(index)?.head.as_ref());
+        let head = self.earliest().and_then(|index| self.buffers.get(index)?.head.as_ref());
         head.is_some_and(|head| head.stamp() <= settled)
     }
 
     /// How many records of `cpu` came out.
     pub fn given(&self, cpu: u32) -> u64 {
-        self.lanes.iter().find(|lane| lane.cpu == cpu).map_or(0, |lane| lane.given)
+        self.buffers.iter().find(|buffer| buffer.cpu == cpu).map_or(0, |buffer| buffer.given)
     }
 
     /// Records that came out after a younger one, see [`super::RingBuffer::collect`].
@@ -187,13 +199,13 @@ impl Timeline {
         self.damaged
     }
 
-    /// The lane with the earliest head, moved on past what was given out before.
+    /// The buffer with the earliest head, moved on past what was given out before.
     fn earliest(&mut self) -> Option<usize> {
         if let Some(index) = self.reading {
             if self.given {
                 self.given = false;
-                let lane = self.lanes.get_mut(index)?;
-                self.damaged += lane.advance(&self.layout, &mut self.spare);
+                let buffer = self.buffers.get_mut(index)?;
+                self.damaged += buffer.advance(&self.layout, &mut self.spare);
             }
             let key = self.key(index);
             match (key, self.waiting.peek()) {
@@ -213,16 +225,16 @@ impl Timeline {
     }
 
     fn key(&self, index: usize) -> Option<(u64, u32, usize)> {
-        let lane = self.lanes.get(index)?;
-        Some((lane.head.as_ref()?.stamp(), lane.cpu, index))
+        let buffer = self.buffers.get(index)?;
+        Some((buffer.head.as_ref()?.stamp(), buffer.cpu, index))
     }
 
-    fn lane(&mut self, cpu: u32) -> usize {
-        if let Some(index) = self.lanes.iter().position(|lane| lane.cpu == cpu) {
+    fn buffer(&mut self, cpu: u32) -> usize {
+        if let Some(index) = self.buffers.iter().position(|buffer| buffer.cpu == cpu) {
             return index;
         }
-        self.lanes.push(Lane { cpu, ..Lane::default() });
-        self.lanes.len() - 1
+        self.buffers.push(CpuBuffer { cpu, ..CpuBuffer::default() });
+        self.buffers.len() - 1
     }
 }
 
@@ -234,7 +246,7 @@ impl Head {
     }
 }
 
-impl Lane {
+impl CpuBuffer {
     /// Finds the next head, going on to further pages as they end. Returns how many of them were damaged.
     fn advance(&mut self, layout: &Layout, spare: &mut Vec<Vec<u8>>) -> u64 {
         self.head = None;
@@ -273,9 +285,9 @@ impl Lane {
         let Some(page) = self.pages.front().and_then(|bytes| Page::new(layout, bytes).ok()) else {
             return false;
         };
-        let told = self.lost.front().copied().flatten();
+        let (told, has_gap) = self.lost.front().copied().unwrap_or_default();
         let gap = match told {
-            Some(0) => page.lost.map(|_| Some(0)),
+            Some(0) => (has_gap || page.lost.is_some()).then_some(Some(0)),
             Some(count) => Some(Some(count)),
             None => page.lost.map(|lost| lost.count),
         };

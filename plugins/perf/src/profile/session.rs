@@ -219,6 +219,10 @@ impl EventSource for ProfileSession {
         Ok(Counts { recorded, lost })
     }
 
+    fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
+        self.spool.take_refused()
+    }
+
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
         Some(self.collector.notifier().as_fd())
     }
