@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "how many")]
+    #[should_panic(expected = "a loss without a number")]
     fn a_loss_without_a_number_is_rejected() {
         Loss::of("CPU:1 [LOST EVENTS]");
     }

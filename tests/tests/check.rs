@@ -280,15 +280,15 @@ fn a_hook_with_a_required_text_parameter_is_not_run() {
 #[test]
 fn a_crash_or_hang_fails_the_check_in_which_it_happens() {
     let failing = || Plugins::none().plugin("failing", "x.so");
-    for (trouble, mention) in [
+    for (failure, mention) in [
         ("abort", "SIGABRT"),
         ("exit", "exited with status 0"),
         ("hang", "took more than"),
         ("panic", "panicked"),
     ] {
-        let answer = checked(failing(), "FAIL", &format!("info {trouble}"));
+        let answer = checked(failing(), "FAIL", &format!("info {failure}"));
         only_fails(&answer, "description", mention, 2);
-        let answer = checked(failing(), "FAIL", &format!("probe {trouble}"));
+        let answer = checked(failing(), "FAIL", &format!("probe {failure}"));
         only_fails(&answer, "failing_lines probe", mention, OF_HOOK.len() - 3);
     }
 }

@@ -254,11 +254,11 @@ fn a_failing_plugin_costs_one_line_and_nothing_else() {
 #[test]
 fn a_failing_plugin_is_not_mentioned_where_it_is_not_needed() {
     let manager = Manager::with(Plugins::of(["synthetic"]).plugin("failing", "z_failing.so"));
-    for trouble in ["info panic", "info abort", "info exit", "probe abort"] {
-        let described = manager.call(["--describe", "synthetic_lines"]).variable("FAIL", trouble);
+    for failure in ["info panic", "info abort", "info exit", "probe abort"] {
+        let described = manager.call(["--describe", "synthetic_lines"]).variable("FAIL", failure);
         described.answer().succeeded();
         let run = manager.run("synthetic_lines", format!("--pid {}", std::process::id()));
-        assert_eq!(run.variable("FAIL", trouble).start().stop().succeeded().len(), 10);
+        assert_eq!(run.variable("FAIL", failure).start().stop().succeeded().len(), 10);
     }
 }
 

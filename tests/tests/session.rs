@@ -305,7 +305,7 @@ fn a_hook_that_fails_later_ends_the_session_in_one_line() {
 #[test]
 fn lines_of_a_failing_hook_are_kept_and_counted() {
     let manager = manager();
-    for (call, line) in [("read", "before the trouble\n"), ("stop", "after the trouble\n")] {
+    for (call, line) in [("read", "before the failure\n"), ("stop", "after the failure\n")] {
         let arguments = format!("--pid {} --time 50 --when {call}", std::process::id());
         let answer = manager.call(["-v", "--run", "failing_lines", "--args", &arguments]).answer();
         assert_eq!(answer.status.code(), Some(1), "{answer:#?}");

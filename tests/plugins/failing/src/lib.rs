@@ -1,5 +1,5 @@
-//! Gets into whatever trouble it is told to: with `--when start --failure panic` while it runs, and before that, when
-//! nobody gives it arguments yet, with `FAIL="info panic"` in its environment.
+//! Fails in a given call, in a given way: with `--when start --failure panic` in a session, and in discovery, where there are
+//! no arguments, with `FAIL="info panic"` in the environment.
 
 use trace_hook_api::{
     Environment, Hook, HookError, HookInfo, LineBuffer, Param, Progress, Request, Result, Session,
@@ -10,23 +10,23 @@ struct FailingLines;
 
 impl Hook for FailingLines {
     fn info(&self) -> HookInfo {
-        // There is no way to say that this failed.
-        let _ = Failure::from_environment().strike("info");
-        HookInfo::new("failing_lines", "Gets into trouble, for tests")
-            .param(Param::text("trouble", "KIND", "what goes wrong").choices(KINDS).default("fail"))
+        // `info` cannot return an error.
+        let _ = Failure::from_environment().occur("info");
+        HookInfo::new("failing_lines", "Fails as requested, for tests")
+            .param(Param::text("failure", "KIND", "what goes wrong").choices(KINDS).default("fail"))
             .param(Param::text("when", "CALL", "where it goes wrong").choices(CALLS).required())
     }
 
     fn probe(&self, _: &Environment) -> Result<()> {
-        Failure::from_environment().strike("probe")
+        Failure::from_environment().occur("probe")
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let text =
             |name| -> Result<String> { Ok(request.arguments.text(name)?.unwrap_or_default().to_owned()) };
-        let trouble = Failure { kind: text("trouble")?, when: text("when")?, over: text("when")? != "stop" };
-        trouble.strike("start")?;
-        Ok(Box::new(trouble))
+        let failure = Failure { kind: text("failure")?, when: text("when")?, over: text("when")? != "stop" };
+        failure.occur("start")?;
+        Ok(Box::new(failure))
     }
 }
 
@@ -41,13 +41,13 @@ struct Failure {
 
 impl Failure {
     fn from_environment() -> Self {
-        let trouble = std::env::var("FAIL").unwrap_or_default();
-        let (when, kind) = trouble.split_once(' ').unwrap_or_default();
+        let failure = std::env::var("FAIL").unwrap_or_default();
+        let (when, kind) = failure.split_once(' ').unwrap_or_default();
         Self { kind: kind.to_owned(), when: when.to_owned(), over: false }
     }
 
-    /// Gets into trouble, if this is the call for it.
-    fn strike(&self, call: &str) -> Result<()> {
+    /// Fails, if this is the call to fail in.
+    fn occur(&self, call: &str) -> Result<()> {
         if self.when != call {
             return Ok(());
         }
@@ -59,43 +59,43 @@ impl Failure {
             "exit" => std::process::exit(0),
             "hang" => hang(),
             _ => {
-                println!("plugins do not speak to the caller");
-                eprintln!("in no way");
+                println!("output of a plugin");
+                eprintln!("more output of a plugin");
                 Ok(())
             }
         }
     }
 }
 
-/// Waits for ever, and can be seen to: one of the threads is called `hung`.
+/// Blocks forever. A thread named `hung` makes this visible.
 fn hang() -> Result<()> {
     let hung = std::thread::Builder::new().name("hung".to_owned()).spawn(|| {
         loop {
             std::thread::park();
         }
     });
-    hung?.join().map_err(|_| HookError::new("it was not to end"))
+    hung?.join().map_err(|_| HookError::new("the thread has ended"))
 }
 
 impl Session for Failure {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
         if self.when == "read" {
-            lines.push("before the trouble");
+            lines.push("before the failure");
         }
-        self.strike("read")?;
+        self.occur("read")?;
         if self.over {
-            lines.push("after the trouble");
+            lines.push("after the failure");
         }
         Ok(if self.over { Progress::Finished } else { Progress::Idle })
     }
 
     fn stop(&mut self) -> Result<()> {
         self.over = true;
-        self.strike("stop")
+        self.occur("stop")
     }
 
     fn close(&mut self) -> Result<()> {
-        self.strike("close")
+        self.occur("close")
     }
 }
 
