@@ -92,3 +92,18 @@ impl TaskSelection {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_and_unknown_fields_of_a_request_are_accepted() {
+        let text = r#"{
+            "hook": "h", "session": "tracehook_1", "environment": {"procfs": "/proc", "sysfs": "/sys"},
+            "tasks": {"pids": [7], "cgroups": ["/a"]}, "colour": "red"
+        }"#;
+        let request: Request = serde_json::from_str(text).unwrap();
+        assert_eq!(request, Request::new("h", "tracehook_1", TaskSelection::of([7])));
+    }
+}

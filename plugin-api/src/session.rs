@@ -70,6 +70,7 @@ pub trait Session: Send {
 /// The host compares them with the lines that it got, and reports a difference to the user: each event is one line that is
 /// neither a continuation nor a loss, and each loss is reported by a line ([`LineBuffer::lost`](crate::LineBuffer::lost)).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Stats {
     /// How many events the source has recorded, including those that were lost; `None` if it does not count them.
@@ -95,4 +96,19 @@ pub enum Progress {
     Idle,
     /// There are no further lines: the session was stopped, or [found](Session) that every traced task has ended.
     Finished,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_and_unknown_fields_of_stats_are_accepted() {
+        let stats = |text| serde_json::from_str::<Stats>(text).unwrap();
+        assert_eq!(stats("{}"), Stats::default());
+        assert_eq!(
+            stats(r#"{"recorded":7,"lost":{"1":2},"kept":5}"#),
+            Stats::new(7, BTreeMap::from([(1, 2)]))
+        );
+    }
 }

@@ -15,7 +15,7 @@
 //! # Documentation
 //!
 //! `abi_stable` implements its traits for all types, and rustdoc lists the methods of such traits on the page of every type of
-//! a crate that names it: some 80 of them on the page of a [`LineBuffer`](crate::LineBuffer). So the files that name it are
+//! a crate that names it: 33 of 61 methods on the page of a [`LineBuffer`](crate::LineBuffer) were its. So the files that name it are
 //! left out where rustdoc documents this crate (`cfg(doc)`), and only [`LineEntry`] and its like are shown here. Hosts find
 //! the rest, `LoadedPlugin` first of all, in the source.
 

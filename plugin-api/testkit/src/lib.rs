@@ -4,7 +4,7 @@
 //! ```
 //! use std::time::Duration;
 //! use trace_hook_api::{Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Session};
-//! use trace_hook_testkit::{MadeUpKernel, Trial};
+//! use trace_hook_testkit::{SyntheticKernel, Trial};
 //!
 //! /// Prints the first line of a file of the kernel.
 //! struct Version;
@@ -33,7 +33,7 @@
 //! }
 //!
 //! fn main() -> Result<()> {
-//!     let kernel = MadeUpKernel::new()?.with_file("proc/sys/kernel/osrelease", "9.9.9\n")?;
+//!     let kernel = SyntheticKernel::new()?.with_file("proc/sys/kernel/osrelease", "9.9.9\n")?;
 //!     let mut recording = Trial::of(&Version).on(kernel.environment()).tracing([1]).start()?;
 //!     assert_eq!(recording.line_with("9.9.9", Duration::from_secs(1))?, "Linux 9.9.9");
 //!     assert!(recording.stop()?.is_empty());
@@ -41,10 +41,10 @@
 //! }
 //! ```
 
-mod made_up_kernel;
 mod recording;
+mod synthetic_kernel;
 mod trial;
 
-pub use made_up_kernel::MadeUpKernel;
 pub use recording::Recording;
+pub use synthetic_kernel::SyntheticKernel;
 pub use trial::Trial;

@@ -72,12 +72,12 @@ fn check_pid_namespace(procfs: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use trace_hook_testkit::MadeUpKernel;
+    use trace_hook_testkit::SyntheticKernel;
 
     use super::*;
 
     fn refusal(errno: Errno, level: Option<&str>) -> String {
-        let kernel = MadeUpKernel::new().unwrap();
+        let kernel = SyntheticKernel::new().unwrap();
         let kernel = match level {
             Some(level) => kernel.with_file("proc/sys/kernel/perf_event_paranoid", level).unwrap(),
             None => kernel,
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_procfs_of_another_pid_namespace_is_refused() {
-        let kernel = MadeUpKernel::new().unwrap();
+        let kernel = SyntheticKernel::new().unwrap();
         std::os::unix::fs::symlink("1", kernel.root().join("proc/self")).unwrap();
         let refused = check(&kernel.environment()).unwrap_err();
         assert!(refused.message().contains("pid namespace"), "{refused}");

@@ -159,13 +159,13 @@ fn limit_size<K, V>(names: &mut HashMap<K, V>) {
 
 #[cfg(test)]
 mod tests {
-    use trace_hook_testkit::MadeUpKernel;
+    use trace_hook_testkit::SyntheticKernel;
 
     use super::*;
 
     #[test]
     fn return_addresses_belong_to_the_calling_function() {
-        let kernel = MadeUpKernel::new().unwrap();
+        let kernel = SyntheticKernel::new().unwrap();
         let kernel = kernel.with_file("proc/kallsyms", "10 T first\n20 T second\n").unwrap();
         let mut symbolizer = Symbolizer::new(&kernel.environment().procfs);
         let mut names = |stack: &[u64]| {

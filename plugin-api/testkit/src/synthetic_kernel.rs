@@ -4,18 +4,18 @@ use std::path::Path;
 use tempfile::TempDir;
 use trace_hook_api::{Environment, Result};
 
-/// A procfs and a sysfs that are ordinary files, for as long as this lives.
+/// A procfs and a sysfs of ordinary files, which are removed when this is dropped.
 #[derive(Debug)]
-pub struct MadeUpKernel {
+pub struct SyntheticKernel {
     root: TempDir,
 }
 
-impl MadeUpKernel {
-    /// A kernel with an empty procfs and an empty sysfs.
+impl SyntheticKernel {
+    /// Creates a kernel with an empty procfs and an empty sysfs.
     ///
     /// # Errors
     ///
-    /// There is no place for temporary files.
+    /// No temporary directory can be created.
     pub fn new() -> Result<Self> {
         let kernel = Self { root: tempfile::tempdir()? };
         fs::create_dir(kernel.root().join("proc"))?;
@@ -35,12 +35,12 @@ impl MadeUpKernel {
         Ok(self)
     }
 
-    /// The directory that holds `proc` and `sys`.
+    /// Returns the directory that contains `proc` and `sys`.
     pub fn root(&self) -> &Path {
         self.root.path()
     }
 
-    /// What a hook is given to find this kernel.
+    /// Returns the environment of this kernel.
     pub fn environment(&self) -> Environment {
         Environment::new(self.root().join("proc"), self.root().join("sys"))
     }
