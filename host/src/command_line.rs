@@ -112,6 +112,11 @@ struct Words {
 }
 
 impl Call {
+    /// Whether a person follows the trace, who is to see warnings.
+    pub fn is_followed(&self) -> bool {
+        matches!(self.action, Action::Run { follow: true, .. })
+    }
+
     /// Reads this process's command line.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::output;
 
-/// Takes a worker's log records away.
+/// Sends the log records of a worker to its supervisor.
 type Forward = Box<dyn Fn(&Record<'_>) + Send + Sync>;
 
 static LOGGER: Logger = Logger { forward: RwLock::new(None) };
@@ -16,9 +16,10 @@ struct Logger {
     forward: RwLock<Option<Forward>>,
 }
 
-/// Starts the log: errors are returned, not logged, so that without `-v` there is nothing to say.
-pub fn start(verbosity: u8) {
+/// Starts the log. Errors are returned, not logged. Without `-v` nothing is logged, except warnings where a person watches.
+pub fn start(verbosity: u8, is_watched: bool) {
     let level = match verbosity {
+        0 if is_watched => LevelFilter::Warn,
         0 => LevelFilter::Off,
         1 => LevelFilter::Info,
         2 => LevelFilter::Debug,
@@ -29,7 +30,7 @@ pub fn start(verbosity: u8) {
     }
 }
 
-/// In a worker: sends all records this way from now on.
+/// In a worker: sends all records by this function from now on.
 pub fn forward(forward: impl Fn(&Record<'_>) + Send + Sync + 'static) {
     *LOGGER.forward.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(forward));
 }

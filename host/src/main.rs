@@ -51,6 +51,6 @@ fn run() -> Result<Vec<String>> {
     interrupts::ignore_file_size_signal();
     worker::descendants::adopt();
     let call = Call::from_command_line()?;
-    logging::start(call.verbosity);
+    logging::start(call.verbosity, call.is_followed());
     actions::perform(call, &interrupts)
 }

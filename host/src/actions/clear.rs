@@ -36,8 +36,8 @@ pub fn clear(context: &Context<'_>) -> Result<()> {
     if let Some(directory) = &directory {
         failures.extend(end_sessions(directory, context.interrupts).err());
     }
-    let orphans = Orphans::begin(&context.environment, context.trust, Retry::All);
-    failures.extend(orphans.and_then(|mut orphans| orphans.finish(context.interrupts)).err());
+    let mut orphans = Orphans::new(&context.environment, context.trust, Retry::All);
+    failures.extend(orphans.begin().and_then(|()| orphans.finish(context.interrupts)).err());
     failures.extend(reset_all(context)?);
     failures.extend(old_traces.iter().filter_map(|trace| remove(trace).err()));
     Error::all(failures)

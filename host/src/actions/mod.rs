@@ -42,15 +42,13 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     if let Action::Clear = call.action {
         return clear::clear(&context).map(nothing);
     }
-    // What dead sessions left goes with the next call, whatever that is, and without delaying it.
-    let mut orphans =
-        Orphans::begin(&context.environment, context.trust, Retry::Later).unwrap_or_else(|error| {
-            // Not what this call is about, so not its failure.
-            log::warn!("the run directory cannot be looked at for dead sessions: {error}");
-            Orphans::none(&context.environment, context.trust)
-        });
+    // What dead sessions left is removed by the next call of any kind, without delaying it.
+    let mut orphans = Orphans::new(&context.environment, context.trust, Retry::Later);
+    // A run looks for it once it has started. Otherwise many runs that start at once would first look at each other.
+    if !matches!(call.action, Action::Run { .. }) {
+        orphans.begin_quietly();
+    }
     let outcome = match call.action {
-        // A session may take hours, so it finishes with the orphans as soon as it has started.
         Action::Run { hook, arguments, follow } => {
             run::run(&context, &hook, &arguments, follow, &mut orphans)
         }

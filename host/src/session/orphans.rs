@@ -32,6 +32,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 pub struct Orphans {
     environment: Environment,
     trust: Trust,
+    retry: Retry,
+    has_begun: bool,
     sweeping: Vec<Sweep>,
     /// Sessions that have lost their supervisors, and are being ended by their workers.
     ending: Vec<Record>,
@@ -56,38 +58,50 @@ pub enum Retry {
 }
 
 impl Orphans {
-    /// Takes over dead sessions, and begins to sweep, beside the other work of the call.
-    ///
-    /// # Errors
-    ///
-    /// The run directory cannot be read.
-    pub fn begin(environment: &Environment, trust: Trust, retry: Retry) -> Result<Self> {
-        let mut orphans = Self::none(environment, trust);
-        if let Some(directory) = RunDirectory::find()? {
-            Record::remove_unfinished(&directory)?;
-            for session in directory.sessions(SESSION)? {
-                let checked = orphans.check(&directory, &session, retry);
-                orphans.failures.extend(checked.err());
-            }
-        }
-        Ok(orphans)
-    }
-
-    /// No dead sessions.
-    pub fn none(environment: &Environment, trust: Trust) -> Self {
+    /// Dead sessions that are not looked for yet.
+    pub fn new(environment: &Environment, trust: Trust, retry: Retry) -> Self {
         Self {
             environment: environment.clone(),
             trust,
+            retry,
+            has_begun: false,
             sweeping: Vec::new(),
             ending: Vec::new(),
             failures: Vec::new(),
         }
     }
 
-    fn check(&mut self, directory: &RunDirectory, session: &str, retry: Retry) -> Result<()> {
+    /// Takes over dead sessions, and begins to sweep, beside the other work of the call.
+    ///
+    /// # Errors
+    ///
+    /// The run directory cannot be read.
+    pub fn begin(&mut self) -> Result<()> {
+        self.has_begun = true;
+        if let Some(directory) = RunDirectory::find()? {
+            Record::remove_unfinished(&directory)?;
+            for session in directory.sessions(SESSION)? {
+                let checked = self.check(&directory, &session);
+                self.failures.extend(checked.err());
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a call that is about something else: it does not fail because of dead sessions.
+    pub fn begin_quietly(&mut self) {
+        if let Err(error) = self.begin() {
+            log::warn!("cannot look for dead sessions: {error}");
+        }
+    }
+
+    fn check(&mut self, directory: &RunDirectory, session: &str) -> Result<()> {
         let Some(record) = Record::open(directory, session)? else { return Ok(()) };
+        if record.has_supervisor()? {
+            return Ok(());
+        }
         if record.take_over()? {
-            if retry == Retry::All || !record.is_unswept_since(PAUSE_AFTER_FAILURE)? {
+            if self.retry == Retry::All || !record.is_unswept_since(PAUSE_AFTER_FAILURE)? {
                 self.sweep(record)?;
             }
         } else if record.is_orphaned()? {
@@ -138,8 +152,11 @@ impl Orphans {
         Ok(())
     }
 
-    /// The same for a call that is about something else: it does not fail because of remains.
+    /// The same for a call that is about something else, which begins here at the latest.
     pub fn finish_quietly(&mut self, interrupts: &Interrupts) {
+        if !self.has_begun {
+            self.begin_quietly();
+        }
         if let Err(error) = self.finish(interrupts) {
             log::warn!("cannot remove what a dead session left: {error}");
         }

@@ -160,6 +160,15 @@ impl Record {
         Ok(self.locked_by(Holder::Anybody)?.is_none())
     }
 
+    /// Whether the session has its supervisor, and so needs no care.
+    ///
+    /// # Errors
+    ///
+    /// The lock cannot be read.
+    pub fn has_supervisor(&self) -> Result<bool> {
+        Ok(self.locked_by(Holder::Supervisor)?.is_some())
+    }
+
     /// Whether the session has lost its supervisor, and its worker is still there to end it.
     ///
     /// # Errors

@@ -13,27 +13,54 @@ use crate::error::Result;
 
 pub const GROUP: Group = Group {
     name: "concurrent",
-    about: "20 concurrent sessions, each of one pid and all system calls",
+    about: "concurrent sessions: 20 of all system calls, 200 of one call, each of one pid",
     floor: "bare tracefs",
     measure,
 };
 
 const SESSIONS: usize = 20;
 const TURNS: usize = 5;
+/// Sessions of one system call: to enable all calls in so many instances would be most of the time.
+const MANY_SESSIONS: usize = 200;
+const TURNS_OF_MANY: usize = 3;
 const TARGET: Target = Target::Floor { times: 1.5, plus: 5.0 };
 
 /// The time until all were recording, and from the stop until all had ended.
 type Times = (Duration, Duration);
 
 fn measure() -> Result<Vec<Row>> {
-    let sleepers = Sleepers::new(SESSIONS)?;
-    let recordings: Vec<_> = sleepers.pids().into_iter().map(|pid| Recording::of(vec![pid])).collect();
-    let (floor, ours) = in_turns(TURNS, || bare(&recordings), || managed(&recordings))?;
+    let all_calls = |recording| recording;
+    let one_call = |recording: Recording| recording.only(&["getppid"]);
+    let mut rows = measure_sessions(
+        SESSIONS,
+        TURNS,
+        all_calls,
+        ["20: until all are recording", "20: from SIGINT to all until all have exited"],
+    )?;
+    rows.extend(measure_sessions(
+        MANY_SESSIONS,
+        TURNS_OF_MANY,
+        one_call,
+        ["200: until all are recording", "200: from SIGINT to all until all have exited"],
+    )?);
+    Ok(rows)
+}
+
+fn measure_sessions(
+    count: usize,
+    turns: usize,
+    narrowed: impl Fn(Recording) -> Recording,
+    [started, ended]: [&'static str; 2],
+) -> Result<Vec<Row>> {
+    let sleepers = Sleepers::new(count)?;
+    let recordings: Vec<_> =
+        sleepers.pids().into_iter().map(|pid| narrowed(Recording::of(vec![pid]))).collect();
+    let (floor, ours) = in_turns(turns, || bare(&recordings), || managed(&recordings))?;
     let (floor_started, floor_ended) = floor.into_iter().unzip();
     let (ours_started, ours_ended) = ours.into_iter().unzip();
     Ok(vec![
-        Row::time("until all are recording", floor_started, ours_started, TARGET),
-        Row::time("from SIGINT to all until all have exited", floor_ended, ours_ended, TARGET),
+        Row::time(started, floor_started, ours_started, TARGET),
+        Row::time(ended, floor_ended, ours_ended, TARGET),
     ])
 }
 

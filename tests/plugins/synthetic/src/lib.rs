@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use trace_hook_api::{
-    Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Selection, Session, Unit, boot_time,
-    export_plugin,
+    Hook, HookInfo, LineBuffer, Param, Progress, Request, Result, Selection, Session, Stats, Unit, boot_time,
+    export_plugin, log,
 };
 
 struct SyntheticLines;
@@ -26,6 +26,14 @@ impl Hook for SyntheticLines {
                     .default("0"),
             )
             .param(Param::integer("length", "BYTES", "the length of a line").range(0, 65_535).default("0"))
+            .param(Param::integer("pause", "MS", "how long each read takes").range(0, 10_000).default("0"))
+            .param(
+                Param::integer("lose", "N", "how many events to lose on CPU 0")
+                    .range(0, i64::MAX)
+                    .default("0"),
+            )
+            .param(Param::flag("unreported", "no line reports the lost events"))
+            .param(Param::flag("frames", "lines that look like stack frames"))
             .param(Param::text("word", "WORD", "written at the end of each line").default(""))
             .param(Param::text("mood", "MOOD", "no effect").choices(["good", "bad"]).default("good"))
             .param(Param::flag("idle", "no effect"))
@@ -41,6 +49,10 @@ impl Hook for SyntheticLines {
             length: number("length")? as usize,
             word: request.arguments.text("word")?.unwrap_or_default().to_owned(),
             began: Instant::now(),
+            pause: Duration::from_millis(number("pause")?),
+            lost: number("lose")?,
+            reports_loss: number("lose")? > 0 && !request.arguments.flag("unreported")?,
+            frames: request.arguments.flag("frames")?,
             processes: processes(request),
             stopped: false,
         }))
@@ -54,6 +66,11 @@ struct Synthetic {
     length: usize,
     word: String,
     began: Instant,
+    pause: Duration,
+    lost: u64,
+    /// A line about the loss is still to be emitted.
+    reports_loss: bool,
+    frames: bool,
     /// The directories of the traced processes.
     processes: Vec<PathBuf>,
     stopped: bool,
@@ -89,10 +106,19 @@ impl Session for Synthetic {
         if !self.stopped && !self.processes.iter().any(|process| process.exists()) {
             self.stop()?;
         }
+        std::thread::sleep(self.pause);
+        if std::mem::take(&mut self.reports_loss) {
+            log::warn!("the spool is full");
+            lines.lost(0, Some(self.lost));
+        }
         let due = self.due();
         let time = boot_time();
         while self.next < due && !lines.is_full() {
-            lines.write_event(time, |text| self.write_line(text));
+            if self.frames {
+                lines.push(format!(" => {}", self.next));
+            } else {
+                lines.write_event(time, |text| self.write_line(text));
+            }
             self.next += 1;
         }
         Ok(match self.next {
@@ -100,6 +126,10 @@ impl Session for Synthetic {
             next if next == self.count && self.stopped => Progress::Finished,
             _ => Progress::Idle,
         })
+    }
+
+    fn stats(&self) -> Result<Stats> {
+        Ok(Stats::new(None, (self.lost > 0).then_some((0, self.lost)).into_iter().collect()))
     }
 
     /// What is due by now has been recorded; nothing comes after it.
