@@ -44,10 +44,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     }
     // What dead sessions left is removed by the next call of any kind, without delaying it.
     let mut orphans = Orphans::new(&context.environment, context.trust, Retry::Later);
-    // A run looks for it once it has started. Otherwise many runs that start at once would first look at each other.
-    if !matches!(call.action, Action::Run { .. }) {
-        orphans.begin_quietly();
-    }
+    orphans.begin_quietly();
     let outcome = match call.action {
         Action::Run { hook, arguments, follow } => {
             run::run(&context, &hook, &arguments, follow, &mut orphans)

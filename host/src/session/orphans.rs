@@ -33,7 +33,6 @@ pub struct Orphans {
     environment: Environment,
     trust: Trust,
     retry: Retry,
-    has_begun: bool,
     sweeping: Vec<Sweep>,
     /// Sessions that have lost their supervisors, and are being ended by their workers.
     ending: Vec<Record>,
@@ -64,7 +63,6 @@ impl Orphans {
             environment: environment.clone(),
             trust,
             retry,
-            has_begun: false,
             sweeping: Vec::new(),
             ending: Vec::new(),
             failures: Vec::new(),
@@ -77,7 +75,6 @@ impl Orphans {
     ///
     /// The run directory cannot be read.
     pub fn begin(&mut self) -> Result<()> {
-        self.has_begun = true;
         if let Some(directory) = RunDirectory::find()? {
             Record::remove_unfinished(&directory)?;
             for session in directory.sessions(SESSION)? {
@@ -97,6 +94,7 @@ impl Orphans {
 
     fn check(&mut self, directory: &RunDirectory, session: &str) -> Result<()> {
         let Some(record) = Record::open(directory, session)? else { return Ok(()) };
+        // First, as it is cheap: with hundreds of sessions this is most of what a start does in the run directory.
         if record.has_supervisor()? {
             return Ok(());
         }
@@ -152,11 +150,8 @@ impl Orphans {
         Ok(())
     }
 
-    /// The same for a call that is about something else, which begins here at the latest.
+    /// The same for a call that is about something else: it does not fail because of what is left.
     pub fn finish_quietly(&mut self, interrupts: &Interrupts) {
-        if !self.has_begun {
-            self.begin_quietly();
-        }
         if let Err(error) = self.finish(interrupts) {
             log::warn!("cannot remove what a dead session left: {error}");
         }
