@@ -43,6 +43,6 @@ pub use errors::{error_name, error_of};
 pub use open_flags::{OPEN_FLAGS, open_flags, resolve_flags, takes_mode};
 pub use signal_codes::signal_code;
 pub use signals::{SIGNAL_ACTION_FLAGS, signal_name};
-pub use signature::{argument_type, never_returns, returns_address};
+pub use signature::{CALLS_THAT_RETURN_ADDRESSES, argument_type, never_returns, returns_address};
 pub use sockets::{ADDRESS_FAMILIES, MESSAGE_FLAGS, PROTOCOLS};
 pub use value::Value;

@@ -24,7 +24,10 @@ pub fn never_returns(call: &str) -> bool {
     ["exit", "exit_group", "rt_sigreturn", "sigreturn"].contains(&call)
 }
 
+/// The calls whose result is an address.
+pub const CALLS_THAT_RETURN_ADDRESSES: [&str; 4] = ["mmap", "mremap", "brk", "shmat"];
+
 /// Whether the result of a call is an address.
 pub fn returns_address(call: &str) -> bool {
-    ["mmap", "mremap", "brk", "shmat"].contains(&call)
+    CALLS_THAT_RETURN_ADDRESSES.contains(&call)
 }

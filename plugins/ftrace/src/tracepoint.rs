@@ -1,32 +1,32 @@
-//! Events of the kernel, by name: whether they are there, how they are turned on, and where their records have what.
+//! Tracepoints by name: whether the kernel has them, how they are enabled, and the fields of their records.
 //!
 //! A hook names its tracepoints once, as constants. Its probe [checks](check) them, its session
-//! [enables](Tracepoint::enable) them, and its view takes from their [`Layout`] the fields that it reads of each record.
+//! [enables](Tracepoint::enable) them, and its renderer takes from their [`Layout`] the fields that it reads of each record.
 
 use trace_hook_api::{Environment, HookError, Result};
 use tracefs::format::{EventFormat, Field};
 use tracefs::{Instance, Tracefs};
 use tracefs_session::{EventStream, usable_tracefs};
 
-/// An event that the kernel may have.
+/// A tracepoint that the kernel may have.
 #[derive(Debug, Clone, Copy)]
 pub struct Tracepoint {
     system: &'static str,
     event: &'static str,
 }
 
-/// What the records of a tracepoint look like on this kernel.
+/// The layout of the records of a tracepoint on this kernel.
 pub struct Layout {
     tracepoint: Tracepoint,
     format: EventFormat,
 }
 
-/// For [`Hook::probe`](trace_hook_api::Hook::probe): checks that a session can use tracefs, and that the kernel has all
-/// these.
+/// For [`Hook::probe`](trace_hook_api::Hook::probe): checks that a session can use tracefs, and that the kernel has these
+/// tracepoints.
 ///
 /// # Errors
 ///
-/// What is missing.
+/// The message says what is missing.
 pub fn check(environment: &Environment, tracepoints: &[Tracepoint]) -> Result<()> {
     let Some(tracefs) = usable_tracefs(environment)? else { return Ok(()) };
     match tracepoints.iter().find(|tracepoint| !tracepoint.is_in(&tracefs)) {
@@ -48,7 +48,7 @@ impl Tracepoint {
         tracefs.has_event(self.system, self.event)
     }
 
-    /// Has it recorded.
+    /// Enables it.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Tracepoint {
         Ok(instance.enable_event(self.system, self.event)?)
     }
 
-    /// Has those of its records recorded that `expression` holds for.
+    /// Enables it with a filter.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl Tracepoint {
         instance.enable_event(self.system, self.event)
     }
 
-    /// Has the kernel's stack recorded after each of its records, once it is enabled.
+    /// Makes the kernel record its stack after each record, once it is enabled.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Tracepoint {
         Ok(instance.set_trigger(self.system, self.event, "stacktrace")?)
     }
 
-    /// What its records look like.
+    /// The layout of its records.
     ///
     /// # Errors
     ///
@@ -87,23 +87,23 @@ impl Tracepoint {
 }
 
 impl Layout {
-    /// By what its records are known: [`Record::id`](tracefs_session::Record::id).
+    /// The id of its records: [`Record::id`](tracefs_session::Record::id).
     pub fn id(&self) -> u16 {
         self.format.id
     }
 
-    /// A field that every kernel with this tracepoint has had so far.
+    /// A field that all known kernels with this tracepoint have.
     ///
     /// # Errors
     ///
-    /// This one has not.
+    /// This kernel does not have it.
     pub fn field(&self, name: &str) -> Result<Field> {
         let Tracepoint { system, event } = self.tracepoint;
         let missing = || HookError::new(format!("the kernel's event {system}:{event} has no field '{name}'"));
         self.newer_field(name).ok_or_else(missing)
     }
 
-    /// A field that not every kernel has.
+    /// A field that only some kernels have.
     pub fn newer_field(&self, name: &str) -> Option<Field> {
         self.format.field(name).cloned()
     }

@@ -1,4 +1,4 @@
-//! What a process sets of itself, or of another: prctl(2), arch_prctl(2), ptrace(2).
+//! Process control: prctl(2), arch_prctl(2), ptrace(2).
 
 use nix::libc;
 
@@ -22,7 +22,7 @@ const DUMPABLE: Constants = constants![; SUID_DUMP_DISABLE = 0 SUID_DUMP_USER = 
 const SECCOMP_MODE: Constants = constants![SECCOMP_MODE_DISABLED SECCOMP_MODE_STRICT SECCOMP_MODE_FILTER];
 const AMBIENT: Constants =
     constants![PR_CAP_AMBIENT_IS_SET PR_CAP_AMBIENT_RAISE PR_CAP_AMBIENT_LOWER PR_CAP_AMBIENT_CLEAR_ALL];
-/// What prctl(2) takes after its option.
+/// The second argument of prctl(2) depends on its option.
 const OPTION_ARGUMENT: ArgumentType = ArgumentType::DependsOn {
     parameter: 0,
     types: &[
@@ -47,7 +47,7 @@ const ARCHITECTURE: Constants = constants![;
     ARCH_SHSTK_ENABLE = 0x5001 ARCH_SHSTK_DISABLE = 0x5002 ARCH_SHSTK_LOCK = 0x5003 ARCH_SHSTK_UNLOCK = 0x5004
     ARCH_SHSTK_STATUS = 0x5005
 ];
-/// The other machines have no such call.
+/// Other machines have no such call.
 #[cfg(not(target_arch = "x86_64"))]
 const ARCHITECTURE: Constants = &[];
 const PTRACE: Constants = constants![
@@ -62,7 +62,7 @@ const PTRACE_OPTIONS: Constants = constants![
     PTRACE_O_TRACESYSGOOD PTRACE_O_TRACEFORK PTRACE_O_TRACEVFORK PTRACE_O_TRACECLONE PTRACE_O_TRACEEXEC
     PTRACE_O_TRACEVFORKDONE PTRACE_O_TRACEEXIT PTRACE_O_TRACESECCOMP PTRACE_O_EXITKILL PTRACE_O_SUSPEND_SECCOMP
 ];
-/// What ptrace(2) takes last.
+/// The last argument of ptrace(2) depends on its request.
 const PTRACE_DATA: ArgumentType = ArgumentType::DependsOn {
     parameter: 0,
     types: &[

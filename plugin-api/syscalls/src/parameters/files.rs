@@ -25,7 +25,7 @@ const FCNTL: Constants = constants![
     F_DUPFD_QUERY = 1027 F_CREATED_QUERY = 1028 F_GET_RW_HINT = 1035 F_SET_RW_HINT = 1036 F_GET_FILE_RW_HINT = 1037
     F_SET_FILE_RW_HINT = 1038
 ];
-// asm-generic/fcntl.h, which both machines use. The C library has no names for them.
+// asm-generic/fcntl.h, which both machines use. The C library does not define them.
 const F_SETSIG: i32 = 10;
 const F_GETSIG: i32 = 11;
 const F_SETOWN_EX: i32 = 15;
@@ -36,7 +36,7 @@ const DIRECTORY_NOTES: Constants = constants![;
     DN_MULTISHOT = 0x8000_0000
 ];
 const SEALS: Constants = constants![F_SEAL_SEAL F_SEAL_SHRINK F_SEAL_GROW F_SEAL_WRITE F_SEAL_FUTURE_WRITE];
-/// What fcntl(2) takes beside its command.
+/// The argument of fcntl(2) depends on its command.
 const FCNTL_ARGUMENT: ArgumentType = ArgumentType::DependsOn {
     parameter: 1,
     types: &[
@@ -90,7 +90,7 @@ const SPLICE: Constants = constants![SPLICE_F_MOVE SPLICE_F_NONBLOCK SPLICE_F_MO
 const READ_WRITE: Constants = constants![RWF_HIPRI RWF_DSYNC RWF_SYNC RWF_NOWAIT RWF_APPEND];
 const SYNC_RANGE: Constants =
     constants![SYNC_FILE_RANGE_WAIT_BEFORE SYNC_FILE_RANGE_WRITE SYNC_FILE_RANGE_WAIT_AFTER];
-/// What becomes of an extended attribute that is there, or not (setxattr(2)).
+/// Whether setxattr(2) creates or replaces an attribute.
 const ATTRIBUTE: Constants = constants![XATTR_CREATE XATTR_REPLACE];
 const FANOTIFY_CLASS: Constants = constants![FAN_CLASS_NOTIF FAN_CLASS_CONTENT FAN_CLASS_PRE_CONTENT];
 const FANOTIFY_CLASSES: u64 = 0xc;

@@ -23,7 +23,7 @@ const LOCK: Constants = constants![MCL_CURRENT MCL_FUTURE MCL_ONFAULT];
 const SYNC: Constants = constants![MS_ASYNC MS_INVALIDATE MS_SYNC];
 const LOCK_SOME: Constants = constants![MLOCK_ONFAULT];
 const KEY: Constants = constants![; PKEY_DISABLE_ACCESS = 1 PKEY_DISABLE_WRITE = 2];
-/// What stands beside a policy (set_mempolicy(2)).
+/// The flags that are combined with a policy (set_mempolicy(2)).
 const POLICY_FLAGS: Constants = constants![MPOL_F_STATIC_NODES MPOL_F_RELATIVE_NODES MPOL_F_NUMA_BALANCING];
 const POLICIES: u64 = 0xfff;
 const POLICY: Constants = constants![

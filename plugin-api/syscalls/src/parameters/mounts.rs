@@ -1,4 +1,4 @@
-//! File systems and where they are mounted.
+//! File systems and mounts.
 
 use crate::argument_type::ArgumentType;
 use crate::constants::{Constants, constants};

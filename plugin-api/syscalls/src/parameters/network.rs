@@ -38,7 +38,7 @@ const IPV6_OPTION: Constants = constants![
     IPV6_DROP_MEMBERSHIP IPV6_MTU_DISCOVER IPV6_MTU IPV6_RECVERR IPV6_V6ONLY IPV6_RECVPKTINFO IPV6_RECVHOPLIMIT
     IPV6_RECVTCLASS IPV6_TCLASS IPV6_FREEBIND IPV6_TRANSPARENT
 ];
-/// An option is one of its level.
+/// The options depend on the level.
 const OPTION: ArgumentType = ArgumentType::DependsOn {
     parameter: 1,
     types: &[
@@ -57,7 +57,7 @@ const NETLINK_PROTOCOL: Constants = constants![
     NETLINK_ROUTE NETLINK_SOCK_DIAG NETLINK_XFRM NETLINK_SELINUX NETLINK_AUDIT NETLINK_CONNECTOR NETLINK_NETFILTER
     NETLINK_KOBJECT_UEVENT NETLINK_GENERIC NETLINK_CRYPTO
 ];
-/// A protocol is one of its family.
+/// The protocols depend on the family.
 const PROTOCOL: ArgumentType = ArgumentType::DependsOn {
     parameter: 0,
     types: &[

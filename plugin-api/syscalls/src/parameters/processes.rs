@@ -4,7 +4,7 @@ use crate::argument_type::ArgumentType;
 use crate::clone_flags::CLONE_FLAGS;
 use crate::constants::{Constants, constants};
 
-/// The signal that a child's end sends is in the lowest byte of clone's flags (clone(2)).
+/// The lowest byte of the flags of clone(2) is the signal that is sent when the child ends.
 const EXIT_SIGNAL: u64 = 0xff;
 const EXIT_SIGNALS: Constants = &[(nix::libc::SIGCHLD as u64, "SIGCHLD"), (0, "0")];
 const MASK: Constants = constants![SIG_BLOCK SIG_UNBLOCK SIG_SETMASK];
@@ -17,9 +17,9 @@ const LIMIT: Constants = constants![
 const POLICY: Constants =
     constants![SCHED_OTHER SCHED_FIFO SCHED_RR SCHED_BATCH SCHED_IDLE SCHED_DEADLINE; SCHED_EXT = 7];
 const POLICY_FLAG: Constants = constants![SCHED_RESET_ON_FORK];
-/// The bit beside a policy (sched_setscheduler(2)).
+/// The flag that is combined with a policy (sched_setscheduler(2)).
 const RESET_ON_FORK: u64 = 0x4000_0000;
-/// The flags beside a futex's operation (futex(2)).
+/// The flags that are combined with a futex operation (futex(2)).
 const FUTEX_FLAGS: u64 = 0x180;
 const FUTEX: Constants = constants![
     FUTEX_WAIT FUTEX_WAKE FUTEX_REQUEUE FUTEX_CMP_REQUEUE FUTEX_WAKE_OP FUTEX_LOCK_PI FUTEX_UNLOCK_PI

@@ -1,4 +1,4 @@
-//! Keys, sandboxes and programs in the kernel.
+//! Keys, sandboxes and eBPF.
 
 use crate::argument_type::ArgumentType;
 use crate::constants::{Constants, constants};

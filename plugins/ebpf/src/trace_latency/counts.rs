@@ -1,4 +1,4 @@
-//! What the programs have counted: `struct distribution` in `bpf/latency.bpf.c`.
+//! The counts of the programs: `struct distribution` in `bpf/latency.bpf.c`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use trace_ebpf::aya::maps::{MapData, PerCpuHashMap};
 use trace_hook_api::{Histogram, Result};
 use trace_syscalls::Abi;
 
-/// As in the programs.
+// As in `bpf/latency.bpf.c`.
 const PARTS_LOG2: usize = 4;
 const PARTS: usize = 1 << PARTS_LOG2;
 const HIGHEST_POWER: usize = 43;
@@ -17,14 +17,14 @@ const COMPAT: u32 = 1 << 31;
 /// The number under which the programs count all calls that do not exist.
 const NO_CALL: u32 = 1023;
 
-/// A call, of which interface.
+/// A system call of one of the two interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
     pub number: u32,
     pub is_compat: bool,
 }
 
-/// The durations of a call on one CPU, or on all.
+/// The durations of a call, on one CPU or on all.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Durations {
@@ -33,10 +33,12 @@ pub struct Durations {
     classes: [u64; CLASSES],
 }
 
-// SAFETY: plain numbers without padding; any bytes are a value.
+// SAFETY: plain integers without padding; all byte patterns are valid.
 unsafe impl Pod for Durations {}
 
-/// The durations of all calls, as the programs count them.
+/// The durations of all calls.
+///
+/// Bounded: the programs know 1,024 calls of each interface.
 pub struct Counts(PerCpuHashMap<MapData, u32, Durations>);
 
 impl Counts {
@@ -45,11 +47,11 @@ impl Counts {
         Self(map)
     }
 
-    /// All that was counted so far.
+    /// Everything counted so far.
     ///
     /// # Errors
     ///
-    /// The kernel does not tell.
+    /// The map cannot be read.
     pub fn read(&self) -> Result<BTreeMap<Call, Durations>> {
         let mut all = BTreeMap::new();
         for key in self.0.keys() {
@@ -74,7 +76,7 @@ impl Call {
 }
 
 impl Durations {
-    /// Of no call.
+    /// The durations of no call.
     pub const NONE: Self = Self { total: 0, max: 0, classes: [0; CLASSES] };
 
     fn with(mut self, more: &Self) -> Self {
@@ -84,24 +86,24 @@ impl Durations {
         self
     }
 
-    /// Those that came after `before` was read.
+    /// The durations that were counted after `before` was read.
     pub fn since(mut self, before: &Self) -> Self {
         self.total -= before.total;
         self.classes.iter_mut().zip(before.classes).for_each(|(class, before)| *class -= before);
         if self.max == before.max {
-            // Which was the greatest of these, only its class tells.
+            // The maximum is older; of the maximum since, only the class is known.
             let highest = self.classes.iter().rposition(|count| *count > 0);
             self.max = highest.map_or(0, |class| least_of(class + 1) - 1).min(before.max);
         }
         self
     }
 
-    /// How long they took in all.
+    /// The sum of all durations.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// As a histogram.
+    /// The durations as a histogram.
     pub fn histogram(&self) -> Histogram {
         let mut histogram = Histogram::default();
         for (class, count) in self.classes.iter().enumerate() {
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_follow_each_other() {
+    fn classes_are_adjacent() {
         let bounds: Vec<u64> = (0..=CLASSES).map(least_of).collect();
         assert!(bounds.is_sorted_by(|a, b| a < b));
         assert_eq!((bounds[16], bounds[31], bounds[32], bounds[48]), (16, 31, 32, 64));
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counts_of_an_interval_are_what_was_added() {
+    fn counts_of_an_interval_are_the_difference() {
         let before = of(&[100, 5_000_000]);
         let histogram = before.with(&of(&[200, 300])).since(&before).histogram();
         assert_eq!((histogram.count(), histogram.mean()), (2, 250));

@@ -1,4 +1,4 @@
-//! `trace_latency`: how long the system calls of the traced tasks take, as histograms.
+//! `trace_latency`: histograms of the duration of the system calls of the traced tasks.
 
 mod counts;
 mod session;
@@ -21,7 +21,7 @@ impl Hook for TraceLatency {
     fn info(&self) -> HookInfo {
         HookInfo::new(
             "trace_latency",
-            "How long the system calls of the traced tasks take: a histogram of each call",
+            "How long the system calls of the traced tasks take: a histogram for each call",
         )
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents])
@@ -29,13 +29,13 @@ impl Hook for TraceLatency {
             Param::duration(
                 "interval",
                 "TIME",
-                "print lines this often, and not only at the end",
+                "print lines at this interval, and not only at the end",
                 Unit::Seconds,
             )
             .short('i')
             .range(1, LONGEST_INTERVAL),
         )
-        .param(Param::flag("brief", "the line of each call, without the picture below it"))
+        .param(Param::flag("brief", "only the line of each call, without the histogram below it"))
         .details(DETAILS)
     }
 
@@ -53,16 +53,14 @@ impl Hook for TraceLatency {
 }
 
 const DETAILS: &str = "\
-A line tells of one system call, those first that took the most time in all: how often it returned (`count`), and the mean, \
-the median, the 99th percentile and the greatest of its durations. A call is counted if it began and returned during the \
-session, and no seccomp filter answered it. `compat` marks those of the 32-bit interface; `call=none` is for numbers, from 0 \
-on, that no call has. The picture below has a row for each power of two nanoseconds.
+A line is about one system call; the call that took the most time in total comes first. A call is counted if it began and \
+returned during the session and no seccomp filter answered it.
 
-With --interval, a `latency` line covers the calls that returned since the lines before (`interval`); that is longer than asked \
-for where the reader is slow. At the end, a `latency_total` line covers the whole session, also what came after the last of \
-those lines.
+With --interval, a line `latency` covers the calls that returned since the previous lines; that is longer than requested if the \
+reader is slow. At the end, a line `latency_total` covers the whole session.
 
-The kernel counts in classes of a sixteenth of a power of two, so the percentiles are off by that at most, and so is `max` \
-in a `latency` line unless it is the greatest of the session so far. For example:
+The kernel counts in classes of a sixteenth of a power of two. Percentiles are accurate to that, and so is `max` of a line \
+`latency`, unless it is the maximum of the session so far.
 
+Example:
     123.000456: latency: call=read interval=1000123.456us count=512 mean=1.204us p50=0.992us p99=3.904us max=20.113us";

@@ -1,4 +1,4 @@
-//! `trace_open`: every file that the traced tasks open, or try to.
+//! `trace_open`: every file that the traced tasks open or try to open.
 
 mod collector;
 mod description;
@@ -24,7 +24,7 @@ pub struct TraceOpen;
 static OBJECT: &[u8] =
     trace_ebpf::aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/open.o"));
 
-/// The calls in the order of the programs' `enum kind`.
+/// The calls in the order of `enum kind` in `bpf/open.bpf.c`.
 const CALLS: [&str; 4] = ["open", "creat", "openat", "openat2"];
 
 /// The tracepoints of io_uring requests, since Linux 6.4. The end comes first: requests whose end is not seen would pile up.
@@ -37,7 +37,7 @@ const LARGEST_BUFFER: u64 = 1 << 31;
 
 impl Hook for TraceOpen {
     fn info(&self) -> HookInfo {
-        HookInfo::new("trace_open", "Every file that the traced tasks open, or try to, with the result")
+        HookInfo::new("trace_open", "Every file that the traced tasks open or try to open, with the result")
             .formats([Format::Text, Format::Json])
             .selects([Selection::Exact, Selection::Parents])
             .param(Param::flag("failed", "only the calls that failed"))
@@ -45,7 +45,7 @@ impl Hook for TraceOpen {
                 Param::text(
                     "path",
                     "GLOB",
-                    "only paths of this pattern, such as '/etc/*'; * and ? stand for slashes too",
+                    "only paths that match this pattern, such as '/etc/*'; * and ? match slashes, too",
                 )
                 .repeated(),
             )
@@ -79,26 +79,23 @@ impl Hook for TraceOpen {
 }
 
 const DETAILS: &str = "\
-A line is a call of open, creat, openat or openat2 that has returned; its time is when it began. `io_uring` marks requests \
-to it, which are seen since Linux 6.4, unless the program asked not to be told of success, or the kernel refused them \
-before they began; `compat` marks calls of the \
-32-bit interface.
+A line is a call of open, creat, openat or openat2 that has returned; its time is when it began. Requests to io_uring are seen \
+since Linux 6.4, unless the program suppressed their completion (IOSQE_CQE_SKIP_SUCCESS) or the kernel refused them before they \
+began.
 
-`path` is the name behind the path of the directory that it is relative to, as the traced process sees it when the call \
-begins; `..` and links are left in it. `(deleted)` is behind a directory that is gone, `(unreachable)` or `...` before one \
-whose way to the root cannot be seen, or is too long. `name` and `dirfd` are there where the name is relative: what was \
-given, and the descriptor of a directory that is not the working directory. The name is read just before the kernel reads \
-it; another thread could change it in between. `unreadable` stands for a name whose address is wrong, or whose memory is not there when a \
-seccomp filter answers the call; `cut` marks one that \
-is longer than any file's.
+`path` is the name appended to the path of the directory that it is relative to, as the traced process sees it when the call \
+begins; `..` and links are not resolved. A deleted directory is followed by `(deleted)`; `(unreachable)` or `...` stands before a \
+directory whose path to the root cannot be seen, or is too long. `name`, and `dirfd` if it is not the working directory, are \
+there if the name is relative. The name is read just before the kernel reads it; another thread could change it in between. \
+`unreadable` marks a name whose address is invalid, or whose memory is not mapped when a seccomp filter answers the call.
 
-`flags`, `mode` and `resolve` are what was asked for (io_uring adds O_LARGEFILE), and are missing where their address is wrong; `result` is a descriptor or, with the name of the `error`, negative. \
-There is no `duration` where only the end was seen, and the time is that of the end: of a call that a seccomp filter \
-answered, or one that began before the session. A call that a filter answers with a signal is not told, nor one that was under \
-way when the session began and returns its own number. For example:
+`flags`, `mode` and `resolve` are as requested (io_uring adds O_LARGEFILE), and are missing if their address is invalid. \
+`duration` is missing, and the time is that of the return, if only that was seen: a seccomp filter answered the call, or it began \
+before the session. Not reported: a call that a filter answers with a signal, and one that began before the session and returns \
+its own number.
 
-    cat-4711    [001]   123.000456: open: path=\"/etc/passwd\" name=\"passwd\" call=openat flags=O_RDONLY result=3 \
-duration=2.173us";
+Example:
+    cat-4711    [001]   123.000456: open: path=\"/etc/passwd\" name=\"passwd\" call=openat flags=O_RDONLY result=3 duration=2.173us";
 
 /// The numbers of the calls; -1 for one that the interface does not have.
 fn numbers(abi: Abi) -> Vec<u8> {
@@ -114,7 +111,7 @@ fn buffer_size(request: &Request) -> Result<u32> {
     match bytes.checked_next_power_of_two() {
         Some(bytes) if bytes <= LARGEST_BUFFER => Ok(bytes as u32),
         _ => Err(HookError::usage(format!(
-            "a buffer of {kib} KiB for each of {cpus} CPUs is more than the kernel takes; give at most {} KiB",
+            "a buffer of {kib} KiB for each of {cpus} CPUs is too large for the kernel; give at most {} KiB",
             LARGEST_BUFFER / 1024 / cpus
         ))),
     }

@@ -1,13 +1,11 @@
-//! What a name means: the path that it stands for, as the calling process sees it.
+//! The path that a name stands for, as the calling process sees it.
 
 use super::record::{Directory, OpenRecord, Reach};
 
-/// openat2(2): a name is looked up within the directory, even if it begins with a slash.
+/// openat2(2): the directory is the root, even for names that begin with a slash.
 const RESOLVE_IN_ROOT: u64 = 0x10;
 
-/// The path that a call asked for. Nothing in it is resolved further: what `..` and links lead to, only the kernel knows.
-///
-/// None: its name could not be read.
+/// The path that a call opens. `..` and links are not resolved. `None` if its name could not be read.
 pub fn of(record: &OpenRecord<'_>) -> Option<Vec<u8>> {
     let name = record.name?;
     match record.directory {
@@ -16,7 +14,7 @@ pub fn of(record: &OpenRecord<'_>) -> Option<Vec<u8>> {
     }
 }
 
-/// Whether the call's name is looked up from a directory.
+/// Whether the name of the call is relative to a directory.
 pub fn is_relative(record: &OpenRecord<'_>) -> bool {
     record.name.is_some_and(|name| !name.starts_with(b"/")) || record.resolve & RESOLVE_IN_ROOT != 0
 }
@@ -24,7 +22,7 @@ pub fn is_relative(record: &OpenRecord<'_>) -> bool {
 fn within(directory: &Directory<'_>, name: &[u8]) -> Vec<u8> {
     let mut path = match directory.reach {
         Reach::Root => Vec::new(),
-        // As getcwd(2) tells of it.
+        // As getcwd(2) prints it.
         Reach::Elsewhere => b"(unreachable)".to_vec(),
         Reach::Cut => b"...".to_vec(),
     };
@@ -77,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_name_is_within_its_directory() {
+    fn relative_name_is_appended_to_its_directory() {
         assert_eq!(path("a/b", Reach::Root, false), "/home/work/a/b");
         assert_eq!(path("../x", Reach::Root, false), "/home/work/../x");
         assert_eq!(path("", Reach::Root, false), "/home/work/");
@@ -87,19 +85,19 @@ mod tests {
     }
 
     #[test]
-    fn at_the_root_there_is_one_slash() {
+    fn root_directory_is_one_slash() {
         let root = Directory { names: b"", reach: Reach::Root, is_deleted: false };
         assert_eq!(of(&record(b"etc", Some(root))).unwrap(), b"/etc");
     }
 
     #[test]
-    fn an_absolute_name_is_a_path_already() {
+    fn absolute_name_is_the_path() {
         assert_eq!(path("/etc/passwd", Reach::Root, false), "/etc/passwd");
         assert_eq!(of(&record(b"x", None)).unwrap(), b"x");
     }
 
     #[test]
-    fn within_a_root_every_name_is_relative() {
+    fn resolve_in_root_makes_every_name_relative() {
         let directory = Directory { names: b"jail\0", reach: Reach::Root, is_deleted: false };
         let mut record = record(b"/etc/passwd", Some(directory));
         record.resolve = RESOLVE_IN_ROOT;
@@ -107,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_has_no_path() {
+    fn unreadable_name_has_no_path() {
         let mut record = record(b"", None);
         record.name = None;
         assert_eq!(of(&record), None);

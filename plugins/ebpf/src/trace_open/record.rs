@@ -1,6 +1,6 @@
-//! A record of the programs: `struct open_record` in `bpf/open.bpf.c`, and the texts behind it.
+//! A record of the programs: `struct open_record` in `bpf/open.bpf.c`, and the strings after it.
 
-/// How a call came about.
+/// The kind of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Open,
@@ -11,11 +11,11 @@ pub enum Kind {
     UringOpenat2,
 }
 
-/// The calls in the order of the programs' `enum kind`.
+/// The kinds in the order of `enum kind` in `bpf/open.bpf.c`.
 const KINDS: [Kind; 6] =
     [Kind::Open, Kind::Creat, Kind::Openat, Kind::Openat2, Kind::UringOpenat, Kind::UringOpenat2];
 
-// What is known of the name: `bpf/directory.h`, `bpf/open.bpf.c`.
+// The bits of `known` in `bpf/directory.h` and `bpf/open.bpf.c`.
 const REACHED_ROOT: u16 = 1;
 const DIRECTORY_CUT: u16 = 2;
 const DIRECTORY_DELETED: u16 = 4;
@@ -30,56 +30,56 @@ const HOW_UNREAD: u16 = 512;
 /// A call that has returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRecord<'a> {
-    /// When it began, in nanoseconds since boot; when it returned, if nobody saw it begin.
+    /// When it began, in nanoseconds since boot; when it returned, if its beginning was not seen.
     pub time: u64,
-    /// None: nobody saw it begin.
+    /// `None` if its beginning was not seen.
     pub duration: Option<u64>,
-    /// Records of this CPU that were lost before it.
+    /// The lost records of this CPU before it.
     pub lost: u64,
     pub cpu: u32,
     pub pid: u32,
     pub tid: u32,
     pub comm: &'a [u8],
     pub kind: Kind,
-    /// Whether it was made through the 32-bit interface.
+    /// Whether it is a call of the 32-bit interface.
     pub is_compat: bool,
     pub dirfd: i32,
-    /// None: their memory cannot be read, nor that of mode and resolve.
+    /// `None` if their memory cannot be read, nor that of mode and resolve.
     pub flags: Option<u64>,
     pub mode: u64,
     pub resolve: u64,
     pub result: i64,
-    /// As it was given. None: its memory cannot be read.
+    /// As the program gave it. `None` if its memory cannot be read.
     pub name: Option<&'a [u8]>,
-    /// Longer than any name can be.
+    /// Whether the name is longer than any path can be.
     pub is_name_cut: bool,
-    /// What a relative name is relative to. None: nothing, or nothing was looked for.
+    /// The directory that a relative name starts from. `None` if there is none, or if it was not needed.
     pub directory: Option<Directory<'a>>,
 }
 
 /// A directory as the calling process sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Directory<'a> {
-    /// From the innermost outwards, each with its NUL.
+    /// Its components, the innermost first, each with its NUL.
     pub names: &'a [u8],
-    /// How far they go.
+    /// How far they reach.
     pub reach: Reach,
     pub is_deleted: bool,
 }
 
-/// How far up the names of a directory go.
+/// How far up the components of a directory reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Up to the root of the process.
+    /// The root of the process.
     Root,
-    /// Up to a place from which there is no way to it.
+    /// A root above which the root of the process cannot be found.
     Elsewhere,
-    /// Up to where the room ended.
+    /// The end of the space for them.
     Cut,
 }
 
 impl Kind {
-    /// The name of the call.
+    /// The name of the system call.
     pub fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -89,14 +89,14 @@ impl Kind {
         }
     }
 
-    /// Whether it was asked for through io_uring.
+    /// Whether it is a request to io_uring.
     pub fn is_uring(self) -> bool {
         matches!(self, Self::UringOpenat | Self::UringOpenat2)
     }
 }
 
 impl<'a> OpenRecord<'a> {
-    /// The record in these bytes. None: they are none.
+    /// Parses a record. `None` if the bytes are not a record.
     pub fn of(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = bytes;
         let rest = &mut rest;
@@ -146,7 +146,7 @@ impl<'a> OpenRecord<'a> {
     }
 }
 
-/// How many records of its CPU were lost before the record in these bytes, and the CPU.
+/// The CPU of the record in these bytes, and the number of records that were lost there before it.
 pub fn lost_before(bytes: &[u8]) -> Option<(u32, u64)> {
     OpenRecord::of(bytes).map(|record| (record.cpu, record.lost))
 }
@@ -181,13 +181,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_parsed_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = OpenRecord::of(&bytes);
         }
     }
 
     #[test]
-    fn a_name_that_came_late_lies_behind_the_directory() {
+    fn late_name_is_stored_after_the_directory() {
         let record = |known: u16, texts: &[u8]| {
             let mut bytes = vec![0; 72];
             bytes.extend([4u32, 6].map(u32::to_ne_bytes).concat());

@@ -1,4 +1,4 @@
-//! A call as a line.
+//! The line of a call.
 
 use nix::libc;
 use trace_hook_api::{EventLine, LineBuffer, Origin};
@@ -10,41 +10,30 @@ use super::record::OpenRecord;
 /// Adds the line of a call.
 pub fn show(record: &OpenRecord<'_>, path: Option<&[u8]>, lines: &mut LineBuffer) {
     let origin = Origin::at(record.time).cpu(record.cpu).pid(record.pid).tid(record.tid).comm(record.comm);
-    let mut line = lines.event(&origin, "open");
-    line = show_name(record, path, line);
-    line = line.word("call", record.kind.name());
-    if let Some(flags) = record.flags {
-        line = line.word("flags", &open_flags(flags));
-        if takes_mode(flags) {
-            line = line.word("mode", &format!("0{:03o}", record.mode));
-        }
-    }
-    if record.resolve != 0 {
-        line = line.word("resolve", &resolve_flags(record.resolve));
-    }
-    line = line.number("result", record.result);
-    if let Some(error) = error_of(record.result) {
-        line = line.word("error", &error_name(error));
-    }
-    if let Some(duration) = record.duration {
-        line = line.duration("duration", duration);
-    }
-    line.flag("io_uring", record.kind.is_uring()).flag("compat", record.is_compat);
+    let mode = record.flags.filter(|flags| takes_mode(*flags)).map(|_| format!("0{:03o}", record.mode));
+    show_name(record, path, lines.event(&origin, "open"))
+        .word("call", record.kind.name())
+        .optional(record.flags, |line, flags| line.word("flags", &open_flags(flags)))
+        .optional(mode, |line, mode| line.word("mode", &mode))
+        .optional(Some(record.resolve).filter(|resolve| *resolve != 0), |line, resolve| {
+            line.word("resolve", &resolve_flags(resolve))
+        })
+        .number("result", record.result)
+        .optional(error_of(record.result), |line, error| line.word("error", &error_name(error)))
+        .optional(record.duration, |line, duration| line.duration("duration", duration))
+        .flag("io_uring", record.kind.is_uring())
+        .flag("compat", record.is_compat);
 }
 
-fn show_name<'a>(record: &OpenRecord<'_>, path: Option<&[u8]>, mut line: EventLine<'a>) -> EventLine<'a> {
+fn show_name<'a>(record: &OpenRecord<'_>, path: Option<&[u8]>, line: EventLine<'a>) -> EventLine<'a> {
     let (Some(path), Some(name)) = (path, record.name) else {
         return line.flag("unreadable", true);
     };
-    line = line.text("path", path);
-    if path::is_relative(record) {
-        line = line.text("name", name);
-        if record.dirfd != libc::AT_FDCWD {
-            line = line.number("dirfd", record.dirfd);
-        }
-    }
-    match record.is_name_cut {
-        true => line.flag("cut", true),
-        false => line,
-    }
+    let name = path::is_relative(record).then_some(name);
+    let dirfd = name.and(Some(record.dirfd)).filter(|dirfd| *dirfd != libc::AT_FDCWD);
+    let cut = record.is_name_cut.then_some(true);
+    line.text("path", path)
+        .optional(name, |line, name| line.text("name", name))
+        .optional(dirfd, |line, dirfd| line.number("dirfd", dirfd))
+        .optional(cut, |line, cut| line.flag("cut", cut))
 }

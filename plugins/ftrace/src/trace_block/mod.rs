@@ -20,7 +20,7 @@ impl Hook for TraceBlock {
     fn info(&self) -> HookInfo {
         HookInfo::new(
             "trace_block",
-            "Each request of the traced tasks to a block device: where, what, how much, and how long it took",
+            "Block requests of the traced tasks: device, sector, size, operation, and how long each took",
         )
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents])
@@ -50,24 +50,16 @@ fn enable_system_wide(instance: &Instance) -> Result<()> {
 }
 
 const DETAILS: &str = "\
-A line tells of a request that is done: the name and the id of the task that made it, the CPU that learnt of its end, \
-the time of its end since boot in seconds, and `request:` with
+A line is a request that has completed, at the time of its completion. `unfinished` marks one whose completion was not seen. Of \
+requests with the same operation and size at the same place at the same time, one may be reported as another.
 
-`device`, the numbers of the device, and `disk`, its name; `sector`, where it begins, in units of 512 bytes; `size` in bytes; \
-`operation`: READ, WRITE, FLUSH, DISCARD, SECURE_ERASE, WRITE_ZEROES, the ZONE_ ones, or OTHER; and of `flags` those that hold: \
-`preflush` (what was written before is made durable first), `fua` (this itself is), `ahead` (read ahead of need), `sync` (somebody waits), \
-`meta` (of the file system itself), `atomic`.
+A write to a file goes to memory first. The kernel's own tasks (kworker, jbd2) write it to the device later, so these requests \
+are theirs, not the program's, unless it waits for them (O_DIRECT) or writes them itself (fsync). What the kernel merges into a \
+request that is not issued yet is not a request of its own: the line is that of the task that made the first. The requests of a \
+device on top of others, such as LVM, RAID or loop, may be made by tasks of the kernel.
 
-`queued`: how long it was from its making to its being given to the device; `duration`: from then to its end. `error` is the \
-error's name, if it failed. `unfinished` says that its end was not seen: it was not done when the session ended, or when events were lost, after which \
-no end is taken for that of a request before. Of requests of one operation and size at the same place at the same time, one may \
-be told as another.
-
-A write to a file goes to memory at first. The kernel's own tasks (kworker, jbd2) write it to the device later, and such requests \
-are theirs, not the program's, unless it waits for them (O_DIRECT) or writes them itself (fsync). What the kernel adds to a request that is not given \
-to the device yet is no request of its own; a request is told as that of the task that began it. A device on others, such \
-as one of LVM, RAID or loop, may have its requests made by tasks of the kernel. The ends of all requests of the machine are recorded to find those that \
-belong to the traced tasks; each costs well under a microsecond.
+The completions of all requests of the machine are recorded to find those of the traced tasks; each costs well under a \
+microsecond.
 
 Example:
               dd-4711    [001]   123.000456: request: device=254:0 disk=vda sector=2048 size=4096 operation=WRITE flags=sync \

@@ -8,7 +8,7 @@ pub struct Operation {
 }
 
 /// The letters of operations. One that is a prefix of another comes after it.
-const OPERATIONS: [(&[u8], &str); 13] = [
+pub const OPERATIONS: [(&[u8], &str); 13] = [
     (b"WZ", "WRITE_ZEROES"),
     (b"W", "WRITE"),
     (b"R", "READ"),

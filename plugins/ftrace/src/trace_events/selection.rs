@@ -1,4 +1,4 @@
-//! Which events a user means.
+//! The patterns of `--event`.
 
 use std::fmt;
 
@@ -30,12 +30,12 @@ pub struct Pattern {
 impl Pattern {
     /// # Errors
     ///
-    /// It is no pattern.
+    /// It is malformed.
     pub fn parse(text: &str) -> Result<Self> {
         let (system, event) = text.split_once(':').unwrap_or((text, "*"));
         let glob = |part: &str| {
             Glob::new(part).map_err(|error| {
-                HookError::usage(format!("'{text}' is no pattern for events: {}", error.msg))
+                HookError::usage(format!("'{text}' is not a pattern for events: {}", error.msg))
             })
         };
         Ok(Self { text: text.to_owned(), system: glob(system)?, event: glob(event)? })
@@ -49,10 +49,10 @@ impl Pattern {
     ///
     /// # Errors
     ///
-    /// There is none; the message names those with the most similar names.
+    /// There is none; the message has the most similar names.
     pub fn events(&self, tracefs: &Tracefs) -> Result<Vec<EventName>> {
         let mut systems = tracefs.systems()?;
-        // The probes of sessions, ours and others: while an event is on, its session cannot remove it.
+        // The probes of sessions, ours and others: while an event is enabled, its session cannot remove it.
         systems.retain(|system| !system.starts_with(SESSION_PREFIX));
         let mut events = Vec::new();
         for system in systems.iter().filter(|system| self.system.matches(system)) {
@@ -69,7 +69,7 @@ impl Pattern {
         for system in systems {
             all.extend(events_of(tracefs, system)?.iter().map(EventName::to_string));
         }
-        // Whoever left the system out meant an event of that name, wherever it is.
+        // Without a system, the name may be that of an event in any system.
         let same_name = |event: &&String| event.split_once(':').is_some_and(|(_, name)| name == self.text);
         let hint = match all.iter().find(same_name) {
             Some(event) => format!("; did you mean '{event}'?"),
@@ -82,7 +82,7 @@ impl Pattern {
 /// The events of a system that can be enabled.
 fn events_of(tracefs: &Tracefs, system: &str) -> Result<Vec<EventName>> {
     let events = match tracefs.events(system) {
-        // A system of probes goes with the last of them.
+        // A system of probes disappears with the last of them.
         Err(Error::UnknownSystem { .. }) => Vec::new(),
         events => events?,
     };
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_matches_by_both_names() {
+    fn pattern_matches_system_and_event() {
         let event = |system: &str, name: &str| EventName { system: system.to_owned(), name: name.to_owned() };
         let matches = |pattern: &str, system: &str, name: &str| {
             Pattern::parse(pattern).unwrap().matches(&event(system, name))

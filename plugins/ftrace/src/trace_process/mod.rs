@@ -23,7 +23,7 @@ impl Hook for TraceProcess {
     fn info(&self) -> HookInfo {
         HookInfo::new(
             "trace_process",
-            "Forks, execs and exits of the traced tasks, and the signals that they send and get",
+            "Forks, execs and exits of the traced tasks, and the signals that they send and receive",
         )
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents])
@@ -49,28 +49,15 @@ fn enable(instance: &Instance) -> Result<()> {
 }
 
 const DETAILS: &str = "\
-A line names the task that did it and its id, the CPU, the time since boot in seconds, and one of these events:
+exec: not reported if the path has more than some 4,050 bytes: the kernel drops what is larger than a page, uncounted.
 
-fork: the task started `child_tid`. `kind` is `process` or `thread`, `flags` are those of clone(2).
+exit: if neither `status` nor `killed` is there, the kernel did not report the cause, or its record was lost. For a signal without \
+core dump the kernel reports only that it was one; then `signal` is the one that a traced task sent right before. Causes are \
+remembered for the last 16,384 tasks.
 
-exec: the task runs another program. `path` is the file as the kernel was given it. `old_tid` is the id that the task \
-had before; another than now if a thread that was not the first of its process called. It is not told where the path has more \
-than some 4,050 bytes: the kernel drops what is larger than a page, uncounted.
+signal_generate: signals that untraced tasks send are seen only when they are delivered.
 
-exit: the task has ended. `status` is what it, or its process, gave to exit(2). `killed` says that it was a signal, and \
-`signal` which, where that can be known: of a signal that makes no core dump the kernel tells only that it was one, so \
-`signal` is then the one that a traced task sent right before. If neither is there, the kernel did not tell, or what it told was lost. `group_dead` says that this was the last thread, and the process has \
-ended; not every kernel tells.
-
-signal_generate: the task sent `signal` to the task `to_tid`, whose name is `to_comm`; with `group`, to the whole process. \
-`code` says why, as `si_code` of sigaction(2). `outcome` is `delivered` (that is, it is pending now), `ignored`, \
-`already_pending`, `overflow_fail` (no memory, not sent) or `lose_info` (no memory, sent without its details). With \
-`interrupt` it was the kernel, by a timer, say, that sent it while the task ran. Signals that untraced tasks send are \
-seen when they are delivered.
-
-signal_deliver: the task takes notice of `signal`. `action` is `default`, `ignore` or `handler`, and `handler` and `flags` \
-are the address and the flags of sigaction(2). A process that a signal ends without a core dump sees SIGKILL, whatever \
-the signal was.
+signal_deliver: a process that a signal ends without core dump gets SIGKILL, whatever the signal was.
 
 Example:
               sh-4711    [001]   123.000456: fork: child_tid=4712 kind=process flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID";

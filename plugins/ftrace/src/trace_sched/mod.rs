@@ -28,15 +28,22 @@ impl Hook for TraceSched {
     fn info(&self) -> HookInfo {
         HookInfo::new(
             "trace_sched",
-            "How long the traced tasks wait for a CPU: a line each time one gets it, or a summary every so often",
+            "How long the traced tasks wait for a CPU: a line each time one gets it, or a periodic summary",
         )
-        .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
+        .formats([Format::Text, Format::Json])
+        .selects([Selection::Exact, Selection::Parents])
         .param(
-            Param::duration("over", "TIME", "only waits longer than this", Unit::Microseconds).range(0, LONGEST_WAIT),
+            Param::duration("over", "TIME", "only waits longer than this", Unit::Microseconds)
+                .range(0, LONGEST_WAIT),
         )
         .param(
-            Param::duration("summary", "TIME", "a summary this often, instead of the single lines", Unit::Seconds)
-                .range(1, LONGEST_SUMMARY),
+            Param::duration(
+                "summary",
+                "TIME",
+                "a summary this often, instead of the single lines",
+                Unit::Seconds,
+            )
+            .range(1, LONGEST_SUMMARY),
         )
         .details(DETAILS)
     }
@@ -61,23 +68,17 @@ fn enable(instance: &Instance) -> Result<()> {
 }
 
 const DETAILS: &str = "\
-A line says that a task got a CPU: its name and id, the CPU, the time since boot in seconds, and `run:` with
+A line `run` is printed each time a task gets a CPU. The beginning of a wait is unknown at the beginning of a session and after \
+lost events.
 
-`waited`, how long it was ready and had no CPU; `since`, from when on: `woken` (somebody began to wake it), `preempted` (it \
-had to leave its CPU, and was ready all the time), `new` (it was started) or `unknown`, where the kernel did not tell, as \
-at the beginning of a session and after lost events; there is no `waited` then. `prev_tid` and `prev_comm` are the id and \
-the name of the task that had the CPU before; 0 is the idle task. `missed` says that the kernel did not tell when the task \
-got the CPU: the line is of when it left it, and there is no `waited` either.
+With --over, waits of unknown length are omitted.
 
-With --over, waits that are unknown are left out.
+With --summary, each thread that got a CPU since the previous summary has a line `waits`, those that waited longest in total \
+first, and all of them together have a line `all_waits` with a histogram. 4,096 threads at most have a line of their own: with more, \
+the half that waited the least is counted together in a line `other_waits`, and again each time that many are reached. \
+`all_waits` is always complete. Percentiles are accurate to 1/16.
 
-With --summary: for each thread that got a CPU a line `waits:` with `count`, the number of its waits, their `mean`, their \
-median `p50`, `p99`, which 99 of 100 do not exceed, the longest, `max`, and `unknown`, how often it got a CPU and its \
-wait is not known; who waited longest in all comes first. The line `all_waits:` is about all of them together, with a \
-picture: in each row the bounds of a class in nanoseconds (1K is 1024) and how many waits lie within. Percentiles are off \
-by 1/16 at most.
-
-In JSON, times are in nanoseconds, and their names end in `_ns`; instead of the picture there are `buckets`.
+In JSON, durations are in nanoseconds, with names that end in `_ns`; `buckets` has the histogram.
 
 Examples:
             make-4711    [001]   123.000456: run: waited=12.345us since=woken prev_tid=0 prev_comm=\"swapper/1\"

@@ -1,11 +1,11 @@
-//! What the kernel's formats tell of a system call.
+//! The events of a system call, by the kernel's formats.
 
 use trace_hook_api::EventLine;
 use trace_syscalls::{ArgumentType, Value, argument_type, is_32_bit, never_returns, returns_address};
 use tracefs::format::{EventFormat, Field};
 use tracefs_session::Record;
 
-/// The event of a call's beginning.
+/// The event of the entry of a call.
 #[derive(Debug)]
 pub struct EnterEvent {
     pub call: String,
@@ -14,11 +14,11 @@ pub struct EnterEvent {
     parameters: Vec<Parameter>,
 }
 
-/// The event of a call's return.
+/// The event of the return of a call.
 #[derive(Debug)]
 pub struct ExitEvent {
     pub call: String,
-    /// The id of the event of the call's beginning.
+    /// The id of the event of the entry.
     pub enter: u16,
     pub returns_address: bool,
     pub result: Field,
@@ -27,27 +27,27 @@ pub struct ExitEvent {
 #[derive(Debug)]
 struct Parameter {
     field: Field,
-    /// Whether the kernel looks at the lower half of the register only, whatever is in the upper one.
+    /// Whether the kernel reads only the lower half of the register.
     is_32_bit: bool,
     argument_type: ArgumentType,
-    /// Where the kernel records what the parameter points to.
+    /// The string that the parameter points to, if the kernel records it.
     text: Option<Field>,
 }
 
-/// No system call takes more.
+/// The number of parameters that a system call can have.
 const MOST_PARAMETERS: usize = 6;
 
-/// What a call was given, by its parameters.
+/// The arguments of a call, in the order of its parameters.
 #[derive(Debug, Default)]
 pub struct Arguments {
     numbers: [u64; MOST_PARAMETERS],
-    /// What the kernel has recorded of what the numbers point to.
+    /// The strings that arguments point to, by the index of the argument.
     texts: Vec<(usize, Vec<u8>)>,
 }
 
 impl EnterEvent {
     pub fn of(format: &EventFormat, call: &str) -> Self {
-        // `__syscall_nr`, and since Linux 6.19 `__filename_val`: the text that `filename` points to.
+        // `__syscall_nr`, and since Linux 6.19 `__filename_val`: the string that `filename` points to.
         let parameters = format.own_fields().iter().filter(|field| !field.name.starts_with("__"));
         let parameters = parameters.map(|field| Parameter {
             is_32_bit: is_32_bit(&field.type_name),
@@ -91,7 +91,7 @@ impl EnterEvent {
 }
 
 impl ExitEvent {
-    /// None: the event has no result.
+    /// `None` if the event has no result.
     pub fn of(format: &EventFormat, call: &str, enter: u16) -> Option<Self> {
         Some(Self {
             call: call.to_owned(),

@@ -19,7 +19,7 @@ impl Hook for TraceSyscalls {
     fn info(&self) -> HookInfo {
         HookInfo::new(
             "trace_syscalls",
-            "The system calls of the traced tasks, a line each, as the kernel writes them",
+            "The system calls of the traced tasks, a line each, as the kernel prints them",
         )
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents])
@@ -32,10 +32,10 @@ impl Hook for TraceSyscalls {
             .short('s')
             .comma_separated(),
         )
-        .param(Param::flag("exit", "a line for each return as well, with its value"))
+        .param(Param::flag("exit", "print a line for each return, too, with its result"))
         .param(Param::flag(
             "decode",
-            "a line for each call when it returns: arguments by name, result, duration",
+            "print one line for each call when it returns: arguments by name, result, duration",
         ))
         .details(DETAILS)
     }
@@ -68,7 +68,7 @@ impl Hook for TraceSyscalls {
     }
 }
 
-/// No names mean all calls.
+/// Enables the events of these calls; of all calls if there are none.
 fn enable(instance: &Instance, calls: &[String], with_exit: bool) -> Result<()> {
     if calls.is_empty() && with_exit {
         return Ok(instance.enable_system(syscall_events::SYSTEM)?);
@@ -84,16 +84,17 @@ fn enable(instance: &Instance, calls: &[String], with_exit: bool) -> Result<()> 
 }
 
 const DETAILS: &str = "\
-A line names the task and its id, the CPU, five letters of the kernel's about interrupts and preemption, the time since boot \
-in seconds, the call and its arguments: what the kernel itself writes, but that control characters, and bytes that are no \
-UTF-8, are shown as `?`. The kernel has no such events of 32-bit programs on a 64-bit machine: their calls are not told. With --exit a line `sys_CALL -> RESULT` for each return, too. In JSON `event` is sys_enter_CALL or sys_exit_CALL, and \
-`fields` has the arguments by the kernel's names for them, or `ret`.
+A line is what the kernel prints: the task and its thread id, the CPU, five letters about interrupts and preemption, the time \
+since boot in seconds, the call and its arguments. Control characters and bytes that are not valid UTF-8 are printed as `?`. With \
+--exit there is a line `sys_CALL -> RESULT` for each return, too. The kernel has no such events of 32-bit programs on a 64-bit \
+machine: their calls are not reported.
 
-With --decode a line is a call that has returned; its time is when it began. `event` is the call, then there are its arguments by name, \
-`result`, with the name of the `error`, and `duration`. In JSON the arguments are an object, `arguments`. `resumed` marks the \
-return of a call that was not seen to begin, as at the beginning of the session, `unfinished` a call whose return was not seen, as at the \
-end of the session; both come after lost events as well, where no return is taken for that of a call before. Of exit, exit_group and rt_sigreturn there is no result. Texts that arguments point to are there where the kernel records them (Linux 6.19 and later); elsewhere their address is. Constants without a name here are \
-numbers.
+With --decode, a line is a call that has returned; its time is when it began. `resumed` marks the return of a call whose beginning \
+was not seen, `unfinished` a call whose return was not seen, as at the beginning and the end of the session. Both occur after lost \
+events as well: no return is taken for that of a call before the loss. The calls of the last 32,768 threads that made one are \
+followed; an older one is reported as `unfinished`. exit, exit_group and rt_sigreturn have no result. Strings that arguments \
+point to are printed if the kernel records them (Linux 6.19 and later), their addresses otherwise. Constants without a known \
+name are printed as numbers.
 
 Examples:
              cat-4711    [001] .....   123.000456: sys_openat(dfd: 0xffffff9c, filename: 0x7ffd0a10, flags: 0x80000, mode: 0)
