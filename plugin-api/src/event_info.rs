@@ -309,7 +309,9 @@ pub fn check_json_line(events: &[EventInfo], line: &[u8]) -> Result<(), String> 
         serde_json::from_slice(line).map_err(|error| format!("the line is not a JSON object: {error}"))?;
     let name = line.get("event").and_then(Value::as_str).ok_or("'event' is missing")?;
     let exact = events.iter().find(|event| event.name == name);
-    let (fields, common) = match exact.or_else(|| events.iter().find(|event| event.is_of(name))) {
+    // A pattern is for the hook's events, not for the line that reports losses.
+    let by_pattern = || events.iter().find(|event| name != "lost" && event.is_of(name));
+    let (fields, common) = match exact.or_else(by_pattern) {
         Some(event) => (&event.fields, EventInfo::common_fields()),
         None if name == "lost" => (&EventInfo::lost().fields, vec![FieldInfo::word("event", "")]),
         None => return Err(format!("the event '{name}' is not described")),
@@ -517,5 +519,12 @@ mod tests {
         assert_eq!(event.fields[0].kind, FieldKind::Unknown);
         let oldest: EventInfo = serde_json::from_str(r#"{"name":"x","meaning":"m"}"#).unwrap();
         assert_eq!(oldest, EventInfo::new("x", "m"));
+    }
+
+    #[test]
+    fn pattern_does_not_describe_the_line_of_losses() {
+        let events = [EventInfo::new("*", "").field(FieldInfo::number("result", ""))];
+        check_json_line(&events, br#"{"event":"lost","cpu":1,"count":5}"#).unwrap();
+        assert!(check_json_line(&events, br#"{"time":1.0,"event":"found","cpu":1}"#).is_err());
     }
 }

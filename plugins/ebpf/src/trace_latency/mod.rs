@@ -1,6 +1,7 @@
 //! `trace_latency`: histograms of the duration of the system calls of the traced tasks.
 
 mod counts;
+mod description;
 mod session;
 
 use trace_ebpf::{Object, Programs, requirements};
@@ -19,7 +20,7 @@ const LONGEST_INTERVAL: i64 = 24 * 60 * 60;
 
 impl Hook for TraceLatency {
     fn info(&self) -> HookInfo {
-        HookInfo::new(
+        let info = HookInfo::new(
             "trace_latency",
             "How long the system calls of the traced tasks take: a histogram for each call",
         )
@@ -36,7 +37,8 @@ impl Hook for TraceLatency {
             .range(1, LONGEST_INTERVAL),
         )
         .param(Param::flag("brief", "only the line of each call, without the histogram below it"))
-        .details(DETAILS)
+        .details(DETAILS);
+        description::events().into_iter().fold(info, HookInfo::event)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {

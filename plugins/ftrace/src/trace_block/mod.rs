@@ -1,5 +1,6 @@
 //! `trace_block`: the block requests of the traced tasks, and how long they take.
 
+mod description;
 mod devices;
 mod operation;
 mod records;
@@ -25,6 +26,7 @@ impl Hook for TraceBlock {
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents])
         .details(DETAILS)
+        .event(description::request())
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {

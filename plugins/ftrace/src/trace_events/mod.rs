@@ -1,5 +1,6 @@
 //! `trace_events`: any tracepoint events.
 
+mod description;
 mod filter;
 mod selection;
 
@@ -15,7 +16,7 @@ pub struct TraceEvents;
 
 impl Hook for TraceEvents {
     fn info(&self) -> HookInfo {
-        HookInfo::new("trace_events", "Any tracepoint events, a line each, as the kernel prints them")
+        let info = HookInfo::new("trace_events", "Any tracepoint events, a line each, as the kernel prints them")
             .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
             .param(
                 Param::text(
@@ -37,7 +38,8 @@ impl Hook for TraceEvents {
                 .repeated(),
             )
             .param(Param::flag("stack", "print the stacks of the kernel and of the program after each event"))
-            .details(DETAILS)
+.details(DETAILS);
+        description::events().into_iter().fold(info, HookInfo::event)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {

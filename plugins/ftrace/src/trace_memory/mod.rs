@@ -2,6 +2,7 @@
 
 mod allocation_flags;
 mod call_sites;
+mod description;
 mod events;
 mod faults;
 mod kinds;
@@ -35,7 +36,7 @@ const LONGEST_SUMMARY: i64 = 86_400;
 
 impl Hook for TraceMemory {
     fn info(&self) -> HookInfo {
-        HookInfo::new(
+        let info = HookInfo::new(
             "trace_memory",
             "Memory of the traced tasks: pages, page faults, kmalloc, resident sizes, reclaim and OOM kills",
         )
@@ -56,7 +57,8 @@ impl Hook for TraceMemory {
             )
             .range(1, LONGEST_SUMMARY),
         )
-        .details(DETAILS)
+        .details(DETAILS);
+        description::events().into_iter().fold(info, HookInfo::event)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {

@@ -1,6 +1,7 @@
 //! `trace_net`: the network activity of the traced tasks.
 
 mod calls;
+mod description;
 mod drops;
 mod ends;
 mod existing;
@@ -34,7 +35,7 @@ const TRACEPOINTS: [Tracepoint; 6] = [
 
 impl Hook for TraceNet {
     fn info(&self) -> HookInfo {
-        HookInfo::new(
+        let info = HookInfo::new(
             "trace_net",
             "TCP connections of the traced tasks and their states, messages, retransmits, resets and drops",
         )
@@ -44,7 +45,8 @@ impl Hook for TraceNet {
             "without-calls",
             "no lines for connect and accept; saves every task of the machine about 0.1us per system call",
         ))
-        .details(DETAILS)
+        .details(DETAILS);
+        description::events().into_iter().fold(info, HookInfo::event)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {

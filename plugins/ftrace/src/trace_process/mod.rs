@@ -1,5 +1,6 @@
 //! `trace_process`: forks, execs, exits and signals of the traced tasks.
 
+mod description;
 mod endings;
 mod signals;
 mod tasks;
@@ -21,13 +22,14 @@ const TRACEPOINTS: [Tracepoint; 5] =
 
 impl Hook for TraceProcess {
     fn info(&self) -> HookInfo {
-        HookInfo::new(
+        let info = HookInfo::new(
             "trace_process",
             "Forks, execs and exits of the traced tasks, and the signals that they send and receive",
         )
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents])
-        .details(DETAILS)
+        .details(DETAILS);
+        description::events().into_iter().fold(info, HookInfo::event)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `trace_sched`: how long the traced tasks wait for a CPU.
 
+mod description;
 mod records;
 mod run_lines;
 mod summary;
@@ -26,7 +27,7 @@ const LONGEST_WAIT: i64 = 3_600_000_000;
 
 impl Hook for TraceSched {
     fn info(&self) -> HookInfo {
-        HookInfo::new(
+        let info = HookInfo::new(
             "trace_sched",
             "How long the traced tasks wait for a CPU: a line each time one gets it, or a periodic summary",
         )
@@ -45,7 +46,8 @@ impl Hook for TraceSched {
             )
             .range(1, LONGEST_SUMMARY),
         )
-        .details(DETAILS)
+        .details(DETAILS);
+        description::events().into_iter().fold(info, HookInfo::event)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod call;
 mod decoded;
+mod description;
 
 use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
@@ -17,7 +18,7 @@ pub struct TraceSyscalls;
 
 impl Hook for TraceSyscalls {
     fn info(&self) -> HookInfo {
-        HookInfo::new(
+        let info = HookInfo::new(
             "trace_syscalls",
             "The system calls of the traced tasks, a line each, as the kernel prints them",
         )
@@ -37,7 +38,8 @@ impl Hook for TraceSyscalls {
             "decode",
             "print one line for each call when it returns: arguments by name, result, duration",
         ))
-        .details(DETAILS)
+        .details(DETAILS);
+        description::events().into_iter().fold(info, HookInfo::event)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
