@@ -295,7 +295,7 @@ fn an_invalid_pattern_is_refused() {
         let arguments = format!("--pid {} --path '{pattern}'", std::process::id());
         manager.run("trace_open", arguments).answer().refused(mentions);
     };
-    refused("/a/[b", &["'/a/[b'", "no pattern"]);
+    refused("/a/[b", &["'/a/[b'", "not a pattern"]);
     refused(&"*/x".repeat(34_000), &["102000 bytes", "4096"]);
 }
 
