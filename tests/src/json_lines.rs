@@ -28,7 +28,7 @@ impl JsonLines {
         is_json.then(|| Self { hook: (*hook).to_owned(), plugins: plugins.into() })
     }
 
-    /// Checks that every line is as described.
+    /// Checks that every line is as described. Every hook but those of the tests must describe its lines.
     #[track_caller]
     pub(crate) fn check<'a>(&self, lines: impl IntoIterator<Item = &'a String>) {
         let events = self.description();
@@ -67,6 +67,10 @@ impl JsonLines {
 
 /// Checks a line of a hook. The error names the hook, the event and the field.
 fn check_line(hook: &str, events: &[EventInfo], line: &str) -> Result<(), String> {
+    let is_shipped = hook.rsplit('/').next().is_some_and(|name| name.starts_with("trace_"));
+    if events.is_empty() && is_shipped {
+        return Err(format!("{hook} does not describe its lines"));
+    }
     check_json_line(events, line.as_bytes()).map_err(|difference| format!("{hook}: {difference}: {line}"))
 }
 
@@ -133,6 +137,13 @@ mod tests {
                 assert!(difference.contains(part), "no {part:?} in {difference:?}");
             }
         }
+    }
+
+    #[test]
+    fn shipped_hooks_must_describe_their_lines() {
+        let line = r#"{"time":1.5,"event":"open"}"#;
+        assert_eq!(check_line("trace_x", &[], line), Err("trace_x does not describe its lines".to_owned()));
+        assert_eq!(check_line("valid_lines", &[], line), Ok(()));
     }
 
     #[test]
