@@ -72,6 +72,14 @@ impl ChildProcess {
         name_end.and_then(|end| stat.get(end + 2)) == Some(&b'D')
     }
 
+    /// How long the process has waited for a CPU (Documentation/scheduler/sched-stats.rst); zero where the kernel does not
+    /// count that.
+    pub fn queued(&self) -> Duration {
+        let counts = std::fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).unwrap_or_default();
+        let nanoseconds = counts.split_whitespace().nth(1).and_then(|number| number.parse().ok());
+        Duration::from_nanos(nanoseconds.unwrap_or_default())
+    }
+
     /// How the process ended, as text: `was killed by SIGSEGV`.
     pub fn cause_of_death(&mut self) -> String {
         self.wait_for_end(within(EXIT_TIME));

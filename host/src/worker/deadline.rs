@@ -15,6 +15,8 @@ pub struct WorkerDeadline {
     patience: Duration,
     progress: u64,
     last_progress: Instant,
+    /// How long the worker has waited for a CPU so far.
+    queued: Duration,
     /// When the worker was last seen outside of the kernel, or making progress.
     last_outside_kernel: Instant,
 }
@@ -23,12 +25,22 @@ impl WorkerDeadline {
     /// The deadline of a worker that has reported this much progress.
     pub fn new(patience: Duration, progress: u64) -> Self {
         let now = Instant::now();
-        Self { began: now, patience, progress, last_progress: now, last_outside_kernel: now }
+        Self {
+            began: now,
+            patience,
+            progress,
+            last_progress: now,
+            queued: Duration::ZERO,
+            last_outside_kernel: now,
+        }
     }
 
-    /// Notes how much progress the worker has reported by now, and whether the kernel is at work for it.
-    pub fn observe(&mut self, progress: u64, is_in_kernel: bool) {
+    /// Notes how much progress the worker has reported by now, whether the kernel is at work for it, and how long it has
+    /// waited for a CPU so far. On a busy machine that is most of the time, and does not count.
+    pub fn observe(&mut self, progress: u64, is_in_kernel: bool, queued: Duration) {
         let now = Instant::now();
+        self.last_progress = (self.last_progress + queued.saturating_sub(self.queued)).min(now);
+        self.queued = queued;
         if progress != self.progress || !is_in_kernel {
             self.last_outside_kernel = now;
         }
@@ -71,20 +83,30 @@ mod tests {
     #[test]
     fn time_counts_from_last_progress() {
         let mut deadline = exhausted();
-        deadline.observe(7, false);
+        deadline.observe(7, false, Duration::ZERO);
         assert!(deadline.is_over());
-        deadline.observe(8, false);
+        deadline.observe(8, false, Duration::ZERO);
         assert!(!deadline.is_over());
+    }
+
+    #[test]
+    fn waiting_for_a_cpu_does_not_count() {
+        let mut deadline = exhausted();
+        deadline.observe(7, false, PATIENCE / 2);
+        assert!(!deadline.is_over());
+        deadline.last_progress -= PATIENCE / 2;
+        deadline.observe(7, false, PATIENCE / 2);
+        assert!(deadline.is_over());
     }
 
     #[test]
     fn work_of_the_kernel_counts_as_progress_but_not_for_ever() {
         let mut deadline = exhausted();
-        deadline.observe(7, true);
+        deadline.observe(7, true, Duration::ZERO);
         assert!(!deadline.is_over());
         let mut deadline = exhausted();
         deadline.last_outside_kernel -= KERNEL_LIMIT;
-        deadline.observe(7, true);
+        deadline.observe(7, true, Duration::ZERO);
         assert!(deadline.is_over());
     }
 }

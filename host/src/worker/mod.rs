@@ -119,7 +119,7 @@ impl Worker {
                 Some(answer) => return Err(self.unexpected(&answer)),
                 None => {}
             }
-            deadline.observe(self.progress(), self.is_in_kernel());
+            self.observe(&mut deadline);
             if deadline.is_over() {
                 return Err(self.too_slow());
             }
@@ -199,9 +199,9 @@ impl Worker {
         self.status.progress()
     }
 
-    /// Whether the kernel is at work for the worker, which cannot be interrupted meanwhile.
-    pub fn is_in_kernel(&self) -> bool {
-        self.process.is_uninterruptible()
+    /// Notes for the deadline what the worker is doing.
+    pub fn observe(&self, deadline: &mut WorkerDeadline) {
+        deadline.observe(self.progress(), self.process.is_uninterruptible(), self.process.queued());
     }
 
     /// The error of a worker that has not done its job in time.

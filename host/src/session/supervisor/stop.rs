@@ -81,7 +81,7 @@ impl Supervisor<'_> {
     /// It does not.
     pub(super) fn check_progress(&mut self) -> Result<()> {
         let Some(deadline) = &mut self.stopping else { return Ok(()) };
-        deadline.observe(self.worker.progress(), self.worker.is_in_kernel());
+        self.worker.observe(deadline);
         match deadline.is_over() {
             true => Err(self.worker.too_slow_after(deadline.elapsed())),
             false => Ok(()),
