@@ -142,7 +142,7 @@ fn fraction_of(unit: Unit, digits: &str) -> Option<u64> {
 /// ```
 pub fn format_duration(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
-    let is_whole = |unit: &Unit| nanoseconds % u128::from(unit.nanoseconds()) == 0;
+    let is_whole = |unit: &Unit| nanoseconds.is_multiple_of(u128::from(unit.nanoseconds()));
     match Unit::ALL.into_iter().find(is_whole).filter(|_| nanoseconds > 0) {
         Some(unit) => format!("{}{}", nanoseconds / u128::from(unit.nanoseconds()), unit.symbol()),
         None => "0s".to_owned(),

@@ -116,7 +116,7 @@ impl EventSource for TracefsSession {
                 lines.lost(gap.cpu, gap.count);
                 self.renderer.lost(gap);
             }
-            StreamItem::Record(mut record) => _ = self.renderer.record(&mut record, lines),
+            StreamItem::Record(mut record) => self.renderer.record(&mut record, lines),
         })
     }
 

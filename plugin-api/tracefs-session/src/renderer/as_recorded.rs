@@ -19,7 +19,7 @@ pub struct AsRecorded {
 }
 
 impl Renderer for AsRecorded {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         match lines.format() {
             Format::Json => self.write_object(record, lines),
             _ => lines.write_event(record.stamp(), |text| {
@@ -32,7 +32,6 @@ impl Renderer for AsRecorded {
                 }
             }),
         }
-        1
     }
 }
 

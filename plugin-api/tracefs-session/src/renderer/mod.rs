@@ -1,4 +1,4 @@
-//! What a session shows of its records.
+//! How the records of a session become lines.
 
 mod as_recorded;
 
@@ -9,32 +9,28 @@ use tracefs::ring::Gap;
 
 pub use as_recorded::AsRecorded;
 
-/// Makes lines of records.
-///
-/// Each method that makes lines returns how many. Those that tell of gaps are the session's.
+/// Turns records into lines. The session itself reports losses.
 pub trait Renderer: Send {
-    /// Shows a record.
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64;
+    /// Adds the lines of a record, if it has any.
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer);
 
-    /// Records are missing here, as the session has told: what was known before may not hold any more.
+    /// Records are missing here; the session has reported them. State kept from earlier records may be out of date.
     fn lost(&mut self, gap: Gap) {
         let _ = gap;
     }
 
-    /// Everything there was is shown; there may be more. Called every few milliseconds.
-    fn pause(&mut self, lines: &mut LineBuffer) -> u64 {
+    /// Called every few milliseconds, when all records so far have been rendered and more may follow.
+    fn pause(&mut self, lines: &mut LineBuffer) {
         let _ = lines;
-        0
     }
 
-    /// Everything is shown, and nothing follows.
-    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
+    /// Called once, after the last record.
+    fn end(&mut self, lines: &mut LineBuffer) {
         let _ = lines;
-        0
     }
 }
 
-/// Calls `show` with the origin of a record, as that of an event of `thread`.
+/// Calls `show` with the origin of a record, as an event of `thread`.
 pub fn with_origin<T>(
     record: &mut Record<'_>,
     thread: Pid,

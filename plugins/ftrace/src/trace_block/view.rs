@@ -73,60 +73,59 @@ impl BlockView {
         }
     }
 
-    fn read(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn read(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let now = record.stamp();
         let end = |error| End { time: now, cpu: Some(record.cpu()), error: Some(error) };
         match self.records.read(record) {
             Some(BlockEvent::Complete(span, error)) => {
                 let done = self.requests.complete(&span, error);
-                return self.show_all(done.as_slice(), &end(error), lines);
+                self.show_all(done.as_slice(), &end(error), lines);
             }
             Some(BlockEvent::FlushComplete(device, error)) => {
                 let done = self.requests.complete_flush(device);
-                return self.show_all(&done, &end(error), lines);
+                self.show_all(&done, &end(error), lines);
             }
             Some(BlockEvent::Begin(span)) => self.requests.begin(begun(span, record)),
             Some(BlockEvent::Issue(span)) => self.issued(span, record),
             Some(BlockEvent::FlushIssue(device)) => self.requests.issue_flush(device, now),
             None => {}
         }
-        0
     }
 
     /// Adds the lines of requests that were given up.
-    fn show_given_up(&mut self, lines: &mut LineBuffer) -> u64 {
+    fn show_given_up(&mut self, lines: &mut LineBuffer) {
         let given_up = self.requests.take_given_up();
-        self.show_unfinished(&given_up, lines)
+        self.show_unfinished(&given_up, lines);
     }
 
     /// Adds the lines of requests that were not seen to complete.
-    fn show_unfinished(&mut self, requests: &[Request], lines: &mut LineBuffer) -> u64 {
-        self.show_all(requests, &End { time: self.latest, cpu: None, error: None }, lines)
+    fn show_unfinished(&mut self, requests: &[Request], lines: &mut LineBuffer) {
+        self.show_all(requests, &End { time: self.latest, cpu: None, error: None }, lines);
     }
 
-    fn show_all(&mut self, requests: &[Request], end: &End, lines: &mut LineBuffer) -> u64 {
+    fn show_all(&mut self, requests: &[Request], end: &End, lines: &mut LineBuffer) {
         requests.iter().for_each(|request| self.show(request, end, lines));
-        requests.len() as u64
     }
 }
 
 impl Renderer for BlockView {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         self.latest = record.stamp();
-        self.show_given_up(lines) + self.read(record, lines)
+        self.show_given_up(lines);
+        self.read(record, lines);
     }
 
     fn lost(&mut self, _gap: Gap) {
         self.requests.give_up();
     }
 
-    fn pause(&mut self, lines: &mut LineBuffer) -> u64 {
-        self.show_given_up(lines)
+    fn pause(&mut self, lines: &mut LineBuffer) {
+        self.show_given_up(lines);
     }
 
-    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
+    fn end(&mut self, lines: &mut LineBuffer) {
         let unfinished = self.requests.take_unfinished();
-        self.show_unfinished(&unfinished, lines)
+        self.show_unfinished(&unfinished, lines);
     }
 }
 

@@ -7,8 +7,8 @@ use tracefs_session::{Record, Renderer};
 
 /// The reader of the records of one kind.
 pub trait Events: Send {
-    /// Adds the lines of a record. Returns their number; `None` if the record is not of this kind.
-    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64>;
+    /// Adds the lines of a record. `None` if the record is not of this kind.
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<()>;
 
     /// The allocation that a record reports, if it does.
     fn read_allocation(&mut self, record: &mut Record<'_>) -> Option<Allocation> {
@@ -61,12 +61,12 @@ pub enum Site {
 pub struct EventLines(pub Vec<Box<dyn Events>>);
 
 impl Renderer for EventLines {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         // Allocations in an interrupt are not the task's.
         if record.in_interrupt() {
-            return 0;
+            return;
         }
-        self.0.iter_mut().find_map(|events| events.show(record, lines)).unwrap_or(0)
+        self.0.iter_mut().find_map(|events| events.show(record, lines));
     }
 
     fn lost(&mut self, _gap: Gap) {

@@ -37,7 +37,7 @@ impl Faults {
 }
 
 impl Events for Faults {
-    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<()> {
         let fields = self.fields(record)?;
         let in_kernel = fields.id == self.kernel.id;
         with_origin(record, record.task(), |record, origin| {
@@ -50,7 +50,7 @@ impl Events for Faults {
                 false => line.address("caller", ip),
             };
         });
-        Some(1)
+        Some(())
     }
 
     fn read_allocation(&mut self, record: &mut Record<'_>) -> Option<Allocation> {

@@ -37,7 +37,7 @@ impl Kmalloc {
 }
 
 impl Events for Kmalloc {
-    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<()> {
         let Self { fields, flags } = self;
         let fields = fields.iter().find(|fields| fields.id == record.id())?;
         let flags = flags.of(record, &fields.flags);
@@ -51,7 +51,7 @@ impl Events for Kmalloc {
                 .word("caller", &record.symbol(number(&fields.call_site)))
                 .word("flags", flags);
         });
-        Some(1)
+        Some(())
     }
 
     fn read_allocation(&mut self, record: &mut Record<'_>) -> Option<Allocation> {

@@ -54,10 +54,11 @@ impl Oom {
 }
 
 impl Events for Oom {
-    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<()> {
         let id = record.id();
         if let Some(victim) = self.victim.as_ref().filter(|victim| victim.id == id) {
-            return Some(victim.show(record, lines));
+            victim.show(record, lines);
+            return Some(());
         }
         let adjusted = self.adjusted.as_ref().filter(|adjusted| adjusted.id == id)?;
         with_origin(record, record.task(), |record, origin| {
@@ -67,7 +68,7 @@ impl Events for Oom {
                 .text("of_comm", record.text(&adjusted.comm))
                 .number("score", record.number(&adjusted.score));
         });
-        Some(1)
+        Some(())
     }
 }
 
@@ -91,10 +92,10 @@ impl Victim {
     }
 
     /// Adds a line if the victim or the allocating task is traced.
-    fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let victim = record.number(&self.pid) as Pid;
         if !record.is_traced(victim) && !record.is_traced(record.task()) {
-            return 0;
+            return;
         }
         with_origin(record, record.task(), |record, origin| {
             let mut line = lines.event(origin, "oom_kill").number("victim_tid", victim);
@@ -105,7 +106,6 @@ impl Victim {
                 line = line.number(name, record.number(size).saturating_mul(KIB));
             }
         });
-        1
     }
 }
 

@@ -74,13 +74,13 @@ impl Pages {
 }
 
 impl Events for Pages {
-    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<()> {
         match record.id() {
             id if id == self.alloc.id => self.show_alloc(record, lines),
             id if id == self.free.id => self.show_free(record, lines),
             _ => return None,
         }
-        Some(1)
+        Some(())
     }
 
     fn read_allocation(&mut self, record: &mut Record<'_>) -> Option<Allocation> {

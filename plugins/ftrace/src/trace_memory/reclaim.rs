@@ -65,9 +65,9 @@ impl Reclaim {
 }
 
 impl Events for Reclaim {
-    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<()> {
         if self.begins(record) {
-            return Some(0);
+            return Some(());
         }
         let id = record.id();
         if let Some(pair) = self.pairs.iter().find(|pair| pair.end == id) {
@@ -96,7 +96,7 @@ impl Events for Reclaim {
         } else {
             return None;
         }
-        Some(1)
+        Some(())
     }
 
     fn lost(&mut self) {

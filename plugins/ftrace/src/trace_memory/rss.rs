@@ -58,7 +58,7 @@ impl Rss {
 }
 
 impl Events for Rss {
-    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<u64> {
+    fn show(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> Option<()> {
         if record.id() != self.id {
             return None;
         }
@@ -79,7 +79,7 @@ impl Events for Rss {
             let line = line.optional(before, |line, before| line.number("change", size - before));
             line.address("space", space as u64).flag("other_space", !is_own);
         });
-        Some(1)
+        Some(())
     }
 
     /// An address space may have ended in the missing records, and another one have its number.

@@ -87,7 +87,7 @@ impl MemorySummary {
     }
 
     /// Adds the lines of the interval, and begins the next one.
-    fn summarize(&mut self, time: u64, lines: &mut LineBuffer) -> u64 {
+    fn summarize(&mut self, time: u64, lines: &mut LineBuffer) {
         let counted = self.sites.take();
         for (kind, place, site) in &counted.sites {
             let caller = site.caller.clone().unwrap_or_else(|| self.late_name(*place));
@@ -102,12 +102,10 @@ impl MemorySummary {
                     .number("count", *count)
                     .number("size", *bytes);
             }
-            by_kind.len()
         };
         let (others, all) = (Vec::from_iter(counted.others), Vec::from_iter(counted.all));
-        let others = totals("other_call_sites", &others, lines);
-        let all = totals("all_call_sites", &all, lines);
-        (counted.sites.len() + others + all) as u64
+        totals("other_call_sites", &others, lines);
+        totals("all_call_sites", &all, lines);
     }
 
     /// The name of a call site that had none so far. The mappings of its process may be known by now.
@@ -161,28 +159,30 @@ fn show_site(
 }
 
 impl Renderer for MemorySummary {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         self.latest = record.stamp();
         self.clock.record(self.latest);
-        let shown = self.interval.passes(self.latest).map_or(0, |due| self.summarize(due, lines));
+        if let Some(due) = self.interval.passes(self.latest) {
+            self.summarize(due, lines);
+        }
         // Allocations in an interrupt are not the task's.
         if !record.in_interrupt() {
             self.read(record);
         }
-        shown
     }
 
     fn lost(&mut self, gap: Gap) {
         self.without_stack.remove(&gap.cpu);
     }
 
-    fn pause(&mut self, lines: &mut LineBuffer) -> u64 {
+    fn pause(&mut self, lines: &mut LineBuffer) {
         self.mappings.allow_reading();
-        let due = self.clock.now().and_then(|now| self.interval.passes(now));
-        due.map_or(0, |due| self.summarize(due, lines))
+        if let Some(due) = self.clock.now().and_then(|now| self.interval.passes(now)) {
+            self.summarize(due, lines);
+        }
     }
 
-    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
-        self.summarize(self.latest, lines)
+    fn end(&mut self, lines: &mut LineBuffer) {
+        self.summarize(self.latest, lines);
     }
 }

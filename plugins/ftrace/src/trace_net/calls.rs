@@ -65,21 +65,20 @@ impl Calls {
         }
     }
 
-    /// Notes the entry of a call, or adds its line when it returns. Returns the number of lines.
-    pub fn record(&mut self, sockets: &Sockets, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    /// Notes the entry of a call, or adds its line when it returns.
+    pub fn record(&mut self, sockets: &Sockets, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let (id, thread) = (record.id(), record.task());
-        let Some(call) = self.calls.iter().find(|call| call.enter == id || call.exit == id) else { return 0 };
+        let Some(call) = self.calls.iter().find(|call| call.enter == id || call.exit == id) else { return };
         if call.enter == id {
             let descriptor = record.number(&call.descriptor);
             let running = Running { enter: id, began: record.stamp(), descriptor, socket: None };
             // A forgotten call has no line: that comes with the return.
             drop(self.running.begin(thread, running));
-            return 0;
+            return;
         }
         // `None` if it began before the session.
         let running = self.running.end(thread, |running| running.enter == call.enter).ok();
         call.show(running.as_ref(), sockets, record, lines);
-        1
     }
 
     /// Some records are missing.

@@ -47,14 +47,14 @@ impl PacketDrop {
         Ok(Self { id: layout.id(), receiver: layout.newer_field("rx_sk") })
     }
 
-    /// Adds a line if the drop concerns the traced tasks. Returns the number of lines.
-    pub fn show(&self, sockets: &Sockets, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    /// Adds a line if the drop concerns the traced tasks.
+    pub fn show(&self, sockets: &Sockets, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let receiver = self.receiver.as_ref().map_or(0, |field| record.number(field) as u64);
         let socket = sockets.get(receiver);
         let wording = Wording::of(record);
         let reason = wording.of_field("reason");
         if (receiver != 0 && socket.is_none()) || reason == Some(NO_DROP) {
-            return 0;
+            return;
         }
         let owner = socket.map_or(record.task(), |socket| socket.owner);
         with_origin(record, owner, |record, origin| {
@@ -66,6 +66,5 @@ impl PacketDrop {
             .optional(reason, |line, reason| line.word("reason", reason))
             .optional(wording.of_field("location"), |line, location| line.word("caller", location));
         });
-        1
     }
 }

@@ -46,39 +46,35 @@ impl NetView {
         })
     }
 
-    fn state(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn state(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let change = self.state.read(record);
         let by = current_task(record);
-        let Some(socket) = self.sockets.changed(&change, by) else { return 0 };
+        let Some(socket) = self.sockets.changed(&change, by) else { return };
         if let Some(thread) = by.filter(|_| change.is_active_open()) {
             self.calls.connecting(thread, change.address);
         }
         State::show(&change, &socket, record, lines);
-        1
     }
 }
 
 impl Renderer for NetView {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let id = record.id();
         if id == self.state.id {
-            return self.state(record, lines);
-        }
-        if id == self.packet_drop.id {
-            return self.packet_drop.show(&self.sockets, record, lines);
-        }
-        if let Some(transfer) = self.transfers.iter().find(|transfer| transfer.id == id) {
+            self.state(record, lines);
+        } else if id == self.packet_drop.id {
+            self.packet_drop.show(&self.sockets, record, lines);
+        } else if let Some(transfer) = self.transfers.iter().find(|transfer| transfer.id == id) {
             let (address, kind) = transfer.socket(record);
             let socket = self.sockets.used(address, kind, record.task());
             transfer.show(&socket, record, lines);
-            return 1;
+        } else if let Some(packet) = self.packets.iter().find(|packet| packet.id == id) {
+            if let Some(socket) = packet.socket(&mut self.sockets, record) {
+                packet.show(&socket, record, lines);
+            }
+        } else {
+            self.calls.record(&self.sockets, record, lines);
         }
-        if let Some(packet) = self.packets.iter().find(|packet| packet.id == id) {
-            let Some(socket) = packet.socket(&mut self.sockets, record) else { return 0 };
-            packet.show(&socket, record, lines);
-            return 1;
-        }
-        self.calls.record(&self.sockets, record, lines)
     }
 
     fn lost(&mut self, _gap: Gap) {

@@ -69,12 +69,12 @@ impl ProcessView {
 }
 
 impl Renderer for ProcessView {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         if std::mem::take(&mut self.after_gap) {
             self.endings.lost(record.stamp());
         }
         if self.learn(record) {
-            return 0;
+            return;
         }
         match record.id() {
             id if id == self.fork.id => {
@@ -94,14 +94,13 @@ impl Renderer for ProcessView {
             id if id == self.generate.id => {
                 // An interrupt while a traced task ran, which concerns another task.
                 if record.in_interrupt() && !record.is_traced(self.generate.to(record)) {
-                    return 0;
+                    return;
                 }
                 self.generate.show(record, lines);
             }
             id if id == self.deliver.id => self.deliver.show(record, lines),
-            _ => return 0,
+            _ => {}
         }
-        1
     }
 
     fn lost(&mut self, _gap: Gap) {

@@ -8,19 +8,17 @@ use super::waits::{MissedRun, Since};
 pub struct RunLines;
 
 impl Show for RunLines {
-    fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer) -> u64 {
+    fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer) {
         lines
             .event(&run.origin, "run")
             .optional(run.wait, |line, wait| line.duration("waited", wait.length))
             .word("since", name(run.wait.map(|wait| wait.since)))
             .number("prev_tid", run.prev)
             .text("prev_comm", run.prev_comm);
-        1
     }
 
-    fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer) -> u64 {
+    fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer) {
         lines.event(origin, "run").word("since", name(run.since)).flag("missed", true);
-        1
     }
 }
 

@@ -110,10 +110,10 @@ impl Summary {
     }
 
     /// Adds the lines of the interval, and begins the next one.
-    fn summarize(&mut self, time: u64, lines: &mut LineBuffer) -> u64 {
+    fn summarize(&mut self, time: u64, lines: &mut LineBuffer) {
         let (threads, others) = self.threads.take();
         if threads.is_empty() {
-            return 0;
+            return;
         }
         let mut all = others.clone();
         for (tid, thread) in &threads {
@@ -126,27 +126,26 @@ impl Summary {
         }
         all.show(&Origin::at(time), "all_waits", lines);
         lines.picture(&all.known);
-        threads.len() as u64 + u64::from(!others.is_empty()) + 1
     }
 }
 
 impl Show for Summary {
-    fn run(&mut self, run: &Run<'_>, _: &mut LineBuffer) -> u64 {
+    fn run(&mut self, run: &Run<'_>, _: &mut LineBuffer) {
         self.count(&run.origin, run.wait.map(|wait| wait.length));
-        0
     }
 
-    fn missed_run(&mut self, origin: &Origin<'_>, _: MissedRun, _: &mut LineBuffer) -> u64 {
+    fn missed_run(&mut self, origin: &Origin<'_>, _: MissedRun, _: &mut LineBuffer) {
         self.count(origin, None);
-        0
     }
 
-    fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) -> u64 {
-        self.interval.passes(now).map_or(0, |due| self.summarize(due, lines))
+    fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) {
+        if let Some(due) = self.interval.passes(now) {
+            self.summarize(due, lines);
+        }
     }
 
-    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
-        self.summarize(self.latest, lines)
+    fn end(&mut self, lines: &mut LineBuffer) {
+        self.summarize(self.latest, lines);
     }
 }
 

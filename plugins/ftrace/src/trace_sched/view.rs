@@ -19,24 +19,22 @@ pub struct Run<'a> {
     pub prev_comm: &'a [u8],
 }
 
-/// Turns runs into lines. Each method returns the number of lines it adds.
+/// Turns runs into lines.
 pub trait Show: Send {
     /// A task has got a CPU.
-    fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer) -> u64;
+    fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer);
 
     /// A task leaves a CPU, and there was no record of its getting it.
-    fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer) -> u64;
+    fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer);
 
     /// It is `now`, in nanoseconds since boot; all earlier runs have been given.
-    fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) -> u64 {
+    fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) {
         let _ = (now, lines);
-        0
     }
 
     /// The session has ended.
-    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
+    fn end(&mut self, lines: &mut LineBuffer) {
         let _ = lines;
-        0
     }
 }
 
@@ -56,40 +54,34 @@ impl<S: Show> SchedView<S> {
     }
 
     /// With `--over`, there is no line: the length of the wait is not known.
-    fn missed_run(
-        &mut self,
-        task: Pid,
-        run: MissedRun,
-        record: &mut Record<'_>,
-        lines: &mut LineBuffer,
-    ) -> u64 {
+    fn missed_run(&mut self, task: Pid, run: MissedRun, record: &mut Record<'_>, lines: &mut LineBuffer) {
         if self.over.is_some() {
-            return 0;
+            return;
         }
         let Self { records, show, .. } = self;
         with_origin(record, task, |record, origin| {
-            show.missed_run(&origin.comm(records.prev_comm(record)), run, lines)
-        })
+            show.missed_run(&origin.comm(records.prev_comm(record)), run, lines);
+        });
     }
 
-    fn runs(&mut self, prev: Pid, next: Pid, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn runs(&mut self, prev: Pid, next: Pid, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let wait = self.waits.runs(next, record.stamp());
         if self.over.is_some_and(|over| wait.is_none_or(|wait| wait.length <= over)) {
-            return 0;
+            return;
         }
         let Self { records, show, .. } = self;
         with_origin(record, next, |record, origin| {
             let origin = origin.comm(records.next_comm(record));
-            show.run(&Run { origin, wait, prev, prev_comm: records.prev_comm(record) }, lines)
-        })
+            show.run(&Run { origin, wait, prev, prev_comm: records.prev_comm(record) }, lines);
+        });
     }
 }
 
 impl<S: Show> Renderer for SchedView<S> {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let now = record.stamp();
         self.clock.record(now);
-        let mut shown = self.show.time_passes(now, lines);
+        self.show.time_passes(now, lines);
         // Each record concerns a traced task, but may name others.
         match self.records.read(record) {
             Some(Happened::Waking(task)) if record.is_traced(task) => self.waits.waking(task, now),
@@ -99,26 +91,27 @@ impl<S: Show> Renderer for SchedView<S> {
                 if record.is_traced(prev)
                     && let Some(run) = self.waits.leaves(prev, left, now)
                 {
-                    shown += self.missed_run(prev, run, record, lines);
+                    self.missed_run(prev, run, record, lines);
                 }
                 if record.is_traced(next) {
-                    shown += self.runs(prev, next, record, lines);
+                    self.runs(prev, next, record, lines);
                 }
             }
             _ => {}
         }
-        shown
     }
 
     fn lost(&mut self, _gap: Gap) {
         self.waits.forget();
     }
 
-    fn pause(&mut self, lines: &mut LineBuffer) -> u64 {
-        self.clock.now().map_or(0, |now| self.show.time_passes(now, lines))
+    fn pause(&mut self, lines: &mut LineBuffer) {
+        if let Some(now) = self.clock.now() {
+            self.show.time_passes(now, lines);
+        }
     }
 
-    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
-        self.show.end(lines)
+    fn end(&mut self, lines: &mut LineBuffer) {
+        self.show.end(lines);
     }
 }

@@ -48,12 +48,13 @@ impl Decoded {
         Ok(decoded)
     }
 
-    fn enter(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn enter(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let thread = record.task();
         // The record of its return was lost.
-        let forgotten = self.running.forget(thread);
-        let shown = forgotten.map_or(0, |running| self.show(thread, &running, None, lines));
-        let Some(event) = self.enters.get(&record.id()) else { return shown };
+        if let Some(forgotten) = self.running.forget(thread) {
+            self.show(thread, &forgotten, None, lines);
+        }
+        let Some(event) = self.enters.get(&record.id()) else { return };
         let running = Running {
             event: record.id(),
             began: record.stamp(),
@@ -63,46 +64,41 @@ impl Decoded {
             arguments: event.arguments(record),
         };
         if event.never_returns {
-            return shown + self.show(thread, &running, None, lines);
+            return self.show(thread, &running, None, lines);
         }
         let forgotten = self.running.begin(thread, running).collect();
-        shown + self.show_unfinished(forgotten, lines)
+        self.show_unfinished(forgotten, lines);
     }
 
-    fn exit(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn exit(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let thread = record.task();
-        let Some(event) = self.exits.get(&record.id()) else { return 0 };
+        let Some(event) = self.exits.get(&record.id()) else { return };
         let returned = (record.number(&event.result), record.stamp());
         match self.running.end(thread, |running| running.event == event.enter) {
             Ok(running) => self.show(thread, &running, Some(returned), lines),
             // It began before the session, or in another thread (execve(2) continues as the first one), or the record of its
             // beginning was lost.
             Err(other) => {
-                let shown = other.map_or(0, |running| self.show(thread, &running, None, lines));
+                if let Some(running) = other {
+                    self.show(thread, &running, None, lines);
+                }
                 with_origin(record, thread, |_, origin| {
                     let line = lines.event(origin, &event.call).flag("resumed", true);
                     drop(show_result(line, returned.0, event.returns_address));
                 });
-                shown + 1
             }
         }
     }
 
     /// Adds the lines of calls whose return was not seen, in the order in which they began.
-    fn show_unfinished(&self, mut running: Vec<(Pid, Running)>, lines: &mut LineBuffer) -> u64 {
+    fn show_unfinished(&self, mut running: Vec<(Pid, Running)>, lines: &mut LineBuffer) {
         running.sort_by_key(|(_, running)| running.began);
-        running.iter().map(|(thread, running)| self.show(*thread, running, None, lines)).sum()
+        running.iter().for_each(|(thread, running)| self.show(*thread, running, None, lines));
     }
 
     /// Adds the line of a call of `thread`. Its time is when the call began; `returned` is its result, and when.
-    fn show(
-        &self,
-        thread: Pid,
-        running: &Running,
-        returned: Option<(i64, u64)>,
-        lines: &mut LineBuffer,
-    ) -> u64 {
-        let Some(event) = self.enters.get(&running.event) else { return 0 };
+    fn show(&self, thread: Pid, running: &Running, returned: Option<(i64, u64)>, lines: &mut LineBuffer) {
+        let Some(event) = self.enters.get(&running.event) else { return };
         let number = |pid: Pid| u32::try_from(pid).ok();
         let process = running.process.and_then(number);
         let origin =
@@ -114,12 +110,11 @@ impl Decoded {
             None if event.never_returns => line,
             None => line.flag("unfinished", true),
         });
-        1
     }
 }
 
 impl Renderer for Decoded {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         match self.enters.contains_key(&record.id()) {
             true => self.enter(record, lines),
             false => self.exit(record, lines),
@@ -131,8 +126,8 @@ impl Renderer for Decoded {
     }
 
     /// Calls that have not returned may still be waiting for something.
-    fn end(&mut self, lines: &mut LineBuffer) -> u64 {
+    fn end(&mut self, lines: &mut LineBuffer) {
         let running = self.running.drain().collect();
-        self.show_unfinished(running, lines)
+        self.show_unfinished(running, lines);
     }
 }

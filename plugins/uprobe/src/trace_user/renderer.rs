@@ -69,12 +69,12 @@ impl Layout {
 }
 
 impl Renderer for CallRenderer {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> u64 {
+    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let layout = self.layouts.get(&record.id());
         let number = layout.map_or(u32::MAX, |layout| record.number(&layout.function) as u32);
         let (Some(layout), Some(function)) = (layout, self.functions.get(number as usize)) else {
             lines.write_event(record.stamp(), |text| record.write_text(text));
-            return 1;
+            return;
         };
         let (thread, now) = (record.task(), record.stamp());
         let duration = self.pending.as_mut().and_then(|pending| match layout.kind {
@@ -88,7 +88,6 @@ impl Renderer for CallRenderer {
             ProbeKind::Call => show_call(function, layout, record, origin, lines),
             ProbeKind::Return => show_return(function, layout, duration, record, origin, lines),
         });
-        1
     }
 
     fn lost(&mut self, _gap: Gap) {
