@@ -94,7 +94,11 @@ fn stops_lose_nothing(stops: usize) {
     thread::scope(|scope| {
         let _end = OnDrop(&is_over);
         for _ in 0..4 {
-            scope.spawn(|| while !is_over.load(Relaxed) {});
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
         }
         for stop in 0..stops {
             let mut process = follow(&manager, "--count 20000").spawn();
