@@ -1,45 +1,45 @@
-//! How much one read may do.
+//! The limits of one read.
 
 use std::time::{Duration, Instant};
 
-/// The host expects a read to return within 20 ms. The rest is for the item that is being rendered, and for others that need
-/// the CPU.
+/// The host expects a read to return within 20 ms. The remaining time is a reserve for the last item and for other tasks on the
+/// CPU.
 const TIME: Duration = Duration::from_millis(10);
-/// Items that take less time than this limit allows are cheap ones.
+/// Cheap items reach this limit before the limit of time.
 const ITEMS: u32 = 1 << 14;
-/// Between two looks at the clock there are at most so many items.
-const MOST_BETWEEN_LOOKS: u32 = 64;
+/// The clock is read at least once for this many items.
+const MAX_ITEMS_PER_CHECK: u32 = 64;
 
-/// Limits a read by time and by number of items, whatever lines they make.
+/// Limits a read by time and by number of items, independent of the lines that the items produce.
 #[derive(Debug)]
 pub(crate) struct ReadBudget {
     began: Instant,
     items: u32,
     /// The number of items after which the clock is read again.
-    next_look: u32,
+    next_check: u32,
 }
 
 impl ReadBudget {
     pub(crate) fn begin() -> Self {
-        Self { began: Instant::now(), items: 0, next_look: 1 }
+        Self { began: Instant::now(), items: 0, next_check: 1 }
     }
 
     /// Counts one item. Returns whether there is time for another one.
     pub(crate) fn allows_another(&mut self) -> bool {
         self.items += 1;
-        if self.items < self.next_look {
+        if self.items < self.next_check {
             return true;
         }
         let elapsed = self.began.elapsed();
-        self.next_look = (self.items + self.until_next_look(elapsed)).min(ITEMS);
+        self.next_check = (self.items + self.items_until_check(elapsed)).min(ITEMS);
         self.items < ITEMS && elapsed < TIME
     }
 
-    /// Half of the items for which there is time left, if they cost what those before did.
-    fn until_next_look(&self, elapsed: Duration) -> u32 {
+    /// Half of the items for which time is left, at the cost of the items so far.
+    fn items_until_check(&self, elapsed: Duration) -> u32 {
         let left = TIME.saturating_sub(elapsed).as_nanos();
         let items = u128::from(self.items) * left / elapsed.as_nanos().max(1) / 2;
-        u32::try_from(items).unwrap_or(u32::MAX).clamp(1, MOST_BETWEEN_LOOKS)
+        u32::try_from(items).unwrap_or(u32::MAX).clamp(1, MAX_ITEMS_PER_CHECK)
     }
 }
 
@@ -49,10 +49,10 @@ mod tests {
 
     #[test]
     fn the_clock_is_read_more_often_the_more_an_item_costs() {
-        let budget = ReadBudget { began: Instant::now(), items: 1, next_look: 1 };
-        assert_eq!(budget.until_next_look(Duration::from_micros(1)), MOST_BETWEEN_LOOKS);
-        assert_eq!(budget.until_next_look(Duration::from_millis(1)), 4);
-        assert_eq!(budget.until_next_look(Duration::from_millis(8)), 1);
-        assert_eq!(budget.until_next_look(Duration::from_millis(80)), 1);
+        let budget = ReadBudget { began: Instant::now(), items: 1, next_check: 1 };
+        assert_eq!(budget.items_until_check(Duration::from_micros(1)), MAX_ITEMS_PER_CHECK);
+        assert_eq!(budget.items_until_check(Duration::from_millis(1)), 4);
+        assert_eq!(budget.items_until_check(Duration::from_millis(8)), 1);
+        assert_eq!(budget.items_until_check(Duration::from_millis(80)), 1);
     }
 }

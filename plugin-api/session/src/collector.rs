@@ -1,7 +1,7 @@
-//! The thread that empties a kernel buffer, whatever else goes on.
+//! The thread that empties a kernel buffer.
 //!
-//! A busy task fills the kernel's default buffer in less than ten milliseconds. Rendering, and waiting for the reader, take
-//! longer than that, so emptying the buffer has a thread of its own. It does nothing but move records.
+//! A busy task fills the kernel's default buffer in less than ten milliseconds. Rendering, and waiting for the reader, can
+//! take longer. So a thread of its own empties the buffer, and does nothing but move records.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -15,81 +15,95 @@ use trace_hook_api::{HookError, Result};
 use crate::notifier::Notifier;
 use crate::precedence::take_precedence;
 
-/// What a [`Collector`] does in its thread.
+/// The work of a [`Collector`]'s thread.
 pub trait Collect: Send + 'static {
     /// The least time between two sweeps.
     const SHORTEST_REST: Duration;
 
-    /// Moves the records that there are out of the kernel's buffer.
+    /// Moves the available records out of the kernel's buffer.
     ///
     /// # Errors
     ///
     /// The buffer cannot be read. The thread ends then.
     fn sweep(&mut self, occasion: Occasion) -> Result<Swept>;
 
-    /// Descriptors that poll as readable when much has come: a sweep follows then.
+    /// Descriptors that poll as readable when a buffer has filled up to some mark: a sweep follows.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
 }
 
 /// Why a sweep takes place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Occasion {
-    /// The rest is over.
+    /// The time between two sweeps has passed.
     Regular,
     /// One of the descriptors is readable.
     Filled,
-    /// Recording was stopped: this sweep is to find everything that is left.
+    /// Recording was stopped: this sweep must find all remaining records.
     Stopped,
 }
 
 /// What a sweep found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Swept {
-    /// Whether there is something new to read.
+    /// Whether there are new records to render.
     pub found: bool,
-    /// How long to rest, at most; `None` if there is more to move at once.
+    /// The longest time until the next sweep; `None` if more records are waiting already.
     pub rest: Option<Duration>,
 }
 
-/// A thread that collects until it is finished.
+impl Swept {
+    /// The buffer is empty: the next sweep follows after `longest` at the latest.
+    pub fn rest(found: bool, longest: Duration) -> Self {
+        Self { found, rest: Some(longest) }
+    }
+
+    /// The buffer holds more: the next sweep follows at once.
+    pub fn again(found: bool) -> Self {
+        Self { found, rest: None }
+    }
+}
+
+/// A thread that collects until [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct Collector<C> {
     notifier: Arc<Notifier>,
-    /// Closing it orders the thread to stop.
-    order: Option<UnixStream>,
+    /// Closing it stops the thread.
+    stop: Option<UnixStream>,
     thread: Option<JoinHandle<Result<C>>>,
 }
 
 impl<C: Collect> Collector<C> {
-    /// Starts to collect.
+    /// Starts the thread.
     ///
     /// # Errors
     ///
-    /// No thread can be started.
+    /// The thread cannot be started.
     pub fn start(collect: C) -> Result<Self> {
         let failed =
             |error| HookError::new(format!("cannot start the thread that collects records: {error}"));
-        let (order, stopped) = UnixStream::pair().map_err(failed)?;
+        let (stop, stopped) = UnixStream::pair().map_err(failed)?;
         let notifier = Arc::new(Notifier::new().map_err(failed)?);
-        let theirs = Arc::clone(&notifier);
+        let shared = Arc::clone(&notifier);
         let thread = Builder::new().name("collector".to_owned());
-        let thread = thread.spawn(move || run(collect, &theirs, &stopped)).map_err(failed)?;
-        Ok(Self { notifier, order: Some(order), thread: Some(thread) })
+        let thread = thread.spawn(move || run(collect, &shared, &stopped)).map_err(failed)?;
+        Ok(Self { notifier, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Notified when something was found.
+    /// Notified when a sweep has found records.
     pub fn notifier(&self) -> &Notifier {
         &self.notifier
     }
 
-    /// Collects what is left, and ends the thread. To be called after recording was stopped. Returns what collected, the
-    /// first time.
+    /// Collects the remaining records and ends the thread. Call it after recording was stopped. The first call returns the
+    /// [`Collect`].
     ///
     /// # Errors
     ///
     /// A buffer could not be read, or the thread panicked.
     pub fn finish(&mut self) -> Result<Option<C>> {
-        self.order = None;
+        self.stop = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result.map(Some),
             Some(Err(_)) => Err(HookError::new("the thread that collects records panicked")),
@@ -97,7 +111,7 @@ impl<C: Collect> Collector<C> {
         }
     }
 
-    /// Whether the thread has ended, perhaps by a failure, which [`finish`](Self::finish) returns then.
+    /// Whether the thread has ended. If it failed, [`finish`](Self::finish) returns the error.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -105,7 +119,7 @@ impl<C: Collect> Collector<C> {
 
 impl<C> Drop for Collector<C> {
     fn drop(&mut self) {
-        self.order = None;
+        self.stop = None;
         if let Some(Ok(Err(error))) = self.thread.take().map(JoinHandle::join) {
             log::error!("{error}");
         }
@@ -114,7 +128,7 @@ impl<C> Drop for Collector<C> {
 
 fn run<C: Collect>(mut collect: C, notifier: &Notifier, stopped: &UnixStream) -> Result<C> {
     take_precedence();
-    // What is there already may be much.
+    // The buffer may be full already.
     let mut occasion = Occasion::Filled;
     loop {
         let swept = collect.sweep(occasion)?;
@@ -122,7 +136,7 @@ fn run<C: Collect>(mut collect: C, notifier: &Notifier, stopped: &UnixStream) ->
             notifier.notify();
         }
         occasion = match (swept.rest, occasion) {
-            // What was recorded before the order to stop is found by the sweep after it.
+            // Only a sweep that began after the stop has found everything that was recorded before it.
             (Some(_), Occasion::Stopped) => return Ok(collect),
             (Some(longest), _) => rest(&collect.descriptors(), stopped, C::SHORTEST_REST, longest),
             (None, same) => same,
@@ -130,7 +144,7 @@ fn run<C: Collect>(mut collect: C, notifier: &Notifier, stopped: &UnixStream) ->
     }
 }
 
-/// Sleeps until the longest time is over, or there is an order to stop, or a descriptor is readable after the shortest time.
+/// Sleeps for the longest time, or until the collector is stopped, or until a descriptor is readable after the shortest time.
 fn rest(
     descriptors: &[BorrowedFd<'_>],
     stopped: &UnixStream,
@@ -140,15 +154,15 @@ fn rest(
     let began = Instant::now();
     let all = [stopped.as_fd()].into_iter().chain(descriptors.iter().copied());
     let mut fds: Vec<PollFd<'_>> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-    // A failure is a sleep that was too short.
+    // A failure only makes the sleep too short.
     let _ = poll(&mut fds, timeout(longest));
     let too_short = shortest.saturating_sub(began.elapsed());
-    let (order, buffers) = fds.split_at_mut(1);
-    if order[0].any() != Some(true) && !too_short.is_zero() {
-        let _ = poll(order, timeout(too_short));
+    let (stop, buffers) = fds.split_at_mut(1);
+    if stop[0].any() != Some(true) && !too_short.is_zero() {
+        let _ = poll(stop, timeout(too_short));
     }
     let is_ready = |fd: &PollFd<'_>| fd.any() == Some(true);
-    match (is_ready(&order[0]), buffers.iter().any(is_ready)) {
+    match (is_ready(&stop[0]), buffers.iter().any(is_ready)) {
         (true, _) => Occasion::Stopped,
         (false, true) => Occasion::Filled,
         (false, false) => Occasion::Regular,

@@ -1,8 +1,8 @@
-//! What the sessions of all hooks share, whichever sub-system of the kernel they record with.
+//! What the sessions of all hooks share, independent of the kernel sub-system that records.
 //!
-//! A hook implements [`EventSource`], and [`SourceSession`] makes a session of it: it stops when the last traced task has
-//! ended, reads within a budget, and counts. Behind the source there is usually a [`Collector`], a thread that moves
-//! records from the kernel's buffer into a [`Spool`](spool::Spool), from which the source renders them:
+//! A hook implements [`EventSource`], and [`SourceSession`] turns it into a session: it stops when the last traced task has
+//! ended, reads within a budget, and counts. Most sources have a [`Collector`], a thread that moves records from the kernel's
+//! buffer into a [`Spool`](spool::Spool), from which the source renders them:
 //!
 //! ```text
 //! kernel buffer ──▶ Collector ──▶ Spool ──▶ EventSource ──▶ SourceSession ──lines──▶ host

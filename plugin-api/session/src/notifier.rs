@@ -1,4 +1,4 @@
-//! An eventfd with which one thread tells another that there is something to read.
+//! An eventfd that signals between threads that there is something to read.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -13,21 +13,21 @@ impl Notifier {
     ///
     /// # Errors
     ///
-    /// There are no more file descriptors.
+    /// The eventfd cannot be created.
     pub fn new() -> std::io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Ok(Self(EventFd::from_value_and_flags(0, flags)?))
     }
 
-    /// There is something to read.
+    /// Signals that there is something to read.
     pub fn notify(&self) {
-        // Fails only where the counter is full, and the descriptor is readable then anyway.
+        // Fails only if the counter is full; the descriptor is readable then anyway.
         let _ = self.0.write(1);
     }
 
-    /// Everything that was there until now is about to be read.
+    /// Clears the signal. Call it before reading, so that no later notification is missed.
     pub fn acknowledge(&self) {
-        // Fails where there was no notification.
+        // Fails if there was no notification.
         let _ = self.0.read();
     }
 }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_readable_until_it_is_acknowledged() {
+    fn descriptor_is_readable_until_acknowledged() {
         let notifier = Notifier::new().unwrap();
         let is_readable =
             || poll(&mut [PollFd::new(notifier.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1);

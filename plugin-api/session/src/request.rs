@@ -1,11 +1,11 @@
-//! What a request means to any hook, whichever sub-system it records with.
+//! The parts of a request that mean the same to all hooks.
 
 use std::path::Path;
 
 use trace_hook_api::{HookError, Request, Result};
 use trace_tasks::{Follow, Pid, Procfs, TaskSelection};
 
-/// The directory of the spool's file: it is meant for large files, and need not fit into memory (file-hierarchy(7)).
+/// The directory of the spool's file. It is meant for large temporary files and is usually not in memory (file-hierarchy(7)).
 pub const SPOOL_DIRECTORY: &str = "/var/tmp";
 
 /// The tasks that a request selects. This process and its parent, the host, are never among them.
@@ -19,13 +19,13 @@ pub fn task_selection(request: &Request) -> TaskSelection {
     selection
 }
 
-/// Checks that there is memory for buffers of so many KiB for each CPU.
+/// Checks that there is memory for buffers of `kib_per_cpu` KiB.
 ///
-/// The kernel looks at one CPU at a time, and takes the memory for the first even if there is none for the second.
+/// The kernel allocates them CPU by CPU, and uses up the memory before it finds that it is not enough.
 ///
 /// # Errors
 ///
-/// There is not.
+/// There is not enough.
 pub fn check_memory(kib_per_cpu: u64, procfs: &Path) -> Result<()> {
     let read = |file: &str| std::fs::read_to_string(procfs.join(file)).unwrap_or_default();
     let is_cpu = |line: &&str| {

@@ -8,13 +8,13 @@ use trace_hook_api::{LineBuffer, LineEntry, LineKind, Progress, Result, Session,
 use crate::budget::ReadBudget;
 use crate::source::{Counts, End, EventSource, Rendered};
 
-/// How often a session checks whether a traced task is left.
+/// How often a session checks whether a traced task is alive.
 const TASK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Early losses are reported at most this often, so that the reports of a long overload stay few.
+/// The shortest time between two early reports of losses, which limits their number in a long overload.
 const LOSS_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A session that renders the items of a source: stops when the last traced task has ended, reads within a budget, and
+/// A session that renders the items of a source. It stops when the last traced task has ended, reads within a budget, and
 /// counts.
 #[derive(Debug)]
 pub struct SourceSession<S> {
@@ -24,7 +24,7 @@ pub struct SourceSession<S> {
     losses_reported: Option<Instant>,
     /// Events among the rendered items.
     events: u64,
-    /// Lines of events that were made.
+    /// Event lines written.
     lines: u64,
 }
 
@@ -36,7 +36,7 @@ enum State {
 }
 
 impl<S: EventSource> SourceSession<S> {
-    /// A session of this source, which is recording.
+    /// A session of a source that is recording.
     pub fn new(source: S) -> Self {
         Self {
             source,
@@ -122,7 +122,7 @@ impl<S: EventSource> Session for SourceSession<S> {
     fn stop(&mut self) -> Result<()> {
         match self.state {
             State::Recording => {
-                // Also if it fails: what was recorded is still to be read.
+                // Even if stopping fails, what was recorded is still read.
                 self.state = State::Stopped;
                 self.source.stop()
             }
@@ -130,7 +130,7 @@ impl<S: EventSource> Session for SourceSession<S> {
         }
     }
 
-    /// The host counts lines. An event may make none, or several.
+    /// The host counts lines, and an event may have none or several.
     fn stats(&self) -> Result<Stats> {
         let Counts { recorded, lost } = self.source.counts()?;
         Ok(Stats::new((recorded + self.lines).saturating_sub(self.events), lost))
@@ -151,14 +151,14 @@ mod tests {
 
     use super::*;
 
-    /// What the host allows a read.
+    /// The host's limit for a read.
     const READ_LIMIT: Duration = Duration::from_millis(20);
 
     /// A source without a kernel.
     struct Synthetic {
-        /// Items that are still to come; they never end if this is `None`.
+        /// Remaining items; `None` for an endless supply.
         items: Option<u64>,
-        /// What an item takes.
+        /// The CPU time of an item.
         cost: Duration,
         lines_per_item: u64,
         rendered: u64,
@@ -212,7 +212,7 @@ mod tests {
 
         fn stop(&mut self) -> Result<()> {
             self.stopped = true;
-            if self.stop_fails { Err(HookError::new("one part refuses")) } else { Ok(()) }
+            if self.stop_fails { Err(HookError::new("one part failed")) } else { Ok(()) }
         }
 
         fn counts(&self) -> Result<Counts> {
@@ -224,7 +224,7 @@ mod tests {
         }
     }
 
-    /// The CPU time of a read, which does not depend on what else the machine does.
+    /// The CPU time of a read, which does not depend on the load of the machine.
     fn read_time(session: &mut SourceSession<Synthetic>) -> Duration {
         let mut lines = LineBuffer::with_room(1 << 16);
         let cpu_time = || Duration::from(ClockId::CLOCK_THREAD_CPUTIME_ID.now().unwrap());
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_without_lines_returns_in_time_however_much_there_is() {
+    fn read_without_lines_returns_in_time() {
         for cost in [Duration::ZERO, Duration::from_micros(100), Duration::from_millis(1)] {
             let time = read_time(&mut Synthetic::endless(cost));
             assert!(time < READ_LIMIT, "{time:?} with items of {cost:?}");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_renders_a_limited_number_of_items() {
+    fn read_renders_a_limited_number_of_items() {
         let mut session = Synthetic::endless(Duration::ZERO);
         let mut lines = LineBuffer::with_room(1 << 16);
         assert_eq!(session.read(&mut lines), Ok(Progress::More));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_stop_everything_comes_over_several_reads() {
+    fn all_items_are_rendered_after_stop_over_several_reads() {
         let items = 50_000;
         let mut session = Synthetic::session(Some(items), Duration::ZERO, 0);
         session.stop().expect("stopped");
@@ -263,14 +263,14 @@ mod tests {
         assert!(reads > 3, "{reads} reads");
         assert_eq!((session.source.rendered, lines.as_bytes()), (items, &b"summary\n"[..]));
         assert_eq!(session.read(&mut lines), Ok(Progress::Finished));
-        assert_eq!(lines.events(), 1, "the last lines come once");
+        assert_eq!(lines.events(), 1, "the last lines are written once");
     }
 
     #[test]
-    fn a_stop_that_fails_in_part_is_reported_and_loses_nothing() {
+    fn failed_stop_is_reported_and_loses_no_items() {
         let mut session = Synthetic::session(Some(10), Duration::ZERO, 1);
         session.source.stop_fails = true;
-        assert_eq!(session.stop().unwrap_err().message(), "one part refuses");
+        assert_eq!(session.stop().unwrap_err().message(), "one part failed");
         let mut lines = LineBuffer::with_room(1 << 16);
         assert_eq!(session.read(&mut lines), Ok(Progress::Finished));
         assert_eq!(lines.events(), 11);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_stops_when_its_last_task_has_ended() {
+    fn session_stops_when_its_last_task_has_ended() {
         let mut session = Synthetic::session(Some(1), Duration::ZERO, 1);
         let mut lines = LineBuffer::with_room(1 << 16);
         session.source.tasks_alive = false;
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_make_no_line_or_several_are_counted_in_lines() {
+    fn stats_count_lines_of_events_with_none_or_several() {
         for lines_per_item in [0, 1, 3] {
             let mut session = Synthetic::session(Some(10), Duration::ZERO, lines_per_item);
             assert_eq!(session.stats().unwrap().recorded, Some(10), "nothing is rendered yet");

@@ -11,10 +11,10 @@ pub trait EventSource: Send {
     ///
     /// # Errors
     ///
-    /// It cannot be found out.
+    /// The state of the tasks cannot be read.
     fn any_task_alive(&mut self) -> Result<bool>;
 
-    /// A read begins: acknowledge the notifier, if there is one.
+    /// Called when a read begins: acknowledge the notifier, if there is one.
     ///
     /// # Errors
     ///
@@ -23,9 +23,9 @@ pub trait EventSource: Send {
         Ok(())
     }
 
-    /// Renders one item: takes it, and writes the lines that it makes, which may be none.
+    /// Takes one item and writes its lines, if it has any.
     ///
-    /// This is called until the line buffer is full or the time of a read is over, so one call must take well below a
+    /// This is called until the line buffer is full or the time of the read is used up, so one call must take well below a
     /// millisecond.
     ///
     /// # Errors
@@ -33,7 +33,7 @@ pub trait EventSource: Send {
     /// Nothing more can be read.
     fn render_next(&mut self, lines: &mut LineBuffer) -> Result<Rendered>;
 
-    /// All items were rendered; more may come. Called while recording.
+    /// Called while recording, when all items so far have been rendered and more may follow.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ pub trait EventSource: Send {
         Ok(())
     }
 
-    /// Recording has stopped and all items were rendered: writes the last lines, as far as the buffer has room.
+    /// Writes the last lines, as far as the buffer has room. Called when recording has stopped and all items were rendered.
     ///
     /// # Errors
     ///
@@ -53,22 +53,22 @@ pub trait EventSource: Send {
         Ok(End::Complete)
     }
 
-    /// Stops recording. Called once. If a part fails, all others must be stopped all the same: what was recorded is still
-    /// rendered.
+    /// Stops recording. Called once. If a part fails, all other parts must still be stopped: what was recorded is rendered in
+    /// any case.
     ///
     /// # Errors
     ///
     /// What could not be stopped.
     fn stop(&mut self) -> Result<()>;
 
-    /// What was counted, while recording and after it.
+    /// The counts so far. Called while recording and after it.
     ///
     /// # Errors
     ///
     /// The counts cannot be read.
     fn counts(&self) -> Result<Counts>;
 
-    /// Losses that are known and that no item will report, by CPU. Each is returned once.
+    /// Known losses that no item will report, by CPU. Each is returned once.
     fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
         BTreeMap::new()
     }
@@ -82,7 +82,7 @@ pub trait EventSource: Send {
     ///
     /// # Errors
     ///
-    /// What is left, and why.
+    /// What could not be removed, and why.
     fn close(&mut self) -> Result<()> {
         Ok(())
     }
@@ -90,12 +90,13 @@ pub trait EventSource: Send {
 
 /// What one call of [`EventSource::render_next`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Rendered {
     /// An event that [`Counts::recorded`] includes.
     Event,
     /// Something else, such as a gap.
     Other,
-    /// There was nothing to render.
+    /// Nothing: there is no item.
     Nothing,
     /// The next item cannot be rendered yet.
     Blocked,
@@ -103,18 +104,27 @@ pub enum Rendered {
 
 /// Whether the last lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum End {
     /// All of them.
     Complete,
-    /// There are more, but the buffer is full.
+    /// More lines follow; the buffer is full.
     MoreLines,
 }
 
 /// What a source counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counts {
     /// The events that were recorded, including those that were lost.
     pub recorded: u64,
     /// The events that were lost, by CPU.
     pub lost: BTreeMap<u32, u64>,
+}
+
+impl Counts {
+    /// `recorded` includes the lost events.
+    pub fn new(recorded: u64, lost: BTreeMap<u32, u64>) -> Self {
+        Self { recorded, lost }
+    }
 }

@@ -67,7 +67,7 @@ impl Collect for PageCollector {
             self.whole_sweeps.fetch_add(1, Ordering::Release);
         }
         if !drained {
-            return Ok(Swept { found: false, rest: None });
+            return Ok(Swept::again(false));
         }
         if occasion == Occasion::Stopped {
             // No page reports what the kernel had no room for after the last page.
@@ -79,7 +79,7 @@ impl Collect for PageCollector {
             pages += self.move_pages(true)?.pages;
         }
         let rest = if pages >= BUSY { Self::SHORTEST_REST } else { LONGEST_REST };
-        Ok(Swept { found: pages > 0, rest: Some(rest) })
+        Ok(Swept::rest(pages > 0, rest))
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {

@@ -142,7 +142,7 @@ impl EventSource for TracefsSession {
     fn counts(&self) -> Result<Counts> {
         let Some(stream) = &self.stream else { return Ok(Counts::default()) };
         let StreamStats { recorded, lost } = stream.stats(self.instances())?;
-        Ok(Counts { recorded, lost })
+        Ok(Counts::new(recorded, lost))
     }
 
     fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use trace_tasks::{Member, Pid, Procfs, TaskSelection};
 
+use crate::available_events::{NEW_TASK, RENAME};
 use crate::error::{Error, Result};
-use crate::events::{NEW_TASK, RENAME};
 use crate::instance::Instance;
 use crate::pid_filter::PidFilter;
 

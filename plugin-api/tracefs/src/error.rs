@@ -170,6 +170,14 @@ impl Error {
         Error::Io { action: action.into(), path: path.to_path_buf(), source: source.into() }
     }
 
+    /// The kernel does not have this event, or this system.
+    pub(crate) fn unknown_event(system: &str, event: Option<&str>) -> Error {
+        match event {
+            Some(event) => Error::UnknownEvent { system: system.to_owned(), event: event.to_owned() },
+            None => Error::UnknownSystem { system: system.to_owned() },
+        }
+    }
+
     /// Whether the permissions of a file are in the way (`EACCES`), and not a kernel in lockdown, say (`EPERM`).
     pub fn is_access_denied(&self) -> bool {
         self.errno() == Some(Errno::EACCES)

@@ -34,8 +34,8 @@ pub struct Instance {
     claim: Option<Claim>,
     /// An event was enabled through this instance, so it is too late to choose tasks.
     pub(crate) events_enabled: AtomicBool,
-    /// The events that somebody wants to see: a system, or one event of it.
-    pub(crate) asked_for: Mutex<Vec<(String, Option<String>)>>,
+    /// The events whose records are printed: a system, or one event of it.
+    pub(crate) requested: Mutex<Vec<(String, Option<String>)>>,
     /// Tasks were to be chosen and that has failed: enabling an event might record everyone.
     pub(crate) lacks_tasks: AtomicBool,
     /// Events at places in programs were defined for this instance.
@@ -75,7 +75,7 @@ impl Instance {
             free_buffer: None,
             claim: Some(claim),
             events_enabled: AtomicBool::new(false),
-            asked_for: Mutex::default(),
+            requested: Mutex::default(),
             lacks_tasks: AtomicBool::new(false),
             has_probes: AtomicBool::new(false),
             needs_new_tasks: AtomicBool::new(false),

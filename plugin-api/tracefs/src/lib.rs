@@ -50,9 +50,12 @@
 
 #![warn(missing_docs)]
 
+mod available_events;
+mod busy;
 mod choice;
 mod dir;
 mod error;
+mod error_log;
 mod events;
 pub mod format;
 mod instance;
@@ -60,6 +63,7 @@ mod lock;
 mod mount;
 mod mountinfo;
 mod pid_filter;
+mod probe_list;
 mod probes;
 mod recent_map;
 mod reset;
@@ -68,8 +72,8 @@ mod stats;
 mod sweep;
 mod teardown;
 
+pub use available_events::{NEW_TASK, RENAME};
 pub use error::{Error, Result};
-pub use events::{NEW_TASK, RENAME};
 pub use instance::Instance;
 pub use mount::Tracefs;
 pub use pid_filter::PidFilter;

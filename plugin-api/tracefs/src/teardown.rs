@@ -1,20 +1,16 @@
 //! Removing instances, quickly and for good.
 
 use std::fs::{self, File};
-use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Instant;
 
 use nix::errno::Errno;
 
+use crate::busy::{PATIENCE, while_busy};
 use crate::error::{Error, Result};
 use crate::lock::Claim;
 use crate::mount::Tracefs;
 use crate::pid_filter::SET_EVENT_PID;
-
-/// How long to wait for others to close what they opened in an instance, or to disable what is to be removed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
-const FIRST_NAP: Duration = Duration::from_millis(1);
-const LONGEST_NAP: Duration = Duration::from_millis(20);
 
 /// An instance that is to go, with what goes with it.
 pub(crate) struct Leaving<'a> {
@@ -86,19 +82,5 @@ fn free_during(buffers: Vec<File>, work: impl FnOnce()) {
     if let Some(Ok(freeing)) = freeing {
         // It does nothing that could panic.
         let _ = freeing.join();
-    }
-}
-
-/// Tries something again, until then at most, as long as the kernel says that somebody else is using it.
-pub(crate) fn while_busy(deadline: Instant, attempt: impl Fn() -> Result<()>) -> Result<()> {
-    let mut nap = FIRST_NAP;
-    loop {
-        match attempt() {
-            Err(error) if error.errno() == Some(Errno::EBUSY) && Instant::now() < deadline => {
-                sleep(nap);
-                nap = (nap * 2).min(LONGEST_NAP);
-            }
-            outcome => return outcome,
-        }
     }
 }

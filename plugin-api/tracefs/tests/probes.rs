@@ -4,33 +4,31 @@ mod common;
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::{actor, read};
 use tracefs::{Error, Instance, Tracefs, UserProbe};
 
-/// A name that can also be that of a system of events.
+/// A name that is also valid as the name of an event system.
 fn name() -> String {
     common::unique_name().replace('-', "_")
 }
 
-/// A place where nobody comes by: a file that no program maps. The kernel puts its breakpoint into every private
-/// mapping of a file, also where no code is, and so breaks the programs of which it is a part.
+/// A file that no program maps. The kernel inserts the breakpoint into every private mapping of a file, even where there is
+/// no code, and would crash programs that map it.
+fn file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probes.rs")
+}
+
 fn probe(event: &str) -> UserProbe {
-    UserProbe {
-        event: event.to_owned(),
-        returns: false,
-        file: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probes.rs"),
-        offset: 0x100,
-        arguments: Vec::new(),
-    }
+    UserProbe::at(event, file(), 0x100)
 }
 
 fn defined(tracefs: &Tracefs, system: &str) -> usize {
     read(tracefs.root().join("uprobe_events")).lines().filter(|line| line.contains(system)).count()
 }
 
-/// The end of the test where there is no tracefs, or no such events.
+/// Skips the test without tracefs or without probes in programs.
 macro_rules! need_probes {
     () => {
         match common::tracefs() {
@@ -42,12 +40,12 @@ macro_rules! need_probes {
 }
 
 #[test]
-fn probes_are_gone_with_their_instance() {
+fn probes_are_removed_with_their_instance() {
     let tracefs = need_probes!();
     let name = name();
     let instance = Instance::create(&tracefs, &name).expect("an instance");
-    let returning = UserProbe { returns: true, ..probe("back") };
-    let elsewhere = UserProbe { offset: 0x200, ..probe("here") };
+    let returning = UserProbe::at_return("back", file(), 0x100);
+    let elsewhere = UserProbe::at("here", file(), 0x200);
     instance.define_user_probes(&[probe("here"), elsewhere, returning]).expect("defined");
     assert_eq!(defined(&tracefs, &name), 3);
     instance.enable_event(&name, "here").expect("enabled");
@@ -56,7 +54,7 @@ fn probes_are_gone_with_their_instance() {
 }
 
 #[test]
-fn a_probe_that_somebody_else_has_enabled_for_a_moment_is_waited_for() {
+fn removal_waits_for_a_probe_that_is_enabled_elsewhere() {
     let tracefs = need_probes!();
     let (name, other) = (name(), name());
     let instance = Instance::create(&tracefs, &name).expect("an instance");
@@ -64,20 +62,20 @@ fn a_probe_that_somebody_else_has_enabled_for_a_moment_is_waited_for() {
     let other = Instance::create(&tracefs, &other).expect("another instance");
     other.enable_event(&name, "here").expect("enabled");
     let removed = std::thread::spawn(|| instance.remove());
-    // This waits for nothing: it is the time for which the event is on.
+    // Not a wait for something: this is how long the event stays enabled.
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!(defined(&tracefs, &name), 1);
     drop(other);
-    removed.join().expect("nobody panics").expect("removed");
+    removed.join().expect("no panic").expect("removed");
     assert_eq!(defined(&tracefs, &name), 0);
 }
 
 #[test]
-fn what_the_kernel_refuses_is_told_in_its_words() {
+fn refused_probes_are_reported_with_the_kernels_explanation() {
     let tracefs = need_probes!();
     let name = name();
     let instance = Instance::create(&tracefs, &name).expect("an instance");
-    let bad = UserProbe { arguments: vec!["a=%nonsense".to_owned()], ..probe("bad") };
+    let bad = probe("bad").arguments(["a=%nonsense"]);
     let error = instance.define_user_probes(&[probe("good"), bad]).expect_err("no such register");
     assert!(
         matches!(&error, Error::BadProbe { reason } if reason.contains("Invalid register name")),

@@ -1,13 +1,13 @@
-//! Entries as they lie in a block of bytes.
+//! The binary form of entries in a block.
 
 use std::collections::BTreeMap;
 
-/// What is in a block, for the case that it cannot be read any more.
+/// What a block holds, in case it cannot be read back.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// The records in its pages, by CPU.
     pub records: BTreeMap<u32, u64>,
-    /// What its pages say that was lost before them, by CPU.
+    /// The losses before its pages, by CPU.
     pub lost: BTreeMap<u32, u64>,
 }
 
@@ -18,43 +18,42 @@ impl Contents {
     }
 }
 
-/// What comes out of a spool, in the order in which it went in.
+/// An entry of a spool. Entries come out in the order in which they were added.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
-    /// A page of this CPU.
+    /// A page of a CPU.
     Page {
         /// The CPU.
         cpu: u32,
         /// The page.
         bytes: &'a [u8],
-        /// How many records of this CPU were lost between its page before and this one, and not reported early.
+        /// Records of the CPU that were lost between its previous page and this one, without those reported early.
         lost: u64,
-        /// Whether any were lost there.
+        /// Whether any records were lost there, including those reported early.
         has_gap: bool,
     },
     /// All pages with records up to this time stamp have come out.
     Settled(u64),
-    /// Pages of this CPU cannot be read any more.
+    /// Pages of a CPU that cannot be read back.
     Unread {
         /// The CPU.
         cpu: u32,
-        /// How many records they had, and how many were lost before them.
+        /// The records in these pages, and the losses before them.
         lost: u64,
     },
 }
 
-/// Before each page: the CPU and the length, both `u32`, and what was lost before it, a `u64`. The length has [`GAP`] set
-/// where any was lost.
-///
-/// Instead of the CPU, this number says that there is no page, but a settled time stamp in the place of the last.
-const SETTLED: u32 = u32::MAX;
-/// And this one that there is the CPU in the place of the page.
-const UNREAD: u32 = u32::MAX - 1;
+/// The header of an entry: CPU and length of the page, both `u32`, and the losses before it, a `u64`.
 const HEADER: usize = 16;
+/// A flag of the length: there is a gap before the page.
 const GAP: u32 = 1 << 31;
+/// In place of the CPU: an entry without a page, with the settled time stamp in place of the losses.
+const SETTLED: u32 = u32::MAX;
+/// In place of the CPU: an entry with the CPU in place of the page.
+const UNREAD: u32 = u32::MAX - 1;
 
 impl<'a> Entry<'a> {
-    /// The bytes that it takes.
+    /// Its size in a block, in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Page { bytes, .. } => HEADER + bytes.len(),
@@ -75,7 +74,7 @@ impl<'a> Entry<'a> {
         block.extend_from_slice(bytes);
     }
 
-    /// The first entry of the bytes, and how many it takes. `None`: they end within it.
+    /// The first entry in `bytes` and its size. `None` if the bytes end within it.
     pub(super) fn first_of(bytes: &'a [u8]) -> Option<(Self, usize)> {
         let (cpu, rest) = bytes.split_first_chunk()?;
         let (length, rest) = rest.split_first_chunk()?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::block::Contents;
 
-/// A file that is used in a circle, so that it never grows beyond its capacity. It is made when it is first needed.
+/// A file used as a ring, which never grows beyond its capacity. It is created when it is first needed.
 #[derive(Debug)]
 pub struct DiskQueue {
     directory: PathBuf,
@@ -17,7 +17,7 @@ pub struct DiskQueue {
     capacity: u64,
     /// The oldest first.
     blocks: VecDeque<Block>,
-    /// Both count on for ever; the place in the file is the remainder by the capacity.
+    /// Total bytes written and read. The position in the file is the remainder modulo the capacity.
     written: u64,
     read: u64,
     /// The user was warned that the file cannot be written.
@@ -30,11 +30,11 @@ struct Block {
     contents: Contents,
 }
 
-/// Where a block lies.
+/// The position of a block in the file.
 #[derive(Debug)]
 pub struct Place {
     file: Arc<File>,
-    /// Where in the file it begins. What does not fit before the end of the circle is at the file's beginning.
+    /// The offset of its first byte. What does not fit before the end of the ring continues at the beginning of the file.
     begin: u64,
     length: usize,
     capacity: u64,
@@ -61,7 +61,7 @@ impl DiskQueue {
         self.blocks.is_empty()
     }
 
-    /// Adds the block as a whole, or not at all.
+    /// Adds the whole block, or nothing.
     pub fn push(&mut self, block: &[u8], contents: &mut Contents) -> bool {
         if self.len() + block.len() as u64 > self.capacity {
             return false;
@@ -84,7 +84,7 @@ impl DiskQueue {
         }
     }
 
-    /// Where the oldest block lies, until it is released.
+    /// The position of the oldest block, valid until it is released.
     pub fn oldest(&self) -> Option<Place> {
         let (file, length) = (self.file.as_ref()?, self.blocks.front()?.length);
         Some(Place {
@@ -95,7 +95,7 @@ impl DiskQueue {
         })
     }
 
-    /// Gives the oldest block's place away, be it that the block was read or that it cannot be. Returns what is in it.
+    /// Frees the space of the oldest block, whether or not it could be read. Returns what it held.
     pub fn release_oldest(&mut self) -> Contents {
         let Some(Block { length, contents }) = self.blocks.pop_front() else { return Contents::default() };
         self.read += length as u64;
@@ -104,13 +104,13 @@ impl DiskQueue {
 
     fn write(&mut self, block: &[u8]) -> io::Result<()> {
         let begin = self.written % self.capacity;
-        let before_the_end = before_the_end(begin, block.len(), self.capacity);
+        let before_wrap = before_wrap(begin, block.len(), self.capacity);
         let file = match &self.file {
             Some(file) => file,
             None => self.file.insert(Arc::new(tempfile::tempfile_in(&self.directory)?)),
         };
-        file.write_all_at(&block[..before_the_end], begin)?;
-        file.write_all_at(&block[before_the_end..], 0)?;
+        file.write_all_at(&block[..before_wrap], begin)?;
+        file.write_all_at(&block[before_wrap..], 0)?;
         Ok(())
     }
 }
@@ -119,7 +119,7 @@ impl Place {
     /// Reads the block into `out`, whose contents it replaces.
     pub fn read_into(&self, out: &mut Vec<u8>) -> io::Result<()> {
         out.resize(self.length, 0);
-        let (first, second) = out.split_at_mut(before_the_end(self.begin, self.length, self.capacity));
+        let (first, second) = out.split_at_mut(before_wrap(self.begin, self.length, self.capacity));
         let read = self.file.read_exact_at(first, self.begin);
         let read = read.and_then(|()| self.file.read_exact_at(second, 0));
         if read.is_err() {
@@ -129,7 +129,7 @@ impl Place {
     }
 }
 
-/// How many of so many bytes lie before the end of the circle.
-fn before_the_end(begin: u64, length: usize, capacity: u64) -> usize {
+/// How many of `length` bytes lie before the end of the ring.
+fn before_wrap(begin: u64, length: usize, capacity: u64) -> usize {
     usize::try_from(capacity - begin).map_or(length, |room| room.min(length))
 }

@@ -1,11 +1,11 @@
-//! Pages of the ring buffer on their way from the kernel to a slow reader.
+//! A queue for pages of kernel buffers, between the collector and a slow reader.
 //!
-//! The kernel's buffer holds some milliseconds of a busy task. So pages are taken off it as fast as they come, and wait
-//! here, binary as they are: the first few mebibytes in memory, the rest in a temporary file without a name. Made text
-//! they would need four times the room.
+//! The kernel's buffer holds some milliseconds of a busy task. So pages are moved here as soon as they are written, in binary
+//! form: the first few mebibytes in memory, the rest in an unnamed temporary file. As text they would take four times the
+//! space.
 //!
-//! Whoever collects must never wait for whoever reads, who may have lost his CPU to others. So what is read moves over in
-//! whole blocks, and the lock between the two is held for as long as it takes to pass one on.
+//! The collector must never wait for the reader, which may not be scheduled. So entries are handed over in whole blocks, and
+//! the lock is held only for the time of one handover.
 
 mod block;
 mod disk;
@@ -20,55 +20,54 @@ pub use block::Entry;
 use queue::Queue;
 pub use reader::SpoolReader;
 
-/// A queue of pages and of what is known about them. It never takes more than its limit.
+/// A queue of pages with a limited size.
 ///
-/// Somebody fills it while somebody else takes out of it, through a [`SpoolReader`].
+/// One thread fills it while another one reads it through a [`SpoolReader`].
 #[derive(Debug)]
 pub struct Spool {
     queue: Mutex<Queue>,
 }
 
 impl Spool {
-    /// A spool for up to `limit` bytes. What goes to disk, goes to a file in `directory` that has no name and so
-    /// vanishes with this process.
+    /// A spool for up to `limit` bytes. Its file in `directory` is unnamed, so it is deleted when this process ends.
     pub fn new(directory: &Path, limit: u64) -> Self {
         Self { queue: Mutex::new(Queue::new(directory, limit)) }
     }
 
-    /// Adds a page of this CPU with so many records, before which so many were lost already.
+    /// Adds a page of `cpu` that holds `records` records; `lost` records were lost before it.
     ///
-    /// `false`: there was no room, and its records are counted as refused.
+    /// Returns `false` if there is no room. The records of the page are then counted as refused.
     pub fn push_page(&self, cpu: u32, bytes: &[u8], records: u64, lost: u64) -> bool {
         self.queue().push_page(cpu, bytes, records, lost)
     }
 
-    /// Says that so many records of this CPU were lost after its last page.
+    /// Counts records of `cpu` that were lost after its last page.
     pub fn lose(&self, cpu: u32, records: u64) {
         self.queue().lose(cpu, records);
     }
 
-    /// Says that all pages with records up to this time stamp have been added, or refused.
+    /// Marks that all pages with records up to this time stamp have been added, or refused.
     pub fn push_settled(&self, stamp: u64) {
         self.queue().push_settled(stamp);
     }
 
-    /// How many records found no room so far, by CPU.
+    /// The number of records refused so far, by CPU.
     pub fn refused(&self) -> BTreeMap<u32, u64> {
         self.queue().refused().clone()
     }
 
-    /// Records that found no room and were not reported so far, by CPU. They are not reported again: the CPU's next page has
-    /// a gap before it, but these are not among its losses.
+    /// Refused records that were not reported so far, by CPU. They are not reported again: the next page of the CPU has a gap
+    /// before it, but its losses do not include them.
     pub fn take_refused(&self) -> BTreeMap<u32, u64> {
         self.queue().take_refused()
     }
 
-    /// What was lost after the last page of each CPU: to be asked for once nothing is added any more.
-    pub fn take_untold(&self) -> BTreeMap<u32, u64> {
-        self.queue().take_untold()
+    /// Losses after the last page of each CPU, by CPU. Call it when no more pages are added.
+    pub fn take_unreported_losses(&self) -> BTreeMap<u32, u64> {
+        self.queue().take_unreported_losses()
     }
 
-    /// How many bytes wait, without the block that the reader has taken.
+    /// The bytes in the queue, without the block that the reader has taken.
     pub fn size(&self) -> u64 {
         self.queue().size()
     }
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn far_more_than_memory_comes_out_as_it_went_in() {
+    fn entries_beyond_memory_come_out_unchanged_and_in_order() {
         let directory = tempfile::tempdir().expect("a directory");
         let (spool, mut reader) = spool(directory.path(), 64 << 20);
         let pages = 12_000;
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_where_it_is_missing() {
+    fn refused_records_are_reported_with_the_next_page() {
         let directory = tempfile::tempdir().expect("a directory");
         let (spool, mut reader) = spool(directory.path(), 10_000);
         assert!(spool.push_page(0, &page(0, 4000), 10, 0));
@@ -137,7 +136,7 @@ mod tests {
             reader.pop().expect("pop"),
             Some(Entry::Page { cpu: 0, bytes: &expected, lost: 61, has_gap: true })
         );
-        assert_eq!(spool.take_untold(), BTreeMap::from([(1, 40)]));
+        assert_eq!(spool.take_unreported_losses(), BTreeMap::from([(1, 40)]));
     }
 
     #[test]
@@ -157,11 +156,11 @@ mod tests {
             assert_eq!(reader.pop().expect("pop"), Some(expected));
         }
         assert_eq!(spool.refused(), BTreeMap::from([(0, 20), (1, 7)]));
-        assert_eq!(spool.take_untold(), BTreeMap::from([(1, 7)]));
+        assert_eq!(spool.take_unreported_losses(), BTreeMap::from([(1, 7)]));
     }
 
     #[test]
-    fn a_gap_that_was_reported_early_stays_in_its_place() {
+    fn gap_reported_early_is_still_marked() {
         let directory = tempfile::tempdir().expect("a directory");
         let (spool, mut reader) = spool(directory.path(), 10_000);
         assert!(spool.push_page(0, &page(0, 8000), 10, 0));
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_disk_it_is_as_large_as_its_memory() {
+    fn without_a_file_the_size_is_that_of_the_memory() {
         let (spool, mut reader) = spool(Path::new("/nowhere"), 1 << 30);
         let taken = (0..10_000).filter(|number| spool.push_page(0, &page(*number, 4096), 1, 0)).count();
         assert!((MEMORY / 4200..=(MEMORY + 2 * BLOCK) / 4096).contains(&taken), "{taken}");
@@ -186,11 +185,11 @@ mod tests {
                 Some(Entry::Page { cpu: 0, bytes: &expected, lost: 0, has_gap: false })
             );
         }
-        assert_eq!(spool.take_untold(), BTreeMap::from([(0, 10_000 - taken as u64)]));
+        assert_eq!(spool.take_unreported_losses(), BTreeMap::from([(0, 10_000 - taken as u64)]));
     }
 
     #[test]
-    fn what_was_lost_before_is_told_with_the_page_or_the_next() {
+    fn earlier_losses_are_reported_with_the_page_or_the_next() {
         let directory = tempfile::tempdir().expect("a directory");
         let (spool, mut reader) = spool(directory.path(), 5_000);
         let bytes = page(0, 4000);
@@ -212,7 +211,7 @@ mod tests {
         );
     }
 
-    /// The file without a name that is open in this directory.
+    /// The unnamed file that is open in this directory.
     fn spool_file(directory: &Path) -> std::fs::File {
         let open = std::fs::read_dir("/proc/self/fd").expect("our descriptors").flatten();
         let is_it = |fd: &std::path::PathBuf| fd.read_link().is_ok_and(|path| path.starts_with(directory));
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_disk_does_not_give_back_is_counted_where_it_is_missing() {
+    fn unreadable_blocks_are_counted_as_losses_in_their_place() {
         let directory = tempfile::tempdir().expect("a directory");
         let (spool, mut reader) = spool(directory.path(), 64 << 20);
         let pages = 4000;
@@ -244,7 +243,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing is lost uncounted, whatever goes in and out in whatever order.
+        /// For any sequence of pushes and pops, no record is lost without being counted.
         #[test]
         fn every_record_comes_out_or_is_counted(
             steps in prop::collection::vec((0u32..3, 0usize..5000, 0u64..100, 0usize..3), 0..300),
@@ -278,7 +277,7 @@ mod tests {
                     refused += lost;
                 }
             }
-            refused += spool.take_untold().values().sum::<u64>();
+            refused += spool.take_unreported_losses().values().sum::<u64>();
             prop_assert_eq!(pushed, records_out + waiting + refused);
         }
     }

@@ -1,4 +1,4 @@
-//! What is behind the spool's lock.
+//! The part of the spool that its lock protects.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use super::block::{Contents, Entry};
 use super::disk::{DiskQueue, Place};
 
-/// How much is kept in memory before the file is used.
+/// The bytes kept in memory before the file is used.
 pub const MEMORY: usize = 8 << 20;
-/// How much is passed on at a time.
+/// The size of a block, the unit of the handover to the reader.
 pub const BLOCK: usize = 256 << 10;
 
-/// Blocks of entries: the oldest in memory, those after them in a file, and the last one, which is being filled.
+/// Blocks of entries: the oldest ones in memory, the following ones in a file, and the last one, which is being filled.
 #[derive(Debug)]
 pub struct Queue {
     memory: VecDeque<Vec<u8>>,
@@ -20,20 +20,20 @@ pub struct Queue {
     last: Vec<u8>,
     in_last: Contents,
     limit: u64,
-    /// Records that found no room, by CPU.
+    /// Refused records, by CPU.
     refused: BTreeMap<u32, u64>,
-    /// Those of them that were not reported: to be reported early, or else with the CPU's next page.
-    unreported: BTreeMap<u32, u64>,
-    /// Records that were lost before they came here, by CPU: to be reported with the CPU's next page.
-    untold: BTreeMap<u32, u64>,
-    /// CPUs whose next page has a gap before it that was reported early.
+    /// Refused records not reported yet: they are reported early, or else with the next page of the CPU.
+    unreported_refused: BTreeMap<u32, u64>,
+    /// Records lost before they reached the spool, by CPU: they are reported with the next page of the CPU.
+    unreported_lost: BTreeMap<u32, u64>,
+    /// CPUs with a gap before their next page that was reported early.
     gaps: BTreeSet<u32>,
     settled: u64,
     /// The user was warned that the limit is reached.
     warned: bool,
 }
 
-/// The oldest block, or where it is.
+/// The oldest block, or its position.
 #[derive(Debug)]
 pub enum Oldest {
     Nothing,
@@ -51,8 +51,8 @@ impl Queue {
             in_last: Contents::default(),
             limit,
             refused: BTreeMap::new(),
-            unreported: BTreeMap::new(),
-            untold: BTreeMap::new(),
+            unreported_refused: BTreeMap::new(),
+            unreported_lost: BTreeMap::new(),
             gaps: BTreeSet::new(),
             settled: 0,
             warned: false,
@@ -61,31 +61,31 @@ impl Queue {
 
     pub fn push_page(&mut self, cpu: u32, bytes: &[u8], records: u64, lost: u64) -> bool {
         self.lose(cpu, lost);
-        let unreported =
-            [&self.untold, &self.unreported].map(|losses| losses.get(&cpu).copied().unwrap_or(0));
+        let unreported = [&self.unreported_lost, &self.unreported_refused]
+            .map(|losses| losses.get(&cpu).copied().unwrap_or(0));
         let lost = unreported.iter().sum();
         let has_gap = lost > 0 || self.gaps.contains(&cpu);
         let pushed = self.push(&Entry::Page { cpu, bytes, lost, has_gap });
         if pushed {
             self.in_last.add_page(cpu, records, lost);
-            self.untold.remove(&cpu);
-            self.unreported.remove(&cpu);
+            self.unreported_lost.remove(&cpu);
+            self.unreported_refused.remove(&cpu);
             self.gaps.remove(&cpu);
         } else if records > 0 {
             *self.refused.entry(cpu).or_default() += records;
-            *self.unreported.entry(cpu).or_default() += records;
+            *self.unreported_refused.entry(cpu).or_default() += records;
         }
         pushed
     }
 
     pub fn lose(&mut self, cpu: u32, records: u64) {
         if records > 0 {
-            *self.untold.entry(cpu).or_default() += records;
+            *self.unreported_lost.entry(cpu).or_default() += records;
         }
     }
 
     pub fn push_settled(&mut self, stamp: u64) {
-        // Where there is no room, the next one says it as well.
+        // If there is no room, a later one will mark this time stamp as well.
         if stamp > self.settled && self.push(&Entry::Settled(stamp)) {
             self.settled = stamp;
         }
@@ -96,14 +96,14 @@ impl Queue {
     }
 
     pub fn take_refused(&mut self) -> BTreeMap<u32, u64> {
-        let unreported = std::mem::take(&mut self.unreported);
+        let unreported = std::mem::take(&mut self.unreported_refused);
         self.gaps.extend(unreported.keys());
         unreported
     }
 
-    pub fn take_untold(&mut self) -> BTreeMap<u32, u64> {
-        let mut losses = std::mem::take(&mut self.untold);
-        for (cpu, records) in std::mem::take(&mut self.unreported) {
+    pub fn take_unreported_losses(&mut self) -> BTreeMap<u32, u64> {
+        let mut losses = std::mem::take(&mut self.unreported_lost);
+        for (cpu, records) in std::mem::take(&mut self.unreported_refused) {
             *losses.entry(cpu).or_default() += records;
         }
         losses
@@ -113,7 +113,7 @@ impl Queue {
         self.in_memory as u64 + self.disk.len() + self.last.len() as u64
     }
 
-    /// Moves the oldest block into `block`, which is empty, or says where in the file it lies.
+    /// Moves the oldest block into `block`, which is empty, or returns its position in the file.
     pub fn take_oldest(&mut self, block: &mut Vec<u8>) -> Oldest {
         if let Some(oldest) = self.memory.pop_front() {
             self.in_memory -= oldest.len();
@@ -123,18 +123,18 @@ impl Queue {
         if let Some(place) = self.disk.oldest() {
             return Oldest::OnDisk(place);
         }
-        // The memory of the block that was read is filled next.
+        // The memory of the block that was read is reused.
         std::mem::swap(&mut self.last, block);
         self.in_last = Contents::default();
         if block.is_empty() { Oldest::Nothing } else { Oldest::Taken }
     }
 
-    /// Says that the block was read that the file's oldest place holds.
+    /// Frees the space of the oldest block in the file, after it was read.
     pub fn release_oldest(&mut self) {
         self.disk.release_oldest();
     }
 
-    /// Says that it cannot be read. What was in it is refused after all, and told to be lost in its place.
+    /// Replaces the oldest block in the file, which cannot be read, by entries that report its records as lost.
     pub fn give_up_oldest(&mut self, block: &mut Vec<u8>) {
         let Contents { records, lost } = self.disk.release_oldest();
         for (cpu, records) in records {
@@ -166,7 +166,7 @@ impl Queue {
         }
     }
 
-    /// Makes sure that the last block does not become too large. It stays as it is where there is no place for it.
+    /// Moves the last block on if it would become too large. Returns `false`, and leaves it, if there is no room.
     fn make_room_for(&mut self, size: usize) -> bool {
         if self.last.len() + size <= BLOCK || self.last.is_empty() {
             return true;

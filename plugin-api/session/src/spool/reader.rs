@@ -1,4 +1,4 @@
-//! The taking end of a spool.
+//! The reading end of a spool.
 
 use std::io;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use super::Spool;
 use super::block::Entry;
 use super::queue::Oldest;
 
-/// Takes the entries out of a spool, in the order in which they went in.
+/// Takes entries out of a spool, in the order in which they were added.
 #[derive(Debug)]
 pub struct SpoolReader {
     spool: Arc<Spool>,
-    /// Whole entries, which are ours alone.
+    /// Whole entries, owned by the reader.
     block: Vec<u8>,
     taken: usize,
 }
 
 impl SpoolReader {
-    /// The reader of this spool, of which there is to be one.
+    /// The reader of this spool. A spool must have only one.
     pub fn new(spool: Arc<Spool>) -> Self {
         Self { spool, block: Vec::new(), taken: 0 }
     }
@@ -26,7 +26,7 @@ impl SpoolReader {
     ///
     /// # Errors
     ///
-    /// The temporary file gives back something else than was written to it.
+    /// The temporary file returned other data than was written to it.
     pub fn pop(&mut self) -> io::Result<Option<Entry<'_>>> {
         while self.taken == self.block.len() {
             if !self.next_block() {
@@ -46,7 +46,7 @@ impl SpoolReader {
         self.block.clear();
         let oldest = self.spool.queue().take_oldest(&mut self.block);
         if let Oldest::OnDisk(place) = &oldest {
-            // Not under the lock: a disk takes its time.
+            // Without the lock: reading from disk can be slow.
             match place.read_into(&mut self.block) {
                 Ok(()) => self.spool.queue().release_oldest(),
                 Err(error) => {

@@ -91,6 +91,7 @@ pub enum StreamItem<'a> {
 
 /// What became of an instance's events. Each is counted once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StreamStats {
     /// All that the kernel recorded, or tried to, of the targets, as far as it is known whose they were.
     pub recorded: u64,
@@ -152,7 +153,7 @@ impl EventStream {
         let wanted = filter.as_ref().into_iter().flat_map(TracedTasks::wanted);
         wanted.take(MOST_LOOKED_UP).for_each(|thread| formatter.look_up_comm(thread));
         let filter = filter.map(|tasks| RecordFilter::new(tasks, &mut formatter));
-        let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_asked_for(*event));
+        let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_requested(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
         let stacks = Stacks::load(instance, &mut formatter);
         let spool = Arc::new(Spool::new(spool_directory, spool_size));
@@ -378,7 +379,7 @@ impl EventStream {
             return Ok(false);
         }
         // The end has to be let out once.
-        for (cpu, count) in self.spool.take_untold() {
+        for (cpu, count) in self.spool.take_unreported_losses() {
             self.timeline.lose(cpu, count);
         }
         self.timeline.finish();

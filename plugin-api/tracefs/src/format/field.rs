@@ -2,6 +2,7 @@ use super::types;
 
 /// A field of an event's record, as its `format` file declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Field {
     /// The C name, such as `common_pid`.
     pub name: String,

@@ -89,6 +89,7 @@ mod options;
 mod parser;
 mod pointer;
 mod probe;
+mod probe_program;
 mod program;
 mod symbols;
 mod syscall;

@@ -61,9 +61,9 @@ pub(super) enum Action {
         memory: Memory,
         place: Place,
     },
-    /// Where a probe is, see `probe.rs`.
+    /// The location of a probe.
     Probe(ProbePoint),
-    /// A quoted text that a probe fetched, see `probe.rs`.
+    /// A quoted string that a probe fetched.
     Fetched(Place),
 }
 

@@ -150,6 +150,6 @@ impl EventSource for LatencySession {
     /// Its events are its lines, which count the calls themselves.
     fn counts(&self) -> Result<EventCounts> {
         let lost = self.programs.losses.lost()?;
-        Ok(EventCounts { recorded: lost.values().sum(), lost })
+        Ok(EventCounts::new(lost.values().sum(), lost))
     }
 }

@@ -42,7 +42,7 @@ impl Collect for RecordCollector {
             found += 1;
         }
         let rest = if found >= BUSY { Self::SHORTEST_REST } else { IDLE_REST };
-        Ok(Swept { found: found > 0, rest: Some(rest) })
+        Ok(Swept::rest(found > 0, rest))
     }
 
     /// The buffer polls as readable with its first record. To wait for that would cost the traced task a wake-up each.

@@ -45,7 +45,7 @@ impl OpenSession {
 
     /// The losses that no later record has reported.
     fn last_losses(&self) -> Result<BTreeMap<u32, u64>> {
-        let mut unreported = self.spool.take_untold();
+        let mut unreported = self.spool.take_unreported_losses();
         for (cpu, counts) in self.programs.losses.by_cpu()? {
             *unreported.entry(cpu).or_default() += counts.lost - counts.reported;
         }
@@ -99,7 +99,7 @@ impl EventSource for OpenSession {
         for (cpu, refused) in self.spool.refused() {
             *lost.entry(cpu).or_default() += refused;
         }
-        Ok(Counts { recorded, lost })
+        Ok(Counts::new(recorded, lost))
     }
 
     fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {

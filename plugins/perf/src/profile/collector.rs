@@ -151,7 +151,7 @@ impl Collect for RecordCollector {
         self.bytes = bytes;
         // A record can become visible shortly after its time stamp was taken: it is read one interval later.
         self.spool.push_settled(std::mem::replace(&mut self.previous, began));
-        Ok(Swept { found, rest: Some(POLL_INTERVAL) })
+        Ok(Swept::rest(found, POLL_INTERVAL))
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {

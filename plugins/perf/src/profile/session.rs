@@ -181,7 +181,7 @@ impl EventSource for ProfileSession {
                 return Ok(End::MoreLines);
             }
         }
-        for (cpu, count) in self.spool.take_untold() {
+        for (cpu, count) in self.spool.take_unreported_losses() {
             lines.lost(cpu, count);
         }
         Ok(End::Complete)
@@ -216,7 +216,7 @@ impl EventSource for ProfileSession {
         for (cpu, refused) in self.spool.refused() {
             *lost.entry(cpu).or_default() += refused;
         }
-        Ok(Counts { recorded, lost })
+        Ok(Counts::new(recorded, lost))
     }
 
     fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {

@@ -121,15 +121,13 @@ impl ProbeSet {
         let types: Vec<&'static str> = fetches.iter().map(|(_, kernel_type)| *kernel_type).collect();
         let guard = is_guarded(&types).then(|| format!("{GUARD_FIELD}={GUARD}"));
         let number = [format!("{FUNCTION_FIELD}=\\{number}:u32")];
-        let arguments = number.into_iter().chain(values).chain(guard).collect();
+        let arguments: Vec<String> = number.into_iter().chain(values).chain(guard).collect();
         let event = self.event(kind, types);
-        self.probes.push(UserProbe {
-            event,
-            returns: kind == ProbeKind::Return,
-            file: target.binary.link.clone(),
-            offset: target.offset,
-            arguments,
-        });
+        let probe = match kind {
+            ProbeKind::Call => UserProbe::at(event, &target.binary.link, target.offset),
+            ProbeKind::Return => UserProbe::at_return(event, &target.binary.link, target.offset),
+        };
+        self.probes.push(probe.arguments(arguments));
     }
 
     /// The event for values of these types: all probes of an event must record the same types.
