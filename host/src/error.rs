@@ -34,8 +34,8 @@ pub enum Error {
     #[error("plugin {plugin}: {problem}")]
     Plugin { plugin: String, problem: String },
 
-    /// A plugin could not be asked for its hooks, or for one of them: it crashed or did not answer, or no worker could be
-    /// started.
+    /// A plugin could not be asked for its hooks, or for one of them: it crashed or did not answer, or no worker could
+    /// be started.
     #[error("plugin {plugin}: {problem}")]
     NotAsked { plugin: String, problem: String },
 
@@ -60,7 +60,7 @@ pub enum Error {
     Session { session: String, problem: String },
 
     /// A plugin does not keep what plugins promise.
-    #[error("{}: {failed} of the checks failed, first of all: {first}", .file.display())]
+    #[error("{}: {failed} of the checks failed, the first is: {first}", .file.display())]
     Unfit { file: PathBuf, first: String, failed: usize },
 
     /// A system call on a path failed.

@@ -15,7 +15,8 @@ fn checked(plugins: Plugins, variable: &str, value: &str) -> Answer {
     manager.bare_call().word("--check").word(file).variable(variable, value).answer()
 }
 
-/// Asserts that only this check fails, that its line contains `mention`, and that the checks that depend on it are skipped.
+/// Asserts that only this check fails, that its line contains `mention`, and that the checks that depend on it are
+/// skipped.
 #[track_caller]
 fn only_fails(answer: &Answer, check: &str, mention: &str, skipped: usize) {
     answer_is_told(answer, 1);
@@ -29,7 +30,7 @@ fn only_fails(answer: &Answer, check: &str, mention: &str, skipped: usize) {
 
 #[track_caller]
 fn complains_only_of(answer: &Answer, check: &str) {
-    answer.failed_with(1, &["x.so: 1 of the checks failed, first of all: ", check]);
+    answer.failed_with(1, &["x.so: 1 of the checks failed, the first is: ", check]);
 }
 
 /// Asserts that each line is a finding, and the last one the summary of the findings.
@@ -39,8 +40,8 @@ fn answer_is_told(answer: &Answer, status: i32) {
     let count = |prefix: &str| lines_with(answer, prefix).len();
     let (ok, failed, skipped) = (count("ok  "), count("FAILED "), count("skipped "));
     assert_eq!(answer.stdout.lines().count(), ok + failed + skipped + 1, "{answer:#?}");
-    let verdict = format!("verdict: {ok} ok, {failed} failed, {skipped} skipped");
-    assert_eq!(answer.stdout.lines().last(), Some(verdict.as_str()));
+    let summary = format!("summary: {ok} ok, {failed} failed, {skipped} skipped");
+    assert_eq!(answer.stdout.lines().last(), Some(summary.as_str()));
 }
 
 fn lines_with<'a>(answer: &'a Answer, prefix: &str) -> Vec<&'a str> {
@@ -131,7 +132,7 @@ fn invalid_metadata_fails_the_description_check() {
 
 #[test]
 fn a_description_that_changes_fails_the_constancy_check() {
-    fault_fails("fickle", "constancy", "something else each time", 0);
+    fault_fails("fickle", "constancy", "a different description each time", 0);
 }
 
 #[test]
@@ -150,7 +151,7 @@ fn an_overlong_help_fails_the_help_check() {
 
 #[test]
 fn the_probe_check_reports_time_and_reason() {
-    fault_of_hook_fails("slow probe", "probe", "500 ms are the most");
+    fault_of_hook_fails("slow probe", "probe", "at most 500 ms are allowed");
     for (fault, mention) in [("reason=", "is empty"), ("reason=two\nlines", "is not one line")] {
         fault_fails(fault, "nonconforming_lines probe", mention, OF_HOOK.len() - 3);
     }
@@ -172,8 +173,8 @@ fn a_failed_start_fails_the_start_check() {
 fn a_failed_read_fails_the_read_check() {
     fault_of_hook_fails("read", "read", "it cannot be read");
     fault_of_hook_fails("panic", "read", "the plugin panicked at tests/plugins/nonconforming/src/lib.rs:");
-    fault_of_hook_fails("slow read", "read", "it must give the lines there are and not wait");
-    fault_of_hook_fails("wakes", "read", "what wakes() gives stays readable");
+    fault_of_hook_fails("slow read", "read", "it must return the available lines without waiting");
+    fault_of_hook_fails("wakes", "read", "the descriptor of wakes() stays readable");
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn invalid_lines_fail_the_lines_check() {
     for (fault, mention) in [
         (
             "line=a\x1b[2Jb",
-            "a control character, \\u{1b}; give what comes from others with LineBuffer::event",
+            "a control character, \\u{1b}; write text from other programs with LineBuffer::event",
         ),
         ("line=a\tb", "a control character, \\t"),
         ("latin", "not UTF-8"),
@@ -195,18 +196,18 @@ fn without_lines_the_lines_check_is_skipped() {
     let answer = checked(nonconforming(), "FAULT", "silent");
     answer_is_told(&answer, 0);
     let skipped = lines_with(&answer, "skipped ");
-    assert_eq!(skipped, ["skipped  nonconforming_lines read: it gave no line of the process made for this"]);
+    assert_eq!(skipped, ["skipped  nonconforming_lines read: it emitted no line for the test process"]);
 }
 
 #[test]
 fn a_failed_stop_fails_the_stop_check() {
     fault_of_hook_fails("stop", "stop", "it will not stop");
-    fault_of_hook_fails("endless", "stop", "has not told its end");
+    fault_of_hook_fails("endless", "stop", "it has not returned Progress::Finished");
 }
 
 #[test]
 fn wrong_counts_fail_the_stats_check() {
-    fault_of_hook_fails("stats", "stats", "its stats say 7 events recorded, but it gave 3 and lost 0");
+    fault_of_hook_fails("stats", "stats", "its stats count 7 events recorded, but it emitted 3 and lost 0");
 }
 
 #[test]
@@ -227,7 +228,7 @@ fn kernel_objects_left_behind_are_reported_and_removed() {
     // A sweep would take objects that are not locked for those of a dead session.
     let _alone = lock_out_sweeps();
     let anothers = kernel.make_instance(&format!("check_test_{}", std::process::id()));
-    for (fault, before) in [("instance", "it leaves the tracing instance "), ("probe", "it leaves ")] {
+    for (fault, before) in [("instance", "it left the tracing instance "), ("probe", "it left ")] {
         let answer = checked(nonconforming(), "FAULT", fault);
         only_fails(&answer, "nonconforming_lines remains", before, 1);
         let line = lines_with(&answer, "FAILED ")[0];
@@ -242,12 +243,12 @@ fn kernel_objects_left_behind_are_reported_and_removed() {
 
 #[test]
 fn a_session_that_outlives_its_tasks_fails_the_end_check() {
-    fault_of_hook_fails("deaf", "end", "2 s after the last process that it traces ended");
+    fault_of_hook_fails("deaf", "end", "2 s after the last traced process ended");
 }
 
 #[test]
 fn invalid_json_fails_the_json_check() {
-    fault_fails("no json", "nonconforming_lines json", "a line is no JSON object", 0);
+    fault_fails("no json", "nonconforming_lines json", "a line is not a JSON object", 0);
     let answer = checked(nonconforming(), "FAULT", "json");
     answer_is_told(&answer, 0);
     assert_eq!(
@@ -315,7 +316,7 @@ fn the_ftrace_plugin_passes_every_check() {
     }
     let answer = checked(Plugins::none().plugin("ftrace", "x.so"), "FAULT", "");
     answer_is_told(&answer, 0);
-    let known = ["and what to give it only its author knows", "it gave no line of the process made for this"];
+    let known = ["for which no value can be chosen automatically", "it emitted no line for the test process"];
     let in_vain = |line: &&str| !known.iter().any(|why| line.ends_with(why));
     assert_eq!(lines_with(&answer, "skipped ").into_iter().find(in_vain), None, "{answer:#?}");
     for (hook, check) in

@@ -1,18 +1,18 @@
-//! Whether people can make use of what a hook says.
+//! Checks that the texts of a hook can be displayed to users.
 
 use trace_hook_api::{HookInfo, Kind, Param};
 
 use crate::output;
 use crate::worker::protocol::Finding;
 
-/// In bytes: what still fits on a screen in one piece.
+/// In bytes; a longer text does not fit on a screen.
 const LONGEST_SENTENCE: usize = 300;
 
-/// Checks that everything is explained.
+/// Checks that the hook and each of its parameters have a help text.
 pub fn check(hook: &HookInfo) -> Finding {
     let summary = check_sentence(&hook.summary).map_err(|problem| format!("its summary {problem}"));
     match summary.and_then(|()| hook.params.iter().try_for_each(check_param)) {
-        Ok(()) => Finding::Ok("it says what it does, and so does each of its parameters".to_owned()),
+        Ok(()) => Finding::Ok("the hook and each of its parameters are described".to_owned()),
         Err(problem) => Finding::Failed(problem),
     }
 }
@@ -26,7 +26,7 @@ fn check_param(param: &Param) -> Result<(), String> {
     }
 }
 
-/// Checks that a text can stand on a line, after something else.
+/// Checks that a text can be printed on a line, after a prefix.
 pub fn check_sentence(text: &str) -> Result<(), String> {
     if text.trim().is_empty() {
         Err("is empty".to_owned())
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_explained() {
+    fn missing_help_texts_are_found() {
         let hook = || HookInfo::new("h", "a hook");
         let failed = |hook: &HookInfo| matches!(check(hook), Finding::Failed(_));
         assert!(!failed(&hook().param(Param::flag("f", "a flag")).param(Param::text("t", "T", "a text"))));

@@ -1,7 +1,7 @@
-//! What bears a session's name in the kernel.
+//! Finds the objects of a session in the kernel by their names.
 //!
-//! The host knows no trace sub-system. But whatever a session makes in tracefs is named after the session, so it can be
-//! found there by whoever knows that name.
+//! The host knows no trace sub-system. But every object that a session creates in tracefs is named after the session,
+//! so that name is enough to find it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,25 +9,25 @@ use std::path::PathBuf;
 
 use trace_hook_api::Environment;
 
-/// The lists of events that are defined by whoever wants them, one a line. Opened with O_TRUNC they would lose them all.
+/// The files that list dynamic events, one a line. Opening one with O_TRUNC removes all of its events.
 const LISTS: [&str; 3] = ["kprobe_events", "uprobe_events", "dynamic_events"];
 
-/// What a session of this name has in the kernel's tracefs.
+/// The objects of a session in the kernel's tracefs.
 pub struct KernelObjects<'a> {
     session: &'a str,
-    /// Where there is no tracefs, there are no objects.
+    /// `None`: tracefs is not mounted, so there are no objects.
     tracefs: Option<PathBuf>,
 }
 
 impl<'a> KernelObjects<'a> {
-    /// Those of the session with this name.
+    /// The objects of the session with this name.
     pub fn of(session: &'a str, environment: &Environment) -> Self {
         let places = ["kernel/tracing", "kernel/debug/tracing"].map(|place| environment.sysfs.join(place));
         let tracefs = places.into_iter().find(|place| place.join("instances").is_dir());
         Self { session, tracefs }
     }
 
-    /// One of them in words, if there is any.
+    /// Describes one of the objects, if there is any.
     pub fn any(&self) -> Option<String> {
         let instance = self.instances().next().map(|path| {
             format!("the tracing instance {}", path.file_name().unwrap_or_default().to_string_lossy())
@@ -38,11 +38,11 @@ impl<'a> KernelObjects<'a> {
         })
     }
 
-    /// Removes them all.
+    /// Removes all of the objects.
     ///
     /// # Errors
     ///
-    /// What is in the way of the first that is left.
+    /// The first object that could not be removed. The others are removed all the same.
     pub fn remove(&self) -> io::Result<()> {
         // An event cannot be removed while it is enabled in an instance.
         let instances = self.instances().map(fs::remove_dir).collect::<Vec<_>>();
@@ -60,7 +60,7 @@ impl<'a> KernelObjects<'a> {
         entries.into_iter().flatten().flatten().map(|entry| entry.path()).filter(is_its)
     }
 
-    /// The events of this list, as `SYSTEM/EVENT`. Its lines are `p:SYSTEM/EVENT PLACE ARGUMENT...`.
+    /// The session's events in this list, as `SYSTEM/EVENT`. A line is `p:SYSTEM/EVENT PLACE ARGUMENT...`.
     fn events(&self, list: &str) -> Vec<String> {
         let text = self.tracefs.as_ref().and_then(|tracefs| fs::read(tracefs.join(list)).ok());
         let text = String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned();
@@ -70,7 +70,7 @@ impl<'a> KernelObjects<'a> {
 
     fn remove_event(&self, list: &str, event: &str) -> io::Result<()> {
         let Some(tracefs) = &self.tracefs else { return Ok(()) };
-        // It need not be enabled.
+        // Fails if the event is already disabled or gone, which is fine.
         let _ = fs::write(tracefs.join("events").join(event).join("enable"), "0");
         File::options().append(true).open(tracefs.join(list))?.write_all(format!("-:{event}\n").as_bytes())
     }

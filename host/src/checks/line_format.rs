@@ -1,10 +1,10 @@
-//! Whether what a session gives is lines.
+//! Checks the format of a session's lines.
 
 use trace_hook_api::{HookError, Result};
 
-/// Checks that a line is one line to whatever shows it.
+/// Checks that a line is UTF-8 without control characters, so that every terminal displays it as one line.
 pub fn check_plain(line: &[u8]) -> Result<()> {
-    const REMEDY: &str = "give what comes from others with LineBuffer::event and EventLine::text";
+    const REMEDY: &str = "write text from other programs with LineBuffer::event and EventLine::text";
     let Ok(text) = str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)) else {
         let text = String::from_utf8_lossy(line);
         return Err(HookError::new(format!("a line is not UTF-8; {REMEDY}: {text:?}")));
@@ -18,13 +18,13 @@ pub fn check_plain(line: &[u8]) -> Result<()> {
     }
 }
 
-/// Checks that a line is an object.
+/// Checks that a line is a JSON object.
 pub fn check_json(line: &[u8]) -> Result<()> {
     match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line) {
         Ok(_) => Ok(()),
         Err(error) => {
             let line = String::from_utf8_lossy(line);
-            Err(HookError::new(format!("a line is no JSON object ({error}): {}", line.trim_end())))
+            Err(HookError::new(format!("a line is not a JSON object ({error}): {}", line.trim_end())))
         }
     }
 }

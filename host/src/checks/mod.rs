@@ -1,7 +1,7 @@
-//! `--check`: does a plugin keep what plugins promise?
+//! `--check`: checks that a plugin keeps the rules of the plugin interface.
 //!
-//! Each check has a name and one finding. What the plugin itself has to do is done in workers, as everywhere: so the
-//! finding about a plugin that crashes or hangs is that it does.
+//! Each check has a name and one finding. The plugin runs in workers, as for every other action, so a crash or a hang
+//! is a finding too.
 
 mod descriptions;
 mod kernel_objects;
@@ -28,16 +28,16 @@ use crate::plugins::{PluginFile, Trust, open_trusted, rules};
 use crate::worker::protocol::{Answer, Finding};
 use crate::worker::{Confinement, Orphan, Worker, within};
 
-/// How long a plugin may take for anything but a session.
+/// The time limit for every call into a plugin, except those of a session.
 const LIMIT: Duration = Duration::from_secs(2);
-/// How long a probe may take. Discovery waits for the slowest one.
+/// The time limit for a probe. Discovery waits for the slowest one.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Checks the plugin in this file.
 ///
 /// # Errors
 ///
-/// The checks could not be made. What they find is in the report.
+/// The checks could not be performed. Their findings are in the report.
 pub fn check(
     path: &Path,
     trust: Trust,
@@ -46,14 +46,18 @@ pub fn check(
     report: &mut Report,
 ) -> Result<()> {
     let Some(plugin) = check_file(path, trust, report)? else {
-        return report.skip(None, &["interface", "description", "constancy", "sweep"], "it is not loaded");
+        return report.skip(
+            None,
+            &["interface", "description", "constancy", "sweep"],
+            "the plugin is not loaded",
+        );
     };
-    let mut examination = Examination { plugin, environment, interrupts, report, refused: 0 };
+    let mut examination = Examination { plugin, environment, interrupts, report, unavailable: 0 };
     let Some(info) = examination.check_description()? else {
-        return examination.report.skip(None, &["sweep"], "it does not say what it is");
+        return examination.report.skip(None, &["sweep"], "the plugin could not be described");
     };
     examination.check_hooks(&info.hooks)?;
-    if examination.refused == info.hooks.len() {
+    if examination.unavailable == info.hooks.len() {
         return examination.report.skip(
             None,
             &["sweep"],
@@ -63,7 +67,7 @@ pub fn check(
     examination.check_sweep()
 }
 
-/// The plugin, as far as it can be told without running any of it.
+/// Checks what can be checked of the file without running any of its code.
 fn check_file(path: &Path, trust: Trust, report: &mut Report) -> Result<Option<PluginFile>> {
     let code = match open_trusted(path, trust) {
         Ok(code) => code,
@@ -77,17 +81,19 @@ fn check_file(path: &Path, trust: Trust, report: &mut Report) -> Result<Option<P
         None,
         "file",
         match trust {
-            Trust::Required => Finding::Ok("a file that only root or you can change".to_owned()),
-            Trust::Waived => Finding::Skipped("--allow-untrusted: anybody may change it".to_owned()),
+            Trust::Required => Finding::Ok("only root and you can change the file".to_owned()),
+            Trust::Waived => {
+                Finding::Skipped("--allow-untrusted: any user may be able to change it".to_owned())
+            }
         },
     )?;
-    // Its author may well build it anew meanwhile.
+    // A private copy, because the file may be rebuilt during the checks.
     match PluginFile::with_code(path, code).and_then(PluginFile::copied) {
         Ok(plugin) => {
             report.add(
                 None,
                 "library",
-                Finding::Ok("a shared library for this machine, with a plugin".to_owned()),
+                Finding::Ok("a shared library for this machine that exports a plugin".to_owned()),
             )?;
             Ok(Some(plugin))
         }
@@ -103,12 +109,12 @@ struct Examination<'a> {
     environment: &'a Environment,
     interrupts: &'a Interrupts,
     report: &'a mut Report,
-    /// How many hooks say that they cannot run here.
-    refused: usize,
+    /// The number of hooks whose probe reported that they cannot run here.
+    unavailable: usize,
 }
 
 impl Examination<'_> {
-    /// What the plugin says of itself, if that is of use.
+    /// Returns the plugin's description, if it keeps the rules.
     fn check_description(&mut self) -> Result<Option<PluginInfo>> {
         let mut worker = Worker::start(
             self.plugin.code(),
@@ -117,14 +123,17 @@ impl Examination<'_> {
             &[],
             |plugin, channel| {
                 let ours = trace_hook_api::VERSION;
-                let loaded =
-                    Finding::Ok(format!("its tables are those of trace-hook-api {ours}, which is ours"));
+                let loaded = Finding::Ok(format!(
+                    "compatible with trace-hook-api {ours}, the version of this manager"
+                ));
                 let _ = channel.sender().send(&Answer::Found(loaded));
                 let info = plugin.describe()?;
                 let _ = channel.sender().send(&Answer::Described(info.clone()));
                 Ok(Answer::Found(match plugin.describe()? == info {
-                    true => Finding::Ok("it says the same each time".to_owned()),
-                    false => Finding::Failed("it says something else each time; info() must not".to_owned()),
+                    true => Finding::Ok("it returns the same description each time".to_owned()),
+                    false => Finding::Failed(
+                        "it returns a different description each time; info() must not".to_owned(),
+                    ),
                 }))
             },
         )?;
@@ -141,7 +150,7 @@ impl Examination<'_> {
             other => (None, finding_of(other)?),
         };
         if self.report.add(None, "description", finding)? == Passed::No {
-            self.report.skip(None, &["constancy"], "what it says is not lawful")?;
+            self.report.skip(None, &["constancy"], "the description breaks a rule")?;
             return Ok(None);
         }
         let again = finding_of(worker.answer(within(LIMIT), self.interrupts))?;
@@ -151,13 +160,13 @@ impl Examination<'_> {
 
     fn check_hooks(&mut self, hooks: &[HookInfo]) -> Result<()> {
         for (position, hook) in (0..).zip(hooks) {
-            let lawful = match rules::check_hook(hook, &hooks[..position as usize]) {
+            let declaration = match rules::check_hook(hook, &hooks[..position as usize]) {
                 Ok(()) => Finding::Ok(hook.summary.clone()),
                 Err(problem) => Finding::Failed(problem),
             };
-            if self.report.add(Some(hook), "declaration", lawful)? == Passed::No {
-                self.report.skip(Some(hook), &["help", "probe"], "the hook is left out")?;
-                self.report.skip(Some(hook), &trial::names(hook), "the hook is left out")?;
+            if self.report.add(Some(hook), "declaration", declaration)? == Passed::No {
+                self.report.skip(Some(hook), &["help", "probe"], "the hook cannot be used")?;
+                self.report.skip(Some(hook), &trial::names(hook), "the hook cannot be used")?;
                 continue;
             }
             self.report.add(Some(hook), "help", descriptions::check(hook))?;
@@ -170,7 +179,7 @@ impl Examination<'_> {
         Ok(())
     }
 
-    /// Why the hook cannot run here.
+    /// Returns the reason why the hook cannot run here, if it cannot.
     fn check_probe(&mut self, position: u32, hook: &HookInfo) -> Result<Option<String>> {
         if let Err(error) = environment::check(self.environment) {
             self.report.skip(Some(hook), &["probe"], &error.to_string())?;
@@ -187,7 +196,7 @@ impl Examination<'_> {
             Ok(Answer::Probed { refusal, took }) => {
                 let obstacle = refusal.as_ref().map(|_| "it cannot run here".to_owned());
                 let is_refused = |error: &HookError| error.kind() != ErrorKind::Panic;
-                self.refused += usize::from(refusal.as_ref().is_some_and(is_refused));
+                self.unavailable += usize::from(refusal.as_ref().is_some_and(is_refused));
                 (obstacle, probe_finding(refusal, took))
             }
             other => (Some("its probe fails".to_owned()), finding_of(other)?),
@@ -211,14 +220,14 @@ impl Examination<'_> {
     }
 }
 
-/// Whether it was not found to be wrong.
+/// Whether a check passed or was skipped, rather than failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passed {
     Yes,
     No,
 }
 
-/// What a worker found, or that it could not.
+/// The finding of a worker; a crash or a failure of its plugin is one too.
 fn finding_of(answer: Result<Answer>) -> Result<Finding> {
     match answer {
         Ok(Answer::Found(finding)) => Ok(finding),
@@ -243,25 +252,25 @@ fn description(info: &PluginInfo) -> Finding {
 fn probe_finding(refusal: Option<HookError>, took: Duration) -> Finding {
     match refusal {
         _ if took > PROBE_LIMIT => Finding::Failed(format!(
-            "it took {} ms; every discovery waits for it, so {} ms are the most",
+            "it took {} ms; every discovery waits for it, so at most {} ms are allowed",
             took.as_millis(),
             PROBE_LIMIT.as_millis()
         )),
         Some(error) if error.kind() == ErrorKind::Panic => Finding::Failed(error.to_string()),
         Some(error) if is_bare_refusal(error.message()) => Finding::Failed(format!(
-            "it says only {:?}; a probe has no privilege, so that may be so of it alone: Environment::judge tells what \
-             a session lacks",
+            "it reports only {:?}; a probe has no privilege, so a session might succeed: use Environment::judge to report \
+             what a session lacks",
             error.message()
         )),
         Some(error) => match descriptions::check_sentence(error.message()) {
-            Ok(()) => Finding::Ok(format!("it says why it cannot run here: {error}")),
+            Ok(()) => Finding::Ok(format!("it cannot run here, and reports why: {error}")),
             Err(problem) => Finding::Failed(format!("the reason why it cannot run here {problem}")),
         },
         None => Finding::Ok(format!("it can run here ({} ms)", took.as_millis())),
     }
 }
 
-/// Whether the kernel's "no" is all that is said.
+/// Whether the message contains nothing but the kernel's refusal.
 fn is_bare_refusal(message: &str) -> bool {
     [Errno::EPERM, Errno::EACCES].iter().any(|errno| {
         message.ends_with(&std::io::Error::from(*errno).to_string()) || message.ends_with(&errno.to_string())

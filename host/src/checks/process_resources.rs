@@ -1,4 +1,4 @@
-//! What a session may leave in its process.
+//! The resources of a process that a session can leak.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-/// What ends with the process at the latest, but should end with a session.
+/// Resources that the kernel releases with the process, but that a session must release when it is closed.
 pub struct ProcessResources {
     threads: usize,
     descriptors: usize,
@@ -14,7 +14,7 @@ pub struct ProcessResources {
 }
 
 impl ProcessResources {
-    /// What there is now.
+    /// The resources of this process now.
     pub fn now() -> Self {
         let entries = |directory| fs::read_dir(directory).map_or(0, Iterator::count);
         let children = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG));
@@ -25,10 +25,10 @@ impl ProcessResources {
         }
     }
 
-    /// What there is more than before, in words.
+    /// Describes the first resource of which there is more than before.
     pub fn beyond(&self, before: &Self) -> Option<String> {
         let more = |now: usize, before: usize, what: &str| {
-            (now > before).then(|| format!("{} more {what} than there were before", now - before))
+            (now > before).then(|| format!("{} more {what} than before", now - before))
         };
         more(self.threads, before.threads, "threads")
             .or_else(|| more(self.descriptors, before.descriptors, "open descriptors"))

@@ -9,7 +9,7 @@ use crate::output;
 use crate::plugins::rules;
 use crate::worker::protocol::Finding;
 
-/// The findings. As text, each is printed when it is there.
+/// The findings. As text, each is printed immediately.
 pub struct Report {
     as_json: bool,
     checks: Vec<Check>,
@@ -29,7 +29,7 @@ impl Report {
         Self { as_json, checks: Vec::new() }
     }
 
-    /// Adds what was found, of a hook or of the plugin as a whole.
+    /// Adds a finding about a hook, or about the plugin as a whole.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Report {
         Ok(passed)
     }
 
-    /// Adds checks that could not be made.
+    /// Adds checks that are skipped.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl Report {
         checks.iter().try_for_each(|check| self.add(hook, check, Finding::Skipped(why.to_owned())).map(drop))
     }
 
-    /// Ends the report; the first check that failed, and how many did.
+    /// Ends the report. Returns the first check that failed, and the number of those that did.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Report {
             });
             output::print(&output::plain_json(&format!("{json:#}\n")))?;
         } else {
-            output::print(&format!("verdict: {ok} ok, {failed} failed, {skipped} skipped\n"))?;
+            output::print(&format!("summary: {ok} ok, {failed} failed, {skipped} skipped\n"))?;
         }
         let first = self.checks.iter().find(|check| matches!(check.finding, Finding::Failed(_)));
         Ok(first.map(|check| (check.name(), failed)))

@@ -1,4 +1,4 @@
-//! The sessions of a hook, each on a process made for it.
+//! Runs sessions of a hook, each on a process that is started for it.
 
 use trace_hook_api::{Format, HookInfo};
 
@@ -15,12 +15,12 @@ use crate::worker::protocol::{Answer, Finding};
 use crate::worker::{Confinement, Orphan, Worker, within};
 
 impl Examination<'_> {
-    /// Runs the hook a few times.
+    /// Checks the hook's sessions.
     pub fn check_sessions(&mut self, position: u32, hook: &HookInfo) -> Result<()> {
         let words = match trial::synthetic_arguments(hook) {
             Ok(words) => words,
             Err(needed) => {
-                let why = format!("it needs --{needed}, and what to give it only its author knows");
+                let why = format!("it needs --{needed}, for which no value can be chosen automatically");
                 return self.report.skip(Some(hook), &trial::names(hook), &why);
             }
         };
@@ -35,7 +35,7 @@ impl Examination<'_> {
         Ok(())
     }
 
-    /// Takes a session through these steps, on a process of our own.
+    /// Takes a session through these steps, on a process that is started for it.
     fn try_session(
         &mut self,
         position: u32,
@@ -47,14 +47,16 @@ impl Examination<'_> {
         let words = [&["--pid".to_owned(), workload.pid.to_string()], words].concat();
         let arguments = match arguments::parse(hook, &HookArguments(words)) {
             Err(Error::Usage(problem)) => {
-                let finding = Finding::Failed(format!("what it declares it does not take itself: {problem}"));
+                let finding = Finding::Failed(format!(
+                    "it rejects arguments that match its own declaration: {problem}"
+                ));
                 return self.fail(hook, steps, 0, finding);
             }
             arguments => arguments?,
         };
         let directory = RunDirectory::open()?;
         let path = std::path::absolute(&self.plugin.path).unwrap_or_default();
-        // If this is killed, the next call finds the record, and has the plugin sweep.
+        // If this process is killed, the next call finds the record and sweeps.
         let record = Record::create(&directory, &path)?;
         let request = arguments.request(hook, &record.session, self.environment);
         let mut worker =
@@ -67,12 +69,12 @@ impl Examination<'_> {
         if !matches!(passed, Ok(Passed::Yes))
             && let Err(error) = orphans::sweep_with(&self.plugin, self.environment)
         {
-            log::warn!("something is left of the session: {error}");
+            log::warn!("cannot remove everything that the session created: {error}");
             is_clean = false;
         }
-        // Also where the plugin does not see to it.
+        // Removes also what the plugin's own sweep misses.
         if let Err(error) = KernelObjects::of(&record.session, self.environment).remove() {
-            log::warn!("something is left of the session in tracefs: {error}");
+            log::warn!("cannot remove everything that the session created in tracefs: {error}");
             is_clean = false;
         }
         if is_clean {
@@ -81,7 +83,7 @@ impl Examination<'_> {
         passed
     }
 
-    /// `workload` ends when the worker says that it records, or with the session.
+    /// Ends `workload` when the worker asks for that, at the latest with the session.
     fn follow(
         &mut self,
         hook: &HookInfo,
@@ -107,12 +109,12 @@ impl Examination<'_> {
         Ok(Passed::Yes)
     }
 
-    /// Without the step that failed, those after it cannot be taken.
+    /// Reports a failed step. The steps after it are skipped.
     fn fail(&mut self, hook: &HookInfo, steps: &[Step], failed: usize, finding: Finding) -> Result<Passed> {
         let check = steps[failed].check;
         let rest: Vec<_> = steps[failed + 1..].iter().map(|step| step.check).collect();
         self.report.add(Some(hook), check, finding)?;
-        let why = format!("after {check} failed there is no session to try it on");
+        let why = format!("not possible after {check} failed");
         self.report.skip(Some(hook), &rest, &why)?;
         Ok(Passed::No)
     }

@@ -1,4 +1,4 @@
-//! A session on trial: started, read, stopped and closed as the recorder does it, with a look at each step.
+//! A test session: started, read, stopped and closed as the recorder does it, with checks at each step.
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
@@ -15,31 +15,32 @@ use crate::worker::{HostedPlugin, PluginSession};
 
 /// How long the session records.
 const RECORDING: Duration = Duration::from_millis(200);
-/// How long a stopped session may take to give its last line, and what it made to be gone.
+/// How long a stopped session may take to give its last line.
 const ENDING: Duration = Duration::from_secs(5);
-const GOING: Duration = Duration::from_secs(1);
-/// How long a session may take to notice that what it traces has ended.
+/// How long threads and kernel objects may take to disappear after the session is closed.
+const REMOVAL: Duration = Duration::from_secs(1);
+/// How long a session may take to notice that its last traced process has ended.
 const NOTICING: Duration = Duration::from_secs(2);
-/// How long a read may take.
+/// The time limit for a read.
 const READ_LIMIT: Duration = Duration::from_millis(100);
-/// So many tell whether reads wait: one or two may be kept by something else than what the session does.
+/// The check fails after this many slow reads. One or two may have been delayed by something else.
 const FEWEST_READS: usize = 3;
-/// A descriptor that is readable after so many reads in a row that found nothing more is so for another reason.
-const MOST_VAIN_WAKES: usize = 10;
-/// Between two looks at the session.
-const LOOK: Duration = Duration::from_millis(5);
-/// As many bytes are asked for at once.
+/// The check fails if the descriptor is still readable after this many consecutive reads that returned `Idle`.
+const MOST_SPURIOUS_WAKES: usize = 10;
+/// Between two reads or checks of the session.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// The room of a read, in bytes.
 const ROOM: usize = 64 << 10;
 
-/// A step of a trial, and what checks it.
+/// A step of a test session, and the name of its check.
 pub struct Step {
     pub check: &'static str,
-    /// How long it may take, from the step before.
+    /// The time limit, measured from the end of the previous step.
     pub limit: Duration,
     take: fn(&mut Trial<'_, '_>) -> Result<Finding>,
 }
 
-/// In the order in which they are taken.
+/// The steps of a session, in order.
 pub const STEPS: [Step; 6] = [
     // As long as container-tracer waits for the first output.
     Step::new("start", 5, |trial| trial.start()),
@@ -50,10 +51,10 @@ pub const STEPS: [Step; 6] = [
     Step::new("remains", 5, |trial| trial.remains()),
 ];
 
-/// All of a session at once whose traced process ends.
+/// A whole session in one step, whose traced process ends.
 pub const END_STEPS: [Step; 1] = [Step::new("end", 15, |trial| trial.end())];
 
-/// All of a session at once, of a hook that can give JSON.
+/// A whole session in one step, of a hook that supports JSON.
 pub const JSON_STEPS: [Step; 1] = [Step::new("json", 15, |trial| trial.json())];
 
 /// The names of the checks of a hook's sessions.
@@ -62,11 +63,11 @@ pub fn names(hook: &HookInfo) -> Vec<&'static str> {
     STEPS.iter().chain(&END_STEPS).chain(json).map(|step| step.check).collect()
 }
 
-/// Arguments that the hook cannot do without.
+/// Returns values for the required parameters of the hook.
 ///
 /// # Errors
 ///
-/// The parameter for which there is nothing to make up.
+/// The name of a parameter for which no value can be chosen.
 pub fn synthetic_arguments(hook: &HookInfo) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     for param in hook.params.iter().filter(|param| param.required) {
@@ -83,7 +84,7 @@ pub fn synthetic_arguments(hook: &HookInfo) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// In a worker: takes one step after the other, and tells what was found, until a step fails.
+/// In a worker: takes the steps in order and sends the finding of each, until a step fails.
 pub fn run(
     plugin: &HostedPlugin<'_>,
     position: u32,
@@ -98,11 +99,11 @@ pub fn run(
         channel,
         session: None,
         wakes: None,
-        owned: ProcessResources::now(),
+        resources_before: ProcessResources::now(),
         lines: 0,
         events: 0,
         slow_reads: 0,
-        vain_wakes: 0,
+        spurious_wakes: 0,
         finished: false,
     };
     for step in steps {
@@ -129,15 +130,15 @@ struct Trial<'a, 'w> {
     request: &'a Request,
     channel: &'a Channel,
     session: Option<PluginSession<'w>>,
-    /// While it records: what polls as readable when there are lines.
+    /// While it records: the descriptor that polls as readable when there are lines.
     wakes: Option<RawFd>,
-    /// What the process owned before.
-    owned: ProcessResources,
+    /// The resources of the process before the session.
+    resources_before: ProcessResources,
     lines: usize,
     events: u64,
     slow_reads: usize,
-    /// Since a read that did not find it readable.
-    vain_wakes: usize,
+    /// Consecutive reads after which `wakes` was still readable.
+    spurious_wakes: usize,
     /// The session has given its last line.
     finished: bool,
 }
@@ -176,33 +177,33 @@ impl<'w> Trial<'_, 'w> {
         Ok(Finding::Ok(match stats.recorded {
             Some(recorded) if recorded != given + lost => {
                 return Err(HookError::new(format!(
-                    "its stats say {recorded} events recorded, but it gave {given} and lost {lost}"
+                    "its stats count {recorded} events recorded, but it emitted {given} and lost {lost}"
                 )));
             }
-            Some(recorded) => format!("{recorded} events recorded, {given} given, {lost} lost"),
-            None => format!("{given} events given, {lost} lost; it does not count those it records"),
+            Some(recorded) => format!("{recorded} events recorded, {given} emitted, {lost} lost"),
+            None => format!("{given} events emitted, {lost} lost; it does not count the recorded ones"),
         }))
     }
 
     fn close(&mut self) -> Result<Finding> {
         self.session()?.close()?;
         self.session = None;
-        Ok(Finding::Ok("it says that what it made is gone".to_owned()))
+        Ok(Finding::Ok("it reports no error".to_owned()))
     }
 
-    /// A thread that was told to end needs a moment for it, and the kernel for what was removed.
+    /// Threads need a moment to exit, and the kernel removes objects with a delay.
     fn remains(&mut self) -> Result<Finding> {
         let in_kernel = KernelObjects::of(&self.request.session, &self.request.environment);
-        let deadline = Instant::now() + GOING;
+        let deadline = Instant::now() + REMOVAL;
         loop {
-            match ProcessResources::now().beyond(&self.owned).or_else(|| in_kernel.any()) {
+            match ProcessResources::now().beyond(&self.resources_before).or_else(|| in_kernel.any()) {
                 None => {
-                    let nothing = "no thread, child process, descriptor, tracing instance or probe is left";
+                    let nothing = "it left no thread, child process, descriptor, tracing instance or probe";
                     return Ok(Finding::Ok(nothing.to_owned()));
                 }
-                Some(_) if Instant::now() < deadline => std::thread::sleep(LOOK),
+                Some(_) if Instant::now() < deadline => std::thread::sleep(POLL_INTERVAL),
                 Some(what) => {
-                    return Err(HookError::new(format!("it leaves {what}, which close() must remove")));
+                    return Err(HookError::new(format!("it left {what}, which close() must remove")));
                 }
             }
         }
@@ -213,22 +214,25 @@ impl<'w> Trial<'_, 'w> {
         self.read_until(Instant::now() + RECORDING)?;
         let text = match self.finished {
             true => "it ended by itself".to_owned(),
-            false => format!("it ended {} ms after what it traced", self.outlive()?.as_millis()),
+            false => format!(
+                "it ended {} ms after its last traced process",
+                self.time_to_notice_the_end()?.as_millis()
+            ),
         };
         self.close()?;
         self.remains()?;
         Ok(Finding::Ok(text))
     }
 
-    /// For how long it goes on when what it traces has ended.
-    fn outlive(&mut self) -> Result<Duration> {
-        // It has to look for its tasks now, whatever there is to read.
+    /// Ends the traced process. Returns how long the session takes to notice that.
+    fn time_to_notice_the_end(&mut self) -> Result<Duration> {
+        // From now on the descriptor may be readable without lines: the session may wake to check its tasks.
         self.wakes = None;
-        // Who ends the process that is traced then.
+        // On this message the supervisor ends the traced process.
         self.channel.sender().send(&Answer::Recording)?;
         let began = Instant::now();
         self.read_until(began + NOTICING)?;
-        self.check_finished(NOTICING, "the last process that it traces ended, which it has to see itself,")?;
+        self.check_finished(NOTICING, "the last traced process ended")?;
         Ok(began.elapsed())
     }
 
@@ -245,10 +249,10 @@ impl<'w> Trial<'_, 'w> {
         self.session.as_mut().ok_or_else(|| HookError::new("there is no session"))
     }
 
-    /// How many lines it gave, if any.
+    /// The number of lines so far. Skipped if there is none.
     fn given(&self, what: &str) -> Finding {
         match self.lines {
-            0 => Finding::Skipped("it gave no line of the process made for this".to_owned()),
+            0 => Finding::Skipped("it emitted no line for the test process".to_owned()),
             lines => Finding::Ok(format!("{what}: {lines}")),
         }
     }
@@ -257,13 +261,13 @@ impl<'w> Trial<'_, 'w> {
         match self.finished {
             true => Ok(()),
             false => Err(HookError::new(format!(
-                "{} s after {since} it has not told its end (Progress::Finished)",
+                "{} s after {since}, it has not returned Progress::Finished",
                 limit.as_secs()
             ))),
         }
     }
 
-    /// Reads until the session has given its last line, or for so long.
+    /// Reads until the session has given its last line, or until the deadline.
     fn read_until(&mut self, deadline: Instant) -> Result<()> {
         let mut lines = LineBuffer::default();
         let mut reads = 0;
@@ -279,7 +283,7 @@ impl<'w> Trial<'_, 'w> {
                 Progress::Finished => self.finished = true,
                 _ => {
                     self.check_wakes()?;
-                    std::thread::sleep(LOOK);
+                    std::thread::sleep(POLL_INTERVAL);
                 }
             }
         }
@@ -291,25 +295,26 @@ impl<'w> Trial<'_, 'w> {
         match self.slow_reads {
             ..FEWEST_READS => Ok(()),
             _ => Err(HookError::new(format!(
-                "a read took {} ms; it must give the lines there are and not wait: {} ms are the most",
+                "a read took {} ms; it must return the available lines without waiting, within {} ms",
                 took.as_millis(),
                 READ_LIMIT.as_millis()
             ))),
         }
     }
 
-    /// An event may come at any time, but not always right after a read.
+    /// Checks that the descriptor does not stay readable. A new event can make it readable after a read, but not
+    /// always.
     fn check_wakes(&mut self) -> Result<()> {
         let Some(wakes) = self.wakes else { return Ok(()) };
         // SAFETY: the session keeps it open until it is closed, and nothing is done with it here but to poll.
         let wakes = unsafe { BorrowedFd::borrow_raw(wakes) };
         let is_readable = poll(&mut [PollFd::new(wakes, PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1);
-        self.vain_wakes = if is_readable { self.vain_wakes + 1 } else { 0 };
-        match self.vain_wakes {
-            ..MOST_VAIN_WAKES => Ok(()),
+        self.spurious_wakes = if is_readable { self.spurious_wakes + 1 } else { 0 };
+        match self.spurious_wakes {
+            ..MOST_SPURIOUS_WAKES => Ok(()),
             _ => Err(HookError::new(
-                "what wakes() gives stays readable though read just said Progress::Idle: it would keep the host \
-                 busy all the time; read must take what makes it readable",
+                "the descriptor of wakes() stays readable although read returned Progress::Idle, which would keep the \
+                 host busy; read must consume what makes it readable",
             )),
         }
     }
@@ -334,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_required_is_made_up_where_that_is_possible() {
+    fn required_parameters_get_synthetic_values() {
         let hook = HookInfo::new("h", "")
             .param(Param::integer("n", "N", "").range(5, 9).required())
             .param(Param::text("c", "C", "").choices(["a", "b"]).required())

@@ -1,4 +1,4 @@
-//! A task of our own, to be traced.
+//! A process to trace.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write, pipe};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::worker::{ChildProcess, Orphan, isolate};
 
-/// A child is more work than all else, also for who traces it.
+/// Starting a child costs more than the other work, for the tracer as well.
 const ROUNDS_PER_CHILD: u64 = 16;
 
-/// A process that does a little of what processes do, again and again, until this is dropped.
+/// A process that writes, sleeps and starts children until this is dropped.
 pub struct Workload {
     /// Its process id, as the given procfs shows it.
     pub pid: u32,
@@ -20,20 +20,20 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Starts it.
+    /// Starts the process.
     ///
     /// # Errors
     ///
-    /// There can be no further process.
+    /// The process could not be started.
     pub fn start(procfs: &Path) -> Result<Self> {
         let cannot = |source| Error::System { action: "start a process to trace", source };
         let (ours, theirs) = pipe().map_err(cannot)?;
         let process = ChildProcess::fork(|| {
             isolate(Orphan::Dies, &[theirs.as_fd()], None);
-            // Only the process itself can see what a procfs of another pid namespace calls it.
+            // Only the process itself can find out its id in a procfs of another pid namespace.
             let pid = fs::read_link(procfs.join("self")).unwrap_or_default();
-            let told = writeln!(&theirs, "{}", pid.display());
-            if told.is_ok() {
+            let sent = writeln!(&theirs, "{}", pid.display());
+            if sent.is_ok() {
                 for round in 0.. {
                     work(round);
                 }
@@ -51,7 +51,7 @@ fn work(round: u64) {
     if let Ok(mut null) = File::create("/dev/null") {
         let _ = null.write_all(b"work");
     }
-    // Who traces processes is to have something to see as well.
+    // Hooks that trace processes need events too.
     if round.is_multiple_of(ROUNDS_PER_CHILD) {
         drop(ChildProcess::fork(|| ()));
     }

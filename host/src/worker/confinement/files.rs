@@ -1,15 +1,15 @@
-//! What of the file system a worker may use (landlock(7)).
+//! The access of a worker to files (landlock(7)).
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
     make_bitflags,
 };
 
-/// The newest of the kernel's interfaces that this is written for. Of an older one, what there is.
+/// The newest version of Landlock that is supported. On older kernels, what they support of it is applied.
 const NEWEST: ABI = ABI::V9;
 
-/// Everything may be read and listed; nothing may be written, made, removed, renamed or executed. No port may be bound or
-/// connected to, and nobody outside be signalled.
+/// Allows files and directories to be read. Forbids to write, create, remove, rename and execute files, to bind and
+/// connect ports, and to signal processes outside of the worker.
 pub fn read_only() -> Result<(), Box<dyn std::error::Error>> {
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let status = Ruleset::default()

@@ -1,8 +1,8 @@
-//! Makes a seccomp filter (seccomp(2)) of a list of system calls.
+//! Compiles a seccomp filter (seccomp(2)) from a list of system calls.
 //!
-//! When a filter is installed, the kernel runs it for each system call that it knows, to find out which are always
-//! allowed. The usual filter, one comparison after the other, took 0.4 ms for that: a quarter of all that listing the
-//! hooks takes. This one finds a call by halving the list, and takes a tenth.
+//! When a filter is installed, the kernel runs it for every known system call, to find out which ones it always allows.
+//! A filter with linear search took 0.4 ms for that, a quarter of the time for listing all hooks. This one uses binary
+//! search, and takes a tenth.
 
 use nix::errno::Errno;
 use nix::libc::{
@@ -10,111 +10,111 @@ use nix::libc::{
     BPF_STMT, BPF_W, c_long, sock_filter,
 };
 
-/// What becomes of a call.
+/// How the filter handles a system call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
-    /// It is made.
+    /// It is allowed.
     Allow,
-    /// It is made if its arguments pass all of these checks.
+    /// It is allowed if its arguments pass all of these checks. Otherwise it fails with EPERM.
     If(Vec<Check>),
-    /// It fails as on a kernel that does not know it, for which callers have an older call in reserve.
+    /// It fails with ENOSYS, as on a kernel that lacks it. Callers then use an older system call.
     Unknown,
-    /// It fails.
+    /// It fails with EPERM.
     Refuse,
 }
 
-/// That a word of the arguments is one of some values.
+/// A condition: a 32-bit half of an argument, masked, is one of these values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Where the word is, in `struct seccomp_data`.
+    /// The offset in `struct seccomp_data`.
     offset: u32,
     mask: u32,
     one_of: Vec<u32>,
 }
 
 impl Check {
-    /// That the lower half of the argument, counted from 0, is one of these: all that there is of an `int`.
+    /// The argument, an `int`, is one of these values. Arguments are counted from 0.
     pub fn int(argument: u32, one_of: impl IntoIterator<Item = u32>) -> Self {
         Self { offset: ARGUMENTS + argument * 8, mask: u32::MAX, one_of: one_of.into_iter().collect() }
     }
 
-    /// That, of these flags, the argument has just the `set` ones.
+    /// Of the flags `of`, the argument contains exactly the `set` ones.
     pub fn flags(argument: u32, of: i32, set: i32) -> Self {
         Self { mask: of.cast_unsigned(), ..Self::int(argument, [set.cast_unsigned()]) }
     }
 
-    /// That the pointer is null.
+    /// The argument, a pointer, is null.
     pub fn null(argument: u32) -> [Self; 2] {
         let lower = Self::int(argument, [0]);
         [Self { offset: lower.offset + 4, ..lower.clone() }, lower]
     }
 }
 
-/// Where things are in `struct seccomp_data` (linux/seccomp.h), on machines that put the lower half first.
+/// Offsets in `struct seccomp_data` (linux/seccomp.h), on little-endian machines.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// What the kernel calls this machine (linux/audit.h).
+/// The kernel's number for this architecture (linux/audit.h).
 #[cfg(target_arch = "x86_64")]
 const THIS_ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const THIS_ARCHITECTURE: u32 = 0xc000_00b7;
 
-/// Consecutive calls with one rule, up to the next stretch.
-struct Stretch {
+/// A range of system call numbers with the same rule, up to the next range.
+struct Range {
     first: u32,
     rule: Rule,
 }
 
-/// A filter with these rules. All other calls, and those in another machine's words, fail with EPERM.
+/// Compiles a filter with these rules. All other system calls, and those of another architecture, fail with EPERM.
 pub fn compile(rules: impl IntoIterator<Item = (c_long, Rule)>) -> Vec<sock_filter> {
     let mut program =
         vec![load(ARCHITECTURE), jump(BPF_JEQ, THIS_ARCHITECTURE, 1, 0), refuse(), load(NUMBER)];
-    search(&stretches(rules), &mut program);
+    search(&ranges(rules), &mut program);
     program
 }
 
-/// Makes the filter count for this thread, and all that it starts, for ever.
+/// Installs the filter permanently for this thread and those that it starts.
 pub fn install(program: &mut [sock_filter]) -> nix::Result<()> {
     let length = program.len().try_into().map_err(|_| Errno::E2BIG)?;
     let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
-    // SAFETY: the kernel copies the program, whose address and length are those of a living slice.
+    // SAFETY: the kernel copies the program, whose pointer and length are those of a borrowed slice.
     let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
     Errno::result(result).map(drop)
 }
 
-/// All calls, by their numbers. What there is no rule for is refused.
-fn stretches(rules: impl IntoIterator<Item = (c_long, Rule)>) -> Vec<Stretch> {
-    // System calls have small numbers.
+/// The rules as ranges, sorted by number. Numbers without a rule are refused.
+fn ranges(rules: impl IntoIterator<Item = (c_long, Rule)>) -> Vec<Range> {
+    // System call numbers fit into 32 bits.
     let mut rules: Vec<(u32, Rule)> = rules.into_iter().map(|(call, rule)| (call as u32, rule)).collect();
     rules.sort_by_key(|(call, _)| *call);
-    let mut stretches = vec![Stretch { first: 0, rule: Rule::Refuse }];
+    let mut ranges = vec![Range { first: 0, rule: Rule::Refuse }];
     let mut next = 0;
     for (call, rule) in rules {
         if call > next {
-            begin(&mut stretches, next, Rule::Refuse);
+            begin(&mut ranges, next, Rule::Refuse);
         }
-        begin(&mut stretches, call, rule);
+        begin(&mut ranges, call, rule);
         next = call + 1;
     }
-    begin(&mut stretches, next, Rule::Refuse);
-    stretches
+    begin(&mut ranges, next, Rule::Refuse);
+    ranges
 }
 
-fn begin(stretches: &mut Vec<Stretch>, first: u32, rule: Rule) {
-    match stretches.last_mut() {
+fn begin(ranges: &mut Vec<Range>, first: u32, rule: Rule) {
+    match ranges.last_mut() {
         Some(last) if last.rule == rule => {}
-        // It would have nothing in it.
+        // The last range is empty.
         Some(last) if last.first == first => last.rule = rule,
-        _ => stretches.push(Stretch { first, rule }),
+        _ => ranges.push(Range { first, rule }),
     }
 }
 
-/// Decides on the call whose number is loaded.
-fn search(stretches: &[Stretch], program: &mut Vec<sock_filter>) {
-    let (left, right) = match stretches.split_at(stretches.len() / 2) {
-        ([], only) => return only.iter().for_each(|stretch| decide(&stretch.rule, program)),
+/// Searches for the loaded number.
+fn search(ranges: &[Range], program: &mut Vec<sock_filter>) {
+    let (left, right) = match ranges.split_at(ranges.len() / 2) {
+        ([], only) => return only.iter().for_each(|range| decide(&range.rule, program)),
         halves => halves,
     };
     let branch = program.len();
@@ -142,13 +142,13 @@ fn decide(rule: &Rule, program: &mut Vec<sock_filter>) {
     });
 }
 
-/// Falls through to what follows, or refuses the call.
+/// Continues with the next instruction if the condition holds. Otherwise refuses the call.
 fn check(check: &Check, program: &mut Vec<sock_filter>) {
     program.push(load(check.offset));
     if check.mask != u32::MAX {
         program.push(statement(BPF_ALU | BPF_AND | BPF_K, check.mask));
     }
-    // The last value is followed by the refusal, which a value that fits jumps over.
+    // The refusal follows the last comparison. A value that matches jumps over it.
     let jumps = (1..=check.one_of.len() as u8).rev();
     program.extend(check.one_of.iter().zip(jumps).map(|(value, over)| jump(BPF_JEQ, *value, over, 0)));
     program.push(refuse());
@@ -175,12 +175,12 @@ fn answer(answer: u32) -> sock_filter {
 }
 
 fn statement(code: u32, value: u32) -> sock_filter {
-    // SAFETY: it only puts its arguments together.
+    // SAFETY: the function only builds a struct from its arguments.
     unsafe { BPF_STMT(code as u16, value) }
 }
 
 fn jump(comparison: u32, value: u32, then: u8, otherwise: u8) -> sock_filter {
-    // SAFETY: it only puts its arguments together.
+    // SAFETY: the function only builds a struct from its arguments.
     unsafe { BPF_JUMP((BPF_JMP | comparison | BPF_K) as u16, value, then, otherwise) }
 }
 
@@ -191,7 +191,7 @@ mod tests {
 
     const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
 
-    /// Runs the program as the kernel would, on a call with these arguments.
+    /// Interprets the program as the kernel does.
     fn run(program: &[sock_filter], architecture: u32, number: u32, arguments: &[u64]) -> u32 {
         let word = |offset: u32| match offset {
             NUMBER => number,
@@ -223,11 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn calls_in_another_machines_words_are_refused() {
+    fn calls_of_another_architecture_are_refused() {
         let program = compile([(1, Rule::Allow)]);
         assert_eq!(run_here(&program, 1, &[]), ALLOWED);
         assert_eq!(run(&program, 0x4000_0003, 1, &[]), error(Errno::EPERM));
-        // x86-64 has all its calls once more, from this number on.
+        // An x32 system call.
         assert_eq!(run_here(&program, 0x4000_0001, &[]), error(Errno::EPERM));
     }
 
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_must_be_just_those() {
+    fn flags_must_match_exactly() {
         let program = compile([(7, Rule::If(vec![Check::flags(1, 0b110, 0b100)]))]);
         for (flags, allowed) in [(0b100, true), (0b101, true), (0b110, false), (0b010, false), (0, false)] {
             assert_eq!(run_here(&program, 7, &[0, flags]) == ALLOWED, allowed, "{flags:b}");
@@ -257,7 +257,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_call_gets_its_own_rule(calls in prop::collection::btree_map(0u32..500, any::<bool>(), 0..300)) {
+        fn every_call_gets_its_rule(calls in prop::collection::btree_map(0u32..500, any::<bool>(), 0..300)) {
             let rules = calls.iter().map(|(call, known)| {
                 (c_long::from(*call), if *known { Rule::Allow } else { Rule::Unknown })
             });

@@ -1,8 +1,9 @@
-//! What a worker gives up before it loads a plugin: a library's constructors run when it is loaded.
+//! The confinement of a worker. It is applied before the plugin is loaded, because loading runs a library's
+//! constructors.
 //!
-//! A worker that only asks a plugin what it is and whether it can run here gets no privilege but to read. Three layers
-//! see to that, each of which holds where the others do not reach: no capabilities, no access to files but reading
-//! (Landlock), and none but the harmless system calls (seccomp). What a kernel has not got is left out.
+//! A worker that only describes and probes a plugin can read and nothing else. Three layers enforce that: no
+//! capabilities, read-only access to files (Landlock), and harmless system calls only (seccomp). Each covers gaps of
+//! the others. A layer that the kernel does not support is skipped.
 
 mod capabilities;
 mod files;
@@ -15,25 +16,25 @@ use nix::sys::prctl;
 
 pub use capabilities::for_tracing as capabilities_for_tracing;
 
-/// How much a plugin may do.
+/// What a plugin may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confinement {
-    /// It may look, and change nothing.
+    /// It may read, but change nothing.
     Discovery,
-    /// It may trace: it keeps the capabilities that tracing takes, as far as its caller has them.
+    /// It may trace: it keeps those capabilities of its caller that tracing needs.
     Tracing,
 }
 
 impl Confinement {
-    /// Confines this process, which has one thread, for the rest of its life.
+    /// Confines this process permanently. It must have a single thread.
     pub fn apply(self) {
-        // First: without it the rest takes privilege, or could be got rid of by executing a program.
+        // First: the other layers need it, and it keeps the process from regaining privileges by executing a program.
         or_without("no_new_privs", prctl::set_no_new_privs());
         match self {
             Self::Discovery => {
                 or_without("Landlock", files::read_only());
                 or_without("dropping capabilities", capabilities::drop_all());
-                // Last: this forbids all of the above.
+                // Last: it forbids the system calls that the other layers are made with.
                 or_without("seccomp", system_calls::allow_harmless());
             }
             Self::Tracing => or_without("dropping capabilities", capabilities::keep_those_for_tracing()),
@@ -41,7 +42,7 @@ impl Confinement {
     }
 }
 
-/// A kernel that lacks a layer is no reason to go without the plugin.
+/// Logs a failure. A plugin is loaded even if the kernel lacks a layer.
 fn or_without<E: Display>(layer: &str, outcome: Result<(), E>) {
     if let Err(error) = outcome {
         log::debug!("plugins are confined without {layer}: {error}");

@@ -1,13 +1,12 @@
 //! The system calls that a worker may make (seccomp(2)).
 //!
-//! A list of what is allowed, not of what is forbidden: the next kernel's new way to change a file is not on it. What is
-//! not allowed fails with EPERM, so that a plugin can tell.
+//! This is an allow list, so system calls that future kernels add are forbidden. A forbidden call fails with EPERM.
 
 use nix::libc::{self, c_long};
 
 use super::filter::{self, Check, Rule};
 
-/// Look at files, use what is open already, take memory, start threads, wait, and find out who one is.
+/// Calls that read files, use open descriptors, manage memory and threads, wait, and query the process.
 const ALLOWED: &[c_long] = &[
     // Files
     libc::SYS_chdir,
@@ -80,7 +79,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_timerfd_settime,
     libc::SYS_wait4,
     libc::SYS_waitid,
-    // Signals of one's own
+    // Signals of the process itself
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigpending,
     libc::SYS_rt_sigprocmask,
@@ -89,7 +88,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_rt_sigtimedwait,
     libc::SYS_sigaltstack,
     libc::SYS_signalfd4,
-    // Who and where one is
+    // Queries
     libc::SYS_capget,
     libc::SYS_getegid,
     libc::SYS_geteuid,
@@ -110,7 +109,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_uname,
 ];
 
-/// The same in older words, which other machines have never had.
+/// Older variants of these calls, which only x86-64 has.
 #[cfg(target_arch = "x86_64")]
 const ALSO_ALLOWED: &[c_long] = &[
     libc::SYS_access,
@@ -131,8 +130,8 @@ const ALSO_ALLOWED: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALSO_ALLOWED: &[c_long] = &[];
 
-/// These take their flags from memory, where a filter cannot look. Their callers know kernels without them, and then
-/// use the calls before them.
+/// These take their flags from memory, which a filter cannot read. They fail with ENOSYS, so that callers use the older
+/// calls.
 const UNKNOWN: [c_long; 2] = [libc::SYS_clone3, libc::SYS_openat2];
 
 const WRITING: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
@@ -155,7 +154,7 @@ const FCNTL_COMMANDS: [i32; 7] = [
     libc::F_GET_SEALS,
 ];
 
-/// Not `FS_IOC_SETFLAGS`, which changes a file that is open for reading, nor what makes a perf event run a program.
+/// Without `FS_IOC_SETFLAGS`, which changes a file that is open for reading, and `PERF_EVENT_IOC_SET_BPF`.
 const IOCTL_COMMANDS: [u32; 10] = [
     libc::TCGETS as u32,
     libc::TIOCGWINSZ as u32,
@@ -170,7 +169,7 @@ const IOCTL_COMMANDS: [u32; 10] = [
     0x8008_2407,
 ];
 
-/// PR_SET_VMA names memory, as memory allocators do.
+/// Memory allocators use PR_SET_VMA to name their mappings.
 const PRCTL_OPTIONS: [i32; 6] = [
     libc::PR_SET_NAME,
     libc::PR_GET_NAME,
@@ -181,10 +180,10 @@ const PRCTL_OPTIONS: [i32; 6] = [
 ];
 
 /// BPF_MAP_CREATE, _LOOKUP_ELEM, _UPDATE_ELEM, _DELETE_ELEM, _GET_NEXT_KEY, BPF_PROG_LOAD, BPF_OBJ_GET_INFO_BY_FD and
-/// BPF_BTF_LOAD (linux/bpf.h): what finds out whether a program would load, and nothing that attaches or pins it.
+/// BPF_BTF_LOAD (linux/bpf.h): enough to test whether a program loads, without attaching or pinning it.
 const BPF_COMMANDS: [u32; 8] = [0, 1, 2, 3, 4, 5, 15, 18];
 
-/// Forbids this process everything else.
+/// Forbids all other system calls to this process.
 pub fn allow_harmless() -> nix::Result<()> {
     let harmless = [ALLOWED, ALSO_ALLOWED].concat().into_iter().map(|call| (call, Rule::Allow));
     let unknown = UNKNOWN.into_iter().map(|call| (call, Rule::Unknown));
@@ -193,7 +192,7 @@ pub fn allow_harmless() -> nix::Result<()> {
 }
 
 fn depending_on_arguments() -> impl Iterator<Item = (c_long, Rule)> {
-    let ourselves = std::process::id();
+    let own_pid = std::process::id();
     let [address_high, address_low] = Check::null(4);
     let [limits_high, limits_low] = Check::null(2);
     let rules = [
@@ -203,15 +202,15 @@ fn depending_on_arguments() -> impl Iterator<Item = (c_long, Rule)> {
         (libc::SYS_fcntl, vec![Check::int(1, FCNTL_COMMANDS.map(i32::cast_unsigned))]),
         (libc::SYS_ioctl, vec![Check::int(1, IOCTL_COMMANDS)]),
         (libc::SYS_prctl, vec![Check::int(0, PRCTL_OPTIONS.map(i32::cast_unsigned))]),
-        // Without an address: only who is connected already can be spoken to.
+        // Without an address, so only connected sockets can send.
         (libc::SYS_sendto, vec![address_high, address_low]),
-        // A thread, but no process.
+        // Threads, but no processes.
         (libc::SYS_clone, vec![Check::flags(0, libc::CLONE_THREAD | NEW_NAMESPACES, libc::CLONE_THREAD)]),
-        (libc::SYS_kill, vec![Check::int(0, [ourselves])]),
-        (libc::SYS_tgkill, vec![Check::int(0, [ourselves])]),
-        // One's own limits, and no new ones.
+        (libc::SYS_kill, vec![Check::int(0, [own_pid])]),
+        (libc::SYS_tgkill, vec![Check::int(0, [own_pid])]),
+        // Reading the limits of the process itself.
         (libc::SYS_prlimit64, vec![Check::int(0, [0]), limits_high, limits_low]),
-        // Of one's own.
+        // Of the process itself.
         (libc::SYS_perf_event_open, vec![Check::int(1, [0])]),
         (libc::SYS_bpf, vec![Check::int(0, BPF_COMMANDS)]),
     ];
