@@ -1,4 +1,4 @@
-//! The words of a call.
+//! The command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::plugins::Trust;
 /// One call of `manager`.
 pub struct Call {
     pub action: Action,
-    /// Directories to find plugins in; none: the usual ones.
+    /// The directories given with `--plugins`. If there are none, the default ones are used.
     pub plugins: Vec<PathBuf>,
     pub trust: Trust,
     pub verbosity: u8,
@@ -39,7 +39,7 @@ pub enum Action {
         arguments: HookArguments,
         follow: bool,
     },
-    /// Help or the version was asked for: just print it.
+    /// Prints the help or the version.
     Print(String),
 }
 
@@ -55,9 +55,9 @@ Environment:
   TRACER_PLUGINS_PATH  directories of plugins, separated by colons
   TRACER_RUN_PATH      directory for trace files [default: /run/trace-hooks for root]
 
-Exit status: 0 all well; 1 it failed; 2 the call is wrong.";
+Exit status: 0 success; 1 failure; 2 usage error.";
 
-/// Runs kernel trace hooks, which come as plugins.
+/// Runs kernel trace hooks, which are provided by plugins.
 #[derive(Parser)]
 #[command(name = "manager", version, after_help = EXAMPLES, disable_help_subcommand = true)]
 #[command(group(ArgGroup::new("action").required(true).args(["get_all", "describe", "list", "check", "clear", "run"])))]
@@ -70,11 +70,11 @@ struct Words {
     #[arg(short, long, value_name = "HOOK")]
     describe: Option<String>,
 
-    /// Print a table of all hooks, with the reason where one cannot run
+    /// Print a table of all hooks; for those that cannot run, with the reason
     #[arg(short, long)]
     list: bool,
 
-    /// Check that a plugin keeps what plugins promise; runs its hooks for a moment
+    /// Check that a plugin keeps the rules of the plugin interface; runs its hooks briefly
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
 
@@ -94,25 +94,25 @@ struct Words {
     #[arg(short, long)]
     follow: bool,
 
-    /// A directory of plugins, instead of the usual ones
+    /// A directory of plugins, instead of the default ones; can be repeated
     #[arg(long, value_name = "DIR")]
     plugins: Vec<PathBuf>,
 
-    /// Load plugins that others than root and you could have changed
+    /// Load plugins that users other than root and you can change
     #[arg(long)]
     allow_untrusted: bool,
 
-    /// Log to standard error: -v what is done, -vv details, -vvv everything
+    /// Log to standard error; -vv and -vvv log more
     #[arg(short, action = ArgAction::Count)]
     verbosity: u8,
 
-    /// With --run: the hook's own arguments, as one string or as words; takes everything after it
+    /// With --run: the arguments of the hook, as one string or as words; takes all words that follow
     #[arg(short, long, value_name = "ARGUMENTS", num_args = 0.., allow_hyphen_values = true)]
     args: Option<Vec<OsString>>,
 }
 
 impl Call {
-    /// Whether a person follows the trace, who is to see warnings.
+    /// Returns whether the trace is printed to standard output.
     pub fn is_followed(&self) -> bool {
         matches!(self.action, Action::Run { follow: true, .. })
     }
@@ -121,7 +121,7 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// What is wrong with the words.
+    /// A usage error.
     pub fn from_command_line() -> Result<Self> {
         Self::from_words(std::env::args_os())
     }
@@ -133,7 +133,7 @@ impl Call {
             Ok(words) => words,
             Err(error) if has_arguments && error.kind() == ErrorKind::MissingRequiredArgument => {
                 return Err(Error::Usage(
-                    "--args takes all words that follow it: give --run HOOK before it".to_owned(),
+                    "--args takes all words that follow; give --run HOOK before it".to_owned(),
                 ));
             }
             Err(error) => return Self::printing(error),
@@ -153,7 +153,7 @@ impl Call {
         Ok(Self { action, plugins: words.plugins, trust, verbosity: words.verbosity })
     }
 
-    /// What clap gives as an error may be the help.
+    /// Handles an error of clap, which may be a request for the help or the version.
     fn printing(error: clap::Error) -> Result<Self> {
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -161,7 +161,7 @@ impl Call {
                 Ok(Self { action, plugins: Vec::new(), trust: Trust::Required, verbosity: 0 })
             }
             ErrorKind::MissingRequiredArgument => Err(Error::Usage(
-                "nothing to do: give one of --get-all, --describe, --list, --check, --clear, --run; see --help"
+                "no action is given; give one of --get-all, --describe, --list, --check, --clear, --run; see --help"
                     .to_owned(),
             )),
             _ => Err(usage(&error)),
@@ -169,7 +169,7 @@ impl Call {
     }
 }
 
-/// clap's `requires` does not hold where the required option is in conflict with one that is given.
+/// Checks required options. clap's `requires` is not enforced if the required option conflicts with a given one.
 fn check_companions(words: &Words) -> Result<()> {
     let companions = [
         ("--args", words.args.is_some(), "--run", words.run.is_some()),
@@ -182,7 +182,7 @@ fn check_companions(words: &Words) -> Result<()> {
         ),
     ];
     match companions.iter().find(|(_, given, _, needed)| *given && !needed) {
-        Some((option, _, needed, _)) => Err(Error::Usage(format!("{option} goes with {needed}"))),
+        Some((option, _, needed, _)) => Err(Error::Usage(format!("{option} requires {needed}"))),
         None => Ok(()),
     }
 }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_well_formed() {
+    fn clap_accepts_the_definition() {
         Words::command().debug_assert();
     }
 
@@ -228,13 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn args_takes_what_looks_like_ours() {
+    fn args_takes_options_of_the_manager() {
         let words = ["--clear", "-v", "--", "--args", "--help"];
         assert_eq!(hook_arguments(&[&["-r", "h", "-a"][..], &words].concat()), words);
     }
 
     #[test]
-    fn what_follows_one_string_is_not_taken_for_more_of_it() {
+    fn words_after_one_string_are_rejected() {
         let message = |words: &[&str]| match call(words) {
             Err(Error::Usage(message)) => message,
             _ => panic!("accepted: {words:?}"),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_action() {
+    fn exactly_one_action_is_required() {
         for words in [
             &[][..],
             &["-v"],

@@ -15,7 +15,7 @@ pub const PLUGINS: &str = "TRACER_PLUGINS_PATH";
 /// The directory for trace files and session records.
 pub const RUN: &str = "TRACER_RUN_PATH";
 
-/// The value of a variable; none if it is unset or empty.
+/// The value of a variable; `None` if it is unset or empty.
 pub fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
@@ -32,7 +32,7 @@ pub fn from_variables() -> Environment {
 ///
 /// # Errors
 ///
-/// The variable that is wrong.
+/// A variable has an invalid value.
 pub fn check(environment: &Environment) -> Result<()> {
     check_mount(PROCFS, &environment.procfs, PROC_SUPER_MAGIC, "a procfs", "self")?;
     check_mount(SYSFS, &environment.sysfs, SYSFS_MAGIC, "a sysfs", "kernel")

@@ -1,4 +1,4 @@
-//! Everything that can end a call, with the words and the exit status for it.
+//! All errors that can end a call, with their messages and exit statuses.
 
 use std::collections::HashSet;
 use std::io;
@@ -8,13 +8,13 @@ use nix::errno::Errno;
 use thiserror::Error as ThisError;
 use trace_hook_api::{ErrorKind, HookError};
 
-/// The result of what the host does.
+/// The result of a fallible function of the host.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call could not be carried out.
 #[derive(Debug, ThisError)]
 pub enum Error {
-    /// The words of the call are off.
+    /// A usage error.
     #[error("{0}")]
     Usage(String),
 
@@ -22,7 +22,7 @@ pub enum Error {
     #[error("unknown hook '{hook}'{hint}")]
     UnknownHook { hook: String, hint: String },
 
-    /// A variable of the environment is wrong.
+    /// An environment variable has an invalid value.
     #[error("{variable}={}: {problem}", .value.display())]
     Variable { variable: &'static str, value: PathBuf, problem: String },
 
@@ -51,15 +51,15 @@ pub enum Error {
     #[error("plugin {plugin}: its hook {hook} is hidden by {owner}/{hook}; call it {plugin}/{hook}")]
     Hidden { plugin: String, hook: String, owner: String },
 
-    /// A hook says that it cannot.
+    /// A hook returned an error.
     #[error("{hook}: {error}")]
     Hook { hook: String, error: HookError },
 
-    /// A session is not as it must be.
+    /// A session is in a state in which the call fails.
     #[error("session {session} {problem}")]
     Session { session: String, problem: String },
 
-    /// A plugin does not keep what plugins promise.
+    /// A plugin failed `--check`.
     #[error("{}: {failed} of the checks failed, the first is: {first}", .file.display())]
     Unfit { file: PathBuf, first: String, failed: usize },
 
@@ -67,7 +67,7 @@ pub enum Error {
     #[error("cannot {action} {}: {source}", .path.display())]
     Path { action: &'static str, path: PathBuf, source: io::Error },
 
-    /// A directory of ours is not as it must be.
+    /// The run directory or the plugin directory cannot be used.
     #[error("{}: {problem}", .path.display())]
     Directory { path: PathBuf, problem: String },
 
@@ -75,15 +75,15 @@ pub enum Error {
     #[error("cannot {action}: {source}")]
     System { action: &'static str, source: io::Error },
 
-    /// The caller does not take what we print.
+    /// Standard output cannot be written to.
     #[error("cannot print to standard output: {0}")]
     Output(String),
 
-    /// A signal came before the work was done.
+    /// A signal was received before the work was done.
     #[error("interrupted")]
     Interrupted,
 
-    /// More than one thing went wrong.
+    /// Several errors.
     #[error("{} failures", .0.len())]
     Several(Vec<Error>),
 }
@@ -106,10 +106,10 @@ impl Error {
         move |errno| Self::System { action, source: errno.into() }
     }
 
-    /// One error out of any number, none of which may be lost. What failed twice in the same way is told once.
+    /// Combines any number of errors into one. Errors with the same message are reported once.
     pub fn all(mut errors: Vec<Error>) -> Result<()> {
-        let mut told = HashSet::new();
-        errors.retain(|error| told.insert(error.lines()));
+        let mut reported = HashSet::new();
+        errors.retain(|error| reported.insert(error.lines()));
         match errors.len() {
             0 => Ok(()),
             1 => Err(errors.remove(0)),
@@ -117,7 +117,7 @@ impl Error {
         }
     }
 
-    /// What to tell the user: a line for each failure, and below it what a plugin wants to show.
+    /// The lines to print: one for each error, followed by the excerpt that a plugin provides.
     pub fn lines(&self) -> Vec<String> {
         match self {
             Self::Several(errors) => errors.iter().flat_map(Self::lines).collect(),
@@ -129,7 +129,7 @@ impl Error {
         }
     }
 
-    /// The plugin that this is about.
+    /// The plugin that the error concerns.
     pub fn plugin(&self) -> Option<&str> {
         match self {
             Self::Plugin { plugin, .. }
@@ -140,7 +140,7 @@ impl Error {
         }
     }
 
-    /// 1: it failed. 2: other words would work.
+    /// 2 for usage errors, 1 for all others.
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::UnknownHook { .. } => 2,
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_failed_twice_in_the_same_way_is_told_once() {
+    fn equal_errors_are_reported_once() {
         let error = |text: &str| Error::Usage(text.to_owned());
         let all = Error::all(vec![error("one"), error("two"), error("one")]).unwrap_err();
         assert_eq!(all.lines(), ["one", "two"]);

@@ -17,8 +17,8 @@ const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// Counts SIGINT, SIGTERM and SIGHUP, and can be polled for them.
 ///
-/// The count alone says whether a signal came. The socket only wakes a poll: it may hold a byte of a signal that was
-/// taken already, or none of one that was not, if the kernel had no memory for it.
+/// The count alone determines whether a signal was received. The socket only wakes a poll: it may still contain the
+/// byte of a signal that was already taken, and may lack the byte of a new one if the kernel had no memory for it.
 pub struct Interrupts {
     wakes: UnixStream,
     waker: UnixStream,
@@ -32,7 +32,7 @@ impl Interrupts {
         Self::register().map_err(|source| Error::System { action: "catch signals", source })
     }
 
-    /// Never reports a signal, for work that must not be interrupted. Signals stay where they are, to be taken later.
+    /// Never reports a signal, for work that must not be interrupted. Signals remain pending, to be taken later.
     pub fn none() -> Result<Self> {
         Self::unregistered().map_err(|source| Error::System { action: "catch signals", source })
     }
@@ -59,7 +59,7 @@ impl Interrupts {
         Ok(interrupts)
     }
 
-    /// Takes all signals that came so far. Returns whether there was one since the last time.
+    /// Takes all signals received so far. Returns whether there was one since the last call.
     pub fn take(&self) -> bool {
         self.clear_wakes();
         let received = self.received.load(Ordering::SeqCst);
@@ -70,7 +70,7 @@ impl Interrupts {
     ///
     /// # Errors
     ///
-    /// A signal came.
+    /// A signal was received.
     pub fn wait(&self, time: Duration) -> Result<()> {
         let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
         // A failure only shortens the wait.
@@ -78,7 +78,7 @@ impl Interrupts {
         if self.pending() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    /// Whether a signal came that was not taken yet.
+    /// Returns whether a signal was received that was not taken yet.
     pub fn pending(&self) -> bool {
         if !self.is_counted() {
             // A byte of a signal that was taken would wake every poll.
@@ -100,7 +100,7 @@ impl Interrupts {
     }
 
     fn wake(&self) {
-        // It fails where there are bytes enough to wake a poll.
+        // Fails if the buffer is full, which is enough to wake a poll.
         let _ = (&self.waker).write(&[0]);
     }
 }
@@ -111,7 +111,8 @@ impl AsFd for Interrupts {
     }
 }
 
-/// Makes a write beyond the limit of the file size (`RLIMIT_FSIZE`) fail, as on a full disk, in this process and the workers.
+/// Makes a write beyond the limit of the file size (`RLIMIT_FSIZE`) fail, as on a full disk, in this process and the
+/// workers.
 pub fn ignore_file_size_signal() {
     // SAFETY: `SIG_IGN` runs no code of ours, so it is async-signal-safe.
     let ignored = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
@@ -143,9 +144,9 @@ mod tests {
     }
 
     #[test]
-    fn byte_of_a_taken_signal_is_no_second_signal() {
+    fn byte_of_a_taken_signal_is_not_a_second_signal() {
         let interrupts = Interrupts::none().unwrap();
-        // A signal that comes between the two steps of `take` is counted, and its byte is left.
+        // A signal that arrives between the two steps of `take` is counted, and its byte remains.
         count(&interrupts);
         assert!(interrupts.take());
         interrupts.wake();
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn signal_without_a_byte_is_found() {
+    fn signal_without_a_byte_is_noticed() {
         let interrupts = Interrupts::none().unwrap();
         count(&interrupts);
         assert!(interrupts.pending());

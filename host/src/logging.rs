@@ -16,10 +16,10 @@ struct Logger {
     forward: RwLock<Option<Forward>>,
 }
 
-/// Starts the log. Errors are returned, not logged. Without `-v` nothing is logged, except warnings where a person watches.
-pub fn start(verbosity: u8, is_watched: bool) {
+/// Starts the log. Errors are returned, not logged. Without `-v` only warnings are logged, and only with `--follow`.
+pub fn start(verbosity: u8, is_followed: bool) {
     let level = match verbosity {
-        0 if is_watched => LevelFilter::Warn,
+        0 if is_followed => LevelFilter::Warn,
         0 => LevelFilter::Off,
         1 => LevelFilter::Info,
         2 => LevelFilter::Debug,
@@ -30,7 +30,7 @@ pub fn start(verbosity: u8, is_watched: bool) {
     }
 }
 
-/// In a worker: sends all records by this function from now on.
+/// In a worker: passes all records to this function from now on.
 pub fn forward(forward: impl Fn(&Record<'_>) + Send + Sync + 'static) {
     *LOGGER.forward.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(forward));
 }

@@ -1,8 +1,8 @@
 //! `manager`: the plugin host that runs kernel trace hooks.
 //!
-//! This process is a supervisor. It reads the command line and the environment, handles the signals and prints. It never
-//! loads a plugin: a forked worker loads it, does one job, and answers over a socket. So a crash in a plugin ends that
-//! worker and nothing else.
+//! This process is a supervisor. It reads the command line and the environment, handles the signals and prints. It
+//! never loads a plugin: a forked worker loads it, does one job, and answers over a socket. So a crash in a plugin ends
+//! that worker and nothing else.
 //!
 //! The folders, from the top; each imports only those below it:
 //! - [`actions`]: one file for each action of the command line
@@ -33,20 +33,20 @@ use error::Result;
 use interrupts::Interrupts;
 
 fn main() -> ExitCode {
-    // A panic of the host, too, prints one line and no backtrace.
-    panic::set_hook(Box::new(|panic| output::tell(&format!("internal error: {panic}; please report it"))));
+    // A panic of the host is one line as well, without a backtrace.
+    panic::set_hook(Box::new(|panic| output::report(&format!("internal error: {panic}; please report it"))));
     let Ok(outcome) = panic::catch_unwind(run) else { return ExitCode::FAILURE };
     let (remarks, exit_status) = match outcome {
         Ok(remarks) => (remarks, ExitCode::SUCCESS),
         Err(error) => (error.lines(), ExitCode::from(error.exit_status())),
     };
-    remarks.iter().for_each(|remark| output::tell(remark));
+    remarks.iter().for_each(|remark| output::report(remark));
     exit_status
 }
 
-/// Returns remarks for the user, which are no failure.
+/// Performs the call. Returns remarks to print on standard error.
 fn run() -> Result<Vec<String>> {
-    // First of all: from here on a signal ends the call in an orderly way.
+    // First: from here on, a signal ends the call in an orderly way.
     let interrupts = Interrupts::catch()?;
     interrupts::ignore_file_size_signal();
     worker::descendants::adopt();

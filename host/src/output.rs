@@ -13,34 +13,34 @@ use nix::unistd::write;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 
-/// How long a caller may take to make room for the path. It is one line; a pipe with no room for it is stuck.
+/// How long to wait for room in a full pipe. The path is one line, so a pipe that stays full has no reader.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// As many bytes of a text are shown on one line.
+/// How many bytes of a text are printed on one line.
 const LONGEST_LINE: usize = 4 << 10;
 
-/// The most that a pipe which polls as writable takes without blocking (`PIPE_BUF`).
+/// The largest write to a pipe that does not block if the pipe polls as writable (`PIPE_BUF`).
 pub const ATOMIC_WRITE: usize = 4096;
 
 static CLOSED_AT_SPAWN: AtomicBool = AtomicBool::new(false);
 
-/// Rust's runtime opens `/dev/null` in the place of a closed standard output before `main` begins, and what is written
-/// is lost without an error. So this looks earlier.
+/// Rust's runtime replaces a closed standard output by `/dev/null` before `main` begins, so writes to it are lost
+/// without an error. This runs earlier.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static LOOK_AT_STDOUT: extern "C" fn() = {
-    extern "C" fn look() {
+static CHECK_STDOUT: extern "C" fn() = {
+    extern "C" fn check() {
         let open = nix::fcntl::fcntl(io::stdout(), nix::fcntl::FcntlArg::F_GETFD);
         CLOSED_AT_SPAWN.store(open == Err(Errno::EBADF), Ordering::Relaxed);
     }
-    look
+    check
 };
 
-/// Prints an answer.
+/// Prints text to standard output.
 ///
 /// # Errors
 ///
-/// It could not be printed as a whole.
+/// Not all of it could be printed.
 pub fn print(text: &str) -> Result<()> {
     check_open()?;
     let mut stdout = io::stdout().lock();
@@ -52,7 +52,7 @@ pub fn print(text: &str) -> Result<()> {
 ///
 /// # Errors
 ///
-/// It could not be printed, or a signal came first.
+/// It could not be printed, or a signal was received first.
 pub fn print_path(path: &Path, interrupts: &Interrupts) -> Result<()> {
     check_open()?;
     let deadline = Instant::now() + PATIENCE;
@@ -65,7 +65,7 @@ pub fn print_path(path: &Path, interrupts: &Interrupts) -> Result<()> {
         ];
         match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(Errno::EINTR) if interrupts.pending() => return Err(Error::Interrupted),
-            Ok(0) => return Err(Error::Output("nobody makes room for the path".to_owned())),
+            Ok(0) => return Err(Error::Output("the pipe is full, and its reader takes nothing".to_owned())),
             Ok(_) => return write_line(path),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::Output(errno.desc().to_owned())),
@@ -73,19 +73,18 @@ pub fn print_path(path: &Path, interrupts: &Interrupts) -> Result<()> {
     }
 }
 
-/// Shows text that is at most [`ATOMIC_WRITE`] long, in part where there is no room for all of it.
-pub fn show(text: &[u8]) -> nix::Result<usize> {
+/// Writes at most [`ATOMIC_WRITE`] bytes to standard output. Returns how many were written.
+pub fn write_some(text: &[u8]) -> nix::Result<usize> {
     write(io::stdout(), text)
 }
 
-/// Tells the user something, on one line.
-pub fn tell(message: &str) {
-    // Where standard error is gone there is nobody to tell.
-    // As a whole: who reads with the first byte is to read all of it.
+/// Prints a message on standard error, as one line.
+pub fn report(message: &str) {
+    // In one write, so that a reader gets the whole line at once. Errors have no place to be reported.
     let _ = io::stderr().write_all(format!("manager: {}\n", one_line(message)).as_bytes());
 }
 
-/// The text with everything escaped that could break a line or speak to a terminal, and cut where it is far too long.
+/// Escapes all characters that would break the line or control a terminal, and truncates a long text.
 pub fn one_line(text: &str) -> String {
     let text = text.trim_end();
     let (shown, rest) = text.split_at(text.floor_char_boundary(LONGEST_LINE));
@@ -99,9 +98,9 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// The JSON text with everything escaped that could speak to a terminal.
+/// Escapes all characters in the JSON text that would control a terminal.
 pub fn plain_json(json: &str) -> String {
-    // All such characters are in strings: outside of them JSON has none but its line ends.
+    // Such characters occur only in strings: the rest of JSON is ASCII without control characters, except newlines.
     let escape = |c: char| match c {
         c if is_plain(c) || c == '\n' => c.to_string(),
         c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
@@ -109,8 +108,8 @@ pub fn plain_json(json: &str) -> String {
     json.chars().map(escape).collect()
 }
 
-/// Whether a terminal just shows the character: control characters give it orders, and format characters make it show
-/// another text than there is (Unicode 16, categories Cf, Zl and Zp).
+/// Returns whether a terminal displays the character as it is. Control characters are commands for the terminal, and
+/// format characters change how other characters are displayed (Unicode 16, categories Cf, Zl and Zp).
 pub fn is_plain(c: char) -> bool {
     let is_format = matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -118,7 +117,7 @@ pub fn is_plain(c: char) -> bool {
     !c.is_control() && !is_format
 }
 
-/// Checks that there is a standard output at all.
+/// Checks that standard output is open.
 ///
 /// # Errors
 ///
@@ -134,7 +133,7 @@ fn write_line(path: &Path) -> Result<()> {
     let line = format!("{}\n", path.display());
     match write(io::stdout(), line.as_bytes()) {
         Ok(written) if written == line.len() => Ok(()),
-        Ok(_) => Err(Error::Output("it took a part of the path only".to_owned())),
+        Ok(_) => Err(Error::Output("only a part of the path was written".to_owned())),
         Err(errno) => Err(Error::Output(errno.desc().to_owned())),
     }
 }
@@ -144,7 +143,7 @@ mod tests {
     use super::{LONGEST_LINE, one_line, plain_json};
 
     #[test]
-    fn nothing_breaks_the_line_or_speaks_to_the_terminal() {
+    fn line_breaks_and_terminal_controls_are_escaped() {
         assert_eq!(one_line("a\nb\x1b[31m\tü\n"), "a\\nb\\u{1b}[31m\\tü");
         assert_eq!(
             one_line("\u{9b}2J\u{202e}so.\u{2028}\u{200b}"),
@@ -153,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_floods_the_terminal() {
+    fn long_text_is_truncated() {
         let flood = "ü".repeat(LONGEST_LINE);
         let line = one_line(&flood);
         assert!(line.len() < LONGEST_LINE + 100 && line.ends_with("bytes more)"), "{}", line.len());
     }
 
     #[test]
-    fn json_stays_what_it_is() {
+    fn escaped_json_has_the_same_value() {
         let text = "a\u{202e}b\u{7f}\u{e0001}\"ü\n";
         let json = plain_json(&serde_json::json!([text]).to_string());
         assert_eq!(json, r#"["a\u202eb\u007f\udb40\udc01\"ü\n"]"#);

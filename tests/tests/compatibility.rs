@@ -97,8 +97,8 @@ fn newer_manager(version: &str) -> (TempDir, std::path::PathBuf) {
     as_version(&mut bytes, version);
     let changed = directory.path().join("changed");
     fs::write(&changed, bytes).expect("our own file can be written");
-    // A process that another test forks now inherits a file that this one has open for writing, and then the file cannot
-    // be executed (ETXTBSY). So another process writes the copy.
+    // A process that another test forks now inherits a file that this one has open for writing, and then the file
+    // cannot be executed (ETXTBSY). So another process writes the copy.
     let copied =
         Command::new("install").arg(&changed).arg(&executable).status().expect("there is an `install`");
     assert!(copied.success(), "the executable cannot be copied");
@@ -150,7 +150,7 @@ fn a_symbol_without_a_header_is_refused() {
 #[test]
 fn a_library_without_the_symbol_is_refused() {
     let without = changed(|bytes| replace(bytes, SYMBOL, &[b'x'; SYMBOL.len()]));
-    refused(without, &["is a shared library, but no plugin", VERSION]);
+    refused(without, &["is a shared library, but not a plugin", VERSION]);
 }
 
 #[test]
@@ -173,19 +173,19 @@ fn a_plugin_for_another_machine_is_refused() {
     let (ours, theirs, number) =
         if cfg!(target_arch = "x86_64") { ("x86-64", "aarch64", 183) } else { ("aarch64", "x86-64", 62) };
     let foreign = changed(|bytes| bytes[MACHINE] = number);
-    refused(foreign, &[&format!("is built for {theirs}, this machine is {ours}; rebuild it")]);
+    refused(foreign, &[&format!("is built for {theirs}, but this machine is {ours}; rebuild it")]);
     let riscv = changed(|bytes| bytes[MACHINE] = 243);
-    refused(riscv, &[&format!("is built for ELF machine 243, this machine is {ours}")]);
+    refused(riscv, &[&format!("is built for ELF machine 243, but this machine is {ours}")]);
     let small = changed(|bytes| bytes[4] = 1);
-    refused(small, &[&format!("is built for a machine of 32 bits, this machine is {ours}")]);
+    refused(small, &[&format!("is built for a 32-bit machine, but this machine is {ours}")]);
 }
 
 #[test]
 fn a_file_that_is_not_a_shared_library_is_refused() {
-    refused(Plugins::none().file("bad.so", "#!/bin/sh\n"), &["is not a shared library (no ELF file)"]);
+    refused(Plugins::none().file("bad.so", "#!/bin/sh\n"), &["is not a shared library (not an ELF file)"]);
     // ET_EXEC: an executable that is not relocatable.
     refused(changed(|bytes| bytes[16] = 2), &["is an ELF file, but no shared library", "cdylib"]);
-    refused(Plugins::none().file("bad.so", an_executable()), &["is a shared library, but no plugin"]);
+    refused(Plugins::none().file("bad.so", an_executable()), &["is a shared library, but not a plugin"]);
 }
 
 fn an_executable() -> Vec<u8> {

@@ -35,8 +35,8 @@ const HOOKS: [&str; 2] = ["synthetic_lines\n", "failing_lines\n"];
 /// The message for a file that is being written.
 const BEING_WRITTEN: &str = "is open for writing";
 
-/// Changes a plugin repeatedly while a session of it runs, others start, and discovery runs. Checks that the session has
-/// all its lines, and the result of each discovery.
+/// Changes a plugin repeatedly while a session of it runs, others start, and discovery runs. Checks that the session
+/// has all its lines, and the result of each discovery.
 #[track_caller]
 fn used_while(change: impl Fn(&Versions, usize) + Sync, check: impl Fn(&Answer)) {
     let manager = Manager::with(Plugins::none().plugin("synthetic", "x.so"));
@@ -139,7 +139,7 @@ fn truncating_and_rewriting_a_plugin_harms_no_session() {
             fs::write(&versions.path, versions.content(round)).expect("it is ours");
         },
         |answer| {
-            let reasons = ["is cut off", "is a damaged ELF file", "(no ELF file)", BEING_WRITTEN];
+            let reasons = ["is cut off", "is a damaged ELF file", "(not an ELF file)", BEING_WRITTEN];
             old_or_new_or(answer, &reasons);
         },
     );
@@ -168,7 +168,7 @@ fn deleting_and_recreating_a_plugin_harms_no_session() {
         },
         |answer| {
             if !answer.stdout.is_empty() || !answer.stderr.is_empty() {
-                old_or_new_or(answer, &["holds no plugin"]);
+                old_or_new_or(answer, &["contains no plugin"]);
             }
         },
     );

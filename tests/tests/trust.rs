@@ -20,7 +20,7 @@ fn refused(plugins: Plugins, element: &Path, mentions: &[&str]) {
     let complaint = answer.succeeded_with_messages(1)[0];
     let element = element.to_str().expect("test paths are UTF-8");
     for mention in
-        [&["is not trusted", element, "for development give --allow-untrusted, else change that ("], mentions]
+        [&["is not trusted", element, "change that (", "or give --allow-untrusted for development"], mentions]
             .concat()
     {
         assert!(complaint.contains(mention), "no '{mention}' in: {complaint}");
@@ -53,7 +53,7 @@ fn a_plugin_of_another_user_is_refused() {
 #[test]
 fn a_plugin_that_others_can_write_to_is_refused() {
     for (mode, whom) in
-        [(0o775, "its group (mode 0775)"), (0o757, "everybody (mode 0757)"), (0o722, "everybody")]
+        [(0o775, "its group (mode 0775)"), (0o757, "all users (mode 0757)"), (0o722, "all users")]
     {
         let plugins = plugins().with_mode("x.so", mode);
         let element = plugins.path_of("x.so");
@@ -91,7 +91,7 @@ fn a_parent_directory_that_others_can_write_to_is_refused() {
     assert_eq!(answer.stdout, "");
     let complaint = answer.succeeded_with_messages(1)[0];
     assert!(
-        complaint.contains(&format!("{} can be written to by everybody", top.path_of("open").display())),
+        complaint.contains(&format!("{} can be written to by all users", top.path_of("open").display())),
         "{complaint}"
     );
     assert_eq!(call(&["--get-all", "--allow-untrusted"]).succeeded(), "synthetic_lines\n");
@@ -139,7 +139,7 @@ fn a_link_of_another_user_is_refused() {
 fn a_link_into_a_directory_that_others_can_write_to_is_refused() {
     let real = plugins().with_mode(".", 0o777);
     let links = Plugins::none().link("x.so", real.path_of("x.so"));
-    refused(links, real.path(), &["can be written to by everybody"]);
+    refused(links, real.path(), &["can be written to by all users"]);
 }
 
 #[test]

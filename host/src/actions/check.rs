@@ -6,11 +6,11 @@ use super::Context;
 use crate::checks::{self, Report};
 use crate::error::{Error, Result};
 
-/// Prints what the checks find in a plugin.
+/// Checks a plugin and prints the findings.
 ///
 /// # Errors
 ///
-/// A check failed, or could not be made.
+/// A check failed or could not be performed.
 pub fn check(context: &Context<'_>, file: &Path, as_json: bool) -> Result<()> {
     let mut report = Report::new(as_json);
     checks::check(file, context.trust, &context.environment, context.interrupts, &mut report)?;

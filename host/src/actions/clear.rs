@@ -26,12 +26,12 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Ends all sessions, removes what dead ones left, and resets every trace sub-system.
 ///
-/// One failure does not keep the rest from being done.
+/// Continues after a failure. All failures are reported at the end.
 pub fn clear(context: &Context<'_>) -> Result<()> {
     environment::check(&context.environment)?;
     let directory = RunDirectory::find()?;
     let mut failures = Vec::new();
-    // What the sessions leave that are about to be ended is for those who were told where it lies.
+    // Only older trace files are removed: callers of the sessions that end now may still read their unread output.
     let old_traces = directory.as_ref().map(old_traces).transpose()?.unwrap_or_default();
     if let Some(directory) = &directory {
         failures.extend(end_sessions(directory, context.interrupts).err());
@@ -63,7 +63,7 @@ fn end_sessions(directory: &RunDirectory, interrupts: &Interrupts) -> Result<()>
 fn ask_to_end(record: Record) -> Result<Record> {
     log::info!("ending session {}", record.session);
     record.signal(Holder::Supervisor, Signal::SIGINT)?;
-    // What was stopped (Ctrl-Z) does not end.
+    // A stopped process (Ctrl-Z) would not handle SIGINT.
     record.signal(Holder::Supervisor, Signal::SIGCONT)?;
     record.signal(Holder::Worker, Signal::SIGCONT)?;
     Ok(record)
@@ -72,10 +72,7 @@ fn ask_to_end(record: Record) -> Result<Record> {
 fn wait_for_end(record: &Record, deadline: Instant, interrupts: &Interrupts) -> Result<()> {
     while !record.is_ended()? {
         if record.is_orphaned()? && Instant::now() > deadline {
-            log::info!(
-                "the worker of {} does not end, and has no supervisor that would end it",
-                record.session
-            );
+            log::info!("the worker of {} does not end, and has no supervisor; killing it", record.session);
             record.signal(Holder::Worker, Signal::SIGKILL)?;
         } else if Instant::now() > deadline {
             return Err(Error::Session {
@@ -88,7 +85,7 @@ fn wait_for_end(record: &Record, deadline: Instant, interrupts: &Interrupts) -> 
     Ok(())
 }
 
-/// Lets every plugin sweep and reset, all at the same time.
+/// Sweeps and resets all plugins in parallel.
 fn reset_all(context: &Context<'_>) -> Result<Vec<Error>> {
     let catalog = context.catalog()?;
     let workers: Vec<_> =
@@ -107,7 +104,7 @@ fn resetter(plugin: &KnownPlugin, environment: &Environment) -> Result<Worker> {
 
 /// The trace files of sessions that have ended.
 fn old_traces(directory: &RunDirectory) -> Result<Vec<PathBuf>> {
-    // A session makes its record first and removes it last, so a trace file without a record is nobody's any more.
+    // A session creates its record first and removes it last, so a trace file without a record belongs to no session.
     let traces = directory.sessions(TRACE)?;
     let sessions = directory.sessions(SESSION)?;
     let old = traces.iter().filter(|trace| !sessions.contains(trace));

@@ -4,7 +4,7 @@ use super::Context;
 use crate::error::Result;
 use crate::output;
 
-/// Prints the names of the hooks that can be called, one a line, sorted.
+/// Prints the names of the available hooks, sorted, one per line.
 pub fn get_all(context: &Context<'_>) -> Result<Vec<String>> {
     let catalog = context.probed_catalog()?;
     let callable = catalog.hooks().into_iter().filter(|hook| hook.is_callable());

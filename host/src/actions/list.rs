@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::output;
 use crate::plugins::KnownHook;
 
-/// Prints all hooks, also those that cannot run, with the reason.
+/// Prints all hooks. For those that cannot run, prints the reason.
 pub fn list(context: &Context<'_>, as_json: bool) -> Result<Vec<String>> {
     let catalog = context.probed_catalog()?;
     let hooks = catalog.hooks();

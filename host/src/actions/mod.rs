@@ -21,11 +21,11 @@ use crate::worker::capabilities_for_tracing;
 /// The ids of the extensions of the plugin interface that this host offers. There are none so far.
 const EXTENSIONS: [&str; 0] = [];
 
-/// Performs the call's action. What it returns is to be told to the user, but is no failure.
+/// Performs the call's action. Returns remarks to print on standard error, which are not errors.
 ///
 /// # Errors
 ///
-/// Why it could not be done.
+/// The action failed.
 pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     let nothing = |()| Vec::new();
     if let Action::Print(text) = call.action {
@@ -42,7 +42,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     if let Action::Clear = call.action {
         return clear::clear(&context).map(nothing);
     }
-    // What dead sessions left is removed by the next call of any kind, without delaying it.
+    // Every call removes what dead sessions left, without being delayed by that.
     let mut orphans = Orphans::new(&context.environment, context.trust, Retry::Later);
     orphans.begin_quietly();
     let outcome = match call.action {
@@ -59,7 +59,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     outcome
 }
 
-/// What every action needs to know.
+/// The settings that every action needs.
 struct Context<'a> {
     environment: Environment,
     directories: Vec<std::path::PathBuf>,
@@ -72,7 +72,7 @@ impl Context<'_> {
         Catalog::load(&self.directories, self.trust, None, self.interrupts)
     }
 
-    /// What it takes to know whose this hook is.
+    /// Describes only as many plugins as it takes to find the owner of this hook.
     fn catalog_for(&self, hook: &str) -> Result<Catalog> {
         Catalog::load_for(hook, &self.directories, self.trust, self.interrupts)
     }
@@ -80,7 +80,7 @@ impl Context<'_> {
     fn probed_catalog(&self) -> Result<Catalog> {
         match environment::check(&self.environment) {
             Ok(()) => Catalog::load(&self.directories, self.trust, Some(&self.environment), self.interrupts),
-            // What cannot be run with this environment is not advertised; the answer is given all the same.
+            // The hooks are still listed, but none of them is available in this environment.
             Err(error) => Ok(self.catalog()?.without_any_available(&error.to_string())),
         }
     }

@@ -8,9 +8,9 @@ use crate::session::orphans::Orphans;
 use crate::session::supervisor;
 use crate::worker::protocol::Summary;
 
-/// Runs a hook. A signal before anything was printed undoes everything, and is no failure.
+/// Runs a hook. A signal before the path is printed cancels the run, which is not an error.
 ///
-/// What became of the events goes to the log, or is told to whoever follows the trace.
+/// The summary of the events is logged; with `--follow` it is returned as a remark.
 pub fn run(
     context: &Context<'_>,
     hook: &str,

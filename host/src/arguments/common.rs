@@ -9,7 +9,8 @@ use super::value::{duration, integer, pid};
 /// A version of the plugin interface, without its patch number.
 type Version = (u32, u32);
 
-/// The options of this version are reserved: a plugin that declares a parameter of their name or short form is rejected.
+/// The options of this version are reserved: a plugin that declares a parameter of their name or short form is
+/// rejected.
 const FIRST_VERSION: Version = (1, 0);
 
 /// An option of every hook.
@@ -23,7 +24,7 @@ pub struct CommonOption {
     /// The version of the interface that introduced it.
     pub since: Version,
     pub help: &'static str,
-    /// Adds what the option takes.
+    /// Adds the values that the option takes.
     pub takes: fn(Arg) -> Arg,
 }
 
@@ -96,7 +97,8 @@ pub const OPTIONS: [CommonOption; 8] = [
         name: DRAIN,
         short: None,
         since: (1, 0),
-        help: "how long to wait at the end for a reader that makes progress; in s without a unit",
+        help: "how long to wait at the end for a reader that makes progress; with --follow there is no limit unless this \
+               option is given; in s without a unit",
         takes: |arg| {
             arg.value_name("TIME")
                 .value_parser(|word: &str| duration(word, Unit::Seconds, 0, 86_400))

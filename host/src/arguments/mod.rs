@@ -20,8 +20,9 @@ pub use words::HookArguments;
 use crate::error::{Error, Result};
 use common::CommonOption;
 
-/// The line that any hook can have.
-const LOST: &str = "A line `CPU:1 [LOST 17 EVENTS]` reports events that came too fast to be kept.";
+/// The line that reports lost events, which every hook can emit.
+const LOST: &str =
+    "A line `CPU:1 [LOST 17 EVENTS]` reports lost events: they were recorded faster than they were read.";
 
 /// What the lines of all hooks have in common in JSON.
 const JSON: &str = "\
@@ -127,7 +128,7 @@ fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) 
         buffer_size: number(&matches, common::BUFFER_SIZE),
         spool_size: number(&matches, common::SPOOL_SIZE).unwrap_or_default() << 20,
         drain: matches.get_one(common::DRAIN).copied().filter(|_| {
-            // A default does not count.
+            // Ignores the default.
             matches.value_source(common::DRAIN) == Some(ValueSource::CommandLine)
         }),
         own: own::arguments(hook, &matches),

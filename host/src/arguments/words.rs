@@ -22,7 +22,7 @@ impl HookArguments {
         match words.as_slice() {
             [first, _, ..] if first.starts_with('-') && first.contains(char::is_whitespace) => {
                 Err(Error::Usage(format!(
-                    "--args: nothing can follow the one string '{first}': give the manager's own options before --args"
+                    "--args: unexpected argument after the string '{first}'; give the options of manager before --args"
                 )))
             }
             [one] => match shlex::split(one) {

@@ -20,7 +20,7 @@ pub struct Catalog {
     pub plugins: Vec<KnownPlugin>,
     /// Why the other plugins cannot be used.
     pub complaints: Vec<Error>,
-    /// They have finished their job. The answer does not wait for them to exit.
+    /// They have finished their job. Their exit is not waited for.
     workers: Vec<Worker>,
 }
 
@@ -169,7 +169,7 @@ impl Catalog {
                 // It was removed after the directory was read.
                 Err(_) if is_gone(&path) => {}
                 Ok(file) => match good.iter().find(|other| other.name == file.name) {
-                    // So that PLUGIN/HOOK always names one exactly.
+                    // PLUGIN/HOOK must be unambiguous.
                     Some(other) => self.complaints.push(file.same_name_as(other)),
                     None => good.push(file),
                 },
@@ -192,7 +192,7 @@ impl Catalog {
         hooks
     }
 
-    /// Returns the lines to print on standard error beside the list of hooks.
+    /// Returns the lines to print on standard error with the list of hooks.
     pub fn remarks(&self) -> Vec<String> {
         let left_out: Vec<Error> = self.plugins.iter().filter_map(KnownPlugin::complaint).collect();
         let about_hooks: Vec<Error> = self.hooks().iter().filter_map(KnownHook::complaint).collect();

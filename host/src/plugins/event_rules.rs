@@ -1,15 +1,15 @@
-//! What a plugin may say about the lines of a hook.
+//! The rules for the descriptions of a hook's events.
 
 use trace_hook_api::{EventInfo, FieldInfo, FieldKind};
 
 use super::rules::{at_most, check_line, is_name, shortened};
 
 const MOST_EVENTS: usize = 256;
-/// Of one event, or of one group.
+/// For each event, and for each group.
 const MOST_FIELDS: usize = 256;
-/// Groups within groups.
+/// How deep groups can be nested.
 const DEEPEST_GROUP: usize = 4;
-/// All signals must be possible.
+/// Enough for all signals.
 const MOST_WORDS: usize = 1_024;
 
 /// Checks the descriptions of a hook's events.
@@ -23,7 +23,7 @@ pub fn check_events(events: &[EventInfo]) -> Result<(), String> {
         let name = shortened(&event.name);
         if !is_name(&event.name, is_good) {
             return Err(format!(
-                "the name of an event has letters, digits, '_', '-', '.' and '*', and {name:?} is one"
+                "the name of an event consists of letters, digits, '_', '-', '.' and '*', but one is called {name:?}"
             ));
         }
         if events[..index].iter().any(|other| other.name == event.name) {
@@ -44,7 +44,7 @@ fn check_event(event: &EventInfo) -> Result<(), String> {
     check_fields(&event.fields, &common.collect::<Vec<_>>(), DEEPEST_GROUP)
 }
 
-/// Checks fields beside others of these names.
+/// Checks fields that occur together with others of these names.
 fn check_fields(fields: &[FieldInfo], others: &[String], depth: usize) -> Result<(), String> {
     at_most(MOST_FIELDS, fields.len(), "fields").map_err(|problem| format!("it {problem}"))?;
     let mut names = others.to_vec();
@@ -52,7 +52,7 @@ fn check_fields(fields: &[FieldInfo], others: &[String], depth: usize) -> Result
         let name = shortened(&field.name);
         if !is_name(&field.name, is_good) {
             return Err(format!(
-                "the name of a field has letters, digits, '_', '-', '.' and '*', and {name:?} is one"
+                "the name of a field consists of letters, digits, '_', '-', '.' and '*', but one is called {name:?}"
             ));
         }
         if names.contains(&field.json_name()) {
@@ -78,7 +78,7 @@ fn check_field(field: &FieldInfo, depth: usize) -> Result<(), String> {
         FieldKind::Group => check_fields(&field.fields, &[], depth - 1),
         _ if !field.fields.is_empty() => Err("only a group has fields".to_owned()),
         _ if !field.words.is_empty() && field.kind != FieldKind::Word => {
-            Err("only a word is one of a list".to_owned())
+            Err("only a word has a list of values".to_owned())
         }
         _ => Ok(()),
     }

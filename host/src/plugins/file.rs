@@ -1,4 +1,4 @@
-//! A plugin's code, which stays what it was when it was checked.
+//! A plugin's code, protected from changes after it was checked.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -18,24 +18,24 @@ use super::check_before_loading::{Trust, check_elf, open_trusted};
 use crate::error::{Error, Result};
 use crate::worker::PluginCode;
 
-/// A plugin file that looks like one.
+/// A plugin file that passed the checks before loading.
 ///
-/// Nobody can change the code between its check and its use, nor afterwards: a file that is overwritten in place kills
-/// every process that has it mapped. For a moment, a lease keeps others from writing to the file. A session has a copy of
-/// its own, so that the file can be replaced meanwhile.
+/// The code cannot change between its check and its use, nor afterwards: overwriting a file in place would crash every
+/// process that has it mapped. At first, a lease keeps other processes from writing to the file. A session uses a
+/// private copy, so that the file can be replaced while it runs.
 pub struct PluginFile {
     /// The file's name without `lib` and `.so`.
     pub name: String,
-    /// Where it was read.
+    /// The path that it was read from.
     pub path: PathBuf,
     code: File,
     is_copy: bool,
 }
 
-/// A copy of a larger file would take memory that others need.
+/// Larger files are rejected, because they are copied to memory.
 const LARGEST: u64 = 1 << 28;
 
-/// Somebody who writes a plugin in place is done soon.
+/// How long to wait for a process that has the file open for writing.
 const WRITER_LIMIT: Duration = Duration::from_secs(1);
 
 const MEMFD_NAME: &CStr = c"trace-hook-plugin";
@@ -43,34 +43,34 @@ const MEMFD_NAME: &CStr = c"trace-hook-plugin";
 impl PluginFile {
     /// Opens the file and checks what can be checked without running it.
     ///
-    /// While this lives, whoever wants to write to the file has to wait: so it should not live long.
+    /// As long as the value exists, other processes that open the file for writing wait, so it should be dropped soon.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is not to be trusted, or is no plugin for this machine.
+    /// The file cannot be read, is not to be trusted, or is not a plugin for this machine.
     pub fn open(path: &Path, trust: Trust) -> Result<Self> {
         let code = open_trusted(path, trust).map_err(|problem| complaint(path, &problem))?;
         Self::with_code(path, code)
     }
 
-    /// The plugin whose code is in this file, which was opened at that path.
+    /// Returns the plugin whose code is in this file, which was opened at that path.
     ///
     /// # Errors
     ///
-    /// It is no plugin for this machine.
+    /// It is not a plugin for this machine.
     pub fn with_code(path: &Path, code: File) -> Result<Self> {
         let cannot_read = |error| complaint(path, &format!("cannot be read: {error}"));
         if code.metadata().map_err(cannot_read)?.len() > LARGEST {
-            return Err(complaint(path, "is far too large for a plugin"));
+            return Err(complaint(path, "is too large for a plugin"));
         }
         let mut plugin = Self { name: name_of(path), path: path.to_owned(), code, is_copy: false };
         match lease_in_time(&plugin.code, WRITER_LIMIT) {
             Ok(()) => {}
-            // As for an executable (ETXTBSY): what somebody may still be writing is not run.
+            // As with executables (ETXTBSY), a file that may still be incomplete is not run.
             Err(Errno::EAGAIN) => {
                 return Err(complaint(path, "is open for writing; try again when that is done"));
             }
-            // Not every file system has leases, and only the owner of a file or root gets one.
+            // Not every file system supports leases, and only root or the owner of the file can take one.
             Err(_) => plugin = plugin.copied()?,
         }
         match check_elf(&plugin.code) {
@@ -79,7 +79,7 @@ impl PluginFile {
         }
     }
 
-    /// The same code as a private copy, which can live for as long as it likes.
+    /// Replaces the file by a private copy, which can be kept for as long as needed.
     ///
     /// # Errors
     ///
@@ -94,9 +94,9 @@ impl PluginFile {
         Ok(self)
     }
 
-    /// Why this plugin cannot be there beside another one.
+    /// The error for a plugin that has the same name as another one.
     pub fn same_name_as(&self, other: &Self) -> Error {
-        complaint(&self.path, &format!("is left out, for {} has the same name", other.path.display()))
+        complaint(&self.path, &format!("is not used: {} has the same name", other.path.display()))
     }
 
     /// The code, for a worker to load.
@@ -105,7 +105,7 @@ impl PluginFile {
     }
 }
 
-/// The plugin's name: that of its file, without what every file has.
+/// The plugin's name: the file name without `lib` and `.so`.
 pub fn name_of(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     stem.strip_prefix("lib").filter(|name| !name.is_empty()).unwrap_or(&stem).to_owned()
@@ -115,7 +115,7 @@ fn complaint(path: &Path, problem: &str) -> Error {
     Error::Plugin { plugin: name_of(path), problem: format!("{} {problem}", path.display()) }
 }
 
-/// Takes a lease. What somebody is writing just now is not complete, and is waited for.
+/// Takes a lease. Waits while another process writes to the file.
 fn lease_in_time(file: &File, limit: Duration) -> nix::Result<()> {
     let deadline = Instant::now() + limit;
     loop {
@@ -126,10 +126,10 @@ fn lease_in_time(file: &File, limit: Duration) -> nix::Result<()> {
     }
 }
 
-/// Takes a read lease (fcntl(2)): until the file is closed, nobody can open it for writing or truncate it. Refused where
-/// somebody writes to it already (EAGAIN), and by file systems that cannot promise it.
+/// Takes a read lease (fcntl(2)): until the file is closed, no process can open it for writing or truncate it. Fails if
+/// a process has it open for writing (EAGAIN), and on file systems without leases.
 fn lease(file: &File) -> nix::Result<()> {
-    // The kernel tells by this signal that somebody waits to write. He will not have to wait long.
+    // The kernel sends this signal if a process waits to write. The lease is released soon anyway.
     // SAFETY: `SIG_IGN` runs no code of ours.
     unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }?;
     // SAFETY: the call takes and returns plain numbers, and the descriptor is open.
@@ -141,8 +141,8 @@ fn sealed_copy(file: &mut File) -> io::Result<File> {
     let mut copy = File::from(memfd_create(MEMFD_NAME, flags)?);
     file.rewind()?;
     io::copy(file, &mut copy)?;
-    // No later write is as good as no write, for nobody has it mapped. F_SEAL_WRITE fails with EBUSY where the kernel itself
-    // holds on to one of the pages, as it does when it moves them.
+    // F_SEAL_FUTURE_WRITE is enough, because the copy is not mapped. F_SEAL_WRITE fails with EBUSY while the kernel has
+    // a reference to one of the pages, for example when it migrates them.
     let seals = SealFlag::F_SEAL_SEAL
         | SealFlag::F_SEAL_SHRINK
         | SealFlag::F_SEAL_GROW
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_somebody_writes_to_has_no_lease() {
+    fn a_file_that_is_open_for_writing_cannot_be_leased() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.so");
         let writer = File::create(&path).unwrap();

@@ -1,4 +1,4 @@
-//! How a user names a hook.
+//! The name of a hook on the command line.
 
 use super::rules;
 use crate::worker::protocol::Inspection;
@@ -11,7 +11,7 @@ pub struct HookName<'a> {
 }
 
 impl<'a> HookName<'a> {
-    /// The parts of a name.
+    /// Splits a name into its parts.
     pub fn of(name: &'a str) -> Self {
         match name.split_once('/') {
             Some((plugin, hook)) => Self { plugin: Some(plugin), hook },
@@ -19,12 +19,12 @@ impl<'a> HookName<'a> {
         }
     }
 
-    /// Whether the plugin of this name may have the hook.
+    /// Returns whether the hook can belong to the plugin of this name.
     pub fn may_be_of(&self, plugin: &str) -> bool {
         self.plugin.is_none_or(|meant| meant == plugin)
     }
 
-    /// Whether a plugin that says this of itself has the hook, and may have it.
+    /// Returns whether a plugin with this description has the hook, without breaking a rule.
     pub fn is_in(&self, inspection: &Inspection) -> bool {
         rules::check_plugin(&inspection.plugin, inspection.hooks.len()).is_ok()
             && inspection

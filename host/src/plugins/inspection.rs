@@ -17,18 +17,18 @@ use crate::worker::{Confinement, HostedPlugin, Orphan, PluginCall, Worker, timeo
 
 /// The time limit for all plugins.
 const DISCOVERY_LIMIT: Duration = Duration::from_secs(2);
-/// Longer than a plugin computes. A plugin that has not answered by then is waiting, and does not keep a CPU busy.
+/// The time in which a plugin usually answers. One that takes longer waits for something, and does not keep a CPU busy.
 const USUAL_TIME: Duration = Duration::from_millis(5);
 /// How long a second attempt takes without the hook that hangs.
 const ASKING_AGAIN: Duration = Duration::from_millis(200);
-/// A plugin that describes hooks without end would otherwise fill the memory.
+/// A limit for plugins that describe hooks without end, which would exhaust the memory.
 const MOST_HOOKS: u32 = 1 << 14;
 
 /// The result of inspecting a plugin.
 pub struct Inspected {
     pub file: PluginFile,
     pub result: Result<Inspection>,
-    /// It has finished its job. The answer does not wait for it to exit.
+    /// It has finished its job. Its exit is not waited for.
     pub worker: Option<Worker>,
 }
 
@@ -47,8 +47,8 @@ struct Inquiry<'a> {
 
 type Faults = Vec<(PluginCall, String)>;
 
-/// Inspects all plugins. With an environment, also probes their hooks in it. Once an inspection `is_enough`, and all plugins
-/// before it have answered, the others are skipped.
+/// Inspects all plugins. With an environment, also probes their hooks in it. Once an inspection `is_enough`, and all
+/// plugins before it have answered, the others are skipped.
 ///
 /// # Errors
 ///

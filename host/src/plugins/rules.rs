@@ -16,10 +16,10 @@ const LONGEST_LINE: usize = 1_000;
 const LONGEST_TEXT: usize = 64 << 10;
 const MOST_HOOKS: usize = 256;
 const MOST_PARAMS: usize = 64;
-/// All system calls fit.
+/// Enough for all system calls.
 const MOST_CHOICES: usize = 1_024;
 
-/// Checks what concerns the plugin as a whole, and its number of hooks.
+/// Checks the description of the plugin, without its hooks, and the number of hooks.
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ pub fn check_plugin(info: &PluginInfo, hooks: usize) -> Result<(), String> {
     check_line(&info.api_version).map_err(|problem| format!("the version of its interface {problem}"))
 }
 
-/// Checks the description of a hook, beside those of other hooks of the same plugin.
+/// Checks the description of a hook. `others` are the hooks of the same plugin that come before it.
 ///
 /// # Errors
 ///
@@ -49,7 +49,7 @@ pub fn check_hook(hook: &HookInfo, others: &[HookInfo]) -> Result<(), String> {
     check_line(&hook.summary).map_err(|problem| format!("its summary {problem}"))?;
     check_text(&hook.details).map_err(|problem| format!("its details {problem}"))?;
     if hook.formats.is_empty() {
-        return Err("it declares no format for its lines that this manager knows".to_owned());
+        return Err("it declares no format that this manager supports".to_owned());
     }
     event_rules::check_events(&hook.events)?;
     at_most(MOST_PARAMS, hook.params.len(), "parameters").map_err(|problem| format!("it {problem}"))?;
@@ -75,19 +75,19 @@ fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
         Kind::Flag
             if param.required || param.repeated || param.comma_separated || param.default.is_some() =>
         {
-            Err(format!("--{name} is a flag, so it is neither required nor repeated nor has a default"))
+            Err(format!("--{name} is a flag, so it cannot be required or repeated, or have a default"))
         }
         Kind::Integer { min, max } if min > max => {
-            Err(format!("--{name} takes a number from {min} to {max}, and there is none"))
+            Err(format!("--{name} takes a number from {min} to {max}, which is an empty range"))
         }
         Kind::Duration { min_ns, max_ns, .. } if min_ns > max_ns => {
-            Err(format!("--{name} takes a duration from {min_ns} ns to {max_ns} ns, and there is none"))
+            Err(format!("--{name} takes a duration from {min_ns} ns to {max_ns} ns, which is an empty range"))
         }
         _ if param.required && param.default.is_some() => Err(format!(
             "--{name} must be given, so it cannot have a default; remove required() or default()"
         )),
         Kind::Flag | Kind::Text | Kind::Integer { .. } | Kind::Duration { .. } => Ok(()),
-        _ => Err(format!("--{name} is of a kind that only a newer manager knows")),
+        _ => Err(format!("--{name} has a kind that this manager does not support; a newer one is needed")),
     }?;
     if let Some(choice) = param.choices.iter().find(|choice| !is_of_kind(param, choice)) {
         return Err(format!("a choice of --{name} is not a valid value: {:?}", shortened(choice)));
@@ -154,7 +154,7 @@ pub(super) fn is_name(name: &str, good: impl Fn(char) -> bool) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(good)
 }
 
-/// Cuts a name to the length that a message can hold.
+/// Truncates a name for a message.
 pub fn shortened(name: &str) -> String {
     name.chars().take(LONGEST_NAME).collect()
 }
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn defaults_and_choices_are_valid_values() {
         assert!(complaint(&with(Param::integer("n", "N", "").range(1, 5).default("9"))).contains("default"));
-        assert!(complaint(&with(Param::integer("n", "N", "").range(5, 1))).contains("there is none"));
+        assert!(complaint(&with(Param::integer("n", "N", "").range(5, 1))).contains("an empty range"));
         assert!(complaint(&with(Param::text("c", "C", "").choices(["a"]).default("b"))).contains("default"));
         assert!(complaint(&with(Param::flag("f", "").required())).contains("flag"));
         let number = |choices| Param::integer("n", "N", "").range(1, 5).choices(choices);
@@ -246,7 +246,7 @@ mod tests {
         assert!(complaint(&with(duration().default("2h"))).contains("default"));
         assert!(complaint(&with(duration().default("soon"))).contains("default"));
         assert!(complaint(&with(duration().choices(["1s", "0s"]))).contains("a choice of --d"));
-        assert!(complaint(&with(duration().range(5, 1))).contains("there is none"));
+        assert!(complaint(&with(duration().range(5, 1))).contains("an empty range"));
         assert!(complaint(&with(Param::flag("f", "").comma_separated())).contains("flag"));
         let required = Param::text("t", "T", "").default("d").required();
         assert!(complaint(&with(required)).contains("remove required() or default()"));

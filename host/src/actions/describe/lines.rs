@@ -11,7 +11,7 @@ pub fn section(events: &[EventInfo]) -> String {
     let common = fields(&EventInfo::common_fields(), 4);
     format!(
         "\nLines, by event, with their fields in order (in JSON the name of a duration ends in _ns):\n{events}\n  \
-         Before these, an event has as far as it can:\n{common}"
+         Each event begins with those of these fields that apply to it:\n{common}"
     )
 }
 

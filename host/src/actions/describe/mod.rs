@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::output;
 use crate::plugins::KnownHook;
 
-/// Prints what a hook records, which arguments it takes, and what its lines are like.
+/// Prints what a hook records, which arguments it takes, and the format of its lines.
 pub fn describe(context: &Context<'_>, hook: &str, as_json: bool) -> Result<()> {
     let catalog = context.catalog_for(hook)?;
     let hook = catalog.hook(hook)?;

@@ -1,4 +1,4 @@
-//! What can be told of a plugin without running any of its code.
+//! Checks the ELF file of a plugin without running any of its code.
 
 use std::fs::File;
 
@@ -11,18 +11,18 @@ use trace_hook_api::abi;
 const OUR_MACHINE: Machine = EM_X86_64;
 #[cfg(target_arch = "aarch64")]
 const OUR_MACHINE: Machine = EM_AARCH64;
-/// The fifth byte of an ELF file for a machine of 32 bits.
+/// The fifth byte of a 32-bit ELF file (`ELFCLASS32`).
 const CLASS_32: u8 = 1;
-/// What a `staticlib` or an `rlib` begins with (`ARMAG` in ar.h).
+/// The first bytes of a `staticlib` or an `rlib` (`ARMAG` in ar.h).
 const STATIC_LIBRARY: &[u8] = b"!<arch>\n";
 
 /// Checks that the file is a shared library for this machine that exports a plugin.
 ///
 /// # Errors
 ///
-/// What it is instead.
+/// What the file is instead.
 pub fn check(file: &File) -> Result<(), String> {
-    // Only the few parts that are looked at are read.
+    // Reads only the parts of the file that are needed.
     let cache = ReadCache::new(file);
     check_parts(&cache)
 }
@@ -33,12 +33,13 @@ fn check_parts<'data>(data: impl ReadRef<'data>) -> Result<(), String> {
         return Err(format!("is a static library, which cannot be loaded; {remedy}"));
     }
     if data.read_bytes_at(0, 4) != Ok(b"\x7fELF") {
-        return Err("is not a shared library (no ELF file); only plugins may end in .so here".to_owned());
+        return Err("is not a shared library (not an ELF file); files that end in .so must be plugins here"
+            .to_owned());
     }
     if data.read_bytes_at(4, 1) == Ok(&[CLASS_32]) {
         let ours = name(OUR_MACHINE);
         return Err(format!(
-            "is built for a machine of 32 bits, this machine is {ours}; rebuild it for that"
+            "is built for a 32-bit machine, but this machine is {ours}; rebuild it for this machine"
         ));
     }
     let damaged = |error: object::Error| format!("is a damaged ELF file: {error}");
@@ -47,16 +48,18 @@ fn check_parts<'data>(data: impl ReadRef<'data>) -> Result<(), String> {
     let machine = header.e_machine(endian);
     if machine != OUR_MACHINE {
         let (theirs, ours) = (name(machine), name(OUR_MACHINE));
-        return Err(format!("is built for {theirs}, this machine is {ours}; rebuild it for that"));
+        return Err(format!(
+            "is built for {theirs}, but this machine is {ours}; rebuild it for this machine"
+        ));
     }
     if header.e_type(endian) != ET_DYN {
         return Err(
-            "is an ELF file, but no shared library; build it with crate-type = [\"cdylib\"]".to_owned()
+            "is an ELF file, but not a shared library; build it with crate-type = [\"cdylib\"]".to_owned()
         );
     }
     let length = data.len().unwrap_or_default();
     let segments = header.program_headers(endian, data).map_err(damaged)?;
-    // What is mapped beyond the end of the file kills whoever touches it.
+    // Access to a page that is mapped beyond the end of the file would raise SIGBUS.
     let is_whole = |segment: &_| {
         let segment: &<FileHeader64<Endianness> as FileHeader>::ProgramHeader = segment;
         let end = segment.p_offset(endian).checked_add(segment.p_filesz(endian));
@@ -72,7 +75,7 @@ fn check_parts<'data>(data: impl ReadRef<'data>) -> Result<(), String> {
     match file.dynamic_symbols().any(exported) {
         true => Ok(()),
         false => Err(format!(
-            "is a shared library, but no plugin: it exports no header of trace-hook-api {}; see export_plugin!",
+            "is a shared library, but not a plugin: it exports no header of trace-hook-api {}; see export_plugin!",
             trace_hook_api::VERSION
         )),
     }
@@ -93,20 +96,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_executable_of_this_machine_is_no_plugin() {
+    fn an_executable_is_not_a_plugin() {
         let file = File::open("/proc/self/exe").unwrap();
-        assert!(check(&file).unwrap_err().contains("but no plugin"));
+        assert!(check(&file).unwrap_err().contains("but not a plugin"));
         let bytes = std::fs::read("/proc/self/exe").unwrap();
         assert!(check_parts(&bytes[..bytes.len() / 2]).is_err());
     }
 
     #[test]
-    fn a_text_is_no_library() {
+    fn a_script_is_not_a_shared_library() {
         assert!(check_parts(&b"#!/bin/sh\n"[..]).unwrap_err().starts_with("is not a shared library"));
     }
 
     #[test]
-    fn a_static_library_is_told_as_one() {
+    fn a_static_library_is_recognized() {
         let problem =
             check_parts(&b"!<arch>\n/               0           0     0     0       8  "[..]).unwrap_err();
         assert!(problem.starts_with("is a static library") && problem.contains("cdylib"), "{problem}");
@@ -114,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
+        fn arbitrary_bytes_do_not_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
             let _ = check_parts(&bytes[..]);
             let head = [0x7f, b'E', b'L', b'F', 2, 1, 1];
             if bytes.len() > head.len() {

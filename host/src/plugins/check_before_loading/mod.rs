@@ -1,4 +1,4 @@
-//! The checks of a plugin file before any of its code runs: who could have changed it, and what it contains.
+//! The checks of a plugin file before any of its code runs: which users can change it, and what it contains.
 
 mod elf;
 mod trust;

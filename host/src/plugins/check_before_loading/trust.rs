@@ -1,8 +1,8 @@
-//! Opens plugins that nobody else can change.
+//! Opens plugins that other users cannot change.
 //!
-//! `manager` runs as root and loads code, so whoever can change that code, or what its path leads to, is root. A path is
-//! walked element by element, each opened without following a link and checked by its descriptor. The next element is
-//! looked up in that very directory. So nothing can be swapped between the check and the use.
+//! `manager` runs as root and loads code, so a user who can change that code, or an element of its path, gains root
+//! privileges. The path is resolved element by element. Each element is opened without following links, checked by its
+//! descriptor, and used to look up the next one, so no element can be replaced between check and use.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -16,57 +16,64 @@ use nix::libc;
 use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::unistd::{Uid, geteuid};
 
-/// Who may be able to change a plugin.
+/// Which users may be able to change a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// Nobody but root and the user that this runs as.
+    /// Only root and the user of this process.
     Required,
-    /// Anybody: so the user said.
+    /// Any user (`--allow-untrusted`).
     Waived,
 }
 
-/// As many as the kernel follows (path_resolution(7)).
+/// The kernel's own limit (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// Opens the regular file at this path, if it can be trusted, and everything on the way to it.
+/// Opens the regular file at this path, if the file and all elements of the path are trusted.
 ///
 /// # Errors
 ///
-/// What is wrong with the file, to be said after its path.
+/// The problem, as text that follows the path in a message.
 pub fn open(path: &Path, trust: Trust) -> Result<File, String> {
     let path = std::path::absolute(path).map_err(|error| format!("cannot be found: {error}"))?;
-    let mut walk =
-        Walk { trust, us: geteuid(), place: None, path: PathBuf::new(), ahead: Vec::new(), links: 0 };
-    walk.plan(&path);
-    walk.arrive()
+    let mut resolution = Resolution {
+        trust,
+        user: geteuid(),
+        directory: None,
+        path: PathBuf::new(),
+        remaining: Vec::new(),
+        links: 0,
+    };
+    resolution.prepend(&path);
+    resolution.open_file()
 }
 
-struct Walk {
+/// The resolution of a path.
+struct Resolution {
     trust: Trust,
-    us: Uid,
-    /// The directory that the walk has come to; none before the first step.
-    place: Option<OwnedFd>,
+    user: Uid,
+    /// The directory reached so far; `None` before the first element.
+    directory: Option<OwnedFd>,
     /// The path of that directory, without links.
     path: PathBuf,
-    /// The names to go through, the next one last.
-    ahead: Vec<OsString>,
+    /// The names that are not resolved yet, the next one last.
+    remaining: Vec<OsString>,
     links: usize,
 }
 
-impl Walk {
-    /// Puts this path before what is still ahead.
-    fn plan(&mut self, path: &Path) {
+impl Resolution {
+    /// Puts this path before the remaining names.
+    fn prepend(&mut self, path: &Path) {
         if path.is_absolute() {
-            self.place = None;
+            self.directory = None;
         }
-        self.ahead.extend(path.components().rev().filter_map(|component| match component {
+        self.remaining.extend(path.components().rev().filter_map(|component| match component {
             Component::CurDir | Component::Prefix(_) => None,
             component => Some(component.as_os_str().to_owned()),
         }));
     }
 
-    fn arrive(mut self) -> Result<File, String> {
-        while let Some(name) = self.ahead.pop() {
+    fn open_file(mut self) -> Result<File, String> {
+        while let Some(name) = self.remaining.pop() {
             if name == ".." {
                 self.go_up();
                 continue;
@@ -81,33 +88,34 @@ impl Walk {
                 }
                 libc::S_IFDIR => {
                     self.check(&path, &status)?;
-                    (self.place, self.path) = (Some(element), path);
+                    (self.directory, self.path) = (Some(element), path);
                 }
-                libc::S_IFREG if self.ahead.is_empty() => {
+                libc::S_IFREG if self.remaining.is_empty() => {
                     self.check(&path, &status)?;
                     return reopen(&element);
                 }
-                _ if self.ahead.is_empty() => break,
-                _ => return Err(format!("cannot be read: {} is no directory", path.display())),
+                _ if self.remaining.is_empty() => break,
+                _ => return Err(format!("cannot be read: {} is not a directory", path.display())),
             }
         }
         Err("is not a regular file".to_owned())
     }
 
-    /// The element itself, even if it is a link. Nothing of it is touched: opening a device can do things.
+    /// Opens the element itself, even if it is a link. O_PATH, because opening a device can have side effects.
     fn look_up(&self, name: &OsStr) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match &self.place {
+        match &self.directory {
             Some(directory) => openat(directory, name, flags, Mode::empty()),
             None => open_path(name, flags, Mode::empty()),
         }
     }
 
-    /// What `..` leads to may change while we are here. So the way is walked anew from its beginning, but for its end.
+    /// Resolves the path without its last element from the beginning: the directory may have been moved, which changes
+    /// `..`.
     fn go_up(&mut self) {
         let mut path = std::mem::take(&mut self.path);
         path.pop();
-        self.plan(&path);
+        self.prepend(&path);
     }
 
     fn follow(&mut self, link: &OwnedFd) -> Result<(), String> {
@@ -116,41 +124,41 @@ impl Walk {
             _ if self.links > MOST_LINKS => Err(Errno::ELOOP),
             target => target,
         };
-        self.plan(Path::new(&target.map_err(|errno| format!("cannot be read: {}", errno.desc()))?));
+        self.prepend(Path::new(&target.map_err(|errno| format!("cannot be read: {}", errno.desc()))?));
         Ok(())
     }
 
     fn check(&self, path: &Path, status: &FileStat) -> Result<(), String> {
         let owner = Uid::from_raw(status.st_uid);
         let is = |kind| status.st_mode & libc::S_IFMT == kind;
-        // Of what lies in a sticky directory, only its owner can rename or remove it, and that is checked next.
+        // In a sticky directory, only the owner of an entry can rename or remove it. The entry is checked next.
         let is_shared = is(libc::S_IFDIR) && status.st_mode & libc::S_ISVTX != 0;
-        // A link's own mode says nothing.
+        // The mode of a link has no meaning.
         let is_writable = status.st_mode & 0o022 != 0 && !is(libc::S_IFLNK);
         let (problem, remedy) = if self.trust == Trust::Waived {
             return Ok(());
-        } else if !owner.is_root() && owner != self.us {
+        } else if !owner.is_root() && owner != self.user {
             let what = if is(libc::S_IFLNK) { "the link " } else { "" };
             (format!("{what}{} belongs to user {owner}", path.display()), "chown -h root")
         } else if is_writable && !is_shared {
-            let whom = if status.st_mode & 0o002 != 0 { "everybody" } else { "its group" };
+            let writers = if status.st_mode & 0o002 != 0 { "all users" } else { "its group" };
             let mode = status.st_mode & 0o7777;
-            (format!("{} can be written to by {whom} (mode {mode:04o})", path.display()), "chmod go-w")
+            (format!("{} can be written to by {writers} (mode {mode:04o})", path.display()), "chmod go-w")
         } else {
             return Ok(());
         };
         let shown = path.to_string_lossy();
         let quoted = shlex::try_quote(&shown).unwrap_or_else(|_| shown.clone());
         Err(format!(
-            "is not trusted: {problem}; for development give --allow-untrusted, else change that ({remedy} {quoted})"
+            "is not trusted: {problem}; change that ({remedy} {quoted}), or give --allow-untrusted for development"
         ))
     }
 }
 
-/// Opens for reading what is open as a place in the file system only.
+/// Reopens for reading a file that is open with O_PATH.
 fn reopen(element: &OwnedFd) -> Result<File, String> {
     let path = format!("/proc/self/fd/{}", element.as_raw_fd());
-    // Somebody's lease on the file would be waited for without O_NONBLOCK.
+    // With O_NONBLOCK, because opening would otherwise wait for another process's lease on the file.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     opened.map_err(|error| format!("cannot be read: {error}"))
 }
@@ -165,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory of ours with `x.so` in it.
+    /// A directory that contains `x.so`, both owned by this user.
     fn directory() -> TempDir {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("x.so");
@@ -189,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_a_file_of_ours_leads_there() {
+    fn every_path_to_a_trusted_file_is_resolved() {
         let directory = directory();
         let at = |name: &str| directory.path().join(name);
         fs::create_dir(at("sub")).unwrap();
@@ -202,25 +210,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_told() {
+    fn paths_without_a_regular_file_are_refused() {
         let directory = directory();
         let at = |name: &str| directory.path().join(name);
         symlink("round", at("round")).unwrap();
         assert!(refusal(&at("round")).contains("symbolic links"));
         assert!(refusal(&at("nothing")).contains("No such file"));
-        assert!(refusal(&at("x.so/more")).contains("no directory"));
+        assert!(refusal(&at("x.so/more")).contains("not a directory"));
         for other in [directory.path(), Path::new("/"), Path::new("/dev/null")] {
             assert_eq!(refusal(other), "is not a regular file");
         }
     }
 
     #[test]
-    fn what_others_can_write_to_is_refused_and_named() {
+    fn elements_writable_by_others_are_refused_and_named() {
         let directory = directory();
         let file = directory.path().join("x.so");
-        for (mode, whom) in [(0o664, "its group (mode 0664)"), (0o646, "everybody (mode 0646)")] {
+        for (mode, writers) in [(0o664, "its group (mode 0664)"), (0o646, "all users (mode 0646)")] {
             set_mode(&file, mode);
-            assert!(refusal(&file).contains(whom), "{}", refusal(&file));
+            assert!(refusal(&file).contains(writers), "{}", refusal(&file));
             assert!(refusal(&file).contains(&format!("chmod go-w {}", file.display())));
             assert!(open(&file, Trust::Waived).is_ok());
         }

@@ -66,7 +66,7 @@ impl Follower {
 
     fn show(&mut self) -> Result<bool> {
         let waiting = &self.text[self.shown..];
-        match output::show(&waiting[..waiting.len().min(ATOMIC_WRITE)]) {
+        match output::write_some(&waiting[..waiting.len().min(ATOMIC_WRITE)]) {
             Ok(count) => self.shown += count,
             Err(Errno::EPIPE) => return Ok(false),
             Err(Errno::EAGAIN | Errno::EINTR) => {}

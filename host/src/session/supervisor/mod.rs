@@ -69,7 +69,7 @@ pub fn run(
 fn options(arguments: &RunArguments, follow: bool) -> Options {
     Options {
         drain: match follow {
-            // A person ends the wait with another signal.
+            // The user ends the wait with another signal.
             true => arguments.drain,
             false => Some(arguments.drain.unwrap_or(RunArguments::DRAIN)),
         },
@@ -128,13 +128,13 @@ struct Supervisor<'a> {
     worker: Worker,
     follower: Option<Follower>,
     interrupts: &'a Interrupts,
-    /// When the session is to end by itself.
+    /// When the session ends without a signal.
     time_limit: Option<Instant>,
-    /// The worker was ordered to stop, and must make progress until then.
+    /// After an order to stop: the worker must make progress before this deadline.
     stopping: Option<WorkerDeadline>,
-    /// The worker has removed what the session made, or never made anything.
+    /// The worker has removed everything that the session created, or it created nothing.
     is_clean: bool,
-    /// With `--follow`, after a signal: until when standard output must take more of an ended trace.
+    /// With `--follow`, after a signal: the deadline for standard output to take more of an ended trace.
     show_limit: Option<Instant>,
     interrupted: bool,
 }
@@ -152,7 +152,7 @@ impl Supervisor<'_> {
             Err(Error::Interrupted) => self.undo(),
             Err(error @ Error::Output(_)) => self.undo().and(Err(error)),
             Err(error) => {
-                // A hook that cannot start removes what it has made.
+                // A hook that cannot start removes what it has created.
                 self.is_clean = matches!(error, Error::Hook { .. });
                 Err(error)
             }
@@ -200,7 +200,7 @@ impl Supervisor<'_> {
             None => Ok(None),
             Some(Answer::Lost(lost)) => {
                 for (cpu, count) in lost {
-                    output::tell(&format!("CPU {cpu} lost {count} events"));
+                    output::report(&format!("CPU {cpu} lost {count} events"));
                 }
                 Ok(None)
             }
