@@ -182,7 +182,7 @@ pub fn choose_tasks(
 ) -> tracefs::Result<(PidFilter, Option<TracedTasks>)> {
     let (filter, members) = instance.choose_tasks(procfs, selection)?;
     let follow = || TracedTasks::new(Procfs::at(procfs), selection.clone(), members);
-    Ok((filter, instance.announces_new_tasks().then(follow)))
+    Ok((filter, instance.has_new_task_event().then(follow)))
 }
 
 /// Whether any task in the kernel's filter is alive that is followed, if only for the children it may fork.

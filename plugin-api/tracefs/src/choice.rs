@@ -13,18 +13,18 @@ use crate::pid_filter::PidFilter;
 
 impl Instance {
     /// Chooses the tasks whose events are recorded: all living threads of the selected processes and of their descendants,
-    /// and all that they start from now on. To be called once, before any event is enabled; if it fails, this instance
-    /// refuses to enable events, because that might record every task of the machine.
+    /// and all tasks that they start from now on. Call it once, before any event is enabled. If it fails, this instance
+    /// refuses to enable events, because it might record every task of the machine.
     ///
-    /// The kernel follows whole families only. Where less is selected ([`Follow::ALONE`](trace_tasks::Follow::ALONE),
-    /// [`Follow::CHILDREN`](trace_tasks::Follow::CHILDREN)) the records of `task:task_newtask`, which are enabled then, tell
-    /// the rest apart.
+    /// The kernel can only follow processes with all their descendants. For a narrower selection
+    /// ([`Follow::ALONE`](trace_tasks::Follow::ALONE), [`Follow::CHILDREN`](trace_tasks::Follow::CHILDREN)) this enables
+    /// `task:task_newtask`, whose records show which tasks belong to it.
     ///
     /// Returns the kernel's filter, and the threads that were alive.
     ///
     /// # Errors
-    /// [`Error::EventsBeforeTasks`]; [`Error::Tasks`]: none is left, or `procfs` is not that of the initial pid namespace;
-    /// [`Error::NoNewTaskEvent`] if less than families is selected and the kernel does not announce new tasks.
+    /// [`Error::EventsBeforeTasks`]; [`Error::Tasks`]: no selected task is alive, or `procfs` is not that of the initial pid
+    /// namespace; [`Error::NoNewTaskEvent`]: the selection needs `task:task_newtask`, which the kernel does not have.
     pub fn choose_tasks(
         &self,
         procfs: &Path,
@@ -34,13 +34,13 @@ impl Instance {
             return Err(Error::EventsBeforeTasks);
         }
         self.lacks_tasks.store(true, Ordering::Relaxed);
-        let has_new_tasks = self.announces_new_tasks();
-        if !selection.is_families() && !has_new_tasks {
+        let has_new_task_event = self.has_new_task_event();
+        if !selection.is_families() && !has_new_task_event {
             return Err(Error::NoNewTaskEvent);
         }
 
         let procfs = Procfs::of_initial_namespace(procfs)?;
-        // Looked up first: the kernel may still be busy with the clock when the option is set.
+        // Before the option is set, which may have to wait until the kernel has changed the clock.
         let members = selection.members(&procfs);
         let filter = PidFilter::new(&self.dir, procfs);
         self.set_option("event-fork", true)?;
@@ -50,13 +50,13 @@ impl Instance {
         }
         self.lacks_tasks.store(false, Ordering::Relaxed);
 
-        // With these, a reader knows the name of every task at any time. Without them, it has to guess now and then.
+        // With these events, a reader knows the name of every task at any time. Without them, some names are guesses.
         for event in [NEW_TASK, RENAME] {
             if let Err(error) = self.enable_quietly(event) {
                 log::debug!("{error}");
             }
         }
-        if has_new_tasks && !selection.is_families() {
+        if has_new_task_event && !selection.is_families() {
             self.needs_new_tasks.store(true, Ordering::Relaxed);
             self.enable_quietly(NEW_TASK)?;
         }
@@ -64,7 +64,7 @@ impl Instance {
     }
 
     /// Whether this kernel has an event for each new task.
-    pub fn announces_new_tasks(&self) -> bool {
+    pub fn has_new_task_event(&self) -> bool {
         self.tracefs().has_event(NEW_TASK.0, NEW_TASK.1)
     }
 }

@@ -1,4 +1,4 @@
-//! The files beneath one open directory of tracefs.
+//! The files in one open directory of tracefs.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,8 +12,7 @@ use nix::sys::stat::{Mode, fstatat};
 
 use crate::error::{Error, Result};
 
-/// An open directory of tracefs. An open directory, unlike an open file, does not keep the kernel
-/// from removing the instance it belongs to.
+/// An open directory of tracefs. Unlike an open file, it does not prevent the removal of its instance.
 #[derive(Debug)]
 pub(crate) struct Dir {
     fd: OwnedFd,
@@ -40,24 +39,24 @@ impl Dir {
             .map_err(|errno| self.error("open", name, errno))
     }
 
-    /// Writes `text` in one write, appending where the file is a list.
+    /// Writes `text` in one write. If the file is a list, this appends to it.
     pub(crate) fn write(&self, name: impl AsRef<Path>, text: &str) -> Result<()> {
         let file = self.open_file(&name, OFlag::O_WRONLY)?;
         self.write_to(file, name.as_ref(), text)
     }
 
-    /// Writes `text` in one write to an open file, whose name is for what is said if that fails.
+    /// Writes `text` in one write to an open file. The name is for the error message.
     pub(crate) fn write_to(&self, mut file: File, name: &Path, text: &str) -> Result<()> {
         file.write_all(text.as_bytes())
             .map_err(|error| self.error(&format!("write {} to", quoted(text)), name, error))
     }
 
-    /// Empties a file by opening it the way the shell's `>` does.
+    /// Empties a file by opening it with O_TRUNC, as the shell's `>` does.
     pub(crate) fn empty(&self, name: &str) -> Result<()> {
         self.open_file(name, OFlag::O_WRONLY | OFlag::O_TRUNC).map(drop)
     }
 
-    /// The file's whole text; what is not UTF-8 in it is replaced.
+    /// The whole text of a file. Invalid UTF-8 is replaced.
     pub(crate) fn read(&self, name: impl AsRef<Path>) -> Result<String> {
         let name = name.as_ref();
         let mut bytes = Vec::new();
@@ -93,12 +92,12 @@ impl Dir {
     }
 }
 
-/// Whether `name` names an entry of a directory, and nothing beyond it.
+/// Whether `name` is a single path component, and not `.` or `..`.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     Path::new(name).file_name() == Some(OsStr::new(name)) && !name.contains('\0')
 }
 
-/// Runs a system call again as long as a signal interrupts it.
+/// Repeats a system call while it is interrupted by signals.
 pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {

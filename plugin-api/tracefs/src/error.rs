@@ -1,4 +1,4 @@
-//! What can go wrong, said so that a person knows what to do about it.
+//! The errors of this crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,67 +8,66 @@ use nix::errno::Errno;
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Everything that can go wrong here.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no tracefs in any of the places looked at, and none could be mounted because the
-    /// kernel offers no mount point for one.
+    /// tracefs was not found, and cannot be mounted because the kernel has no mount point for it.
     #[error("no tracefs: looked at {}; is the kernel built with CONFIG_TRACING, and is the sysfs path right?", list(.looked_at))]
     NotThere {
-        /// The places looked at, in this order.
+        /// The searched places, in this order.
         looked_at: Vec<PathBuf>,
     },
 
-    /// tracefs is there, or could be mounted, but not by us.
+    /// tracefs exists, or could be mounted, but this process has no permission.
     #[error("no permission for {}: {source}{}", .path.display(), advice(.source))]
     NoPermission {
-        /// Where tracefs is, or would be.
+        /// Where tracefs is, or would be mounted.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
 
-    /// tracefs is mounted where process 1 sees it, and we may not look there.
-    #[error("tracefs is mounted for process 1, but {} is out of reach: {source}; it takes root and CAP_SYS_PTRACE", .path.display())]
+    /// tracefs is mounted in the mount namespace of process 1, which this process may not access.
+    #[error("tracefs is mounted for process 1, but {} cannot be accessed: {source}; this needs root and CAP_SYS_PTRACE", .path.display())]
     OutOfReach {
         /// Where tracefs is.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
 
-    /// tracefs is not mounted, and mounting it failed for another reason than permission.
+    /// tracefs is not mounted, and cannot be mounted for a reason other than permission.
     #[error("cannot mount tracefs on {}: {source}", .path.display())]
     Mount {
         /// The mount point.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
 
-    /// A name that cannot be the name of an instance, or a prefix that would match every instance.
+    /// The name is invalid for an instance, or the prefix would match every instance.
     #[error("'{name}' cannot name a tracing instance: it must be a plain, non-empty file name")]
     InvalidName {
         /// The name that was given.
         name: String,
     },
 
-    /// An instance of that name is there already, whoever made it.
+    /// An instance of that name exists already.
     #[error("the tracing instance {} exists already; choose another name, or sweep it if its session is dead", .path.display())]
     InstanceExists {
         /// The directory that exists already.
         path: PathBuf,
     },
 
-    /// An instance could not be removed because one of its files stayed open all the time we waited.
-    #[error("cannot remove the tracing instance {}: somebody keeps one of its files open", .path.display())]
+    /// An instance could not be removed because a process kept one of its files open.
+    #[error("cannot remove the tracing instance {}: another process keeps one of its files open", .path.display())]
     InstanceBusy {
-        /// The directory that is still there.
+        /// The directory that still exists.
         path: PathBuf,
     },
 
-    /// The kernel has no such trace system.
+    /// The kernel has no such event system.
     #[error("this kernel has no trace system '{system}'")]
     UnknownSystem {
         /// The name that was given.
@@ -91,29 +90,29 @@ pub enum Error {
         target: String,
         /// The expression that was refused.
         expression: String,
-        /// The kernel's own words, over several lines, with a caret under the place it stumbled at.
+        /// The kernel's explanation, in several lines, with a caret under the place of the error.
         reason: String,
     },
 
-    /// A filter expression is longer than the kernel takes.
+    /// A filter expression is longer than the kernel accepts.
     #[error("a filter of {length} bytes for {target} is too long: the kernel takes less than {limit}")]
     FilterTooLong {
         /// What was to be filtered: `system` or `system:event`.
         target: String,
-        /// The bytes of the expression.
+        /// The length of the expression in bytes.
         length: usize,
-        /// The size of a page of memory: an expression must be smaller.
+        /// The size of a page of memory; an expression must be shorter.
         limit: usize,
     },
 
     /// The kernel refused the definition of a probe.
     #[error("the kernel refuses a probe:\n{reason}")]
     BadProbe {
-        /// The kernel's own words, over several lines: what is wrong, the definition, and a caret under the place.
+        /// The kernel's explanation, in several lines: the reason, the definition, and a caret under the place of the error.
         reason: String,
     },
 
-    /// `task:task_newtask` was to be filtered in a session that needs all its records to follow tasks.
+    /// A filter for `task:task_newtask`, whose records this instance needs to follow tasks.
     #[error(
         "'{target}' cannot have a filter in this session: following tasks needs every record of task:task_newtask"
     )]
@@ -122,33 +121,32 @@ pub enum Error {
         target: String,
     },
 
-    /// Tasks must be chosen before events are enabled, else bystanders would be recorded.
+    /// Tasks must be chosen before events are enabled, or other tasks would be recorded.
     #[error("tasks must be chosen before events are enabled")]
     EventsBeforeTasks,
 
-    /// Choosing the tasks of this instance failed, so it can have no events: the kernel takes an
-    /// empty set of tasks for everyone.
-    #[error("no events without tasks: choosing the tasks of this tracing instance has failed")]
+    /// Choosing the tasks of this instance failed, so it must not enable events: with an empty set the kernel records all tasks.
+    #[error("cannot enable events: choosing the tasks of this tracing instance has failed")]
     TasksNotChosen,
 
     /// The selection of tasks cannot be traced.
     #[error(transparent)]
     Tasks(#[from] trace_tasks::Error),
 
-    /// The kernel lacks `task:task_newtask`, without which a process cannot be told from its children.
+    /// The kernel lacks `task:task_newtask`, which is needed to distinguish a process from its children.
     #[error(
-        "this kernel has no trace event task:task_newtask, which is needed to tell processes from their children"
+        "this kernel has no trace event task:task_newtask, which is needed to distinguish processes from their children"
     )]
     NoNewTaskEvent,
 
-    /// A file of the kernel could not be used.
+    /// An operation on a file of the kernel failed.
     #[error("cannot {action} {}: {source}{}", .path.display(), advice(.source))]
     Io {
-        /// What was to be done: "open", "read", "write '1' to"…
+        /// The operation: "open", "read", "write '1' to"…
         action: String,
         /// The file or directory.
         path: PathBuf,
-        /// What the kernel answered; its errno is in `source.raw_os_error()`.
+        /// The kernel's error; its errno is in `source.raw_os_error()`.
         source: io::Error,
     },
 
@@ -160,7 +158,7 @@ pub enum Error {
     #[error(transparent)]
     Format(#[from] crate::format::Error),
 
-    /// Several things failed; all others were done.
+    /// Several parts of an operation failed; all other parts were carried out.
     #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
     Several(Vec<Error>),
 }
@@ -178,12 +176,12 @@ impl Error {
         }
     }
 
-    /// Whether the permissions of a file are in the way (`EACCES`), and not a kernel in lockdown, say (`EPERM`).
+    /// Whether the permissions of a file are the reason (`EACCES`), and not, for example, kernel lockdown (`EPERM`).
     pub fn is_access_denied(&self) -> bool {
         self.errno() == Some(Errno::EACCES)
     }
 
-    /// The errno behind this error, where there is one.
+    /// The errno of this error, if it has one.
     pub(crate) fn errno(&self) -> Option<Errno> {
         match self {
             Error::NoPermission { source, .. } | Error::Mount { source, .. } | Error::Io { source, .. } => {
@@ -193,7 +191,7 @@ impl Error {
         }
     }
 
-    /// All well if nothing failed, else that one error, or all of them.
+    /// Combines errors into one result, which is `Ok` if there are none.
     pub(crate) fn all_of(mut errors: Vec<Error>) -> Result<()> {
         match errors.len() {
             0 => Ok(()),
@@ -211,9 +209,9 @@ fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EACCES) => "; tracing needs root or CAP_DAC_OVERRIDE",
         Some(Errno::EPERM) => {
-            "; tracing needs root, and CAP_SYS_ADMIN to mount tracefs; a kernel in lockdown refuses even those"
+            "; tracing needs root, and CAP_SYS_ADMIN to mount tracefs; a kernel in lockdown refuses it even then"
         }
-        Some(Errno::EBUSY) => "; somebody else is using it",
+        Some(Errno::EBUSY) => "; another process is using it",
         _ => "",
     }
 }

@@ -1,4 +1,4 @@
-//! A tracing instance: a ring buffer with events, filters and tasks of its own.
+//! A tracing instance: a ring buffer with its own events, filters and tasks.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -13,56 +13,54 @@ use crate::error::{Error, Result};
 use crate::lock::{Claim, claim};
 use crate::mount::Tracefs;
 use crate::stats::BufferStats;
-use crate::teardown::{Leaving, tear_down};
+use crate::teardown::{Teardown, tear_down};
 
 /// A tracing instance (`instances/NAME`) that belongs to this process.
 ///
-/// It is locked while it lives, so that [`Tracefs::sweep`] leaves it alone, and removed when
-/// dropped. If this process dies without having removed it, even by SIGKILL, the kernel turns its
-/// recording off at once, and the next sweep removes it.
+/// It is locked while it exists, so that [`Tracefs::sweep`] skips it, and removed when dropped. If this process dies without
+/// removing it, even by SIGKILL, the kernel stops its recording at once, and the next sweep removes it.
 ///
-/// Close what you opened in it (a [`RingBuffer`](crate::ring::RingBuffer)…) *before* removing or dropping it: the
-/// kernel does not remove an instance of which a file is open. In a struct, declare them before
-/// the instance.
+/// Close its files (those of a [`RingBuffer`](crate::ring::RingBuffer), for example) *before* removing or dropping it: the
+/// kernel does not remove an instance with an open file. In a struct, declare them before the instance.
 #[derive(Debug)]
 pub struct Instance {
     name: String,
     pub(crate) dir: Arc<Dir>,
     tracefs: Tracefs,
-    /// The dead-man's switch: when the last descriptor of it is closed, the kernel stops recording.
+    /// When its last descriptor is closed, the kernel stops recording.
     free_buffer: Option<File>,
     claim: Option<Claim>,
-    /// An event was enabled through this instance, so it is too late to choose tasks.
+    /// An event was enabled, so tasks can no longer be chosen.
     pub(crate) events_enabled: AtomicBool,
     /// The events whose records are printed: a system, or one event of it.
     pub(crate) requested: Mutex<Vec<(String, Option<String>)>>,
-    /// Tasks were to be chosen and that has failed: enabling an event might record everyone.
+    /// Choosing tasks has failed: enabling an event might record all tasks.
     pub(crate) lacks_tasks: AtomicBool,
-    /// Events at places in programs were defined for this instance.
+    /// Probes were defined for this instance.
     pub(crate) has_probes: AtomicBool,
     /// A task filter relies on the records of task:task_newtask.
     pub(crate) needs_new_tasks: AtomicBool,
 }
 
 impl Instance {
-    /// Makes an instance and locks it. Nothing is recorded before [`start`](Instance::start).
+    /// Creates an instance and locks it. Nothing is recorded before [`start`](Instance::start).
     ///
     /// # Errors
-    /// [`Error::InvalidName`], [`Error::InstanceExists`], or the file the kernel refused.
+    /// [`Error::InvalidName`], [`Error::InstanceExists`], or the operation that the kernel refused.
     pub fn create(tracefs: &Tracefs, name: &str) -> Result<Instance> {
         if !is_plain_name(name) {
             return Err(Error::InvalidName { name: name.to_owned() });
         }
         let path = tracefs.instance_path(name);
         let claim = loop {
-            make(&path)?;
-            // A sweeper may take the new directory for an orphan before we have locked it: it then
-            // holds the lock while removing it, and we make it anew.
+            create_directory(&path)?;
+            // Before it is locked, a sweep may treat the new directory as orphaned. It then holds the lock until the
+            // directory is removed, and the directory is created again.
             match claim(&path) {
                 Ok(Some(claim)) => break claim,
                 Ok(None) => {}
                 Err(error) => {
-                    // There is nothing in it yet that could keep it from going.
+                    // Nothing is open in it yet, so it can be removed.
                     let _ = fs::remove_dir(&path);
                     return Err(error);
                 }
@@ -81,7 +79,7 @@ impl Instance {
             needs_new_tasks: AtomicBool::new(false),
         };
         instance.stop()?;
-        instance.arm_dead_mans_switch()?;
+        instance.stop_at_process_end()?;
         Ok(instance)
     }
 
@@ -100,12 +98,12 @@ impl Instance {
         &self.tracefs
     }
 
-    /// Starts recording: what happens after this returns is recorded.
+    /// Starts recording: events after the return of this call are recorded.
     pub fn start(&self) -> Result<()> {
         self.dir.write("tracing_on", "1")
     }
 
-    /// Stops recording. What was recorded stays readable.
+    /// Stops recording. The recorded events stay readable.
     pub fn stop(&self) -> Result<()> {
         self.dir.write("tracing_on", "0")
     }
@@ -130,59 +128,59 @@ impl Instance {
     /// Sets the clock of the time stamps: "local", "global", "mono", "boot"… (Documentation/trace/ftrace.rst,
     /// "trace_clock"). This empties the buffer.
     ///
-    /// It takes 16 to 20 ms, for which the kernel waits: it holds `trace_types_lock` for two grace periods of RCU, one after
-    /// the other (`tracing_set_clock` and `tracing_reset_online_cpus` in kernel/trace/trace.c). Meanwhile whatever else takes
-    /// that lock waits, too: making instances, options, the first use of `set_event_pid`, enabling of events.
+    /// This takes 16 to 20 ms, because the kernel waits for two RCU grace periods, one after the other, and holds
+    /// `trace_types_lock` meanwhile (`tracing_set_clock` and `tracing_reset_online_cpus` in kernel/trace/trace.c). Other users
+    /// of that lock wait as well: creating instances, options, the first use of `set_event_pid`, enabling events.
     pub fn set_clock(&self, name: &str) -> Result<()> {
         self.dir.write("trace_clock", name)
     }
 
-    /// The kernel's counts of what this instance recorded and lost.
+    /// The kernel's counts of the recorded and lost events.
     pub fn buffer_stats(&self) -> BufferStats {
         BufferStats::new(&self.dir)
     }
 
-    /// Whether an option in `options/` is on. `false` where the kernel does not have it.
+    /// Whether an option in `options/` is on. `false` if the kernel does not have it.
     pub fn has_option(&self, name: &str) -> bool {
         self.dir.read(Path::new("options").join(name)).is_ok_and(|value| value.trim() == "1")
     }
 
-    /// How many events were lost so far on all CPUs: overwritten before they were read, or dropped.
+    /// The number of events lost so far on all CPUs: overwritten before they were read, or dropped.
     pub fn lost_events(&self) -> Result<u64> {
         Ok(self.buffer_stats().per_cpu()?.iter().map(|(_, counts)| counts.lost()).sum())
     }
 
-    /// Removes the instance with all that was recorded in it.
+    /// Removes the instance with all its records.
     ///
-    /// This waits for a short while, about two seconds, for others to close what they opened in it.
+    /// If another process has a file of it open, this waits up to two seconds for the file to be closed.
     ///
     /// # Errors
-    /// [`Error::InstanceBusy`]: nothing is recorded any more, the buffer is freed, and a later
-    /// [`Tracefs::sweep`] will remove the rest.
+    /// [`Error::InstanceBusy`]: recording has stopped and the buffer is freed, but the directory stays until a later
+    /// [`Tracefs::sweep`].
     pub fn remove(self) -> Result<()> {
         Self::remove_all([self])
     }
 
-    /// Removes several, which takes less time than one after the other.
+    /// Removes several instances, which is faster than one after the other.
     ///
     /// # Errors
-    /// As with one; for each that is busy it is waited that long. All that can be removed are.
+    /// As for [`remove`](Self::remove), which waits for each busy instance. All others are removed.
     pub fn remove_all(instances: impl IntoIterator<Item = Instance>) -> Result<()> {
         let mut instances: Vec<_> = instances.into_iter().collect();
-        tear_down(instances.iter_mut().filter_map(Instance::leave).collect())
+        tear_down(instances.iter_mut().filter_map(Instance::teardown).collect())
     }
 
-    /// `disable_on_free` makes the kernel turn recording off when the last descriptor of
-    /// `free_buffer` is closed, whoever closes it.
-    fn arm_dead_mans_switch(&mut self) -> Result<()> {
+    /// With `disable_on_free`, the kernel stops recording when the last descriptor of `free_buffer` is closed, which happens at
+    /// the latest when this process ends.
+    fn stop_at_process_end(&mut self) -> Result<()> {
         self.set_option("disable_on_free", true)?;
         self.free_buffer = Some(self.dir.open_file("free_buffer", OFlag::O_WRONLY)?);
         Ok(())
     }
 
-    /// `None` if it has been removed.
-    fn leave(&mut self) -> Option<Leaving<'_>> {
-        Some(Leaving {
+    /// `None` if it was removed already.
+    fn teardown(&mut self) -> Option<Teardown<'_>> {
+        Some(Teardown {
             claim: self.claim.take()?,
             free_buffer: self.free_buffer.take(),
             has_probes: self.has_probes.load(Ordering::Relaxed),
@@ -194,8 +192,8 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let Some(leaving) = self.leave() else { return };
-        if let Err(error) = tear_down(vec![leaving]) {
+        let Some(teardown) = self.teardown() else { return };
+        if let Err(error) = tear_down(vec![teardown]) {
             log::error!("{error}");
         }
     }
@@ -207,9 +205,9 @@ impl Tracefs {
     }
 }
 
-fn make(path: &Path) -> Result<()> {
+fn create_directory(path: &Path) -> Result<()> {
     fs::create_dir(path).map_err(|source| match source.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EEXIST) => Error::InstanceExists { path: path.to_path_buf() },
-        _ => Error::io("make the tracing instance", path, source),
+        _ => Error::io("create the tracing instance", path, source),
     })
 }

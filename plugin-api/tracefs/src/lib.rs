@@ -1,6 +1,6 @@
 //! The Linux kernel's tracefs, typed: instances, events, ring buffers and formats.
 //!
-//! Make an [`Instance`] of your own, choose its tasks, enable events, and decode its [ring buffer](ring) with the
+//! Create an [`Instance`], choose its tasks, enable events, and decode its [ring buffer](ring) with the
 //! [formats](mod@format) of its events:
 //!
 //! ```no_run
@@ -13,7 +13,7 @@
 //!
 //! fn main() -> tracefs::Result<()> {
 //!     let tracefs = Tracefs::find(Path::new("/sys"), Path::new("/proc"))?;
-//!     tracefs.sweep("example-")?; // removes what dead sessions of ours left behind
+//!     tracefs.sweep("example-")?; // removes the instances of dead sessions
 //!
 //!     let instance = Instance::create(&tracefs, "example-1")?;
 //!     instance.choose_tasks(Path::new("/proc"), &TaskSelection::families([1234]))?;
@@ -40,13 +40,13 @@
 //! }
 //! ```
 //!
-//! The crate `tracefs-session` makes a session of this that never loses a record for want of a fast reader.
+//! The crate `tracefs-session` builds sessions on this that lose no records when the reader is slow.
 //!
-//! Nothing stays behind: dropping the instance removes it, and if its process is killed, recording stops at once, and the
-//! next [`Tracefs::sweep`] removes the rest.
+//! Dropping the instance removes it. If the process is killed, recording stops at once, and the next [`Tracefs::sweep`]
+//! removes the instance.
 //!
-//! Ids of tasks are those of the initial pid namespace throughout, because those are what the kernel records; where the
-//! caller lives in another one, use a procfs of the initial one.
+//! All task ids are those of the initial pid namespace, because the kernel records these. A caller in another pid namespace
+//! must use a procfs of the initial one.
 
 #![warn(missing_docs)]
 

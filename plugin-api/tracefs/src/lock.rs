@@ -1,7 +1,7 @@
-//! Which instances belong to a living session: those whose directory is locked.
+//! The lock that marks the instance of a living session.
 //!
-//! The lock is `flock` on the directory of the instance. It works across processes and containers
-//! and dies with its holder, so an unlocked instance of ours is the orphan of a dead session.
+//! It is an `flock` on the directory of the instance. It works across containers and is released when its process ends, so
+//! an instance without it belongs to a dead session.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -18,19 +18,18 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) dir: Arc<Dir>,
-    // Kept apart from `dir`, so that a duplicate of that descriptor cannot prolong the lock.
+    // Separate from `dir`, so that a duplicate of that descriptor cannot prolong the lock.
     _lock: File,
 }
 
-/// Locks an instance, waiting for another holder. `None` if the directory is gone, or is another
-/// one than the one that was locked.
+/// Locks an instance, and waits while it is locked elsewhere. `None` if the directory was removed or replaced.
 pub(crate) fn claim(path: &Path) -> Result<Option<Claim>> {
     let Some(file) = open(path)? else { return Ok(None) };
     uninterrupted(|| file.lock().map_err(errno)).map_err(|errno| Error::io("lock", path, errno))?;
     claimed(path, file)
 }
 
-/// Locks an instance that nobody else holds. `None` if somebody does, or the directory is gone.
+/// Locks an instance that is not locked. `None` if it is locked elsewhere, or removed.
 pub(crate) fn try_claim(path: &Path) -> Result<Option<Claim>> {
     let Some(file) = open(path)? else { return Ok(None) };
     match file.try_lock() {
@@ -40,10 +39,10 @@ pub(crate) fn try_claim(path: &Path) -> Result<Option<Claim>> {
     }
 }
 
-/// Between opening and locking, a sweeper may have removed the directory, and somebody may have made
-/// a new one of that name: a lock on the old one protects nothing.
+/// Between opening and locking, the directory may have been removed and created again. A lock on the old directory has no
+/// effect.
 fn claimed(path: &Path, lock: File) -> Result<Option<Claim>> {
-    if !is_still_at(path, &lock).map_err(|error| Error::io("look at", path, error))? {
+    if !is_still_at(path, &lock).map_err(|error| Error::io("examine", path, error))? {
         return Ok(None);
     }
     match Dir::open(path) {
@@ -54,9 +53,9 @@ fn claimed(path: &Path, lock: File) -> Result<Option<Claim>> {
 }
 
 fn is_still_at(path: &Path, opened: &File) -> io::Result<bool> {
-    let ours = opened.metadata()?;
+    let locked = opened.metadata()?;
     match path.metadata() {
-        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Ok(found) => Ok((found.dev(), found.ino()) == (locked.dev(), locked.ino())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }

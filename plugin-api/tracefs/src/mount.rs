@@ -1,4 +1,4 @@
-//! Where tracefs is, and mounting it where it is not.
+//! Finding tracefs, and mounting it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,20 +14,19 @@ use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::mountinfo::mounts;
 
-/// The kernel's tracefs, found and open to us. Cheap to clone.
+/// The kernel's tracefs, opened. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tracefs {
     pub(crate) dir: Arc<Dir>,
 }
 
 impl Tracefs {
-    /// Finds tracefs: in `sysfs/kernel/tracing`, in `sysfs/kernel/debug/tracing`, then wherever
-    /// process 1 has it mounted according to `procfs/1/mountinfo`. Where it is mounted nowhere, it
-    /// is mounted on `sysfs/kernel/tracing`, as libtracefs does.
+    /// Finds tracefs in `sysfs/kernel/tracing`, in `sysfs/kernel/debug/tracing`, or where `procfs/1/mountinfo` says that
+    /// process 1 has it mounted. If it is not mounted, it is mounted on `sysfs/kernel/tracing`, as libtracefs does.
     ///
     /// # Errors
-    /// [`Error::NotThere`], [`Error::NoPermission`] (tracefs lets only root look inside, unless
-    /// mounted otherwise), [`Error::OutOfReach`], [`Error::Mount`].
+    /// [`Error::NotThere`], [`Error::NoPermission`] (only root may access tracefs, unless it
+    /// is mounted with other permissions), [`Error::OutOfReach`], [`Error::Mount`].
     pub fn find(sysfs: &Path, procfs: &Path) -> Result<Tracefs> {
         if let Some(found) = Tracefs::look(sysfs, procfs)? {
             return Ok(found);
@@ -37,8 +36,8 @@ impl Tracefs {
         first_open(std::slice::from_ref(&point))?.ok_or(Error::NotThere { looked_at: vec![point] })
     }
 
-    /// Finds tracefs in the same places, and changes nothing. `None`: it is mounted nowhere, but
-    /// [`find`](Self::find) can mount it, given CAP_SYS_ADMIN.
+    /// Finds tracefs in the same places, but does not mount it. `None`: it is not mounted, but [`find`](Self::find) can mount
+    /// it with CAP_SYS_ADMIN.
     ///
     /// # Errors
     /// [`Error::NotThere`], [`Error::NoPermission`], [`Error::OutOfReach`].
@@ -48,7 +47,7 @@ impl Tracefs {
             return Ok(Some(found));
         }
         let elsewhere = mounted_for_process_1(procfs);
-        // One that is out of reach there need not be the only one to be had.
+        // If it is inaccessible there, it may still be possible to mount it.
         let out_of_reach = match first_open(&elsewhere) {
             Ok(Some(found)) => return Ok(Some(found)),
             Ok(None) => None,
@@ -61,37 +60,36 @@ impl Tracefs {
         Err(out_of_reach.unwrap_or(Error::NotThere { looked_at: [in_sysfs, elsewhere].concat() }))
     }
 
-    /// Checks that instances can be made and used here, without making one: that takes the kernel 30 ms and more.
+    /// Checks that instances can be created and used, without creating one, which takes the kernel 30 ms and more.
     ///
     /// # Errors
     /// [`Error::NoPermission`]: not root, a read-only mount, or a kernel in lockdown mode "confidentiality".
     pub fn check_usable(&self) -> Result<()> {
         let instances = self.root().join("instances");
-        // As whom the kernel will take us then, and not as who called us (access(2)).
+        // With the effective ids, which the kernel checks later, and not with the real ones (access(2)).
         faccessat(AT_FDCWD, &instances, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS)
             .map_err(|errno| Error::NoPermission { path: instances, source: errno.into() })?;
         self.dir.read("current_tracer").map(drop).map_err(no_permission)
     }
 
-    /// The directory tracefs is mounted on, as this process reaches it.
+    /// The path to the mount point of tracefs, valid for this process.
     pub fn root(&self) -> &Path {
         self.dir.path()
     }
 }
 
-/// Where the kernel wants tracefs to be mounted.
+/// The kernel's mount point for tracefs.
 fn mount_point(sysfs: &Path) -> PathBuf {
     sysfs.join("kernel/tracing")
 }
 
-/// Whether this kernel has tracefs at all (proc_filesystems(5)). Where that cannot be read, mounting will tell.
+/// Whether this kernel has tracefs (proc_filesystems(5)). If that cannot be read, mounting is tried.
 fn is_known_to_kernel(procfs: &Path) -> bool {
     let known = fs::read_to_string(procfs.join("filesystems"));
     known.map_or(true, |known| known.split_whitespace().any(|name| name == "tracefs"))
 }
 
-/// The first place that is a tracefs we can look into. One that we may not look into is an error
-/// only if no other place will do.
+/// The first accessible tracefs. A place without permission is an error only if no other place is accessible.
 fn first_open(places: &[PathBuf]) -> Result<Option<Tracefs>> {
     let mut forbidden = None;
     for place in places {
@@ -101,7 +99,7 @@ fn first_open(places: &[PathBuf]) -> Result<Option<Tracefs>> {
                 Err(error) => forbidden = forbidden.or(Some(error)),
             },
             Err(errno @ (Errno::EACCES | Errno::EPERM)) => {
-                forbidden = forbidden.or(Some(Error::io("look at", place, errno)));
+                forbidden = forbidden.or(Some(Error::io("examine", place, errno)));
             }
             _ => {}
         }
@@ -120,8 +118,8 @@ fn no_permission(error: Error) -> Error {
     }
 }
 
-/// Every mount of tracefs in the mount table of process 1, by the ways it can be reached: the table
-/// tells paths as process 1 sees them, which need not be our view of the file system.
+/// All mounts of tracefs in the mount table of process 1, each with two paths: the table has the paths of process 1, which may
+/// be in another mount namespace or root directory.
 fn mounted_for_process_1(procfs: &Path) -> Vec<PathBuf> {
     let Ok(table) = fs::read(procfs.join("1/mountinfo")) else {
         return Vec::new();
@@ -149,7 +147,7 @@ fn mount_on(point: &Path) -> Result<()> {
     log::debug!("mounting tracefs on {}", point.display());
     match mount(Some("tracefs"), point, Some("tracefs"), MsFlags::empty(), None::<&str>) {
         Ok(()) => Ok(()),
-        // Somebody else mounted it since we looked.
+        // Mounted by another process in the meantime.
         Err(Errno::EBUSY) => Ok(()),
         Err(errno @ (Errno::EACCES | Errno::EPERM)) => {
             Err(Error::NoPermission { path: point.to_path_buf(), source: errno.into() })
@@ -162,7 +160,7 @@ fn mount_on(point: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Made-up roots of a sysfs and a procfs.
+    /// A synthetic sysfs and procfs.
     struct Roots {
         _keeper: tempfile::TempDir,
         sysfs: PathBuf,
@@ -184,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_names_every_place_looked_at() {
+    fn missing_tracefs_error_names_every_searched_place() {
         let roots = Roots::new();
         roots.mountinfo("1 1 0:1 / /some\\040where rw - tracefs none rw\n");
         let Err(Error::NotThere { looked_at }) = Tracefs::find(&roots.sysfs, &roots.procfs) else {
@@ -200,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_directory_is_never_mounted_on() {
+    fn tracefs_is_not_mounted_on_a_plain_directory() {
         let roots = Roots::new();
         let point = roots.sysfs.join("kernel/tracing");
         fs::create_dir(&point).expect("mount point");
@@ -209,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn bind_mounts_of_a_part_of_tracefs_do_not_count() {
+    fn bind_mounts_of_parts_of_tracefs_are_ignored() {
         let roots = Roots::new();
         roots.mountinfo("1 1 0:1 /instances/a /part rw - tracefs none rw\n");
         assert!(mounted_for_process_1(&roots.procfs).is_empty());
     }
 
     #[test]
-    fn a_debugfs_is_looked_into() {
+    fn tracefs_is_found_in_debugfs() {
         let roots = Roots::new();
         roots.mountinfo("1 1 0:1 / /debug rw - debugfs none rw\n");
         assert_eq!(mounted_for_process_1(&roots.procfs)[0], roots.procfs.join("1/root/debug/tracing"));

@@ -4,18 +4,18 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// One line of the table, as far as it matters here.
+/// The fields of a line that are used here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mount {
     /// The type of the file system: `tracefs`, `debugfs`…
     pub(crate) kind: Vec<u8>,
-    /// Which directory of the file system is mounted: `/`, but for bind mounts.
+    /// The directory of the file system that is mounted: `/`, except for bind mounts.
     pub(crate) root: PathBuf,
-    /// Where it is mounted, as the process that owns the table sees it.
+    /// The mount point, as a path of the process that the table belongs to.
     pub(crate) point: PathBuf,
 }
 
-/// All mounts of a table; lines that make no sense are left out.
+/// All mounts of a table. Invalid lines are skipped.
 pub(crate) fn mounts(table: &[u8]) -> impl Iterator<Item = Mount> + '_ {
     table.split(|&byte| byte == b'\n').filter_map(mount)
 }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_line_with_and_without_optional_fields() {
+    fn lines_are_parsed_with_and_without_optional_fields() {
         let plain = only("42 23 0:13 / /sys/kernel/tracing rw,relatime - tracefs none rw\n");
         assert_eq!(plain.kind, b"tracefs");
         assert_eq!(plain.root, PathBuf::from("/"));
@@ -78,14 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn undoes_the_escapes() {
+    fn escapes_are_decoded() {
         let mount = only("1 1 0:1 /a\\134b /with\\040blank\\011tab\\012line - tracefs x y");
         assert_eq!(mount.root, PathBuf::from("/a\\b"));
         assert_eq!(mount.point, PathBuf::from("/with blank\ttab\nline"));
     }
 
     #[test]
-    fn leaves_out_what_makes_no_sense() {
+    fn invalid_lines_are_skipped() {
         assert_eq!(mounts(b"\n\n1 2 3\nno dash at all in this line\n").count(), 0);
     }
 
@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_path_comes_back(path in prop::collection::vec(1u8.., 1..40)) {
+        fn paths_round_trip(path in prop::collection::vec(1u8.., 1..40)) {
             let mut line = b"1 2 0:3 / ".to_vec();
             line.extend(escaped(&path));
             line.extend(b" rw - tracefs none rw\n");
@@ -109,7 +109,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_survived(table in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_do_not_panic(table in prop::collection::vec(any::<u8>(), 0..200)) {
             mounts(&table).count();
         }
     }

@@ -1,4 +1,4 @@
-//! The kernel's filter by pid, `set_event_pid`: which tasks an instance records.
+//! `set_event_pid`, the kernel's pid filter of an instance.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -12,11 +12,11 @@ use trace_tasks::{Member, Pid, Procfs, TaskSelection};
 use crate::dir::Dir;
 use crate::error::Result;
 
-/// The file that holds the ids of all threads whose events are recorded. While it is empty, those of all tasks are.
+/// The file with the ids of all threads whose events are recorded. If it is empty, all tasks are recorded.
 pub(crate) const SET_EVENT_PID: &str = "set_event_pid";
 
-/// The threads whose events an instance records. The kernel keeps it up to date: it adds the tasks that they start, and
-/// removes those that have exited once their parents have waited for them.
+/// The threads whose events an instance records. The kernel updates it: it adds the tasks that these threads start, and removes
+/// exited tasks once their parents have waited for them.
 #[derive(Debug)]
 pub struct PidFilter {
     instance: Arc<Dir>,
@@ -35,7 +35,7 @@ impl PidFilter {
         self.any_alive_of(|_| true)
     }
 
-    /// Whether any task in the filter is alive that `counts` holds for.
+    /// Whether any task in the filter is alive for which `counts` returns true.
     pub fn any_alive_of(&self, counts: impl Fn(Pid) -> bool) -> Result<bool> {
         let mut found = false;
         self.visit(|task| {
@@ -57,14 +57,14 @@ impl PidFilter {
         Ok(tasks)
     }
 
-    /// Writes all selected threads into the filter, those first that are known to be alive. Returns them.
+    /// Writes all selected threads into the filter, beginning with those known to be alive. Returns them.
     ///
-    /// With event-fork on, the kernel itself adds the tasks that a thread in the filter starts. It does not add a task that
-    /// was started before its creator was in the filter, or while the kernel was replacing one version of the filter by the
-    /// next; but procfs shows such a task by the time our write returns. So once a look after the last write finds no task
-    /// that is missing in the filter, none is missing.
+    /// With event-fork on, the kernel adds the tasks that a thread in the filter starts. It does not add a task that was started
+    /// before its creator was in the filter, or while the kernel replaced one version of the filter by the next. But procfs
+    /// lists such a task by the time the write returns. So the filter is complete once a scan after the last write finds no
+    /// missing task.
     ///
-    /// All pids go into one write: the first write takes 1 ms however long it is, each further one 40 ms.
+    /// All pids are written at once: the first write takes 1 ms for any length, each further one 40 ms.
     pub(crate) fn fill(
         &self,
         selection: &TaskSelection,
@@ -80,8 +80,8 @@ impl PidFilter {
         Ok(members)
     }
 
-    /// Those that are alive and not in the filter. They must have been found alive before the filter is read, because the
-    /// kernel removes tasks that exit.
+    /// The living tasks that are not in the filter. They must be found alive before the filter is read, because the kernel
+    /// removes exited tasks.
     fn missing(&self, tasks: impl Iterator<Item = Pid>) -> Result<Vec<Pid>> {
         let mut present = HashSet::new();
         self.visit(|task| {
@@ -91,8 +91,8 @@ impl PidFilter {
         Ok(tasks.filter(|task| !present.contains(task) && self.procfs.is_alive(*task)).collect())
     }
 
-    /// Reads the filter piece by piece, as far as `visitor` wants. A task that died between our look at procfs and our write
-    /// stays in it, so not all of its tasks need be alive.
+    /// Reads the filter in pieces until `visitor` breaks. A task that exited between the scan of procfs and the write stays in
+    /// the filter, so some of its tasks may not be alive.
     fn visit(&self, mut visitor: impl FnMut(Pid) -> ControlFlow<()>) -> Result<()> {
         let mut file = self.instance.open_file(SET_EVENT_PID, OFlag::O_RDONLY)?;
         let mut buffer = [0; 4096];

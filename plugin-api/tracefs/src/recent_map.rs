@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
 
-/// A map that forgets the entries that have not been used for longest, when it is full.
+/// A map of bounded size that removes the least recently used entries.
 ///
-/// Records name tasks, sockets and address spaces without end, and often nothing says when one is gone. Such a map holds what
-/// was learnt about them.
+/// Records name an unlimited number of tasks, sockets and address spaces, often without an event at their end. Such a map
+/// holds what is known about them.
 ///
-/// Entries that are added or used are in the young generation. When that is full, it becomes the old one, and what was left
-/// in the old one is forgotten. So the most recently used `generation` entries are always there, and never more than twice as
-/// many.
+/// Entries that are added or used are in the young generation. When it is full, it becomes the old one, and the entries that
+/// are still in the old one are removed. So the `generation` most recently used entries are always kept, and never more than
+/// twice as many.
 #[derive(Debug, Clone)]
 pub struct RecentMap<K, V> {
     young: HashMap<K, V>,
@@ -25,7 +25,7 @@ impl<K: Eq + Hash, V> RecentMap<K, V> {
         Self { young: HashMap::new(), old: HashMap::new(), generation: generation.max(1) }
     }
 
-    /// Makes room for one entry, if the map is full, and returns the entries that are forgotten for that.
+    /// Makes room for one entry if the map is full. Returns the entries removed for it.
     pub fn make_room(&mut self) -> HashMap<K, V> {
         match self.young.len() < self.generation {
             true => HashMap::new(),
@@ -33,7 +33,7 @@ impl<K: Eq + Hash, V> RecentMap<K, V> {
         }
     }
 
-    /// Sets the value of a key, and returns the one before.
+    /// Sets the value of a key. Returns its previous value.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         if let Some(known) = self.young.get_mut(&key) {
             return Some(mem::replace(known, value));
@@ -44,7 +44,7 @@ impl<K: Eq + Hash, V> RecentMap<K, V> {
         before
     }
 
-    /// The value of a key, which is in use by that.
+    /// The value of a key, which is marked as used.
     #[inline]
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V>
     where
@@ -58,7 +58,7 @@ impl<K: Eq + Hash, V> RecentMap<K, V> {
         self.young.get_mut(key)
     }
 
-    /// The value of a key, without regard to its use.
+    /// The value of a key, which is not marked as used.
     pub fn get(&self, key: &K) -> Option<&V> {
         self.young.get(key).or_else(|| self.old.get(key))
     }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn size_is_bounded_whatever_is_added() {
+    fn size_is_bounded() {
         let mut map = RecentMap::new(100);
         for key in 0..10_000 {
             map.insert(key, key);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_one_value() {
+    fn keys_are_unique_across_generations() {
         let mut map = RecentMap::new(1);
         assert_eq!(map.insert('a', 1), None);
         assert_eq!(map.insert('b', 2), None);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn forgotten_entries_are_returned() {
+    fn make_room_returns_removed_entries() {
         let mut map = RecentMap::new(2);
         for key in 0..4 {
             map.insert(key, ());

@@ -1,4 +1,4 @@
-//! Putting the top-level tracing instance back to how it is after boot.
+//! Resetting the top-level tracing instance to its state after boot.
 
 use nix::errno::Errno;
 
@@ -6,8 +6,7 @@ use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::mount::Tracefs;
 
-/// Lists of pids and functions. Those of the function tracer are absent from some kernels, and refused by
-/// some in lockdown.
+/// Lists of pids and functions. Some kernels lack those of the function tracer, and some refuse them in lockdown.
 const EVENT_LISTS: [&str; 2] = ["set_event_pid", "set_event_notrace_pid"];
 const FUNCTION_LISTS: [&str; 6] = [
     "set_ftrace_pid",
@@ -18,7 +17,7 @@ const FUNCTION_LISTS: [&str; 6] = [
     "set_graph_notrace",
 ];
 
-/// The options that decide what is recorded and how it looks, as they are after boot
+/// The defaults of the options that affect recording and output
 /// (`TRACE_DEFAULT_FLAGS` in the kernel's kernel/trace/trace.c).
 const ON_BY_DEFAULT: [&str; 8] = [
     "print-parent",
@@ -55,24 +54,24 @@ impl Tracefs {
     /// tracer, no pids, no function filters, default options, the `local` clock, an empty buffer,
     /// recording on.
     ///
-    /// Not touched: other instances, probes and synthetic events (they are only disabled here), the
-    /// size of the buffer and the mask of CPUs (the kernel does not tell their defaults), and triggers
-    /// on functions. What this kernel does not have, or never lets anyone use, is passed over.
+    /// Not reset: other instances, probes and synthetic events (they are only disabled here), the size of the buffer and the
+    /// mask of CPUs (their defaults are not known), and triggers on functions. Features that this kernel lacks, or does not
+    /// allow, are skipped.
     ///
     /// # Errors
-    /// All is tried; the error names everything that failed.
+    /// Everything is attempted; the error names all failures.
     pub fn reset(&self) -> Result<()> {
         let top = &*self.dir;
         let mut errors = Vec::new();
         let mut also = |result: Result<()>| errors.extend(result.err());
-        // A trigger may enable an event, which then stays on when the trigger is removed. So triggers go
-        // first, then events, and only then the pids: no pids means everyone.
+        // A trigger may enable an event, which stays enabled when the trigger is removed. So triggers are removed first, then
+        // events are disabled, and only then the pid filter is cleared: an empty filter selects all tasks.
         also(remove_triggers(self));
         also(top.write("events/enable", "0"));
         also(top.write("current_tracer", "nop"));
         also(clear_filters(self));
         EVENT_LISTS.iter().for_each(|list| also(unless_absent(top.empty(list))));
-        FUNCTION_LISTS.iter().for_each(|list| also(unless_impossible(top.empty(list))));
+        FUNCTION_LISTS.iter().for_each(|list| also(unless_refused(top.empty(list))));
         also(default_options(top));
         also(default_clock(top));
         also(top.empty("trace"));
@@ -82,12 +81,12 @@ impl Tracefs {
     }
 }
 
-/// In the file of triggers, one line is one trigger, and writing it with a `!` removes it.
+/// The `trigger` file has one trigger per line. Writing such a line with a `!` in front removes the trigger.
 fn remove_triggers(tracefs: &Tracefs) -> Result<()> {
     let mut errors = Vec::new();
     for system in tracefs.systems()? {
         let events = match tracefs.events(&system) {
-            // Somebody has just removed the last of his probes in it.
+            // Another process has just removed the last probe of the system.
             Err(Error::UnknownSystem { .. }) => continue,
             events => events?,
         };
@@ -95,7 +94,7 @@ fn remove_triggers(tracefs: &Tracefs) -> Result<()> {
             let file = format!("events/{system}/{event}/trigger");
             let triggers = match tracefs.dir.read(&file) {
                 Ok(triggers) => triggers,
-                // The pseudo events of the system "ftrace" have no triggers, and an event of a module may go away.
+                // The pseudo events of the system "ftrace" have no triggers, and an event of a module may be removed.
                 Err(error) if is_absent(&error) => continue,
                 Err(error) => {
                     errors.push(error);
@@ -121,7 +120,7 @@ fn clear_filters(tracefs: &Tracefs) -> Result<()> {
     Error::all_of(errors)
 }
 
-/// `trace_options` lists each option by its name, or by `no` and its name.
+/// `trace_options` lists each option by its name, with the prefix `no` if it is off.
 fn default_options(top: &Dir) -> Result<()> {
     let listed = top.read("trace_options")?;
     let mut errors = Vec::new();
@@ -131,7 +130,7 @@ fn default_options(top: &Dir) -> Result<()> {
     Error::all_of(errors)
 }
 
-/// What to write for each listed option that is not as it is after boot.
+/// What to write for each listed option that differs from its default.
 fn deviating(listed: &str) -> Vec<String> {
     listed
         .lines()
@@ -143,7 +142,7 @@ fn deviating(listed: &str) -> Vec<String> {
         .collect()
 }
 
-/// Setting a clock, even the same, empties the buffer of all that look at it; so only if it differs.
+/// Setting a clock, even the current one, empties the buffer for all its readers. So it is set only if it differs.
 fn default_clock(top: &Dir) -> Result<()> {
     if top.read("trace_clock")?.contains("[local]") { Ok(()) } else { top.write("trace_clock", "local") }
 }
@@ -152,7 +151,7 @@ fn unless_absent(result: Result<()>) -> Result<()> {
     result.or_else(|error| if is_absent(&error) { Ok(()) } else { Err(error) })
 }
 
-fn unless_impossible(result: Result<()>) -> Result<()> {
+fn unless_refused(result: Result<()>) -> Result<()> {
     result.or_else(|error| match error.errno() {
         Some(Errno::EPERM | Errno::EACCES) => Ok(()),
         _ if is_absent(&error) => Ok(()),

@@ -1,11 +1,11 @@
-//! The kernel's own counts of what an instance recorded.
+//! The kernel's counts of recorded and lost events.
 
 use std::sync::Arc;
 
 use crate::dir::Dir;
 use crate::error::Result;
 
-/// The counts of an instance's ring buffers, read anew each time. It does not keep the instance from being removed.
+/// The counts of an instance's ring buffers, read on each call. This does not prevent the removal of the instance.
 #[derive(Debug, Clone)]
 pub struct BufferStats(Arc<Dir>);
 

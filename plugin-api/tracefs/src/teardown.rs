@@ -1,4 +1,4 @@
-//! Removing instances, quickly and for good.
+//! Removing instances, in the order that is fastest for the kernel.
 
 use std::fs::{self, File};
 use std::thread;
@@ -12,42 +12,41 @@ use crate::lock::Claim;
 use crate::mount::Tracefs;
 use crate::pid_filter::SET_EVENT_PID;
 
-/// An instance that is to go, with what goes with it.
-pub(crate) struct Leaving<'a> {
+/// An instance to be removed, with everything that belongs to it.
+pub(crate) struct Teardown<'a> {
     pub(crate) tracefs: &'a Tracefs,
     pub(crate) name: &'a str,
     pub(crate) claim: Claim,
-    /// An open file of the instance, for which the kernel would refuse with EBUSY.
+    /// An open file of the instance; the kernel refuses the removal with EBUSY until it is closed.
     pub(crate) free_buffer: Option<File>,
     pub(crate) has_probes: bool,
 }
 
-/// Removes instances. Whatever fails for one of them, all that can go is gone afterwards.
+/// Removes instances. If one part fails, all other parts are still removed.
 ///
-/// `rmdir` alone would do for those without probes. But it is what most of a session's end is spent
-/// with: it waits for several grace periods of RCU, one after the other. In this order there are
-/// the fewest of them:
+/// For an instance without probes, `rmdir` alone would be enough. But it takes most of the time of a session's end, because it
+/// waits for several RCU grace periods, one after the other. This order needs the fewest:
 ///
-/// - No event is on any more when the tasks are forgotten (but for those with a trigger). Else the kernel's recorder of
-///   task names still hangs on `sched_switch`, and to take the probes of the task set from beside it costs one more.
-/// - Probes go last. With an instance there that has recorded them, the kernel empties its buffer for each.
-pub(crate) fn tear_down(mut leaving: Vec<Leaving<'_>>) -> Result<()> {
-    let buffers = leaving.iter_mut().filter_map(|instance| instance.free_buffer.take()).collect();
-    let silent: Vec<_> = leaving.iter().filter(|instance| instance.falls_silent()).collect();
-    free_during(buffers, || silent.into_iter().for_each(Leaving::forget_tasks));
-    let mut results: Vec<_> = leaving.iter().map(Leaving::remove_directory).collect();
-    results.extend(leaving.iter().map(Leaving::remove_probes));
+/// - Events are disabled before the pid filter is emptied (except for events with a trigger). Otherwise the kernel's recorder
+///   of task names is still attached to `sched_switch`, and detaching the pid filter's probes from it takes one more.
+/// - Probes are removed last. While an instance exists that has recorded them, the kernel empties its buffer for each.
+pub(crate) fn tear_down(mut instances: Vec<Teardown<'_>>) -> Result<()> {
+    let buffers = instances.iter_mut().filter_map(|instance| instance.free_buffer.take()).collect();
+    let disabled: Vec<_> = instances.iter().filter(|instance| instance.disable_events()).collect();
+    free_during(buffers, || disabled.into_iter().for_each(Teardown::clear_pid_filter));
+    let mut results: Vec<_> = instances.iter().map(Teardown::remove_directory).collect();
+    results.extend(instances.iter().map(Teardown::remove_probes));
     Error::all_of(results.into_iter().filter_map(Result::err).collect())
 }
 
-impl Leaving<'_> {
-    fn falls_silent(&self) -> bool {
+impl Teardown<'_> {
+    fn disable_events(&self) -> bool {
         let disabled = self.claim.dir.write("events/enable", "0");
         disabled.inspect_err(|error| log::debug!("{error}")).is_ok()
     }
 
-    /// Not to be done with an event on: without tasks, an instance records everybody.
-    fn forget_tasks(&self) {
+    /// Must not be done while an event is enabled: with an empty filter, all tasks are recorded.
+    fn clear_pid_filter(&self) {
         if let Err(error) = self.claim.dir.empty(SET_EVENT_PID) {
             log::debug!("{error}");
         }
@@ -58,14 +57,14 @@ impl Leaving<'_> {
         let remove =
             || fs::remove_dir(path).map_err(|error| Error::io("remove the tracing instance", path, error));
         while_busy(Instant::now() + PATIENCE, remove).or_else(|error| match error.errno() {
-            // Gone, or just going (ENODEV), is what it should be, whoever does it.
+            // Another process has removed it, or is removing it (ENODEV).
             Some(Errno::ENOENT | Errno::ENODEV) => Ok(()),
             Some(Errno::EBUSY) => Err(Error::InstanceBusy { path: path.to_path_buf() }),
             _ => Err(error),
         })
     }
 
-    /// Should this process die before, the next sweep finds probes without an instance.
+    /// If this process dies before, the next sweep finds the probes without an instance.
     fn remove_probes(&self) -> Result<()> {
         match self.has_probes {
             true => self.tracefs.remove_user_probes(self.name).map(drop),
@@ -74,13 +73,13 @@ impl Leaving<'_> {
     }
 }
 
-/// Frees the buffers at the same time. Both wait for the kernel, mostly for different things.
+/// Frees the buffers in parallel to `work`. Both wait for the kernel, mostly for different reasons.
 fn free_during(buffers: Vec<File>, work: impl FnOnce()) {
-    // Where there can be no thread, they are freed right here.
+    // If no thread can be started, the buffers are freed here.
     let freeing = (!buffers.is_empty()).then(|| thread::Builder::new().spawn(|| drop(buffers)));
     work();
     if let Some(Ok(freeing)) = freeing {
-        // It does nothing that could panic.
+        // The thread cannot panic.
         let _ = freeing.join();
     }
 }

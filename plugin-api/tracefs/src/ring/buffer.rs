@@ -11,15 +11,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Damage, Error, Layout, Lost, Page};
 
-/// So many bytes are taken from one CPU before the next has its turn, lest a flat-out writer keep a sweep
-/// from ending.
+/// The most bytes read from one CPU in a sweep. Otherwise a writer at full speed could keep the sweep from ending.
 const BYTES_PER_TURN: usize = 4 << 20;
 
 /// The raw ring buffers of an instance, one per CPU, open for reading.
 ///
-/// All CPUs that the kernel has a buffer for are read, also those offline now: what they wrote before is
-/// still there, and they may come back. While this value lives the instance cannot be removed (`rmdir` gives
-/// EBUSY).
+/// The buffers of all CPUs are read, including CPUs that are offline: their earlier records are still there, and they may come
+/// online again. While this value exists, the instance cannot be removed (`rmdir` fails with EBUSY).
 #[derive(Debug)]
 pub struct RingBuffer {
     layout: Layout,
@@ -36,38 +34,38 @@ struct CpuBuffer {
     file: File,
     /// The newest time stamp seen on this CPU.
     newest: u64,
-    /// The CPU was offline when the instance was made, and has no buffer before it comes online.
+    /// The CPU was offline when the instance was created. It has no buffer before it comes online.
     absent: bool,
 }
 
-/// How the reading of a CPU ended.
+/// Why the reading of a CPU ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
-    /// There was nothing more.
+    /// The buffer is empty.
     Drained,
-    /// The last page looks like the one that is being written to.
-    MetWriter,
-    /// The others have to be read, too.
-    Over,
+    /// The last page is probably the one being written.
+    CaughtUp,
+    /// The limit was reached; the other CPUs are next.
+    LimitReached,
 }
 
-/// One page as it came off the ring.
+/// One page, as read from the ring buffer.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CollectedPage<'a> {
     /// The CPU that wrote it.
     pub cpu: u32,
-    /// The used part of the page: all that needs to be kept. Damaged pages come whole.
+    /// The used part of the page, which is all that needs to be kept; the whole page if it is damaged.
     pub bytes: &'a [u8],
-    /// Records in it, as [`super::Timeline`] will find them.
+    /// The number of records that [`super::Timeline`] will find in it.
     pub records: u64,
     /// Records overwritten before it.
     pub lost: Option<Lost>,
-    /// Set where the page cannot be decoded, or not to its end.
+    /// Set if the page cannot be decoded, or not to its end.
     pub damage: Option<Damage>,
 }
 
-/// What one sweep over all CPUs brought.
+/// The result of one sweep over all CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sweep {
@@ -77,9 +75,9 @@ pub struct Sweep {
     pub bytes: u64,
     /// Every record up to this time stamp has been handed over, in this sweep or earlier.
     pub settled: u64,
-    /// Every CPU was read as far as it was to be.
+    /// No CPU reached the limit of a sweep.
     pub drained: bool,
-    /// No CPU was left alone because its writer seemed to be met.
+    /// No CPU was skipped because its writer was caught up with.
     pub whole: bool,
 }
 
@@ -87,7 +85,7 @@ impl RingBuffer {
     /// Opens the raw buffers of the instance in `instance`.
     ///
     /// # Errors
-    /// A buffer that cannot be opened (EBUSY: `trace_pipe` is being read), or an unknown layout.
+    /// A buffer cannot be opened (EBUSY: `trace_pipe` is being read), or its layout is unknown.
     pub fn open(instance: &Path) -> Result<Self, Error> {
         let layout = Layout::read(instance)?;
         let cpus = open_all(&instance.join("per_cpu"))?;
@@ -95,8 +93,7 @@ impl RingBuffer {
         Ok(Self { layout, cpus, page, horizon: 0 })
     }
 
-    /// Adds the buffers of another instance, which `number` gives numbers of their own: in the place of the CPU, a page
-    /// bears the number of its buffer.
+    /// Adds the buffers of another instance. `number` assigns them numbers, which their pages have in place of the CPU.
     pub fn join(&mut self, other: Self, number: impl Fn(u32) -> u32) {
         let numbered = other.cpus.into_iter().map(|buffer| CpuBuffer { cpu: number(buffer.cpu), ..buffer });
         self.cpus.extend(numbered);
@@ -112,38 +109,37 @@ impl RingBuffer {
         self.cpus.iter().map(|buffer| buffer.cpu)
     }
 
-    /// The buffers, each of which polls as readable when it is filled to the instance's `buffer_percent`.
+    /// The descriptors of the buffers. Each polls as readable when its buffer is filled to the instance's `buffer_percent`.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        // An absent one polls as broken, at once and for ever.
+        // An absent buffer always polls as an error.
         self.cpus.iter().filter(|buffer| !buffer.absent).map(|buffer| buffer.file.as_fd())
     }
 
-    /// Takes everything there is, CPU after CPU, without waiting, and gives each page to `sink`.
+    /// Reads all records, CPU by CPU, without waiting, and passes each page to `sink`.
     ///
-    /// A flat-out writer may not let this end before [`Sweep::drained`] is false: see [`Self::catch_up`].
+    /// With a writer at full speed, this may end at the limit of a sweep, with [`Sweep::drained`] false; see
+    /// [`Self::catch_up`].
     ///
-    /// Partly filled pages come too, so a record is never held back by an unfilled page. Records of different
-    /// CPUs come in no particular order, those of one CPU in the order they were written.
+    /// This includes partly filled pages, so records are available at once. Records of one CPU are in the order in which they
+    /// were written; between CPUs there is no order.
     ///
-    /// **Settled.** A record not handed over by this sweep was committed after its CPU was drained here, so
-    /// it is younger than everything that *earlier* sweeps had already brought: that is where
-    /// `Sweep::settled` stands. (A CPU too busy to be drained settles only what it handed over itself.) Two
-    /// things can make a record late all the same: a trace clock that runs differently on the CPUs (`local`
-    /// on old machines), and a writer interrupted between taking its time stamp and committing for longer
-    /// than the time between two sweeps. Such a record is not lost, just not in its place;
-    /// [`super::Timeline::late`] counts them.
+    /// **Settled.** A record not read by this sweep was committed after its CPU was drained, so it is younger than all records
+    /// of *earlier* sweeps. `Sweep::settled` is the newest of those. (A CPU that could not be drained settles only its own
+    /// records.) A record can still be late for two reasons: a trace clock that differs between CPUs (`local` on old
+    /// machines), or a writer that was interrupted between its time stamp and its commit for longer than the time between
+    /// two sweeps. Such a record is not lost, but out of order; [`super::Timeline::late`] counts them.
     ///
     /// # Errors
-    /// A buffer that cannot be read. What `sink` got before stays valid.
+    /// A buffer cannot be read. The pages passed to `sink` before stay valid.
     pub fn collect(&mut self, sink: impl FnMut(CollectedPage<'_>)) -> Result<Sweep, Error> {
         self.sweep(None, sink)
     }
 
-    /// Like [`Self::collect`], but leaves a CPU alone once its writer was met.
+    /// Like [`Self::collect`], but stops reading a CPU once it has caught up with the writer.
     ///
-    /// To read faster than somebody writes yields a few records at a time, each time for the price of a whole page: it is
-    /// better to rest. What looks like the writer's page may be a page that its next record did not fit
-    /// into, so this is only for when the buffers are far from full.
+    /// Reading faster than the writer yields a few records at a time, each time at the cost of a whole page; it is better to
+    /// wait. A page that looks like the writer's may also be one that the next record did not fit into, so use this only
+    /// while the buffers are far from full.
     ///
     /// # Errors
     /// As [`Self::collect`].
@@ -151,7 +147,7 @@ impl RingBuffer {
         self.sweep(Some(self.layout.page_size() / 8), sink)
     }
 
-    /// `small`: less than so many bytes of a page mean that the writer is still there.
+    /// A page with fewer than `small` bytes is taken for the one being written.
     fn sweep(
         &mut self,
         small: Option<usize>,
@@ -162,24 +158,24 @@ impl RingBuffer {
             let end = buffer.drain(&self.layout, &mut self.page, small, &mut sweep, &mut sink)?;
             let bound = match end {
                 Turn::Drained => self.horizon.max(buffer.newest),
-                Turn::MetWriter | Turn::Over => buffer.newest,
+                Turn::CaughtUp | Turn::LimitReached => buffer.newest,
             };
             sweep.settled = sweep.settled.min(bound);
-            sweep.drained &= end != Turn::Over;
-            sweep.whole &= end != Turn::MetWriter;
+            sweep.drained &= end != Turn::LimitReached;
+            sweep.whole &= end != Turn::CaughtUp;
         }
         let newest = self.cpus.iter().map(|buffer| buffer.newest).max();
         self.horizon = self.horizon.max(newest.unwrap_or(0));
         Ok(sweep)
     }
 
-    /// Sleeps until a buffer is filled to the instance's `buffer_percent`, or `timeout` is over.
+    /// Sleeps until a buffer is filled to the instance's `buffer_percent`, or until the timeout.
     ///
-    /// A record alone does not end the sleep, so `timeout` bounds how late a record is seen (and a sweep
-    /// later it is settled): 20 ms keeps a line within 50 ms of its event.
+    /// A single record does not end the sleep, so `timeout` bounds the delay of a record (one more sweep settles it): with
+    /// 20 ms, a line follows its event within 50 ms.
     ///
     /// # Errors
-    /// `poll` failing for another reason than a signal, which just ends the sleep.
+    /// `poll` failed for a reason other than a signal. A signal only ends the sleep.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let mut descriptors: Vec<PollFd<'_>> =
             self.descriptors().map(|buffer| PollFd::new(buffer, PollFlags::POLLIN)).collect();
@@ -211,20 +207,20 @@ impl CpuBuffer {
                 return Ok(Turn::Drained);
             };
             let collected = self.inspect(layout, bytes);
-            // The first may be what the sweep before has left of its last page.
-            let met_writer = turn > 0 && small.is_some_and(|small| collected.bytes.len() < small);
+            // The first page may be the remainder of the last page of the sweep before.
+            let caught_up = turn > 0 && small.is_some_and(|small| collected.bytes.len() < small);
             turn += layout.page_size();
             sweep.pages += 1;
             sweep.bytes += collected.bytes.len() as u64;
             sink(collected);
-            if met_writer {
-                return Ok(Turn::MetWriter);
+            if caught_up {
+                return Ok(Turn::CaughtUp);
             }
         }
-        Ok(Turn::Over)
+        Ok(Turn::LimitReached)
     }
 
-    /// Reads one page; 0 where there is none.
+    /// Reads one page. Returns 0 if there is none.
     fn read(&mut self, page: &mut [u8]) -> Result<usize, Error> {
         loop {
             match self.file.read(page) {

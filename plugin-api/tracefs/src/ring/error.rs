@@ -12,18 +12,18 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// `events/header_page` or `events/header_event` says something this reader does not understand.
+    /// This crate does not understand `events/header_page` or `events/header_event`.
     #[error("{}: unknown layout of the ring buffer ({what})", path.display())]
     Layout {
         /// The file.
         path: PathBuf,
-        /// What is missing or odd.
+        /// What is missing or unexpected.
         what: &'static str,
     },
-    /// The instance has no CPU buffer at all.
+    /// The instance has no CPU buffer.
     #[error("{}: no cpuN directory", path.display())]
     NoCpu {
         /// The `per_cpu` directory.
@@ -31,17 +31,17 @@ pub enum Error {
     },
 }
 
-/// What is wrong with a page that cannot be decoded, or not to its end.
+/// Why a page cannot be decoded, or not to its end.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Damage {
-    /// Fewer bytes than the page header has.
+    /// The page is shorter than its header.
     #[error("the page is shorter than its header")]
     Header,
-    /// The commit word claims more bytes than the page has.
+    /// The commit word exceeds the size of the page.
     #[error("the page claims more data than it has")]
     Commit,
-    /// A record reaches over the end of the data, or its length is impossible.
-    #[error("a record has an impossible length")]
+    /// A record extends beyond the data, or its length is invalid.
+    #[error("a record has an invalid length")]
     Record,
 }

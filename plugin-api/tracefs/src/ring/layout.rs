@@ -4,13 +4,13 @@ use std::path::Path;
 
 use super::Error;
 
-/// How this kernel lays out a page of the ring buffer, as it says itself.
+/// The layout of a page of the ring buffer, as this kernel describes it.
 ///
 /// Source: `events/header_page` and `events/header_event`, printed by `ring_buffer_print_page_header` and
 /// `ring_buffer_print_entry_header` in `kernel/trace/ring_buffer.c`; `buffer_subbuf_size_kb` since Linux 6.8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Bytes of one sub-buffer: what one `read` of `trace_pipe_raw` gives at most.
+    /// The size of a sub-buffer in bytes: the most that one `read` of `trace_pipe_raw` returns.
     page_size: usize,
     pub(super) stamp: Span,
     pub(super) commit: Span,
@@ -19,7 +19,7 @@ pub struct Layout {
     pub(super) event: EventHeader,
 }
 
-/// Where a number lies in the page header, in bytes.
+/// The position of a number in the page header, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) offset: usize,
@@ -44,7 +44,7 @@ impl Layout {
     /// Reads the layout of the instance in `instance` (or of the top-level directory).
     ///
     /// # Errors
-    /// A header file that cannot be read, or that says something unknown.
+    /// A header file cannot be read or understood.
     pub fn read(instance: &Path) -> Result<Self, Error> {
         let page_path = instance.join("events/header_page");
         let event_path = instance.join("events/header_event");
@@ -59,12 +59,12 @@ impl Layout {
         })
     }
 
-    /// Parses the texts of `header_page` and `header_event`; `None` where they say something unknown.
+    /// Parses the texts of `header_page` and `header_event`; `None` if they cannot be understood.
     pub fn parse(header_page: &str, header_event: &str) -> Option<Self> {
         Self::parse_page(header_page, EventHeader::parse(header_event).ok()?).ok()
     }
 
-    /// Bytes of one sub-buffer: what one `read` of `trace_pipe_raw` gives at most.
+    /// The size of a sub-buffer in bytes: the most that one `read` of `trace_pipe_raw` returns.
     pub fn page_size(&self) -> usize {
         self.page_size
     }
@@ -98,13 +98,13 @@ impl EventHeader {
             delta_bits: number_after(text, "time_delta", ':').ok_or("no `time_delta`")?,
             padding: number_after(text, "padding", '=').ok_or("no `padding`")?,
             time_extend: number_after(text, "time_extend", '=').ok_or("no `time_extend`")?,
-            // Kernels before 4.17 know no absolute time stamps; there the value is just never seen.
+            // Kernels before 4.17 have no absolute time stamps, so the value never occurs.
             time_stamp: number_after(text, "time_stamp", '=').unwrap_or(31),
             max_data: number_after(text, "data max type_len", '=').ok_or("no `data max type_len`")?,
         };
         let whole = 32u32.checked_sub(header.type_bits) == Some(header.delta_bits);
         if !whole || !(1..=16).contains(&header.type_bits) {
-            return Err("bits that do not make a word");
+            return Err("bits that do not add up to a word");
         }
         Ok(header)
     }
@@ -120,7 +120,7 @@ impl EventHeader {
     }
 }
 
-/// Reads a header file. The kernel gives what fits into the first `read` and takes the next for the end
+/// Reads a header file. The kernel returns what fits into the first `read`, and end of file for the next
 /// (`show_header` in `kernel/trace/trace_events.c`), so the buffer must hold all of it.
 fn read(path: &Path) -> Result<String, Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };

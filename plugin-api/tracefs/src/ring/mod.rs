@@ -1,13 +1,11 @@
-//! The kernel's ring buffer, read raw: binary pages off every CPU, records out of the pages, one stream in
-//! time order.
+//! The kernel's ring buffer in binary form: pages of every CPU, their records, and one stream in time order.
 //!
-//! The text files of tracefs make the kernel format every event for the reader, and a busy task overruns
-//! them. The raw files hand over whole sub-buffers (*pages* here), as they are. So reading is done in two
-//! steps which need not happen at the same time:
+//! For the text files of tracefs the kernel formats every event on reading, which is too slow for a busy task. The raw files
+//! return whole sub-buffers (*pages* here). Reading has two steps, which can be separated in time:
 //!
-//! 1. [`RingBuffer::collect`] sweeps over the CPUs and hands every page to the caller, who keeps it as it is.
-//!    After the sweep it tells up to which time stamp the stream is *settled*.
-//! 2. [`Timeline`] takes the pages back in the same order, decodes them and merges the CPUs.
+//! 1. [`RingBuffer::collect`] sweeps over the CPUs and passes every page to the caller, which stores it unchanged. The result
+//!    of the sweep includes the time stamp up to which the stream is *settled*.
+//! 2. [`Timeline`] takes the pages in the same order, decodes them and merges the CPUs.
 //!
 //! ```no_run
 //! use std::path::Path;

@@ -4,18 +4,17 @@ use super::{Damage, Layout};
 
 /// The writer overwrote records before this page (`RB_MISSED_EVENTS` in `kernel/trace/ring_buffer.c`).
 const MISSED_EVENTS: u64 = 1 << 31;
-/// How many is stored behind the data (`RB_MISSED_STORED`); absent where the page was too full for the
-/// number.
+/// Their number is stored behind the data (`RB_MISSED_STORED`). Not set if the page had no room for the number.
 const MISSED_STORED: u64 = 1 << 30;
 
-/// Bits of the commit word that count bytes. Those above the flags mean nothing: the kernel adds `1 << 31`,
-/// an `int` and so negative, to a `long`, which sets them all.
+/// The bits of the commit word that hold the length. Those above the flags have no meaning: the kernel adds `1 << 31`, a
+/// negative `int`, to a `long`, which sets them all.
 const LENGTH: u64 = MISSED_STORED - 1;
 
-/// A binary page of the ring buffer of one CPU, as `trace_pipe_raw` gives it.
+/// A binary page of the ring buffer of one CPU, as read from `trace_pipe_raw`.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
-    /// The time of the page's first record before its own delta, in units of the trace clock.
+    /// The base time stamp, to which the delta of the first record is added, in units of the trace clock.
     pub stamp: u64,
     /// Records that the writer overwrote between the page before and this one.
     pub lost: Option<Lost>,
@@ -24,27 +23,27 @@ pub struct Page<'a> {
     layout: &'a Layout,
 }
 
-/// Records that were overwritten before any reader came.
+/// Records that were overwritten before they were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// How many; `None` where the kernel does not tell.
+    /// Their number; `None` if the kernel does not report it.
     pub count: Option<u64>,
 }
 
 /// One record of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// When it was written, in units of the trace clock.
+    /// The time stamp, in units of the trace clock.
     pub stamp: u64,
     /// The entry itself, starting with its `common_type`; padded to four bytes by the kernel.
     pub data: &'a [u8],
 }
 
 impl<'a> Page<'a> {
-    /// Looks at the header of `bytes`, a whole page or just its used part.
+    /// Parses the header of `bytes`, a whole page or only its used part.
     ///
     /// # Errors
-    /// A header that is cut off or claims more data than there is.
+    /// The header is truncated, or its length exceeds the data.
     pub fn new(layout: &'a Layout, bytes: &'a [u8]) -> Result<Self, Damage> {
         let stamp = number(bytes, layout.stamp.offset, layout.stamp.size).ok_or(Damage::Header)?;
         let commit = number(bytes, layout.commit.offset, layout.commit.size).ok_or(Damage::Header)?;
@@ -58,7 +57,7 @@ impl<'a> Page<'a> {
         Ok(Self { stamp, lost: missed.then_some(Lost { count }), data, used, layout })
     }
 
-    /// Bytes of the page that carry something; the rest need not be kept.
+    /// The number of used bytes; the others need not be kept.
     pub fn used(&self) -> usize {
         self.used
     }
@@ -73,7 +72,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// The records of a page. Ends early at damage, which [`Records::damage`] then tells.
+/// The records of a page. Ends early at damage; see [`Records::damage`].
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     layout: &'a Layout,
@@ -83,7 +82,7 @@ pub struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// What ended the iteration before the end of the page, if anything did.
+    /// The damage that ended the iteration, if any.
     pub fn damage(&self) -> Option<Damage> {
         self.damage
     }
@@ -105,7 +104,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// Where a reader of a page stands.
+/// A position in a page.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor {
     position: usize,
@@ -167,7 +166,7 @@ impl Cursor {
                 self.stamp = absolute(large, self.stamp);
                 self.position += 8;
             } else if kind == layout.event.padding && second % 4 == 0 {
-                // A discarded record. The kernel's own readers leave its delta out of the time, and so do we.
+                // A discarded record. As in the kernel's own readers, its delta is not added to the time.
                 self.position = self.position.saturating_add(4 + second as usize);
                 if self.position > data.len() {
                     return self.damaged(data);

@@ -7,16 +7,15 @@ use super::{Layout, Page};
 
 /// Decodes pages and merges the CPUs into one stream in time order.
 ///
-/// Pages go in as [`super::RingBuffer::collect`] gave them, in the same order; items come out up to the settled time stamp.
-/// Between the two the pages may have been anywhere. Memory held: the pages pushed and not yet read to
-/// their end, whose buffers are used again.
+/// Pages are added in the order of [`super::RingBuffer::collect`], possibly much later; items come out up to the settled time
+/// stamp. The timeline holds the pages until they have been read to their end, and reuses their memory.
 #[derive(Debug)]
 pub struct Timeline {
     layout: Layout,
     buffers: Vec<CpuBuffer>,
-    /// The buffers with something to give, but for the one being read, by time and then CPU as the kernel does it.
+    /// The other buffers with an item, in the order of time and then CPU, as in the kernel.
     waiting: BinaryHeap<Reverse<(u64, u32, usize)>>,
-    /// The buffer being read; its head has been given out if `given`.
+    /// The buffer being read. If `given`, its head has been returned.
     reading: Option<usize>,
     given: bool,
     settled: u64,
@@ -26,7 +25,7 @@ pub struct Timeline {
     spare: Vec<Vec<u8>>,
 }
 
-/// What the stream consists of.
+/// An item of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
     /// A record.
@@ -40,19 +39,19 @@ pub enum Item<'a> {
 pub struct TimelineRecord<'a> {
     /// The CPU that wrote it.
     pub cpu: u32,
-    /// When, in units of the trace clock.
+    /// The time stamp, in units of the trace clock.
     pub stamp: u64,
     /// The entry itself, starting with its `common_type`.
     pub data: &'a [u8],
 }
 
-/// Records that one CPU wrote and nobody can read any more.
+/// Records of one CPU that are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The CPU.
     pub cpu: u32,
-    /// How many; `None` where nobody knows: the kernel does not tell, or a page was damaged. 0 where an earlier gap has told of
-    /// them already.
+    /// Their number; `None` if it is unknown, because the kernel does not report it or a page was damaged. 0 if they were
+    /// reported already.
     pub count: Option<u64>,
 }
 
@@ -61,18 +60,18 @@ pub struct Gap {
 struct CpuBuffer {
     cpu: u32,
     pages: VecDeque<Vec<u8>>,
-    /// What was reported to be lost before each of the pages, and whether any was; then the same before the one to come.
+    /// The losses before each of the pages, and whether there is a gap; then the same for the next page.
     lost: VecDeque<(Option<u64>, bool)>,
     lost_next: Option<u64>,
-    /// Records before the page to come were lost and reported.
+    /// Records before the next page were lost, and reported already.
     gap_next: bool,
     /// No page will follow.
     finished: bool,
-    /// Where we stand in the first page; `None` before its header is looked at.
+    /// The position in the first page; `None` before its header is parsed.
     cursor: Option<(Cursor, Range<usize>)>,
     head: Option<Head>,
     newest: u64,
-    /// Records that were given out.
+    /// Records returned.
     given: u64,
 }
 
@@ -102,8 +101,7 @@ impl Timeline {
         }
     }
 
-    /// Tells how many more records of `cpu`, younger than all its pages so far, were lost. How many its next page itself tells of
-    /// does not count then.
+    /// Adds lost records of `cpu`, younger than all its pages so far. The count in its next page is then ignored.
     pub fn lose(&mut self, cpu: u32, records: u64) {
         let index = self.buffer(cpu);
         if let Some(buffer) = self.buffers.get_mut(index) {
@@ -111,8 +109,8 @@ impl Timeline {
         }
     }
 
-    /// Before the next page of `cpu` records are missing whose number was reported already: the gap comes out with 0 of them
-    /// besides those of [`lose`](Self::lose).
+    /// Marks a gap before the next page of `cpu` whose records were reported already: they are not counted again, so the gap has
+    /// only the records of [`lose`](Self::lose).
     pub fn lose_reported(&mut self, cpu: u32) {
         let index = self.buffer(cpu);
         if let Some(buffer) = self.buffers.get_mut(index) {
@@ -138,18 +136,18 @@ impl Timeline {
         }
     }
 
-    /// Lets items up to `stamp` come out: every page with an older record has been pushed.
+    /// Releases items up to `stamp`: every page with an older record has been pushed.
     pub fn settle(&mut self, stamp: u64) {
         self.settled = self.settled.max(stamp);
     }
 
-    /// Lets everything come out: no page will follow.
+    /// Releases all items: no page will follow.
     pub fn finish(&mut self) {
         self.settled = u64::MAX;
         for index in 0..self.buffers.len() {
             let Some(buffer) = self.buffers.get_mut(index) else { break };
             buffer.finished = true;
-            // What was lost after the last page of a buffer is still to be told.
+            // Losses after the last page of a buffer have not been reported yet.
             if self.reading != Some(index) && buffer.head.is_none() {
                 self.damaged += buffer.advance(&self.layout, &mut self.spare);
                 self.queue(index);
@@ -158,7 +156,7 @@ impl Timeline {
     }
 
     /// The next item in time order; `None` until more is settled.
-    #[allow(clippy::should_implement_trait)] // The item borrows from the timeline, which `Iterator` cannot say.
+    #[allow(clippy::should_implement_trait)] // The item borrows from the timeline, which `Iterator` cannot express.
     pub fn next(&mut self) -> Option<Item<'_>> {
         let index = self.earliest()?;
         let buffer = self.buffers.get_mut(index)?;
@@ -184,22 +182,22 @@ impl Timeline {
         head.is_some_and(|head| head.stamp() <= settled)
     }
 
-    /// How many records of `cpu` came out.
+    /// The number of records of `cpu` returned.
     pub fn given(&self, cpu: u32) -> u64 {
         self.buffers.iter().find(|buffer| buffer.cpu == cpu).map_or(0, |buffer| buffer.given)
     }
 
-    /// Records that came out after a younger one, see [`super::RingBuffer::collect`].
+    /// Records returned after a younger one, see [`super::RingBuffer::collect`].
     pub fn late(&self) -> u64 {
         self.late
     }
 
-    /// Pages that could not be decoded, or not to their end. Each left a [`Gap`] of unknown size.
+    /// Pages that could not be decoded, or not to their end. Each is reported as a [`Gap`] of unknown size.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// The buffer with the earliest head, moved on past what was given out before.
+    /// The buffer with the earliest head, after the item returned before.
     fn earliest(&mut self) -> Option<usize> {
         if let Some(index) = self.reading {
             if self.given {
@@ -247,7 +245,7 @@ impl Head {
 }
 
 impl CpuBuffer {
-    /// Finds the next head, going on to further pages as they end. Returns how many of them were damaged.
+    /// Finds the next head, if necessary in the following pages. Returns the number of damaged pages.
     fn advance(&mut self, layout: &Layout, spare: &mut Vec<Vec<u8>>) -> u64 {
         self.head = None;
         while let Some(page) = self.pages.front() {
@@ -280,13 +278,13 @@ impl CpuBuffer {
         0
     }
 
-    /// Looks at the header of the first page; `false` where it is damaged. A gap before the page becomes the head.
+    /// Parses the header of the first page. Returns `false` if it is damaged. A gap before the page becomes the head.
     fn enter(&mut self, layout: &Layout) -> bool {
         let Some(page) = self.pages.front().and_then(|bytes| Page::new(layout, bytes).ok()) else {
             return false;
         };
-        let (told, has_gap) = self.lost.front().copied().unwrap_or_default();
-        let gap = match told {
+        let (reported, has_gap) = self.lost.front().copied().unwrap_or_default();
+        let gap = match reported {
             Some(0) => (has_gap || page.lost.is_some()).then_some(Some(0)),
             Some(count) => Some(Some(count)),
             None => page.lost.map(|lost| lost.count),
@@ -310,7 +308,7 @@ impl CpuBuffer {
         }
     }
 
-    /// What a damaged page held is a gap, where its next record would have been.
+    /// Puts a gap in the place of the remaining records of a damaged page.
     fn leave_damaged(&mut self, spare: &mut Vec<Vec<u8>>) -> u64 {
         self.leave(spare);
         self.head = Some(Head::Lost { stamp: self.newest, count: None });
