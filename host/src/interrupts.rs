@@ -114,7 +114,7 @@ impl AsFd for Interrupts {
 /// Makes a write beyond the limit of the file size (`RLIMIT_FSIZE`) fail, as on a full disk, in this process and the
 /// workers.
 pub fn ignore_file_size_signal() {
-    // SAFETY: `SIG_IGN` runs no code of ours, so it is async-signal-safe.
+    // SAFETY: `SIG_IGN` installs no handler.
     let ignored = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
     debug_assert!(ignored.is_ok(), "this signal can be ignored");
 }
@@ -122,7 +122,7 @@ pub fn ignore_file_size_signal() {
 /// In a worker: ignores the signals. Ctrl-C reaches the whole process group, but only the supervisor stops a worker.
 pub fn ignore() {
     for sig in SIGNALS {
-        // SAFETY: `SIG_IGN` runs no code of ours, so it is async-signal-safe.
+        // SAFETY: `SIG_IGN` installs no handler.
         let ignored = unsafe { signal(sig, SigHandler::SigIgn) };
         debug_assert!(ignored.is_ok(), "these signals can be ignored");
     }

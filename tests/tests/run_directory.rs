@@ -89,7 +89,7 @@ fn a_link_is_refused_with_and_without_a_slash_at_its_end() {
     let private = place.directory("private", 0o700);
     let link = place.link("link", &private);
     for path in [link.clone(), link.join(""), link.join("."), link.join("./")] {
-        run_in(&manager, &path).answer().failed(&["is no directory", RUN]);
+        run_in(&manager, &path).answer().failed(&["is not a directory", RUN]);
     }
     // A link above it is followed if its target is trusted.
     run_in(&manager, link.join("run")).start_unread().ends().succeeded();
@@ -249,7 +249,7 @@ fn removing_it_during_a_session_loses_only_unread_output() {
 
     let session = run().start_unread();
     fs::remove_dir_all(&directory).expect("it is ours");
-    session.stop().failed(&["keep what no reader took", "No such file"]);
+    session.stop().failed(&["store the unread output", "No such file"]);
     assert!(!directory.exists());
 
     let mut session = run().start();

@@ -130,7 +130,7 @@ fn lease_in_time(file: &File, limit: Duration) -> nix::Result<()> {
 /// a process has it open for writing (EAGAIN), and on file systems without leases.
 fn lease(file: &File) -> nix::Result<()> {
     // The kernel sends this signal if a process waits to write. The lease is released soon anyway.
-    // SAFETY: `SIG_IGN` runs no code of ours.
+    // SAFETY: `SIG_IGN` installs no handler.
     unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }?;
     // SAFETY: the call takes and returns plain numbers, and the descriptor is open.
     Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) }).map(drop)

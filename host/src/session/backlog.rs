@@ -1,4 +1,4 @@
-//! Lines that are on their way from the session to the trace file.
+//! Lines that were read from the session and not yet written to the trace file.
 
 use std::io::{self, BufRead};
 
@@ -7,17 +7,17 @@ use trace_hook_api::LineBuffer;
 use super::lines::Lines;
 use super::trace_file::PACKET;
 
-/// How much text waits here at most: as much as a session gives in one read. All other text is kept by the session.
+/// The most text to keep here: that of one read. The session keeps all further text.
 const LIMIT: usize = 256 << 10;
 
-/// Whole lines, taken off in packets.
+/// Whole lines, removed in packets.
 #[derive(Debug, Default)]
 pub struct Backlog {
     lines: Lines,
 }
 
 impl Backlog {
-    /// How many more bytes there is room for.
+    /// The number of bytes that can still be added.
     pub fn room(&self) -> usize {
         LIMIT.saturating_sub(self.lines.text().len())
     }
@@ -31,14 +31,14 @@ impl Backlog {
         self.lines.add_read(read);
     }
 
-    /// Adds lines that were taken off before, and come first again.
+    /// Puts lines that were removed before back to the front.
     pub fn put_back(&mut self, lines: Lines) {
         let later = std::mem::replace(&mut self.lines, lines);
         self.lines.append(later);
     }
 
-    /// Adds lines from a file, as many as there is room for. `are_events` says for each line of the file whether an event
-    /// begins with it. `false`: there are no more.
+    /// Adds lines from a file, as many as there is room for. `are_events` contains for each line of the file whether it
+    /// begins an event. `false`: there are no more lines.
     pub fn add_from_file(
         &mut self,
         file: &mut impl BufRead,
@@ -55,19 +55,19 @@ impl Backlog {
         Ok(true)
     }
 
-    /// Takes off everything.
+    /// Removes all lines.
     pub fn take_all(&mut self) -> Lines {
         self.lines.take_all()
     }
 
-    /// The next line, or the next part of one that is too long for a packet, and whether it belongs to a line that begins
-    /// an event.
+    /// The next line, or the next part of one that is too long for a packet, and whether it belongs to a line that
+    /// begins an event.
     pub fn next_packet(&self) -> Option<(&[u8], bool)> {
         let (text, line) = self.lines.first()?;
         Some((&text[..text.len().min(PACKET)], line.is_event))
     }
 
-    /// Takes the packet off that [`Self::next_packet`] gave.
+    /// Removes the packet that [`Self::next_packet`] returned.
     pub fn take(&mut self, length: usize) {
         self.lines.take(length);
     }

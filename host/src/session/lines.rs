@@ -1,4 +1,4 @@
-//! Lines of the trace: their text, and beside it what must be known of each line without parsing it.
+//! Lines of the trace: their text, and the properties of each line, so that the text need not be parsed.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,17 +9,17 @@ use trace_hook_api::{LineBuffer, LineKind};
 #[derive(Debug, Default)]
 pub struct Lines {
     text: Vec<u8>,
-    /// How much of the text was taken off at its beginning.
+    /// The number of bytes that were removed from the beginning of the text.
     taken: usize,
     lines: VecDeque<Line>,
 }
 
-/// What is known of a line.
+/// The properties of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
-    /// In bytes, with the newline at its end.
+    /// In bytes, including the newline.
     pub length: usize,
-    /// Whether an event begins with it; other lines continue an event, or report a loss.
+    /// Whether it begins an event. Other lines continue an event, or report a loss.
     pub is_event: bool,
 }
 
@@ -73,13 +73,13 @@ impl Lines {
         self.iter().filter(|line| line.is_event).count() as u64
     }
 
-    /// The first line, or what is left of it, if there is any.
+    /// The first line, or its remainder, if there is any.
     pub fn first(&self) -> Option<(&[u8], Line)> {
         let line = *self.lines.front()?;
         Some((&self.text()[..line.length], line))
     }
 
-    /// Takes bytes of the first line off.
+    /// Removes bytes from the beginning of the first line.
     pub fn take(&mut self, bytes: usize) {
         if let Some(first) = self.lines.front_mut() {
             self.taken += bytes;
@@ -90,14 +90,14 @@ impl Lines {
         }
     }
 
-    /// Takes the first line off.
+    /// Removes the first line.
     pub fn take_first(&mut self) -> Vec<u8> {
         let first = self.first().map(|(text, _)| text.to_vec()).unwrap_or_default();
         self.take(first.len());
         first
     }
 
-    /// Takes all of them off.
+    /// Removes all lines.
     pub fn take_all(&mut self) -> Self {
         mem::take(self)
     }

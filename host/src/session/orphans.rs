@@ -17,7 +17,7 @@ use crate::worker::{Confinement, Orphan, Worker, within};
 
 /// How long a plugin may take to remove what its dead sessions left.
 const SWEEP_LIMIT: Duration = Duration::from_secs(5);
-/// The same for the session that has just failed, whose caller waits.
+/// The same for a session that has just failed, while its caller waits.
 const OWN_SWEEP_LIMIT: Duration = Duration::from_millis(1500);
 /// After a sweep that failed, calls that are about something else do not sweep again for this long.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ const DYING_LIMIT: Duration = Duration::from_secs(3);
 /// Between two checks of a session that is ending: the lock of a record cannot be polled.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Dead sessions whose remains this process removes.
+/// Dead sessions that this process sweeps.
 pub struct Orphans {
     environment: Environment,
     trust: Trust,
@@ -36,18 +36,18 @@ pub struct Orphans {
     sweeping: Vec<Sweep>,
     /// Sessions that have lost their supervisors, and are being ended by their workers.
     ending: Vec<Record>,
-    /// Failures of single sessions. The other sessions are swept all the same.
+    /// Failures of single sessions. The other sessions are swept regardless.
     failures: Vec<Error>,
 }
 
 /// The sweep after one dead session. Its record is removed only after a successful sweep.
 struct Sweep {
     record: Record,
-    /// None: the session died before it had made anything.
+    /// `None`: the session died before it had created anything.
     worker: Result<Option<Worker>>,
 }
 
-/// What to do about sessions after which a sweep has failed before.
+/// What to do about sessions whose sweep has failed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// Sweep again now.
@@ -57,7 +57,7 @@ pub enum Retry {
 }
 
 impl Orphans {
-    /// Dead sessions that are not looked for yet.
+    /// Creates an empty list. [`Self::begin`] searches for dead sessions.
     pub fn new(environment: &Environment, trust: Trust, retry: Retry) -> Self {
         Self {
             environment: environment.clone(),
@@ -69,7 +69,7 @@ impl Orphans {
         }
     }
 
-    /// Takes over dead sessions, and begins to sweep, beside the other work of the call.
+    /// Takes over dead sessions and starts to sweep them, in parallel with the other work of the call.
     ///
     /// # Errors
     ///
@@ -85,10 +85,10 @@ impl Orphans {
         Ok(())
     }
 
-    /// The same for a call that is about something else: it does not fail because of dead sessions.
+    /// The same for calls with another purpose: they do not fail because of dead sessions.
     pub fn begin_quietly(&mut self) {
         if let Err(error) = self.begin() {
-            log::warn!("cannot look for dead sessions: {error}");
+            log::warn!("cannot search for dead sessions: {error}");
         }
     }
 
@@ -116,7 +116,7 @@ impl Orphans {
         trace_file::remove(&record.trace_path())?;
         let worker = sweeper_of(&record, self.trust, &self.environment);
         if worker.is_err() && names_no_plugin(&record) {
-            // Nothing can ever sweep. The failure is reported once.
+            // There is no plugin that could sweep. This is reported once.
             record.remove()?;
         }
         self.sweeping.push(Sweep { record, worker });
@@ -127,7 +127,7 @@ impl Orphans {
     ///
     /// # Errors
     ///
-    /// What could not be removed. A later call tries it again.
+    /// A sweep failed. A later call tries it again.
     pub fn finish(&mut self, interrupts: &Interrupts) -> Result<()> {
         let mut failures = std::mem::take(&mut self.failures);
         failures.extend(self.wait_for_workers(interrupts).err());
@@ -150,7 +150,7 @@ impl Orphans {
         Ok(())
     }
 
-    /// The same for a call that is about something else: it does not fail because of what is left.
+    /// The same for calls with another purpose: they do not fail if the sweep fails.
     pub fn finish_quietly(&mut self, interrupts: &Interrupts) {
         if let Err(error) = self.finish(interrupts) {
             log::warn!("cannot remove what a dead session left: {error}");
@@ -166,7 +166,7 @@ impl Sweep {
         });
         match swept {
             Ok(()) => self.record.remove(),
-            // The next call finds the record as it is.
+            // The next call finds the record unchanged.
             Err(Error::Interrupted) => Err(Error::Interrupted),
             Err(error) => {
                 if let Err(error) = self.record.mark_unswept() {
@@ -178,7 +178,7 @@ impl Sweep {
     }
 }
 
-/// Whether the record names a plugin that is not there, or is no record.
+/// Returns whether the plugin of the record does not exist, or the file is not a record.
 fn names_no_plugin(record: &Record) -> bool {
     match record.plugin() {
         Ok(plugin) => plugin.is_none_or(|plugin| matches!(plugin.try_exists(), Ok(false))),
@@ -191,11 +191,11 @@ fn sweeper_of(record: &Record, trust: Trust, environment: &Environment) -> Resul
     sweeper(&PluginFile::open(&plugin, trust)?, environment, record.worker()?).map(Some)
 }
 
-/// Removes what a session of this plugin left whose worker did not end it.
+/// Sweeps a session of this plugin that its worker did not end.
 ///
 /// # Errors
 ///
-/// What is left, and why.
+/// The sweep failed. The message names what is left.
 pub fn sweep_with(plugin: &PluginFile, environment: &Environment) -> Result<()> {
     // A signal must not keep this from being removed.
     let uninterrupted = Interrupts::none()?;

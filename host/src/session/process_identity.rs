@@ -2,8 +2,8 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// Identifies a process among all that ever have its id: by the id, and by its start time in clock ticks since boot
-/// (proc_pid_stat(5)).
+/// Identifies a process among all that ever have the same id: by the id, and by its start time in clock ticks since
+/// boot (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessIdentity {
     pid: u32,
@@ -51,7 +51,7 @@ impl Stat {
         Self::parse(&std::fs::read(procfs.join(process).join("stat")).ok()?)
     }
 
-    /// The fields are counted from the end of the name, which may hold anything, parentheses too.
+    /// The fields are counted from the end of the name, which can contain any character, including parentheses.
     fn parse(stat: &[u8]) -> Option<Self> {
         let name_end = stat.iter().rposition(|byte| *byte == b')')?;
         let pid = String::from_utf8_lossy(stat).split(' ').next()?.parse().ok()?;

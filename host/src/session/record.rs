@@ -1,12 +1,13 @@
-//! The record of a session, which tells the living from the dead.
+//! The record of a session, which shows whether the session is alive.
 //!
-//! A record is a file in the run directory with the path of the session's plugin in it. The supervisor locks its first
-//! byte, the worker the second. These are POSIX record locks: they belong to a process and end with it, however it ends,
-//! and the kernel tells who holds one, in the asker's own pid namespace. So a record without a lock is that of a dead
-//! session, and nobody is ever ended because of a process id in a file, which may be somebody else's by now.
+//! A record is a file in the run directory that contains the path of the session's plugin. The supervisor locks its
+//! first byte, the worker the second. These are POSIX record locks: the kernel releases them when the process ends for
+//! any reason, and reports the owner of a lock by its id in the caller's pid namespace. A record without a lock
+//! therefore belongs to a dead session, and no process is killed because of a stored process id, which may have been
+//! reused.
 //!
-//! The kernel releases these locks before it closes the files of a process that dies. What is still open cannot be
-//! removed, so the record says as well which process the worker is, to wait for its end.
+//! The kernel releases these locks before it closes the files of a dying process. Open objects cannot be removed, so
+//! the record also stores the identity of the worker, to wait for its end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -28,23 +29,23 @@ use super::process_identity::ProcessIdentity;
 use super::run_directory::{NEW, RunDirectory, SESSION, TRACE, UNREAD};
 use crate::error::{Error, Result};
 
-/// Between the path of the plugin, the worker, and the mark: a character that no path can hold.
+/// Separates the path of the plugin, the worker, and the mark. No path can contain it.
 const SEPARATOR: char = '\0';
-/// The mark of a session whose remains could not be removed.
+/// The mark of a session that could not be swept.
 const UNSWEPT: &str = "\0unswept";
 
-/// Whose byte of the record it is.
+/// The owner of a byte of the record.
 #[derive(Debug, Clone, Copy)]
 pub enum Holder {
-    /// The process that a user has called.
+    /// The process that the user started.
     Supervisor,
     /// The process that records.
     Worker,
     /// One of the two.
-    Anybody,
+    Either,
 }
 
-/// A record, and the files that belong to it. Dropping it leaves everything where it is.
+/// A record, and the files that belong to it. Dropping it removes none of them.
 #[derive(Debug)]
 pub struct Record {
     /// The name of the session.
@@ -54,11 +55,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes the record of a new session. It is locked before others can take it for a dead one's.
+    /// Creates the record of a new session. It is locked before it gets its final name, so it never seems to be that of
+    /// a dead session.
     ///
     /// # Errors
     ///
-    /// The run directory does not take it.
+    /// It cannot be created in the run directory.
     pub fn create(directory: &RunDirectory, plugin: &Path) -> Result<Self> {
         loop {
             let session = new_name();
@@ -66,7 +68,7 @@ impl Record {
             let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
             let file = match opened {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                opened => opened.map_err(Error::io("make the session record", &path))?,
+                opened => opened.map_err(Error::io("create the session record", &path))?,
             };
             let mut record = Self { session, directory: directory.clone(), file };
             match record.complete(&path, plugin) {
@@ -80,7 +82,7 @@ impl Record {
         }
     }
 
-    /// `false`: somebody has seen it before it was locked, and taken it for a dead session's.
+    /// Returns `false` if another process found the record before it was locked, and removed it.
     fn complete(&mut self, path: &Path, plugin: &Path) -> Result<bool> {
         self.lock(Holder::Supervisor, Patience::Wait).map_err(Error::path("lock", path))?;
         let plugin = plugin.as_os_str().as_encoded_bytes();
@@ -91,11 +93,11 @@ impl Record {
         }
     }
 
-    /// Removes what a session left that died before its record was complete.
+    /// Removes the records of sessions that died before their record was complete.
     ///
     /// # Errors
     ///
-    /// It cannot be removed.
+    /// One cannot be removed.
     pub fn remove_unfinished(directory: &RunDirectory) -> Result<()> {
         for session in directory.sessions(NEW)? {
             let path = directory.file(&session, NEW);
@@ -103,18 +105,18 @@ impl Record {
                 continue;
             };
             let record = Self { session, directory: directory.clone(), file };
-            if record.lock(Holder::Anybody, Patience::Try).is_ok() {
+            if record.lock(Holder::Either, Patience::Try).is_ok() {
                 remove_file(&path)?;
             }
         }
         Ok(())
     }
 
-    /// The record of a session that is there already, without a lock on it.
+    /// Opens the record of an existing session, without locking it. `None`: it does not exist any more.
     ///
     /// # Errors
     ///
-    /// It cannot be opened. `None`: it is gone by now.
+    /// It cannot be opened.
     pub fn open(directory: &RunDirectory, session: &str) -> Result<Option<Self>> {
         let path = directory.file(session, SESSION);
         match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
@@ -124,7 +126,7 @@ impl Record {
         }
     }
 
-    /// In the worker: holds the record too, so that the session counts as alive until both are gone.
+    /// In the worker: locks its byte too, so that the session counts as alive until both processes have ended.
     ///
     /// # Errors
     ///
@@ -132,35 +134,35 @@ impl Record {
     pub fn lock_as_worker(&self, procfs: &Path) -> io::Result<()> {
         self.lock(Holder::Worker, Patience::Try)?;
         match ProcessIdentity::own(procfs) {
-            // The offset is shared with the supervisor, who has written what comes before.
+            // The offset is shared with the supervisor, which has written the text before it.
             Some(own) => (&self.file).write_all(format!("{SEPARATOR}{own}").as_bytes()),
             None => Ok(()),
         }
     }
 
-    /// Takes the record of a dead session over. `false`: the session lives, or somebody else takes care of it.
+    /// Takes over the record of a dead session. Returns `false` if the session is alive, or was taken over already.
     ///
     /// # Errors
     ///
     /// The kernel refuses the lock for another reason.
     pub fn take_over(&self) -> Result<bool> {
-        match self.lock(Holder::Anybody, Patience::Try) {
-            Ok(()) => Ok(!self.is_removed().map_err(Error::io("look at", &self.path()))?),
+        match self.lock(Holder::Either, Patience::Try) {
+            Ok(()) => Ok(!self.is_removed().map_err(Error::io("inspect", &self.path()))?),
             Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
             Err(errno) => Err(Error::path("lock", &self.path())(errno)),
         }
     }
 
-    /// Whether the session has ended, or died.
+    /// Returns whether the session has ended or died.
     ///
     /// # Errors
     ///
-    /// The kernel does not tell.
+    /// The lock cannot be read.
     pub fn is_ended(&self) -> Result<bool> {
-        Ok(self.locked_by(Holder::Anybody)?.is_none())
+        Ok(self.locked_by(Holder::Either)?.is_none())
     }
 
-    /// Whether the session has its supervisor, and so needs no care.
+    /// Returns whether the session has a supervisor, so that no other process must end it.
     ///
     /// # Errors
     ///
@@ -169,21 +171,21 @@ impl Record {
         Ok(self.locked_by(Holder::Supervisor)?.is_some())
     }
 
-    /// Whether the session has lost its supervisor, and its worker is still there to end it.
+    /// Returns whether the supervisor of the session has died, while its worker is still alive to end it.
     ///
     /// # Errors
     ///
-    /// The kernel does not tell.
+    /// The lock cannot be read.
     pub fn is_orphaned(&self) -> Result<bool> {
         // In this order: a session that is just starting has its supervisor first.
         Ok(self.locked_by(Holder::Worker)?.is_some() && self.locked_by(Holder::Supervisor)?.is_none())
     }
 
-    /// Sends a signal to one of the session's processes, if it lives.
+    /// Sends a signal to one of the session's processes, if it is alive.
     ///
     /// # Errors
     ///
-    /// It lives where we cannot see its process id, or it is not ours to end.
+    /// It has no id in this pid namespace, or this process may not signal it.
     pub fn signal(&self, holder: Holder, signal: Signal) -> Result<()> {
         let in_another_namespace = || Error::Session {
             session: self.session.clone(),
@@ -193,29 +195,29 @@ impl Record {
         let pid = pid.ok_or_else(in_another_namespace)?;
         let process = match PidFd::open(pid) {
             Err(Errno::ESRCH) => return Ok(()),
-            opened => opened.map_err(Error::system("find a process of the session"))?,
+            opened => opened.map_err(Error::system("open a process of the session"))?,
         };
-        // It may have ended, and another have got its id, before it was opened. Then it does not hold the lock any more.
+        // Its id may have been reused before it was opened. Then the process with this id does not hold the lock.
         if self.locked_by(holder)? != Some(Some(pid)) {
             return Ok(());
         }
         match process.signal(signal) {
             Err(Errno::ESRCH) => Ok(()),
-            sent => sent.map_err(Error::system("end a session")),
+            sent => sent.map_err(Error::system("signal a process of the session")),
         }
     }
 
-    /// The process that holds this lock. `Some(None)`: its id is not known in our pid namespace.
+    /// The process that holds this lock. `Some(None)`: it has no id in this pid namespace.
     fn locked_by(&self, holder: Holder) -> Result<Option<Option<Pid>>> {
         let mut lock = holder.bytes();
         fcntl(&self.file, FcntlArg::F_GETLK(&mut lock))
-            .map_err(Error::path("look at the lock on", &self.path()))?;
+            .map_err(Error::path("read the lock of", &self.path()))?;
         let is_free = lock.l_type == libc::F_UNLCK as libc::c_short;
         let pid = Some(lock.l_pid).filter(|pid| *pid > 0).map(Pid::from_raw);
         Ok((!is_free).then_some(pid))
     }
 
-    /// The plugin whose session it is. None: the session died before it was started.
+    /// The plugin of the session. `None`: the session died before it was started.
     ///
     /// # Errors
     ///
@@ -226,7 +228,7 @@ impl Record {
         Ok(path.filter(|path| !path.is_empty()).map(PathBuf::from))
     }
 
-    /// The worker, which may be gone long since. None: it has not begun.
+    /// The worker, which may have ended. `None`: it has not started yet.
     ///
     /// # Errors
     ///
@@ -235,7 +237,7 @@ impl Record {
         Ok(self.text()?.split(SEPARATOR).nth(1).and_then(|worker| worker.parse().ok()))
     }
 
-    /// Marks the session as one after which a sweep has failed now.
+    /// Records that sweeping the session has failed just now.
     ///
     /// # Errors
     ///
@@ -248,7 +250,7 @@ impl Record {
         marked.map_err(Error::io("write", &self.path()))
     }
 
-    /// Whether a sweep after this session has failed within this time.
+    /// Returns whether sweeping the session has failed within this time.
     ///
     /// # Errors
     ///
@@ -269,17 +271,17 @@ impl Record {
         read.map(|_| text).map_err(Error::io("read", &self.path()))
     }
 
-    /// Where the session's trace file is.
+    /// The path of the session's trace file.
     pub fn trace_path(&self) -> PathBuf {
         self.directory.file(&self.session, TRACE)
     }
 
-    /// Where the lines are gathered that no reader took.
+    /// The path at which unread output is stored until it is complete.
     pub fn unread_output_path(&self) -> PathBuf {
         self.directory.file(&self.session, UNREAD)
     }
 
-    /// Removes the record, as the last thing of a session.
+    /// Removes the record, as the last step of a session.
     pub fn remove(&self) -> Result<()> {
         remove_file(&self.unread_output_path())?;
         remove_file(&self.path())
@@ -320,7 +322,7 @@ impl Holder {
         let (l_start, l_len) = match self {
             Self::Supervisor => (0, 1),
             Self::Worker => (1, 1),
-            Self::Anybody => (0, 2),
+            Self::Either => (0, 2),
         };
         libc::flock {
             l_type: libc::F_WRLCK as libc::c_short,
@@ -339,7 +341,7 @@ fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Unique among all sessions of this kernel, also of those in other pid namespaces.
+/// A name that is unique on this machine, across pid namespaces.
 fn new_name() -> String {
     use std::hash::{BuildHasher, RandomState};
     let random = RandomState::new().hash_one(SystemTime::now()) as u32;

@@ -11,13 +11,13 @@ use crate::error::{Error, Result};
 
 const NAME: &str = "trace-hooks";
 
-/// What a session's trace file is called, after its name.
+/// The extension of a session's trace file.
 pub const TRACE: &str = "trace";
-/// What a session's unread is called, after its name, until it is complete.
+/// The extension of a session's file with unread output, until it is complete.
 pub const UNREAD: &str = "unread";
-/// What a session's record is called, after its name, until it is locked.
+/// The extension of a session's record, until it is locked.
 pub const NEW: &str = "new";
-/// What a session's record is called, after its name.
+/// The extension of a session's record.
 pub const SESSION: &str = "session";
 
 /// The directory for trace files and session records.
@@ -27,26 +27,26 @@ pub struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// The directory, made where it is missing.
+    /// Opens the directory. Creates it if it is missing.
     ///
     /// # Errors
     ///
-    /// It cannot be made, or somebody else could change what is in it.
+    /// It cannot be created, or other users can change its contents.
     pub fn open() -> Result<Self> {
-        let path = chosen()?;
-        check_way(&path, MOST_LINKS)?;
+        let path = configured_path()?;
+        check_ancestors(&path, MOST_LINKS)?;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map_err(Error::io("make the run directory", &path))?;
+        made.map_err(Error::io("create the run directory", &path))?;
         Self::checked(path)
     }
 
-    /// The directory, if it is there.
+    /// Opens the directory, if it exists.
     ///
     /// # Errors
     ///
-    /// Somebody else could change what is in it.
+    /// Other users can change its contents.
     pub fn find() -> Result<Option<Self>> {
-        let path = chosen()?;
+        let path = configured_path()?;
         match path.symlink_metadata() {
             Ok(_) => Self::checked(path).map(Some),
             Err(_) => Ok(None),
@@ -54,7 +54,7 @@ impl RunDirectory {
     }
 
     fn checked(path: PathBuf) -> Result<Self> {
-        check_way(&path, MOST_LINKS)?;
+        check_ancestors(&path, MOST_LINKS)?;
         check_private(&path)?;
         Ok(Self { path })
     }
@@ -83,23 +83,24 @@ impl RunDirectory {
     }
 }
 
-/// The caller splits what we print at blanks and line ends, so the path must have none.
-fn chosen() -> Result<PathBuf> {
-    let path = environment::variable(environment::RUN).unwrap_or_else(usual);
+/// The directory to use. Its path must not contain blanks, because callers split the printed path at blanks and
+/// newlines.
+fn configured_path() -> Result<PathBuf> {
+    let path = environment::variable(environment::RUN).unwrap_or_else(default_path);
     let path = std::path::absolute(&path).map_err(Error::io("find", &path))?;
-    // Without a slash at its end, which would make a link pass for the directory that it leads to.
+    // Without a trailing slash, because of which a link would be resolved.
     let path: PathBuf = path.components().collect();
     match path.to_str() {
         Some(text) if !text.contains(|c: char| c.is_whitespace() || c.is_control()) => Ok(path),
         _ => Err(Error::Variable {
             variable: environment::RUN,
-            problem: "holds blanks or is not UTF-8; give another directory for the trace files".to_owned(),
+            problem: "contains blanks or is not UTF-8; give another directory for the trace files".to_owned(),
             value: path,
         }),
     }
 }
 
-fn usual() -> PathBuf {
+fn default_path() -> PathBuf {
     let user = geteuid();
     match std::env::var_os("XDG_RUNTIME_DIR") {
         _ if user.is_root() => Path::new("/run").join(NAME),
@@ -108,13 +109,13 @@ fn usual() -> PathBuf {
     }
 }
 
-/// How many links may lead to the run directory, so that those that lead to each other come to an end. As many as the
-/// kernel follows (path_resolution(7)).
+/// How many links are followed to the run directory, in case they form a loop. The kernel's own limit
+/// (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
 
-/// Checks every directory above this one, links included: whoever can write to one decides where the path leads to.
-/// What is not there yet is made by us, in what was checked.
-fn check_way(path: &Path, links: u32) -> Result<()> {
+/// Checks every directory above this one, including the targets of links: a user who can write to one of them can
+/// redirect the path. Missing directories are created later, in checked ones.
+fn check_ancestors(path: &Path, links: u32) -> Result<()> {
     let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
     above.reverse();
     for directory in above {
@@ -123,31 +124,34 @@ fn check_way(path: &Path, links: u32) -> Result<()> {
         if metadata.is_symlink() && links > 0 {
             let target = directory.read_link().map_err(Error::io("follow", directory))?;
             let target = directory.parent().unwrap_or(directory).join(target);
-            // As if something were in it: then it is looked at itself.
-            check_way(&target.join("."), links - 1)?;
+            // With another element, so that the target itself is checked too.
+            check_ancestors(&target.join("."), links - 1)?;
         }
-        // Where the sticky bit is set, others cannot rename or remove what is ours (unlink(2)).
+        // With the sticky bit, other users cannot rename or remove our entries (unlink(2)).
         let is_shared = metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0;
         if is_shared && !metadata.is_symlink() {
-            return Err(refused(directory, "can be written to by others, and the run directory is in it"));
+            return Err(refused(
+                directory,
+                "can be written to by other users, and contains the run directory",
+            ));
         }
     }
     Ok(())
 }
 
-/// In a directory that somebody else can write to, a name may lead anywhere.
+/// Checks the run directory itself. In a directory that other users can write to, they can replace every file.
 fn check_private(path: &Path) -> Result<()> {
-    let metadata = path.symlink_metadata().map_err(Error::io("look at the run directory", path))?;
+    let metadata = path.symlink_metadata().map_err(Error::io("inspect the run directory", path))?;
     if !metadata.is_dir() {
-        return Err(refused(path, "is no directory, but it is where the trace files are to be"));
+        return Err(refused(path, "is not a directory, but is configured as the run directory"));
     }
     if Uid::from_raw(metadata.uid()) != geteuid() {
-        let problem = format!("belongs to user {}, and is to be the run directory", metadata.uid());
+        let problem = format!("belongs to user {}, but is configured as the run directory", metadata.uid());
         return Err(refused(path, &problem));
     }
     match metadata.mode() & 0o022 {
         0 => Ok(()),
-        _ => Err(refused(path, "can be written to by others")),
+        _ => Err(refused(path, "can be written to by other users")),
     }
 }
 
@@ -155,7 +159,7 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<()> {
     let owner = Uid::from_raw(metadata.uid());
     match owner.is_root() || owner == geteuid() {
         true => Ok(()),
-        false => Err(refused(path, &format!("belongs to user {owner}, and the run directory is in it"))),
+        false => Err(refused(path, &format!("belongs to user {owner}, and contains the run directory"))),
     }
 }
 

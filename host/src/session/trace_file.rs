@@ -1,8 +1,8 @@
 //! The trace file: a FIFO in packet mode.
 //!
-//! In packet mode (`O_DIRECT`, pipe(2)) a read returns one write at most. With one line to a write, a reader that keeps
-//! only the first line of what it reads gets every line all the same. The kernel throws away what of a packet does not fit into
-//! a read, so a reader must have room for [`PACKET`] bytes, as `cat` has, and a shell's `read` has not.
+//! In packet mode (`O_DIRECT`, pipe(2)) a read returns one write at most. With one line per write, a reader that keeps
+//! only the first line of each read still gets every line. The kernel discards the part of a packet that does not fit
+//! into a read, so a reader needs a buffer of [`PACKET`] bytes. `cat` has one, a shell's `read` does not.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -24,33 +24,34 @@ use crate::error::{Error, Result};
 /// The longest packet (`PIPE_BUF`). A longer line takes several.
 pub const PACKET: usize = 4096;
 
-/// Each packet takes a page of the pipe, however short it is: this is room for 256 of them.
+/// Room for 256 packets: each takes a page of the pipe, regardless of its length.
 const PIPE_SIZE: i32 = 1 << 20;
 const PACKETS: usize = PIPE_SIZE as usize / PACKET;
 
-/// What became of a packet.
+/// The result of sending a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     Yes,
-    /// There is no room for it until the reader takes something.
+    /// There is no room until the reader takes a packet.
     Full,
-    /// Nobody has the file open.
+    /// No process has the file open for reading.
     NoReader,
 }
 
-/// Makes the file.
+/// Creates the file.
 pub fn create(path: &Path) -> Result<()> {
-    mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(Error::path("make the trace file", path))
+    mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(Error::path("create the trace file", path))
 }
 
-/// Removes the file, unless what lies there by now are the lines that no reader took.
+/// Removes the file, unless it was replaced by the file with unread output.
 ///
-/// A reader that has the file open still gets what is in it, one that is just opening it gets its end.
+/// A reader that has the file open still gets the remaining lines. One that is just opening it reads the end of the
+/// file.
 pub fn remove(path: &Path) -> Result<()> {
     if !path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) {
         return Ok(());
     }
-    // Opening it for reading waits for a writer. If there is none any more, be that one for a moment.
+    // A reader that is opening the file waits for a writer. This provides one briefly.
     let _writer = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
@@ -70,22 +71,23 @@ pub struct TraceWriter {
 #[derive(Debug)]
 struct Packet {
     ends_line: bool,
-    /// Whether an event begins with its line.
+    /// Whether its line begins an event.
     is_event: bool,
-    /// Of a line in several packets its text, so that the line can be put together again.
+    /// The text, if the line takes several packets, so that the line can be reassembled.
     text: Vec<u8>,
 }
 
-/// Lines that no reader took.
+/// Unread lines, reclaimed from the file.
 #[derive(Debug, PartialEq)]
-pub struct TakenBack {
-    /// The part of a line that a reader has already; mostly empty. The next part of that line comes first in `lines`.
+pub struct ReclaimedLines {
+    /// The part of a line that a reader has already taken; usually empty. The next part of that line is the first in
+    /// `lines`.
     pub torn: Lines,
     pub lines: Lines,
 }
 
-impl TakenBack {
-    /// The lines, all of them whole.
+impl ReclaimedLines {
+    /// All lines, the torn one reassembled.
     pub fn whole_lines(self) -> Lines {
         let mut lines = self.torn;
         lines.append(self.lines);
@@ -97,23 +99,23 @@ impl TraceWriter {
     /// Opens the file for writing, whether or not it has a reader.
     pub fn open(path: &Path) -> Result<Self> {
         let cannot_open = || Error::io("open the trace file", path);
-        // Without a reader, opening for writing only is refused. So be the reader for a moment.
+        // Opening a FIFO for writing fails without a reader (ENXIO). This provides one briefly.
         let _reader = OpenOptions::new().read(true).write(true).open(path).map_err(cannot_open())?;
         let nonblocking = OFlag::O_NONBLOCK.bits();
         let fifo =
             OpenOptions::new().write(true).custom_flags(nonblocking).open(path).map_err(cannot_open())?;
         let packet_mode = OFlag::O_DIRECT | OFlag::O_NONBLOCK;
         fcntl(&fifo, FcntlArg::F_SETFL(packet_mode)).map_err(Error::path("set packet mode on", path))?;
-        // Only for speed: a user's pipes may be limited (pipe-user-pages-soft).
+        // Optional: the size of a user's pipes may be limited (pipe-user-pages-soft).
         let _ = fcntl(&fifo, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
         Ok(Self { fifo, sent: VecDeque::with_capacity(PACKETS + 1) })
     }
 
-    /// Sends a packet as a whole, or not at all. `is_event`: an event begins with its line.
+    /// Sends a packet as a whole, or not at all. `is_event`: its line begins an event.
     ///
     /// # Errors
     ///
-    /// The kernel does not take it for a reason that will not pass.
+    /// The write failed for a reason other than a full file or a missing reader.
     pub fn send(&mut self, packet: &[u8], is_event: bool) -> nix::Result<Sent> {
         match write(&self.fifo, packet) {
             Ok(_) => {
@@ -131,7 +133,7 @@ impl TraceWriter {
         let is_whole_line = ends_line && !self.is_within_line();
         let text = if is_whole_line { Vec::new() } else { packet.to_vec() };
         self.sent.push_back(Packet { ends_line, is_event, text });
-        // The line of the oldest packet that may still lie in the file stays whole.
+        // Keeps all of the line whose packet may be the oldest one in the file.
         while let Some(first_line) = self.sent.iter().position(|packet| packet.ends_line)
             && self.sent.len() > PACKETS + 1 + first_line
         {
@@ -139,17 +141,17 @@ impl TraceWriter {
         }
     }
 
-    /// Whether the packet that was sent last did not end its line.
+    /// Returns whether the last packet that was sent did not end its line.
     fn is_within_line(&self) -> bool {
         self.sent.back().is_some_and(|packet| !packet.ends_line)
     }
 
-    /// Whether what lies in the file may begin in the middle of a line: some of the last lines took several packets.
+    /// Returns whether the content of the file may begin within a line: one of the last lines took several packets.
     pub fn may_be_torn(&self) -> bool {
         self.sent.iter().any(|packet| !packet.ends_line)
     }
 
-    /// How many bytes lie in the file for a reader to take.
+    /// The number of bytes in the file that were not read yet.
     pub fn unread(&self) -> usize {
         let mut count: libc::c_int = 0;
         // SAFETY: FIONREAD writes one int, to `count`, which lives until the call returns (ioctl_tty(2), pipe(7)).
@@ -159,12 +161,12 @@ impl TraceWriter {
         }
     }
 
-    /// Takes what lies in the file back from a reader that does not take it.
+    /// Removes the unread lines from the file, and returns them.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn take_back(&mut self) -> io::Result<TakenBack> {
+    pub fn reclaim(&mut self) -> io::Result<ReclaimedLines> {
         let path = format!("/proc/self/fd/{}", self.fifo.as_raw_fd());
         let fifo = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
         let (mut packets, pipe) = io::pipe()?;
@@ -172,7 +174,7 @@ impl TraceWriter {
         let mut text = Vec::new();
         let mut lengths = Vec::new();
         loop {
-            // All packets in one step, so that a reader cannot take one from the middle of them.
+            // Moves all packets in one step, so that a reader cannot take one of them in between.
             let mut moved =
                 match splice(&fifo, None, &pipe, None, PIPE_SIZE as usize, SpliceFFlags::SPLICE_F_NONBLOCK) {
                     Ok(0) | Err(Errno::EAGAIN) => break,
@@ -188,7 +190,7 @@ impl TraceWriter {
                 moved -= length;
             }
         }
-        // The packets that were sent last are those that lay in the file.
+        // The packets in the file are the last ones that were sent.
         let unread = self.sent.split_off(self.sent.len().saturating_sub(lengths.len()));
         let mut torn = Lines::default();
         if self.is_within_line() {
@@ -204,22 +206,22 @@ impl TraceWriter {
             lines.add(part, packet.is_event);
             text = after;
         }
-        Ok(TakenBack { torn, lines })
+        Ok(ReclaimedLines { torn, lines })
     }
 
-    /// Sends the rest of a line to the reader that has its beginning, as far as it is still there.
+    /// Sends the remainder of a line to the reader that has its beginning, if that reader still exists.
     ///
     /// # Errors
     ///
-    /// The kernel does not take it for a reason that will not pass.
-    pub fn give_back(&mut self, rest_of_line: &[u8]) -> nix::Result<()> {
-        for packet in rest_of_line.chunks(PACKET) {
+    /// The write failed for a reason other than a full file or a missing reader.
+    pub fn send_remainder(&mut self, remainder: &[u8]) -> nix::Result<()> {
+        for packet in remainder.chunks(PACKET) {
             self.send(packet, false)?;
         }
         Ok(())
     }
 
-    /// Ends the file, and removes it, unless something else is in its place already.
+    /// Ends and removes the file, unless it was already replaced.
     ///
     /// # Errors
     ///
@@ -227,12 +229,12 @@ impl TraceWriter {
     pub fn end(self, path: &Path) -> Result<EndedTrace> {
         let own = format!("/proc/self/fd/{}", self.fifo.as_raw_fd());
         let handle = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(own).ok();
-        // First this, so that whoever opens the path finds a file that has a writer, or none.
+        // Removed first, so that a process that opens the path finds either a file with a writer or no file.
         remove(path)?;
         Ok(EndedTrace { handle })
     }
 
-    /// Whether anybody has the file open for reading.
+    /// Returns whether a process has the file open for reading.
     pub fn has_reader(&self) -> bool {
         let mut fds = [PollFd::new(self.fifo.as_fd(), PollFlags::POLLOUT)];
         match poll(&mut fds, PollTimeout::ZERO) {
@@ -250,12 +252,12 @@ pub struct EndedTrace {
 }
 
 impl EndedTrace {
-    /// Gives the end of the file to a reader that found the path before it was removed, but opened it only after it had
-    /// ended. It would wait for a writer for ever.
+    /// Lets readers continue that resolved the path before it was removed, but opened the file only after it had ended.
+    /// They would wait for a writer for ever.
     pub fn release_late_readers(self) {
         if let Some(handle) = self.handle {
             let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
-            // Without such a reader, this is refused.
+            // Fails if there is no such reader.
             let _ = OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
         }
     }
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_comes_too_late_gets_the_end() {
+    fn a_late_reader_reads_the_end_of_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("trace");
         create(&path).unwrap();
@@ -294,7 +296,7 @@ mod tests {
         let ended = writer.end(&path).unwrap();
         assert!(!path.exists());
         let reader = std::thread::spawn(move || fs::read(format!("/proc/self/fd/{}", found.as_raw_fd())));
-        // Only one that waits already can be released: so again and again, until it was.
+        // Only a reader that is already waiting is released, so this repeats until it was.
         while !reader.is_finished() {
             EndedTrace { handle: ended.handle.as_ref().map(|handle| handle.try_clone().unwrap()) }
                 .release_late_readers();
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_taken_can_be_taken_back() {
+    fn unread_lines_can_be_reclaimed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("trace");
         create(&path).unwrap();
@@ -315,14 +317,14 @@ mod tests {
         let mut buffer = [0; PACKET];
         assert_eq!(reader.read(&mut buffer).unwrap(), 4);
         assert_eq!(writer.unread(), 10);
-        let taken = writer.take_back().unwrap();
+        let taken = writer.reclaim().unwrap();
         assert_eq!(taken.torn, Lines::default());
         assert_eq!((taken.lines.text(), taken.lines.events()), (&b"two\nthree\n"[..], 1));
         assert_eq!(writer.unread(), 0);
     }
 
     #[test]
-    fn a_line_of_which_a_reader_has_the_beginning_is_torn_and_can_be_mended() {
+    fn a_partly_read_line_is_torn_and_its_remainder_can_be_sent() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("trace");
         create(&path).unwrap();
@@ -335,10 +337,10 @@ mod tests {
         let mut buffer = [0; PACKET];
         assert_eq!(reader.read(&mut buffer).unwrap(), 4);
         assert_eq!(reader.read(&mut buffer).unwrap(), PACKET);
-        let taken = writer.take_back().unwrap();
+        let taken = writer.reclaim().unwrap();
         assert_eq!((taken.torn.text(), taken.torn.events()), (&long[..], 1));
         assert_eq!(taken.lines.text(), [&long[..], b"end\ntwo\n"].concat());
-        writer.give_back(&taken.lines.text()[..PACKET + 4]).unwrap();
+        writer.send_remainder(&taken.lines.text()[..PACKET + 4]).unwrap();
         assert_eq!(taken.whole_lines().events(), 2);
         drop(writer);
         let reads: Vec<usize> = (0..3).map(|_| reader.read(&mut buffer).unwrap()).collect();
@@ -346,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_file_takes_nothing() {
+    fn a_full_file_accepts_no_packet() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("trace");
         create(&path).unwrap();

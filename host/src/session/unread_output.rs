@@ -1,4 +1,4 @@
-//! Lines that no reader took: at the end they lie as an ordinary file where the trace file was.
+//! Unread output, which replaces the trace file as a regular file at the end of a session.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,12 +15,12 @@ const BUFFER: usize = 64 << 10;
 /// Unread lines on their way to the file.
 #[derive(Debug)]
 pub struct UnreadOutput {
-    /// None: the lines are dropped, and only counted.
+    /// `None`: the lines are only counted.
     destination: Option<Destination>,
     file: Option<File>,
     /// Lines that are not written yet.
     buffer: Lines,
-    /// Of each line that is written, whether an event begins with it.
+    /// For each line that is written, whether it begins an event.
     are_events: Vec<bool>,
     length: u64,
     /// All events that were added.
@@ -31,22 +31,22 @@ pub struct UnreadOutput {
 #[derive(Debug)]
 struct Destination {
     path: PathBuf,
-    /// Where the lines are gathered until all are there.
+    /// The path at which the lines are stored until all are written.
     temporary: PathBuf,
 }
 
 /// The result of storing unread lines.
 #[derive(Debug)]
 pub struct StoredOutput {
-    /// The file is where the trace file was.
+    /// Whether the file has replaced the trace file.
     pub is_in_place: bool,
-    /// How many events are in it.
+    /// The number of events in the file.
     pub events: u64,
-    /// How many events are not.
+    /// The number of events that are not in the file.
     pub dropped: u64,
-    /// Why, if they were to be stored.
+    /// The reason, if they should have been stored.
     pub failure: Option<Error>,
-    /// Of each line in the file, whether an event begins with it.
+    /// For each line in the file, whether it begins an event.
     pub are_events: Vec<bool>,
 }
 
@@ -85,7 +85,7 @@ impl UnreadOutput {
         }
     }
 
-    /// Writes the buffer. Where not all of it can be written, the file ends with the last whole line that was.
+    /// Writes the buffer. If not all of it can be written, the file ends with the last whole line.
     fn flush(&mut self) {
         let lines = self.buffer.take_all();
         if lines.is_empty() || self.failure.is_some() {
@@ -124,7 +124,7 @@ impl UnreadOutput {
         Ok(self.file.insert(file))
     }
 
-    /// Puts the file in the place of the trace file, in one step.
+    /// Replaces the trace file by the file, atomically.
     pub fn put_in_place(mut self) -> StoredOutput {
         self.flush();
         let Self { destination, file, are_events, events, failure, .. } = self;
@@ -156,5 +156,5 @@ fn write(file: &mut File, text: &[u8]) -> (usize, Option<io::Error>) {
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    Error::io("keep what no reader took in", path)
+    Error::io("store the unread output in", path)
 }

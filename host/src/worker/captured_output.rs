@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// How much is kept: a Rust panic that ends its process prints up to 20 KiB of backtrace after its message.
 const TAIL: usize = 64 << 10;
-/// How much is read in one go: a plugin that prints without end must not keep the supervisor from other work.
+/// The most to read at once: a plugin that prints without end must not keep the supervisor from other work.
 const AT_ONCE: usize = 1 << 20;
 
 /// The reading end of a worker's standard output and standard error. It is read all the time, so that a plugin never
@@ -31,7 +31,7 @@ impl CapturedOutput {
     ///
     /// # Errors
     ///
-    /// There can be no further pipe.
+    /// The pipe could not be created.
     pub fn new() -> Result<(Self, OwnedFd)> {
         let action = "create a pipe for the output of a plugin";
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(Error::system(action))?;
@@ -40,12 +40,12 @@ impl CapturedOutput {
         Ok((Self { pipe: reader.into(), tail: VecDeque::new(), count: 0, is_closed: false }, writer))
     }
 
-    /// What to poll; none once the worker has closed its end.
+    /// What to poll; `None` once the worker has closed its end.
     pub fn poll_fd(&self) -> Option<PollFd<'_>> {
         (!self.is_closed).then(|| PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN))
     }
 
-    /// Reads what is there.
+    /// Reads the available output.
     pub fn read(&mut self) {
         let mut buffer = [0; 64 << 10];
         let enough = self.count + AT_ONCE as u64;

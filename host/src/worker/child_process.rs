@@ -21,8 +21,8 @@ const EXIT_TIME: Duration = Duration::from_millis(100);
 /// A child process. It is killed when this value is dropped.
 pub struct ChildProcess {
     pid: Pid,
-    /// Polls as readable when the process has ended (pidfd_open(2)), even if another process holds its descriptors. None
-    /// where the kernel, or a limit, does not allow it.
+    /// Polls as readable when the process has ended (pidfd_open(2)), even if another process holds its descriptors.
+    /// `None` if the kernel does not support it, or a limit is reached.
     end: Option<OwnedFd>,
     status: Option<WaitStatus>,
 }
@@ -32,7 +32,7 @@ impl ChildProcess {
     ///
     /// # Errors
     ///
-    /// There can be no further process.
+    /// The process could not be created.
     pub fn fork(work: impl FnOnce()) -> Result<Self> {
         // SAFETY: this process has one thread (it starts none), so no thread that the child lacks holds a lock.
         match unsafe { fork() }.map_err(Error::system("start a worker"))? {
@@ -42,7 +42,7 @@ impl ChildProcess {
             }
             ForkResult::Child => {
                 let status = i32::from(catch_unwind(AssertUnwindSafe(work)).is_err());
-                // SAFETY: `_exit` ends the process at once. The exit handlers are the supervisor's, or a plugin's.
+                // SAFETY: `_exit` ends the process immediately. The exit handlers are the supervisor's, or a plugin's.
                 unsafe { libc::_exit(status) }
             }
         }
@@ -64,16 +64,17 @@ impl ChildProcess {
         self.status.is_some()
     }
 
-    /// Whether the process is in uninterruptible sleep (state D in proc_pid_stat(5)), from which not even SIGKILL wakes it.
+    /// Whether the process is in uninterruptible sleep (state D in proc_pid_stat(5)), from which not even SIGKILL wakes
+    /// it.
     pub fn is_uninterruptible(&self) -> bool {
         let stat = std::fs::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        // The state follows the name, which may hold anything, parentheses too.
+        // The state follows the name, which can contain any character, including parentheses.
         let name_end = stat.iter().rposition(|byte| *byte == b')');
         name_end.and_then(|end| stat.get(end + 2)) == Some(&b'D')
     }
 
-    /// How long the process has waited for a CPU (Documentation/scheduler/sched-stats.rst); zero where the kernel does not
-    /// count that.
+    /// How long the process has waited for a CPU (Documentation/scheduler/sched-stats.rst); zero where the kernel does
+    /// not count that.
     pub fn queued(&self) -> Duration {
         let counts = std::fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).unwrap_or_default();
         let nanoseconds = counts.split_whitespace().nth(1).and_then(|number| number.parse().ok());
@@ -102,7 +103,7 @@ impl ChildProcess {
             let _ = kill(self.pid, Signal::SIGKILL);
             self.status = loop {
                 match waitpid(self.pid, None) {
-                    // Interrupted by a signal that is meant for the supervisor.
+                    // Interrupted by a signal to the supervisor.
                     Err(Errno::EINTR) => {}
                     ended => break ended.ok(),
                 }
@@ -113,7 +114,7 @@ impl ChildProcess {
     fn wait_for_end(&mut self, deadline: Instant) {
         while !self.has_ended() && Instant::now() < deadline {
             let Some(end) = self.poll_fd() else { return };
-            // Whatever the result, the loop checks again.
+            // The loop checks again, regardless of the result.
             let _ = poll(&mut [end], timeout_until(deadline));
         }
     }

@@ -4,11 +4,11 @@ use super::within;
 
 /// Between two checks whether a worker makes progress.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the kernel may be at work for a worker. Killing the worker would make nothing faster: instances, for example,
-/// are removed one after the other, so the last of many sessions that end at once waits for all others.
+/// How long the kernel may work for a worker. Killing the worker would not speed this up: the kernel removes instances
+/// one after the other, for example, so the last of many sessions that end at once waits for all others.
 const KERNEL_LIMIT: Duration = Duration::from_secs(120);
 
-/// Until when a worker must make progress. The time counts from its last progress.
+/// The deadline for a worker to make progress. The time counts from its last progress.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerDeadline {
     began: Instant,
@@ -35,8 +35,8 @@ impl WorkerDeadline {
         }
     }
 
-    /// Notes how much progress the worker has reported by now, whether the kernel is at work for it, and how long it has
-    /// waited for a CPU so far. On a busy machine that is most of the time, and does not count.
+    /// Notes how much progress the worker has reported by now, whether the kernel is working for it, and how long it
+    /// has waited for a CPU so far. On a busy machine that is most of the time, and does not count.
     pub fn observe(&mut self, progress: u64, is_in_kernel: bool, queued: Duration) {
         let now = Instant::now();
         self.last_progress = (self.last_progress + queued.saturating_sub(self.queued)).min(now);

@@ -1,8 +1,8 @@
 //! Processes that plugins fork and leave behind.
 //!
 //! A worker may end and leave processes, in process groups and sessions of their own. As a *child subreaper* (prctl(2))
-//! the supervisor becomes the parent of all of them, and kills them. A worker is a subreaper too: if its supervisor is
-//! gone, it kills them itself.
+//! the supervisor becomes the parent of all of them, and kills them. A worker is a subreaper too: if its supervisor has
+//! died, it kills them itself.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,7 @@ static WORKERS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 /// Makes this process the parent of every process that a worker leaves.
 pub fn adopt() {
     // Where SIGCHLD was ignored at spawn, the kernel would not report how a worker ended.
-    // SAFETY: `SIG_DFL` runs no code of ours.
+    // SAFETY: `SIG_DFL` installs no handler.
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
     // Earlier children were those of a shell that has become this process by `exec`: they must not be killed.
     if !has_children() {
@@ -65,7 +65,7 @@ pub fn kill_abandoned() {
         if left.is_empty() {
             return;
         }
-        // All of them before any is waited for: a living one may fork another.
+        // Kills all of them before waiting for any: one that is alive may fork another.
         for pid in &left {
             log::info!("killing process {pid}, which a plugin has left behind");
             let _ = kill(*pid, Signal::SIGKILL);

@@ -53,7 +53,7 @@ impl<'a> HostedPlugin<'a> {
         self.calls.call(PluginCall::Info(0), || self.plugin.describe())
     }
 
-    /// Lets the supervisor know how many hooks the plugin has.
+    /// Reports to the supervisor how many hooks the plugin has.
     pub fn set_hook_count(&self, count: usize) {
         self.calls.status.set_hook_count(count);
     }
@@ -103,12 +103,12 @@ impl PluginSession<'_> {
         self.calls.call(PluginCall::Stats, || self.session.stats())
     }
 
-    /// Removes what the session made.
+    /// Removes what the session created.
     pub fn close(&mut self) -> Result<()> {
         self.calls.call(PluginCall::Close, || self.session.close())
     }
 
-    /// Lets the supervisor know that the session is making progress towards its end.
+    /// Reports to the supervisor that the session is making progress towards its end.
     pub fn report_progress(&self) {
         self.calls.status.report_progress();
     }
@@ -119,8 +119,8 @@ impl Calls<'_> {
         self.status.enter(call);
         let result = function();
         if process::id() != self.worker_pid {
-            // The plugin has forked, and this is the child, which must not go on as a second worker.
-            // SAFETY: `_exit` ends the process at once, without touching what it has inherited from the worker.
+            // The plugin has forked, and this is the child, which must not continue as a second worker.
+            // SAFETY: `_exit` ends the process immediately, without touching what it has inherited from the worker.
             unsafe { libc::_exit(0) }
         }
         fill_standard_streams();

@@ -1,4 +1,4 @@
-//! What sets a worker apart from its supervisor.
+//! Separates a worker from its supervisor.
 
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
@@ -15,7 +15,7 @@ use crate::interrupts;
 /// In the child: drops what it shares with the supervisor, except the descriptors that are kept. What the plugin prints
 /// goes to `output`.
 pub fn isolate(orphan: Orphan, kept: &[BorrowedFd<'_>], output: Option<BorrowedFd<'_>>) {
-    // First of all: from here on, only the supervisor reports errors to the caller.
+    // First: from here on, only the supervisor reports errors to the caller.
     replace_standard_streams(output);
     interrupts::ignore();
     disable_backtraces();
@@ -31,15 +31,15 @@ pub fn isolate(orphan: Orphan, kept: &[BorrowedFd<'_>], output: Option<BorrowedF
 fn die_with_parent() {
     let parent = getppid();
     let _ = set_pdeathsig(Signal::SIGKILL);
-    // A parent that died before the line above sends nothing any more.
+    // If the parent died before the call above, no signal is sent.
     if getppid() != parent {
-        // SAFETY: `_exit` ends the process at once.
+        // SAFETY: `_exit` ends the process immediately.
         unsafe { libc::_exit(1) }
     }
 }
 
-/// The backtrace of a panic in a large library takes more than a second, which a stop does not have, and buries the
-/// message under pages of names.
+/// Disables backtraces. That of a panic in a large library takes more than a second, too long for a stop, and hides the
+/// message.
 fn disable_backtraces() {
     // SAFETY: this process has one thread, so no other reads the environment meanwhile.
     unsafe { std::env::remove_var("RUST_BACKTRACE") };
@@ -72,7 +72,7 @@ fn is_closed(fd: RawFd) -> bool {
     Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) }) == Err(Errno::EBADF)
 }
 
-/// A descriptor that stays open by mistake keeps a reader waiting, or the other end of a channel alive.
+/// Closes all other descriptors. One that stays open would keep the other end of a pipe or channel waiting.
 fn close_all_but(kept: &[BorrowedFd<'_>]) {
     let mut kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
     kept.sort_unstable();

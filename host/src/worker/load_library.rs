@@ -26,7 +26,7 @@ pub fn load_library(code: PluginCode<'_>) -> Result<LoadedPlugin, HookError> {
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }.map_err(with_original_path)?;
     // SAFETY: the symbol is only used as an address here.
     let header = unsafe { library.get::<*const ()>(SYMBOL) }.map_err(with_original_path)?.into_raw();
-    // The library stays loaded for as long as this process lives: what the plugin returns points into it.
+    // The library stays loaded until this process ends: values that the plugin returns point into it.
     std::mem::forget(library);
     // SAFETY: `header` is the address of that symbol, in a library that is never unloaded.
     let loaded = unsafe { LoadedPlugin::from_header(header.cast_const().cast()) };

@@ -45,7 +45,7 @@ const MESSAGES_AT_ONCE: usize = 256;
 pub enum Orphan {
     /// It is killed.
     Dies,
-    /// It sees the end of its channel, and brings its job to an end.
+    /// It notices the end of its channel, and ends its job.
     Finishes,
 }
 
@@ -56,18 +56,18 @@ pub struct Worker {
     process: ChildProcess,
     channel: Channel,
     status: WorkerStatus,
-    /// Only where the log is on.
+    /// `None` if nothing is logged.
     output: Option<CapturedOutput>,
 }
 
 impl Worker {
-    /// Forks a worker that loads the plugin and does the job, with no more rights than its confinement allows.
+    /// Forks a worker that loads the plugin and does the job, with the privileges that its confinement allows.
     ///
     /// `keep` are the descriptors that the job needs.
     ///
     /// # Errors
     ///
-    /// There can be no further process.
+    /// The process could not be created.
     pub fn start(
         plugin: PluginCode<'_>,
         orphan: Orphan,
@@ -88,11 +88,11 @@ impl Worker {
         Ok(Self { plugin: plugin.name.to_owned(), began, process, channel: ours, status, output })
     }
 
-    /// Waits for the next answer that is no log record.
+    /// Waits for the next answer other than log records.
     ///
     /// # Errors
     ///
-    /// The worker failed, died, or took too long, or a signal came.
+    /// The worker failed, died, or took too long, or a signal was received.
     pub fn answer(&mut self, deadline: Instant, interrupts: &Interrupts) -> Result<Answer> {
         loop {
             if let Some(answer) = self.next_answer()? {
@@ -110,7 +110,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// The worker failed, died, or took too long, or a signal came.
+    /// The worker failed, died, or took too long, or a signal was received.
     pub fn done(&mut self, limit: Duration, interrupts: &Interrupts) -> Result<()> {
         let mut deadline = WorkerDeadline::new(limit, self.progress());
         loop {
@@ -138,14 +138,14 @@ impl Worker {
         }
     }
 
-    /// The next answer that is no log record, if there is one already.
+    /// The next answer other than log records, if there is one already.
     ///
     /// # Errors
     ///
     /// The worker failed or died.
     pub fn next_answer(&mut self) -> Result<Option<Answer>> {
         self.output.iter_mut().for_each(CapturedOutput::read);
-        // Checked before receiving: all messages of a worker that has ended are there.
+        // Checked before receiving: if the worker has ended, all of its messages can be received.
         let has_ended = self.process.has_ended();
         for _ in 0..MESSAGES_AT_ONCE {
             match self.channel.receive() {
@@ -172,7 +172,7 @@ impl Worker {
     pub fn order(&self, order: Order) {
         if let Err(error) = self.channel.sender().send(&order) {
             log::debug!("cannot send an order to the worker of {}: {error}", self.plugin);
-            // The worker then ends the session as if its supervisor were gone.
+            // The worker then ends the session as if its supervisor had died.
             self.channel.sender().close();
         }
     }
@@ -232,7 +232,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // All that it printed is there once it has ended.
+        // Its whole output can be read once it has ended.
         self.process.end();
         if let Some(output) = self.output.take() {
             output.log(&self.plugin);
@@ -251,7 +251,7 @@ fn do_job(
     let sender = channel.sender();
     logging::forward(move |record| {
         let answer = Answer::Log { level: record.level(), message: record.args().to_string() };
-        // It fails where the supervisor is gone, which then needs no log.
+        // Fails if the supervisor has died, which then needs no log.
         let _ = sender.send(&answer);
     });
     confinement.apply();

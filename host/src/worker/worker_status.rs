@@ -1,7 +1,7 @@
 //! The state of a worker: which function of the plugin it is in, and whether it makes progress.
 //!
-//! A worker that has died or hangs sends no message. So it notes each call *before* it makes it, in a page of memory that
-//! it shares with the supervisor.
+//! A worker that has died or hangs sends no message. So it notes each call *before* it makes it, in a page of memory
+//! that it shares with the supervisor.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -71,7 +71,7 @@ impl PluginCall {
     }
 }
 
-/// Follows on "its worker was killed by SIGSEGV".
+/// Text that continues "its worker was killed by SIGSEGV".
 impl fmt::Display for PluginCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -154,7 +154,7 @@ impl WorkerStatus {
 
 impl Drop for WorkerStatus {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and nothing refers to it any more: references do not outlive `self`.
+        // SAFETY: this value owns the mapping, and no reference to it outlives `self`.
         let _ = unsafe { munmap(self.0.cast::<c_void>(), size_of::<Page>()) };
     }
 }

@@ -1,4 +1,4 @@
-//! Reports lost events as they happen, where a person watches.
+//! Reports lost events while they happen, with `--follow`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ impl LossReports {
             Ok(stats) => {
                 let since = self.since_last(stats.lost);
                 if !since.is_empty() {
-                    // It fails where the supervisor is gone, which is noticed elsewhere.
+                    // Fails if the supervisor has died, which is noticed elsewhere.
                     let _ = sender.send(&Answer::Lost(since));
                 }
             }

@@ -33,12 +33,12 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// After a read with this much text the next pause is shorter.
 const BUSY: usize = 64 << 10;
 
-/// Between two attempts to write to a full trace file. A fast reader takes a hundred lines meanwhile, which is a part of
-/// what is in the file: so it never waits for the recorder, and neither is woken for each line.
+/// Between two attempts to write to a full trace file. A fast reader takes about a hundred lines in that time, which is
+/// less than the file contains, so it never waits for the recorder, and neither is woken for each line.
 const SHORTEST_RETRY: Duration = Duration::from_micros(200);
 const LONGEST_RETRY: Duration = Duration::from_millis(10);
 
-/// The traced program comes before the recorder (nice(1)), whose work can wait: the session keeps what is recorded.
+/// The niceness while recording. The traced program has priority, because the session keeps the events.
 const WHILE_RECORDING: libc::c_int = 5;
 
 /// Runs a session, whose record this worker has locked, from its start to its end.
@@ -56,7 +56,7 @@ pub fn record<'a>(
     let session = start()?;
     set_niceness(WHILE_RECORDING);
     match channel.sender().send(&Answer::Recording) {
-        // A supervisor that is gone is noticed when the channel is read.
+        // The death of the supervisor is noticed when the channel is read.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error.into()),
         _ => {}
     }
@@ -99,7 +99,7 @@ fn set_niceness(niceness: libc::c_int) {
 pub struct Options {
     /// How long to wait in all for a reader that makes progress. None: as long as it does.
     pub drain: Option<Duration>,
-    /// Whether lines that no reader took are stored in the place of the trace file.
+    /// Whether unread output is stored in the place of the trace file.
     pub keep_unread_output: bool,
     /// Whether losses are reported as they happen.
     pub report_losses: bool,
@@ -122,11 +122,11 @@ struct Recorder<'a> {
     phase: Phase,
     /// How many bytes were in the trace file when it was last checked.
     unread: usize,
-    /// The lines are not wanted.
+    /// The lines are discarded.
     discarding: bool,
-    /// The supervisor is gone.
+    /// The supervisor has died.
     orphaned: bool,
-    /// The first failure. The lines before and after it are carried to the trace file all the same.
+    /// The first failure. The lines before and after it are still written to the trace file.
     failure: Option<HookError>,
     loss_reports: Option<LossReports>,
 }
@@ -134,7 +134,7 @@ struct Recorder<'a> {
 impl Recorder<'_> {
     fn carry(&mut self, channel: &mut Channel) -> Result<()> {
         loop {
-            self.obey(channel)?;
+            self.handle_orders(channel)?;
             if self.next_read <= Instant::now() {
                 self.read();
             }
@@ -211,11 +211,11 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// A reader that left within a long line has its beginning. The next reader gets the whole line, rather than its end,
-    /// which would look like a line.
+    /// Reclaims a line if its reader closed the file within the line. The next reader gets the whole line, rather than
+    /// its end, which would look like a line of its own.
     fn reclaim_torn_line(&mut self) -> Result<()> {
         if self.trace.may_be_torn() && !self.trace.has_reader() {
-            self.backlog.put_back(self.trace.take_back()?.whole_lines());
+            self.backlog.put_back(self.trace.reclaim()?.whole_lines());
         }
         Ok(())
     }
@@ -229,7 +229,7 @@ impl Recorder<'_> {
             _ => until_read.min(self.retry),
         };
         let mut fds = Vec::with_capacity(2);
-        // The channel of an orphan is closed, and would end every poll at once.
+        // The channel of an orphan is closed, and would end every poll immediately.
         if !self.orphaned {
             fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
         }

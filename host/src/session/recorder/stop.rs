@@ -1,4 +1,4 @@
-//! How a session stops: by an order of the supervisor, by its own end, or because the supervisor is gone.
+//! How a session stops: by an order of the supervisor, by its own end, or because the supervisor has died.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub enum Phase {
     Recording,
     /// The session is stopped and gives its last lines.
     Draining(DrainLimit, StopLimit),
-    /// All lines are here, and the reader takes the last of them.
+    /// The session has ended, and the reader takes the last lines.
     Finished(DrainLimit),
 }
 
@@ -31,11 +31,11 @@ impl Phase {
 }
 
 impl Recorder<'_> {
-    pub(super) fn obey(&mut self, channel: &mut Channel) -> Result<()> {
+    pub(super) fn handle_orders(&mut self, channel: &mut Channel) -> Result<()> {
         while !self.orphaned {
             match channel.receive() {
                 Received::Message(Order::Stop) => self.stop(),
-                Received::Message(Order::Hurry) => self.hurry(),
+                Received::Message(Order::EndDrain) => self.end_drain(),
                 Received::Message(Order::Discard) => {
                     self.discarding = true;
                     self.stop();
@@ -75,7 +75,7 @@ impl Recorder<'_> {
     }
 
     /// Ends the wait for the reader.
-    fn hurry(&mut self) {
+    fn end_drain(&mut self) {
         if let Some(limit) = self.phase.drain_limit() {
             *limit = DrainLimit::none();
         }

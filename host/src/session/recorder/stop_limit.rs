@@ -1,21 +1,22 @@
-//! How long a stopped session may go on giving lines.
+//! The limit for the output of a stopped session.
 //!
-//! What a session has recorded before its stop may take long to be read: a full spool, a busy machine. So the limit grows
-//! with what the session gives. A session that never ends gives too little for the time that its reads take, or too much.
+//! The events that were recorded before the stop may take long to read: the spool may be full, or the machine busy. The
+//! limit therefore grows with the output. A session that never ends returns too little text for the time of its reads,
+//! or too much.
 
 use std::time::{Duration, Instant};
 
 use trace_hook_api::{HookError, Progress, Result};
 
-/// A session that gives nothing for this long, and says that it has nothing, will never end.
+/// A session that returns no lines and `Progress::Idle` for this long will never end.
 const SILENCE: Duration = Duration::from_secs(2);
-/// The time that all reads may take where they give little.
+/// The time that all reads may take if they return little text.
 const READ_TIME: Duration = Duration::from_millis(3500);
 /// The slowest that a session may turn a backlog into text, in bytes per second.
 const SLOWEST_TEXT: u64 = 1 << 20;
-/// The slowest that it may work through its spool without giving text, in bytes per second.
+/// The slowest that it may process its spool without returning text, in bytes per second.
 const SLOWEST_SPOOL: u64 = 4 << 20;
-/// The most text that it may make of its spool, and of the buffers of the kernel.
+/// The most text per byte of its spool, and the most text of the kernel's buffers.
 const MOST_TEXT_OF_SPOOL: u64 = 64;
 const MOST_TEXT_OF_BUFFERS: u64 = 1 << 30;
 
@@ -24,7 +25,7 @@ const MOST_TEXT_OF_BUFFERS: u64 = 1 << 30;
 pub struct StopLimit {
     stopped: Instant,
     spool_size: u64,
-    /// When it last gave lines, or said that it has more.
+    /// When it last returned lines, or `Progress::More`.
     last_sign: Instant,
     read_time: Duration,
     text: u64,
@@ -63,7 +64,7 @@ impl StopLimit {
         Ok(makes_progress)
     }
 
-    /// Notes a read that there was no room for: the session could not give anything.
+    /// Notes a read that there was no room for: the session could not return lines.
     pub fn note_no_room(&mut self) {
         self.last_sign = Instant::now();
     }

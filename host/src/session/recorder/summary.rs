@@ -7,7 +7,7 @@ use crate::worker::protocol::Summary;
 /// What the recorder counts.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// The events that the session gave.
+    /// The events that the session returned.
     given: u64,
     /// The events in the file of unread output.
     pub unread: u64,

@@ -1,4 +1,4 @@
-//! Stores the lines that no reader took by the end of a session.
+//! Stores the output of a session that is unread at its end.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -15,16 +15,17 @@ use crate::session::unread_output::{StoredOutput, UnreadOutput};
 use crate::worker::protocol::Channel;
 
 impl Recorder<'_> {
-    /// Stores the lines that no reader took in the place of the trace file, or drops them, and counts their events.
+    /// Stores unread output in the place of the trace file, or drops it, and counts its events.
     pub(super) fn store_unread_output(&mut self, record: &Record, channel: &mut Channel) -> Result<()> {
         let had_reader = self.trace.has_reader();
         let mut output = match self.options.keep_unread_output {
             true => UnreadOutput::of(record),
             false => UnreadOutput::dropped(),
         };
-        self.gather(&mut output)?;
+        self.collect_unread(&mut output)?;
         let stored = self.put_in_place(output);
-        // A reader that opened the path just before the file was put there has the trace file, and is given the lines.
+        // A reader that opened the path just before the file was put there has the trace file, so it gets the lines
+        // from there.
         if stored.is_in_place && !had_reader && self.trace.has_reader() {
             return self.deliver_stored(stored, record, channel);
         }
@@ -38,17 +39,17 @@ impl Recorder<'_> {
         let mut are_events = stored.are_events.into_iter();
         self.phase = Phase::Finished(DrainLimit::new(self.options.drain));
         loop {
-            self.obey(channel)?;
+            self.handle_orders(channel)?;
             let is_more = self.backlog.add_from_file(&mut file, &mut are_events)?;
             self.write()?;
-            // While the file has more lines, it is not over though all lines so far may be taken.
+            // Not over while the file has more lines, even if all lines so far were taken.
             if self.is_over() && !(is_more && self.is_all_taken() && self.trace.has_reader()) {
                 break;
             }
             self.wait(channel);
         }
         let mut output = UnreadOutput::of(record);
-        self.gather(&mut output)?;
+        self.collect_unread(&mut output)?;
         while self.backlog.add_from_file(&mut file, &mut are_events)? || !self.backlog.is_empty() {
             output.add(self.backlog.take_all());
         }
@@ -72,14 +73,14 @@ impl Recorder<'_> {
         stored
     }
 
-    /// Gathers the lines that no reader took: from the trace file, the backlog and the session.
-    fn gather(&mut self, output: &mut UnreadOutput) -> Result<()> {
+    /// Collects unread output from the trace file, the backlog and the session.
+    fn collect_unread(&mut self, output: &mut UnreadOutput) -> Result<()> {
         if !self.is_all_taken() {
-            let mut taken = self.trace.take_back()?;
+            let mut taken = self.trace.reclaim()?;
             taken.lines.append(self.backlog.take_all());
             if !taken.torn.is_empty() && self.trace.has_reader() {
-                // The reader has the beginning of this line already.
-                self.trace.give_back(&taken.lines.take_first())?;
+                // A reader has already taken the beginning of this line.
+                self.trace.send_remainder(&taken.lines.take_first())?;
                 taken.torn = Lines::default();
             }
             output.add(taken.whole_lines());
@@ -93,7 +94,7 @@ impl Recorder<'_> {
                 }
             } else {
                 output.add(lines);
-                // Writing may take long, too.
+                // Writing may take long as well.
                 self.session.report_progress();
             }
         }

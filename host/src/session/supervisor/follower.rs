@@ -1,4 +1,4 @@
-//! With `--follow`: the supervisor reads the trace file itself, and shows it on standard output.
+//! With `--follow`: the supervisor reads the trace file itself, and prints it to standard output.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -35,7 +35,7 @@ impl Follower {
         Ok(Self { fifo, stdout: io::stdout(), text: Vec::with_capacity(CAPACITY), shown: 0, at_end: false })
     }
 
-    /// What to wait for: room on standard output while there is text, else text.
+    /// What to poll: room on standard output while there is text, else the trace file.
     pub fn poll_fd(&self) -> PollFd<'_> {
         match self.has_text() {
             true => PollFd::new(self.stdout.as_fd(), PollFlags::POLLOUT),
@@ -43,12 +43,12 @@ impl Follower {
         }
     }
 
-    /// Whether everything is shown that there ever was.
+    /// Returns whether the whole trace has been printed.
     pub fn is_done(&self) -> bool {
         self.at_end && !self.has_text()
     }
 
-    /// Moves on, now that [`Self::poll_fd`] is ready. `false`: nobody looks at standard output any more.
+    /// Continues after [`Self::poll_fd`] has become ready. `false`: standard output was closed by its reader.
     ///
     /// # Errors
     ///
@@ -75,7 +75,8 @@ impl Follower {
         Ok(true)
     }
 
-    /// Each packet needs room as a whole: what does not fit is thrown away by the kernel.
+    /// Reads packets. The kernel discards the part of a packet that does not fit, so there must be room for a whole
+    /// one.
     fn take(&mut self) -> Result<()> {
         self.text.clear();
         self.shown = 0;

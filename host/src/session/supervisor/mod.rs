@@ -33,7 +33,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// Why the session did not start, or failed. In any case nothing of the session is left, unless the error says so.
+/// The session did not start, or failed. All of its objects have been removed, unless the error reports otherwise.
 pub fn run(
     hook: &RunnableHook,
     arguments: RunArguments,
@@ -42,7 +42,7 @@ pub fn run(
     orphans: &mut Orphans,
     interrupts: &Interrupts,
 ) -> Result<Option<Summary>> {
-    let tasks = tasks::living(&arguments.tasks, &environment.procfs)?;
+    let tasks = tasks::alive(&arguments.tasks, &environment.procfs)?;
     let directory = RunDirectory::open()?;
     let record = Record::create(&directory, &std::path::absolute(&hook.plugin.path).unwrap_or_default())?;
     let options = options(&arguments, follow);

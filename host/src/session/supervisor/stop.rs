@@ -1,4 +1,4 @@
-//! How a session is stopped: by a signal, at its time limit, or because its output is not wanted any more.
+//! How a session is stopped: by a signal, at its time limit, or because its output was closed.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::session::recorder::READER_PATIENCE;
 use crate::worker::protocol::{Order, Summary};
 use crate::worker::{WorkerDeadline, within};
 
-/// How long a worker that stops may go without progress.
+/// How long a stopping worker may make no progress.
 const PATIENCE: Duration = Duration::from_millis(3500);
 /// The same where the path was not printed yet.
 const UNDO_PATIENCE: Duration = Duration::from_secs(1);
@@ -18,12 +18,12 @@ impl Supervisor<'_> {
     pub(super) fn on_signal(&mut self, has_ended: bool) {
         self.interrupted = true;
         match self.stopping {
-            // The rest of an ended trace need not be shown.
+            // The remainder of an ended trace need not be printed.
             _ if has_ended => self.follower = None,
             None => self.stop(),
-            // A person who does not want to wait for the rest of the trace. For callers one signal is as good as many (such
-            // as those of several calls of --clear): their reader has its time.
-            Some(_) if self.follower.is_some() => self.worker.order(Order::Hurry),
+            // With --follow, another signal ends the wait for the rest of the trace. Otherwise several signals, such as
+            // those of several calls of --clear, count as one, and the reader keeps its time.
+            Some(_) if self.follower.is_some() => self.worker.order(Order::EndDrain),
             Some(_) => {}
         }
     }
@@ -35,13 +35,13 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Undoes a session whose path was not printed.
+    /// Cancels a session whose path was not printed.
     pub(super) fn undo(&mut self) -> Result<Option<Summary>> {
         self.follower = None;
         self.order_end(Order::Discard, UNDO_PATIENCE);
         match self.watch() {
-            // The kernel may need long for what a session asks for, such as large buffers. The worker is killed then, and
-            // what it made is swept.
+            // The kernel may need long to start a session, for example to allocate large buffers. The worker is then
+            // killed, and the session swept.
             Err(Error::Plugin { .. }) => Ok(None),
             outcome => outcome,
         }
@@ -74,7 +74,7 @@ impl Supervisor<'_> {
         self.show_limit = self.show_limit.map(|_| within(READER_PATIENCE));
     }
 
-    /// Checks that a worker which stops makes progress.
+    /// Checks that a stopping worker makes progress.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// A longer message would only fill the memory.
+/// Longer messages are rejected, to limit the memory.
 const LONGEST_MESSAGE: usize = 16 << 20;
 
 /// One end of the channel.
@@ -33,11 +33,11 @@ pub struct Sender {
 /// The result of receiving.
 pub enum Received<T> {
     Message(T),
-    /// No message is there yet.
+    /// No message has arrived yet.
     Nothing,
     /// The other end is closed.
     End,
-    /// Bytes that are no message, and why not.
+    /// Bytes that are not a message, with the reason.
     Garbage(String),
 }
 
@@ -106,9 +106,9 @@ impl Sender {
         (&*self.stream).write_all(&line)
     }
 
-    /// Sends nothing any more. The other end sees the end of the messages, but can still send its own.
+    /// Ends the messages to the other end, which can still send its own.
     pub fn close(&self) {
-        // It fails only where the other end is closed.
+        // Fails only if the other end is closed.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 }

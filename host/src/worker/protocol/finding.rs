@@ -6,6 +6,6 @@ use serde::{Deserialize, Serialize};
 pub enum Finding {
     Ok(String),
     Failed(String),
-    /// The check could not be made here; the text is the reason.
+    /// The check could not be performed here; the text is the reason.
     Skipped(String),
 }

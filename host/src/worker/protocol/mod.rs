@@ -29,7 +29,7 @@ pub enum Answer {
     Described(PluginInfo),
     /// The result of a check of the plugin.
     Found(Finding),
-    /// Why the hook cannot run here, if it cannot, and how long the probe took.
+    /// The reason why the hook cannot run here, if it cannot, and how long the probe took.
     Probed { refusal: Option<HookError>, took: Duration },
     /// The session is recording.
     Recording,
@@ -49,7 +49,7 @@ pub enum Order {
     /// End the session.
     Stop,
     /// Do not wait for the reader any longer.
-    Hurry,
+    EndDrain,
     /// End the session and discard what it has recorded.
     Discard,
 }
