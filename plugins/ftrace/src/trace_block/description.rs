@@ -4,7 +4,7 @@ use trace_hook_api::{EventInfo, FieldInfo};
 
 use super::operation::OPERATIONS;
 
-/// Describes the event that [`BlockView`](super::view::BlockView) writes.
+/// Describes the event that [`BlockRenderer`](super::renderer::BlockRenderer) writes.
 pub fn request() -> EventInfo {
     EventInfo::new(
         "request",

@@ -4,15 +4,15 @@ mod description;
 mod devices;
 mod operation;
 mod records;
+mod renderer;
 mod requests;
-mod view;
 
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Request, Result, Selection, Session};
 use tracefs::Instance;
 use tracefs_session::TracefsSession;
 
 use crate::tracepoint;
-use view::BlockView;
+use renderer::BlockRenderer;
 
 /// The hook.
 pub struct TraceBlock;
@@ -35,8 +35,8 @@ impl Hook for TraceBlock {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let sysfs = request.environment.sysfs.clone();
-        let view = |stream: &mut _| Ok(Box::new(BlockView::new(stream, sysfs)?) as _);
-        Ok(Box::new(TracefsSession::start_with_system_wide(request, enable, enable_system_wide, view)?))
+        let renderer = |stream: &mut _| Ok(Box::new(BlockRenderer::new(stream, sysfs)?) as _);
+        Ok(Box::new(TracefsSession::start_with_system_wide(request, enable, enable_system_wide, renderer)?))
     }
 }
 

@@ -77,24 +77,24 @@ impl Hook for TraceMemory {
 
 fn record_events(request: &Request, kinds: &[Kind]) -> Result<Box<dyn Session>> {
     let enable = |instance: &Instance| kinds.iter().try_for_each(|kind| kind.enable(instance));
-    let view = |stream: &mut EventStream| {
+    let renderer = |stream: &mut EventStream| {
         let events = kinds.iter().map(|kind| kind.events(stream)).collect::<Result<_>>()?;
         Ok(Box::new(EventLines(events)) as Box<dyn Renderer>)
     };
     Ok(Box::new(match kinds.contains(&Kind::Oom) {
-        true => TracefsSession::start_with_system_wide(request, enable, oom::enable_system_wide, view)?,
-        false => TracefsSession::start(request, enable, view)?,
+        true => TracefsSession::start_with_system_wide(request, enable, oom::enable_system_wide, renderer)?,
+        false => TracefsSession::start(request, enable, renderer)?,
     }))
 }
 
 fn record_summaries(request: &Request, kinds: &[Kind], every: Duration) -> Result<Box<dyn Session>> {
     let enable = |instance: &Instance| kinds.iter().try_for_each(|kind| kind.enable_call_sites(instance));
     let procfs = request.environment.procfs.clone();
-    let view = |stream: &mut EventStream| {
+    let renderer = |stream: &mut EventStream| {
         let events = kinds.iter().map(|kind| kind.events(stream)).collect::<Result<_>>()?;
         Ok(Box::new(MemorySummary::new(every, events, procfs, stream)?) as Box<dyn Renderer>)
     };
-    Ok(Box::new(TracefsSession::start(request, enable, view)?))
+    Ok(Box::new(TracefsSession::start(request, enable, renderer)?))
 }
 
 /// The kinds that a summary can have.

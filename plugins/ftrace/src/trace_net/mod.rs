@@ -6,11 +6,11 @@ mod drops;
 mod ends;
 mod existing;
 mod packets;
+mod renderer;
 mod socket;
 mod sockets;
 mod states;
 mod transfers;
-mod view;
 mod wording;
 
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
@@ -18,7 +18,7 @@ use tracefs::Instance;
 use tracefs_session::TracefsSession;
 
 use crate::tracepoint::{self, Tracepoint};
-use view::NetView;
+use renderer::NetRenderer;
 
 /// The hook.
 pub struct TraceNet;
@@ -59,7 +59,7 @@ impl Hook for TraceNet {
         let enable = |instance: &Instance| enable_own(instance, with_calls);
         let session =
             TracefsSession::start_with_system_wide(request, enable, enable_system_wide, |stream| {
-                Ok(Box::new(NetView::new(stream, procfs)?))
+                Ok(Box::new(NetRenderer::new(stream, procfs)?))
             })?;
         Ok(Box::new(session))
     }

@@ -2,16 +2,16 @@
 
 mod description;
 mod endings;
+mod renderer;
 mod signals;
 mod tasks;
-mod view;
 
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Request, Result, Selection, Session};
 use tracefs::Instance;
 use tracefs_session::TracefsSession;
 
 use crate::tracepoint::{self, Tracepoint};
-use view::ProcessView;
+use renderer::ProcessRenderer;
 
 /// The hook.
 pub struct TraceProcess;
@@ -38,7 +38,7 @@ impl Hook for TraceProcess {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let session =
-            TracefsSession::start(request, enable, |stream| Ok(Box::new(ProcessView::new(stream)?)))?;
+            TracefsSession::start(request, enable, |stream| Ok(Box::new(ProcessRenderer::new(stream)?)))?;
         Ok(Box::new(session))
     }
 }

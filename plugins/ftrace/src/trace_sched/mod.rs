@@ -2,9 +2,9 @@
 
 mod description;
 mod records;
+mod renderer;
 mod run_lines;
 mod summary;
-mod view;
 mod waits;
 
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session, Unit};
@@ -13,9 +13,9 @@ use tracefs_session::TracefsSession;
 
 use crate::tracepoint;
 use records::TRACEPOINTS;
+use renderer::SchedRenderer;
 use run_lines::RunLines;
 use summary::Summary;
-use view::SchedView;
 
 /// The hook.
 pub struct TraceSched;
@@ -58,8 +58,8 @@ impl Hook for TraceSched {
         let over = request.arguments.duration("over")?.map(|over| over.as_nanos() as u64);
         let every = request.arguments.duration("summary")?;
         let session = TracefsSession::start(request, enable, |stream| match every {
-            Some(every) => Ok(Box::new(SchedView::new(stream, over, Summary::new(every))?)),
-            None => Ok(Box::new(SchedView::new(stream, over, RunLines)?)),
+            Some(every) => Ok(Box::new(SchedRenderer::new(stream, over, Summary::new(every))?)),
+            None => Ok(Box::new(SchedRenderer::new(stream, over, RunLines)?)),
         })?;
         Ok(Box::new(session))
     }

@@ -2,7 +2,7 @@
 
 use trace_hook_api::{LineBuffer, Origin};
 
-use super::view::{Run, Show};
+use super::renderer::{Run, Show};
 use super::waits::{MissedRun, Since};
 
 pub struct RunLines;

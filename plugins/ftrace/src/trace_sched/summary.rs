@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use trace_hook_api::{Histogram, LineBuffer, Origin};
 
-use super::view::{Run, Show};
+use super::renderer::{Run, Show};
 use super::waits::MissedRun;
 use crate::clock::Interval;
 

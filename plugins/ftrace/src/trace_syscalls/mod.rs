@@ -57,7 +57,7 @@ impl Hook for TraceSyscalls {
             names.iter().map(|name| syscall_events::named(&tracefs, name)).collect::<Result<Vec<_>>>()?;
         let (decode, with_exit) = (request.arguments.flag("decode")?, request.arguments.flag("exit")?);
         let enable = |instance: &Instance| enable(instance, &calls, with_exit || decode);
-        let view = |stream: &mut EventStream| -> Result<Box<dyn Renderer>> {
+        let renderer = |stream: &mut EventStream| -> Result<Box<dyn Renderer>> {
             match decode {
                 false => Ok(Box::<AsRecorded>::default()),
                 true if calls.is_empty() => {
@@ -66,7 +66,7 @@ impl Hook for TraceSyscalls {
                 true => Ok(Box::new(Decoded::new(stream, &calls)?)),
             }
         };
-        Ok(Box::new(TracefsSession::start(request, enable, view)?))
+        Ok(Box::new(TracefsSession::start(request, enable, renderer)?))
     }
 }
 

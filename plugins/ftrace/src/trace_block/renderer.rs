@@ -11,7 +11,7 @@ use super::devices::Devices;
 use super::records::{BlockEvent, Records, Span};
 use super::requests::{Owner, Request, Requests};
 
-pub struct BlockView {
+pub struct BlockRenderer {
     records: Records,
     requests: Requests,
     devices: Devices,
@@ -28,7 +28,7 @@ struct End {
     error: Option<i64>,
 }
 
-impl BlockView {
+impl BlockRenderer {
     pub fn new(stream: &mut EventStream, sysfs: PathBuf) -> Result<Self> {
         Ok(Self {
             records: Records::new(stream)?,
@@ -108,7 +108,7 @@ impl BlockView {
     }
 }
 
-impl Renderer for BlockView {
+impl Renderer for BlockRenderer {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         self.latest = record.stamp();
         self.show_given_up(lines);

@@ -38,7 +38,7 @@ pub trait Show: Send {
     }
 }
 
-pub struct SchedView<S> {
+pub struct SchedRenderer<S> {
     records: Records,
     waits: Waits,
     /// The value of `--over`, in nanoseconds.
@@ -47,7 +47,7 @@ pub struct SchedView<S> {
     show: S,
 }
 
-impl<S: Show> SchedView<S> {
+impl<S: Show> SchedRenderer<S> {
     pub fn new(stream: &mut EventStream, over: Option<u64>, show: S) -> Result<Self> {
         let records = Records::new(stream)?;
         Ok(Self { records, waits: Waits::default(), over, clock: Clock::default(), show })
@@ -77,7 +77,7 @@ impl<S: Show> SchedView<S> {
     }
 }
 
-impl<S: Show> Renderer for SchedView<S> {
+impl<S: Show> Renderer for SchedRenderer<S> {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let now = record.stamp();
         self.clock.record(now);

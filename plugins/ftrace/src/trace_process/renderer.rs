@@ -11,7 +11,7 @@ use super::signals::{Deliver, Generate};
 use super::tasks::{Exec, Exit, Fork};
 use crate::tracepoint::Tracepoint;
 
-pub struct ProcessView {
+pub struct ProcessRenderer {
     fork: Fork,
     exec: Exec,
     exit: Exit,
@@ -30,7 +30,7 @@ struct ExitCall {
     code: Field,
 }
 
-impl ProcessView {
+impl ProcessRenderer {
     pub fn new(stream: &mut EventStream) -> Result<Self> {
         Ok(Self {
             fork: Fork::new(stream)?,
@@ -68,7 +68,7 @@ impl ProcessView {
     }
 }
 
-impl Renderer for ProcessView {
+impl Renderer for ProcessRenderer {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         if std::mem::take(&mut self.after_gap) {
             self.endings.lost(record.stamp());

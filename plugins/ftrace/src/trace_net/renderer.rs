@@ -15,7 +15,7 @@ use super::sockets::Sockets;
 use super::states::State;
 use super::transfers::{self, Transfer};
 
-pub struct NetView {
+pub struct NetRenderer {
     sockets: Sockets,
     state: State,
     calls: Calls,
@@ -24,7 +24,7 @@ pub struct NetView {
     packet_drop: PacketDrop,
 }
 
-impl NetView {
+impl NetRenderer {
     pub fn new(stream: &mut EventStream, procfs: &Path) -> Result<Self> {
         let transfers = [
             Transfer::new(transfers::SEND, "send", stream)?,
@@ -57,7 +57,7 @@ impl NetView {
     }
 }
 
-impl Renderer for NetView {
+impl Renderer for NetRenderer {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let id = record.id();
         if id == self.state.id {
