@@ -30,11 +30,11 @@ impl OfflineCpu {
         command.args(["-c", script, "sh", &switch]).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("sh: {error}"))?;
-        let mut said = String::new();
-        let stdout = child.stdout.take().expect("it was asked for");
-        let _ = BufReader::new(stdout).read_line(&mut said);
+        let mut answer = String::new();
+        let stdout = child.stdout.take().expect("it is a pipe");
+        let _ = BufReader::new(stdout).read_line(&mut answer);
         let offline = Self(child);
-        if said == "off\n" { Ok(offline) } else { Err(format!("the kernel keeps CPU {cpu} on")) }
+        if answer == "off\n" { Ok(offline) } else { Err(format!("the kernel keeps CPU {cpu} on")) }
     }
 }
 

@@ -47,7 +47,7 @@ impl Plugins {
 
     /// Sets the mode of the file.
     pub fn with_mode(self, file: &str, mode: u32) -> Self {
-        fs::set_permissions(self.path_of(file), fs::Permissions::from_mode(mode)).expect("it is ours");
+        fs::set_permissions(self.path_of(file), fs::Permissions::from_mode(mode)).expect("the test owns it");
         self
     }
 
@@ -96,6 +96,6 @@ impl Plugins {
 pub(crate) fn public_directory() -> TempDir {
     let directory =
         tempfile::Builder::new().prefix("trace-hook-test-").tempdir().expect("a directory can be made");
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("the test owns it");
     directory
 }

@@ -44,11 +44,11 @@ impl Process {
         let mut open_streams = 0;
         if let Some(stream) = child.stdout.take() {
             open_streams += 1;
-            listen(stream, Output::Stdout, sender.clone());
+            forward(stream, Output::Stdout, sender.clone());
         }
         if let Some(stream) = child.stderr.take() {
             open_streams += 1;
-            listen(stream, Output::Stderr, sender);
+            forward(stream, Output::Stderr, sender);
         }
         Self {
             child,
@@ -99,7 +99,7 @@ impl Process {
     }
 
     /// Whether it has written to standard output, if that is a pipe.
-    pub fn has_spoken(&mut self) -> bool {
+    pub fn has_output(&mut self) -> bool {
         while let Ok(output) = self.output.try_recv() {
             self.take(output);
         }
@@ -120,12 +120,12 @@ impl Process {
     #[track_caller]
     pub(crate) fn first_output(&mut self, limit: Duration) {
         while self.stdout.is_empty() && self.stderr.is_empty() && self.open_streams > 0 {
-            self.listen_for(limit);
+            self.receive(limit);
         }
     }
 
     /// The standard output and standard error so far, if they are pipes.
-    pub(crate) fn said(&self) -> (String, String) {
+    pub(crate) fn output_so_far(&self) -> (String, String) {
         (text(&self.stdout), text(&self.stderr))
     }
 
@@ -133,21 +133,21 @@ impl Process {
     #[track_caller]
     pub fn ends(&mut self, limit: Duration) -> Answer {
         while self.open_streams > 0 {
-            self.listen_for(limit);
+            self.receive(limit);
         }
         let status = eventually("the manager exits", limit, || self.try_wait());
-        let (stdout, stderr) = self.said();
+        let (stdout, stderr) = self.output_so_far();
         Answer { status, stdout, stderr, took: self.since.elapsed() }
     }
 
     #[track_caller]
-    fn listen_for(&mut self, limit: Duration) {
+    fn receive(&mut self, limit: Duration) {
         match self.output.recv_timeout(limit) {
             Ok(output) => self.take(output),
             Err(RecvTimeoutError::Disconnected) => self.open_streams = 0,
             Err(RecvTimeoutError::Timeout) => panic!(
-                "the manager says nothing for {limit:?} and keeps its streams open; so far: {:?}",
-                self.said()
+                "the manager prints nothing for {limit:?} and keeps its streams open; so far: {:?}",
+                self.output_so_far()
             ),
         }
     }
@@ -162,7 +162,7 @@ impl Process {
 
     fn try_wait(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
-            self.status = self.child.try_wait().expect("it is our child");
+            self.status = self.child.try_wait().expect("it is a child of the test");
             if self.status.is_some() {
                 self.leak_check.note(self.pid());
                 // As long as the process group has a member, its id is not reused.
@@ -196,7 +196,7 @@ pub fn children_of(pid: u32) -> Vec<u32> {
     children.split_whitespace().map(|pid| pid.parse().expect("a pid is a number")).collect()
 }
 
-fn listen(mut stream: impl Read + Send + 'static, wrap: fn(Vec<u8>) -> Output, sender: Sender<Output>) {
+fn forward(mut stream: impl Read + Send + 'static, wrap: fn(Vec<u8>) -> Output, sender: Sender<Output>) {
     std::thread::spawn(move || {
         let mut buffer = [0; 1 << 16];
         while let Ok(length @ 1..) = stream.read(&mut buffer) {

@@ -41,7 +41,7 @@ impl Program {
         // Only one test builds at a time, in this process or another.
         let directory = build_directory().join("traced-programs");
         fs::create_dir_all(&directory).expect("a directory can be made");
-        let alone = File::open(&directory).expect("it is ours");
+        let alone = File::open(&directory).expect("the test owns it");
         alone.lock().expect("a directory can be locked");
         let program = directory.join(format!("{build:?}").to_lowercase());
         if !is_newer(&program, &std::env::current_exe().expect("this executable has a path")) {
@@ -59,8 +59,8 @@ impl Program {
     pub fn run(command: &mut Command) -> Self {
         let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut process = process.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let commands = process.stdin.take().expect("it was asked for");
-        let answers = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
+        let commands = process.stdin.take().expect("it is a pipe");
+        let answers = BufReader::new(process.stdout.take().expect("it is a pipe")).lines();
         let mut program = Self { id: process.id(), process, commands, answers };
         program.answer();
         program
@@ -73,7 +73,7 @@ impl Program {
 
     /// Sends a command and returns the answer.
     #[track_caller]
-    pub fn tell(&mut self, command: &str) -> String {
+    pub fn send(&mut self, command: &str) -> String {
         writeln!(self.commands, "{command}").expect("the program reads commands");
         self.answer()
     }
@@ -81,12 +81,12 @@ impl Program {
     /// Makes it call `traced_function` this many times.
     #[track_caller]
     pub fn calls(&mut self, count: usize) {
-        self.tell(&format!("call {count} 7 9 text"));
+        self.send(&format!("call {count} 7 9 text"));
     }
 
     #[track_caller]
     fn answer(&mut self) -> String {
-        self.answers.next().expect("the program answers").expect("in plain text")
+        self.answers.next().expect("the program answers").expect("it is text")
     }
 }
 

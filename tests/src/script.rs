@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
-/// A traced shell that runs its script after [`goes`](Self::goes). Dropping it kills it.
+/// A traced shell that runs its script after [`proceed`](Self::proceed). Dropping it kills it.
 pub struct Script {
     shell: Child,
     /// The script starts when this gets a line or is closed.
@@ -13,7 +13,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Starts a shell that will run this script after [`goes`](Self::goes), so that a session can be started before.
+    /// Starts a shell that will run this script after [`proceed`](Self::proceed), so that a session can be started before.
     pub fn start(script: &str) -> Self {
         Self::start_under(&[], script)
     }
@@ -40,16 +40,16 @@ impl Script {
     }
 
     /// Starts the script.
-    pub fn goes(&mut self) {
+    pub fn proceed(&mut self) {
         if let Some(mut stdin) = self.stdin.take() {
             stdin.write_all(b"go\n").expect("the shell reads");
         }
     }
 
     /// Starts the script, and waits for its end.
-    pub fn runs(mut self) -> ExitStatus {
-        self.goes();
-        self.shell.wait().expect("it is our child")
+    pub fn run_to_end(mut self) -> ExitStatus {
+        self.proceed();
+        self.shell.wait().expect("it is a child of the test")
     }
 }
 

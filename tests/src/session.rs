@@ -36,7 +36,7 @@ impl Session {
     #[track_caller]
     pub(crate) fn start(mut process: Process, json_lines: Option<JsonLines>) -> Self {
         process.first_output(Self::FIRST_OUTPUT);
-        let (stdout, stderr) = process.said();
+        let (stdout, stderr) = process.output_so_far();
         assert_eq!(stderr, "", "a session starts without messages");
         let path = stdout.strip_suffix('\n').unwrap_or_else(|| panic!("not a whole line: {stdout:?}"));
         assert!(path.starts_with('/') && !path.contains(char::is_whitespace), "not a plain path: {path:?}");

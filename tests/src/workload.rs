@@ -56,8 +56,8 @@ impl Workload {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the workload can be started");
-        let commands = process.stdin.take().expect("it was asked for");
-        let answers = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
+        let commands = process.stdin.take().expect("it is a pipe");
+        let answers = BufReader::new(process.stdout.take().expect("it is a pipe")).lines();
         let mut conversation = Conversation { commands, answers, owed: 1 };
         let id = conversation.answer().parse().expect("the first answer is the pid");
         let main = Task { id, route: Vec::new(), conversation: Arc::new(Mutex::new(conversation)) };
@@ -78,7 +78,7 @@ impl Workload {
     pub fn becomes_a_zombie(&mut self) {
         let _ = self.process.kill();
         let pid = Pid::from_raw(self.id().cast_signed());
-        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("it is our child");
+        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("it is a child of the test");
     }
 
     fn kill(&mut self) {
@@ -109,7 +109,7 @@ impl Task {
 
     /// Makes it call `getppid` this many times, and waits until it has.
     pub fn calls(&self, count: usize) {
-        self.tell(&format!("calls {count}"));
+        self.send(&format!("calls {count}"));
     }
 
     /// Makes it call `getppid` this many times without waiting. The next command to any task of the workload waits.
@@ -120,7 +120,7 @@ impl Task {
     /// Makes it emit this many marks, numbered from `first`, and waits until it has. Each is a call of `getsid`:
     /// `sys_getsid(pid: 0x1f)` is the mark 31.
     pub fn marks(&self, first: usize, count: usize) {
-        self.tell(&format!("marks {first} {count}"));
+        self.send(&format!("marks {first} {count}"));
     }
 
     /// Makes it emit marks without waiting. The next command to any task of the workload waits.
@@ -130,37 +130,37 @@ impl Task {
 
     /// Makes it call this many numbers that are not system calls, and waits until it has.
     pub fn invents(&self, count: usize) {
-        self.tell(&format!("invent {count}"));
+        self.send(&format!("invent {count}"));
     }
 
     /// Makes it use this much CPU time, and waits until it has: three quarters of it in `spend_three`, the rest in
     /// `spend_one`.
     pub fn spends(&self, milliseconds: u64) {
-        self.tell(&format!("spend {milliseconds}"));
+        self.send(&format!("spend {milliseconds}"));
     }
 
     /// Changes its name.
     pub fn is_called(&self, name: &str) {
         let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
-        self.tell(&format!("name {hex}"));
+        self.send(&format!("name {hex}"));
     }
 
     /// Binds it, and the tasks that it creates from now on, to this CPU.
     pub fn stays_on(&self, cpu: u32) {
         let mut only = CpuSet::new();
         only.set(cpu as usize).expect("a valid CPU");
-        sched_setaffinity(Pid::from_raw(self.id.cast_signed()), &only).expect("it is our task");
+        sched_setaffinity(Pid::from_raw(self.id.cast_signed()), &only).expect("the task is running");
     }
 
     /// Makes it write to this many pages of new memory, one by one, and keep them; returns the address of the first.
     pub fn touches(&self, pages: usize) -> u64 {
-        let first = self.tell(&format!("touch {pages}"));
+        let first = self.send(&format!("touch {pages}"));
         u64::from_str_radix(&first, 16).expect("an address is a number")
     }
 
     /// Makes it write to a page of new memory from this many addresses in generated code, and free the page each time.
     pub fn scatters(&self, places: usize) {
-        self.tell(&format!("scatter {places}"));
+        self.send(&format!("scatter {places}"));
     }
 
     /// Makes it start a thread.
@@ -175,32 +175,32 @@ impl Task {
 
     /// Makes it fork this many children, each of which calls `getppid` once and exits; returns their ids.
     pub fn storm(&self, count: usize) -> Vec<u32> {
-        let ids = self.tell(&format!("storm {count}"));
+        let ids = self.send(&format!("storm {count}"));
         ids.split_whitespace().map(|id| id.parse().expect("an id is a number")).collect()
     }
 
     /// Makes its process execute `echo`, and waits until that has answered.
     pub fn becomes_an_echo(&self) {
-        self.tell("echo");
+        self.send("echo");
     }
 
     /// Makes it run a network command, and returns the answer. `bin/workload/sockets.rs` documents the commands.
     pub fn network(&self, command: impl Display) -> String {
-        self.tell(&format!("network {command}"))
+        self.send(&format!("network {command}"))
     }
 
-    /// Makes one of its child tasks exit.
-    pub fn lets_go(&self, member: &Task) {
-        self.tell(&format!("leave {}", member.id));
+    /// Ends one of its child tasks.
+    pub fn ends_child(&self, member: &Task) {
+        self.send(&format!("end {}", member.id));
     }
 
     fn member(&self, kind: &str) -> Task {
-        let id = self.tell(kind).parse().expect("an id is a number");
+        let id = self.send(kind).parse().expect("an id is a number");
         let route = self.route.iter().copied().chain([id]).collect();
         Task { id, route, conversation: Arc::clone(&self.conversation) }
     }
 
-    fn tell(&self, command: &str) -> String {
+    fn send(&self, command: &str) -> String {
         let mut conversation = self.conversation();
         conversation.command(&self.addressed(command));
         conversation.answer()
@@ -223,7 +223,7 @@ impl Conversation {
 
     /// The answer to the last command.
     fn answer(&mut self) -> String {
-        let answer = self.answers.nth(self.owed - 1).expect("the workload answers").expect("in plain text");
+        let answer = self.answers.nth(self.owed - 1).expect("the workload answers").expect("it is text");
         self.owed = 0;
         answer
     }

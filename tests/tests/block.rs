@@ -23,7 +23,7 @@ impl LoopDevice {
     /// A device of 8 MiB; if it cannot be set up here, reports that the test is skipped.
     fn or_skip() -> Option<Self> {
         let file = tempfile::NamedTempFile::new().expect("a file can be made");
-        file.as_file().set_len(8 << 20).expect("it can be as long as we like");
+        file.as_file().set_len(8 << 20).expect("a sparse file can be extended");
         Self::of(&format!("losetup --find --show {}", file.path().display()), Some(file))
     }
 
@@ -51,16 +51,16 @@ impl LoopDevice {
 
     /// The kernel's counts: requests and sectors read, requests and sectors written, flushes
     /// (Documentation/block/stat.rst).
-    fn account(&self) -> [u64; 5] {
+    fn counts(&self) -> [u64; 5] {
         let text = fs::read_to_string(Path::new("/sys/block").join(self.name()).join("stat"));
-        let text = text.expect("a device has an account");
+        let text = text.expect("a device has statistics");
         let numbers: Vec<u64> = text.split_whitespace().map(|word| word.parse().expect("a number")).collect();
         [0, 2, 4, 6, 15].map(|at| numbers[at])
     }
 
     /// The kernel's counts since then.
-    fn account_since(&self, before: [u64; 5]) -> [u64; 5] {
-        let now = self.account();
+    fn counts_since(&self, before: [u64; 5]) -> [u64; 5] {
+        let now = self.counts();
         std::array::from_fn(|at| now[at] - before[at])
     }
 
@@ -95,7 +95,7 @@ fn requests_of(script: &str, device: &LoopDevice, arguments: &str) -> Vec<Value>
     let manager = manager();
     let script = Script::start(script);
     let session = trace(&manager, format!("--pid {} {arguments}", script.id()));
-    script.runs();
+    script.run_to_end();
     requests(&session.ends(), device)
 }
 
@@ -103,7 +103,8 @@ fn requests_of(script: &str, device: &LoopDevice, arguments: &str) -> Vec<Value>
 #[track_caller]
 fn requests(ended: &Ended, device: &LoopDevice) -> Vec<Value> {
     let lines = ended.succeeded();
-    let events = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("an object a line"));
+    let events =
+        lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("each line is an object"));
     events.filter(|event| event["disk"] == device.name()).collect()
 }
 
@@ -128,7 +129,7 @@ fn the_hook_is_listed_and_described() {
 fn requests_match_the_kernels_own_counts() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
-    let before = device.account();
+    let before = device.counts();
     let script = format!("{} conv=fsync; {}", device.writes(4, 10), device.reads(8, 7));
     let requests = requests_of(&script, &device, "");
     let of = |operation: &str| {
@@ -139,7 +140,7 @@ fn requests_match_the_kernels_own_counts() {
     // A flush is also counted as an empty write.
     let (reads_count, writes_count) = (reads.len() as u64, (writes.len() + of("FLUSH").len()) as u64);
     let counted = [reads_count, sectors(&reads), writes_count, sectors(&writes), of("FLUSH").len() as u64];
-    assert_eq!(counted, device.account_since(before), "{requests:#?}");
+    assert_eq!(counted, device.counts_since(before), "{requests:#?}");
     assert_eq!(of("FLUSH").len(), 1);
     let written: Vec<u64> = writes.iter().map(|request| number(request, "sector")).collect();
     assert_eq!(written, (4..14).map(|block| block * 128).collect::<Vec<_>>());
@@ -213,9 +214,9 @@ fn requests_of_other_tasks_are_not_recorded() {
     let (manager, other) = (manager(), Script::start(&device.reads(64, 60)));
     let script = Script::start(&device.reads(0, 60));
     let session = trace(&manager, format!("--pid {}", script.id()));
-    let others = std::thread::spawn(move || other.runs());
-    script.runs();
-    others.join().expect("it reads");
+    let others = std::thread::spawn(move || other.run_to_end());
+    script.run_to_end();
+    others.join().expect("no thread panics");
     let requests = requests(&session.ends(), &device);
     let sectors: Vec<u64> = requests.iter().map(|request| number(request, "sector")).collect();
     assert_eq!(sectors, (0..60).map(|block| block * 128).collect::<Vec<_>>());
@@ -225,11 +226,11 @@ fn requests_of_other_tasks_are_not_recorded() {
 fn large_requests_are_recorded_as_the_device_receives_them() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
-    let before = device.account();
+    let before = device.counts();
     let script = format!("dd if={} of=/dev/null bs=4M count=2 iflag=direct", device.path.display());
     let requests = requests_of(&script, &device, "");
     assert_eq!(requests.iter().map(|request| number(request, "size")).sum::<u64>(), 8 << 20);
-    assert_eq!(requests.len() as u64, device.account_since(before)[0]);
+    assert_eq!(requests.len() as u64, device.counts_since(before)[0]);
 }
 
 /// Eight programs, each of which reads the whole device eight times.
@@ -242,10 +243,10 @@ fn many_read(device: &LoopDevice) -> String {
 fn concurrent_reads_of_the_same_blocks_are_recorded_separately() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let Some(device) = LoopDevice::or_skip() else { return };
-    let before = device.account();
+    let before = device.counts();
     let requests = requests_of(&many_read(&device), &device, "");
     assert_eq!(requests.len(), 8 * 8 * 128);
-    assert_eq!(requests.len() as u64, device.account_since(before)[0]);
+    assert_eq!(requests.len() as u64, device.counts_since(before)[0]);
     let is_whole = |request: &Value| request.get("unfinished").is_none() && request["duration_ns"].is_u64();
     assert!(requests.iter().all(is_whole));
 }
@@ -272,7 +273,7 @@ fn exact_and_parent_select_the_tasks() {
     let manager = manager();
     let script = Script::start(&format!("{}; exec {}", device.reads(0, 5), device.reads(64, 5)));
     let session = trace(&manager, format!("--parent {}", script.id()));
-    script.runs();
+    script.run_to_end();
     let sectors: Vec<u64> =
         requests(&session.ends(), &device).iter().map(|request| number(request, "sector")).collect();
     assert_eq!(sectors, (0..5).map(|block| block * 128).collect::<Vec<_>>());
@@ -286,7 +287,7 @@ fn text_lines_add_up_with_the_summary() {
     let script = Script::start(&device.reads(2, 3));
     let arguments = format!("--pid {}", script.id());
     let session = log.of(manager.call(["-v", "--run", "trace_block", "--args", &arguments])).start();
-    script.runs();
+    script.run_to_end();
     let ended = session.ends();
     let ours = format!(" disk={} sector=", device.name());
     let lines: Vec<&str> =
@@ -307,7 +308,7 @@ fn requests_in_flight_when_events_are_lost_are_unfinished() {
     let script = Script::start(&many_read(&device));
     let arguments = format!("--pid {} --format json --buffer-size 4", script.id());
     let session = log.of(manager.call(["-v", "--run", "trace_block", "--args", &arguments])).start();
-    script.runs();
+    script.run_to_end();
     let (losses, lines): (Vec<Value>, Vec<Value>) =
         session.ends().objects().into_iter().partition(|event| event["event"] == "lost");
     let lost: u64 = losses.iter().map(|loss| number(loss, "count")).sum();

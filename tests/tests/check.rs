@@ -19,7 +19,7 @@ fn checked(plugins: Plugins, variable: &str, value: &str) -> Answer {
 /// skipped.
 #[track_caller]
 fn only_fails(answer: &Answer, check: &str, mention: &str, skipped: usize) {
-    answer_is_told(answer, 1);
+    is_a_report(answer, 1);
     let failed: Vec<&str> = lines_with(answer, "FAILED ");
     assert_eq!(failed.len(), 1, "{answer:#?}");
     assert!(failed[0].starts_with(&format!("FAILED   {check}: ")), "{}", failed[0]);
@@ -35,7 +35,7 @@ fn complains_only_of(answer: &Answer, check: &str) {
 
 /// Asserts that each line is a finding, and the last one the summary of the findings.
 #[track_caller]
-fn answer_is_told(answer: &Answer, status: i32) {
+fn is_a_report(answer: &Answer, status: i32) {
     assert_eq!(answer.status.code(), Some(status), "{answer:#?}");
     let count = |prefix: &str| lines_with(answer, prefix).len();
     let (ok, failed, skipped) = (count("ok  "), count("FAILED "), count("skipped "));
@@ -69,7 +69,7 @@ fn fault_of_hook_fails(fault: &str, check: &str, mention: &str) {
 #[test]
 fn a_valid_plugin_passes_every_check() {
     let answer = checked(nonconforming(), "FAULT", "");
-    answer_is_told(&answer, 0);
+    is_a_report(&answer, 0);
     answer.succeeded();
     let names: Vec<&str> = answer.stdout.lines().filter_map(|line| line.strip_prefix("ok       ")).collect();
     let names: Vec<&str> = names.iter().filter_map(|line| line.split(':').next()).collect();
@@ -97,7 +97,7 @@ fn allow_untrusted_skips_the_trust_check() {
     let manager = Manager::with(nonconforming().with_mode("x.so", 0o777));
     let call = manager.bare_call().words(["--allow-untrusted", "--check"]);
     let answer = call.word(manager.plugins().path_of("x.so")).answer();
-    answer_is_told(&answer, 0);
+    is_a_report(&answer, 0);
     assert!(lines_with(&answer, "skipped ")[0].contains("file: --allow-untrusted"), "{answer:#?}");
 }
 
@@ -160,7 +160,7 @@ fn the_probe_check_reports_time_and_reason() {
         fault_fails(&format!("reason={reason}"), "nonconforming_lines probe", mention, OF_HOOK.len() - 3);
     }
     let answer = checked(nonconforming(), "FAULT", "reason=there is no moon");
-    answer_is_told(&answer, 0);
+    is_a_report(&answer, 0);
     assert_eq!(lines_with(&answer, "skipped  nonconforming_lines").len(), OF_HOOK.len() - 3);
 }
 
@@ -194,7 +194,7 @@ fn invalid_lines_fail_the_lines_check() {
 #[test]
 fn without_lines_the_lines_check_is_skipped() {
     let answer = checked(nonconforming(), "FAULT", "silent");
-    answer_is_told(&answer, 0);
+    is_a_report(&answer, 0);
     let skipped = lines_with(&answer, "skipped ");
     assert_eq!(skipped, ["skipped  nonconforming_lines read: it emitted no line for the test process"]);
 }
@@ -250,7 +250,7 @@ fn a_session_that_outlives_its_tasks_fails_the_end_check() {
 fn invalid_json_fails_the_json_check() {
     fault_fails("no json", "nonconforming_lines json", "a line is not a JSON object", 0);
     let answer = checked(nonconforming(), "FAULT", "json");
-    answer_is_told(&answer, 0);
+    is_a_report(&answer, 0);
     assert_eq!(
         lines_with(&answer, "ok       nonconforming_lines json: lines that are JSON objects: 3").len(),
         1
@@ -265,14 +265,14 @@ fn a_failed_sweep_fails_the_sweep_check() {
 #[test]
 fn the_sweep_is_skipped_where_no_hook_can_run() {
     let answer = checked(Plugins::none().plugin("unavailable", "x.so"), "FAULT", "");
-    answer_is_told(&answer, 0);
+    is_a_report(&answer, 0);
     assert_eq!(lines_with(&answer, "skipped  sweep: no hook can run here").len(), 1, "{answer:#?}");
 }
 
 #[test]
 fn a_hook_with_a_required_text_parameter_is_not_run() {
     let answer = checked(nonconforming(), "FAULT", "required");
-    answer_is_told(&answer, 0);
+    is_a_report(&answer, 0);
     let skipped = lines_with(&answer, "skipped  nonconforming_lines");
     assert_eq!(skipped.len(), OF_HOOK.len() - 3);
     assert!(skipped.iter().all(|line| line.contains("it needs --word")), "{answer:#?}");
@@ -304,7 +304,7 @@ fn json_reports_the_same_findings() {
     let report: Value = serde_json::from_str(&answer.stdout).expect("it is JSON");
     assert_eq!((&report["ok"], &report["failed"], &report["skipped"]), (&23.into(), &1.into(), &2.into()));
     let checks = report["checks"].as_array().expect("it is an array");
-    let failed = checks.iter().find(|check| check["status"] == "failed").expect("one failed");
+    let failed = checks.iter().find(|check| check["status"] == "failed").expect("a check failed");
     assert_eq!((&failed["check"], &failed["hook"]), (&"close".into(), &"nonconforming_lines".into()));
     assert_eq!(failed["text"], "something is left");
 }
@@ -315,7 +315,7 @@ fn the_ftrace_plugin_passes_every_check() {
         return;
     }
     let answer = checked(Plugins::none().plugin("ftrace", "x.so"), "FAULT", "");
-    answer_is_told(&answer, 0);
+    is_a_report(&answer, 0);
     let known = ["for which no value can be chosen automatically", "it emitted no line for the test process"];
     let in_vain = |line: &&str| !known.iter().any(|why| line.ends_with(why));
     assert_eq!(lines_with(&answer, "skipped ").into_iter().find(in_vain), None, "{answer:#?}");

@@ -138,13 +138,13 @@ fn clear_resets_the_top_level_instance_to_its_defaults() {
     let defaults = kernel.top_level();
 
     let top = kernel.top();
-    top.set("trace_marker", "somebody was here");
+    top.set("trace_marker", "written by another program");
     top.set("set_event_pid", &std::process::id().to_string());
     top.set("events/syscalls/sys_enter_getppid/enable", "1");
     top.set("events/sched/sched_switch/filter", "prev_pid == 1");
     top.set("tracing_on", "0");
     assert_ne!(kernel.top_level(), defaults);
-    assert!(top.lines().iter().any(|line| line.contains("somebody was here")));
+    assert!(top.lines().iter().any(|line| line.contains("written by another program")));
 
     manager.call(["--clear"]).answer().succeeded_silently();
     assert_eq!(kernel.top_level(), defaults);
@@ -248,14 +248,14 @@ fn clear_ends_a_session_that_was_stopped_with_ctrl_z() {
 #[test]
 fn a_session_started_during_a_clear_runs_or_ends_cleanly() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
-    let mut told = 0;
+    let mut with_path = 0;
     for delay in (0..100).map(|n| Duration::from_micros(n * 200)) {
         let mut process = manager.run("synthetic_lines", me()).spawn();
         // The delay chooses the time that is tested.
         thread::sleep(delay);
         manager.call(["--clear"]).answer().succeeded_silently();
         // The session had not started yet when the clear ran.
-        wait_until("it prints a path, or ends", PATIENCE, || process.has_spoken() || process.is_over());
+        wait_until("it prints a path, or ends", PATIENCE, || process.has_output() || process.is_over());
         let path = PathBuf::from(process.stdout().trim_end());
         let reader = Reader::if_there(&path);
         process.signal(Signal::SIGINT);
@@ -266,10 +266,10 @@ fn a_session_started_during_a_clear_runs_or_ends_cleanly() {
             Ok(unread) => assert_eq!(unread.lines().count(), 10, "cleared after {delay:?}"),
             Err(_) => assert_eq!(taken, if has_path { 10 } else { 0 }, "cleared after {delay:?}"),
         }
-        told += usize::from(has_path);
+        with_path += usize::from(has_path);
     }
     assert!(manager.files().is_empty(), "{:?} are left", manager.files());
-    assert!(told > 0, "no session ever came so far");
+    assert!(with_path > 0, "no session printed a path");
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn ended_processes_are_skipped_unless_all_have_ended() {
 /// The pid of a process that has just ended; the kernel does not reuse it soon.
 fn pid_of_an_ended_process() -> u32 {
     let mut child = Command::new("true").spawn().expect("there is a `true`");
-    child.wait().expect("it is our child");
+    child.wait().expect("it is a child of the test");
     child.id()
 }
 
@@ -174,12 +174,18 @@ fn short_options_equal_long_options() {
 #[test]
 fn describe_shows_summary_and_parameters() {
     let answer = answer_to(&["--describe", "synthetic_lines"]);
-    let said = answer.succeeded();
-    let own =
-        ["Makes up lines, for tests", "It makes them up all alone.", "--count", "-c", "how many lines", "10"];
+    let description = answer.succeeded();
+    let own = [
+        "Makes up lines, for tests",
+        "It does not need the kernel.",
+        "--count",
+        "-c",
+        "how many lines",
+        "10",
+    ];
     let common = ["--pid", "--parent", "--time", "--exact", "--buffer-size", "--drain"];
     for part in own.iter().chain(&common) {
-        assert!(said.contains(part), "no '{part}' in: {said}");
+        assert!(description.contains(part), "no '{part}' in: {description}");
     }
 }
 

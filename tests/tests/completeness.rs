@@ -28,7 +28,7 @@ const WITHOUT_EXIT: usize = 1;
 
 /// Checks that delivered, unread and lost events add up to `recorded`, and that the summary has the same numbers.
 #[track_caller]
-fn assert_accounted(ended: &Ended, log: &Log, recorded: usize) -> Summary {
+fn assert_complete(ended: &Ended, log: &Log, recorded: usize) -> Summary {
     assert!(ended.answer.status.success(), "it failed: {}", log.text());
     let (delivered, unread) = (ended.succeeded(), ended.unread());
     let mut lost = BTreeMap::new();
@@ -86,7 +86,7 @@ fn every_event_of_a_busy_task_is_delivered() {
     workload.marks(0, FLOOD);
     session.wait_for_lines(FLOOD);
     let ended = session.stop();
-    let summary = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
+    let summary = assert_complete(&ended, &log, FLOOD * WITH_EXIT);
     assert_eq!(
         summary,
         Summary { recorded: FLOOD * WITH_EXIT, delivered: FLOOD * WITH_EXIT, ..Summary::default() }
@@ -102,7 +102,7 @@ fn a_session_stopped_with_a_backlog_delivers_all_of_it() {
     let session = run(&manager, &workload, "--exit --drain 60", &log).start();
     workload.marks(0, FLOOD / 3);
     let ended = session.stop();
-    let summary = assert_accounted(&ended, &log, FLOOD / 3 * WITH_EXIT);
+    let summary = assert_complete(&ended, &log, FLOOD / 3 * WITH_EXIT);
     assert_eq!(summary.delivered, FLOOD / 3 * WITH_EXIT);
     assert_eq!(in_place(ended.succeeded(), WITH_EXIT), FLOOD / 3 * WITH_EXIT);
 }
@@ -124,7 +124,7 @@ fn busy_tasks_on_all_cpus_are_counted_and_in_order() {
     let recorded = FLOOD / 4 * WITH_EXIT * workloads.len();
     session.wait_for_lines(recorded / 2);
     let ended = session.stop();
-    assert_accounted(&ended, &log, recorded);
+    assert_complete(&ended, &log, recorded);
     let lines = [ended.succeeded(), ended.unread()].concat();
     for workload in &workloads {
         let own = lines.iter().filter(|line| Loss::of(line).is_none() && Event::of(line).id == workload.id());
@@ -147,7 +147,7 @@ fn events_of_unselected_tasks_are_not_counted() {
         workload.storm(20);
         thread.marks(3000, 500);
         let events = if arguments.contains("exit") { WITH_EXIT } else { WITHOUT_EXIT };
-        let summary = assert_accounted(&session.stop(), &log, 1500 * events);
+        let summary = assert_complete(&session.stop(), &log, 1500 * events);
         assert_eq!(summary.delivered, 1500 * events);
     }
 }
@@ -171,7 +171,7 @@ fn with_a_stuck_reader_unread_output_is_kept_in_order_and_losses_are_reported() 
         session.process().is_over()
     });
     let ended = session.ends();
-    let summary = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
+    let summary = assert_complete(&ended, &log, FLOOD * WITH_EXIT);
     assert_eq!(summary.delivered, 0);
     assert_eq!(
         Reader::of_file(stuck, Duration::ZERO).finish(),
@@ -203,8 +203,8 @@ fn a_reader_that_pauses_finds_the_loss_in_its_place() {
     let session = run(&manager, &workload, SMALL_SPOOL, &log).start_unread();
     let stuck = File::open(session.path()).expect("the caller can open the trace");
     workload.marks(0, FLOOD / 2);
-    let (ended, marks) = goes_on_reading(session, stuck, &workload, FLOOD / 2);
-    let summary = assert_accounted(&ended, &log, marks * WITH_EXIT);
+    let (ended, marks) = continue_reading(session, stuck, &workload, FLOOD / 2);
+    let summary = assert_complete(&ended, &log, marks * WITH_EXIT);
     assert!(!summary.lost.is_empty(), "the spool was large enough");
     let lines = ended.succeeded();
     assert!(Loss::of(lines[lines.len() - 1]).is_none(), "the last marks came after the gap");
@@ -214,7 +214,7 @@ fn a_reader_that_pauses_finds_the_loss_in_its_place() {
 /// A reader that has paused while `marks` marks were recorded continues until it gets a later one. Returns the ended
 /// session and the number of marks then.
 #[track_caller]
-fn goes_on_reading(session: Session, stuck: File, workload: &Task, flood: usize) -> (Ended, usize) {
+fn continue_reading(session: Session, stuck: File, workload: &Task, flood: usize) -> (Ended, usize) {
     let reader = Reader::of_file(stuck, Duration::ZERO);
     let mut marks = flood;
     wait_until("a mark from after the flood is read", PATIENCE, || {
@@ -239,7 +239,7 @@ fn a_late_reader_gets_every_line_from_the_start() {
     let session = session.read();
     session.wait_for_lines(FLOOD / 4 * WITH_EXIT);
     let ended = session.stop();
-    let summary = assert_accounted(&ended, &log, FLOOD / 4 * WITH_EXIT);
+    let summary = assert_complete(&ended, &log, FLOOD / 4 * WITH_EXIT);
     assert_eq!(summary.delivered, FLOOD / 4 * WITH_EXIT);
     assert_eq!(in_place(ended.succeeded(), WITH_EXIT), FLOOD / 4 * WITH_EXIT);
 }
@@ -262,7 +262,7 @@ fn a_second_reader_continues_where_the_first_stopped() {
     session.wait_for_lines(marks - lines.len());
     let mut ended = session.stop();
     ended.lines.splice(0..0, lines);
-    let summary = assert_accounted(&ended, &log, marks);
+    let summary = assert_complete(&ended, &log, marks);
     assert_eq!(summary.delivered, marks);
     assert_eq!(in_place(ended.succeeded(), WITHOUT_EXIT), marks);
 }
@@ -286,10 +286,14 @@ fn losses_on_a_full_disk_are_counted() {
         let stuck = File::open(session.path()).expect("the caller can open the trace");
         workload.marks(0, FLOOD);
         let ended = session.stop();
-        let summary = assert_accounted(&ended, &log, FLOOD * WITH_EXIT);
+        let summary = assert_complete(&ended, &log, FLOOD * WITH_EXIT);
         assert!(!summary.lost.is_empty() && summary.unread > 200_000, "{options}: {summary:?}");
         assert_eq!(in_place(ended.unread(), WITH_EXIT), FLOOD * WITH_EXIT, "{options}");
-        assert!(log.text().contains("/var/tmp"), "{options}: who knows why? {}", log.text());
+        assert!(
+            log.text().contains("/var/tmp"),
+            "{options}: the message does not name the directory: {}",
+            log.text()
+        );
         drop(stuck);
     }
 }
@@ -305,8 +309,8 @@ fn a_session_on_a_full_disk_continues_when_its_reader_does() {
         let session = call.start_unread();
         let stuck = File::open(session.path()).expect("the caller can open the trace");
         workload.marks(0, FLOOD);
-        let (ended, marks) = goes_on_reading(session, stuck, &workload, FLOOD);
-        let summary = assert_accounted(&ended, &log, marks * WITH_EXIT);
+        let (ended, marks) = continue_reading(session, stuck, &workload, FLOOD);
+        let summary = assert_complete(&ended, &log, marks * WITH_EXIT);
         assert!(!summary.lost.is_empty(), "{options}: {summary:?}");
         assert_eq!(
             in_place([ended.succeeded(), ended.unread()].concat(), WITH_EXIT),
@@ -320,7 +324,7 @@ fn a_session_on_a_full_disk_continues_when_its_reader_does() {
 fn events_of_a_cpu_survive_its_going_offline() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let _alone = lock_out_sweeps();
-    let cpu = *cpus().last().expect("we run on some CPU");
+    let cpu = *cpus().last().expect("the CPU is known");
     let manager = manager();
     let (workload, logs) = (Workload::start(), [Log::new(), Log::new()]);
     let first = run(&manager, &workload, "", &logs[0]).start();
@@ -339,7 +343,7 @@ fn events_of_a_cpu_survive_its_going_offline() {
     workload.marks(10_000, 5000);
     for (session, log, marks) in [(first, &logs[0], 0..15_000), (second, &logs[1], 10_000..15_000)] {
         let ended = session.stop();
-        let summary = assert_accounted(&ended, log, marks.len());
+        let summary = assert_complete(&ended, log, marks.len());
         assert_eq!(summary.delivered, marks.len());
         assert!(ended.succeeded().into_iter().filter_map(mark).eq(marks));
     }
@@ -381,7 +385,7 @@ fn hostile_task_names_do_not_break_or_miscount_lines() {
         let session = run(&manager, &workload, "--exit", &log).start();
         workload.marks(0, 50);
         let ended = session.stop();
-        let summary = assert_accounted(&ended, &log, 50 * WITH_EXIT);
+        let summary = assert_complete(&ended, &log, 50 * WITH_EXIT);
         assert_eq!(summary.delivered, 50 * WITH_EXIT, "{name:?}");
         let column = format!("{}{}", " ".repeat(16 - name.len()), name.replace(char::is_control, "?"));
         for line in ended.succeeded() {
@@ -406,7 +410,7 @@ fn a_task_name_cannot_rename_another_task() {
         session.wait_for_lines(2 * round + 2);
     }
     let ended = session.stop();
-    assert_accounted(&ended, &log, 40);
+    assert_complete(&ended, &log, 40);
     for line in ended.succeeded() {
         let event = Event::of(line);
         let expected = if event.id == victim.id() { name.to_owned() } else { forged.replace('\n', "?") };
@@ -427,7 +431,7 @@ fn the_spool_has_no_directory_entry() {
     for file in spool_files(worker) {
         assert!(file.ends_with(" (deleted)") && !Path::new(&file).exists(), "{file}");
     }
-    assert_accounted(&session.stop(), &log, FLOOD * WITH_EXIT);
+    assert_complete(&session.stop(), &log, FLOOD * WITH_EXIT);
 }
 
 /// The open files of a process in the directory of the spool.

@@ -56,7 +56,7 @@ const ATTEMPTS: &[(&str, Errno)] = &[
     ("make-instance", EPERM),
     ("load-bpf", EPERM),
     ("attach-bpf", EPERM),
-    ("watch-everybody", EPERM),
+    ("watch-all-tasks", EPERM),
     ("watch-victim", EPERM),
     ("signal-supervisor", EPERM),
     ("signal-all", EPERM),
@@ -118,7 +118,7 @@ impl Surroundings {
         let mut seen = Vec::new();
         for directory in [self.directory.path(), manager.run_directory(), manager.plugins().path()] {
             seen.extend(files_in(directory).map(|file| {
-                let metadata = file.symlink_metadata().expect("it is there");
+                let metadata = file.symlink_metadata().expect("it exists");
                 let (mode, owner, size) = (metadata.mode(), metadata.uid(), metadata.len());
                 let content = metadata.is_file().then(|| fs::read(&file).expect("it can be read"));
                 let times = (metadata.mtime_nsec(), metadata.ctime_nsec());
@@ -129,7 +129,7 @@ impl Surroundings {
         for file in ["tracing_on", "set_event", "events/enable", "trace"] {
             seen.push((file.into(), self.instance.get(file)));
         }
-        let status = fs::read_to_string(format!("/proc/{}/status", self.victim.id())).expect("it lives");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.victim.id())).expect("it is running");
         let traced = status.lines().find(|line| line.starts_with("TracerPid")).unwrap_or_default();
         seen.push(("victim".into(), traced.to_owned()));
         seen.sort();
@@ -186,7 +186,7 @@ fn listing_hooks_changes_nothing() {
 
     let listed = surroundings.opened_to(manager.call(["--list", "--json"]), &manager).answer();
     let list: Value = serde_json::from_str(&listed.stdout).expect("the list is JSON");
-    let reason = list[0]["reason"].as_str().expect("it says why it cannot run");
+    let reason = list[0]["reason"].as_str().expect("the reason is given");
     all_failed("probe", &report(reason)["probe"]);
 
     let described = surroundings.opened_to(manager.call(["--describe", "sandbox_escape"]), &manager).answer();
@@ -233,7 +233,7 @@ fn a_session_keeps_the_capabilities_for_tracing_and_no_others() {
     let mut session = run.start_unread();
     let [worker] = session.process().workers()[..] else { panic!("one worker") };
     let of = |process: u32, field: &str| {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it lives");
+        let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it is running");
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
         u64::from_str_radix(value.expect("there is such a field"), 16).expect("a number")
     };

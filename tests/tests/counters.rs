@@ -30,9 +30,9 @@ fn count(manager: &Manager, arguments: &str) -> Session {
 #[track_caller]
 fn counters(ended: &Ended) -> Vec<Value> {
     let lines = ended.objects();
-    let (told, counters): (Vec<Value>, Vec<Value>) =
+    let (reported, counters): (Vec<Value>, Vec<Value>) =
         lines.into_iter().partition(|line| line["event"] == "uncounted");
-    let uncounted: Vec<String> = told
+    let uncounted: Vec<String> = reported
         .iter()
         .flat_map(|line| line["counters"].as_array().expect("a list"))
         .map(|name| name.as_str().expect("a name").to_owned())
@@ -86,8 +86,8 @@ fn threads_and_descendants_are_counted() {
     let session = count(&manager, &format!("--pid {} {} -i 3600000", first.id(), second.id()));
     let (new_child, new_thread) = (thread.child(), child.thread());
     [&*first, &thread, &child, &new_child, &new_thread].iter().for_each(|task| task.spends(50));
-    thread.lets_go(&new_child);
-    first.lets_go(&child);
+    thread.ends_child(&new_child);
+    first.ends_child(&child);
     second.spends(60);
     let lines = counters(&session.stop());
     assert_eq!(lines.len(), 2, "{lines:#?}");
@@ -174,9 +174,9 @@ fn perf_stat_counts_the_same() {
     workload.spends(500);
     let child = workload.child();
     child.spends(300);
-    workload.lets_go(&child);
-    kill(Pid::from_raw(perf.id().cast_signed()), Signal::SIGINT).expect("perf is there");
-    perf.wait().expect("it is our child");
+    workload.ends_child(&child);
+    kill(Pid::from_raw(perf.id().cast_signed()), Signal::SIGINT).expect("perf is installed");
+    perf.wait().expect("it is a child of the test");
     let ours = counters(&session.stop());
     let text = fs::read_to_string(output).expect("perf has written it");
     let theirs = |event: &str| -> f64 {
@@ -185,7 +185,10 @@ fn perf_stat_counts_the_same() {
         value.unwrap_or_else(|| panic!("no {event} in {text}"))
     };
     let near = |ours: u64, theirs: f64, slack: f64| {
-        assert!((ours as f64 - theirs).abs() <= theirs * 0.1 + slack, "we say {ours}, perf says {theirs}");
+        assert!(
+            (ours as f64 - theirs).abs() <= theirs * 0.1 + slack,
+            "the hook counts {ours}, perf counts {theirs}"
+        );
     };
     near(milliseconds(&ours), theirs("task-clock"), 20.0);
     near(sum(&ours, "page_faults"), theirs("page-faults"), 20.0);

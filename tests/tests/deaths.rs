@@ -45,7 +45,7 @@ impl Scene {
     #[track_caller]
     fn signal_worker(&mut self, signal: Signal) {
         let [worker] = self.session.process().workers()[..] else { panic!("a session has one worker") };
-        kill(Pid::from_raw(worker.cast_signed()), signal).expect("the worker is there");
+        kill(Pid::from_raw(worker.cast_signed()), signal).expect("the worker is running");
     }
 
     /// A removed instance does not record either.
@@ -63,7 +63,7 @@ impl Scene {
 
     /// Waits for the reader, which must reach the end of the file with only whole lines.
     #[track_caller]
-    fn the_reader_is_set_free(self) -> Remains {
+    fn reader_ends(self) -> Remains {
         let Self { session, instance, workload, manager } = self;
         let ended = session.ends();
         assert!(ended.lines.iter().all(|line| line.ends_with("sys_getppid()\n")), "{:?}", ended.lines);
@@ -98,7 +98,7 @@ fn a_worker_without_its_supervisor_ends_the_session() {
     wait_until("the worker has cleaned up", PATIENCE, || {
         !scene.instance.exists() && scene.manager.files().is_empty()
     });
-    scene.the_reader_is_set_free();
+    scene.reader_ends();
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_supervisor_without_its_worker_cleans_up_and_reports_it() {
     let answer = scene.session.process().ends(PATIENCE);
     answer.failed_with(1, &["ftrace"]);
     scene.nothing_is_left();
-    scene.the_reader_is_set_free();
+    scene.reader_ends();
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn when_both_are_killed_any_next_call_cleans_up() {
         let mut scene = Scene::set(&kernel);
         scene.session.process().signal_group(Signal::SIGKILL);
         scene.tracing_is_off_at_once();
-        scene.the_reader_is_set_free().nothing_is_left_after(next_call);
+        scene.reader_ends().nothing_is_left_after(next_call);
     }
 }
 
@@ -146,7 +146,7 @@ fn when_both_are_killed_in_turn_the_next_call_cleans_up() {
             scene.kill_supervisor();
         }
         scene.tracing_is_off_at_once();
-        scene.the_reader_is_set_free().nothing_is_left_after(&["--clear"]);
+        scene.reader_ends().nothing_is_left_after(&["--clear"]);
     }
 }
 
@@ -164,7 +164,7 @@ fn killed_processes_without_a_kernel_leave_nothing() {
     let mut session = manager.run("synthetic_lines", &me).start();
     session.wait_for_lines(100);
     let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
-    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("the worker is there");
+    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("the worker is running");
     assert_eq!(session.ends().failed(&["synthetic"]).len(), 100);
     assert!(manager.files().is_empty());
 
@@ -223,8 +223,8 @@ fn killed_at(kernel: &Kernel, at: Option<(SystemCall, Victims)>) -> Vec<SystemCa
     let run = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
     let (call, watch) = run.watched(at.map(|(call, victims)| (call, Fate::Kills(victims.processes()))));
     let mut process = call.spawn();
-    wait_until("it prints a path, or ends", PATIENCE, || process.has_spoken() || process.is_over());
-    let path = process.has_spoken().then(|| process.stdout().trim_end().to_owned());
+    wait_until("it prints a path, or ends", PATIENCE, || process.has_output() || process.is_over());
+    let path = process.has_output().then(|| process.stdout().trim_end().to_owned());
     let reader = path.as_ref().and_then(|path| Reader::if_there(path.as_ref()));
     workload.calls(3);
     process.signal(Signal::SIGINT);
@@ -256,13 +256,13 @@ fn a_killed_reader_does_not_harm_the_session() {
         let reader = Command::new("cat").arg(session.path()).stdout(Stdio::piped()).spawn();
         let mut reader = reader.expect("cat can be started");
         let mut taken = String::new();
-        let mut output = reader.stdout.take().expect("a pipe was asked for");
+        let mut output = reader.stdout.take().expect("it is a pipe");
         let reading = thread::spawn(move || output.read_to_string(&mut taken).map(|_| taken));
         // The delay chooses the time that is tested.
         thread::sleep(moment);
-        reader.kill().expect("it is our child");
-        reader.wait().expect("it is our child");
-        let taken = reading.join().expect("nobody panics").expect("it is text");
+        reader.kill().expect("it is a child of the test");
+        reader.wait().expect("it is a child of the test");
+        let taken = reading.join().expect("no thread panics").expect("it is text");
         let ended = session.stop();
         ended.succeeded();
         // The lines in the pipe have died with the reader; all others are kept, and none twice.
@@ -285,8 +285,8 @@ fn a_stopped_worker_ends_the_session_after_its_supervisor_died() {
     let [supervisor] = session.process().workers()[..] else { panic!("a shell has one child") };
     let [worker] = children_of(supervisor)[..] else { panic!("a session has one worker") };
     let instance = kernel.instance_of(supervisor);
-    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGSTOP).expect("the worker is there");
-    kill(Pid::from_raw(supervisor.cast_signed()), Signal::SIGKILL).expect("the supervisor is there");
+    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGSTOP).expect("the worker is running");
+    kill(Pid::from_raw(supervisor.cast_signed()), Signal::SIGKILL).expect("the supervisor is running");
     wait_until("tracing is off", AT_ONCE, || !instance.is_on());
     wait_until("the worker has cleaned up", PATIENCE, || !instance.exists() && manager.files().is_empty());
     session.process().signal_group(Signal::SIGKILL);
@@ -304,7 +304,7 @@ fn a_stopped_worker_without_supervisor_is_continued_by_the_next_call() {
         let worker = Pid::from_raw(worker.cast_signed());
         session.process().signal(Signal::SIGKILL);
         wait_until("the supervisor is gone", PATIENCE, || session.process().is_over());
-        kill(worker, Signal::SIGSTOP).expect("it waits for its reader");
+        kill(worker, Signal::SIGSTOP).expect("the worker is running");
         drop(stuck);
         let answer = manager.call([next_call]).answer();
         assert!(answer.status.success(), "{answer:#?}");
@@ -342,16 +342,16 @@ fn sessions_in_another_pid_namespace_are_not_taken_for_dead() {
 fn invalid_records_do_not_prevent_the_cleanup_of_dead_sessions() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
     let place = |name: &str| manager.run_directory().join(name);
-    fs::create_dir(place("a.session")).expect("it is ours");
-    fs::create_dir(place("a.trace")).expect("it is ours");
-    fs::write(place("tracehook_1_0badcafe.session"), "/no/such/plugin.so").expect("it is ours");
-    fs::write(place("tracehook_1_1badcafe.session"), "").expect("it is ours");
-    fs::write(place("tracehook_1_2badcafe.new"), "").expect("it is ours");
-    fs::write(place("tracehook_1_3badcafe.session"), [0xff; 10]).expect("it is ours");
+    fs::create_dir(place("a.session")).expect("the test owns it");
+    fs::create_dir(place("a.trace")).expect("the test owns it");
+    fs::write(place("tracehook_1_0badcafe.session"), "/no/such/plugin.so").expect("the test owns it");
+    fs::write(place("tracehook_1_1badcafe.session"), "").expect("the test owns it");
+    fs::write(place("tracehook_1_2badcafe.new"), "").expect("the test owns it");
+    fs::write(place("tracehook_1_3badcafe.session"), [0xff; 10]).expect("the test owns it");
     manager.call(["--get-all"]).answer().succeeded();
     assert!(manager.files().is_empty(), "{:?}", manager.files());
-    fs::remove_dir(place("a.session")).expect("it is not touched");
-    fs::remove_dir(place("a.trace")).expect("it is not touched");
+    fs::remove_dir(place("a.session")).expect("it is unchanged");
+    fs::remove_dir(place("a.trace")).expect("it is unchanged");
 }
 
 #[test]
@@ -361,10 +361,11 @@ fn a_process_that_reuses_a_dead_workers_pid_is_not_killed() {
     for started in ["1", "18446744073709551615", "", "rubbish"] {
         let plugin = manager.plugins().path().join("libsynthetic.so");
         let record = format!("{}\0{} {started}", plugin.display(), workload.id());
-        fs::write(manager.run_directory().join("tracehook_1_0badcafe.session"), record).expect("it is ours");
+        fs::write(manager.run_directory().join("tracehook_1_0badcafe.session"), record)
+            .expect("the test owns it");
         let answer = manager.call(["--get-all"]).answer();
         answer.succeeded();
-        assert!(answer.took < AT_ONCE, "it has waited for somebody else: {answer:#?}");
+        assert!(answer.took < AT_ONCE, "it has waited for another session: {answer:#?}");
         assert!(manager.files().is_empty());
         workload.calls(1);
     }

@@ -44,7 +44,7 @@ impl Straced {
         straced
     }
 
-    fn go(&mut self) {
+    fn proceed(&mut self) {
         let mut stdin = self.strace.stdin.take().expect("its standard input");
         stdin.write_all(b"go\n").expect("the program reads");
         drop(stdin);
@@ -169,7 +169,7 @@ fn calls_are_shown_as_strace_shows_them() {
     let first = shell.files()[0].0;
     let arguments = format!("--pid {first} --decode --format json --buffer-size 8192");
     let session = manager.run("trace_syscalls", arguments).start();
-    shell.go();
+    shell.proceed();
     let ended = session.ends();
     let events = ended.objects();
     let files = shell.files();
@@ -284,7 +284,7 @@ fn constants_have_the_names_that_strace_uses() {
     let mut caller = Straced::start(&program);
     let pid = caller.files()[0].0;
     let session = manager.run("trace_syscalls", format!("--pid {pid} --decode --format json")).start();
-    caller.go();
+    caller.proceed();
     let events = session.ends().objects();
     let text = caller.files().remove(0).1;
     // The calls before come from the C library. A kernel that lacks a call has no event of it either.
@@ -295,11 +295,11 @@ fn constants_have_the_names_that_strace_uses() {
         .filter(|line| line.contains(" = ") && !line.contains("ENOSYS"))
         .collect();
     let began = |event: &&Value| event["arguments"]["filename"] != "0x0";
-    let told: Vec<&Value> =
+    let reported: Vec<&Value> =
         events.iter().skip_while(began).filter(|event| event["error"] != "ENOSYS").collect();
-    assert_eq!(told.len(), expected.len(), "{expected:#?}");
-    assert!(told.len() >= 40, "{expected:#?}");
-    for (event, line) in told.iter().zip(expected) {
+    assert_eq!(reported.len(), expected.len(), "{expected:#?}");
+    assert!(reported.len() >= 40, "{expected:#?}");
+    for (event, line) in reported.iter().zip(expected) {
         let (arguments, _) = line.rsplit_once(" = ").unwrap_or_default();
         // A macro that composes a number.
         let arguments = arguments.replace("QCMD(", "");

@@ -189,7 +189,7 @@ fn pids_in_a_container_are_those_of_the_host() {
     // In its pid namespace, it is process 1.
     let its_instances = || kernel.instances_of(&[1]).into_iter().any(|it| it.pids().contains(&workload.id()));
     assert!(its_instances());
-    kill(Pid::from_raw(inner.cast_signed()), Signal::SIGINT).expect("it is there");
+    kill(Pid::from_raw(inner.cast_signed()), Signal::SIGINT).expect("it exists");
     assert_eq!(session.ends().succeeded().len(), 7);
     assert!(!its_instances(), "left in the kernel");
 }

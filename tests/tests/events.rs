@@ -146,14 +146,17 @@ fn a_trace_marker_cannot_break_lines() {
 #[test]
 fn an_unknown_event_is_refused_with_the_known_ones() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    let said = complaint("-e sched:sched_swich");
-    assert!(said.contains("no event 'sched:sched_swich'") && said.contains("'sched:sched_switch'"), "{said}");
-    let said = complaint("-e sched_switch");
-    assert!(said.contains("did you mean 'sched:sched_switch'?"), "{said}");
-    let said = complaint("-e 'sched:['");
-    assert!(said.contains("is not a pattern"), "{said}");
-    let said = complaint("--exact");
-    assert!(said.contains("--event"), "{said}");
+    let message = complaint("-e sched:sched_swich");
+    assert!(
+        message.contains("no event 'sched:sched_swich'") && message.contains("'sched:sched_switch'"),
+        "{message}"
+    );
+    let message = complaint("-e sched_switch");
+    assert!(message.contains("did you mean 'sched:sched_switch'?"), "{message}");
+    let message = complaint("-e 'sched:['");
+    assert!(message.contains("is not a pattern"), "{message}");
+    let message = complaint("--exact");
+    assert!(message.contains("--event"), "{message}");
 }
 
 /// While a session records a probe, it cannot be removed.
@@ -173,20 +176,20 @@ fn probes_of_other_sessions_cannot_be_selected() {
 #[test]
 fn a_bad_filter_is_refused_with_the_kernels_position() {
     let Some(_kernel) = Kernel::or_skip() else { return };
-    let said = complaint("-e sched:sched_switch --filter 'prev_prio == 1 && colour == 2'");
-    assert!(said.contains("Field not found"), "{said}");
-    let lines: Vec<&str> = said.lines().collect();
+    let message = complaint("-e sched:sched_switch --filter 'prev_prio == 1 && colour == 2'");
+    assert!(message.contains("Field not found"), "{message}");
+    let lines: Vec<&str> = message.lines().collect();
     let caret = lines.iter().position(|line| line.ends_with(" ^")).expect("a caret");
     let column = lines[caret].find('^').expect("a caret");
     // The kernel's position is behind the field.
-    let behind = lines[caret - 1].find(" == 2").expect("what is behind the field");
-    assert!(column.abs_diff(behind) <= 1, "{said}");
-    let said = complaint("-e sched:sched_switch --filter 'prev_pid == 1)'");
-    assert!(said.contains("Too few '('") && said.contains("prev_pid == 1)\n"), "{said}");
-    assert!(said.lines().any(|line| line.ends_with(" ^")), "{said}");
-    let said = complaint("-e sched:sched_switch --filter 'block:* sector > 0'");
-    assert!(said.contains("none of the events"), "{said}");
-    let said =
+    let behind = lines[caret - 1].find(" == 2").expect("the operator after the field");
+    assert!(column.abs_diff(behind) <= 1, "{message}");
+    let message = complaint("-e sched:sched_switch --filter 'prev_pid == 1)'");
+    assert!(message.contains("Too few '('") && message.contains("prev_pid == 1)\n"), "{message}");
+    assert!(message.lines().any(|line| line.ends_with(" ^")), "{message}");
+    let message = complaint("-e sched:sched_switch --filter 'block:* sector > 0'");
+    assert!(message.contains("none of the events"), "{message}");
+    let message =
         complaint(&format!("-e sched:sched_switch --filter '{}'", ["prev_prio > 1"; 6000].join(" && ")));
-    assert!(said.contains("too long") && said.len() < 300, "{said}");
+    assert!(message.contains("too long") && message.len() < 300, "{message}");
 }

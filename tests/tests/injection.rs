@@ -127,13 +127,13 @@ fn problems_with(kernel: &Kernel, hook: Hook, reads: bool, failures: &[(SystemCa
                     if let Some(problem) = try_one(&manager, *call, *errno) {
                         let problem =
                             format!("{}: {errno} from {call}, with a reader: {reads}: {problem}", hook.name);
-                        problems.lock().expect("nobody panics here").push(problem);
+                        problems.lock().expect("no thread panics").push(problem);
                     }
                 }
             });
         }
     });
-    let problems = problems.into_inner().expect("nobody panicked");
+    let problems = problems.into_inner().expect("no thread panics");
     let (tried, happened) = (failures.len(), happened.into_inner());
     println!("{tried} failures, {happened} of which happened; {} problems", problems.len());
     assert!(happened * 10 >= tried * 8, "only {happened} of {tried} failures happened");
@@ -154,12 +154,12 @@ impl Attempt {
         let run = manager.run(hook.name, format!("--pid {} {}", workload.id(), hook.arguments));
         let (call, watch) = run.watched(at);
         let mut process = call.spawn();
-        let said = eventually("it prints a path, or ends", PATIENCE, || {
-            (process.has_spoken() || process.is_over()).then(|| process.has_spoken())
+        let printed = eventually("it prints a path, or ends", PATIENCE, || {
+            (process.has_output() || process.is_over()).then(|| process.has_output())
         });
-        let path = said.then(|| PathBuf::from(process.stdout().trim_end()));
+        let path = printed.then(|| PathBuf::from(process.stdout().trim_end()));
         let reader = path.as_deref().filter(|_| reads).and_then(Reader::if_there);
-        if said {
+        if printed {
             workload.calls(3);
             process.signal(Signal::SIGINT);
         }
@@ -174,16 +174,18 @@ impl Attempt {
 
     fn problem(&self, left: Option<String>) -> Option<String> {
         let Answer { status, stdout, stderr, took } = &self.answer;
-        let complaints: Vec<&str> = stderr.lines().collect();
+        let messages: Vec<&str> = stderr.lines().collect();
         let has_path = stdout.starts_with('/') && stdout.ends_with('\n') && stdout.lines().count() == 1;
         let problem = match status.code() {
-            _ if complaints.iter().any(|line| !line.starts_with("manager: ")) => "somebody else complains",
+            _ if messages.iter().any(|line| !line.starts_with("manager: ")) => {
+                "another program reported an error"
+            }
             _ if !stdout.is_empty() && !has_path => "half a path",
-            Some(0) if !has_path => "no path, and all is well",
-            Some(0) if !complaints.is_empty() => "complaints, and all is well",
-            Some(0) if self.lines.len() != 3 => "all is well, but for the lines",
-            _ if *took > END => "it does not come to its end",
-            Some(1 | 2) if complaints.is_empty() => "it failed and does not say why",
+            Some(0) if !has_path => "status 0 without a path",
+            Some(0) if !messages.is_empty() => "status 0 with messages",
+            Some(0) if self.lines.len() != 3 => "status 0 with missing lines",
+            _ if *took > END => "it ended too late",
+            Some(1 | 2) if messages.is_empty() => "it failed without a message",
             Some(0..=2) => return left,
             _ => "it crashed",
         };

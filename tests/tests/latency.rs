@@ -120,7 +120,7 @@ fn unknown_system_call_numbers_are_counted_together() {
     let ended = session.stop();
     assert_eq!(calls(&ended), 7);
     let lines = ended.objects();
-    let none = total(&lines, "none").expect("there are some");
+    let none = total(&lines, "none").expect("some calls are counted");
     assert_eq!(none["count"], 3000);
     assert!(lines.len() < 20 && lines.iter().all(|line| line["event"] == "latency_total"), "{lines:#?}");
 }

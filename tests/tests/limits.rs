@@ -149,7 +149,7 @@ impl IdleProcesses {
         let mut idle = Self(Vec::with_capacity(count));
         for _ in 0..count {
             // SAFETY: the child makes only calls that are safe after a fork.
-            match unsafe { fork() }.expect("there can be so many processes") {
+            match unsafe { fork() }.expect("a process can be forked") {
                 ForkResult::Parent { child } => idle.0.push(child),
                 ForkResult::Child => {
                     let _ = prctl::set_pdeathsig(Signal::SIGKILL);

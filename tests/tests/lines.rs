@@ -47,7 +47,7 @@ fn lines_of(hook: &str, arguments: &str) -> Option<Vec<String>> {
     let directory = TempDir::new().expect("a directory");
     let script = Script::start(&format!("cd '{}'; {HOSTILE}", directory.path().display()));
     let session = manager.run(hook, format!("--pid {} {arguments}", script.id())).start();
-    script.runs();
+    script.run_to_end();
     let ended = session.ends();
     Some(ended.succeeded().into_iter().map(str::to_owned).collect())
 }
@@ -71,7 +71,7 @@ fn json_fields_have_one_type_in_all_hooks() {
     let mut types: HashMap<String, &'static str> = HashMap::new();
     for (hook, arguments) in HOOKS {
         for line in lines_of(hook, &format!("{arguments} --format json")).unwrap_or_default() {
-            let object: Map<String, Value> = serde_json::from_str(&line).expect("an object a line");
+            let object: Map<String, Value> = serde_json::from_str(&line).expect("each line is an object");
             let hidden = |letter: char| letter.is_control() || letter == '\u{2028}';
             assert!(!line.contains(hidden), "{hook}: {line:?}");
             for (name, value) in &object {

@@ -33,12 +33,12 @@ fn number(event: &Value, name: &str) -> u64 {
 
 fn page_size() -> u64 {
     let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).expect("there are pages");
-    size.expect("of some size") as u64
+    size.expect("the page size is known") as u64
 }
 
 /// The number of page faults of a single-threaded process (proc_pid_stat(5): minflt and majflt).
 fn faults(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it exists");
     let (_, rest) = stat.rsplit_once(") ").expect("a name in brackets");
     let numbers: Vec<&str> = rest.split(' ').collect();
     let number = |at: usize| numbers[at].parse::<u64>().expect("a number");
@@ -47,7 +47,7 @@ fn faults(pid: u32) -> u64 {
 
 /// A size in /proc/PID/FILE, in bytes.
 fn size(pid: u32, file: &str, name: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("it is there");
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("it exists");
     let size = text.lines().find_map(|line| line.strip_prefix(name)).expect("a line of it");
     size.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().expect("a number") * 1024
 }
@@ -119,10 +119,10 @@ fn resident_memory_matches_procfs() {
         of_these.iter().filter_map(|event| event["change"].as_i64()).sum::<i64>()
     };
     // The first line of each kind has no change.
-    let told = changes("anon") + changes("file") + changes("shmem");
+    let reported = changes("anon") + changes("file") + changes("shmem");
     let first_ones = 3 * 16 * page_size();
-    assert!(told.unsigned_abs().abs_diff(after - before) <= first_ones, "{told}: {before} {after}");
-    let last = events.iter().rfind(|event| event["pages"] == "anon").expect("it has grown");
+    assert!(reported.unsigned_abs().abs_diff(after - before) <= first_ones, "{reported}: {before} {after}");
+    let last = events.iter().rfind(|event| event["pages"] == "anon").expect("it has anonymous pages");
     assert_eq!(number(last, "size"), anonymous);
 }
 
@@ -150,7 +150,8 @@ fn rss_is_reported_per_program_across_fork_exec_and_exit() {
     assert_eq!((spaces(parent, false).len(), spaces(forked, false).len()), (1, 1));
     assert!(spaces(forked, true).is_empty() && spaces(executing, true).is_subset(&spaces(executing, false)));
     for task in [parent, forked, executing] {
-        let last = of(task).into_iter().rfind(|event| event["pages"] == "anon").expect("it has had some");
+        let last =
+            of(task).into_iter().rfind(|event| event["pages"] == "anon").expect("it had anonymous pages");
         assert!(last["change"].as_i64().is_some_and(|change| change < 0), "it was taken down: {last}");
         assert_eq!(last["other_space"], false, "{last}");
     }
@@ -205,9 +206,9 @@ fn page_faults_match_perf_trace() {
     let perf = ["perf", "trace", "-F", "all", "--no-syscalls", "-o", path];
     let script = Script::start_under(&perf, "dd if=/dev/zero of=/dev/null bs=1M count=1; true");
     let session = trace(&manager, script.id(), "--kind faults");
-    script.runs();
+    script.run_to_end();
     let events = session.ends().objects();
-    let dd = events.iter().find(|event| event["comm"] == "dd").expect("dd has faults");
+    let dd = events.iter().find(|event| event["comm"] == "dd").expect("dd has page faults");
     let ours = events.iter().filter(|event| event["tid"] == dd["tid"]).count();
     // `     0.085 ( 0.000 ms): dd/9719 minfault [elf_load+0x28a] => 0x7fecd3ba9110 (?k)`
     let theirs = fs::read_to_string(path).expect("perf has written it");
@@ -224,7 +225,7 @@ fn freed_pages_are_recorded() {
     let session = trace(&manager, workload.id(), "--kind pages");
     let child = workload.child();
     child.touches(MANY);
-    workload.lets_go(&child);
+    workload.ends_child(&child);
     let ended = session.stop();
     let events = ended.objects();
     let frames = |name: &str| -> BTreeSet<&str> {
@@ -248,7 +249,7 @@ fn kmallocs_match_the_kernels_own_trace() {
     let ended = session.stop();
     let witnessed: Vec<[String; 4]> = witness.lines().iter().filter_map(|line| kmalloc_of(line)).collect();
     let events = ended.objects();
-    let told: Vec<[String; 4]> = events
+    let reported: Vec<[String; 4]> = events
         .iter()
         .filter(|event| event["tid"] == workload.id())
         .map(|event| {
@@ -256,8 +257,8 @@ fn kmallocs_match_the_kernels_own_trace() {
             [text("caller"), text("requested"), text("size"), text("flags")]
         })
         .collect();
-    assert_eq!(told, witnessed);
-    assert!(told.iter().any(|[caller, ..]| caller.starts_with("alloc_pipe_info+0x")), "{told:#?}");
+    assert_eq!(reported, witnessed);
+    assert!(reported.iter().any(|[caller, ..]| caller.starts_with("alloc_pipe_info+0x")), "{reported:#?}");
 }
 
 /// Caller, requested and allocated bytes, and flags of a line that is not from an interrupt:
@@ -326,7 +327,7 @@ fn fault_sites_of_ended_processes_are_known() {
     // The mappings of the child have been read by then.
     session.wait_for_lines(2);
     child.touches(MANY);
-    workload.lets_go(&child);
+    workload.ends_child(&child);
     let events = session.stop().objects();
     let sites = named(&events, "call_site").into_iter().filter(|event| event["pid"] == child.id());
     let (known, unknown): (Vec<&Value>, Vec<&Value>) =
@@ -375,8 +376,8 @@ fn summaries_are_on_time_without_events() {
     let ended = session.stop();
     let events = ended.objects();
     assert!(!named(&events, "all_call_sites").is_empty(), "{events:#?}");
-    let told = |event: &Value| event["kind"] == "kmalloc" || event["kind"] == "pages";
-    assert!(events.iter().all(told), "{events:#?}");
+    let reported = |event: &Value| event["kind"] == "kmalloc" || event["kind"] == "pages";
+    assert!(events.iter().all(reported), "{events:#?}");
 }
 
 #[test]
@@ -421,8 +422,8 @@ fn after_lost_events_size_changes_are_unknown() {
             let before = if size == 0 { known.remove(&of) } else { known.insert(of, size) };
             let expected = before.map(|before| size - before);
             // The number of lost events may be reported with an earlier gap.
-            let is_after_untold_gap = losses > 0 && event["change"].is_null();
-            assert!(event["change"].as_i64() == expected || is_after_untold_gap, "{expected:?}: {event}");
+            let is_after_unreported_gap = losses > 0 && event["change"].is_null();
+            assert!(event["change"].as_i64() == expected || is_after_unreported_gap, "{expected:?}: {event}");
         }
     }
     assert!(losses > 0, "the buffer was too large for this test");
@@ -451,7 +452,7 @@ impl Cgroup {
     }
 
     fn takes(&self, pid: u32) {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("it takes processes");
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("a process can be moved to a cgroup");
     }
 }
 
@@ -469,7 +470,7 @@ fn reclaim_and_oom_kill_are_recorded() {
     let script = Script::start("dd if=/dev/zero of=/dev/null bs=64M count=1");
     cgroup.takes(script.id());
     let session = trace(&manager, script.id(), "--kind reclaim oom");
-    script.runs();
+    script.run_to_end();
     let ended = session.ends();
     let events = ended.objects();
     let reclaims = named(&events, "reclaim");
@@ -495,7 +496,7 @@ fn an_oom_kill_caused_by_another_task_is_recorded() {
     let session = trace(&manager, workload.id(), "--kind oom");
     let other = Script::start("dd if=/dev/zero of=/dev/null bs=12M count=1");
     cgroup.takes(other.id());
-    other.runs();
+    other.run_to_end();
     let ended = session.ends();
     let events = ended.objects();
     let kills = named(&events, "oom_kill");

@@ -23,7 +23,7 @@ const PANICS: [(&str, &str); 3] =
 const HARMLESS: [&str; 7] =
     ["close", "handle-signals", "block-signals", "threads", "setsid", "elsewhere", "return-twice"];
 /// Misbehaviour that leaves a process behind.
-const LEAVING: [&str; 2] = ["fork", "daemon"];
+const LEAVES_PROCESS: [&str; 2] = ["fork", "daemon"];
 /// The functions of a session.
 const OF_A_SESSION: [&str; 3] = ["read", "stop", "close"];
 
@@ -37,13 +37,13 @@ fn manager() -> Manager {
     Manager::with(Plugins::of(["misbehaving"]).plugin("synthetic", "a_synthetic.so"))
 }
 
-fn get_all<'a>(manager: &'a Manager, deed: &str) -> Call<'a> {
-    manager.call(["--get-all"]).variable("MISBEHAVE", deed)
+fn get_all<'a>(manager: &'a Manager, fault: &str) -> Call<'a> {
+    manager.call(["--get-all"]).variable("MISBEHAVE", fault)
 }
 
-fn run<'a>(manager: &'a Manager, hook: &str, arguments: &str, deed: &str) -> Call<'a> {
+fn run<'a>(manager: &'a Manager, hook: &str, arguments: &str, fault: &str) -> Call<'a> {
     let arguments = format!("--pid {} {arguments}", std::process::id());
-    manager.run(hook, arguments).variable("MISBEHAVE", deed)
+    manager.run(hook, arguments).variable("MISBEHAVE", fault)
 }
 
 /// Runs all rows concurrently, because most of them wait.
@@ -79,16 +79,16 @@ fn no_instance_is_left(kernel: &Kernel, manager: u32) {
 
 /// The other hooks work, also those of the same plugin.
 #[track_caller]
-fn the_others_work(manager: &Manager, deed: &str) {
-    assert_eq!(run(manager, "behaves", "", deed).start().stop().succeeded().len(), 3, "{deed}");
-    assert_eq!(run(manager, "synthetic_lines", "", deed).start().stop().succeeded().len(), 10, "{deed}");
+fn the_others_work(manager: &Manager, fault: &str) {
+    assert_eq!(run(manager, "behaves", "", fault).start().stop().succeeded().len(), 3, "{fault}");
+    assert_eq!(run(manager, "synthetic_lines", "", fault).start().stop().succeeded().len(), 10, "{fault}");
 }
 
 /// Starts a session, and stops it as soon as it has printed its path.
 #[track_caller]
 fn stopped(call: Call<'_>) -> Answer {
     let mut process = call.spawn();
-    wait_until("the session is there", PATIENCE, || process.has_spoken() || process.is_over());
+    wait_until("the session is there", PATIENCE, || process.has_output() || process.is_over());
     process.signal(Signal::SIGINT);
     process.ends(PATIENCE)
 }
@@ -115,27 +115,27 @@ fn a_named_hook_does_not_wait_for_later_plugins() {
 #[test]
 fn a_hook_that_kills_its_worker_in_discovery_removes_only_itself() {
     rows(product(&ENDS, &["info", "probe"]), |((end, cause), function)| {
-        let (manager, deed) = (manager(), format!("{end}:{function}"));
-        let answer = get_all(&manager, &deed).answer();
-        assert_eq!(answer.stdout, "behaves\nsynthetic_lines\n", "{deed}: {answer:#?}");
+        let (manager, fault) = (manager(), format!("{end}:{function}"));
+        let answer = get_all(&manager, &fault).answer();
+        assert_eq!(answer.stdout, "behaves\nsynthetic_lines\n", "{fault}: {answer:#?}");
         answer.failed_with(0, &["misbehaving", cause, &format!("in {function}")]);
         in_time(&answer, DISCOVERY);
         nothing_is_left(&manager);
-        the_others_work(&manager, &deed);
+        the_others_work(&manager, &fault);
     });
 }
 
 #[test]
 fn a_plugin_that_kills_its_worker_in_a_constructor_removes_only_itself() {
     rows(ENDS, |(end, cause)| {
-        let (manager, deed) = (manager(), format!("{end}:load"));
-        let answer = get_all(&manager, &deed).answer();
-        assert_eq!(answer.stdout, "synthetic_lines\n", "{deed}: {answer:#?}");
+        let (manager, fault) = (manager(), format!("{end}:load"));
+        let answer = get_all(&manager, &fault).answer();
+        assert_eq!(answer.stdout, "synthetic_lines\n", "{fault}: {answer:#?}");
         answer.failed_with(0, &["misbehaving", cause, "in loading"]);
         in_time(&answer, DISCOVERY);
         nothing_is_left(&manager);
-        let mut session = run(&manager, "synthetic_lines", "", &deed).spawn();
-        wait_until("the session is there", PATIENCE, || session.has_spoken());
+        let mut session = run(&manager, "synthetic_lines", "", &fault).spawn();
+        wait_until("the session is there", PATIENCE, || session.has_output());
         session.signal(Signal::SIGINT);
         assert_eq!(session.ends(PATIENCE).succeeded().lines().count(), 1);
     });
@@ -166,12 +166,12 @@ fn the_list_shows_a_hook_whose_probe_ends_its_worker() {
 #[test]
 fn a_hook_that_ends_its_worker_in_start_has_no_session() {
     rows(&ENDS[..3], |(end, cause)| {
-        let (manager, deed) = (manager(), format!("{end}:start"));
-        let answer = run(&manager, "misbehaves", "", &deed).answer();
+        let (manager, fault) = (manager(), format!("{end}:start"));
+        let answer = run(&manager, "misbehaves", "", &fault).answer();
         answer.failed(&["misbehaving", cause, "in start"]);
         in_time(&answer, DISCOVERY);
         nothing_is_left(&manager);
-        the_others_work(&manager, &deed);
+        the_others_work(&manager, &fault);
     });
 }
 
@@ -200,8 +200,8 @@ fn a_start_that_hangs_ends_with_its_time_or_with_sigint() {
 #[test]
 fn a_hook_that_kills_its_worker_ends_only_its_session() {
     rows(product(&ENDS, &OF_A_SESSION), |((end, cause), function)| {
-        let (manager, deed) = (manager(), format!("{end}:{function}"));
-        let answer = stopped(run(&manager, "misbehaves", "", &deed));
+        let (manager, fault) = (manager(), format!("{end}:{function}"));
+        let answer = stopped(run(&manager, "misbehaves", "", &fault));
         answer.failed_with(1, &["misbehaving", cause, &format!("in {function}")]);
         in_time(&answer, STOP);
         nothing_is_left(&manager);
@@ -214,11 +214,11 @@ fn a_hook_that_kills_its_worker_ends_only_its_session() {
 fn a_killed_worker_leaves_no_instance() {
     let Some(kernel) = Kernel::or_skip() else { return };
     rows(product(&ENDS[..4], &["start", "read", "stop", "close"]), |((end, cause), function)| {
-        let (manager, deed) = (manager(), format!("{end}:{function}"));
-        let mut process = run(&manager, "misbehaves", "--instance", &deed).spawn();
+        let (manager, fault) = (manager(), format!("{end}:{function}"));
+        let mut process = run(&manager, "misbehaves", "--instance", &fault).spawn();
         wait_until("the session is there", PATIENCE, || {
             let starts = function == "start" && !kernel.instances_of(&[process.pid()]).is_empty();
-            starts || process.has_spoken() || process.is_over()
+            starts || process.has_output() || process.is_over()
         });
         process.signal(Signal::SIGINT);
         let answer = process.ends(PATIENCE);
@@ -275,9 +275,9 @@ fn clear_names_a_plugin_that_kills_its_worker_and_clears_the_others() {
 #[test]
 fn a_panic_in_any_function_is_an_error_with_its_message() {
     rows(product(&PANICS, &["info", "probe"]), |((panic, message), function)| {
-        let (manager, deed) = (manager(), format!("{panic}:{function}"));
-        let answer = get_all(&manager, &deed).answer();
-        assert_eq!(answer.stdout, "behaves\nsynthetic_lines\n", "{deed}: {answer:#?}");
+        let (manager, fault) = (manager(), format!("{panic}:{function}"));
+        let answer = get_all(&manager, &fault).answer();
+        assert_eq!(answer.stdout, "behaves\nsynthetic_lines\n", "{fault}: {answer:#?}");
         answer.failed_with(0, &["misbehaving", "panicked at tests/plugins/misbehaving/src/", message]);
     });
     rows(product(&PANICS, &["start", "read", "stop", "close"]), |((panic, message), function)| {
@@ -291,15 +291,15 @@ fn a_panic_in_any_function_is_an_error_with_its_message() {
 
 #[test]
 fn harmless_misbehaviour_has_no_effect() {
-    rows(HARMLESS, |deed| {
+    rows(HARMLESS, |fault| {
         let manager = manager();
         for function in ["load", "info", "probe"] {
-            let answer = get_all(&manager, &format!("{deed}:{function}")).answer();
-            assert_eq!(answer.succeeded(), "behaves\nmisbehaves\nsynthetic_lines\n", "{deed} in {function}");
+            let answer = get_all(&manager, &format!("{fault}:{function}")).answer();
+            assert_eq!(answer.succeeded(), "behaves\nmisbehaves\nsynthetic_lines\n", "{fault} in {function}");
         }
         for function in ["load", "info", "start", "read", "stop", "close"] {
-            let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
-            assert_eq!(ended.succeeded(), ["line 1", "line 2", "line 3"], "{deed} in {function}");
+            let ended = run(&manager, "misbehaves", "", &format!("{fault}:{function}")).start().stop();
+            assert_eq!(ended.succeeded(), ["line 1", "line 2", "line 3"], "{fault} in {function}");
             in_time(&ended.answer, SLACK);
         }
         nothing_is_left(&manager);
@@ -308,13 +308,13 @@ fn harmless_misbehaviour_has_no_effect() {
 
 #[test]
 fn output_of_a_plugin_is_discarded() {
-    rows(["print", "flood"], |deed| {
+    rows(["print", "flood"], |fault| {
         let manager = manager();
-        let answer = get_all(&manager, &format!("{deed}:probe")).answer();
+        let answer = get_all(&manager, &format!("{fault}:probe")).answer();
         assert_eq!(answer.succeeded(), "behaves\nmisbehaves\nsynthetic_lines\n");
         in_time(&answer, DISCOVERY);
         for function in ["start", "stop"] {
-            let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
+            let ended = run(&manager, "misbehaves", "", &format!("{fault}:{function}")).start().stop();
             assert_eq!(ended.succeeded().len(), 3);
         }
     });
@@ -323,9 +323,9 @@ fn output_of_a_plugin_is_discarded() {
 #[test]
 fn the_last_output_of_a_plugin_is_in_the_log() {
     let manager = manager();
-    let logged = |deed: &str| {
-        let answer = manager.call(["-v", "--get-all"]).variable("MISBEHAVE", deed).answer();
-        assert_eq!(answer.stdout, "behaves\nmisbehaves\nsynthetic_lines\n", "{deed}");
+    let logged = |fault: &str| {
+        let answer = manager.call(["-v", "--get-all"]).variable("MISBEHAVE", fault).answer();
+        assert_eq!(answer.stdout, "behaves\nmisbehaves\nsynthetic_lines\n", "{fault}");
         in_time(&answer, DISCOVERY);
         answer.stderr
     };
@@ -351,42 +351,45 @@ fn endless_logging_does_not_prevent_a_stop() {
 
 #[test]
 fn children_of_a_plugin_are_killed() {
-    rows(product(&LEAVING, &["load", "info", "probe"]), |(deed, function)| {
+    rows(product(&LEAVES_PROCESS, &["load", "info", "probe"]), |(fault, function)| {
         let manager = manager();
-        get_all(&manager, &format!("{deed}:{function}")).answer().succeeded();
+        get_all(&manager, &format!("{fault}:{function}")).answer().succeeded();
         nothing_is_left(&manager);
     });
-    rows(product(&LEAVING, &["load", "info", "start", "read", "stop", "close"]), |(deed, function)| {
-        let manager = manager();
-        // Its reader reaches the end of the file, or this would not return.
-        let ended = run(&manager, "misbehaves", "", &format!("{deed}:{function}")).start().stop();
-        assert_eq!(ended.succeeded().len(), 3, "{deed} in {function}");
-        in_time(&ended.answer, SLACK);
-        nothing_is_left(&manager);
-    });
+    rows(
+        product(&LEAVES_PROCESS, &["load", "info", "start", "read", "stop", "close"]),
+        |(fault, function)| {
+            let manager = manager();
+            // Its reader reaches the end of the file, or this would not return.
+            let ended = run(&manager, "misbehaves", "", &format!("{fault}:{function}")).start().stop();
+            assert_eq!(ended.succeeded().len(), 3, "{fault} in {function}");
+            in_time(&ended.answer, SLACK);
+            nothing_is_left(&manager);
+        },
+    );
 }
 
 #[test]
 fn a_child_that_holds_an_instance_does_not_prevent_its_removal() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    rows(product(&LEAVING, &["start", "read", "stop"]), |(deed, function)| {
+    rows(product(&LEAVES_PROCESS, &["start", "read", "stop"]), |(fault, function)| {
         let manager = manager();
-        let session = run(&manager, "misbehaves", "--instance", &format!("{deed}:{function}")).start();
+        let session = run(&manager, "misbehaves", "--instance", &format!("{fault}:{function}")).start();
         let pid = session.pid();
         let ended = session.stop();
-        assert_eq!(ended.succeeded().len(), 3, "{deed} in {function}");
+        assert_eq!(ended.succeeded().len(), 3, "{fault} in {function}");
         in_time(&ended.answer, SLACK);
         no_instance_is_left(&kernel, pid);
         nothing_is_left(&manager);
     });
     rows(
         product(&["fork-and-die", "daemon-and-die", "daemon-and-hang"], &["start", "stop"]),
-        |(deed, function)| {
+        |(fault, function)| {
             let manager = manager();
             let mut process =
-                run(&manager, "misbehaves", "--instance", &format!("{deed}:{function}")).spawn();
+                run(&manager, "misbehaves", "--instance", &format!("{fault}:{function}")).spawn();
             wait_until("the session is there", PATIENCE, || {
-                process.has_spoken() || process.is_over() || !kernel.instances_of(&[process.pid()]).is_empty()
+                process.has_output() || process.is_over() || !kernel.instances_of(&[process.pid()]).is_empty()
             });
             process.signal(Signal::SIGINT);
             let answer = process.ends(PATIENCE);
@@ -413,7 +416,7 @@ fn children_of_a_plugin_are_killed_by_the_supervisor_when_the_worker_is_killed()
     let mut session = run(&manager, "misbehaves", "", "daemon:start").start();
     wait_until("there are worker and daemon", PATIENCE, || manager.processes().len() == 3);
     let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
-    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("the worker is there");
+    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("the worker is running");
     session.ends().failed(&["misbehaving", "killed by SIGKILL"]);
     nothing_is_left(&manager);
 }
@@ -426,7 +429,7 @@ fn children_from_before_the_exec_are_not_killed() {
     let call = get_all(&manager, "none").under(["sh", "-c", script, "sh"]);
     let answer = call.answer();
     assert_eq!(answer.stdout, "behaves\nmisbehaves\nsynthetic_lines\n", "{answer:#?}");
-    let sleeper = Pid::from_raw(answer.stderr.trim().parse().expect("the shell says its pid"));
+    let sleeper = Pid::from_raw(answer.stderr.trim().parse().expect("the shell prints its pid"));
     kill(sleeper, Signal::SIGKILL).expect("it is still there");
 }
 
@@ -441,12 +444,12 @@ fn a_workers_death_is_explained_where_sigchld_was_ignored() {
 fn naming_a_hook_of_a_broken_plugin_reports_the_cause() {
     let manager = manager();
     for hook in ["misbehaves", "misbehaving/misbehaves"] {
-        for (deed, cause) in
+        for (fault, cause) in
             [("segfault:load", "SIGSEGV"), ("exit:info", "status 0"), ("panic:info", "a plain message")]
         {
-            let describe = manager.call(["--describe", hook]).variable("MISBEHAVE", deed).answer();
+            let describe = manager.call(["--describe", hook]).variable("MISBEHAVE", fault).answer();
             describe.failed(&[hook, "misbehaving", cause]);
-            run(&manager, hook, "", deed).answer().failed(&[hook, "misbehaving", cause]);
+            run(&manager, hook, "", fault).answer().failed(&[hook, "misbehaving", cause]);
         }
     }
     let elsewhere = manager

@@ -44,7 +44,7 @@ impl Events {
     #[track_caller]
     fn of(ended: &Ended, log: &Log) -> Self {
         let lines = ended.succeeded();
-        let events = lines.iter().map(|line| serde_json::from_str(line).expect("an object a line"));
+        let events = lines.iter().map(|line| serde_json::from_str(line).expect("each line is an object"));
         let (recorded, delivered) = (lines.len(), lines.len());
         assert_eq!(log.summary(), Summary { recorded, delivered, ..Summary::default() });
         Self(events.collect())
@@ -72,7 +72,7 @@ impl Events {
     fn states(&self) -> String {
         let changes = self.named("state");
         for pair in changes.windows(2) {
-            assert_eq!(pair[0]["new"], pair[1]["old"], "a change was not told");
+            assert_eq!(pair[0]["new"], pair[1]["old"], "a change was not reported");
         }
         let first = changes.first().map(|change| &change["old"]);
         let states = first.into_iter().chain(changes.iter().map(|change| &change["new"]));
@@ -96,7 +96,7 @@ fn echo(listener: &TcpListener, sizes: &[usize]) -> TcpStream {
     for size in sizes {
         let mut bytes = vec![0; *size];
         stream.read_exact(&mut bytes).expect("what was sent");
-        stream.write_all(&bytes).expect("somebody reads it");
+        stream.write_all(&bytes).expect("the peer reads");
     }
     stream
 }
@@ -162,9 +162,9 @@ fn every_byte_of_a_connection_is_recorded() {
         is_over(&local);
         let events = Events::of(&session.stop(), &log).of_sockets();
         assert_eq!(events.one("connect")["result"], 0);
-        assert_eq!(events.one("connect")["local"], local, "it is told with the call");
+        assert_eq!(events.one("connect")["local"], local, "it is reported with the call");
         let own = events.with_local(&local);
-        assert_eq!(own.0.len(), events.0.len(), "there was but one socket: {:#?}", events.0);
+        assert_eq!(own.0.len(), events.0.len(), "there was only one socket: {:#?}", events.0);
         assert_eq!(own.states(), "CLOSE SYN_SENT ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE");
         assert_eq!(own.sizes("send"), sizes.map(|size| size as u64));
         let total: u64 = own.sizes("receive").iter().sum();
@@ -222,14 +222,14 @@ fn the_peers_actions_are_recorded() {
 #[test]
 fn a_refused_connection_has_its_reason() {
     let Some(_kernel) = kernel() else { return };
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
     let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
-    assert_eq!(workload.network(format!("connect {nobody}")), "ECONNREFUSED");
+    assert_eq!(workload.network(format!("connect {unused}")), "ECONNREFUSED");
     let events = Events::of(&session.stop(), &log);
     let connect = events.one("connect");
     assert_eq!((&connect["result"], &connect["error"]), (&(-111).into(), &"ECONNREFUSED".into()));
-    assert_eq!(connect["remote"], nobody.to_string());
+    assert_eq!(connect["remote"], unused.to_string());
     assert!(connect["duration_ns"].as_u64().is_some_and(|duration| duration > 0));
     assert_eq!(events.states(), "CLOSE SYN_SENT CLOSE");
     let reset = events.one("receive_reset");
@@ -380,7 +380,7 @@ fn losses_are_counted() {
     let (losses, lines): (Vec<Value>, Vec<Value>) = ended
         .succeeded()
         .iter()
-        .map(|line| serde_json::from_str::<Value>(line).expect("an object a line"))
+        .map(|line| serde_json::from_str::<Value>(line).expect("each line is an object"))
         .partition(|event| event["event"] == "lost");
     let lost: u64 = losses.iter().map(|loss| loss["count"].as_u64().expect("a count")).sum();
     let summary = log.summary();
@@ -470,7 +470,7 @@ fn text_lines_are_readable() {
     let ended = session.stop();
     let lines = ended.succeeded();
     let expected = format!("send: socket=1 family=AF_INET protocol=TCP local={local} remote={server} size=5");
-    let line = lines.iter().find(|line| line.contains(" send: ")).expect("it was sent");
+    let line = lines.iter().find(|line| line.contains(" send: ")).expect("a line for the send");
     assert!(line.ends_with(&expected) && line.trim_start().starts_with("a b-c-"), "{line}");
     assert!(lines.iter().any(|line| line.ends_with("old=SYN_SENT new=ESTABLISHED")));
 }

@@ -29,21 +29,21 @@ impl Opener {
         let opener = built("opener");
         let opener = [opener.to_str().expect("plain text")];
         let mut words = wrapper.iter().chain(&opener).chain(step);
-        let mut child = Command::new(words.next().expect("the opener at least"))
+        let mut child = Command::new(words.next().expect("a program"))
             .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the opener can be started");
         let mut id = String::new();
-        let stdout = child.stdout.as_mut().expect("it was asked for");
-        BufReader::new(stdout).read_line(&mut id).expect("it begins with its id");
+        let stdout = child.stdout.as_mut().expect("it is a pipe");
+        BufReader::new(stdout).read_line(&mut id).expect("its first line is its id");
         Self { child, id: id.trim().parse().expect("an id is a number") }
     }
 
     /// Runs its step, and exits.
-    fn goes(&mut self) {
-        self.child.stdin.take().expect("once").write_all(b"go\n").expect("it listens");
+    fn proceed(&mut self) {
+        self.child.stdin.take().expect("it proceeds once").write_all(b"go\n").expect("it reads commands");
         assert!(self.child.wait().expect("it ends").success());
     }
 }
@@ -71,7 +71,7 @@ fn the_last_calls_of_a_busy_task_are_complete() {
         let session = trace(&manager, &opener, "--format json");
         session.wait_for_lines(1000);
         let ended = session.stop();
-        opener.child.kill().expect("it is there");
+        opener.child.kill().expect("it exists");
         let calls = ended.objects();
         // The call that was in progress when the session started is not recorded.
         let whole = |call: &Value| call["duration_ns"].is_u64();
@@ -135,18 +135,22 @@ fn each_call_has_its_path_and_result() {
     let (manager, directory) = (manager(), place());
     let mut opener = Opener::start(&["each", &directory.path().display().to_string()]);
     let session = trace(&manager, &opener, "--format json");
-    opener.goes();
-    let told = session.ends().objects();
+    opener.proceed();
+    let reported = session.ends().objects();
     let expected = each(directory.path());
-    for (told, expected) in told.iter().zip(&expected) {
+    for (reported, expected) in reported.iter().zip(&expected) {
         for (name, value) in expected.as_object().expect("an object") {
-            assert_eq!(&told[name], value, "{name} of {told}");
+            assert_eq!(&reported[name], value, "{name} of {reported}");
         }
-        assert_eq!((&told["event"], &told["comm"]), (&json!("open"), &json!("opener")), "{told}");
-        assert_eq!((&told["pid"], &told["tid"]), (&json!(opener.id), &json!(opener.id)), "{told}");
-        assert!(told["duration_ns"].as_u64().is_some_and(|duration| duration > 0), "{told}");
+        assert_eq!((&reported["event"], &reported["comm"]), (&json!("open"), &json!("opener")), "{reported}");
+        assert_eq!(
+            (&reported["pid"], &reported["tid"]),
+            (&json!(opener.id), &json!(opener.id)),
+            "{reported}"
+        );
+        assert!(reported["duration_ns"].as_u64().is_some_and(|duration| duration > 0), "{reported}");
     }
-    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    assert_eq!(reported.len(), expected.len(), "{reported:#?}");
 }
 
 #[test]
@@ -155,9 +159,9 @@ fn flags_are_present_where_they_can_be_read() {
     let (manager, directory) = (manager(), place());
     let mut opener = Opener::start(&["how", &directory.path().display().to_string()]);
     let session = trace(&manager, &opener, "--format json --path */file");
-    opener.goes();
-    let told = session.ends().objects();
-    let [late, never] = told.as_slice() else { panic!("two calls, not {told:#?}") };
+    opener.proceed();
+    let reported = session.ends().objects();
+    let [late, never] = reported.as_slice() else { panic!("two calls, not {reported:#?}") };
     assert_eq!((&late["flags"], &late["error"]), (&json!("O_WRONLY|O_APPEND"), &Value::Null), "{late}");
     assert_eq!((&never["flags"], &never["error"]), (&Value::Null, &json!("EFAULT")), "{never}");
 }
@@ -168,10 +172,10 @@ fn opens_by_io_uring_are_recorded() {
     let manager = manager();
     let mut opener = Opener::start(&["uring"]);
     let session = trace(&manager, &opener, "--format json");
-    opener.goes();
-    let told = session.ends().objects();
-    let told: Vec<&Value> = told.iter().filter(|call| call["io_uring"] == true).collect();
-    let [there, missing] = told.as_slice() else { panic!("two calls, not {told:#?}") };
+    opener.proceed();
+    let reported = session.ends().objects();
+    let reported: Vec<&Value> = reported.iter().filter(|call| call["io_uring"] == true).collect();
+    let [there, missing] = reported.as_slice() else { panic!("two calls, not {reported:#?}") };
     assert_eq!((&there["path"], &there["name"]), (&json!("/etc/passwd"), &json!("passwd")), "{there}");
     assert!(there["result"].as_i64().is_some_and(|descriptor| descriptor > 2), "{there}");
     assert_eq!(
@@ -179,7 +183,10 @@ fn opens_by_io_uring_are_recorded() {
         (&json!("/no/such/file"), &json!("ENOENT")),
         "{missing}"
     );
-    assert!(told.iter().all(|call| call["pid"] == opener.id && call["comm"] == "opener"), "{told:#?}");
+    assert!(
+        reported.iter().all(|call| call["pid"] == opener.id && call["comm"] == "opener"),
+        "{reported:#?}"
+    );
 }
 
 #[test]
@@ -188,7 +195,7 @@ fn hostile_paths_do_not_break_text_lines() {
     let (manager, directory) = (manager(), place());
     let mut opener = Opener::start(&["each", &directory.path().display().to_string()]);
     let session = trace(&manager, &opener, "");
-    opener.goes();
+    opener.proceed();
     let ended = session.ends();
     let lines = ended.succeeded();
     assert_eq!(lines.len(), each(directory.path()).len());
@@ -218,11 +225,12 @@ fn calls_match_strace() {
     BufReader::new(shell.stdout.as_mut().expect("a pipe")).read_line(&mut id).expect("its id");
     let before = fs::read_to_string(&output).expect("strace's output").lines().count();
     let session = manager.run("trace_open", format!("--pid {} --format json", id.trim())).start();
-    shell.stdin.take().expect("a pipe").write_all(b"go\n").expect("the shell listens");
+    shell.stdin.take().expect("a pipe").write_all(b"go\n").expect("the shell reads");
     shell.wait().expect("strace ends");
 
-    let told = session.ends().objects();
-    let ours: Vec<String> = told.iter().map(|told| with_sorted_flags(&as_strace_would(told))).collect();
+    let reported = session.ends().objects();
+    let ours: Vec<String> =
+        reported.iter().map(|reported| with_sorted_flags(&as_strace_would(reported))).collect();
     let theirs = fs::read_to_string(&output).expect("strace's output");
     let theirs = theirs.lines().skip(before).filter(|line| line.contains('('));
     let theirs: Vec<String> = theirs.map(with_sorted_flags).collect();
@@ -244,16 +252,16 @@ fn with_sorted_flags(line: &str) -> String {
 }
 
 /// `4711  openat(AT_FDCWD, "file", O_RDONLY) = 3`.
-fn as_strace_would(told: &Value) -> String {
-    let text = |name: &str| told[name].as_str().unwrap_or_default();
-    let tid = told["tid"].to_string();
-    let directory = told["dirfd"].as_i64().map_or("AT_FDCWD".to_owned(), |number| number.to_string());
-    let name = if told["name"].is_null() { text("path") } else { text("name") };
-    let mode = told["mode"].as_str().map_or(String::new(), |mode| format!(", {mode}"));
-    let result = match told["error"].as_str() {
+fn as_strace_would(reported: &Value) -> String {
+    let text = |name: &str| reported[name].as_str().unwrap_or_default();
+    let tid = reported["tid"].to_string();
+    let directory = reported["dirfd"].as_i64().map_or("AT_FDCWD".to_owned(), |number| number.to_string());
+    let name = if reported["name"].is_null() { text("path") } else { text("name") };
+    let mode = reported["mode"].as_str().map_or(String::new(), |mode| format!(", {mode}"));
+    let result = match reported["error"].as_str() {
         Some("ENOENT") => "-1 ENOENT (No such file or directory)".to_owned(),
         Some(error) => error.to_owned(),
-        None => told["result"].to_string(),
+        None => reported["result"].to_string(),
     };
     format!("{tid:<5} openat({directory}, \"{name}\", {}{mode}) = {result}", text("flags"))
 }
@@ -262,29 +270,29 @@ fn as_strace_would(told: &Value) -> String {
 fn failed_and_path_select_the_calls() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
-    let told = |arguments: &str| {
+    let reported = |arguments: &str| {
         let directory = place();
         let mut opener = Opener::start(&["each", &directory.path().display().to_string()]);
         let log = Log::new();
         let arguments = format!("--pid {} --format json {arguments}", opener.id);
         let session = log.of(manager.call(["-v", "--run", "trace_open", "--args", &arguments])).start();
-        opener.goes();
-        let told = session.ends().objects();
+        opener.proceed();
+        let reported = session.ends().objects();
         let summary = log.summary();
-        assert_eq!((summary.recorded, summary.delivered), (told.len(), told.len()));
-        (told, each(directory.path()))
+        assert_eq!((summary.recorded, summary.delivered), (reported.len(), reported.len()));
+        (reported, each(directory.path()))
     };
-    let (failed, each) = told("--failed");
+    let (failed, each) = reported("--failed");
     assert_eq!(failed.len(), each.iter().filter(|call| call.get("error").is_some()).count());
     assert!(failed.iter().all(|call| call["result"].as_i64().is_some_and(|result| result < 0)));
-    let (some, _) = told("--path */sub/* /no/*");
+    let (some, _) = reported("--path */sub/* /no/*");
     assert!(
         some.len() >= 4
             && some.iter().all(|call| {
                 call["path"].as_str().is_some_and(|path| path.contains("/sub/") || path.starts_with("/no/"))
             })
     );
-    assert!(told("--path /nowhere/*").0.is_empty());
+    assert!(reported("--path /nowhere/*").0.is_empty());
 }
 
 #[test]
@@ -313,11 +321,14 @@ fn every_short_lived_child_is_recorded() {
     let manager = manager();
     let mut opener = Opener::start(&["storm", "300"]);
     let session = trace(&manager, &opener, "--format json");
-    opener.goes();
-    let told = session.ends().objects();
+    opener.proceed();
+    let reported = session.ends().objects();
     let paths: Vec<String> = (0..300).map(|child| format!("/no/such/file/{child}")).collect();
-    assert_eq!(told.iter().map(|call| call["path"].as_str().unwrap_or_default()).collect::<Vec<_>>(), paths);
-    assert!(told.iter().all(|call| call["pid"] != json!(opener.id)));
+    assert_eq!(
+        reported.iter().map(|call| call["path"].as_str().unwrap_or_default()).collect::<Vec<_>>(),
+        paths
+    );
+    assert!(reported.iter().all(|call| call["pid"] != json!(opener.id)));
 }
 
 #[test]
@@ -326,9 +337,9 @@ fn calls_denied_by_seccomp_are_recorded() {
     let manager = manager();
     let mut opener = Opener::start(&["denied"]);
     let session = trace(&manager, &opener, "--format json");
-    opener.goes();
-    let told = session.ends().objects();
-    let [denied] = told.as_slice() else { panic!("one call, not {told:#?}") };
+    opener.proceed();
+    let reported = session.ends().objects();
+    let [denied] = reported.as_slice() else { panic!("one call, not {reported:#?}") };
     assert_eq!((&denied["path"], &denied["error"]), (&json!("/with/an/error"), &json!("EACCES")), "{denied}");
     assert_eq!((&denied["pid"], &denied["duration_ns"]), (&json!(opener.id), &Value::Null), "{denied}");
 }
@@ -344,11 +355,11 @@ fn tracing_continues_after_exec() {
         .spawn()
         .expect("a shell");
     let session = manager.run("trace_open", format!("--pid {}", shell.id())).start();
-    shell.stdin.take().expect("a pipe").write_all(b"go\n").expect("the shell listens");
+    shell.stdin.take().expect("a pipe").write_all(b"go\n").expect("the shell reads");
     shell.wait().expect("it ends");
     let ended = session.ends();
     let lines = ended.succeeded();
-    let last = lines.iter().find(|line| line.contains("/no/such/file")).expect("cat tries");
+    let last = lines.iter().find(|line| line.contains("/no/such/file")).expect("cat opens it");
     assert!(last.trim_start().starts_with(&format!("cat-{} ", shell.id())), "{last}");
 }
 
@@ -364,11 +375,11 @@ fn a_process_in_namespaces_of_its_own_is_traced() {
     let children = fs::read_to_string(format!("/proc/{outside}/task/{outside}/children"));
     let inner: u32 = children.expect("its children").trim().parse().expect("one child");
     let session = manager.run("trace_open", format!("--pid {inner} --format json")).start();
-    opener.goes();
-    let told = session.ends().objects();
-    assert_eq!(told.len(), each(directory.path()).len());
-    for (told, expected) in told.iter().zip(each(directory.path())) {
-        assert_eq!((&told["path"], &told["pid"]), (&expected["path"], &json!(inner)));
+    opener.proceed();
+    let reported = session.ends().objects();
+    assert_eq!(reported.len(), each(directory.path()).len());
+    for (reported, expected) in reported.iter().zip(each(directory.path())) {
+        assert_eq!((&reported["path"], &reported["pid"]), (&expected["path"], &json!(inner)));
     }
 }
 
@@ -378,7 +389,7 @@ fn two_sessions_of_one_process_both_record_it() {
     let manager = manager();
     let mut opener = Opener::start(&["flood", "1000"]);
     let (first, second) = (trace(&manager, &opener, ""), trace(&manager, &opener, "--failed"));
-    opener.goes();
+    opener.proceed();
     assert_eq!((first.ends().succeeded().len(), second.ends().succeeded().len()), (1000, 1000));
 }
 
@@ -388,7 +399,7 @@ fn a_flood_is_recorded_completely() {
     let manager = manager();
     let mut opener = Opener::start(&["flood", "100000"]);
     let session = trace(&manager, &opener, "");
-    opener.goes();
+    opener.proceed();
     assert_eq!(session.ends().succeeded().len(), 100_000);
 }
 
@@ -398,7 +409,7 @@ fn unread_lines_wait_for_their_reader() {
     let manager = manager();
     let mut opener = Opener::start(&["flood", "100000"]);
     let session = manager.run("trace_open", format!("--pid {}", opener.id)).start_unread();
-    opener.goes();
+    opener.proceed();
     assert_eq!(session.stop().unread().len(), 100_000);
 }
 
@@ -413,7 +424,7 @@ fn losses_are_counted_exactly() {
         let arguments = format!("--pid {} {arguments}", opener.id);
         let call = manager.call(["-v", "--run", "trace_open", "--args", &arguments]);
         let session = log.of(call).start_unread();
-        opener.goes();
+        opener.proceed();
         let ended = session.stop();
         let (losses, calls): (Vec<&str>, Vec<&str>) =
             ended.unread().into_iter().partition(|line| Loss::of(line).is_some());
@@ -432,7 +443,7 @@ fn other_tasks_are_not_recorded() {
     let workload = Workload::start();
     let session = manager.run("trace_open", format!("--pid {}", workload.id())).start();
     let mut opener = Opener::start(&["flood", "1000"]);
-    opener.goes();
+    opener.proceed();
     workload.calls(1);
     assert!(session.stop().succeeded().is_empty());
 }

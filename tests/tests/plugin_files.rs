@@ -111,9 +111,9 @@ fn old_or_new_or(answer: &Answer, what: &[&str]) {
 fn overwriting_a_plugin_in_place_harms_no_session() {
     used_while(
         |versions, round| {
-            let mut file = OpenOptions::new().write(true).open(&versions.path).expect("it is ours");
+            let mut file = OpenOptions::new().write(true).open(&versions.path).expect("the test owns it");
             write_slowly(&mut file, versions.content(round));
-            file.set_len(versions.content(round).len() as u64).expect("it is ours");
+            file.set_len(versions.content(round).len() as u64).expect("the test owns it");
         },
         |answer| old_or_new_or(answer, &[BEING_WRITTEN]),
     );
@@ -131,12 +131,12 @@ fn write_slowly(file: &mut File, content: &[u8]) {
 fn truncating_and_rewriting_a_plugin_harms_no_session() {
     used_while(
         |versions, round| {
-            let length = fs::metadata(&versions.path).expect("it is there").len();
+            let length = fs::metadata(&versions.path).expect("it exists").len();
             nix::unistd::truncate(&versions.path, (length / 16).cast_signed() * (round as i64 % 8))
-                .expect("it is ours");
+                .expect("the test owns it");
             // Now the file is truncated, and not open for writing.
             std::thread::yield_now();
-            fs::write(&versions.path, versions.content(round)).expect("it is ours");
+            fs::write(&versions.path, versions.content(round)).expect("the test owns it");
         },
         |answer| {
             let reasons = ["is cut off", "is a damaged ELF file", "(not an ELF file)", BEING_WRITTEN];
@@ -151,7 +151,7 @@ fn renaming_over_a_plugin_harms_no_session() {
         |versions, round| {
             let new = versions.path.with_extension("new");
             fs::write(&new, versions.content(round)).expect("there is room");
-            fs::rename(&new, &versions.path).expect("it is ours");
+            fs::rename(&new, &versions.path).expect("the test owns it");
         },
         old_or_new,
     );
@@ -161,7 +161,7 @@ fn renaming_over_a_plugin_harms_no_session() {
 fn deleting_and_recreating_a_plugin_harms_no_session() {
     used_while(
         |versions, round| {
-            fs::remove_file(&versions.path).expect("it is ours");
+            fs::remove_file(&versions.path).expect("the test owns it");
             std::thread::yield_now();
             let mut file = File::create(&versions.path).expect("there is room");
             write_slowly(&mut file, versions.content(round));
@@ -186,5 +186,5 @@ fn a_plugin_open_for_writing_is_not_loaded() {
 }
 
 fn open_for_writing(path: &Path) -> File {
-    OpenOptions::new().append(true).open(path).expect("it is ours")
+    OpenOptions::new().append(true).open(path).expect("the test owns it")
 }

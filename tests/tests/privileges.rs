@@ -114,7 +114,7 @@ type Lack = Option<(&'static str, When)>;
 enum When {
     /// For every process.
     Listed,
-    /// Only in a session, because the user can trace his own processes.
+    /// Only in a session, because the user can trace their own processes.
     Run,
 }
 

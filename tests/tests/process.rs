@@ -25,7 +25,7 @@ fn events_of(script: &str) -> Vec<Value> {
     let manager = manager();
     let script = Script::start(script);
     let session = trace(&manager, script.id(), "");
-    script.runs();
+    script.run_to_end();
     session.ends().objects()
 }
 
@@ -133,7 +133,7 @@ fn of_an_untraced_sender_only_the_fatal_signal_is_recorded() {
     let manager = manager();
     let workload = Workload::start();
     let session = trace(&manager, workload.id(), "");
-    kill(Pid::from_raw(workload.id().cast_signed()), Signal::SIGTERM).expect("it is ours");
+    kill(Pid::from_raw(workload.id().cast_signed()), Signal::SIGTERM).expect("the test owns it");
     let events = session.ends().objects();
     assert_eq!(named(&events, "signal_deliver")[0]["signal"], "SIGKILL");
     let exit = named(&events, "exit")[0];
@@ -170,7 +170,7 @@ fn text_is_the_default_format() {
     let manager = manager();
     let script = Script::start("exec /bin/false");
     let (id, session) = (script.id(), manager.run("trace_process", format!("--pid {}", script.id())).start());
-    script.runs();
+    script.run_to_end();
     let ended = session.ends();
     let lines = ended.succeeded();
     let ends_with = |line: usize, end: &str| assert!(lines[line].ends_with(end), "no {end:?} in {lines:#?}");
@@ -225,7 +225,7 @@ fn hostile_names_do_not_break_lines() {
         let script = Script::start(&script);
         let arguments = format!("--pid {} --format {format}", script.id());
         let session = manager.run("trace_process", arguments).start();
-        script.runs();
+        script.run_to_end();
         let ended = session.ends();
         let lines = ended.succeeded();
         let exec = lines.iter().find(|line| line.contains("exec")).expect("an exec");
@@ -248,7 +248,7 @@ fn a_process_in_namespaces_has_the_hosts_ids() {
         "sh -c 'exit 5'; kill -9 $$",
     );
     let session = trace(&manager, script.id(), "");
-    script.runs();
+    script.run_to_end();
     let events = session.ends().objects();
     let fork = named(&events, "fork").into_iter().next().expect("a fork");
     let exit = named(&events, "exit").into_iter().find(|exit| exit["status"] == 5).expect("an exit");
@@ -270,7 +270,7 @@ fn every_record_is_counted() {
 }
 
 /// The events of a process that strace reports as well.
-type Story = Vec<String>;
+type TaskEvents = Vec<String>;
 
 #[test]
 fn events_match_strace() {
@@ -291,9 +291,9 @@ fn events_match_strace() {
         std::fs::read_to_string(format!("/proc/{shell}/wchan")).ok()?.contains("pipe").then_some(shell)
     });
     let session = trace(&manager, shell, "");
-    script.runs();
-    let ours = our_stories(&session.ends().objects());
-    let theirs = straces_stories(&std::fs::read_to_string(file).expect("what strace saw"), shell);
+    script.run_to_end();
+    let ours = events_by_hook(&session.ends().objects());
+    let theirs = events_by_strace(&std::fs::read_to_string(file).expect("the output of strace"), shell);
     assert_eq!(ours, theirs);
 }
 
@@ -302,8 +302,8 @@ fn child_of(process: u32) -> Option<u32> {
     children.split_whitespace().next()?.parse().ok()
 }
 
-fn our_stories(events: &[Value]) -> BTreeMap<u64, Story> {
-    let mut stories: BTreeMap<u64, Story> = BTreeMap::new();
+fn events_by_hook(events: &[Value]) -> BTreeMap<u64, TaskEvents> {
+    let mut tasks: BTreeMap<u64, TaskEvents> = BTreeMap::new();
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     for event in events {
         let what = match event["event"].as_str() {
@@ -314,15 +314,15 @@ fn our_stories(events: &[Value]) -> BTreeMap<u64, Story> {
             Some("signal_deliver") => format!("{} {}", text(&event["signal"]), text(&event["code"])),
             _ => continue,
         };
-        stories.entry(event["tid"].as_u64().expect("an id")).or_default().push(what);
+        tasks.entry(event["tid"].as_u64().expect("an id")).or_default().push(what);
     }
-    stories
+    tasks
 }
 
 /// Parses lines such as `4711 execve("/bin/true", …) = 0`, `4711 vfork() = 4712`, `4711 --- SIGCHLD {si_signo=SIGCHLD,
 /// si_code=CLD_EXITED, …} ---`, `4711 +++ exited with 3 +++`.
-fn straces_stories(text: &str, shell: u32) -> BTreeMap<u64, Story> {
-    let mut stories: BTreeMap<u64, Story> = BTreeMap::new();
+fn events_by_strace(text: &str, shell: u32) -> BTreeMap<u64, TaskEvents> {
+    let mut tasks: BTreeMap<u64, TaskEvents> = BTreeMap::new();
     for line in text.lines() {
         let (id, what) = line.split_once(' ').expect("an id and what happened");
         let what = what.trim_start();
@@ -346,10 +346,10 @@ fn straces_stories(text: &str, shell: u32) -> BTreeMap<u64, Story> {
         } else {
             continue;
         };
-        stories.entry(id.parse().expect("an id")).or_default().push(what);
+        tasks.entry(id.parse().expect("an id")).or_default().push(what);
     }
     // The session started after strace.
-    let story = stories.get_mut(&u64::from(shell)).expect("the shell");
-    story.retain(|what| what != "exec /usr/bin/sh" && what != "exec /bin/sh");
-    stories
+    let events_of_shell = tasks.get_mut(&u64::from(shell)).expect("the shell");
+    events_of_shell.retain(|what| what != "exec /usr/bin/sh" && what != "exec /bin/sh");
+    tasks
 }

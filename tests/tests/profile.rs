@@ -133,8 +133,8 @@ fn samples_match_perf_record() {
         fs::metadata(&data).is_ok_and(|data| data.len() > 0)
     });
     workload.spends(1500);
-    kill(Pid::from_raw(perf.id().cast_signed()), Signal::SIGINT).expect("perf is there");
-    perf.wait().expect("it is our child");
+    kill(Pid::from_raw(perf.id().cast_signed()), Signal::SIGINT).expect("perf is installed");
+    perf.wait().expect("it is a child of the test");
     let samples = samples(&session.stop());
     let script = Command::new("perf")
         .args(["script", "--fields", "ip,sym", "--input"])
@@ -231,16 +231,16 @@ fn after_exec_samples_show_the_new_program() {
     let mut shell = shell("read go; exec \"$0\"");
     let session = profile(&manager, &format!("--pid {}", shell.id()));
     // The line for the shell, and the following ones for the workload.
-    let commands = shell.stdin.as_mut().expect("it was asked for");
-    commands.write_all(b"go\nspend 200\n").expect("the shell listens");
-    let mut answers = BufReader::new(shell.stdout.take().expect("it was asked for")).lines();
-    assert_eq!(answers.next().expect("an id").expect("in plain text"), shell.id().to_string());
-    assert_eq!(answers.next().expect("an answer").expect("in plain text"), "done");
+    let commands = shell.stdin.as_mut().expect("it is a pipe");
+    commands.write_all(b"go\nspend 200\n").expect("the shell reads");
+    let mut answers = BufReader::new(shell.stdout.take().expect("it is a pipe")).lines();
+    assert_eq!(answers.next().expect("an id").expect("it is text"), shell.id().to_string());
+    assert_eq!(answers.next().expect("an answer").expect("it is text"), "done");
     let samples = samples(&session.stop());
     let spent = spent(&samples);
     assert!(spent.len() > 50, "only {} samples", spent.len());
     assert!(spent.iter().all(|sample| sample.name == "workload" && sample.process == u64::from(shell.id())));
-    shell.kill().and_then(|()| shell.wait()).expect("it is our child");
+    shell.kill().and_then(|()| shell.wait()).expect("it is a child of the test");
 }
 
 fn shell(script: &str) -> Child {
@@ -285,12 +285,12 @@ fn a_stripped_program_has_its_dynamic_symbols() {
     }
     let (manager, directory) = (manager(), tempfile::tempdir().expect("a directory can be made"));
     let at = |name: &str| directory.path().join(name);
-    let run = |command: &mut Command| assert!(command.status().expect("binutils are there").success());
+    let run = |command: &mut Command| assert!(command.status().expect("binutils are installed").success());
     run(Command::new("objcopy").arg("--only-keep-debug").args([built("workload"), at("debug")]));
     run(Command::new("strip").args(["--strip-debug", "-o"]).args([at("symbols"), at("debug")]));
     let mut packed = XzWriter::new(Vec::new(), XzOptions::with_preset(1)).expect("xz has this preset");
-    packed.write_all(&fs::read(at("symbols")).expect("it is there")).expect("memory takes it");
-    fs::write(at("packed"), packed.finish().expect("memory takes it")).expect("there is room");
+    packed.write_all(&fs::read(at("symbols")).expect("it exists")).expect("writing to memory succeeds");
+    fs::write(at("packed"), packed.finish().expect("writing to memory succeeds")).expect("there is room");
     run(Command::new("strip").args(["--strip-all", "-o"]).args([at("stripped"), built("workload")]));
     let section = format!(".gnu_debugdata={}", at("packed").display());
     run(Command::new("objcopy").args(["--add-section", &section]).args([at("stripped"), at("keeping")]));
@@ -312,7 +312,7 @@ fn a_program_without_symbols_has_offsets_for_names() {
         for part in '40 8' '60 4'; do
             set -- $part; dd if=/dev/zero of=bare bs=1 seek=$1 count=$2 conv=notrunc 2>/dev/null
         done; exec ./bare"#;
-    let directory = directory.path().to_str().expect("in plain text");
+    let directory = directory.path().to_str().expect("it is text");
     let workload = Workload::started_by(&script.replace("DIRECTORY", directory));
     let session = profile(&manager, &format!("--pid {}", workload.id()));
     workload.spends(200);
@@ -350,7 +350,7 @@ fn ids_are_the_hosts_in_every_namespace() {
     workload.spends(100);
     let samples = samples(&session.stop());
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", workload.process_id()));
-    let inner: u64 = children.expect("it is there").trim().parse().expect("one child");
+    let inner: u64 = children.expect("it exists").trim().parse().expect("one child");
     assert!(spent(&samples).len() > 20, "{samples:#?}");
     assert!(spent(&samples).iter().all(|sample| sample.process == inner));
 }
@@ -365,7 +365,7 @@ fn short_lived_processes_have_names() {
     for _ in 0..20 {
         let child = workload.child();
         child.spends(10);
-        workload.lets_go(&child);
+        workload.ends_child(&child);
     }
     let samples = samples(&session.stop());
     let spent = spent(&samples);
@@ -490,7 +490,7 @@ fn every_sample_is_delivered_or_counted_as_lost() {
 
 fn rate_limit() -> u64 {
     let limit =
-        fs::read_to_string("/proc/sys/kernel/perf_event_max_sample_rate").expect("perf events have one");
+        fs::read_to_string("/proc/sys/kernel/perf_event_max_sample_rate").expect("the kernel has this limit");
     limit.trim().parse().expect("a number")
 }
 

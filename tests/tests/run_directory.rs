@@ -9,7 +9,7 @@ use system_tests::{Call, Manager, Plugins, is_root, skip};
 use tempfile::TempDir;
 
 const RUN: &str = "TRACER_RUN_PATH";
-const SOMEBODY: u32 = 12345;
+const OTHER_USER: u32 = 12345;
 
 fn synthetic() -> Manager {
     Manager::with(Plugins::of(["synthetic"]))
@@ -31,14 +31,14 @@ struct Place(TempDir);
 impl Place {
     fn new() -> Self {
         let place = tempfile::tempdir().expect("a directory can be made");
-        fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("it is ours");
+        fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("the test owns it");
         Self(place)
     }
 
     fn directory(&self, name: &str, mode: u32) -> PathBuf {
         let path = self.0.path().join(name);
         fs::create_dir(&path).expect("a directory can be made");
-        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is ours");
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("the test owns it");
         path
     }
 
@@ -54,7 +54,7 @@ fn it_is_created_for_its_owner_only() {
     let (manager, place) = (synthetic(), Place::new());
     let directory = place.0.path().join("not/there/yet");
     run_in(&manager, &directory).start_unread().ends().succeeded();
-    assert_eq!(fs::metadata(&directory).expect("it is there").permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(&directory).expect("it exists").permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn it_is_refused_if_others_can_write_to_it_or_to_a_directory_above() {
         }
         let private = shared.join("private");
         fs::create_dir(&private).expect("a directory can be made");
-        fs::set_permissions(&private, Permissions::from_mode(0o700)).expect("it is ours");
+        fs::set_permissions(&private, Permissions::from_mode(0o700)).expect("the test owns it");
         run_in(&manager, &private).answer().failed(&["others", RUN]);
         run_in(&manager, place.link(&format!("through_{mode:o}"), &private).join("run"))
             .answer()
@@ -106,14 +106,14 @@ fn it_is_refused_if_another_user_owns_it_or_a_path_element_above() {
     let theirs = place.directory("theirs", 0o755);
     let ours = theirs.join("ours");
     fs::create_dir(&ours).expect("a directory can be made");
-    chown(&theirs, Some(SOMEBODY), None).expect("root gives away what it has");
+    chown(&theirs, Some(OTHER_USER), None).expect("root can change the owner");
     for path in [theirs.clone(), ours.clone(), ours.join("run"), theirs.join("not_there/run")] {
         run_in(&manager, &path).answer().failed(&["belongs to user 12345", RUN]);
     }
     let sticky = place.directory("sticky", 0o1777);
     let link = sticky.join("link");
     symlink(place.directory("private", 0o700), &link).expect("a link can be made");
-    std::os::unix::fs::lchown(&link, Some(SOMEBODY), None).expect("root gives away what it has");
+    std::os::unix::fs::lchown(&link, Some(OTHER_USER), None).expect("root can change the owner");
     run_in(&manager, link.join("run")).answer().failed(&["belongs to user 12345", RUN]);
 }
 
@@ -160,9 +160,9 @@ fn a_user_without_runtime_directory_gets_one_in_tmp() {
         || run_in(&manager, "").as_nobody().variable("XDG_RUNTIME_DIR", "").variable("TMPDIR", &temporary);
     run().start_unread().ends().succeeded();
     let theirs = temporary.join("trace-hooks-65534");
-    assert_eq!(fs::metadata(&theirs).expect("it is there").permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(&theirs).expect("it exists").permissions().mode() & 0o777, 0o700);
     // Another user created the directory first.
-    chown(&theirs, Some(SOMEBODY), None).expect("root gives away what it has");
+    chown(&theirs, Some(OTHER_USER), None).expect("root can change the owner");
     run().answer().failed(&["belongs to user 12345"]);
 }
 
@@ -244,17 +244,17 @@ fn removing_it_during_a_session_loses_only_unread_output() {
 
     let session = run().start();
     session.wait_for_lines(1000);
-    fs::remove_dir_all(&directory).expect("it is ours");
+    fs::remove_dir_all(&directory).expect("the test owns it");
     assert_eq!(session.stop().succeeded().len(), 1000);
 
     let session = run().start_unread();
-    fs::remove_dir_all(&directory).expect("it is ours");
+    fs::remove_dir_all(&directory).expect("the test owns it");
     session.stop().failed(&["store the unread output", "No such file"]);
     assert!(!directory.exists());
 
     let mut session = run().start();
     session.wait_for_lines(1000);
-    fs::remove_dir_all(&directory).expect("it is ours");
+    fs::remove_dir_all(&directory).expect("the test owns it");
     session.process().signal(Signal::SIGKILL);
     assert_eq!(session.ends().lines.len(), 1000);
 }
@@ -267,10 +267,10 @@ fn renaming_it_during_a_session_delays_the_cleanup() {
     let session = manager.run("synthetic_lines", me).variable(RUN, &directory).start();
     session.wait_for_lines(1000);
     let elsewhere = directory.with_file_name("elsewhere");
-    fs::rename(&directory, &elsewhere).expect("it is ours");
+    fs::rename(&directory, &elsewhere).expect("the test owns it");
     manager.call(["--clear"]).variable(RUN, &directory).answer().succeeded_silently();
     assert_eq!(session.stop().succeeded().len(), 1000);
-    fs::rename(&elsewhere, &directory).expect("it is ours");
+    fs::rename(&elsewhere, &directory).expect("the test owns it");
     manager.call(["--get-all"]).variable(RUN, &directory).answer().succeeded();
-    assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 0);
+    assert_eq!(fs::read_dir(&directory).expect("it exists").count(), 0);
 }

@@ -23,7 +23,7 @@ fn trace(manager: &Manager, task: &Task, arguments: &str) -> Session {
 }
 
 /// A workload that is bound to one CPU. On other CPUs than the first, some kernels do not record switches from the idle
-/// task to another (6.18 as a guest).
+/// task to another (6.18 in a virtual machine).
 fn pinned(cpu: u32) -> Workload {
     let workload = Workload::start();
     workload.stays_on(cpu);
@@ -50,8 +50,9 @@ fn sleeps(task: u32) {
 
 /// The time that the task has waited for a CPU, in nanoseconds, and the number of times it got one
 /// (Documentation/scheduler/sched-stats.rst).
-fn kernels_account(task: u32) -> (u64, u64) {
-    let text = fs::read_to_string(format!("/proc/{task}/task/{task}/schedstat")).expect("an account");
+fn kernels_counts(task: u32) -> (u64, u64) {
+    let text =
+        fs::read_to_string(format!("/proc/{task}/task/{task}/schedstat")).expect("a task has schedstat");
     let numbers: Vec<u64> = text.split_whitespace().map(|word| word.parse().expect("a number")).collect();
     (numbers[1], numbers[2])
 }
@@ -83,25 +84,25 @@ fn waits_match_the_kernels_own_statistics() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     // The kernel counts by the clock of the run queue, which it does not update at each switch (rq_clock_skip_update). A
     // delay before the switch, by a long soft interrupt or the hypervisor, makes the kernel's count wrong, not ours.
-    let differences: Vec<String> = (0..3).map_while(|_| difference_to_the_kernels_account().err()).collect();
+    let differences: Vec<String> = (0..3).map_while(|_| difference_to_the_kernels_counts().err()).collect();
     assert!(differences.len() < 3, "{differences:#?}");
 }
 
 /// Makes a task wait for a competing task and for wakeups.
-fn difference_to_the_kernels_account() -> Result<(), String> {
+fn difference_to_the_kernels_counts() -> Result<(), String> {
     let manager = manager();
     let (workload, rival) = (pinned(cpus()[0]), pinned(cpus()[0]));
     let session = trace(&manager, &workload, "");
     sleeps(workload.id());
     let began = seconds_since_boot();
-    let (waited_before, times_before) = kernels_account(workload.id());
+    let (waited_before, times_before) = kernels_counts(workload.id());
     rival.begins_to_call(1_000_000);
     workload.calls(1_000_000);
     naps(&workload, 100);
-    let (waited_after, times_after) = kernels_account(workload.id());
+    let (waited_after, times_after) = kernels_counts(workload.id());
     let mut runs = session.stop().objects();
     runs.retain(|run| run["time"].as_f64().is_some_and(|time| time > began));
-    let (times, account) = (times_after - times_before, waited_after - waited_before);
+    let (times, waited_by_kernel) = (times_after - times_before, waited_after - waited_before);
     let sum: u64 = runs.iter().filter_map(waited).sum();
     let unknown = runs.iter().filter(|run| waited(run).is_none()).count() as u64;
     // The kernel misses a few while the pid filters of other instances change.
@@ -110,10 +111,10 @@ fn difference_to_the_kernels_account() -> Result<(), String> {
         return Err(format!("{} of {times} runs, {unknown} of them unknown", runs.len()));
     }
     // It counts from when a task is queued, not from the begin of the wakeup.
-    let near = account / 20 + times * 20_000;
+    let near = waited_by_kernel / 20 + times * 20_000;
     // A missed event may have been the longest wait.
-    if sum > account + near || (missed == 0 && sum + near < account) {
-        return Err(format!("{sum} ns in all, and the kernel says {account}"));
+    if sum > waited_by_kernel + near || (missed == 0 && sum + near < waited_by_kernel) {
+        return Err(format!("{sum} ns in all, and the kernel counts {waited_by_kernel}"));
     }
     Ok(())
 }
@@ -349,18 +350,21 @@ fn with_perf(task: u32, work: impl FnOnce()) -> Vec<(f64, f64)> {
         .stderr(Stdio::null())
         .spawn()
         .expect("perf can be started");
-    let mut input = recording.stdin.take().expect("it was asked for");
+    let mut input = recording.stdin.take().expect("it is a pipe");
     input.write_all(b"ready\n").expect("the command reads");
     let mut answer = String::new();
-    let mut output = BufReader::new(recording.stdout.take().expect("it was asked for"));
+    let mut output = BufReader::new(recording.stdout.take().expect("it is a pipe"));
     output.read_line(&mut answer).expect("the command writes");
     assert_eq!(answer, "ready\n");
     work();
     drop(input);
     recording.wait().expect("perf ends");
-    let told =
-        Command::new("perf").args(["sched", "timehist", "-i"]).arg(&data).output().expect("perf tells");
-    String::from_utf8_lossy(&told.stdout).lines().filter_map(|line| run_of(task, line)).collect()
+    let timehist = Command::new("perf")
+        .args(["sched", "timehist", "-i"])
+        .arg(&data)
+        .output()
+        .expect("perf can be started");
+    String::from_utf8_lossy(&timehist.stdout).lines().filter_map(|line| run_of(task, line)).collect()
 }
 
 /// Parses `15848.579903 [0000]  workload[4711]      0.000      0.006      0.023`: when the task left its CPU, in seconds, and its

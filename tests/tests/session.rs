@@ -54,7 +54,7 @@ fn no_process_but_the_manager_holds_the_callers_streams() {
     let streams =
         [1, 2].map(|fd| open_file(session.pid(), &fd.to_string()).expect("the manager has its streams"));
     for worker in session.process().workers() {
-        let files = fs::read_dir(format!("/proc/{worker}/fd")).expect("the worker is there");
+        let files = fs::read_dir(format!("/proc/{worker}/fd")).expect("the worker is running");
         for file in files.flatten() {
             let name = file.file_name().to_string_lossy().into_owned();
             let held = open_file(worker, &name);
@@ -145,7 +145,7 @@ fn follow_ends_cleanly_on_sigint() {
     let manager = manager();
     let me = format!("--pid {} --count 5", std::process::id());
     let mut process = manager.call(["--run", "synthetic_lines", "--follow", "--args", &me]).spawn();
-    wait_until("it says something", PATIENCE, || process.has_spoken());
+    wait_until("it says something", PATIENCE, || process.has_output());
     process.signal(Signal::SIGINT);
     let answer = process.ends(PATIENCE);
     assert_eq!(answer.succeeded_with_messages(1), ["manager: 5 events recorded: 5 delivered, none lost"]);
@@ -271,7 +271,7 @@ fn a_hanging_hook_does_not_hang_the_caller() {
         let arguments = format!("--pid {} --drain 0 --failure hang --when {call}", std::process::id());
         let mut process = manager.run("failing_lines", arguments).spawn();
         match call {
-            "stop" => wait_until("the session is there", PATIENCE, || process.has_spoken()),
+            "stop" => wait_until("the session is there", PATIENCE, || process.has_output()),
             _ => wait_until("the worker hangs", PATIENCE, || process.workers().into_iter().any(hangs)),
         }
         process
@@ -310,8 +310,8 @@ fn lines_of_a_failing_hook_are_kept_and_counted() {
         let answer = manager.call(["-v", "--run", "failing_lines", "--args", &arguments]).answer();
         assert_eq!(answer.status.code(), Some(1), "{answer:#?}");
         let summary = "1 events recorded: 0 delivered, 1 not taken by a reader, none lost";
-        for said in ["nothing works today", summary] {
-            assert!(answer.stderr.contains(said), "{said}: {answer:#?}");
+        for message in ["nothing works today", summary] {
+            assert!(answer.stderr.contains(message), "{message}: {answer:#?}");
         }
         assert_eq!(
             fs::read_to_string(answer.stdout.trim_end()).expect("the unread output can be read"),

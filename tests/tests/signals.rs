@@ -110,9 +110,9 @@ fn ends_well(call: Call<'_>, delay: Duration, disposition: Disposition) {
         }
     };
     if !answer.killed_silently_by(Signal::SIGINT) {
-        let said = answer.succeeded();
-        let is_a_path = said.starts_with('/') && said.ends_with('\n') && said.lines().count() == 1;
-        assert!(said.is_empty() || is_a_path, "half a path after {delay:?}: {answer:#?}");
+        let printed = answer.succeeded();
+        let is_a_path = printed.starts_with('/') && printed.ends_with('\n') && printed.lines().count() == 1;
+        assert!(printed.is_empty() || is_a_path, "half a path after {delay:?}: {answer:#?}");
     }
 }
 

@@ -96,7 +96,7 @@ fn session(manager: &Manager, workload: &Workload, random: &mut Random) -> Endin
     let mut process = manager.run(hook, format!("--pid {} {arguments} {time}", workload.id())).spawn();
     let mut reader = None;
     if random.below(2) == 0 {
-        wait_until("it prints its path", PATIENCE, || process.has_spoken() || process.is_over());
+        wait_until("it prints its path", PATIENCE, || process.has_output() || process.is_over());
         reader = Reader::if_there(process.stdout().trim_end().as_ref());
         workload.calls(10);
     }

@@ -102,7 +102,7 @@ fn stops_lose_nothing(stops: usize) {
         }
         for stop in 0..stops {
             let mut process = follow(&manager, "--count 20000").spawn();
-            wait_until("the trace is there", PATIENCE, || process.has_spoken());
+            wait_until("the trace is there", PATIENCE, || process.has_output());
             process.signal_group(Signal::SIGINT);
             let answer = process.ends(PATIENCE);
             let summary = ["manager: 20000 events recorded: 20000 delivered, none lost"];
@@ -208,7 +208,7 @@ fn a_record_outlives_a_failed_sweep() {
     let mut session = manager.run("behaves", me).start();
     let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
     session.process().signal(Signal::SIGSTOP);
-    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("it is there");
+    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("it exists");
     session.process().signal(Signal::SIGKILL);
     wait_until("the supervisor is gone", PATIENCE, || session.process().is_over());
     let records = || {

@@ -399,7 +399,7 @@ fn a_session_ends_soon_after_its_last_task() {
     let child = workload.child();
     let mut session = trace(&manager, &workload, "");
     child.calls(2000);
-    workload.lets_go(&child);
+    workload.ends_child(&child);
     workload.calls(3000);
     assert!(!session.process().is_over());
     let id = workload.id();
@@ -433,7 +433,7 @@ fn a_followed_parent_keeps_its_session_alive() {
     let arguments = format!("--parent {} -s getppid", workload.id());
     let session = manager.run("trace_syscalls", arguments).start();
     child.calls(5);
-    workload.lets_go(&child);
+    workload.ends_child(&child);
     let next = workload.child();
     next.calls(7);
     session.wait_for_lines(12);

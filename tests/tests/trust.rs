@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use system_tests::{Manager, Plugins, is_root, skip};
 
 /// Another user.
-const NOBODY: u32 = 65534;
+const OTHER_USER: u32 = 65534;
 
 /// Checks that the plugins are refused with one line that names the path element, the problem and the remedy, and that
 /// they are found with `--allow-untrusted`.
@@ -45,7 +45,7 @@ fn a_plugin_of_another_user_is_refused() {
     if lacks_root() {
         return;
     }
-    let plugins = plugins().owned_by("x.so", NOBODY);
+    let plugins = plugins().owned_by("x.so", OTHER_USER);
     let element = plugins.path_of("x.so");
     refused(plugins, &element, &["belongs to user 65534", "chown -h root"]);
 }
@@ -75,7 +75,7 @@ fn a_plugins_directory_of_another_user_is_refused() {
     if lacks_root() {
         return;
     }
-    let plugins = plugins().owned_by(".", NOBODY);
+    let plugins = plugins().owned_by(".", OTHER_USER);
     let element = plugins.path().to_owned();
     refused(plugins, &element, &["belongs to user 65534"]);
 }
@@ -108,7 +108,7 @@ fn files_of_another_user_in_a_sticky_directory_are_refused() {
     if lacks_root() {
         return;
     }
-    let plugins = plugins().with_mode(".", 0o1777).owned_by("x.so", NOBODY);
+    let plugins = plugins().with_mode(".", 0o1777).owned_by("x.so", OTHER_USER);
     let element = plugins.path_of("x.so");
     refused(plugins, &element, &["belongs to user 65534"]);
 }
@@ -130,7 +130,7 @@ fn a_link_of_another_user_is_refused() {
         return;
     }
     let real = plugins();
-    let links = Plugins::none().link("x.so", real.path_of("x.so")).owned_by("x.so", NOBODY);
+    let links = Plugins::none().link("x.so", real.path_of("x.so")).owned_by("x.so", OTHER_USER);
     let element = links.path_of("x.so");
     refused(links, &element, &["the link ", "belongs to user 65534", "chown -h root"]);
 }
@@ -148,7 +148,7 @@ fn a_link_to_the_plugins_directory_is_checked() {
         return;
     }
     let real = plugins();
-    let links = Plugins::none().link("plugins", real.path()).owned_by("plugins", NOBODY);
+    let links = Plugins::none().link("plugins", real.path()).owned_by("plugins", OTHER_USER);
     let manager = Manager::with(Plugins::none());
     let call = manager.bare_call().word("--plugins").word(links.path_of("plugins")).word("--get-all");
     let answer = call.answer();
@@ -189,7 +189,7 @@ fn the_caller_and_root_are_trusted() {
         return;
     }
     let manager = Manager::for_everyone(
-        plugins().plugin("duplicate_name", "y.so").owned_by("y.so", NOBODY).owned_by("x.so", 1),
+        plugins().plugin("duplicate_name", "y.so").owned_by("y.so", OTHER_USER).owned_by("x.so", 1),
     );
     let answer = manager.call(["--get-all"]).as_nobody().answer();
     assert_eq!(answer.stdout, "synthetic_lines\n");
@@ -197,14 +197,14 @@ fn the_caller_and_root_are_trusted() {
     assert!(complaint.contains("x.so belongs to user 1;"), "{complaint}");
 }
 
-/// Another user repeatedly exchanges a directory of the path for his own: his plugin is refused, or ours is loaded.
+/// Another user repeatedly exchanges a directory of the path for their own: their plugin is refused, or ours is loaded.
 #[test]
 fn the_checked_file_is_the_loaded_file() {
     if lacks_root() {
         return;
     }
     let ours = Plugins::none().directory("now").plugin("synthetic", "now/x.so");
-    let ours = ours.directory("theirs").plugin("failing", "theirs/x.so").owned_by("theirs", NOBODY);
+    let ours = ours.directory("theirs").plugin("failing", "theirs/x.so").owned_by("theirs", OTHER_USER);
     let manager = Manager::with(Plugins::none());
     let (way, theirs) = (ours.path_of("now"), ours.path_of("theirs"));
     let over = AtomicBool::new(false);
@@ -220,7 +220,7 @@ fn the_checked_file_is_the_loaded_file() {
             match answer.stdout.as_str() {
                 "synthetic_lines\n" => loaded += 1,
                 other => {
-                    assert_eq!(other, "", "somebody else's plugin was loaded: {answer:#?}");
+                    assert_eq!(other, "", "another user's plugin was loaded: {answer:#?}");
                     assert!(answer.succeeded_with_messages(1)[0].contains("is not trusted"), "{answer:#?}");
                     refused += 1;
                 }
@@ -245,7 +245,7 @@ fn a_swapped_link_cannot_redirect_the_load() {
         return;
     }
     let ours = Plugins::none().directory("good").plugin("synthetic", "good/x.so");
-    let ours = ours.directory("bad").plugin("failing", "bad/x.so").owned_by("bad/x.so", NOBODY);
+    let ours = ours.directory("bad").plugin("failing", "bad/x.so").owned_by("bad/x.so", OTHER_USER);
     let manager = Manager::with(Plugins::none());
     let way = ours.path_of("way");
     let over = AtomicBool::new(false);
@@ -254,7 +254,7 @@ fn a_swapped_link_cannot_redirect_the_load() {
         scope.spawn(|| {
             for target in ["good", "bad"].iter().cycle() {
                 point(&way, Path::new(target), 0);
-                point(&way, Path::new(target), NOBODY);
+                point(&way, Path::new(target), OTHER_USER);
                 if over.load(Ordering::Relaxed) {
                     break;
                 }
@@ -263,7 +263,7 @@ fn a_swapped_link_cannot_redirect_the_load() {
         for _ in 0..300 {
             let answer = manager.bare_call().word("--plugins").word(&way).word("--get-all").answer();
             if answer.stdout != "synthetic_lines\n" {
-                assert_eq!(answer.stdout, "", "somebody else's plugin was loaded: {answer:#?}");
+                assert_eq!(answer.stdout, "", "another user's plugin was loaded: {answer:#?}");
                 assert!(answer.succeeded_with_messages(1)[0].contains("is not trusted"), "{answer:#?}");
             }
         }
@@ -275,6 +275,6 @@ fn a_swapped_link_cannot_redirect_the_load() {
 fn point(link: &Path, target: &Path, owner: u32) {
     let new = link.with_extension("new");
     symlink(target, &new).expect("a link can be made");
-    lchown(&new, Some(owner), Some(owner)).expect("root gives away what it has");
+    lchown(&new, Some(owner), Some(owner)).expect("root can change the owner");
     fs::rename(&new, link).expect("a link can be replaced");
 }

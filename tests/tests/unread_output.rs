@@ -38,7 +38,7 @@ fn without_a_reader_every_line_is_kept() {
         let ended = session.stop();
         ended.succeeded();
         assert_eq!(ended.unread(), synthetic(count));
-        assert_eq!(path.metadata().expect("it is there").mode() & 0o077, 0, "it is for nobody else");
+        assert_eq!(path.metadata().expect("it exists").mode() & 0o077, 0, "other users cannot access it");
     }
 }
 
@@ -238,7 +238,7 @@ fn the_summary_counts_delivered_and_unread_events() {
     let manager = manager();
     let me = format!("--pid {} --count 1000", std::process::id());
     let mut process = manager.call(["-v", "--run", "synthetic_lines", "--args", &me]).spawn();
-    wait_until("the path is printed", PATIENCE, || process.has_spoken());
+    wait_until("the path is printed", PATIENCE, || process.has_output());
     process.signal(Signal::SIGINT);
     let answer = process.ends(PATIENCE);
     assert!(answer.status.success());

@@ -84,7 +84,7 @@ fn returns_have_results_and_durations() {
     let mut program = Program::start();
     let arguments = "-f traced_function --return --format json --args 'traced_function(a: i32, b: x64, text: string) -> i32'";
     let session = trace(&manager, program.id(), arguments);
-    program.tell("call 100 -5 255 hal\"lo");
+    program.send("call 100 -5 255 hal\"lo");
     let ended = session.stop();
     let lines = ended.objects();
     assert_eq!(lines.len(), 200);
@@ -111,7 +111,7 @@ fn an_overlong_string_is_shown_as_a_fault() {
     let arguments = "-f takes_texts --format json --args 'takes_texts(first: string, n: u8, second: string)'";
     let session = trace(&manager, program.id(), arguments);
     for lengths in ["3 5", "0 0", "6000 9", "6000 0", "9 6000", "0 6000", "6000 6000", "1000 2000"] {
-        program.tell(&format!("texts {lengths}"));
+        program.send(&format!("texts {lengths}"));
     }
     let lines = session.stop().objects();
     let shown = |line: &Value| {
@@ -136,7 +136,7 @@ fn bools_are_shown_as_true_or_false() {
     // The function returns `a - 10`; a bool is the lowest byte.
     let calls = [(0, "false", "true"), (10, "true", "false"), (256, "false", "true")];
     let session = trace(&manager, program.id(), arguments);
-    calls.iter().for_each(|(a, ..)| _ = program.tell(&format!("call 1 {a} 0 x")));
+    calls.iter().for_each(|(a, ..)| _ = program.send(&format!("call 1 {a} 0 x")));
     let ended = session.stop();
     assert_eq!(ended.succeeded().len(), 2 * calls.len());
     for (lines, (_, given, returned)) in ended.succeeded().chunks(2).zip(calls) {
@@ -145,7 +145,7 @@ fn bools_are_shown_as_true_or_false() {
     }
 
     let session = trace(&manager, program.id(), &format!("{arguments} --format json"));
-    calls.iter().for_each(|(a, ..)| _ = program.tell(&format!("call 1 {a} 0 x")));
+    calls.iter().for_each(|(a, ..)| _ = program.send(&format!("call 1 {a} 0 x")));
     let objects = session.stop().objects();
     assert_eq!(objects.len(), 2 * calls.len());
     for (lines, (_, given, returned)) in objects.chunks(2).zip(calls) {
@@ -175,9 +175,9 @@ fn an_unreadable_pointer_is_shown_as_a_fault() {
             format!("-f takes_texts traced_function --format json --args 'traced_function({types})'");
         let session = trace(&manager, program.id(), &arguments);
         // Fills the kernel's buffers with data of an earlier call.
-        program.tell("texts 8 8");
-        program.tell("call 1 7 0 other");
-        program.tell("call 1 7 8 other");
+        program.send("texts 8 8");
+        program.send("call 1 7 0 other");
+        program.send("call 1 7 8 other");
         let lines = session.stop().objects();
         assert_eq!(lines.len(), 3);
         lines[1..].iter().for_each(|line| assert_eq!(line["arguments"], expected, "{types}"));
@@ -185,11 +185,11 @@ fn an_unreadable_pointer_is_shown_as_a_fault() {
     // The text, taken as a pointer, is an invalid address.
     let arguments = "-f takes_texts --format json --args 'takes_texts(p: ***u32)'";
     let session = trace(&manager, program.id(), arguments);
-    program.tell("texts 8 8");
+    program.send("texts 8 8");
     assert_eq!(session.stop().objects()[0]["arguments"]["p"], "(fault)");
     let arguments = "-f traced_function --return --format json --args 'traced_function() -> *u8'";
     let session = trace(&manager, program.id(), arguments);
-    program.tell("call 1 10 0 x");
+    program.send("call 1 10 0 x");
     assert_eq!(session.stop().objects()[1]["result"], "(fault)");
 }
 
@@ -203,7 +203,7 @@ fn nested_calls_return_in_order() {
         program.id(),
         "-f recursive --return --format json --args 'recursive(depth: u64) -> u64'",
     );
-    program.tell("deep 20");
+    program.send("deep 20");
     let lines = session.stop().objects();
     let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
     let (calls, returns) = (of("call"), of("return"));
@@ -268,13 +268,13 @@ fn a_source_name_selects_all_overloads() {
     let (int, long) = ("ns::K::get(int) const", "ns::K::get(long) &");
     let session =
         trace(&manager, program.id(), "-f ns::K::get --args 'ns::K::get(_, number: i32)' --format json");
-    program.tell("overloads 3");
+    program.send("overloads 3");
     let lines = session.stop().objects();
     let of = |name: &str| lines.iter().filter(|line| line["function"] == name).count();
     assert_eq!((of(int), of(long), lines.len()), (3, 3, 6), "{lines:#?}");
     assert!(lines.iter().all(|line| line["arguments"]["number"] == 7), "{lines:#?}");
     let session = trace(&manager, program.id(), &format!("-f '{int}'"));
-    program.tell("overloads 3");
+    program.send("overloads 3");
     assert_lines(&session.stop(), [("call", int, 3)]);
 }
 
@@ -284,7 +284,7 @@ fn a_cold_part_of_a_function_is_not_a_function() {
     let manager = manager();
     let mut program = Program::start();
     let session = trace(&manager, program.id(), "-f 'split_function*' --return");
-    program.tell("split 5");
+    program.send("split 5");
     let expected = [("call", "split_function", 5), ("return", "split_function", 5)];
     assert_lines(&session.stop(), expected);
     let refused = refusal(&program, "-f split_function.cold");
@@ -311,12 +311,12 @@ fn a_library_that_is_loaded_later_is_traced_by_its_path() {
     let mut program = Program::start();
     let library = Program::built(Build::Library);
     let session = trace(&manager, program.id(), &format!("-f {}:library_function", library.display()));
-    program.tell(&format!("load {}", library.display()));
-    program.tell("loaded 30");
+    program.send(&format!("load {}", library.display()));
+    program.send("loaded 30");
     assert_lines(&session.stop(), [("call", "library_function", 30)]);
     // Now that the library is loaded, its name is enough.
     let session = trace(&manager, program.id(), "-f library_function");
-    program.tell("loaded 3");
+    program.send("loaded 3");
     assert_lines(&session.stop(), [("call", "library_function", 3)]);
 }
 
@@ -373,7 +373,7 @@ fn a_program_is_found_in_its_own_mount_namespace() {
     let script = "mount -t tmpfs none $1; cp $0 $1/hidden; exec $1/hidden";
     for namespaces in [&["--mount"][..], &["--mount", "--user", "--map-root-user"]] {
         let mut program = in_namespaces(namespaces, script);
-        let path = fs::read_link(format!("/proc/{}/exe", program.id())).expect("it runs");
+        let path = fs::read_link(format!("/proc/{}/exe", program.id())).expect("it is running");
         assert!(!path.exists(), "{} is hidden from us", path.display());
         for choice in ["traced_function".to_owned(), format!("{}:traced_function", path.display())] {
             let session = trace(&manager, program.id(), &format!("-f {choice}"));
@@ -418,7 +418,7 @@ fn a_file_shared_by_two_overlays_is_recorded_once() {
     assert_lines(&session.stop(), expected);
 
     // Another function of the same file is recorded completely.
-    let path = fs::read_link(format!("/proc/{}/exe", second.id())).expect("it runs");
+    let path = fs::read_link(format!("/proc/{}/exe", second.id())).expect("it is running");
     let arguments = format!("{} -f traced_function {}:other_function", second.id(), path.display());
     let session = trace(&manager, first.id(), &arguments);
     first.calls(10);
@@ -459,7 +459,7 @@ fn a_link_in_a_container_is_resolved_inside_it() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let script = "mount -t tmpfs none $1; cp $0 $1/program; ln -s /proc/1/exe $1/link; exec $1/program";
     let program = in_namespaces(&["--mount"], script);
-    let path = fs::read_link(format!("/proc/{}/exe", program.id())).expect("it runs");
+    let path = fs::read_link(format!("/proc/{}/exe", program.id())).expect("it is running");
     let link = path.with_file_name("link");
     refusal(&program, &format!("-f {}:main", link.display())).refused(&["unknown binary", "link"]);
 }
@@ -472,7 +472,7 @@ fn after_exec_only_functions_named_by_path_are_traced() {
     let mut program = Program::run(&mut Command::new(&first));
     let session = trace(&manager, program.id(), "-f traced_function");
     program.calls(1);
-    program.tell(&format!("exec {}", second.display()));
+    program.send(&format!("exec {}", second.display()));
     program.calls(20);
     assert_lines(&session.stop(), [("call", "traced_function", 1)]);
 
@@ -480,7 +480,7 @@ fn after_exec_only_functions_named_by_path_are_traced() {
     let arguments = format!("-f traced_function {}:traced_function", second.display());
     let session = trace(&manager, program.id(), &arguments);
     program.calls(1);
-    program.tell(&format!("exec {}", second.display()));
+    program.send(&format!("exec {}", second.display()));
     program.calls(20);
     assert_lines(&session.stop(), [("call", "traced_function", 21)]);
 }
@@ -508,7 +508,7 @@ fn calls_with_long_texts_are_recorded() {
     let session = trace(&manager, program.id(), arguments);
     let texts = [3, 3500, 4000].map(|length| "x".repeat(length));
     for text in &texts {
-        program.tell(&format!("call 10 1 1 {text}"));
+        program.send(&format!("call 10 1 1 {text}"));
     }
     let lines = session.stop().objects();
     let recorded: Vec<_> = lines.iter().filter_map(|line| line["arguments"]["text"].as_str()).collect();
@@ -527,7 +527,7 @@ fn arguments_have_the_requested_types() {
         "traced_function(u8, _, *u16, first: x8=+0({register}), nowhere: *u64=\\0, text: string, gone: bool=\\0)"
     );
     let session = trace(&manager, program.id(), &format!("-f traced_function --format json --args '{spec}'"));
-    program.tell("call 1 263 9 abc");
+    program.send("call 1 263 9 abc");
     let lines = session.stop().objects();
     let arguments = &lines[0]["arguments"];
     assert_eq!((&arguments["arg1"], &arguments["arg3"]), (&7.into(), &0x6261.into()), "{arguments}");
@@ -548,8 +548,8 @@ fn go_and_c_functions_of_a_go_program_are_traced() {
         "-f traced_function main.go_function --format json --args 'traced_function(a: i32 = {first_of_c})' 'main.go_function(a: u64)'"
     );
     let session = trace(&manager, program.id(), &arguments);
-    program.tell("call 1 7 8 x");
-    program.tell("go 1");
+    program.send("call 1 7 8 x");
+    program.send("go 1");
     let lines = session.stop().objects();
     let shown: Vec<_> = lines.iter().map(|line| (&line["function"], &line["arguments"]["a"])).collect();
     assert_eq!(shown, [(&"traced_function".into(), &7.into()), (&"main.go_function".into(), &42.into())]);
@@ -679,7 +679,7 @@ fn a_foreign_probe_counts_the_same_and_is_kept() {
 fn offset_of(function: &str, file: &Path) -> u64 {
     let read = |arguments: &[&str]| {
         let output = Command::new("readelf").arg("--wide").args(arguments).arg(file).output();
-        String::from_utf8(output.expect("readelf is there").stdout).expect("plain text")
+        String::from_utf8(output.expect("readelf is installed").stdout).expect("plain text")
     };
     let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a number");
     let symbols = read(&["--symbols"]);
@@ -759,6 +759,6 @@ fn clear_removes_only_the_probes_of_dead_sessions() {
     manager().call(["--clear"]).answer().succeeded_silently();
     assert!(!orphan.is_unchanged());
     program.calls(5);
-    wait_until("the living session goes on", PATIENCE, || !kernel.probes_of(&[session.pid()]).is_empty());
+    wait_until("the running session continues", PATIENCE, || !kernel.probes_of(&[session.pid()]).is_empty());
     assert_lines(&session.stop(), [("call", "traced_function", 5)]);
 }

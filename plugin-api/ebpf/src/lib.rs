@@ -18,7 +18,7 @@
 //! 3. `probe` is [`requirements::check`].
 //! 4. `start` describes the object as an [`Object`] and calls [`Programs::start`]. When that returns, the requested tasks are
 //!    traced.
-//! 5. The session takes the hook's maps by [`Programs::map`], and turns what is in them into lines. It ends when it is told to
+//! 5. The session takes the hook's maps by [`Programs::map`], and turns their content into lines. It ends when it is asked to
 //!    stop, or when [`TracedProcesses::any_left`] says that all traced processes have ended.
 //! 6. `stop` is [`Programs::stop`]: when it returns no program runs any more, and the maps hold all there will be.
 //! 7. The session's counts come from [`Losses`].

@@ -1,4 +1,4 @@
-//! What became of the programs' records: `bpf/losses.h`.
+//! The counts of the programs' records: `bpf/losses.h`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A library that a traced program loads when it is told to.
+//! A library that a traced program loads on command.
 
 #[unsafe(no_mangle)]
 #[inline(never)]

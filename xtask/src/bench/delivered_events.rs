@@ -49,7 +49,7 @@ impl Outcome {
         vec![self.lost as f64]
     }
 
-    fn untold(&self) -> Vec<f64> {
+    fn unreported(&self) -> Vec<f64> {
         vec![self.expected as f64 - (self.delivered + self.lost) as f64]
     }
 }
@@ -57,16 +57,16 @@ impl Outcome {
 fn measure() -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let one: fn() -> Result<Vec<Task>> = || Ok(vec![Task::start()?]);
-    for (who, tasks) in [("one task", one), ("a task on each CPU", Task::on_each_cpu)] {
+    for (traced, tasks) in [("one task", one), ("a task on each CPU", Task::on_each_cpu)] {
         let text = through_trace_pipe(&mut tasks()?)?;
         let ours = managed(&mut tasks()?)?;
         let perf = if perf::is_installed() { Some(through_perf(&mut tasks()?)?) } else { None };
         let beside_perf = if perf.is_some() { "beside perf record" } else { "perf is not installed" };
         rows.extend([
-            delivered(format!("{who}, beside cat trace_pipe: delivered"), Some(text.percent()), &ours),
-            none("… told to be lost", text.lost(), ours.lost()),
-            none("… neither", text.untold(), ours.untold()),
-            delivered(format!("{who}, {beside_perf}: delivered"), perf, &ours),
+            delivered(format!("{traced}, beside cat trace_pipe: delivered"), Some(text.percent()), &ours),
+            none("… reported as lost", text.lost(), ours.lost()),
+            none("… neither", text.unreported(), ours.unreported()),
+            delivered(format!("{traced}, {beside_perf}: delivered"), perf, &ours),
         ]);
     }
     Ok(rows)

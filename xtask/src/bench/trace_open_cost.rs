@@ -44,7 +44,7 @@ fn measure() -> Result<Vec<Row>> {
 fn snooped() -> Result<Took> {
     let find = Find::start()?;
     let snoop = Bpftrace::start(&opensnoop(find.0.0.id()))?;
-    let took = find.goes()?;
+    let took = find.run()?;
     snoop.stop()?;
     Ok(took)
 }
@@ -55,7 +55,7 @@ fn managed() -> Result<Took> {
     let words = ["--run", "trace_open", "--args", &arguments];
     let mut session = Session::start(Command::new(dist::manager()).args(words))?;
     let reader = Reader::of(&session.path()?.0, Last::Line(u64::MAX))?;
-    let took = find.goes()?;
+    let took = find.run()?;
     // Its only process has ended, so the session ends.
     session.end()?;
     match reader.finish()?.lost {
@@ -85,7 +85,7 @@ impl Find {
         Ok(Self(Guarded(shell.explain(|| "cannot start a shell")?)))
     }
 
-    fn goes(mut self) -> Result<Took> {
+    fn run(mut self) -> Result<Took> {
         let (began, before) = (Instant::now(), children_time()?);
         self.0.0.stdin.take().expect("a pipe was asked for").write_all(b"go\n")?;
         // A file that disappears during the search is not a failure.

@@ -14,7 +14,7 @@ use crate::error::Result;
 pub const GROUP: Group = Group {
     name: "slowdown",
     about: "the time of 200,000 system calls of the traced task, with calls and returns recorded",
-    floor: "nobody reads",
+    floor: "no reader",
     measure,
 };
 

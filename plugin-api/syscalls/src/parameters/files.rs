@@ -30,7 +30,7 @@ const F_SETSIG: i32 = 10;
 const F_GETSIG: i32 = 11;
 const F_SETOWN_EX: i32 = 15;
 const F_GETOWN_EX: i32 = 16;
-/// What is to be told of a directory (linux/fcntl.h).
+/// The events of a directory to notify of (linux/fcntl.h).
 const DIRECTORY_NOTES: Constants = constants![;
     DN_ACCESS = 0x1 DN_MODIFY = 0x2 DN_CREATE = 0x4 DN_DELETE = 0x8 DN_RENAME = 0x10 DN_ATTRIB = 0x20
     DN_MULTISHOT = 0x8000_0000

@@ -11,9 +11,9 @@ use trace_session::{Collect, Occasion, Swept};
 
 use super::record::lost_before;
 
-/// The rest between two sweeps otherwise: the longest delay of a line.
+/// The pause between two sweeps otherwise: the longest delay of a line.
 const IDLE_REST: Duration = Duration::from_millis(20);
-/// So many records in one sweep are load.
+/// At this many records in one sweep, the load is high.
 const BUSY: u64 = 1000;
 
 /// Collects records.
@@ -30,7 +30,7 @@ impl RecordCollector {
 }
 
 impl Collect for RecordCollector {
-    /// The rest between two sweeps under load.
+    /// The pause between two sweeps under load.
     const SHORTEST_REST: Duration = Duration::from_millis(1);
 
     fn sweep(&mut self, _: Occasion) -> Result<Swept> {

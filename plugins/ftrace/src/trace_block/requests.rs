@@ -135,7 +135,7 @@ impl Requests {
         self.flushes.get_mut(&device).map(|flushes| std::mem::take(&mut flushes.issued)).unwrap_or_default()
     }
 
-    /// Gives all requests up: later records are not taken to be about them. After lost records, a request may have completed,
+    /// Gives up all requests: later records are not taken to be about them. After lost records, a request may have completed,
     /// and another one be in its place.
     pub fn give_up(&mut self) {
         self.given_up = self.take_unfinished();

@@ -47,7 +47,7 @@ pub struct Frame {
 enum Context {
     Kernel,
     User,
-    /// A guest's or a hypervisor's.
+    /// Of a virtual machine or a hypervisor.
     Other,
 }
 

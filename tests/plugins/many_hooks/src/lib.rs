@@ -6,16 +6,16 @@ use trace_hook_api::{Hook, HookError, HookInfo, Plugin, PluginDefinition, Reques
 
 struct Member;
 
-static NAMED: AtomicU32 = AtomicU32::new(0);
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 impl Hook for Member {
     fn info(&self) -> HookInfo {
-        let number = NAMED.fetch_add(1, Ordering::Relaxed);
-        HookInfo::new(format!("member_{number}"), "One of very many, for tests")
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        HookInfo::new(format!("member_{number}"), "One of many hooks, for tests")
     }
 
     fn start(&self, _: &Request) -> Result<Box<dyn Session>> {
-        Err(HookError::new("there are too many of us"))
+        Err(HookError::new("this hook cannot run"))
     }
 }
 
@@ -26,6 +26,6 @@ impl PluginDefinition for ManyHooks {
         &Plugin { version: env!("CARGO_PKG_VERSION"), hooks: &[&Member as &dyn Hook; 10_000], cleanup: &() };
 }
 
-// SAFETY: the name is the one that `export_plugin!` gives, which cannot be told to make so many.
+// SAFETY: the name is that of `export_plugin!`, which cannot export so many hooks.
 #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
 static HEADER: abi::Header = abi::export::<ManyHooks>();

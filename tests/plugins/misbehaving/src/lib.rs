@@ -1,8 +1,8 @@
-//! Does what no plugin should, as `MISBEHAVE` in the environment says: `segfault:probe` crashes in the probe of its first
-//! hook. The second hook is a good one. `--instance` gives a session a tracing instance of its own.
+//! Misbehaves as `MISBEHAVE` in the environment requests: `segfault:probe` crashes in the probe of its first hook. The second
+//! hook works. `--instance` gives a session a tracing instance of its own.
 
-mod deed;
-mod occasion;
+mod fault;
+mod trigger;
 
 use std::time::Duration;
 
@@ -12,33 +12,33 @@ use trace_hook_api::{
 };
 use tracefs::{Instance, Tracefs};
 
-/// Misbehaves in whichever of its functions it is told to.
+/// The hook that misbehaves, in the requested function.
 struct Misbehaves;
 
 impl Hook for Misbehaves {
     fn info(&self) -> HookInfo {
-        // There is no way to say that this failed.
-        let _ = occasion::arises("info");
+        // `info` cannot return an error.
+        let _ = trigger::misbehave_in("info");
         info("misbehaves", "Does what no hook should")
     }
 
     fn probe(&self, _: &Environment) -> Result<()> {
-        occasion::arises("probe")
+        trigger::misbehave_in("probe")
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let session = Lines::start(request, true)?;
-        occasion::arises("start")?;
+        trigger::misbehave_in("start")?;
         Ok(Box::new(session))
     }
 }
 
-/// Lives in the same library, and behaves.
+/// A hook of the same library that works.
 struct Behaves;
 
 impl Hook for Behaves {
     fn info(&self) -> HookInfo {
-        info("behaves", "Gives three lines")
+        info("behaves", "Emits three lines")
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
@@ -51,7 +51,7 @@ fn info(name: &str, summary: &str) -> HookInfo {
 }
 
 struct Lines {
-    given: bool,
+    emitted: bool,
     stopped: bool,
     misbehaves: bool,
     instance: Option<Instance>,
@@ -67,37 +67,37 @@ impl Lines {
             }
             false => None,
         };
-        Ok(Self { given: false, stopped: false, misbehaves, instance })
+        Ok(Self { emitted: false, stopped: false, misbehaves, instance })
     }
 
-    fn occasion(&self, function: &str) -> Result<()> {
-        if self.misbehaves { occasion::arises(function) } else { Ok(()) }
+    fn misbehave_in(&self, function: &str) -> Result<()> {
+        if self.misbehaves { trigger::misbehave_in(function) } else { Ok(()) }
     }
 }
 
 impl Session for Lines {
     fn read(&mut self, lines: &mut LineBuffer) -> Result<Progress> {
-        self.occasion("read")?;
-        if !self.given {
-            self.given = true;
+        self.misbehave_in("read")?;
+        if !self.emitted {
+            self.emitted = true;
             (1..=3).for_each(|n| lines.push(format!("line {n}")));
         }
-        if self.misbehaves && occasion::is("chatter:read") {
+        if self.misbehaves && trigger::is("chatter:read") {
             std::thread::sleep(Duration::from_millis(1));
             lines.push("one more");
             return Ok(Progress::Idle);
         }
-        let goes_on = self.misbehaves && occasion::is("endless:read");
-        Ok(if self.stopped && !goes_on { Progress::Finished } else { Progress::Idle })
+        let is_endless = self.misbehaves && trigger::is("endless:read");
+        Ok(if self.stopped && !is_endless { Progress::Finished } else { Progress::Idle })
     }
 
     fn stop(&mut self) -> Result<()> {
         self.stopped = true;
-        self.occasion("stop")
+        self.misbehave_in("stop")
     }
 
     fn close(&mut self) -> Result<()> {
-        self.occasion("close")?;
+        self.misbehave_in("close")?;
         match self.instance.take() {
             Some(instance) => Ok(instance.remove()?),
             None => Ok(()),
@@ -105,21 +105,21 @@ impl Session for Lines {
     }
 }
 
-struct Clears;
+struct SweepInstances;
 
-impl Cleanup for Clears {
+impl Cleanup for SweepInstances {
     fn sweep(&self, environment: &Environment) -> Result<()> {
-        occasion::arises("sweep")?;
-        // Where there is no tracefs, no session has made anything in it.
+        trigger::misbehave_in("sweep")?;
+        // Without a tracefs, no session has created an instance.
         if let Ok(tracefs) = tracefs(environment) {
             tracefs.sweep(SESSION_PREFIX)?;
         }
         Ok(())
     }
 
-    /// The kernel's own state stays as it is: this is only a test.
+    /// Does not touch the kernel's state, because this is only a test.
     fn reset(&self, _: &Environment) -> Result<()> {
-        occasion::arises("reset")
+        trigger::misbehave_in("reset")
     }
 }
 
@@ -127,4 +127,4 @@ fn tracefs(environment: &Environment) -> Result<Tracefs> {
     Tracefs::find(&environment.sysfs, &environment.procfs).map_err(HookError::from)
 }
 
-export_plugin!(Misbehaves, Behaves; cleanup = Clears);
+export_plugin!(Misbehaves, Behaves; cleanup = SweepInstances);

@@ -1,6 +1,6 @@
-//! Breaks the one rule that `FAULT` in its environment names, as `help` or `name=a/b`. Without it, it breaks none.
+//! Breaks the rule that `FAULT` in the environment names, such as `help` or `name=a/b`. Without the variable, it breaks none.
 //!
-//! Its second hook keeps to all rules.
+//! Its second hook conforms to all rules.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,7 +14,7 @@ use trace_hook_api::{
     Session, Stats, export_plugin,
 };
 
-/// The value of the fault of this name, if it is the one to have.
+/// The value of this fault, if the variable names it.
 fn fault(name: &str) -> Option<String> {
     let fault = std::env::var("FAULT").unwrap_or_default();
     let (fault, value) = fault.split_once('=').unwrap_or((&fault, ""));
@@ -29,8 +29,8 @@ struct NonconformingLines;
 
 impl Hook for NonconformingLines {
     fn info(&self) -> HookInfo {
-        static ASKED: AtomicU32 = AtomicU32::new(0);
-        let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+        static CALLS: AtomicU32 = AtomicU32::new(0);
+        let calls = CALLS.fetch_add(1, Ordering::Relaxed);
         let summary = fault("summary").unwrap_or_else(|| "Breaks a rule, for tests".to_owned());
         let mut info = HookInfo::new(name(), summary).param(param());
         if has("long details") {
@@ -40,7 +40,7 @@ impl Hook for NonconformingLines {
             info = info.formats([Format::Text, Format::Json]);
         }
         if has("fickle") {
-            info = info.details(format!("I was asked {asked} times."));
+            info = info.details(format!("I was asked {calls} times."));
         }
         if let Some(details) = fault("details") {
             info = info.details(details);
@@ -101,7 +101,7 @@ fn name() -> String {
         return "x".repeat(1 << 20);
     }
     if has("wild name") {
-        // SAFETY: none. A plugin that breaks its promises is what this is for; nothing here looks into the text.
+        // SAFETY: none: a name that is not UTF-8 is the fault to test. Nothing here reads the text.
         return unsafe { String::from_utf8_unchecked(b"wild\xff\x9b".to_vec()) };
     }
     fault("name").unwrap_or_else(|| "nonconforming_lines".to_owned())
@@ -120,7 +120,7 @@ struct ValidLines;
 
 impl Hook for ValidLines {
     fn info(&self) -> HookInfo {
-        HookInfo::new("valid_lines", "Keeps to all rules, for tests")
+        HookInfo::new("valid_lines", "Conforms to all rules, for tests")
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
@@ -129,25 +129,25 @@ impl Hook for ValidLines {
 }
 
 struct Lines {
-    sound: bool,
+    conforms: bool,
     in_json: bool,
-    given: u64,
+    emitted: u64,
     stopped: bool,
-    /// The processes that are traced, as files of the procfs.
+    /// The procfs directories of the traced processes.
     traced: Vec<PathBuf>,
     always_readable: File,
 }
 
 impl Lines {
-    fn of(request: &Request, sound: bool) -> Result<Self> {
+    fn of(request: &Request, conforms: bool) -> Result<Self> {
         let procfs = &request.environment.procfs;
         let traced = request.tasks.pids.iter().map(|pid| procfs.join(pid.to_string())).collect();
         let always_readable = File::open("/dev/zero")?;
-        Ok(Self { sound, in_json: false, given: 0, stopped: false, traced, always_readable })
+        Ok(Self { conforms, in_json: false, emitted: 0, stopped: false, traced, always_readable })
     }
 
     fn has(&self, name: &str) -> bool {
-        !self.sound && has(name)
+        !self.conforms && has(name)
     }
 }
 
@@ -156,9 +156,9 @@ impl Session for Lines {
         if self.has("slow read") {
             std::thread::sleep(Duration::from_millis(300));
         }
-        while self.given < 3 && !self.has("silent") {
-            self.given += 1;
-            let number = self.given;
+        while self.emitted < 3 && !self.has("silent") {
+            self.emitted += 1;
+            let number = self.emitted;
             lines.push(match self.in_json {
                 true => format!("{{\"line\": {number}}}"),
                 false => format!("nonconforming: line {number}"),
@@ -170,14 +170,14 @@ impl Session for Lines {
         if self.has("panic") {
             panic!("no way out");
         }
-        if let Some(line) = fault("line").filter(|_| !self.sound) {
+        if let Some(line) = fault("line").filter(|_| !self.conforms) {
             lines.push(line);
         }
         if self.has("latin") {
             lines.push(b"caf\xe9");
         }
-        let nobody_is_left = !self.traced.iter().any(|process| process.exists()) && !self.has("deaf");
-        Ok(match nobody_is_left || self.stopped && !self.has("endless") {
+        let all_have_ended = !self.traced.iter().any(|process| process.exists()) && !self.has("deaf");
+        Ok(match all_have_ended || self.stopped && !self.has("endless") {
             true => Progress::Finished,
             false => Progress::Idle,
         })
@@ -193,7 +193,7 @@ impl Session for Lines {
     }
 
     fn stats(&self) -> Result<Stats> {
-        let recorded = if self.has("stats") { self.given + 4 } else { self.given };
+        let recorded = if self.has("stats") { self.emitted + 4 } else { self.emitted };
         Ok(Stats::new(recorded, Default::default()))
     }
 

@@ -1,5 +1,5 @@
-//! The attempts. `ESCAPE_DIRECTORY` in the environment is the directory to break into, with everything in it that they need;
-//! without it there are none. Each can be made again and again, and hurts nobody outside of that directory.
+//! The attempts. `ESCAPE_DIRECTORY` in the environment is the directory to change, with all that the attempts need; without the
+//! variable there are no attempts. Each can be repeated, and has no effect outside of that directory.
 
 use std::env;
 use std::ffi::{CStr, CString};
@@ -13,19 +13,19 @@ use crate::system_call::{Argument, call, system_call};
 type Outcome = Result<(), Errno>;
 type Attempt = fn(&Site) -> Outcome;
 
-/// Where the escape is, and what there is to break into.
+/// Where an attempt is made, and what it tries to change.
 struct Site {
     directory: String,
     run_directory: String,
     plugin: String,
     /// A tracing instance's directory.
     instance: String,
-    /// A process that is nobody's.
+    /// An unrelated process.
     victim: i32,
     phase: &'static str,
 }
 
-/// Makes all attempts; the words for what came of them.
+/// Makes all attempts, and returns their results.
 pub fn all(phase: &'static str) -> Vec<String> {
     let variable = |name| env::var(name).unwrap_or_default();
     let Ok(directory) = env::var("ESCAPE_DIRECTORY") else { return Vec::new() };
@@ -157,7 +157,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         let mut attributes = words(&[name, number(&program) as u64]);
         call!(SYS_bpf, 17, &mut attributes[..], 16).map(owned).map(drop)
     }),
-    ("watch-everybody", |_| perf_event(-1, 0).map(drop)),
+    ("watch-all-tasks", |_| perf_event(-1, 0).map(drop)),
     ("watch-victim", |site| perf_event(site.victim, -1).map(drop)),
     // Other processes
     ("signal-supervisor", |_| done(call!(SYS_kill, parent(), libc::SIGWINCH))),
@@ -176,7 +176,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         done(call!(SYS_prlimit64, site.victim, libc::RLIMIT_CORE, &mut limits[..], 0))
     }),
     ("fork", |_| in_child(|| Ok(()))),
-    // If that works where there can be no child, there is no process left to tell of it: which the test sees.
+    // If it succeeds without a child, no process is left to report it; the test notices that.
     ("execute", |_| in_child_or_here(execute)),
     ("leave-group", |_| in_child_or_here(|| done(call!(SYS_setsid)))),
     // The machine
@@ -231,7 +231,7 @@ fn done(result: Result<i32, Errno>) -> Outcome {
 }
 
 fn owned(fd: i32) -> OwnedFd {
-    // SAFETY: a system call has just returned it, to us only.
+    // SAFETY: a system call has just returned it, so nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
@@ -284,7 +284,7 @@ fn load_bpf() -> Result<OwnedFd, Errno> {
     call!(SYS_bpf, 5, &mut attributes[..], 48).map(owned)
 }
 
-/// A clock, counted for this process on this CPU; -1 is every one.
+/// A clock of this process on this CPU; -1 means all of them.
 fn perf_event(process: i32, cpu: i32) -> Result<OwnedFd, Errno> {
     // struct perf_event_attr { type: PERF_TYPE_SOFTWARE, size: PERF_ATTR_SIZE_VER0, … }
     let mut attributes = words(&[1 | 64 << 32, 0, 0, 0, 0, 0, 0, 0]);
@@ -297,7 +297,7 @@ fn execute() -> Outcome {
     done(call!(SYS_execve, program, &mut arguments[..], 0))
 }
 
-/// What would change this process for good is done in a child, where there can be one.
+/// Changes that cannot be undone are made in a child, if a fork is allowed.
 fn in_child_or_here(act: impl Fn() -> Outcome) -> Outcome {
     match in_child(&act) {
         Err(Errno::EPERM) => act(),

@@ -1,7 +1,7 @@
-//! Tries what a plugin may not do when it is only asked what it is, and tells what came of it: of its constructor and
-//! of `info` in the hook's details, of `probe` in the reason why it cannot run here, of a session as its lines.
+//! Attempts what a plugin may not do in discovery, and reports the results: those of its constructor and of `info` in the
+//! hook's details, those of `probe` in the reason why the hook cannot run, and those of a session as its lines.
 //!
-//! What it says are words such as `info/mkdir=1`: the call, the attempt, and the kernel's error number, 0 for success.
+//! The results are words such as `info/mkdir=1`: the call, the attempt, and the kernel's error number, 0 for success.
 
 mod attempts;
 mod system_call;
@@ -12,14 +12,14 @@ use trace_hook_api::{
     Environment, Hook, HookError, HookInfo, LineBuffer, Progress, Request, Result, Session, export_plugin,
 };
 
-/// What came of it when the library was loaded.
+/// The results of the constructor.
 static IN_CONSTRUCTOR: OnceLock<Vec<String>> = OnceLock::new();
 
 extern "C" fn constructor() {
     let _ = IN_CONSTRUCTOR.set(attempts::all("constructor"));
 }
 
-// SAFETY: the linker's own section for addresses of functions that take nothing.
+// SAFETY: the section holds the addresses of functions without arguments.
 #[unsafe(link_section = ".init_array")]
 #[used]
 static CONSTRUCTOR: extern "C" fn() = constructor;
@@ -30,7 +30,7 @@ impl Hook for SandboxEscape {
     fn info(&self) -> HookInfo {
         let mut report = IN_CONSTRUCTOR.get().cloned().unwrap_or_default();
         report.extend(attempts::all("info"));
-        HookInfo::new("sandbox_escape", "Tries what it may not, for tests").details(report.join(" "))
+        HookInfo::new("sandbox_escape", "Attempts what is forbidden, for tests").details(report.join(" "))
     }
 
     fn probe(&self, _: &Environment) -> Result<()> {

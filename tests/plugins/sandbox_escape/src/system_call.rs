@@ -42,7 +42,7 @@ impl<'a> From<&'a mut [u8]> for Argument<'a> {
     }
 }
 
-/// Makes a system call; what it returned. Arguments that are not given are 0.
+/// Makes a system call, and returns its result. Missing arguments are 0.
 pub fn system_call<const N: usize>(number: c_long, arguments: [Argument<'_>; N]) -> Result<i32, Errno> {
     let mut words = [0; 6];
     for (word, argument) in words.iter_mut().zip(arguments) {

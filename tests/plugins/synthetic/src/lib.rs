@@ -1,6 +1,6 @@
-//! Makes up its lines, so that everything but the kernel can be tested anywhere, and every line is known beforehand.
+//! Emits synthetic lines, so that the host can be tested without the kernel, and every line is known in advance.
 //!
-//! Line `n` is `synthetic: line n`, filled up with dots to the length that was asked for. The session ends when all traced
+//! Line `n` is `synthetic: line n`, padded with dots to the requested length. The session ends when all traced
 //! processes are gone.
 
 use std::io::Write;
@@ -17,7 +17,7 @@ struct SyntheticLines;
 impl Hook for SyntheticLines {
     fn info(&self) -> HookInfo {
         HookInfo::new("synthetic_lines", "Makes up lines, for tests")
-            .details("It makes them up all alone.")
+            .details("It does not need the kernel.")
             .selects([Selection::Exact, Selection::Parents])
             .param(Param::integer("count", "N", "how many lines").short('c').range(0, i64::MAX).default("10"))
             .param(
@@ -82,17 +82,17 @@ fn processes(request: &Request) -> Vec<PathBuf> {
 }
 
 impl Synthetic {
-    /// In place, so that a benchmark of the host is none of this.
+    /// Formats in place, so that a benchmark of the host does not measure allocations.
     fn write_line(&self, text: &mut Vec<u8>) {
         let begin = text.len();
         text.extend_from_slice(b"synthetic: line ");
-        // A vector takes everything.
+        // Writing to a vector cannot fail.
         let _ = write!(text, "{}{}", self.next, self.word);
         text.resize(text.len().max(begin + self.length), b'.');
         text.push(b'\n');
     }
 
-    /// How many lines there would be by now, had they all been read.
+    /// The number of lines that are due by now, read or not.
     fn due(&self) -> u64 {
         match self.every.as_millis() as u64 {
             0 => self.count,

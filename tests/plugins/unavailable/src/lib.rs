@@ -1,4 +1,4 @@
-//! Says that it cannot run here, and cannot reset what it has not got.
+//! A hook that cannot run here, and a reset that fails.
 
 use trace_hook_api::{
     Cleanup, Environment, Hook, HookError, HookInfo, Request, Result, Session, export_plugin,
@@ -20,9 +20,9 @@ impl Hook for Unavailable {
     }
 }
 
-struct Stable;
+struct FailingReset;
 
-impl Cleanup for Stable {
+impl Cleanup for FailingReset {
     fn sweep(&self, _: &Environment) -> Result<()> {
         Ok(())
     }
@@ -32,4 +32,4 @@ impl Cleanup for Stable {
     }
 }
 
-export_plugin!(Unavailable; cleanup = Stable);
+export_plugin!(Unavailable; cleanup = FailingReset);

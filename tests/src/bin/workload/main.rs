@@ -1,20 +1,20 @@
-//! What gets traced in the tests: does what it is told on standard input, and answers on standard output.
+//! A process that the tests trace: it takes commands on standard input, and answers on standard output.
 //!
-//! Every task that it makes, thread or process, takes commands in the same way from the task that made it. A task first
-//! tells its id. The commands:
+//! Every task that it creates, thread or process, takes commands in the same way from the task that created it. A task first
+//! prints its id. The commands:
 //!
 //! - `calls N`: call `getppid` N times
 //! - `marks FIRST N`: call `getsid` N times, with the numbers from FIRST on
-//! - `invent N`: make N system calls of numbers that none has
-//! - `spend MS`: take this much CPU time, three quarters of it in `spend_three`, the rest in `spend_one`
-//! - `name HEX`: take the name of these bytes
-//! - `touch N`: write to N pages of new memory, one by one, and keep them; the address of the first
-//! - `scatter N`: write to one page of new memory from N places in the code, each of which has to get it anew
-//! - `thread`, `child`: make a task; its id
-//! - `in ID COMMAND`: pass a command to a task that this one made; its answer
-//! - `leave ID`: end a task that this one made
-//! - `echo`: execute the program of this name in the place of the whole process; its answer
-//! - `storm N`: fork N children that call `getppid` once and exit; their ids
+//! - `invent N`: make N system calls with numbers that do not exist
+//! - `spend MS`: use this much CPU time, three quarters of it in `spend_three`, the rest in `spend_one`
+//! - `name HEX`: set the task's name to these bytes
+//! - `touch N`: write to N pages of new memory, one by one, and keep them; answers the address of the first
+//! - `scatter N`: write to one page of new memory from N places in the code, each time after the page was released
+//! - `thread`, `child`: create a task; answers its id
+//! - `in ID COMMAND`: pass a command to a task that this one created; answers its answer
+//! - `end ID`: end a task that this one created
+//! - `echo`: execute the program of this name instead of the whole process; answers its output
+//! - `storm N`: fork N children that call `getppid` once and exit; answers their ids
 //! - `network COMMAND`: see [`sockets`]
 
 mod sockets;
@@ -39,12 +39,12 @@ use nix::unistd::{ForkResult, Pid, SysconfVar, fork, getppid, getsid, gettid, sy
 use sockets::Sockets;
 
 fn main() -> io::Result<()> {
-    // Nothing must be left when a test is killed.
+    // No process may remain when a test is killed.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     Task::default().serve(BufReader::new(io::stdin()), io::stdout())
 }
 
-/// A task, with those that it has made.
+/// A task, with those that it has created.
 #[derive(Default)]
 struct Task {
     members: HashMap<String, Member>,
@@ -56,14 +56,14 @@ impl Task {
         writeln!(answers, "{}", gettid())?;
         answers.flush()?;
         for command in commands.lines() {
-            let answer = self.obey(&command?)?;
+            let answer = self.execute(&command?)?;
             writeln!(answers, "{answer}")?;
             answers.flush()?;
         }
         Ok(())
     }
 
-    fn obey(&mut self, command: &str) -> io::Result<String> {
+    fn execute(&mut self, command: &str) -> io::Result<String> {
         let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         match verb {
             "calls" => {
@@ -73,10 +73,10 @@ impl Task {
                 Ok("done".to_owned())
             }
             "marks" => {
-                let (first, count) = rest.split_once(' ').ok_or_else(|| misunderstood(rest))?;
+                let (first, count) = rest.split_once(' ').ok_or_else(|| invalid(rest))?;
                 let (first, count) = (number(first)?, number(count)?);
                 for number in first..first + count {
-                    // Nobody has such an id, so this is refused; what counts is that it is tried.
+                    // No process has such an id, so the call fails; it is recorded all the same.
                     let _ = getsid(Some(Pid::from_raw(number as i32)));
                 }
                 Ok("done".to_owned())
@@ -98,17 +98,17 @@ impl Task {
             "thread" => self.make(Member::thread()?),
             "child" => self.make(Member::child()?),
             "in" => {
-                let (id, command) = rest.split_once(' ').ok_or_else(|| misunderstood(rest))?;
-                self.members.get_mut(id).ok_or_else(|| misunderstood(id))?.tell(command)
+                let (id, command) = rest.split_once(' ').ok_or_else(|| invalid(rest))?;
+                self.members.get_mut(id).ok_or_else(|| invalid(id))?.send(command)
             }
-            "leave" => {
-                self.members.remove(rest).ok_or_else(|| misunderstood(rest))?.leave()?;
+            "end" => {
+                self.members.remove(rest).ok_or_else(|| invalid(rest))?.end()?;
                 Ok("done".to_owned())
             }
             "echo" => Err(Command::new("echo").arg("done").exec()),
             "storm" => storm(number(rest)?),
-            "network" => Ok(self.sockets.obey(rest)),
-            _ => Err(misunderstood(command)),
+            "network" => Ok(self.sockets.execute(rest)),
+            _ => Err(invalid(command)),
         }
     }
 
@@ -119,7 +119,7 @@ impl Task {
     }
 }
 
-/// A task that this one has made.
+/// A task that this one has created.
 struct Member {
     commands: Box<dyn Write + Send>,
     answers: Lines<BufReader<Box<dyn Read + Send>>>,
@@ -142,8 +142,8 @@ impl Member {
     fn child() -> io::Result<Self> {
         let mut child =
             Command::new("/proc/self/exe").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let commands = child.stdin.take().expect("it was asked for");
-        let answers = child.stdout.take().expect("it was asked for");
+        let commands = child.stdin.take().expect("it is a pipe");
+        let answers = child.stdout.take().expect("it is a pipe");
         Ok(Self::new(commands, answers, Body::Process(child)))
     }
 
@@ -152,7 +152,7 @@ impl Member {
         Self { commands: Box::new(commands), answers: BufReader::new(answers).lines(), body }
     }
 
-    fn tell(&mut self, command: &str) -> io::Result<String> {
+    fn send(&mut self, command: &str) -> io::Result<String> {
         writeln!(self.commands, "{command}")?;
         self.answer()
     }
@@ -161,8 +161,8 @@ impl Member {
         self.answers.next().ok_or(io::ErrorKind::UnexpectedEof)?
     }
 
-    /// Its commands come to an end, and so does it.
-    fn leave(self) -> io::Result<()> {
+    /// Closes its commands, which makes it exit, and waits for it.
+    fn end(self) -> io::Result<()> {
         drop(self.commands);
         match self.body {
             Body::Thread(thread) => thread.join().expect("no thread panics"),
@@ -173,11 +173,11 @@ impl Member {
 
 fn touch(pages: usize) -> io::Result<String> {
     let page = sysconf(SysconfVar::PAGE_SIZE)?.map_or(4096, |size| size as usize);
-    let length = NonZeroUsize::new(pages * page).ok_or_else(|| misunderstood("0"))?;
+    let length = NonZeroUsize::new(pages * page).ok_or_else(|| invalid("0"))?;
     let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: the memory is new, and nobody else's. It is never unmapped.
+    // SAFETY: the mapping is new and not shared. It is never unmapped.
     let first = unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE)? };
-    // SAFETY: it is the memory above. This only says how large its pages are to be.
+    // SAFETY: it is the memory above. This only selects the size of its pages.
     unsafe { madvise(first, length.get(), MmapAdvise::MADV_NOHUGEPAGE)? };
     for offset in (0..length.get()).step_by(page) {
         // SAFETY: the offset lies within the memory above.
@@ -193,9 +193,9 @@ const WRITES: [u8; 4] = [0xc6, 0x07, 0x01, 0xc3];
 const WRITES: [u8; 8] = [0x00, 0x00, 0x00, 0x39, 0xc0, 0x03, 0x5f, 0xd6];
 
 fn scatter(places: usize) -> io::Result<String> {
-    let length = NonZeroUsize::new(places * WRITES.len()).ok_or_else(|| misunderstood("0"))?;
+    let length = NonZeroUsize::new(places * WRITES.len()).ok_or_else(|| invalid("0"))?;
     let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: the memory is new, and nobody else's. It is never unmapped.
+    // SAFETY: the mapping is new and not shared. It is never unmapped.
     let (code, page) = unsafe {
         let one = NonZeroUsize::MIN;
         let code = mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE)?;
@@ -206,12 +206,12 @@ fn scatter(places: usize) -> io::Result<String> {
         // SAFETY: the memory above has room for so many.
         unsafe { functions.add(place).write(WRITES) };
     }
-    // SAFETY: it is the memory above, which nobody writes to from now on.
+    // SAFETY: it is the memory above, which is not written to any more.
     unsafe { mprotect(code, length.get(), ProtFlags::PROT_READ | ProtFlags::PROT_EXEC)? };
     for place in 0..places {
-        // SAFETY: it is the memory above. What is in it is of no use.
+        // SAFETY: it is the memory above. Its content is not used.
         unsafe { madvise(page, 1, MmapAdvise::MADV_DONTNEED)? };
-        // SAFETY: there is such a function, and it may write to the page.
+        // SAFETY: the function was written above, and it may write to the page.
         unsafe {
             let function = functions.add(place).as_ptr();
             std::mem::transmute::<*mut [u8; WRITES.len()], extern "C" fn(*mut u8)>(function)(
@@ -222,7 +222,7 @@ fn scatter(places: usize) -> io::Result<String> {
     Ok("done".to_owned())
 }
 
-/// Called by one name each, and by nobody else.
+/// Uses CPU time in two functions with a known share.
 fn spend(time: Duration) -> io::Result<String> {
     let end = cpu_time()? + time;
     while cpu_time()? < end {
@@ -278,16 +278,16 @@ fn fork_one() -> io::Result<Pid> {
 }
 
 fn number(text: &str) -> io::Result<usize> {
-    text.parse().map_err(|_| misunderstood(text))
+    text.parse().map_err(|_| invalid(text))
 }
 
 fn bytes(hex: &str) -> io::Result<CString> {
     let digits: Vec<char> = hex.chars().collect();
     let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).ok();
     let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    bytes.and_then(|bytes| CString::new(bytes).ok()).ok_or_else(|| misunderstood(hex))
+    bytes.and_then(|bytes| CString::new(bytes).ok()).ok_or_else(|| invalid(hex))
 }
 
-fn misunderstood(text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("what is '{text}'?"))
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("invalid command or argument '{text}'"))
 }

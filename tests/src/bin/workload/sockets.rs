@@ -1,13 +1,13 @@
-//! What a task does with the network. Its sockets are numbered from 0 on. The commands:
+//! The network commands of a task. Its sockets are numbered from 0 on. The commands:
 //!
-//! - `connect ADDRESS`, `listen ADDRESS`, `accept N`, `bind ADDRESS` (UDP): make a socket; its own address
-//! - `begin ADDRESS`: make a socket that connects without waiting; its own address
-//! - `send N BYTES`, `receive N BYTES`: so many, all of them
-//! - `send_to N ADDRESS BYTES`, `receive_from N`: a datagram; when received, its size
-//! - `flood N ADDRESS COUNT`: so many datagrams of a thousand bytes
+//! - `connect ADDRESS`, `listen ADDRESS`, `accept N`, `bind ADDRESS` (UDP): create a socket; answers its local address
+//! - `begin ADDRESS`: create a socket that connects without blocking; answers its local address
+//! - `send N BYTES`, `receive N BYTES`: exactly this many bytes
+//! - `send_to N ADDRESS BYTES`, `receive_from N`: a datagram; `receive_from` answers its size
+//! - `flood N ADDRESS COUNT`: this many datagrams of 1000 bytes
 //! - `close N`
 //!
-//! What fails is answered with the error's name.
+//! A failure is answered with the name of the error.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 
-/// The sockets of a task. A closed one leaves its place empty.
+/// The sockets of a task. A closed one is `None`, so that the numbers stay valid.
 #[derive(Default)]
 pub struct Sockets {
     made: Vec<Option<Socket>>,
@@ -29,8 +29,8 @@ enum Socket {
 }
 
 impl Sockets {
-    pub fn obey(&mut self, command: &str) -> String {
-        match self.try_to_obey(command) {
+    pub fn execute(&mut self, command: &str) -> String {
+        match self.try_to_execute(command) {
             Ok(answer) => answer,
             Err(error) => match error.raw_os_error() {
                 Some(errno) => format!("{:?}", Errno::from_raw(errno)),
@@ -39,10 +39,10 @@ impl Sockets {
         }
     }
 
-    fn try_to_obey(&mut self, command: &str) -> io::Result<String> {
+    fn try_to_execute(&mut self, command: &str) -> io::Result<String> {
         match command.split(' ').collect::<Vec<_>>()[..] {
             ["connect", address] => self.make(Socket::Stream(TcpStream::connect(address)?)),
-            ["begin", address] => self.make(Socket::Stream(begin_to_connect(address)?)),
+            ["begin", address] => self.make(Socket::Stream(connect_without_blocking(address)?)),
             ["listen", address] => self.make(Socket::Listener(TcpListener::bind(address)?)),
             ["bind", address] => self.make(Socket::Datagrams(UdpSocket::bind(address)?)),
             ["accept", number] => match self.get(number)? {
@@ -50,45 +50,45 @@ impl Sockets {
                     let (stream, _) = listener.accept()?;
                     self.make(Socket::Stream(stream))
                 }
-                _ => Err(misunderstood(command)),
+                _ => Err(invalid(command)),
             },
             ["send", number, size] => {
-                let bytes = vec![0; size.parse().map_err(|_| misunderstood(size))?];
+                let bytes = vec![0; size.parse().map_err(|_| invalid(size))?];
                 self.stream(number)?.write_all(&bytes)?;
                 done()
             }
             ["receive", number, size] => {
-                let mut bytes = vec![0; size.parse().map_err(|_| misunderstood(size))?];
+                let mut bytes = vec![0; size.parse().map_err(|_| invalid(size))?];
                 self.stream(number)?.read_exact(&mut bytes)?;
                 done()
             }
             ["send_to", number, address, size] => match self.get(number)? {
                 Socket::Datagrams(socket) => {
-                    let bytes = vec![0; size.parse().map_err(|_| misunderstood(size))?];
+                    let bytes = vec![0; size.parse().map_err(|_| invalid(size))?];
                     socket.send_to(&bytes, address)?;
                     done()
                 }
-                _ => Err(misunderstood(command)),
+                _ => Err(invalid(command)),
             },
             ["flood", number, address, count] => match self.get(number)? {
                 Socket::Datagrams(socket) => {
-                    for _ in 0..count.parse().map_err(|_| misunderstood(count))? {
+                    for _ in 0..count.parse().map_err(|_| invalid(count))? {
                         socket.send_to(&[0; 1000], address)?;
                     }
                     done()
                 }
-                _ => Err(misunderstood(command)),
+                _ => Err(invalid(command)),
             },
             ["receive_from", number] => match self.get(number)? {
                 Socket::Datagrams(socket) => Ok(socket.recv_from(&mut [0; 1 << 16])?.0.to_string()),
-                _ => Err(misunderstood(command)),
+                _ => Err(invalid(command)),
             },
             ["close", number] => {
-                let number: usize = number.parse().map_err(|_| misunderstood(number))?;
-                *self.made.get_mut(number).ok_or_else(|| misunderstood(command))? = None;
+                let number: usize = number.parse().map_err(|_| invalid(number))?;
+                *self.made.get_mut(number).ok_or_else(|| invalid(command))? = None;
                 done()
             }
-            _ => Err(misunderstood(command)),
+            _ => Err(invalid(command)),
         }
     }
 
@@ -104,20 +104,20 @@ impl Sockets {
 
     fn get(&mut self, number: &str) -> io::Result<&mut Socket> {
         let made = number.parse().ok().and_then(|number: usize| self.made.get_mut(number)?.as_mut());
-        made.ok_or_else(|| misunderstood(number))
+        made.ok_or_else(|| invalid(number))
     }
 
     fn stream(&mut self, number: &str) -> io::Result<&mut TcpStream> {
         match self.get(number)? {
             Socket::Stream(stream) => Ok(stream),
-            _ => Err(misunderstood(number)),
+            _ => Err(invalid(number)),
         }
     }
 }
 
-/// The standard library waits.
-fn begin_to_connect(address: &str) -> io::Result<TcpStream> {
-    let address: SocketAddr = address.parse().map_err(|_| misunderstood(address))?;
+/// Without blocking, which the standard library cannot do.
+fn connect_without_blocking(address: &str) -> io::Result<TcpStream> {
+    let address: SocketAddr = address.parse().map_err(|_| invalid(address))?;
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let made: OwnedFd = socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK, None)?;
     match connect(made.as_raw_fd(), &SockaddrStorage::from(address)) {
@@ -130,6 +130,6 @@ fn done() -> io::Result<String> {
     Ok("done".to_owned())
 }
 
-fn misunderstood(text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("what is '{text}'?"))
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("invalid command or argument '{text}'"))
 }

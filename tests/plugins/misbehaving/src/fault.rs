@@ -1,4 +1,4 @@
-//! What can be done wrong.
+//! The faults of the hook.
 
 use std::io::Write;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, chdir, fork, pause, setsid};
 use trace_hook_api::{HookError, Result, log};
 
-/// Does it, as far as that is allowed where it is done.
-pub fn perform(deed: &str) -> Result<()> {
-    match deed {
+/// Performs the fault, as far as the sandbox allows it.
+pub fn perform(fault: &str) -> Result<()> {
+    match fault {
         "abort" => process::abort(),
         "segfault" => segfault(),
         "exit" => process::exit(0),
@@ -52,22 +52,22 @@ pub fn perform(deed: &str) -> Result<()> {
             perform("hang")?;
         }
         "return-twice" => {
-            // SAFETY: for the child to go on where it has no right to is the point.
+            // SAFETY: none: a child that continues in the host's code is the fault to test.
             let _ = unsafe { fork() };
         }
         "threads" => (0..8).for_each(|_| drop(thread::spawn(|| perform("hang")))),
         "setsid" => {
-            // A leader of a process group cannot, which is as well.
+            // It fails for the leader of a process group.
             let _ = setsid();
         }
-        "elsewhere" => go_elsewhere(),
+        "elsewhere" => change_environment(),
         _ => {}
     }
     Ok(())
 }
 
 fn segfault() {
-    // SAFETY: there is nothing safe about it: nothing lies at this address, as the kernel sees to (vm.mmap_min_addr).
+    // SAFETY: none: the access must fault. No memory is mapped at this address (vm.mmap_min_addr).
     unsafe { std::ptr::without_provenance::<u8>(8).read_volatile() };
 }
 
@@ -89,22 +89,22 @@ fn flood() {
 fn handle_signals() {
     extern "C" fn handle(_: libc::c_int) {}
     for signal in Signal::iterator() {
-        // SAFETY: the handler does nothing at all, which is safe at any moment.
+        // SAFETY: the handler does nothing at all, which is async-signal-safe.
         unsafe { libc::signal(signal as libc::c_int, handle as *const () as libc::sighandler_t) };
     }
 }
 
-/// Forks a process, which keeps all that it has inherited.
+/// Forks a process that keeps all inherited descriptors open.
 fn leave_child() {
-    // SAFETY: the child does nothing but wait.
+    // SAFETY: the child only makes system calls.
     if let Ok(ForkResult::Child) = unsafe { fork() } {
-        wait_for_ever();
+        wait_forever();
     }
 }
 
-/// The same, with nothing that would lead back to this one.
+/// The same, with a process in its own session whose parent has exited.
 fn leave_daemon() {
-    // SAFETY: the child makes system calls only.
+    // SAFETY: the child only makes system calls.
     if let Ok(ForkResult::Child) = unsafe { fork() } {
         let _ = setsid();
         leave_child();
@@ -113,18 +113,18 @@ fn leave_daemon() {
     }
 }
 
-fn wait_for_ever() -> ! {
+fn wait_forever() -> ! {
     let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None);
     loop {
         pause();
     }
 }
 
-fn go_elsewhere() {
+fn change_environment() {
     let _ = chdir("/proc");
     umask(Mode::all());
     for (name, _) in env::vars_os() {
-        // SAFETY: the worker has one thread, and the host reads none of them any more.
+        // SAFETY: the worker has one thread, and the host no longer reads the environment.
         unsafe { env::remove_var(name) };
     }
 }
