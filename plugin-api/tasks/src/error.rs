@@ -7,7 +7,7 @@ use crate::Pid;
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a selection of tasks cannot be traced.
+/// The reason why a selection of tasks cannot be traced.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

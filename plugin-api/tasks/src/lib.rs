@@ -1,8 +1,8 @@
-//! Which tasks are traced, as procfs shows them.
+//! The selection of traced tasks, from procfs.
 //!
 //! A [`TaskSelection`] names processes and how far each is followed; [`TaskSelection::members`] finds the threads that
-//! are alive now. Ids are those of the initial pid namespace, because the kernel records those: where the caller lives in
-//! another one, use a procfs of the initial one.
+//! are alive now. Ids are those of the initial pid namespace, because the kernel records these. A caller in another pid
+//! namespace must use a procfs of the initial one.
 
 #![warn(missing_docs)]
 

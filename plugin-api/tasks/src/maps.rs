@@ -1,34 +1,34 @@
-//! What a process has mapped into its memory, `/proc/PID/maps` (proc_pid_maps(5)).
+//! The memory mappings of a process, `/proc/PID/maps` (proc_pid_maps(5)).
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// One line of the list.
+/// One mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedRange<'a> {
-    /// Where it is in the memory of the process; never one that ends before it begins.
+    /// Its addresses. The end is never below the start.
     pub addresses: Range<u64>,
-    /// `rwxp`, or `s` at the end where it is shared; `-` for what is not allowed.
+    /// `rwxp`, or `s` at the end where it is shared; `-` for a missing permission.
     pub permissions: &'a [u8],
-    /// Where in the file it begins, in bytes.
+    /// Its offset in the file, in bytes.
     pub offset: u64,
-    /// Major and minor number of the file's device; zeros, where it is of no file.
+    /// The major and minor number of the file's device; zeros without a file.
     pub device: (u32, u32),
-    /// That of the file; 0, where it is of none.
+    /// The inode of the file; 0 without a file.
     pub inode: u64,
-    /// The path as the process sees it, ` (deleted)` after it where the file has lost that name. Else nothing, or a name of the
-    /// kernel's, such as `[stack]`.
+    /// The path for the process, followed by ` (deleted)` if the file was unlinked. Without a file, empty or a name of the kernel
+    /// such as `[stack]`.
     pub path: Cow<'a, [u8]>,
 }
 
 impl MappedRange<'_> {
-    /// Whether the process may run it.
+    /// Whether it is executable.
     pub fn is_code(&self) -> bool {
         self.permissions.contains(&b'x')
     }
 }
 
-/// The lines of a list; those that make no sense are left out.
+/// The mappings of a list. Invalid lines are skipped.
 pub fn mapped_ranges(maps: &[u8]) -> impl Iterator<Item = MappedRange<'_>> {
     maps.split(|byte| *byte == b'\n').filter_map(mapped_range)
 }
@@ -51,17 +51,17 @@ fn mapped_range(line: &[u8]) -> Option<MappedRange<'_>> {
     })
 }
 
-/// Newlines are the one thing that the kernel escapes in it (`show_map_vma` in fs/proc/task_mmu.c).
+/// Decodes a path. The kernel escapes only newlines (`show_map_vma` in fs/proc/task_mmu.c).
 fn path(padded: &[u8]) -> Cow<'_, [u8]> {
     const NEWLINE: &[u8] = b"\\012";
     let padding = padded.iter().take_while(|byte| **byte == b' ').count();
-    let told = &padded[padding..];
-    // Nearly none has one, and the list is long.
-    if !told.contains(&b'\\') {
-        return Cow::Borrowed(told);
+    let escaped = &padded[padding..];
+    // Few paths have one, and the list is long.
+    if !escaped.contains(&b'\\') {
+        return Cow::Borrowed(escaped);
     }
-    let mut path = Vec::with_capacity(told.len());
-    let mut rest = told;
+    let mut path = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
     while let Some((first, after)) = rest.split_first() {
         let newline = rest.strip_prefix(NEWLINE);
         path.push(if newline.is_some() { b'\n' } else { *first });
@@ -75,7 +75,7 @@ fn pair(word: &[u8], separator: u8) -> Option<(u64, u64)> {
     Some((hex(&word[..at])?, hex(&word[at + 1..])?))
 }
 
-/// Much of the list is such numbers: by way of the library, which takes text, the whole takes a third longer.
+/// Most of the list is such numbers. With the standard library, which needs text, parsing takes a third longer.
 fn hex(digits: &[u8]) -> Option<u64> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).map(u64::from);
     let number = || digits.iter().try_fold(0, |number, byte| Some(number << 4 | digit(byte)?));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_what_is_where() {
+    fn lines_are_parsed() {
         let line = b"55e0d000-55e0f000 r-xp 00002000 fd:1f 1234                       /tmp/a b (deleted)\n";
         let expected = MappedRange {
             addresses: 0x55e0_d000..0x55e0_f000,
@@ -114,41 +114,41 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_left_out() {
+    fn invalid_lines_are_skipped() {
         let maps = b"\n\n8000-7000 r-xp 0 0:0 0 /x\n7000 r-xp 0 0:0 0\n7000-8000 r-xp 0 0 0\nx\n1-2 r-xp 0 0:0 3 /y\n";
         assert_eq!(&*only(maps).unwrap().path, b"/y");
     }
 
     #[test]
-    fn a_newline_in_a_path_is_one() {
+    fn newlines_in_paths_are_decoded() {
         let of = |path: &str| only(format!("1-2 r-xp 0 0:0 3 {path}").as_bytes()).unwrap().path.into_owned();
         assert_eq!(of("/tmp/a\\012\\012b\\n"), b"/tmp/a\n\nb\\n");
         assert_eq!(of("/tmp/a\\01"), b"/tmp/a\\01");
     }
 
     #[test]
-    fn our_own_code_is_told() {
+    fn own_code_is_found() {
         let maps = std::fs::read("/proc/self/maps").unwrap();
         let lines = maps.split_inclusive(|byte| *byte == b'\n').count();
         assert_eq!(mapped_ranges(&maps).count(), lines);
-        let here = our_own_code_is_told as *const () as u64;
+        let here = own_code_is_found as *const () as u64;
         let range = mapped_ranges(&maps).find(|range| range.addresses.contains(&here)).unwrap();
         assert!(range.is_code() && range.inode != 0 && range.path.starts_with(b"/"));
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(maps in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_do_not_panic(maps in prop::collection::vec(any::<u8>(), 0..200)) {
             mapped_ranges(&maps).count();
         }
 
         #[test]
-        fn any_line_is_survived(maps in "[0-9a-f]{0,9}-[0-9a-f]{0,20} [rwxp -]{0,4}[ :0-9a-z/\\\\\n]{0,40}") {
+        fn arbitrary_lines_do_not_panic(maps in "[0-9a-f]{0,9}-[0-9a-f]{0,20} [rwxp -]{0,4}[ :0-9a-z/\\\\\n]{0,40}") {
             mapped_ranges(maps.as_bytes()).count();
         }
 
         #[test]
-        fn any_range_comes_back(
+        fn mappings_round_trip(
             (from, to) in (any::<u64>(), any::<u64>()).prop_filter("in order", |(from, to)| from <= to),
             offset: u64,
             device: (u32, u32),

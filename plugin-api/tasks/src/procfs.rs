@@ -1,6 +1,6 @@
-//! What procfs tells about tasks (proc(5)).
+//! Tasks in procfs (proc(5)).
 //!
-//! Tasks come and go while we look. One that is gone is not an error here, it just is not there.
+//! Tasks can start and exit at any time. A task that has exited is not an error here; it is treated as absent.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::Pid;
 use crate::error::{Error, Result};
 
-/// A procfs, wherever it is mounted.
+/// A procfs at any mount point.
 #[derive(Debug, Clone)]
 pub struct Procfs {
     root: PathBuf,
@@ -25,17 +25,17 @@ pub struct Status {
     pub process: Pid,
     /// The process that this process is a child of.
     pub parent: Pid,
-    /// It has exited, though its parent has not taken notice of that yet.
+    /// It has exited, but its parent has not waited for it yet.
     pub exited: bool,
 }
 
 impl Procfs {
-    /// The procfs that is mounted there.
+    /// The procfs that is mounted at `root`.
     pub fn at(root: &Path) -> Procfs {
         Procfs { root: root.to_path_buf() }
     }
 
-    /// The procfs that is mounted there, if its pids are those of the kernel.
+    /// The procfs that is mounted at `root`, if it is that of the initial pid namespace.
     ///
     /// # Errors
     ///
@@ -48,25 +48,26 @@ impl Procfs {
         }
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Whether this is known to be the procfs of another than the initial pid namespace.
+    /// Whether this is known to be the procfs of an inner pid namespace.
     pub fn is_of_inner_namespace(&self) -> bool {
         let is_inner = |link: PathBuf| link != Path::new(INITIAL_PID_NAMESPACE);
         let namespace_of = |process: &str| fs::read_link(self.root.join(process).join("ns/pid"));
         if let Ok(link) = namespace_of("1") {
             return is_inner(link);
         }
-        // Not everybody may look at process 1. If we have here the number that we have for ourselves, it is our own.
-        let is_our_own = fs::read_link(self.root.join("self"))
+        // Reading that of process 1 needs privileges. If this process has the same id here as in its own namespace, the
+        // procfs is that of its own namespace.
+        let is_own = fs::read_link(self.root.join("self"))
             .is_ok_and(|number| number == Path::new(&std::process::id().to_string()));
-        is_our_own && namespace_of("self").is_ok_and(is_inner)
+        is_own && namespace_of("self").is_ok_and(is_inner)
     }
 
-    /// This process and its parent, as this procfs numbers them: in a container not as we do ourselves.
+    /// This process and its parent, with their ids in this procfs. In a container these differ from getpid(2).
     pub fn ourselves(&self) -> Vec<Pid> {
         let status = fs::read_to_string(self.root.join("self/status")).unwrap_or_default();
         let number =
@@ -74,7 +75,7 @@ impl Procfs {
         ["Pid:", "PPid:"].into_iter().filter_map(number).collect()
     }
 
-    /// The threads of a process, itself included.
+    /// The threads of a process, including the first one.
     pub fn threads(&self, process: Pid) -> Vec<Pid> {
         pids_in(&self.root.join(format!("{process}/task")))
     }
@@ -91,7 +92,7 @@ impl Procfs {
         self.root.join("1/task/1/children").exists()
     }
 
-    /// The children of every process, for kernels that do not list them. This looks at all processes.
+    /// The children of every process, for kernels that do not list them. This reads all processes.
     pub fn children_of_all(&self) -> HashMap<Pid, Vec<Pid>> {
         let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
         for process in pids_in(&self.root) {
@@ -102,17 +103,17 @@ impl Procfs {
         children
     }
 
-    /// `None` if there is no such task (any more).
+    /// The status of a task. `None` if it does not exist.
     pub fn status(&self, task: Pid) -> Option<Status> {
         status(&fs::read(self.root.join(format!("{task}/status"))).ok()?)
     }
 
-    /// Whether the task is there, and more than a zombie.
+    /// Whether the task exists and is not a zombie.
     pub fn is_alive(&self, task: Pid) -> bool {
         self.status(task).is_some_and(|status| !status.exited)
     }
 
-    /// Whether the number is taken, be it by a zombie.
+    /// Whether the task exists, possibly as a zombie.
     pub fn exists(&self, task: Pid) -> bool {
         self.root.join(task.to_string()).exists()
     }
@@ -125,8 +126,7 @@ fn pids_in(directory: &Path) -> Vec<Pid> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The command name in the first line may hold any bytes, but a newline in it is written as `\n`, so
-/// that lines are what they seem.
+/// The command name in the first line may hold any bytes, but the kernel escapes newlines in it, so it cannot forge a line.
 fn status(text: &[u8]) -> Option<Status> {
     let field = |name: &str| {
         text.split(|&byte| byte == b'\n')
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_what_is_in_task() {
+    fn threads_are_the_numbers_in_task() {
         let (_root, procfs) = tree(&[("7/task/7/stat", ""), ("7/task/9/stat", ""), ("7/task/odd/stat", "")]);
         let mut threads = procfs.threads(7);
         threads.sort_unstable();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn where_children_are_not_listed_parents_are_asked_for() {
+    fn without_child_lists_children_are_found_by_parent() {
         let child = "Name:\tsh\nState:\tS (sleeping)\nTgid:\t8\nPPid:\t7\n";
         let (_root, procfs) = tree(&[("8/status", child), ("self/status", child), ("9/stat", "")]);
         assert!(!procfs.lists_children());
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zombie_is_there_but_not_alive() {
+    fn zombies_exist_but_are_not_alive() {
         let text = |state| format!("Name:\ta\nState:\t{state}\nTgid:\t8\nPPid:\t7\n");
         let (_root, procfs) = tree(&[("8/status", &text("Z (zombie)")), ("9/status", &text("R (running)"))]);
         assert!(procfs.exists(8) && !procfs.is_alive(8));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_status_is_understood() {
+    fn own_status_is_parsed() {
         let procfs = Procfs::at(Path::new("/proc"));
         let pid = Pid::try_from(std::process::id()).expect("a pid");
         let status = procfs.status(pid).expect("a status");
@@ -201,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_is_survived(name in prop::collection::vec(any::<u8>().prop_filter("escaped by the kernel", |b| *b != b'\n'), 0..16)) {
+        fn any_name_is_parsed(name in prop::collection::vec(any::<u8>().prop_filter("escaped by the kernel", |b| *b != b'\n'), 0..16)) {
             let mut text = b"Name:\t".to_vec();
             text.extend(name);
             text.extend(b"\nState:\tS (sleeping)\nTgid:\t12\nNgid:\t0\nPid:\t13\nPPid:\t4\n");
@@ -209,7 +209,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_survived(text in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_text_does_not_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = status(&text);
         }
     }

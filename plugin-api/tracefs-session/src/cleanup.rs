@@ -1,4 +1,4 @@
-//! What outlives a process: tracing instances, and the settings of the top-level one.
+//! Removing tracing instances of dead sessions, and resetting the top-level one.
 
 use trace_hook_api::{Cleanup, Environment, Result, SESSION_PREFIX, log};
 use tracefs::Tracefs;

@@ -5,13 +5,13 @@ use tracefs::Instance;
 
 /// The kernel's name for `CLOCK_BOOTTIME`.
 const BOOT: &str = "boot";
-/// `CLOCK_MONOTONIC`, which differs from it by the time that the machine was suspended.
+/// `CLOCK_MONOTONIC`, which does not include the time that the machine was suspended.
 const MONOTONIC: &str = "mono";
 
 /// Sets the clock of instances that record nothing yet.
 ///
-/// This is most of what a start costs (see [`Instance::set_clock`]), and nearly all of it is waiting. So it is done in a
-/// thread of its own, while the tasks are looked up in procfs; the kernel itself does little else for us meanwhile.
+/// This takes most of the time of a start, nearly all of it waiting (see [`Instance::set_clock`]). So a separate thread does it
+/// while the tasks are looked up in procfs.
 ///
 /// # Errors
 ///

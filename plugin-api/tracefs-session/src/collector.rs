@@ -12,11 +12,11 @@ use tracefs::ring::{CollectedPage, RingBuffer, Sweep};
 
 use crate::losses::Losses;
 
-/// Between two sweeps while there is little or nothing. No line comes later than that.
+/// The time between two sweeps while there are few records, which bounds the delay of a line.
 const LONGEST_REST: Duration = Duration::from_millis(30);
-/// For no longer than this, pages that only look like the one being written may hide others.
+/// The longest time without a sweep that reads all pages, including those that look like the one being written.
 const LONGEST_WITHOUT_WHOLE: Duration = Duration::from_secs(1);
-/// Pages of one sweep that are much: a tenth of the kernel's default buffer.
+/// The pages in one sweep of a busy task: a tenth of the kernel's default buffer.
 const BUSY: u64 = 32;
 
 /// Collects pages.
@@ -25,7 +25,7 @@ pub(crate) struct PageCollector {
     ring: RingBuffer,
     losses: Losses,
     spool: Arc<Spool>,
-    /// Sweeps done, each of which has taken everything that was there when it began.
+    /// The number of sweeps that read all records there were when they began.
     whole_sweeps: Arc<AtomicU64>,
     last_whole: Instant,
 }
@@ -41,7 +41,7 @@ impl PageCollector {
         Self { ring, losses, spool, whole_sweeps, last_whole: Instant::now() }
     }
 
-    /// Moves the pages there are: to the last record, or up to the pages that are being written.
+    /// Moves the available pages, up to the last record or up to the pages being written.
     fn move_pages(&mut self, to_the_last: bool) -> Result<Sweep> {
         let (losses, spool) = (&mut self.losses, &self.spool);
         let keep = |page: CollectedPage<'_>| {
@@ -70,7 +70,7 @@ impl Collect for PageCollector {
             return Ok(Swept::again(false));
         }
         if occasion == Occasion::Stopped {
-            // No page reports what the kernel had no room for after the last page.
+            // No page reports the losses after the last page.
             for buffer in self.ring.cpus() {
                 self.spool.lose(buffer, self.losses.take_unreported(buffer));
             }

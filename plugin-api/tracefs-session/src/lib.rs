@@ -1,7 +1,7 @@
-//! What every hook on the kernel's tracefs has in common: a session on a tracing instance of its own.
+//! Sessions of hooks on the kernel's tracefs, each with its own tracing instance.
 //!
-//! A hook says which events to enable ([`TracefsSession::start`]) and what is made of their records (a [`Renderer`]). Whose
-//! events are recorded, how they get to lines without a loss, and that nothing is left behind, is done here.
+//! A hook enables its events ([`TracefsSession::start`]) and renders their records (a [`Renderer`]). This crate chooses the
+//! tasks, carries the records to lines without losses, and removes the instance at the end.
 //!
 //! ```no_run
 //! use trace_hook_api::{Format, Hook, HookInfo, Request, Result, Selection, Session, export_plugin};
@@ -26,8 +26,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! Do not leave the [`TracefsCleanup`] out: a session that is killed cannot remove its instance, and nobody but its plugin
-//! does. Without it the instance stays in the kernel, with its buffers, until the machine is booted.
+//! Do not omit the [`TracefsCleanup`]: a killed session cannot remove its instance, and only its plugin can do it later.
+//! Without it the instance stays in the kernel, with its buffers, until the next boot.
 
 #![warn(missing_docs)]
 

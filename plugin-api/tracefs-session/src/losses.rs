@@ -1,4 +1,4 @@
-//! How many records each gap in the ring buffer is.
+//! The number of lost records in each gap of the ring buffer.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tracefs::{BufferStats, Instance};
 
 use crate::buffer_number;
 
-/// Takes the size of a gap from what the kernel counts for the whole CPU.
+/// Finds the size of a gap from the kernel's counts for the CPU.
 ///
 /// A raw page says that records are missing before it, but how many only if there is room behind its own. The kernel takes
 /// the number from the counts in `stats`, which have grown by as many since the gap before (`rb_get_reader_page` in
@@ -31,7 +31,7 @@ impl Losses {
         }
     }
 
-    /// How many records of this buffer are lost and were not returned before.
+    /// The lost records of a buffer that were not returned before.
     pub(crate) fn take_unreported(&mut self, buffer: u32) -> u64 {
         let second = self.second.as_ref().filter(|_| buffer_number::is_in_second(buffer));
         let stats = second.unwrap_or(&self.instance);

@@ -1,15 +1,15 @@
-//! Whether a session could use tracefs, found out without its privileges.
+//! Checking, possibly with fewer privileges than a session, whether a session could use tracefs.
 
 use std::os::unix::fs::MetadataExt;
 
 use trace_hook_api::{Capability, Environment, HookError, Result};
 use tracefs::{Error, Tracefs};
 
-/// For [`Hook::probe`](trace_hook_api::Hook::probe): the tracefs, checked to be usable. `None`: a session can get at it, but a probe cannot look inside.
+/// For [`Hook::probe`](trace_hook_api::Hook::probe): the tracefs, checked to be usable. `None`: a session can use it, but this process cannot access it.
 ///
 /// # Errors
 ///
-/// What a session would lack.
+/// What a session would be missing.
 pub fn usable_tracefs(environment: &Environment) -> Result<Option<Tracefs>> {
     let looked = Tracefs::look(&environment.sysfs, &environment.procfs);
     let checked = looked.and_then(|found| match found {
@@ -30,12 +30,12 @@ fn can_be_mounted(environment: &Environment) -> Result<()> {
     let lacking =
         |lacking| HookError::new(format!("tracefs is not mounted, and to mount and use it {lacking}"));
     environment.check_any(&[Capability::SysAdmin]).map_err(lacking)?;
-    // It belongs to root then.
+    // A newly mounted tracefs belongs to root.
     let is_root = std::fs::metadata(environment.procfs.join("self")).is_ok_and(|us| us.uid() == 0);
     if is_root { Ok(()) } else { environment.check_any(&[Capability::DacOverride]).map_err(lacking) }
 }
 
-/// The capability that would have helped, had this process one.
+/// The capability that would avoid an error.
 fn remedy(error: &Error) -> Option<Capability> {
     match error {
         Error::NoPermission { .. } if error.is_access_denied() => Some(Capability::DacOverride),

@@ -22,7 +22,7 @@ pub struct TracefsSession {
     // The order matters: the kernel does not remove an instance of which a file is open.
     stream: Option<EventStream>,
     instance: Option<Instance>,
-    /// Records its events whichever task is current.
+    /// Records its events for all tasks.
     system_wide: Option<Instance>,
     tasks: PidFilter,
     renderer: Box<dyn Renderer>,
@@ -35,7 +35,7 @@ impl TracefsSession {
     ///
     /// # Errors
     ///
-    /// What the kernel refused. Nothing is left then.
+    /// What the kernel refused. Everything created before is removed.
     pub fn start(
         request: &Request,
         enable: impl FnOnce(&Instance) -> Result<()>,
@@ -50,7 +50,7 @@ impl TracefsSession {
     ///
     /// # Errors
     ///
-    /// What the kernel refused. Nothing is left then.
+    /// What the kernel refused. Everything created before is removed.
     pub fn start_with_system_wide(
         request: &Request,
         enable: impl FnOnce(&Instance) -> Result<()>,
@@ -81,7 +81,7 @@ impl TracefsSession {
         };
         let set_clock = || set_boot_clock([&instance].into_iter().chain(&system_wide));
         let (tasks, mut traced) = while_waiting(set_clock, prepare)?;
-        // The second starts first and stops last: what a task begins in between is seen to end.
+        // The second starts first, so that it also records the end of what a task begins in between.
         system_wide.as_ref().map(Instance::start).transpose()?;
         instance.start()?;
         traced.iter_mut().for_each(TracedTasks::rescan);
@@ -136,7 +136,7 @@ impl EventSource for TracefsSession {
         let mut failures: Vec<HookError> =
             self.instances().filter_map(|instance| instance.stop().err()).map(HookError::from).collect();
         failures.extend(self.stream.as_mut().and_then(|stream| stream.end().err()));
-        all_well(failures)
+        combined(failures)
     }
 
     fn counts(&self) -> Result<Counts> {
@@ -159,8 +159,8 @@ impl EventSource for TracefsSession {
     }
 }
 
-/// One error of all that failed.
-fn all_well(failures: Vec<HookError>) -> Result<()> {
+/// Combines all failures into one error.
+fn combined(failures: Vec<HookError>) -> Result<()> {
     let messages: Vec<&str> = failures.iter().map(HookError::message).collect();
     match messages.is_empty() {
         true => Ok(()),
@@ -168,7 +168,7 @@ fn all_well(failures: Vec<HookError>) -> Result<()> {
     }
 }
 
-/// An instance with buffers of the size that the user wants.
+/// Creates an instance with buffers of the requested size.
 fn create(tracefs: &Tracefs, name: &str, request: &Request) -> Result<Instance> {
     let instance = Instance::create(tracefs, name)?;
     if let Some(kib) = request.buffer_size {
@@ -178,7 +178,7 @@ fn create(tracefs: &Tracefs, name: &str, request: &Request) -> Result<Instance> 
     Ok(instance)
 }
 
-/// Does `work` while another thread does `wait`. Returns what the work returned, once both are done.
+/// Runs `wait` in another thread during `work`. Returns the result of `work` when both are done.
 fn while_waiting<T>(wait: impl FnOnce() -> Result<()> + Send, work: impl FnOnce() -> Result<T>) -> Result<T> {
     thread::scope(|scope| {
         let waiting = thread::Builder::new().name("clock".to_owned()).spawn_scoped(scope, wait)?;

@@ -1,10 +1,8 @@
-//! Which records pass, where the kernel's own task set lets pass too many.
+//! The traced tasks, for selections that the kernel's pid filter cannot express.
 //!
-//! With event-fork on, the kernel records whole families: the tasks it was given and all that they
-//! start. It cannot record a process without its children, nor children without their parent. This
-//! filter can. It watches the records of `task:task_newtask`, each of which comes before
-//! the first record of the new task and tells by its clone flags whether that is a thread or a
-//! process.
+//! With event-fork on, the kernel records the tasks in its filter and all their descendants. It cannot record a process
+//! without its children, or children without their parent. This filter can. It follows the records of `task:task_newtask`,
+//! each of which precedes the first record of the new task. The clone flags in it distinguish threads from processes.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -14,30 +12,28 @@ use trace_hook_api::log;
 use trace_tasks::{Follow, Member, Pid, Procfs, TaskSelection};
 use tracefs::{Instance, PidFilter};
 
-/// The clone flag of a new thread, as against a new process (clone(2)).
+/// The clone flag that distinguishes a new thread from a new process (clone(2)).
 const CLONE_THREAD: u64 = 0x0001_0000;
 
-/// Prune only when the table is worth it.
+/// The table is pruned only from this size on.
 const SMALLEST_PRUNED: usize = 4096;
 
-/// Tells which records of a session are those of the targets. All records must be shown to it, in
-/// the order in which they come out of the ring buffer.
+/// Decides which records belong to traced tasks. It must see all records, in the order of the ring buffer.
 ///
-/// A task it has never heard of (the record of its start was lost, or it started between the
-/// choice of tasks and the start of recording) is looked up in procfs. If it is gone from there,
-/// too, it is taken for a child: its records pass if anybody's children are followed, else they
-/// do not.
+/// An unknown task (the record of its start was lost, or it started between the choice of tasks and the start of recording) is
+/// looked up in procfs. If it has exited, it is treated as a child: its records are kept if the selection follows the
+/// children of any process.
 #[derive(Debug)]
 pub struct TracedTasks {
     procfs: Procfs,
     selection: TaskSelection,
     drops_any: bool,
     known: HashMap<Pid, Follow>,
-    /// The processes of those who were there when the tasks were chosen.
+    /// The processes of the threads that were alive when the tasks were chosen.
     processes: HashMap<Pid, Pid>,
-    /// Tasks that were looked up and are not of the targets. Whoever gets their numbers later is announced.
-    strangers: HashSet<Pid>,
-    /// Tasks that were gone when the ring buffer was last found empty.
+    /// Tasks that were looked up and are not traced. A new task with such an id has a record of its start.
+    untraced: HashSet<Pid>,
+    /// Tasks that had exited when the ring buffer was last found empty.
     gone: HashSet<Pid>,
     prune_at: usize,
 }
@@ -52,21 +48,21 @@ impl TracedTasks {
             drops_any,
             known: members.iter().map(|(task, member)| (*task, member.follow)).collect(),
             processes: members.into_iter().map(|(task, member)| (task, member.process)).collect(),
-            strangers: HashSet::new(),
+            untraced: HashSet::new(),
             gone: HashSet::new(),
             prune_at,
         }
     }
 
-    /// Whether there are records that do not pass. Of whole families the kernel records no others.
+    /// Whether some records are dropped. For selections with all descendants the kernel's filter is exact.
     pub fn drops_any(&self) -> bool {
         self.drops_any
     }
 
-    /// Looks once more at who is there. Call it right after recording was started: what was
-    /// started since the tasks were chosen has left no record.
+    /// Scans procfs again. Call it right after recording was started: tasks started since the tasks were chosen have no record
+    /// of their start.
     pub fn rescan(&mut self) {
-        // Nothing depends on it otherwise, and somebody waits for the session to start.
+        // Otherwise the scan is not needed, and would delay the start of the session.
         if !self.drops_any {
             return;
         }
@@ -75,66 +71,65 @@ impl TracedTasks {
         }
     }
 
-    /// Takes note of a record of `task:task_newtask`.
+    /// Adds the new task of a `task:task_newtask` record.
     pub fn new_task(&mut self, creator: Pid, new: Pid, clone_flags: u64) {
         let creators = self.follow(creator);
         let is_thread = clone_flags & CLONE_THREAD != 0;
         self.known.insert(new, if is_thread { creators } else { creators.of_child() });
         self.gone.remove(&new);
-        self.strangers.remove(&new);
+        self.untraced.remove(&new);
     }
 
-    /// Whether a record made by this task passes.
+    /// Whether a record written by this task is kept.
     pub fn keeps(&mut self, task: Pid) -> bool {
         self.follow(task).own
     }
 
-    /// Whether a task that a record names is one whose events are wanted. It need not have made a record.
-    pub fn is_target(&mut self, task: Pid) -> bool {
+    /// Whether a task that a record names is traced. It need not have written a record.
+    pub fn is_traced(&mut self, task: Pid) -> bool {
         if let Some(follow) = self.known.get(&task) {
             return follow.own;
         }
-        if self.strangers.contains(&task) {
+        if self.untraced.contains(&task) {
             return false;
         }
         let Some(follow) = self.related(task) else {
-            self.strangers.insert(task);
+            self.untraced.insert(task);
             return false;
         };
         self.known.insert(task, follow);
         follow.own
     }
 
-    /// Which processes those are threads of who were there when the tasks were chosen. Told once.
+    /// The processes of the threads that were alive when the tasks were chosen, by thread. The first call returns them.
     pub fn take_processes(&mut self) -> HashMap<Pid, Pid> {
         mem::take(&mut self.processes)
     }
 
-    /// The tasks that are known to be wanted.
-    pub fn wanted(&self) -> impl Iterator<Item = Pid> + '_ {
+    /// The tasks that are known to be traced.
+    pub fn traced(&self) -> impl Iterator<Item = Pid> + '_ {
         self.known.iter().filter(|(_, follow)| follow.own).map(|(task, _)| *task)
     }
 
-    /// Whether a record that is about several tasks passes. The kernel records `sched_switch`,
-    /// `sched_wakeup`, `sched_wakeup_new` and `sched_waking` also when they are made by a task that
-    /// nobody asked for, but are about one that somebody did.
+    /// Whether a record that names several tasks is kept. The kernel records `sched_switch`, `sched_wakeup`,
+    /// `sched_wakeup_new` and `sched_waking` also if the current task is not in its filter but the named task is.
     pub fn keeps_any(&mut self, tasks: &[Pid]) -> bool {
-        tasks.iter().any(|&task| self.is_target(task))
+        tasks.iter().any(|&task| self.is_traced(task))
     }
 
-    /// Whether the task, or what it may yet start, matters.
+    /// Whether the task, or any task that it may start, is traced.
     pub fn follows(&self, task: Pid) -> bool {
-        self.related(task).unwrap_or(self.stranger()) != Follow::NOTHING
+        self.related(task).unwrap_or(self.unknown_task()) != Follow::NOTHING
     }
 
-    /// To be called whenever all has been shown that was in the ring buffer at some time since the call before: only then it
-    /// is certain that no more records of a task can turn up that was gone at that call, and it can be forgotten.
+    /// Call it when everything has been read that was in the ring buffer at some time since the previous call. Then no more
+    /// records can follow of a task that had exited at the previous call, and the task is removed.
     pub fn caught_up(&mut self) {
         for task in self.gone.drain() {
             self.known.remove(&task);
         }
-        if self.strangers.len() >= SMALLEST_PRUNED {
-            self.strangers.clear();
+        if self.untraced.len() >= SMALLEST_PRUNED {
+            self.untraced.clear();
         }
         if self.known.len() >= self.prune_at {
             self.gone = self.known.keys().copied().filter(|&task| !self.procfs.exists(task)).collect();
@@ -146,13 +141,13 @@ impl TracedTasks {
         if let Some(&follow) = self.known.get(&task) {
             return follow;
         }
-        let follow = self.related(task).unwrap_or(self.stranger());
-        log::debug!("task {task} was never announced; taken for {follow:?}");
+        let follow = self.related(task).unwrap_or(self.unknown_task());
+        log::debug!("no record of the start of task {task}; treated as {follow:?}");
         self.known.insert(task, follow);
         follow
     }
 
-    /// What is known of a task, or can be told by its process or its parent.
+    /// How a task is followed, if that is known for the task, its process or its parent.
     fn related(&self, task: Pid) -> Option<Follow> {
         if let Some(&follow) = self.known.get(&task) {
             return Some(follow);
@@ -165,12 +160,12 @@ impl TracedTasks {
         process.or_else(|| self.known.get(&status.parent).map(|parent| parent.of_child()))
     }
 
-    fn stranger(&self) -> Follow {
+    fn unknown_task(&self) -> Follow {
         if self.selection.follows_children() { Follow::FAMILY } else { Follow::NOTHING }
     }
 }
 
-/// Chooses the tasks of an instance, and begins to follow them where the kernel announces new ones.
+/// Chooses the tasks of an instance, and follows them if the kernel has `task:task_newtask`.
 ///
 /// # Errors
 ///
@@ -185,7 +180,7 @@ pub fn choose_tasks(
     Ok((filter, instance.has_new_task_event().then(follow)))
 }
 
-/// Whether any task in the kernel's filter is alive that is followed, if only for the children it may fork.
+/// Whether any followed task in the kernel's filter is alive, including tasks followed only for their children.
 ///
 /// # Errors
 ///
@@ -209,7 +204,7 @@ mod tests {
         filter: TracedTasks,
     }
 
-    /// A filter with process 10 (threads 10 and 11) as its only target, in a procfs where there is nobody.
+    /// A filter that traces only process 10 (threads 10 and 11), in an empty procfs.
     fn scene(follow: Follow) -> Scene {
         let root = tempfile::tempdir().expect("a temporary directory");
         let mut selection = TaskSelection::new();
@@ -259,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_used_again_means_the_new_task() {
+    fn reused_pid_belongs_to_the_new_task() {
         let Scene { mut filter, root: _root } = scene(Follow::ALONE);
         filter.new_task(10, 12, THREAD);
         assert!(filter.keeps(12));
@@ -268,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unannounced_are_looked_up() {
+    fn unknown_tasks_are_looked_up_in_procfs() {
         let mut alone = scene(Follow::ALONE);
         alone.appears(12, 10, 1);
         alone.appears(20, 20, 10);
@@ -283,13 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn the_unannounced_and_gone_are_taken_for_children() {
+    fn exited_unknown_tasks_are_treated_as_children() {
         assert!(!scene(Follow::ALONE).filter.keeps(77));
         assert!(scene(Follow::CHILDREN).filter.keeps(77));
     }
 
     #[test]
-    fn wakeups_by_strangers_pass_if_they_are_about_one_of_ours() {
+    fn wakeups_of_traced_tasks_by_other_tasks_are_kept() {
         let mut scene = scene(Follow::CHILDREN);
         scene.appears(500, 500, 1);
         scene.filter.new_task(10, 20, FORK);
@@ -299,23 +294,23 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_is_only_named_is_a_target_or_not() {
+    fn named_tasks_are_classified() {
         let mut scene = scene(Follow::FAMILY);
         scene.filter.selection.exclude(30);
         scene.appears(20, 20, 10);
         scene.appears(30, 30, 10);
         scene.appears(40, 40, 1);
         scene.filter.new_task(10, 12, THREAD);
-        let mut are_targets =
-            |tasks: &[Pid]| tasks.iter().map(|task| scene.filter.is_target(*task)).collect::<Vec<_>>();
-        assert_eq!(are_targets(&[10, 12, 20]), [true; 3]);
-        assert_eq!(are_targets(&[0, 30, 40, 50]), [false; 4]);
+        let mut are_traced =
+            |tasks: &[Pid]| tasks.iter().map(|task| scene.filter.is_traced(*task)).collect::<Vec<_>>();
+        assert_eq!(are_traced(&[10, 12, 20]), [true; 3]);
+        assert_eq!(are_traced(&[0, 30, 40, 50]), [false; 4]);
         scene.filter.new_task(10, 50, FORK);
-        assert!(scene.filter.is_target(50), "the number has a new owner");
+        assert!(scene.filter.is_traced(50), "the pid was reused");
     }
 
     #[test]
-    fn a_rescan_learns_of_new_threads_and_forgets_nothing() {
+    fn rescan_adds_new_threads_and_keeps_known_ones() {
         let mut scene = scene(Follow::ALONE);
         fs::create_dir_all(scene.root.path().join("10/task/15")).expect("thread");
         scene.filter.rescan();
@@ -324,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gone_are_forgotten_only_when_their_records_have_been_read() {
+    fn exited_tasks_are_removed_after_their_records_were_read() {
         let mut scene = scene(Follow::CHILDREN);
         scene.appears(10, 10, 1);
         scene.appears(11, 10, 1);
@@ -333,7 +328,7 @@ mod tests {
         }
         scene.appears(1000, 10, 1);
         scene.filter.caught_up();
-        assert!(!scene.filter.keeps(1001), "what it left in the buffer is still the parent's");
+        assert!(!scene.filter.keeps(1001), "its records in the buffer still belong to the parent");
         scene.filter.new_task(10, 1002, FORK);
         scene.filter.caught_up();
         assert_eq!(scene.filter.known.len(), 4);
@@ -343,20 +338,20 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, a task is kept exactly if a plain model of processes says so.
+        /// The filter agrees with a simple model of processes.
         #[test]
         fn follows_the_model(children in any::<bool>(), steps in prop::collection::vec((0usize..50, any::<bool>()), 1..100)) {
             let follow = if children { Follow::CHILDREN } else { Follow::ALONE };
             let Scene { mut filter, root: _root } = scene(follow);
             let mut tasks = vec![(10, true), (11, true)];
             for (index, (creator, thread)) in steps.into_iter().enumerate() {
-                let (creator, of_target) = tasks[creator % tasks.len()];
+                let (creator, is_own) = tasks[creator % tasks.len()];
                 let new = 100 + index as Pid;
                 filter.new_task(creator, new, if thread { THREAD } else { FORK });
-                tasks.push((new, of_target && thread));
+                tasks.push((new, is_own && thread));
             }
-            for (task, of_target) in tasks {
-                prop_assert_eq!(filter.keeps(task), of_target != children);
+            for (task, is_own) in tasks {
+                prop_assert_eq!(filter.keeps(task), is_own != children);
             }
         }
     }

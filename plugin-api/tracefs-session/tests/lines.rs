@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use common::{drain, marks, stream, told_lost, write};
+use common::{drain, marks, reported_lost, stream, write};
 use nix::unistd::{Pid, getsid};
 use trace_tasks::TaskSelection;
 use tracefs::Instance;
@@ -22,7 +22,7 @@ fn me() -> TaskSelection {
 }
 
 #[test]
-fn filters_filter() {
+fn filters_are_applied() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     instance.choose_tasks(Path::new("/proc"), &me()).expect("tasks");
@@ -87,7 +87,7 @@ fn a_stream_may_be_dropped_with_its_instance() {
 }
 
 #[test]
-fn losses_are_counted_and_told() {
+fn losses_are_counted_and_reported() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     instance.set_buffer_size(4).expect("size");
@@ -102,7 +102,7 @@ fn losses_are_counted_and_told() {
     let lost = instance.lost_events().expect("losses");
     assert!(passed > 0 && lost > 0, "{passed} passed, {lost} lost");
     assert_eq!(passed + lost, 10_000);
-    assert_eq!(told_lost(&lines), lost);
+    assert_eq!(reported_lost(&lines), lost);
     let StreamStats { recorded, lost: by_cpu, .. } = stream.stats([&instance]).expect("the counts");
     assert_eq!((recorded, by_cpu.values().sum::<u64>()), (10_000, lost));
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::actor::{self, Actor};
-use common::{Sweeper, drain, marks, read, stream, told_lost, wait_until, write};
+use common::{Sweeper, drain, marks, read, reported_lost, stream, wait_until, write};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use proptest::prelude::*;
 use ring_support::{Comparison, kernel_lines};
@@ -71,7 +71,7 @@ struct Way {
     next: [u64; CPUS],
     gaps: [u64; CPUS],
     latest: u64,
-    told_lost: u64,
+    reported_lost: u64,
 }
 
 impl Way {
@@ -91,7 +91,7 @@ impl Way {
             next: [0; CPUS],
             gaps: [0; CPUS],
             latest: 0,
-            told_lost: 0,
+            reported_lost: 0,
         }
     }
 
@@ -158,7 +158,7 @@ impl Way {
             Some(Item::Lost(gap)) => {
                 let count = gap.count.expect("every gap has its number");
                 self.gaps[gap.cpu as usize] += count;
-                self.told_lost += count;
+                self.reported_lost += count;
             }
             Some(Item::Record(record)) => {
                 let cpu = record.cpu as usize;
@@ -210,7 +210,7 @@ impl Way {
         let come_or_told: Vec<u64> = self.next.iter().zip(self.gaps).map(|(next, gap)| next + gap).collect();
         assert_eq!(come_or_told, self.written, "what has come, or was told to be lost at the end, by CPU");
         assert_eq!((self.timeline.late(), self.timeline.damaged()), (0, 0));
-        assert!(self.told_lost >= self.spool.refused().values().sum());
+        assert!(self.reported_lost >= self.spool.refused().values().sum());
     }
 }
 
@@ -230,7 +230,7 @@ proptest! {
     /// Whatever room there is, and whoever is fast or slow: each record comes once, in its place, or is told to be lost
     /// where it is missing.
     #[test]
-    fn nothing_comes_twice_or_late_or_is_lost_untold(
+    fn records_come_once_in_order_or_are_reported_lost(
         steps in prop::collection::vec(step(), 0..200),
         limit in prop_oneof![0u64..100, 0u64..30_000, Just(u64::MAX >> 1)],
     ) {
@@ -244,7 +244,7 @@ proptest! {
 /// The same with a spool that goes to disk, over its end and on from its start, while the reader stands still, catches up
 /// and falls behind again.
 #[test]
-fn nothing_comes_twice_or_late_or_is_lost_untold_on_disk_either() {
+fn records_come_once_in_order_or_are_reported_lost_on_disk() {
     let directory = tempfile::tempdir().expect("a directory");
     let limit = 20 << 20;
     let mut way = Way::new(directory.path(), limit);
@@ -295,7 +295,7 @@ fn all_accounted(stream: &EventStream, instances: &[&Instance], lines: &str) -> 
     let (losses, events): (Vec<&str>, Vec<&str>) = lines.lines().partition(|line| line.starts_with("CPU:"));
     for line in losses {
         let cpu = line["CPU:".len()..].split(' ').next().and_then(|cpu| cpu.parse().ok()).expect("a CPU");
-        *told.entry(cpu).or_default() += told_lost(line);
+        *told.entry(cpu).or_default() += reported_lost(line);
     }
     assert_eq!(told, lost, "what the lines tell, and what the tally does");
     let (events, lost) = (events.len() as u64, lost.values().sum());
@@ -310,7 +310,7 @@ fn numbers(lines: &str) -> Vec<i32> {
 
 /// `trace` shows what is in the buffer and does not take it.
 #[test]
-fn the_lines_are_byte_for_byte_those_of_the_kernels_own_trace() {
+fn lines_are_identical_to_the_kernels_trace_file() {
     let sweeper = need_tracefs!();
     let mut actors = [Actor::new(), Actor::new()];
     let instance = sweeper.create("a");
@@ -365,7 +365,7 @@ fn pin(process: Pid, cpu: usize) {
 }
 
 #[test]
-fn of_a_filtered_stream_only_what_passes_counts() {
+fn stats_of_a_filtered_stream_count_only_kept_records() {
     let sweeper = need_tracefs!();
     let mut actor = Actor::new();
     let (instance, filter) = recording(&sweeper, "a", &[(actor.pid(), Follow::ALONE)]);
@@ -445,7 +445,7 @@ fn after_a_stuck_reader(
 }
 
 #[test]
-fn what_the_spool_has_no_room_for_is_counted() {
+fn records_refused_by_the_spool_are_counted() {
     let sweeper = need_tracefs!();
     for (name, spool_size) in [("a", 0), ("b", 10_000), ("c", 300_000)] {
         let (_, events) = after_a_stuck_reader(&sweeper, name, &std::env::temp_dir(), spool_size, 50_000);
@@ -454,7 +454,7 @@ fn what_the_spool_has_no_room_for_is_counted() {
 }
 
 #[test]
-fn without_a_disk_the_spool_is_its_memory_and_the_rest_is_counted() {
+fn without_a_file_records_beyond_memory_are_counted() {
     let sweeper = need_tracefs!();
     let (lines, events) = after_a_stuck_reader(&sweeper, "a", Path::new("/nowhere"), 256 << 20, 500_000);
     assert!(events > 100_000, "eight mebibytes hold more than {events} events");
@@ -462,7 +462,7 @@ fn without_a_disk_the_spool_is_its_memory_and_the_rest_is_counted() {
 }
 
 #[test]
-fn a_gap_is_where_the_events_are_missing() {
+fn gap_is_where_the_events_are_missing() {
     let sweeper = need_tracefs!();
     let mut actor = Actor::new();
     // On several CPUs, the lines of one may come in between.
@@ -496,7 +496,7 @@ fn a_gap_is_where_the_events_are_missing() {
                 next += 1;
             }
             None => {
-                next += told_lost(line) as i32;
+                next += reported_lost(line) as i32;
                 gaps += 1;
             }
         }
@@ -525,7 +525,7 @@ fn a_line_longer_than_a_page_comes_whole() {
 }
 
 #[test]
-fn a_buffer_that_the_kernel_refuses_is_told_by_its_file_and_changes_nothing() {
+fn unreadable_buffer_is_reported_by_its_file() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     let before = read(instance.path().join("buffer_size_kb"));

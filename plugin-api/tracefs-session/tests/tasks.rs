@@ -86,13 +86,13 @@ fn act_out(sweeper: &Sweeper, follow: Follow) -> BTreeSet<i32> {
 }
 
 #[test]
-fn a_family_is_recorded_whole() {
+fn all_descendants_are_recorded() {
     let sweeper = need_tracefs!();
     assert_eq!(act_out(&sweeper, Follow::FAMILY), BTreeSet::from([1, 2, 3, 10, 20, 21]));
 }
 
 #[test]
-fn alone_is_all_threads_and_no_child() {
+fn exact_selection_records_threads_without_children() {
     let sweeper = need_tracefs!();
     assert_eq!(act_out(&sweeper, Follow::ALONE), BTreeSet::from([1, 2, 3]));
 }
@@ -104,7 +104,7 @@ fn children_are_recorded_without_any_thread_of_the_parent() {
 }
 
 #[test]
-fn different_targets_mix() {
+fn different_selections_combine() {
     let sweeper = need_tracefs!();
     let [mut alone, mut family] = [Actor::new(), Actor::new()];
     let session = Session::start(&sweeper, &[(alone.pid(), Follow::ALONE), (family.pid(), Follow::FAMILY)]);
@@ -116,7 +116,7 @@ fn different_targets_mix() {
 }
 
 #[test]
-fn announcements_are_shown_to_those_who_ask() {
+fn new_task_records_are_printed_if_requested() {
     let sweeper = need_tracefs!();
     let mut actor = Actor::new();
     let instance = sweeper.create("a");
@@ -137,7 +137,7 @@ fn announcements_are_shown_to_those_who_ask() {
 
 /// The kernel records these events for a task also when somebody else makes them. Here, the test wakes the actor.
 #[test]
-fn what_others_do_to_a_target_is_recorded_too() {
+fn events_of_other_tasks_about_a_traced_task_are_recorded() {
     let sweeper = need_tracefs!();
     let mut actor = Actor::new();
     let mut bystander = Actor::new();
@@ -227,7 +227,7 @@ fn tasks_are_chosen_before_events_or_not_at_all() {
 
 /// The trap: an empty set means everyone.
 #[test]
-fn with_no_task_left_nobody_is_recorded() {
+fn no_task_is_recorded_if_none_is_alive() {
     let sweeper = need_tracefs!();
     let mut actor = Actor::new();
     actor.kill();
@@ -243,7 +243,7 @@ fn with_no_task_left_nobody_is_recorded() {
 }
 
 #[test]
-fn when_all_tasks_have_exited_nobody_is_recorded() {
+fn no_task_is_recorded_after_all_have_exited() {
     let sweeper = need_tracefs!();
     let mut actor = Actor::new();
     let session = Session::start(&sweeper, &[(actor.pid(), Follow::FAMILY)]);
@@ -277,7 +277,7 @@ fn newest_pid() -> Pid {
 
 /// The kernel takes numbers that nobody has, so a made-up procfs will do for many.
 #[test]
-fn many_pids_all_arrive() {
+fn many_pids_are_all_filtered() {
     let sweeper = need_tracefs!();
     let highest = fs::read_to_string(format!("{PROC}/sys/kernel/pid_max")).expect("the kernel has a limit");
     let highest: Pid = highest.trim().parse().expect("a number");
@@ -311,7 +311,7 @@ fn many_pids_all_arrive() {
 
 /// Threads and children that start while the set is being filled are not missed.
 #[test]
-fn nobody_slips_through_while_tasks_are_chosen() {
+fn tasks_started_while_choosing_are_recorded() {
     let sweeper = need_tracefs!();
     let mut actor = Actor::new();
     actor.start_spawning();

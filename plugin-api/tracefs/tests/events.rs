@@ -6,7 +6,7 @@ use common::read;
 use tracefs::Error;
 
 #[test]
-fn the_kernel_is_asked_which_events_there_are() {
+fn events_of_the_kernel_are_found() {
     let sweeper = need_tracefs!();
     let tracefs = &sweeper.tracefs;
     assert!(tracefs.has_event("sched", "sched_switch"));
@@ -23,7 +23,7 @@ fn the_kernel_is_asked_which_events_there_are() {
 }
 
 #[test]
-fn unknown_events_are_told_as_such() {
+fn unknown_events_are_reported() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     for (system, event) in [("sched", "no_such"), ("no_such", "x"), ("..", "x"), ("sched", "../sched_switch")]
@@ -46,7 +46,7 @@ fn a_system_is_enabled_as_a_whole() {
 }
 
 #[test]
-fn a_bad_filter_comes_back_with_the_kernels_caret() {
+fn bad_filter_is_reported_with_the_kernels_explanation() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     let refused =
@@ -61,7 +61,7 @@ fn a_bad_filter_comes_back_with_the_kernels_caret() {
 
 /// Errors by which it usually says that one may not, or that there is no such thing.
 #[test]
-fn a_bad_filter_is_one_by_whatever_error_the_kernel_refuses_it() {
+fn every_errno_of_a_bad_filter_is_recognized() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     for (expression, words) in [

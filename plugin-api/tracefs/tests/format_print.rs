@@ -256,7 +256,7 @@ fn helpers() {
 }
 
 #[test]
-fn what_cannot_be_evaluated_is_said() {
+fn unevaluable_formats_are_reported() {
     assert_eq!(unprintable(r#""%d", SOME_ENUM"#), Unprintable::Name("SOME_ENUM".into()));
     assert_eq!(unprintable(r#""%d", REC->nothing"#), Unprintable::Name("REC->nothing".into()));
     assert_eq!(unprintable(r#""%s", compute(REC->big)"#), Unprintable::Function("compute".into()));
@@ -284,7 +284,7 @@ fn variables_do_not_explode() {
 }
 
 #[test]
-fn an_unknown_address_costs_only_itself() {
+fn unknown_address_does_not_affect_other_arguments() {
     let print_fmt = r#""page=%p order=%d", REC->big ? ((struct page *)vmemmap_base) + (REC->big) : ((void *)0), REC->small"#;
     assert_eq!(printed(print_fmt), "page=? order=-5");
 }
@@ -401,7 +401,7 @@ fn binary_printk() {
 }
 
 #[test]
-fn unknown_types_are_said_as_the_kernel_does() {
+fn unknown_types_are_printed_as_by_the_kernel() {
     let tree = Tree::new();
     let mut formatter = tree.formatter();
     let mut line = Vec::new();
@@ -417,7 +417,7 @@ fn unknown_types_are_said_as_the_kernel_does() {
 }
 
 #[test]
-fn a_format_that_cannot_be_read_costs_only_its_own_event() {
+fn unreadable_format_affects_only_its_event() {
     let tree = Tree::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     tree.put("events/made/unreadable/id", "98\n");

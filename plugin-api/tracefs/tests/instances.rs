@@ -55,7 +55,7 @@ fn settings_reach_the_kernel() {
 }
 
 #[test]
-fn removed_is_removed() {
+fn removed_and_dropped_instances_do_not_exist() {
     let sweeper = need_tracefs!();
     let path = sweeper.path("a");
     sweeper.create("a").remove().expect("removed");
@@ -83,7 +83,7 @@ fn names_are_checked() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_refused() {
+fn existing_name_is_refused() {
     let sweeper = need_tracefs!();
     let _instance = sweeper.create("a");
     let refused = Instance::create(&sweeper.tracefs, &sweeper.name("a"));
@@ -91,7 +91,7 @@ fn a_name_that_is_taken_is_refused() {
 }
 
 #[test]
-fn a_sweep_takes_orphans_and_leaves_the_living() {
+fn sweep_removes_orphans_and_keeps_living_instances() {
     let sweeper = need_tracefs!();
     let sweep = || sweeper.tracefs.sweep(&sweeper.prefix).expect("swept");
     let ours = sweeper.create("ours");
@@ -110,7 +110,7 @@ fn a_sweep_takes_orphans_and_leaves_the_living() {
 }
 
 #[test]
-fn when_its_process_is_killed_an_instance_stops_recording() {
+fn instance_stops_recording_when_its_process_is_killed() {
     let sweeper = need_tracefs!();
     let mut holder = holder_of(&sweeper, "a");
     let path = sweeper.path("a");
@@ -124,7 +124,7 @@ fn when_its_process_is_killed_an_instance_stops_recording() {
 /// A sweeper that comes between the making of a directory and its locking removes it; the creator must
 /// end up with an instance all the same, and must never lose it afterwards.
 #[test]
-fn creators_and_sweepers_race_and_creators_win() {
+fn concurrent_sweeps_do_not_break_creation() {
     let sweeper = need_tracefs!();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -174,7 +174,7 @@ fn removal_waits_for_a_foreign_reader() {
 }
 
 #[test]
-fn removal_does_not_wait_for_ever_and_the_rest_is_swept_later() {
+fn removal_of_a_busy_instance_times_out_and_a_sweep_completes_it() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     instance.enable_event("syscalls", "sys_enter_getsid").expect("event");

@@ -37,7 +37,7 @@ impl Roots {
 }
 
 #[test]
-fn each_place_is_looked_at() {
+fn every_place_is_searched() {
     let sweeper = need_tracefs!();
     for place in ["sys/kernel/tracing", "sys/kernel/debug/tracing", "proc/1/root/over there"] {
         let roots = Roots::new();
@@ -66,7 +66,7 @@ fn with_own_mounts(act: impl FnOnce() + Send) {
 }
 
 #[test]
-fn where_it_is_not_mounted_it_is_mounted() {
+fn unmounted_tracefs_is_mounted() {
     let _sweeper = need_tracefs!();
     with_own_mounts(|| {
         let roots = Roots::new();
@@ -86,7 +86,7 @@ fn where_it_is_not_mounted_it_is_mounted() {
 }
 
 #[test]
-fn a_kernel_without_tracefs_is_not_asked_to_mount_one() {
+fn tracefs_is_not_mounted_on_a_kernel_without_it() {
     let _sweeper = need_tracefs!();
     with_own_mounts(|| {
         let roots = Roots::new();
@@ -99,7 +99,7 @@ fn a_kernel_without_tracefs_is_not_asked_to_mount_one() {
 }
 
 #[test]
-fn those_who_may_not_are_told_so() {
+fn missing_permission_is_reported() {
     let _sweeper = need_tracefs!();
     with_own_mounts(|| {
         let roots = Roots::new();

@@ -86,7 +86,7 @@ fn refused_probes_are_reported_with_the_kernels_explanation() {
 }
 
 #[test]
-fn one_file_is_told_from_two() {
+fn same_file_is_recognized_on_other_paths() {
     let tracefs = need_probes!();
     let name = name();
     let instance = Instance::create(&tracefs, &name).expect("an instance");
@@ -113,7 +113,7 @@ fn holder() {
 }
 
 #[test]
-fn a_sweep_removes_the_probes_of_the_dead_and_of_no_others() {
+fn sweep_removes_only_probes_of_dead_sessions() {
     let tracefs = need_probes!();
     let prefix = name();
     let (dead, living) = (format!("{prefix}dead"), format!("{prefix}living"));
@@ -128,7 +128,7 @@ fn a_sweep_removes_the_probes_of_the_dead_and_of_no_others() {
 }
 
 #[test]
-fn a_sweep_removes_probes_whose_instance_is_gone_already() {
+fn sweep_removes_probes_without_an_instance() {
     let tracefs = need_probes!();
     let prefix = name();
     let path = probe("here").file;

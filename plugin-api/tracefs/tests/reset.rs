@@ -80,7 +80,7 @@ fn settings(instance: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 #[test]
-fn the_top_level_is_reset_and_all_else_stays() {
+fn reset_changes_only_the_top_level_instance() {
     let sweeper = need_tracefs!();
     let top = sweeper.tracefs.root().to_path_buf();
     let file = |name: &str| top.join(name);

@@ -126,7 +126,7 @@ fn all_cpus_come_in_order_while_recording() {
 }
 
 #[test]
-fn whoever_catches_up_does_not_run_after_the_writer() {
+fn catch_up_stops_at_the_writer() {
     let Some(instance) = Instance::new() else { return };
     instance.set("set_event_pid", &nix::unistd::gettid().to_string());
     instance.set("options/event-fork", "1");
@@ -183,7 +183,7 @@ fn larger_sub_buffers() {
 }
 
 #[test]
-fn an_idle_ring_gives_nothing() {
+fn idle_ring_returns_no_pages() {
     let Some(instance) = Instance::new() else { return };
     let mut ring = RingBuffer::open(&instance.path).unwrap();
     let sweep = ring.collect(|page| panic!("{page:?}")).unwrap();
@@ -194,7 +194,7 @@ fn an_idle_ring_gives_nothing() {
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn missing_files_are_reported() {
     let directory = tempfile::tempdir().unwrap();
     let error = RingBuffer::open(directory.path()).unwrap_err();
     assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("events/header_page")), "{error}");

@@ -117,7 +117,7 @@ fn lost_records() {
 }
 
 #[test]
-fn damage_costs_the_rest_of_the_page() {
+fn damage_ends_the_page() {
     assert_eq!(decoded(&[0; 15]).1, Some(Damage::Header));
     assert_eq!(decoded(&Builder::at(0).page_with(4)).1, Some(Damage::Commit));
     let good = || Builder::at(0).record(0, &[0; 4]);
@@ -165,7 +165,7 @@ fn cpus_are_merged_in_time_order_also_across_pages() {
 }
 
 #[test]
-fn gaps_come_where_they_are() {
+fn gaps_are_in_their_place() {
     let mut timeline = Timeline::new(&layout());
     timeline.push(0, &Builder::at(1).record(0, &[0; 4]).page());
     timeline.push(0, &Builder::at(7).record(2, &[0; 4]).page_after_loss(Some(5)));
@@ -175,7 +175,7 @@ fn gaps_come_where_they_are() {
 }
 
 #[test]
-fn what_is_lost_in_several_ways_is_one_gap() {
+fn losses_of_several_kinds_are_one_gap() {
     let mut timeline = Timeline::new(&layout());
     timeline.push(0, &Builder::at(1).record(0, &[0; 4]).page());
     timeline.lose(0, 5);
@@ -188,7 +188,7 @@ fn what_is_lost_in_several_ways_is_one_gap() {
 }
 
 #[test]
-fn a_gap_that_is_told_of_already_is_one_all_the_same() {
+fn gap_reported_already_is_still_a_gap() {
     let mut timeline = Timeline::new(&layout());
     timeline.lose(0, 0);
     timeline.push(0, &Builder::at(1).record(0, &[0; 4]).page_after_loss(None));

@@ -1,4 +1,4 @@
-//! Records as they are.
+//! Records in the format of the kernel.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,8 +10,8 @@ use tracefs::format::{EventFormat, Field};
 
 use super::{Renderer, with_origin};
 
-/// As text the line that the kernel writes, with a `?` for each byte of a control character, and for each that is no part of
-/// valid UTF-8; as JSON the record's own fields.
+/// Text is the line of the kernel, with a `?` for each byte of a control character or of invalid UTF-8; JSON has the fields of
+/// the record.
 #[derive(Debug, Default)]
 pub struct AsRecorded {
     formats: HashMap<u16, Option<EventFormat>>,
@@ -28,7 +28,7 @@ impl Renderer for AsRecorded {
                 let line = &mut text[start..];
                 if !is_plain(line) {
                     let is_stack = record.event().is_some_and(is_stack);
-                    make_harmless(line, is_stack);
+                    neutralize(line, is_stack);
                 }
             }),
         }
@@ -48,33 +48,33 @@ impl AsRecorded {
     }
 }
 
-/// Whether a line has nothing but printable ASCII before its end, as nearly all have.
+/// Whether a line has only printable ASCII before its end, as nearly all lines do.
 fn is_plain(line: &[u8]) -> bool {
     let before_end = line.strip_suffix(b"\n").unwrap_or(line);
-    // Without a branch for each byte: it is looked at many at a time.
+    // Without a branch for each byte, so that the compiler can vectorize it.
     before_end.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
 }
 
-/// Names of tasks and files, and markers, are written as they are. Control characters, those beyond ASCII included (U+0080 to
-/// U+009F, which some terminals also take as single bytes), would drive the terminal of whoever looks at the lines. A line
-/// end would make two lines of one event; only a stack has several.
-fn make_harmless(text: &mut [u8], is_stack: bool) {
+/// The kernel does not escape names of tasks and files, or markers. Control characters could control the terminal, including
+/// U+0080 to U+009F, which some terminals also accept as single bytes. A line end would split an event into two lines; only a
+/// stack trace has several.
+fn neutralize(text: &mut [u8], is_stack: bool) {
     let last = text.len().saturating_sub(1);
-    let mut harmless = Vec::with_capacity(text.len());
+    let mut neutral = Vec::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         for letter in chunk.valid().chars() {
-            let ends_line = letter == '\n' && (is_stack || harmless.len() == last);
+            let ends_line = letter == '\n' && (is_stack || neutral.len() == last);
             match letter.is_control() && !ends_line {
-                true => harmless.extend(repeat_n(b'?', letter.len_utf8())),
-                false => harmless.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+                true => neutral.extend(repeat_n(b'?', letter.len_utf8())),
+                false => neutral.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
-        harmless.extend(repeat_n(b'?', chunk.invalid().len()));
+        neutral.extend(repeat_n(b'?', chunk.invalid().len()));
     }
-    text.copy_from_slice(&harmless);
+    text.copy_from_slice(&neutral);
 }
 
-/// The entries by which the kernel tells of a stack are no events with fields, but `ftrace/kernel_stack` and
+/// Stack traces are not events with fields, but the entries `ftrace/kernel_stack` and
 /// `ftrace/user_stack`.
 fn is_stack(format: &EventFormat) -> bool {
     matches!(format.name.as_str(), "kernel_stack" | "user_stack") && format.field("caller").is_some()
@@ -91,7 +91,7 @@ fn write_stack(record: &mut Record<'_>, name: &str, text: &mut Vec<u8>, lines: &
     });
 }
 
-/// A function, or an address in the way of all addresses: the kernel writes ` <00007f96a2b3c4d5>`.
+/// A function, or an address in the format of all other fields: the kernel writes ` <00007f96a2b3c4d5>`.
 fn frame(written: &[u8]) -> Cow<'_, [u8]> {
     let digits = written.strip_prefix(b" <").and_then(|rest| rest.strip_suffix(b">"));
     let address = digits.and_then(|digits| u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
@@ -104,7 +104,7 @@ fn write_fields(record: &Record<'_>, origin: &Origin<'_>, format: &EventFormat, 
     line.group("fields", |line| fields.iter().fold(line, |line, field| write_field(line, field, record)));
 }
 
-/// A number is a number, a pointer an address, text is text, and anything else its bytes in hex.
+/// Writes numbers, pointers as addresses, text, and everything else as bytes in hex.
 fn write_field<'a>(line: EventLine<'a>, field: &Field, record: &Record<'_>) -> EventLine<'a> {
     let name = field.name.as_str();
     match field.number(record.data()) {
@@ -122,19 +122,19 @@ fn write_field<'a>(line: EventLine<'a>, field: &Field, record: &Record<'_>) -> E
 
 #[cfg(test)]
 mod tests {
-    use super::{frame, is_plain, make_harmless};
+    use super::{frame, is_plain, neutralize};
 
     fn shown(text: &[u8], is_stack: bool) -> String {
         let mut bytes = text.to_vec();
         if !is_plain(&bytes) {
-            make_harmless(&mut bytes, is_stack);
+            neutralize(&mut bytes, is_stack);
         }
         assert_eq!(bytes.len(), text.len(), "columns stay where they are");
         String::from_utf8(bytes).expect("valid UTF-8")
     }
 
     #[test]
-    fn what_may_drive_a_terminal_is_shown_as_question_marks() {
+    fn control_characters_are_replaced() {
         assert_eq!(shown(b"a-1 [000] x: ~\n", false), "a-1 [000] x: ~\n");
         assert_eq!(shown("\u{1b}[2J\t\r\u{7f}\u{0}żó\u{a0}\n".as_bytes(), false), "?[2J????żó\u{a0}\n");
         assert_eq!(shown("\u{9b}2J\u{80}\u{9f}\n".as_bytes(), false), "??2J????\n");
@@ -142,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn one_event_is_one_line() {
+    fn line_ends_are_replaced_except_in_stacks() {
         assert_eq!(shown(b"one\ntwo\n => three\n", false), "one?two? => three\n");
         assert_eq!(shown(b"one\n\n", false), "one?\n");
         assert_eq!(shown(b"<stack trace>\n => b\n => c\n", true), "<stack trace>\n => b\n => c\n");
     }
 
     #[test]
-    fn an_address_in_a_stack_is_one_as_all_others() {
+    fn stack_addresses_are_formatted_as_addresses() {
         assert_eq!(&*frame(b" <00007f96a2b3c4d5>"), b"0x7f96a2b3c4d5");
         assert_eq!(&*frame(b"do_syscall_64"), b"do_syscall_64");
     }

@@ -1,4 +1,4 @@
-//! An instance's events as text: complete, in time order, whatever the reader's speed.
+//! The events of an instance: complete, in time order, at any speed of the reader.
 
 mod new_task;
 mod processes;
@@ -31,7 +31,7 @@ use stacks::Stacks;
 
 pub use record::Record;
 
-/// Tasks whose names are looked up while somebody waits for the session to start: a millisecond's work.
+/// The most tasks whose names are looked up at the start of a session, which takes about a millisecond.
 const MOST_LOOKED_UP: usize = 100;
 
 /// Carries the events of an instance from the kernel's ring buffer to lines of text.
@@ -40,8 +40,8 @@ const MOST_LOOKED_UP: usize = 100;
 /// ring ──pages──▶ spool ──pages──▶ timeline ──records──▶ filter ──▶ formatter ──lines──▶
 /// ```
 ///
-/// A thread empties the kernel's buffer, [`write_lines`](Self::write_lines) makes text. The two need not keep step: what is
-/// between them waits in the [`Spool`].
+/// A thread empties the kernel's buffer; [`write_lines`](Self::write_lines) formats text. In between, pages wait in the
+/// [`Spool`].
 ///
 /// Until [`end`](Self::end) the instance cannot be removed.
 #[derive(Debug)]
@@ -57,30 +57,30 @@ pub struct EventStream {
     formatter: Formatter,
     filter: Option<RecordFilter>,
     processes: Processes,
-    /// Tells who starts whom. Not every kernel has it.
+    /// The event of new tasks. Not every kernel has it.
     new_task: Option<NewTaskEvent>,
-    /// Records that were not those of the targets, or are ours alone.
+    /// Records that were not printed: of other tasks, or of hidden events.
     left_out: u64,
-    /// Events that are enabled only for what can be learnt from them.
+    /// Events that are enabled only for internal use.
     hidden: Vec<u16>,
-    /// Where the instance records any.
+    /// Set if the instance records stack traces.
     stacks: Option<Stacks>,
     formats_loaded: bool,
     /// The collector's whole sweeps when everything was last found to be written.
     caught_up_at: u64,
     /// Nothing more comes out of the ring.
     ended: bool,
-    /// Why nothing more comes out of it, though nobody has ended it. Told when everything else has come out.
+    /// The collector's error, if it ended by itself. Returned after all other items.
     failure: Option<HookError>,
-    /// More is missing than anybody has counted.
+    /// Records are missing that were not counted.
     incomplete: bool,
-    /// Damaged pages that the user was told of.
+    /// Damaged pages that were reported.
     reported_damaged: u64,
     /// Nothing more comes out of the spool.
     finished: bool,
 }
 
-/// What a stream consists of, in the order of time.
+/// An item of a stream, in time order.
 #[derive(Debug)]
 pub enum StreamItem<'a> {
     /// A record of an event.
@@ -89,13 +89,13 @@ pub enum StreamItem<'a> {
     Lost(Gap),
 }
 
-/// What became of an instance's events. Each is counted once.
+/// The counts of an instance's events. Each event is counted once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamStats {
-    /// All that the kernel recorded, or tried to, of the targets, as far as it is known whose they were.
+    /// The events of traced tasks that the kernel recorded or tried to record.
     pub recorded: u64,
-    /// Those of them that the kernel or the spool had no room for, by CPU. CPUs without losses are left out.
+    /// The events among them that were lost, in the kernel or in the spool, by CPU. CPUs without losses are omitted.
     pub lost: BTreeMap<u32, u64>,
 }
 
@@ -125,7 +125,7 @@ impl EventStream {
     }
 
     /// The same with the records of a second instance between those of the first, in the order of time. The filter does
-    /// not apply to them: they may be anybody's.
+    /// not apply to them: they are system-wide.
     ///
     /// Both instances must have the same clock.
     ///
@@ -150,7 +150,7 @@ impl EventStream {
             return Err(tracefs::Error::NoNewTaskEvent.into());
         }
         let processes = filter.as_mut().map(TracedTasks::take_processes).unwrap_or_default();
-        let wanted = filter.as_ref().into_iter().flat_map(TracedTasks::wanted);
+        let wanted = filter.as_ref().into_iter().flat_map(TracedTasks::traced);
         wanted.take(MOST_LOOKED_UP).for_each(|thread| formatter.look_up_comm(thread));
         let filter = filter.map(|tasks| RecordFilter::new(tasks, &mut formatter));
         let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_requested(*event));
@@ -185,10 +185,10 @@ impl EventStream {
         })
     }
 
-    /// Takes what is left after recording was stopped. All of it comes out then, without waiting for more.
+    /// Collects the remaining records after recording was stopped. All items can then be read without waiting.
     ///
     /// # Errors
-    /// A buffer could not be read. What was taken from it comes out all the same.
+    /// A buffer could not be read. The records read before can still be rendered.
     pub fn end(&mut self) -> Result<()> {
         self.ended = true;
         // The buffers are closed here: the kernel does not remove an instance of which a file is open.
@@ -219,16 +219,16 @@ impl EventStream {
         Ok(true)
     }
 
-    /// To be called before the items there are now are taken.
+    /// Call it before the available items are read.
     pub fn begin_read(&mut self) {
         self.sweeps_at_read = self.whole_sweeps.load(Ordering::Acquire);
         self.collector.notifier().acknowledge();
     }
 
-    /// Passes the next item to `show`, unless it is not to be shown.
+    /// Passes the next item to `show`, unless it is filtered out.
     ///
     /// # Errors
-    /// A buffer or the spool's file cannot be read. Everything that could be read was shown before.
+    /// A buffer or the spool's file cannot be read. All items that could be read were passed on before.
     pub fn next(&mut self, show: impl FnOnce(StreamItem<'_>)) -> Result<Rendered> {
         self.prepare_formatter();
         while !self.timeline.next_is_settled() {
@@ -245,7 +245,7 @@ impl EventStream {
         Ok(self.show_next(show))
     }
 
-    /// Losses for want of room in the spool that were not reported so far, by CPU. They come out once, here.
+    /// Losses because of a full spool that were not reported so far, by CPU. Each is returned once.
     pub fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
         let mut losses = BTreeMap::new();
         for (buffer, count) in self.spool.take_refused() {
@@ -254,7 +254,7 @@ impl EventStream {
         losses
     }
 
-    /// The format of an event, for those who read its fields.
+    /// The format of an event, to read its fields.
     ///
     /// # Errors
     /// The kernel has no such event, or its format cannot be read.
@@ -267,19 +267,18 @@ impl EventStream {
         self.collector.notifier().as_fd()
     }
 
-    /// The traced tasks, as far as the kernel announces new ones.
+    /// The traced tasks. `None` if tasks were not chosen, or the kernel has no `task:task_newtask`.
     pub fn traced_tasks(&self) -> Option<&TracedTasks> {
         self.filter.as_ref().map(|filter| &filter.tasks)
     }
 
-    /// The processes whose events are wanted, as far as they are known: right after opening, all there are.
+    /// The known traced processes. Right after opening, these are all of them.
     pub fn wanted_processes(&mut self) -> BTreeSet<Pid> {
-        let threads = self.filter.as_ref().map(|filtering| filtering.tasks.wanted()).into_iter().flatten();
+        let threads = self.filter.as_ref().map(|filtering| filtering.tasks.traced()).into_iter().flatten();
         threads.filter_map(|thread| self.processes.of(thread)).collect()
     }
 
-    /// What became of the events of the instances that the stream was opened for. Exact once recording is stopped and
-    /// all lines are written.
+    /// The counts of the instances of this stream. Exact once recording is stopped and all lines are written.
     ///
     /// # Errors
     /// The kernel's own counts cannot be read.
@@ -291,7 +290,7 @@ impl EventStream {
             for (cpu, counts) in instance.buffer_stats().per_cpu()? {
                 stats.recorded += counts.recorded();
                 let lost = match incomplete {
-                    // What has not come out will not come any more, whyever.
+                    // Records that have not been returned are lost, whatever the reason.
                     true => counts.recorded().saturating_sub(self.timeline.given(buffer_of(cpu))),
                     false => counts.lost(),
                 };
@@ -305,7 +304,7 @@ impl EventStream {
         Ok(stats)
     }
 
-    /// Shows the next item, which is settled.
+    /// Passes on the next item, which is settled.
     fn show_next(&mut self, show: impl FnOnce(StreamItem<'_>)) -> Rendered {
         let record = match self.timeline.next() {
             None => return Rendered::Nothing,
@@ -345,8 +344,8 @@ impl EventStream {
         Rendered::Event
     }
 
-    /// Not done before there is something to write: with many events it takes dozens of milliseconds, and somebody
-    /// waits for the session to start.
+    /// Loads the formats when the first record arrives: with many events this takes tens of milliseconds, which would delay
+    /// the start of the session.
     fn prepare_formatter(&mut self) {
         if !self.formats_loaded && self.timeline.next_is_settled() {
             self.formats_loaded = true;
@@ -378,7 +377,7 @@ impl EventStream {
         if !self.ended {
             return Ok(false);
         }
-        // The end has to be let out once.
+        // The last losses and items are released once.
         for (cpu, count) in self.spool.take_unreported_losses() {
             self.timeline.lose(cpu, count);
         }
@@ -386,10 +385,10 @@ impl EventStream {
         Ok(!std::mem::replace(&mut self.finished, true))
     }
 
-    /// Everything was shown that was collected when this read began.
+    /// Everything was read that had been collected when this read began.
     fn caught_up(&mut self) {
         let sweeps = self.sweeps_at_read;
-        // Only a whole sweep begun since the last time finds all that a task left which was gone then.
+        // Only a whole sweep that began since the last call has found all records of a task that had exited then.
         if let Some(filtering) = &mut self.filter
             && sweeps >= self.caught_up_at + 2
         {
@@ -398,7 +397,7 @@ impl EventStream {
         }
     }
 
-    /// Whether the collector is found to have failed just now. What it has collected is still to come out.
+    /// Whether the collector has just failed. The items that it has collected are still to be read.
     fn has_failed(&mut self) -> bool {
         let has_failed = !self.ended && self.collector.has_ended();
         if has_failed {

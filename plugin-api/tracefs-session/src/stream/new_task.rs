@@ -1,10 +1,10 @@
-//! `task:task_newtask`: who starts whom.
+//! `task:task_newtask`, the event of a new task.
 
 use trace_tasks::Pid;
 use tracefs::NEW_TASK;
 use tracefs::format::{Field, Formatter};
 
-/// Where the event's record has what is needed of it.
+/// The fields of the event that are used.
 #[derive(Debug)]
 pub struct NewTaskEvent {
     id: u16,
@@ -20,7 +20,7 @@ pub struct NewTask {
 }
 
 impl NewTaskEvent {
-    /// `None`: the kernel has no such event.
+    /// `None` if the kernel has no such event.
     pub fn load(formatter: &mut Formatter) -> Option<Self> {
         let (system, event) = NEW_TASK;
         let id = formatter.load(system, event).ok()?;
@@ -32,7 +32,7 @@ impl NewTaskEvent {
         })
     }
 
-    /// The new task, if this record of the event `id` tells of one.
+    /// The new task, if `id` is that of this event.
     #[inline]
     pub fn read(&self, id: u16, record: &[u8]) -> Option<NewTask> {
         if id != self.id {

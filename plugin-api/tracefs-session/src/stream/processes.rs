@@ -1,4 +1,4 @@
-//! Which process a thread belongs to.
+//! The processes of threads.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use super::new_task::NewTask;
 use trace_tasks::{Pid, Procfs};
 use tracefs::RecentMap;
 
-/// The clone flag of a new thread, as against a new process (clone(2)).
+/// The clone flag that distinguishes a new thread from a new process (clone(2)).
 const CLONE_THREAD: u64 = 0x0001_0000;
 
-/// The threads that are remembered at the least. One that is forgotten is looked up again in procfs.
+/// The least number of threads kept. Others are looked up in procfs again.
 const REMEMBERED: usize = 1 << 15;
 
-/// Processes by their threads, as read from procfs and from the records of new tasks.
+/// The processes of threads, from procfs and from the records of new tasks.
 #[derive(Debug)]
 pub struct Processes {
     procfs: Procfs,
@@ -37,7 +37,7 @@ impl Processes {
         self.known.insert(new.pid, process);
     }
 
-    /// The process of a thread; none if the thread was gone before it could be looked up.
+    /// The process of a thread; `None` if the thread had exited before it could be looked up.
     pub fn of(&mut self, thread: Pid) -> Option<Pid> {
         if let Some(process) = self.known.get_mut(&thread) {
             return *process;

@@ -6,7 +6,7 @@ use trace_tasks::Pid;
 use tracefs::format::{Comm, EventFormat, Field, Formatter};
 use tracefs::ring::TimelineRecord;
 
-/// A record of a stream, with what there is to know about it.
+/// A record of a stream, with access to its fields and its task.
 pub struct Record<'a> {
     item: TimelineRecord<'a>,
     id: u16,
@@ -14,7 +14,7 @@ pub struct Record<'a> {
     formatter: &'a mut Formatter,
     processes: &'a mut Processes,
     tasks: Option<&'a mut TracedTasks>,
-    /// Whether the formatter knows what it tells of names.
+    /// Whether the formatter has taken the names in it.
     learnt: bool,
 }
 
@@ -40,17 +40,17 @@ impl<'a> Record<'a> {
         self.item.cpu
     }
 
-    /// When, in units of the instance's trace clock: nanoseconds for all clocks but `counter`, `uptime` and the CPU's own.
+    /// The time stamp, in units of the instance's trace clock: nanoseconds for all clocks but `counter`, `uptime` and the CPU's own.
     pub fn stamp(&self) -> u64 {
         self.item.stamp
     }
 
-    /// The thread that wrote it. In an interrupt that is the one that happened to run.
+    /// The current thread when it was written; in an interrupt, the interrupted thread.
     pub fn task(&self) -> Pid {
         self.task
     }
 
-    /// Whether an interrupt wrote it, which has nothing to do with the task.
+    /// Whether it was written in an interrupt, which is not related to the task.
     pub fn in_interrupt(&self) -> bool {
         self.formatter.in_interrupt(self.item.data)
     }
@@ -76,33 +76,32 @@ impl<'a> Record<'a> {
         bytes.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
-    /// The name of a thread, as far as it is known: `<...>` if nobody remembers it.
+    /// The name of a thread, or `<...>` if it is unknown.
     pub fn comm_of(&mut self, thread: Pid) -> Comm {
         self.formatter.comm(thread)
     }
 
-    /// The process that a thread belongs to, where it is known.
+    /// The process of a thread, if it is known.
     pub fn process_of(&mut self, thread: Pid) -> Option<Pid> {
         self.processes.of(thread)
     }
 
-    /// Whether the events of a thread are wanted. A record may name others: the next task on a CPU, the receiver of a
-    /// signal.
+    /// Whether a thread is traced. A record may name other threads: the next task on a CPU, the receiver of a signal.
     ///
-    /// Where tasks were not chosen, those of all are.
+    /// If no tasks were chosen, all are traced.
     pub fn is_traced(&mut self, thread: Pid) -> bool {
-        self.tasks.as_mut().is_none_or(|tasks| tasks.is_target(thread))
+        self.tasks.as_mut().is_none_or(|tasks| tasks.is_traced(thread))
     }
 
     /// The function at a kernel address that the record has, with the offset in it, as the kernel prints it:
-    /// `vfs_read+0x2d/0x380`. The address itself where there is none.
+    /// `vfs_read+0x2d/0x380`. The address itself if there is no symbol.
     pub fn symbol(&self, address: u64) -> String {
         let mut symbol = Vec::new();
         self.formatter.write_symbol(address, &mut symbol);
         String::from_utf8_lossy(&symbol).into_owned()
     }
 
-    /// Appends the line that the kernel would write.
+    /// Appends the line as the kernel formats it.
     pub fn write_text(&mut self, out: &mut Vec<u8>) {
         self.formatter.write_record(self.item.cpu, self.item.stamp, self.item.data, out);
         self.learnt = true;
@@ -110,7 +109,7 @@ impl<'a> Record<'a> {
 }
 
 impl Drop for Record<'_> {
-    /// What a record tells of names holds for the records after it, whoever looked at it.
+    /// Names in a record apply to the records after it, even if it was not printed.
     fn drop(&mut self) {
         if !self.learnt {
             self.formatter.learn(self.item.data);

@@ -1,4 +1,4 @@
-//! A task filter that reads records.
+//! The filter of records by task.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,11 @@ use crate::traced_tasks::TracedTasks;
 use trace_tasks::Pid;
 use tracefs::format::{Field, Formatter};
 
-/// A task filter, and where the records have what it needs.
+/// The traced tasks, with the fields that name tasks.
 #[derive(Debug)]
 pub struct RecordFilter {
     pub tasks: TracedTasks,
-    /// The fields that name the tasks an event is about, for those events that the kernel also records when somebody
-    /// makes them whom nobody asked for.
+    /// The fields that name tasks, of the events that the kernel also records if the current task is not traced.
     subjects: HashMap<u16, Vec<Field>>,
 }
 
@@ -28,7 +27,7 @@ impl RecordFilter {
     pub fn new(tasks: TracedTasks, formatter: &mut Formatter) -> Self {
         let mut subjects = HashMap::new();
         for (event, names) in ABOUT_OTHERS {
-            // A kernel without the event records none of it.
+            // The kernel may not have the event.
             let Ok(id) = formatter.load("sched", event) else { continue };
             let fields = formatter.event(id).map(|format| names.iter().filter_map(|name| format.field(name)));
             subjects.insert(id, fields.into_iter().flatten().cloned().collect());
@@ -40,7 +39,7 @@ impl RecordFilter {
         self.tasks.new_task(creator, new.pid, new.clone_flags);
     }
 
-    /// Whether a record of the event `id` that `task` made passes.
+    /// Whether a record of the event `id`, written by `task`, is kept.
     pub fn keeps(&mut self, task: Pid, id: u16, record: &[u8]) -> bool {
         if !self.tasks.drops_any() {
             return true;

@@ -1,17 +1,17 @@
-//! Whose stacks are shown.
+//! Which stack traces are printed.
 
 use std::collections::HashMap;
 
 use tracefs::Instance;
 use tracefs::format::Formatter;
 
-/// The entries that tell of stacks.
+/// The entries with stack traces.
 const STACKS: [(&str, &str); 2] = [("ftrace", "kernel_stack"), ("ftrace", "user_stack")];
 
-/// Tells which events the stacks in a stream belong to.
+/// Assigns stack traces to their events.
 ///
-/// The kernel writes the stacks of an event as records of their own, right behind it. Only an interrupt can come in between,
-/// with events and stacks of its own (`trace_buffer_unlock_commit_regs` in `kernel/trace/trace.c`).
+/// The kernel writes the stack traces of an event as separate records right after it. Only an interrupt can come in between,
+/// with its own events and stack traces (`trace_buffer_unlock_commit_regs` in `kernel/trace/trace.c`).
 #[derive(Debug)]
 pub struct Stacks {
     ids: Vec<u16>,
@@ -20,7 +20,7 @@ pub struct Stacks {
 }
 
 impl Stacks {
-    /// `None`: the instance records no stacks.
+    /// `None` if the instance records no stack traces.
     pub fn load(instance: &Instance, formatter: &mut Formatter) -> Option<Self> {
         let any = ["stacktrace", "userstacktrace"].into_iter().any(|option| instance.has_option(option));
         let load = |(system, entry)| formatter.load(system, entry).ok();
@@ -40,7 +40,7 @@ impl Stacks {
         }
     }
 
-    /// Records of this buffer are missing: the next stack may be that of any event.
+    /// Records of this buffer are missing: the next stack trace may belong to any event.
     pub fn forget(&mut self, buffer: u32) {
         self.shown.retain(|(known, _), _| *known != buffer);
     }
@@ -54,7 +54,7 @@ mod tests {
     const STACK: u16 = 4;
 
     #[test]
-    fn a_stack_is_shown_with_its_event() {
+    fn stacks_are_printed_with_their_event() {
         let mut stacks = Stacks { ids: vec![STACK], shown: HashMap::new() };
         let mut decide = |buffer, interrupts, id, itself| stacks.decide(buffer, interrupts, id, || itself);
         assert!(!decide(0, 0, EVENT, false));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_gap_a_stack_speaks_for_itself() {
+    fn stacks_after_a_gap_are_decided_by_themselves() {
         let mut stacks = Stacks { ids: vec![STACK], shown: HashMap::new() };
         assert!(!stacks.decide(0, 0, EVENT, || false));
         stacks.forget(0);

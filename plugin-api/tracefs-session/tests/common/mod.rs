@@ -29,7 +29,7 @@ pub fn drain(instance: &Instance, stream: &mut EventStream) -> String {
 
 /// How many events the lines about losses tell of. A line without its number is not one that adds up.
 #[track_caller]
-pub fn told_lost(lines: &str) -> u64 {
+pub fn reported_lost(lines: &str) -> u64 {
     let count = |line: &str| -> u64 {
         let count = line.split_once(" [LOST ").and_then(|(_, rest)| rest.strip_suffix(" EVENTS]"));
         count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("how many? {line}"))
