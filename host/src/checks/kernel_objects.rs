@@ -42,7 +42,7 @@ impl<'a> KernelObjects<'a> {
     ///
     /// # Errors
     ///
-    /// The first object that could not be removed. The others are removed all the same.
+    /// The first object that could not be removed. The others are removed regardless.
     pub fn remove(&self) -> io::Result<()> {
         // An event cannot be removed while it is enabled in an instance.
         let instances = self.instances().map(fs::remove_dir).collect::<Vec<_>>();

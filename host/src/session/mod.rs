@@ -1,6 +1,6 @@
 //! A run of a hook, from its arguments to its last line.
 //!
-//! [`arguments`] and [`tasks`] check the request; [`run_directory`] holds a [`record`] of every session and its trace
+//! [`tasks`] checks the request; [`run_directory`] holds a [`record`] of every session and its trace
 //! file; [`supervisor`] watches over the worker, in which the [`recorder`] carries the lines into the [`trace_file`].
 
 mod backlog;

@@ -115,7 +115,7 @@ impl Recorder<'_> {
         self.backlog.is_empty() && self.trace.unread() == 0
     }
 
-    /// Ends the trace file before the session: the reader need not wait while the kernel removes what the session made.
+    /// Ends the trace file before the session: the reader need not wait while the kernel removes what the session created.
     pub(super) fn end(mut self, record: &Record, channel: &mut Channel) -> Result<Option<Summary>> {
         let stored = match self.discarding {
             true => Ok(()),

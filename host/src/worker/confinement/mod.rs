@@ -34,7 +34,7 @@ impl Confinement {
             Self::Discovery => {
                 or_without("Landlock", files::read_only());
                 or_without("dropping capabilities", capabilities::drop_all());
-                // Last: it forbids the system calls that the other layers are made with.
+                // Last: it forbids the system calls that set up the other layers.
                 or_without("seccomp", system_calls::allow_harmless());
             }
             Self::Tracing => or_without("dropping capabilities", capabilities::keep_those_for_tracing()),
