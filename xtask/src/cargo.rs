@@ -43,7 +43,7 @@ pub fn build(words: &[&str]) -> Result<Vec<Artifact>> {
     let mut cargo = cargo(&words);
     let mut build = cargo.stdout(Stdio::piped()).spawn().explain(|| "cannot start cargo")?;
     let mut artifacts = Vec::new();
-    for message in BufReader::new(build.stdout.take().expect("a pipe was asked for")).lines() {
+    for message in BufReader::new(build.stdout.take().expect("it is a pipe")).lines() {
         artifacts.extend(artifacts_of(&serde_json::from_str(&message?)?));
     }
     if build.wait()?.success() { Ok(artifacts) } else { Err(failure(&cargo).into()) }

@@ -42,7 +42,7 @@ fn run_tests(variable: Option<(&str, &str)>, words: &[&str]) -> Result<()> {
     tests.envs(variable);
     let mut running = tests.stderr(Stdio::piped()).spawn().explain(|| "cannot start cargo")?;
     let mut skipped = Vec::new();
-    for line in BufReader::new(running.stderr.take().expect("a pipe was asked for")).split(b'\n') {
+    for line in BufReader::new(running.stderr.take().expect("it is a pipe")).split(b'\n') {
         let line = line?;
         stderr().write_all(&[&line, &b"\n"[..]].concat())?;
         skipped.extend(String::from_utf8_lossy(&line).strip_prefix(SKIPPED).map(str::to_owned));

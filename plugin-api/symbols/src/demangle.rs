@@ -54,7 +54,7 @@ fn write_cpp(symbol: &str, options: &DemangleOptions, name: &mut LimitedName) ->
     symbol.structured_demangle(name, options)
 }
 
-/// A name that refuses to grow beyond a number of characters.
+/// A name of limited length, in characters.
 struct LimitedName {
     text: String,
     left: usize,

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use trace_tasks::Pid;
 use tracefs::RecentMap;
 
-/// The threads whose calls are remembered at the least. A call of a thread that was killed never returns; the next one of a
-/// thread with its id may be long after.
+/// The calls of at least this many threads are remembered. A call of a killed thread never returns, and its id may not be
+/// reused for a long time.
 pub const REMEMBERED: usize = 1 << 15;
 
 /// The call that each thread is in, with what the hook knows of it.
 ///
-/// A call that was running when records were lost may have returned meanwhile. So no return after a gap is taken for it.
+/// A call that was running when records were lost may have returned meanwhile. So a return after a gap is not assigned to it.
 #[derive(Debug)]
 pub struct RunningCalls<C> {
     threads: RecentMap<Pid, Begun<C>>,

@@ -87,7 +87,7 @@ impl Find {
 
     fn run(mut self) -> Result<Took> {
         let (began, before) = (Instant::now(), children_time()?);
-        self.0.0.stdin.take().expect("a pipe was asked for").write_all(b"go\n")?;
+        self.0.0.stdin.take().expect("it is a pipe").write_all(b"go\n")?;
         // A file that disappears during the search is not a failure.
         self.0.0.wait()?;
         Ok(Took { wall: began.elapsed(), cpu: children_time()? - before })

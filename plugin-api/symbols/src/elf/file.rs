@@ -254,7 +254,7 @@ fn part<H: SectionHeader<Endian = Endianness>>(section: &H, endian: Endianness) 
     Some(offset..offset.checked_add(size)?)
 }
 
-/// The headers of a file: refuses to read larger ones than a real program has.
+/// The headers of a file. Reading fails if they are larger than those of any real program.
 #[derive(Clone, Copy)]
 struct Headers<R>(R);
 

@@ -1,4 +1,4 @@
-//! The session: counts on their way from the programs to lines.
+//! The session: reads the counts of the programs, and emits them as lines.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};

@@ -28,7 +28,7 @@ pub struct Rss {
     spaces: RecentMap<Pid, i64>,
 }
 
-/// The counters, and the processes, that are remembered at the least. Not every address space is seen to end.
+/// At least this many counters, and this many processes, are remembered. The end of an address space is not always recorded.
 const REMEMBERED: usize = 1 << 15;
 
 impl Rss {

@@ -88,7 +88,7 @@ impl Calls {
 }
 
 impl Call {
-    /// `None` if the kernel does not have this call: an error otherwise would have ended the start.
+    /// `None` if the kernel does not have this call; any other error has already failed the start.
     fn new((enter, exit, event): CallTracepoints, stream: &mut EventStream) -> Option<Self> {
         let (enter, exit) = (enter.layout(stream).ok()?, exit.layout(stream).ok()?);
         let (descriptor, result) = (enter.field("fd").ok()?, exit.field("ret").ok()?);

@@ -33,7 +33,7 @@ const LISTEN: u64 = 10;
 /// `IPPROTO_MPTCP` (`include/uapi/linux/in.h`).
 const WITH_BEGINNINGS: [u64; 4] = [6, 33, 132, 262];
 
-/// The sockets that are remembered at the least. Of UDP sockets, nothing reports the end; so those unused for longest are
+/// At least this many sockets are remembered. No record reports the end of a UDP socket, so those unused for longest are
 /// forgotten.
 pub const REMEMBERED: usize = 1 << 15;
 
@@ -42,7 +42,7 @@ pub const REMEMBERED: usize = 1 << 15;
 pub struct Sockets {
     /// By address in the kernel.
     known: RecentMap<u64, Known>,
-    /// The addresses where sockets listen that were seen to begin to, by address in the kernel. Not more than there are in
+    /// The listening addresses of sockets that began to listen during the session, by address in the kernel. Bounded by
     /// `known`.
     listeners: HashMap<u64, SocketAddr>,
     /// Sockets from before the session that were not seen in a record yet.

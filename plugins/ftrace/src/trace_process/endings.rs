@@ -21,8 +21,8 @@ pub enum Ending {
     Killed(Option<i32>),
 }
 
-/// The threads and processes that are remembered at the least, each. Signals are sent to untraced processes, too, whose end
-/// is not recorded; and not every kernel reports the end of a process.
+/// At least this many threads, and this many processes, are remembered. Signals are also sent to untraced processes, whose
+/// end is not recorded; and not every kernel reports the end of a process.
 pub const REMEMBERED: usize = 1 << 14;
 
 /// What is known of tasks that are about to end.

@@ -109,7 +109,7 @@ impl Renderer for ProcessRenderer {
 }
 
 impl ExitCall {
-    /// `None` if the kernel has no such event: an error otherwise would have ended the start.
+    /// `None` if the kernel has no such event; any other error has already failed the start.
     fn new(tracepoint: Tracepoint, stream: &mut EventStream) -> Option<Self> {
         let layout = tracepoint.layout(stream).ok()?;
         Some(Self { id: layout.id(), code: layout.field("error_code").ok()? })

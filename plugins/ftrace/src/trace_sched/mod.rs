@@ -20,9 +20,9 @@ use summary::Summary;
 /// The hook.
 pub struct TraceSched;
 
-/// The longest that a summary may be waited for, in seconds: a day.
+/// The longest interval of a summary, in seconds: a day.
 const LONGEST_SUMMARY: i64 = 86_400;
-/// The longest that a wait can be asked to be, in microseconds: an hour.
+/// The largest value of `--over`, in microseconds: an hour.
 const LONGEST_WAIT: i64 = 3_600_000_000;
 
 impl Hook for TraceSched {

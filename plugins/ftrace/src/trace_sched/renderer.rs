@@ -24,10 +24,10 @@ pub trait Show: Send {
     /// A task has got a CPU.
     fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer);
 
-    /// A task leaves a CPU, and there was no record of its getting it.
+    /// A task leaves a CPU, and no record shows when it got it.
     fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer);
 
-    /// It is `now`, in nanoseconds since boot; all earlier runs have been given.
+    /// The time is `now`, in nanoseconds since boot; all earlier runs have been reported.
     fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) {
         let _ = (now, lines);
     }

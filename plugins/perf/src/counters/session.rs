@@ -187,7 +187,7 @@ fn open_counters(
             return Ok(counters_by_process);
         }
         if began.elapsed() > COVER_TIMEOUT {
-            log::warn!("tasks are started all the time: one that has just been started may not be counted");
+            log::warn!("tasks keep starting: a task that has just started may not be counted");
             return Ok(counters_by_process);
         }
     }

@@ -116,7 +116,7 @@ impl Recording {
             is_first_pass = false;
         }
         // A task that is new now was most likely started by one that had its events already.
-        log::info!("tasks are started all the time: one that has just been started may not be sampled");
+        log::info!("tasks keep starting: a task that has just started may not be sampled");
         Ok(())
     }
 

@@ -43,7 +43,7 @@ impl Sampling {
                     && self.frames != Frames::Kernel
                     && Event::open(&user, 0, None).is_ok()
                 {
-                    log::warn!("kernel frames are left out: {refusal}; run as root, or with CAP_PERFMON");
+                    log::warn!("kernel frames are omitted: {refusal}; run as root, or with CAP_PERFMON");
                     return Ok(user);
                 }
             }

@@ -39,7 +39,7 @@ impl Bpftrace {
             .stderr(Stdio::null())
             .spawn();
         let mut process = Guarded(process.explain(|| "cannot start bpftrace")?);
-        let mut output = BufReader::new(process.0.stdout.take().expect("a pipe was asked for"));
+        let mut output = BufReader::new(process.0.stdout.take().expect("it is a pipe"));
         wait_until_on(&mut output)?;
         let output = thread::spawn(move || _ = copy(&mut output, &mut sink()));
         Ok(Self { process, output })

@@ -48,7 +48,7 @@ impl Session {
 
     /// Waits until the session is recording; returns the path of its trace, and the time since the start of the manager.
     pub fn path(&mut self) -> Result<(PathBuf, Duration)> {
-        let stdout = self.child().stdout.as_mut().expect("a pipe was asked for");
+        let stdout = self.child().stdout.as_mut().expect("it is a pipe");
         let mut wanted = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
         if poll(&mut wanted, PollTimeout::try_from(PATIENCE)?)? == 0 {
             return Err("the manager says nothing".into());
@@ -100,7 +100,7 @@ impl Session {
 
     fn complaint(&mut self) -> Result<String> {
         let mut complaint = String::new();
-        self.child().stderr.take().expect("a pipe was asked for").read_to_string(&mut complaint)?;
+        self.child().stderr.take().expect("it is a pipe").read_to_string(&mut complaint)?;
         Ok(format!("the manager says: {}", complaint.trim()))
     }
 }

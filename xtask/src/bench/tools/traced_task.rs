@@ -187,6 +187,6 @@ fn time(milliseconds: &str) -> Result<Duration> {
 }
 
 fn ends(process: &mut Child) -> (ChildStdin, ChildStdout) {
-    let commands = process.stdin.take().expect("a pipe was asked for");
-    (commands, process.stdout.take().expect("a pipe was asked for"))
+    let commands = process.stdin.take().expect("it is a pipe");
+    (commands, process.stdout.take().expect("it is a pipe"))
 }
