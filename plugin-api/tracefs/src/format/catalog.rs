@@ -16,7 +16,7 @@ use super::{Error, EventFormat, Unprintable};
 pub(super) struct Catalog {
     events: PathBuf,
     known: Vec<Option<Box<Event>>>,
-    /// The format files of all events, by id, once somebody asked for an id that no enabled event has.
+    /// The format files of all events, by id, once an id was requested that no enabled event has.
     files: HashMap<u16, PathBuf>,
     searched: Option<Instant>,
     style: syscall::Style,
@@ -29,9 +29,9 @@ pub(super) struct Catalog {
 pub(super) struct Event {
     pub(super) format: EventFormat,
     system: Box<str>,
-    /// Made when first needed: who only reads the fields has no use for it, and it may take the kernel's whole BTF.
+    /// Compiled when first needed: reading fields does not need it, and it may require the kernel's whole BTF.
     printer: OnceCell<Printer>,
-    /// The fields that tell names of tasks.
+    /// The fields with names of tasks.
     pub(super) lessons: Box<[Lesson]>,
     pub(super) renaming: Option<Renaming>,
 }

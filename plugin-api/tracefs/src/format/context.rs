@@ -22,7 +22,7 @@ pub(super) struct Entry {
     pub(super) pid: i32,
 }
 
-/// The layout of every kernel since 2.6.38, for a kernel that would not tell.
+/// The layout of every kernel since 2.6.38, for a kernel that does not describe it.
 impl Default for Common {
     fn default() -> Self {
         Self { kind: (0, 2), flags: 2, preempt_count: 3, pid: 4 }

@@ -50,7 +50,7 @@ pub enum Unprintable {
     /// A type of unknown size.
     #[error("unknown type `{0}`")]
     Type(String),
-    /// A conversion that needs the kernel's memory, or that nobody knows.
+    /// A conversion that is unknown, or that needs the kernel's memory.
     #[error("unknown conversion `%{0}`")]
     Conversion(String),
     /// Not the C that print formats are made of.

@@ -130,7 +130,7 @@ impl Formatter {
         self.common.entry(record).map_or(0, |entry| entry.interrupts())
     }
 
-    /// The name of a thread, as far as it is known: `<...>` if nobody remembers it.
+    /// The name of a thread, or `<...>` if it is unknown.
     pub fn comm(&mut self, thread: i32) -> Comm {
         self.names.name(thread)
     }
@@ -147,7 +147,7 @@ impl Formatter {
         self.environment.symbols().write(address, true, false, out);
     }
 
-    /// Learns the names of tasks that a record tells, without writing it. Writing it does so, too.
+    /// Takes the names of tasks from a record without writing it. Writing a record does the same.
     pub fn learn(&mut self, record: &[u8]) {
         if let Some(entry) = self.common.entry(record)
             && let Some(event) = self.catalog.get(entry.id)
@@ -220,7 +220,7 @@ impl Formatter {
 }
 
 impl Event {
-    /// Tells the names of tasks that the record knows of.
+    /// Takes the names of tasks from a record.
     #[inline]
     fn teach(&self, record: &[u8], pid: i32, names: &mut Names) {
         let field = |index: usize| self.format.fields.get(index);

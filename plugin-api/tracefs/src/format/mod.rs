@@ -37,13 +37,13 @@
 //!
 //! # What is not, and why
 //! - **Task names.** The kernel prints the name a task has when the line is *read*; here it is the one it had
-//!   when the event happened, where events tell (`sched_switch`, `task_rename` …), else the one the kernel
+//!   when the event happened, if events report it (`sched_switch`, `task_rename` …), else the one the kernel
 //!   remembers (`saved_cmdlines`), else the one procfs has. So a name may be known where the kernel prints
 //!   `<...>`.
 //! - **Line ends** in a task's name or in a text that an event recorded are printed as `?`. The kernel prints
 //!   them as they are, which cuts the line in two and lets a task forge lines. Every other byte is printed as
-//!   it is, blanks, `%` and control characters included. Markers keep their line ends: whoever may write them
-//!   may write lines anyway.
+//!   it is, blanks, `%` and control characters included. Markers keep their line ends: a process that may write
+//!   markers may write lines anyway.
 //! - **Addresses** (`%p`) are printed in full, as with `options/hash-ptr` off. With it on, the default, the
 //!   kernel prints a hash whose key never leaves it. Turn it off in the instance for texts that agree. An
 //!   address that the kernel always hides (`%pK`), or that it computes from a variable of its own, such as the

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// The tasks whose names are remembered at the least.
 const REMEMBERED: usize = 1 << 15;
 
-/// The names of tasks, as the kernel remembers them and as events tell.
+/// The names of tasks, from the kernel and from events.
 #[derive(Debug)]
 pub(super) struct Names {
     tracefs: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct Names {
     known: RecentMap<i32, Comm>,
     /// What the kernel remembers. Its numbers may have other owners by now.
     remembered: RecentMap<i32, Comm>,
-    /// Tasks that nobody has a name for, until the next reading.
+    /// Tasks without a known name, until the next reading.
     unknown: HashSet<i32>,
     last: (i32, Comm),
     groups: RecentMap<i32, u32>,
@@ -41,7 +41,7 @@ impl Names {
         }
     }
 
-    /// The name of `pid`; `<...>` if nobody knows it (`trace_find_cmdline`).
+    /// The name of `pid`; `<...>` if it is unknown (`trace_find_cmdline`).
     #[inline]
     pub(super) fn name(&mut self, pid: i32) -> Comm {
         if self.last.0 == pid {
@@ -65,7 +65,7 @@ impl Names {
         }
         let due = self.read_at.is_none_or(|at| at.elapsed() >= PATIENCE);
         if due || !self.unknown.contains(&pid) {
-            // Whoever is there knows best. What the kernel remembers may be of an earlier owner of the number.
+            // The living task comes first. The saved name may be that of an earlier task with this id.
             if self.ask(pid) {
                 return (self.known.get(&pid).copied().unwrap_or(Comm::new(b"<...>")), true);
             }
@@ -111,7 +111,7 @@ impl Names {
         true
     }
 
-    /// Takes a name that an event told.
+    /// Takes a name from an event.
     pub(super) fn learn(&mut self, pid: i32, name: &[u8]) {
         if pid <= 0 {
             return;
@@ -122,7 +122,7 @@ impl Names {
         }
     }
 
-    /// The thread group of `pid`; 0 if nobody knows it (`trace_find_tgid`).
+    /// The thread group of `pid`; 0 if it is unknown (`trace_find_tgid`).
     pub(super) fn group(&mut self, pid: i32) -> u32 {
         if let Some(group) = self.groups.get_mut(&pid) {
             return *group;

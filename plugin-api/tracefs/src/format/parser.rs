@@ -278,7 +278,7 @@ impl<'a> Parser<'a> {
         Ok(None)
     }
 
-    /// The size of a type: known to everybody, or shown by a field of this event that has it.
+    /// The size of a type: a standard type, or that of a field of this event.
     fn named(&self, words: &[&str]) -> Option<Scalar> {
         types::named(words).or_else(|| {
             let name = words.join(" ");

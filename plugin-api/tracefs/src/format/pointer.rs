@@ -31,7 +31,7 @@ pub(super) enum Pointer {
     Memory(Memory),
     /// `%p` and `%px`: the address itself.
     Address,
-    /// `%pK`: an address that the kernel shows nobody.
+    /// `%pK`: an address that the kernel always hides.
     Hidden,
     /// `%pS`, `%ps`, `%pB`: the symbol at the address.
     Symbol {

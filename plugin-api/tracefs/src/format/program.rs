@@ -147,7 +147,7 @@ impl Compiler<'_> {
     }
 }
 
-/// What stands for an address nobody outside the kernel can know.
+/// The placeholder of an address that is known only in the kernel.
 fn unknown() -> Text {
     Text::Literal(Box::from(*b"?"))
 }
