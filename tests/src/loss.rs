@@ -3,7 +3,7 @@
 pub struct Loss {
     /// The CPU whose events were lost.
     pub cpu: u32,
-    /// How many.
+    /// How many; 0 in a line without a number, which is a notice ahead of the backlog. The number follows where the gap is.
     pub count: usize,
 }
 
@@ -12,16 +12,17 @@ impl Loss {
     ///
     /// # Panics
     ///
-    /// If the line does not have a number.
+    /// If the line has neither a number nor the form of a notice.
     #[track_caller]
     pub fn of(line: &str) -> Option<Self> {
         // An event's line begins with a blank, whatever the name of its task.
         let rest = line.strip_prefix("CPU:")?;
-        let parsed = rest.strip_suffix(" EVENTS]").and_then(|rest| {
+        let parsed = rest.strip_suffix("EVENTS]").and_then(|rest| {
             let (cpu, count) = rest.split_once(" [LOST ")?;
-            Some(Self { cpu: cpu.parse().ok()?, count: count.parse().ok()? })
+            let count = if count.is_empty() { 0 } else { count.strip_suffix(' ')?.parse().ok()? };
+            Some(Self { cpu: cpu.parse().ok()?, count })
         });
-        Some(parsed.unwrap_or_else(|| panic!("a loss without a number: {line:?}")))
+        Some(parsed.unwrap_or_else(|| panic!("a malformed loss: {line:?}")))
     }
 }
 
@@ -36,8 +37,13 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a loss without a number")]
-    fn a_loss_without_a_number_is_rejected() {
-        Loss::of("CPU:1 [LOST EVENTS]");
+    fn a_notice_has_no_number() {
+        assert_eq!(Loss::of("CPU:1 [LOST EVENTS]"), Some(Loss { cpu: 1, count: 0 }));
+    }
+
+    #[test]
+    #[should_panic(expected = "a malformed loss")]
+    fn a_malformed_loss_is_rejected() {
+        Loss::of("CPU:1 [LOST many EVENTS]");
     }
 }

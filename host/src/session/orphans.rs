@@ -102,8 +102,8 @@ impl Orphans {
             if self.retry == Retry::All || !record.is_unswept_since(PAUSE_AFTER_FAILURE)? {
                 self.sweep(record)?;
             }
-        } else if record.is_orphaned()? {
-            // A stopped worker cannot end its session.
+        } else {
+            // Its worker ends it, or is just dying. A stopped worker cannot.
             if let Err(error) = record.signal(Holder::Worker, Signal::SIGCONT) {
                 log::info!("{error}");
             }

@@ -58,14 +58,15 @@ impl<S: EventSource> SourceSession<S> {
         Ok(())
     }
 
-    fn report_early_losses(&mut self, lines: &mut LineBuffer) {
+    /// Reports that events are being lost, without a number: that comes where the gap is, behind the backlog.
+    fn report_losing(&mut self, lines: &mut LineBuffer) {
         if self.losses_reported.is_none_or(|reported| reported.elapsed() >= LOSS_REPORT_INTERVAL) {
-            let losses = self.source.take_early_losses();
-            if !losses.is_empty() {
+            let losing = self.source.take_losing();
+            if !losing.is_empty() {
                 self.losses_reported = Some(Instant::now());
             }
-            for (cpu, count) in losses {
-                lines.lost(cpu, count);
+            for cpu in losing {
+                lines.lost(cpu, None);
             }
         }
     }
@@ -107,7 +108,7 @@ impl<S: EventSource> Session for SourceSession<S> {
         if lines.is_full() {
             return Ok(Progress::More);
         }
-        self.report_early_losses(lines);
+        self.report_losing(lines);
         let before = lines.entries().len();
         let progress = self.render(lines);
         let is_event = |entry: &&LineEntry| entry.kind() == LineKind::Event;
@@ -144,7 +145,7 @@ impl<S: EventSource> Session for SourceSession<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use nix::time::ClockId;
     use trace_hook_api::HookError;
@@ -165,7 +166,7 @@ mod tests {
         tasks_alive: bool,
         stop_fails: bool,
         stopped: bool,
-        early_losses: BTreeMap<u32, u64>,
+        losing: BTreeSet<u32>,
     }
 
     impl Synthetic {
@@ -182,7 +183,7 @@ mod tests {
                 tasks_alive: true,
                 stop_fails: false,
                 stopped: false,
-                early_losses: BTreeMap::new(),
+                losing: BTreeSet::new(),
             })
         }
     }
@@ -219,8 +220,8 @@ mod tests {
             Ok(Counts { recorded: self.rendered + self.items.unwrap_or(0), lost: BTreeMap::new() })
         }
 
-        fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
-            std::mem::take(&mut self.early_losses)
+        fn take_losing(&mut self) -> BTreeSet<u32> {
+            std::mem::take(&mut self.losing)
         }
     }
 
@@ -301,13 +302,13 @@ mod tests {
     }
 
     #[test]
-    fn early_losses_are_reported_before_the_backlog() {
+    fn losing_is_reported_before_the_backlog() {
         let mut session = Synthetic::session(Some(1), Duration::ZERO, 1);
-        session.source.early_losses = BTreeMap::from([(3, 7)]);
+        session.source.losing = BTreeSet::from([3]);
         let mut lines = LineBuffer::with_room(1 << 16);
         session.read(&mut lines).unwrap();
-        assert_eq!(lines.as_bytes(), b"CPU:3 [LOST 7 EVENTS]\nline\n");
-        session.source.early_losses = BTreeMap::from([(3, 8)]);
+        assert_eq!(lines.as_bytes(), b"CPU:3 [LOST EVENTS]\nline\n");
+        session.source.losing = BTreeSet::from([3]);
         session.read(&mut lines).unwrap();
         assert_eq!(lines.losses().len(), 1, "reports are rare");
         session.losses_reported = Some(Instant::now() - LOSS_REPORT_INTERVAL);

@@ -1,6 +1,6 @@
 //! What a hook supplies to a session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 
 use trace_hook_api::{LineBuffer, Result};
@@ -68,9 +68,10 @@ pub trait EventSource: Send {
     /// The counts cannot be read.
     fn counts(&self) -> Result<Counts>;
 
-    /// Known losses that no item will report, by CPU. Each is returned once.
-    fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
-        BTreeMap::new()
+    /// The CPUs that have lost events since the last call, for want of room in the spool. The item after the gap reports how
+    /// many, perhaps much later.
+    fn take_losing(&mut self) -> BTreeSet<u32> {
+        BTreeSet::new()
     }
 
     /// A descriptor that polls as readable when there are items, until the next read.
@@ -126,5 +127,13 @@ impl Counts {
     /// `recorded` includes the lost events.
     pub fn new(recorded: u64, lost: BTreeMap<u32, u64>) -> Self {
         Self { recorded, lost }
+    }
+
+    /// Adds losses to those that are known already; the events of these are among the recorded ones.
+    pub fn with_lost(mut self, losses: impl IntoIterator<Item = (u32, u64)>) -> Self {
+        for (cpu, events) in losses {
+            *self.lost.entry(cpu).or_default() += events;
+        }
+        self
     }
 }

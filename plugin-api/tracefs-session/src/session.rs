@@ -1,6 +1,6 @@
 //! A session on a tracing instance of its own.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::thread;
@@ -145,8 +145,8 @@ impl EventSource for TracefsSession {
         Ok(Counts::new(recorded, lost))
     }
 
-    fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
-        self.stream.as_mut().map(EventStream::take_early_losses).unwrap_or_default()
+    fn take_losing(&mut self) -> BTreeSet<u32> {
+        self.stream.as_mut().map(EventStream::take_losing).unwrap_or_default()
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {

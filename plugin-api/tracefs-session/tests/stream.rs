@@ -176,7 +176,7 @@ impl Way {
     fn take_from_spool(&mut self) -> bool {
         while let Some(entry) = self.reader.pop().expect("the spool can be read") {
             match entry {
-                Entry::Page { cpu, bytes, lost, .. } => {
+                Entry::Page { cpu, bytes, lost } => {
                     self.timeline.lose(cpu, lost);
                     self.timeline.push(cpu, bytes);
                 }

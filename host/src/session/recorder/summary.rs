@@ -45,14 +45,14 @@ impl Counts {
         }
     }
 
-    /// How many events the lines report as lost, if that is not what the stats say. Of a CPU with an unknown number of
-    /// lost events, any number but 0 will do.
+    /// How many events the lines report as lost, if the stats differ. A line without a number reports at least one, be it a
+    /// notice ahead of a number that follows.
     fn reported_otherwise(&self, stats: &BTreeMap<u32, u64>) -> Option<u64> {
         let cpus: BTreeSet<u32> =
             self.lost.keys().chain(&self.uncounted).chain(stats.keys()).copied().collect();
         let of = |counts: &BTreeMap<u32, u64>, cpu| counts.get(&cpu).copied().unwrap_or_default();
         let differs = |cpu: &u32| match self.uncounted.contains(cpu) {
-            true => of(stats, *cpu) == 0,
+            true => of(stats, *cpu) < of(&self.lost, *cpu).max(1),
             false => of(stats, *cpu) != of(&self.lost, *cpu),
         };
         cpus.iter().any(differs).then(|| self.lost.values().sum())

@@ -27,10 +27,8 @@ pub enum Entry<'a> {
         cpu: u32,
         /// The page.
         bytes: &'a [u8],
-        /// Records of the CPU that were lost between its previous page and this one, without those reported early.
+        /// Records of the CPU that were lost between its previous page and this one.
         lost: u64,
-        /// Whether any records were lost there, including those reported early.
-        has_gap: bool,
     },
     /// All pages with records up to this time stamp have come out.
     Settled(u64),
@@ -45,8 +43,6 @@ pub enum Entry<'a> {
 
 /// The header of an entry: CPU and length of the page, both `u32`, and the losses before it, a `u64`.
 const HEADER: usize = 16;
-/// A flag of the length: there is a gap before the page.
-const GAP: u32 = 1 << 31;
 /// In place of the CPU: an entry without a page, with the settled time stamp in place of the losses.
 const SETTLED: u32 = u32::MAX;
 /// In place of the CPU: an entry with the CPU in place of the page.
@@ -63,13 +59,13 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn append_to(&self, block: &mut Vec<u8>) {
-        let (cpu, number, bytes, flag) = match self {
-            Self::Page { cpu, bytes, lost, has_gap } => (*cpu, *lost, *bytes, if *has_gap { GAP } else { 0 }),
-            Self::Settled(stamp) => (SETTLED, *stamp, &[][..], 0),
-            Self::Unread { cpu, lost } => (UNREAD, *lost, &cpu.to_ne_bytes()[..], 0),
+        let (cpu, number, bytes) = match self {
+            Self::Page { cpu, bytes, lost } => (*cpu, *lost, *bytes),
+            Self::Settled(stamp) => (SETTLED, *stamp, &[][..]),
+            Self::Unread { cpu, lost } => (UNREAD, *lost, &cpu.to_ne_bytes()[..]),
         };
         block.extend_from_slice(&cpu.to_ne_bytes());
-        block.extend_from_slice(&(bytes.len() as u32 | flag).to_ne_bytes());
+        block.extend_from_slice(&(bytes.len() as u32).to_ne_bytes());
         block.extend_from_slice(&number.to_ne_bytes());
         block.extend_from_slice(bytes);
     }
@@ -79,13 +75,12 @@ impl<'a> Entry<'a> {
         let (cpu, rest) = bytes.split_first_chunk()?;
         let (length, rest) = rest.split_first_chunk()?;
         let (number, rest) = rest.split_first_chunk()?;
-        let length = u32::from_ne_bytes(*length);
-        let page = rest.get(..(length & !GAP) as usize)?;
+        let page = rest.get(..u32::from_ne_bytes(*length) as usize)?;
         let number = u64::from_ne_bytes(*number);
         let entry = match u32::from_ne_bytes(*cpu) {
             SETTLED => Self::Settled(number),
             UNREAD => Self::Unread { cpu: u32::from_ne_bytes(page.try_into().ok()?), lost: number },
-            cpu => Self::Page { cpu, bytes: page, lost: number, has_gap: length & GAP != 0 },
+            cpu => Self::Page { cpu, bytes: page, lost: number },
         };
         Some((entry, HEADER + page.len()))
     }

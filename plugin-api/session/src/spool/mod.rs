@@ -12,7 +12,7 @@ mod disk;
 mod queue;
 mod reader;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -56,10 +56,9 @@ impl Spool {
         self.queue().refused().clone()
     }
 
-    /// Refused records that were not reported so far, by CPU. They are not reported again: the next page of the CPU has a gap
-    /// before it, but its losses do not include them.
-    pub fn take_refused(&self) -> BTreeMap<u32, u64> {
-        self.queue().take_refused()
+    /// The CPUs of which records were refused since the last call. Readers can learn of it long before they reach the gap.
+    pub fn take_losing(&self) -> BTreeSet<u32> {
+        self.queue().take_losing()
     }
 
     /// Losses after the last page of each CPU, by CPU. Call it when no more pages are added.
@@ -110,7 +109,7 @@ mod tests {
             let expected = page(number, 4080);
             assert_eq!(
                 reader.pop().expect("pop"),
-                Some(Entry::Page { cpu: number % 3, bytes: &expected, lost: 0, has_gap: false })
+                Some(Entry::Page { cpu: number % 3, bytes: &expected, lost: 0 })
             );
             assert_eq!(reader.pop().expect("pop"), Some(Entry::Settled(u64::from(number) + 1)));
         }
@@ -134,43 +133,27 @@ mod tests {
         let expected = page(5, 4000);
         assert_eq!(
             reader.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &expected, lost: 61, has_gap: true })
+            Some(Entry::Page { cpu: 0, bytes: &expected, lost: 61 })
         );
         assert_eq!(spool.take_unreported_losses(), BTreeMap::from([(1, 40)]));
     }
 
     #[test]
-    fn what_is_reported_early_leaves_a_gap_and_is_not_reported_again() {
+    fn losing_cpus_are_known_at_once_and_their_losses_stay_in_place() {
         let directory = tempfile::tempdir().expect("a directory");
         let (spool, mut reader) = spool(directory.path(), 10_000);
         assert!(spool.push_page(0, &page(0, 8000), 10, 0));
+        assert_eq!(spool.take_losing(), BTreeSet::new());
         assert!(!spool.push_page(0, &page(1, 4000), 20, 5));
-        assert_eq!(spool.take_refused(), BTreeMap::from([(0, 20)]));
-        assert_eq!(spool.take_refused(), BTreeMap::new());
-        assert!(!spool.push_page(1, &page(1, 4000), 7, 0));
+        assert_eq!(spool.take_losing(), BTreeSet::from([0]));
+        assert_eq!(spool.take_losing(), BTreeSet::new());
+        assert!(!spool.push_page(0, &page(1, 4000), 7, 0));
+        assert_eq!(spool.take_losing(), BTreeSet::from([0]));
         reader.pop().expect("pop");
-        for (number, lost, has_gap) in [(2, 5, true), (3, 0, false)] {
-            assert!(spool.push_page(0, &page(number, 1000), 30, 0));
-            let bytes = page(number, 1000);
-            let expected = Entry::Page { cpu: 0, bytes: &bytes, lost, has_gap };
-            assert_eq!(reader.pop().expect("pop"), Some(expected));
-        }
-        assert_eq!(spool.refused(), BTreeMap::from([(0, 20), (1, 7)]));
-        assert_eq!(spool.take_unreported_losses(), BTreeMap::from([(1, 7)]));
-    }
-
-    #[test]
-    fn gap_reported_early_is_still_marked() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (spool, mut reader) = spool(directory.path(), 10_000);
-        assert!(spool.push_page(0, &page(0, 8000), 10, 0));
-        assert!(!spool.push_page(0, &page(1, 4000), 20, 0));
-        spool.take_refused();
-        reader.pop().expect("pop");
-        assert!(spool.push_page(0, &page(2, 100), 30, 0));
-        let bytes = page(2, 100);
-        let expected = Entry::Page { cpu: 0, bytes: &bytes, lost: 0, has_gap: true };
-        assert_eq!(reader.pop().expect("pop"), Some(expected));
+        assert!(spool.push_page(0, &page(2, 1000), 30, 0));
+        let bytes = page(2, 1000);
+        assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 32 }));
+        assert_eq!(spool.refused(), BTreeMap::from([(0, 27)]));
     }
 
     #[test]
@@ -182,7 +165,7 @@ mod tests {
             let expected = page(number as u32, 4096);
             assert_eq!(
                 reader.pop().expect("pop"),
-                Some(Entry::Page { cpu: 0, bytes: &expected, lost: 0, has_gap: false })
+                Some(Entry::Page { cpu: 0, bytes: &expected, lost: 0 })
             );
         }
         assert_eq!(spool.take_unreported_losses(), BTreeMap::from([(0, 10_000 - taken as u64)]));
@@ -197,17 +180,17 @@ mod tests {
         assert!(!spool.push_page(0, &bytes, 10, 3));
         assert_eq!(
             reader.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 7, has_gap: true })
+            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 7 })
         );
         assert!(spool.push_page(0, &bytes, 10, 0));
         assert_eq!(
             reader.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 13, has_gap: true })
+            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 13 })
         );
         assert!(spool.push_page(0, &bytes, 10, 0));
         assert_eq!(
             reader.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 0, has_gap: false })
+            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 0 })
         );
     }
 

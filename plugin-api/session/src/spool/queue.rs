@@ -22,12 +22,10 @@ pub struct Queue {
     limit: u64,
     /// Refused records, by CPU.
     refused: BTreeMap<u32, u64>,
-    /// Refused records not reported yet: they are reported early, or else with the next page of the CPU.
-    unreported_refused: BTreeMap<u32, u64>,
-    /// Records lost before they reached the spool, by CPU: they are reported with the next page of the CPU.
-    unreported_lost: BTreeMap<u32, u64>,
-    /// CPUs with a gap before their next page that was reported early.
-    gaps: BTreeSet<u32>,
+    /// Records that were lost, here or before they reached the spool, by CPU: they are reported with the CPU's next page.
+    unreported: BTreeMap<u32, u64>,
+    /// CPUs of which records were refused since this was last asked for.
+    losing: BTreeSet<u32>,
     settled: u64,
     /// The user was warned that the limit is reached.
     warned: bool,
@@ -51,9 +49,8 @@ impl Queue {
             in_last: Contents::default(),
             limit,
             refused: BTreeMap::new(),
-            unreported_refused: BTreeMap::new(),
-            unreported_lost: BTreeMap::new(),
-            gaps: BTreeSet::new(),
+            unreported: BTreeMap::new(),
+            losing: BTreeSet::new(),
             settled: 0,
             warned: false,
         }
@@ -61,26 +58,22 @@ impl Queue {
 
     pub fn push_page(&mut self, cpu: u32, bytes: &[u8], records: u64, lost: u64) -> bool {
         self.lose(cpu, lost);
-        let unreported = [&self.unreported_lost, &self.unreported_refused]
-            .map(|losses| losses.get(&cpu).copied().unwrap_or(0));
-        let lost = unreported.iter().sum();
-        let has_gap = lost > 0 || self.gaps.contains(&cpu);
-        let pushed = self.push(&Entry::Page { cpu, bytes, lost, has_gap });
+        let lost = self.unreported.get(&cpu).copied().unwrap_or(0);
+        let pushed = self.push(&Entry::Page { cpu, bytes, lost });
         if pushed {
             self.in_last.add_page(cpu, records, lost);
-            self.unreported_lost.remove(&cpu);
-            self.unreported_refused.remove(&cpu);
-            self.gaps.remove(&cpu);
+            self.unreported.remove(&cpu);
         } else if records > 0 {
             *self.refused.entry(cpu).or_default() += records;
-            *self.unreported_refused.entry(cpu).or_default() += records;
+            self.lose(cpu, records);
+            self.losing.insert(cpu);
         }
         pushed
     }
 
     pub fn lose(&mut self, cpu: u32, records: u64) {
         if records > 0 {
-            *self.unreported_lost.entry(cpu).or_default() += records;
+            *self.unreported.entry(cpu).or_default() += records;
         }
     }
 
@@ -95,18 +88,12 @@ impl Queue {
         &self.refused
     }
 
-    pub fn take_refused(&mut self) -> BTreeMap<u32, u64> {
-        let unreported = std::mem::take(&mut self.unreported_refused);
-        self.gaps.extend(unreported.keys());
-        unreported
+    pub fn take_losing(&mut self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.losing)
     }
 
     pub fn take_unreported_losses(&mut self) -> BTreeMap<u32, u64> {
-        let mut losses = std::mem::take(&mut self.unreported_lost);
-        for (cpu, records) in std::mem::take(&mut self.unreported_refused) {
-            *losses.entry(cpu).or_default() += records;
-        }
-        losses
+        std::mem::take(&mut self.unreported)
     }
 
     pub fn size(&self) -> u64 {

@@ -245,13 +245,9 @@ impl EventStream {
         Ok(self.show_next(show))
     }
 
-    /// Losses because of a full spool that were not reported so far, by CPU. Each is returned once.
-    pub fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
-        let mut losses = BTreeMap::new();
-        for (buffer, count) in self.spool.take_refused() {
-            *losses.entry(buffer_number::cpu(buffer)).or_default() += count;
-        }
-        losses
+    /// The CPUs that have lost records since the last call, for want of room in the spool.
+    pub fn take_losing(&mut self) -> BTreeSet<u32> {
+        self.spool.take_losing().into_iter().map(buffer_number::cpu).collect()
     }
 
     /// The format of an event, to read its fields.
@@ -360,10 +356,7 @@ impl EventStream {
     fn take_from_spool(&mut self) -> Result<bool> {
         while let Some(entry) = self.reader.pop().map_err(unreadable)? {
             match entry {
-                Entry::Page { cpu, bytes, lost, has_gap } => {
-                    if has_gap {
-                        self.timeline.lose_reported(cpu);
-                    }
+                Entry::Page { cpu, bytes, lost } => {
                     self.timeline.lose(cpu, lost);
                     self.timeline.push(cpu, bytes);
                 }

@@ -60,11 +60,9 @@ pub struct Gap {
 struct CpuBuffer {
     cpu: u32,
     pages: VecDeque<Vec<u8>>,
-    /// The losses before each of the pages, and whether there is a gap; then the same for the next page.
-    lost: VecDeque<(Option<u64>, bool)>,
+    /// What was reported to be lost before each of the pages, then before the one to come.
+    lost: VecDeque<Option<u64>>,
     lost_next: Option<u64>,
-    /// Records before the next page were lost, and reported already.
-    gap_next: bool,
     /// No page will follow.
     finished: bool,
     /// The position in the first page; `None` before its header is parsed.
@@ -109,16 +107,6 @@ impl Timeline {
         }
     }
 
-    /// Marks a gap before the next page of `cpu` whose records were reported already: they are not counted again, so the gap has
-    /// only the records of [`lose`](Self::lose).
-    pub fn lose_reported(&mut self, cpu: u32) {
-        let index = self.buffer(cpu);
-        if let Some(buffer) = self.buffers.get_mut(index) {
-            buffer.gap_next = true;
-            buffer.lost_next.get_or_insert(0);
-        }
-    }
-
     /// Adds a page of `cpu`, after all its earlier pages.
     pub fn push(&mut self, cpu: u32, bytes: &[u8]) {
         let mut page = self.spare.pop().unwrap_or_default();
@@ -129,7 +117,7 @@ impl Timeline {
             return;
         };
         buffer.pages.push_back(page);
-        buffer.lost.push_back((std::mem::take(&mut buffer.lost_next), std::mem::take(&mut buffer.gap_next)));
+        buffer.lost.push_back(std::mem::take(&mut buffer.lost_next));
         if self.reading != Some(index) && buffer.head.is_none() {
             self.damaged += buffer.advance(&self.layout, &mut self.spare);
             self.queue(index);
@@ -283,9 +271,9 @@ impl CpuBuffer {
         let Some(page) = self.pages.front().and_then(|bytes| Page::new(layout, bytes).ok()) else {
             return false;
         };
-        let (reported, has_gap) = self.lost.front().copied().unwrap_or_default();
-        let gap = match reported {
-            Some(0) => (has_gap || page.lost.is_some()).then_some(Some(0)),
+        let told = self.lost.front().copied().flatten();
+        let gap = match told {
+            Some(0) => page.lost.map(|_| Some(0)),
             Some(count) => Some(Some(count)),
             None => page.lost.map(|lost| lost.count),
         };

@@ -1,6 +1,6 @@
 //! A session that records opened files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl EventSource for OpenSession {
     fn render_next(&mut self, lines: &mut LineBuffer) -> Result<Rendered> {
         let Some(entry) = self.reader.pop()? else { return Ok(Rendered::Nothing) };
         let (cpu, bytes, lost) = match entry {
-            Entry::Page { cpu, bytes, lost, .. } => (cpu, bytes, lost),
+            Entry::Page { cpu, bytes, lost } => (cpu, bytes, lost),
             Entry::Unread { cpu, lost } => (cpu, &[][..], lost),
             Entry::Settled(_) => return Ok(Rendered::Other),
         };
@@ -95,15 +95,12 @@ impl EventSource for OpenSession {
     fn counts(&self) -> Result<Counts> {
         let counts = self.programs.losses.by_cpu()?;
         let recorded: u64 = counts.values().map(|counts| counts.kept + counts.lost).sum();
-        let mut lost = self.programs.losses.lost()?;
-        for (cpu, refused) in self.spool.refused() {
-            *lost.entry(cpu).or_default() += refused;
-        }
-        Ok(Counts::new(recorded, lost))
+        let lost = self.programs.losses.lost()?;
+        Ok(Counts::new(recorded, lost).with_lost(self.spool.refused()))
     }
 
-    fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
-        self.spool.take_refused()
+    fn take_losing(&mut self) -> BTreeSet<u32> {
+        self.spool.take_losing()
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {

@@ -1,6 +1,6 @@
 //! The session of `trace_profile`: samples stacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -213,14 +213,11 @@ impl EventSource for ProfileSession {
         }
         lost.retain(|_, lost| *lost > 0);
         let recorded = self.collected.samples() + lost.values().sum::<u64>();
-        for (cpu, refused) in self.spool.refused() {
-            *lost.entry(cpu).or_default() += refused;
-        }
-        Ok(Counts::new(recorded, lost))
+        Ok(Counts::new(recorded, lost).with_lost(self.spool.refused()))
     }
 
-    fn take_early_losses(&mut self) -> BTreeMap<u32, u64> {
-        self.spool.take_refused()
+    fn take_losing(&mut self) -> BTreeSet<u32> {
+        self.spool.take_losing()
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {

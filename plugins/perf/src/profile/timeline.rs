@@ -63,7 +63,7 @@ impl Timeline {
                 None => return Ok(None),
                 Some(Entry::Settled(stamp)) => self.settled = stamp,
                 Some(Entry::Unread { cpu, lost }) => new.push_back((self.settled, Item::Lost(cpu, lost))),
-                Some(Entry::Page { cpu, bytes, lost, .. }) => {
+                Some(Entry::Page { cpu, bytes, lost }) => {
                     for (bytes, Record { time, .. }) in Records(bytes) {
                         new.push_back((time, Item::Record(bytes.into())));
                     }
