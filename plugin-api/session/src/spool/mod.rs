@@ -131,10 +131,7 @@ mod tests {
         assert!(spool.push_page(0, &page(5, 4000), 50, 0));
         reader.pop().expect("pop");
         let expected = page(5, 4000);
-        assert_eq!(
-            reader.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &expected, lost: 61 })
-        );
+        assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &expected, lost: 61 }));
         assert_eq!(spool.take_unreported_losses(), BTreeMap::from([(1, 40)]));
     }
 
@@ -163,10 +160,7 @@ mod tests {
         assert!((MEMORY / 4200..=(MEMORY + 2 * BLOCK) / 4096).contains(&taken), "{taken}");
         for number in 0..taken {
             let expected = page(number as u32, 4096);
-            assert_eq!(
-                reader.pop().expect("pop"),
-                Some(Entry::Page { cpu: 0, bytes: &expected, lost: 0 })
-            );
+            assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &expected, lost: 0 }));
         }
         assert_eq!(spool.take_unreported_losses(), BTreeMap::from([(0, 10_000 - taken as u64)]));
     }
@@ -178,20 +172,11 @@ mod tests {
         let bytes = page(0, 4000);
         assert!(spool.push_page(0, &bytes, 10, 7));
         assert!(!spool.push_page(0, &bytes, 10, 3));
-        assert_eq!(
-            reader.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 7 })
-        );
+        assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 7 }));
         assert!(spool.push_page(0, &bytes, 10, 0));
-        assert_eq!(
-            reader.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 13 })
-        );
+        assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 13 }));
         assert!(spool.push_page(0, &bytes, 10, 0));
-        assert_eq!(
-            reader.pop().expect("pop"),
-            Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 0 })
-        );
+        assert_eq!(reader.pop().expect("pop"), Some(Entry::Page { cpu: 0, bytes: &bytes, lost: 0 }));
     }
 
     /// The unnamed file that is open in this directory.
