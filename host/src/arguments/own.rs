@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
 use trace_hook_api::{Arguments, HookInfo, Kind, Param, format_duration, parse_duration};
 
@@ -39,7 +39,10 @@ fn with_parser(arg: Arg, param: &Param) -> Arg {
         Kind::Duration { unit, min_ns, max_ns } => arg.value_parser(move |word: &str| {
             duration_within(word, unit, min_ns, max_ns).map(|duration| format!("{}ns", duration.as_nanos()))
         }),
-        _ if param.comma_separated => arg.value_parser(NonEmptyStringValueParser::new()),
+        _ if param.comma_separated => arg.value_parser(|word: &str| match word {
+            "" => Err("it is empty"),
+            _ => Ok(word.to_owned()),
+        }),
         _ => arg,
     }
 }

@@ -7,6 +7,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the kernel may work for a worker. Killing the worker would not speed this up: the kernel removes instances
 /// one after the other, for example, so the last of many sessions that end at once waits for all others.
 const KERNEL_LIMIT: Duration = Duration::from_secs(120);
+/// A worker is starved if it waits for a CPU for more than this share of the time.
+const STARVED: f32 = 0.8;
 
 /// The deadline for a worker to make progress. The time counts from its last progress.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +17,8 @@ pub struct WorkerDeadline {
     patience: Duration,
     progress: u64,
     last_progress: Instant,
-    /// How long the worker has waited for a CPU so far.
-    queued: Duration,
+    /// When the worker was last observed, and how long it had waited for a CPU by then.
+    observed: Option<(Instant, Duration)>,
     /// When the worker was last seen outside of the kernel, or making progress.
     last_outside_kernel: Instant,
 }
@@ -25,22 +27,20 @@ impl WorkerDeadline {
     /// The deadline of a worker that has reported this much progress.
     pub fn new(patience: Duration, progress: u64) -> Self {
         let now = Instant::now();
-        Self {
-            began: now,
-            patience,
-            progress,
-            last_progress: now,
-            queued: Duration::ZERO,
-            last_outside_kernel: now,
-        }
+        Self { began: now, patience, progress, last_progress: now, observed: None, last_outside_kernel: now }
     }
 
     /// Notes how much progress the worker has reported by now, whether the kernel is working for it, and how long it
-    /// has waited for a CPU so far. On a busy machine that is most of the time, and does not count.
+    /// has waited for a CPU so far. Time in which it hardly got one does not count.
     pub fn observe(&mut self, progress: u64, is_in_kernel: bool, queued: Duration) {
         let now = Instant::now();
-        self.last_progress = (self.last_progress + queued.saturating_sub(self.queued)).min(now);
-        self.queued = queued;
+        if let Some((before, queued_before)) = self.observed.replace((now, queued)) {
+            let (elapsed, waited) = (now - before, queued.saturating_sub(queued_before));
+            // A plugin that hangs or spins beside others waits as well, but not for most of the time.
+            if waited > elapsed.mul_f32(STARVED) {
+                self.last_progress = (self.last_progress + waited).min(now);
+            }
+        }
         if progress != self.progress || !is_in_kernel {
             self.last_outside_kernel = now;
         }
@@ -90,13 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_a_cpu_does_not_count() {
-        let mut deadline = exhausted();
-        deadline.observe(7, false, PATIENCE / 2);
-        assert!(!deadline.is_over());
-        deadline.last_progress -= PATIENCE / 2;
-        deadline.observe(7, false, PATIENCE / 2);
-        assert!(deadline.is_over());
+    fn time_without_a_cpu_does_not_count() {
+        for (share, is_over) in [(1.0, false), (0.5, true)] {
+            let mut deadline = exhausted();
+            let before = Instant::now() - PATIENCE;
+            deadline.observed = Some((before, Duration::ZERO));
+            deadline.observe(7, false, before.elapsed().mul_f32(share));
+            assert_eq!(deadline.is_over(), is_over, "{share}");
+        }
     }
 
     #[test]
