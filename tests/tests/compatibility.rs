@@ -184,7 +184,7 @@ fn a_plugin_for_another_machine_is_refused() {
 fn a_file_that_is_not_a_shared_library_is_refused() {
     refused(Plugins::none().file("bad.so", "#!/bin/sh\n"), &["is not a shared library (not an ELF file)"]);
     // ET_EXEC: an executable that is not relocatable.
-    refused(changed(|bytes| bytes[16] = 2), &["is an ELF file, but no shared library", "cdylib"]);
+    refused(changed(|bytes| bytes[16] = 2), &["is an ELF file, but not a shared library", "cdylib"]);
     refused(Plugins::none().file("bad.so", an_executable()), &["is a shared library, but not a plugin"]);
 }
 
