@@ -62,21 +62,25 @@ fn it_is_refused_if_others_can_write_to_it_or_to_a_directory_above() {
     let (manager, place) = (synthetic(), Place::new());
     for mode in [0o777, 0o770, 0o1777, 0o702] {
         let shared = place.directory(&format!("shared_{mode:o}"), mode);
-        run_in(&manager, &shared).answer().failed(&[shared.to_str().expect("it is text"), "others", RUN]);
+        run_in(&manager, &shared).answer().failed(&[
+            shared.to_str().expect("it is text"),
+            "other users",
+            RUN,
+        ]);
     }
     for mode in [0o777, 0o775] {
         let shared = place.directory(&format!("above_{mode:o}"), mode);
         for below in ["run", "a/b/run"] {
-            run_in(&manager, shared.join(below)).answer().failed(&["others", RUN]);
+            run_in(&manager, shared.join(below)).answer().failed(&["other users", RUN]);
             assert!(!shared.join("a").exists() && !shared.join("run").exists(), "made where it is refused");
         }
         let private = shared.join("private");
         fs::create_dir(&private).expect("a directory can be made");
         fs::set_permissions(&private, Permissions::from_mode(0o700)).expect("the test owns it");
-        run_in(&manager, &private).answer().failed(&["others", RUN]);
+        run_in(&manager, &private).answer().failed(&["other users", RUN]);
         run_in(&manager, place.link(&format!("through_{mode:o}"), &private).join("run"))
             .answer()
-            .failed(&["others"]);
+            .failed(&["other users"]);
     }
     // Other users cannot remove our files from a sticky directory such as /tmp.
     let sticky = place.directory("sticky", 0o1777);
@@ -121,7 +125,7 @@ fn it_is_refused_if_another_user_owns_it_or_a_path_element_above() {
 fn an_untrusted_one_is_refused_by_all_actions_but_discovery() {
     let (manager, place) = (synthetic(), Place::new());
     let shared = place.directory("shared", 0o777);
-    manager.call(["--clear"]).variable(RUN, &shared).answer().failed(&["others"]);
+    manager.call(["--clear"]).variable(RUN, &shared).answer().failed(&["other users"]);
     let answer = manager.call(["--get-all"]).variable(RUN, &shared).answer();
     assert_eq!(answer.succeeded(), "synthetic_lines\n");
 }

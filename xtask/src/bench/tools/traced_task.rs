@@ -7,7 +7,7 @@
 //! - `busy MS`: call `getppid` as fast as possible for MS milliseconds
 //! - `paced N MS`: call `getppid` N times a second for MS milliseconds
 //! - `mark`: call `getsid`, which marks the end of the calls before
-//! - `packets COUNT LENGTH PATH`: write COUNT lines of LENGTH bytes into a FIFO (see [`packets`])
+//! - `packets COUNT LENGTH PATH`: write COUNT lines of LENGTH bytes into a FIFO
 
 use std::env;
 use std::fs::File;
