@@ -11,7 +11,7 @@ use crate::source::{Counts, End, EventSource, Rendered};
 /// How often a session checks whether a traced task is alive.
 const TASK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The shortest time between two early reports of losses, which limits their number in a long overload.
+/// The shortest time between two notices of losses, which limits their number in a long overload.
 const LOSS_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A session that renders the items of a source. It stops when the last traced task has ended, reads within a budget, and

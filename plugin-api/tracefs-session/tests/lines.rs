@@ -91,7 +91,7 @@ fn losses_are_counted_and_reported() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     instance.set_buffer_size(4).expect("size");
-    // The buffer is full before anybody reads it.
+    // The buffer is full before it is read.
     instance.start().expect("started");
     for _ in 0..10_000 {
         write(instance.path().join("trace_marker"), "a mark that takes some room in the buffer");

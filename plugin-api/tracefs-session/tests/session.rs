@@ -135,7 +135,7 @@ fn records_have_the_time_since_boot() {
 fn an_instance_that_refuses_to_stop_is_reported_and_nothing_is_lost() {
     let Some(tracefs) = tracefs() else { return };
     let _alone = alone();
-    // Nobody but this thread, and those that it starts, sees the mount.
+    // The mount is visible to this thread and those that it starts only.
     unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .expect("private");
