@@ -51,6 +51,12 @@ impl WorkerDeadline {
         self.progress = progress;
     }
 
+    /// Whether it is time to observe the worker: seldom, because that reads procfs, and because a worker may wait for a CPU
+    /// for all of a short time. Always before it is given up.
+    pub fn is_due(&self) -> bool {
+        self.is_over() || self.observed.is_none_or(|(before, _)| before.elapsed() >= CHECK_INTERVAL)
+    }
+
     pub fn is_over(&self) -> bool {
         self.last_progress + self.patience <= Instant::now()
     }

@@ -199,9 +199,11 @@ impl Worker {
         self.status.progress()
     }
 
-    /// Notes for the deadline what the worker is doing.
+    /// Notes for the deadline what the worker is doing, if it is time for that.
     pub fn observe(&self, deadline: &mut WorkerDeadline) {
-        deadline.observe(self.progress(), self.process.is_uninterruptible(), self.process.queued());
+        if deadline.is_due() {
+            deadline.observe(self.progress(), self.process.is_uninterruptible(), self.process.queued());
+        }
     }
 
     /// The error of a worker that has not done its job in time.
