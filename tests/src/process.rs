@@ -30,16 +30,20 @@ enum Output {
     End,
 }
 
+/// Runs a command whose executable may have been copied just now: a test that forked while the copy was open for writing
+/// holds it open until its child executes another program.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    eventually("the executable is closed for writing", PATIENCE, || match command.spawn() {
+        Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+        spawned => Some(spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"))),
+    })
+}
+
 impl Process {
     /// Runs the command. Its streams are read if they are pipes.
     pub(crate) fn spawn(command: &mut Command, leak_check: LeakCheck) -> Self {
         let since = Instant::now();
-        let mut child =
-            eventually("the executable is closed for writing", PATIENCE, || match command.spawn() {
-                // A copy of the executable: another test has forked while it was open for writing.
-                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
-                spawned => Some(spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"))),
-            });
+        let mut child = spawn(command);
         let (sender, output) = channel();
         let mut open_streams = 0;
         if let Some(stream) = child.stdout.take() {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::build_directory;
+use crate::process::spawn;
 
 /// A program whose functions are traced. Its source documents the commands that it takes.
 const SOURCE: &str = include_str!("program/called.rs");
@@ -57,8 +58,7 @@ impl Program {
 
     /// Runs it with this command.
     pub fn run(command: &mut Command) -> Self {
-        let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut process = process.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut process = spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let commands = process.stdin.take().expect("it is a pipe");
         let answers = BufReader::new(process.stdout.take().expect("it is a pipe")).lines();
         let mut program = Self { id: process.id(), process, commands, answers };

@@ -2,7 +2,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::json_lines::JsonLines;
@@ -70,6 +71,16 @@ impl Session {
     /// The manager.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// Does this while its worker is stopped, so that nothing reads the buffers that the kernel fills.
+    pub fn while_worker_is_stopped<T>(&self, work: impl FnOnce() -> T) -> T {
+        let [worker] = self.process.workers()[..] else { panic!("a session has one worker") };
+        let worker = Pid::from_raw(worker.cast_signed());
+        kill(worker, Signal::SIGSTOP).expect("the worker is running");
+        let result = work();
+        kill(worker, Signal::SIGCONT).expect("the worker is stopped");
+        result
     }
 
     /// Waits until the reader has this many lines.

@@ -308,7 +308,7 @@ fn requests_in_flight_when_events_are_lost_are_unfinished() {
     let script = Script::start(&many_read(&device));
     let arguments = format!("--pid {} --format json --buffer-size 4", script.id());
     let session = log.of(manager.call(["-v", "--run", "trace_block", "--args", &arguments])).start();
-    script.run_to_end();
+    session.while_worker_is_stopped(|| script.run_to_end());
     let (losses, lines): (Vec<Value>, Vec<Value>) =
         session.ends().objects().into_iter().partition(|event| event["event"] == "lost");
     let lost: u64 = losses.iter().map(|loss| number(loss, "count")).sum();

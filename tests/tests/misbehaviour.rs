@@ -203,7 +203,8 @@ fn a_hook_that_kills_its_worker_ends_only_its_session() {
         let (manager, fault) = (manager(), format!("{end}:{function}"));
         let answer = stopped(run(&manager, "misbehaves", "", &fault));
         answer.failed_with(1, &["misbehaving", cause, &format!("in {function}")]);
-        in_time(&answer, STOP);
+        // The time in which one that spins waits for a CPU, beside the others, does not count.
+        in_time(&answer, if end == "spin" { 2 * STOP } else { STOP });
         nothing_is_left(&manager);
     });
     let manager = manager();

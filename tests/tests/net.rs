@@ -375,7 +375,7 @@ fn losses_are_counted() {
     let (manager, log, workload) = (manager(), Log::new(), Workload::start());
     let session = trace(&manager, &log, &format!("--pid {} --buffer-size 8 --spool-size 1", workload.id()));
     let to = workload.network("bind 127.0.0.1:0");
-    done(workload.network(format!("flood 0 {to} 100000")));
+    session.while_worker_is_stopped(|| done(workload.network(format!("flood 0 {to} 100000"))));
     let ended = session.stop();
     let (losses, lines): (Vec<Value>, Vec<Value>) = ended
         .succeeded()

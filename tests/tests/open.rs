@@ -424,7 +424,10 @@ fn losses_are_counted_exactly() {
         let arguments = format!("--pid {} {arguments}", opener.id);
         let call = manager.call(["-v", "--run", "trace_open", "--args", &arguments]);
         let session = log.of(call).start_unread();
-        opener.proceed();
+        match arguments.contains("--buffer-size") {
+            true => session.while_worker_is_stopped(|| opener.proceed()),
+            false => opener.proceed(),
+        }
         let ended = session.stop();
         let (losses, calls): (Vec<&str>, Vec<&str>) =
             ended.unread().into_iter().partition(|line| Loss::of(line).is_some());

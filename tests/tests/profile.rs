@@ -468,13 +468,16 @@ fn every_sample_is_delivered_or_counted_as_lost() {
         return;
     }
     let (manager, workload) = (manager(), Workload::start());
-    // A ring buffer of one page, which the highest frequency fills at once; and a spool that fills up without a reader.
+    // A ring buffer of one page, which nothing reads; and a spool that fills up without a reader.
     for buffers in ["--buffer-size 4", "--spool-size 1"] {
         let log = Log::new();
-        let arguments = format!("--pid {} -F {} {buffers}", workload.id(), rate_limit());
+        let arguments = format!("--pid {} -F {MOST_OF_TIMER} {buffers}", workload.id());
         let call = log.of(manager.call(["-v", "--run", "trace_profile", "--args", &arguments]));
         let session = call.start_unread();
-        workload.spends(3000);
+        match buffers.contains("--buffer-size") {
+            true => session.while_worker_is_stopped(|| workload.spends(3000)),
+            false => workload.spends(3000),
+        }
         let ended = session.stop();
         assert!(ended.answer.status.success(), "{}", log.text());
         let mut lost = BTreeMap::new();
@@ -486,6 +489,15 @@ fn every_sample_is_delivered_or_counted_as_lost() {
         assert!(!lost.is_empty(), "{buffers}: nothing of {recorded} is lost");
         assert_eq!(log.summary(), Summary { recorded, delivered: 0, unread, lost }, "{buffers}");
     }
+}
+
+/// The most samples per second where the kernel's timer triggers them.
+const MOST_OF_TIMER: u64 = 10_000;
+
+fn has_cycle_counter() -> bool {
+    let counted =
+        Command::new("perf").args(["stat", "-e", "cycles", "true"]).output().expect("there is perf");
+    counted.status.success() && !String::from_utf8_lossy(&counted.stderr).contains("not supported")
 }
 
 fn rate_limit() -> u64 {
@@ -509,6 +521,10 @@ fn an_invalid_frequency_is_refused() {
     let limit = rate_limit();
     let above = (limit + 1).to_string();
     refused(&format!("-F {above}"), &[&above, &limit.to_string(), "perf_event_max_sample_rate"]);
+    if !has_cycle_counter() {
+        let above = (MOST_OF_TIMER + 1).to_string();
+        refused(&format!("-F {above}"), &[&above, &MOST_OF_TIMER.to_string(), "timer"]);
+    }
     refused("-F 99999999999999999999", &["--frequency"]);
     refused("-F 0", &["--frequency", "0"]);
     refused("-F -1", &[]);

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::plugins::{PluginFile, Trust, open_trusted, rules};
 use crate::worker::protocol::{Answer, Finding};
-use crate::worker::{Confinement, Orphan, Worker, within};
+use crate::worker::{Confinement, Orphan, Worker};
 
 /// The time limit for every call into a plugin, except those of a session.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -137,12 +137,12 @@ impl Examination<'_> {
                 }))
             },
         )?;
-        let loaded = finding_of(worker.answer(within(LIMIT), self.interrupts))?;
+        let loaded = finding_of(worker.answer(LIMIT, self.interrupts))?;
         if self.report.add(None, "interface", loaded)? == Passed::No {
             self.report.skip(None, &["description", "constancy"], "it cannot be loaded")?;
             return Ok(None);
         }
-        let (info, finding) = match worker.answer(within(LIMIT), self.interrupts) {
+        let (info, finding) = match worker.answer(LIMIT, self.interrupts) {
             Ok(Answer::Described(info)) => {
                 let finding = description(&info);
                 (Some(info), finding)
@@ -153,7 +153,7 @@ impl Examination<'_> {
             self.report.skip(None, &["constancy"], "the description breaks a rule")?;
             return Ok(None);
         }
-        let again = finding_of(worker.answer(within(LIMIT), self.interrupts))?;
+        let again = finding_of(worker.answer(LIMIT, self.interrupts))?;
         self.report.add(None, "constancy", again)?;
         Ok(info)
     }
@@ -192,7 +192,7 @@ impl Examination<'_> {
                 let refusal = plugin.probe(position, &hook.name, environment).err();
                 Ok(Answer::Probed { refusal, took: began.elapsed() })
             })?;
-        let (obstacle, finding) = match worker.answer(within(LIMIT), self.interrupts) {
+        let (obstacle, finding) = match worker.answer(LIMIT, self.interrupts) {
             Ok(Answer::Probed { refusal, took }) => {
                 let obstacle = refusal.as_ref().map(|_| "it cannot run here".to_owned());
                 let is_refused = |error: &HookError| error.kind() != ErrorKind::Panic;
@@ -215,7 +215,7 @@ impl Examination<'_> {
                 plugin.sweep(environment)?;
                 Ok(Answer::Found(Finding::Ok("it reports no error".to_owned())))
             })?;
-        let finding = finding_of(worker.answer(within(LIMIT), self.interrupts))?;
+        let finding = finding_of(worker.answer(LIMIT, self.interrupts))?;
         self.report.add(None, "sweep", finding).map(drop)
     }
 }

@@ -12,7 +12,7 @@ use crate::session::orphans;
 use crate::session::record::Record;
 use crate::session::run_directory::RunDirectory;
 use crate::worker::protocol::{Answer, Finding};
-use crate::worker::{Confinement, Orphan, Worker, within};
+use crate::worker::{Confinement, Orphan, Worker};
 
 impl Examination<'_> {
     /// Checks the hook's sessions.
@@ -93,11 +93,10 @@ impl Examination<'_> {
     ) -> Result<Passed> {
         let mut workload = Some(workload);
         for (index, step) in steps.iter().enumerate() {
-            let deadline = within(step.limit);
-            let mut answer = worker.answer(deadline, self.interrupts);
+            let mut answer = worker.answer(step.limit, self.interrupts);
             if let Ok(Answer::Recording) = answer {
                 workload = None;
-                answer = worker.answer(deadline, self.interrupts);
+                answer = worker.answer(step.limit, self.interrupts);
             }
             let finding = finding_of(answer)?;
             if let Finding::Failed(_) = finding {

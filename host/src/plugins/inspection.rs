@@ -13,9 +13,11 @@ use super::{PluginFile, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::worker::protocol::{Answer, InspectedHook, Inspection};
-use crate::worker::{Confinement, HostedPlugin, Orphan, PluginCall, Worker, timeout_until, within};
+use crate::worker::{
+    CHECK_INTERVAL, Confinement, HostedPlugin, Orphan, PluginCall, Worker, timeout_until, within,
+};
 
-/// The time limit for all plugins.
+/// The time limit for a plugin. Time in which its worker gets no CPU does not count.
 const DISCOVERY_LIMIT: Duration = Duration::from_secs(2);
 /// The time in which a plugin usually answers. One that takes longer waits for something, and does not keep a CPU busy.
 const USUAL_TIME: Duration = Duration::from_millis(5);
@@ -40,7 +42,8 @@ struct Inquiry<'a> {
     faults: Faults,
     worker: Option<Worker>,
     began: Option<Instant>,
-    /// When to continue without the current call.
+    /// When to give the plugin up, and when to continue without the current call. Counted from the beginning.
+    deadline: Instant,
     patience: Instant,
     result: Option<Result<Inspection>>,
 }
@@ -59,12 +62,10 @@ pub fn inspect(
     is_enough: impl Fn(&Inspection) -> bool,
     interrupts: &Interrupts,
 ) -> Result<Vec<Inspected>> {
-    let deadline = within(DISCOVERY_LIMIT);
-    let mut inquiries: Vec<_> =
-        files.into_iter().map(|file| Inquiry::new(file, probe_in, deadline)).collect();
+    let mut inquiries: Vec<_> = files.into_iter().map(|file| Inquiry::new(file, probe_in)).collect();
     let cpus = usable_cpus();
     loop {
-        inquiries.iter_mut().for_each(|inquiry| inquiry.advance(deadline));
+        inquiries.iter_mut().for_each(Inquiry::advance);
         let answered = || inquiries.iter().map_while(|inquiry| inquiry.result.as_ref());
         if let Some(last) = answered().position(|result| result.as_ref().is_ok_and(&is_enough)) {
             inquiries.truncate(last + 1);
@@ -72,20 +73,20 @@ pub fn inspect(
         if inquiries.iter().all(|inquiry| inquiry.result.is_some()) {
             return Ok(inquiries.into_iter().filter_map(Inquiry::finish).collect());
         }
-        begin_some(&mut inquiries, cpus, deadline);
+        begin_some(&mut inquiries, cpus);
         wait(&inquiries, interrupts)?;
     }
 }
 
 /// Starts as many inspections as there are CPUs. More at a time would not answer sooner, and those after the one that
 /// `is_enough` are not needed.
-fn begin_some(inquiries: &mut [Inquiry<'_>], cpus: usize, deadline: Instant) {
+fn begin_some(inquiries: &mut [Inquiry<'_>], cpus: usize) {
     let mut busy = inquiries.iter().filter(|inquiry| inquiry.busy_until().is_some()).count();
     for inquiry in inquiries.iter_mut().filter(|inquiry| inquiry.is_to_begin()) {
         if busy >= cpus {
             return;
         }
-        inquiry.ask(deadline);
+        inquiry.begin();
         busy += usize::from(inquiry.result.is_none());
     }
 }
@@ -101,12 +102,12 @@ fn wait(inquiries: &[Inquiry<'_>], interrupts: &Interrupts) -> Result<()> {
     // Immediately, if none is busy.
     let next_begin =
         to_begin.map(|_| open().filter_map(Inquiry::busy_until).min().unwrap_or_else(Instant::now));
+    let next_check = open().filter(|inquiry| !inquiry.is_to_begin()).map(Inquiry::next_check);
     // None is open if all that were just started have failed to start.
-    let patience =
-        open().map(|inquiry| inquiry.patience).chain(next_begin).min().unwrap_or_else(Instant::now);
+    let next = next_check.chain(next_begin).min().unwrap_or_else(Instant::now);
     let mut fds = vec![PollFd::new(interrupts.as_fd(), PollFlags::POLLIN)];
     fds.extend(open().filter_map(|inquiry| inquiry.worker.as_ref()).flat_map(Worker::poll_fds));
-    match poll(&mut fds, timeout_until(patience)) {
+    match poll(&mut fds, timeout_until(next)) {
         Ok(_) | Err(Errno::EINTR) if interrupts.pending() => Err(Error::Interrupted),
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(Error::system("wait for plugins")(errno)),
@@ -114,9 +115,10 @@ fn wait(inquiries: &[Inquiry<'_>], interrupts: &Interrupts) -> Result<()> {
 }
 
 impl<'a> Inquiry<'a> {
-    fn new(file: PluginFile, probe_in: Option<&'a Environment>, deadline: Instant) -> Self {
+    fn new(file: PluginFile, probe_in: Option<&'a Environment>) -> Self {
+        let deadline = within(DISCOVERY_LIMIT);
         let faults = Faults::new();
-        Self { file, probe_in, faults, worker: None, began: None, patience: deadline, result: None }
+        Self { file, probe_in, faults, worker: None, began: None, deadline, patience: deadline, result: None }
     }
 
     fn is_to_begin(&self) -> bool {
@@ -129,12 +131,22 @@ impl<'a> Inquiry<'a> {
         (Instant::now() < until).then_some(until)
     }
 
+    /// When to look at its worker again, even if that does not answer.
+    fn next_check(&self) -> Instant {
+        self.patience.min(within(CHECK_INTERVAL))
+    }
+
+    fn begin(&mut self) {
+        self.deadline = within(DISCOVERY_LIMIT);
+        self.ask();
+    }
+
     /// Leaves half of the time for another attempt without a hook that does not answer.
-    fn ask(&mut self, deadline: Instant) {
+    fn ask(&mut self) {
         // The previous worker ends first.
         self.worker = None;
         self.began = Some(Instant::now());
-        self.patience = within(left(deadline) / 2);
+        self.patience = within(left(self.deadline) / 2);
         match start_worker(&self.file, self.probe_in, &self.faults) {
             Ok(worker) => self.worker = Some(worker),
             Err(error) => self.result = Some(Err(not_asked(&self.file, error))),
@@ -142,13 +154,16 @@ impl<'a> Inquiry<'a> {
     }
 
     /// Takes the answer, or starts another attempt without the hook that prevents it.
-    fn advance(&mut self, deadline: Instant) {
+    fn advance(&mut self) {
         let (Some(worker), None) = (&mut self.worker, &self.result) else { return };
+        let starved = worker.starved();
+        self.deadline += starved;
+        self.patience += starved;
         let trouble = match worker.next_answer() {
             Ok(Some(Answer::Inspected(inspection))) => return self.result = Some(Ok(inspection)),
             Ok(Some(answer)) => worker.unexpected(&answer),
             Ok(None) if Instant::now() < self.patience => return,
-            Ok(None) => match more_time(worker, &self.faults, deadline) {
+            Ok(None) => match more_time(worker, &self.faults, self.deadline) {
                 Some(patience) => return self.patience = patience,
                 None => worker.too_slow(),
             },
@@ -157,10 +172,10 @@ impl<'a> Inquiry<'a> {
         let Some(worker) = &self.worker else { return };
         match (worker.current_call(), trouble) {
             (step @ (PluginCall::Info(_) | PluginCall::Probe(_)), Error::Plugin { problem, .. })
-                if Instant::now() < deadline && self.faults.iter().all(|(known, _)| *known != step) =>
+                if Instant::now() < self.deadline && self.faults.iter().all(|(known, _)| *known != step) =>
             {
                 self.faults.push((step, problem));
-                self.ask(deadline);
+                self.ask();
             }
             (_, Error::Hook { hook, error }) => {
                 self.result = Some(Err(Error::Plugin { plugin: hook, problem: error.to_string() }));

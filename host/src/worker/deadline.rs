@@ -1,14 +1,11 @@
 use std::time::{Duration, Instant};
 
+use super::starvation::CHECK_INTERVAL;
 use super::within;
 
-/// Between two checks whether a worker makes progress.
-const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the kernel may work for a worker. Killing the worker would not speed this up: the kernel removes instances
 /// one after the other, for example, so the last of many sessions that end at once waits for all others.
 const KERNEL_LIMIT: Duration = Duration::from_secs(120);
-/// A worker is starved if it waits for a CPU for more than this share of the time.
-const STARVED: f32 = 0.8;
 
 /// The deadline for a worker to make progress. The time counts from its last progress.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +14,6 @@ pub struct WorkerDeadline {
     patience: Duration,
     progress: u64,
     last_progress: Instant,
-    /// When the worker was last observed, and how long it had waited for a CPU by then.
-    observed: Option<(Instant, Duration)>,
     /// When the worker was last seen outside of the kernel, or making progress.
     last_outside_kernel: Instant,
 }
@@ -27,20 +22,14 @@ impl WorkerDeadline {
     /// The deadline of a worker that has reported this much progress.
     pub fn new(patience: Duration, progress: u64) -> Self {
         let now = Instant::now();
-        Self { began: now, patience, progress, last_progress: now, observed: None, last_outside_kernel: now }
+        Self { began: now, patience, progress, last_progress: now, last_outside_kernel: now }
     }
 
-    /// Notes how much progress the worker has reported by now, whether the kernel is working for it, and how long it
-    /// has waited for a CPU so far. Time in which it hardly got one does not count.
-    pub fn observe(&mut self, progress: u64, is_in_kernel: bool, queued: Duration) {
+    /// Notes how much progress the worker has reported by now, whether the kernel is working for it, and for how long it
+    /// was starved since the last time, which does not count.
+    pub fn observe(&mut self, progress: u64, is_in_kernel: bool, starved: Duration) {
         let now = Instant::now();
-        if let Some((before, queued_before)) = self.observed.replace((now, queued)) {
-            let (elapsed, waited) = (now - before, queued.saturating_sub(queued_before));
-            // A plugin that hangs or spins beside others waits as well, but not for most of the time.
-            if waited > elapsed.mul_f32(STARVED) {
-                self.last_progress = (self.last_progress + waited).min(now);
-            }
-        }
+        self.last_progress = (self.last_progress + starved).min(now);
         if progress != self.progress || !is_in_kernel {
             self.last_outside_kernel = now;
         }
@@ -49,12 +38,6 @@ impl WorkerDeadline {
             self.last_progress = now;
         }
         self.progress = progress;
-    }
-
-    /// Whether it is time to observe the worker: seldom, because that reads procfs, and because a worker may wait for a CPU
-    /// for all of a short time. Always before it is given up.
-    pub fn is_due(&self) -> bool {
-        self.is_over() || self.observed.is_none_or(|(before, _)| before.elapsed() >= CHECK_INTERVAL)
     }
 
     pub fn is_over(&self) -> bool {
@@ -97,12 +80,10 @@ mod tests {
 
     #[test]
     fn time_without_a_cpu_does_not_count() {
-        for (share, is_over) in [(1.0, false), (0.5, true)] {
+        for (starved, is_over) in [(PATIENCE, false), (Duration::ZERO, true)] {
             let mut deadline = exhausted();
-            let before = Instant::now() - PATIENCE;
-            deadline.observed = Some((before, Duration::ZERO));
-            deadline.observe(7, false, before.elapsed().mul_f32(share));
-            assert_eq!(deadline.is_over(), is_over, "{share}");
+            deadline.observe(7, false, starved);
+            assert_eq!(deadline.is_over(), is_over, "{starved:?}");
         }
     }
 

@@ -13,6 +13,7 @@ mod isolation;
 mod load_library;
 mod plugin_code;
 pub mod protocol;
+mod starvation;
 mod worker_status;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,6 +31,8 @@ pub use hosted_plugin::{HostedPlugin, PluginSession};
 pub use isolation::isolate;
 pub use plugin_code::PluginCode;
 use protocol::{Answer, Channel, Order, Received};
+pub use starvation::CHECK_INTERVAL;
+use starvation::Starvation;
 pub use worker_status::PluginCall;
 use worker_status::WorkerStatus;
 
@@ -54,6 +57,7 @@ pub struct Worker {
     plugin: String,
     began: Instant,
     process: ChildProcess,
+    starvation: Starvation,
     channel: Channel,
     status: WorkerStatus,
     /// `None` if nothing is logged.
@@ -84,46 +88,46 @@ impl Worker {
             isolate(orphan, &kept, writer.as_ref().map(OwnedFd::as_fd));
             do_job(plugin, confinement, theirs, &status, job);
         })?;
-        let began = Instant::now();
-        Ok(Self { plugin: plugin.name.to_owned(), began, process, channel: ours, status, output })
+        Ok(Self {
+            plugin: plugin.name.to_owned(),
+            began: Instant::now(),
+            process,
+            starvation: Starvation::new(),
+            channel: ours,
+            status,
+            output,
+        })
     }
 
-    /// Waits for the next answer other than log records.
+    /// Waits for the next answer other than log records. Time in which the worker cannot go on, because it gets no CPU or
+    /// the kernel is at work for it, does not count.
     ///
     /// # Errors
     ///
     /// The worker failed, died, or took too long, or a signal was received.
-    pub fn answer(&mut self, deadline: Instant, interrupts: &Interrupts) -> Result<Answer> {
+    pub fn answer(&mut self, limit: Duration, interrupts: &Interrupts) -> Result<Answer> {
+        let mut deadline = self.deadline(limit);
         loop {
             if let Some(answer) = self.next_answer()? {
                 return Ok(answer);
             }
-            if deadline <= Instant::now() {
-                return Err(self.too_slow_after(deadline.saturating_duration_since(self.began)));
+            self.observe(&mut deadline);
+            if deadline.is_over() {
+                return Err(self.too_slow_after(deadline.elapsed()));
             }
-            self.wait(deadline, interrupts)?;
+            self.wait(deadline.next_check(), interrupts)?;
         }
     }
 
-    /// Waits until a job that has no other answer is done. Time in which the kernel is at work for the worker does not
-    /// count.
+    /// Waits until a job that has no other answer is done, as [`answer`](Self::answer) does.
     ///
     /// # Errors
     ///
-    /// The worker failed, died, or took too long, or a signal was received.
+    /// The same.
     pub fn done(&mut self, limit: Duration, interrupts: &Interrupts) -> Result<()> {
-        let mut deadline = WorkerDeadline::new(limit, self.progress());
-        loop {
-            match self.next_answer()? {
-                Some(Answer::Done) => return Ok(()),
-                Some(answer) => return Err(self.unexpected(&answer)),
-                None => {}
-            }
-            self.observe(&mut deadline);
-            if deadline.is_over() {
-                return Err(self.too_slow());
-            }
-            self.wait(deadline.next_check(), interrupts)?;
+        match self.answer(limit, interrupts)? {
+            Answer::Done => Ok(()),
+            answer => Err(self.unexpected(&answer)),
         }
     }
 
@@ -199,10 +203,26 @@ impl Worker {
         self.status.progress()
     }
 
-    /// Notes for the deadline what the worker is doing, if it is time for that.
-    pub fn observe(&self, deadline: &mut WorkerDeadline) {
-        if deadline.is_due() {
-            deadline.observe(self.progress(), self.process.is_uninterruptible(), self.process.queued());
+    /// The deadline for this worker to make progress from now on.
+    pub fn deadline(&mut self, patience: Duration) -> WorkerDeadline {
+        // What it waited for a CPU before does not extend the deadline.
+        self.starvation.observe(self.process.queued());
+        WorkerDeadline::new(patience, self.progress())
+    }
+
+    /// Notes for the deadline what the worker is doing, if it is time for that. Always before the deadline is over.
+    pub fn observe(&mut self, deadline: &mut WorkerDeadline) {
+        if deadline.is_over() || self.starvation.is_due() {
+            let starved = self.starvation.observe(self.process.queued());
+            deadline.observe(self.progress(), self.process.is_uninterruptible(), starved);
+        }
+    }
+
+    /// For how long the worker was starved since the last call, if it is time to find out.
+    pub fn starved(&mut self) -> Duration {
+        match self.starvation.is_due() {
+            true => self.starvation.observe(self.process.queued()),
+            false => Duration::ZERO,
         }
     }
 

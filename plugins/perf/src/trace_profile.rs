@@ -7,7 +7,7 @@ use trace_hook_api::{
 
 use crate::access;
 use crate::perf_event::Frames;
-use crate::profile::{Output, ProfileSession, Recording, SAMPLE_RATE_LIMIT, Sampling, check_rate};
+use crate::profile::{Output, ProfileSession, Recording, SAMPLE_RATE_LIMIT, Sampling};
 
 /// A usual choice with `perf record`: not in step with what happens a hundred times a second.
 const DEFAULT_FREQUENCY: &str = "99";
@@ -29,7 +29,8 @@ since the lines before. In JSON it is an object with comm, stack (the innermost 
 Samples are taken by each task's own CPU time. A task that ends before its first sample is due has none, so short-lived \
 tasks are underrepresented: raise --frequency. trace_counters shows their CPU time.
 
-Samples are triggered by the processor's cycle counter if the machine has one, otherwise by the kernel's timer. \
+Samples are triggered by the processor's cycle counter if the machine has one, otherwise by the kernel's timer, \
+then at most 10,000 times a second. \
 `CPU:n [LOST m EVENTS]` reports records for which there was no room. A `throttled` line, at most one per second and CPU, \
 reports that the kernel takes fewer samples than requested, because the kernel or an administrator has lowered \
 kernel.perf_event_max_sample_rate. The kernel stops sampling when a task executes a set-user-ID program.
@@ -110,9 +111,7 @@ impl Hook for TraceProfile {
             },
         };
         let output = arguments.duration("folded")?.map_or(Output::Samples, Output::Folded);
-        check_rate(sampling.hertz, &request.environment.procfs)?;
-        let attributes =
-            sampling.attributes().map_err(|error| access::refused(&error, &request.environment))?;
+        let attributes = sampling.attributes(&request.environment)?;
         let (recording, source) = Recording::start(request, &attributes)?;
         if source.rings.is_empty() {
             return Err(HookError::new("no CPU has perf events"));

@@ -161,7 +161,7 @@ impl Supervisor<'_> {
 
     /// Waits until the session is recording, and only then prints the path of its trace file.
     fn start(&mut self) -> Result<()> {
-        match self.worker.answer(within(START_LIMIT), self.interrupts)? {
+        match self.worker.answer(START_LIMIT, self.interrupts)? {
             Answer::Recording => {}
             answer => return Err(self.worker.unexpected(&answer)),
         }

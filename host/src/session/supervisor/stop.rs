@@ -6,7 +6,7 @@ use super::Supervisor;
 use crate::error::{Error, Result};
 use crate::session::recorder::READER_PATIENCE;
 use crate::worker::protocol::{Order, Summary};
-use crate::worker::{WorkerDeadline, within};
+use crate::worker::within;
 
 /// How long a stopping worker may make no progress.
 const PATIENCE: Duration = Duration::from_millis(3500);
@@ -57,8 +57,7 @@ impl Supervisor<'_> {
 
     fn order_end(&mut self, order: Order, patience: Duration) {
         self.worker.order(order);
-        let progress = self.worker.progress();
-        self.stopping.get_or_insert_with(|| WorkerDeadline::new(patience, progress));
+        self.stopping.get_or_insert_with(|| self.worker.deadline(patience));
     }
 
     /// The worker has ended the session.

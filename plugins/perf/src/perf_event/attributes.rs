@@ -117,6 +117,21 @@ impl Attributes {
         self
     }
 
+    /// An event that does nothing, to find out whether the kernel allows it.
+    pub fn disabled(mut self) -> Self {
+        self.0.set_disabled(1);
+        self
+    }
+
+    /// What is counted, or triggers the samples.
+    pub fn kind(&self) -> Kind {
+        let config = self.0.config as u32;
+        match self.0.type_ {
+            sys::PERF_TYPE_HARDWARE => Kind::Hardware(config),
+            _ => Kind::Software(config),
+        }
+    }
+
     pub(super) fn as_raw(&self) -> perf_event_attr {
         self.0
     }

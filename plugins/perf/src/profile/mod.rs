@@ -20,6 +20,6 @@ mod throttling;
 mod timeline;
 
 pub use recording::Recording;
-pub use sampling::{Sampling, check_rate};
+pub use sampling::Sampling;
 pub use session::{Output, ProfileSession};
 pub use throttling::LIMIT as SAMPLE_RATE_LIMIT;
