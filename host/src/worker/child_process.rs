@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
+use super::starvation::CpuUse;
 use super::{descendants, timeout_until, within};
 use crate::error::{Error, Result};
 
@@ -67,18 +68,23 @@ impl ChildProcess {
     /// Whether the process is in uninterruptible sleep (state D in proc_pid_stat(5)), from which not even SIGKILL wakes
     /// it.
     pub fn is_uninterruptible(&self) -> bool {
+        self.state() == Some(b'D')
+    }
+
+    fn state(&self) -> Option<u8> {
         let stat = std::fs::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         // The state follows the name, which can contain any character, including parentheses.
         let name_end = stat.iter().rposition(|byte| *byte == b')');
-        name_end.and_then(|end| stat.get(end + 2)) == Some(&b'D')
+        name_end.and_then(|end| stat.get(end + 2)).copied()
     }
 
-    /// How long the process has waited for a CPU (Documentation/scheduler/sched-stats.rst); zero where the kernel does
-    /// not count that.
-    pub fn queued(&self) -> Duration {
+    /// For how long the process has had a CPU, and waited for one (Documentation/scheduler/sched-stats.rst). Zero where the
+    /// kernel does not count that.
+    pub fn cpu_use(&self) -> CpuUse {
         let counts = std::fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).unwrap_or_default();
-        let nanoseconds = counts.split_whitespace().nth(1).and_then(|number| number.parse().ok());
-        Duration::from_nanos(nanoseconds.unwrap_or_default())
+        let mut counts = counts.split_whitespace().map_while(|number| number.parse().ok());
+        let mut next = || Duration::from_nanos(counts.next().unwrap_or_default());
+        CpuUse { ran: next(), waited: next(), is_runnable: self.state() == Some(b'R') }
     }
 
     /// How the process ended, as text: `was killed by SIGSEGV`.

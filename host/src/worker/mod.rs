@@ -206,14 +206,14 @@ impl Worker {
     /// The deadline for this worker to make progress from now on.
     pub fn deadline(&mut self, patience: Duration) -> WorkerDeadline {
         // What it waited for a CPU before does not extend the deadline.
-        self.starvation.observe(self.process.queued());
+        self.starvation.observe(self.process.cpu_use());
         WorkerDeadline::new(patience, self.progress())
     }
 
     /// Notes for the deadline what the worker is doing, if it is time for that. Always before the deadline is over.
     pub fn observe(&mut self, deadline: &mut WorkerDeadline) {
         if deadline.is_over() || self.starvation.is_due() {
-            let starved = self.starvation.observe(self.process.queued());
+            let starved = self.starvation.observe(self.process.cpu_use());
             deadline.observe(self.progress(), self.process.is_uninterruptible(), starved);
         }
     }
@@ -221,7 +221,7 @@ impl Worker {
     /// For how long the worker was starved since the last call, if it is time to find out.
     pub fn starved(&mut self) -> Duration {
         match self.starvation.is_due() {
-            true => self.starvation.observe(self.process.queued()),
+            true => self.starvation.observe(self.process.cpu_use()),
             false => Duration::ZERO,
         }
     }

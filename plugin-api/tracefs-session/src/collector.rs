@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use trace_hook_api::Result;
-use trace_session::spool::Spool;
+use trace_hook_api::{HookError, Result, log};
+use trace_session::spool::{ClockReading, Spool};
 use trace_session::{Collect, Occasion, Swept};
+use tracefs::RecordClock;
 use tracefs::ring::{CollectedPage, RingBuffer, Sweep};
 
 use crate::losses::Losses;
@@ -23,6 +24,7 @@ const BUSY: u64 = 32;
 #[derive(Debug)]
 pub(crate) struct PageCollector {
     ring: RingBuffer,
+    clock: RecordClock,
     losses: Losses,
     spool: Arc<Spool>,
     /// The number of sweeps that read all records there were when they began.
@@ -31,14 +33,16 @@ pub(crate) struct PageCollector {
 }
 
 impl PageCollector {
-    /// Collects from `ring` into `spool`, and counts its whole sweeps in `whole_sweeps`.
+    /// Collects from `ring`, whose records have time stamps of `clock`, into `spool`, and counts its whole sweeps in
+    /// `whole_sweeps`.
     pub(crate) fn new(
         ring: RingBuffer,
+        clock: RecordClock,
         losses: Losses,
         spool: Arc<Spool>,
         whole_sweeps: Arc<AtomicU64>,
     ) -> Self {
-        Self { ring, losses, spool, whole_sweeps, last_whole: Instant::now() }
+        Self { ring, clock, losses, spool, whole_sweeps, last_whole: Instant::now() }
     }
 
     /// Moves the available pages, up to the last record or up to the pages being written.
@@ -49,9 +53,28 @@ impl PageCollector {
             spool.push_page(page.cpu, page.bytes, page.records, lost);
         };
         let sweep = if to_the_last { self.ring.collect(keep)? } else { self.ring.catch_up(keep)? };
+        // After the pages, whose records are older, and before they can be rendered.
+        if sweep.pages > 0 {
+            match read(&self.clock) {
+                Ok(reading) => self.spool.push_clock(reading),
+                Err(error) => log::debug!("{}", error.message()),
+            }
+        }
         self.spool.push_settled(sweep.settled);
         Ok(sweep)
     }
+}
+
+/// Reads the clock of the records.
+///
+/// # Errors
+///
+/// The kernel does not show it.
+pub(crate) fn read(clock: &RecordClock) -> Result<ClockReading> {
+    let (stamp, boot) = clock.read().map_err(|error| {
+        HookError::new(format!("cannot read the clock of an instance in per_cpu/cpu0/stats: {error}"))
+    })?;
+    Ok(ClockReading { stamp, earliest: *boot.start(), latest: *boot.end() })
 }
 
 impl Collect for PageCollector {

@@ -31,9 +31,9 @@
 
 #![warn(missing_docs)]
 
+mod boot_time;
 mod buffer_number;
 mod cleanup;
-mod clock;
 mod collector;
 mod losses;
 mod probe;

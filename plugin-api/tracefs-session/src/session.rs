@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::thread;
 
 use trace_hook_api::{HookError, LineBuffer, Request, Result};
 use trace_session::{
@@ -12,7 +11,6 @@ use trace_session::{
 use tracefs::{Instance, PidFilter, Tracefs};
 
 use crate::cleanup::find;
-use crate::clock::set_boot_clock;
 use crate::renderer::Renderer;
 use crate::stream::{EventStream, StreamItem, StreamStats};
 use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
@@ -72,15 +70,10 @@ impl TracefsSession {
         let system_wide =
             enable_system_wide.map(|_| create(&tracefs, &system_wide_name, request)).transpose()?;
         let procfs = &request.environment.procfs;
-        let prepare = || {
-            // Tasks before events: an instance without tasks records all tasks of the machine.
-            let chosen = choose_tasks(&instance, procfs, &task_selection(request))?;
-            enable(&instance)?;
-            system_wide.iter().zip(enable_system_wide).try_for_each(|(second, enable)| enable(second))?;
-            Ok(chosen)
-        };
-        let set_clock = || set_boot_clock([&instance].into_iter().chain(&system_wide));
-        let (tasks, mut traced) = while_waiting(set_clock, prepare)?;
+        // Tasks before events: an instance without tasks records all tasks of the machine.
+        let (tasks, mut traced) = choose_tasks(&instance, procfs, &task_selection(request))?;
+        enable(&instance)?;
+        system_wide.iter().zip(enable_system_wide).try_for_each(|(second, enable)| enable(second))?;
         // The second starts first, so that it also records the end of what a task begins in between.
         system_wide.as_ref().map(Instance::start).transpose()?;
         instance.start()?;
@@ -176,14 +169,4 @@ fn create(tracefs: &Tracefs, name: &str, request: &Request) -> Result<Instance> 
         instance.set_buffer_size(kib)?;
     }
     Ok(instance)
-}
-
-/// Runs `wait` in another thread during `work`. Returns the result of `work` when both are done.
-fn while_waiting<T>(wait: impl FnOnce() -> Result<()> + Send, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    thread::scope(|scope| {
-        let waiting = thread::Builder::new().name("clock".to_owned()).spawn_scoped(scope, wait)?;
-        let worked = work();
-        let waited = waiting.join().map_err(|_| HookError::new("the thread that sets the clock panicked"))?;
-        waited.and(worked)
-    })
 }

@@ -181,6 +181,7 @@ impl Way {
                     self.timeline.push(cpu, bytes);
                 }
                 Entry::Unread { cpu, lost } => self.timeline.lose(cpu, lost),
+                Entry::Clock(_) => {}
                 Entry::Settled(stamp) => {
                     self.timeline.settle(stamp);
                     return true;

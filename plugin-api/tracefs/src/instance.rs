@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use crate::clock::RecordClock;
 use crate::dir::{Dir, is_plain_name};
 use crate::error::{Error, Result};
 use crate::lock::{Claim, claim};
@@ -118,21 +119,22 @@ impl Instance {
         self.dir.write(Path::new("options").join(name), if on { "1" } else { "0" })
     }
 
-    /// The clocks that this kernel offers for the time stamps.
-    pub fn clocks(&self) -> Result<Vec<String>> {
-        let listed = self.dir.read("trace_clock")?;
-        // `[local] global counter uptime perf mono mono_raw boot tai x86-tsc`: the one in brackets is in use.
-        Ok(listed.split_ascii_whitespace().map(|name| name.trim_matches(['[', ']']).to_owned()).collect())
-    }
-
     /// Sets the clock of the time stamps: "local", "global", "mono", "boot"… (Documentation/trace/ftrace.rst,
     /// "trace_clock"). This empties the buffer.
     ///
-    /// This takes 16 to 20 ms, because the kernel waits for two RCU grace periods, one after the other, and holds
-    /// `trace_types_lock` meanwhile (`tracing_set_clock` and `tracing_reset_online_cpus` in kernel/trace/trace.c). Other users
-    /// of that lock wait as well: creating instances, options, the first use of `set_event_pid`, enabling events.
+    /// This takes 16 to 40 ms, because the kernel waits for two RCU grace periods for each of the instance's buffers, one after
+    /// the other, and holds `trace_types_lock` meanwhile (`tracing_set_clock` and `tracing_reset_online_cpus` in
+    /// kernel/trace/trace.c). All who open a file of any instance then wait for that lock.
     pub fn set_clock(&self, name: &str) -> Result<()> {
         self.dir.write("trace_clock", name)
+    }
+
+    /// Opens the clock of the time stamps. The instance cannot be removed while it is open.
+    ///
+    /// # Errors
+    /// The kernel's file cannot be opened.
+    pub fn clock(&self) -> Result<RecordClock> {
+        RecordClock::open(&self.dir)
     }
 
     /// The kernel's counts of the recorded and lost events.

@@ -53,6 +53,7 @@
 mod available_events;
 mod busy;
 mod choice;
+mod clock;
 mod dir;
 mod error;
 mod error_log;
@@ -73,6 +74,7 @@ mod sweep;
 mod teardown;
 
 pub use available_events::{NEW_TASK, RENAME};
+pub use clock::RecordClock;
 pub use error::{Error, Result};
 pub use instance::Instance;
 pub use mount::Tracefs;

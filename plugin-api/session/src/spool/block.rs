@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::clock_reading::ClockReading;
+
 /// What a block holds, in case it cannot be read back.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Contents {
@@ -32,6 +34,8 @@ pub enum Entry<'a> {
     },
     /// All pages with records up to this time stamp have come out.
     Settled(u64),
+    /// A reading of the clock of the records.
+    Clock(ClockReading),
     /// Pages of a CPU that cannot be read back.
     Unread {
         /// The CPU.
@@ -47,6 +51,8 @@ const HEADER: usize = 16;
 const SETTLED: u32 = u32::MAX;
 /// In place of the CPU: an entry with the CPU in place of the page.
 const UNREAD: u32 = u32::MAX - 1;
+/// In place of the CPU: an entry with a reading of the clock in place of the page.
+const CLOCK: u32 = u32::MAX - 2;
 
 impl<'a> Entry<'a> {
     /// Its size in a block, in bytes.
@@ -54,14 +60,20 @@ impl<'a> Entry<'a> {
         match self {
             Self::Page { bytes, .. } => HEADER + bytes.len(),
             Self::Settled(_) => HEADER,
+            Self::Clock(_) => HEADER + ClockReading::SIZE,
             Self::Unread { cpu, .. } => HEADER + size_of_val(cpu),
         }
     }
 
     pub(super) fn append_to(&self, block: &mut Vec<u8>) {
+        let reading;
         let (cpu, number, bytes) = match self {
             Self::Page { cpu, bytes, lost } => (*cpu, *lost, *bytes),
             Self::Settled(stamp) => (SETTLED, *stamp, &[][..]),
+            Self::Clock(clock) => {
+                reading = clock.to_bytes();
+                (CLOCK, 0, &reading[..])
+            }
             Self::Unread { cpu, lost } => (UNREAD, *lost, &cpu.to_ne_bytes()[..]),
         };
         block.extend_from_slice(&cpu.to_ne_bytes());
@@ -79,6 +91,7 @@ impl<'a> Entry<'a> {
         let number = u64::from_ne_bytes(*number);
         let entry = match u32::from_ne_bytes(*cpu) {
             SETTLED => Self::Settled(number),
+            CLOCK => Self::Clock(ClockReading::from_bytes(page)?),
             UNREAD => Self::Unread { cpu: u32::from_ne_bytes(page.try_into().ok()?), lost: number },
             cpu => Self::Page { cpu, bytes: page, lost: number },
         };

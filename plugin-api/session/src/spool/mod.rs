@@ -8,6 +8,7 @@
 //! the lock is held only for the time of one handover.
 
 mod block;
+mod clock_reading;
 mod disk;
 mod queue;
 mod reader;
@@ -17,6 +18,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use block::Entry;
+pub use clock_reading::ClockReading;
 use queue::Queue;
 pub use reader::SpoolReader;
 
@@ -49,6 +51,11 @@ impl Spool {
     /// Marks that all pages with records up to this time stamp have been added, or refused.
     pub fn push_settled(&self, stamp: u64) {
         self.queue().push_settled(stamp);
+    }
+
+    /// Adds a reading of the clock that the time stamps of the records around it come from.
+    pub fn push_clock(&self, reading: ClockReading) {
+        self.queue().push_clock(reading);
     }
 
     /// The number of records refused so far, by CPU.
@@ -95,6 +102,11 @@ mod tests {
         (0..length).map(|at| (number as usize + at) as u8).collect()
     }
 
+    fn clock(number: u32) -> ClockReading {
+        let number = u64::from(number);
+        ClockReading { stamp: number, earliest: u64::MAX - number, latest: u64::MAX }
+    }
+
     #[test]
     fn entries_beyond_memory_come_out_unchanged_and_in_order() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -102,6 +114,7 @@ mod tests {
         let pages = 12_000;
         for number in 0..pages {
             assert!(spool.push_page(number % 3, &page(number, 4080), 1, 0));
+            spool.push_clock(clock(number));
             spool.push_settled(u64::from(number) + 1);
         }
         assert!(spool.size() > 5 * MEMORY as u64);
@@ -111,6 +124,7 @@ mod tests {
                 reader.pop().expect("pop"),
                 Some(Entry::Page { cpu: number % 3, bytes: &expected, lost: 0 })
             );
+            assert_eq!(reader.pop().expect("pop"), Some(Entry::Clock(clock(number))));
             assert_eq!(reader.pop().expect("pop"), Some(Entry::Settled(u64::from(number) + 1)));
         }
         assert_eq!(reader.pop().expect("pop"), None);
@@ -235,7 +249,7 @@ mod tests {
                             prop_assert_eq!((cpu, bytes), (expected, &page(cpu, length)[..]));
                             records_out += records;
                         }
-                        Some(Entry::Unread { .. } | Entry::Settled(_)) | None => {}
+                        Some(Entry::Unread { .. } | Entry::Settled(_) | Entry::Clock(_)) | None => {}
                     }
                 }
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use super::block::{Contents, Entry};
+use super::clock_reading::ClockReading;
 use super::disk::{DiskQueue, Place};
 
 /// The bytes kept in memory before the file is used.
@@ -82,6 +83,11 @@ impl Queue {
         if stamp > self.settled && self.push(&Entry::Settled(stamp)) {
             self.settled = stamp;
         }
+    }
+
+    pub fn push_clock(&mut self, reading: ClockReading) {
+        // If there is no room, the records between two other readings have come out further apart.
+        self.push(&Entry::Clock(reading));
     }
 
     pub fn refused(&self) -> &BTreeMap<u32, u64> {

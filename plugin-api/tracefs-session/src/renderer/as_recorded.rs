@@ -22,7 +22,7 @@ impl Renderer for AsRecorded {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         match lines.format() {
             Format::Json => self.write_object(record, lines),
-            _ => lines.write_event(record.stamp(), |text| {
+            _ => lines.write_event(record.time(), |text| {
                 let start = text.len();
                 record.write_text(text);
                 let line = &mut text[start..];

@@ -39,6 +39,6 @@ pub fn with_origin<T>(
     let comm = record.comm_of(thread);
     let number = |pid: Pid| u32::try_from(pid).ok();
     let process = record.process_of(thread).and_then(number);
-    let origin = Origin::at(record.stamp()).cpu(record.cpu()).pid(process).tid(number(thread)).comm(&comm);
+    let origin = Origin::at(record.time()).cpu(record.cpu()).pid(process).tid(number(thread)).comm(&comm);
     show(record, &origin)
 }

@@ -20,8 +20,9 @@ use tracefs::format::{EventFormat, Formatter};
 use tracefs::ring::{Gap, Item, RingBuffer, Timeline, TimelineRecord};
 use tracefs::{Instance, NEW_TASK, RENAME};
 
+use crate::boot_time::BootTime;
 use crate::buffer_number;
-use crate::collector::PageCollector;
+use crate::collector::{self, PageCollector};
 use crate::losses::Losses;
 use crate::traced_tasks::TracedTasks;
 use new_task::NewTaskEvent;
@@ -54,6 +55,7 @@ pub struct EventStream {
     spool: Arc<Spool>,
     reader: SpoolReader,
     timeline: Timeline,
+    boot_time: BootTime,
     formatter: Formatter,
     filter: Option<RecordFilter>,
     processes: Processes,
@@ -108,7 +110,7 @@ impl StreamStats {
 }
 
 impl EventStream {
-    /// Opens the stream of an instance whose events are enabled and whose options and clock are set.
+    /// Opens the stream of an instance whose events are enabled and whose options are set.
     ///
     /// The spool takes up to `spool_size` bytes, in `spool_directory` for the greater part.
     ///
@@ -126,8 +128,6 @@ impl EventStream {
 
     /// The same with the records of a second instance between those of the first, in the order of time. The filter does
     /// not apply to them: they are system-wide.
-    ///
-    /// Both instances must have the same clock.
     ///
     /// # Errors
     /// A file of an instance that cannot be read.
@@ -159,7 +159,9 @@ impl EventStream {
         let spool = Arc::new(Spool::new(spool_directory, spool_size));
         let whole_sweeps = Arc::new(AtomicU64::new(0));
         let losses = Losses::of(instance, second);
-        let pages = PageCollector::new(ring, losses, Arc::clone(&spool), Arc::clone(&whole_sweeps));
+        let clock = instance.clock()?;
+        let boot_time = BootTime::new(collector::read(&clock)?);
+        let pages = PageCollector::new(ring, clock, losses, Arc::clone(&spool), Arc::clone(&whole_sweeps));
         let collector = Collector::start(pages)?;
         Ok(Self {
             collector,
@@ -168,6 +170,7 @@ impl EventStream {
             reader: SpoolReader::new(Arc::clone(&spool)),
             spool,
             timeline,
+            boot_time,
             formatter,
             filter,
             processes: Processes::new(Procfs::at(procfs), processes),
@@ -312,7 +315,8 @@ impl EventStream {
             Some(Item::Record(record)) => record,
         };
         let buffer = record.cpu;
-        let record = TimelineRecord { cpu: buffer_number::cpu(buffer), ..record };
+        let stamp = self.boot_time.at(record.stamp);
+        let record = TimelineRecord { cpu: buffer_number::cpu(buffer), stamp, ..record };
         let task = self.formatter.pid(record.data).unwrap_or(0);
         let id = self.formatter.id(record.data).unwrap_or(0);
         if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
@@ -361,6 +365,7 @@ impl EventStream {
                     self.timeline.push(cpu, bytes);
                 }
                 Entry::Unread { cpu, lost } => self.timeline.lose(cpu, lost),
+                Entry::Clock(reading) => self.boot_time.add(reading),
                 Entry::Settled(stamp) => {
                     self.timeline.settle(stamp);
                     return Ok(true);

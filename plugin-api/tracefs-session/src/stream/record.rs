@@ -40,8 +40,8 @@ impl<'a> Record<'a> {
         self.item.cpu
     }
 
-    /// The time stamp, in units of the instance's trace clock: nanoseconds for all clocks but `counter`, `uptime` and the CPU's own.
-    pub fn stamp(&self) -> u64 {
+    /// The time since boot, in nanoseconds.
+    pub fn time(&self) -> u64 {
         self.item.stamp
     }
 

@@ -68,7 +68,7 @@ impl EventSource for OpenSession {
         let (cpu, bytes, lost) = match entry {
             Entry::Page { cpu, bytes, lost } => (cpu, bytes, lost),
             Entry::Unread { cpu, lost } => (cpu, &[][..], lost),
-            Entry::Settled(_) => return Ok(Rendered::Other),
+            Entry::Settled(_) | Entry::Clock(_) => return Ok(Rendered::Other),
         };
         lines.lost(cpu, lost);
         let Some(record) = OpenRecord::of(bytes) else { return Ok(Rendered::Other) };

@@ -39,7 +39,7 @@ impl BlockRenderer {
     }
 
     fn issued(&mut self, span: Span, record: &mut Record<'_>) {
-        let now = record.stamp();
+        let now = record.time();
         let is_known = self.requests.issue(&span, now);
         // Some requests are issued at once, without a record of their beginning. The current task has made them.
         if !is_known && !self.records.have_all_beginnings() && record.is_traced(record.task()) {
@@ -74,7 +74,7 @@ impl BlockRenderer {
     }
 
     fn read(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
-        let now = record.stamp();
+        let now = record.time();
         let end = |error| End { time: now, cpu: Some(record.cpu()), error: Some(error) };
         match self.records.read(record) {
             Some(BlockEvent::Complete(span, error)) => {
@@ -110,7 +110,7 @@ impl BlockRenderer {
 
 impl Renderer for BlockRenderer {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
-        self.latest = record.stamp();
+        self.latest = record.time();
         self.show_given_up(lines);
         self.read(record, lines);
     }

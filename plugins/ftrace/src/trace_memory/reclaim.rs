@@ -59,7 +59,7 @@ impl Reclaim {
     /// Whether the record is of a beginning, which has no line.
     fn begins(&mut self, record: &Record<'_>) -> bool {
         let Some(pair) = self.pairs.iter().find(|pair| pair.begin == record.id()) else { return false };
-        self.begun.insert(record.task(), (record.stamp(), record.number(&pair.order)));
+        self.begun.insert(record.task(), (record.time(), record.number(&pair.order)));
         true
     }
 }

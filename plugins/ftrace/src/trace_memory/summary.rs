@@ -160,7 +160,7 @@ fn show_site(
 
 impl Renderer for MemorySummary {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
-        self.latest = record.stamp();
+        self.latest = record.time();
         self.clock.record(self.latest);
         if let Some(due) = self.interval.passes(self.latest) {
             self.summarize(due, lines);

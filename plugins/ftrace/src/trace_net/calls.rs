@@ -71,7 +71,7 @@ impl Calls {
         let Some(call) = self.calls.iter().find(|call| call.enter == id || call.exit == id) else { return };
         if call.enter == id {
             let descriptor = record.number(&call.descriptor);
-            let running = Running { enter: id, began: record.stamp(), descriptor, socket: None };
+            let running = Running { enter: id, began: record.time(), descriptor, socket: None };
             // A forgotten call has no line: that comes with the return.
             drop(self.running.begin(thread, running));
             return;
@@ -111,7 +111,7 @@ impl Call {
             let socket = running.and_then(|running| sockets.get(running.socket?));
             let line = line.optional(socket, |line, socket| socket.show(line));
             show_result(line, record.number(&self.result), false).optional(running, |line, running| {
-                line.duration("duration", record.stamp().saturating_sub(running.began))
+                line.duration("duration", record.time().saturating_sub(running.began))
             });
         });
     }

@@ -52,11 +52,11 @@ impl ProcessRenderer {
         if id == self.generate.id {
             if self.generate.is_pending(record) {
                 let to = process_of(record, self.generate.to(record));
-                self.endings.signal_sent(to, self.generate.signal(record), record.stamp());
+                self.endings.signal_sent(to, self.generate.signal(record), record.time());
             }
         } else if id == self.deliver.id {
             let is_default = self.deliver.is_default(record);
-            self.endings.signal_delivered(process, self.deliver.signal(record), is_default, record.stamp());
+            self.endings.signal_delivered(process, self.deliver.signal(record), is_default, record.time());
         } else if let Some(call) = self.exit_thread.as_ref().filter(|call| call.id == id) {
             self.endings.thread_exits(thread, record.number(&call.code));
             return true;
@@ -71,7 +71,7 @@ impl ProcessRenderer {
 impl Renderer for ProcessRenderer {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         if std::mem::take(&mut self.after_gap) {
-            self.endings.lost(record.stamp());
+            self.endings.lost(record.time());
         }
         if self.learn(record) {
             return;

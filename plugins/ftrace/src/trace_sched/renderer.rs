@@ -65,7 +65,7 @@ impl<S: Show> SchedRenderer<S> {
     }
 
     fn runs(&mut self, prev: Pid, next: Pid, record: &mut Record<'_>, lines: &mut LineBuffer) {
-        let wait = self.waits.runs(next, record.stamp());
+        let wait = self.waits.runs(next, record.time());
         if self.over.is_some_and(|over| wait.is_none_or(|wait| wait.length <= over)) {
             return;
         }
@@ -79,7 +79,7 @@ impl<S: Show> SchedRenderer<S> {
 
 impl<S: Show> Renderer for SchedRenderer<S> {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
-        let now = record.stamp();
+        let now = record.time();
         self.clock.record(now);
         self.show.time_passes(now, lines);
         // Each record concerns a traced task, but may name others.

@@ -57,7 +57,7 @@ impl Decoded {
         let Some(event) = self.enters.get(&record.id()) else { return };
         let running = Running {
             event: record.id(),
-            began: record.stamp(),
+            began: record.time(),
             cpu: record.cpu(),
             process: record.process_of(thread),
             comm: record.comm_of(thread),
@@ -73,7 +73,7 @@ impl Decoded {
     fn exit(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let thread = record.task();
         let Some(event) = self.exits.get(&record.id()) else { return };
-        let returned = (record.number(&event.result), record.stamp());
+        let returned = (record.number(&event.result), record.time());
         match self.running.end(thread, |running| running.event == event.enter) {
             Ok(running) => self.show(thread, &running, Some(returned), lines),
             // It began before the session, or in another thread (execve(2) continues as the first one), or the record of its

@@ -62,6 +62,8 @@ impl Timeline {
                 None if self.is_complete && self.settled < u64::MAX => self.settled = u64::MAX,
                 None => return Ok(None),
                 Some(Entry::Settled(stamp)) => self.settled = stamp,
+                // Nothing adds such an entry here.
+                Some(Entry::Clock(_)) => {}
                 Some(Entry::Unread { cpu, lost }) => new.push_back((self.settled, Item::Lost(cpu, lost))),
                 Some(Entry::Page { cpu, bytes, lost }) => {
                     for (bytes, Record { time, .. }) in Records(bytes) {

@@ -73,10 +73,10 @@ impl Renderer for CallRenderer {
         let layout = self.layouts.get(&record.id());
         let number = layout.map_or(u32::MAX, |layout| record.number(&layout.function) as u32);
         let (Some(layout), Some(function)) = (layout, self.functions.get(number as usize)) else {
-            lines.write_event(record.stamp(), |text| record.write_text(text));
+            lines.write_event(record.time(), |text| record.write_text(text));
             return;
         };
-        let (thread, now) = (record.task(), record.stamp());
+        let (thread, now) = (record.task(), record.time());
         let duration = self.pending.as_mut().and_then(|pending| match layout.kind {
             ProbeKind::Call => {
                 pending.call(thread, number, now);
