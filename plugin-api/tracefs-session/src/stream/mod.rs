@@ -287,7 +287,7 @@ impl EventStream {
                 stats.recorded += counts.recorded();
                 let lost = match incomplete {
                     // Records that have not been returned are lost, whatever the reason.
-                    true => counts.recorded().saturating_sub(self.timeline.given(buffer_of(cpu))),
+                    true => counts.recorded().saturating_sub(self.timeline.returned(buffer_of(cpu))),
                     false => counts.lost(),
                 };
                 stats.lose(cpu, lost);
