@@ -25,7 +25,7 @@ pub(crate) struct PageCollector {
     ring: RingBuffer,
     losses: Losses,
     spool: Arc<Spool>,
-    /// The number of sweeps that read all records there were when they began.
+    /// The number of sweeps that read all records that existed when the sweep began.
     whole_sweeps: Arc<AtomicU64>,
     last_whole: Instant,
 }
@@ -41,27 +41,27 @@ impl PageCollector {
         Self { ring, losses, spool, whole_sweeps, last_whole: Instant::now() }
     }
 
-    /// Moves the available pages, up to the last record or up to the pages being written.
-    fn move_pages(&mut self, to_the_last: bool) -> Result<Sweep> {
+    /// Moves the available pages; without `all`, up to the pages being written.
+    fn move_pages(&mut self, all: bool) -> Result<Sweep> {
         let (losses, spool) = (&mut self.losses, &self.spool);
         let keep = |page: CollectedPage<'_>| {
             let lost = if page.lost.is_some() { losses.take_unreported(page.cpu) } else { 0 };
             spool.push_page(page.cpu, page.bytes, page.records, lost);
         };
-        let sweep = if to_the_last { self.ring.collect(keep)? } else { self.ring.catch_up(keep)? };
+        let sweep = if all { self.ring.collect(keep)? } else { self.ring.catch_up(keep)? };
         self.spool.push_settled(sweep.settled);
         Ok(sweep)
     }
 }
 
 impl Collect for PageCollector {
-    /// On a kernel whose buffers poll as readable with the first record, each sweep costs the traced task an interrupt. A
-    /// busy task fills a third of the kernel's default buffer meanwhile.
+    /// On a kernel whose buffers poll as readable from the first record on, each sweep interrupts the traced task once. During
+    /// this time, a busy task fills a third of the kernel's default buffer.
     const SHORTEST_REST: Duration = Duration::from_millis(2);
 
     fn sweep(&mut self, occasion: Occasion) -> Result<Swept> {
-        let to_the_last = occasion != Occasion::Regular || self.last_whole.elapsed() >= LONGEST_WITHOUT_WHOLE;
-        let Sweep { mut pages, drained, whole, .. } = self.move_pages(to_the_last)?;
+        let all = occasion != Occasion::Regular || self.last_whole.elapsed() >= LONGEST_WITHOUT_WHOLE;
+        let Sweep { mut pages, drained, whole, .. } = self.move_pages(all)?;
         if whole {
             self.last_whole = Instant::now();
             self.whole_sweeps.fetch_add(1, Ordering::Release);

@@ -5,11 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use trace_hook_api::{Capability, Environment, HookError, Result};
 use tracefs::{Error, Tracefs};
 
-/// For [`Hook::probe`](trace_hook_api::Hook::probe): the tracefs, checked to be usable. `None`: a session can use it, but this process cannot access it.
+/// Returns the tracefs if it is usable, for [`Hook::probe`](trace_hook_api::Hook::probe). `None` if a session can use it, but
+/// this process cannot access it.
 ///
 /// # Errors
 ///
-/// What a session would be missing.
+/// The reason why a session could not use tracefs.
 pub fn usable_tracefs(environment: &Environment) -> Result<Option<Tracefs>> {
     let looked = Tracefs::look(&environment.sysfs, &environment.procfs);
     let checked = looked.and_then(|found| match found {

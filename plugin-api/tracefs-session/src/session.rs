@@ -1,4 +1,4 @@
-//! A session on a tracing instance of its own.
+//! A session with its own tracing instance.
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
@@ -19,7 +19,7 @@ use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
 
 /// A tracing instance that records the events of a request's tasks.
 pub struct TracefsSession {
-    // The order matters: the kernel does not remove an instance of which a file is open.
+    // Dropped in this order: the kernel does not remove an instance while one of its files is open.
     stream: Option<EventStream>,
     instance: Option<Instance>,
     /// Records its events for all tasks.
@@ -35,7 +35,7 @@ impl TracefsSession {
     ///
     /// # Errors
     ///
-    /// What the kernel refused. Everything created before is removed.
+    /// The kernel refused a step. Everything created before is removed.
     pub fn start(
         request: &Request,
         enable: impl FnOnce(&Instance) -> Result<()>,
@@ -50,7 +50,7 @@ impl TracefsSession {
     ///
     /// # Errors
     ///
-    /// What the kernel refused. Everything created before is removed.
+    /// The kernel refused a step. Everything created before is removed.
     pub fn start_with_system_wide(
         request: &Request,
         enable: impl FnOnce(&Instance) -> Result<()>,
@@ -81,7 +81,7 @@ impl TracefsSession {
         };
         let set_clock = || set_boot_clock([&instance].into_iter().chain(&system_wide));
         let (tasks, mut traced) = while_waiting(set_clock, prepare)?;
-        // The second starts first, so that it also records the end of what a task begins in between.
+        // The second starts first, so that it also records the end of operations that a task begins in between.
         system_wide.as_ref().map(Instance::start).transpose()?;
         instance.start()?;
         traced.iter_mut().for_each(TracedTasks::rescan);
