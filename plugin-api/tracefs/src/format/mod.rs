@@ -1,6 +1,6 @@
 //! Formats records of the ring buffer as text, byte for byte as the kernel's `trace_pipe` prints them.
 //!
-//! Each event comes with a description of its fields and a *print format*: a C format string with C
+//! Each event has a description of its fields and a *print format*: a C format string with C
 //! expressions for its arguments ([`EventFormat`]). The [`Formatter`] reads the descriptions of the events
 //! that occur and compiles each print format once. It then appends lines to a buffer without an allocation per
 //! line.

@@ -7,7 +7,7 @@ use super::{Layout, Page};
 
 /// Decodes pages and merges the CPUs into one stream in time order.
 ///
-/// Pages are added in the order of [`super::RingBuffer::collect`], possibly much later; items come out up to the settled time
+/// Pages are added in the order of [`super::RingBuffer::collect`], possibly much later; items are returned up to the settled time
 /// stamp. The timeline holds the pages until they have been read to their end, and reuses their memory.
 #[derive(Debug)]
 pub struct Timeline {
