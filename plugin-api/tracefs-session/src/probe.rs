@@ -32,7 +32,7 @@ fn can_be_mounted(environment: &Environment) -> Result<()> {
         |lacking| HookError::new(format!("tracefs is not mounted, and to mount and use it {lacking}"));
     environment.check_any(&[Capability::SysAdmin]).map_err(lacking)?;
     // A newly mounted tracefs belongs to root.
-    let is_root = std::fs::metadata(environment.procfs.join("self")).is_ok_and(|us| us.uid() == 0);
+    let is_root = std::fs::metadata(environment.procfs.join("self")).is_ok_and(|process| process.uid() == 0);
     if is_root { Ok(()) } else { environment.check_any(&[Capability::DacOverride]).map_err(lacking) }
 }
 

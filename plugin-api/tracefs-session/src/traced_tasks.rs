@@ -34,7 +34,7 @@ pub struct TracedTasks {
     /// Tasks that were looked up and are not traced. A new task with such an id has a record of its start.
     untraced: HashSet<Pid>,
     /// Tasks that had exited when the ring buffer was last found empty.
-    gone: HashSet<Pid>,
+    exited: HashSet<Pid>,
     prune_at: usize,
 }
 
@@ -49,7 +49,7 @@ impl TracedTasks {
             known: members.iter().map(|(task, member)| (*task, member.follow)).collect(),
             processes: members.into_iter().map(|(task, member)| (task, member.process)).collect(),
             untraced: HashSet::new(),
-            gone: HashSet::new(),
+            exited: HashSet::new(),
             prune_at,
         }
     }
@@ -76,7 +76,7 @@ impl TracedTasks {
         let creator_follow = self.follow(creator);
         let is_thread = clone_flags & CLONE_THREAD != 0;
         self.known.insert(new, if is_thread { creator_follow } else { creator_follow.of_child() });
-        self.gone.remove(&new);
+        self.exited.remove(&new);
         self.untraced.remove(&new);
     }
 
@@ -125,15 +125,15 @@ impl TracedTasks {
     /// Removes the tasks that had exited at the previous call. Call it when every record has been read that was in the ring
     /// buffer at some time since the previous call: then these tasks have no more records.
     pub fn caught_up(&mut self) {
-        for task in self.gone.drain() {
+        for task in self.exited.drain() {
             self.known.remove(&task);
         }
         if self.untraced.len() >= SMALLEST_PRUNED {
             self.untraced.clear();
         }
         if self.known.len() >= self.prune_at {
-            self.gone = self.known.keys().copied().filter(|&task| !self.procfs.exists(task)).collect();
-            self.prune_at = next_pruning(self.known.len() - self.gone.len());
+            self.exited = self.known.keys().copied().filter(|&task| !self.procfs.exists(task)).collect();
+            self.prune_at = next_pruning(self.known.len() - self.exited.len());
         }
     }
 
