@@ -34,14 +34,15 @@ pub enum Error {
     #[error("plugin {plugin}: {problem}")]
     Plugin { plugin: String, problem: String },
 
-    /// A plugin could not be asked for its hooks, or for one of them: it crashed or did not answer, or no worker could
-    /// be started.
+    /// A plugin, or one of its hooks, could not be inspected: it crashed or timed out, or no worker could be started.
     #[error("plugin {plugin}: {problem}")]
-    NotAsked { plugin: String, problem: String },
+    NotInspected { plugin: String, problem: String },
 
-    /// No plugin that answered has this hook, but one that could not be asked may have it.
-    #[error("cannot find hook '{hook}': plugin {plugin}, which may have it, could not be asked: {problem}")]
-    OwnerNotAsked { hook: String, plugin: String, problem: String },
+    /// No inspected plugin has this hook, but one that could not be inspected may have it.
+    #[error(
+        "cannot find hook '{hook}': plugin {plugin}, which may have it, could not be inspected: {problem}"
+    )]
+    OwnerNotInspected { hook: String, plugin: String, problem: String },
 
     /// A hook's kernel sub-system is not usable here.
     #[error("hook {plugin}/{hook} cannot run here: {reason}")]
@@ -133,7 +134,7 @@ impl Error {
     pub fn plugin(&self) -> Option<&str> {
         match self {
             Self::Plugin { plugin, .. }
-            | Self::NotAsked { plugin, .. }
+            | Self::NotInspected { plugin, .. }
             | Self::Unavailable { plugin, .. }
             | Self::Hidden { plugin, .. } => Some(plugin),
             _ => None,

@@ -46,7 +46,7 @@ pub struct FieldInfo {
     /// The type.
     #[serde(rename = "type")]
     pub kind: FieldKind,
-    /// What the value tells.
+    /// The meaning of the value.
     pub meaning: String,
     /// The unit of a number: `bytes`, `pages`.
     #[serde(default, skip_serializing_if = "String::is_empty")]

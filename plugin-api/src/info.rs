@@ -46,7 +46,7 @@ impl HookInfo {
         }
     }
 
-    /// Sets what is said about the hook below its summary.
+    /// Sets the text that the help prints below the summary.
     pub fn details(mut self, details: impl Into<String>) -> Self {
         self.details = details.into();
         self

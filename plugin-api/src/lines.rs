@@ -28,7 +28,7 @@ pub struct LineBuffer {
 }
 
 impl LineBuffer {
-    /// Creates an empty buffer that wants about `room` bytes.
+    /// Creates an empty buffer that is full at about `room` bytes.
     pub fn with_room(room: usize) -> Self {
         Self { room, ..Self::default() }
     }
@@ -124,12 +124,12 @@ impl LineBuffer {
         }
     }
 
-    /// Returns whether the host wants no more lines in this call.
+    /// Returns whether the buffer is full, so that no more lines should be added in this call.
     pub fn is_full(&self) -> bool {
         self.end >= self.room
     }
 
-    /// Returns how many more bytes the host wants in this call.
+    /// Returns how many more bytes should be added in this call.
     pub fn room(&self) -> usize {
         self.room.saturating_sub(self.end)
     }

@@ -118,7 +118,7 @@ fn works(run: system_tests::Call<'_>) {
 fn a_plugin_of_another_major_version_is_refused() {
     let other = version_with(0, "7");
     let theirs = format!("it was built against trace-hook-api {other}");
-    let ours = format!("this manager speaks {VERSION}; rebuild it against trace-hook-api {VERSION}");
+    let ours = format!("this manager uses {VERSION}; rebuild it against trace-hook-api {VERSION}");
     let verbose = refused(changed(|bytes| as_version(bytes, &other)), &[&theirs, &ours]);
     assert!(verbose.stderr.lines().count() > 1, "{verbose:#?}");
 }

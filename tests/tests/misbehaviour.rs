@@ -105,7 +105,7 @@ fn a_named_hook_does_not_wait_for_later_plugins() {
         .call(["--describe", "misbehaving/synthetic_lines"])
         .variable("MISBEHAVE", "hang:load")
         .answer();
-    answer.failed(&["plugin misbehaving", "could not be asked", "loading"]);
+    answer.failed(&["plugin misbehaving", "could not be inspected", "loading"]);
     let first = Manager::with(Plugins::none().plugin("misbehaving", "a.so").plugin("synthetic", "b.so"));
     let answer = first.call(["--describe", "synthetic_lines"]).variable("MISBEHAVE", "hang:load").answer();
     assert!(answer.succeeded().contains("synthetic_lines"));

@@ -20,7 +20,7 @@ pub struct Catalog {
     pub plugins: Vec<KnownPlugin>,
     /// Why the other plugins cannot be used.
     pub complaints: Vec<Error>,
-    /// They have finished their job. Their exit is not waited for.
+    /// Workers that have finished. Their exit is not awaited.
     workers: Vec<Worker>,
 }
 
@@ -28,16 +28,16 @@ pub struct Catalog {
 pub struct KnownPlugin {
     pub file: PluginFile,
     pub info: PluginInfo,
-    /// For each hook the reason why it cannot run here. Empty if the hooks were not probed.
+    /// For each hook, the reason why it cannot run here. Empty if the hooks were not probed.
     unavailable: Vec<Option<String>>,
-    /// For each hook its position in the plugin, which may have further hooks that cannot be used.
+    /// For each hook, its position in the plugin, which may also have hooks that cannot be used.
     positions: Vec<u32>,
     /// The hooks whose description breaks a rule.
-    left_out: Vec<LeftOut>,
+    rejected: Vec<RejectedHook>,
 }
 
 /// A hook that breaks a rule.
-struct LeftOut {
+struct RejectedHook {
     name: String,
     problem: String,
 }
@@ -115,8 +115,8 @@ impl Catalog {
         if files.iter().any(|file| name.may_be_of(&file.name)) {
             files.retain(|file| name.may_be_of(&file.name));
         }
-        let is_it = |inspection: &Inspection| name.is_in(inspection);
-        catalog.take_all(inspection::inspect(files, None, is_it, interrupts)?);
+        let has_hook = |inspection: &Inspection| name.is_in(inspection);
+        catalog.take_all(inspection::inspect(files, None, has_hook, interrupts)?);
         Ok(catalog)
     }
 
@@ -163,20 +163,20 @@ impl Catalog {
                 Err(error) => self.complaints.push(error),
             }
         }
-        let mut good: Vec<PluginFile> = Vec::new();
+        let mut files: Vec<PluginFile> = Vec::new();
         for path in paths {
             match PluginFile::open(&path, trust) {
-                // It was removed after the directory was read.
+                // The file was removed after the directory was read.
                 Err(_) if is_gone(&path) => {}
-                Ok(file) => match good.iter().find(|other| other.name == file.name) {
+                Ok(file) => match files.iter().find(|other| other.name == file.name) {
                     // PLUGIN/HOOK must be unambiguous.
                     Some(other) => self.complaints.push(file.same_name_as(other)),
-                    None => good.push(file),
+                    None => files.push(file),
                 },
                 Err(error) => self.complaints.push(error),
             }
         }
-        good
+        files
     }
 
     /// Returns all hooks, sorted by name.
@@ -194,9 +194,9 @@ impl Catalog {
 
     /// Returns the lines to print on standard error with the list of hooks.
     pub fn remarks(&self) -> Vec<String> {
-        let left_out: Vec<Error> = self.plugins.iter().filter_map(KnownPlugin::complaint).collect();
+        let about_plugins: Vec<Error> = self.plugins.iter().filter_map(KnownPlugin::complaint).collect();
         let about_hooks: Vec<Error> = self.hooks().iter().filter_map(KnownHook::complaint).collect();
-        self.complaints.iter().chain(&left_out).chain(&about_hooks).flat_map(Error::lines).collect()
+        self.complaints.iter().chain(&about_plugins).chain(&about_hooks).flat_map(Error::lines).collect()
     }
 
     /// Returns the hook of this name, or of this `PLUGIN/HOOK`.
@@ -207,14 +207,14 @@ impl Catalog {
     pub fn hook(&self, name: &str) -> Result<KnownHook<'_>> {
         let hooks = self.hooks();
         let wanted = HookName::of(name);
-        let is_meant =
+        let matches =
             |known: &KnownPlugin, name: &str| name == wanted.hook && wanted.may_be_of(&known.file.name);
-        if let Some(found) = hooks.iter().find(|known| is_meant(known.plugin, &known.info.name)) {
+        if let Some(found) = hooks.iter().find(|known| matches(known.plugin, &known.info.name)) {
             return Ok(*found);
         }
-        let left_out =
-            self.plugins.iter().flat_map(|plugin| plugin.left_out.iter().map(move |hook| (plugin, hook)));
-        match left_out.into_iter().find(|(plugin, hook)| is_meant(plugin, &hook.name)) {
+        let rejected =
+            self.plugins.iter().flat_map(|plugin| plugin.rejected.iter().map(move |hook| (plugin, hook)));
+        match rejected.into_iter().find(|(plugin, hook)| matches(plugin, &hook.name)) {
             Some((plugin, hook)) => Err(plugin.problem(hook.to_string())),
             None => Err(self.no_such_hook(name, wanted.plugin, &hooks)),
         }
@@ -223,12 +223,12 @@ impl Catalog {
     /// If a plugin that cannot be used may have the hook, the error reports why it cannot be used.
     fn no_such_hook(&self, name: &str, plugin: Option<&str>, hooks: &[KnownHook<'_>]) -> Error {
         let faults = self.complaints.iter().filter(|complaint| match (plugin, complaint.plugin()) {
-            (Some(meant), Some(faulty)) => meant == faulty,
+            (Some(wanted), Some(faulty)) => wanted == faulty,
             (Some(_), None) => false,
             (None, _) => true,
         });
         let faults: Vec<&Error> = faults.collect();
-        if let Some(error) = faults.iter().find_map(|fault| owner_not_asked(name, fault)) {
+        if let Some(error) = faults.iter().find_map(|fault| owner_not_inspected(name, fault)) {
             return error;
         }
         let faults: Vec<String> = faults.into_iter().flat_map(Error::lines).collect();
@@ -246,10 +246,10 @@ impl Catalog {
     }
 }
 
-/// The error of a plugin that may have the hook of this name, but could not be asked.
-fn owner_not_asked(hook: &str, fault: &Error) -> Option<Error> {
+/// The error of a plugin that may have the hook of this name, but could not be inspected.
+fn owner_not_inspected(hook: &str, fault: &Error) -> Option<Error> {
     match fault {
-        Error::NotAsked { plugin, problem } => Some(Error::OwnerNotAsked {
+        Error::NotInspected { plugin, problem } => Some(Error::OwnerNotInspected {
             hook: hook.to_owned(),
             plugin: plugin.clone(),
             problem: problem.clone(),
@@ -260,8 +260,8 @@ fn owner_not_asked(hook: &str, fault: &Error) -> Option<Error> {
 
 /// Returns the most similar name, if any is similar.
 fn nearest<'a>(name: &str, hooks: &[KnownHook<'a>]) -> Option<&'a str> {
-    let likeness = |hook: &&KnownHook<'_>| (strsim::jaro(name, &hook.info.name) * 1000.0) as u32;
-    let nearest = hooks.iter().max_by_key(likeness).filter(|hook| likeness(hook) > 750);
+    let similarity = |hook: &&KnownHook<'_>| (strsim::jaro(name, &hook.info.name) * 1000.0) as u32;
+    let nearest = hooks.iter().max_by_key(similarity).filter(|hook| similarity(hook) > 750);
     nearest.map(|hook| hook.info.name.as_str())
 }
 
@@ -273,14 +273,14 @@ impl KnownPlugin {
             return Err(Error::Plugin { plugin: file.name, problem });
         }
         let mut known =
-            Self { file, info, unavailable: Vec::new(), positions: Vec::new(), left_out: Vec::new() };
+            Self { file, info, unavailable: Vec::new(), positions: Vec::new(), rejected: Vec::new() };
         let mut faults = Vec::new();
         for (position, hook) in (0..).zip(hooks) {
             match hook {
                 Ok(hook) => known.take(position, hook),
-                Err(why) => faults.push(Error::NotAsked {
+                Err(reason) => faults.push(Error::NotInspected {
                     plugin: known.file.name.clone(),
-                    problem: format!("hook number {}: {why}", position + 1),
+                    problem: format!("hook number {}: {reason}", position + 1),
                 }),
             }
         }
@@ -295,14 +295,14 @@ impl KnownPlugin {
                 self.unavailable.push(unavailable);
                 self.positions.push(position);
             }
-            Err(problem) => self.left_out.push(LeftOut { name: info.name, problem }),
+            Err(problem) => self.rejected.push(RejectedHook { name: info.name, problem }),
         }
     }
 
-    /// Returns one line, regardless of the number of hooks that are left out.
+    /// Returns one error, whatever the number of rejected hooks.
     fn complaint(&self) -> Option<Error> {
-        let first = self.left_out.first()?;
-        Some(self.problem(match self.left_out.len() - 1 {
+        let first = self.rejected.first()?;
+        Some(self.problem(match self.rejected.len() - 1 {
             0 => first.to_string(),
             1 => format!("{first} (and so is another)"),
             more => format!("{first} (and so are {more} others)"),
@@ -324,7 +324,7 @@ impl KnownPlugin {
     }
 }
 
-impl fmt::Display for LeftOut {
+impl fmt::Display for RejectedHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "its hook {:?} is left out: {}", rules::shortened(&self.name), self.problem)
     }

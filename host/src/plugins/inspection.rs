@@ -149,7 +149,7 @@ impl<'a> Inquiry<'a> {
         self.patience = within(left(self.deadline) / 2);
         match start_worker(&self.file, self.probe_in, &self.faults) {
             Ok(worker) => self.worker = Some(worker),
-            Err(error) => self.result = Some(Err(not_asked(&self.file, error))),
+            Err(error) => self.result = Some(Err(not_inspected(&self.file, error))),
         }
     }
 
@@ -180,7 +180,7 @@ impl<'a> Inquiry<'a> {
             (_, Error::Hook { hook, error }) => {
                 self.result = Some(Err(Error::Plugin { plugin: hook, problem: error.to_string() }));
             }
-            (_, trouble) => self.result = Some(Err(not_asked(&self.file, trouble))),
+            (_, trouble) => self.result = Some(Err(not_inspected(&self.file, trouble))),
         }
     }
 
@@ -190,12 +190,12 @@ impl<'a> Inquiry<'a> {
 }
 
 /// The error of a plugin that crashed or did not answer, or for which no worker could be started.
-fn not_asked(file: &PluginFile, error: Error) -> Error {
+fn not_inspected(file: &PluginFile, error: Error) -> Error {
     let problem = match error {
         Error::Plugin { problem, .. } => problem,
         other => other.to_string(),
     };
-    Error::NotAsked { plugin: file.name.clone(), problem }
+    Error::NotInspected { plugin: file.name.clone(), problem }
 }
 
 /// If no other hook could use the time that is left, the current call gets it, except for the time of another attempt.

@@ -1,4 +1,4 @@
-//! The host's side: a loaded plugin's tables, as plain Rust.
+//! The host's side of the interface: a safe wrapper of a loaded plugin's tables.
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -33,12 +33,12 @@ pub struct LoadError {
     pub plugin_api: Option<String>,
     /// The reason, in a few words.
     pub obstacle: String,
-    /// All that is known about the difference. It may be long.
+    /// A detailed description of the difference. It may be long.
     pub details: String,
 }
 
 impl LoadedPlugin {
-    /// Returns the plugin with this header, if its tables have the layout of ours.
+    /// Returns the plugin with this header, if its tables have the same layout as the host's.
     ///
     /// # Safety
     ///
@@ -114,7 +114,7 @@ impl LoadedPlugin {
         Ok(LoadedSession { session })
     }
 
-    /// Removes what dead sessions left.
+    /// Removes the remains of dead sessions.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ pub struct LoadedSession {
 }
 
 impl LoadedSession {
-    /// Fills `lines` up to its room: text, and beside it the entries and losses.
+    /// Fills `lines` up to its room with text, and with the entries and losses that describe it.
     ///
     /// # Errors
     ///
@@ -171,18 +171,18 @@ impl LoadedSession {
     ///
     /// # Errors
     ///
-    /// The session failed, or its answer is not valid.
+    /// The session failed, or its reply is not valid.
     pub fn stats(&self) -> Result<Stats> {
         let json = utf8(checked(self.session.stats())?)?;
         serde_json::from_str(&json)
             .map_err(|error| HookError::new(format!("the session's stats are not valid: {error}")))
     }
 
-    /// Removes what the session made.
+    /// Removes what the session created.
     ///
     /// # Errors
     ///
-    /// What is left, and why.
+    /// What could not be removed, and why.
     pub fn close(&mut self) -> Result<()> {
         checked(self.session.close())
     }
@@ -194,15 +194,15 @@ impl LoadError {
         let ours = crate::VERSION;
         let obstacle = match (error, &plugin_api) {
             (LibraryError::InvalidAbiHeader(theirs), _) => abi_obstacle(theirs),
-            (LibraryError::InvalidCAbi { .. }, _) => "it calls functions in another way (C ABI)".to_owned(),
+            (LibraryError::InvalidCAbi { .. }, _) => "it has another C calling convention".to_owned(),
             (LibraryError::RootModule { .. }, _) => "its constructor failed".to_owned(),
             (LibraryError::IncompatibleVersionNumber { .. }, Some(theirs)) => {
-                format!("it was built against trace-hook-api {theirs}, this manager speaks {ours}")
+                format!("it was built against trace-hook-api {theirs}, this manager uses {ours}")
             }
             (_, Some(theirs)) => format!(
                 "its interface is called trace-hook-api {theirs}, but differs from this manager's {ours}"
             ),
-            (_, None) => "it was built against an interface that this manager does not know".to_owned(),
+            (_, None) => "it was built against an unknown interface".to_owned(),
         };
         Self { plugin_api, obstacle, details: error.to_string() }
     }
@@ -216,7 +216,7 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Explains the header of another version of `abi_stable`.
+/// Describes the difference to the header of another version of `abi_stable`.
 fn abi_obstacle(theirs: &AbiHeader) -> String {
     let ours = AbiHeader::VALUE;
     match theirs.magic_string == ours.magic_string {
@@ -251,7 +251,7 @@ fn parsed(info: RString) -> Result<PluginInfo> {
 
 /// Checks a text of the plugin, which may have written any bytes into it.
 fn utf8(text: RString) -> Result<String> {
-    String::from_utf8(text.into_bytes().into_vec()).map_err(|_| HookError::new("its answer is not UTF-8"))
+    String::from_utf8(text.into_bytes().into_vec()).map_err(|_| HookError::new("its reply is not UTF-8"))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String> {

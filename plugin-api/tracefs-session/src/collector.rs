@@ -27,7 +27,7 @@ pub(crate) struct PageCollector {
     clock: RecordClock,
     losses: Losses,
     spool: Arc<Spool>,
-    /// The number of sweeps that read all records there were when they began.
+    /// The number of sweeps that read all records that existed when the sweep began.
     whole_sweeps: Arc<AtomicU64>,
     last_whole: Instant,
 }
@@ -45,14 +45,14 @@ impl PageCollector {
         Self { ring, clock, losses, spool, whole_sweeps, last_whole: Instant::now() }
     }
 
-    /// Moves the available pages, up to the last record or up to the pages being written.
-    fn move_pages(&mut self, to_the_last: bool) -> Result<Sweep> {
+    /// Moves the available pages; without `all`, up to the pages being written.
+    fn move_pages(&mut self, all: bool) -> Result<Sweep> {
         let (losses, spool) = (&mut self.losses, &self.spool);
         let keep = |page: CollectedPage<'_>| {
             let lost = if page.lost.is_some() { losses.take_unreported(page.cpu) } else { 0 };
             spool.push_page(page.cpu, page.bytes, page.records, lost);
         };
-        let sweep = if to_the_last { self.ring.collect(keep)? } else { self.ring.catch_up(keep)? };
+        let sweep = if all { self.ring.collect(keep)? } else { self.ring.catch_up(keep)? };
         // After the pages, whose records are older, and before they can be rendered.
         if sweep.pages > 0 {
             match read(&self.clock) {
@@ -78,13 +78,13 @@ pub(crate) fn read(clock: &RecordClock) -> Result<ClockReading> {
 }
 
 impl Collect for PageCollector {
-    /// On a kernel whose buffers poll as readable with the first record, each sweep costs the traced task an interrupt. A
-    /// busy task fills a third of the kernel's default buffer meanwhile.
+    /// On a kernel whose buffers poll as readable from the first record on, each sweep interrupts the traced task once. During
+    /// this time, a busy task fills a third of the kernel's default buffer.
     const SHORTEST_REST: Duration = Duration::from_millis(2);
 
     fn sweep(&mut self, occasion: Occasion) -> Result<Swept> {
-        let to_the_last = occasion != Occasion::Regular || self.last_whole.elapsed() >= LONGEST_WITHOUT_WHOLE;
-        let Sweep { mut pages, drained, whole, .. } = self.move_pages(to_the_last)?;
+        let all = occasion != Occasion::Regular || self.last_whole.elapsed() >= LONGEST_WITHOUT_WHOLE;
+        let Sweep { mut pages, drained, whole, .. } = self.move_pages(all)?;
         if whole {
             self.last_whole = Instant::now();
             self.whole_sweeps.fetch_add(1, Ordering::Release);

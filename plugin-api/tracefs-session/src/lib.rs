@@ -1,7 +1,7 @@
 //! Sessions of hooks on the kernel's tracefs, each with its own tracing instance.
 //!
 //! A hook enables its events ([`TracefsSession::start`]) and renders their records (a [`Renderer`]). This crate chooses the
-//! tasks, carries the records to lines without losses, and removes the instance at the end.
+//! tasks, passes all records to the renderer, and removes the instance at the end.
 //!
 //! ```no_run
 //! use trace_hook_api::{Format, Hook, HookInfo, Request, Result, Selection, Session, export_plugin};

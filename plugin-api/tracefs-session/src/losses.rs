@@ -9,10 +9,10 @@ use crate::buffer_number;
 
 /// Finds the size of a gap from the kernel's counts for the CPU.
 ///
-/// A raw page says that records are missing before it, but how many only if there is room behind its own. The kernel takes
-/// the number from the counts in `stats`, which have grown by as many since the gap before (`rb_get_reader_page` in
-/// `kernel/trace/ring_buffer.c`). We read them a little later. So a gap may be reported too large by records of the next
-/// one, which is reported the smaller; the sum is right.
+/// A raw page has a flag for lost records before it, but their number only if there is room after its data. The kernel takes
+/// that number from the counts in `stats`: it is the increase since the previous gap (`rb_get_reader_page` in
+/// `kernel/trace/ring_buffer.c`). This crate reads the counts a little later. So a gap may be reported too large, by records
+/// of the next gap, which is then reported smaller. The sum is right.
 #[derive(Debug)]
 pub(crate) struct Losses {
     instance: BufferStats,
@@ -22,7 +22,7 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
-    /// The losses of an instance, and perhaps a second one, of which nothing was read yet.
+    /// The losses of an instance, and optionally a second one, from which nothing has been read yet.
     pub(crate) fn of(instance: &Instance, second: Option<&Instance>) -> Self {
         Self {
             instance: instance.buffer_stats(),

@@ -5,11 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use trace_hook_api::{Capability, Environment, HookError, Result};
 use tracefs::{Error, Tracefs};
 
-/// For [`Hook::probe`](trace_hook_api::Hook::probe): the tracefs, checked to be usable. `None`: a session can use it, but this process cannot access it.
+/// Returns the tracefs if it is usable, for [`Hook::probe`](trace_hook_api::Hook::probe). `None` if a session can use it, but
+/// this process cannot access it.
 ///
 /// # Errors
 ///
-/// What a session would be missing.
+/// The reason why a session could not use tracefs.
 pub fn usable_tracefs(environment: &Environment) -> Result<Option<Tracefs>> {
     let looked = Tracefs::look(&environment.sysfs, &environment.procfs);
     let checked = looked.and_then(|found| match found {
@@ -31,7 +32,7 @@ fn can_be_mounted(environment: &Environment) -> Result<()> {
         |lacking| HookError::new(format!("tracefs is not mounted, and to mount and use it {lacking}"));
     environment.check_any(&[Capability::SysAdmin]).map_err(lacking)?;
     // A newly mounted tracefs belongs to root.
-    let is_root = std::fs::metadata(environment.procfs.join("self")).is_ok_and(|us| us.uid() == 0);
+    let is_root = std::fs::metadata(environment.procfs.join("self")).is_ok_and(|process| process.uid() == 0);
     if is_root { Ok(()) } else { environment.check_any(&[Capability::DacOverride]).map_err(lacking) }
 }
 

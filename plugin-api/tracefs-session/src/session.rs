@@ -1,4 +1,4 @@
-//! A session on a tracing instance of its own.
+//! A session with its own tracing instance.
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
@@ -17,7 +17,7 @@ use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
 
 /// A tracing instance that records the events of a request's tasks.
 pub struct TracefsSession {
-    // The order matters: the kernel does not remove an instance of which a file is open.
+    // Dropped in this order: the kernel does not remove an instance while one of its files is open.
     stream: Option<EventStream>,
     instance: Option<Instance>,
     /// Records its events for all tasks.
@@ -33,7 +33,7 @@ impl TracefsSession {
     ///
     /// # Errors
     ///
-    /// What the kernel refused. Everything created before is removed.
+    /// The kernel refused a step. Everything created before is removed.
     pub fn start(
         request: &Request,
         enable: impl FnOnce(&Instance) -> Result<()>,
@@ -48,7 +48,7 @@ impl TracefsSession {
     ///
     /// # Errors
     ///
-    /// What the kernel refused. Everything created before is removed.
+    /// The kernel refused a step. Everything created before is removed.
     pub fn start_with_system_wide(
         request: &Request,
         enable: impl FnOnce(&Instance) -> Result<()>,

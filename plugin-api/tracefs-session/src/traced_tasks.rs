@@ -34,7 +34,7 @@ pub struct TracedTasks {
     /// Tasks that were looked up and are not traced. A new task with such an id has a record of its start.
     untraced: HashSet<Pid>,
     /// Tasks that had exited when the ring buffer was last found empty.
-    gone: HashSet<Pid>,
+    exited: HashSet<Pid>,
     prune_at: usize,
 }
 
@@ -49,7 +49,7 @@ impl TracedTasks {
             known: members.iter().map(|(task, member)| (*task, member.follow)).collect(),
             processes: members.into_iter().map(|(task, member)| (task, member.process)).collect(),
             untraced: HashSet::new(),
-            gone: HashSet::new(),
+            exited: HashSet::new(),
             prune_at,
         }
     }
@@ -73,10 +73,10 @@ impl TracedTasks {
 
     /// Adds the new task of a `task:task_newtask` record.
     pub fn new_task(&mut self, creator: Pid, new: Pid, clone_flags: u64) {
-        let creators = self.follow(creator);
+        let creator_follow = self.follow(creator);
         let is_thread = clone_flags & CLONE_THREAD != 0;
-        self.known.insert(new, if is_thread { creators } else { creators.of_child() });
-        self.gone.remove(&new);
+        self.known.insert(new, if is_thread { creator_follow } else { creator_follow.of_child() });
+        self.exited.remove(&new);
         self.untraced.remove(&new);
     }
 
@@ -122,18 +122,18 @@ impl TracedTasks {
         self.related(task).unwrap_or(self.unknown_task()) != Follow::NOTHING
     }
 
-    /// Call it when everything has been read that was in the ring buffer at some time since the previous call. Then no more
-    /// records can follow of a task that had exited at the previous call, and the task is removed.
+    /// Removes the tasks that had exited at the previous call. Call it when every record has been read that was in the ring
+    /// buffer at some time since the previous call: then these tasks have no more records.
     pub fn caught_up(&mut self) {
-        for task in self.gone.drain() {
+        for task in self.exited.drain() {
             self.known.remove(&task);
         }
         if self.untraced.len() >= SMALLEST_PRUNED {
             self.untraced.clear();
         }
         if self.known.len() >= self.prune_at {
-            self.gone = self.known.keys().copied().filter(|&task| !self.procfs.exists(task)).collect();
-            self.prune_at = next_pruning(self.known.len() - self.gone.len());
+            self.exited = self.known.keys().copied().filter(|&task| !self.procfs.exists(task)).collect();
+            self.prune_at = next_pruning(self.known.len() - self.exited.len());
         }
     }
 
@@ -199,31 +199,31 @@ mod tests {
     use proptest::prelude::*;
     use std::fs;
 
-    struct Scene {
+    struct Fixture {
         root: tempfile::TempDir,
         filter: TracedTasks,
     }
 
     /// A filter that traces only process 10 (threads 10 and 11), in an empty procfs.
-    fn scene(follow: Follow) -> Scene {
+    fn fixture(follow: Follow) -> Fixture {
         let root = tempfile::tempdir().expect("a temporary directory");
         let mut selection = TaskSelection::new();
         selection.add(10, follow);
         let member = Member::new(10, 10, follow);
         let members = HashMap::from([(10, member), (11, member)]);
         let filter = TracedTasks::new(Procfs::at(root.path()), selection, members);
-        Scene { root, filter }
+        Fixture { root, filter }
     }
 
-    impl Scene {
-        fn appears(&self, task: Pid, process: Pid, parent: Pid) {
+    impl Fixture {
+        fn add_task(&self, task: Pid, process: Pid, parent: Pid) {
             let dir = self.root.path().join(task.to_string());
             fs::create_dir_all(&dir).expect("directory");
             let status = format!("Name:\tx\nState:\tR (running)\nTgid:\t{process}\nPPid:\t{parent}\n");
             fs::write(dir.join("status"), status).expect("status");
         }
 
-        fn vanishes(&self, task: Pid) {
+        fn remove_task(&self, task: Pid) {
             fs::remove_dir_all(self.root.path().join(task.to_string())).expect("task");
         }
     }
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn alone_keeps_later_threads_and_drops_children() {
-        let Scene { mut filter, root: _root } = scene(Follow::ALONE);
+        let Fixture { mut filter, root: _root } = fixture(Follow::ALONE);
         filter.new_task(11, 12, THREAD);
         filter.new_task(12, 20, FORK);
         filter.new_task(20, 21, THREAD);
@@ -243,8 +243,8 @@ mod tests {
     }
 
     #[test]
-    fn children_mutes_the_parent_with_its_later_threads() {
-        let Scene { mut filter, root: _root } = scene(Follow::CHILDREN);
+    fn children_drops_the_parent_and_its_later_threads() {
+        let Fixture { mut filter, root: _root } = fixture(Follow::CHILDREN);
         filter.new_task(10, 12, THREAD);
         filter.new_task(12, 20, FORK);
         filter.new_task(20, 21, THREAD);
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn reused_pid_belongs_to_the_new_task() {
-        let Scene { mut filter, root: _root } = scene(Follow::ALONE);
+        let Fixture { mut filter, root: _root } = fixture(Follow::ALONE);
         filter.new_task(10, 12, THREAD);
         assert!(filter.keeps(12));
         filter.new_task(10, 12, FORK);
@@ -264,77 +264,77 @@ mod tests {
 
     #[test]
     fn unknown_tasks_are_looked_up_in_procfs() {
-        let mut alone = scene(Follow::ALONE);
-        alone.appears(12, 10, 1);
-        alone.appears(20, 20, 10);
+        let mut alone = fixture(Follow::ALONE);
+        alone.add_task(12, 10, 1);
+        alone.add_task(20, 20, 10);
         assert!(alone.filter.keeps(12));
         assert!(!alone.filter.keeps(20));
 
-        let mut children = scene(Follow::CHILDREN);
-        children.appears(12, 10, 1);
-        children.appears(20, 20, 10);
+        let mut children = fixture(Follow::CHILDREN);
+        children.add_task(12, 10, 1);
+        children.add_task(20, 20, 10);
         assert!(!children.filter.keeps(12));
         assert!(children.filter.keeps(20));
     }
 
     #[test]
     fn exited_unknown_tasks_are_treated_as_children() {
-        assert!(!scene(Follow::ALONE).filter.keeps(77));
-        assert!(scene(Follow::CHILDREN).filter.keeps(77));
+        assert!(!fixture(Follow::ALONE).filter.keeps(77));
+        assert!(fixture(Follow::CHILDREN).filter.keeps(77));
     }
 
     #[test]
     fn wakeups_of_traced_tasks_by_other_tasks_are_kept() {
-        let mut scene = scene(Follow::CHILDREN);
-        scene.appears(500, 500, 1);
-        scene.filter.new_task(10, 20, FORK);
-        assert!(scene.filter.keeps_any(&[500, 20]));
-        assert!(!scene.filter.keeps_any(&[500, 10]));
-        assert!(!scene.filter.keeps_any(&[0, 11]));
+        let mut fixture = fixture(Follow::CHILDREN);
+        fixture.add_task(500, 500, 1);
+        fixture.filter.new_task(10, 20, FORK);
+        assert!(fixture.filter.keeps_any(&[500, 20]));
+        assert!(!fixture.filter.keeps_any(&[500, 10]));
+        assert!(!fixture.filter.keeps_any(&[0, 11]));
     }
 
     #[test]
     fn named_tasks_are_classified() {
-        let mut scene = scene(Follow::FAMILY);
-        scene.filter.selection.exclude(30);
-        scene.appears(20, 20, 10);
-        scene.appears(30, 30, 10);
-        scene.appears(40, 40, 1);
-        scene.filter.new_task(10, 12, THREAD);
+        let mut fixture = fixture(Follow::FAMILY);
+        fixture.filter.selection.exclude(30);
+        fixture.add_task(20, 20, 10);
+        fixture.add_task(30, 30, 10);
+        fixture.add_task(40, 40, 1);
+        fixture.filter.new_task(10, 12, THREAD);
         let mut are_traced =
-            |tasks: &[Pid]| tasks.iter().map(|task| scene.filter.is_traced(*task)).collect::<Vec<_>>();
+            |tasks: &[Pid]| tasks.iter().map(|task| fixture.filter.is_traced(*task)).collect::<Vec<_>>();
         assert_eq!(are_traced(&[10, 12, 20]), [true; 3]);
         assert_eq!(are_traced(&[0, 30, 40, 50]), [false; 4]);
-        scene.filter.new_task(10, 50, FORK);
-        assert!(scene.filter.is_traced(50), "the pid was reused");
+        fixture.filter.new_task(10, 50, FORK);
+        assert!(fixture.filter.is_traced(50), "the pid was reused");
     }
 
     #[test]
     fn rescan_adds_new_threads_and_keeps_known_ones() {
-        let mut scene = scene(Follow::ALONE);
-        fs::create_dir_all(scene.root.path().join("10/task/15")).expect("thread");
-        scene.filter.rescan();
-        assert!(scene.filter.keeps(15));
-        assert!(scene.filter.keeps(11));
+        let mut fixture = fixture(Follow::ALONE);
+        fs::create_dir_all(fixture.root.path().join("10/task/15")).expect("thread");
+        fixture.filter.rescan();
+        assert!(fixture.filter.keeps(15));
+        assert!(fixture.filter.keeps(11));
     }
 
     #[test]
     fn exited_tasks_are_removed_after_their_records_were_read() {
-        let mut scene = scene(Follow::CHILDREN);
-        scene.appears(10, 10, 1);
-        scene.appears(11, 10, 1);
+        let mut fixture = fixture(Follow::CHILDREN);
+        fixture.add_task(10, 10, 1);
+        fixture.add_task(11, 10, 1);
         for thread in 0..SMALLEST_PRUNED as Pid {
-            scene.filter.new_task(10, 1000 + thread, THREAD);
+            fixture.filter.new_task(10, 1000 + thread, THREAD);
         }
-        scene.appears(1000, 10, 1);
-        scene.filter.caught_up();
-        assert!(!scene.filter.keeps(1001), "its records in the buffer still belong to the parent");
-        scene.filter.new_task(10, 1002, FORK);
-        scene.filter.caught_up();
-        assert_eq!(scene.filter.known.len(), 4);
-        assert!(!scene.filter.keeps(1000));
-        assert!(scene.filter.keeps(1002));
-        scene.vanishes(10);
+        fixture.add_task(1000, 10, 1);
+        fixture.filter.caught_up();
+        assert!(!fixture.filter.keeps(1001), "its records in the buffer still belong to the parent");
+        fixture.filter.new_task(10, 1002, FORK);
+        fixture.filter.caught_up();
+        assert_eq!(fixture.filter.known.len(), 4);
+        assert!(!fixture.filter.keeps(1000));
+        assert!(fixture.filter.keeps(1002));
+        fixture.remove_task(10);
     }
 
     proptest! {
@@ -342,7 +342,7 @@ mod tests {
         #[test]
         fn follows_the_model(children in any::<bool>(), steps in prop::collection::vec((0usize..50, any::<bool>()), 1..100)) {
             let follow = if children { Follow::CHILDREN } else { Follow::ALONE };
-            let Scene { mut filter, root: _root } = scene(follow);
+            let Fixture { mut filter, root: _root } = fixture(follow);
             let mut tasks = vec![(10, true), (11, true)];
             for (index, (creator, thread)) in steps.into_iter().enumerate() {
                 let (creator, is_own) = tasks[creator % tasks.len()];

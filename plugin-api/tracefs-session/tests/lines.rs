@@ -1,4 +1,4 @@
-//! The lines of a stream on the real kernel: filtered, whole, within the room, and lost ones counted.
+//! The lines of a stream, on the kernel's tracefs: filters, complete lines, the limit of a read, and lost events.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn mark(number: i32) {
     let _ = getsid(Some(Pid::from_raw(number)));
 }
 
-fn me() -> TaskSelection {
+fn this_process() -> TaskSelection {
     TaskSelection::families([nix::unistd::getpid().as_raw()])
 }
 
@@ -25,7 +25,7 @@ fn me() -> TaskSelection {
 fn filters_are_applied() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
-    instance.choose_tasks(Path::new("/proc"), &me()).expect("tasks");
+    instance.choose_tasks(Path::new("/proc"), &this_process()).expect("tasks");
     instance.set_filter("syscalls", Some("sys_enter_getsid"), "pid == 7000001").expect("a filter");
     instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
     let mut stream = stream(&instance, None);
@@ -36,33 +36,33 @@ fn filters_are_applied() {
 }
 
 #[test]
-fn lines_come_whole_and_within_the_room() {
+fn reads_return_complete_lines_and_stop_at_the_limit() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
-    instance.choose_tasks(Path::new("/proc"), &me()).expect("tasks");
+    instance.choose_tasks(Path::new("/proc"), &this_process()).expect("tasks");
     instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
     let mut stream = stream(&instance, None);
     let mut lines = Vec::new();
-    assert!(!stream.write_lines(&mut lines, 100).expect("lines"), "there is nothing yet");
+    assert!(!stream.write_lines(&mut lines, 100).expect("lines"), "nothing is recorded yet");
     instance.start().expect("started");
     (0..1000).for_each(|number| mark(7_100_000 + number));
     instance.stop().expect("stopped");
     stream.end().expect("ended");
-    let mut full = 0;
+    let mut full_reads = 0;
     loop {
         let before = lines.len();
         let more = stream.write_lines(&mut lines, 1000).expect("lines");
         let last = lines.split_inclusive(|byte| *byte == b'\n').next_back().map_or(0, <[u8]>::len);
-        // The last line is the one that fills the room.
+        // Only the last line may exceed the limit.
         assert!(lines.len() - before < 1000 + last);
         assert!(lines.is_empty() || lines.ends_with(b"\n"));
         if !more {
             break;
         }
-        assert!(lines.len() - before >= 1000, "it stopped though there was room");
-        full += 1;
+        assert!(lines.len() - before >= 1000, "the read stopped before the limit");
+        full_reads += 1;
     }
-    assert!(full > 50, "a thousand lines do not fit into {full} times a thousand bytes");
+    assert!(full_reads > 50, "1000 lines cannot fit into {full_reads} reads of 1000 bytes");
     let seen = marks(&String::from_utf8_lossy(&lines));
     assert!((0..1000).all(|number| seen.contains(&(7_100_000 + number))));
 }
@@ -77,10 +77,10 @@ fn a_stream_may_be_dropped_with_its_instance() {
     let instance = sweeper.create("a");
     let session = Session { _stream: stream(&instance, None), instance };
     let path = session.instance.path().to_path_buf();
-    let (done, dropped) = channel();
+    let (dropped_sender, dropped) = channel();
     std::thread::spawn(move || {
         drop(session);
-        done.send(()).expect("sent");
+        dropped_sender.send(()).expect("sent");
     });
     dropped.recv_timeout(Duration::from_secs(30)).expect("dropped");
     assert!(!path.exists());
@@ -91,18 +91,18 @@ fn losses_are_counted_and_reported() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     instance.set_buffer_size(4).expect("size");
-    // The buffer is full before it is read.
+    // The buffer overflows before the stream is opened.
     instance.start().expect("started");
     for _ in 0..10_000 {
         write(instance.path().join("trace_marker"), "a mark that takes some room in the buffer");
     }
     let mut stream = stream(&instance, None);
     let lines = drain(&instance, &mut stream);
-    let passed = lines.matches("a mark that").count() as u64;
+    let printed = lines.matches("a mark that").count() as u64;
     let lost = instance.lost_events().expect("losses");
-    assert!(passed > 0 && lost > 0, "{passed} passed, {lost} lost");
-    assert_eq!(passed + lost, 10_000);
+    assert!(printed > 0 && lost > 0, "{printed} printed, {lost} lost");
+    assert_eq!(printed + lost, 10_000);
     assert_eq!(reported_lost(&lines), lost);
-    let StreamStats { recorded, lost: by_cpu, .. } = stream.stats([&instance]).expect("the counts");
+    let StreamStats { recorded, lost: by_cpu, .. } = stream.stats([&instance]).expect("stats");
     assert_eq!((recorded, by_cpu.values().sum::<u64>()), (10_000, lost));
 }

@@ -1,4 +1,4 @@
-//! Events and their filters, on the real kernel.
+//! Events and their filters, on the kernel's tracefs.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn unknown_events_are_reported() {
 }
 
 #[test]
-fn a_system_is_enabled_as_a_whole() {
+fn all_events_of_a_system_are_enabled() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     instance.enable_system("task").expect("events");
@@ -59,12 +59,12 @@ fn bad_filter_is_reported_with_the_kernels_explanation() {
     );
 }
 
-/// Errors by which it usually says that one may not, or that there is no such thing.
+/// For some syntax errors the kernel returns an errno that usually means a missing file or permission.
 #[test]
 fn every_errno_of_a_bad_filter_is_recognized() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
-    for (expression, words) in [
+    for (expression, message) in [
         ("prev_pid == 1)", "Too few '('"),
         ("((((", "Too many '('"),
         ("(prev_pid == 1", "Too many '('"),
@@ -77,13 +77,13 @@ fn every_errno_of_a_bad_filter_is_recognized() {
         let refused = instance.set_filter("sched", Some("sched_switch"), expression).expect_err("refused");
         let Error::BadFilter { reason, .. } = &refused else { panic!("{expression}: {refused:?}") };
         let has_all =
-            [words, &format!("Command: {expression}\n"), "^"].iter().all(|part| reason.contains(part));
+            [message, &format!("Command: {expression}\n"), "^"].iter().all(|part| reason.contains(part));
         assert!(has_all, "{expression}: {reason}");
     }
 }
 
 #[test]
-fn a_filter_for_a_system_must_fit_one_event_at_least() {
+fn system_filter_must_apply_to_at_least_one_event() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     let refused = instance.set_filter("task", None, "no_such_field == 1");

@@ -1,4 +1,4 @@
-//! Our text against the kernel's own: the instance's `trace` file shows the same buffer without consuming it.
+//! Compares formatted lines with the kernel's: the instance's `trace` file prints the same buffer without consuming it.
 #![allow(clippy::unwrap_used)]
 
 mod ring_support;
@@ -13,25 +13,26 @@ use std::time::Duration;
 use ring_support::{Comparison, Instance, TRACEFS, workload};
 use tracefs::format::Formatter;
 
-/// Stops recording and compares all there is.
+/// Stops recording and compares all lines. Returns the comparison and the formatted lines.
 fn compare(instance: &Instance) -> (Comparison, Vec<String>) {
     instance.set("tracing_on", "0");
-    let kernel = instance.trace();
-    let (ours, _) = instance.formatted();
-    // `trace` tells of a gap where its reading began elsewhere than a consuming reader does.
+    let kernel_lines = instance.trace();
+    let (our_lines, _) = instance.formatted();
+    // `trace` reports a gap if it starts to read at another position than a consuming reader.
     let without_gaps =
         |lines: Vec<String>| lines.into_iter().filter(|line| !line.contains(" [LOST ")).collect::<Vec<_>>();
-    let (kernel, ours) = (without_gaps(kernel), without_gaps(ours));
-    assert!(!ours.is_empty(), "nothing was recorded");
-    (Comparison::of(&kernel, &ours), ours)
+    let (kernel_lines, our_lines) = (without_gaps(kernel_lines), without_gaps(our_lines));
+    assert!(!our_lines.is_empty(), "nothing was recorded");
+    (Comparison::of(&kernel_lines, &our_lines), our_lines)
 }
 
-fn same(instance: &Instance) -> Vec<String> {
-    let (comparison, ours) = compare(instance);
-    // The kernel shows a task's latest name, ours are those of the time: lines before an `execve` differ in
-    // the name alone.
-    assert!(comparison.different_but_for_names().is_empty(), "{}", comparison.report());
-    ours
+/// Checks that the formatted lines match the kernel's, and returns them.
+fn matching_lines(instance: &Instance) -> Vec<String> {
+    let (comparison, our_lines) = compare(instance);
+    // The kernel prints a task's latest name, this crate the name at the time of the event. Lines before an `execve` differ
+    // only in the name.
+    assert!(comparison.different_except_names().is_empty(), "{}", comparison.report());
+    our_lines
 }
 
 #[test]
@@ -40,19 +41,20 @@ fn system_calls() {
     instance.set("events/syscalls/enable", "1");
     let directory = tempfile::tempdir().unwrap();
     workload(directory.path());
-    same(&instance);
+    matching_lines(&instance);
 }
 
-/// Every event that this workload makes fire, of all systems; one half per test, for they take their time.
-fn every_event(part: usize) {
+/// Compares all events of all systems that the workload causes. Each half of the systems is a separate test, because this is
+/// slow.
+fn compare_events(half: usize) {
     let Some(systems) = systems() else { return };
     let directory = tempfile::tempdir().unwrap();
     let mut fired = BTreeMap::<String, usize>::new();
     let mut report = String::new();
-    for group in systems.chunks(12).skip(part).step_by(2) {
+    for group in systems.chunks(12).skip(half).step_by(2) {
         let Some(instance) = Instance::new() else { return };
         for system in group {
-            // Probes of other tests come and go.
+            // The system may be gone: other tests add and remove probes.
             let _ = fs::write(instance.path.join("events").join(system).join("enable"), "1");
         }
         workload(directory.path());
@@ -60,9 +62,9 @@ fn every_event(part: usize) {
         for (event, count) in &comparison.same {
             *fired.entry(event.clone()).or_default() += count;
         }
-        for (kernel, ours) in comparison.different_but_for_names() {
-            if !known_to_differ(&ours) {
-                report += &format!("kernel {kernel}\nours   {ours}\n");
+        for (kernel_line, our_line) in comparison.different_except_names() {
+            if !known_to_differ(&our_line) {
+                report += &format!("kernel {kernel_line}\nours   {our_line}\n");
             }
         }
     }
@@ -72,13 +74,13 @@ fn every_event(part: usize) {
 }
 
 #[test]
-fn every_event_of_one_half() {
-    every_event(0);
+fn events_of_the_first_half_of_systems() {
+    compare_events(0);
 }
 
 #[test]
-fn every_event_of_the_other_half() {
-    every_event(1);
+fn events_of_the_second_half_of_systems() {
+    compare_events(1);
 }
 
 fn systems() -> Option<Vec<String>> {
@@ -90,8 +92,7 @@ fn systems() -> Option<Vec<String>> {
         .flatten()
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        // `ftrace` cannot be enabled, `syscalls` has its own test, and these depend on the other tests'
-        // doings.
+        // `ftrace` cannot be enabled, `syscalls` has its own test, and the others depend on what other tests define.
         .filter(|system| {
             !matches!(system.as_str(), "ftrace" | "syscalls" | "uprobes" | "kprobes" | "synthetic")
         })
@@ -100,7 +101,7 @@ fn systems() -> Option<Vec<String>> {
     Some(systems)
 }
 
-/// Events that show what only the running kernel knows: see the documentation of `tracefs::format`.
+/// Whether the line contains data that is available only in the kernel. See the documentation of `tracefs::format`.
 fn known_to_differ(line: &str) -> bool {
     let page = ["mm_page_alloc", "mm_page_free", "mm_page_pcpu_drain", "mm_vmscan_write_folio"];
     let time =
@@ -113,7 +114,7 @@ fn markers() {
     let Some(instance) = Instance::new() else { return };
     for text in [
         "plain",
-        "with line end\n",
+        "with newline\n",
         "two\nlines\n",
         "100 % %s %d",
         "",
@@ -126,11 +127,11 @@ fn markers() {
         let bytes: Vec<u8> = (0..length).collect();
         fs::write(instance.path.join("trace_marker_raw"), bytes).unwrap();
     }
-    let lines = same(&instance);
+    let lines = matching_lines(&instance);
     assert!(lines.iter().any(|line| line.ends_with("tracing_mark_write: 100 % %s %d")), "{lines:?}");
 }
 
-/// The id of this test's thread.
+/// The tid of the current thread.
 fn thread() -> String {
     fs::read_link("/proc/thread-self").unwrap().file_name().unwrap().to_string_lossy().into_owned()
 }
@@ -146,7 +147,7 @@ fn stack_traces() {
     instance.set("events/syscalls/sys_enter_nanosleep/enable", "1");
     instance.set("events/syscalls/sys_enter_clock_nanosleep/enable", "1");
     Command::new("sleep").arg("0.01").status().unwrap();
-    let lines = same(&instance);
+    let lines = matching_lines(&instance);
     assert!(lines.iter().any(|line| line.ends_with(": <stack trace>")), "{lines:?}");
     assert!(lines.iter().any(|line| line.ends_with(": <user stack trace>")), "{lines:?}");
 }
@@ -155,8 +156,8 @@ fn stack_traces() {
 fn options() {
     for options in [
         &["sym-offset", "sym-addr", "stacktrace"] as &[&str],
-        // Not record-tgid: the kernel miscounts who wants it when several instances have events on (6.18), and its probe
-        // of sched_switch stays for good.
+        // Not record-tgid: if several instances have events enabled, Linux 6.18 miscounts its users, and its probe of
+        // sched_switch is never removed.
         &["verbose"],
         &["noirq-info"],
         &["nocontext-info"],
@@ -171,7 +172,7 @@ fn options() {
         instance.set("events/sched/sched_process_exit/enable", "1");
         Command::new("true").status().unwrap();
         let _ = fs::read("/proc/self/stat");
-        same(&instance);
+        matching_lines(&instance);
     }
 }
 
@@ -187,7 +188,7 @@ fn every_trace_clock() {
             instance.set("trace_marker", &number.to_string());
             std::thread::sleep(Duration::from_millis(1));
         }
-        let lines = same(&instance);
+        let lines = matching_lines(&instance);
         assert_eq!(lines.len(), 20, "{clock}");
     }
 }
@@ -201,7 +202,7 @@ fn probes() {
         probed(number, c"a text".as_ptr(), [7, -7].as_ptr());
     }
     probed(10, std::ptr::null(), std::ptr::null());
-    let lines = same(&instance);
+    let lines = matching_lines(&instance);
     for part in
         [" text=\"a text\" ", " text=(fault) ", " list={7,-7} ", ": leave: (0x", " <- 0x", " back=0xa"]
     {
@@ -209,14 +210,14 @@ fn probes() {
     }
 }
 
-/// What the probes are in.
+/// The probed function.
 #[inline(never)]
 extern "C" fn probed(number: u64, text: *const std::ffi::c_char, list: *const i32) -> u64 {
     std::hint::black_box((text, list));
     std::hint::black_box(number)
 }
 
-/// Probes in this very program, removed when dropped.
+/// Probes in the test program, removed when dropped.
 struct Uprobe {
     group: String,
 }
@@ -224,14 +225,14 @@ struct Uprobe {
 impl Uprobe {
     fn new() -> Option<Self> {
         let group = format!("ring_test_{}", std::process::id());
-        let place = place_of(probed as *const () as u64)?;
+        let location = location_of(probed as *const () as u64)?;
         let definitions = [
             format!(
-                "p:{group}/enter {place} n=%di:u32 m=%di:s16 x=%di:x8 text=+0(%si):string raw=+0(%si):x8[4] name=$comm \
+                "p:{group}/enter {location} n=%di:u32 m=%di:s16 x=%di:x8 text=+0(%si):string raw=+0(%si):x8[4] name=$comm \
                  list=+0(%dx):s32[2] user=+0(%si):ustring end=%di"
             ),
-            format!("p:{group}/again {place} c=+0(%si):char bits=%di:b4@2/64 texts=+0(%sp):string[2]"),
-            format!("r:{group}/leave {place} back=$retval"),
+            format!("p:{group}/again {location} c=+0(%si):char bits=%di:b4@2/64 texts=+0(%sp):string[2]"),
+            format!("r:{group}/leave {location} back=$retval"),
         ];
         let probe = Self { group };
         for definition in definitions {
@@ -246,7 +247,7 @@ impl Uprobe {
 
 impl Drop for Uprobe {
     fn drop(&mut self) {
-        // The kernel refuses while the events are on.
+        // The kernel does not remove probes whose events are enabled.
         for instance in fs::read_dir(Path::new(TRACEFS).join("instances")).into_iter().flatten().flatten() {
             let _ = fs::write(instance.path().join("events").join(&self.group).join("enable"), "0");
         }
@@ -262,7 +263,7 @@ fn append(definition: &str) -> std::io::Result<()> {
 }
 
 /// `PATH:OFFSET` of an address of this process.
-fn place_of(address: u64) -> Option<String> {
+fn location_of(address: u64) -> Option<String> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     maps.lines().find_map(|line| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -274,9 +275,9 @@ fn place_of(address: u64) -> Option<String> {
     })
 }
 
-/// What is documented in `tracefs::format`: few events are beyond us, and each for a reason.
+/// See the list in the documentation of `tracefs::format`.
 #[test]
-fn unprintable_events() {
+fn few_events_are_unprintable() {
     let Some(instance) = Instance::new() else { return };
     let formatter = Formatter::open(Path::new(TRACEFS), &instance.path).unwrap();
     let unprintable = formatter.all_unprintable();

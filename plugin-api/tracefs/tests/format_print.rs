@@ -1,4 +1,4 @@
-//! Print formats made up here, in a tracefs made up here.
+//! Synthetic print formats, in a synthetic tracefs.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -14,7 +14,7 @@ const COMMON: &str = "format:\n\
     \tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\
     \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n";
 
-/// The fields that all print formats here are about, and a record of them.
+/// The fields of the synthetic event.
 const FIELDS: &str = "\tfield:u64 big;\toffset:8;\tsize:8;\tsigned:0;\n\
     \tfield:int small;\toffset:16;\tsize:4;\tsigned:1;\n\
     \tfield:u8 byte;\toffset:20;\tsize:1;\tsigned:0;\n\
@@ -58,7 +58,7 @@ fn record() -> Vec<u8> {
     record
 }
 
-/// A tracefs of a few plain files.
+/// A synthetic tracefs and procfs, made of a few regular files.
 struct Tree {
     directory: TempDir,
 }
@@ -98,7 +98,7 @@ fn event(print_fmt: &str) -> EventFormat {
     EventFormat::parse(&format!("name: made\nID: 99\n{COMMON}{FIELDS}print fmt: {print_fmt}\n")).unwrap()
 }
 
-/// What `print_fmt` makes of the record, without what stands before it.
+/// The text of the record with this print format, without the context before it.
 fn printed(print_fmt: &str) -> String {
     let tree = Tree::new();
     let mut formatter = tree.formatter();
@@ -275,7 +275,7 @@ fn unevaluable_formats_are_reported() {
 }
 
 #[test]
-fn variables_do_not_explode() {
+fn exponential_expansion_of_variables_is_refused() {
     let mut statements = "int a0 = REC->byte;".to_owned();
     for number in 1..40 {
         statements += &format!(" int a{number} = a{0} + a{0};", number - 1);
@@ -290,7 +290,7 @@ fn unknown_address_does_not_affect_other_arguments() {
 }
 
 #[test]
-fn the_generic_form() {
+fn unprintable_events_are_printed_field_by_field() {
     let tree = Tree::new();
     let mut formatter = tree.formatter();
     formatter.add("test", event(r#""%d", SOME_ENUM"#));
@@ -303,7 +303,7 @@ fn the_generic_form() {
 }
 
 #[test]
-fn a_line_end_in_a_text_does_not_end_the_line() {
+fn newlines_in_text_do_not_split_the_line() {
     let tree = Tree::new();
     let mut formatter = tree.formatter();
     formatter.add("test", event(r#""%s %s", REC->comm, __get_str(text)"#));
@@ -329,14 +329,14 @@ fn names_of_tasks() {
     assert_eq!(name(0), "          <idle>-0      ");
     assert_eq!(name(-1), "           <XXX>--1     ");
     assert_eq!(name(99), "           <...>-99     ");
-    // The kernel's list has one name a line, but a name may have two.
+    // `saved_cmdlines` has one name per line, but does not escape newlines in names.
     assert_eq!(name(12), "       two?lines-12     ");
     assert_eq!(name(13), "            100%-13     ");
     assert_eq!(name(12_345_678), "           <...>-12345678");
 }
 
 #[test]
-fn names_come_from_events() {
+fn names_are_updated_from_events() {
     let tree = Tree::new();
     let mut formatter = tree.formatter();
     let format = format!(
@@ -422,13 +422,13 @@ fn unreadable_format_affects_only_its_event() {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     tree.put("events/made/unreadable/id", "98\n");
     fs::create_dir_all(tree.path().join("events/made/unreadable/format")).unwrap();
-    tree.put("events/made/senseless/id", "97\n");
-    tree.put("events/made/senseless/format", "name: senseless\nnothing else\n");
+    tree.put("events/made/malformed/id", "97\n");
+    tree.put("events/made/malformed/format", "name: malformed\nnothing else\n");
     tree.put("events/made/made/id", "99\n");
-    let sound = format!("name: made\nID: 99\n{COMMON}{FIELDS}print fmt: \"sound\"\n");
-    tree.put("events/made/made/format", &sound);
+    let valid = format!("name: made\nID: 99\n{COMMON}{FIELDS}print fmt: \"valid\"\n");
+    tree.put("events/made/made/format", &valid);
     let mut formatter = tree.formatter();
-    for (id, end) in [(98u16, "Unknown type 98\n"), (97, "Unknown type 97\n"), (99, "made: sound\n")] {
+    for (id, end) in [(98u16, "Unknown type 98\n"), (97, "Unknown type 97\n"), (99, "made: valid\n")] {
         let mut record = record();
         record[..2].copy_from_slice(&id.to_ne_bytes());
         let mut line = Vec::new();
@@ -462,14 +462,14 @@ fn fields() {
 
 /// Found by the fuzz target `format`.
 #[test]
-fn a_field_name_in_another_script() {
+fn non_ascii_character_before_a_field_name_is_accepted() {
     let text =
         format!("name: x\nID: 1\n{COMMON}\tfield:__u8\u{70c}addr;\toffset:8;\tsize:1;\n\nprint fmt: \"\"\n");
     assert_eq!(EventFormat::parse(&text).unwrap().own_fields()[0].name, "addr");
 }
 
 #[test]
-fn other_kernels_system_calls() {
+fn system_calls_are_printed_as_by_other_kernel_versions() {
     let tree = Tree::new();
     let format = |fields: &str, print_fmt: &str| {
         let head = format!(
@@ -492,21 +492,22 @@ fn other_kernels_system_calls() {
     let mut formatter = tree.formatter();
     formatter.add("syscalls", format(plain, "\"\""));
     assert_eq!(line(&mut formatter), "sys_made(fd: 0xc, name: 3)\n");
-    // Since 6.19: what the pointer pointed to.
-    let pointed = format!("{plain}\tfield:__data_loc char[] __name_val;\toffset:32;\tsize:4;\tsigned:0;\n");
-    formatter.add("syscalls", format(&pointed, "\"\", __get_str(__name_val)"));
+    // Since 6.19: with the data that the pointer points to.
+    let with_target =
+        format!("{plain}\tfield:__data_loc char[] __name_val;\toffset:32;\tsize:4;\tsigned:0;\n");
+    formatter.add("syscalls", format(&with_target, "\"\", __get_str(__name_val)"));
     assert_eq!(line(&mut formatter), "sys_made(fd: 0xc, name: 3 \"/etc/\")\n");
-    formatter.add("syscalls", format(&pointed, "\"\", __print_dynamic_array(__name_val, 1)"));
+    formatter.add("syscalls", format(&with_target, "\"\", __print_dynamic_array(__name_val, 1)"));
     assert_eq!(line(&mut formatter), "sys_made(fd: 0xc, name: 3 (2f:65:74:63:2f:00))\n");
-    // Up to 6.17: bare hexadecimal.
+    // Up to 6.17: hexadecimal without a prefix.
     tree.put("proc/sys/kernel/osrelease", "6.12.3-generic\n");
     let mut formatter = tree.formatter();
     formatter.add("syscalls", format(plain, "\"\""));
     assert_eq!(line(&mut formatter), "sys_made(fd: c, name: 3)\n");
 }
 
-/// Pieces that print formats are made of, to be thrown together.
-fn piece() -> impl Strategy<Value = &'static str> {
+/// Fragments of print formats, to be combined at random.
+fn fragment() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "REC->big",
         "REC->small",
@@ -568,7 +569,7 @@ fn piece() -> impl Strategy<Value = &'static str> {
 
 proptest! {
     #[test]
-    fn any_print_format_is_taken_without_panic(
+    fn any_print_format_is_handled_without_panic(
         print_fmt in "\\PC{0,80}",
         record in prop::collection::vec(any::<u8>(), 0..150),
     ) {
@@ -576,23 +577,23 @@ proptest! {
     }
 
     #[test]
-    fn any_pieces_are_taken_without_panic(
+    fn any_fragments_are_handled_without_panic(
         format in "[%a-zA-Z0-9.*#+ -]{0,30}",
-        pieces in prop::collection::vec(piece(), 0..30),
+        fragments in prop::collection::vec(fragment(), 0..30),
         record in prop::collection::vec(any::<u8>(), 0..150),
     ) {
-        run(&format!("\"{format}\", {}", pieces.join(" ")), record);
+        run(&format!("\"{format}\", {}", fragments.join(" ")), record);
     }
 
     #[test]
-    fn any_format_file_is_taken_without_panic(
+    fn any_format_file_is_handled_without_panic(
         text in "(name: a\n|ID: 5\n|field:[a-z_ \\[\\]*]{0,20};|offset:[0-9]{0,12};|size:[0-9]{0,12};|signed:1;|\n|print fmt: |\"%s\"|, REC->a){0,30}",
     ) {
         let _ = EventFormat::parse(&text);
     }
 
     #[test]
-    fn numbers_are_printed_as_rust_prints_them(value: u64) {
+    fn numbers_are_printed_as_by_rust(value: u64) {
         let tree = Tree::new();
         let mut formatter = tree.formatter();
         let arguments = ", REC->big".repeat(8);

@@ -1,4 +1,4 @@
-//! Instances from their making to their removal, on the real kernel.
+//! Instances from their creation to their removal, on the kernel's tracefs.
 
 mod common;
 
@@ -7,23 +7,23 @@ use std::io::BufRead;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::actor::{self, Actor};
+use common::test_process::{self, TestProcess};
 use common::{Sweeper, read};
 use tracefs::{Error, Instance, Tracefs};
 
-/// Another process with a session of its own: the role is the instance's name.
+/// Another process with its own instance. The role is the instance's name.
 #[test]
-fn holder() {
-    let Some(name) = actor::role() else { return };
+fn owner() {
+    let Some(name) = test_process::role() else { return };
     let tracefs = Tracefs::find(Path::new("/sys"), Path::new("/proc")).expect("tracefs");
     let instance = Instance::create(&tracefs, &name).expect("an instance");
     instance.start().expect("started");
-    actor::answer(0);
+    test_process::reply(0);
     std::io::stdin().lock().lines().for_each(drop);
 }
 
-fn holder_of(sweeper: &Sweeper, name: &str) -> Actor {
-    Actor::start("holder", &sweeper.name(name))
+fn owner_of(sweeper: &Sweeper, name: &str) -> TestProcess {
+    TestProcess::start("owner", &sweeper.name(name))
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn settings_reach_the_kernel() {
     assert!((4096..4200).contains(&size), "the kernel rounds up to whole pages: {size}");
     assert!(setting("trace_clock").contains("[mono]"));
     assert_eq!(setting("options/sym-offset"), "1\n");
-    assert!(matches!(instance.set_clock("sundial"), Err(Error::Io { .. })));
+    assert!(matches!(instance.set_clock("no-such-clock"), Err(Error::Io { .. })));
     assert!(matches!(instance.set_option("no-such-option", true), Err(Error::Io { .. })));
 }
 
@@ -65,7 +65,7 @@ fn removed_and_dropped_instances_do_not_exist() {
 }
 
 #[test]
-fn a_living_instance_cannot_be_removed_by_others() {
+fn an_instance_in_use_cannot_be_removed_by_others() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     let refused = std::fs::remove_dir(instance.path()).expect_err("refused");
@@ -91,38 +91,38 @@ fn existing_name_is_refused() {
 }
 
 #[test]
-fn sweep_removes_orphans_and_keeps_living_instances() {
+fn sweep_removes_orphans_and_keeps_instances_in_use() {
     let sweeper = need_tracefs!();
     let sweep = || sweeper.tracefs.sweep(&sweeper.prefix).expect("swept");
-    let ours = sweeper.create("ours");
-    let mut living = holder_of(&sweeper, "living");
+    let own = sweeper.create("own");
+    let mut other = owner_of(&sweeper, "other");
     std::fs::create_dir(sweeper.path("orphan")).expect("an orphan");
     let foreign = Sweeper::new(&sweeper.tracefs);
     std::fs::create_dir(foreign.path("foreign")).expect("a foreign instance");
 
     assert_eq!(sweep(), 1);
     assert!(!sweeper.path("orphan").exists());
-    assert!(ours.path().exists() && sweeper.path("living").exists() && foreign.path("foreign").exists());
+    assert!(own.path().exists() && sweeper.path("other").exists() && foreign.path("foreign").exists());
 
-    living.kill();
+    other.kill();
     assert_eq!(sweep(), 1);
-    assert!(!sweeper.path("living").exists());
+    assert!(!sweeper.path("other").exists());
 }
 
 #[test]
 fn instance_stops_recording_when_its_process_is_killed() {
     let sweeper = need_tracefs!();
-    let mut holder = holder_of(&sweeper, "a");
+    let mut owner = owner_of(&sweeper, "a");
     let path = sweeper.path("a");
     assert_eq!(read(path.join("tracing_on")), "1\n");
-    holder.kill();
+    owner.kill();
     assert_eq!(read(path.join("tracing_on")), "0\n");
     let size = read(path.join("buffer_size_kb"));
     assert!(size.trim().parse::<u64>().is_ok_and(|kib| kib < 100), "the buffer is still {size} KiB");
 }
 
-/// A sweeper that comes between the making of a directory and its locking removes it; the creator must
-/// end up with an instance all the same, and must never lose it afterwards.
+/// A sweep that runs after a directory was created and before it was locked removes it. The creator must still get an
+/// instance, and must not lose it afterwards.
 #[test]
 fn concurrent_sweeps_do_not_break_creation() {
     let sweeper = need_tracefs!();
@@ -148,9 +148,9 @@ fn concurrent_sweeps_do_not_break_creation() {
                 })
             })
             .into();
-        let outcomes: Vec<_> = creators.into_iter().map(|creator| creator.join()).collect();
+        let results: Vec<_> = creators.into_iter().map(|creator| creator.join()).collect();
         done.store(true, Ordering::Relaxed);
-        outcomes.into_iter().for_each(|outcome| outcome.expect("a lucky creator"));
+        results.into_iter().for_each(|result| result.expect("all instances created"));
     });
 }
 
@@ -160,9 +160,9 @@ fn removal_waits_for_a_foreign_reader() {
     let instance = sweeper.create("a");
     let path = instance.path().to_path_buf();
     let full_size = read(path.join("buffer_size_kb"));
-    let held = File::open(path.join("tracing_on")).expect("a file of it");
+    let held = File::open(path.join("tracing_on")).expect("an open file of the instance");
     let closer = std::thread::spawn(move || {
-        // Once the buffer has shrunk, the removal has come as far as rmdir.
+        // The removal shrinks the buffer just before the rmdir.
         while std::fs::read_to_string(path.join("buffer_size_kb")).is_ok_and(|size| size == full_size) {
             std::thread::yield_now();
         }
@@ -180,7 +180,7 @@ fn removal_of_a_busy_instance_times_out_and_a_sweep_completes_it() {
     instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
     instance.start().expect("started");
     let path = instance.path().to_path_buf();
-    let held = File::open(path.join("buffer_percent")).expect("a file of it");
+    let held = File::open(path.join("buffer_percent")).expect("an open file of the instance");
     let refused = instance.remove();
     assert!(matches!(refused, Err(Error::InstanceBusy { .. })), "{refused:?}");
     assert_eq!(read(path.join("tracing_on")), "0\n");

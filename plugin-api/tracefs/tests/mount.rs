@@ -1,4 +1,4 @@
-//! Finding and mounting tracefs, on the real kernel.
+//! Finding and mounting the kernel's tracefs.
 
 mod common;
 
@@ -11,20 +11,20 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Uid;
 use tracefs::{Error, Tracefs};
 
-/// Made-up roots of a sysfs and a procfs.
+/// Synthetic roots of a sysfs and a procfs.
 struct Roots {
-    _keeper: tempfile::TempDir,
+    _directory: tempfile::TempDir,
     sysfs: PathBuf,
     procfs: PathBuf,
 }
 
 impl Roots {
     fn new() -> Roots {
-        let keeper = tempfile::tempdir().expect("a temporary directory");
-        let (sysfs, procfs) = (keeper.path().join("sys"), keeper.path().join("proc"));
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (sysfs, procfs) = (directory.path().join("sys"), directory.path().join("proc"));
         fs::create_dir_all(sysfs.join("kernel")).expect("sysfs");
         fs::create_dir_all(procfs.join("1")).expect("procfs");
-        Roots { _keeper: keeper, sysfs, procfs }
+        Roots { _directory: directory, sysfs, procfs }
     }
 
     fn find(&self) -> tracefs::Result<Tracefs> {
@@ -37,7 +37,7 @@ impl Roots {
 }
 
 #[test]
-fn every_place_is_searched() {
+fn all_mount_points_are_searched() {
     let sweeper = need_tracefs!();
     for place in ["sys/kernel/tracing", "sys/kernel/debug/tracing", "proc/1/root/over there"] {
         let roots = Roots::new();
@@ -50,29 +50,29 @@ fn every_place_is_searched() {
     }
 }
 
-/// Runs in a thread with a mount table of its own, in which the mounts made here end with it.
-fn with_own_mounts(act: impl FnOnce() + Send) {
+/// Runs `test` in a thread with its own mount namespace. Its mounts are removed with the namespace.
+fn in_mount_namespace(test: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
-        let outcome = scope
+        let result = scope
             .spawn(|| {
                 unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
                 let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
                 mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).expect("private mounts");
-                act();
+                test();
             })
             .join();
-        outcome.expect("the thread");
+        result.expect("the thread");
     });
 }
 
 #[test]
 fn unmounted_tracefs_is_mounted() {
     let _sweeper = need_tracefs!();
-    with_own_mounts(|| {
+    in_mount_namespace(|| {
         let roots = Roots::new();
         mount(Some("sysfs"), &roots.sysfs, Some("sysfs"), MsFlags::empty(), None::<&str>).expect("a sysfs");
         for _ in 0..2 {
-            assert!(roots.look().expect("it can be mounted").is_none(), "looking mounts nothing");
+            assert!(roots.look().expect("it can be mounted").is_none(), "look() must not mount tracefs");
         }
         let found = roots.find().expect("mounted");
         assert!(roots.look().expect("still there").is_some());
@@ -88,7 +88,7 @@ fn unmounted_tracefs_is_mounted() {
 #[test]
 fn tracefs_is_not_mounted_on_a_kernel_without_it() {
     let _sweeper = need_tracefs!();
-    with_own_mounts(|| {
+    in_mount_namespace(|| {
         let roots = Roots::new();
         mount(Some("sysfs"), &roots.sysfs, Some("sysfs"), MsFlags::empty(), None::<&str>).expect("a sysfs");
         fs::write(roots.procfs.join("filesystems"), "nodev\tsysfs\n\text4\n").expect("filesystems");
@@ -101,17 +101,17 @@ fn tracefs_is_not_mounted_on_a_kernel_without_it() {
 #[test]
 fn missing_permission_is_reported() {
     let _sweeper = need_tracefs!();
-    with_own_mounts(|| {
+    in_mount_namespace(|| {
         let roots = Roots::new();
         mount(Some("sysfs"), &roots.sysfs, Some("sysfs"), MsFlags::empty(), None::<&str>).expect("a sysfs");
         let nobody = Uid::from_raw(65534);
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(roots.sysfs.parent().expect("parent"), permissions).expect("permissions");
         as_user(nobody, || {
-            // Not mounted: he may not mount it.
+            // Not mounted, and the user may not mount it.
             let refused = roots.find();
             assert!(matches!(refused, Err(Error::NoPermission { .. })), "{refused:?}");
-            // Mounted: he may not look inside.
+            // Mounted, but the user may not read it.
             let refused = Tracefs::find(Path::new("/sys"), &roots.procfs);
             assert!(matches!(refused, Err(Error::NoPermission { .. })), "{refused:?}");
         });
@@ -119,17 +119,17 @@ fn missing_permission_is_reported() {
     });
 }
 
-/// glibc's setresuid would change all threads; the plain system call changes this one only.
-fn as_user(user: Uid, act: impl FnOnce()) {
+/// Runs `test` as another user. Uses the system call, which changes only this thread; glibc's setresuid changes all threads.
+fn as_user(user: Uid, test: impl FnOnce()) {
     let set_effective = |user: Uid| {
         let keep = nix::libc::uid_t::MAX;
-        // SAFETY: the system call takes three plain numbers and touches no memory.
+        // SAFETY: the system call takes three numbers and accesses no memory.
         let result = unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, keep, user.as_raw(), keep) };
         assert_eq!(result, 0, "setresuid: {}", std::io::Error::last_os_error());
     };
     let before = nix::unistd::geteuid();
     set_effective(user);
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
     set_effective(before);
-    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }

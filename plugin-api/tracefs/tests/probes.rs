@@ -1,4 +1,4 @@
-//! Events at places in programs, on the real kernel.
+//! Uprobes, on the kernel's tracefs.
 
 mod common;
 
@@ -6,16 +6,16 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use common::{actor, read};
+use common::{read, test_process};
 use tracefs::{Error, Instance, Tracefs, UserProbe};
 
-/// A name that is also valid as the name of an event system.
+/// A name that is also valid for an event system.
 fn name() -> String {
     common::unique_name().replace('-', "_")
 }
 
-/// A file that no program maps. The kernel inserts the breakpoint into every private mapping of a file, even where there is
-/// no code, and would crash programs that map it.
+/// A file that no program maps. The kernel inserts the breakpoint into every private mapping of the file, even if there is no
+/// code, which would crash programs that map it.
 fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probes.rs")
 }
@@ -28,7 +28,7 @@ fn defined(tracefs: &Tracefs, system: &str) -> usize {
     read(tracefs.root().join("uprobe_events")).lines().filter(|line| line.contains(system)).count()
 }
 
-/// Skips the test without tracefs or without probes in programs.
+/// Skips the test if there is no tracefs, or no uprobes.
 macro_rules! need_probes {
     () => {
         match common::tracefs() {
@@ -45,8 +45,8 @@ fn probes_are_removed_with_their_instance() {
     let name = name();
     let instance = Instance::create(&tracefs, &name).expect("an instance");
     let returning = UserProbe::at_return("back", file(), 0x100);
-    let elsewhere = UserProbe::at("here", file(), 0x200);
-    instance.define_user_probes(&[probe("here"), elsewhere, returning]).expect("defined");
+    let second_location = UserProbe::at("here", file(), 0x200);
+    instance.define_user_probes(&[probe("here"), second_location, returning]).expect("defined");
     assert_eq!(defined(&tracefs, &name), 3);
     instance.enable_event(&name, "here").expect("enabled");
     instance.remove().expect("removed");
@@ -54,7 +54,7 @@ fn probes_are_removed_with_their_instance() {
 }
 
 #[test]
-fn removal_waits_for_a_probe_that_is_enabled_elsewhere() {
+fn removal_waits_for_a_probe_that_another_instance_has_enabled() {
     let tracefs = need_probes!();
     let (name, other) = (name(), name());
     let instance = Instance::create(&tracefs, &name).expect("an instance");
@@ -62,7 +62,7 @@ fn removal_waits_for_a_probe_that_is_enabled_elsewhere() {
     let other = Instance::create(&tracefs, &other).expect("another instance");
     other.enable_event(&name, "here").expect("enabled");
     let removed = std::thread::spawn(|| instance.remove());
-    // Not a wait for something: this is how long the event stays enabled.
+    // The time for which the event stays enabled.
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!(defined(&tracefs, &name), 1);
     drop(other);
@@ -100,15 +100,15 @@ fn same_file_is_recognized_on_other_paths() {
     assert_eq!(defined(&tracefs, &name), 0);
 }
 
-/// Another process with probes: the role is the instance's name.
+/// Another process with probes. The role is the instance's name.
 #[test]
-fn holder() {
-    let Some(name) = actor::role() else { return };
+fn owner() {
+    let Some(name) = test_process::role() else { return };
     let tracefs = Tracefs::find("/sys".as_ref(), "/proc".as_ref()).expect("tracefs");
     let instance = Instance::create(&tracefs, &name).expect("an instance");
     instance.define_user_probes(&[probe("here")]).expect("defined");
     instance.enable_event(&name, "here").expect("enabled");
-    actor::answer(0);
+    test_process::reply(0);
     std::io::stdin().lines().for_each(drop);
 }
 
@@ -116,15 +116,15 @@ fn holder() {
 fn sweep_removes_only_probes_of_dead_sessions() {
     let tracefs = need_probes!();
     let prefix = name();
-    let (dead, living) = (format!("{prefix}dead"), format!("{prefix}living"));
-    let mut holder = actor::Actor::start("holder", &dead);
-    let instance = Instance::create(&tracefs, &living).expect("an instance");
+    let (dead, alive) = (format!("{prefix}dead"), format!("{prefix}alive"));
+    let mut owner = test_process::TestProcess::start("owner", &dead);
+    let instance = Instance::create(&tracefs, &alive).expect("an instance");
     instance.define_user_probes(&[probe("here")]).expect("defined");
     assert_eq!(tracefs.sweep(&prefix).expect("swept"), 0);
-    assert_eq!((defined(&tracefs, &dead), defined(&tracefs, &living)), (1, 1));
-    holder.kill();
+    assert_eq!((defined(&tracefs, &dead), defined(&tracefs, &alive)), (1, 1));
+    owner.kill();
     assert_eq!(tracefs.sweep(&prefix).expect("swept"), 1);
-    assert_eq!((defined(&tracefs, &dead), defined(&tracefs, &living)), (0, 1));
+    assert_eq!((defined(&tracefs, &dead), defined(&tracefs, &alive)), (0, 1));
 }
 
 #[test]

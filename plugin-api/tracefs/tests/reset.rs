@@ -1,4 +1,4 @@
-//! Resetting the top-level instance, on the real kernel. All in one test, for there is but one such instance.
+//! Resetting the kernel's top-level instance. There is only one test, because there is only one such instance.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use common::{read, write};
 use tracefs::Tracefs;
 
-/// A probe in the test program's own code, of no use but to be left alone.
+/// A probe in the test program, which a reset must not remove.
 struct Uprobe {
     list: PathBuf,
     name: String,
@@ -18,7 +18,7 @@ struct Uprobe {
 
 impl Uprobe {
     fn new(tracefs: &Path, name: String) -> Uprobe {
-        let program = std::env::current_exe().expect("our path");
+        let program = std::env::current_exe().expect("the test program's path");
         let list = tracefs.join("uprobe_events");
         append(&list, &format!("p:{name}/probe {}:0x1000", program.display()));
         Uprobe { list, name }
@@ -31,7 +31,7 @@ impl Drop for Uprobe {
     }
 }
 
-/// In one write, as these files want it.
+/// Appends in a single write(2), as these files require.
 fn append(file: &Path, text: &str) {
     let written =
         OpenOptions::new().append(true).open(file).and_then(|mut file| file.write_all(text.as_bytes()));
@@ -40,21 +40,21 @@ fn append(file: &Path, text: &str) {
     }
 }
 
-/// Whatever happens in between, the top level is left as it is after boot.
-struct LeftReset<'t>(&'t Tracefs);
+/// Resets the top-level instance when dropped, even if the test fails.
+struct ResetOnDrop<'t>(&'t Tracefs);
 
-impl Drop for LeftReset<'_> {
+impl Drop for ResetOnDrop<'_> {
     fn drop(&mut self) {
         let _ = self.0.reset();
     }
 }
 
-/// The lists are everyone's; others may add and remove their own probes meanwhile.
+/// The lines with this name. Other processes may add and remove their own probes at the same time.
 fn own_lines(list: &str, name: &str) -> String {
     list.lines().filter(|line| line.contains(name)).map(|line| line.to_owned() + "\n").collect()
 }
 
-/// Every readable setting of an instance, by its file.
+/// All readable settings of an instance, by file.
 fn settings(instance: &Path) -> BTreeMap<PathBuf, String> {
     let mut settings = BTreeMap::new();
     let mut directories = vec![instance.to_path_buf()];
@@ -63,7 +63,7 @@ fn settings(instance: &Path) -> BTreeMap<PathBuf, String> {
             let entry = entry.expect("an entry");
             let name = entry.file_name();
             if entry.file_type().expect("a type").is_dir() {
-                // Every event has the same files; one system stands for all.
+                // All events have the same files, so one system is enough.
                 if directory.file_name().is_none_or(|parent| parent != "events") || name == "task" {
                     directories.push(entry.path());
                 }
@@ -98,7 +98,7 @@ fn reset_changes_only_the_top_level_instance() {
     };
     let probes_before = probes();
     assert_eq!(probes_before.lines().count(), 2, "{probes_before}");
-    let _left_reset = LeftReset(&sweeper.tracefs);
+    let _reset = ResetOnDrop(&sweeper.tracefs);
 
     write(file("set_event_pid"), "1");
     write(file("set_event_notrace_pid"), "2");

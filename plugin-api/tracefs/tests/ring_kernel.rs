@@ -1,4 +1,4 @@
-//! The ring reader on the running kernel.
+//! The reader of the ring buffer, on the running kernel.
 #![allow(clippy::unwrap_used)]
 
 mod ring_support;
@@ -13,7 +13,7 @@ use ring_support::{Comparison, Instance, TRACEFS};
 use tracefs::format::Formatter;
 use tracefs::ring::{CollectedPage, Error, Item, RingBuffer, Timeline};
 
-/// A number out of the `stats` of one CPU.
+/// A number in the `stats` of one CPU.
 fn stat(instance: &Instance, cpu: u32, name: &str) -> u64 {
     let stats = instance.get(&format!("per_cpu/cpu{cpu}/stats"));
     let line = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
@@ -49,7 +49,7 @@ fn recorded_and_lost_add_up_on_every_cpu() {
 }
 
 #[test]
-fn a_line_comes_within_fifty_milliseconds() {
+fn record_is_settled_within_fifty_milliseconds() {
     let Some(instance) = Instance::new() else { return };
     let mut ring = RingBuffer::open(&instance.path).unwrap();
     let mut timeline = Timeline::new(ring.layout());
@@ -71,11 +71,11 @@ fn a_line_comes_within_fifty_milliseconds() {
         slow += usize::from(start.elapsed() > Duration::from_millis(50));
     }
     // The machine may be busy with other tests.
-    assert!(slow <= 5, "{slow} of 20 came late");
+    assert!(slow <= 5, "{slow} of 20 records were late");
 }
 
 #[test]
-fn all_cpus_come_in_order_while_recording() {
+fn records_of_all_cpus_are_in_order_while_recording() {
     let Some(instance) = Instance::new() else { return };
     instance.set("buffer_size_kb", "8192");
     let mut ring = RingBuffer::open(&instance.path).unwrap();
@@ -134,7 +134,7 @@ fn catch_up_stops_at_the_writer() {
     let mut ring = RingBuffer::open(&instance.path).unwrap();
     let small = ring.layout().page_size() / 8;
     let done = AtomicBool::new(false);
-    let (mut pages, mut most_small) = (0, 0);
+    let (mut pages, mut max_small) = (0, 0);
     let start = Instant::now();
     let in_time = || start.elapsed() < Duration::from_secs(20);
     std::thread::scope(|scope| {
@@ -144,19 +144,19 @@ fn catch_up_stops_at_the_writer() {
             }
         });
         while pages < 2_000 && in_time() {
-            let mut small_of: BTreeMap<u32, u32> = BTreeMap::new();
+            let mut small_by_cpu: BTreeMap<u32, u32> = BTreeMap::new();
             let sweep = ring.catch_up(|page| {
-                *small_of.entry(page.cpu).or_default() += u32::from(page.bytes.len() < small);
+                *small_by_cpu.entry(page.cpu).or_default() += u32::from(page.bytes.len() < small);
             });
             let sweep = sweep.unwrap();
             assert!(sweep.drained);
             pages += sweep.pages;
-            most_small = small_of.into_values().max().unwrap_or(0).max(most_small);
+            max_small = small_by_cpu.into_values().max().unwrap_or(0).max(max_small);
         }
         done.store(true, Ordering::Relaxed);
     });
     assert!(pages >= 2_000, "{pages}");
-    assert!((1..=2).contains(&most_small), "{most_small} small pages of one CPU in a sweep");
+    assert!((1..=2).contains(&max_small), "{max_small} small pages of one CPU in a sweep");
 }
 
 #[test]
@@ -174,10 +174,10 @@ fn larger_sub_buffers() {
             RingBuffer::open(&instance.path).unwrap().layout().page_size(),
             size.parse::<usize>().unwrap() * 1024
         );
-        let kernel = instance.trace();
-        let (ours, _) = instance.formatted();
-        assert_eq!(ours.len(), 3_000);
-        let comparison = Comparison::of(&kernel, &ours);
+        let kernel_lines = instance.trace();
+        let (our_lines, _) = instance.formatted();
+        assert_eq!(our_lines.len(), 3_000);
+        let comparison = Comparison::of(&kernel_lines, &our_lines);
         assert!(comparison.different.is_empty(), "{}", comparison.report());
     }
 }

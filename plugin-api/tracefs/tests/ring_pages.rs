@@ -1,4 +1,4 @@
-//! Pages made up here: every kind of record, every kind of damage.
+//! Synthetic pages with all types of records and all types of damage.
 #![allow(clippy::unwrap_used)]
 
 mod synthetic_pages;
@@ -20,7 +20,7 @@ fn decoded(bytes: &[u8]) -> (Vec<(u64, Vec<u8>)>, Option<Damage>) {
 }
 
 #[test]
-fn the_kernels_own_headers() {
+fn page_and_event_headers_are_parsed() {
     assert_eq!(layout().page_size(), 4096);
     assert!(Layout::parse("", HEADER_EVENT).is_none());
     assert!(Layout::parse(HEADER_PAGE, "").is_none());
@@ -29,7 +29,7 @@ fn the_kernels_own_headers() {
 }
 
 #[test]
-fn a_32_bit_kernel() {
+fn pages_of_a_32_bit_kernel_are_decoded() {
     let header = HEADER_PAGE
         .replace("commit;\toffset:8;\tsize:8", "commit;\toffset:8;\tsize:4")
         .replace("offset:16;\tsize:4080", "offset:12;\tsize:4084");
@@ -45,7 +45,7 @@ fn a_32_bit_kernel() {
 }
 
 #[test]
-fn a_kernel_with_a_larger_page_header() {
+fn pages_with_a_larger_header_are_decoded() {
     let header = HEADER_PAGE.replace("offset:16;\tsize:4080", "offset:40;\tsize:4056");
     let layout = Layout::parse(&header, HEADER_EVENT).unwrap();
     assert_eq!(layout.page_size(), 4096);
@@ -65,7 +65,7 @@ fn a_kernel_with_a_larger_page_header() {
 }
 
 #[test]
-fn every_kind_of_record() {
+fn all_types_of_records_are_decoded() {
     let long = vec![3; 200];
     let page = Builder::at(1000)
         .record(0, &[1; 8])
@@ -87,7 +87,7 @@ fn every_kind_of_record() {
 }
 
 #[test]
-fn absolute_stamps_take_their_high_bits_from_before() {
+fn absolute_stamps_get_their_high_bits_from_the_previous_stamp() {
     let high = 0x1234 << 56 & 0xf8 << 56 | 99;
     let (records, _) = decoded(&Builder::at(high).absolute(100).record(0, &[0; 4]).page());
     assert_eq!(records[0].0, high + 1);
@@ -105,7 +105,7 @@ fn padding_without_a_delta_ends_the_page() {
 }
 
 #[test]
-fn lost_records() {
+fn lost_records_are_reported_by_the_page() {
     let layout = layout();
     let lost = |page: &[u8]| Page::new(&layout, page).unwrap().lost;
     assert_eq!(lost(&Builder::at(0).record(0, &[0; 4]).page()), None);
@@ -120,8 +120,8 @@ fn lost_records() {
 fn damage_ends_the_page() {
     assert_eq!(decoded(&[0; 15]).1, Some(Damage::Header));
     assert_eq!(decoded(&Builder::at(0).page_with(4)).1, Some(Damage::Commit));
-    let good = || Builder::at(0).record(0, &[0; 4]);
-    for bad in [
+    let valid = || Builder::at(0).record(0, &[0; 4]);
+    for invalid in [
         [0u8, 0, 0, 0].as_slice(),
         &[28, 0, 0, 0],
         &[0, 0, 0, 0, 2, 0, 0, 0],
@@ -129,14 +129,14 @@ fn damage_ends_the_page() {
         &[29, 1, 0, 0, 0xff, 0xff, 0xff, 0xff],
         &[1],
     ] {
-        let mut builder = good();
-        builder.data.extend_from_slice(bad);
+        let mut builder = valid();
+        builder.data.extend_from_slice(invalid);
         let (records, damage) = decoded(&builder.page());
-        assert_eq!((records.len(), damage), (1, Some(Damage::Record)), "{bad:?}");
+        assert_eq!((records.len(), damage), (1, Some(Damage::Record)), "{invalid:?}");
     }
 }
 
-/// Everything that comes out of a timeline: CPU, stamp, and the record's first byte or `None` for a gap.
+/// All settled items of a timeline: the CPU, and the time stamp or `None` for a gap.
 fn drain(timeline: &mut Timeline) -> Vec<(u32, Option<u64>)> {
     let mut items = Vec::new();
     while let Some(item) = timeline.next() {
@@ -149,7 +149,7 @@ fn drain(timeline: &mut Timeline) -> Vec<(u32, Option<u64>)> {
 }
 
 #[test]
-fn cpus_are_merged_in_time_order_also_across_pages() {
+fn cpus_are_merged_in_time_order_across_pages() {
     let mut timeline = Timeline::new(&layout());
     timeline.push(1, &Builder::at(10).record(0, &[0; 4]).record(20, &[0; 4]).page());
     timeline.push(0, &Builder::at(5).record(0, &[0; 4]).record(10, &[0; 4]).page());
@@ -165,7 +165,7 @@ fn cpus_are_merged_in_time_order_also_across_pages() {
 }
 
 #[test]
-fn gaps_are_in_their_place() {
+fn gaps_precede_the_next_record_of_their_cpu() {
     let mut timeline = Timeline::new(&layout());
     timeline.push(0, &Builder::at(1).record(0, &[0; 4]).page());
     timeline.push(0, &Builder::at(7).record(2, &[0; 4]).page_after_loss(Some(5)));
@@ -175,7 +175,7 @@ fn gaps_are_in_their_place() {
 }
 
 #[test]
-fn losses_of_several_kinds_are_one_gap() {
+fn consecutive_losses_are_one_gap() {
     let mut timeline = Timeline::new(&layout());
     timeline.push(0, &Builder::at(1).record(0, &[0; 4]).page());
     timeline.lose(0, 5);
@@ -188,7 +188,7 @@ fn losses_of_several_kinds_are_one_gap() {
 }
 
 #[test]
-fn gap_reported_already_is_still_a_gap() {
+fn losses_reported_earlier_are_a_gap_of_0_records() {
     let mut timeline = Timeline::new(&layout());
     timeline.lose(0, 0);
     timeline.push(0, &Builder::at(1).record(0, &[0; 4]).page_after_loss(None));
@@ -205,7 +205,7 @@ fn gap_reported_already_is_still_a_gap() {
 #[test]
 fn a_damaged_page_is_a_gap() {
     let mut timeline = Timeline::new(&layout());
-    timeline.push(3, b"nonsense");
+    timeline.push(3, b"invalid");
     let mut builder = Builder::at(4).record(0, &[0; 4]);
     builder.word(28, 0);
     timeline.push(3, &builder.page());
@@ -227,10 +227,11 @@ fn a_late_record_is_counted() {
     assert_eq!(timeline.late(), 1);
 }
 
-/// A record's delta, data length in words, and whether a long pause comes before it.
-type Made = (u32, usize, bool);
+/// A record's delta, its length in words, and whether there is a long pause before it.
+type RecordSpec = (u32, usize, bool);
 
-fn made(records: &[Made], start: u64) -> (Vec<u8>, Vec<(u64, usize)>) {
+/// A page with these records, and the expected time stamps and lengths.
+fn synthetic_page(records: &[RecordSpec], start: u64) -> (Vec<u8>, Vec<(u64, usize)>) {
     let mut builder = Builder::at(start);
     let (mut stamp, mut expected) = (start, Vec::new());
     for (delta, words, pause) in records {
@@ -251,7 +252,7 @@ proptest! {
         records in prop::collection::vec((0u32..1 << 27, 0usize..60, any::<bool>()), 0..60),
         start in 0u64..1 << 50,
     ) {
-        let (page, expected) = made(&records, start);
+        let (page, expected) = synthetic_page(&records, start);
         let (decoded, damage) = decoded(&page);
         prop_assert_eq!(damage, None);
         let found: Vec<_> = decoded.into_iter().map(|(stamp, data)| (stamp, data.len())).collect();
@@ -265,7 +266,7 @@ proptest! {
     }
 
     #[test]
-    fn any_data_in_a_sound_page_is_read_without_panic(
+    fn any_data_in_a_valid_page_is_read_without_panic(
         data in prop::collection::vec(any::<u8>(), 0..300),
         stamp: u64,
     ) {
@@ -275,33 +276,33 @@ proptest! {
     }
 
     #[test]
-    fn a_timeline_gives_out_everything_once_and_in_order(
+    fn a_timeline_returns_each_record_once_and_in_order(
         pages in prop::collection::vec(
             (0u32..4, prop::collection::vec((0u32..1000, 0usize..4, any::<bool>()), 0..10), any::<bool>()),
             0..20,
         ),
     ) {
         let mut timeline = Timeline::new(&layout());
-        let (mut clocks, mut pushed, mut taken) = ([0; 4], 0, Vec::new());
+        let (mut clocks, mut pushed, mut returned) = ([0; 4], 0, Vec::new());
         for (cpu, records, settle) in pages {
-            let (page, expected) = made(&records, clocks[cpu as usize]);
+            let (page, expected) = synthetic_page(&records, clocks[cpu as usize]);
             clocks[cpu as usize] = expected.last().map_or(clocks[cpu as usize], |last| last.0);
             pushed += expected.len();
             timeline.push(cpu, &page);
             if settle {
                 timeline.settle(clocks.into_iter().min().unwrap());
-                taken.extend(drain(&mut timeline));
+                returned.extend(drain(&mut timeline));
             }
         }
         timeline.finish();
-        taken.extend(drain(&mut timeline));
-        prop_assert_eq!(taken.len(), pushed);
-        prop_assert!(taken.is_sorted_by_key(|(_, stamp)| *stamp));
+        returned.extend(drain(&mut timeline));
+        prop_assert_eq!(returned.len(), pushed);
+        prop_assert!(returned.is_sorted_by_key(|(_, stamp)| *stamp));
         prop_assert_eq!((timeline.late(), timeline.damaged()), (0, 0));
     }
 
     #[test]
-    fn a_timeline_takes_any_pages(
+    fn a_timeline_handles_any_pages_without_panic(
         pages in prop::collection::vec((0u32..3, prop::collection::vec(any::<u8>(), 0..200)), 0..10),
     ) {
         let mut timeline = Timeline::new(&layout());

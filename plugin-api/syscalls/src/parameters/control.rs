@@ -18,18 +18,18 @@ const OPTION: Constants = constants![
     PR_SME_SET_VL = 63 PR_SME_GET_VL = 64 PR_SET_MEMORY_MERGE = 67 PR_GET_MEMORY_MERGE = 68 PR_GET_AUXV = 0x4155_5856
 ];
 // linux/sched/coredump.h
-const DUMPABLE: Constants = constants![; SUID_DUMP_DISABLE = 0 SUID_DUMP_USER = 1 SUID_DUMP_ROOT = 2];
+const SUID_DUMP: Constants = constants![; SUID_DUMP_DISABLE = 0 SUID_DUMP_USER = 1 SUID_DUMP_ROOT = 2];
 const SECCOMP_MODE: Constants = constants![SECCOMP_MODE_DISABLED SECCOMP_MODE_STRICT SECCOMP_MODE_FILTER];
-const AMBIENT: Constants =
+const PR_CAP_AMBIENT: Constants =
     constants![PR_CAP_AMBIENT_IS_SET PR_CAP_AMBIENT_RAISE PR_CAP_AMBIENT_LOWER PR_CAP_AMBIENT_CLEAR_ALL];
 /// The second argument of prctl(2) depends on its option.
 const OPTION_ARGUMENT: ArgumentType = ArgumentType::DependsOn {
     parameter: 0,
     types: &[
         (libc::PR_SET_PDEATHSIG, ArgumentType::Signal),
-        (libc::PR_SET_DUMPABLE, ArgumentType::Constant(DUMPABLE)),
+        (libc::PR_SET_DUMPABLE, ArgumentType::Constant(SUID_DUMP)),
         (libc::PR_SET_SECCOMP, ArgumentType::Constant(SECCOMP_MODE)),
-        (libc::PR_CAP_AMBIENT, ArgumentType::Constant(AMBIENT)),
+        (libc::PR_CAP_AMBIENT, ArgumentType::Constant(PR_CAP_AMBIENT)),
         (libc::PR_SET_CHILD_SUBREAPER, ArgumentType::Int),
         (libc::PR_SET_NO_NEW_PRIVS, ArgumentType::Int),
         (libc::PR_SET_KEEPCAPS, ArgumentType::Int),
@@ -41,15 +41,15 @@ const OPTION_ARGUMENT: ArgumentType = ArgumentType::DependsOn {
 };
 // asm/prctl.h
 #[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: Constants = constants![;
+const ARCH_PRCTL: Constants = constants![;
     ARCH_SET_GS = 0x1001 ARCH_SET_FS = 0x1002 ARCH_GET_FS = 0x1003 ARCH_GET_GS = 0x1004 ARCH_GET_CPUID = 0x1011
     ARCH_SET_CPUID = 0x1012 ARCH_GET_XCOMP_SUPP = 0x1021 ARCH_GET_XCOMP_PERM = 0x1022 ARCH_REQ_XCOMP_PERM = 0x1023
     ARCH_SHSTK_ENABLE = 0x5001 ARCH_SHSTK_DISABLE = 0x5002 ARCH_SHSTK_LOCK = 0x5003 ARCH_SHSTK_UNLOCK = 0x5004
     ARCH_SHSTK_STATUS = 0x5005
 ];
-/// Other machines have no such call.
+/// Other architectures have no arch_prctl(2).
 #[cfg(not(target_arch = "x86_64"))]
-const ARCHITECTURE: Constants = &[];
+const ARCH_PRCTL: Constants = &[];
 const PTRACE: Constants = constants![
     PTRACE_TRACEME PTRACE_PEEKTEXT PTRACE_PEEKDATA PTRACE_PEEKUSER PTRACE_POKETEXT PTRACE_POKEDATA PTRACE_POKEUSER
     PTRACE_CONT PTRACE_KILL PTRACE_SINGLESTEP PTRACE_ATTACH PTRACE_DETACH PTRACE_SYSCALL PTRACE_SETOPTIONS
@@ -81,7 +81,7 @@ pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
         ("prctl", "option") => ArgumentType::Constant(OPTION),
         ("prctl", "arg2") => OPTION_ARGUMENT,
         ("prctl" | "arch_prctl", "arg2" | "arg3" | "arg4" | "arg5") => ArgumentType::Address,
-        ("arch_prctl", "option") => ArgumentType::Constant(ARCHITECTURE),
+        ("arch_prctl", "option") => ArgumentType::Constant(ARCH_PRCTL),
         ("ptrace", "request") => ArgumentType::Constant(PTRACE),
         ("ptrace", "data") => PTRACE_DATA,
         ("ptrace", "addr") => ArgumentType::Address,

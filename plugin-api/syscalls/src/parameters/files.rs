@@ -25,13 +25,13 @@ const FCNTL: Constants = constants![
     F_DUPFD_QUERY = 1027 F_CREATED_QUERY = 1028 F_GET_RW_HINT = 1035 F_SET_RW_HINT = 1036 F_GET_FILE_RW_HINT = 1037
     F_SET_FILE_RW_HINT = 1038
 ];
-// asm-generic/fcntl.h, which both machines use. The C library does not define them.
+// asm-generic/fcntl.h, which both architectures use. The libc crate does not define them.
 const F_SETSIG: i32 = 10;
 const F_GETSIG: i32 = 11;
 const F_SETOWN_EX: i32 = 15;
 const F_GETOWN_EX: i32 = 16;
-/// The events of a directory to notify of (linux/fcntl.h).
-const DIRECTORY_NOTES: Constants = constants![;
+/// The events of `F_NOTIFY` (linux/fcntl.h).
+const DNOTIFY: Constants = constants![;
     DN_ACCESS = 0x1 DN_MODIFY = 0x2 DN_CREATE = 0x4 DN_DELETE = 0x8 DN_RENAME = 0x10 DN_ATTRIB = 0x20
     DN_MULTISHOT = 0x8000_0000
 ];
@@ -50,7 +50,7 @@ const FCNTL_ARGUMENT: ArgumentType = ArgumentType::DependsOn {
         (libc::F_OFD_SETLKW, ArgumentType::Address),
         (libc::F_SETLEASE, ArgumentType::Constant(constants![F_RDLCK F_WRLCK F_UNLCK])),
         (libc::F_ADD_SEALS, ArgumentType::Flags(SEALS)),
-        (libc::F_NOTIFY, ArgumentType::Flags(DIRECTORY_NOTES)),
+        (libc::F_NOTIFY, ArgumentType::Flags(DNOTIFY)),
         (F_SETSIG, ArgumentType::Signal),
         (F_SETOWN_EX, ArgumentType::Address),
         (F_GETOWN_EX, ArgumentType::Address),
@@ -87,13 +87,12 @@ const INOTIFY: Constants = constants![
     IN_DELETE IN_DELETE_SELF IN_MOVE_SELF IN_ONLYDIR IN_DONT_FOLLOW IN_EXCL_UNLINK IN_MASK_ADD IN_ONESHOT
 ];
 const SPLICE: Constants = constants![SPLICE_F_MOVE SPLICE_F_NONBLOCK SPLICE_F_MORE SPLICE_F_GIFT];
-const READ_WRITE: Constants = constants![RWF_HIPRI RWF_DSYNC RWF_SYNC RWF_NOWAIT RWF_APPEND];
+const RWF: Constants = constants![RWF_HIPRI RWF_DSYNC RWF_SYNC RWF_NOWAIT RWF_APPEND];
 const SYNC_RANGE: Constants =
     constants![SYNC_FILE_RANGE_WAIT_BEFORE SYNC_FILE_RANGE_WRITE SYNC_FILE_RANGE_WAIT_AFTER];
-/// Whether setxattr(2) creates or replaces an attribute.
-const ATTRIBUTE: Constants = constants![XATTR_CREATE XATTR_REPLACE];
+const XATTR: Constants = constants![XATTR_CREATE XATTR_REPLACE];
 const FANOTIFY_CLASS: Constants = constants![FAN_CLASS_NOTIF FAN_CLASS_CONTENT FAN_CLASS_PRE_CONTENT];
-const FANOTIFY_CLASSES: u64 = 0xc;
+const FANOTIFY_CLASS_MASK: u64 = 0xc;
 const FANOTIFY_INIT: Constants = constants![
     FAN_CLOEXEC FAN_NONBLOCK FAN_UNLIMITED_QUEUE FAN_UNLIMITED_MARKS FAN_ENABLE_AUDIT FAN_REPORT_PIDFD FAN_REPORT_TID
     FAN_REPORT_FID FAN_REPORT_DIR_FID FAN_REPORT_NAME FAN_REPORT_TARGET_FID
@@ -127,9 +126,9 @@ const IO_URING_REGISTER: Constants = constants![;
     IORING_REGISTER_SEND_MSG_RING = 31 IORING_REGISTER_ZCRX_IFQ = 32 IORING_REGISTER_RESIZE_RINGS = 33
     IORING_REGISTER_MEM_REGION = 34
 ];
-/// The command of quotactl(2) holds the kind of quota in its lowest byte (linux/quota.h).
-const QUOTA_KINDS: u64 = 0xff;
-const QUOTA_KIND: Constants = constants![; USRQUOTA = 0 GRPQUOTA = 1 PRJQUOTA = 2];
+/// The lowest byte of the command of quotactl(2) is the quota type (linux/quota.h).
+const QUOTA_TYPE_MASK: u64 = 0xff;
+const QUOTA_TYPE: Constants = constants![; USRQUOTA = 0 GRPQUOTA = 1 PRJQUOTA = 2];
 const QUOTA: Constants = constants![;
     Q_SYNC = 0x8000_0100 Q_QUOTAON = 0x8000_0200 Q_QUOTAOFF = 0x8000_0300 Q_GETFMT = 0x8000_0400 Q_GETINFO = 0x8000_0500
     Q_SETINFO = 0x8000_0600 Q_GETQUOTA = 0x8000_0700 Q_SETQUOTA = 0x8000_0800 Q_GETNEXTQUOTA = 0x8000_0900
@@ -151,7 +150,7 @@ pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
         ("lseek", "whence") => ArgumentType::Constant(SEEK),
         ("fcntl", "cmd") => ArgumentType::Constant(FCNTL),
         ("fcntl", "arg") => FCNTL_ARGUMENT,
-        // -1 is where the file is.
+        // -1 is the current file position.
         (_, "pos_l" | "pos_h") => ArgumentType::Long,
         ("ioctl", "cmd") => ArgumentType::Constant(IOCTL),
         ("ioctl", "arg") => ArgumentType::Address,
@@ -166,16 +165,16 @@ pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
         ("inotify_init1", "flags") => ArgumentType::Flags(INOTIFY_INIT),
         ("inotify_add_watch", "mask") => ArgumentType::Flags(INOTIFY),
         ("splice" | "tee" | "vmsplice", "flags") => ArgumentType::Flags(SPLICE),
-        ("preadv2" | "pwritev2", "flags") => ArgumentType::Flags(READ_WRITE),
+        ("preadv2" | "pwritev2", "flags") => ArgumentType::Flags(RWF),
         ("sync_file_range", "flags") => ArgumentType::Flags(SYNC_RANGE),
         ("close_range", "flags") => ArgumentType::Flags(CLOSE_RANGE),
-        ("setxattr" | "lsetxattr" | "fsetxattr", "flags") => ArgumentType::Flags(ATTRIBUTE),
+        ("setxattr" | "lsetxattr" | "fsetxattr", "flags") => ArgumentType::Flags(XATTR),
         (_, "at_flags") => ArgumentType::Flags(AT),
         ("open_by_handle_at", "flags") | ("mq_open", "oflag") | ("fanotify_init", "event_f_flags") => {
             ArgumentType::OpenFlags
         }
         ("fanotify_init", "flags") => ArgumentType::ConstantAndFlags {
-            mask: FANOTIFY_CLASSES,
+            mask: FANOTIFY_CLASS_MASK,
             constants: FANOTIFY_CLASS,
             flags: FANOTIFY_INIT,
         },
@@ -183,9 +182,11 @@ pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
         ("fanotify_mark", "mask") => ArgumentType::Flags(FANOTIFY),
         ("io_uring_enter", "flags") => ArgumentType::Flags(IO_URING_ENTER),
         ("io_uring_register", "opcode") => ArgumentType::Constant(IO_URING_REGISTER),
-        ("quotactl" | "quotactl_fd", "cmd") => {
-            ArgumentType::TwoConstants { mask: !QUOTA_KINDS & 0xffff_ffff, first: QUOTA, second: QUOTA_KIND }
-        }
+        ("quotactl" | "quotactl_fd", "cmd") => ArgumentType::TwoConstants {
+            mask: !QUOTA_TYPE_MASK & 0xffff_ffff,
+            first: QUOTA,
+            second: QUOTA_TYPE,
+        },
         ("umask", "mask") => ArgumentType::Octal,
         _ => return None,
     })

@@ -4,20 +4,20 @@ use crate::argument_type::ArgumentType;
 use crate::constants::{Constants, constants};
 
 const KEY: Constants = constants![IPC_PRIVATE];
-const GET: Constants = constants![IPC_CREAT IPC_EXCL];
-const GET_SHARED_MEMORY: Constants = constants![IPC_CREAT IPC_EXCL SHM_HUGETLB SHM_NORESERVE];
-const ATTACH: Constants = constants![SHM_RDONLY SHM_RND SHM_REMAP SHM_EXEC];
-const MESSAGE: Constants = constants![IPC_NOWAIT MSG_NOERROR MSG_EXCEPT MSG_COPY];
+const IPC_GET: Constants = constants![IPC_CREAT IPC_EXCL];
+const SHMGET: Constants = constants![IPC_CREAT IPC_EXCL SHM_HUGETLB SHM_NORESERVE];
+const SHMAT: Constants = constants![SHM_RDONLY SHM_RND SHM_REMAP SHM_EXEC];
+const MSG: Constants = constants![IPC_NOWAIT MSG_NOERROR MSG_EXCEPT MSG_COPY];
 // linux/msg.h, linux/sem.h, linux/shm.h
-const MESSAGE_QUEUE: Constants = constants![
+const MSGCTL: Constants = constants![
     IPC_RMID IPC_SET IPC_STAT IPC_INFO MSG_STAT MSG_INFO;
     MSG_STAT_ANY = 13
 ];
-const SEMAPHORES: Constants = constants![
+const SEMCTL: Constants = constants![
     IPC_RMID IPC_SET IPC_STAT IPC_INFO GETPID GETVAL GETALL GETNCNT GETZCNT SETVAL SETALL SEM_STAT SEM_INFO;
     SEM_STAT_ANY = 20
 ];
-const SHARED_MEMORY: Constants = constants![
+const SHMCTL: Constants = constants![
     IPC_RMID IPC_SET IPC_STAT IPC_INFO SHM_LOCK SHM_UNLOCK;
     SHM_STAT = 13 SHM_INFO = 14 SHM_STAT_ANY = 15
 ];
@@ -25,13 +25,13 @@ const SHARED_MEMORY: Constants = constants![
 pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
     Some(match (call, parameter) {
         ("msgget" | "semget" | "shmget", "key") => ArgumentType::Constant(KEY),
-        ("msgget", "msgflg") | ("semget", "semflg") => ArgumentType::FlagsAndMode(GET),
-        ("shmget", "shmflg") => ArgumentType::FlagsAndMode(GET_SHARED_MEMORY),
-        ("shmat", "shmflg") => ArgumentType::Flags(ATTACH),
-        ("msgsnd" | "msgrcv", "msgflg") => ArgumentType::Flags(MESSAGE),
-        ("msgctl", "cmd") => ArgumentType::Constant(MESSAGE_QUEUE),
-        ("semctl", "cmd") => ArgumentType::Constant(SEMAPHORES),
-        ("shmctl", "cmd") => ArgumentType::Constant(SHARED_MEMORY),
+        ("msgget", "msgflg") | ("semget", "semflg") => ArgumentType::FlagsAndMode(IPC_GET),
+        ("shmget", "shmflg") => ArgumentType::FlagsAndMode(SHMGET),
+        ("shmat", "shmflg") => ArgumentType::Flags(SHMAT),
+        ("msgsnd" | "msgrcv", "msgflg") => ArgumentType::Flags(MSG),
+        ("msgctl", "cmd") => ArgumentType::Constant(MSGCTL),
+        ("semctl", "cmd") => ArgumentType::Constant(SEMCTL),
+        ("shmctl", "cmd") => ArgumentType::Constant(SHMCTL),
         _ => return None,
     })
 }

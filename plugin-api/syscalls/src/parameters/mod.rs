@@ -1,4 +1,4 @@
-//! The parameters of system calls that take constants, a table for each subsystem.
+//! The parameters of system calls that take constants, with one table for each subsystem.
 
 mod control;
 mod files;
@@ -12,7 +12,7 @@ mod time;
 
 use crate::argument_type::ArgumentType;
 
-/// The type of a parameter, where its C type does not say enough.
+/// The type of a parameter, if it is more specific than its C type.
 pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
     let tables = [
         control::argument_type,

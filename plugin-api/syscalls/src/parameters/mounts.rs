@@ -26,12 +26,12 @@ const FSCONFIG: Constants = constants![;
     FSCONFIG_SET_PATH_EMPTY = 4 FSCONFIG_SET_FD = 5 FSCONFIG_CMD_CREATE = 6 FSCONFIG_CMD_RECONFIGURE = 7
     FSCONFIG_CMD_CREATE_EXCL = 8
 ];
-const ATTRIBUTES: Constants = constants![;
+const MOUNT_ATTR: Constants = constants![;
     MOUNT_ATTR_RDONLY = 0x1 MOUNT_ATTR_NOSUID = 0x2 MOUNT_ATTR_NODEV = 0x4 MOUNT_ATTR_NOEXEC = 0x8
     MOUNT_ATTR_NOATIME = 0x10 MOUNT_ATTR_STRICTATIME = 0x20 MOUNT_ATTR_NODIRATIME = 0x80 MOUNT_ATTR_IDMAP = 0x10_0000
     MOUNT_ATTR_NOSYMFOLLOW = 0x20_0000
 ];
-const SET_ATTRIBUTES: Constants = constants![AT_RECURSIVE AT_EMPTY_PATH AT_SYMLINK_NOFOLLOW AT_NO_AUTOMOUNT];
+const MOUNT_SETATTR: Constants = constants![AT_RECURSIVE AT_EMPTY_PATH AT_SYMLINK_NOFOLLOW AT_NO_AUTOMOUNT];
 const SWAP: Constants = constants![; SWAP_FLAG_PREFER = 0x8000 SWAP_FLAG_DISCARD = 0x1_0000 SWAP_FLAG_DISCARD_ONCE = 0x2_0000
     SWAP_FLAG_DISCARD_PAGES = 0x4_0000];
 
@@ -43,10 +43,10 @@ pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
         ("move_mount", "flags") => ArgumentType::Flags(MOVE_MOUNT),
         ("fsopen", "flags") => ArgumentType::Flags(FSOPEN),
         ("fsmount", "flags") => ArgumentType::Flags(FSMOUNT),
-        ("fsmount", "attr_flags") => ArgumentType::Flags(ATTRIBUTES),
+        ("fsmount", "attr_flags") => ArgumentType::Flags(MOUNT_ATTR),
         ("fspick", "flags") => ArgumentType::Flags(FSPICK),
         ("fsconfig", "cmd") => ArgumentType::Constant(FSCONFIG),
-        ("mount_setattr", "flags") => ArgumentType::Flags(SET_ATTRIBUTES),
+        ("mount_setattr", "flags") => ArgumentType::Flags(MOUNT_SETATTR),
         ("swapon", "swap_flags") => ArgumentType::Flags(SWAP),
         _ => return None,
     })

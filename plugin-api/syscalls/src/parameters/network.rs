@@ -6,8 +6,8 @@ use crate::argument_type::ArgumentType;
 use crate::constants::{Constants, constants};
 use crate::sockets::{ADDRESS_FAMILIES, MESSAGE_FLAGS};
 
-/// What is left of a socket's type without its flags (`SOCK_TYPE_MASK` in include/linux/net.h).
-const TYPE_MASK: u64 = 0xf;
+/// The mask of the socket type without its flags (include/linux/net.h).
+const SOCK_TYPE_MASK: u64 = 0xf;
 const TYPE: Constants = constants![SOCK_STREAM SOCK_DGRAM SOCK_RAW SOCK_RDM SOCK_SEQPACKET SOCK_DCCP];
 const FLAGS: Constants = constants![SOCK_CLOEXEC SOCK_NONBLOCK];
 const SHUTDOWN: Constants = constants![SHUT_RD SHUT_WR SHUT_RDWR];
@@ -38,7 +38,7 @@ const IPV6_OPTION: Constants = constants![
     IPV6_DROP_MEMBERSHIP IPV6_MTU_DISCOVER IPV6_MTU IPV6_RECVERR IPV6_V6ONLY IPV6_RECVPKTINFO IPV6_RECVHOPLIMIT
     IPV6_RECVTCLASS IPV6_TCLASS IPV6_FREEBIND IPV6_TRANSPARENT
 ];
-/// The options depend on the level.
+/// The names of the options depend on the level.
 const OPTION: ArgumentType = ArgumentType::DependsOn {
     parameter: 1,
     types: &[
@@ -57,7 +57,7 @@ const NETLINK_PROTOCOL: Constants = constants![
     NETLINK_ROUTE NETLINK_SOCK_DIAG NETLINK_XFRM NETLINK_SELINUX NETLINK_AUDIT NETLINK_CONNECTOR NETLINK_NETFILTER
     NETLINK_KOBJECT_UEVENT NETLINK_GENERIC NETLINK_CRYPTO
 ];
-/// The protocols depend on the family.
+/// The names of the protocols depend on the address family.
 const PROTOCOL: ArgumentType = ArgumentType::DependsOn {
     parameter: 0,
     types: &[
@@ -72,7 +72,7 @@ pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
     Some(match (call, parameter) {
         ("socket" | "socketpair", "family") => ArgumentType::Constant(ADDRESS_FAMILIES),
         ("socket" | "socketpair", "type") => {
-            ArgumentType::ConstantAndFlags { mask: TYPE_MASK, constants: TYPE, flags: FLAGS }
+            ArgumentType::ConstantAndFlags { mask: SOCK_TYPE_MASK, constants: TYPE, flags: FLAGS }
         }
         ("socket" | "socketpair", "protocol") => PROTOCOL,
         ("accept4", "flags") => ArgumentType::Flags(FLAGS),

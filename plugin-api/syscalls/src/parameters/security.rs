@@ -1,4 +1,4 @@
-//! Keys, sandboxes and eBPF.
+//! Keys, seccomp, Landlock and eBPF.
 
 use crate::argument_type::ArgumentType;
 use crate::constants::{Constants, constants};
@@ -20,7 +20,7 @@ const SECCOMP_FILTER: Constants = constants![
     SECCOMP_FILTER_FLAG_TSYNC SECCOMP_FILTER_FLAG_LOG SECCOMP_FILTER_FLAG_SPEC_ALLOW SECCOMP_FILTER_FLAG_NEW_LISTENER
     SECCOMP_FILTER_FLAG_TSYNC_ESRCH SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 ];
-const KEYS: Constants = constants![
+const KEYCTL: Constants = constants![
     KEYCTL_GET_KEYRING_ID KEYCTL_JOIN_SESSION_KEYRING KEYCTL_UPDATE KEYCTL_REVOKE KEYCTL_CHOWN KEYCTL_SETPERM
     KEYCTL_DESCRIBE KEYCTL_CLEAR KEYCTL_LINK KEYCTL_UNLINK KEYCTL_SEARCH KEYCTL_READ KEYCTL_INSTANTIATE KEYCTL_NEGATE
     KEYCTL_SET_REQKEY_KEYRING KEYCTL_SET_TIMEOUT KEYCTL_ASSUME_AUTHORITY KEYCTL_GET_SECURITY
@@ -40,7 +40,7 @@ pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
         ("bpf", "cmd") => ArgumentType::Constant(BPF),
         ("seccomp", "op") => ArgumentType::Constant(SECCOMP),
         ("seccomp", "flags") => ArgumentType::Flags(SECCOMP_FILTER),
-        ("keyctl", "option") => ArgumentType::Constant(KEYS),
+        ("keyctl", "option") => ArgumentType::Constant(KEYCTL),
         // Serial numbers of keys, some of which are negative.
         ("keyctl", "arg2" | "arg3" | "arg4" | "arg5") => ArgumentType::Long,
         ("landlock_create_ruleset", "flags") => ArgumentType::Flags(LANDLOCK_RULESET),

@@ -56,17 +56,17 @@ fn is_plain(line: &[u8]) -> bool {
 }
 
 /// The kernel does not escape names of tasks and files, or markers. Control characters could control the terminal, including
-/// U+0080 to U+009F, which some terminals also accept as single bytes. A line end would split an event into two lines; only a
-/// stack trace has several.
+/// U+0080 to U+009F, which some terminals also accept as single bytes. A newline would split an event into two lines; only a
+/// stack trace has several lines.
 fn neutralize(text: &mut [u8], is_stack: bool) {
     let last = text.len().saturating_sub(1);
     let mut neutral = Vec::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            let ends_line = letter == '\n' && (is_stack || neutral.len() == last);
-            match letter.is_control() && !ends_line {
-                true => neutral.extend(repeat_n(b'?', letter.len_utf8())),
-                false => neutral.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+        for char in chunk.valid().chars() {
+            let ends_line = char == '\n' && (is_stack || neutral.len() == last);
+            match char.is_control() && !ends_line {
+                true => neutral.extend(repeat_n(b'?', char.len_utf8())),
+                false => neutral.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
         neutral.extend(repeat_n(b'?', chunk.invalid().len()));
@@ -124,28 +124,28 @@ fn write_field<'a>(line: EventLine<'a>, field: &Field, record: &Record<'_>) -> E
 mod tests {
     use super::{frame, is_plain, neutralize};
 
-    fn shown(text: &[u8], is_stack: bool) -> String {
+    fn neutralized(text: &[u8], is_stack: bool) -> String {
         let mut bytes = text.to_vec();
         if !is_plain(&bytes) {
             neutralize(&mut bytes, is_stack);
         }
-        assert_eq!(bytes.len(), text.len(), "columns stay where they are");
+        assert_eq!(bytes.len(), text.len(), "the columns must not move");
         String::from_utf8(bytes).expect("valid UTF-8")
     }
 
     #[test]
     fn control_characters_are_replaced() {
-        assert_eq!(shown(b"a-1 [000] x: ~\n", false), "a-1 [000] x: ~\n");
-        assert_eq!(shown("\u{1b}[2J\t\r\u{7f}\u{0}żó\u{a0}\n".as_bytes(), false), "?[2J????żó\u{a0}\n");
-        assert_eq!(shown("\u{9b}2J\u{80}\u{9f}\n".as_bytes(), false), "??2J????\n");
-        assert_eq!(shown(b"\x9b2J \xff \xe2\x82 \xc2\n", false), "?2J ? ?? ?\n");
+        assert_eq!(neutralized(b"a-1 [000] x: ~\n", false), "a-1 [000] x: ~\n");
+        assert_eq!(neutralized("\u{1b}[2J\t\r\u{7f}\u{0}żó\u{a0}\n".as_bytes(), false), "?[2J????żó\u{a0}\n");
+        assert_eq!(neutralized("\u{9b}2J\u{80}\u{9f}\n".as_bytes(), false), "??2J????\n");
+        assert_eq!(neutralized(b"\x9b2J \xff \xe2\x82 \xc2\n", false), "?2J ? ?? ?\n");
     }
 
     #[test]
-    fn line_ends_are_replaced_except_in_stacks() {
-        assert_eq!(shown(b"one\ntwo\n => three\n", false), "one?two? => three\n");
-        assert_eq!(shown(b"one\n\n", false), "one?\n");
-        assert_eq!(shown(b"<stack trace>\n => b\n => c\n", true), "<stack trace>\n => b\n => c\n");
+    fn newlines_are_replaced_except_in_stacks() {
+        assert_eq!(neutralized(b"one\ntwo\n => three\n", false), "one?two? => three\n");
+        assert_eq!(neutralized(b"one\n\n", false), "one?\n");
+        assert_eq!(neutralized(b"<stack trace>\n => b\n => c\n", true), "<stack trace>\n => b\n => c\n");
     }
 
     #[test]

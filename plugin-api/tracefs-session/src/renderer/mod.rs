@@ -14,7 +14,7 @@ pub trait Renderer: Send {
     /// Adds the lines of a record, if it has any.
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer);
 
-    /// Records are missing here; the session has reported them. State kept from earlier records may be out of date.
+    /// Called where records are missing. The session has reported them. State from earlier records may be out of date.
     fn lost(&mut self, gap: Gap) {
         let _ = gap;
     }

@@ -35,7 +35,7 @@ pub use record::Record;
 /// The most tasks whose names are looked up at the start of a session, which takes about a millisecond.
 const MOST_LOOKED_UP: usize = 100;
 
-/// Carries the events of an instance from the kernel's ring buffer to lines of text.
+/// Turns the events of an instance from records in the kernel's ring buffer into lines of text.
 ///
 /// ```text
 /// ring ──pages──▶ spool ──pages──▶ timeline ──records──▶ filter ──▶ formatter ──lines──▶
@@ -48,7 +48,7 @@ const MOST_LOOKED_UP: usize = 100;
 #[derive(Debug)]
 pub struct EventStream {
     collector: Collector<PageCollector>,
-    /// The collector's whole sweeps, each of which has taken everything that was there when it began.
+    /// The number of the collector's whole sweeps, each of which read all records that existed when it began.
     whole_sweeps: Arc<AtomicU64>,
     /// Their number when the current read began.
     sweeps_at_read: u64,
@@ -61,24 +61,24 @@ pub struct EventStream {
     processes: Processes,
     /// The event of new tasks. Not every kernel has it.
     new_task: Option<NewTaskEvent>,
-    /// Records that were not printed: of other tasks, or of hidden events.
-    left_out: u64,
+    /// The number of records that were not printed: of other tasks, or of hidden events.
+    filtered_out: u64,
     /// Events that are enabled only for internal use.
     hidden: Vec<u16>,
     /// Set if the instance records stack traces.
     stacks: Option<Stacks>,
     formats_loaded: bool,
-    /// The collector's whole sweeps when everything was last found to be written.
+    /// The number of whole sweeps when all records had last been read.
     caught_up_at: u64,
-    /// Nothing more comes out of the ring.
+    /// Whether the ring buffer has been read to its end.
     ended: bool,
     /// The collector's error, if it ended by itself. Returned after all other items.
     failure: Option<HookError>,
-    /// Records are missing that were not counted.
+    /// Whether records are missing that were not counted.
     incomplete: bool,
-    /// Damaged pages that were reported.
+    /// The number of damaged pages that were reported.
     reported_damaged: u64,
-    /// Nothing more comes out of the spool.
+    /// Whether the spool has been read to its end.
     finished: bool,
 }
 
@@ -112,10 +112,10 @@ impl StreamStats {
 impl EventStream {
     /// Opens the stream of an instance whose events are enabled and whose options are set.
     ///
-    /// The spool takes up to `spool_size` bytes, in `spool_directory` for the greater part.
+    /// The spool takes up to `spool_size` bytes, most of them in `spool_directory`.
     ///
     /// # Errors
-    /// A file of the instance that cannot be read.
+    /// A file of the instance cannot be read.
     pub fn open(
         instance: &Instance,
         procfs: &Path,
@@ -126,11 +126,11 @@ impl EventStream {
         Self::open_both(instance, None, procfs, filter, spool_directory, spool_size)
     }
 
-    /// The same with the records of a second instance between those of the first, in the order of time. The filter does
-    /// not apply to them: they are system-wide.
+    /// The same, and merges the records of a second instance into the stream, in time order. The filter does not apply to
+    /// them: they are system-wide.
     ///
     /// # Errors
-    /// A file of an instance that cannot be read.
+    /// A file of an instance cannot be read.
     pub fn open_both(
         instance: &Instance,
         second: Option<&Instance>,
@@ -150,8 +150,8 @@ impl EventStream {
             return Err(tracefs::Error::NoNewTaskEvent.into());
         }
         let processes = filter.as_mut().map(TracedTasks::take_processes).unwrap_or_default();
-        let wanted = filter.as_ref().into_iter().flat_map(TracedTasks::traced);
-        wanted.take(MOST_LOOKED_UP).for_each(|thread| formatter.look_up_comm(thread));
+        let traced = filter.as_ref().into_iter().flat_map(TracedTasks::traced);
+        traced.take(MOST_LOOKED_UP).for_each(|thread| formatter.look_up_comm(thread));
         let filter = filter.map(|tasks| RecordFilter::new(tasks, &mut formatter));
         let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_requested(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
@@ -175,7 +175,7 @@ impl EventStream {
             filter,
             processes: Processes::new(Procfs::at(procfs), processes),
             new_task,
-            left_out: 0,
+            filtered_out: 0,
             hidden,
             stacks,
             formats_loaded: false,
@@ -194,13 +194,13 @@ impl EventStream {
     /// A buffer could not be read. The records read before can still be rendered.
     pub fn end(&mut self) -> Result<()> {
         self.ended = true;
-        // The buffers are closed here: the kernel does not remove an instance of which a file is open.
+        // The buffers are closed here: the kernel does not remove an instance while one of its files is open.
         let finished = self.collector.finish().map(drop);
         self.incomplete |= finished.is_err();
         finished
     }
 
-    /// Appends about `room` bytes of lines to `out`. Returns whether it stopped for want of room.
+    /// Appends about `room` bytes of lines to `out`. Returns whether it stopped because there was no more room.
     ///
     /// # Errors
     /// A buffer or the spool's file cannot be read.
@@ -248,7 +248,7 @@ impl EventStream {
         Ok(self.show_next(show))
     }
 
-    /// The CPUs that have lost records since the last call, for want of room in the spool.
+    /// The CPUs that have lost records since the last call because the spool was full.
     pub fn take_losing(&mut self) -> BTreeSet<u32> {
         self.spool.take_losing().into_iter().map(buffer_number::cpu).collect()
     }
@@ -273,7 +273,7 @@ impl EventStream {
 
     /// The known traced processes. Right after opening, these are all of them.
     pub fn wanted_processes(&mut self) -> BTreeSet<Pid> {
-        let threads = self.filter.as_ref().map(|filtering| filtering.tasks.traced()).into_iter().flatten();
+        let threads = self.filter.as_ref().map(|filter| filter.tasks.traced()).into_iter().flatten();
         threads.filter_map(|thread| self.processes.of(thread)).collect()
     }
 
@@ -289,8 +289,8 @@ impl EventStream {
             for (cpu, counts) in instance.buffer_stats().per_cpu()? {
                 stats.recorded += counts.recorded();
                 let lost = match incomplete {
-                    // Records that have not been returned are lost, whatever the reason.
-                    true => counts.recorded().saturating_sub(self.timeline.given(buffer_of(cpu))),
+                    // All records that have not been returned are lost.
+                    true => counts.recorded().saturating_sub(self.timeline.returned(buffer_of(cpu))),
                     false => counts.lost(),
                 };
                 stats.lose(cpu, lost);
@@ -299,7 +299,7 @@ impl EventStream {
         for (buffer, records) in self.spool.refused().into_iter().filter(|_| !incomplete) {
             stats.lose(buffer_number::cpu(buffer), records);
         }
-        stats.recorded = stats.recorded.saturating_sub(self.left_out);
+        stats.recorded = stats.recorded.saturating_sub(self.filtered_out);
         Ok(stats)
     }
 
@@ -335,7 +335,7 @@ impl EventStream {
         };
         if !is_shown {
             self.formatter.learn(record.data);
-            self.left_out += 1;
+            self.filtered_out += 1;
             return Rendered::Other;
         }
         let tasks = self.filter.as_mut().map(|filter| &mut filter.tasks);
@@ -375,7 +375,7 @@ impl EventStream {
         if !self.ended {
             return Ok(false);
         }
-        // The last losses and items are released once.
+        // Release the last losses and items.
         for (cpu, count) in self.spool.take_unreported_losses() {
             self.timeline.lose(cpu, count);
         }
@@ -383,19 +383,19 @@ impl EventStream {
         Ok(!std::mem::replace(&mut self.finished, true))
     }
 
-    /// Everything was read that had been collected when this read began.
+    /// Call it when everything has been read that had been collected when this read began.
     fn caught_up(&mut self) {
         let sweeps = self.sweeps_at_read;
         // Only a whole sweep that began since the last call has found all records of a task that had exited then.
-        if let Some(filtering) = &mut self.filter
+        if let Some(filter) = &mut self.filter
             && sweeps >= self.caught_up_at + 2
         {
-            filtering.tasks.caught_up();
+            filter.tasks.caught_up();
             self.caught_up_at = self.whole_sweeps.load(Ordering::Acquire);
         }
     }
 
-    /// Whether the collector has just failed. The items that it has collected are still to be read.
+    /// Whether the collector has just failed. The items that it collected can still be read.
     fn has_failed(&mut self) -> bool {
         let has_failed = !self.ended && self.collector.has_ended();
         if has_failed {

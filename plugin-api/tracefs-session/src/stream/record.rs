@@ -14,8 +14,8 @@ pub struct Record<'a> {
     formatter: &'a mut Formatter,
     processes: &'a mut Processes,
     tasks: Option<&'a mut TracedTasks>,
-    /// Whether the formatter has taken the names in it.
-    learnt: bool,
+    /// Whether the formatter knows the names in the record.
+    names_learned: bool,
 }
 
 impl<'a> Record<'a> {
@@ -27,7 +27,7 @@ impl<'a> Record<'a> {
         processes: &'a mut Processes,
         tasks: Option<&'a mut TracedTasks>,
     ) -> Self {
-        Self { item, id, task, formatter, processes, tasks, learnt: false }
+        Self { item, id, task, formatter, processes, tasks, names_learned: false }
     }
 
     /// The id of its event: [`EventFormat::id`].
@@ -104,14 +104,14 @@ impl<'a> Record<'a> {
     /// Appends the line as the kernel formats it.
     pub fn write_text(&mut self, out: &mut Vec<u8>) {
         self.formatter.write_record(self.item.cpu, self.item.stamp, self.item.data, out);
-        self.learnt = true;
+        self.names_learned = true;
     }
 }
 
 impl Drop for Record<'_> {
     /// Names in a record apply to the records after it, even if it was not printed.
     fn drop(&mut self) {
-        if !self.learnt {
+        if !self.names_learned {
             self.formatter.learn(self.item.data);
         }
     }

@@ -15,8 +15,8 @@ const STACKS: [(&str, &str); 2] = [("ftrace", "kernel_stack"), ("ftrace", "user_
 #[derive(Debug)]
 pub struct Stacks {
     ids: Vec<u16>,
-    /// Whether the last event was shown, by the buffer and the interrupts in which it was written.
-    shown: HashMap<(u32, u8), bool>,
+    /// Whether the last event was printed, by the buffer and the interrupts in which it was written.
+    printed: HashMap<(u32, u8), bool>,
 }
 
 impl Stacks {
@@ -24,25 +24,25 @@ impl Stacks {
     pub fn load(instance: &Instance, formatter: &mut Formatter) -> Option<Self> {
         let any = ["stacktrace", "userstacktrace"].into_iter().any(|option| instance.has_option(option));
         let load = |(system, entry)| formatter.load(system, entry).ok();
-        any.then(|| Self { ids: STACKS.into_iter().filter_map(load).collect(), shown: HashMap::new() })
+        any.then(|| Self { ids: STACKS.into_iter().filter_map(load).collect(), printed: HashMap::new() })
     }
 
-    /// Whether a record is shown. An event is shown if `by_itself` says so, a stack if its event was.
+    /// Whether a record is printed. An event is printed if `by_itself` returns true, a stack if its event was printed.
     pub fn decide(&mut self, buffer: u32, interrupts: u8, id: u16, by_itself: impl FnOnce() -> bool) -> bool {
         let place = (buffer, interrupts);
-        match self.shown.get(&place) {
-            Some(shown) if self.ids.contains(&id) => *shown,
+        match self.printed.get(&place) {
+            Some(printed) if self.ids.contains(&id) => *printed,
             _ => {
-                let shown = by_itself();
-                self.shown.insert(place, shown);
-                shown
+                let printed = by_itself();
+                self.printed.insert(place, printed);
+                printed
             }
         }
     }
 
-    /// Records of this buffer are missing: the next stack trace may belong to any event.
+    /// Call it when records of this buffer are missing: the next stack trace may belong to any event.
     pub fn forget(&mut self, buffer: u32) {
-        self.shown.retain(|(known, _), _| *known != buffer);
+        self.printed.retain(|(known, _), _| *known != buffer);
     }
 }
 
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn stacks_are_printed_with_their_event() {
-        let mut stacks = Stacks { ids: vec![STACK], shown: HashMap::new() };
+        let mut stacks = Stacks { ids: vec![STACK], printed: HashMap::new() };
         let mut decide = |buffer, interrupts, id, itself| stacks.decide(buffer, interrupts, id, || itself);
         assert!(!decide(0, 0, EVENT, false));
         assert!(decide(0, 8, EVENT, true), "an interrupt");
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn stacks_after_a_gap_are_decided_by_themselves() {
-        let mut stacks = Stacks { ids: vec![STACK], shown: HashMap::new() };
+        let mut stacks = Stacks { ids: vec![STACK], printed: HashMap::new() };
         assert!(!stacks.decide(0, 0, EVENT, || false));
         stacks.forget(0);
         assert!(stacks.decide(0, 0, STACK, || true));

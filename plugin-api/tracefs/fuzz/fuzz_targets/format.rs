@@ -1,4 +1,4 @@
-//! A `format` file, and its own text as a record.
+//! Fuzzes the parser of `format` files. The text is also used as a record.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

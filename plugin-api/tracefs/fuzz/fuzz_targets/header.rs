@@ -1,4 +1,4 @@
-//! The texts of `header_page` and `header_event`, parted by a NUL.
+//! Fuzzes the parser of `header_page` and `header_event`. The input is both texts, separated by a NUL.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Pages of several CPUs: the first byte of each chunk is the CPU, the next the length in steps of 16 bytes.
+//! Fuzzes the decoding and merging of pages. In each chunk of the input, the first byte is the CPU, the second the length of
+//! the page in units of 16 bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +11,7 @@ const HEADER_EVENT: &str = "type_len : 5 bits\ntime_delta : 27 bits\npadding : t
     time_extend : type == 30\ntime_stamp : type == 31\ndata max type_len == 28\n";
 
 fuzz_target!(|bytes: &[u8]| {
-    let layout = Layout::parse(HEADER_PAGE, HEADER_EVENT).expect("the kernel's own headers");
+    let layout = Layout::parse(HEADER_PAGE, HEADER_EVENT).expect("valid headers");
     let mut timeline = Timeline::new(&layout);
     let (mut rest, mut expected) = (bytes, 0);
     while let [cpu, length, after @ ..] = rest {

@@ -1,4 +1,4 @@
-//! A print format and a record, parted by a NUL.
+//! Fuzzes print formats. The input is a print format and a record, separated by a NUL.
 #![no_main]
 
 use std::fs;
@@ -22,7 +22,7 @@ const FIELDS: &str = "\tfield:u64 a;\toffset:8;\tsize:8;\tsigned:0;\n\
 
 thread_local!(static TREE: TempDir = tree());
 
-/// As much of a tracefs as a formatter asks for.
+/// A directory with the files of tracefs that a formatter needs.
 fn tree() -> TempDir {
     let tree = tempfile::tempdir().expect("a directory");
     let print = tree.path().join("events/ftrace/print");

@@ -7,8 +7,7 @@ use super::pointer::Pointer;
 use super::types::{LONG, Scalar};
 use super::write::{self, Spec};
 
-/// Appends `format` with the arguments packed in `bytes`. What cannot be read any more counts as 0 or as no
-/// text.
+/// Appends `format` with the arguments packed in `bytes`. A missing argument is taken to be 0 or the empty string.
 pub(super) fn write(format: &[u8], bytes: &[u8], environment: &Environment, out: &mut Vec<u8>) {
     let mut arguments = Arguments { bytes, at: 0 };
     let Ok(pieces) = pieces(format) else { return out.extend_from_slice(format) };
@@ -41,11 +40,11 @@ impl Arguments<'_> {
                 write::number(out, value, *radix, spec);
             }
             Kind::Character => {
-                write::foreign_text(out, &[self.number(1) as u8]);
+                write::untrusted_text(out, &[self.number(1) as u8]);
                 write::fit(out, start, spec);
             }
             Kind::Text => {
-                write::foreign_text(out, self.text());
+                write::untrusted_text(out, self.text());
                 write::fit(out, start, spec);
             }
             Kind::Pointer(extension) => match Pointer::parse(extension) {
@@ -59,8 +58,8 @@ impl Arguments<'_> {
                     self.number(usize::from(LONG));
                     out.push(b'?');
                 }
-                // The kernel made text of it when it was recorded.
-                _ => write::foreign_text(out, self.text()),
+                // The kernel formatted it as text when it was recorded.
+                _ => write::untrusted_text(out, self.text()),
             },
         }
     }
@@ -73,7 +72,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// Numbers are aligned to their size, those of eight bytes to four.
+    /// Numbers are aligned to their size, but to at most four bytes.
     fn number(&mut self, size: usize) -> u64 {
         self.at = self.at.next_multiple_of(size.clamp(1, 4));
         let value = read_number(self.bytes, self.at, size, false).unwrap_or(0);

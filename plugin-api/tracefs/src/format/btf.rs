@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::types::Scalar;
 
-/// The kernel's own description of its types, asked for the names that print formats leave unexplained.
+/// The enum constants and typedefs in the kernel's BTF.
 ///
-/// The kernel puts numbers in place of enum values in a print format only where `TRACE_DEFINE_ENUM` says so.
-/// The others are in the BTF, if the kernel was built with it. Source: `Documentation/bpf/btf.rst`,
+/// In a print format, the kernel replaces only the enum constants in `TRACE_DEFINE_ENUM` by their numbers. The
+/// others are in the BTF, if the kernel was built with it. Source: `Documentation/bpf/btf.rst`,
 /// `include/uapi/linux/btf.h`.
 #[derive(Debug, Default)]
 pub(super) struct Btf {
@@ -19,14 +19,13 @@ pub(super) struct Btf {
 
 #[derive(Debug, Default)]
 struct Names {
-    /// `None` where two enums give one name different values.
+    /// `None` if two enums have constants of this name with different values.
     enumerators: HashMap<Box<str>, Option<i64>>,
     typedefs: HashMap<Box<str>, Scalar>,
 }
 
 impl Btf {
-    /// The BTF of the kernel whose tracefs is mounted on `tracefs`, within the same sysfs. Read when first
-    /// asked.
+    /// The BTF of the kernel whose tracefs is mounted on `tracefs`, within the same sysfs. It is read on first use.
     pub(super) fn beside(tracefs: &Path) -> Self {
         let path = tracefs.ancestors().map(|above| above.join("btf/vmlinux")).find(|path| path.exists());
         Self { path, names: OnceCell::new() }
@@ -37,7 +36,7 @@ impl Btf {
         *self.names().enumerators.get(name)?
     }
 
-    /// The integer behind a `typedef`.
+    /// The integer type that a `typedef` stands for.
     pub(super) fn typedef(&self, name: &str) -> Option<Scalar> {
         self.names().typedefs.get(name).copied()
     }
@@ -64,16 +63,16 @@ struct Reader<'a> {
     strings: &'a [u8],
 }
 
-/// One type: its header, and where its further words are.
+/// The header of a type, and the offset of the words after it.
 #[derive(Clone, Copy)]
 struct Type {
     name: u64,
     kind: u64,
     count: usize,
     flag: bool,
-    /// Its size or the type it refers to.
+    /// Its size, or the type that it refers to.
     value: u64,
-    rest: usize,
+    after_header: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -114,10 +113,17 @@ impl<'a> Reader<'a> {
             let info = self.word(at + 4)?;
             let count = (info & 0xffff) as usize;
             let kind = info >> 24 & 0x1f;
-            let rest = at + 12;
+            let after_header = at + 12;
             let value = self.word(at + 8)?;
-            types.push(Type { name: self.word(at)?, kind, count, flag: info >> 31 != 0, value, rest });
-            at = rest + size_behind(kind, count)?;
+            types.push(Type {
+                name: self.word(at)?,
+                kind,
+                count,
+                flag: info >> 31 != 0,
+                value,
+                after_header,
+            });
+            at = after_header + size_after_header(kind, count)?;
         }
         Some(types)
     }
@@ -125,7 +131,7 @@ impl<'a> Reader<'a> {
     fn enumerators(&self, kind: &Type, names: &mut Names) -> Option<()> {
         let step = if kind.kind == ENUM64 { 12 } else { 8 };
         for index in 0..kind.count {
-            let at = kind.rest + index * step;
+            let at = kind.after_header + index * step;
             let low = self.word(at + 4)?;
             let value = match kind.kind {
                 ENUM64 => (self.word(at + 8)? << 32 | low) as i64,
@@ -148,15 +154,15 @@ impl<'a> Reader<'a> {
     /// Follows a typedef to the integer it stands for.
     fn scalar(&self, types: &[Type], typedef: &Type) -> Option<Scalar> {
         let mut kind = *typedef;
-        // A chain longer than this is a ring.
+        // A longer chain is a cycle.
         for _ in 0..32 {
             match kind.kind {
                 TYPEDEF | VOLATILE | CONST | RESTRICT => {
-                    // Types count from 1; 0 is `void`.
+                    // Type ids start at 1; 0 is `void`.
                     kind = *types.get((kind.value as usize).checked_sub(1)?)?;
                 }
                 INT => {
-                    let signed = self.word(kind.rest)? >> 24 & 1 != 0;
+                    let signed = self.word(kind.after_header)? >> 24 & 1 != 0;
                     return Some(Scalar { size: size(kind.value)?, signed });
                 }
                 ENUM | ENUM64 => return Some(Scalar { size: size(kind.value)?, signed: kind.flag }),
@@ -181,7 +187,7 @@ fn size(value: u64) -> Option<u8> {
 }
 
 /// Bytes that follow the header of a type.
-fn size_behind(kind: u64, count: usize) -> Option<usize> {
+fn size_after_header(kind: u64, count: usize) -> Option<usize> {
     Some(match kind {
         1 | 14 | 17 => 4,
         2 | 7..=12 | 16 | 18 => 0,

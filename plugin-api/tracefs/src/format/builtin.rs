@@ -1,5 +1,5 @@
-//! Entries that are no trace events: those of the system `ftrace`, which the kernel prints with functions of
-//! their own (`kernel/trace/trace_output.c`).
+//! The entries of the system `ftrace`, which are not trace events. The kernel prints each with a separate function
+//! (`kernel/trace/trace_output.c`).
 
 use super::environment::Environment;
 use super::field::read_number;
@@ -10,7 +10,7 @@ use super::{EventFormat, bprint};
 /// An entry type of the system `ftrace`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Builtin {
-    /// `trace_marker` and `trace_printk` with a text of its own.
+    /// `trace_marker`, and `trace_printk` with the text in the record.
     Print {
         ip: usize,
         text: usize,
@@ -45,8 +45,9 @@ pub(super) enum Builtin {
 
 const LONG: usize = size_of::<usize>();
 
-/// `FTRACE_TRAMPOLINE_MARKER`, and the end of a stack that is shorter than its record.
+/// `FTRACE_TRAMPOLINE_MARKER`.
 const TRAMPOLINE: u64 = i64::MAX as u64;
+/// The end of a stack that is shorter than its record.
 const STACK_END: u64 = u64::MAX >> (64 - 8 * LONG);
 
 impl Builtin {
@@ -64,7 +65,7 @@ impl Builtin {
         })
     }
 
-    /// Appends the text, with a line end only where the entry's own text has one.
+    /// Appends the text. It ends with a newline only if the entry's own text does.
     pub(super) fn write(
         &self,
         record: &[u8],

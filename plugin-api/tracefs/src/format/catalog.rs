@@ -16,58 +16,58 @@ use super::{Error, EventFormat, Unprintable};
 pub(super) struct Catalog {
     events: PathBuf,
     known: Vec<Option<Box<Event>>>,
-    /// The format files of all events, by id, once an id was requested that no enabled event has.
+    /// The format files of all events, by id. Empty until an id is requested that no enabled event has.
     files: HashMap<u16, PathBuf>,
-    searched: Option<Instant>,
+    searched_at: Option<Instant>,
     style: syscall::Style,
     options: Options,
     btf: Btf,
 }
 
-/// An event with the way it is printed.
+/// An event and its printer.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) format: EventFormat,
     system: Box<str>,
-    /// Compiled when first needed: reading fields does not need it, and it may require the kernel's whole BTF.
+    /// Compiled on first use: reading fields does not need it, and it may require the kernel's whole BTF.
     printer: OnceCell<Printer>,
     /// The fields with names of tasks.
-    pub(super) lessons: Box<[Lesson]>,
-    pub(super) renaming: Option<Renaming>,
+    pub(super) task_names: Box<[TaskNameField]>,
+    pub(super) rename: Option<Rename>,
 }
 
 #[derive(Debug)]
 pub(super) enum Printer {
     Syscall(Syscall),
     Builtin(Builtin),
-    /// With `name: ` before it.
     Program {
+        /// The event's name and `: `.
         name: Box<[u8]>,
         program: Program,
     },
-    /// Field by field.
+    /// Field by field, because the print format cannot be evaluated.
     Fields {
         name: Box<[u8]>,
         reason: Unprintable,
     },
 }
 
-/// A field with the name of the task that another field has the id of; indices into the fields.
+/// A field with the name of a task, and the field with that task's id. Both are indices into the fields.
 #[derive(Debug)]
-pub(super) struct Lesson {
+pub(super) struct TaskNameField {
     pub(super) pid: usize,
     pub(super) name: usize,
 }
 
-/// How an event says that its task has a new name, without saying which: a field has this value.
+/// The value of a field which indicates that the current task has a new name. The event does not contain the name.
 #[derive(Debug)]
-pub(super) struct Renaming {
+pub(super) struct Rename {
     pub(super) field: usize,
     pub(super) value: i64,
 }
 
-/// All events are not searched again sooner for an id that was not there.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The least time between two searches of all events for an unknown id.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Catalog {
     pub(super) fn new(tracefs: &Path, options: Options, release: &str) -> Self {
@@ -75,7 +75,7 @@ impl Catalog {
             events: tracefs.join("events"),
             known: Vec::new(),
             files: HashMap::new(),
-            searched: None,
+            searched_at: None,
             style: syscall::Style::of_release(release),
             options,
             btf: Btf::beside(tracefs),
@@ -94,16 +94,16 @@ impl Catalog {
         self.load_file(&path)
     }
 
-    /// Makes sure that the event with this id is known, if there is one; an unreadable one stays unknown.
-    pub(super) fn find(&mut self, id: u16, enabled: &Path) {
+    /// Loads the event with this id, if there is one and its format is readable.
+    pub(super) fn load_by_id(&mut self, id: u16, enabled: &Path) {
         if self.get(id).is_some() {
             return;
         }
-        if self.searched.is_none() {
-            // Likely one of those that are on; they are few.
+        if self.searched_at.is_none() {
+            // It is probably one of the enabled events, which are few.
             let _ = self.load_enabled(enabled);
         }
-        let due = self.searched.is_none_or(|at| at.elapsed() >= PATIENCE);
+        let due = self.searched_at.is_none_or(|at| at.elapsed() >= SEARCH_INTERVAL);
         if self.get(id).is_none() && due && !self.files.contains_key(&id) {
             self.search();
         }
@@ -111,11 +111,11 @@ impl Catalog {
             && let Some(path) = self.files.remove(&id)
             && let Err(error) = self.load_file(&path)
         {
-            log::warn!("{error}; the event's records are written as ones of an unknown type");
+            log::warn!("{error}; the event's records are printed as 'Unknown type'");
         }
     }
 
-    /// Reads the formats of all events that are on in an instance, from its `set_event`.
+    /// Reads the formats of all events that are enabled in an instance, from its `set_event`.
     pub(super) fn load_enabled(&mut self, set_event: &Path) -> Result<usize, Error> {
         let text = fs::read_to_string(set_event)
             .map_err(|source| Error::Io { path: set_event.to_owned(), source })?;
@@ -135,7 +135,7 @@ impl Catalog {
         Ok(self.add(&system.to_string_lossy(), format))
     }
 
-    /// Makes an event known, in place of one that had its id.
+    /// Adds an event. It replaces an event with the same id.
     pub(super) fn add(&mut self, system: &str, format: EventFormat) -> u16 {
         let id = format.id;
         let event = self.event(format, system);
@@ -150,12 +150,13 @@ impl Catalog {
 
     /// The event of `system` that `format` describes.
     pub(super) fn event(&self, format: EventFormat, system: &str) -> Event {
-        let lessons = if matches!(system, "sched" | "task") { lessons(&format) } else { Box::default() };
-        let renaming = renaming(&format);
-        Event { format, system: system.into(), printer: OnceCell::new(), lessons, renaming }
+        let task_names =
+            if matches!(system, "sched" | "task") { task_name_fields(&format) } else { Box::default() };
+        let rename = rename(&format);
+        Event { format, system: system.into(), printer: OnceCell::new(), task_names, rename }
     }
 
-    /// How the event is printed.
+    /// The event's printer.
     #[inline]
     pub(super) fn printer<'a>(&self, event: &'a Event) -> &'a Printer {
         event.printer.get_or_init(|| self.make_printer(&event.format, &event.system))
@@ -179,7 +180,7 @@ impl Catalog {
         }
     }
 
-    /// Looks through the ids of all events.
+    /// Reads the ids of all events.
     fn search(&mut self) {
         self.files = event_directories(&self.events)
             .filter_map(|directory| {
@@ -190,7 +191,7 @@ impl Catalog {
                 Some((id, directory.join("format")))
             })
             .collect();
-        self.searched = Some(Instant::now());
+        self.searched_at = Some(Instant::now());
     }
 }
 
@@ -208,26 +209,27 @@ pub(super) fn event_directories(events: &Path) -> impl Iterator<Item = PathBuf> 
         .filter(|path| path.join("format").exists())
 }
 
-/// Fields that go together: `comm` and `pid`, `next_comm` and `next_pid`, `newcomm` and `pid`.
-fn lessons(format: &EventFormat) -> Box<[Lesson]> {
+/// The pairs of fields with a name and an id of one task: `comm` and `pid`, `next_comm` and `next_pid`, `newcomm` and
+/// `pid`.
+fn task_name_fields(format: &EventFormat) -> Box<[TaskNameField]> {
     let index = |name: &str| format.fields.iter().position(|field| field.name == name);
     let pairs = format.fields.iter().enumerate().filter_map(|(name, field)| {
         let prefix = match field.name.as_str() {
             "comm" | "newcomm" => "",
             other => other.strip_suffix("comm").filter(|prefix| prefix.ends_with('_'))?,
         };
-        Some(Lesson { pid: index(&format!("{prefix}pid"))?, name })
+        Some(TaskNameField { pid: index(&format!("{prefix}pid"))?, name })
     });
     pairs.collect()
 }
 
-/// An `execve` that succeeded, or `prctl(PR_SET_NAME)`.
-fn renaming(format: &EventFormat) -> Option<Renaming> {
+/// A successful `execve`, or `prctl(PR_SET_NAME)`.
+fn rename(format: &EventFormat) -> Option<Rename> {
     let (field, value) = match format.name.as_str() {
         "sys_exit_execve" | "sys_exit_execveat" => ("ret", 0),
         "sys_enter_prctl" => ("option", 15),
         _ => return None,
     };
     let field = format.fields.iter().position(|known| known.name == field)?;
-    Some(Renaming { field, value })
+    Some(Rename { field, value })
 }

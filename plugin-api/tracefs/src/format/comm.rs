@@ -2,27 +2,27 @@ use std::ops::Deref;
 
 use super::write;
 
-/// `TASK_COMM_LEN`, which counts a NUL at the end; and the width of the column.
+/// `TASK_COMM_LEN`, including the terminating NUL. Also the width of the column.
 pub(super) const COLUMN: usize = 16;
 
-/// The name of a thread, as it is.
+/// The name of a thread, unescaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Comm {
     bytes: [u8; COLUMN],
     length: u8,
-    /// As a line of text has it: right-aligned as `%16s` does.
+    /// The name as printed in a line: right-aligned, as with `%16s`.
     pub(super) column: [u8; COLUMN],
 }
 
 impl Comm {
-    /// What follows a NUL, or is longer than any name, is left out.
+    /// Ends at the first NUL, and truncates what is longer than any name.
     pub(super) fn new(name: &[u8]) -> Self {
         let name = write::until_nul(name);
         let name = name.get(..COLUMN).unwrap_or(name);
         let (mut bytes, mut column) = ([0; COLUMN], [b' '; COLUMN]);
         bytes.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
         for (to, from) in column.iter_mut().skip(COLUMN - name.len()).zip(name) {
-            // A name may hold a line end, which must not cut the line in two.
+            // A newline in the name would split the line.
             *to = if *from == b'\n' { b'?' } else { *from };
         }
         Self { bytes, length: name.len() as u8, column }
@@ -42,7 +42,7 @@ mod tests {
     use super::Comm;
 
     #[test]
-    fn a_name_is_kept_as_it_is_and_shown_in_a_column() {
+    fn name_is_unescaped_and_column_has_no_newline() {
         let comm = Comm::new(b" a\nb\xff\0junk");
         assert_eq!((&*comm, &comm.column), (&b" a\nb\xff"[..], b"            a?b\xff"));
         let full = Comm::new(b"sixteen bytes xx and more");

@@ -4,7 +4,7 @@ use super::names::Names;
 use super::options::Options;
 use super::write;
 
-/// What all records start with (`struct trace_entry` in `include/linux/trace_events.h`).
+/// The offsets of the fields that all records start with (`struct trace_entry` in `include/linux/trace_events.h`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Common {
     kind: (usize, usize),
@@ -13,7 +13,7 @@ pub(super) struct Common {
     pid: usize,
 }
 
-/// The start of one record.
+/// The common fields of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: u16,
@@ -22,7 +22,7 @@ pub(super) struct Entry {
     pub(super) pid: i32,
 }
 
-/// The layout of every kernel since 2.6.38, for a kernel that does not describe it.
+/// The layout of all kernels since 2.6.38, in case the kernel does not describe it.
 impl Default for Common {
     fn default() -> Self {
         Self { kind: (0, 2), flags: 2, preempt_count: 3, pid: 4 }
@@ -58,7 +58,7 @@ impl Entry {
         self.flags & (0x08 | 0x10 | 0x40)
     }
 
-    /// What stands before the event: task, CPU, flags and time (`trace_print_context`).
+    /// Appends what precedes the event: task, CPU, flags and time (`trace_print_context`).
     #[inline]
     pub(super) fn write_context(
         &self,
@@ -97,7 +97,7 @@ impl Entry {
         }
     }
 
-    /// `trace_print_lat_fmt`, as it is since Linux 6.13.
+    /// `trace_print_lat_fmt` of Linux 6.13 and later.
     #[inline]
     fn write_flags(&self, out: &mut Vec<u8>) {
         let has = |flag: u8| self.flags & flag != 0;

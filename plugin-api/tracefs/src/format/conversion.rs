@@ -6,7 +6,7 @@ pub(super) struct Conversion {
     pub(super) flags: Flags,
     pub(super) width: Amount,
     pub(super) precision: Amount,
-    /// Bytes of the argument.
+    /// The size of the argument in bytes.
     pub(super) length: u8,
     pub(super) kind: Kind,
 }
@@ -24,7 +24,7 @@ pub(super) struct Flags {
 pub(super) enum Amount {
     None,
     Fixed(i32),
-    /// `*`: an argument of its own.
+    /// `*`: the value is an argument.
     Argument,
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Number(Radix),
     Character,
     Text,
-    /// `%p` with the letters and digits behind it.
+    /// `%p` with the letters and digits after it.
     Pointer(String),
 }
 
@@ -46,17 +46,17 @@ pub(super) enum Radix {
     HexUpper,
 }
 
-/// A format string in pieces.
+/// A piece of a format string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Text(Vec<u8>),
     Conversion(Conversion),
 }
 
-/// Wider fields are cut to this: no line is that long, and no machine has more CPUs (`%*pbl`).
+/// The limit of widths; larger ones are reduced to it. No line is longer, and no machine has more CPUs (`%*pbl`).
 pub(super) const WIDEST: i32 = 16384;
 
-/// Takes a format string to pieces.
+/// Splits a format string into text and conversions.
 pub(super) fn pieces(format: &[u8]) -> Result<Vec<Piece>, Unprintable> {
     let mut pieces = Vec::new();
     let mut text = Vec::new();
@@ -90,7 +90,7 @@ fn conversion(text: &[u8]) -> Result<(Conversion, &[u8]), Unprintable> {
     let (flags, rest) = flags(text);
     let (width, rest) = amount(rest);
     let (precision, rest) = match rest.strip_prefix(b".") {
-        // A lone point is a precision of 0.
+        // A point without a number is a precision of 0.
         Some(rest) => match amount(rest) {
             (Amount::None, rest) => (Amount::Fixed(0), rest),
             given => given,

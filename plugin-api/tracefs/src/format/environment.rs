@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::symbols::Symbols;
 use super::write;
 
-/// What a print format may need beyond the record: things that lie in the kernel, read when first asked for.
+/// The kernel's symbols and strings, which a print format may need besides the record. They are read on first use.
 #[derive(Debug)]
 pub(super) struct Environment {
     tracefs: PathBuf,
@@ -29,7 +29,7 @@ impl Environment {
         self.symbols.get_or_init(|| Symbols::read(&self.procfs.join("kallsyms")))
     }
 
-    /// Appends the text at `address` of the kernel's memory; the address where the text is not known.
+    /// Appends the string at an address in kernel memory, or the address if the string is not known.
     pub(super) fn kernel_text(&self, address: u64, out: &mut Vec<u8>) {
         if address == 0 {
             return out.extend_from_slice(b"(null)");

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why an event cannot be looked up.
+/// An error of reading the description of an event.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -12,27 +12,27 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// A `format` file says something that is no event description.
+    /// A `format` file is not a valid description of an event.
     #[error("{}: {source}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in it.
         source: BadFormat,
     },
 }
 
-/// What is wrong with the text of a `format` file.
+/// An error in the text of a `format` file.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadFormat {
-    /// A line every event has is not there.
+    /// A required line is missing.
     #[error("no line `{0}`")]
     Missing(&'static str),
-    /// A field line that cannot be understood.
+    /// A field line cannot be parsed.
     #[error("unknown field line `{0}`")]
     Field(String),
 }
@@ -41,22 +41,22 @@ pub enum BadFormat {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unprintable {
-    /// A name only the kernel knows: an enum value, a macro, a variable.
+    /// A name that is defined only in the kernel: an enum value, a macro, a variable.
     #[error("unknown name `{0}`")]
     Name(String),
-    /// A function only the kernel can call.
+    /// A function of the kernel.
     #[error("unknown function `{0}`")]
     Function(String),
     /// A type of unknown size.
     #[error("unknown type `{0}`")]
     Type(String),
-    /// A conversion that is unknown, or that needs the kernel's memory.
+    /// A conversion that is unknown, or that reads kernel memory.
     #[error("unknown conversion `%{0}`")]
     Conversion(String),
-    /// Not the C that print formats are made of.
+    /// A construct that is not supported, or a syntax error.
     #[error("unexpected `{0}`")]
     Syntax(String),
-    /// Nested deeper than any print format is.
+    /// Too many nested expressions, operators or uses of variables.
     #[error("nested too deeply")]
     Depth,
     /// Fewer arguments than conversions.

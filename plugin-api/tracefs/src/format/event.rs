@@ -1,17 +1,17 @@
 use super::{BadFormat, Field};
 
-/// An event as its `format` file describes it.
+/// The description of an event in its `format` file.
 ///
 /// Source: `f_show` in `kernel/trace/trace_events.c`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFormat {
     /// The name, without its system.
     pub name: String,
-    /// The id: what `common_type` of its records says.
+    /// The id, which is the `common_type` of its records.
     pub id: u16,
     /// All fields, the common ones first, in the order of the file.
     pub fields: Vec<Field>,
-    /// What stands after `print fmt:`.
+    /// The text after `print fmt:`.
     pub print_fmt: String,
     /// How many of the fields are common to all events.
     common: usize,
@@ -21,7 +21,7 @@ impl EventFormat {
     /// Parses the text of a `format` file.
     ///
     /// # Errors
-    /// A text without name, id or print format, or with a field line that cannot be understood.
+    /// The name, the id or the print format is missing, or a field line cannot be parsed.
     pub fn parse(text: &str) -> Result<Self, BadFormat> {
         let mut format = Self {
             name: line(text, "name:").ok_or(BadFormat::Missing("name:"))?.to_owned(),
@@ -36,14 +36,14 @@ impl EventFormat {
                 let field = Field::parse(line).ok_or_else(|| BadFormat::Field(line.trim().to_owned()))?;
                 format.fields.push(field);
             } else if line.trim().is_empty() && format.common == 0 {
-                // An empty line parts the common fields from the event's own.
+                // An empty line separates the common fields from the event's own.
                 format.common = format.fields.len();
             }
         }
         Ok(format)
     }
 
-    /// The field of that name.
+    /// The field with this name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
@@ -58,7 +58,7 @@ fn line<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
 }
 
-/// The print format goes to the end of the file: its strings may hold line ends of their own.
+/// The print format extends to the end of the file: its strings may contain newlines.
 fn print_fmt(text: &str) -> Option<&str> {
     let key = "print fmt:";
     let start = if text.starts_with(key) { 0 } else { text.find(&format!("\n{key}"))? + 1 };

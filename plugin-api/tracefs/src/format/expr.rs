@@ -1,7 +1,7 @@
 use super::field::read_number;
 use super::types::Scalar;
 
-/// An expression of a print format that yields a number. Signed values are kept sign-extended to 64 bits.
+/// An expression of a print format whose value is a number. Signed values are kept sign-extended to 64 bits.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expr {
     Constant(u64),
@@ -9,13 +9,13 @@ pub(super) enum Expr {
         offset: usize,
         scalar: Scalar,
     },
-    /// Element `index` of the numbers at a place: `array[i]`, `*pointer`.
+    /// Element `index` of an array of numbers: `array[i]`, `*pointer`.
     Load {
         place: Place,
         index: Box<Expr>,
         scalar: Scalar,
     },
-    /// Bytes that a dynamic array has: `__get_dynamic_array_len`.
+    /// The size of a dynamic array in bytes: `__get_dynamic_array_len`.
     Length(Place),
     Cast {
         value: Box<Expr>,
@@ -44,7 +44,7 @@ pub(super) enum Expr {
         yes: Box<Expr>,
         no: Box<Expr>,
     },
-    /// `__builtin_bswap16` and its like, for numbers kept in network order.
+    /// `__builtin_bswap16` and similar, for numbers in network byte order.
     Swap {
         value: Box<Expr>,
         size: u8,
@@ -71,23 +71,23 @@ pub(super) enum Operator {
     NotEqual,
 }
 
-/// Bytes within the record.
+/// A range of bytes in the record.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Place {
     Fixed {
         offset: usize,
         size: usize,
     },
-    /// From there to the end of the record.
+    /// From `offset` to the end of the record.
     Rest {
         offset: usize,
     },
-    /// Where the word at `word` says, counted from `base`.
+    /// The range in the word at `word`, relative to `base`.
     Located {
         word: usize,
         base: usize,
     },
-    /// So many bytes further on.
+    /// `place` without its first `bytes` bytes.
     After {
         place: Box<Place>,
         bytes: Box<Expr>,
@@ -121,7 +121,7 @@ impl Place {
 }
 
 impl Expr {
-    /// The value for `record`. What the record is too short for counts as 0, and so does a division by 0.
+    /// The value for `record`. A field beyond the end of the record is 0, and so is a division by 0.
     pub(super) fn number(&self, record: &[u8]) -> u64 {
         match self {
             Self::Constant(value) => *value,
@@ -150,12 +150,12 @@ impl Expr {
         }
     }
 
-    /// The same expression, as a constant if it depends on no record.
+    /// The same expression, as a constant if it does not depend on the record.
     pub(super) fn folded(self) -> Self {
         if self.is_constant() { Self::Constant(self.number(&[])) } else { self }
     }
 
-    /// How many nodes the expression has.
+    /// The number of nodes of the expression.
     pub(super) fn weight(&self) -> usize {
         1 + match self {
             Self::Constant(_) | Self::Field { .. } => 0,

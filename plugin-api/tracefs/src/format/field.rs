@@ -10,28 +10,28 @@ pub struct Field {
     pub type_name: String,
     /// Bytes from the start of the record.
     pub offset: usize,
-    /// Bytes in the record; 0 for an array that fills its rest.
+    /// Size in bytes; 0 for an array that extends to the end of the record.
     pub size: usize,
     /// Whether the number, or each element, is signed.
     pub signed: bool,
-    /// What the bytes are.
+    /// How the bytes are to be interpreted.
     pub shape: Shape,
 }
 
-/// How a field lies in the record.
+/// The representation of a field in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// A number or a pointer.
     Scalar,
-    /// An array within the record. The number is the size of an element, where known.
+    /// An array within the record.
     Array {
-        /// Bytes of one element; 0 where unknown.
+        /// The size of an element in bytes; 0 if unknown.
         element: usize,
     },
-    /// A word saying where the data is: offset from the start of the record below, length in bytes above
-    /// (`__data_loc`).
+    /// A 32-bit word with the location of the data (`__data_loc`): the offset from the start of the record in the
+    /// lower half, the length in bytes in the upper half.
     DataLoc,
-    /// The same, but the offset counts from the end of the word (`__rel_loc`).
+    /// The same, but the offset is relative to the end of the word (`__rel_loc`).
     RelLoc,
 }
 
@@ -45,7 +45,7 @@ impl Field {
         let size = value("size:")? as usize;
         let signed = value("signed:").unwrap_or(0) != 0;
         let (declared, bound) = match declaration.rsplit_once('[') {
-            // `__data_loc char[] name` has its brackets in the type.
+            // In `__data_loc char[] name`, the brackets are part of the type.
             Some((before, bound)) if bound.ends_with(']') => (before, Some(bound.trim_end_matches(']'))),
             _ => (declaration, None),
         };
@@ -59,8 +59,8 @@ impl Field {
         Some(Self { name: name.to_owned(), type_name, offset, size, signed, shape })
     }
 
-    /// The number in `record`, sign-extended where the field is signed; `None` where the field is no number
-    /// of 1, 2, 4 or 8 bytes or the record too short.
+    /// The number in `record`, sign-extended if the field is signed. `None` if the field is not a number of 1, 2, 4
+    /// or 8 bytes, or the record is too short.
     #[inline]
     pub fn number(&self, record: &[u8]) -> Option<i64> {
         if self.shape != Shape::Scalar {
@@ -69,7 +69,7 @@ impl Field {
         read_number(record, self.offset, self.size, self.signed).map(|value| value as i64)
     }
 
-    /// The bytes that the field holds or points to; `None` where they reach over the record.
+    /// The bytes that the field contains or points to. `None` if they extend beyond the record.
     #[inline]
     pub fn bytes<'a>(&self, record: &'a [u8]) -> Option<&'a [u8]> {
         match self.shape {
@@ -93,7 +93,7 @@ fn shape(type_name: &str, bound: Option<&str>, size: usize) -> Shape {
     } else if type_name.starts_with("__rel_loc") {
         Shape::RelLoc
     } else if let Some(bound) = bound {
-        // Bounds may be missing (`u8 list[]`) or be names only the kernel knows.
+        // A bound may be missing (`u8 list[]`), or a name that is defined only in the kernel.
         let known = types::named(&type_name.split_ascii_whitespace().collect::<Vec<_>>());
         let counted = || bound.trim().parse().ok().and_then(|count| size.checked_div(count));
         let element = known.map(|scalar| usize::from(scalar.size)).or_else(counted);
@@ -105,7 +105,7 @@ fn shape(type_name: &str, bound: Option<&str>, size: usize) -> Shape {
     }
 }
 
-/// The bytes that the word at `word` points to, `base` bytes further on.
+/// The bytes that the word at `word` points to, relative to `base`.
 #[inline]
 fn located(record: &[u8], word: usize, base: usize) -> Option<&[u8]> {
     let location = read_number(record, word, 4, false)? as usize;

@@ -11,9 +11,9 @@ use super::text::array;
 use super::write;
 use super::{Error, EventFormat, Field, Shape, Unprintable};
 
-/// Makes text of records, byte for byte as `trace_pipe` of the same instance would.
+/// Formats records as text, byte for byte as `trace_pipe` of the same instance does.
 ///
-/// See the [module](super) for where it departs from the kernel, and why.
+/// See the [module](super) for the differences from the kernel, and the reasons.
 #[derive(Debug)]
 pub struct Formatter {
     instance: PathBuf,
@@ -28,16 +28,16 @@ pub struct Formatter {
 impl Formatter {
     /// A formatter for the instance directory `instance` of the tracefs mounted on `tracefs`.
     ///
-    /// The instance's `trace_clock` and `options` are read here, so set them before.
+    /// The instance's `trace_clock` and `options` are read only here, so set them before.
     ///
     /// # Errors
-    /// The format of `ftrace/print` cannot be read: this is no tracefs.
+    /// The format of `ftrace/print` cannot be read: this is not a tracefs.
     pub fn open(tracefs: &Path, instance: &Path) -> Result<Self, Error> {
         Self::with_procfs(tracefs, instance, Path::new("/proc"))
     }
 
-    /// The same, with the procfs that kernel symbols and names of tasks come from. Its pids must be those of
-    /// the trace, which are the initial namespace's.
+    /// The same, with the procfs from which kernel symbols and task names are read. It must be of the initial pid
+    /// namespace, like the pids in the trace.
     ///
     /// # Errors
     /// As [`Formatter::open`].
@@ -61,7 +61,7 @@ impl Formatter {
     /// Reads the format of one event and returns its id.
     ///
     /// # Errors
-    /// A format file that cannot be read or understood.
+    /// The format file cannot be read or parsed.
     pub fn load(&mut self, system: &str, event: &str) -> Result<u16, Error> {
         self.catalog.load(system, event)
     }
@@ -69,7 +69,7 @@ impl Formatter {
     /// Reads the format of one event.
     ///
     /// # Errors
-    /// A format file that cannot be read or understood.
+    /// The format file cannot be read or parsed.
     pub fn format_of(&mut self, system: &str, event: &str) -> Result<&EventFormat, Error> {
         let id = self.catalog.load(system, event)?;
         let missing = || Error::Io {
@@ -79,29 +79,29 @@ impl Formatter {
         self.catalog.get(id).map(|event| &event.format).ok_or_else(missing)
     }
 
-    /// Reads the formats of the events that are on in the instance, and returns how many.
+    /// Reads the formats of the events that are enabled in the instance, and returns their number.
     ///
-    /// They are read anyway once a record needs them. Do it beforehand where the events may be gone by then,
-    /// as probes are.
+    /// Other formats are read when a record needs them. Call this if events, such as probes, may have been removed by
+    /// then.
     ///
     /// # Errors
-    /// The instance's `set_event` cannot be read. A format that cannot be read is left out.
+    /// The instance's `set_event` cannot be read. A format that cannot be read is skipped.
     pub fn load_enabled(&mut self) -> Result<usize, Error> {
         self.catalog.load_enabled(&self.instance.join("set_event"))
     }
 
-    /// Makes an event of `system` known whose format was read elsewhere, and returns its id.
+    /// Adds an event of `system` whose format was read elsewhere, and returns its id.
     pub fn add(&mut self, system: &str, format: EventFormat) -> u16 {
         self.catalog.add(system, format)
     }
 
-    /// The event with this id, its format being read now if need be.
+    /// The event with this id. Reads its format if it has not been read yet.
     pub fn event(&mut self, id: u16) -> Option<&EventFormat> {
-        self.catalog.find(id, &self.instance.join("set_event"));
+        self.catalog.load_by_id(id, &self.instance.join("set_event"));
         self.catalog.get(id).map(|event| &event.format)
     }
 
-    /// Why the event with this id is printed field by field, if it is.
+    /// The reason why the event with this id is printed field by field, if it is.
     pub fn unprintable(&mut self, id: u16) -> Option<&Unprintable> {
         self.event(id)?;
         match self.catalog.printer(self.catalog.get(id)?) {
@@ -110,7 +110,7 @@ impl Formatter {
         }
     }
 
-    /// The id of the event that `record` is of (`common_type`).
+    /// The id of the event of `record` (`common_type`).
     pub fn id(&self, record: &[u8]) -> Option<u16> {
         self.common.entry(record).map(|entry| entry.id)
     }
@@ -125,7 +125,7 @@ impl Formatter {
         self.interrupts(record) != 0
     }
 
-    /// In which interrupts `record` was written: the same number for the same ones, 0 for none.
+    /// The kinds of interrupt (hard, soft, NMI) in which `record` was written, as a bit mask. 0 if there was none.
     pub fn interrupts(&self, record: &[u8]) -> u8 {
         self.common.entry(record).map_or(0, |entry| entry.interrupts())
     }
@@ -135,29 +135,29 @@ impl Formatter {
         self.names.name(thread)
     }
 
-    /// Asks procfs what a thread is called now. Whoever executes another program is called otherwise afterwards, and only its
-    /// later name can be looked up when its records are read.
+    /// Reads the current name of a thread from procfs. After an execve(2) only the new name can be looked up, so call this
+    /// early to get the right name for the records before it.
     pub fn look_up_comm(&mut self, thread: i32) {
-        self.names.ask(thread);
+        self.names.read_comm(thread);
     }
 
-    /// Appends the function at a kernel address, with the offset in it, as `%pS` prints it: `vfs_read+0x2d/0x380`. The address
-    /// itself where there is none.
+    /// Appends the function at a kernel address, with the offset in it, as `%pS` prints it: `vfs_read+0x2d/0x380`. Appends the
+    /// address if there is no symbol.
     pub fn write_symbol(&self, address: u64, out: &mut Vec<u8>) {
         self.environment.symbols().write(address, true, false, out);
     }
 
-    /// Takes the names of tasks from a record without writing it. Writing a record does the same.
+    /// Remembers the names of tasks in a record without printing it. [`Formatter::write_record`] does the same.
     pub fn learn(&mut self, record: &[u8]) {
         if let Some(entry) = self.common.entry(record)
             && let Some(event) = self.catalog.get(entry.id)
         {
-            event.teach(record, entry.pid, &mut self.names);
+            event.update_names(record, entry.pid, &mut self.names);
         }
     }
 
-    /// Appends the text of `record`, written by `cpu` at `stamp`: one line for nearly all events, several for
-    /// stack traces and for markers that hold several. The text always ends with a line end.
+    /// Appends the text of `record`, which `cpu` wrote at `stamp`. It is one line for most events, and several for
+    /// stack traces and for markers with newlines. The text always ends with a newline.
     pub fn write_record(&mut self, cpu: u32, stamp: u64, record: &[u8], out: &mut Vec<u8>) {
         let Some(entry) = self.common.entry(record) else {
             return out.extend_from_slice(b"Unknown type 0\n");
@@ -166,7 +166,7 @@ impl Formatter {
             entry.write_context(cpu, stamp, &self.options, &mut self.names, out);
         }
         if self.catalog.get(entry.id).is_none() {
-            self.catalog.find(entry.id, &self.instance.join("set_event"));
+            self.catalog.load_by_id(entry.id, &self.instance.join("set_event"));
         }
         let Some(event) = self.catalog.get(entry.id) else {
             out.extend_from_slice(b"Unknown type ");
@@ -178,11 +178,11 @@ impl Formatter {
         if !matches!(printer, Printer::Builtin(_)) || out.last() != Some(&b'\n') {
             out.push(b'\n');
         }
-        event.teach(record, entry.pid, &mut self.names);
+        event.update_names(record, entry.pid, &mut self.names);
     }
 
-    /// Appends the line that the kernel writes where records of `cpu` were overwritten (`print_trace_line` in
-    /// `kernel/trace/trace.c`). Nothing, where there are none that are not told of already.
+    /// Appends the line that the kernel prints where records of `cpu` were overwritten (`print_trace_line` in
+    /// `kernel/trace/trace.c`). Appends nothing if `count` is 0, which means that they were reported already.
     pub fn write_gap(cpu: u32, count: Option<u64>, out: &mut Vec<u8>) {
         if count == Some(0) {
             return;
@@ -220,21 +220,21 @@ impl Formatter {
 }
 
 impl Event {
-    /// Takes the names of tasks from a record.
+    /// Updates the names of tasks from a record.
     #[inline]
-    fn teach(&self, record: &[u8], pid: i32, names: &mut Names) {
+    fn update_names(&self, record: &[u8], pid: i32, names: &mut Names) {
         let field = |index: usize| self.format.fields.get(index);
-        for lesson in &self.lessons {
-            let task = field(lesson.pid).and_then(|field| field.number(record));
-            let name = field(lesson.name).and_then(|field| field.bytes(record));
+        for task_name in &self.task_names {
+            let task = field(task_name.pid).and_then(|field| field.number(record));
+            let name = field(task_name.name).and_then(|field| field.bytes(record));
             if let (Some(task), Some(name)) = (task, name) {
-                names.learn(task as i32, name);
+                names.insert(task as i32, name);
             }
         }
-        if let Some(renaming) = &self.renaming
-            && field(renaming.field).and_then(|field| field.number(record)) == Some(renaming.value)
+        if let Some(rename) = &self.rename
+            && field(rename.field).and_then(|field| field.number(record)) == Some(rename.value)
         {
-            names.ask(pid);
+            names.read_comm(pid);
         }
     }
 
@@ -264,7 +264,7 @@ impl Event {
     }
 }
 
-/// ` name=value`: signed numbers in decimal, others in hex, text as it is, arrays as `{0x1,0x2}`.
+/// Appends ` name=value`: signed numbers in decimal, others in hex, text unchanged, arrays as `{0x1,0x2}`.
 fn write_field(field: &Field, record: &[u8], out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(field.name.as_bytes());
@@ -278,7 +278,7 @@ fn write_field(field: &Field, record: &[u8], out: &mut Vec<u8>) {
     }
     let bytes = field.bytes(record).unwrap_or_default();
     if field.is_text() {
-        return write::foreign_text(out, write::until_nul(bytes));
+        return write::untrusted_text(out, write::until_nul(bytes));
     }
     let element = match field.shape {
         Shape::Array { element } if matches!(element, 2 | 4 | 8) => element,

@@ -1,7 +1,7 @@
 use super::Unprintable;
 use super::types::{LONG, Scalar};
 
-/// A piece of the C that print formats are written in.
+/// A token of C.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token<'a> {
     Name(&'a str),
@@ -10,13 +10,13 @@ pub(super) enum Token<'a> {
     Mark(&'static str),
 }
 
-/// Longer ones first, so that `<<` is not taken for two `<`.
+/// Longer ones first, so that `<<` is not parsed as two `<`.
 const MARKS: [&str; 31] = [
     "->", "<<", ">>", "<=", ">=", "==", "!=", "&&", "||", "(", ")", "{", "}", "[", "]", ",", ";", "?", ":",
     "=", "<", ">", "+", "-", "*", "/", "%", "&", "|", "^", "~",
 ];
 
-/// Takes a print format to pieces.
+/// Splits a print format into tokens.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Unprintable> {
     let mut rest = text.trim_start();
     let mut tokens = Vec::new();
@@ -59,7 +59,7 @@ fn number(text: &str) -> Result<(Token<'_>, usize), Unprintable> {
     Ok((Token::Number(value, literal_type(value, radix, &suffix)), end))
 }
 
-/// The first type that holds the value (C11 6.4.4.1).
+/// The first type that can represent the value (C11 6.4.4.1).
 fn literal_type(value: u64, radix: u32, suffix: &str) -> Scalar {
     let unsigned = suffix.contains('u');
     let smallest = match suffix.matches('l').count() {
@@ -96,7 +96,7 @@ fn character(text: &str) -> Result<(Token<'_>, usize), Unprintable> {
     }
 }
 
-/// What stands between the quotes, escapes resolved, and where the text goes on.
+/// The text between the quotes with its escapes resolved, and the position after it.
 fn quoted(text: &str, quote: u8) -> Result<(Vec<u8>, usize), Unprintable> {
     let source = text.as_bytes();
     let mut bytes = Vec::new();

@@ -1,9 +1,9 @@
-//! Records of the ring buffer made text, byte for byte as the kernel's `trace_pipe` would print them.
+//! Formats records of the ring buffer as text, byte for byte as the kernel's `trace_pipe` prints them.
 //!
-//! Each event comes with a description of its fields and a *print format*: a C format string with C
+//! Each event has a description of its fields and a *print format*: a C format string with C
 //! expressions for its arguments ([`EventFormat`]). The [`Formatter`] reads the descriptions of the events
-//! that occur, compiles each print format once, and then appends lines to a buffer without allocating
-//! anything per line.
+//! that occur and compiles each print format once. It then appends lines to a buffer without an allocation per
+//! line.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -16,7 +16,7 @@
 //! let mut lines = Vec::new();
 //! formatter.write_record(cpu, stamp, &record, &mut lines);
 //!
-//! // Fields by name, for filters and the like.
+//! // Fields by name, for example for a filter.
 //! let id = formatter.load("task", "task_newtask")?;
 //! let flags = formatter.event(id).and_then(|event| event.field("clone_flags")).cloned();
 //! let flags = flags.and_then(|field| field.number(&record));
@@ -24,49 +24,49 @@
 //! # }
 //! ```
 //!
-//! # What is printed as the kernel prints it
-//! - Task, thread group, CPU, flags and time, as the instance's `options` and `trace_clock` say
+//! # What is identical to the kernel's output
+//! - Task, thread group, CPU, flags and time, according to the instance's `options` and `trace_clock`
 //!   (`trace_print_context`).
-//! - System calls in the form of this kernel: `sys_openat(dfd: ffffff9c, …` before Linux 6.18,
-//!   `sys_openat(dfd: 0xffffff9c, …` since, and with the texts that arguments point to since 6.19.
+//! - System calls, in the form that this kernel uses: `sys_openat(dfd: ffffff9c, …` before Linux 6.18,
+//!   `sys_openat(dfd: 0xffffff9c, …` since, and with the strings that arguments point to since 6.19.
 //! - Probes, markers (`trace_marker`, `trace_marker_raw`), `trace_printk`, kernel and user stack traces,
-//!   which have functions of their own in the kernel.
-//! - All other events by their print format: the conversions of `lib/vsprintf.c` as far as they need no
-//!   memory of the kernel, the helpers (`__print_flags`, `__get_str` …) of `include/trace/stages/`, and C's
+//!   which the kernel prints with separate functions.
+//! - All other events, by their print format: the conversions of `lib/vsprintf.c` that do not read kernel
+//!   memory, the helpers (`__print_flags`, `__get_str` …) of `include/trace/stages/`, and C's
 //!   integer arithmetic.
 //!
-//! # What is not, and why
-//! - **Task names.** The kernel prints the name a task has when the line is *read*; here it is the one it had
-//!   when the event happened, if events report it (`sched_switch`, `task_rename` …), else the one the kernel
-//!   remembers (`saved_cmdlines`), else the one procfs has. So a name may be known where the kernel prints
+//! # What differs, and why
+//! - **Task names.** The kernel prints the name that a task has when the line is *read*. This crate prints the
+//!   name that it had when the event happened, if events report it (`sched_switch`, `task_rename` …), otherwise
+//!   its name in procfs, otherwise the one in `saved_cmdlines`. So a name may be known where the kernel prints
 //!   `<...>`.
-//! - **Line ends** in a task's name or in a text that an event recorded are printed as `?`. The kernel prints
-//!   them as they are, which cuts the line in two and lets a task forge lines. Every other byte is printed as
-//!   it is, blanks, `%` and control characters included. Markers keep their line ends: a process that may write
+//! - **Newlines** in a task's name or in a string that an event recorded are printed as `?`. The kernel prints
+//!   them unchanged, which splits the line and lets a task forge lines. Every other byte is printed unchanged,
+//!   including blanks, `%` and control characters. Markers keep their newlines: a process that may write
 //!   markers may write lines anyway.
 //! - **Addresses** (`%p`) are printed in full, as with `options/hash-ptr` off. With it on, the default, the
-//!   kernel prints a hash whose key never leaves it. Turn it off in the instance for texts that agree. An
-//!   address that the kernel always hides (`%pK`), or that it computes from a variable of its own, such as the
-//!   `page=` of `kmem/mm_page_alloc`, is printed as `?`.
-//! - **Texts in the kernel's memory** (`%s` of a `const char *` field) are known where `printk_formats` lists
-//!   them, and printed as an address elsewhere.
-//! - **Names of enum values** that the kernel left in a print format are looked up in its BTF
-//!   (`/sys/kernel/btf/vmlinux`).
-//! - **Long lines** come whole; the kernel cuts at a page or two (`[LINE TOO BIG]`).
-//! - The options `latency-format`, `raw`, `hex`, `bin`, `fields` and `sym-userobj` are not heeded.
-//! - **Events beyond evaluation** are printed field by field as `event: name=value name=value`: signed
-//!   numbers in decimal, unsigned ones in hex with `0x`, text as it is, arrays as `{0x1,0x2}`.
-//!   [`Formatter::all_unprintable`] lists those of the running kernel with the reasons. Of the 2,323 of one
-//!   Linux 6.18 they are these ten:
+//!   kernel prints a hash with a secret key. Turn it off in the instance to get identical output. An address
+//!   that the kernel always hides (`%pK`), or that it computes from one of its variables, such as the `page=` of
+//!   `kmem/mm_page_alloc`, is printed as `?`.
+//! - **Strings in kernel memory** (`%s` of a `const char *` field) are printed if `printk_formats` lists them,
+//!   otherwise as an address.
+//! - **Names of enum values** that the kernel did not replace by their numbers in a print format are looked up in
+//!   its BTF (`/sys/kernel/btf/vmlinux`).
+//! - **Long lines** are printed whole; the kernel truncates them at a page or two (`[LINE TOO BIG]`).
+//! - The options `latency-format`, `raw`, `hex`, `bin`, `fields` and `sym-userobj` are ignored.
+//! - **Events whose print format cannot be evaluated** are printed field by field as
+//!   `event: name=value name=value`: signed numbers in decimal, unsigned numbers in hex with `0x`, text unchanged,
+//!   arrays as `{0x1,0x2}`. [`Formatter::all_unprintable`] lists those of the running kernel with the reasons. On
+//!   one Linux 6.18 with 2,323 events these are the following ten:
 //!
-//! | events | what only the kernel knows |
+//! | events | what is available only in the kernel |
 //! |---|---|
 //! | `jbd2/jbd2_checkpoint_stats`, `jbd2/jbd2_run_stats` | the function `jiffies_to_msecs` |
 //! | `writeback/writeback_single_inode` and `…_start`, `writeback_sb_inodes_requeue` | the time of printing |
 //! | `kvmmmu/kvm_mmu_get_page`, `…_prepare_zap_page`, `…_sync_page`, `…_unsync_page` | a whole program |
 //! | `ras/mc_event` | the function `mc_event_error_type` |
 //!
-//! Without BTF there are some 70 more, among them `tcp/tcp_retransmit_skb` and `timer/hrtimer_start`.
+//! Without BTF there are about 70 more, among them `tcp/tcp_retransmit_skb` and `timer/hrtimer_start`.
 //!
 //! Sources: `kernel/trace/trace_output.c`, `kernel/trace/trace_syscalls.c`, `lib/vsprintf.c`.
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::comm::Comm;
 use crate::RecentMap;
 
-/// A file read because a name is missing is not read again sooner.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// The least time between two lookups of an unknown name.
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The tasks whose names are remembered at the least.
+/// The least number of tasks whose names are kept.
 const REMEMBERED: usize = 1 << 15;
 
 /// The names of tasks, from the kernel and from events.
@@ -18,9 +18,9 @@ pub(super) struct Names {
     tracefs: PathBuf,
     procfs: PathBuf,
     known: RecentMap<i32, Comm>,
-    /// What the kernel remembers. Its numbers may have other owners by now.
-    remembered: RecentMap<i32, Comm>,
-    /// Tasks without a known name, until the next reading.
+    /// The names in `saved_cmdlines`. A pid in it may have been reused since.
+    saved: RecentMap<i32, Comm>,
+    /// Tasks whose name is unknown. Cleared when `saved_cmdlines` is read again.
     unknown: HashSet<i32>,
     last: (i32, Comm),
     groups: RecentMap<i32, u32>,
@@ -33,7 +33,7 @@ impl Names {
             tracefs: tracefs.to_owned(),
             procfs: procfs.to_owned(),
             known: RecentMap::new(REMEMBERED),
-            remembered: RecentMap::new(REMEMBERED),
+            saved: RecentMap::new(REMEMBERED),
             unknown: HashSet::new(),
             last: (0, Comm::new(b"<idle>")),
             groups: RecentMap::new(REMEMBERED),
@@ -47,8 +47,8 @@ impl Names {
         if self.last.0 == pid {
             return self.last.1;
         }
-        let (name, sure) = self.find(pid);
-        if sure {
+        let (name, is_known) = self.find(pid);
+        if is_known {
             self.last = (pid, name);
         }
         name
@@ -63,16 +63,16 @@ impl Names {
         if let Some(name) = self.known.get_mut(&pid) {
             return (*name, true);
         }
-        let due = self.read_at.is_none_or(|at| at.elapsed() >= PATIENCE);
+        let due = self.read_at.is_none_or(|at| at.elapsed() >= LOOKUP_INTERVAL);
         if due || !self.unknown.contains(&pid) {
-            // The living task comes first. The saved name may be that of an earlier task with this id.
-            if self.ask(pid) {
+            // procfs comes first: the saved name may be that of an earlier task with this id.
+            if self.read_comm(pid) {
                 return (self.known.get(&pid).copied().unwrap_or(Comm::new(b"<...>")), true);
             }
             if due {
                 self.refresh();
             }
-            if let Some(name) = self.remembered.get(&pid).copied() {
+            if let Some(name) = self.saved.get(&pid).copied() {
                 self.known.insert(pid, name);
                 return (name, true);
             }
@@ -81,7 +81,7 @@ impl Names {
         (Comm::new(b"<...>"), false)
     }
 
-    /// Reads what the kernel remembers.
+    /// Reads `saved_cmdlines`.
     fn refresh(&mut self) {
         self.unknown.clear();
         let text = fs::read(self.tracefs.join("saved_cmdlines")).unwrap_or_default();
@@ -89,14 +89,14 @@ impl Names {
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match (saved_name(line), &mut last) {
                 (Some((pid, name)), _) => {
-                    self.remembered.insert(pid, Comm::new(name));
+                    self.saved.insert(pid, Comm::new(name));
                     last = Some((pid, name.to_vec()));
                 }
-                // The rest of a name with a line end in it, which the kernel writes as it is.
+                // The rest of a name with a newline, which the kernel does not escape.
                 (None, Some((pid, name))) => {
                     name.push(b'\n');
                     name.extend_from_slice(line);
-                    self.remembered.insert(*pid, Comm::new(name));
+                    self.saved.insert(*pid, Comm::new(name));
                 }
                 (None, None) => {}
             }
@@ -104,15 +104,15 @@ impl Names {
         self.read_at = Some(Instant::now());
     }
 
-    /// Asks procfs for the name that `pid` has now.
-    pub(super) fn ask(&mut self, pid: i32) -> bool {
+    /// Reads the current name of `pid` from procfs. Returns whether the task exists.
+    pub(super) fn read_comm(&mut self, pid: i32) -> bool {
         let Ok(text) = fs::read(self.procfs.join(pid.to_string()).join("comm")) else { return false };
-        self.learn(pid, own_name(text.strip_suffix(b"\n").unwrap_or(&text)));
+        self.insert(pid, own_name(text.strip_suffix(b"\n").unwrap_or(&text)));
         true
     }
 
-    /// Takes a name from an event.
-    pub(super) fn learn(&mut self, pid: i32, name: &[u8]) {
+    /// Sets the name of a task.
+    pub(super) fn insert(&mut self, pid: i32, name: &[u8]) {
         if pid <= 0 {
             return;
         }
@@ -143,15 +143,15 @@ impl Names {
     }
 }
 
-/// Parses a line such as `4711 bash`; the name may hold blanks.
+/// Parses a line such as `4711 bash`. The name may contain blanks.
 fn saved_name(line: &[u8]) -> Option<(i32, &[u8])> {
     let blank = line.iter().position(|byte| *byte == b' ')?;
     let pid = std::str::from_utf8(line.get(..blank)?).ok()?.parse().ok()?;
     Some((pid, line.get(blank + 1..)?))
 }
 
-/// For the kernel's workers, procfs adds what they are working on: `kworker/0:2-events` is called `kworker/0:2`
-/// (`wq_worker_comm` in kernel/workqueue.c).
+/// Removes what procfs appends to the names of kernel workers. `kworker/0:2-events` has the name `kworker/0:2` and
+/// works for the workqueue `events` (`wq_worker_comm` in kernel/workqueue.c).
 fn own_name(shown: &[u8]) -> &[u8] {
     let is_worker = shown.starts_with(b"kworker/") && !shown.starts_with(b"kworker/R-");
     match shown.iter().position(|byte| is_worker && matches!(byte, b'-' | b'+')) {
@@ -165,7 +165,7 @@ mod tests {
     use super::own_name;
 
     #[test]
-    fn a_worker_is_not_what_it_works_on() {
+    fn workqueue_is_removed_from_worker_names() {
         assert_eq!(own_name(b"kworker/0:2-events"), b"kworker/0:2");
         assert_eq!(own_name(b"kworker/u8:1+flush-254:0"), b"kworker/u8:1");
         assert_eq!(own_name(b"kworker/R-rcu_gp"), b"kworker/R-rcu_gp");

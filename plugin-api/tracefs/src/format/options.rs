@@ -4,19 +4,19 @@ use std::path::Path;
 /// The settings of an instance that change how its events are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Options {
-    /// Task, CPU, flags and time in front of the event.
+    /// Print task, CPU, flags and time before the event.
     pub(super) context: bool,
-    /// The flags column.
+    /// Print the flags column.
     pub(super) irq_info: bool,
-    /// The thread group in front of the CPU.
+    /// Print the thread group before the CPU.
     pub(super) tgid: bool,
-    /// Symbols with offset and size.
+    /// Print symbols with offset and size.
     pub(super) symbol_offset: bool,
-    /// Symbols with their address.
+    /// Print symbols with their address.
     pub(super) symbol_address: bool,
-    /// System calls with the types of their arguments.
+    /// Print system calls with the types of their arguments.
     pub(super) verbose: bool,
-    /// Time stamps are nanoseconds, and printed as seconds.
+    /// Time stamps are in nanoseconds, and printed in seconds.
     pub(super) nanoseconds: bool,
 }
 
@@ -34,18 +34,18 @@ impl Options {
             symbol_offset: option("sym-offset", false),
             symbol_address: option("sym-addr", false),
             verbose: option("verbose", false),
-            nanoseconds: chosen(&clocks).is_none_or(in_nanoseconds),
+            nanoseconds: current(&clocks).is_none_or(in_nanoseconds),
         }
     }
 }
 
-/// The clock in brackets.
-fn chosen(clocks: &str) -> Option<&str> {
+/// The current clock, which is the one in brackets.
+fn current(clocks: &str) -> Option<&str> {
     clocks.split_ascii_whitespace().find_map(|clock| clock.strip_prefix('[')?.strip_suffix(']'))
 }
 
-/// The `in_ns` of `trace_clocks[]` in `kernel/trace/trace.c`. Clocks not named there are an architecture's
-/// own, which count cycles.
+/// `in_ns` of `trace_clocks[]` in `kernel/trace/trace.c`. Clocks that are not in this table are specific to an
+/// architecture, and count cycles.
 fn in_nanoseconds(clock: &str) -> bool {
     matches!(clock, "local" | "global" | "perf" | "mono" | "mono_raw" | "boot" | "tai")
 }

@@ -25,22 +25,22 @@ pub(super) enum Value {
 type Result<T> = std::result::Result<T, Unprintable>;
 type Names = Box<[(u64, Box<[u8]>)]>;
 
-/// Print formats of today nest some 30 deep; the stack holds a multiple of this.
+/// The limit of nesting. Current print formats nest about 30 deep; the stack has room for a multiple of this.
 const DEEPEST: usize = 96;
 
-/// Operators in a row that are left when the constants among them are folded.
+/// The limit of consecutive operators, not counting those of folded constants.
 const LONGEST: usize = 256;
 
-/// Nodes that the uses of variables may copy in all.
+/// The limit of nodes copied by all uses of variables.
 const MOST_COPIED: usize = 2048;
 
-/// Reads the arguments of a print format: comma-separated C expressions over the fields of one event.
+/// Parses the arguments of a print format: comma-separated C expressions over the fields of one event.
 pub(super) struct Parser<'a> {
     tokens: &'a [Token<'a>],
     at: usize,
     format: &'a EventFormat,
     btf: &'a Btf,
-    /// Variables of statement expressions, as the kernel's `min()` makes them.
+    /// The variables of statement expressions, such as those in the kernel's `min()`.
     variables: Vec<(&'a str, Node)>,
     depth: usize,
     copied: usize,
@@ -50,7 +50,7 @@ impl Node {
     pub(super) fn number(self) -> Result<Expr> {
         match self.value {
             Value::Number(expr) => Ok(expr),
-            // Where the record lay in the kernel's memory is nowhere recorded.
+            // The address of the record in kernel memory is not recorded.
             Value::Memory(_) => Err(Unprintable::Syntax("the address of a field".to_owned())),
             Value::Text(_) => Err(Unprintable::Syntax("text as a number".to_owned())),
             Value::Record => Err(Unprintable::Name("REC".to_owned())),
@@ -61,7 +61,7 @@ impl Node {
         match self.value {
             Value::Memory(place) => Ok(place),
             Value::Text(Text::Place(place)) => Ok(place),
-            _ => Err(Unprintable::Syntax("a pointer out of the record".to_owned())),
+            _ => Err(Unprintable::Syntax("a pointer to outside the record".to_owned())),
         }
     }
 
@@ -111,16 +111,16 @@ impl<'a> Parser<'a> {
         self.expression().map(Some)
     }
 
-    /// Where the parser stands, for [`Parser::skip_argument`].
+    /// The current position, for [`Parser::skip_argument`].
     pub(super) fn position(&self) -> usize {
         self.at
     }
 
-    /// Goes on behind the argument that starts at `position`, which could not be read.
+    /// Skips the argument at `position`, which could not be parsed.
     pub(super) fn skip_argument(&mut self, position: usize) {
         self.depth = 0;
         self.variables.clear();
-        // On the comma in front of it.
+        // The position is that of the comma before the argument.
         self.at = position + 1;
         let mut open = 0;
         while let Some(token) = self.peek() {
@@ -163,17 +163,18 @@ impl<'a> Parser<'a> {
 
     fn binary(&mut self, lowest: u8) -> Result<Node> {
         let mut left = self.unary()?;
-        let mut row = 0;
+        let mut consecutive = 0;
         while let Some((mark, precedence)) = self.binary_operator().filter(|(_, level)| *level >= lowest) {
             self.at += 1;
             self.depth += 1;
-            if self.depth > DEEPEST || row > LONGEST {
+            if self.depth > DEEPEST || consecutive > LONGEST {
                 return Err(Unprintable::Depth);
             }
             let right = self.binary(precedence + 1)?;
             self.depth -= 1;
             left = combine(mark, left, right)?;
-            row = if matches!(left.value, Value::Number(Expr::Constant(_))) { 0 } else { row + 1 };
+            let is_constant = matches!(left.value, Value::Number(Expr::Constant(_)));
+            consecutive = if is_constant { 0 } else { consecutive + 1 };
         }
         Ok(left)
     }
@@ -239,7 +240,7 @@ impl<'a> Parser<'a> {
         self.postfix()
     }
 
-    /// A type in parentheses, if that is what comes next.
+    /// A type in parentheses, if one is next.
     fn cast_type(&mut self) -> Result<Option<Type>> {
         let start = self.at;
         self.at += 1;
@@ -268,7 +269,7 @@ impl<'a> Parser<'a> {
             return Ok(Some(Type::number(scalar)));
         }
         let variable = self.variables.iter().any(|(name, _)| words == [*name]);
-        // `(NAME) - 1` is a constant in parentheses, `(NAME) x` a cast to a type we do not know.
+        // `(NAME) - 1` is a constant in parentheses, `(NAME) x` is a cast to an unknown type.
         let operand =
             matches!(self.peek(), Some(Token::Name(_) | Token::Number(..) | Token::Mark("(" | "~" | "!")));
         if operand && !variable {
@@ -283,8 +284,8 @@ impl<'a> Parser<'a> {
         types::named(words).or_else(|| {
             let name = words.join(" ");
             let same = |field: &&Field| field.type_name == name && field.shape == Shape::Scalar;
-            let shown = self.format.fields.iter().find(same).and_then(scalar_of);
-            shown.or_else(|| self.btf.typedef(&name))
+            let of_field = self.format.fields.iter().find(same).and_then(scalar_of);
+            of_field.or_else(|| self.btf.typedef(&name))
         })
     }
 
@@ -500,7 +501,7 @@ impl<'a> Parser<'a> {
         Ok(Node::new(Expr::Constant(size), Scalar::UNSIGNED_LONG))
     }
 
-    /// The dynamic array that the next name says.
+    /// Parses the name of a dynamic array, and the index of an array of strings.
     fn dynamic(&mut self) -> Result<Place> {
         let name = self.name()?;
         let place = self.dynamic_field(name)?;
@@ -535,8 +536,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `, { 1, "ONE" }, { 2, "TWO" }` up to the closing parenthesis. Some tables end with `{ 0, ((void *)0)
-    /// }`, and one is just `, { }`.
+    /// Parses `, { 1, "ONE" }, { 2, "TWO" }` up to the closing parenthesis. Some tables end with
+    /// `{ 0, ((void *)0) }`, and an empty one is `, { }`.
     fn table(&mut self) -> Result<Names> {
         let mut names = Vec::new();
         while self.accept(",") {
@@ -629,7 +630,7 @@ fn scalar_node(field: &Field) -> Node {
     Node { value: Value::Number(expr), kind: Type { scalar, target } }
 }
 
-/// Where the bytes of an array lie; `None` for a number.
+/// The location of an array; `None` for a number.
 pub(super) fn place_of(field: &Field) -> Option<Place> {
     let (offset, size) = (field.offset, field.size);
     match field.shape {
@@ -654,7 +655,7 @@ fn cast(value: Expr, to: Scalar) -> Expr {
 fn convert(node: Node, kind: Type) -> Result<Node> {
     Ok(match (node.value, kind.target) {
         (Value::Number(expr), _) => Node { value: Value::Number(cast(expr, kind.scalar)), kind },
-        // A place stays a place, whatever it is said to point to; as a number it is not known.
+        // A cast to another pointer type keeps the location. A cast to a number is not possible: the address is unknown.
         (value @ (Value::Memory(_) | Value::Text(_)), Some(_)) => Node { value, kind },
         (Value::Record, _) => return Err(Unprintable::Name("REC".to_owned())),
         _ => return Err(Unprintable::Syntax("a pointer as a number".to_owned())),

@@ -1,10 +1,10 @@
-//! The `%p` conversions that look at memory: here at bytes of the record
-//! (`Documentation/core-api/printk-formats.rst`).
+//! The `%p` conversions (`Documentation/core-api/printk-formats.rst`). Those that read memory are applied to bytes of
+//! the record.
 
 use super::Unprintable;
 use super::write;
 
-/// What a `%p` conversion makes of the bytes it points to.
+/// The `%p` conversions that format the bytes at the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Memory {
     /// `%pM`, `%pMF`, `%pm`: a hardware address.
@@ -13,19 +13,19 @@ pub(super) enum Memory {
     Ip4 { zeros: bool, little: bool },
     /// `%pI6`, `%pi6`, `%pI6c`.
     Ip6 { compressed: bool, joined: bool },
-    /// `%pIS`, `%pISpc`: whatever family the socket address has.
+    /// `%pIS`, `%pISpc`: a socket address of any family.
     Socket { joined: bool, compressed: bool, port: bool, flow: bool, scope: bool },
     /// `%pUb`, `%pUl`: a UUID.
     Uuid { little: bool, upper: bool },
-    /// `%*ph`: bytes in hex, as many as the width says.
+    /// `%*ph`: bytes in hex; the width is their number.
     Hex { separator: Option<u8> },
-    /// `%*pb`, `%*pbl`: a bitmap of as many bits as the width says.
+    /// `%*pb`, `%*pbl`: a bitmap; the width is its number of bits.
     Bitmap { list: bool },
     /// `%pa`, `%pad`: a physical address.
     Physical,
 }
 
-/// What else a `%p` conversion does.
+/// A `%p` conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pointer {
     Memory(Memory),
@@ -41,7 +41,7 @@ pub(super) enum Pointer {
 }
 
 impl Pointer {
-    /// Reads the letters after `%p`. As in the kernel, what follows a known extension is ignored.
+    /// Parses the letters after `%p`. As in the kernel, letters after a known extension are ignored.
     pub(super) fn parse(extension: &str) -> Result<Self, Unprintable> {
         let letters = extension.as_bytes();
         let has = |letter: u8| letters.contains(&letter);
@@ -93,7 +93,7 @@ impl Pointer {
 }
 
 impl Memory {
-    /// Appends what the kernel makes of `bytes`; `width` is the number that came with a `*`.
+    /// Appends `bytes` as the kernel formats them. `width` is the width of the conversion.
     pub(super) fn write(self, bytes: &[u8], width: usize, out: &mut Vec<u8>) {
         match self {
             Self::Mac { separator, reversed } => mac(bytes, separator, reversed, out),
@@ -162,7 +162,7 @@ impl Memory {
     }
 }
 
-/// Two hex digits a byte.
+/// Appends two hex digits for each byte.
 pub(super) fn hex_string(bytes: &[u8], separator: Option<u8>, out: &mut Vec<u8>) {
     for (index, byte) in bytes.iter().enumerate() {
         if let (Some(separator), true) = (separator, index > 0) {
@@ -215,7 +215,7 @@ fn ip6(bytes: &[u8], compressed: bool, joined: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// RFC 5952, the way `ip6_compressed_string` does it.
+/// RFC 5952, as implemented by `ip6_compressed_string`.
 fn ip6_compressed(groups: &[u16; 8], out: &mut Vec<u8>) {
     let [_, _, _, _, _, marker, ..] = *groups;
     let mapped = groups.iter().take(5).all(|group| *group == 0) && marker == 0xffff;
@@ -249,7 +249,7 @@ fn ip6_compressed(groups: &[u16; 8], out: &mut Vec<u8>) {
     }
 }
 
-/// Where the longest run of zero groups starts, and its length; the first of several.
+/// The start and the length of the longest run of zero groups, or the first of them.
 fn longest_zeros(groups: &[u16]) -> (usize, usize) {
     let mut best = (0, 0);
     let mut run = 0;
@@ -277,7 +277,7 @@ fn uuid(bytes: &[u8], little: bool, upper: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// `bitmap_string`: words of 32 bits, the highest first, the first as short as the number of bits allows.
+/// `bitmap_string`: words of 32 bits, the highest first. The first has only as many digits as the number of bits requires.
 pub(super) fn bitmap(bytes: &[u8], bits: usize, out: &mut Vec<u8>) {
     let bits = bits.min(bytes.len() * 8);
     let mut upper = bits.next_multiple_of(32);
@@ -324,7 +324,7 @@ fn bit_list(bytes: &[u8], bits: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Bits are counted in the kernel's `long`s; on little-endian machines that is the same as in bytes.
+/// The bits are numbered in units of the kernel's `long`. On little-endian machines this is the same as in units of bytes.
 fn bit_at(bytes: &[u8], bit: usize) -> bool {
     let long = usize::from(super::types::LONG);
     let byte = bit / 8;

@@ -39,6 +39,6 @@ pub(super) fn fetched(text: &[u8], out: &mut Vec<u8>) {
         return out.extend_from_slice(b"(fault)");
     }
     out.push(b'"');
-    write::foreign_text(out, write::until_nul(text));
+    write::untrusted_text(out, write::until_nul(text));
     out.push(b'"');
 }

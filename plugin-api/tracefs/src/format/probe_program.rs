@@ -1,5 +1,5 @@
 //! The programs of events that were defined at run time in `uprobe_events`, `kprobe_events` or `dynamic_events`. The kernel
-//! prints these events with functions of their own (`print_uprobe_event`, `print_kprobe_event` and similar), whose output
+//! prints these events with separate functions (`print_uprobe_event`, `print_kprobe_event` and similar), whose output
 //! differs from the print format in the event's `format` file.
 
 use super::EventFormat;
@@ -15,7 +15,7 @@ impl Program {
         if probe {
             self.replace_point(None);
         } else if returning && self.steps.len() > 1 {
-            // The print format has the function first, the printed line has it last.
+            // The function is first in the print format, and last in the printed line.
             let returned_to = self.steps.remove(1);
             self.replace_point(Some(returned_to.action));
         }

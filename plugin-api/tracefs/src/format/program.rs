@@ -11,7 +11,7 @@ use super::types::{LONG, Scalar};
 use super::write::{self, Spec};
 use super::{EventFormat, Unprintable};
 
-/// A print format, compiled: run over a record it appends the event's text.
+/// A compiled print format. Running it on a record appends the event's text.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Program {
     pub(super) steps: Vec<Step>,
@@ -42,7 +42,7 @@ enum Size {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Action {
-    /// Just the text before.
+    /// Only the text before.
     None,
     Number {
         value: Expr,
@@ -109,8 +109,8 @@ impl Compiler<'_> {
         if let (Err(Unprintable::Name(_)), Kind::Pointer(extension)) = (&argument, &conversion.kind)
             && Pointer::parse(extension) == Ok(Pointer::Address)
         {
-            // Such as a `struct page`, which is found from a variable of the kernel. By default the kernel
-            // shows just a hash of it.
+            // For example a `struct page`, whose address is computed from a variable of the kernel. By default the
+            // kernel prints only a hash of it.
             self.parser.skip_argument(start);
             self.step(layout, Action::Text(unknown()));
             return Ok(());
@@ -147,7 +147,7 @@ impl Compiler<'_> {
     }
 }
 
-/// The placeholder of an address that is known only in the kernel.
+/// The placeholder for an address that is known only in the kernel.
 fn unknown() -> Text {
     Text::Literal(Box::from(*b"?"))
 }
@@ -186,7 +186,7 @@ impl Layout {
     }
 }
 
-/// A negative width means left, a negative precision none.
+/// A negative width means left-aligned, a negative precision means none.
 fn variable(mut flags: Flags, width: &Size, precision: &Size, record: &[u8]) -> Spec {
     let width = width.value(record).unwrap_or(0);
     flags.left |= width < 0;
@@ -226,7 +226,7 @@ impl Step {
             }
             Action::Character(value) => {
                 let start = out.len();
-                write::foreign_text(out, &[value.number(record) as u8]);
+                write::untrusted_text(out, &[value.number(record) as u8]);
                 write::fit(out, start, Spec { precision: None, ..self.layout.spec(record) });
             }
             Action::Address(value) => address(value.number(record), self.layout.spec(record), out),

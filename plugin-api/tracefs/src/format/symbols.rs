@@ -6,14 +6,14 @@ use super::write;
 
 /// The kernel's symbols by address, from `/proc/kallsyms`.
 ///
-/// Empty where the file shows no addresses (`kernel.kptr_restrict`); addresses are then written as numbers.
+/// Empty if the addresses in the file are hidden (`kernel.kptr_restrict`). Addresses are then printed as numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Symbols {
-    /// By address; of several symbols at one address only the first, which is the one the kernel prints.
+    /// By address. Of several symbols at one address only the first is kept, which is the one that the kernel prints.
     symbols: Vec<Symbol>,
-    /// All names, one after the other.
+    /// All names, concatenated.
     names: String,
-    /// Addresses looked up lately and how many symbols lie at or below them: few places make most events.
+    /// Recently looked-up addresses, with the number of symbols at or below each. Most events come from few places.
     recent: Box<[Cell<(u64, u32)>]>,
     bounds: Bounds,
 }
@@ -22,17 +22,17 @@ pub(super) struct Symbols {
 struct Symbol {
     address: u64,
     name: (u32, u32),
-    /// `[module]`, empty for the kernel proper.
+    /// `[module]`; empty for the core kernel.
     module: (u32, u32),
 }
 
-/// Addresses of the kernel proper. Beyond them only modules and their like have symbols (`is_ksym_addr` in
+/// The address ranges of the core kernel. Outside them, only modules and similar code have symbols (`is_ksym_addr` in
 /// `kernel/kallsyms.c`).
 #[derive(Clone, Debug, Default)]
 struct Bounds {
     text: (u64, u64),
     init_text: (u64, u64),
-    /// 0 where the kernel was built without symbols of data.
+    /// 0 if the kernel was built without symbols of data.
     end: u64,
 }
 
@@ -44,11 +44,11 @@ struct Found<'a> {
     size: u64,
 }
 
-/// Not a power of two, since addresses of code share their low bits.
+/// Not a power of two, because addresses of code have their low bits in common.
 const RECENT: usize = 509;
 
 impl Bounds {
-    fn note(&mut self, name: &str, address: u64) {
+    fn update(&mut self, name: &str, address: u64) {
         match name {
             "_stext" => self.text.0 = address,
             "_etext" => self.text.1 = address,
@@ -81,7 +81,7 @@ impl Symbols {
             if address == 0 {
                 continue;
             }
-            found.bounds.note(name, address);
+            found.bounds.update(name, address);
             let module = found.keep(words.next().unwrap_or_default());
             let name = found.keep(name);
             found.symbols.push(Symbol { address, name, module });
@@ -113,7 +113,7 @@ impl Symbols {
         Some(Found { name: self.name(symbol.name), module, offset, size })
     }
 
-    /// How many symbols lie at `address` or below.
+    /// The number of symbols at or below `address`.
     #[inline]
     fn count_up_to(&self, address: u64) -> usize {
         let count = || self.symbols.partition_point(|symbol| symbol.address <= address);
@@ -127,8 +127,8 @@ impl Symbols {
         found
     }
 
-    /// `%ps`, or `%pS` if `offset` (`__sprint_symbol` in `kernel/kallsyms.c`). `backtrace` looks one byte
-    /// earlier, for return addresses behind a call that never returns.
+    /// `%ps`, or `%pS` if `offset` (`__sprint_symbol` in `kernel/kallsyms.c`). With `backtrace` the byte before the
+    /// address is looked up, for return addresses after a call that never returns.
     pub(super) fn write(&self, address: u64, offset: bool, backtrace: bool, out: &mut Vec<u8>) {
         let back = u64::from(backtrace);
         let Some(found) = self.find(address.wrapping_sub(back)) else {
@@ -148,7 +148,7 @@ impl Symbols {
         }
     }
 
-    /// The bare name, as stack traces show it; `None` where unknown (`seq_print_sym` in
+    /// The name alone, as printed in stack traces. `None` if there is no symbol (`seq_print_sym` in
     /// `kernel/trace/trace_output.c`).
     pub(super) fn bare(&self, address: u64) -> Option<&str> {
         self.find(address).map(|found| found.name)

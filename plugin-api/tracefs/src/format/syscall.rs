@@ -1,4 +1,4 @@
-//! System-call events, which the kernel prints with functions of their own (`kernel/trace/trace_syscalls.c`).
+//! System-call events, which the kernel prints without their print formats (`kernel/trace/trace_syscalls.c`).
 
 use super::expr::Place;
 use super::field::read_number;
@@ -6,7 +6,7 @@ use super::parser::place_of;
 use super::write;
 use super::{EventFormat, Shape};
 
-/// A system-call event, ready for printing.
+/// The printer of a system-call event.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Syscall {
     Enter {
@@ -24,33 +24,33 @@ pub(super) enum Syscall {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Argument {
-    /// The name and what parts it from the argument before.
+    /// The name, with the separator before it.
     before: Box<[u8]>,
-    /// Where the register's value is.
+    /// The offset of the value.
     offset: usize,
-    /// What it pointed to, recorded since Linux 6.19.
-    pointed: Option<Pointed>,
+    /// The data that it points to, which the kernel records since Linux 6.19.
+    target: Option<Target>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Pointed {
+struct Target {
     place: Place,
     text: bool,
 }
 
-/// How the values of arguments look.
+/// The format of argument values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// Hexadecimal without a prefix: up to Linux 6.17.
     Bare,
-    /// Decimal below 10, with `0x` from there on: since Linux 6.18.
+    /// Decimal below 10, otherwise hexadecimal with `0x`: since Linux 6.18.
     Prefixed,
 }
 
 const LONG: usize = size_of::<usize>();
 
 impl Style {
-    /// The style of the kernel that calls itself `release` (`/proc/sys/kernel/osrelease`).
+    /// The style of the kernel `release` (`/proc/sys/kernel/osrelease`).
     pub(super) fn of_release(release: &str) -> Self {
         let mut numbers =
             release.split(|c: char| !c.is_ascii_digit()).map(|word| word.parse::<u32>().unwrap_or(0));
@@ -60,7 +60,7 @@ impl Style {
 }
 
 impl Syscall {
-    /// Recognizes a system-call event; `types` also shows the argument's types (`options/verbose`).
+    /// `None` if it is not a system-call event. With `types`, the types of arguments are printed (`options/verbose`).
     pub(super) fn new(format: &EventFormat, style: Style, types: bool) -> Option<Self> {
         format.field("__syscall_nr")?;
         if let Some(call) = format.name.strip_prefix("sys_exit_") {
@@ -97,17 +97,17 @@ fn arguments(format: &EventFormat, types: bool) -> Option<Box<[Argument]>> {
             let separator = if arguments.is_empty() { "" } else { ", " };
             let kind = if types { format!("{} ", field.type_name) } else { String::new() };
             let before = format!("{separator}{kind}{}: ", field.name).into_bytes().into();
-            arguments.push(Argument { before, offset: field.offset, pointed: None });
+            arguments.push(Argument { before, offset: field.offset, target: None });
             continue;
         }
-        // `__NAME_val` holds what the argument NAME pointed to.
+        // `__NAME_val` has the data that the argument NAME points to.
         let name = field.name.strip_prefix("__")?.strip_suffix("_val")?;
         let ending = format!("{name}: ");
         let argument = arguments.iter_mut().find(|argument| {
             argument.before.strip_suffix(ending.as_bytes()).is_some_and(|rest| !rest.ends_with(b"_"))
         })?;
         let text = format.print_fmt.contains(&format!("__get_str({})", field.name));
-        argument.pointed = Some(Pointed { place: place_of(field)?, text });
+        argument.target = Some(Target { place: place_of(field)?, text });
     }
     Some(arguments.into())
 }
@@ -125,18 +125,18 @@ impl Argument {
             }
             Style::Bare => write::hex(out, value),
         }
-        if let Some(pointed) = &self.pointed {
-            pointed.write(record, out);
+        if let Some(target) = &self.target {
+            target.write(record, out);
         }
     }
 }
 
-impl Pointed {
+impl Target {
     fn write(&self, record: &[u8], out: &mut Vec<u8>) {
         let bytes = self.place.bytes(record).unwrap_or_default();
         if self.text {
             out.extend_from_slice(b" \"");
-            write::foreign_text(out, write::until_nul(bytes));
+            write::untrusted_text(out, write::until_nul(bytes));
             out.push(b'"');
         } else {
             out.extend_from_slice(b" (");

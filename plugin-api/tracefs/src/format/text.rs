@@ -2,13 +2,13 @@ use super::environment::Environment;
 use super::expr::{Expr, Place};
 use super::write;
 
-/// An expression of a print format that yields text.
+/// An expression of a print format whose value is text.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Text {
     Literal(Box<[u8]>),
     /// Text in the record, up to its NUL.
     Place(Place),
-    /// Text in the kernel's memory: known only if `printk_formats` lists it.
+    /// A string in kernel memory. It is known only if `printk_formats` lists it.
     Kernel(Expr),
     /// `__print_flags`.
     Flags {
@@ -33,7 +33,7 @@ pub(super) enum Text {
         count: Expr,
         size: u64,
     },
-    /// `__print_dynamic_array`: the whole of it.
+    /// `__print_dynamic_array`.
     Whole {
         place: Place,
         size: u64,
@@ -48,8 +48,8 @@ pub(super) enum Text {
 }
 
 impl Text {
-    /// Appends the text for `record`; at most `limit` bytes of a text in the record, which need not end with
-    /// a NUL then.
+    /// Appends the text for `record`. Of text in the record, at most `limit` bytes are read, so that it need not end with a
+    /// NUL.
     pub(super) fn write(
         &self,
         record: &[u8],
@@ -62,7 +62,7 @@ impl Text {
             Self::Place(place) => {
                 let bytes = place.bytes(record).unwrap_or_default();
                 let bytes = limit.and_then(|limit| bytes.get(..limit)).unwrap_or(bytes);
-                write::foreign_text(out, write::until_nul(bytes));
+                write::untrusted_text(out, write::until_nul(bytes));
             }
             Self::Kernel(address) => environment.kernel_text(address.number(record), out),
             Self::Flags { value, delimiter, names } => flags(value.number(record), delimiter, names, out),
@@ -119,7 +119,7 @@ fn flags(value: u64, delimiter: &[u8], names: &[(u64, Box<[u8]>)], out: &mut Vec
     }
 }
 
-/// `trace_print_symbols_seq`: an empty name counts as none, as it does in the kernel.
+/// `trace_print_symbols_seq`. As in the kernel, an empty name is treated as missing.
 fn symbolic(value: u64, names: &[(u64, Box<[u8]>)], out: &mut Vec<u8>) {
     match names.iter().find(|(known, _)| *known == value) {
         Some((_, name)) if !name.is_empty() => out.extend_from_slice(name),
@@ -130,8 +130,7 @@ fn symbolic(value: u64, names: &[(u64, Box<[u8]>)], out: &mut Vec<u8>) {
     }
 }
 
-/// `trace_print_hex_seq`: the kernel writes 16 bytes at a time, without a blank between one batch and the
-/// next.
+/// `trace_print_hex_seq`. The kernel writes batches of 16 bytes, without a blank between batches.
 fn hex(bytes: &[u8], joined: bool, out: &mut Vec<u8>) {
     for batch in bytes.chunks(16) {
         super::pointer::hex_string(batch, if joined { None } else { Some(b' ') }, out);

@@ -1,4 +1,4 @@
-/// A C integer: what the arithmetic of a print format is done in.
+/// A C integer type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scalar {
     pub(super) size: u8,
@@ -9,11 +9,11 @@ pub(super) struct Scalar {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Type {
     pub(super) scalar: Scalar,
-    /// What a pointer points to; of size 0 where unknown (`void *`, `struct x *`).
+    /// The type that a pointer points to. Its size is 0 if unknown (`void *`, `struct x *`).
     pub(super) target: Option<Scalar>,
 }
 
-/// `long` and pointers: a kernel and its tools agree on them, but for 32-bit tools on a 64-bit kernel.
+/// The size of `long` and of pointers. It is the same in the kernel, except for a 32-bit program on a 64-bit kernel.
 pub(super) const LONG: u8 = size_of::<usize>() as u8;
 
 impl Scalar {
@@ -35,7 +35,7 @@ impl Scalar {
         Self { size, signed }
     }
 
-    /// Cuts `value` to the size of this type and extends it to 64 bits again.
+    /// Truncates `value` to the size of this type and extends it to 64 bits.
     #[inline]
     pub(super) fn fit(self, value: u64) -> u64 {
         match (self.size, self.signed) {
@@ -60,7 +60,7 @@ impl Type {
     }
 }
 
-/// The type that the words of a C declaration name, without any `*`; `None` where its size is not known.
+/// The type with this name, given in words and without `*`. `None` if its size is not known.
 pub(super) fn named(words: &[&str]) -> Option<Scalar> {
     let words: Vec<&str> = words.iter().copied().filter(|word| !is_qualifier(word)).collect();
     let signed = |size| Some(Scalar { size, signed: true });

@@ -1,8 +1,8 @@
-//! Numbers and texts the way the kernel's `vsnprintf` writes them, appended to a line.
+//! Appends numbers and text as the kernel's `vsnprintf` formats them.
 
 use super::conversion::{Flags, Radix};
 
-/// A conversion's flags, with width and precision as they are for this record.
+/// The flags, the width and the precision of a conversion, for one record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spec {
     pub(super) flags: Flags,
@@ -13,12 +13,12 @@ pub(super) struct Spec {
 const LOWER: &[u8; 16] = b"0123456789abcdef";
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Two decimal digits for every number below 100.
+/// The two decimal digits of each number below 100.
 const PAIRS: &[u8; 200] =
     b"0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
 5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
-/// The digits of a number, right-aligned in a buffer that holds the longest (octal, 22 digits).
+/// The digits of a number, right-aligned in a buffer. The longest number has 22 digits, in octal.
 struct Digits {
     buffer: [u8; 24],
     start: usize,
@@ -87,7 +87,7 @@ pub(super) fn hex(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(Digits::binary(value, 4, LOWER).as_slice());
 }
 
-/// A decimal number of at least `width` columns, filled on the left with `fill`.
+/// A decimal number, padded on the left with `fill` to at least `width` columns.
 #[inline]
 pub(super) fn decimal_padded(out: &mut Vec<u8>, value: u64, width: usize, fill: u8) {
     let digits = Digits::decimal(value);
@@ -108,7 +108,7 @@ pub(super) fn pad(out: &mut Vec<u8>, fill: u8, count: usize) {
     out.resize(out.len() + count, fill);
 }
 
-/// The function `number` of `lib/vsprintf.c`: `value` is already cut to the size of the argument and, for
+/// The function `number` of `lib/vsprintf.c`. `value` must be truncated to the size of the argument and, for
 /// [`Radix::Signed`], sign-extended.
 pub(super) fn number(out: &mut Vec<u8>, value: u64, radix: Radix, spec: Spec) {
     let (negative, magnitude) = match radix {
@@ -128,7 +128,7 @@ pub(super) fn number(out: &mut Vec<u8>, value: u64, radix: Radix, spec: Spec) {
         _ => b"",
     };
     let prefix: &[u8] = match radix {
-        // The kernel writes 0x0 where the C library writes 0.
+        // The kernel prints 0x0, unlike the C library, which prints 0.
         Radix::Hex if spec.flags.special => b"0x",
         Radix::HexUpper if spec.flags.special => b"0X",
         Radix::Octal if spec.flags.special && magnitude != 0 => b"0",
@@ -153,7 +153,7 @@ pub(super) fn number(out: &mut Vec<u8>, value: u64, radix: Radix, spec: Spec) {
     }
 }
 
-/// Cuts and fills what stands in `out` from `start` on, as `%s` with a width and a precision does.
+/// Truncates and pads `out[start..]`, as `%s` with a width and a precision does.
 #[inline]
 pub(super) fn fit(out: &mut Vec<u8>, start: usize, spec: Spec) {
     if let Some(precision) = spec.precision {
@@ -171,10 +171,10 @@ pub(super) fn fit(out: &mut Vec<u8>, start: usize, spec: Spec) {
     }
 }
 
-/// Appends a text that a task chose. A line end in it would cut the line in two, and let the task forge a
-/// line of its own: it becomes a `?`. Everything else is written as it is, as the kernel does.
+/// Appends text that a task can choose. A newline in it would split the line and let the task forge a line, so it is
+/// replaced by `?`. Everything else is appended unchanged, as in the kernel.
 #[inline]
-pub(super) fn foreign_text(out: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn untrusted_text(out: &mut Vec<u8>, text: &[u8]) {
     let start = out.len();
     out.extend_from_slice(text);
     if let Some(written) = out.get_mut(start..) {

@@ -11,8 +11,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Damage, Error, Layout, Lost, Page};
 
-/// The most bytes read from one CPU in a sweep. Otherwise a writer at full speed could keep the sweep from ending.
-const BYTES_PER_TURN: usize = 4 << 20;
+/// The most bytes read from one CPU in a sweep. Without a limit, a writer at full speed could keep the sweep from ending.
+const BYTES_PER_CPU: usize = 4 << 20;
 
 /// The raw ring buffers of an instance, one per CPU, open for reading.
 ///
@@ -38,9 +38,9 @@ struct CpuBuffer {
     absent: bool,
 }
 
-/// Why the reading of a CPU ended.
+/// Why reading the buffer of a CPU ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum DrainEnd {
     /// The buffer is empty.
     Drained,
     /// The last page is probably the one being written.
@@ -69,15 +69,15 @@ pub struct CollectedPage<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sweep {
-    /// Pages handed over.
+    /// Number of pages passed to the caller.
     pub pages: u64,
-    /// Bytes handed over.
+    /// Number of bytes passed to the caller.
     pub bytes: u64,
-    /// Every record up to this time stamp has been handed over, in this sweep or earlier.
+    /// Every record up to this time stamp has been passed to the caller, in this sweep or an earlier one.
     pub settled: u64,
-    /// No CPU reached the limit of a sweep.
+    /// Whether no CPU reached the limit of a sweep.
     pub drained: bool,
-    /// No CPU was skipped because its writer was caught up with.
+    /// Whether no CPU was left early because the reader had caught up with its writer.
     pub whole: bool,
 }
 
@@ -120,8 +120,8 @@ impl RingBuffer {
     /// With a writer at full speed, this may end at the limit of a sweep, with [`Sweep::drained`] false; see
     /// [`Self::catch_up`].
     ///
-    /// This includes partly filled pages, so records are available at once. Records of one CPU are in the order in which they
-    /// were written; between CPUs there is no order.
+    /// This includes partly filled pages, so records are available immediately. The records of one CPU are in the order in which
+    /// they were written; there is no order between CPUs.
     ///
     /// **Settled.** A record not read by this sweep was committed after its CPU was drained, so it is younger than all records
     /// of *earlier* sweeps. `Sweep::settled` is the newest of those. (A CPU that could not be drained settles only its own
@@ -157,12 +157,12 @@ impl RingBuffer {
         for buffer in &mut self.cpus {
             let end = buffer.drain(&self.layout, &mut self.page, small, &mut sweep, &mut sink)?;
             let bound = match end {
-                Turn::Drained => self.horizon.max(buffer.newest),
-                Turn::CaughtUp | Turn::LimitReached => buffer.newest,
+                DrainEnd::Drained => self.horizon.max(buffer.newest),
+                DrainEnd::CaughtUp | DrainEnd::LimitReached => buffer.newest,
             };
             sweep.settled = sweep.settled.min(bound);
-            sweep.drained &= end != Turn::LimitReached;
-            sweep.whole &= end != Turn::CaughtUp;
+            sweep.drained &= end != DrainEnd::LimitReached;
+            sweep.whole &= end != DrainEnd::CaughtUp;
         }
         let newest = self.cpus.iter().map(|buffer| buffer.newest).max();
         self.horizon = self.horizon.max(newest.unwrap_or(0));
@@ -199,25 +199,25 @@ impl CpuBuffer {
         small: Option<usize>,
         sweep: &mut Sweep,
         sink: &mut impl FnMut(CollectedPage<'_>),
-    ) -> Result<Turn, Error> {
-        let mut turn = 0;
-        while turn < BYTES_PER_TURN {
+    ) -> Result<DrainEnd, Error> {
+        let mut read = 0;
+        while read < BYTES_PER_CPU {
             let length = self.read(page)?;
             let Some(bytes) = page.get(..length).filter(|bytes| !bytes.is_empty()) else {
-                return Ok(Turn::Drained);
+                return Ok(DrainEnd::Drained);
             };
             let collected = self.inspect(layout, bytes);
             // The first page may be the remainder of the last page of the sweep before.
-            let caught_up = turn > 0 && small.is_some_and(|small| collected.bytes.len() < small);
-            turn += layout.page_size();
+            let caught_up = read > 0 && small.is_some_and(|small| collected.bytes.len() < small);
+            read += layout.page_size();
             sweep.pages += 1;
             sweep.bytes += collected.bytes.len() as u64;
             sink(collected);
             if caught_up {
-                return Ok(Turn::CaughtUp);
+                return Ok(DrainEnd::CaughtUp);
             }
         }
-        Ok(Turn::LimitReached)
+        Ok(DrainEnd::LimitReached)
     }
 
     /// Reads one page. Returns 0 if there is none.

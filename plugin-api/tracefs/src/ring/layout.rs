@@ -26,7 +26,7 @@ pub(super) struct Span {
     pub(super) size: usize,
 }
 
-/// The 32-bit word in front of every record.
+/// The layout of the 32-bit word before each record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EventHeader {
     pub(super) type_bits: u32,

@@ -1,4 +1,4 @@
-//! The kernel's ring buffer in binary form: pages of every CPU, their records, and one stream in time order.
+//! The kernel's ring buffer in binary form: the pages of each CPU, their records, and one stream in time order.
 //!
 //! For the text files of tracefs the kernel formats every event on reading, which is too slow for a busy task. The raw files
 //! return whole sub-buffers (*pages* here). Reading has two steps, which can be separated in time:

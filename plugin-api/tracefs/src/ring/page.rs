@@ -4,7 +4,7 @@ use super::{Damage, Layout};
 
 /// The writer overwrote records before this page (`RB_MISSED_EVENTS` in `kernel/trace/ring_buffer.c`).
 const MISSED_EVENTS: u64 = 1 << 31;
-/// Their number is stored behind the data (`RB_MISSED_STORED`). Not set if the page had no room for the number.
+/// Their number is stored after the data (`RB_MISSED_STORED`). Not set if the page had no room for the number.
 const MISSED_STORED: u64 = 1 << 30;
 
 /// The bits of the commit word that hold the length. Those above the flags have no meaning: the kernel adds `1 << 31`, a
@@ -49,10 +49,10 @@ impl<'a> Page<'a> {
         let commit = number(bytes, layout.commit.offset, layout.commit.size).ok_or(Damage::Header)?;
         let rest = bytes.get(layout.data..).ok_or(Damage::Header)?;
         let length = usize::try_from(commit & LENGTH).map_err(|_| Damage::Commit)?;
-        let (data, behind) = rest.split_at_checked(length).ok_or(Damage::Commit)?;
+        let (data, after) = rest.split_at_checked(length).ok_or(Damage::Commit)?;
         let missed = commit & MISSED_EVENTS != 0;
         let stored = missed && commit & MISSED_STORED != 0;
-        let count = if stored { number(behind, 0, layout.commit.size) } else { None };
+        let count = if stored { number(after, 0, layout.commit.size) } else { None };
         let used = layout.data + length + if count.is_some() { layout.commit.size } else { 0 };
         Ok(Self { stamp, lost: missed.then_some(Lost { count }), data, used, layout })
     }
@@ -118,7 +118,7 @@ pub(super) enum Step {
     Damaged(Damage),
 }
 
-/// Bits of an absolute time stamp that a record has no room for; they are taken from the stamp before
+/// The bits of an absolute time stamp for which a record has no room. They are taken from the time stamp before it
 /// (`TS_MSB`).
 const STAMP_HIGH_BITS: u64 = 0xf8 << 56;
 
@@ -127,7 +127,7 @@ impl Cursor {
         Self { position: 0, stamp: page_stamp }
     }
 
-    /// Goes to the next record of `data`. After the end or damage it stays there.
+    /// Advances to the next record of `data`. Stays at the end, and after damage.
     #[inline]
     pub(super) fn step(&mut self, layout: &Layout, data: &[u8]) -> Step {
         loop {
@@ -142,7 +142,7 @@ impl Cursor {
                 self.stamp = self.stamp.wrapping_add(delta);
                 return self.record(data, 4, 4 * kind as usize);
             }
-            // Every other kind has a second word.
+            // All other types have a second word, except padding that ends the page.
             if kind == layout.event.padding && delta == 0 {
                 self.position = data.len();
                 return Step::End;
@@ -195,7 +195,7 @@ impl Cursor {
     }
 }
 
-/// `rb_fix_abs_ts`: the 59 bits of a record, with the high bits of the time before.
+/// `rb_fix_abs_ts`: the 59 bits of a record, with the high bits of the time stamp before it.
 fn absolute(stamp: u64, before: u64) -> u64 {
     let high = before & STAMP_HIGH_BITS;
     let fixed = stamp | high;

@@ -7,17 +7,18 @@ use super::{Layout, Page};
 
 /// Decodes pages and merges the CPUs into one stream in time order.
 ///
-/// Pages are added in the order of [`super::RingBuffer::collect`], possibly much later; items come out up to the settled time
+/// Pages are added in the order of [`super::RingBuffer::collect`], possibly much later; items are returned up to the settled time
 /// stamp. The timeline holds the pages until they have been read to their end, and reuses their memory.
 #[derive(Debug)]
 pub struct Timeline {
     layout: Layout,
     buffers: Vec<CpuBuffer>,
-    /// The other buffers with an item, in the order of time and then CPU, as in the kernel.
+    /// The other buffers with an item, ordered by time and then by CPU, as in the kernel.
     waiting: BinaryHeap<Reverse<(u64, u32, usize)>>,
-    /// The buffer being read. If `given`, its head has been returned.
+    /// The buffer being read.
     reading: Option<usize>,
-    given: bool,
+    /// Whether the head of that buffer has been returned.
+    head_returned: bool,
     settled: u64,
     newest: u64,
     late: u64,
@@ -45,7 +46,7 @@ pub struct TimelineRecord<'a> {
     pub data: &'a [u8],
 }
 
-/// Records of one CPU that are lost.
+/// Lost records of one CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The CPU.
@@ -60,17 +61,18 @@ pub struct Gap {
 struct CpuBuffer {
     cpu: u32,
     pages: VecDeque<Vec<u8>>,
-    /// What was reported to be lost before each of the pages, then before the one to come.
+    /// The number of lost records that was reported before each page.
     lost: VecDeque<Option<u64>>,
+    /// The same for the next page.
     lost_next: Option<u64>,
-    /// No page will follow.
+    /// Whether no more pages will follow.
     finished: bool,
     /// The position in the first page; `None` before its header is parsed.
     cursor: Option<(Cursor, Range<usize>)>,
     head: Option<Head>,
     newest: u64,
-    /// Records returned.
-    given: u64,
+    /// Number of records returned.
+    returned: u64,
 }
 
 #[derive(Debug)]
@@ -90,7 +92,7 @@ impl Timeline {
             buffers: Vec::new(),
             waiting: BinaryHeap::new(),
             reading: None,
-            given: false,
+            head_returned: false,
             settled: 0,
             newest: 0,
             late: 0,
@@ -99,7 +101,7 @@ impl Timeline {
         }
     }
 
-    /// Adds lost records of `cpu`, younger than all its pages so far. The count in its next page is then ignored.
+    /// Adds lost records of `cpu` that are younger than all its pages so far. The count in its next page is then ignored.
     pub fn lose(&mut self, cpu: u32, records: u64) {
         let index = self.buffer(cpu);
         if let Some(buffer) = self.buffers.get_mut(index) {
@@ -124,12 +126,12 @@ impl Timeline {
         }
     }
 
-    /// Releases items up to `stamp`: every page with an older record has been pushed.
+    /// Releases the items up to `stamp`. Every page with an older record must have been pushed.
     pub fn settle(&mut self, stamp: u64) {
         self.settled = self.settled.max(stamp);
     }
 
-    /// Releases all items: no page will follow.
+    /// Releases all items. No more pages may follow.
     pub fn finish(&mut self) {
         self.settled = u64::MAX;
         for index in 0..self.buffers.len() {
@@ -154,12 +156,12 @@ impl Timeline {
             Head::Record { stamp, range } => {
                 self.late += u64::from(*stamp < self.newest);
                 self.newest = self.newest.max(*stamp);
-                buffer.given += 1;
+                buffer.returned += 1;
                 let data = buffer.pages.front()?.get(range.clone())?;
                 Item::Record(TimelineRecord { cpu: buffer.cpu, stamp: *stamp, data })
             }
         };
-        self.given = true;
+        self.head_returned = true;
         Some(item)
     }
 
@@ -171,8 +173,8 @@ impl Timeline {
     }
 
     /// The number of records of `cpu` returned.
-    pub fn given(&self, cpu: u32) -> u64 {
-        self.buffers.iter().find(|buffer| buffer.cpu == cpu).map_or(0, |buffer| buffer.given)
+    pub fn returned(&self, cpu: u32) -> u64 {
+        self.buffers.iter().find(|buffer| buffer.cpu == cpu).map_or(0, |buffer| buffer.returned)
     }
 
     /// Records returned after a younger one, see [`super::RingBuffer::collect`].
@@ -188,8 +190,8 @@ impl Timeline {
     /// The buffer with the earliest head, after the item returned before.
     fn earliest(&mut self) -> Option<usize> {
         if let Some(index) = self.reading {
-            if self.given {
-                self.given = false;
+            if self.head_returned {
+                self.head_returned = false;
                 let buffer = self.buffers.get_mut(index)?;
                 self.damaged += buffer.advance(&self.layout, &mut self.spare);
             }
@@ -271,8 +273,8 @@ impl CpuBuffer {
         let Some(page) = self.pages.front().and_then(|bytes| Page::new(layout, bytes).ok()) else {
             return false;
         };
-        let told = self.lost.front().copied().flatten();
-        let gap = match told {
+        let reported_lost = self.lost.front().copied().flatten();
+        let gap = match reported_lost {
             Some(0) => page.lost.map(|_| Some(0)),
             Some(count) => Some(Some(count)),
             None => page.lost.map(|lost| lost.count),

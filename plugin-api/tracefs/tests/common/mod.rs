@@ -1,8 +1,8 @@
-//! What the tests on the real kernel share.
+//! Shared by the tests that use the kernel's tracefs.
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
-pub mod actor;
+pub mod test_process;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use tracefs::{Instance, Tracefs};
 
-/// tracefs, or nothing where it cannot be used here: then the test says loudly that it tests nothing.
-/// In CI that is a failure.
+/// The kernel's tracefs. If it cannot be used, reports that the test is skipped and returns `None`.
 pub fn tracefs() -> Option<Tracefs> {
     match Tracefs::find(Path::new("/sys"), Path::new("/proc")) {
         Ok(tracefs) => Some(tracefs),
@@ -23,15 +22,15 @@ pub fn tracefs() -> Option<Tracefs> {
     }
 }
 
-/// Says loudly that a test is skipped, and why. In CI that is a failure.
-pub fn skip(why: &str) {
+/// Reports on standard error that the test is skipped. In CI this is a failure.
+pub fn skip(reason: &str) {
     let name = std::thread::current().name().unwrap_or("?").to_owned();
-    assert!(std::env::var_os("CI").is_none(), "{name} cannot be skipped in CI: {why}");
-    // Not eprintln!, which the test harness swallows.
-    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
+    assert!(std::env::var_os("CI").is_none(), "{name} cannot be skipped in CI: {reason}");
+    // Not eprintln!, whose output the test harness captures.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {reason}");
 }
 
-/// A sweeper of our own, or the end of the test where there is no tracefs.
+/// Returns a new [`Sweeper`](common::Sweeper). Ends the test if there is no tracefs.
 #[macro_export]
 macro_rules! need_tracefs {
     () => {
@@ -42,14 +41,14 @@ macro_rules! need_tracefs {
     };
 }
 
-/// A name that no other test, now or in another run at the same time, uses.
+/// A name that no other test uses, including those of concurrent test runs.
 pub fn unique_name() -> String {
     static COUNTER: AtomicUsize = AtomicUsize::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     format!("tracefs-test-{}-{count}-", std::process::id())
 }
 
-/// Removes, at the end of a test, all unlocked instances with its prefix.
+/// Creates instances with a common prefix. When dropped, removes all of them that are not locked.
 pub struct Sweeper {
     pub tracefs: Tracefs,
     pub prefix: String,
@@ -60,23 +59,23 @@ impl Sweeper {
         Sweeper { tracefs: tracefs.clone(), prefix: unique_name() }
     }
 
-    pub fn name(&self, rest: &str) -> String {
-        self.prefix.clone() + rest
+    pub fn name(&self, suffix: &str) -> String {
+        self.prefix.clone() + suffix
     }
 
-    pub fn path(&self, rest: &str) -> PathBuf {
-        self.tracefs.root().join("instances").join(self.name(rest))
+    pub fn path(&self, suffix: &str) -> PathBuf {
+        self.tracefs.root().join("instances").join(self.name(suffix))
     }
 
-    pub fn create(&self, rest: &str) -> Instance {
-        Instance::create(&self.tracefs, &self.name(rest)).expect("an instance")
+    pub fn create(&self, suffix: &str) -> Instance {
+        Instance::create(&self.tracefs, &self.name(suffix)).expect("an instance")
     }
 }
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
         if let Err(error) = self.tracefs.sweep(&self.prefix) {
-            let _ = writeln!(std::io::stderr(), "left behind: {error}");
+            let _ = writeln!(std::io::stderr(), "cannot clean up: {error}");
         }
     }
 }
@@ -91,15 +90,15 @@ pub fn write(path: impl AsRef<Path>, text: &str) {
         .unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()));
 }
 
-/// How long anything may take before it counts as hung.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit of [`wait_until`].
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Waits until the condition holds; fails when it has not after a long time.
+/// Waits until the condition holds. Fails after [`TIMEOUT`].
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
+    let start = Instant::now();
     while !condition() {
-        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(start.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

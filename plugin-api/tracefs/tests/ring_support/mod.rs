@@ -1,5 +1,5 @@
-//! What the tests of `ring` and `format` share: an instance that goes away whatever happens, and the kernel's
-//! own text as oracle.
+//! Shared by the tests of `ring` and `format`: an instance that is removed when dropped, and the comparison of lines with
+//! the kernel's.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,19 +14,19 @@ use tracefs::ring::{Item, RingBuffer, Timeline};
 
 pub const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// Says loudly that a test does nothing here; in CI that is a failure.
+/// Reports on standard error that a test is skipped. In CI this is a failure.
 pub fn skip(reason: &str) {
     assert!(std::env::var_os("CI").is_none(), "cannot run here: {reason}");
     let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
 }
 
-/// A tracing instance of its own, removed when dropped.
+/// A new tracing instance, removed when dropped.
 pub struct Instance {
     pub path: PathBuf,
 }
 
 impl Instance {
-    /// `None`, said loudly, where there is no tracefs or we may not use it.
+    /// If there is no usable tracefs, reports that the test is skipped and returns `None`.
     pub fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("ring-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -61,7 +61,7 @@ impl Instance {
         kernel_lines(&self.path)
     }
 
-    /// What the raw ring holds, made text by us.
+    /// The records in the ring buffer, formatted by this crate.
     pub fn formatted(&self) -> (Vec<String>, Formatter) {
         let mut formatter = Formatter::open(Path::new(TRACEFS), &self.path).unwrap();
         let mut ring = RingBuffer::open(&self.path).unwrap();
@@ -96,108 +96,112 @@ impl Drop for Instance {
     }
 }
 
-/// The lines of an instance's `trace`, without its header. Names in them may be any bytes.
+/// The lines of an instance's `trace`, without its header. The names in them may contain any bytes.
 pub fn kernel_lines(instance: &Path) -> Vec<String> {
     let text = fs::read(instance.join("trace")).unwrap();
     let text = String::from_utf8_lossy(&text);
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// Our lines beside the kernel's.
+/// The result of comparing formatted lines with the kernel's.
 #[derive(Default)]
 pub struct Comparison {
-    /// Lines that are the same, by event.
+    /// The number of equal lines, by event.
     pub same: BTreeMap<String, usize>,
-    /// Pairs of lines that differ, the kernel's first.
+    /// Pairs of different lines, the kernel's first.
     pub different: Vec<(String, String)>,
 }
 
 impl Comparison {
-    /// Compares line by line. Where the kernel has forgotten a task's name, or has that of an earlier task of the same
-    /// number, ours may know it: without events, the kernel notes no names.
-    pub fn of(kernel: &[String], ours: &[String]) -> Self {
+    /// Compares line by line. The task names may differ if the kernel's is missing, or is that of an earlier task with the
+    /// same pid: the kernel saves names only while events are recorded.
+    pub fn of(kernel_lines: &[String], our_lines: &[String]) -> Self {
         let mut comparison = Self::default();
-        let kernel = with_whole_names(kernel, ours);
-        let mut names = TaskNames::told_by(&kernel);
-        for (line, ours) in kernel.iter().zip(ours) {
-            let mut forgotten = || line.trim_start().starts_with("<...>-") || names.are_right_in(ours);
-            if line == ours || line.get(16..) == ours.get(16..) && forgotten() {
-                *comparison.same.entry(event_of(ours)).or_default() += 1;
+        let kernel_lines = with_newlines_replaced(kernel_lines, our_lines);
+        let mut names = TaskNames::new(&kernel_lines);
+        for (kernel_line, our_line) in kernel_lines.iter().zip(our_lines) {
+            let mut name_may_differ =
+                || kernel_line.trim_start().starts_with("<...>-") || names.is_correct_in(our_line);
+            if kernel_line == our_line || kernel_line.get(16..) == our_line.get(16..) && name_may_differ() {
+                *comparison.same.entry(event_of(our_line)).or_default() += 1;
             } else {
-                comparison.different.push((line.clone(), ours.clone()));
+                comparison.different.push((kernel_line.clone(), our_line.clone()));
             }
         }
-        if kernel.len() != ours.len() {
-            comparison.different.push((format!("{} lines", kernel.len()), format!("{} lines", ours.len())));
+        if kernel_lines.len() != our_lines.len() {
+            let count = |lines: &[String]| format!("{} lines", lines.len());
+            comparison.different.push((count(&kernel_lines), count(our_lines)));
         }
         comparison
     }
 
-    /// The pairs that differ in more than the name of the task, which the kernel shows as it is now and not
-    /// as it was.
-    pub fn different_but_for_names(&self) -> Vec<(String, String)> {
-        let differ = |(kernel, ours): &&(String, String)| kernel.get(16..) != ours.get(16..);
+    /// The pairs that differ in more than the name of the task. The kernel prints the current name, not the name at the time
+    /// of the event.
+    pub fn different_except_names(&self) -> Vec<(String, String)> {
+        let differ =
+            |(kernel_line, our_line): &&(String, String)| kernel_line.get(16..) != our_line.get(16..);
         self.different.iter().filter(differ).cloned().collect()
     }
 
     pub fn report(&self) -> String {
         let mut report = String::new();
-        for (kernel, ours) in self.different.iter().take(10) {
-            report += &format!("kernel {kernel}\nours   {ours}\n");
+        for (kernel_line, our_line) in self.different.iter().take(10) {
+            report += &format!("kernel {kernel_line}\nours   {our_line}\n");
         }
         report
     }
 }
 
-/// The kernel's lines, with `?` where a task's name holds the end of a line, as ours have it.
-fn with_whole_names(kernel: &[String], ours: &[String]) -> Vec<String> {
-    let mut rest = kernel.iter().cloned();
-    let mut whole = Vec::new();
-    for ours in ours {
+/// The kernel's lines, with newlines in task names replaced by `?`, as in the formatted lines.
+fn with_newlines_replaced(kernel_lines: &[String], our_lines: &[String]) -> Vec<String> {
+    let mut rest = kernel_lines.iter().cloned();
+    let mut joined = Vec::new();
+    for our_line in our_lines {
         let Some(mut line) = rest.next() else { break };
-        while ours.chars().nth(line.chars().count()) == Some('?') {
+        while our_line.chars().nth(line.chars().count()) == Some('?') {
             let Some(next) = rest.next() else { break };
             line += &format!("?{next}");
         }
-        whole.push(line);
+        joined.push(line);
     }
-    whole.extend(rest);
-    whole
+    joined.extend(rest);
+    joined
 }
 
-/// What tasks are called: as procfs says, or a line of the kernel.
+/// The names of tasks, from procfs and from the kernel's lines.
 struct TaskNames<'a> {
-    kernel: &'a [String],
+    kernel_lines: &'a [String],
+    /// Whether a name is correct, by name and pid.
     looked_up: HashMap<(String, String), bool>,
 }
 
 impl<'a> TaskNames<'a> {
-    fn told_by(kernel: &'a [String]) -> Self {
-        Self { kernel, looked_up: HashMap::new() }
+    fn new(kernel_lines: &'a [String]) -> Self {
+        Self { kernel_lines, looked_up: HashMap::new() }
     }
 
-    /// Whether the task that the line begins with is called so.
-    fn are_right_in(&mut self, line: &str) -> bool {
+    /// Whether the line starts with the correct name of its task.
+    fn is_correct_in(&mut self, line: &str) -> bool {
         let Some((name, rest)) = line.split_at_checked(16) else { return false };
         let name = name.trim_start().to_owned();
         let task = rest.trim_start_matches('-').split_whitespace().next().unwrap_or_default().to_owned();
-        let kernel = self.kernel;
+        let kernel_lines = self.kernel_lines;
         *self.looked_up.entry((name, task)).or_insert_with_key(|(name, task)| {
             let comm = fs::read_to_string(Path::new("/proc").join(task).join("comm"));
-            let told = ["", "prev_", "next_"].map(|of| format!("comm={name} {of}pid={task} "));
+            let fields = ["", "prev_", "next_"].map(|prefix| format!("comm={name} {prefix}pid={task} "));
             comm.is_ok_and(|comm| comm.trim_end() == name)
-                || kernel.iter().any(|line| told.iter().any(|told| line.contains(told)))
+                || kernel_lines.iter().any(|line| fields.iter().any(|field| line.contains(field)))
         })
     }
 }
 
-/// What stands behind the time stamp: the event's name, or a system call's.
+/// The word after the time stamp: the name of the event or of the system call.
 fn event_of(line: &str) -> String {
     let event = line.split(": ").nth(1).unwrap_or_default();
     event.split(['(', ' ', ':']).next().unwrap_or_default().to_owned()
 }
 
-/// A bit of everything that makes events fire.
+/// Operations of many kinds, which cause many events.
 pub fn workload(directory: &Path) {
     files(directory);
     processes();
@@ -207,8 +211,8 @@ pub fn workload(directory: &Path) {
     std::thread::sleep(Duration::from_millis(5));
 }
 
-/// Files and sockets only: all of it done by the caller's thread.
-pub fn quiet_workload(directory: &Path) {
+/// Operations on files and sockets only, all in the calling thread.
+pub fn single_thread_workload(directory: &Path) {
     files(directory);
     sockets(directory);
 }
@@ -264,7 +268,7 @@ fn sockets(directory: &Path) {
         drop(peer);
         let Ok(socket) = UdpSocket::bind(address) else { continue };
         let _ = socket.send_to(b"hello", socket.local_addr().unwrap());
-        let _ = socket.send_to(b"nobody", address.replace(":0", ":9"));
+        let _ = socket.send_to(b"unreachable", address.replace(":0", ":9"));
     }
     let _ = TcpStream::connect("127.0.0.1:1");
     let listener = std::os::unix::net::UnixListener::bind(directory.join("socket")).unwrap();

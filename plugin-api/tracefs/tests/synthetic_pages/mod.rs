@@ -1,4 +1,4 @@
-//! Pages of a ring buffer as the kernel makes them, made up.
+//! Synthetic pages of the ring buffer.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use tracefs::ring::Layout;
@@ -74,7 +74,7 @@ impl Builder {
         page
     }
 
-    /// With the flags as the kernel adds them: `1 << 31` as an `int`.
+    /// A page after lost records. The flag is added as in the kernel: `1 << 31`, a negative `int`.
     pub fn page_after_loss(mut self, count: Option<u64>) -> Vec<u8> {
         let mut commit = (self.data.len() as u64).wrapping_add(i64::from(i32::MIN) as u64);
         if let Some(count) = count {
