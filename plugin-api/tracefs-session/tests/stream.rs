@@ -347,8 +347,27 @@ fn lines_are_identical_to_the_kernels_trace_file() {
     let our_lines: Vec<String> = text.lines().map(str::to_owned).collect();
     assert!(our_lines.len() > 40_000, "only {} lines", our_lines.len());
     assert_eq!(check_stats(&stream, &instance, &text), (our_lines.len() as u64, 0));
+    let (kernel_lines, kernel_times) = split_times(&kernel_lines);
+    let (our_lines, our_times) = split_times(&our_lines);
     let comparison = Comparison::of(&kernel_lines, &our_lines);
     assert!(comparison.different.is_empty(), "{}", comparison.report());
+    // The clocks differ, but run at the same speed.
+    let differences = our_times.iter().zip(&kernel_times).map(|(ours, kernels)| ours - kernels);
+    let (min, max) =
+        differences.fold((i64::MAX, i64::MIN), |(min, max), next| (min.min(next), max.max(next)));
+    assert!(max - min <= 10, "the times of the kernel's lines and ours differ by {min} to {max} us");
+}
+
+/// Lines without their times, and the times in microseconds.
+fn split_times(lines: &[String]) -> (Vec<String>, Vec<i64>) {
+    let split = |line: &String| {
+        // `process-4711    [000] d..2.  2946.985215: sched_switch: …`
+        let (before, event) = line.split_once(": ").expect("an event");
+        let (task, time) = before.rsplit_once(' ').expect("a time");
+        let time: i64 = time.replace('.', "").parse().expect("a time with six decimals");
+        (format!("{} : {event}", task.trim_end()), time)
+    };
+    lines.iter().map(split).unzip()
 }
 
 fn allowed_cpus() -> Vec<usize> {

@@ -234,7 +234,9 @@ impl Recorder<'_> {
             fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
         }
         let own = fds.len();
-        if let (Phase::Recording, Some(wakes)) = (&self.phase, self.wakes) {
+        // Without room the session keeps its lines, and the descriptor stays readable.
+        let has_room = self.backlog.room() > 0;
+        if let (Phase::Recording, Some(wakes), true) = (&self.phase, self.wakes, has_room) {
             // SAFETY: the session keeps the descriptor open until it is closed, which is after the last poll, and it is
             // only polled here.
             let wakes = unsafe { BorrowedFd::borrow_raw(wakes) };
