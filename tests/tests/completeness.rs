@@ -248,6 +248,41 @@ fn a_session_with_a_stuck_reader_waits_without_using_the_cpu() {
     assert_eq!(session.stop().unread().len(), marks);
 }
 
+/// Each wake-up of an idle session costs something for each other session on the machine.
+#[test]
+fn an_idle_session_sleeps_until_there_is_an_event() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, log) = (Workload::start(), Log::new());
+    let session = run(&manager, &workload, "", &log).start();
+    let [worker] = session.workers()[..] else { panic!("a session has one worker") };
+    for mark in 0..3 {
+        // For some tenths of a second after an event there may be more.
+        wait_until("the collector sleeps", PATIENCE, || {
+            let before = switches_of_collector(worker);
+            std::thread::sleep(Duration::from_millis(400));
+            switches_of_collector(worker) - before <= 2
+        });
+        let began = Instant::now();
+        workload.marks(mark, 1);
+        session.wait_for_lines(mark + 1);
+        // Without an event to wake it, it would sleep for a second.
+        assert!(began.elapsed() < Duration::from_millis(300), "it took {:?}", began.elapsed());
+    }
+    assert_eq!(session.stop().succeeded().len(), 3);
+}
+
+/// How often the thread that collects has slept.
+fn switches_of_collector(worker: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{worker}/task")).expect("the process exists").flatten();
+    let statuses = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+    let mut counts =
+        statuses.filter(|status| status.starts_with("Name:\tcollector\n")).filter_map(|status| {
+            status.split_once("\nvoluntary_ctxt_switches:")?.1.split('\n').next()?.trim().parse().ok()
+        });
+    counts.next().expect("a session has a collector")
+}
+
 /// The CPU time of a process (proc_pid_stat(5)).
 fn cpu_time_of(process: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process exists");

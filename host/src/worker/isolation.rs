@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
-use nix::errno::Errno;
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -58,7 +57,7 @@ fn replace_standard_streams(output: Option<BorrowedFd<'_>>) {
 
 /// Reopens the standard streams that a plugin has closed, so that no file that the host opens gets their numbers.
 pub fn fill_standard_streams() {
-    while [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO].into_iter().any(is_closed) {
+    while is_any_closed([libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO]) {
         // The kernel returns the lowest free number.
         match OpenOptions::new().read(true).write(true).open("/dev/null") {
             Ok(null) if null.as_raw_fd() <= libc::STDERR_FILENO => _ = null.into_raw_fd(),
@@ -67,9 +66,12 @@ pub fn fill_standard_streams() {
     }
 }
 
-fn is_closed(fd: RawFd) -> bool {
-    // SAFETY: F_GETFD changes nothing, and takes no further argument.
-    Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) }) == Err(Errno::EBADF)
+/// In one system call, since this is checked after each call into a plugin.
+fn is_any_closed(fds: [RawFd; 3]) -> bool {
+    let mut fds = fds.map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: the array has three elements, and lives as long as the call, which does not wait.
+    unsafe { libc::poll(fds.as_mut_ptr(), 3, 0) };
+    fds.iter().any(|fd| fd.revents & libc::POLLNVAL != 0)
 }
 
 /// Closes all other descriptors. One that stays open would keep the other end of a pipe or channel waiting.

@@ -10,11 +10,13 @@ mod error;
 mod maps;
 mod procfs;
 mod selection;
+mod watched_task;
 
 pub use error::{Error, Result};
 pub use maps::{MappedRange, mapped_ranges};
 pub use procfs::{Procfs, Status};
 pub use selection::{Follow, Member, TaskSelection, is_alive};
+pub use watched_task::WatchedTask;
 
 /// The id of a thread, or of a process (that of its first thread).
 pub type Pid = i32;

@@ -108,6 +108,11 @@ impl Procfs {
         status(&fs::read(self.root.join(format!("{task}/status"))).ok()?)
     }
 
+    /// The directory of a thread. That of its id alone is the process's.
+    pub(crate) fn path_of_thread(&self, thread: Pid) -> PathBuf {
+        self.root.join(format!("{thread}/task/{thread}"))
+    }
+
     /// Whether the task exists and is not a zombie.
     pub fn is_alive(&self, task: Pid) -> bool {
         self.status(task).is_some_and(|status| !status.exited)

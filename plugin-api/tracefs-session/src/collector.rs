@@ -17,6 +17,9 @@ use crate::losses::Losses;
 const LONGEST_REST: Duration = Duration::from_millis(30);
 /// The longest time without a sweep that reads all pages, including those that look like the one being written.
 const LONGEST_WITHOUT_WHOLE: Duration = Duration::from_secs(1);
+/// After so many sweeps without a record, the collector sleeps until there is one. Where many sessions are idle, each wake-up
+/// and each system call of one costs a little for each of them: the kernel looks at all their filters.
+const IDLE_AFTER: u32 = 10;
 /// The pages in one sweep of a busy task: a tenth of the kernel's default buffer.
 const BUSY: u64 = 32;
 
@@ -30,6 +33,10 @@ pub(crate) struct PageCollector {
     /// The number of sweeps that read all records that existed when the sweep began.
     whole_sweeps: Arc<AtomicU64>,
     last_whole: Instant,
+    /// The number of the last sweeps that found nothing.
+    empty_sweeps: u32,
+    /// The first record wakes the collector.
+    is_idle: bool,
 }
 
 impl PageCollector {
@@ -42,7 +49,22 @@ impl PageCollector {
         spool: Arc<Spool>,
         whole_sweeps: Arc<AtomicU64>,
     ) -> Self {
-        Self { ring, clock, losses, spool, whole_sweeps, last_whole: Instant::now() }
+        Self {
+            ring,
+            clock,
+            losses,
+            spool,
+            whole_sweeps,
+            last_whole: Instant::now(),
+            empty_sweeps: 0,
+            is_idle: false,
+        }
+    }
+
+    fn set_idle(&mut self, is_idle: bool) {
+        if is_idle != self.is_idle {
+            self.is_idle = self.ring.wake_at_first_record(is_idle) && is_idle;
+        }
     }
 
     /// Moves the available pages; without `all`, up to the pages being written.
@@ -101,7 +123,13 @@ impl Collect for PageCollector {
             // A record is settled by the sweep after the one that found it.
             pages += self.move_pages(true)?.pages;
         }
-        let rest = if pages >= BUSY { Self::SHORTEST_REST } else { LONGEST_REST };
+        self.empty_sweeps = if pages > 0 { 0 } else { self.empty_sweeps.saturating_add(1) };
+        self.set_idle(self.empty_sweeps >= IDLE_AFTER);
+        let rest = match (self.is_idle, pages >= BUSY) {
+            (true, _) => LONGEST_WITHOUT_WHOLE,
+            (false, true) => Self::SHORTEST_REST,
+            (false, false) => LONGEST_REST,
+        };
         Ok(Swept::rest(pages > 0, rest))
     }
 

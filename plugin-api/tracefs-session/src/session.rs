@@ -94,7 +94,7 @@ impl TracefsSession {
 
 impl EventSource for TracefsSession {
     fn any_task_alive(&mut self) -> Result<bool> {
-        Ok(any_alive(&self.tasks, self.stream.as_ref().and_then(EventStream::traced_tasks))?)
+        Ok(any_alive(&mut self.tasks, self.stream.as_ref().and_then(EventStream::traced_tasks))?)
     }
 
     fn begin_read(&mut self) -> Result<()> {

@@ -185,7 +185,7 @@ pub fn choose_tasks(
 /// # Errors
 ///
 /// The kernel's filter cannot be read.
-pub fn any_alive(filter: &PidFilter, traced: Option<&TracedTasks>) -> tracefs::Result<bool> {
+pub fn any_alive(filter: &mut PidFilter, traced: Option<&TracedTasks>) -> tracefs::Result<bool> {
     filter.any_alive_of(|task| traced.is_none_or(|traced| traced.follows(task)))
 }
 

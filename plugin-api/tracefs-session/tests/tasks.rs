@@ -45,8 +45,8 @@ impl Session {
         Session { stream, lines: Vec::new(), tasks, instance }
     }
 
-    fn any_alive(&self) -> bool {
-        any_alive(&self.tasks, self.stream.traced_tasks()).expect("the tasks' state")
+    fn any_alive(&mut self) -> bool {
+        any_alive(&mut self.tasks, self.stream.traced_tasks()).expect("the tasks' state")
     }
 
     /// Reads up to this mark.
@@ -175,7 +175,7 @@ fn family_is_alive_until_its_last_process_exits() {
     let sweeper = need_tracefs!();
     let mut process = TestProcess::new();
     let child = process.fork_child();
-    let session = Session::start(&sweeper, &[(process.pid(), Follow::FAMILY)]);
+    let mut session = Session::start(&sweeper, &[(process.pid(), Follow::FAMILY)]);
     assert!(session.any_alive());
     let living = session.tasks.live_tasks().expect("tasks");
     assert!(living.contains(&child) && living.contains(&process.pid()));
@@ -247,7 +247,7 @@ fn no_task_is_recorded_if_none_is_alive() {
 fn no_task_is_recorded_after_all_have_exited() {
     let sweeper = need_tracefs!();
     let mut process = TestProcess::new();
-    let session = Session::start(&sweeper, &[(process.pid(), Follow::FAMILY)]);
+    let mut session = Session::start(&sweeper, &[(process.pid(), Follow::FAMILY)]);
     process.kill();
     let set_event_pid = session.instance.path().join("set_event_pid");
     while !read(&set_event_pid).is_empty() {
@@ -296,7 +296,7 @@ fn many_pids_are_all_filtered() {
         }
         let instance = sweeper.create(&count.to_string());
         let before = newest_pid();
-        let (tasks, _) =
+        let (mut tasks, _) =
             choose_tasks(&instance, &procfs, &TaskSelection::families(pids.clone())).expect("tasks");
         assert!(tasks.any_alive().expect("the tasks' state"));
         let living: BTreeSet<Pid> = tasks.live_tasks().expect("tasks").into_iter().collect();

@@ -40,9 +40,8 @@ impl Instance {
         }
 
         let procfs = Procfs::of_initial_namespace(procfs)?;
-        // Before the option is set, which may have to wait until the kernel has changed the clock.
         let members = selection.members(&procfs);
-        let filter = PidFilter::new(&self.dir, procfs);
+        let mut filter = PidFilter::new(&self.dir, procfs);
         self.set_option("event-fork", true)?;
         let members = filter.fill(selection, members)?;
         if !filter.any_alive()? {

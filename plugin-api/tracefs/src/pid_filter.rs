@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::OFlag;
-use trace_tasks::{Member, Pid, Procfs, TaskSelection};
+use trace_tasks::{Member, Pid, Procfs, TaskSelection, WatchedTask};
 
 use crate::dir::Dir;
 use crate::error::Result;
@@ -21,28 +21,35 @@ pub(crate) const SET_EVENT_PID: &str = "set_event_pid";
 pub struct PidFilter {
     instance: Arc<Dir>,
     procfs: Procfs,
+    /// A task in the filter that was alive when last checked.
+    living: Option<WatchedTask>,
 }
 
 impl PidFilter {
     pub(crate) fn new(instance: &Arc<Dir>, procfs: Procfs) -> Self {
-        Self { instance: Arc::clone(instance), procfs }
+        Self { instance: Arc::clone(instance), procfs, living: None }
     }
 
     /// Whether any task in the filter is alive.
     ///
     /// This stops at the first living task, and is cheap enough to be called every 50 ms.
-    pub fn any_alive(&self) -> Result<bool> {
+    pub fn any_alive(&mut self) -> Result<bool> {
         self.any_alive_of(|_| true)
     }
 
     /// Whether any task in the filter is alive for which `counts` returns true.
-    pub fn any_alive_of(&self, counts: impl Fn(Pid) -> bool) -> Result<bool> {
-        let mut found = false;
+    pub fn any_alive_of(&mut self, counts: impl Fn(Pid) -> bool) -> Result<bool> {
+        if self.living.as_ref().is_some_and(|task| task.is_alive() && counts(task.id())) {
+            return Ok(true);
+        }
+        let mut living = None;
         self.visit(|task| {
-            found = counts(task) && self.procfs.is_alive(task);
-            if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            living = Some(task).filter(|task| counts(*task));
+            living = living.filter(|task| self.procfs.is_alive(*task));
+            if living.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        Ok(found)
+        self.living = living.and_then(|task| WatchedTask::open(&self.procfs, task));
+        Ok(living.is_some())
     }
 
     /// The ids of all threads in the filter that are alive, in ascending order.

@@ -170,7 +170,7 @@ fn cost_of_choosing_tasks() {
             let selection = TaskSelection::families(processes.0.iter().copied());
             let (time, tasks) = timed(|| instance.choose_tasks(Path::new(PROC), &selection));
             by_crate.push(time);
-            let (tasks, _) = tasks.expect("tasks");
+            let (mut tasks, _) = tasks.expect("tasks");
             alive.push(timed(|| assert!(tasks.any_alive().expect("the tasks' state"))).0);
         }
         report(&format!("{count} pids: one bare write"), bare);

@@ -1,5 +1,5 @@
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,16 @@ pub struct RingBuffer {
     layout: Layout,
     cpus: Vec<CpuBuffer>,
     page: Box<[u8]>,
+    wake_marks: Vec<WakeMark>,
     /// The newest time stamp seen in the sweeps before this one.
     horizon: u64,
+}
+
+/// An instance's `buffer_percent` (Documentation/trace/ftrace.rst).
+#[derive(Debug)]
+struct WakeMark {
+    file: File,
+    usual: String,
 }
 
 #[derive(Debug)]
@@ -90,13 +98,15 @@ impl RingBuffer {
         let layout = Layout::read(instance)?;
         let cpus = open_all(&instance.join("per_cpu"))?;
         let page = vec![0; layout.page_size()].into_boxed_slice();
-        Ok(Self { layout, cpus, page, horizon: 0 })
+        let wake_marks = WakeMark::open(instance).into_iter().collect();
+        Ok(Self { layout, cpus, page, wake_marks, horizon: 0 })
     }
 
     /// Adds the buffers of another instance. `number` assigns them numbers, which their pages have in place of the CPU.
     pub fn join(&mut self, other: Self, number: impl Fn(u32) -> u32) {
         let numbered = other.cpus.into_iter().map(|buffer| CpuBuffer { cpu: number(buffer.cpu), ..buffer });
         self.cpus.extend(numbered);
+        self.wake_marks.extend(other.wake_marks);
     }
 
     /// The layout of the pages, for decoding them.
@@ -113,6 +123,15 @@ impl RingBuffer {
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         // An absent buffer always polls as an error.
         self.cpus.iter().filter(|buffer| !buffer.absent).map(|buffer| buffer.file.as_fd())
+    }
+
+    /// Lets the descriptors poll as readable from the first record on, or again when the buffers are filled to the instance's
+    /// `buffer_percent`. Returns whether the kernel does that. Kernels without `buffer_percent`, before 5.0, always wake at
+    /// the first record.
+    ///
+    /// While the descriptors are polled, the first record costs its task an interrupt.
+    pub fn wake_at_first_record(&mut self, first: bool) -> bool {
+        self.wake_marks.iter().all(|mark| mark.set(first).is_ok())
     }
 
     /// Reads all records, CPU by CPU, without waiting, and passes each page to `sink`.
@@ -188,6 +207,18 @@ impl RingBuffer {
 
     fn first_path(&self) -> PathBuf {
         self.cpus.first().map(|buffer| buffer.path.clone()).unwrap_or_default()
+    }
+}
+
+impl WakeMark {
+    fn open(instance: &Path) -> Option<Self> {
+        let path = instance.join("buffer_percent");
+        let usual = fs::read_to_string(&path).ok()?;
+        Some(Self { file: OpenOptions::new().write(true).open(path).ok()?, usual })
+    }
+
+    fn set(&self, first: bool) -> io::Result<()> {
+        (&self.file).write_all(if first { b"0" } else { self.usual.as_bytes() })
     }
 }
 
