@@ -501,15 +501,18 @@ fn the_spool_has_no_directory_entry() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (workload, log) = (settled_workload(), Log::new());
-    let mut session = run(&manager, &workload, "--exit", &log).start_unread();
-    workload.marks(0, FLOOD);
-    // More than the spool keeps in memory.
-    let worker = session.process().workers()[0];
-    wait_until("the spool goes to disk", PATIENCE, || !spool_files(worker).is_empty());
+    let session = run(&manager, &workload, "--exit", &log).start_unread();
+    let worker = session.workers()[0];
+    let mut marks = 0;
+    wait_until("the spool goes to disk", PATIENCE, || {
+        workload.marks(marks, FLOOD / 2);
+        marks += FLOOD / 2;
+        !spool_files(worker).is_empty()
+    });
     for file in spool_files(worker) {
         assert!(file.ends_with(" (deleted)") && !Path::new(&file).exists(), "{file}");
     }
-    assert_complete(&session.stop(), &log, FLOOD * WITH_EXIT);
+    assert_complete(&session.stop(), &log, marks * WITH_EXIT);
 }
 
 /// The open files of a process in the directory of the spool.

@@ -181,7 +181,9 @@ fn a_start_that_hangs_ends_with_its_time_or_with_sigint() {
         scope.spawn(|| {
             let manager = manager();
             let answer = run(&manager, "misbehaves", "", "hang:start").answer();
-            answer.failed(&["misbehaving", "took more than 10.0 s in start"]);
+            // Ten seconds, and the time in which it got no CPU.
+            answer.failed(&["misbehaving", "took more than 1", " s in start"]);
+            assert!(answer.took >= Duration::from_secs(10), "{answer:?}");
             nothing_is_left(&manager);
         });
         scope.spawn(|| {

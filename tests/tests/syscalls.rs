@@ -494,7 +494,7 @@ fn losses_are_counted_exactly() {
     let manager = manager();
     let workload = Workload::start();
     let session = trace(&manager, &workload, "--buffer-size 4");
-    workload.calls(300_000);
+    session.while_worker_is_stopped(|| workload.calls(300_000));
     let ended = session.stop();
     let (losses, events): (Vec<&str>, Vec<&str>) =
         ended.succeeded().into_iter().partition(|line| Loss::of(line).is_some());

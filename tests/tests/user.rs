@@ -701,7 +701,7 @@ fn losses_are_counted_exactly() {
     let manager = manager();
     let mut program = Program::start();
     let session = trace(&manager, program.id(), "-f traced_function --return --buffer-size 4");
-    program.calls(50_000);
+    session.while_worker_is_stopped(|| program.calls(50_000));
     let ended = session.stop();
     let (losses, events): (Vec<&str>, Vec<&str>) =
         ended.succeeded().into_iter().partition(|line| Loss::of(line).is_some());
