@@ -363,7 +363,8 @@ fn losses_on_a_full_disk_are_counted() {
     let manager = manager();
     for options in FULL_DISKS {
         let (workload, log) = (settled_workload(), Log::new());
-        let call = run(&manager, &workload, "--exit", &log).in_mount_namespace(&with_a_full_disk(options));
+        let call = run(&manager, &workload, "--exit --buffer-size 32768", &log)
+            .in_mount_namespace(&with_a_full_disk(options));
         let session = call.start_unread();
         let stuck = File::open(session.path()).expect("the caller can open the trace");
         // The message names the directory.
