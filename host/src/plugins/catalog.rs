@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use trace_hook_api::{Environment, HookInfo, PluginInfo};
 
 use super::hook_name::HookName;
-use super::inspection::{self, Inspected};
+use super::inspection::{self, Aspects, Inspected};
 use super::{PluginFile, Trust, directory, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
@@ -94,7 +94,12 @@ impl Catalog {
     ) -> Result<Self> {
         let mut catalog = Self { plugins: Vec::new(), complaints: Vec::new(), workers: Vec::new() };
         let files = catalog.read_files(directories, trust);
-        catalog.take_all(inspection::inspect(files, probe_in, |_| false, interrupts)?);
+        catalog.take_all(inspection::inspect(
+            files,
+            Aspects { probe_in, events_of: None },
+            |_| false,
+            interrupts,
+        )?);
         Ok(catalog)
     }
 
@@ -116,7 +121,8 @@ impl Catalog {
             files.retain(|file| name.may_be_of(&file.name));
         }
         let has_hook = |inspection: &Inspection| name.is_in(inspection);
-        catalog.take_all(inspection::inspect(files, None, has_hook, interrupts)?);
+        let aspects = Aspects { probe_in: None, events_of: Some(name.hook) };
+        catalog.take_all(inspection::inspect(files, aspects, has_hook, interrupts)?);
         Ok(catalog)
     }
 

@@ -9,7 +9,7 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use trace_hook_api::{Environment, HookError, HookInfo, PluginInfo};
 
-use super::{PluginFile, rules};
+use super::{PluginFile, event_rules, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::worker::protocol::{Answer, InspectedHook, Inspection};
@@ -26,6 +26,15 @@ const ASKING_AGAIN: Duration = Duration::from_millis(200);
 /// A limit for plugins that describe hooks without end, which would exhaust the memory.
 const MOST_HOOKS: u32 = 1 << 14;
 
+/// What is inspected, beside the descriptions of all hooks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Aspects<'a> {
+    /// The environment in which the hooks are probed.
+    pub probe_in: Option<&'a Environment>,
+    /// The hook whose events are needed. They are the greater part of a description, and only checked for other hooks.
+    pub events_of: Option<&'a str>,
+}
+
 /// The result of inspecting a plugin.
 pub struct Inspected {
     pub file: PluginFile,
@@ -37,7 +46,7 @@ pub struct Inspected {
 /// A plugin that is being inspected.
 struct Inquiry<'a> {
     file: PluginFile,
-    probe_in: Option<&'a Environment>,
+    aspects: Aspects<'a>,
     /// The calls that are skipped, and why: each has ended a worker.
     faults: Faults,
     worker: Option<Worker>,
@@ -50,7 +59,7 @@ struct Inquiry<'a> {
 
 type Faults = Vec<(PluginCall, String)>;
 
-/// Inspects all plugins. With an environment, also probes their hooks in it. Once an inspection `is_enough`, and all
+/// Inspects all plugins. Once an inspection `is_enough`, and all
 /// plugins before it have answered, the others are skipped.
 ///
 /// # Errors
@@ -58,11 +67,11 @@ type Faults = Vec<(PluginCall, String)>;
 /// A signal was received.
 pub fn inspect(
     files: Vec<PluginFile>,
-    probe_in: Option<&Environment>,
+    aspects: Aspects<'_>,
     is_enough: impl Fn(&Inspection) -> bool,
     interrupts: &Interrupts,
 ) -> Result<Vec<Inspected>> {
-    let mut inquiries: Vec<_> = files.into_iter().map(|file| Inquiry::new(file, probe_in)).collect();
+    let mut inquiries: Vec<_> = files.into_iter().map(|file| Inquiry::new(file, aspects)).collect();
     let cpus = usable_cpus();
     loop {
         inquiries.iter_mut().for_each(Inquiry::advance);
@@ -115,10 +124,10 @@ fn wait(inquiries: &[Inquiry<'_>], interrupts: &Interrupts) -> Result<()> {
 }
 
 impl<'a> Inquiry<'a> {
-    fn new(file: PluginFile, probe_in: Option<&'a Environment>) -> Self {
+    fn new(file: PluginFile, aspects: Aspects<'a>) -> Self {
         let deadline = within(DISCOVERY_LIMIT);
         let faults = Faults::new();
-        Self { file, probe_in, faults, worker: None, began: None, deadline, patience: deadline, result: None }
+        Self { file, aspects, faults, worker: None, began: None, deadline, patience: deadline, result: None }
     }
 
     fn is_to_begin(&self) -> bool {
@@ -147,7 +156,7 @@ impl<'a> Inquiry<'a> {
         self.worker = None;
         self.began = Some(Instant::now());
         self.patience = within(left(self.deadline) / 2);
-        match start_worker(&self.file, self.probe_in, &self.faults) {
+        match start_worker(&self.file, self.aspects, &self.faults) {
             Ok(worker) => self.worker = Some(worker),
             Err(error) => self.result = Some(Err(not_inspected(&self.file, error))),
         }
@@ -213,16 +222,16 @@ fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-fn start_worker(file: &PluginFile, probe_in: Option<&Environment>, faults: &Faults) -> Result<Worker> {
+fn start_worker(file: &PluginFile, aspects: Aspects<'_>, faults: &Faults) -> Result<Worker> {
     Worker::start(file.code(), Orphan::Dies, Confinement::Discovery, &[], |plugin, _| {
-        Ok(Answer::Inspected(inspect_here(plugin, probe_in, faults)?))
+        Ok(Answer::Inspected(inspect_here(plugin, aspects, faults)?))
     })
 }
 
 /// In the worker.
 fn inspect_here(
     plugin: &HostedPlugin<'_>,
-    probe_in: Option<&Environment>,
+    aspects: Aspects<'_>,
     faults: &Faults,
 ) -> Result<Inspection, HookError> {
     let fault =
@@ -230,9 +239,13 @@ fn inspect_here(
     let (info, hooks) = describe(plugin, fault)?;
     plugin.set_hook_count(hooks.len());
     // A plugin that will be rejected is not probed.
-    let probe_in = probe_in.filter(|_| rules::check_plugin(&info, hooks.len()).is_ok());
+    let probe_in = aspects.probe_in.filter(|_| rules::check_plugin(&info, hooks.len()).is_ok());
     let probed = (0..).zip(hooks).map(|(position, hook)| {
-        let info: HookInfo = hook?;
+        let mut info: HookInfo = hook?;
+        // If they break a rule, the supervisor reports that.
+        if aspects.events_of != Some(&info.name) && event_rules::check_events(&info.events).is_ok() {
+            info.events.clear();
+        }
         let unavailable = probe_in.and_then(|environment| {
             fault(PluginCall::Probe(position)).or_else(|| {
                 plugin.probe(position, &info.name, environment).err().map(|error| error.to_string())
