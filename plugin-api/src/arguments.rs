@@ -139,7 +139,7 @@ impl Arguments {
         match self.declared.get(name) {
             Some(kind) if is_right(kind) => Ok(kind),
             Some(kind) => Err(HookError::new(format!(
-                "the hook asks for its parameter '{name}' as {method}, but declares it as {}",
+                "the hook reads its parameter '{name}' as {method}, but declares it as {}",
                 kind.name()
             ))),
             None => {
@@ -206,7 +206,7 @@ mod tests {
         let error = arguments.text("depth").unwrap_err();
         assert_eq!(
             error.message(),
-            "the hook asks for its parameter 'depth' as text, but declares it as integer"
+            "the hook reads its parameter 'depth' as text, but declares it as integer"
         );
         assert!(
             arguments.integer("name").is_err()

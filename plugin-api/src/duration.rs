@@ -177,7 +177,9 @@ impl fmt::Display for DurationError {
                 bare.plural()
             ),
             Self::Negative => f.write_str("a duration cannot be negative"),
-            Self::UnknownUnit(unit) => write!(f, "unknown unit '{unit}'; known are ns, us, ms, s, m and h"),
+            Self::UnknownUnit(unit) => {
+                write!(f, "unknown unit '{unit}'; the units are ns, us, ms, s, m and h")
+            }
             Self::TooLong => f.write_str("the duration is too long"),
             Self::TooFine => f.write_str("the duration is not a whole number of nanoseconds"),
         }
@@ -229,7 +231,7 @@ mod tests {
         assert_eq!(nanoseconds("-5"), Err(DurationError::Negative));
         for text in ["5 s", "5S", "5sec", "5d", "5s5", "5e3s", "5٣"] {
             let error = nanoseconds(text).unwrap_err();
-            assert!(error.to_string().contains("known are ns, us, ms, s, m and h"), "{text}");
+            assert!(error.to_string().contains("the units are ns, us, ms, s, m and h"), "{text}");
         }
         for text in ["99999999999999999999", "18446744073709551616ns", "18446744073709551615.5us", "5124096h"]
         {

@@ -269,7 +269,7 @@ impl EventLine<'_> {
         self
     }
 
-    /// Adds the classes of a histogram as objects. Adds nothing in text.
+    /// Adds the buckets of a histogram as objects. Adds nothing in text.
     pub(crate) fn buckets(mut self, buckets: &[(u64, u64, u64)]) -> Self {
         if self.format == Format::Json {
             self.name("buckets");

@@ -90,7 +90,7 @@ pub enum FieldKind {
     List,
     /// Fields. In JSON an object.
     Group,
-    /// The classes of a histogram, in JSON only: an array of objects with `from_ns`, `to_ns` and `count`.
+    /// The buckets of a histogram, in JSON only: an array of objects with `from_ns`, `to_ns` and `count`.
     Buckets,
     /// A value whose type depends on its name, which contains a `*`.
     Any,
@@ -173,7 +173,7 @@ impl EventInfo {
 
     /// Returns the description of the line that reports lost events, which any hook can have.
     pub fn lost() -> Self {
-        Self::new("lost", "events of this CPU were lost: they came faster than they could be kept")
+        Self::new("lost", "events of this CPU were lost: they were recorded faster than they were read")
             .field(FieldInfo::number("cpu", "CPU whose events were lost"))
             .field(FieldInfo::number("count", "number of lost events, if known").optional())
     }
@@ -294,7 +294,7 @@ impl FieldInfo {
 /// let events = [EventInfo::new("open", "").field(FieldInfo::text("path", ""))];
 /// check_json_line(&events, br#"{"time":1.0,"event":"open","path":"/etc/passwd"}"#)?;
 /// let error = check_json_line(&events, br#"{"time":1.0,"event":"open","path":7}"#).unwrap_err();
-/// assert_eq!(error, "open: 'path' is described as text, and is 7");
+/// assert_eq!(error, "open: 'path' is described as text, but is 7");
 /// # Ok::<(), String>(())
 /// ```
 ///
@@ -357,7 +357,7 @@ fn check_value(field: &FieldInfo, value: &Value) -> Result<(), String> {
         FieldKind::Buckets => value.as_array().is_some_and(|items| items.iter().all(Value::is_object)),
         FieldKind::Group => {
             let Some(object) = value.as_object() else {
-                return Err(format!("is described as group, and is {value}"));
+                return Err(format!("is described as group, but is {value}"));
             };
             return check_object(object, &field.fields, &[])
                 .map_err(|problem| format!("has a field: {problem}"));
@@ -367,9 +367,9 @@ fn check_value(field: &FieldInfo, value: &Value) -> Result<(), String> {
     match is_right {
         true => Ok(()),
         false if field.words.is_empty() => {
-            Err(format!("is described as {}, and is {value}", field.kind.name()))
+            Err(format!("is described as {}, but is {value}", field.kind.name()))
         }
-        false => Err(format!("is described as one of {}, and is {value}", field.words.join(", "))),
+        false => Err(format!("is described as one of {}, but is {value}", field.words.join(", "))),
     }
 }
 
@@ -459,10 +459,10 @@ mod tests {
         for (more, problem) in [
             (r#""size":3"#, "open: 'size' is not described"),
             (r#""waited":3"#, "open: 'waited' is not described"),
-            (r#""waited_ns":-3"#, "open: 'waited_ns' is described as duration, and is -3"),
-            (r#""caller":"main""#, "open: 'caller' is described as address, and is \"main\""),
-            (r#""stack":[1]"#, "open: 'stack' is described as list, and is [1]"),
-            (r#""cpu":"one""#, "open: 'cpu' is described as number, and is \"one\""),
+            (r#""waited_ns":-3"#, "open: 'waited_ns' is described as duration, but is -3"),
+            (r#""caller":"main""#, "open: 'caller' is described as address, but is \"main\""),
+            (r#""stack":[1]"#, "open: 'stack' is described as list, but is [1]"),
+            (r#""cpu":"one""#, "open: 'cpu' is described as number, but is \"one\""),
             (
                 r#""fields":{"name":"x"}"#,
                 "open: 'fields' has a field: 'pid' is missing, and not described as optional",
@@ -472,7 +472,7 @@ mod tests {
         }
         assert_eq!(
             check(&format!("{{{}}}", open.replace(r#""call":"open""#, r#""call":"creat""#))),
-            Err("open: 'call' is described as one of open, openat, and is \"creat\"".to_owned())
+            Err("open: 'call' is described as one of open, openat, but is \"creat\"".to_owned())
         );
         assert_eq!(
             check(r#"{"time":1.5,"event":"open","path":"p","result":3,"compat":false}"#),

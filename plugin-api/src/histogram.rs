@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{EventLine, LineBuffer};
 
-/// The number of classes in each power of two. The error of a percentile is at most 1/16.
+/// The number of buckets in each power of two. The error of a percentile is at most 1/16.
 const PARTS: u64 = 16;
 /// The columns of the longest bar of a chart.
 const WIDEST_BAR: u64 = 40;
@@ -12,8 +12,8 @@ const WIDEST_BAR: u64 = 40;
 /// A histogram of durations in nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// The number of values by the least value of their class.
-    classes: BTreeMap<u64, u64>,
+    /// The number of values by the least value of their bucket.
+    buckets: BTreeMap<u64, u64>,
     count: u64,
     total: u128,
     max: u64,
@@ -25,10 +25,10 @@ impl Histogram {
         self.add_many(value, 1);
     }
 
-    /// Adds a value `count` times, such as a class that an eBPF program has counted.
+    /// Adds a value `count` times, such as a bucket that an eBPF program has counted.
     pub fn add_many(&mut self, value: u64, count: u64) {
         if count > 0 {
-            *self.classes.entry(class_of(value)).or_default() += count;
+            *self.buckets.entry(bucket_of(value)).or_default() += count;
             self.count += count;
             self.total += u128::from(value) * u128::from(count);
             self.max = self.max.max(value);
@@ -37,8 +37,8 @@ impl Histogram {
 
     /// Adds all values of another histogram.
     pub fn merge(&mut self, other: &Self) {
-        for (class, count) in &other.classes {
-            *self.classes.entry(*class).or_default() += count;
+        for (bucket, count) in &other.buckets {
+            *self.buckets.entry(*bucket).or_default() += count;
         }
         self.count += other.count;
         self.total += other.total;
@@ -75,7 +75,7 @@ impl Histogram {
     pub fn percentile(&self, percent: u64) -> u64 {
         let rank = (self.count * percent).div_ceil(100).max(1);
         let mut seen = 0;
-        for (from, count) in &self.classes {
+        for (from, count) in &self.buckets {
             seen += count;
             if seen >= rank {
                 return (from + width_of(*from) / 2).min(self.max);
@@ -87,7 +87,7 @@ impl Histogram {
     /// Returns the number of values in each power of two, from the first that has any to the last: from, to (excluded), count.
     pub fn powers(&self) -> Vec<(u64, u64, u64)> {
         let mut powers: BTreeMap<u32, u64> = BTreeMap::new();
-        for (from, count) in &self.classes {
+        for (from, count) in &self.buckets {
             *powers.entry(from.max(&1).ilog2()).or_default() += count;
         }
         let (Some(first), Some(last)) = (powers.keys().next(), powers.keys().next_back()) else {
@@ -127,8 +127,8 @@ impl LineBuffer {
     }
 }
 
-/// Returns the least value of the class that contains `value`.
-fn class_of(value: u64) -> u64 {
+/// Returns the least value of the bucket that contains `value`.
+fn bucket_of(value: u64) -> u64 {
     value - value % width_of(value)
 }
 

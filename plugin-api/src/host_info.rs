@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 #[non_exhaustive]
 pub struct HostInfo {
-    /// The version of the interface that the host speaks. Empty if it is not known.
+    /// The version of the interface that the host implements. Empty if it is not known.
     pub version: String,
     /// The ids of the extensions that the host offers, beyond what every host of that version does.
     pub extensions: Vec<String>,
 }
 
 impl HostInfo {
-    /// Describes a host that speaks this version of the interface, and offers these extensions.
+    /// Describes a host that implements this version of the interface, and offers these extensions.
     pub fn new<T: Into<String>>(version: impl Into<String>, extensions: impl IntoIterator<Item = T>) -> Self {
         Self { version: version.into(), extensions: extensions.into_iter().map(Into::into).collect() }
     }

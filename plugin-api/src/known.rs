@@ -1,4 +1,4 @@
-//! Lists in which a newer plugin may name what this version does not know.
+//! Lists in which a newer plugin may have values that this version does not support.
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::Value;

@@ -75,7 +75,7 @@ pub enum Kind {
         /// The longest valid duration, in nanoseconds.
         max_ns: u64,
     },
-    /// A kind that only a newer version knows.
+    /// A kind that a newer version added.
     #[serde(other)]
     Unknown,
 }
@@ -88,7 +88,7 @@ impl Kind {
             Self::Text => "text",
             Self::Integer { .. } => "integer",
             Self::Duration { .. } => "duration",
-            Self::Unknown => "a kind that this version does not know",
+            Self::Unknown => "a kind that this version does not support",
         }
     }
 
@@ -187,7 +187,11 @@ impl Param {
                 }
             }
             kind => {
-                panic!("--{}: range() is for integers and durations, and this is {}", self.name, kind.name())
+                panic!(
+                    "--{}: range() applies to integers and durations only, but this is {}",
+                    self.name,
+                    kind.name()
+                )
             }
         };
         self
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "--name: range() is for integers and durations, and this is text")]
+    #[should_panic(expected = "--name: range() applies to integers and durations only, but this is text")]
     fn range_of_text_panics() {
         let _ = Param::text("name", "NAME", "").range(1, 2);
     }

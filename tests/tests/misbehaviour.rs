@@ -131,7 +131,7 @@ fn a_plugin_that_kills_its_worker_in_a_constructor_removes_only_itself() {
         let (manager, fault) = (manager(), format!("{end}:load"));
         let answer = get_all(&manager, &fault).answer();
         assert_eq!(answer.stdout, "synthetic_lines\n", "{fault}: {answer:#?}");
-        answer.failed_with(0, &["misbehaving", cause, "in loading"]);
+        answer.failed_with(0, &["misbehaving", cause, "while loading"]);
         in_time(&answer, DISCOVERY);
         nothing_is_left(&manager);
         let mut session = run(&manager, "synthetic_lines", "", &fault).spawn();
@@ -251,7 +251,7 @@ fn a_read_that_never_finishes_ends_the_session() {
     session.wait_for_lines(4);
     let ended = session.stop();
     let lines =
-        ended.failed(&["misbehaving", "its read still gave lines", "s after stop", "Progress::Finished"]);
+        ended.failed(&["misbehaving", "read() still returned lines", "s after stop()", "Progress::Finished"]);
     assert!(lines.starts_with(&["line 1", "line 2", "line 3", "one more"]));
     in_time(&ended.answer, STOP);
     nothing_is_left(&manager);

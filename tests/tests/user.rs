@@ -288,7 +288,7 @@ fn a_cold_part_of_a_function_is_not_a_function() {
     let expected = [("call", "split_function", 5), ("return", "split_function", 5)];
     assert_lines(&session.stop(), expected);
     let refused = refusal(&program, "-f split_function.cold");
-    refused.refused(&["split_function.cold", "a part of one"]);
+    refused.refused(&["split_function.cold", "cold part"]);
 }
 
 #[test]
@@ -564,7 +564,7 @@ fn an_unknown_function_is_refused_with_the_nearest_name() {
     refused("-f lbc.so.6:open", &["'lbc.so.6'", "did you mean 'libc.so.6'"]);
     refused("-f /no/such/file:main", &["'/no/such/file'"]);
     refused("-f libc.so.6:traced_function", &["'libc.so.6:traced_function'"]);
-    refused("-f usual:open64", &["only called", "another file"]);
+    refused("-f usual:open64", &["only imported", "another file"]);
     refused("-f strlen", &["'strlen'", "IFUNC"]);
     refused("-f refused_function", &["'refused_function'", "cannot put a probe"]);
     refused(&format!("-f {}", "x".repeat(100 << 10)), &["unknown function"]);

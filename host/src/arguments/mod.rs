@@ -1,6 +1,6 @@
 //! The arguments of a hook: those that every hook has, and those that it declares.
 
-mod common;
+mod every_hook;
 mod own;
 mod selection;
 mod usage;
@@ -18,7 +18,7 @@ pub use usage::usage;
 pub use words::HookArguments;
 
 use crate::error::{Error, Result};
-use common::CommonOption;
+use every_hook::CommonOption;
 
 /// The line that reports lost events, which every hook can emit.
 const LOST: &str =
@@ -68,12 +68,12 @@ impl RunArguments {
 
 /// Returns whether a hook cannot have a parameter of this name or short form: it is one of the host's.
 pub fn is_reserved(name: &str, short: Option<char>) -> bool {
-    common::is_reserved(&common::OPTIONS, name, short)
+    every_hook::is_reserved(&every_hook::OPTIONS, name, short)
 }
 
 /// The arguments of a hook, as a command line of their own.
 pub fn command(hook: &HookInfo) -> Command {
-    command_with(&common::OPTIONS, hook)
+    command_with(&every_hook::OPTIONS, hook)
 }
 
 fn command_with(options: &[CommonOption], hook: &HookInfo) -> Command {
@@ -90,7 +90,7 @@ fn command_with(options: &[CommonOption], hook: &HookInfo) -> Command {
         command = command.mut_arg(option.name, |arg| arg.hide(true));
     }
     let formats = hook.formats.iter().map(|format| format.name());
-    command = command.mut_arg(common::FORMAT, |arg| {
+    command = command.mut_arg(every_hook::FORMAT, |arg| {
         arg.value_parser(PossibleValuesParser::new(formats)).hide(hook.formats == [Format::Text])
     });
     let json = if hook.formats.contains(&Format::Json) { JSON } else { "" };
@@ -105,7 +105,7 @@ fn command_with(options: &[CommonOption], hook: &HookInfo) -> Command {
 ///
 /// The first word that is wrong, as a usage error.
 pub fn parse(hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
-    parse_with(&common::OPTIONS, hook, words)
+    parse_with(&every_hook::OPTIONS, hook, words)
 }
 
 fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
@@ -115,21 +115,21 @@ fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) 
         other => other,
     })?;
     selection::check(hook, &matches)?;
-    let tasks = TaskSelection::of(pids(&matches, common::PID))
-        .parents(pids(&matches, common::PARENT))
-        .exact(matches.get_flag(common::EXACT));
+    let tasks = TaskSelection::of(pids(&matches, every_hook::PID))
+        .parents(pids(&matches, every_hook::PARENT))
+        .exact(matches.get_flag(every_hook::EXACT));
     if tasks.pids.is_empty() && tasks.parents.is_empty() {
         return Err(Error::Usage(format!("{}: no process is given; add --pid PID", hook.name)));
     }
     Ok(RunArguments {
         tasks,
-        time: matches.get_one(common::TIME).copied(),
+        time: matches.get_one(every_hook::TIME).copied(),
         format: format(hook, &matches),
-        buffer_size: number(&matches, common::BUFFER_SIZE),
-        spool_size: number(&matches, common::SPOOL_SIZE).unwrap_or_default() << 20,
-        drain: matches.get_one(common::DRAIN).copied().filter(|_| {
+        buffer_size: number(&matches, every_hook::BUFFER_SIZE),
+        spool_size: number(&matches, every_hook::SPOOL_SIZE).unwrap_or_default() << 20,
+        drain: matches.get_one(every_hook::DRAIN).copied().filter(|_| {
             // Ignores the default.
-            matches.value_source(common::DRAIN) == Some(ValueSource::CommandLine)
+            matches.value_source(every_hook::DRAIN) == Some(ValueSource::CommandLine)
         }),
         own: own::arguments(hook, &matches),
     })
@@ -137,7 +137,7 @@ fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) 
 
 /// The format that was given, or else the first that the hook declares.
 fn format(hook: &HookInfo, matches: &ArgMatches) -> Format {
-    let given = matches.get_one::<String>(common::FORMAT);
+    let given = matches.get_one::<String>(every_hook::FORMAT);
     let is_given = |format: &&Format| given.is_some_and(|name| name == format.name());
     hook.formats.iter().find(is_given).or(hook.formats.first()).copied().unwrap_or_default()
 }
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(run("--over 3ms --interval 2m").own.duration("over"), Ok(Some(Duration::from_millis(3))));
         for (wrong, problem) in [
             ("--over 2h", "it takes a duration from 0s to 1h"),
-            ("--over 5parsecs", "unknown unit 'parsecs'; known are ns, us, ms, s, m and h"),
+            ("--over 5parsecs", "unknown unit 'parsecs'; the units are ns, us, ms, s, m and h"),
             ("--over -5", "a duration cannot be negative"),
             ("--over 99999999999999999999", "the duration is too long"),
             ("--interval 10us", "it takes a duration from 1ms to 24h"),
@@ -357,13 +357,13 @@ mod tests {
     };
 
     fn with_later_option() -> Vec<CommonOption> {
-        common::OPTIONS.into_iter().chain([LATER]).collect()
+        every_hook::OPTIONS.into_iter().chain([LATER]).collect()
     }
 
     #[test]
     fn later_option_gives_way_to_a_hooks_own_parameter() {
         let options = with_later_option();
-        assert!(!common::is_reserved(&options, "interval", Some('i')));
+        assert!(!every_hook::is_reserved(&options, "interval", Some('i')));
         let interval = |unit| Param::duration("interval", "TIME", "the hook's own", unit).short('i');
         // As trace_counters and trace_latency have it, and as a hook may have one of the two.
         let counters =

@@ -4,7 +4,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use trace_hook_api::{HookInfo, Selection};
 
-use super::common::{EXACT, PARENT};
+use super::every_hook::{EXACT, PARENT};
 use crate::error::{Error, Result};
 
 /// The option of a choice, and what a hook that does not declare the choice cannot do.

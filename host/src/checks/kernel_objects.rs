@@ -1,6 +1,6 @@
 //! Finds the objects of a session in the kernel by their names.
 //!
-//! The host knows no trace sub-system. But every object that a session creates in tracefs is named after the session,
+//! The host contains no code for any trace sub-system. But every object that a session creates in tracefs is named after the session,
 //! so that name is enough to find it.
 
 use std::fs::{self, File};

@@ -83,7 +83,7 @@ impl Examination<'_> {
         passed
     }
 
-    /// Ends `workload` when the worker asks for that, at the latest with the session.
+    /// Ends `workload` when the worker requests it, at the latest when the session ends.
     fn follow(
         &mut self,
         hook: &HookInfo,

@@ -85,7 +85,7 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// A signal was received. A fault of a plugin is not an error, but a complaint.
+    /// A signal was received. A faulty plugin is not an error; the reason is in `complaints`.
     pub fn load(
         directories: &[PathBuf],
         trust: Trust,

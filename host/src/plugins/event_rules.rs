@@ -56,7 +56,7 @@ fn check_fields(fields: &[FieldInfo], others: &[String], depth: usize) -> Result
             ));
         }
         if names.contains(&field.json_name()) {
-            return Err(format!("it has two fields of the name {}", shortened(&field.json_name())));
+            return Err(format!("it has two fields named {}", shortened(&field.json_name())));
         }
         names.push(field.json_name());
         check_field(field, depth).map_err(|problem| format!("the field {name}: {problem}"))?;
@@ -112,7 +112,7 @@ mod tests {
                 [FieldInfo::any("*", "by the kernel's name"), FieldInfo::number("pid", "its own")],
             )),
             EventInfo::new("stack", "a stack").field(FieldInfo::text("comm", "name of the task")),
-            EventInfo::new("waits", "waits").distribution().continuation("a row for each class"),
+            EventInfo::new("waits", "waits").distribution().continuation("a row for each bucket"),
         ];
         assert_eq!(check_events(&events), Ok(()));
     }
@@ -142,7 +142,7 @@ mod tests {
             assert!(complaint(open().field(FieldInfo::text(name, ""))).contains("two fields"), "{name}");
         }
         let twice = open().field(FieldInfo::duration("took", "")).field(FieldInfo::number("took_ns", ""));
-        assert!(complaint(twice).contains("two fields of the name took_ns"));
+        assert!(complaint(twice).contains("two fields named took_ns"));
     }
 
     #[test]

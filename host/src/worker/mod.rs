@@ -205,7 +205,7 @@ impl Worker {
 
     /// The deadline for this worker to make progress from now on.
     pub fn deadline(&mut self, patience: Duration) -> WorkerDeadline {
-        // What it waited for a CPU before does not extend the deadline.
+        // The time that it waited for a CPU before this does not extend the deadline.
         self.starvation.observe(self.process.cpu_use());
         WorkerDeadline::new(patience, self.progress())
     }

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-/// Between two observations. Seldom, because an observation reads procfs, and because a worker may wait for a CPU for all
+/// The time between two observations. It is long, because an observation reads procfs, and because a worker may wait for a CPU for all
 /// of a short time.
 pub const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// A worker is starved if it waits for a CPU for more than this share of the time. One that spins beside others waits as
@@ -13,11 +13,11 @@ pub struct CpuUse {
     pub ran: Duration,
     /// How long it was runnable without running. A wait counts when it is over.
     pub waited: Duration,
-    /// It runs, or waits for that.
+    /// It is running or runnable.
     pub is_runnable: bool,
 }
 
-/// Measures for how long a worker hardly gets a CPU: no time limit should count that.
+/// Measures how long a worker is starved of CPU time, which no time limit should count.
 #[derive(Debug)]
 pub struct Starvation {
     observed: Instant,

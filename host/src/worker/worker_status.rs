@@ -76,7 +76,7 @@ impl fmt::Display for PluginCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "between two of its functions",
-            Self::Load => "in loading",
+            Self::Load => "while loading",
             Self::Info(_) => "in info",
             Self::Probe(_) => "in probe",
             Self::Start => "in start",

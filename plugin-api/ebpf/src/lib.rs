@@ -44,14 +44,14 @@
 
 mod losses;
 mod object;
-mod processes;
 mod programs;
 pub mod requirements;
+mod traced_processes;
 
 pub use losses::{Losses, RecordCounts};
 pub use object::Object;
-pub use processes::TracedProcesses;
 pub use programs::Programs;
+pub use traced_processes::TracedProcesses;
 
 /// The library that loads the programs, in the version whose maps [`Programs::map`] returns.
 pub use aya;

@@ -11,8 +11,8 @@ use trace_session::task_selection;
 
 use crate::losses::Losses;
 use crate::object::{Attachment, Object};
-use crate::processes::TracedProcesses;
 use crate::requirements::{self, types_file};
+use crate::traced_processes::TracedProcesses;
 
 /// The programs of `bpf/processes.h`, which every object has.
 const PROCESS_PROGRAMS: [Attachment<'_>; 2] = [

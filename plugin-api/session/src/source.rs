@@ -68,7 +68,7 @@ pub trait EventSource: Send {
     /// The counts cannot be read.
     fn counts(&self) -> Result<Counts>;
 
-    /// The CPUs that have lost events since the last call, for want of room in the spool. The item after the gap reports how
+    /// The CPUs that have lost events since the last call because the spool was full. The item after the gap reports how
     /// many, perhaps much later.
     fn take_losing(&mut self) -> BTreeSet<u32> {
         BTreeSet::new()

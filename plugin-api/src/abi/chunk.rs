@@ -35,7 +35,7 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// Appends the lines to `lines`, if the chunk is consistent. A plugin's word is not taken for it.
+    /// Appends the lines to `lines`, if the chunk is consistent. The entries of the plugin are checked, not trusted.
     pub(super) fn take(&self, lines: &mut LineBuffer) -> Result<Progress> {
         let (text, entries, losses) = (self.text.as_slice(), self.lines.as_slice(), self.losses.as_slice());
         check_lines(text, entries)?;
@@ -102,12 +102,12 @@ impl fmt::Display for Fault {
             Self::NewlineWithinLine { line } => write!(f, "line {line} contains a newline before its end"),
             Self::UnknownKind { line, kind } => write!(f, "line {line} is of the unknown kind {kind}"),
             Self::UndescribedText { described, length } => {
-                write!(f, "its lines have {described} bytes, its text has {length}")
+                write!(f, "its entries describe {described} bytes, but its text has {length}")
             }
             Self::UnequalLosses { lines, losses } => {
-                write!(f, "{lines} of its lines report losses, and it has {losses} losses")
+                write!(f, "{lines} of its lines report losses, but it has {losses} loss entries")
             }
-            Self::UnknownProgress(progress) => write!(f, "its progress is {progress}; 0, 1 and 2 are known"),
+            Self::UnknownProgress(progress) => write!(f, "its progress is {progress}; expected 0, 1 or 2"),
         }
     }
 }
@@ -159,11 +159,15 @@ mod tests {
         assert!(complaint(b"a\n", &[entry(0, u32::MAX)], &[], 0).contains("line 1 contains a newline"));
         assert!(complaint(b"", &one, &[], 0).contains("line 1 does not end in a newline"));
         assert!(complaint(b"a\nb\n", &[entry(0, 4)], &[], 0).contains("line 1 contains a newline"));
-        assert!(complaint(b"a\nb\n", &one, &[], 0).contains("its lines have 2 bytes, its text has 4"));
-        assert!(complaint(b"a\nhalf", &one, &[], 0).contains("its lines have 2 bytes, its text has 6"));
+        assert!(
+            complaint(b"a\nb\n", &one, &[], 0).contains("its entries describe 2 bytes, but its text has 4")
+        );
+        assert!(
+            complaint(b"a\nhalf", &one, &[], 0).contains("its entries describe 2 bytes, but its text has 6")
+        );
         assert!(complaint(b"a\n", &[entry(3, 2)], &[], 0).contains("unknown kind 3"));
         assert!(complaint(b"a\n", &[entry(2, 2)], &[], 0).contains("1 of its lines report losses"));
-        assert!(complaint(b"a\n", &one, &[Loss::new(0, None)], 0).contains("it has 1 losses"));
+        assert!(complaint(b"a\n", &one, &[Loss::new(0, None)], 0).contains("it has 1 loss entries"));
         assert!(complaint(b"a\n", &one, &[], 3).contains("its progress is 3"));
     }
 

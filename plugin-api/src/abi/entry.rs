@@ -1,6 +1,6 @@
-//! Lines as data: what the host must know of each beside its text.
+//! Lines as data: the properties of each line that the host uses in addition to its text.
 
-/// What the host knows of one line beside its text. Frozen.
+/// The properties of one line, in addition to its text. Frozen.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(doc), derive(abi_stable::StableAbi))]
@@ -85,7 +85,7 @@ impl Loss {
         self.cpu
     }
 
-    /// Returns how many events were lost; `None` where the source does not know.
+    /// Returns how many events were lost; `None` if the number is unknown.
     pub fn count(&self) -> Option<u64> {
         (self.is_counted != 0).then_some(self.count)
     }

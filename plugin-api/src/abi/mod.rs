@@ -5,7 +5,7 @@
 //! - The *name and version* of the crate that declares a type are part of the type's identity. So this crate stays
 //!   `trace-hook-api` 1.x.
 //! - It rejects a plugin whose tables have fewer fields than the host's. So no table ever gets another field: the host and the
-//!   plugin ask for new abilities by id, through the `extension` function that every table has from the start.
+//!   plugin query extensions by id, through the `extension` function that every table has from the start.
 //! - What is passed by value cannot get new fields. So requests and descriptions are passed as JSON of the types at the root
 //!   of this crate: an unknown field is skipped, and a missing one has its default.
 //!
@@ -15,8 +15,8 @@
 //! # Documentation
 //!
 //! `abi_stable` implements its traits for all types, and rustdoc lists the methods of such traits on the page of every type of
-//! a crate that names it: 33 of 61 methods on the page of a [`LineBuffer`](crate::LineBuffer) were its. So the files that name it are
-//! left out where rustdoc documents this crate (`cfg(doc)`), and only [`LineEntry`] and its like are shown here. Hosts find
+//! a crate that uses it: 33 of 61 methods on the page of [`LineBuffer`](crate::LineBuffer) came from it. So the files that name it are
+//! left out where rustdoc documents this crate (`cfg(doc)`), and only [`LineEntry`] and similar types are shown here. Authors of hosts find
 //! the rest, `LoadedPlugin` first of all, in the source.
 
 mod entry;

@@ -34,7 +34,7 @@ pub struct PluginTable {
     pub sweep: extern "C" fn(environment: RStr<'_>) -> RResult<(), RString>,
     /// Resets the trace sub-system of this environment (JSON).
     pub reset: extern "C" fn(environment: RStr<'_>) -> RResult<(), RString>,
-    /// Returns a later ability by its id. Null if the id is not known.
+    /// Returns an extension by its id, or null if the id is not known.
     #[sabi(last_prefix_field)]
     pub extension: extern "C" fn(id: RStr<'_>) -> *const (),
 }
@@ -56,7 +56,7 @@ pub struct HostTable {
     pub log: extern "C" fn(level: usize, message: RStr<'_>),
     /// The most detailed level that the host logs, as the number of its [`log::LevelFilter`].
     pub max_level: usize,
-    /// Returns a later ability by its id. Null if the id is not known.
+    /// Returns an extension by its id, or null if the id is not known.
     pub extension: extern "C" fn(id: RStr<'_>) -> *const (),
 }
 
@@ -78,7 +78,7 @@ pub(super) mod object {
         fn stats(&self) -> RResult<RString, RString>;
         /// Removes what the session made.
         fn close(&mut self) -> RResult<(), RString>;
-        /// Returns a later ability by its id. Null if the id is not known.
+        /// Returns an extension by its id, or null if the id is not known.
         #[sabi(last_prefix_field)]
         fn extension(&self, id: RStr<'_>) -> *const ();
     }

@@ -48,7 +48,7 @@ impl BootTime {
             return;
         }
         let expected = last.after(reading.stamp, self.speed);
-        // Only as far from what is expected as the reading demands: readings are less even than clocks.
+        // Deviates from the expected time only as far as the reading requires: readings jitter more than clocks do.
         let boot = expected.clamp(reading.earliest, reading.latest).max(last.boot);
         let mut now = Known { stamp: reading.stamp, boot };
         let deviation = boot.abs_diff(expected) as f64;

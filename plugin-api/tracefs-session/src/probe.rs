@@ -28,8 +28,7 @@ pub fn usable_tracefs(environment: &Environment) -> Result<Option<Tracefs>> {
 }
 
 fn can_be_mounted(environment: &Environment) -> Result<()> {
-    let lacking =
-        |lacking| HookError::new(format!("tracefs is not mounted, and to mount and use it {lacking}"));
+    let lacking = |lacking| HookError::new(format!("tracefs is not mounted; to mount and use it, {lacking}"));
     environment.check_any(&[Capability::SysAdmin]).map_err(lacking)?;
     // A newly mounted tracefs belongs to root.
     let is_root = std::fs::metadata(environment.procfs.join("self")).is_ok_and(|process| process.uid() == 0);

@@ -44,7 +44,7 @@ impl TracefsSession {
 
     /// The same, and records the events that `enable_system_wide` enables, whichever task is current when they happen. It is
     /// for events that are about the traced tasks but happen in interrupts: the renderer has to find out which task each is
-    /// about. They should be rare, because every task of the machine pays for them.
+    /// about. They should be rare, because they slow down every task of the machine.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use crate::access;
 use crate::perf_event::Frames;
 use crate::profile::{Output, ProfileSession, Recording, SAMPLE_RATE_LIMIT, Sampling};
 
-/// A usual choice with `perf record`: not in step with what happens a hundred times a second.
+/// As with `perf record -F 99`: not in lockstep with timers that fire a hundred times a second.
 const DEFAULT_FREQUENCY: &str = "99";
 
 /// A day, in seconds.

@@ -62,7 +62,7 @@ mod tests {
                 .field(FieldInfo::number("size", "size of the file").unit("bytes").optional())
                 .field(FieldInfo::word("call", "system call").words(["open", "openat"]))
                 .field(FieldInfo::group("fields", "more", [FieldInfo::any("*", "as the kernel names it")])),
-            EventInfo::new("waits", "waits of a thread").continuation("a row for each class"),
+            EventInfo::new("waits", "waits of a thread").continuation("a row for each bucket"),
         ];
         let text = section(&events);
         for line in [
@@ -73,7 +73,7 @@ mod tests {
             "    fields <group>   more\n",
             "      [*] <any>  as the kernel names it\n",
             "  waits: waits of a thread\n",
-            "    below it, after ` => `: a row for each class\n",
+            "    below it, after ` => `: a row for each bucket\n",
             "    time <fraction>  time of the event since boot (CLOCK_BOOTTIME), in s\n",
         ] {
             assert!(text.contains(line), "no {line:?} in: {text}");

@@ -35,7 +35,7 @@ impl LossReports {
                     let _ = sender.send(&Answer::Lost(since));
                 }
             }
-            Err(error) => log::debug!("cannot ask the session for lost events: {error}"),
+            Err(error) => log::debug!("cannot read the session's lost events: {error}"),
         }
     }
 

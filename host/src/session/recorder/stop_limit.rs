@@ -52,12 +52,12 @@ impl StopLimit {
         } else if self.last_sign.elapsed() > SILENCE {
             let limit = SILENCE.as_secs();
             return Err(HookError::new(format!(
-                "its read gave neither lines nor their end for {limit} s after stop"
+                "read() returned neither lines nor Progress::Finished for {limit} s after stop()"
             )));
         }
         if self.read_time > self.allowed_time(progress) || self.text > self.allowed_text() {
             return Err(HookError::new(format!(
-                "its read still gave lines {:.1} s after stop, and not their end (Progress::Finished)",
+                "read() still returned lines {:.1} s after stop(), and never Progress::Finished",
                 self.stopped.elapsed().as_secs_f32()
             )));
         }
@@ -95,7 +95,7 @@ mod tests {
         let mut read = || limit.note(Duration::from_millis(1), 9, Progress::Idle);
         let reads = (0..10_000).take_while(|_| read().is_ok()).count();
         assert!((3_500..4_000).contains(&reads), "{reads}");
-        assert!(read().unwrap_err().to_string().contains("still gave lines"));
+        assert!(read().unwrap_err().to_string().contains("still returned lines"));
     }
 
     #[test]

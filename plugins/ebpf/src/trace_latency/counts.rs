@@ -12,7 +12,7 @@ use trace_syscalls::Abi;
 const PARTS_LOG2: usize = 4;
 const PARTS: usize = 1 << PARTS_LOG2;
 const HIGHEST_POWER: usize = 43;
-const CLASSES: usize = (HIGHEST_POWER - PARTS_LOG2 + 2) * PARTS;
+const BUCKETS: usize = (HIGHEST_POWER - PARTS_LOG2 + 2) * PARTS;
 const COMPAT: u32 = 1 << 31;
 /// The number under which the programs count all calls that do not exist.
 const NO_CALL: u32 = 1023;
@@ -30,7 +30,7 @@ pub struct Call {
 pub struct Durations {
     total: u64,
     max: u64,
-    classes: [u64; CLASSES],
+    buckets: [u64; BUCKETS],
 }
 
 // SAFETY: plain integers without padding; all byte patterns are valid.
@@ -38,7 +38,7 @@ unsafe impl Pod for Durations {}
 
 /// The durations of all calls.
 ///
-/// Bounded: the programs know 1,024 calls of each interface.
+/// Bounded: the programs count 1,024 system calls of each interface.
 pub struct Counts(PerCpuHashMap<MapData, u32, Durations>);
 
 impl Counts {
@@ -77,23 +77,23 @@ impl Call {
 
 impl Durations {
     /// The durations of no call.
-    pub const NONE: Self = Self { total: 0, max: 0, classes: [0; CLASSES] };
+    pub const NONE: Self = Self { total: 0, max: 0, buckets: [0; BUCKETS] };
 
     fn with(mut self, more: &Self) -> Self {
         self.total += more.total;
         self.max = self.max.max(more.max);
-        self.classes.iter_mut().zip(more.classes).for_each(|(class, more)| *class += more);
+        self.buckets.iter_mut().zip(more.buckets).for_each(|(bucket, more)| *bucket += more);
         self
     }
 
     /// The durations that were counted after `before` was read.
     pub fn since(mut self, before: &Self) -> Self {
         self.total -= before.total;
-        self.classes.iter_mut().zip(before.classes).for_each(|(class, before)| *class -= before);
+        self.buckets.iter_mut().zip(before.buckets).for_each(|(bucket, before)| *bucket -= before);
         if self.max == before.max {
-            // The maximum is older; of the maximum since, only the class is known.
-            let highest = self.classes.iter().rposition(|count| *count > 0);
-            self.max = highest.map_or(0, |class| least_of(class + 1) - 1).min(before.max);
+            // The maximum is older; of the maximum since, only the bucket is known.
+            let highest = self.buckets.iter().rposition(|count| *count > 0);
+            self.max = highest.map_or(0, |bucket| least_of(bucket + 1) - 1).min(before.max);
         }
         self
     }
@@ -106,19 +106,19 @@ impl Durations {
     /// The durations as a histogram.
     pub fn histogram(&self) -> Histogram {
         let mut histogram = Histogram::default();
-        for (class, count) in self.classes.iter().enumerate() {
-            histogram.add_many(least_of(class), *count);
+        for (bucket, count) in self.buckets.iter().enumerate() {
+            histogram.add_many(least_of(bucket), *count);
         }
         histogram.set_exactly(self.total.into(), self.max);
         histogram
     }
 }
 
-/// The least duration of a class.
-fn least_of(class: usize) -> u64 {
-    match class {
-        ..PARTS => class as u64,
-        _ => ((PARTS + class % PARTS) as u64) << (class / PARTS - 1),
+/// The least duration of a bucket.
+fn least_of(bucket: usize) -> u64 {
+    match bucket {
+        ..PARTS => bucket as u64,
+        _ => ((PARTS + bucket % PARTS) as u64) << (bucket / PARTS - 1),
     }
 }
 
@@ -129,8 +129,8 @@ mod tests {
     fn of(durations: &[u64]) -> Durations {
         let mut all = Durations::NONE;
         for duration in durations {
-            let class = (0..CLASSES).rfind(|class| least_of(*class) <= *duration).unwrap();
-            all.classes[class] += 1;
+            let bucket = (0..BUCKETS).rfind(|bucket| least_of(*bucket) <= *duration).unwrap();
+            all.buckets[bucket] += 1;
             all.total += duration;
             all.max = all.max.max(*duration);
         }
@@ -146,10 +146,10 @@ mod tests {
 
     #[test]
     fn classes_are_adjacent() {
-        let bounds: Vec<u64> = (0..=CLASSES).map(least_of).collect();
+        let bounds: Vec<u64> = (0..=BUCKETS).map(least_of).collect();
         assert!(bounds.is_sorted_by(|a, b| a < b));
         assert_eq!((bounds[16], bounds[31], bounds[32], bounds[48]), (16, 31, 32, 64));
-        assert_eq!(bounds[CLASSES], 1 << (HIGHEST_POWER + 1));
+        assert_eq!(bounds[BUCKETS], 1 << (HIGHEST_POWER + 1));
     }
 
     #[test]

@@ -19,8 +19,8 @@ fn event(name: &str, meaning: &str) -> EventInfo {
             "call",
             "name of the system call; call_N if it is newer than this plugin; none for numbers that no call has",
         ))
-        .field(FieldInfo::flag("compat", "a call of the 32-bit interface"))
+        .field(FieldInfo::flag("compat", "a compat (32-bit) system call"))
         .field(FieldInfo::duration("interval", "time that the line covers"))
         .distribution()
-        .continuation("the histogram, unless --brief: the range of each class in nanoseconds (1K is 1024), and its number of calls")
+        .continuation("the histogram, unless --brief: the range of each bucket in nanoseconds (1K is 1024), and its number of calls")
 }

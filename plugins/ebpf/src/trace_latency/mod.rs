@@ -61,7 +61,7 @@ returned during the session and no seccomp filter answered it.
 With --interval, a line `latency` covers the calls that returned since the previous lines; that is longer than requested if the \
 reader is slow. At the end, a line `latency_total` covers the whole session.
 
-The kernel counts in classes of a sixteenth of a power of two. Percentiles are accurate to that, and so is `max` of a line \
+The eBPF programs count in buckets of a sixteenth of a power of two. Percentiles are accurate to that, and so is `max` of a line \
 `latency`, unless it is the maximum of the session so far.
 
 Example:

@@ -24,5 +24,5 @@ pub fn open() -> EventInfo {
             FieldInfo::duration("duration", "time from the call to its return, if both were seen").optional(),
         )
         .field(FieldInfo::flag("io_uring", "a request to io_uring"))
-        .field(FieldInfo::flag("compat", "a call of the 32-bit interface"))
+        .field(FieldInfo::flag("compat", "a compat (32-bit) system call"))
 }

@@ -22,7 +22,7 @@ pub struct Owner {
     pub comm: Vec<u8>,
 }
 
-/// A device, a sector of it, and a number that tells requests apart that began there.
+/// A device, a sector of it, and a number that distinguishes requests that began there.
 type Place = (u32, u64, u64);
 
 /// The requests that are tracked at a time. With more, all of them are given up, as after lost records: some never complete,

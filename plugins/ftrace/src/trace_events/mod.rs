@@ -92,7 +92,7 @@ The events are the directories SYSTEM/EVENT in events/ of tracefs, each with its
 fields with values: 'prev_prio < 100 && next_comm ~ \"ba*\"' (Documentation/trace/events.rst).
 
 A line is what the kernel prints for the event: the task that was running and its thread id, the CPU, five letters about \
-interrupts and preemption, the time since boot in seconds, the event and its fields. Differences to the kernel's text:
+interrupts and preemption, the time since boot in seconds, the event and its fields. Differences from the kernel's text:
 
 - Control characters and bytes that are not valid UTF-8 are printed as `?`.
 - Addresses (%p) are printed as they are, not hashed. One that only the kernel can compute is a `?`, such as `page` of \

@@ -79,14 +79,17 @@ fn rss() -> EventInfo {
 
 fn reclaim() -> [EventInfo; 3] {
     [
-        EventInfo::new("reclaim", "--kind reclaim: the task has freed memory itself, to be given some")
-            .field(FieldInfo::word("cause", "limit that was reached").words(["direct", "cgroup", "node"]))
-            .field(bytes("size", "size that was freed"))
-            .field(order().optional())
-            .field(FieldInfo::duration("duration", "time that it took").optional()),
+        EventInfo::new(
+            "reclaim",
+            "--kind reclaim: direct reclaim: the task freed memory itself before its allocation",
+        )
+        .field(FieldInfo::word("cause", "limit that was reached").words(["direct", "cgroup", "node"]))
+        .field(bytes("size", "size that was freed"))
+        .field(order().optional())
+        .field(FieldInfo::duration("duration", "time that it took").optional()),
         EventInfo::new(
             "reclaim_throttled",
-            "--kind reclaim: the task had to wait for others that free memory",
+            "--kind reclaim: the task was throttled while other tasks reclaimed memory",
         )
         .field(FieldInfo::duration("duration", "time that it waited")),
         EventInfo::new(
@@ -101,7 +104,7 @@ fn reclaim() -> [EventInfo; 3] {
 fn oom() -> [EventInfo; 2] {
     let size = |name: &str, meaning: &str| bytes(name, meaning).optional();
     [
-        EventInfo::new("oom_kill", "--kind oom: the task needed memory, and the kernel killed one for it")
+        EventInfo::new("oom_kill", "--kind oom: the task needed memory, and the OOM killer killed a task")
             .field(FieldInfo::number("victim_tid", "thread that was killed"))
             .field(FieldInfo::text("victim_comm", "its name; Linux 6.9 and later").optional())
             .field(size("virtual", "its virtual memory; Linux 6.9 and later"))

@@ -1,4 +1,4 @@
-//! Direct reclaim: a task frees memory itself before it is given any.
+//! Direct reclaim: a task frees memory itself before its allocation succeeds.
 
 use std::collections::HashMap;
 

@@ -1,13 +1,13 @@
 //! The TCP sockets that the traced processes have when a session begins, from procfs (proc_pid_net(5)).
 //!
-//! It has their ends, but not their addresses in the kernel.
+//! It has their endpoints, but not their addresses in the kernel.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::ends::{Ends, matches_listener};
+use super::endpoints::{Endpoints, matches_listener};
 use trace_tasks::Pid;
 
 /// The state `TCP_LISTEN` in the tables.
@@ -17,13 +17,13 @@ const LISTEN: &str = "0A";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ExistingSockets {
     listeners: Vec<(SocketAddr, Pid)>,
-    connections: HashMap<Ends, Pid>,
+    connections: HashMap<Endpoints, Pid>,
 }
 
 /// A line of a table.
 #[derive(Debug, PartialEq, Eq)]
 struct Row<'a> {
-    ends: Ends,
+    endpoints: Endpoints,
     listens: bool,
     inode: &'a str,
 }
@@ -53,17 +53,17 @@ impl ExistingSockets {
             for row in table.lines().filter_map(Row::parse) {
                 let Some(owner) = owners.get(row.inode) else { continue };
                 if row.listens {
-                    self.listeners.push((row.ends.local, *owner));
+                    self.listeners.push((row.endpoints.local, *owner));
                 } else {
-                    self.connections.insert(row.ends, *owner);
+                    self.connections.insert(row.endpoints, *owner);
                 }
             }
         }
     }
 
     /// Removes a connection, and returns its owner.
-    pub fn take(&mut self, ends: &Ends) -> Option<Pid> {
-        self.connections.remove(ends)
+    pub fn take(&mut self, endpoints: &Endpoints) -> Option<Pid> {
+        self.connections.remove(endpoints)
     }
 
     /// The owner of the socket that listens at this address.
@@ -90,8 +90,8 @@ impl<'a> Row<'a> {
         let mut columns = line.split_ascii_whitespace();
         let (local, remote) = (columns.nth(1)?, columns.next()?);
         let listens = columns.next()? == LISTEN;
-        let ends = Ends { local: socket_address(local)?, remote: socket_address(remote)? };
-        Some(Self { ends, listens, inode: columns.nth(5)? })
+        let endpoints = Endpoints { local: socket_address(local)?, remote: socket_address(remote)? };
+        Some(Self { endpoints, listens, inode: columns.nth(5)? })
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
         let row = Row::parse(line).unwrap();
         // On a big-endian machine it is another address.
         if cfg!(target_endian = "little") {
-            assert_eq!(row.ends.local, "127.0.0.1:3306".parse().unwrap());
+            assert_eq!(row.endpoints.local, "127.0.0.1:3306".parse().unwrap());
         }
         assert_eq!((row.listens, row.inode), (true, "4711"));
         assert_eq!(Row::parse("  sl  local_address rem_address   st tx_queue rx_queue tr"), None);

@@ -3,7 +3,7 @@
 mod calls;
 mod description;
 mod drops;
-mod ends;
+mod endpoints;
 mod existing;
 mod packets;
 mod renderer;
@@ -90,10 +90,10 @@ What happens to a socket in an interrupt is reported for the traced task that us
 is where it happened.
 
 `socket`: a socket that is used for another connection gets another number. So does a connection after lost events, if it is used \
-before a record has its ends: another connection may have taken its place. Of a protocol without connections, such as UDP, a new \
+before a record has its endpoints: another connection may have taken its place. Of a protocol without connections, such as UDP, a new \
 socket may have the number of one that was closed. The 32,768 sockets that were used last keep their numbers; one that was unused \
-for longer may get a new one. A port of 0 is not known yet: the kernel reports the local port with what follows the beginning of \
-a connection, so a `connect` that did not wait (`EINPROGRESS`) may lack it.
+for longer may get a new one. A port of 0 is not known yet: the kernel reports the local port only after the first event of \
+a connection, so a non-blocking `connect` (`EINPROGRESS`) may lack it.
 
 state: states are `CLOSE`, `SYN_SENT`, `SYN_RECV`, `ESTABLISHED`, `FIN_WAIT1`, `FIN_WAIT2`, `CLOSE_WAIT`, `LAST_ACK`, `CLOSING`, \
 `LISTEN`. TIME_WAIT is not seen: the connection has left its socket by then, which is reported as a change to `CLOSE`.
@@ -105,12 +105,12 @@ send, receive: includes messages that are only peeked at (`MSG_PEEK`).
 
 drop: what a closed socket still has in its queue is not reported.
 
-Not reported: other families, such as AF_UNIX, but for their calls of connect and accept; connects and accepts by io_uring as \
-calls (their states are); what splice(2) takes out of a socket; the ends of UDP sockets; the ends of a TCP connection from before \
+Not reported: other families, such as AF_UNIX, except for their calls of connect and accept; connects and accepts by io_uring as \
+calls (their states are); what splice(2) takes out of a socket; the endpoints of UDP sockets; the endpoints of a TCP connection from before \
 the session, before its state changes; on Linux before 6.11, drops in interrupts while other tasks run; sockets from before the \
 session where /proc/PID/fd cannot be read (CAP_SYS_PTRACE), until they are used; a connection after lost events, until it is used \
-or a record has its ends. A connection to an untraced listener with the same address and port as a traced one (in another network \
-namespace, or with SO_REUSEPORT) is taken for one of the traced listener.
+or a record has its endpoints. A connection to an untraced listener with the same address and port as a traced one (in another network \
+namespace, or with SO_REUSEPORT) is reported as one to the traced listener.
 
 Example:
             curl-4711    [001]   123.000456: state: socket=1 family=AF_INET protocol=TCP local=10.0.0.2:40112 remote=10.0.0.1:80 old=SYN_SENT new=ESTABLISHED";

@@ -5,7 +5,7 @@ use trace_syscalls::constant_name;
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
-use super::ends::EndsFields;
+use super::endpoints::EndpointFields;
 use super::socket::{Socket, SocketKind};
 use super::sockets::Sockets;
 use super::states::TCP_STATES;
@@ -25,7 +25,7 @@ pub struct Packet {
     event: &'static str,
     address: Field,
     /// Not all kernels have them in all these records; the socket's own are the same.
-    ends: Option<EndsFields>,
+    endpoints: Option<EndpointFields>,
     state: Option<Field>,
     has_reason: bool,
 }
@@ -37,7 +37,7 @@ impl Packet {
             id: layout.id(),
             event,
             address: layout.field("skaddr")?,
-            ends: EndsFields::new(&layout).ok(),
+            endpoints: EndpointFields::new(&layout).ok(),
             state: layout.newer_field("state"),
             has_reason: layout.newer_field("reason").is_some(),
         })
@@ -46,10 +46,10 @@ impl Packet {
     /// The socket of a traced task that the packet belongs to.
     pub fn socket(&self, sockets: &mut Sockets, record: &Record<'_>) -> Option<Socket> {
         let address = record.number(&self.address) as u64;
-        match &self.ends {
-            Some(ends) => {
-                let kind = SocketKind { family: ends.family(record), protocol: TCP };
-                sockets.get_by_ends(address, kind, ends.read(record))
+        match &self.endpoints {
+            Some(endpoints) => {
+                let kind = SocketKind { family: endpoints.family(record), protocol: TCP };
+                sockets.get_by_endpoints(address, kind, endpoints.read(record))
             }
             None => sockets.get(address),
         }

@@ -4,7 +4,7 @@ use trace_hook_api::EventLine;
 use trace_syscalls::{ADDRESS_FAMILIES, PROTOCOLS, constant_name};
 use trace_tasks::Pid;
 
-use super::ends::Ends;
+use super::endpoints::Endpoints;
 
 /// A socket of a traced task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Socket {
     pub owner: Pid,
     pub kind: SocketKind,
     /// `None` if they are not known.
-    pub ends: Option<Ends>,
+    pub endpoints: Option<Endpoints>,
 }
 
 /// The arguments that a socket was created with.
@@ -31,6 +31,6 @@ impl Socket {
         line.number("socket", self.number)
             .word("family", &constant_name(self.kind.family, ADDRESS_FAMILIES))
             .word("protocol", &constant_name(self.kind.protocol, PROTOCOLS))
-            .optional(self.ends, |line, ends| ends.show(line))
+            .optional(self.endpoints, |line, endpoints| endpoints.show(line))
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::ends::{Ends, matches_listener};
+use super::endpoints::{Endpoints, matches_listener};
 use super::existing::ExistingSockets;
 use super::socket::{Socket, SocketKind};
 use trace_tasks::Pid;
@@ -19,7 +19,7 @@ pub struct Change {
     /// The socket's address in the kernel.
     pub address: u64,
     pub kind: SocketKind,
-    pub ends: Option<Ends>,
+    pub endpoints: Option<Endpoints>,
     pub old: u64,
     pub new: u64,
 }
@@ -88,18 +88,23 @@ impl Sockets {
         self.is_current(known, address, None).then_some(known.socket)
     }
 
-    /// The same for a record that has the ends of the socket: it may be the first about this socket, or know the local port
+    /// The same for a record that has the endpoints of the socket: it may be the first about this socket, or know the local port
     /// that was chosen meanwhile.
-    pub fn get_by_ends(&mut self, address: u64, kind: SocketKind, ends: Option<Ends>) -> Option<Socket> {
-        self.refresh(address, ends);
+    pub fn get_by_endpoints(
+        &mut self,
+        address: u64,
+        kind: SocketKind,
+        endpoints: Option<Endpoints>,
+    ) -> Option<Socket> {
+        self.refresh(address, endpoints);
         match self.known.get_mut(&address) {
             Some(Known { socket, .. }) => {
-                socket.ends = ends.or(socket.ends);
+                socket.endpoints = endpoints.or(socket.endpoints);
                 Some(*socket)
             }
             None => {
-                let owner = self.existing.take(&ends?)?;
-                Some(self.observe(address, owner, kind, ends))
+                let owner = self.existing.take(&endpoints?)?;
+                Some(self.observe(address, owner, kind, endpoints))
             }
         }
     }
@@ -119,18 +124,18 @@ impl Sockets {
     /// A socket's state changes; `by` is the traced task that changes it, `None` for an interrupt or another task. Returns
     /// `None` if the socket does not belong to a traced task.
     pub fn changed(&mut self, change: &Change, by: Option<Pid>) -> Option<Socket> {
-        let Change { address, kind, ends, .. } = *change;
-        self.refresh(address, ends);
+        let Change { address, kind, endpoints, .. } = *change;
+        self.refresh(address, endpoints);
         let socket = if change.is_passive_open() || change.is_active_open() {
             self.forget(address);
-            let owner = if change.is_active_open() { by } else { self.listener_at(ends?.local) };
-            self.observe(address, owner?, kind, ends)
+            let owner = if change.is_active_open() { by } else { self.listener_at(endpoints?.local) };
+            self.observe(address, owner?, kind, endpoints)
         } else if let Some(by) = by {
             self.used(address, kind, by)
         } else {
-            self.get_by_ends(address, kind, ends)?
+            self.get_by_endpoints(address, kind, endpoints)?
         };
-        let socket = Socket { ends: ends.or(socket.ends), ..socket };
+        let socket = Socket { endpoints: endpoints.or(socket.endpoints), ..socket };
         if let Some(known) = self.known.get_mut(&address) {
             known.socket = socket;
         }
@@ -139,15 +144,15 @@ impl Sockets {
     }
 
     fn note_listener(&mut self, change: &Change) {
-        let Some(ends) = change.ends else { return };
+        let Some(endpoints) = change.endpoints else { return };
         if change.new == LISTEN {
-            self.listeners.insert(change.address, ends.local);
+            self.listeners.insert(change.address, endpoints.local);
             if self.listeners.len() > self.known.len() {
                 self.listeners.retain(|address, _| self.known.get(address).is_some());
             }
         } else if change.old == LISTEN && !change.is_passive_open() {
             self.listeners.remove(&change.address);
-            self.existing.stopped_listening(ends.local);
+            self.existing.stopped_listening(endpoints.local);
         }
     }
 
@@ -159,25 +164,33 @@ impl Sockets {
     }
 
     /// Adds a socket that no record was about before.
-    fn observe(&mut self, address: u64, owner: Pid, kind: SocketKind, ends: Option<Ends>) -> Socket {
+    fn observe(
+        &mut self,
+        address: u64,
+        owner: Pid,
+        kind: SocketKind,
+        endpoints: Option<Endpoints>,
+    ) -> Socket {
         self.seen += 1;
-        let socket = Socket { number: self.seen, owner, kind, ends };
+        let socket = Socket { number: self.seen, owner, kind, endpoints };
         self.known.insert(address, Known { socket, gaps: self.gaps });
         socket
     }
 
-    /// Whether this is still the socket at its address, given the ends in a record. After a gap there may be another one;
+    /// Whether this is still the socket at its address, given the endpoints in a record. After a gap there may be another one;
     /// only listening sockets are assumed to stay.
-    fn is_current(&self, known: &Known, address: u64, ends: Option<Ends>) -> bool {
+    fn is_current(&self, known: &Known, address: u64, endpoints: Option<Endpoints>) -> bool {
         known.gaps == self.gaps
             || !WITH_BEGINNINGS.contains(&known.socket.kind.protocol)
-            || ends.map_or(self.listeners.contains_key(&address), |ends| known.socket.ends == Some(ends))
+            || endpoints.map_or(self.listeners.contains_key(&address), |endpoints| {
+                known.socket.endpoints == Some(endpoints)
+            })
     }
 
     /// Forgets the socket at an address if it may have been replaced.
-    fn refresh(&mut self, address: u64, ends: Option<Ends>) {
+    fn refresh(&mut self, address: u64, endpoints: Option<Endpoints>) {
         let Some(known) = self.known.get(&address).filter(|known| known.gaps != self.gaps) else { return };
-        if !self.is_current(known, address, ends) {
+        if !self.is_current(known, address, endpoints) {
             self.forget(address);
         } else if let Some(known) = self.known.get_mut(&address) {
             known.gaps = self.gaps;
@@ -199,12 +212,12 @@ mod tests {
     const SYN_SENT: u64 = 2;
     const CLOSE_WAIT: u64 = 8;
 
-    fn ends(local: &str, remote: &str) -> Option<Ends> {
-        Some(Ends { local: local.parse().unwrap(), remote: remote.parse().unwrap() })
+    fn endpoints(local: &str, remote: &str) -> Option<Endpoints> {
+        Some(Endpoints { local: local.parse().unwrap(), remote: remote.parse().unwrap() })
     }
 
     fn change(address: u64, old: u64, new: u64) -> Change {
-        Change { address, kind: TCP, ends: ends("10.0.0.1:80", "10.0.0.2:999"), old, new }
+        Change { address, kind: TCP, endpoints: endpoints("10.0.0.1:80", "10.0.0.2:999"), old, new }
     }
 
     fn sockets() -> Sockets {
@@ -234,10 +247,12 @@ mod tests {
     #[test]
     fn connection_belongs_to_the_owner_of_its_listener() {
         let mut sockets = sockets();
-        let listening = Change { ends: ends("0.0.0.0:80", "0.0.0.0:0"), ..change(0xa, CLOSE, LISTEN) };
+        let listening =
+            Change { endpoints: endpoints("0.0.0.0:80", "0.0.0.0:0"), ..change(0xa, CLOSE, LISTEN) };
         sockets.changed(&listening, Some(7)).unwrap();
         assert_eq!(sockets.changed(&change(0xb, LISTEN, SYN_RECV), None).unwrap().owner, 7);
-        let elsewhere = Change { ends: ends("10.0.0.1:81", "10.0.0.2:999"), ..change(0xc, LISTEN, SYN_RECV) };
+        let elsewhere =
+            Change { endpoints: endpoints("10.0.0.1:81", "10.0.0.2:999"), ..change(0xc, LISTEN, SYN_RECV) };
         assert_eq!(sockets.changed(&elsewhere, None), None);
         sockets.changed(&Change { old: LISTEN, new: CLOSE, ..listening }, Some(7)).unwrap();
         assert_eq!(sockets.changed(&change(0xd, LISTEN, SYN_RECV), None), None);
@@ -262,7 +277,8 @@ mod tests {
         assert_eq!((opened.number, opened.owner), (closed.number, closed.owner));
         assert_eq!(sockets.get(0xa), Some(closed));
         sockets.lost();
-        let others = Change { ends: ends("10.0.0.1:81", "10.0.0.2:999"), ..change(0xa, ESTABLISHED, CLOSE) };
+        let others =
+            Change { endpoints: endpoints("10.0.0.1:81", "10.0.0.2:999"), ..change(0xa, ESTABLISHED, CLOSE) };
         assert_eq!(sockets.changed(&others, None), None);
     }
 
@@ -273,7 +289,7 @@ mod tests {
         sockets.lost();
         let used = sockets.used(0xa, TCP, 7);
         assert_ne!(opened.number, used.number);
-        assert_eq!(used.ends, None);
+        assert_eq!(used.endpoints, None);
         // UDP has no beginnings that could be lost.
         let udp = sockets.used(0xb, SocketKind { protocol: 17, ..TCP }, 7);
         sockets.lost();
@@ -283,7 +299,8 @@ mod tests {
     #[test]
     fn after_a_gap_listeners_are_kept() {
         let mut sockets = sockets();
-        let listening = Change { ends: ends("0.0.0.0:80", "0.0.0.0:0"), ..change(0xa, CLOSE, LISTEN) };
+        let listening =
+            Change { endpoints: endpoints("0.0.0.0:80", "0.0.0.0:0"), ..change(0xa, CLOSE, LISTEN) };
         let listener = sockets.changed(&listening, Some(7)).unwrap();
         sockets.lost();
         assert_eq!(sockets.get(0xa), Some(listener));

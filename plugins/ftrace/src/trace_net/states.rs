@@ -5,7 +5,7 @@ use trace_syscalls::{Constants, constant_name};
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
-use super::ends::EndsFields;
+use super::endpoints::EndpointFields;
 use super::socket::{Socket, SocketKind};
 use super::sockets::Change;
 use crate::tracepoint::Tracepoint;
@@ -33,7 +33,7 @@ pub struct State {
     pub id: u16,
     address: Field,
     protocol: Field,
-    ends: EndsFields,
+    endpoints: EndpointFields,
     old: Field,
     new: Field,
 }
@@ -45,7 +45,7 @@ impl State {
             id: layout.id(),
             address: layout.field("skaddr")?,
             protocol: layout.field("protocol")?,
-            ends: EndsFields::new(&layout)?,
+            endpoints: EndpointFields::new(&layout)?,
             old: layout.field("oldstate")?,
             new: layout.field("newstate")?,
         })
@@ -53,11 +53,11 @@ impl State {
 
     pub fn read(&self, record: &Record<'_>) -> Change {
         let number = |field| record.number(field) as u64;
-        let kind = SocketKind { family: self.ends.family(record), protocol: number(&self.protocol) };
+        let kind = SocketKind { family: self.endpoints.family(record), protocol: number(&self.protocol) };
         Change {
             address: number(&self.address),
             kind,
-            ends: self.ends.read(record),
+            endpoints: self.endpoints.read(record),
             old: number(&self.old),
             new: number(&self.new),
         }

@@ -19,7 +19,7 @@ fn exec() -> EventInfo {
         .field(FieldInfo::text("path", "path of the program, as the kernel was given it"))
         .field(FieldInfo::number(
             "old_tid",
-            "thread id before; another one than now if a thread called that was not the first of its process",
+            "thread id before the exec; differs from tid if the calling thread was not the main thread",
         ))
 }
 

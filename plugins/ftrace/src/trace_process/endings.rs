@@ -1,4 +1,4 @@
-//! How tasks end. The record of an exit does not have it, but records before it often do.
+//! How tasks end. The record of an exit does not contain the cause, but earlier records often do.
 
 use nix::libc;
 

@@ -54,7 +54,7 @@ const DETAILS: &str = "\
 exec: not reported if the path has more than some 4,050 bytes: the kernel drops what is larger than a page, uncounted.
 
 exit: if neither `status` nor `killed` is there, the kernel did not report the cause, or its record was lost. For a signal without \
-core dump the kernel reports only that it was one; then `signal` is the one that a traced task sent right before. Causes are \
+core dump the kernel reports only that a signal ended the task; `signal` is then the last one that a traced task sent to it. Causes are \
 remembered for the last 16,384 tasks.
 
 signal_generate: signals that untraced tasks send are seen only when they are delivered.

@@ -20,7 +20,7 @@ pub fn events() -> [EventInfo; 4] {
             .distribution()
             .field(unknown())
             .continuation(
-                "the histogram: the range of each class in nanoseconds (1K is 1024), and its number of waits",
+                "the histogram: the range of each bucket in nanoseconds (1K is 1024), and its number of waits",
             ),
     ]
 }

@@ -110,7 +110,7 @@ impl Attributes {
         self
     }
 
-    /// Leaves out what happens in the kernel, which takes a privilege to see.
+    /// Excludes the kernel (`exclude_kernel`), which needs a privilege to trace.
     pub fn without_kernel(mut self) -> Self {
         self.0.set_exclude_kernel(1);
         self.0.set_exclude_callchain_kernel(1);

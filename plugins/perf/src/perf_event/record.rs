@@ -126,7 +126,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The bytes that [`Records`] parses as this record, for a mapping or a name: so what procfs knows takes the same way as
+    /// The bytes that [`Records`] parses as this record, for a mapping or a name: so data from procfs is processed in the same way as
     /// the kernel's own records.
     pub fn to_bytes(self) -> Vec<u8> {
         let mut body = Vec::new();

@@ -25,7 +25,7 @@ const COVER_TIMEOUT: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub struct Recording {
     events: Vec<TaskEvent>,
-    /// How many of the events, from the first on, have no task any more.
+    /// How many of the events, counted from the first, have no living task.
     ended: usize,
 }
 
@@ -65,7 +65,7 @@ impl Recording {
     /// The kernel refuses, or none of the selected processes is alive.
     pub fn start(request: &Request, attributes: &Attributes) -> Result<(Self, RecordSource)> {
         let procfs = Procfs::at(&request.environment.procfs);
-        let targets = task_selection(request);
+        let selection = task_selection(request);
         let cpus = cpus::online(&request.environment.sysfs)?;
         let mut source = RecordSource {
             rings: rings(&cpus, request.buffer_size)?,
@@ -73,10 +73,10 @@ impl Recording {
             members: HashMap::new(),
         };
         let mut recording = Self::default();
-        recording.open_all(&procfs, &targets, attributes, &mut source, &request.environment)?;
+        recording.open_all(&procfs, &selection, attributes, &mut source, &request.environment)?;
         source.exclusion.complete_at = now();
         match recording.events.is_empty() {
-            true => Err(targets.none_left().into()),
+            true => Err(selection.none_left().into()),
             false => Ok((recording, source)),
         }
     }
@@ -88,14 +88,14 @@ impl Recording {
     fn open_all(
         &mut self,
         procfs: &Procfs,
-        targets: &TaskSelection,
+        selection: &TaskSelection,
         attributes: &Attributes,
         source: &mut RecordSource,
         environment: &Environment,
     ) -> Result<()> {
         let (began, mut is_first_pass) = (Instant::now(), true);
         while is_first_pass || began.elapsed() < COVER_TIMEOUT {
-            let mut new = targets.members(procfs);
+            let mut new = selection.members(procfs);
             new.retain(|thread, _| !source.members.contains_key(thread));
             if new.is_empty() {
                 return Ok(());

@@ -40,7 +40,7 @@ impl Sampling {
         let attributes = self.best().map_err(|error| access::refused(&error, environment))?;
         match attributes.kind() {
             Kind::Software(_) if self.hertz > MOST_OF_TIMER => Err(HookError::usage(format!(
-                "{} samples per second exceed the limit of {MOST_OF_TIMER} where the kernel's timer triggers them: this \
+                "{} samples per second exceed the limit of {MOST_OF_TIMER} for samples that the kernel's timer triggers: this \
                  machine has no cycle counter",
                 self.hertz
             ))),

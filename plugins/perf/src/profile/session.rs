@@ -190,7 +190,7 @@ impl EventSource for ProfileSession {
     fn stop(&mut self) -> Result<()> {
         let stopped = self.recording.stop();
         self.stopped = Some(Instant::now());
-        // The rings stay readable, whatever the kernel says to the stop.
+        // The rings stay readable even if stopping failed.
         let finished = self.collector.finish();
         self.timeline.complete();
         let reported = self.collected.lost();

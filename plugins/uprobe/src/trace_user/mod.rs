@@ -136,7 +136,7 @@ fn function_fields() -> [FieldInfo; 2] {
 
 /// The details of `--describe`.
 const DETAILS: &str = "\
-Where functions are searched: without BINARY in the traced programs, and if those have none of this name, in the \
+Without BINARY, functions are searched for in the traced programs and, if these have none of that name, in the \
 libraries that they have loaded. BINARY is the name of a file that they have loaded (libc.so.6, 'libssl*'), or a path as \
 they see it. A whole path also selects a library or program that they load or exec later; otherwise nothing is traced of a \
 program that a traced process executes during the session.

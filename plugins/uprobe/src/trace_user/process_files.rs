@@ -137,7 +137,7 @@ impl ProcessFiles {
 ///
 /// The privilege that is missing.
 pub fn check(environment: &Environment) -> Result<()> {
-    let lacking = |lacking| HookError::new(format!("to open the files that processes run {lacking}"));
+    let lacking = |lacking| HookError::new(format!("to open the files that processes run, {lacking}"));
     environment.check_any(&[Capability::CheckpointRestore, Capability::SysAdmin]).map_err(lacking)
 }
 

@@ -143,7 +143,7 @@ impl Search {
 /// The place in the file where a function can be probed, or why it cannot.
 fn probe_offset(elf: &ElfFile<'_>, function: &Function<'_>, symbol: &str) -> Result<u64, &'static str> {
     match function.kind {
-        FunctionKind::Imported => return Err("is only called there, and is defined in another file"),
+        FunctionKind::Imported => return Err("is only imported there; it is defined in another file"),
         FunctionKind::Indirect => {
             return Err(
                 "is an indirect function (IFUNC): when the program is loaded it selects the function to \
@@ -154,7 +154,7 @@ fn probe_offset(elf: &ElfFile<'_>, function: &Function<'_>, symbol: &str) -> Res
     }
     let offset = elf.file_offset(function.address).ok_or("is not in the file")?;
     if is_cold_part(symbol) {
-        return Err("is not a function, but a part of one that is jumped to");
+        return Err("is the cold part of a function, which is jumped to, not called");
     }
     match can_be_probed(&elf.instruction_at(offset)) {
         true => Ok(offset),

@@ -1,4 +1,4 @@
-//! The two ends of a connection.
+//! The two endpoints of a connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,13 +13,13 @@ use crate::tracepoint::Layout;
 ///
 /// IPv4-mapped addresses of IPv6 sockets (`::ffff:127.0.0.1`) are converted to IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ends {
+pub struct Endpoints {
     pub local: SocketAddr,
     pub remote: SocketAddr,
 }
 
-/// The fields of a record that have the two ends (`include/trace/events/sock.h` and `tcp.h`).
-pub struct EndsFields {
+/// The fields of a record that have the two endpoints (`include/trace/events/sock.h` and `tcp.h`).
+pub struct EndpointFields {
     family: Field,
     local: AddressFields,
     remote: AddressFields,
@@ -31,13 +31,13 @@ struct AddressFields {
     port: Field,
 }
 
-impl Ends {
+impl Endpoints {
     pub fn show<'a>(&self, line: EventLine<'a>) -> EventLine<'a> {
         line.word("local", &self.local.to_string()).word("remote", &self.remote.to_string())
     }
 }
 
-impl EndsFields {
+impl EndpointFields {
     pub fn new(layout: &Layout) -> Result<Self> {
         let address = |address: &str, port: &str| -> Result<AddressFields> {
             let v6 = layout.field(&format!("{address}_v6"))?;
@@ -48,9 +48,9 @@ impl EndsFields {
     }
 
     /// `None` if the socket is neither IPv4 nor IPv6.
-    pub fn read(&self, record: &Record<'_>) -> Option<Ends> {
+    pub fn read(&self, record: &Record<'_>) -> Option<Endpoints> {
         let family = self.family(record);
-        Some(Ends { local: self.local.read(family, record)?, remote: self.remote.read(family, record)? })
+        Some(Endpoints { local: self.local.read(family, record)?, remote: self.remote.read(family, record)? })
     }
 
     /// The number of the address family (address_families(7)).
