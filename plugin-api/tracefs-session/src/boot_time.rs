@@ -54,8 +54,9 @@ impl BootTime {
         let deviation = boot.abs_diff(expected) as f64;
         if deviation > (reading.stamp - last.stamp) as f64 * DEVIATION + INTERRUPTED {
             // The machine was suspended. When that was is not known: records since the last reading count as later.
-            now.boot = reading.earliest.midpoint(reading.latest);
-            self.known.push_back(now.before(last.stamp + 1, self.speed));
+            now.boot = reading.earliest.midpoint(reading.latest).max(last.boot);
+            let after = now.before(last.stamp + 1, self.speed);
+            self.known.push_back(Known { boot: after.boot.max(last.boot), ..after });
             self.measured_from = now;
         } else if now.stamp - self.measured_from.stamp >= MEASURED_OVER {
             self.speed = self.measured_from.speed_to(now);
@@ -102,6 +103,8 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
     const MOST_WRONG: u64 = 10_000;
+    /// Of a third of a year, in which times are exact to nanoseconds.
+    const ANY: std::ops::Range<u64> = 0..1 << 53;
 
     /// Two clocks, of which the second runs faster by some parts per million.
     struct Clocks {
@@ -152,6 +155,22 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever a broken clock does.
+        #[test]
+        fn times_never_go_back(readings in proptest::collection::vec((ANY, ANY, ANY), 1..20)) {
+            let reading = |(stamp, a, b): (u64, u64, u64)| ClockReading { stamp, earliest: a.min(b), latest: a.max(b) };
+            let mut boot_time = BootTime::new(reading(readings[0]));
+            let (mut newest, mut last) = (0, 0);
+            for &next in &readings {
+                boot_time.add(reading(next));
+                newest = next.0.max(newest);
+                let time = boot_time.at(newest);
+                // By more than is rounded.
+                prop_assert!(time + 2 >= last, "{time} after {last}");
+                last = time;
+            }
+        }
+
         #[test]
         fn times_are_exact_to_ten_microseconds_and_in_order(ppm in -100.0..100.0, steps in steps()) {
             let mut clocks = Clocks { stamp: 5 * SECOND, boot: 7.0 * SECOND as f64, ppm };
