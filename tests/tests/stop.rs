@@ -83,7 +83,7 @@ fn one_sigint_never_ends_the_drain() {
 }
 
 #[test]
-#[ignore = "takes ten minutes; one signal counted as two in one of twenty stops"]
+#[ignore = "takes minutes; one signal counted as two in one of twenty stops"]
 fn five_hundred_stops_under_load_lose_nothing() {
     stops_lose_nothing(500);
 }
