@@ -22,6 +22,7 @@ mod interrupts;
 mod logging;
 mod output;
 mod plugins;
+mod process_stat;
 mod session;
 mod worker;
 

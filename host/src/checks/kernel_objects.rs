@@ -1,7 +1,7 @@
 //! Finds the objects of a session in the kernel by their names.
 //!
-//! The host contains no code for any trace sub-system. But every object that a session creates in tracefs is named after the session,
-//! so that name is enough to find it.
+//! The host contains no code for any trace sub-system. But every object that a session creates in tracefs is named after
+//! the session, so that name is enough to find it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

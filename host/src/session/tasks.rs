@@ -6,6 +6,7 @@ use std::path::Path;
 use trace_hook_api::TaskSelection;
 
 use crate::error::{Error, Result};
+use crate::process_stat;
 
 /// Removes processes that have ended. An id of a thread is replaced by that of its process.
 ///
@@ -46,25 +47,12 @@ fn process_in(status: &[u8]) -> Option<u32> {
 /// A zombie has ended, and waits to be reaped.
 fn thread_is_alive(directory: &Path) -> bool {
     let stat = fs::read(directory.join("stat")).unwrap_or_default();
-    !matches!(state(&stat), Some(b'Z' | b'X' | b'x') | None)
-}
-
-/// The state in a `/proc/PID/stat` line. It follows the name, which can contain any character, including parentheses.
-fn state(stat: &[u8]) -> Option<u8> {
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    stat.get(name_end + 2).copied()
+    !matches!(process_stat::state(&stat), Some(b'Z' | b'X' | b'x') | None)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_cannot_hide_the_state() {
-        assert_eq!(state(b"1 (a) S) Z 0"), Some(b'Z'));
-        assert_eq!(state(b"1 (a) S 0"), Some(b'S'));
-        assert_eq!(state(b"1 (a)"), None);
-    }
 
     #[test]
     fn a_thread_id_is_replaced_by_its_process_id() {

@@ -1,5 +1,6 @@
 //! A forked process.
 
+use std::fs;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use super::starvation::CpuUse;
 use super::{descendants, timeout_until, within};
 use crate::error::{Error, Result};
+use crate::process_stat;
 
 /// A worker that has closed its connection is about to end. The kernel may then need a second to close the files of a
 /// tracing instance; the cause of death is fixed already, and another signal does not change it.
@@ -65,26 +67,14 @@ impl ChildProcess {
         self.status.is_some()
     }
 
-    /// Whether the process is in uninterruptible sleep (state D in proc_pid_stat(5)), from which not even SIGKILL wakes
-    /// it.
-    pub fn is_uninterruptible(&self) -> bool {
-        self.state() == Some(b'D')
-    }
-
-    fn state(&self) -> Option<u8> {
-        let stat = std::fs::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        // The state follows the name, which can contain any character, including parentheses.
-        let name_end = stat.iter().rposition(|byte| *byte == b')');
-        name_end.and_then(|end| stat.get(end + 2)).copied()
-    }
-
-    /// For how long the process has had a CPU, and waited for one (Documentation/scheduler/sched-stats.rst). Zero where the
-    /// kernel does not count that.
+    /// What the process does now, and for how long it has had a CPU, and waited for one
+    /// (Documentation/scheduler/sched-stats.rst): zero where the kernel does not count that.
     pub fn cpu_use(&self) -> CpuUse {
-        let counts = std::fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).unwrap_or_default();
+        let counts = fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).unwrap_or_default();
         let mut counts = counts.split_whitespace().map_while(|number| number.parse().ok());
         let mut next = || Duration::from_nanos(counts.next().unwrap_or_default());
-        CpuUse { ran: next(), waited: next(), is_runnable: self.state() == Some(b'R') }
+        let stat = fs::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        CpuUse { ran: next(), waited: next(), state: process_stat::state(&stat) }
     }
 
     /// How the process ended, as text: `was killed by SIGSEGV`.

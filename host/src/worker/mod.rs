@@ -206,15 +206,16 @@ impl Worker {
     /// The deadline for this worker to make progress from now on.
     pub fn deadline(&mut self, patience: Duration) -> WorkerDeadline {
         // The time that it waited for a CPU before this does not extend the deadline.
-        self.starvation.observe(self.process.cpu_use());
+        self.starved();
         WorkerDeadline::new(patience, self.progress())
     }
 
     /// Notes for the deadline what the worker is doing, if it is time for that. Always before the deadline is over.
     pub fn observe(&mut self, deadline: &mut WorkerDeadline) {
         if deadline.is_over() || self.starvation.is_due() {
-            let starved = self.starvation.observe(self.process.cpu_use());
-            deadline.observe(self.progress(), self.process.is_uninterruptible(), starved);
+            let cpu_use = self.process.cpu_use();
+            let starved = self.starvation.observe(cpu_use);
+            deadline.observe(self.progress(), cpu_use.is_uninterruptible(), starved);
         }
     }
 

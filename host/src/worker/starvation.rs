@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
-/// The time between two observations. It is long, because an observation reads procfs, and because a worker may wait for a CPU for all
-/// of a short time.
+/// The time between two observations. It is long, because an observation reads procfs, and because a worker may wait for a
+/// CPU for all of a short time.
 pub const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// A worker is starved if it waits for a CPU for more than this share of the time. One that spins beside others waits as
 /// well, but not that long.
@@ -13,8 +13,19 @@ pub struct CpuUse {
     pub ran: Duration,
     /// How long it was runnable without running. A wait counts when it is over.
     pub waited: Duration,
-    /// It is running or runnable.
-    pub is_runnable: bool,
+    /// Its state in proc_pid_stat(5).
+    pub state: Option<u8>,
+}
+
+impl CpuUse {
+    fn is_runnable(self) -> bool {
+        self.state == Some(b'R')
+    }
+
+    /// Whether the worker is in uninterruptible sleep, from which not even SIGKILL wakes it.
+    pub fn is_uninterruptible(self) -> bool {
+        self.state == Some(b'D')
+    }
 }
 
 /// Measures how long a worker is starved of CPU time, which no time limit should count.
@@ -41,7 +52,7 @@ impl Starvation {
         let waited = now.waited.saturating_sub(self.before.waited);
         let ran = now.ran.saturating_sub(self.before.ran);
         // If it is runnable, it did not sleep in the remaining time, but is still waiting.
-        let waiting = if now.is_runnable { elapsed.saturating_sub(ran + waited) } else { Duration::ZERO };
+        let waiting = if now.is_runnable() { elapsed.saturating_sub(ran + waited) } else { Duration::ZERO };
         *self = Self { observed: Instant::now(), before: now };
         let starved = (waited + waiting).min(elapsed);
         if starved > elapsed.mul_f32(STARVED) { starved } else { Duration::ZERO }
@@ -56,10 +67,11 @@ mod tests {
 
     /// For what part of the last three seconds a worker counts as starved.
     fn starved(ran: f32, waited: f32, is_runnable: bool) -> f32 {
-        let before = CpuUse { ran: ELAPSED, waited: ELAPSED, is_runnable: true };
+        let before = CpuUse { ran: ELAPSED, waited: ELAPSED, state: Some(b'R') };
         let mut starvation = Starvation { observed: Instant::now() - ELAPSED, before };
         let (ran, waited) = (before.ran + ELAPSED.mul_f32(ran), before.waited + ELAPSED.mul_f32(waited));
-        let starved = starvation.observe(CpuUse { ran, waited, is_runnable });
+        let starved =
+            starvation.observe(CpuUse { ran, waited, state: Some(if is_runnable { b'R' } else { b'S' }) });
         assert!(starvation.observe(starvation.before) < ELAPSED / 100, "it counts once");
         starved.div_duration_f32(ELAPSED)
     }

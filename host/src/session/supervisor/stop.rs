@@ -21,8 +21,8 @@ impl Supervisor<'_> {
             // The remainder of an ended trace need not be printed.
             _ if has_ended => self.follower = None,
             None => self.stop(),
-            // With --follow, another signal ends the drain. Otherwise several signals, such as
-            // those of several calls of --clear, count as one, and the reader keeps its time.
+            // With --follow, another signal ends the drain. Otherwise several signals, such as those of several calls of
+            // --clear, count as one, and the reader keeps its time.
             Some(_) if self.follower.is_some() => self.worker.order(Order::EndDrain),
             Some(_) => {}
         }
