@@ -28,7 +28,7 @@ pub(crate) struct BootTime {
     measured_from: Known,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Known {
     stamp: u64,
     boot: u64,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{HookError, Result, log};
-use trace_session::spool::{ClockReading, Spool};
+use trace_hook_api::{Result, log};
+use trace_session::spool::Spool;
 use trace_session::{Collect, Occasion, Swept};
 use tracefs::RecordClock;
 use tracefs::ring::{CollectedPage, RingBuffer, Sweep};
 
+use crate::clock_reading;
 use crate::losses::Losses;
 
 /// The time between two sweeps while there are few records, which bounds the delay of a line.
@@ -77,7 +78,7 @@ impl PageCollector {
         let sweep = if all { self.ring.collect(keep)? } else { self.ring.catch_up(keep)? };
         // After the pages, whose records are older, and before they can be rendered.
         if sweep.pages > 0 {
-            match read(&self.clock) {
+            match clock_reading::read(&self.clock) {
                 Ok(reading) => self.spool.push_clock(reading),
                 Err(error) => log::debug!("{}", error.message()),
             }
@@ -85,18 +86,6 @@ impl PageCollector {
         self.spool.push_settled(sweep.settled);
         Ok(sweep)
     }
-}
-
-/// Reads the clock of the records.
-///
-/// # Errors
-///
-/// The kernel does not show it.
-pub(crate) fn read(clock: &RecordClock) -> Result<ClockReading> {
-    let (stamp, boot) = clock.read().map_err(|error| {
-        HookError::new(format!("cannot read the clock of an instance in per_cpu/cpu0/stats: {error}"))
-    })?;
-    Ok(ClockReading { stamp, earliest: *boot.start(), latest: *boot.end() })
 }
 
 impl Collect for PageCollector {

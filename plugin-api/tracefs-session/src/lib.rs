@@ -34,6 +34,7 @@
 mod boot_time;
 mod buffer_number;
 mod cleanup;
+mod clock_reading;
 mod collector;
 mod losses;
 mod probe;

@@ -2,12 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
 
 use nix::fcntl::OFlag;
-use nix::time::{ClockId, clock_gettime};
 
 use crate::dir::Dir;
 use crate::error::Result;
@@ -18,13 +15,8 @@ const FILE: &str = "per_cpu/cpu0/stats";
 const NOW: &[u8] = b"now ts:";
 /// Larger than the file.
 const SIZE: usize = 1024;
-/// Half a microsecond: the kernel rounds the time to whole ones.
-const ROUNDED: u64 = 500;
-/// A reading that takes longer was interrupted, and is repeated.
-const USUAL: u64 = 5_000;
-const ATTEMPTS: usize = 4;
 
-/// The clock of an instance's time stamps, to compare it with `CLOCK_BOOTTIME`.
+/// The clock of an instance's time stamps.
 #[derive(Debug)]
 pub struct RecordClock(File);
 
@@ -33,42 +25,16 @@ impl RecordClock {
         instance.open_file(FILE, OFlag::O_RDONLY).map(Self)
     }
 
-    /// The time stamp of a record that is made now, and the time since boot, which is in this range. Both in nanoseconds.
+    /// The time stamp of a record that is made now, in nanoseconds, rounded to whole microseconds.
     ///
     /// # Errors
     /// The kernel's file cannot be read, or does not show the time in seconds.
-    pub fn read(&self) -> io::Result<(u64, RangeInclusive<u64>)> {
-        let mut best = self.read_once()?;
-        for _ in 1..ATTEMPTS {
-            if width(&best.1) <= USUAL {
-                break;
-            }
-            let again = self.read_once()?;
-            if width(&again.1) < width(&best.1) {
-                best = again;
-            }
-        }
-        Ok(best)
-    }
-
-    fn read_once(&self) -> io::Result<(u64, RangeInclusive<u64>)> {
+    pub fn now(&self) -> io::Result<u64> {
         let mut text = [0; SIZE];
-        let earliest = boot_time()?;
         let length = self.0.read_at(&mut text, 0)?;
-        let latest = boot_time()?;
-        let stamp = text.get(..length).and_then(current_time);
-        let stamp = stamp.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it shows no time"))?;
-        Ok((stamp, earliest.saturating_sub(ROUNDED)..=latest.saturating_add(ROUNDED)))
+        let time = text.get(..length).and_then(current_time);
+        time.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it shows no time"))
     }
-}
-
-fn width(range: &RangeInclusive<u64>) -> u64 {
-    range.end() - range.start()
-}
-
-fn boot_time() -> io::Result<u64> {
-    let time = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME)?);
-    u64::try_from(time.as_nanos()).map_err(io::Error::other)
 }
 
 /// The time in nanoseconds.

@@ -22,7 +22,8 @@ use tracefs::{Instance, NEW_TASK, RENAME};
 
 use crate::boot_time::BootTime;
 use crate::buffer_number;
-use crate::collector::{self, PageCollector};
+use crate::clock_reading;
+use crate::collector::PageCollector;
 use crate::losses::Losses;
 use crate::traced_tasks::TracedTasks;
 use new_task::NewTaskEvent;
@@ -160,7 +161,7 @@ impl EventStream {
         let whole_sweeps = Arc::new(AtomicU64::new(0));
         let losses = Losses::of(instance, second);
         let clock = instance.clock()?;
-        let boot_time = BootTime::new(collector::read(&clock)?);
+        let boot_time = BootTime::new(clock_reading::read(&clock)?);
         let pages = PageCollector::new(ring, clock, losses, Arc::clone(&spool), Arc::clone(&whole_sweeps));
         let collector = Collector::start(pages)?;
         Ok(Self {
