@@ -73,15 +73,16 @@ impl Session {
         &mut self.process
     }
 
-    /// The children of the manager: the workers.
-    pub fn workers(&self) -> Vec<u32> {
-        self.process.workers()
+    /// Its worker.
+    #[track_caller]
+    pub fn worker(&self) -> u32 {
+        let [worker] = self.process.workers()[..] else { panic!("a session has one worker") };
+        worker
     }
 
     /// Does this while its worker is stopped, so that nothing reads the buffers that the kernel fills.
     pub fn while_worker_is_stopped<T>(&self, work: impl FnOnce() -> T) -> T {
-        let [worker] = self.workers()[..] else { panic!("a session has one worker") };
-        let worker = Pid::from_raw(worker.cast_signed());
+        let worker = Pid::from_raw(self.worker().cast_signed());
         kill(worker, Signal::SIGSTOP).expect("the worker is running");
         let result = work();
         kill(worker, Signal::SIGCONT).expect("the worker is stopped");

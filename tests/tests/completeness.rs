@@ -163,7 +163,7 @@ fn with_a_stuck_reader_unread_output_is_kept_in_order_and_losses_are_reported() 
     let mut session = run(&manager, &workload, "--exit --spool-size 1", &log).start_unread();
     let stuck = File::open(session.path()).expect("the caller can open the trace");
     workload.marks(0, FLOOD);
-    let worker = session.process().workers()[0];
+    let worker = session.worker();
     session.process().signal(Signal::SIGINT);
     let mut peak = 0;
     wait_until("the session ends", PATIENCE, || {
@@ -202,7 +202,7 @@ fn a_reader_that_pauses_finds_the_loss_in_its_place() {
     let (workload, log) = (settled_workload(), Log::new());
     let session = run(&manager, &workload, SMALL_SPOOL, &log).start_unread();
     let stuck = File::open(session.path()).expect("the caller can open the trace");
-    let flood = marks_until(&workload, &log, "the spool has reached its limit");
+    let flood = fill_spool(&workload, &log, "the spool has reached its limit");
     let (ended, marks) = continue_reading(session, stuck, &workload, flood);
     let summary = assert_complete(&ended, &log, marks * WITH_EXIT);
     assert!(!summary.lost.is_empty(), "the spool was large enough");
@@ -211,16 +211,23 @@ fn a_reader_that_pauses_finds_the_loss_in_its_place() {
     assert_eq!(in_place([lines, ended.unread()].concat(), WITH_EXIT), marks * WITH_EXIT);
 }
 
-/// Makes the task emit marks until the session has logged this: how much is waiting elsewhere than in the spool depends on
-/// which thread runs when. Returns the number of marks.
+/// Makes the task emit marks until the condition holds: how much is waiting elsewhere than in the spool depends on which
+/// thread runs when. Returns the number of marks.
 #[track_caller]
-fn marks_until(workload: &Task, log: &Log, message: &str) -> usize {
+fn marks_until(workload: &Task, what: &str, mut condition: impl FnMut() -> bool) -> usize {
     let mut marks = 0;
-    wait_until("the spool is full", PATIENCE, || {
+    wait_until(what, PATIENCE, || {
         workload.marks(marks, FLOOD / 2);
         marks += FLOOD / 2;
-        log.text().contains(message)
+        condition()
     });
+    marks
+}
+
+/// Makes the task emit more marks than the spool takes; the session then logs this message. Returns their number.
+#[track_caller]
+fn fill_spool(workload: &Task, log: &Log, message: &str) -> usize {
+    let marks = marks_until(workload, "the spool is full", || log.text().contains(message));
     // At least the last of these find no room.
     workload.marks(marks, FLOOD);
     marks + FLOOD
@@ -233,7 +240,7 @@ fn a_session_with_a_stuck_reader_waits_without_using_the_cpu() {
     let (workload, log) = (settled_workload(), Log::new());
     let session = run(&manager, &workload, "", &log).start_unread();
     let _stuck = File::open(session.path()).expect("the caller can open the trace");
-    let [worker] = session.workers()[..] else { panic!("a session has one worker") };
+    let worker = session.worker();
     let mut marks = 0;
     // It collects everything, renders what there is room for, and then has nothing to do.
     wait_until("it is idle", PATIENCE, || {
@@ -255,7 +262,7 @@ fn an_idle_session_sleeps_until_there_is_an_event() {
     let manager = manager();
     let (workload, log) = (Workload::start(), Log::new());
     let session = run(&manager, &workload, "", &log).start();
-    let [worker] = session.workers()[..] else { panic!("a session has one worker") };
+    let worker = session.worker();
     for mark in 0..3 {
         // For some tenths of a second after an event there may be more.
         wait_until("the collector sleeps", PATIENCE, || {
@@ -368,7 +375,7 @@ fn losses_on_a_full_disk_are_counted() {
         let session = call.start_unread();
         let stuck = File::open(session.path()).expect("the caller can open the trace");
         // The message names the directory.
-        let marks = marks_until(&workload, &log, "/var/tmp");
+        let marks = fill_spool(&workload, &log, "/var/tmp");
         let ended = session.stop();
         let summary = assert_complete(&ended, &log, marks * WITH_EXIT);
         assert!(!summary.lost.is_empty() && summary.unread > 200_000, "{options}: {summary:?}");
@@ -387,7 +394,7 @@ fn a_session_on_a_full_disk_continues_when_its_reader_does() {
             .in_mount_namespace(&with_a_full_disk(options));
         let session = call.start_unread();
         let stuck = File::open(session.path()).expect("the caller can open the trace");
-        let flood = marks_until(&workload, &log, "/var/tmp");
+        let flood = fill_spool(&workload, &log, "/var/tmp");
         let (ended, marks) = continue_reading(session, stuck, &workload, flood);
         let summary = assert_complete(&ended, &log, marks * WITH_EXIT);
         assert!(!summary.lost.is_empty(), "{options}: {summary:?}");
@@ -503,13 +510,8 @@ fn the_spool_has_no_directory_entry() {
     let manager = manager();
     let (workload, log) = (settled_workload(), Log::new());
     let session = run(&manager, &workload, "--exit", &log).start_unread();
-    let worker = session.workers()[0];
-    let mut marks = 0;
-    wait_until("the spool goes to disk", PATIENCE, || {
-        workload.marks(marks, FLOOD / 2);
-        marks += FLOOD / 2;
-        !spool_files(worker).is_empty()
-    });
+    let worker = session.worker();
+    let marks = marks_until(&workload, "the spool goes to disk", || !spool_files(worker).is_empty());
     for file in spool_files(worker) {
         assert!(file.ends_with(" (deleted)") && !Path::new(&file).exists(), "{file}");
     }

@@ -230,8 +230,8 @@ fn a_session_keeps_the_capabilities_for_tracing_and_no_others() {
     const CAP_SYS_ADMIN: u64 = 1 << 21;
     let manager = Manager::with(Plugins::of(["synthetic"]));
     let run = manager.run("synthetic_lines", format!("--pid {} --every 1000", std::process::id()));
-    let mut session = run.start_unread();
-    let [worker] = session.process().workers()[..] else { panic!("one worker") };
+    let session = run.start_unread();
+    let worker = session.worker();
     let of = |process: u32, field: &str| {
         let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it is running");
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));

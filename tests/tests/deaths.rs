@@ -44,7 +44,7 @@ impl Scene {
 
     #[track_caller]
     fn signal_worker(&mut self, signal: Signal) {
-        let [worker] = self.session.process().workers()[..] else { panic!("a session has one worker") };
+        let worker = self.session.worker();
         kill(Pid::from_raw(worker.cast_signed()), signal).expect("the worker is running");
     }
 
@@ -135,7 +135,7 @@ fn when_both_are_killed_in_turn_the_next_call_cleans_up() {
     let _alone = lock_out_sweeps();
     for supervisor_first in [true, false] {
         let mut scene = Scene::set(&kernel);
-        let [worker] = scene.session.process().workers()[..] else { panic!("a session has one worker") };
+        let worker = scene.session.worker();
         let worker = Pid::from_raw(worker.cast_signed());
         if supervisor_first {
             scene.kill_supervisor();
@@ -161,9 +161,9 @@ fn killed_processes_without_a_kernel_leave_nothing() {
     wait_until("the worker has cleaned up", PATIENCE, || manager.files().is_empty());
     assert_eq!(session.ends().lines.len(), 100);
 
-    let mut session = manager.run("synthetic_lines", &me).start();
+    let session = manager.run("synthetic_lines", &me).start();
     session.wait_for_lines(100);
-    let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
+    let worker = session.worker();
     kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("the worker is running");
     assert_eq!(session.ends().failed(&["synthetic"]).len(), 100);
     assert!(manager.files().is_empty());
@@ -300,7 +300,7 @@ fn a_stopped_worker_without_supervisor_is_continued_by_the_next_call() {
         // A reader that does not read, so that the worker waits for it.
         let mut session = manager.run("synthetic_lines", me).start_unread();
         let stuck = File::open(session.path()).expect("the caller can open the trace");
-        let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
+        let worker = session.worker();
         let worker = Pid::from_raw(worker.cast_signed());
         session.process().signal(Signal::SIGKILL);
         wait_until("the supervisor is gone", PATIENCE, || session.process().is_over());

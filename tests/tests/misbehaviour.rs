@@ -416,9 +416,9 @@ fn children_of_a_plugin_are_killed_by_the_worker_when_the_supervisor_is_killed()
 #[test]
 fn children_of_a_plugin_are_killed_by_the_supervisor_when_the_worker_is_killed() {
     let manager = manager();
-    let mut session = run(&manager, "misbehaves", "", "daemon:start").start();
+    let session = run(&manager, "misbehaves", "", "daemon:start").start();
     wait_until("there are worker and daemon", PATIENCE, || manager.processes().len() == 3);
-    let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
+    let worker = session.worker();
     kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("the worker is running");
     session.ends().failed(&["misbehaving", "killed by SIGKILL"]);
     nothing_is_left(&manager);

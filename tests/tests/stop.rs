@@ -206,7 +206,7 @@ fn a_record_outlives_a_failed_sweep() {
     let manager = Manager::with(Plugins::of(["misbehaving"]));
     let me = format!("--pid {}", std::process::id());
     let mut session = manager.run("behaves", me).start();
-    let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
+    let worker = session.worker();
     session.process().signal(Signal::SIGSTOP);
     kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).expect("it exists");
     session.process().signal(Signal::SIGKILL);

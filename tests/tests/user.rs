@@ -733,7 +733,7 @@ fn the_next_call_removes_the_probes_of_killed_processes() {
         session.wait_for_lines(20);
         let pid = session.pid();
         assert_eq!(kernel.probes_of(&[pid]).len(), 2);
-        let [worker] = session.process().workers()[..] else { panic!("a session has one worker") };
+        let worker = session.worker();
         if supervisor_too {
             session.process().signal(Signal::SIGKILL);
         }

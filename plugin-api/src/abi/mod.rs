@@ -15,9 +15,9 @@
 //! # Documentation
 //!
 //! `abi_stable` implements its traits for all types, and rustdoc lists the methods of such traits on the page of every type of
-//! a crate that uses it: 33 of 61 methods on the page of [`LineBuffer`](crate::LineBuffer) came from it. So the files that name it are
-//! left out where rustdoc documents this crate (`cfg(doc)`), and only [`LineEntry`] and similar types are shown here. Authors of hosts find
-//! the rest, `LoadedPlugin` first of all, in the source.
+//! a crate that uses it: 33 of 61 methods on the page of [`LineBuffer`](crate::LineBuffer) came from it. So the files that name
+//! it are left out where rustdoc documents this crate (`cfg(doc)`), and only [`LineEntry`] and similar types are shown here.
+//! Authors of hosts find the rest, `LoadedPlugin` first of all, in the source.
 
 mod entry;
 

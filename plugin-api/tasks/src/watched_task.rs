@@ -55,7 +55,7 @@ mod tests {
         while task.is_alive() {
             std::thread::yield_now();
         }
-        assert!(procfs.exists(task.id()), "nobody has waited for it");
+        assert!(procfs.exists(task.id()), "it has not been reaped");
         child.wait().expect("it has ended");
         assert!(!task.is_alive());
         assert!(WatchedTask::open(&procfs, task.id()).is_none_or(|other| !other.is_alive()));
