@@ -7,7 +7,7 @@ use aya::programs::{ProgramError, RawTracePoint};
 use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader, Endianness};
 use nix::libc;
 use trace_hook_api::{Environment, HookError, Request, Result, log};
-use trace_session::task_selection;
+use trace_session::selected_processes;
 
 use crate::losses::Losses;
 use crate::object::{Attachment, Object};
@@ -77,7 +77,7 @@ impl Programs {
         for attachment in PROCESS_PROGRAMS.iter().chain(&object.required) {
             attach(&mut ebpf, *attachment)?;
         }
-        processes.add(&task_selection(request))?;
+        processes.add(&selected_processes(request))?;
         let detached_in_order =
             object.required.iter().map(|attachment| attachment.program.to_owned()).collect();
         Ok(Self { ebpf: Some(ebpf), detached_in_order, processes, losses })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap as BpfMap, MapData};
 use trace_hook_api::Result;
-use trace_tasks::{Follow, Pid, TaskSelection};
+use trace_tasks::{Follow, Pid, SelectedProcesses};
 
 /// The process itself is traced.
 const OWN: u32 = 1;
@@ -44,7 +44,7 @@ impl TracedProcesses {
     /// # Errors
     ///
     /// No process is left to trace, or the kernel refuses an entry.
-    pub(crate) fn add(&mut self, selection: &TaskSelection) -> Result<()> {
+    pub(crate) fn add(&mut self, selection: &SelectedProcesses) -> Result<()> {
         let mut entered: Vec<Pid> = Vec::new();
         loop {
             let mut missing = selection.processes(&self.procfs)?;
@@ -53,14 +53,14 @@ impl TracedProcesses {
                 break;
             }
             for (process, follow) in missing {
-                self.map.insert(process as u32, flags(follow), 0)?;
+                self.map.insert(process, flags(follow), 0)?;
                 entered.push(process);
             }
         }
         // A process that exited between the scan and its entry was seen by the programs too early to be removed.
         entered.into_iter().filter(|process| !will_exit(&self.procfs, *process)).for_each(|gone| {
             // Fails if the programs have removed it.
-            let _ = self.map.remove(&(gone as u32));
+            let _ = self.map.remove(&gone);
         });
         match self.any_left() {
             true => Ok(()),
@@ -74,7 +74,7 @@ impl TracedProcesses {
     }
 
     fn has(&self, process: Pid) -> bool {
-        self.map.get(&(process as u32), 0).is_ok()
+        self.map.get(&(process), 0).is_ok()
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn only_existing_processes_will_exit() {
         let procfs = Path::new("/proc");
-        assert!(will_exit(procfs, std::process::id() as Pid));
+        assert!(will_exit(procfs, std::process::id()));
         assert!(!will_exit(procfs, Pid::MAX));
     }
 }

@@ -22,6 +22,6 @@ pub mod spool;
 pub use collector::{Collect, Collector, Occasion, Swept};
 pub use notifier::Notifier;
 pub use precedence::take_precedence;
-pub use request::{SPOOL_DIRECTORY, check_memory, task_selection};
+pub use request::{SPOOL_DIRECTORY, check_memory, selected_processes};
 pub use session::SourceSession;
 pub use source::{Counts, End, EventSource, Rendered};

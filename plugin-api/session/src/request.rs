@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use trace_hook_api::{HookError, Request, Result};
-use trace_tasks::{Follow, Pid, Procfs, TaskSelection};
+use trace_tasks::{Follow, Procfs, SelectedProcesses};
 
 /// The directory of the spool's file. It is meant for large temporary files and is usually not in memory (file-hierarchy(7)).
 pub const SPOOL_DIRECTORY: &str = "/var/tmp";
 
 /// The tasks that a request selects. This process and its parent, the host, are never among them.
-pub fn task_selection(request: &Request) -> TaskSelection {
-    let (tasks, mut selection) = (&request.tasks, TaskSelection::new());
+pub fn selected_processes(request: &Request) -> SelectedProcesses {
+    let (tasks, mut selection) = (&request.tasks, SelectedProcesses::new());
     let own = if tasks.exact { Follow::ALONE } else { Follow::FAMILY };
-    tasks.pids.iter().for_each(|pid| selection.add(*pid as Pid, own));
-    tasks.parents.iter().for_each(|pid| selection.add(*pid as Pid, Follow::CHILDREN));
+    tasks.pids.iter().for_each(|pid| selection.add(*pid, own));
+    tasks.parents.iter().for_each(|pid| selection.add(*pid, Follow::CHILDREN));
     let ourselves = Procfs::at(&request.environment.procfs).ourselves();
     ourselves.into_iter().for_each(|pid| selection.exclude(pid));
     selection

@@ -1,6 +1,6 @@
 //! The selection of traced tasks, from procfs.
 //!
-//! A [`TaskSelection`] names processes and how far each is followed; [`TaskSelection::members`] finds the threads that
+//! A [`SelectedProcesses`] names processes and how far each is followed; [`SelectedProcesses::members`] finds the threads that
 //! are alive now. Ids are those of the initial pid namespace, because the kernel records these. A caller in another pid
 //! namespace must use a procfs of the initial one.
 
@@ -15,8 +15,10 @@ mod watched_task;
 pub use error::{Error, Result};
 pub use maps::{MappedRange, mapped_ranges};
 pub use procfs::{Procfs, Status};
-pub use selection::{Follow, Member, TaskSelection, is_alive};
+pub use selection::{Follow, Member, SelectedProcesses, is_alive};
 pub use watched_task::WatchedTask;
 
 /// The id of a thread, or of a process (that of its first thread).
-pub type Pid = i32;
+///
+/// Unsigned, as [`std::process::id`]: the kernel's `pid_t` is signed, but no id is negative.
+pub type Pid = u32;

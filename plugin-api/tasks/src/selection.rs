@@ -59,15 +59,15 @@ impl Member {
 
 /// The processes to be traced, by their process ids (TGIDs).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TaskSelection {
+pub struct SelectedProcesses {
     roots: BTreeMap<Pid, Follow>,
     excluded: BTreeSet<Pid>,
 }
 
-impl TaskSelection {
+impl SelectedProcesses {
     /// No processes.
-    pub fn new() -> TaskSelection {
-        TaskSelection::default()
+    pub fn new() -> SelectedProcesses {
+        SelectedProcesses::default()
     }
 
     /// Adds a process. One that is added twice is traced for both reasons.
@@ -77,8 +77,8 @@ impl TaskSelection {
     }
 
     /// These processes with all their descendants.
-    pub fn families(processes: impl IntoIterator<Item = Pid>) -> TaskSelection {
-        let mut selection = TaskSelection::new();
+    pub fn families(processes: impl IntoIterator<Item = Pid>) -> SelectedProcesses {
+        let mut selection = SelectedProcesses::new();
         for process in processes {
             selection.add(process, Follow::FAMILY);
         }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn living(selected: &[(Pid, Follow)]) -> HashMap<Pid, Follow> {
-        let mut selection = TaskSelection::new();
+        let mut selection = SelectedProcesses::new();
         for &(pid, follow) in selected {
             selection.add(pid, follow);
         }
@@ -231,7 +231,7 @@ mod tests {
         listed
     }
 
-    fn threads(selection: &TaskSelection, root: &Path) -> HashMap<Pid, Follow> {
+    fn threads(selection: &SelectedProcesses, root: &Path) -> HashMap<Pid, Follow> {
         let members = selection.members(&Procfs::at(root));
         members.into_iter().map(|(thread, member)| (thread, member.follow)).collect()
     }
@@ -245,14 +245,14 @@ mod tests {
     #[test]
     fn processes_come_without_their_threads() {
         let root = procfs(true);
-        let processes = TaskSelection::families([10]).processes(root.path()).expect("a procfs");
+        let processes = SelectedProcesses::families([10]).processes(root.path()).expect("a procfs");
         assert_eq!(processes, HashMap::from([(10, F::FAMILY), (20, F::FAMILY), (30, F::FAMILY)]));
     }
 
     #[test]
     fn each_thread_knows_the_selected_process_it_descends_from() {
         let root = procfs(true);
-        let mut selection = TaskSelection::families([10]);
+        let mut selection = SelectedProcesses::families([10]);
         selection.add(30, F::ALONE);
         let members = selection.members(&Procfs::at(root.path()));
         let member = Member::new;
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn exclusion_covers_all_descendants() {
         let root = procfs(true);
-        let mut selection = TaskSelection::families([10]);
+        let mut selection = SelectedProcesses::families([10]);
         selection.exclude(20);
         assert_eq!(threads(&selection, root.path()), HashMap::from([(10, F::FAMILY), (11, F::FAMILY)]));
     }

@@ -49,7 +49,7 @@ mod tests {
     fn a_task_is_alive_until_it_is_a_zombie() {
         let procfs = Procfs::at(Path::new("/proc"));
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("there is cat");
-        let task = WatchedTask::open(&procfs, child.id().cast_signed()).expect("it exists");
+        let task = WatchedTask::open(&procfs, child.id()).expect("it exists");
         assert!(task.is_alive());
         drop(child.stdin.take());
         while task.is_alive() {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use trace_hook_api::{HookError, LineBuffer, Request, Result};
 use trace_session::{
-    Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession, check_memory, task_selection,
+    Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession, check_memory, selected_processes,
 };
 use tracefs::{Instance, PidFilter, Tracefs};
 
@@ -71,7 +71,7 @@ impl TracefsSession {
             enable_system_wide.map(|_| create(&tracefs, &system_wide_name, request)).transpose()?;
         let procfs = &request.environment.procfs;
         // Tasks before events: an instance without tasks records all tasks of the machine.
-        let (tasks, mut traced) = choose_tasks(&instance, procfs, &task_selection(request))?;
+        let (tasks, mut traced) = choose_tasks(&instance, procfs, &selected_processes(request))?;
         enable(&instance)?;
         system_wide.iter().zip(enable_system_wide).try_for_each(|(second, enable)| enable(second))?;
         // The second starts first, so that it also records the end of what a task begins in between.

@@ -9,7 +9,7 @@ use std::mem;
 use std::path::Path;
 
 use trace_hook_api::log;
-use trace_tasks::{Follow, Member, Pid, Procfs, TaskSelection};
+use trace_tasks::{Follow, Member, Pid, Procfs, SelectedProcesses};
 use tracefs::{Instance, PidFilter};
 
 /// The clone flag that distinguishes a new thread from a new process (clone(2)).
@@ -26,7 +26,7 @@ const SMALLEST_PRUNED: usize = 4096;
 #[derive(Debug)]
 pub struct TracedTasks {
     procfs: Procfs,
-    selection: TaskSelection,
+    selection: SelectedProcesses,
     drops_any: bool,
     known: HashMap<Pid, Follow>,
     /// The processes of the threads that were alive when the tasks were chosen.
@@ -39,7 +39,7 @@ pub struct TracedTasks {
 }
 
 impl TracedTasks {
-    fn new(procfs: Procfs, selection: TaskSelection, members: HashMap<Pid, Member>) -> TracedTasks {
+    fn new(procfs: Procfs, selection: SelectedProcesses, members: HashMap<Pid, Member>) -> TracedTasks {
         let prune_at = next_pruning(members.len());
         let drops_any = !selection.is_families();
         TracedTasks {
@@ -173,7 +173,7 @@ impl TracedTasks {
 pub fn choose_tasks(
     instance: &Instance,
     procfs: &Path,
-    selection: &TaskSelection,
+    selection: &SelectedProcesses,
 ) -> tracefs::Result<(PidFilter, Option<TracedTasks>)> {
     let (filter, members) = instance.choose_tasks(procfs, selection)?;
     let follow = || TracedTasks::new(Procfs::at(procfs), selection.clone(), members);
@@ -207,7 +207,7 @@ mod tests {
     /// A filter that traces only process 10 (threads 10 and 11), in an empty procfs.
     fn fixture(follow: Follow) -> Fixture {
         let root = tempfile::tempdir().expect("a temporary directory");
-        let mut selection = TaskSelection::new();
+        let mut selection = SelectedProcesses::new();
         selection.add(10, follow);
         let member = Member::new(10, 10, follow);
         let members = HashMap::from([(10, member), (11, member)]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{drain, marks, reported_lost, stream, write};
 use nix::unistd::{Pid, getsid};
-use trace_tasks::TaskSelection;
+use trace_tasks::SelectedProcesses;
 use tracefs::Instance;
 use tracefs_session::{EventStream, StreamStats};
 
@@ -17,8 +17,8 @@ fn mark(number: i32) {
     let _ = getsid(Some(Pid::from_raw(number)));
 }
 
-fn this_process() -> TaskSelection {
-    TaskSelection::families([nix::unistd::getpid().as_raw()])
+fn this_process() -> SelectedProcesses {
+    SelectedProcesses::families([std::process::id()])
 }
 
 #[test]

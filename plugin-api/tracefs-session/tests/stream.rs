@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use ring_support::{Comparison, kernel_lines};
 use synthetic_pages::{Builder, layout};
 use trace_session::spool::{Entry, Spool, SpoolReader};
-use trace_tasks::{Follow, Pid, TaskSelection};
+use trace_tasks::{Follow, Pid, SelectedProcesses};
 use tracefs::ring::{Item, Timeline};
 use tracefs::{Error, Instance};
 use tracefs_session::{EventStream, StreamStats, TracedTasks, choose_tasks};
@@ -274,7 +274,7 @@ const PROC: &str = "/proc";
 /// An instance that records the marks of the selected processes, and its filter.
 fn recording(sweeper: &Sweeper, name: &str, selected: &[(Pid, Follow)]) -> (Instance, Option<TracedTasks>) {
     let instance = sweeper.create(name);
-    let mut selection = TaskSelection::new();
+    let mut selection = SelectedProcesses::new();
     selected.iter().for_each(|(pid, follow)| selection.add(*pid, *follow));
     let (_, mut filter) = choose_tasks(&instance, Path::new(PROC), &selection).expect("tasks");
     instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
@@ -317,7 +317,7 @@ fn lines_are_identical_to_the_kernels_trace_file() {
     let mut processes = [TestProcess::new(), TestProcess::new()];
     let instance = sweeper.create("a");
     instance.set_buffer_size(16 << 10).expect("size");
-    let selection = TaskSelection::families(processes.iter().map(TestProcess::pid));
+    let selection = SelectedProcesses::families(processes.iter().map(TestProcess::pid));
     choose_tasks(&instance, Path::new(PROC), &selection).expect("tasks");
     instance.enable_system("syscalls").expect("events");
     for event in ["sched_switch", "sched_waking", "sched_process_exit", "sched_process_fork"] {
@@ -380,8 +380,8 @@ fn pin(process: Pid, cpu: usize) {
     let mut only = CpuSet::new();
     only.set(cpu).expect("a CPU");
     for thread in std::fs::read_dir(format!("{PROC}/{process}/task")).expect("threads").flatten() {
-        let thread = thread.file_name().to_string_lossy().parse().expect("an id");
-        sched_setaffinity(nix::unistd::Pid::from_raw(thread), &only).expect("pinned");
+        let thread: Pid = thread.file_name().to_string_lossy().parse().expect("an id");
+        sched_setaffinity(nix::unistd::Pid::from_raw(thread.cast_signed()), &only).expect("pinned");
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::test_process::{self, TestProcess};
 use common::{Sweeper, drain, marks, read, stream, wait_until};
-use trace_tasks::{Follow, Pid, TaskSelection};
+use trace_tasks::{Follow, Pid, SelectedProcesses};
 use tracefs::{Error, Instance, PidFilter};
 use tracefs_session::{EventStream, TracedTasks, any_alive, choose_tasks};
 
@@ -31,7 +31,7 @@ struct Session {
 impl Session {
     fn start(sweeper: &Sweeper, selected: &[(Pid, Follow)]) -> Session {
         let instance = sweeper.create("session");
-        let mut selection = TaskSelection::new();
+        let mut selection = SelectedProcesses::new();
         for &(pid, follow) in selected {
             selection.add(pid, follow);
         }
@@ -120,7 +120,7 @@ fn new_task_records_are_printed_if_requested() {
     let sweeper = need_tracefs!();
     let mut process = TestProcess::new();
     let instance = sweeper.create("a");
-    let mut selection = TaskSelection::new();
+    let mut selection = SelectedProcesses::new();
     selection.add(process.pid(), Follow::ALONE);
     let (_, filter) = choose_tasks(&instance, Path::new(PROC), &selection).expect("tasks");
     let filter = filter.expect("a filter");
@@ -144,7 +144,7 @@ fn events_of_other_tasks_about_a_traced_task_are_recorded() {
     let mut unrelated = TestProcess::new();
     for follow in [Follow::FAMILY, Follow::ALONE] {
         let instance = sweeper.create("a");
-        let mut selection = TaskSelection::new();
+        let mut selection = SelectedProcesses::new();
         selection.add(process.pid(), follow);
         let (_, mut filter) = choose_tasks(&instance, Path::new(PROC), &selection).expect("tasks");
         instance.enable_event("sched", "sched_waking").expect("event");
@@ -222,7 +222,7 @@ fn tasks_cannot_be_chosen_after_events_are_enabled() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     instance.enable_event("syscalls", "sys_enter_getsid").expect("event");
-    let refused = choose_tasks(&instance, Path::new(PROC), &TaskSelection::families([1]));
+    let refused = choose_tasks(&instance, Path::new(PROC), &SelectedProcesses::families([1]));
     assert!(matches!(refused, Err(Error::EventsBeforeTasks)), "{refused:?}");
 }
 
@@ -233,7 +233,7 @@ fn no_task_is_recorded_if_none_is_alive() {
     let mut process = TestProcess::new();
     process.kill();
     let instance = sweeper.create("a");
-    for selection in [TaskSelection::new(), TaskSelection::families([process.pid()])] {
+    for selection in [SelectedProcesses::new(), SelectedProcesses::families([process.pid()])] {
         let refused = choose_tasks(&instance, Path::new(PROC), &selection);
         assert!(matches!(refused, Err(Error::Tasks(trace_tasks::Error::NoTasksLeft { .. }))), "{refused:?}");
         let refused = instance.enable_event("syscalls", "sys_enter_getsid");
@@ -265,7 +265,7 @@ fn zombies_are_not_alive() {
     let pid = Pid::try_from(zombie.id()).expect("a pid");
     test_process::wait_for_exit(pid);
     let instance = sweeper.create("a");
-    let refused = choose_tasks(&instance, Path::new(PROC), &TaskSelection::families([pid]));
+    let refused = choose_tasks(&instance, Path::new(PROC), &SelectedProcesses::families([pid]));
     zombie.wait().expect("reaped");
     assert!(matches!(refused, Err(Error::Tasks(trace_tasks::Error::NoTasksLeft { .. }))), "{refused:?}");
 }
@@ -297,7 +297,7 @@ fn many_pids_are_all_filtered() {
         let instance = sweeper.create(&count.to_string());
         let before = newest_pid();
         let (mut tasks, _) =
-            choose_tasks(&instance, &procfs, &TaskSelection::families(pids.clone())).expect("tasks");
+            choose_tasks(&instance, &procfs, &SelectedProcesses::families(pids.clone())).expect("tasks");
         assert!(tasks.any_alive().expect("the tasks' state"));
         let living: BTreeSet<Pid> = tasks.live_tasks().expect("tasks").into_iter().collect();
         // A real process may have had one of the pids in the meantime, and exited.
@@ -321,7 +321,7 @@ fn tasks_started_while_choosing_are_recorded() {
     let mut process = TestProcess::new();
     process.start_spawning();
     let instance = sweeper.create("a");
-    let selection = TaskSelection::families([process.pid()]);
+    let selection = SelectedProcesses::families([process.pid()]);
     let (tasks, _) = choose_tasks(&instance, Path::new(PROC), &selection).expect("tasks");
     process.stop_spawning();
     let filtered: BTreeSet<Pid> = tasks.live_tasks().expect("tasks").into_iter().collect();

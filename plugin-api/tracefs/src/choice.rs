@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use trace_tasks::{Member, Pid, Procfs, TaskSelection};
+use trace_tasks::{Member, Pid, Procfs, SelectedProcesses};
 
 use crate::available_events::{NEW_TASK, RENAME};
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ impl Instance {
     pub fn choose_tasks(
         &self,
         procfs: &Path,
-        selection: &TaskSelection,
+        selection: &SelectedProcesses,
     ) -> Result<(PidFilter, HashMap<Pid, Member>)> {
         if self.events_enabled.load(Ordering::Relaxed) {
             return Err(Error::EventsBeforeTasks);

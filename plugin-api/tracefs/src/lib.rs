@@ -6,7 +6,7 @@
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use trace_tasks::TaskSelection;
+//! use trace_tasks::SelectedProcesses;
 //! use tracefs::format::Formatter;
 //! use tracefs::ring::{Item, RingBuffer, Timeline};
 //! use tracefs::{Instance, Tracefs};
@@ -16,7 +16,7 @@
 //!     tracefs.sweep("example-")?; // removes the instances of dead sessions
 //!
 //!     let instance = Instance::create(&tracefs, "example-1")?;
-//!     instance.choose_tasks(Path::new("/proc"), &TaskSelection::families([1234]))?;
+//!     instance.choose_tasks(Path::new("/proc"), &SelectedProcesses::families([1234]))?;
 //!     instance.enable_event("syscalls", "sys_enter_openat")?;
 //!     instance.set_filter("syscalls", Some("sys_enter_openat"), "flags != 0")?;
 //!

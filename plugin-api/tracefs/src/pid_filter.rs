@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::OFlag;
-use trace_tasks::{Member, Pid, Procfs, TaskSelection, WatchedTask};
+use trace_tasks::{Member, Pid, Procfs, SelectedProcesses, WatchedTask};
 
 use crate::dir::Dir;
 use crate::error::Result;
@@ -74,7 +74,7 @@ impl PidFilter {
     /// All pids are written at once: the first write takes 1 ms for any length, each further one 40 ms.
     pub(crate) fn fill(
         &self,
-        selection: &TaskSelection,
+        selection: &SelectedProcesses,
         mut members: HashMap<Pid, Member>,
     ) -> Result<HashMap<Pid, Member>> {
         let mut missing: Vec<Pid> = members.keys().copied().collect();

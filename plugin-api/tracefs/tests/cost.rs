@@ -12,7 +12,7 @@ use common::{Sweeper, write};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, pause};
-use trace_tasks::{Pid, TaskSelection};
+use trace_tasks::{Pid, SelectedProcesses};
 use tracefs::Instance;
 
 const ROUNDS: usize = 15;
@@ -30,7 +30,7 @@ impl SleepingProcesses {
 fn sleeper() -> Pid {
     // SAFETY: the child only calls `pause`.
     match unsafe { fork() }.expect("a child") {
-        ForkResult::Parent { child } => child.as_raw(),
+        ForkResult::Parent { child } => child.as_raw().cast_unsigned(),
         ForkResult::Child => loop {
             pause();
         },
@@ -40,10 +40,10 @@ fn sleeper() -> Pid {
 impl Drop for SleepingProcesses {
     fn drop(&mut self) {
         for &pid in &self.0 {
-            let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+            let _ = kill(nix::unistd::Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
         }
         for &pid in &self.0 {
-            let _ = waitpid(nix::unistd::Pid::from_raw(pid), None);
+            let _ = waitpid(nix::unistd::Pid::from_raw(pid.cast_signed()), None);
         }
     }
 }
@@ -75,7 +75,7 @@ fn bare_instance(path: &Path) {
 fn instance_of_crate(sweeper: &Sweeper, name: &str) -> Instance {
     let instance = sweeper.create(name);
     let me = Pid::try_from(std::process::id()).expect("a pid");
-    instance.choose_tasks(Path::new(PROC), &TaskSelection::families([me])).expect("tasks");
+    instance.choose_tasks(Path::new(PROC), &SelectedProcesses::families([me])).expect("tasks");
     instance.enable_system("syscalls").expect("events");
     instance.start().expect("started");
     instance
@@ -167,7 +167,7 @@ fn cost_of_choosing_tasks() {
             fs::remove_dir(&path).expect("removed");
 
             let instance = sweeper.create("crate");
-            let selection = TaskSelection::families(processes.0.iter().copied());
+            let selection = SelectedProcesses::families(processes.0.iter().copied());
             let (time, tasks) = timed(|| instance.choose_tasks(Path::new(PROC), &selection));
             by_crate.push(time);
             let (mut tasks, _) = tasks.expect("tasks");

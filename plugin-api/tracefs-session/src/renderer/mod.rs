@@ -37,8 +37,7 @@ pub fn with_origin<T>(
     show: impl FnOnce(&Record<'_>, &Origin<'_>) -> T,
 ) -> T {
     let comm = record.comm_of(thread);
-    let number = |pid: Pid| u32::try_from(pid).ok();
-    let process = record.process_of(thread).and_then(number);
-    let origin = Origin::at(record.time()).cpu(record.cpu()).pid(process).tid(number(thread)).comm(&comm);
+    let process = record.process_of(thread);
+    let origin = Origin::at(record.time()).cpu(record.cpu()).pid(process).tid(thread).comm(&comm);
     show(record, &origin)
 }

@@ -1,3 +1,5 @@
+use trace_tasks::Pid;
+
 use super::EventFormat;
 use super::field::read_number;
 use super::names::Names;
@@ -19,7 +21,7 @@ pub(super) struct Entry {
     pub(super) id: u16,
     pub(super) flags: u8,
     pub(super) preempt_count: u8,
-    pub(super) pid: i32,
+    pub(super) pid: Pid,
 }
 
 /// The layout of all kernels since 2.6.38, in case the kernel does not describe it.
@@ -47,7 +49,7 @@ impl Common {
             id: read_number(record, offset, size, false)? as u16,
             flags: *record.get(self.flags)?,
             preempt_count: *record.get(self.preempt_count)?,
-            pid: read_number(record, self.pid, 4, true)? as i32,
+            pid: read_number(record, self.pid, 4, false)? as Pid,
         })
     }
 }
@@ -71,7 +73,8 @@ impl Entry {
         out.extend_from_slice(&names.name(self.pid).column);
         out.push(b'-');
         let start = out.len();
-        write::signed(out, i64::from(self.pid));
+        // A signed number in C (`struct trace_entry`).
+        write::signed(out, i64::from(self.pid.cast_signed()));
         write::pad(out, b' ', (start + 7).saturating_sub(out.len()));
         out.push(b' ');
         if options.tgid {

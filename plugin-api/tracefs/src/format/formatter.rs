@@ -1,6 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use trace_tasks::Pid;
+
 use super::catalog::{Catalog, Event, Printer};
 use super::comm::Comm;
 use super::context::Common;
@@ -116,7 +118,7 @@ impl Formatter {
     }
 
     /// The thread that wrote `record` (`common_pid`).
-    pub fn pid(&self, record: &[u8]) -> Option<i32> {
+    pub fn pid(&self, record: &[u8]) -> Option<Pid> {
         self.common.entry(record).map(|entry| entry.pid)
     }
 
@@ -131,13 +133,13 @@ impl Formatter {
     }
 
     /// The name of a thread, or `<...>` if it is unknown.
-    pub fn comm(&mut self, thread: i32) -> Comm {
+    pub fn comm(&mut self, thread: Pid) -> Comm {
         self.names.name(thread)
     }
 
     /// Reads the current name of a thread from procfs. After an execve(2) only the new name can be looked up, so call this
     /// early to get the right name for the records before it.
-    pub fn look_up_comm(&mut self, thread: i32) {
+    pub fn look_up_comm(&mut self, thread: Pid) {
         self.names.read_comm(thread);
     }
 
@@ -222,13 +224,13 @@ impl Formatter {
 impl Event {
     /// Updates the names of tasks from a record.
     #[inline]
-    fn update_names(&self, record: &[u8], pid: i32, names: &mut Names) {
+    fn update_names(&self, record: &[u8], pid: Pid, names: &mut Names) {
         let field = |index: usize| self.format.fields.get(index);
         for task_name in &self.task_names {
             let task = field(task_name.pid).and_then(|field| field.number(record));
             let name = field(task_name.name).and_then(|field| field.bytes(record));
             if let (Some(task), Some(name)) = (task, name) {
-                names.insert(task as i32, name);
+                names.insert(task as Pid, name);
             }
         }
         if let Some(rename) = &self.rename

@@ -3,6 +3,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use trace_tasks::Pid;
+
 use super::comm::Comm;
 use crate::RecentMap;
 
@@ -17,13 +19,13 @@ const REMEMBERED: usize = 1 << 15;
 pub(super) struct Names {
     tracefs: PathBuf,
     procfs: PathBuf,
-    known: RecentMap<i32, Comm>,
+    known: RecentMap<Pid, Comm>,
     /// The names in `saved_cmdlines`. A pid in it may have been reused since.
-    saved: RecentMap<i32, Comm>,
+    saved: RecentMap<Pid, Comm>,
     /// Tasks whose name is unknown. Cleared when `saved_cmdlines` is read again.
-    unknown: HashSet<i32>,
-    last: (i32, Comm),
-    groups: RecentMap<i32, u32>,
+    unknown: HashSet<Pid>,
+    last: (Pid, Comm),
+    groups: RecentMap<Pid, u32>,
     read_at: Option<Instant>,
 }
 
@@ -43,7 +45,7 @@ impl Names {
 
     /// The name of `pid`; `<...>` if it is unknown (`trace_find_cmdline`).
     #[inline]
-    pub(super) fn name(&mut self, pid: i32) -> Comm {
+    pub(super) fn name(&mut self, pid: Pid) -> Comm {
         if self.last.0 == pid {
             return self.last.1;
         }
@@ -54,10 +56,10 @@ impl Names {
         name
     }
 
-    fn find(&mut self, pid: i32) -> (Comm, bool) {
+    fn find(&mut self, pid: Pid) -> (Comm, bool) {
         match pid {
             0 => return (Comm::new(b"<idle>"), true),
-            i32::MIN..0 => return (Comm::new(b"<XXX>"), true),
+            _ if pid.cast_signed() < 0 => return (Comm::new(b"<XXX>"), true),
             _ => {}
         }
         if let Some(name) = self.known.get_mut(&pid) {
@@ -85,7 +87,7 @@ impl Names {
     fn refresh(&mut self) {
         self.unknown.clear();
         let text = fs::read(self.tracefs.join("saved_cmdlines")).unwrap_or_default();
-        let mut last: Option<(i32, Vec<u8>)> = None;
+        let mut last: Option<(Pid, Vec<u8>)> = None;
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match (saved_name(line), &mut last) {
                 (Some((pid, name)), _) => {
@@ -105,15 +107,15 @@ impl Names {
     }
 
     /// Reads the current name of `pid` from procfs. Returns whether the task exists.
-    pub(super) fn read_comm(&mut self, pid: i32) -> bool {
+    pub(super) fn read_comm(&mut self, pid: Pid) -> bool {
         let Ok(text) = fs::read(self.procfs.join(pid.to_string()).join("comm")) else { return false };
         self.insert(pid, own_name(text.strip_suffix(b"\n").unwrap_or(&text)));
         true
     }
 
     /// Sets the name of a task.
-    pub(super) fn insert(&mut self, pid: i32, name: &[u8]) {
-        if pid <= 0 {
+    pub(super) fn insert(&mut self, pid: Pid, name: &[u8]) {
+        if pid.cast_signed() <= 0 {
             return;
         }
         let name = Comm::new(name);
@@ -123,14 +125,14 @@ impl Names {
     }
 
     /// The thread group of `pid`; 0 if it is unknown (`trace_find_tgid`).
-    pub(super) fn group(&mut self, pid: i32) -> u32 {
+    pub(super) fn group(&mut self, pid: Pid) -> u32 {
         if let Some(group) = self.groups.get_mut(&pid) {
             return *group;
         }
         let text = fs::read_to_string(self.tracefs.join("saved_tgids")).unwrap_or_default();
         let saved = text.lines().filter_map(|line| {
             let (pid, group) = line.trim().split_once(' ')?;
-            Some((pid.parse::<i32>().ok()?, group.trim().parse::<u32>().ok()?))
+            Some((pid.parse::<Pid>().ok()?, group.trim().parse::<u32>().ok()?))
         });
         for (pid, group) in saved {
             self.groups.insert(pid, group);
@@ -144,7 +146,7 @@ impl Names {
 }
 
 /// Parses a line such as `4711 bash`. The name may contain blanks.
-fn saved_name(line: &[u8]) -> Option<(i32, &[u8])> {
+fn saved_name(line: &[u8]) -> Option<(Pid, &[u8])> {
     let blank = line.iter().position(|byte| *byte == b' ')?;
     let pid = std::str::from_utf8(line.get(..blank)?).ok()?.parse().ok()?;
     Some((pid, line.get(blank + 1..)?))

@@ -45,12 +45,12 @@ impl TestProcess {
         TestProcess::start("test_process", "test_process")
     }
 
-    pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a pid")
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Starts a thread and returns its tid. Threads are numbered from 1.
-    pub fn new_thread(&mut self) -> i32 {
+    pub fn new_thread(&mut self) -> u32 {
         self.command("thread")
     }
 
@@ -71,7 +71,7 @@ impl TestProcess {
     }
 
     /// Forks a child that stays alive and executes `mark_child`. Returns its pid.
-    pub fn fork_child(&mut self) -> i32 {
+    pub fn fork_child(&mut self) -> u32 {
         self.command("child")
     }
 
@@ -84,7 +84,7 @@ impl TestProcess {
     }
 
     /// Forks a grandchild whose parent exits, and which sleeps until it is killed. Returns its pid.
-    pub fn new_orphan(&mut self) -> i32 {
+    pub fn new_orphan(&mut self) -> u32 {
         self.command("orphan")
     }
 
@@ -103,13 +103,13 @@ impl TestProcess {
         self.child.wait().expect("reaped");
     }
 
-    fn command(&mut self, command: &str) -> i32 {
+    fn command(&mut self, command: &str) -> u32 {
         writeln!(self.commands, "{command}").expect("a command written to the test process");
         self.read_reply()
     }
 
     /// Skips the lines that the test harness prints.
-    fn read_reply(&mut self) -> i32 {
+    fn read_reply(&mut self) -> u32 {
         let mut line = String::new();
         loop {
             line.clear();
@@ -132,7 +132,7 @@ pub fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-pub fn reply(number: i32) {
+pub fn reply(number: u32) {
     println!("{REPLY}{number}");
 }
 
@@ -173,7 +173,7 @@ pub fn run_commands() {
                 fork_child_and_grandchild(number(1));
                 0
             }
-            "child" => child.insert(MarkingChild::fork()).pid.as_raw(),
+            "child" => child.insert(MarkingChild::fork()).pid.as_raw().cast_unsigned(),
             "mark-child" => {
                 child.as_ref().expect("a child").mark(number(1));
                 0
@@ -207,12 +207,12 @@ fn mark(number: i32) {
     let _ = getsid(Some(Pid::from_raw(number)));
 }
 
-fn new_thread() -> ((Sender<i32>, Receiver<()>), i32) {
+fn new_thread() -> ((Sender<i32>, Receiver<()>), u32) {
     let (marks, marks_to_make) = channel();
     let (done_sender, done) = channel();
     let (tid_sender, tid) = channel();
     std::thread::spawn(move || {
-        tid_sender.send(gettid().as_raw()).expect("sent");
+        tid_sender.send(gettid().as_raw().cast_unsigned()).expect("sent");
         while let Ok(number) = marks_to_make.recv() {
             mark(number);
             done_sender.send(()).expect("sent");
@@ -246,13 +246,13 @@ fn exit() -> ! {
 }
 
 /// Kills a process that is not a child of this one.
-pub fn kill(pid: i32) {
-    nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::SIGKILL).expect("killed");
+pub fn kill(pid: u32) {
+    nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), nix::sys::signal::SIGKILL).expect("killed");
     wait_for_exit(pid);
 }
 
 /// Waits until a process has exited, whether or not it has been reaped.
-pub fn wait_for_exit(pid: i32) {
+pub fn wait_for_exit(pid: u32) {
     let status = format!("/proc/{pid}/status");
     while std::fs::read_to_string(&status).is_ok_and(|status| !status.contains("(zombie)")) {
         std::thread::yield_now();
@@ -260,12 +260,12 @@ pub fn wait_for_exit(pid: i32) {
 }
 
 /// Forks a grandchild whose parent exits immediately. It sends its pid through a pipe.
-fn orphan() -> i32 {
+fn orphan() -> u32 {
     let (reader, writer) = pipe().expect("a pipe");
     in_child(|| {
         // SAFETY: as in `in_child`.
         if let Ok(ForkResult::Child) = unsafe { fork() } {
-            let _ = write(&writer, &nix::unistd::getpid().as_raw().to_ne_bytes());
+            let _ = write(&writer, &std::process::id().to_ne_bytes());
             // Otherwise the reader of the replies would get no end of file before this process exits.
             for descriptor in 0..3 {
                 // SAFETY: nothing in this process uses the descriptors from here on.
@@ -277,7 +277,7 @@ fn orphan() -> i32 {
     });
     let mut bytes = [0; 4];
     assert_eq!(read(&reader, &mut bytes), Ok(4));
-    i32::from_ne_bytes(bytes)
+    u32::from_ne_bytes(bytes)
 }
 
 fn spawn_until(stop: &AtomicBool, started: &Sender<()>) {

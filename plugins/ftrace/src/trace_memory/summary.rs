@@ -142,11 +142,8 @@ fn show_site(
     time: u64,
     lines: &mut LineBuffer,
 ) {
-    let number = |pid: Pid| u32::try_from(pid).ok();
     let origin = match place {
-        Place::Program { process, .. } => {
-            Origin::at(time).pid(number(*process)).tid(number(*process)).comm(&site.comm)
-        }
+        Place::Program { process, .. } => Origin::at(time).pid(*process).tid(*process).comm(&site.comm),
         _ => Origin::at(time),
     };
     let line = lines.event(&origin, "call_site").word("kind", kind.name());

@@ -99,10 +99,8 @@ impl Decoded {
     /// Adds the line of a call of `thread`. Its time is when the call began; `returned` is its result, and when.
     fn show(&self, thread: Pid, running: &Running, returned: Option<(i64, u64)>, lines: &mut LineBuffer) {
         let Some(event) = self.enters.get(&running.event) else { return };
-        let number = |pid: Pid| u32::try_from(pid).ok();
-        let process = running.process.and_then(number);
         let origin =
-            Origin::at(running.began).cpu(running.cpu).pid(process).tid(number(thread)).comm(&running.comm);
+            Origin::at(running.began).cpu(running.cpu).pid(running.process).tid(thread).comm(&running.comm);
         let line = event.show(&running.arguments, lines.event(&origin, &event.call));
         drop(match returned {
             Some((result, at)) => show_result(line, result, event.returns_address)

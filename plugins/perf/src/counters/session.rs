@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use trace_hook_api::{Environment, HookError, LineBuffer, Origin, Request, Result, boot_time, log};
-use trace_session::{Counts, End, EventSource, Rendered, SourceSession, task_selection};
-use trace_tasks::{Pid, Procfs, TaskSelection};
+use trace_session::{Counts, End, EventSource, Rendered, SourceSession, selected_processes};
+use trace_tasks::{Pid, Procfs, SelectedProcesses};
 
 use super::counter::Amount;
 use super::process_counters::ProcessCounters;
@@ -54,7 +54,7 @@ impl CountersSession {
     /// The kernel refuses, or none of the selected processes is alive.
     pub fn start(request: &Request, every: Duration, grouping: Grouping) -> Result<SourceSession<Self>> {
         let procfs = Procfs::at(&request.environment.procfs);
-        let selection = task_selection(request);
+        let selection = selected_processes(request);
         let AvailableQuantities { counted, uncounted } = AvailableQuantities::probe();
         let cpu = cpus::online(&request.environment.sysfs)?.first().copied().unwrap_or_default();
         let ring = Ring::new(cpu, 0).map_err(|error| access::refused(&error, &request.environment))?;
@@ -65,7 +65,9 @@ impl CountersSession {
         }
         for (pid, process_counters) in &mut counters_by_process {
             // Read now: a process can end before its first line.
-            pid.map(|pid| process_counters.comm(procfs.root(), pid as u32).len());
+            if let Some(pid) = *pid {
+                process_counters.comm(procfs.root(), pid);
+            }
         }
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
@@ -102,9 +104,8 @@ impl CountersSession {
                 .advance(self.counted.len())
                 .map_err(|error| HookError::new(format!("cannot read a counter: {error}")))?;
             if had_tasks {
-                let pid = pid.map(|pid| pid as u32);
                 let comm = pid.map_or(&[][..], |pid| process_counters.comm(&self.procfs, pid));
-                let origin = Origin::at(time).pid(pid).tid(pid).comm(comm);
+                let origin = Origin::at(time).pid(*pid).tid(*pid).comm(comm);
                 write_line(lines, &origin, interval, &self.counted, &amounts);
             }
         }
@@ -166,7 +167,7 @@ impl EventSource for CountersSession {
 /// inherited them cannot be known: then all counters are opened anew.
 fn open_counters(
     procfs: &Procfs,
-    selection: &TaskSelection,
+    selection: &SelectedProcesses,
     counted: &[Countable],
     grouping: Grouping,
     ring: &Ring,

@@ -67,7 +67,7 @@ impl Event {
         let cpu = cpu.map_or(-1, u32::cast_signed);
         let flags = bindings::PERF_FLAG_FD_CLOEXEC.into();
         // SAFETY: the attributes are those of the kernel's header, with their size in them, and live as long as the call.
-        let fd = unsafe { perf_event_open(&raw mut attributes, thread, cpu, group, flags) };
+        let fd = unsafe { perf_event_open(&raw mut attributes, thread.cast_signed(), cpu, group, flags) };
         succeeded(fd)?;
         // SAFETY: the kernel has just made the descriptor, and nothing else owns it.
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })

@@ -86,10 +86,10 @@ impl RecordCollector {
     fn push_existing_tasks(&self, tasks: &HashMap<Pid, Member>) {
         let processes: BTreeSet<Pid> = tasks.values().map(|member| member.process).collect();
         for (thread, member) in tasks {
-            let name = existing_tasks::comm(self.procfs.root(), member.process as u32, *thread as u32);
+            let name = existing_tasks::comm(self.procfs.root(), member.process, *thread);
             self.spool.push_page(0, &name, 0, 0);
         }
-        for process in processes.into_iter().map(|process| process as u32) {
+        for process in processes {
             let observe = |mapping: &Mapping<'_>| _ = self.modules.observe(process, mapping);
             let mappings = existing_tasks::mappings(self.procfs.root(), process, observe);
             self.spool.push_page(0, &mappings, 0, 0);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use trace_hook_api::{Environment, HookError, Request, Result, log};
-use trace_session::task_selection;
-use trace_tasks::{Follow, Member, Pid, Procfs, TaskSelection};
+use trace_session::selected_processes;
+use trace_tasks::{Follow, Member, Pid, Procfs, SelectedProcesses};
 
 use crate::perf_event::{Attributes, Event, Inherit, Ring, now};
 use crate::{cpus, descriptors};
@@ -65,7 +65,7 @@ impl Recording {
     /// The kernel refuses, or none of the selected processes is alive.
     pub fn start(request: &Request, attributes: &Attributes) -> Result<(Self, RecordSource)> {
         let procfs = Procfs::at(&request.environment.procfs);
-        let selection = task_selection(request);
+        let selection = selected_processes(request);
         let cpus = cpus::online(&request.environment.sysfs)?;
         let mut source = RecordSource {
             rings: rings(&cpus, request.buffer_size)?,
@@ -88,7 +88,7 @@ impl Recording {
     fn open_all(
         &mut self,
         procfs: &Procfs,
-        selection: &TaskSelection,
+        selection: &SelectedProcesses,
         attributes: &Attributes,
         source: &mut RecordSource,
         environment: &Environment,
@@ -106,10 +106,10 @@ impl Recording {
                 let ids = self.open(*thread, *member, attributes, &source.rings);
                 let ids = ids.map_err(|error| descriptors::explain(&error, needed, environment))?;
                 if !is_first_pass {
-                    source.exclusion.own_event_ids.insert(*thread as u32, Arc::new(ids));
+                    source.exclusion.own_event_ids.insert(*thread, Arc::new(ids));
                 }
                 if member.follow == Follow::CHILDREN {
-                    source.exclusion.processes.insert(member.process as u32);
+                    source.exclusion.processes.insert(member.process);
                 }
             }
             source.members.extend(new);

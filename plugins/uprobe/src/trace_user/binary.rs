@@ -46,7 +46,7 @@ impl Binary {
     /// # Errors
     ///
     /// The file does not exist, or is not a regular file that can be read.
-    pub fn in_root_of(process: i32, path: &Path, procfs: &Path) -> io::Result<Self> {
+    pub fn in_root_of(process: u32, path: &Path, procfs: &Path) -> io::Result<Self> {
         let root = procfs.join(process.to_string()).join("root");
         let root = open(&root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let how = OpenHow::new()
@@ -101,7 +101,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn here(path: &Path) -> io::Result<Binary> {
-        Binary::in_root_of(std::process::id().cast_signed(), path, Path::new("/proc"))
+        Binary::in_root_of(std::process::id(), path, Path::new("/proc"))
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub struct MappedFile {
 /// # Errors
 ///
 /// The kernel denies access to the process.
-pub fn mapped_files(procfs: &Path, process: i32) -> io::Result<Vec<MappedFile>> {
+pub fn mapped_files(procfs: &Path, process: u32) -> io::Result<Vec<MappedFile>> {
     let process = procfs.join(process.to_string());
     let maps = match fs::read(process.join("maps")) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_own_program_is_found() {
-        let files = mapped_files(Path::new("/proc"), std::process::id().cast_signed()).unwrap();
+        let files = mapped_files(Path::new("/proc"), std::process::id()).unwrap();
         let program = files.iter().find(|file| file.is_program).unwrap();
         assert_eq!(program.path, std::env::current_exe().unwrap());
         assert!(files.iter().any(|file| file.path.to_string_lossy().contains("libc")));

@@ -21,7 +21,7 @@ use trace_hook_api::{
     Environment, EventInfo, FieldInfo, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection,
     Session,
 };
-use trace_session::task_selection;
+use trace_session::selected_processes;
 use tracefs::{Instance, UserProbe};
 use tracefs_session::{TracefsSession, usable_tracefs};
 
@@ -173,7 +173,7 @@ In JSON: event (call or return), function, binary, arguments (an object by the n
 result and duration_ns.";
 
 fn find_functions(request: &Request, selectors: &[FunctionSelector]) -> Result<Vec<ProbeTarget>> {
-    let (procfs, selection) = (&request.environment.procfs, task_selection(request));
+    let (procfs, selection) = (&request.environment.procfs, selected_processes(request));
     let mut processes: Vec<_> = selection.processes(procfs)?.into_keys().collect();
     processes.sort_unstable();
     if processes.is_empty() {

@@ -17,7 +17,7 @@ use super::quoted::quoted;
 /// The programs and libraries of the traced processes: those that are mapped, and those that can be opened by path.
 pub struct ProcessFiles {
     procfs: PathBuf,
-    processes: Vec<i32>,
+    processes: Vec<u32>,
     /// Each file once.
     mapped: Vec<MappedFile>,
     /// Files that were opened before.
@@ -30,7 +30,7 @@ impl ProcessFiles {
     /// # Errors
     ///
     /// The mappings of a process cannot be read.
-    pub fn of(processes: Vec<i32>, procfs: &Path) -> Result<Self> {
+    pub fn of(processes: Vec<u32>, procfs: &Path) -> Result<Self> {
         let mut mapped = Vec::new();
         let mut known = HashSet::new();
         for process in &processes {
