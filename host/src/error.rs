@@ -30,6 +30,10 @@ pub enum Error {
     #[error("no process to trace: {0}")]
     NoTaskLeft(String),
 
+    /// The cgroups of a choice of tasks cannot be found.
+    #[error("no cgroup to trace: {0}")]
+    NoCgroup(String),
+
     /// A plugin cannot be used.
     #[error("plugin {plugin}: {problem}")]
     Plugin { plugin: String, problem: String },

@@ -1,6 +1,8 @@
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Arguments, Environment, Format};
+use crate::{Arguments, Environment, Format, Selection};
 
 /// The prefix of the name of every session.
 ///
@@ -55,7 +57,8 @@ impl Request {
     }
 }
 
-/// Which tasks to trace, by process ids. There is at least one id; each process was alive a moment ago.
+/// Which tasks to trace: those that any of the fields selects. At least one does; each process was alive, and each cgroup existed, a
+/// moment ago.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TaskSelection {
@@ -72,6 +75,17 @@ pub struct TaskSelection {
     /// False unless the hook [declares](crate::HookInfo::selects) [`Selection::Exact`](crate::Selection::Exact).
     #[serde(default)]
     pub exact: bool,
+    /// Directories of the cgroup file system, of either version. All processes of these cgroups and of those below them are
+    /// traced, also those that join later. A session of cgroups alone ends when all of them have been removed.
+    ///
+    /// Empty unless the hook [declares](crate::HookInfo::selects) [`Selection::Cgroups`](crate::Selection::Cgroups).
+    #[serde(default)]
+    pub cgroups: Vec<PathBuf>,
+    /// Whether all tasks are traced, except those of the host and the plugin.
+    ///
+    /// False unless the hook [declares](crate::HookInfo::selects) [`Selection::All`](crate::Selection::All).
+    #[serde(default)]
+    pub all: bool,
 }
 
 impl TaskSelection {
@@ -84,6 +98,29 @@ impl TaskSelection {
     pub fn parents(mut self, parents: impl Into<Vec<u32>>) -> Self {
         self.parents = parents.into();
         self
+    }
+
+    /// Adds the processes of these cgroups.
+    pub fn cgroups(mut self, directories: impl Into<Vec<PathBuf>>) -> Self {
+        self.cgroups = directories.into();
+        self
+    }
+
+    /// Sets whether all tasks are traced.
+    pub fn all(mut self, all: bool) -> Self {
+        self.all = all;
+        self
+    }
+
+    /// The ways of choosing that this selection uses, beyond [`pids`](Self::pids).
+    pub fn used(&self) -> impl Iterator<Item = Selection> {
+        let used = [
+            (self.exact, Selection::Exact),
+            (!self.parents.is_empty(), Selection::Parents),
+            (!self.cgroups.is_empty(), Selection::Cgroups),
+            (self.all, Selection::All),
+        ];
+        used.into_iter().filter_map(|(is_used, selection)| is_used.then_some(selection))
     }
 
     /// Sets whether the descendants of `pids` are left out.
@@ -101,7 +138,7 @@ mod tests {
     fn missing_and_unknown_fields_of_a_request_are_accepted() {
         let text = r#"{
             "hook": "h", "session": "tracehook_1", "environment": {"procfs": "/proc", "sysfs": "/sys"},
-            "tasks": {"pids": [7], "cgroups": ["/a"]}, "colour": "red"
+            "tasks": {"pids": [7], "threads": ["/a"]}, "colour": "red"
         }"#;
         let request: Request = serde_json::from_str(text).unwrap();
         assert_eq!(request, Request::new("h", "tracehook_1", TaskSelection::of([7])));

@@ -11,4 +11,8 @@ pub enum Selection {
     Exact,
     /// The descendants of given processes: [`TaskSelection::parents`](crate::TaskSelection::parents).
     Parents,
+    /// The processes of given cgroups: [`TaskSelection::cgroups`](crate::TaskSelection::cgroups).
+    Cgroups,
+    /// All tasks of the machine: [`TaskSelection::all`](crate::TaskSelection::all).
+    All,
 }

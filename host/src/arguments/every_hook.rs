@@ -30,6 +30,10 @@ pub struct CommonOption {
 
 pub const PID: &str = "pid";
 pub const PARENT: &str = "parent";
+pub const CGROUP: &str = "cgroup";
+pub const CONTAINER: &str = "container";
+pub const WHOLE_CGROUP: &str = "whole-cgroup";
+pub const ALL: &str = "all";
 pub const TIME: &str = "time";
 pub const EXACT: &str = "exact";
 pub const FORMAT: &str = "format";
@@ -38,7 +42,7 @@ pub const SPOOL_SIZE: &str = "spool-size";
 pub const DRAIN: &str = "drain";
 
 /// The options, in the order of the help.
-pub const OPTIONS: [CommonOption; 8] = [
+pub const OPTIONS: [CommonOption; 12] = [
     CommonOption {
         name: PID,
         short: Some('p'),
@@ -52,6 +56,34 @@ pub const OPTIONS: [CommonOption; 8] = [
         since: (1, 0),
         help: "trace the descendants of these processes, but not the processes themselves",
         takes: pids,
+    },
+    CommonOption {
+        name: CGROUP,
+        short: None,
+        since: (1, 0),
+        help: "trace the processes of these cgroups, also those that join later: directories, or paths as in /proc/PID/cgroup",
+        takes: |arg| arg.value_name("PATH").num_args(1..).action(ArgAction::Append),
+    },
+    CommonOption {
+        name: CONTAINER,
+        short: None,
+        since: (1, 0),
+        help: "trace the containers with these ids, or unique prefixes of ids",
+        takes: |arg| arg.value_name("ID").num_args(1..).value_delimiter(',').action(ArgAction::Append),
+    },
+    CommonOption {
+        name: WHOLE_CGROUP,
+        short: None,
+        since: (1, 0),
+        help: "trace the whole cgroups of --pid, as --cgroup does",
+        takes: |arg| arg.action(ArgAction::SetTrue).requires(PID),
+    },
+    CommonOption {
+        name: ALL,
+        short: None,
+        since: (1, 0),
+        help: "trace all tasks of the machine",
+        takes: |arg| arg.action(ArgAction::SetTrue),
     },
     CommonOption {
         name: TIME,
@@ -146,8 +178,9 @@ mod tests {
 
     #[test]
     fn options_of_the_first_version_are_reserved() {
-        for name in ["pid", "parent", "time", "exact", "format", "buffer-size", "spool-size", "drain", "help"]
-        {
+        let options =
+            ["pid", "parent", "cgroup", "container", "whole-cgroup", "all", "time", "exact", "format"];
+        for name in options.into_iter().chain(["buffer-size", "spool-size", "drain", "help"]) {
             assert!(is_reserved(&OPTIONS, name, None), "{name}");
         }
         assert!(is_reserved(&OPTIONS, "x", Some('t')) && is_reserved(&OPTIONS, "x", Some('h')));

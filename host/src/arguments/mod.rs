@@ -14,6 +14,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use trace_hook_api::{Arguments, Environment, Format, HookInfo, Request, TaskSelection};
 
+pub use selection::GivenTasks;
 pub use usage::usage;
 pub use words::HookArguments;
 
@@ -34,8 +35,8 @@ names end in `_ns`: duration_ns. Addresses are strings: \"0x7ffd0a10\". Flags ar
 /// The arguments of a run.
 #[derive(Debug)]
 pub struct RunArguments {
-    /// The tasks as given. Whether they are alive is not checked.
-    pub tasks: TaskSelection,
+    /// The tasks.
+    pub tasks: GivenTasks,
     /// When to end without a signal.
     pub time: Option<Duration>,
     /// The format of the lines.
@@ -54,9 +55,15 @@ impl RunArguments {
     /// How long a caller's reader may take at the end where no `--drain` is given.
     pub const DRAIN: Duration = Duration::from_secs(10);
 
-    /// The request for a session of this name.
-    pub fn request(self, hook: &HookInfo, session: &str, environment: &Environment) -> Request {
-        let mut request = Request::new(&hook.name, session, self.tasks);
+    /// The request for a session of this name, of these tasks.
+    pub fn request(
+        self,
+        hook: &HookInfo,
+        session: &str,
+        tasks: TaskSelection,
+        environment: &Environment,
+    ) -> Request {
+        let mut request = Request::new(&hook.name, session, tasks);
         request.environment = environment.clone();
         request.arguments = self.own;
         request.format = self.format;
@@ -115,10 +122,8 @@ fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) 
         other => other,
     })?;
     selection::check(hook, &matches)?;
-    let tasks = TaskSelection::of(pids(&matches, every_hook::PID))
-        .parents(pids(&matches, every_hook::PARENT))
-        .exact(matches.get_flag(every_hook::EXACT));
-    if tasks.pids.is_empty() && tasks.parents.is_empty() {
+    let tasks = GivenTasks::of(&matches);
+    if tasks.is_empty() {
         return Err(Error::Usage(format!("{}: no process is given; add --pid PID", hook.name)));
     }
     Ok(RunArguments {
@@ -144,17 +149,6 @@ fn format(hook: &HookInfo, matches: &ArgMatches) -> Format {
 
 fn number(matches: &ArgMatches, name: &str) -> Option<u64> {
     matches.get_one::<i64>(name).map(|number| number.unsigned_abs())
-}
-
-/// Each process once, in the order given.
-fn pids(matches: &ArgMatches, name: &str) -> Vec<u32> {
-    let mut pids = Vec::new();
-    for pid in matches.get_many(name).into_iter().flatten().copied() {
-        if !pids.contains(&pid) {
-            pids.push(pid);
-        }
-    }
-    pids
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Choices of tasks that a hook may honour or not.
 
+use std::path::PathBuf;
+
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use trace_hook_api::{HookInfo, Selection};
 
-use super::every_hook::{EXACT, PARENT};
+use super::every_hook::{ALL, CGROUP, CONTAINER, EXACT, PARENT, PID, WHOLE_CGROUP};
 use crate::error::{Error, Result};
 
 /// The option of a choice, and what a hook that does not declare the choice cannot do.
@@ -14,10 +16,63 @@ struct Choice {
     cannot: &'static str,
 }
 
-const CHOICES: [Choice; 2] = [
+const CHOICES: [Choice; 6] = [
     Choice { selection: Selection::Exact, option: EXACT, cannot: "select exact processes" },
     Choice { selection: Selection::Parents, option: PARENT, cannot: "select by parent" },
+    Choice { selection: Selection::Cgroups, option: CGROUP, cannot: "select by cgroup" },
+    Choice { selection: Selection::Cgroups, option: CONTAINER, cannot: "select by container" },
+    Choice { selection: Selection::Cgroups, option: WHOLE_CGROUP, cannot: "select by cgroup" },
+    Choice { selection: Selection::All, option: ALL, cannot: "trace all tasks" },
 ];
+
+/// The tasks as given. Whether they exist is not checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GivenTasks {
+    pub pids: Vec<u32>,
+    pub parents: Vec<u32>,
+    /// Directories of cgroups, or paths as `/proc/PID/cgroup` shows them.
+    pub cgroups: Vec<PathBuf>,
+    /// Ids of containers, or the beginnings of such ids.
+    pub containers: Vec<String>,
+    /// The cgroups of `pids` are meant, and not only these processes.
+    pub whole_cgroups: bool,
+    pub exact: bool,
+    pub all: bool,
+}
+
+impl GivenTasks {
+    pub fn of(matches: &ArgMatches) -> Self {
+        Self {
+            pids: each_once(matches, PID),
+            parents: each_once(matches, PARENT),
+            cgroups: each_once(matches, CGROUP).into_iter().map(|path: String| path.into()).collect(),
+            containers: each_once(matches, CONTAINER),
+            whole_cgroups: matches.get_flag(WHOLE_CGROUP),
+            exact: matches.get_flag(EXACT),
+            all: matches.get_flag(ALL),
+        }
+    }
+
+    /// Whether nothing was given that could be traced.
+    pub fn is_empty(&self) -> bool {
+        self.pids.is_empty()
+            && self.parents.is_empty()
+            && self.cgroups.is_empty()
+            && self.containers.is_empty()
+            && !self.all
+    }
+}
+
+/// Each value once, in the order given.
+fn each_once<T: Clone + PartialEq + Send + Sync + 'static>(matches: &ArgMatches, option: &str) -> Vec<T> {
+    let mut values = Vec::new();
+    for value in matches.get_many::<T>(option).into_iter().flatten() {
+        if !values.contains(value) {
+            values.push(value.clone());
+        }
+    }
+    values
+}
 
 /// Returns whether the option stands for a choice that the hook does not honour.
 pub fn is_unsupported(hook: &HookInfo, option: &str) -> bool {

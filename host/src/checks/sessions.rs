@@ -1,6 +1,6 @@
 //! Runs sessions of a hook, each on a process that is started for it.
 
-use trace_hook_api::{Format, HookInfo};
+use trace_hook_api::{Format, HookInfo, TaskSelection};
 
 use super::kernel_objects::KernelObjects;
 use super::trial::{self, Step};
@@ -58,7 +58,8 @@ impl Examination<'_> {
         let path = std::path::absolute(&self.plugin.path).unwrap_or_default();
         // If this process is killed, the next call finds the record and sweeps.
         let record = Record::create(&directory, &path)?;
-        let request = arguments.request(hook, &record.session, self.environment);
+        let tasks = TaskSelection::of([workload.pid]);
+        let request = arguments.request(hook, &record.session, tasks, self.environment);
         let mut worker =
             Worker::start(self.plugin.code(), Orphan::Dies, Confinement::Tracing, &[], |plugin, channel| {
                 Ok(trial::run(plugin, position, &request, steps, channel))

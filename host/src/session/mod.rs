@@ -4,6 +4,7 @@
 //! file; [`supervisor`] watches over the worker, in which the [`recorder`] carries the lines into the [`trace_file`].
 
 mod backlog;
+mod cgroups;
 mod lines;
 pub mod orphans;
 mod pidfd;

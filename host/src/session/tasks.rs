@@ -1,31 +1,47 @@
-//! Checks which of the given processes are alive.
+//! Finds the tasks that the caller names: which of the processes are alive, and where the cgroups are.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use trace_hook_api::TaskSelection;
+use trace_hook_api::{Environment, TaskSelection};
 
+use super::cgroups::Cgroups;
+use crate::arguments::GivenTasks;
 use crate::error::{Error, Result};
 use crate::process_stat;
 
-/// Removes processes that have ended. An id of a thread is replaced by that of its process.
+/// Removes processes that have ended, and finds the directories of cgroups. An id of a thread is replaced by that of its
+/// process.
 ///
 /// # Errors
 ///
-/// None is alive.
-pub fn alive(tasks: &TaskSelection, procfs: &Path) -> Result<TaskSelection> {
-    let processes =
-        |pids: &[u32]| -> Vec<u32> { pids.iter().filter_map(|pid| live_process(*pid, procfs)).collect() };
-    let alive =
-        TaskSelection::of(processes(&tasks.pids)).parents(processes(&tasks.parents)).exact(tasks.exact);
-    if alive.pids.is_empty() && alive.parents.is_empty() {
-        let given: Vec<String> = tasks.pids.iter().chain(&tasks.parents).map(u32::to_string).collect();
+/// No process is alive, and no cgroup is given; or a cgroup cannot be found.
+pub fn find(given: &GivenTasks, environment: &Environment) -> Result<TaskSelection> {
+    let alive = |pids: &[u32]| -> Vec<u32> {
+        pids.iter().filter_map(|pid| live_process(*pid, &environment.procfs)).collect()
+    };
+    let (pids, parents) = (alive(&given.pids), alive(&given.parents));
+    let cgroups = cgroups(given, &pids, environment)?;
+    if pids.is_empty() && parents.is_empty() && cgroups.is_empty() && !given.all {
+        let given: Vec<String> = given.pids.iter().chain(&given.parents).map(u32::to_string).collect();
         return Err(Error::NoTaskLeft(match given.as_slice() {
             [pid] => format!("{pid} does not exist or has ended"),
             _ => format!("{} do not exist or have ended", given.join(", ")),
         }));
     }
-    Ok(alive)
+    Ok(TaskSelection::of(pids).parents(parents).exact(given.exact).cgroups(cgroups).all(given.all))
+}
+
+/// The directory of each cgroup once.
+fn cgroups(given: &GivenTasks, pids: &[u32], environment: &Environment) -> Result<Vec<PathBuf>> {
+    let cgroups = Cgroups::of(environment);
+    let of_processes = pids.iter().filter(|_| given.whole_cgroups).map(|pid| cgroups.of_process(*pid));
+    let at_paths = given.cgroups.iter().map(|path| cgroups.at(path));
+    let of_containers = given.containers.iter().map(|id| cgroups.of_container(id));
+    let mut directories = at_paths.chain(of_containers).chain(of_processes).collect::<Result<Vec<_>>>()?;
+    directories.sort();
+    directories.dedup();
+    Ok(directories)
 }
 
 /// The process of this thread, if one of its threads is alive. The main thread may have ended before the others.
@@ -54,12 +70,16 @@ fn thread_is_alive(directory: &Path) -> bool {
 mod tests {
     use super::*;
 
+    fn processes(pids: impl Into<Vec<u32>>) -> GivenTasks {
+        GivenTasks { pids: pids.into(), ..GivenTasks::default() }
+    }
+
     #[test]
     fn a_thread_id_is_replaced_by_its_process_id() {
         // A test runs in a thread of its own.
         let thread = nix::unistd::gettid().as_raw().cast_unsigned();
         assert_ne!(thread, std::process::id());
-        let selected = alive(&TaskSelection::of([thread]), Path::new("/proc")).unwrap();
+        let selected = find(&processes([thread]), &Environment::default()).unwrap();
         assert_eq!(selected.pids, [std::process::id()]);
         assert_eq!(process_in(b"Name:\tTgid:\nUmask:\t0022\nTgid:\t7\nPid:\t9\n"), Some(7));
         assert_eq!(process_in(b"garbage"), None);
@@ -67,9 +87,10 @@ mod tests {
 
     #[test]
     fn only_existing_processes_are_alive() {
-        let procfs = Path::new("/proc");
+        let environment = Environment::default();
         let us = std::process::id();
-        assert_eq!(alive(&TaskSelection::of([us, 1 << 22]), procfs).unwrap().pids, [us]);
-        assert!(alive(&TaskSelection::of([1 << 22]), procfs).unwrap_err().to_string().contains("4194304"));
+        assert_eq!(find(&processes([us, 1 << 22]), &environment).unwrap().pids, [us]);
+        let error = find(&processes([1 << 22]), &environment).unwrap_err().to_string();
+        assert!(error.contains("4194304"), "{error}");
     }
 }

@@ -77,7 +77,7 @@ impl Programs {
         for attachment in PROCESS_PROGRAMS.iter().chain(&object.required) {
             attach(&mut ebpf, *attachment)?;
         }
-        processes.add(&selected_processes(request))?;
+        processes.add(&selected_processes(request)?)?;
         let detached_in_order =
             object.required.iter().map(|attachment| attachment.program.to_owned()).collect();
         Ok(Self { ebpf: Some(ebpf), detached_in_order, processes, losses })

@@ -3,20 +3,30 @@
 use std::path::Path;
 
 use trace_hook_api::{HookError, Request, Result};
-use trace_tasks::{Follow, Procfs, SelectedProcesses};
+use trace_tasks::{Cgroup, Follow, Procfs, SelectedProcesses};
 
 /// The directory of the spool's file. It is meant for large temporary files and is usually not in memory (file-hierarchy(7)).
 pub const SPOOL_DIRECTORY: &str = "/var/tmp";
 
 /// The tasks that a request selects. This process and its parent, the host, are never among them.
-pub fn selected_processes(request: &Request) -> SelectedProcesses {
+///
+/// # Errors
+///
+/// A cgroup has been removed.
+pub fn selected_processes(request: &Request) -> Result<SelectedProcesses> {
     let (tasks, mut selection) = (&request.tasks, SelectedProcesses::new());
     let own = if tasks.exact { Follow::ALONE } else { Follow::FAMILY };
     tasks.pids.iter().for_each(|pid| selection.add(*pid, own));
     tasks.parents.iter().for_each(|pid| selection.add(*pid, Follow::CHILDREN));
+    for directory in &tasks.cgroups {
+        selection.add_cgroup(Cgroup::open(directory, &request.environment.procfs)?);
+    }
+    if tasks.all {
+        selection.add_all();
+    }
     let ourselves = Procfs::at(&request.environment.procfs).ourselves();
     ourselves.into_iter().for_each(|pid| selection.exclude(pid));
-    selection
+    Ok(selection)
 }
 
 /// Checks that there is memory for buffers of `kib_per_cpu` KiB.

@@ -20,6 +20,15 @@ pub enum Error {
         procfs: PathBuf,
     },
 
+    /// This is no directory of a cgroup, or it has been removed.
+    #[error("{} is no cgroup: {source}; give a directory below /sys/fs/cgroup", .directory.display())]
+    Cgroup {
+        /// The directory that was given.
+        directory: PathBuf,
+        /// Why it is none.
+        source: std::io::Error,
+    },
+
     /// None of the selected tasks is alive.
     #[error("no task left to trace: {} gone", gone(.pids))]
     NoTasksLeft {
@@ -32,6 +41,7 @@ fn gone(pids: &[Pid]) -> String {
     const SHOWN: usize = 5;
     let shown: Vec<String> = pids.iter().take(SHOWN).map(Pid::to_string).collect();
     match pids.len() {
+        0 => "the selected cgroups are".to_owned(),
         1 => format!("process {} is", shown[0]),
         n if n > SHOWN => format!("processes {} and {} more are", shown.join(", "), n - SHOWN),
         _ => format!("processes {} are", shown.join(", ")),

@@ -1,17 +1,19 @@
 //! The selection of traced tasks, from procfs.
 //!
-//! A [`SelectedProcesses`] names processes and how far each is followed; [`SelectedProcesses::members`] finds the threads that
-//! are alive now. Ids are those of the initial pid namespace, because the kernel records these. A caller in another pid
+//! A [`SelectedProcesses`] names processes and how far each is followed, and cgroups; [`SelectedProcesses::members`] finds the
+//! threads that are alive now. Ids are those of the initial pid namespace, because the kernel records these. A caller in another pid
 //! namespace must use a procfs of the initial one.
 
 #![warn(missing_docs)]
 
+mod cgroup;
 mod error;
 mod maps;
 mod procfs;
 mod selection;
 mod watched_task;
 
+pub use cgroup::Cgroup;
 pub use error::{Error, Result};
 pub use maps::{MappedRange, mapped_ranges};
 pub use procfs::{Procfs, Status};

@@ -75,6 +75,16 @@ impl Procfs {
         ["Pid:", "PPid:"].into_iter().filter_map(number).collect()
     }
 
+    /// The calling thread, with its id in this procfs.
+    pub fn this_thread(&self) -> Option<Pid> {
+        fs::read_link(self.root.join("thread-self")).ok()?.file_name()?.to_str()?.parse().ok()
+    }
+
+    /// All processes.
+    pub fn processes(&self) -> Vec<Pid> {
+        pids_in(&self.root)
+    }
+
     /// The threads of a process, including the first one.
     pub fn threads(&self, process: Pid) -> Vec<Pid> {
         pids_in(&self.root.join(format!("{process}/task")))

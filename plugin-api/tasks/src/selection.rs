@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::Pid;
+use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::procfs::Procfs;
 
@@ -57,10 +58,12 @@ impl Member {
     }
 }
 
-/// The processes to be traced, by their process ids (TGIDs).
+/// The processes to be traced: by their process ids (TGIDs), by cgroup, or all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SelectedProcesses {
     roots: BTreeMap<Pid, Follow>,
+    cgroups: Vec<Cgroup>,
+    all: bool,
     excluded: BTreeSet<Pid>,
 }
 
@@ -85,6 +88,36 @@ impl SelectedProcesses {
         selection
     }
 
+    /// Adds the processes of a cgroup.
+    pub fn add_cgroup(&mut self, cgroup: Cgroup) {
+        self.cgroups.push(cgroup);
+    }
+
+    /// Adds all processes.
+    pub fn add_all(&mut self) {
+        self.all = true;
+    }
+
+    /// The cgroups whose processes were added.
+    pub fn cgroups(&self) -> &[Cgroup] {
+        &self.cgroups
+    }
+
+    /// Whether all processes were added.
+    pub fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// Whether processes may join that do not descend from those that exist now, so that tracing can begin and go on without any.
+    pub fn may_grow(&self) -> bool {
+        self.all || self.cgroups.iter().any(Cgroup::exists)
+    }
+
+    /// The processes that are excluded.
+    pub fn excluded(&self) -> impl Iterator<Item = Pid> + '_ {
+        self.excluded.iter().copied()
+    }
+
     /// Excludes a process and its descendants, where it is a descendant of a selected one.
     ///
     /// A tracer that was started by the process it traces would record its own recording, without end.
@@ -97,9 +130,10 @@ impl SelectedProcesses {
         Error::NoTasksLeft { pids: self.roots.keys().copied().collect() }
     }
 
-    /// Whether all selected processes are followed with all their descendants.
-    pub fn is_families(&self) -> bool {
-        self.roots.values().all(|&follow| follow == Follow::FAMILY)
+    /// Whether processes that start must be observed: a filter that adds all descendants of the selected processes, and knows no
+    /// exclusion, would not do.
+    pub fn needs_new_tasks(&self) -> bool {
+        self.all || self.roots.values().any(|&follow| follow != Follow::FAMILY)
     }
 
     /// Whether the process is excluded.
@@ -109,7 +143,7 @@ impl SelectedProcesses {
 
     /// Whether the children of any selected process are traced.
     pub fn follows_children(&self) -> bool {
-        self.roots.values().any(|follow| follow.children)
+        self.all || !self.cgroups.is_empty() || self.roots.values().any(|follow| follow.children)
     }
 
     /// The processes that exist now and are followed in any way, including zombies. For sessions that select by process
@@ -128,14 +162,13 @@ impl SelectedProcesses {
     pub fn members(&self, procfs: &Procfs) -> HashMap<Pid, Member> {
         let children = self.follows_children().then(|| Children::of(procfs));
         let mut threads = HashMap::new();
-        let root = |(&pid, &follow): (&Pid, &Follow)| Member::new(pid, pid, follow);
-        let mut processes: Vec<Member> = self.roots.iter().map(root).collect();
+        let mut processes = self.root_members(procfs);
         while let Some(member) = processes.pop() {
             for thread in procfs.threads(member.process) {
                 if threads.insert(thread, member).is_some() {
                     continue;
                 }
-                if let Some(children) = children.as_ref().filter(|_| member.follow.children) {
+                if let Some(children) = children.as_ref().filter(|_| member.follow.children && !self.all) {
                     let children = children.of_thread(member.process, thread).into_iter();
                     let unlisted = children.filter(|child| !self.names(*child));
                     let follow = member.follow.of_child();
@@ -144,6 +177,21 @@ impl SelectedProcesses {
             }
         }
         threads
+    }
+
+    /// The processes that are selected themselves, and not as descendants.
+    fn root_members(&self, procfs: &Procfs) -> Vec<Member> {
+        let mut roots: BTreeMap<Pid, Follow> = BTreeMap::new();
+        let joined = self.cgroups.iter().flat_map(Cgroup::processes);
+        let any = self.all.then(|| procfs.processes()).into_iter().flatten();
+        for process in joined.chain(any).filter(|process| !self.excludes(*process)) {
+            roots.insert(process, Follow::FAMILY);
+        }
+        for (process, follow) in &self.roots {
+            let entry = roots.entry(*process).or_insert(Follow::NOTHING);
+            *entry = entry.or(*follow);
+        }
+        roots.into_iter().map(|(process, follow)| Member::new(process, process, follow)).collect()
     }
 
     fn names(&self, process: Pid) -> bool {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use trace_hook_api::{
     Arguments, Environment, Format, Hook, HookError, HookInfo, Kind, Param, Request, Result, SESSION_PREFIX,
-    Selection, TaskSelection, parse_duration,
+    TaskSelection, parse_duration,
 };
 
 use crate::Recording;
@@ -80,10 +80,8 @@ impl<'a> Trial<'a> {
 
     /// The host rejects what the hook does not declare before anything starts.
     fn check_selection(&self) -> Result<()> {
-        let tasks = &self.request.tasks;
-        let used = [(tasks.exact, Selection::Exact), (!tasks.parents.is_empty(), Selection::Parents)];
-        match used.iter().find(|(is_used, selection)| *is_used && !self.info.selects.contains(selection)) {
-            Some((_, selection)) => {
+        match self.request.tasks.used().find(|selection| !self.info.selects.contains(selection)) {
+            Some(selection) => {
                 Err(HookError::usage(format!("the hook does not declare Selection::{selection:?}")))
             }
             None => Ok(()),

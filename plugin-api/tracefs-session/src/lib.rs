@@ -36,6 +36,7 @@ mod buffer_number;
 mod cleanup;
 mod clock_reading;
 mod collector;
+mod joined;
 mod losses;
 mod probe;
 mod renderer;

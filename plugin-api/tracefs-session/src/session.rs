@@ -6,11 +6,14 @@ use std::path::Path;
 
 use trace_hook_api::{HookError, LineBuffer, Request, Result};
 use trace_session::{
-    Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession, check_memory, selected_processes,
+    Collector, Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession, check_memory,
+    selected_processes,
 };
+use trace_tasks::SelectedProcesses;
 use tracefs::{Instance, PidFilter, Tracefs};
 
 use crate::cleanup::find;
+use crate::joined::JoinWatcher;
 use crate::renderer::Renderer;
 use crate::stream::{EventStream, StreamItem, StreamStats};
 use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
@@ -23,6 +26,9 @@ pub struct TracefsSession {
     /// Records its events for all tasks.
     system_wide: Option<Instance>,
     tasks: PidFilter,
+    selection: SelectedProcesses,
+    /// Set if processes may join a cgroup.
+    joining: Option<Collector<JoinWatcher>>,
     renderer: Box<dyn Renderer>,
     /// The renderer has written its last lines.
     ended: bool,
@@ -71,7 +77,9 @@ impl TracefsSession {
             enable_system_wide.map(|_| create(&tracefs, &system_wide_name, request)).transpose()?;
         let procfs = &request.environment.procfs;
         // Tasks before events: an instance without tasks records all tasks of the machine.
-        let (tasks, mut traced) = choose_tasks(&instance, procfs, &selected_processes(request))?;
+        let selection = selected_processes(request)?;
+        let (tasks, mut traced) = choose_tasks(&instance, procfs, &selection)?;
+        let joining = watch_cgroups(&selection, &tasks, traced.as_ref())?;
         enable(&instance)?;
         system_wide.iter().zip(enable_system_wide).try_for_each(|(second, enable)| enable(second))?;
         // The second starts first, so that it also records the end of what a task begins in between.
@@ -82,9 +90,16 @@ impl TracefsSession {
         let mut stream =
             EventStream::open_both(&instance, system_wide.as_ref(), procfs, traced, spool, spool_size)?;
         let renderer = renderer(&mut stream)?;
-        let stream = Some(stream);
-        let instance = Some(instance);
-        Ok(SourceSession::new(Self { stream, instance, system_wide, tasks, renderer, ended: false }))
+        Ok(SourceSession::new(Self {
+            stream: Some(stream),
+            instance: Some(instance),
+            system_wide,
+            tasks,
+            selection,
+            joining,
+            renderer,
+            ended: false,
+        }))
     }
 
     fn instances(&self) -> impl Iterator<Item = &Instance> {
@@ -94,7 +109,11 @@ impl TracefsSession {
 
 impl EventSource for TracefsSession {
     fn any_task_alive(&mut self) -> Result<bool> {
-        Ok(any_alive(&mut self.tasks, self.stream.as_ref().and_then(EventStream::traced_tasks))?)
+        if let Some(joining) = self.joining.as_mut().filter(|joining| joining.has_ended()) {
+            joining.finish()?;
+        }
+        let traced = self.stream.as_ref().and_then(EventStream::traced_tasks);
+        Ok(self.selection.may_grow() || any_alive(&mut self.tasks, traced)?)
     }
 
     fn begin_read(&mut self) -> Result<()> {
@@ -128,6 +147,7 @@ impl EventSource for TracefsSession {
     fn stop(&mut self) -> Result<()> {
         let mut failures: Vec<HookError> =
             self.instances().filter_map(|instance| instance.stop().err()).map(HookError::from).collect();
+        failures.extend(self.joining.take().and_then(|mut joining| joining.finish().err()));
         failures.extend(self.stream.as_mut().and_then(|stream| stream.end().err()));
         combined(failures)
     }
@@ -150,6 +170,20 @@ impl EventSource for TracefsSession {
         self.stream = None;
         Ok(Instance::remove_all([self.instance.take(), self.system_wide.take()].into_iter().flatten())?)
     }
+}
+
+/// Starts to add the processes that join the selected cgroups, if there are any.
+fn watch_cgroups(
+    selection: &SelectedProcesses,
+    filter: &PidFilter,
+    traced: Option<&TracedTasks>,
+) -> Result<Option<Collector<JoinWatcher>>> {
+    if selection.cgroups().is_empty() || selection.is_all() {
+        return Ok(None);
+    }
+    let joined = traced.map(TracedTasks::joined).unwrap_or_default();
+    let excluded = selection.excluded().collect();
+    Collector::start(JoinWatcher::new(selection.cgroups(), excluded, filter.another(), joined)).map(Some)
 }
 
 /// Combines all failures into one error.

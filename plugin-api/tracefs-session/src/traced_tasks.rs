@@ -12,6 +12,8 @@ use trace_hook_api::log;
 use trace_tasks::{Follow, Member, Pid, Procfs, SelectedProcesses};
 use tracefs::{Instance, PidFilter};
 
+use crate::joined::Joined;
+
 /// The clone flag that distinguishes a new thread from a new process (clone(2)).
 const CLONE_THREAD: u64 = 0x0001_0000;
 
@@ -33,6 +35,8 @@ pub struct TracedTasks {
     processes: HashMap<Pid, Pid>,
     /// Tasks that were looked up and are not traced. A new task with such an id has a record of its start.
     untraced: HashSet<Pid>,
+    /// Tasks of processes that have joined a selected cgroup.
+    joined: Joined,
     /// Tasks that had exited when the ring buffer was last found empty.
     exited: HashSet<Pid>,
     prune_at: usize,
@@ -41,7 +45,7 @@ pub struct TracedTasks {
 impl TracedTasks {
     fn new(procfs: Procfs, selection: SelectedProcesses, members: HashMap<Pid, Member>) -> TracedTasks {
         let prune_at = next_pruning(members.len());
-        let drops_any = !selection.is_families();
+        let drops_any = selection.needs_new_tasks();
         TracedTasks {
             procfs,
             selection,
@@ -49,9 +53,15 @@ impl TracedTasks {
             known: members.iter().map(|(task, member)| (*task, member.follow)).collect(),
             processes: members.into_iter().map(|(task, member)| (task, member.process)).collect(),
             untraced: HashSet::new(),
+            joined: Joined::default(),
             exited: HashSet::new(),
             prune_at,
         }
+    }
+
+    /// Where to put the tasks of processes that have joined a selected cgroup.
+    pub fn joined(&self) -> Joined {
+        self.joined.clone()
     }
 
     /// Whether some records are dropped. For selections with all descendants the kernel's filter is exact.
@@ -87,13 +97,14 @@ impl TracedTasks {
 
     /// Whether a task that a record names is traced. It need not have written a record.
     pub fn is_traced(&mut self, task: Pid) -> bool {
+        self.add_joined();
         if let Some(follow) = self.known.get(&task) {
             return follow.own;
         }
         if self.untraced.contains(&task) {
             return false;
         }
-        let Some(follow) = self.related(task) else {
+        let Some(follow) = self.related(task).or(self.selection.is_all().then_some(Follow::FAMILY)) else {
             self.untraced.insert(task);
             return false;
         };
@@ -137,6 +148,13 @@ impl TracedTasks {
         }
     }
 
+    fn add_joined(&mut self) {
+        for task in self.joined.take() {
+            self.untraced.remove(&task);
+            self.known.insert(task, Follow::FAMILY);
+        }
+    }
+
     fn follow(&mut self, task: Pid) -> Follow {
         if let Some(&follow) = self.known.get(&task) {
             return follow;
@@ -154,7 +172,10 @@ impl TracedTasks {
         }
         let status = self.procfs.status(task)?;
         if self.selection.excludes(status.process) {
-            return None;
+            return Some(Follow::NOTHING);
+        }
+        if self.selection.is_all() {
+            return Some(Follow::FAMILY);
         }
         let process = self.known.get(&status.process).copied();
         process.or_else(|| self.known.get(&status.parent).map(|parent| parent.of_child()))

@@ -16,6 +16,8 @@ impl Instance {
     /// and all tasks that they start from now on. Call it once, before any event is enabled. If it fails, this instance
     /// refuses to enable events, because it might record every task of the machine.
     ///
+    /// Processes that join a selected cgroup later have to be added ([`PidFilter::add`]): the kernel has no filter for cgroups.
+    ///
     /// The kernel can only follow processes with all their descendants. For a narrower selection
     /// ([`Follow::ALONE`](trace_tasks::Follow::ALONE), [`Follow::CHILDREN`](trace_tasks::Follow::CHILDREN)) this enables
     /// `task:task_newtask`, whose records show which tasks belong to it.
@@ -35,7 +37,7 @@ impl Instance {
         }
         self.lacks_tasks.store(true, Ordering::Relaxed);
         let has_new_task_event = self.has_new_task_event();
-        if !selection.is_families() && !has_new_task_event {
+        if selection.needs_new_tasks() && !has_new_task_event {
             return Err(Error::NoNewTaskEvent);
         }
 
@@ -43,8 +45,16 @@ impl Instance {
         let members = selection.members(&procfs);
         let mut filter = PidFilter::new(&self.dir, procfs);
         self.set_option("event-fork", true)?;
-        let members = filter.fill(selection, members)?;
-        if !filter.any_alive()? {
+        let members = if selection.is_all() {
+            if let Err(error) = filter.exclude(selection.excluded()) {
+                // The records of these processes are dropped when they are read.
+                log::debug!("{error}");
+            }
+            members
+        } else {
+            filter.fill(selection, members)?
+        };
+        if !selection.may_grow() && !filter.any_alive()? {
             return Err(selection.none_left().into());
         }
         self.lacks_tasks.store(false, Ordering::Relaxed);
@@ -55,7 +65,7 @@ impl Instance {
                 log::debug!("{error}");
             }
         }
-        if has_new_task_event && !selection.is_families() {
+        if has_new_task_event && selection.needs_new_tasks() {
             self.needs_new_tasks.store(true, Ordering::Relaxed);
             self.enable_quietly(NEW_TASK)?;
         }

@@ -5,12 +5,16 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use nix::fcntl::OFlag;
 use trace_tasks::{Member, Pid, Procfs, SelectedProcesses, WatchedTask};
 
 use crate::dir::Dir;
 use crate::error::Result;
+
+/// The file with the ids of the threads whose events are not recorded.
+pub(crate) const SET_EVENT_NOTRACE_PID: &str = "set_event_notrace_pid";
 
 /// The file with the ids of all threads whose events are recorded. If it is empty, all tasks are recorded.
 pub(crate) const SET_EVENT_PID: &str = "set_event_pid";
@@ -28,6 +32,11 @@ pub struct PidFilter {
 impl PidFilter {
     pub(crate) fn new(instance: &Arc<Dir>, procfs: Procfs) -> Self {
         Self { instance: Arc::clone(instance), procfs, living: None }
+    }
+
+    /// Another handle of this filter, for another thread.
+    pub fn another(&self) -> Self {
+        Self::new(&self.instance, self.procfs.clone())
     }
 
     /// Whether any task in the filter is alive.
@@ -78,6 +87,9 @@ impl PidFilter {
         mut members: HashMap<Pid, Member>,
     ) -> Result<HashMap<Pid, Member>> {
         let mut missing: Vec<Pid> = members.keys().copied().collect();
+        if missing.is_empty() {
+            self.fill_with_ended_thread()?;
+        }
         while !missing.is_empty() {
             self.instance.write(SET_EVENT_PID, &list(&missing))?;
             let living = selection.members(&self.procfs);
@@ -85,6 +97,41 @@ impl PidFilter {
             members.extend(living);
         }
         Ok(members)
+    }
+
+    /// Makes a filter that no task passes: one that was never filled passes all tasks.
+    fn fill_with_ended_thread(&self) -> Result<()> {
+        let enter = || {
+            let this = self.procfs.this_thread();
+            this.map_or(Ok(()), |thread| self.instance.write(SET_EVENT_PID, &list(&[thread])))
+        };
+        // The kernel removes a thread when it ends.
+        thread::scope(|scope| scope.spawn(enter).join().unwrap_or(Ok(())))
+    }
+
+    /// Adds the threads of these processes that are alive and not in the filter yet. Returns those that were added.
+    ///
+    /// They are recorded long before this returns: the kernel uses the new filter at once, and then waits, some 40 ms, until nobody uses
+    /// the old one.
+    pub fn add(&self, processes: impl IntoIterator<Item = Pid>) -> Result<Vec<Pid>> {
+        let mut added = Vec::new();
+        let processes: Vec<Pid> = processes.into_iter().collect();
+        loop {
+            let threads = processes.iter().flat_map(|process| self.procfs.threads(*process));
+            let missing = self.missing(threads)?;
+            if missing.is_empty() {
+                return Ok(added);
+            }
+            self.instance.write(SET_EVENT_PID, &list(&missing))?;
+            added.extend(missing);
+        }
+    }
+
+    /// Excludes the threads of these processes, and those that they start. Kernels before 5.7 cannot.
+    pub(crate) fn exclude(&self, processes: impl IntoIterator<Item = Pid>) -> Result<()> {
+        let threads: Vec<Pid> =
+            processes.into_iter().flat_map(|process| self.procfs.threads(process)).collect();
+        self.instance.write(SET_EVENT_NOTRACE_PID, &list(&threads))
     }
 
     /// The living tasks that are not in the filter. They must be found alive before the filter is read, because the kernel

@@ -42,12 +42,12 @@ pub fn run(
     orphans: &mut Orphans,
     interrupts: &Interrupts,
 ) -> Result<Option<Summary>> {
-    let tasks = tasks::alive(&arguments.tasks, &environment.procfs)?;
+    let tasks = tasks::find(&arguments.tasks, environment)?;
     let directory = RunDirectory::open()?;
     let record = Record::create(&directory, &std::path::absolute(&hook.plugin.path).unwrap_or_default())?;
     let options = options(&arguments, follow);
     let time = arguments.time;
-    let request = RunArguments { tasks, ..arguments }.request(&hook.info, &record.session, environment);
+    let request = arguments.request(&hook.info, &record.session, tasks, environment);
     let (outcome, is_clean) = match prepare(hook, &request, &record, options, follow, interrupts) {
         Ok(mut supervisor) => (supervisor.run(time, orphans), supervisor.is_clean),
         Err(error) => (Err(error), true),

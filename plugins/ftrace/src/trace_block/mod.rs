@@ -24,7 +24,7 @@ impl Hook for TraceBlock {
             "Block requests of the traced tasks: device, sector, size, operation, and how long each took",
         )
         .formats([Format::Text, Format::Json])
-        .selects([Selection::Exact, Selection::Parents])
+        .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .details(DETAILS)
         .event(description::request())
     }

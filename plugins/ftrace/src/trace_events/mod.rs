@@ -17,7 +17,7 @@ pub struct TraceEvents;
 impl Hook for TraceEvents {
     fn info(&self) -> HookInfo {
         let info = HookInfo::new("trace_events", "Any tracepoint events, a line each, as the kernel prints them")
-            .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents])
+            .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
             .param(
                 Param::text(
                     "event",

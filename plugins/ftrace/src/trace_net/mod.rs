@@ -40,7 +40,7 @@ impl Hook for TraceNet {
             "TCP connections of the traced tasks and their states, messages, retransmits, resets and drops",
         )
         .formats([Format::Text, Format::Json])
-        .selects([Selection::Exact, Selection::Parents])
+        .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(Param::flag(
             "without-calls",
             "no lines for connect and accept; saves every task of the machine about 0.1us per system call",

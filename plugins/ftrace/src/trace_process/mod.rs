@@ -27,7 +27,7 @@ impl Hook for TraceProcess {
             "Forks, execs and exits of the traced tasks, and the signals that they send and receive",
         )
         .formats([Format::Text, Format::Json])
-        .selects([Selection::Exact, Selection::Parents])
+        .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .details(DETAILS);
         description::events().into_iter().fold(info, HookInfo::event)
     }

@@ -23,7 +23,7 @@ impl Hook for TraceSyscalls {
             "The system calls of the traced tasks, a line each, as the kernel prints them",
         )
         .formats([Format::Text, Format::Json])
-        .selects([Selection::Exact, Selection::Parents])
+        .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(
             Param::text(
                 "syscall",

@@ -54,7 +54,7 @@ impl CountersSession {
     /// The kernel refuses, or none of the selected processes is alive.
     pub fn start(request: &Request, every: Duration, grouping: Grouping) -> Result<SourceSession<Self>> {
         let procfs = Procfs::at(&request.environment.procfs);
-        let selection = selected_processes(request);
+        let selection = selected_processes(request)?;
         let AvailableQuantities { counted, uncounted } = AvailableQuantities::probe();
         let cpu = cpus::online(&request.environment.sysfs)?.first().copied().unwrap_or_default();
         let ring = Ring::new(cpu, 0).map_err(|error| access::refused(&error, &request.environment))?;

@@ -65,7 +65,7 @@ impl Recording {
     /// The kernel refuses, or none of the selected processes is alive.
     pub fn start(request: &Request, attributes: &Attributes) -> Result<(Self, RecordSource)> {
         let procfs = Procfs::at(&request.environment.procfs);
-        let selection = selected_processes(request);
+        let selection = selected_processes(request)?;
         let cpus = cpus::online(&request.environment.sysfs)?;
         let mut source = RecordSource {
             rings: rings(&cpus, request.buffer_size)?,

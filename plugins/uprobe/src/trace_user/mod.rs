@@ -48,7 +48,7 @@ impl Hook for TraceUser {
             "Calls of functions of the traced programs and their libraries, one line per call",
         )
         .formats([Format::Text, Format::Json])
-        .selects([Selection::Exact, Selection::Parents])
+        .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(
             Param::text(
                 "function",
@@ -173,7 +173,7 @@ In JSON: event (call or return), function, binary, arguments (an object by the n
 result and duration_ns.";
 
 fn find_functions(request: &Request, selectors: &[FunctionSelector]) -> Result<Vec<ProbeTarget>> {
-    let (procfs, selection) = (&request.environment.procfs, selected_processes(request));
+    let (procfs, selection) = (&request.environment.procfs, selected_processes(request)?);
     let mut processes: Vec<_> = selection.processes(procfs)?.into_keys().collect();
     processes.sort_unstable();
     if processes.is_empty() {

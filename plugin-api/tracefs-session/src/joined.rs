@@ -1,0 +1,98 @@
+//! Processes that join the selected cgroups while a session records.
+//!
+//! The kernel's filter holds threads, and adds what they fork. A process that is moved into a cgroup, or started in it by
+//! clone3(2), descends from none of them. So the members of the cgroups are compared with the filter again and again.
+
+use std::collections::BTreeSet;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use trace_hook_api::{Result, log};
+use trace_session::{Collect, Occasion, Swept};
+use trace_tasks::{Cgroup, Pid};
+use tracefs::PidFilter;
+
+/// Half of the time within which a process that joins is to be recorded.
+const REST: Duration = Duration::from_millis(10);
+
+/// Tasks that were added to the kernel's filter, on their way to the thread that renders records.
+#[derive(Debug, Clone, Default)]
+pub struct Joined {
+    tasks: Arc<Mutex<Vec<Pid>>>,
+    any: Arc<AtomicBool>,
+}
+
+impl Joined {
+    fn add(&self, tasks: Vec<Pid>) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// The tasks that were added since the last call.
+    pub fn take(&self) -> Vec<Pid> {
+        // This is called for each record, so the usual case is one load.
+        if !self.any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.any.store(false, Ordering::Release);
+        std::mem::take(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Adds the processes that join cgroups to the kernel's filter.
+pub struct JoinWatcher {
+    cgroups: Vec<Cgroup>,
+    excluded: BTreeSet<Pid>,
+    filter: PidFilter,
+    /// The processes in the cgroups at the last sweep.
+    members: BTreeSet<Pid>,
+    joined: Joined,
+}
+
+impl JoinWatcher {
+    /// A watcher of these cgroups for this filter, which has their present members.
+    pub fn new(cgroups: &[Cgroup], excluded: BTreeSet<Pid>, filter: PidFilter, joined: Joined) -> Self {
+        Self { cgroups: cgroups.to_vec(), excluded, filter, members: BTreeSet::new(), joined }
+    }
+}
+
+impl Collect for JoinWatcher {
+    const SHORTEST_REST: Duration = REST;
+
+    fn sweep(&mut self, _: Occasion) -> Result<Swept> {
+        let mut members: BTreeSet<Pid> = self.cgroups.iter().flat_map(Cgroup::processes).collect();
+        members.retain(|process| !self.excluded.contains(process));
+        let new: Vec<Pid> = members.difference(&self.members).copied().collect();
+        self.members = members;
+        if !new.is_empty() {
+            // What was forked by a member is in the filter already.
+            let added = self.filter.add(new)?;
+            if !added.is_empty() {
+                log::debug!("{} tasks have joined the cgroups", added.len());
+                self.joined.add(added);
+            }
+        }
+        Ok(Swept::rest(false, REST))
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_tasks_are_taken_once() {
+        let joined = Joined::default();
+        assert!(joined.take().is_empty());
+        joined.clone().add(vec![7, 8]);
+        joined.add(vec![9]);
+        assert_eq!(joined.take(), [7, 8, 9]);
+        assert!(joined.take().is_empty());
+    }
+}
