@@ -79,9 +79,27 @@ struct fs_struct {
 	struct path root;
 	struct path pwd;
 };
+struct kernfs_node {
+	__u64 id;
+};
+struct cgroup_subsys_state {
+	struct cgroup_subsys_state *parent;
+};
+struct cgroup_root {
+	int hierarchy_id;
+};
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
 struct task_struct {
 	int pid;
 	int tgid;
+	struct css_set *cgroups;
 	struct signal_struct *signal;
 	struct fs_struct *fs;
 	struct files_struct *files;

@@ -42,6 +42,7 @@
 
 #![warn(missing_docs)]
 
+mod cgroups;
 mod losses;
 mod object;
 mod programs;

@@ -9,15 +9,17 @@ use nix::libc;
 use trace_hook_api::{Environment, HookError, Request, Result, log};
 use trace_session::selected_processes;
 
+use crate::cgroups::SelectedCgroups;
 use crate::losses::Losses;
 use crate::object::{Attachment, Object};
 use crate::requirements::{self, types_file};
 use crate::traced_processes::TracedProcesses;
 
-/// The programs of `bpf/processes.h`, which every object has.
-const PROCESS_PROGRAMS: [Attachment<'_>; 2] = [
+/// The programs of `bpf/processes.h`, which every object has. The last one is attached only if cgroups are selected.
+const PROCESS_PROGRAMS: [Attachment<'_>; 3] = [
     Attachment { program: "exited", tracepoint: "sched_process_exit" },
     Attachment { program: "forked", tracepoint: "sched_process_fork" },
+    Attachment { program: "attached", tracepoint: "cgroup_attach_task" },
 ];
 
 /// Attached programs. They are detached when this is dropped, and when this process ends.
@@ -53,6 +55,8 @@ impl Programs {
         // Its messages say more than the kernel's errors.
         requirements::check(&request.environment)?;
         let procfs = &request.environment.procfs;
+        let selection = selected_processes(request)?;
+        let cgroups = SelectedCgroups::of(&selection)?;
         let types = types_elsewhere(&request.environment)?;
         let mut loader = EbpfLoader::new();
         if let Some(types) = &types {
@@ -60,6 +64,10 @@ impl Programs {
         }
         // The library does not support task storage maps, which only the programs use.
         loader.allow_unsupported_maps().set_max_entries("processes", TracedProcesses::capacity(procfs));
+        loader.set_max_entries("cgroups", cgroups.capacity());
+        loader.set_global("hierarchies", cgroups.hierarchies(), true);
+        let trace_all = u8::from(selection.is_all());
+        loader.set_global("trace_all", &trace_all, true);
         for (name, bytes) in &object.constants {
             loader.set_global(name, *bytes, true);
         }
@@ -67,17 +75,24 @@ impl Programs {
             loader.set_max_entries(name, *size);
         }
         let mut ebpf = without_warnings(|| loader.load(object.elf)).map_err(Error::Load)?;
-        let mut processes = TracedProcesses::new(take_map(&mut ebpf, "processes")?.try_into()?, procfs);
+        // Not taken: a map that nobody holds is gone before the programs are loaded.
+        cgroups.enter(ebpf.map_mut("cgroups").ok_or_else(|| no_map("cgroups"))?)?;
+        let map = take_map(&mut ebpf, "processes")?.try_into()?;
+        let mut processes = TracedProcesses::new(map, selection, cgroups, procfs);
         let losses = Losses::new(take_map(&mut ebpf, "losses")?.try_into()?);
 
         let optional = object.optional.iter().try_for_each(|attachment| attach(&mut ebpf, *attachment));
         if let Err(error) = optional {
             log::info!("{error}");
         }
-        for attachment in PROCESS_PROGRAMS.iter().chain(&object.required) {
+        let process_programs = match processes.follows_cgroups() {
+            true => &PROCESS_PROGRAMS[..],
+            false => &PROCESS_PROGRAMS[..2],
+        };
+        for attachment in process_programs.iter().chain(&object.required) {
             attach(&mut ebpf, *attachment)?;
         }
-        processes.add(&selected_processes(request)?)?;
+        processes.add()?;
         let detached_in_order =
             object.required.iter().map(|attachment| attachment.program.to_owned()).collect();
         Ok(Self { ebpf: Some(ebpf), detached_in_order, processes, losses })
@@ -126,7 +141,11 @@ fn without_warnings<T>(work: impl FnOnce() -> T) -> T {
 }
 
 fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
-    ebpf.take_map(name).ok_or_else(|| Error::Missing { what: "map", name: name.to_owned() })
+    ebpf.take_map(name).ok_or_else(|| no_map(name))
+}
+
+fn no_map(name: &str) -> Error {
+    Error::Missing { what: "map", name: name.to_owned() }
 }
 
 fn attach(ebpf: &mut Ebpf, attachment: Attachment<'_>) -> Result<(), Error> {

@@ -1,11 +1,14 @@
 //! The processes that the programs trace: `bpf/processes.h`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap as BpfMap, MapData};
 use trace_hook_api::Result;
-use trace_tasks::{Follow, Pid, SelectedProcesses};
+use trace_tasks::{Cgroup, Follow, Pid, Procfs, SelectedProcesses};
+
+use crate::cgroups::SelectedCgroups;
 
 /// The process itself is traced.
 const OWN: u32 = 1;
@@ -16,15 +19,22 @@ const MIN_CAPACITY: u32 = 1 << 16;
 /// The map's table takes 16 bytes an entry, so 16 MiB at most.
 const MAX_CAPACITY: u32 = 1 << 20;
 
-/// The traced processes, which the programs keep up to date at each fork and exit.
+/// The traced processes, which the programs keep up to date at each fork, exit and move between cgroups.
 pub struct TracedProcesses {
     map: BpfMap<MapData, u32, u32>,
+    selection: SelectedProcesses,
+    cgroups: SelectedCgroups,
     procfs: PathBuf,
 }
 
 impl TracedProcesses {
-    pub(crate) fn new(map: BpfMap<MapData, u32, u32>, procfs: &Path) -> Self {
-        Self { map, procfs: procfs.to_owned() }
+    pub(crate) fn new(
+        map: BpfMap<MapData, u32, u32>,
+        selection: SelectedProcesses,
+        cgroups: SelectedCgroups,
+        procfs: &Path,
+    ) -> Self {
+        Self { map, selection, cgroups, procfs: procfs.to_owned() }
     }
 
     /// The size of the map: as many processes as this kernel can have, within limits.
@@ -37,23 +47,50 @@ impl TracedProcesses {
         limits.min().unwrap_or(MAX_CAPACITY).clamp(MIN_CAPACITY, MAX_CAPACITY)
     }
 
-    /// Adds the selected processes that exist now. The programs must see forks and exits already: they add the children of
-    /// every process in the map. So when a scan finds no process that is missing, only those are missed whose parents began
-    /// and ended between two scans.
+    /// Whether processes join when they are moved into a cgroup.
+    pub(crate) fn follows_cgroups(&self) -> bool {
+        !self.cgroups.is_empty()
+    }
+
+    /// Adds the selected processes that exist now. The programs must see forks, exits and moves already.
     ///
     /// # Errors
     ///
     /// No process is left to trace, or the kernel refuses an entry.
-    pub(crate) fn add(&mut self, selection: &SelectedProcesses) -> Result<()> {
+    pub(crate) fn add(&mut self) -> Result<()> {
+        if self.selection.is_all() {
+            return self.except_excluded();
+        }
+        self.add_families()?;
+        self.add_members()?;
+        match self.any_left() {
+            true => Ok(()),
+            false => Err(self.selection.none_left().into()),
+        }
+    }
+
+    /// Without a flag, a process is not traced even if all others are.
+    fn except_excluded(&mut self) -> Result<()> {
+        Procfs::of_initial_namespace(&self.procfs)?;
+        let excluded: Vec<Pid> = self.selection.excluded().collect();
+        Ok(excluded.into_iter().try_for_each(|process| self.map.insert(process, 0, 0))?)
+    }
+
+    /// The programs add the children of every process in the map. So when a scan finds no process that is missing, only those
+    /// are missed whose parents began and ended between two scans.
+    fn add_families(&mut self) -> Result<()> {
+        let selection = self.selection.without_cgroups();
         let mut entered: Vec<Pid> = Vec::new();
         loop {
             let mut missing = selection.processes(&self.procfs)?;
-            missing.retain(|process, _| !self.has(*process) && will_exit(&self.procfs, *process));
+            missing.retain(|process, follow| {
+                !self.has(*process, flags(*follow)) && will_exit(&self.procfs, *process)
+            });
             if missing.is_empty() {
                 break;
             }
             for (process, follow) in missing {
-                self.map.insert(process, flags(follow), 0)?;
+                self.set(process, flags(follow))?;
                 entered.push(process);
             }
         }
@@ -62,19 +99,48 @@ impl TracedProcesses {
             // Fails if the programs have removed it.
             let _ = self.map.remove(&gone);
         });
-        match self.any_left() {
-            true => Ok(()),
-            false => Err(selection.none_left().into()),
+        Ok(())
+    }
+
+    /// The programs add what joins or is forked. So one scan finds all others.
+    fn add_members(&mut self) -> Result<()> {
+        let excluded: BTreeSet<Pid> = self.selection.excluded().collect();
+        let cgroups: Vec<(Cgroup, u32)> = self.cgroups.flags().collect();
+        for (cgroup, flag) in cgroups {
+            let members = cgroup.processes();
+            for process in members.difference(&excluded) {
+                self.set(*process, flag)?;
+            }
+            // One that has left since, or exited, was seen by the programs too early to be removed.
+            let remaining = cgroup.processes();
+            for gone in members.difference(&remaining) {
+                self.clear(*gone, flag)?;
+            }
         }
+        Ok(())
     }
 
-    /// Whether any process is left that is traced, or whose children will be.
+    /// Whether any process is left that is traced, or whose children will be; or any may join.
     pub fn any_left(&self) -> bool {
-        self.map.keys().next().is_some()
+        self.selection.may_grow() || self.map.keys().next().is_some()
     }
 
-    fn has(&self, process: Pid) -> bool {
-        self.map.get(&(process), 0).is_ok()
+    fn has(&self, process: Pid, flags: u32) -> bool {
+        self.map.get(&process, 0).is_ok_and(|known| known & flags == flags)
+    }
+
+    fn set(&mut self, process: Pid, flags: u32) -> Result<()> {
+        let known = self.map.get(&process, 0).unwrap_or(0);
+        Ok(self.map.insert(process, known | flags, 0)?)
+    }
+
+    fn clear(&mut self, process: Pid, flags: u32) -> Result<()> {
+        match self.map.get(&process, 0).map(|known| known & !flags) {
+            Ok(0) => _ = self.map.remove(&process),
+            Ok(left) => self.map.insert(process, left, 0)?,
+            Err(_) => {}
+        }
+        Ok(())
     }
 }
 

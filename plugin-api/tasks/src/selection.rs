@@ -98,6 +98,11 @@ impl SelectedProcesses {
         self.all = true;
     }
 
+    /// The processes that were added one by one, without those of cgroups.
+    pub fn without_cgroups(&self) -> SelectedProcesses {
+        SelectedProcesses { cgroups: Vec::new(), ..self.clone() }
+    }
+
     /// The cgroups whose processes were added.
     pub fn cgroups(&self) -> &[Cgroup] {
         &self.cgroups

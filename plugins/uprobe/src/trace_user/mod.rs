@@ -176,6 +176,11 @@ fn find_functions(request: &Request, selectors: &[FunctionSelector]) -> Result<V
     let (procfs, selection) = (&request.environment.procfs, selected_processes(request)?);
     let mut processes: Vec<_> = selection.processes(procfs)?.into_keys().collect();
     processes.sort_unstable();
+    if processes.is_empty() && selection.may_grow() {
+        return Err(HookError::new(
+            "the selected cgroups have no process yet; start one, so that its files can be searched for the functions",
+        ));
+    }
     if processes.is_empty() {
         return Err(selection.none_left().into());
     }

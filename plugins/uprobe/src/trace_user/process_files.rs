@@ -25,19 +25,32 @@ pub struct ProcessFiles {
 }
 
 impl ProcessFiles {
-    /// The files of these processes.
+    /// The files of these processes. One whose mappings cannot be read is left out with a warning.
     ///
     /// # Errors
     ///
-    /// The mappings of a process cannot be read.
+    /// The mappings of no process can be read.
     pub fn of(processes: Vec<u32>, procfs: &Path) -> Result<Self> {
         let mut mapped = Vec::new();
         let mut known = HashSet::new();
+        let mut failures = Vec::new();
         for process in &processes {
-            let files = mapped_files(procfs, *process)
-                .map_err(|error| forbidden(&format!("read the mappings of process {process}"), &error))?;
+            let files = match mapped_files(procfs, *process) {
+                Ok(files) => files,
+                Err(error) => {
+                    failures.push(forbidden(&format!("read the mappings of process {process}"), &error));
+                    continue;
+                }
+            };
             // The program of one process can be a library of another.
             mapped.extend(files.into_iter().filter(|file| known.insert((file.identity, file.is_program))));
+        }
+        match failures.pop() {
+            Some(failure) if failures.len() + 1 == processes.len() => return Err(failure),
+            Some(failure) => {
+                log::warn!("the files of some processes ({}) are left out: {failure}", failures.len() + 1);
+            }
+            None => {}
         }
         Ok(Self { procfs: procfs.to_owned(), processes, mapped, open: RefCell::default() })
     }
