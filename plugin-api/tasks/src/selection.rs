@@ -199,6 +199,16 @@ impl SelectedProcesses {
         roots.into_iter().map(|(process, follow)| Member::new(process, process, follow)).collect()
     }
 
+    /// The living threads of the processes in the selected cgroups; of all processes, if all are selected.
+    pub fn members_of_cgroups(&self, procfs: &Procfs) -> HashMap<Pid, Member> {
+        let wide = SelectedProcesses { roots: BTreeMap::new(), ..self.clone() };
+        let mut threads = HashMap::new();
+        for member in wide.root_members(procfs) {
+            threads.extend(procfs.threads(member.process).into_iter().map(|thread| (thread, member)));
+        }
+        threads
+    }
+
     fn names(&self, process: Pid) -> bool {
         self.roots.contains_key(&process) || self.excluded.contains(&process)
     }

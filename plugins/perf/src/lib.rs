@@ -8,6 +8,7 @@ mod perf_event;
 mod profile;
 mod trace_counters;
 mod trace_profile;
+mod wide_events;
 
 use trace_hook_api::export_plugin;
 

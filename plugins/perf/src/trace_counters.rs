@@ -17,7 +17,8 @@ const MAX_INTERVAL: i64 = 86_400_000;
 const DETAILS: &str = "\
 A line has what was counted since the line before, as with perf stat -I: one line for each process given by --pid, with \
 all its threads and descendants. Other given processes among its descendants have lines of their own. A line about a \
-process given by --parent counts its descendants only. The last line covers the time up to the end.
+process given by --parent counts its descendants only. A cgroup has one line for all of its processes; so has the machine with --all, \
+where the tracer itself is counted. The last line covers the time up to the end.
 
 interval is the time that the line covers. It is longer than requested if the reader is slow. task_clock is CPU time; in \
 a virtual machine it includes the time that the host has taken. context_switches, migrations (from one CPU to another) \
@@ -42,7 +43,7 @@ impl Hook for TraceCounters {
             "CPU time, context switches, page faults, cycles and similar counts of the traced processes, at intervals",
         )
         .formats([Format::Text, Format::Json])
-        .selects([Selection::Exact, Selection::Parents])
+        .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(
             Param::duration("interval", "TIME", "time between two lines about a process", Unit::Milliseconds)
                 .short('i')
@@ -58,6 +59,7 @@ impl Hook for TraceCounters {
         .event(
             EventInfo::new("counters", "what was counted since the line before")
                 .field(FieldInfo::duration("interval", "time that the line covers"))
+                .field(FieldInfo::text("cgroup", "directory of the cgroup that the line is about").optional())
                 .fields(counters::fields())
                 .field(
                     FieldInfo::fraction(

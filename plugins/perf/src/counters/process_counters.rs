@@ -1,4 +1,4 @@
-//! The counters of a process and its descendants.
+//! The counters of a process and its descendants, of a cgroup, or of all tasks.
 
 use std::fs;
 use std::io;
@@ -6,16 +6,20 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
+use trace_hook_api::{Environment, Result};
 use trace_tasks::{Follow, Member, Pid};
 
 use super::counter::{Amount, Counter};
 use super::quantities::Countable;
-use crate::perf_event::{Attributes, Event, Inherit, Ring};
+use crate::perf_event::{Attributes, Event, Inherit, Ring, Subject};
+use crate::wide_events::Crowd;
 
-/// The counters of a process: of its threads and of all its descendants.
+/// Counters that go into one line: of the threads of a process and of all its descendants, or of a whole crowd.
 #[derive(Debug, Default)]
 pub struct ProcessCounters {
     tasks: Vec<Task>,
+    /// The counters of crowds: for each CPU, one for each quantity.
+    crowds: Vec<Vec<Counter>>,
     comm: Vec<u8>,
 }
 
@@ -51,6 +55,26 @@ impl ProcessCounters {
         Ok(())
     }
 
+    /// Counts a crowd on these CPUs as well.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn add_crowd(
+        &mut self,
+        crowd: &Crowd,
+        quantities: &[Countable],
+        cpus: &[u32],
+        environment: &Environment,
+    ) -> Result<()> {
+        for cpu in cpus {
+            let open = |countable: &Countable| crowd.open(&countable.attributes, *cpu, environment);
+            let counters = quantities.iter().map(open).collect::<Result<Option<Vec<Event>>>>()?;
+            self.crowds.extend(counters.map(|events| events.into_iter().map(Counter::of).collect()));
+        }
+        Ok(())
+    }
+
     /// What was counted of each quantity since the last call.
     ///
     /// # Errors
@@ -68,6 +92,11 @@ impl ProcessCounters {
             }
         }
         self.tasks = alive;
+        for counters in &mut self.crowds {
+            for (amount, counter) in amounts.iter_mut().zip(counters) {
+                amount.add(counter.advance()?);
+            }
+        }
         Ok(amounts)
     }
 
@@ -76,9 +105,9 @@ impl ProcessCounters {
         self.tasks.iter().any(|task| !task.has_ended())
     }
 
-    /// Whether any of the tasks was alive when the counters were last read.
+    /// Whether any of the tasks was alive when the counters were last read, or a crowd is counted.
     pub fn had_tasks(&self) -> bool {
-        !self.tasks.is_empty()
+        !self.tasks.is_empty() || !self.crowds.is_empty()
     }
 
     /// Stops counting.
@@ -87,7 +116,8 @@ impl ProcessCounters {
     ///
     /// A counter cannot be stopped.
     pub fn stop(&self) -> io::Result<()> {
-        let counters = self.tasks.iter().flat_map(|task| task.counters.iter().chain(&task.own));
+        let of_tasks = self.tasks.iter().flat_map(|task| task.counters.iter().chain(&task.own));
+        let counters = of_tasks.chain(self.crowds.iter().flatten());
         // One that fails must not keep the others from being stopped.
         let stopped: Vec<io::Result<()>> = counters.map(Counter::stop).collect();
         stopped.into_iter().collect()
@@ -105,7 +135,8 @@ impl ProcessCounters {
 impl Task {
     fn of(thread: Pid, follow: Follow, quantities: &[Countable], ring: &Ring) -> io::Result<Self> {
         let all = if follow == Follow::ALONE { Inherit::Threads } else { Inherit::AllTasks };
-        let liveness = Event::open(&Attributes::liveness().inherited(all), thread, Some(ring.cpu))?;
+        let liveness =
+            Event::open(&Attributes::liveness().inherited(all), Subject::Thread(thread), Some(ring.cpu))?;
         liveness.redirect_to(ring.as_fd())?;
         let own = match follow {
             Follow::CHILDREN => open(thread, Inherit::Threads, quantities)?,
@@ -130,6 +161,8 @@ impl Task {
 }
 
 fn open(thread: Pid, inherit: Inherit, quantities: &[Countable]) -> io::Result<Vec<Counter>> {
-    let open = |countable: &Countable| Event::open(&countable.attributes.inherited(inherit), thread, None);
+    let open = |countable: &Countable| {
+        Event::open(&countable.attributes.inherited(inherit), Subject::Thread(thread), None)
+    };
     quantities.iter().map(|countable| open(countable).map(Counter::of)).collect()
 }

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use perf_event_open_sys::bindings as sys;
 use trace_hook_api::FieldInfo;
 
-use crate::perf_event::{Attributes, Event, Inherit, Kind};
+use crate::perf_event::{Attributes, Event, Inherit, Kind, Subject};
 
 /// A quantity, named as its field.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +115,7 @@ impl AvailableQuantities {
 }
 
 fn try_out(attributes: Attributes) -> io::Result<Attributes> {
-    Event::open(&attributes.inherited(Inherit::AllTasks), 0, None).map(|_| attributes)
+    Event::open(&attributes.inherited(Inherit::AllTasks), Subject::Thread(0), None).map(|_| attributes)
 }
 
 fn reason(error: &io::Error) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::time::TimeSpec;
@@ -15,6 +15,7 @@ use super::counter::Amount;
 use super::process_counters::ProcessCounters;
 use super::quantities::{AvailableQuantities, Countable, Quantity, TASK_CLOCK};
 use crate::perf_event::Ring;
+use crate::wide_events::Crowd;
 use crate::{access, cpus, descriptors};
 
 /// How long the counters are opened anew because tasks were started meanwhile.
@@ -29,12 +30,23 @@ pub enum Grouping {
     Total,
 }
 
-/// The counters of each selected process, or those of all tasks together, under `None`.
-type CountersByProcess = BTreeMap<Option<Pid>, ProcessCounters>;
+/// Whose counters go into one line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum LineGroup {
+    /// All traced tasks.
+    Total,
+    /// A selected process and its descendants.
+    Process(Pid),
+    /// A selected cgroup, by its directory.
+    Cgroup(PathBuf),
+}
+
+type CountersByGroup = BTreeMap<LineGroup, ProcessCounters>;
 
 /// Counts what the traced tasks use.
 pub struct CountersSession {
-    counters_by_process: CountersByProcess,
+    counters: CountersByGroup,
+    selection: SelectedProcesses,
     _ring: Ring,
     counted: Vec<Countable>,
     /// What cannot be counted here, and why: reported first.
@@ -56,24 +68,29 @@ impl CountersSession {
         let procfs = Procfs::at(&request.environment.procfs);
         let selection = selected_processes(request)?;
         let AvailableQuantities { counted, uncounted } = AvailableQuantities::probe();
-        let cpu = cpus::online(&request.environment.sysfs)?.first().copied().unwrap_or_default();
+        let cpus = cpus::online(&request.environment.sysfs)?;
+        let cpu = cpus.first().copied().unwrap_or_default();
         let ring = Ring::new(cpu, 0).map_err(|error| access::refused(&error, &request.environment))?;
-        let mut counters_by_process =
-            open_counters(&procfs, &selection, &counted, grouping, &ring, &request.environment)?;
-        if !counters_by_process.values().any(ProcessCounters::had_tasks) {
+        let environment = &request.environment;
+        let mut counters = open_crowds(&selection, &counted, grouping, &cpus, environment)?;
+        if !selection.is_all() {
+            counters.append(&mut open_counters(&procfs, &selection, &counted, grouping, &ring, environment)?);
+        }
+        if !counters.values().any(ProcessCounters::had_tasks) {
             return Err(selection.none_left().into());
         }
-        for (pid, process_counters) in &mut counters_by_process {
+        for (group, counters) in &mut counters {
             // Read now: a process can end before its first line.
-            if let Some(pid) = *pid {
-                process_counters.comm(procfs.root(), pid);
+            if let LineGroup::Process(pid) = *group {
+                counters.comm(procfs.root(), pid);
             }
         }
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         timer.set(Expiration::Interval(TimeSpec::from_duration(every)), TimerSetTimeFlags::empty())?;
         Ok(SourceSession::new(Self {
-            counters_by_process,
+            counters,
+            selection,
             _ring: ring,
             counted,
             uncounted,
@@ -98,15 +115,24 @@ impl CountersSession {
     fn write_counts(&mut self, lines: &mut LineBuffer) -> Result<()> {
         let time = boot_time();
         let interval = time.saturating_sub(std::mem::replace(&mut self.counted_until, time));
-        for (pid, process_counters) in &mut self.counters_by_process {
-            let had_tasks = process_counters.had_tasks();
-            let amounts = process_counters
+        for (group, counters) in &mut self.counters {
+            let had_tasks = counters.had_tasks();
+            let amounts = counters
                 .advance(self.counted.len())
                 .map_err(|error| HookError::new(format!("cannot read a counter: {error}")))?;
             if had_tasks {
-                let comm = pid.map_or(&[][..], |pid| process_counters.comm(&self.procfs, pid));
-                let origin = Origin::at(time).pid(*pid).tid(*pid).comm(comm);
-                write_line(lines, &origin, interval, &self.counted, &amounts);
+                let origin = Origin::at(time);
+                let origin = match *group {
+                    LineGroup::Process(pid) => {
+                        origin.pid(pid).tid(pid).comm(counters.comm(&self.procfs, pid))
+                    }
+                    LineGroup::Cgroup(_) | LineGroup::Total => origin,
+                };
+                let cgroup = match group {
+                    LineGroup::Cgroup(directory) => Some(directory.as_path()),
+                    LineGroup::Process(_) | LineGroup::Total => None,
+                };
+                write_line(lines, &origin, interval, cgroup, &self.counted, &amounts);
             }
         }
         Ok(())
@@ -115,7 +141,7 @@ impl CountersSession {
 
 impl EventSource for CountersSession {
     fn any_task_alive(&mut self) -> Result<bool> {
-        Ok(self.counters_by_process.values().any(ProcessCounters::is_alive))
+        Ok(self.selection.may_grow() || self.counters.values().any(ProcessCounters::is_alive))
     }
 
     fn begin_read(&mut self) -> Result<()> {
@@ -141,7 +167,7 @@ impl EventSource for CountersSession {
     }
 
     fn stop(&mut self) -> Result<()> {
-        let stopped: Vec<_> = self.counters_by_process.values().map(ProcessCounters::stop).collect();
+        let stopped: Vec<_> = self.counters.values().map(ProcessCounters::stop).collect();
         let stopped = stopped.into_iter().collect::<std::io::Result<()>>();
         stopped.map_err(|error| HookError::new(format!("cannot stop a counter: {error}")))
     }
@@ -156,12 +182,33 @@ impl EventSource for CountersSession {
     }
 
     fn close(&mut self) -> Result<()> {
-        self.counters_by_process.clear();
+        self.counters.clear();
         Ok(())
     }
 }
 
-/// Opens the counters of all traced tasks.
+/// Opens the counters of the selected cgroups, or of all tasks.
+fn open_crowds(
+    selection: &SelectedProcesses,
+    counted: &[Countable],
+    grouping: Grouping,
+    cpus: &[u32],
+    environment: &Environment,
+) -> Result<CountersByGroup> {
+    let mut counters = CountersByGroup::new();
+    for crowd in Crowd::all_of(selection)? {
+        let group = match (&crowd, grouping) {
+            (Crowd::Cgroup { cgroup, .. }, Grouping::Process) => {
+                LineGroup::Cgroup(cgroup.directory().to_owned())
+            }
+            _ => LineGroup::Total,
+        };
+        counters.entry(group).or_default().add_crowd(&crowd, counted, cpus, environment)?;
+    }
+    Ok(counters)
+}
+
+/// Opens the counters of all selected processes that are in no selected cgroup.
 ///
 /// Tasks inherit the counters that their parent has when it starts them. Whether a task that was started meanwhile has
 /// inherited them cannot be known: then all counters are opened anew.
@@ -172,24 +219,31 @@ fn open_counters(
     grouping: Grouping,
     ring: &Ring,
     environment: &Environment,
-) -> Result<CountersByProcess> {
+) -> Result<CountersByGroup> {
+    let named = selection.without_cgroups();
     let began = Instant::now();
     loop {
-        let members = selection.members(procfs);
+        let in_cgroups = selection.members_of_cgroups(procfs);
+        let mut members = named.members(procfs);
+        members.retain(|thread, _| !in_cgroups.contains_key(thread));
         let needed = members.len() * (counted.len() * 2 + 1);
         descriptors::raise_limit_for(needed);
-        let mut counters_by_process = CountersByProcess::new();
+        let mut counters = CountersByGroup::new();
         for (thread, member) in &members {
-            let group = (grouping == Grouping::Process).then_some(member.root);
-            let added = counters_by_process.entry(group).or_default().add(*thread, *member, counted, ring);
+            let group = match grouping {
+                Grouping::Process => LineGroup::Process(member.root),
+                Grouping::Total => LineGroup::Total,
+            };
+            let added = counters.entry(group).or_default().add(*thread, *member, counted, ring);
             added.map_err(|error| descriptors::explain(&error, needed, environment))?;
         }
-        if selection.members(procfs).keys().all(|thread| members.contains_key(thread)) {
-            return Ok(counters_by_process);
+        let is_covered = |thread: &Pid| members.contains_key(thread) || in_cgroups.contains_key(thread);
+        if named.members(procfs).keys().all(is_covered) {
+            return Ok(counters);
         }
         if began.elapsed() > COVER_TIMEOUT {
             log::warn!("tasks keep starting: a task that has just started may not be counted");
-            return Ok(counters_by_process);
+            return Ok(counters);
         }
     }
 }
@@ -198,10 +252,14 @@ fn write_line(
     lines: &mut LineBuffer,
     origin: &Origin<'_>,
     interval: u64,
+    cgroup: Option<&Path>,
     counted: &[Countable],
     amounts: &[Amount],
 ) {
     let mut line = lines.event(origin, "counters").duration("interval", interval);
+    if let Some(directory) = cgroup {
+        line = line.text("cgroup", directory.as_os_str().as_encoded_bytes());
+    }
     let mut smallest_share: f64 = 1.0;
     for (Countable { quantity, .. }, amount) in counted.iter().zip(amounts) {
         // Counters are read one after the other, so a part can exceed the whole.

@@ -12,7 +12,18 @@ const NO_GROUP: RawFd = -1;
 /// No valid file descriptor.
 const INVALID_GROUP: RawFd = -2;
 
-/// An event of a task. It ends when this is dropped, or with this process.
+/// The tasks that an event is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Subject<'a> {
+    /// This thread (0: the calling one), and what inherits the event from it.
+    Thread(Pid),
+    /// The tasks of the cgroup with this directory, and of those below it. Only on one CPU.
+    Cgroup(BorrowedFd<'a>),
+    /// All tasks. Only on one CPU.
+    AllTasks,
+}
+
+/// An event of one or more tasks. It ends when this is dropped, or with this process.
 #[derive(Debug)]
 pub struct Event {
     fd: OwnedFd,
@@ -32,13 +43,13 @@ pub struct Reading {
 }
 
 impl Event {
-    /// Opens an event of this thread (0: the calling one), on this CPU or on all. It is enabled at once.
+    /// Opens an event, on this CPU or on all. It is enabled at once.
     ///
     /// # Errors
     ///
     /// Those of perf_event_open(2).
-    pub fn open(attributes: &Attributes, thread: Pid, cpu: Option<u32>) -> io::Result<Self> {
-        Self::open_in_group(attributes, thread, cpu, NO_GROUP)
+    pub fn open(attributes: &Attributes, subject: Subject<'_>, cpu: Option<u32>) -> io::Result<Self> {
+        Self::open_in_group(attributes, subject, cpu, NO_GROUP)
     }
 
     /// Whether the kernel lets this thread open such an event of its own.
@@ -51,7 +62,7 @@ impl Event {
     ///
     /// As [`open`](Self::open).
     pub fn check(attributes: &Attributes) -> io::Result<()> {
-        match Self::open_in_group(attributes, 0, None, INVALID_GROUP) {
+        match Self::open_in_group(attributes, Subject::Thread(0), None, INVALID_GROUP) {
             Err(error) if error.raw_os_error() == Some(Errno::EBADF as i32) => Ok(()),
             opened => opened.map(drop),
         }
@@ -59,15 +70,20 @@ impl Event {
 
     fn open_in_group(
         attributes: &Attributes,
-        thread: Pid,
+        subject: Subject<'_>,
         cpu: Option<u32>,
         group: RawFd,
     ) -> io::Result<Self> {
         let mut attributes = attributes.as_raw();
         let cpu = cpu.map_or(-1, u32::cast_signed);
-        let flags = bindings::PERF_FLAG_FD_CLOEXEC.into();
+        let (pid, kind) = match subject {
+            Subject::Thread(thread) => (thread.cast_signed(), 0),
+            Subject::Cgroup(directory) => (directory.as_raw_fd(), bindings::PERF_FLAG_PID_CGROUP),
+            Subject::AllTasks => (-1, 0),
+        };
+        let flags = (bindings::PERF_FLAG_FD_CLOEXEC | kind).into();
         // SAFETY: the attributes are those of the kernel's header, with their size in them, and live as long as the call.
-        let fd = unsafe { perf_event_open(&raw mut attributes, thread.cast_signed(), cpu, group, flags) };
+        let fd = unsafe { perf_event_open(&raw mut attributes, pid, cpu, group, flags) };
         succeeded(fd)?;
         // SAFETY: the kernel has just made the descriptor, and nothing else owns it.
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })

@@ -8,6 +8,6 @@ mod ring;
 
 pub use attributes::{Attributes, Frames, Inherit, Kind};
 pub use clock_offset::{ClockOffset, now};
-pub use event::{Event, Reading};
+pub use event::{Event, Reading, Subject};
 pub use record::{Body, Mapping, Record, Records};
 pub use ring::Ring;

@@ -9,7 +9,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use perf_event_open_sys::bindings::perf_event_mmap_page;
 
 use super::attributes::Attributes;
-use super::event::Event;
+use super::event::{Event, Subject};
 
 /// The ring buffer of a CPU, into which the events of all tasks are written.
 ///
@@ -39,7 +39,7 @@ impl Ring {
         let page = page_size();
         let size = bytes.max(page).checked_next_power_of_two().ok_or(io::ErrorKind::OutOfMemory)?;
         let wakeup = u32::try_from(size / 4).unwrap_or(u32::MAX);
-        let owner = Event::open(&Attributes::ring_owner(wakeup), 0, Some(cpu))?;
+        let owner = Event::open(&Attributes::ring_owner(wakeup), Subject::Thread(0), Some(cpu))?;
         let length = size.checked_add(page).and_then(NonZeroUsize::new).ok_or(io::ErrorKind::OutOfMemory)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice overlaps no other memory.

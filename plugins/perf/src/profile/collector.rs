@@ -9,7 +9,7 @@ use std::time::Duration;
 use trace_hook_api::Result;
 use trace_session::spool::Spool;
 use trace_session::{Collect, Occasion, Swept};
-use trace_tasks::{Member, Pid, Procfs};
+use trace_tasks::{Follow, Member, Pid, Procfs};
 
 use super::existing_tasks;
 use super::modules::Modules;
@@ -52,6 +52,8 @@ pub struct RecordCollector {
     exclusion: Exclusion,
     /// The tasks that existed before the recording started, until records of them are pushed.
     existing_tasks: Option<HashMap<Pid, Member>>,
+    /// The processes whose names and mappings are known, if any may join for which they are not.
+    known: Option<HashSet<Pid>>,
     procfs: Procfs,
     spool: Arc<Spool>,
     modules: Arc<Modules>,
@@ -63,10 +65,11 @@ pub struct RecordCollector {
 
 impl RecordCollector {
     pub fn new(source: RecordSource, procfs: Procfs, spool: Arc<Spool>, modules: Arc<Modules>) -> Self {
-        let RecordSource { rings, exclusion, members } = source;
+        let RecordSource { rings, exclusion, members, may_grow } = source;
         Self {
             rings,
             exclusion,
+            known: may_grow.then(|| members.values().map(|member| member.process).collect()),
             existing_tasks: Some(members),
             procfs,
             spool,
@@ -96,6 +99,27 @@ impl RecordCollector {
         }
     }
 
+    /// Whether this is the first record of a process that has joined a cgroup. Keeps track of the processes.
+    fn is_unknown(&mut self, record: &Record<'_>) -> bool {
+        let Some(known) = &mut self.known else { return false };
+        match record.body {
+            Body::Sample(_) => known.insert(record.process),
+            Body::Fork { .. } => {
+                known.insert(record.process);
+                false
+            }
+            Body::Exit if record.thread == record.process => {
+                known.remove(&record.process);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn push_joined(&self, process: Pid, thread: Pid) {
+        self.push_existing_tasks(&HashMap::from([(thread, Member::new(process, process, Follow::FAMILY))]));
+    }
+
     /// Puts the records of a CPU into the spool, without those that are excluded.
     fn forward(&mut self, cpu: u32, bytes: &[u8]) {
         let mut batch = Batch::default();
@@ -110,6 +134,10 @@ impl RecordCollector {
                 self.modules.observe(record.process, mapping);
             }
             if !self.exclusion.excludes(&record) {
+                if self.is_unknown(&record) {
+                    self.push(cpu, &mut batch);
+                    self.push_joined(record.process, record.thread);
+                }
                 if batch.bytes.len() + bytes.len() > MAX_PAGE {
                     self.push(cpu, &mut batch);
                 }

@@ -11,7 +11,8 @@ use trace_hook_api::{Environment, HookError, Request, Result, log};
 use trace_session::selected_processes;
 use trace_tasks::{Follow, Member, Pid, Procfs, SelectedProcesses};
 
-use crate::perf_event::{Attributes, Event, Inherit, Ring, now};
+use crate::perf_event::{Attributes, Event, Inherit, Ring, Subject, now};
+use crate::wide_events::Crowd;
 use crate::{cpus, descriptors};
 
 /// The default size of a ring, in bytes: enough for a second of samples with deep stacks.
@@ -24,7 +25,10 @@ const COVER_TIMEOUT: Duration = Duration::from_millis(50);
 /// the ring of a CPU.
 #[derive(Debug, Default)]
 pub struct Recording {
-    events: Vec<TaskEvent>,
+    selection: SelectedProcesses,
+    /// The events of cgroups or of all tasks.
+    wide: Vec<CpuEvent>,
+    events: Vec<CpuEvent>,
     /// How many of the events, counted from the first, have no living task.
     ended: usize,
 }
@@ -37,10 +41,12 @@ pub struct RecordSource {
     pub exclusion: Exclusion,
     /// The tasks that existed when the recording started.
     pub members: HashMap<Pid, Member>,
+    /// Whether tasks may join of which no record tells the names and mappings.
+    pub may_grow: bool,
 }
 
 #[derive(Debug)]
-struct TaskEvent {
+struct CpuEvent {
     cpu: u32,
     event: Event,
 }
@@ -71,14 +77,43 @@ impl Recording {
             rings: rings(&cpus, request.buffer_size)?,
             exclusion: Exclusion::default(),
             members: HashMap::new(),
+            may_grow: selection.may_grow(),
         };
-        let mut recording = Self::default();
-        recording.open_all(&procfs, &selection, attributes, &mut source, &request.environment)?;
+        let mut recording = Self { selection: selection.clone(), ..Self::default() };
+        recording.open_wide(&procfs, attributes, &mut source, &request.environment)?;
+        if !selection.is_all() {
+            let named = selection.without_cgroups();
+            recording.open_all(&procfs, &named, attributes, &mut source, &request.environment)?;
+        }
         source.exclusion.complete_at = now();
-        match recording.events.is_empty() {
+        match recording.events.is_empty() && recording.wide.is_empty() {
             true => Err(selection.none_left().into()),
             false => Ok((recording, source)),
         }
+    }
+
+    /// Opens the events of the selected cgroups, or of all tasks.
+    fn open_wide(
+        &mut self,
+        procfs: &Procfs,
+        attributes: &Attributes,
+        source: &mut RecordSource,
+        environment: &Environment,
+    ) -> Result<()> {
+        for crowd in Crowd::all_of(&self.selection)? {
+            for (&cpu, ring) in &source.rings {
+                if let Some(event) = crowd.open(attributes, cpu, environment)? {
+                    event.redirect_to(ring.as_fd())?;
+                    self.wide.push(CpuEvent { cpu, event });
+                }
+            }
+        }
+        if !self.wide.is_empty() {
+            source.exclusion.processes.extend(self.selection.excluded());
+            // Those that are named have no events of their own: they would be sampled twice.
+            source.members = self.selection.members_of_cgroups(procfs);
+        }
+        Ok(())
     }
 
     /// Opens the events of all tasks.
@@ -132,11 +167,11 @@ impl Recording {
         let attributes = attributes.inherited(inherit);
         let mut ids = HashSet::new();
         for (&cpu, ring) in rings {
-            match Event::open(&attributes, thread, Some(cpu)) {
+            match Event::open(&attributes, Subject::Thread(thread), Some(cpu)) {
                 Ok(event) => {
                     event.redirect_to(ring.as_fd())?;
                     ids.insert(event.id()?);
-                    self.events.push(TaskEvent { cpu, event });
+                    self.events.push(CpuEvent { cpu, event });
                 }
                 // The thread has ended, or the CPU has gone offline.
                 Err(error) if is(&error, Errno::ESRCH) || is(&error, Errno::ENODEV) => {}
@@ -148,6 +183,9 @@ impl Recording {
 
     /// Whether any task is alive that has an event.
     pub fn has_live_tasks(&mut self) -> bool {
+        if self.selection.may_grow() {
+            return true;
+        }
         while let Some(next) = self.events.get(self.ended) {
             if !next.event.has_ended() {
                 return true;
@@ -163,7 +201,7 @@ impl Recording {
     ///
     /// An event cannot be disabled.
     pub fn stop(&self) -> Result<()> {
-        let disabled: Vec<io::Result<()>> = self.events.iter().map(|task| task.event.disable()).collect();
+        let disabled: Vec<io::Result<()>> = self.all().map(|event| event.event.disable()).collect();
         let stopped = disabled.into_iter().collect::<io::Result<()>>();
         stopped.map_err(|error| HookError::new(format!("cannot stop a perf event: {error}")))
     }
@@ -171,12 +209,17 @@ impl Recording {
     /// Closes all events.
     pub fn close(&mut self) {
         self.events.clear();
+        self.wide.clear();
+    }
+
+    fn all(&self) -> impl Iterator<Item = &CpuEvent> {
+        self.wide.iter().chain(&self.events)
     }
 
     /// How many records were lost so far, by CPU. None, where the kernel does not count them.
     pub fn lost(&self) -> BTreeMap<u32, u64> {
         let mut lost = BTreeMap::new();
-        for TaskEvent { cpu, event } in &self.events {
+        for CpuEvent { cpu, event } in self.all() {
             *lost.entry(*cpu).or_default() += event.read().map_or(0, |reading| reading.lost);
         }
         lost

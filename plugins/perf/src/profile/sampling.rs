@@ -9,7 +9,7 @@ use perf_event_open_sys::bindings as sys;
 use trace_hook_api::{Environment, HookError, Result, log};
 
 use crate::access;
-use crate::perf_event::{Attributes, Event, Frames, Kind};
+use crate::perf_event::{Attributes, Event, Frames, Kind, Subject};
 
 /// The events that trigger samples: the processor's cycle counter, which also works where interrupts are off, or else the
 /// kernel's timer.
@@ -54,14 +54,14 @@ impl Sampling {
             let all = Attributes::sampling(clock, self.hertz, self.frames);
             for attributes in [all.counting_losses(), all] {
                 // Not enabled: it would sample this process.
-                match Event::open(&attributes.disabled(), 0, None) {
+                match Event::open(&attributes.disabled(), Subject::Thread(0), None) {
                     Ok(_) => return Ok(attributes),
                     Err(error) => refusal = error,
                 }
                 let user = attributes.without_kernel();
                 if is_forbidden(&refusal)
                     && self.frames != Frames::Kernel
-                    && Event::open(&user.disabled(), 0, None).is_ok()
+                    && Event::open(&user.disabled(), Subject::Thread(0), None).is_ok()
                 {
                     log::warn!("kernel frames are omitted: {refusal}; run as root, or with CAP_PERFMON");
                     return Ok(user);
