@@ -14,6 +14,8 @@
 //! - [`Session`] is a session as container-tracer uses it, [`Reader`] reads a trace as container-tracer does
 //! - [`Workload`] is a traced process that takes commands, [`Program`] one whose functions are traced, [`Script`] a traced
 //!   shell script
+//! - [`Opener`] is a process that opens files on command, [`Cgroup`] a cgroup to put processes into,
+//!   [`Container`] a container of runc
 //! - [`Kernel`] is the kernel's tracefs, [`Event`] a line of a trace, [`Loss`] a line that reports lost events
 //! - [`Watch`] records every system call of a manager, and injects a failure or a death
 //! - Every JSON line of a [`Session`] is checked against its hook's description of its lines (`json_lines.rs`)
@@ -25,6 +27,8 @@
 mod answer;
 mod artifacts;
 mod call;
+mod cgroup;
+mod container;
 mod cpu;
 mod event;
 mod json_lines;
@@ -32,6 +36,7 @@ mod kernel;
 mod leak_check;
 mod loss;
 mod manager;
+mod opener;
 mod plugins;
 mod process;
 mod program;
@@ -49,11 +54,14 @@ pub use answer::Answer;
 use artifacts::build_directory;
 pub use artifacts::built;
 pub use call::Call;
+pub use cgroup::{Cgroup, Hierarchy};
+pub use container::Container;
 pub use cpu::{OfflineCpu, cpus};
 pub use event::Event;
 pub use kernel::{Instance, Kernel, OwnInstance, OwnProbe, TopLevel, is_root, skip};
 pub use loss::Loss;
 pub use manager::Manager;
+pub use opener::Opener;
 pub use plugins::Plugins;
 pub use process::{Process, children_of};
 pub use program::{Build, Program};

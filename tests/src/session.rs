@@ -95,6 +95,11 @@ impl Session {
         self.reader.as_ref().expect("there is a reader").wait_for(count);
     }
 
+    /// How many lines the reader has.
+    pub fn line_count(&self) -> usize {
+        self.reader.as_ref().expect("there is a reader").count()
+    }
+
     /// Ends the session as container-tracer does.
     #[track_caller]
     pub fn stop(self) -> Ended {

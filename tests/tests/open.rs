@@ -3,56 +3,14 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use system_tests::{Kernel, Log, Loss, Manager, Plugins, Session, Workload, built};
+use system_tests::{Kernel, Log, Loss, Manager, Opener, Plugins, Session, Workload};
 use tempfile::TempDir;
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["ebpf"]))
-}
-
-/// A process that opens files on command. Dropping it kills it.
-struct Opener {
-    child: Child,
-    id: u32,
-}
-
-impl Opener {
-    fn start(step: &[&str]) -> Self {
-        Self::under(&[], step)
-    }
-
-    /// Starts it by another command, which gets its command line as the last arguments.
-    fn under(wrapper: &[&str], step: &[&str]) -> Self {
-        let opener = built("opener");
-        let opener = [opener.to_str().expect("plain text")];
-        let mut words = wrapper.iter().chain(&opener).chain(step);
-        let mut child = Command::new(words.next().expect("a program"))
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the opener can be started");
-        let mut id = String::new();
-        let stdout = child.stdout.as_mut().expect("it is a pipe");
-        BufReader::new(stdout).read_line(&mut id).expect("its first line is its id");
-        Self { child, id: id.trim().parse().expect("an id is a number") }
-    }
-
-    /// Runs its step, and exits.
-    fn proceed(&mut self) {
-        self.child.stdin.take().expect("it proceeds once").write_all(b"go\n").expect("it reads commands");
-        assert!(self.child.wait().expect("it ends").success());
-    }
-}
-
-impl Drop for Opener {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn trace(manager: &Manager, opener: &Opener, arguments: &str) -> Session {

@@ -6,6 +6,7 @@
 //! - `uring`: through io_uring, an existing file and a missing one, from `/etc`
 //! - `flood N`: N failing calls, as fast as possible
 //! - `storm N`: N children, each of which tries to open a file of its own and exits
+//! - `into N CGROUP`: N children, which clone3(2) starts in a cgroup, and each of which tries to open a file of its own
 //! - `denied`: a call that a seccomp filter answers with an error, and one that it answers with a signal
 
 #[cfg(target_arch = "x86_64")]
@@ -22,7 +23,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, chdir, chroot, fork};
+use nix::unistd::{ForkResult, Pid, chdir, chroot, fork};
 
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +36,7 @@ fn main() -> io::Result<()> {
         ["uring"] => uring(),
         ["flood", count] => flood(count),
         ["storm", count] => storm(count),
+        ["into", count, cgroup] => into(count, cgroup),
         ["denied"] => denied(),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
@@ -173,6 +175,39 @@ fn storm(count: &str) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn into(count: &str, cgroup: &str) -> io::Result<()> {
+    let cgroup = File::open(cgroup)?;
+    for child in 0..number(count)? {
+        let name = c_string(format!("/no/such/file/{child}"));
+        match start_in(&cgroup)? {
+            0 => {
+                let _ = open(name.as_c_str(), OFlag::O_RDONLY, Mode::empty());
+                // SAFETY: it does not return and runs no code of this program.
+                unsafe { libc::_exit(0) }
+            }
+            child => _ = waitpid(Pid::from_raw(child), None)?,
+        }
+    }
+    Ok(())
+}
+
+/// Forks a child into the cgroup with this directory. Returns its id, and 0 in the child.
+fn start_in(cgroup: &File) -> io::Result<i32> {
+    /// clone3(2)
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    // SAFETY: all members are numbers, for which 0 is valid.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = CLONE_INTO_CGROUP;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.cgroup = cgroup.as_raw_fd() as u64;
+    // SAFETY: as fork(2): the child has a copy of this process, which has only one thread.
+    let child = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
+    match child {
+        -1 => Err(io::Error::last_os_error()),
+        child => Ok(child as i32),
+    }
 }
 
 fn denied() -> io::Result<()> {

@@ -1,0 +1,253 @@
+//! Sessions that trace cgroups and containers, and all tasks. Needs root.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use system_tests::{
+    Cgroup, Container, Hierarchy, Kernel, Manager, Opener, PATIENCE, Plugins, Session, Workload, wait_until,
+};
+
+/// A container id: 64 hexadecimal digits, different in each test process.
+fn container_id() -> String {
+    format!("{:064x}", (u128::from(std::process::id()) << 64) | 0xfeed)
+}
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ebpf", "ftrace", "perf"]))
+}
+
+/// Traces `getppid` in a cgroup.
+fn calls_in(manager: &Manager, arguments: &str) -> Session {
+    manager.run("trace_syscalls", format!("{arguments} -s getppid")).start()
+}
+
+/// How many calls each of these processes has in the lines.
+fn count(lines: &[&str], processes: &[&Workload]) -> Vec<usize> {
+    let of = |workload: &&Workload| {
+        let task = format!("-{}", workload.id());
+        lines
+            .iter()
+            .filter(|line| line.split_whitespace().next().is_some_and(|word| word.ends_with(&task)))
+            .count()
+    };
+    processes.iter().map(of).collect()
+}
+
+/// Calls until the first line appears: from then on, the process is traced.
+fn calls_until_recorded(session: &Session, workload: &Workload, lines_before: usize) -> usize {
+    let mut calls = 0;
+    wait_until("a process that joins is traced", PATIENCE, || {
+        workload.calls(1);
+        calls += 1;
+        session.line_count() > lines_before
+    });
+    calls
+}
+
+#[test]
+fn ftrace_traces_members_nested_cgroups_and_joiners_but_no_neighbours() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let cgroup = Cgroup::create();
+    let nested = cgroup.below("nested");
+    let [member, deeper, neighbour, joiner] = [(); 4].map(|()| Workload::start());
+    cgroup.takes(member.id());
+    nested.takes(deeper.id());
+    let session = calls_in(&manager, &format!("--cgroup {}", cgroup.path().display()));
+    member.calls(10);
+    deeper.calls(20);
+    neighbour.calls(30);
+    session.wait_for_lines(30);
+    cgroup.takes(joiner.id());
+    let early = calls_until_recorded(&session, &joiner, 30);
+    joiner.calls(40);
+    let ended = session.stop();
+    let counted = count(&ended.succeeded(), &[&member, &deeper, &neighbour]);
+    assert_eq!(counted, [10, 20, 0]);
+    let joined = count(&ended.succeeded(), &[&joiner])[0];
+    assert!((41..=40 + early).contains(&joined), "{joined} of {early} + 40");
+}
+
+#[test]
+fn ftrace_waits_for_the_first_process_of_a_cgroup() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (cgroup, neighbour, joiner) = (Cgroup::create(), Workload::start(), Workload::start());
+    let session = calls_in(&manager, &format!("--cgroup {}", cgroup.path().display()));
+    neighbour.calls(100);
+    cgroup.takes(joiner.id());
+    calls_until_recorded(&session, &joiner, 0);
+    joiner.calls(5);
+    let ended = session.stop();
+    let counted = count(&ended.succeeded(), &[&neighbour, &joiner]);
+    assert!(counted[0] == 0 && counted[1] >= 6, "{counted:?}");
+}
+
+#[test]
+fn a_session_ends_when_its_cgroup_is_removed() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for hook in ["trace_syscalls", "trace_open", "trace_counters", "trace_profile"] {
+        let cgroup = Cgroup::create();
+        let session = manager.run(hook, format!("--cgroup {}", cgroup.path().display())).start();
+        let workload = Workload::start();
+        cgroup.takes(workload.id());
+        workload.exits();
+        cgroup.is_removed();
+        session.ends();
+    }
+}
+
+#[test]
+fn ebpf_decides_in_the_kernel_who_is_in_the_cgroup() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    for hierarchy in [Hierarchy::Version1, Hierarchy::Version2] {
+        if hierarchy.root().is_none() {
+            eprintln!("{hierarchy:?} is not mounted here");
+            continue;
+        }
+        let manager = manager();
+        let cgroup = Cgroup::named(hierarchy, &format!("tracehook-test-{}-ebpf", std::process::id()));
+        let nested = cgroup.below("nested");
+        let [mut member, mut joiner, mut leaver, mut neighbour] =
+            [(); 4].map(|()| Opener::start(&["storm", "50"]));
+        cgroup.takes(member.id);
+        cgroup.takes(leaver.id);
+        let session = open_failures(&manager, &format!("--cgroup {}", cgroup.path().display()));
+        nested.takes(joiner.id);
+        cgroup.releases(leaver.id);
+        for opener in [&mut member, &mut joiner, &mut leaver, &mut neighbour] {
+            opener.proceed();
+        }
+        assert_eq!(session.stop().objects().len(), 100, "{hierarchy:?}");
+    }
+}
+
+#[test]
+fn ebpf_traces_what_is_started_in_the_cgroup_by_clone3() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let cgroup = Cgroup::create();
+    let path = cgroup.path().to_str().expect("plain text").to_owned();
+    let mut opener = Opener::start(&["into", "50", &path]);
+    let session = open_failures(&manager, &format!("--cgroup {path}"));
+    opener.proceed();
+    let opens = session.stop().objects();
+    assert_eq!(opens.len(), 50);
+    assert!(opens.iter().all(|open| open["pid"] != opener.id));
+}
+
+fn open_failures(manager: &Manager, arguments: &str) -> Session {
+    manager.run("trace_open", format!("{arguments} --path '/no/such/file/**' --format json")).start()
+}
+
+#[test]
+fn containers_are_found_by_the_start_of_their_id() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let id = container_id();
+    let cgroup = Cgroup::named(Hierarchy::Version2, &format!("docker-{id}.scope"));
+    let nothing = manager.run("trace_syscalls", format!("--container {id}")).answer();
+    nothing.failed(&["no running container has the id", &id]);
+    let (member, neighbour) = (Workload::start(), Workload::start());
+    cgroup.takes(member.id());
+    for choice in [format!("--container {}", &id[..60]), format!("--pid {} --whole-cgroup", member.id())] {
+        let session = calls_in(&manager, &choice);
+        member.calls(3);
+        neighbour.calls(3);
+        let ended = session.stop();
+        assert_eq!(count(&ended.succeeded(), &[&member, &neighbour]), [3, 0], "{choice}");
+    }
+}
+
+#[test]
+fn what_is_executed_in_a_container_is_traced_and_its_neighbour_is_not() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (Some(container), Some(neighbour)) = (Container::or_skip("traced"), Container::or_skip("neighbour"))
+    else {
+        return;
+    };
+    let manager = manager();
+    let choices = [
+        format!("--container {}", container.id()),
+        format!("--pid {} --whole-cgroup", container.pid()),
+        format!("--cgroup {}", container.cgroup_path()),
+    ];
+    for choice in choices {
+        let session = manager.run("trace_open", format!("{choice} --path '/traced/*' --format json")).start();
+        for number in 0..20 {
+            container.executes(&format!("read line < /traced/{number}"));
+            neighbour.executes(&format!("read line < /traced/neighbour{number}"));
+        }
+        let opens = session.stop().objects();
+        let mut paths: Vec<&str> = opens.iter().map(|open| open["path"].as_str().expect("a path")).collect();
+        paths.sort_by_key(|path| {
+            path.trim_start_matches("/traced/").parse::<u32>().expect("not the neighbour's")
+        });
+        let expected: Vec<String> = (0..20).map(|number| format!("/traced/{number}")).collect();
+        assert_eq!(paths, expected, "{choice}");
+    }
+}
+
+#[test]
+fn a_missing_cgroup_is_an_error() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let failed = manager.run("trace_syscalls", "--cgroup /no/such/cgroup").answer();
+    failed.failed(&["/no/such/cgroup", "/proc/PID/cgroup"]);
+    let ordinary = manager.run("trace_open", "--cgroup /tmp").answer();
+    ordinary.failed(&["/tmp", "cgroup"]);
+}
+
+#[test]
+fn perf_counts_and_samples_the_processes_of_a_cgroup() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (cgroup, joiner, neighbour) = (Cgroup::create(), Workload::start(), Workload::start());
+    let choice = format!("--cgroup {} --format json", cgroup.path().display());
+    let counters = manager.run("trace_counters", format!("{choice} --interval 1h")).start();
+    let profile = manager.run("trace_profile", format!("{choice} -F 1000")).start();
+    cgroup.takes(joiner.id());
+    neighbour.spends(200);
+    joiner.spends(200);
+    let counted = counters.stop().objects();
+    let total = counted.iter().find(|line| line["event"] == "counters").expect("the last line");
+    assert_eq!(total["cgroup"], cgroup.path().to_str().expect("plain text"));
+    let task_clock = Duration::from_nanos(total["task_clock_ns"].as_u64().expect("a number"));
+    assert!((200..400).contains(&task_clock.as_millis()), "{task_clock:?}");
+    let samples = profile.stop().objects();
+    let samples: Vec<&Value> = samples.iter().filter(|line| line["event"] == "sample").collect();
+    assert!(samples.len() >= 100, "{} samples", samples.len());
+    assert!(samples.iter().all(|sample| sample["pid"] == joiner.id()));
+    let in_function = |sample: &&&Value| sample["stack"].to_string().contains("spend_three");
+    // Most of the other samples are in a function that it calls.
+    let named = samples.iter().filter(in_function).count();
+    assert!(named > samples.len() / 5, "the symbols of a joiner are known: {named} of {}", samples.len());
+}
+
+#[test]
+fn all_tasks_are_traced_except_the_manager() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = manager.run("trace_syscalls", "--all -s getppid,read --format json").start();
+    let ours = [session.pid(), session.worker()];
+    workload.calls(50);
+    let later = Workload::start();
+    later.calls(50);
+    let ended = session.stop();
+    let lines: Vec<Value> = ended.objects();
+    let by = |pid: u32| {
+        lines.iter().filter(|line| line["pid"] == pid && line["event"] == "sys_enter_getppid").count()
+    };
+    assert_eq!([by(workload.id()), by(later.id())], [50, 50]);
+    assert!(lines.iter().all(|line| ours.iter().all(|ours| line["pid"] != *ours)));
+
+    let mut opener = Opener::start(&["storm", "50"]);
+    let session = open_failures(&manager, "--all");
+    opener.proceed();
+    let opens = session.stop().objects();
+    let ours =
+        opens.iter().filter(|open| open["path"].as_str().is_some_and(|path| path.ends_with("/49"))).count();
+    assert!(ours >= 1 && opens.len() >= 50, "{}", opens.len());
+}
