@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trace_hook_api::{Result, log};
 use trace_session::{Collect, Occasion, Swept};
@@ -16,6 +16,9 @@ use tracefs::PidFilter;
 
 /// Half of the time within which a process that joins is to be recorded.
 const REST: Duration = Duration::from_millis(10);
+
+/// A process that joins later than this after the sweep before it is reported: its first events are missing.
+const PROMPT: Duration = Duration::from_millis(20);
 
 /// Tasks that were added to the kernel's filter, on their way to the thread that renders records.
 #[derive(Debug, Clone, Default)]
@@ -48,13 +51,31 @@ pub struct JoinWatcher {
     filter: PidFilter,
     /// The processes in the cgroups at the last sweep.
     members: BTreeSet<Pid>,
+    /// When that sweep began: who joined since may have been there all the time.
+    swept: Option<Instant>,
     joined: Joined,
+    late: Late,
+}
+
+/// The tasks that may have been in a cgroup for longer than [`PROMPT`] before they were recorded.
+#[derive(Debug, Default)]
+struct Late {
+    tasks: usize,
+    longest: Duration,
 }
 
 impl JoinWatcher {
     /// A watcher of these cgroups for this filter, which has their present members.
     pub fn new(cgroups: &[Cgroup], excluded: BTreeSet<Pid>, filter: PidFilter, joined: Joined) -> Self {
-        Self { cgroups: cgroups.to_vec(), excluded, filter, members: BTreeSet::new(), joined }
+        Self {
+            cgroups: cgroups.to_vec(),
+            excluded,
+            filter,
+            members: BTreeSet::new(),
+            swept: None,
+            joined,
+            late: Late::default(),
+        }
     }
 }
 
@@ -62,6 +83,8 @@ impl Collect for JoinWatcher {
     const SHORTEST_REST: Duration = REST;
 
     fn sweep(&mut self, _: Occasion) -> Result<Swept> {
+        let began = Instant::now();
+        let unobserved = self.swept.replace(began).map_or(Duration::ZERO, |swept| began - swept);
         let mut members: BTreeSet<Pid> = self.cgroups.iter().flat_map(Cgroup::processes).collect();
         members.retain(|process| !self.excluded.contains(process));
         let new: Vec<Pid> = members.difference(&self.members).copied().collect();
@@ -71,6 +94,7 @@ impl Collect for JoinWatcher {
             let added = self.filter.add(new)?;
             if !added.is_empty() {
                 log::debug!("{} tasks have joined the cgroups", added.len());
+                self.late.note(added.len(), unobserved, began.elapsed());
                 self.joined.add(added);
             }
         }
@@ -79,6 +103,29 @@ impl Collect for JoinWatcher {
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
+    }
+}
+
+impl Late {
+    /// It is not known at which point of `adding` the kernel used the new filter.
+    fn note(&mut self, tasks: usize, unobserved: Duration, adding: Duration) {
+        if unobserved > PROMPT {
+            self.tasks += tasks;
+            self.longest = self.longest.max(unobserved + adding);
+        }
+    }
+}
+
+impl Drop for Late {
+    /// The events that are missing were not recorded, so they cannot be counted.
+    fn drop(&mut self) {
+        if self.tasks > 0 {
+            log::warn!(
+                "{} tasks joined the cgroups while the kernel was adding others: up to {} ms of each are missing",
+                self.tasks,
+                self.longest.as_millis()
+            );
+        }
     }
 }
 
