@@ -1,13 +1,13 @@
 //! The lines of a stream, on the kernel's tracefs: filters, complete lines, the limit of a read, and lost events.
 
-mod common;
+mod kernel;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use common::{drain, marks, reported_lost, stream, write};
+use kernel::{drain, marks, reported_lost, stream, write};
 use nix::unistd::{Pid, getsid};
 use trace_tasks::SelectedProcesses;
 use tracefs::Instance;

@@ -1,6 +1,6 @@
 //! Sessions on the kernel's tracefs: the time limit of a read, a stop that partly fails, and the clock of the records.
 
-mod common;
+mod kernel;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{marks, tracefs, unique_name};
+use kernel::{marks, tracefs, unique_name};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::time::ClockId;
@@ -150,7 +150,7 @@ fn failure_to_stop_an_instance_is_reported_and_no_records_are_lost() {
     assert!(refused.message().contains("tracing_on"), "{refused:?}");
     let second = tracefs.root().join("instances").join(format!("{}_system_wide", request.session));
     assert_eq!(
-        common::read(second.join("tracing_on")),
+        kernel::read(second.join("tracing_on")),
         "0\n",
         "the second instance must be stopped nevertheless"
     );

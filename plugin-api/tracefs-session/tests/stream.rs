@@ -2,7 +2,7 @@
 //! kernel's, and lost events must be reported with their number where they are missing. The first tests use synthetic pages,
 //! the others the kernel's tracefs.
 
-mod common;
+mod kernel;
 #[path = "../../tracefs/tests/ring_support/mod.rs"]
 mod ring_support;
 #[path = "../../tracefs/tests/synthetic_pages/mod.rs"]
@@ -13,8 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::test_process::{self, TestProcess};
-use common::{Sweeper, drain, marks, read, reported_lost, stream, wait_until, write};
+use kernel::test_process::{self, TestProcess};
+use kernel::{Sweeper, drain, marks, read, reported_lost, stream, wait_until, write};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use proptest::prelude::*;
 use ring_support::{Comparison, kernel_lines};
@@ -532,7 +532,7 @@ fn a_line_longer_than_a_page_is_printed_completely() {
     let sweeper = need_tracefs!();
     let instance = sweeper.create("a");
     if std::fs::write(instance.path().join("buffer_subbuf_size_kb"), "64").is_err() {
-        return common::skip("this kernel has no buffer_subbuf_size_kb, so no event is longer than a page");
+        return kernel::skip("this kernel has no buffer_subbuf_size_kb, so no event is longer than a page");
     }
     let mut stream = stream(&instance, None);
     instance.start().expect("started");

@@ -1,13 +1,13 @@
 //! The tasks whose events an instance records, on the kernel's tracefs.
 
-mod common;
+mod kernel;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use common::test_process::{self, TestProcess};
-use common::{Sweeper, drain, marks, read, stream, wait_until};
+use kernel::test_process::{self, TestProcess};
+use kernel::{Sweeper, drain, marks, read, stream, wait_until};
 use trace_tasks::{Follow, Pid, SelectedProcesses};
 use tracefs::{Error, Instance, PidFilter};
 use tracefs_session::{EventStream, TracedTasks, any_alive, choose_tasks};

@@ -1,14 +1,14 @@
 //! Measures operations of this crate against the bare system calls. Run it manually, in release mode:
 //! `cargo test --release -p tracefs --test cost -- --ignored --nocapture --test-threads 1`
 
-mod common;
+mod kernel;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Sweeper, write};
+use kernel::{Sweeper, write};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, pause};
@@ -182,6 +182,6 @@ fn cost_of_choosing_tasks() {
 #[test]
 #[ignore = "benchmark; resets the top-level instance"]
 fn cost_of_a_reset() {
-    let Some(tracefs) = common::tracefs() else { return };
+    let Some(tracefs) = kernel::tracefs() else { return };
     report("reset()", (0..5).map(|_| timed(|| tracefs.reset().expect("reset")).0).collect());
 }

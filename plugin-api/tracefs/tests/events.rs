@@ -1,8 +1,8 @@
 //! Events and their filters, on the kernel's tracefs.
 
-mod common;
+mod kernel;
 
-use common::read;
+use kernel::read;
 use tracefs::Error;
 
 #[test]

@@ -1,14 +1,14 @@
 //! Instances from their creation to their removal, on the kernel's tracefs.
 
-mod common;
+mod kernel;
 
 use std::fs::File;
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::test_process::{self, TestProcess};
-use common::{Sweeper, read};
+use kernel::test_process::{self, TestProcess};
+use kernel::{Sweeper, read};
 use tracefs::{Error, Instance, Tracefs};
 
 /// Another process with its own instance. The role is the instance's name.

@@ -1,6 +1,6 @@
 //! Finding and mounting the kernel's tracefs.
 
-mod common;
+mod kernel;
 
 use std::fs;
 use std::os::unix::fs::symlink;

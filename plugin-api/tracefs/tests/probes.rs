@@ -1,17 +1,17 @@
 //! Uprobes, on the kernel's tracefs.
 
-mod common;
+mod kernel;
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use common::{read, test_process};
+use kernel::{read, test_process};
 use tracefs::{Error, Instance, Tracefs, UserProbe};
 
 /// A name that is also valid for an event system.
 fn name() -> String {
-    common::unique_name().replace('-', "_")
+    kernel::unique_name().replace('-', "_")
 }
 
 /// A file that no program maps. The kernel inserts the breakpoint into every private mapping of the file, even if there is no
@@ -31,9 +31,9 @@ fn defined(tracefs: &Tracefs, system: &str) -> usize {
 /// Skips the test if there is no tracefs, or no uprobes.
 macro_rules! need_probes {
     () => {
-        match common::tracefs() {
+        match kernel::tracefs() {
             Some(tracefs) if tracefs.has_user_probes() => tracefs,
-            Some(_) => return common::skip("the kernel has no uprobe_events"),
+            Some(_) => return kernel::skip("the kernel has no uprobe_events"),
             None => return,
         }
     };

@@ -1,13 +1,13 @@
 //! Resetting the kernel's top-level instance. There is only one test, because there is only one such instance.
 
-mod common;
+mod kernel;
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use common::{read, write};
+use kernel::{read, write};
 use tracefs::Tracefs;
 
 /// A probe in the test program, which a reset must not remove.

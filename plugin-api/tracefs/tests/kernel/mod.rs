@@ -30,12 +30,12 @@ pub fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {reason}");
 }
 
-/// Returns a new [`Sweeper`](common::Sweeper). Ends the test if there is no tracefs.
+/// Returns a new [`Sweeper`](kernel::Sweeper). Ends the test if there is no tracefs.
 #[macro_export]
 macro_rules! need_tracefs {
     () => {
-        match common::tracefs() {
-            Some(tracefs) => common::Sweeper::new(&tracefs),
+        match kernel::tracefs() {
+            Some(tracefs) => kernel::Sweeper::new(&tracefs),
             None => return,
         }
     };

@@ -8,7 +8,7 @@ use std::path::Path;
 use tracefs::Instance;
 use tracefs_session::{EventStream, TracedTasks};
 
-#[path = "../../../tracefs/tests/common/mod.rs"]
+#[path = "../../../tracefs/tests/kernel/mod.rs"]
 mod kernel;
 
 pub use kernel::*;
