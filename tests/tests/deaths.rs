@@ -1,7 +1,7 @@
 //! After any process of a session is killed by SIGKILL, the kernel stops tracing at once, and the next call cleans up.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use system_tests::{
-    Fate, Instance, Kernel, Manager, OnPanic, PATIENCE, Plugins, Random, Reader, Session, SystemCall,
-    Workload, children_of, is_root, lock_out_sweeps, skip, wait_until,
+    Call, Fate, Instance, Kernel, Manager, OnPanic, PATIENCE, Plugins, Process, Random, Reader, Session,
+    SystemCall, Workload, children_of, is_root, lock_out_sweeps, skip, wait_until,
 };
 
 /// The limit for "at once" on a busy machine.
@@ -369,4 +369,80 @@ fn a_process_that_reuses_a_dead_workers_pid_is_not_killed() {
         assert!(manager.files().is_empty());
         workload.calls(1);
     }
+}
+
+/// A session whose standard output and standard error are read by the test, as by a caller.
+fn called_by_the_test(call: Call<'_>) -> (Process, [PipeReader; 2]) {
+    let ((mut stdout, out), (stderr, err)) = (io::pipe().expect("a pipe"), io::pipe().expect("a pipe"));
+    let process = call.stdout(out).stderr(err).spawn();
+    path_on(&mut stdout);
+    (process, [stdout, stderr])
+}
+
+/// Waits for the path of the trace file.
+#[track_caller]
+fn path_on(stdout: &mut PipeReader) -> String {
+    let mut path = String::new();
+    BufReader::new(stdout).read_line(&mut path).expect("it is a line of text");
+    assert!(path.ends_with(".trace\n"), "not a path: {path:?}");
+    path.trim_end().to_owned()
+}
+
+#[test]
+fn a_session_ends_when_its_caller_has_died() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let workload = Workload::start();
+    let run = manager.run("trace_syscalls", format!("--pid {} -s getppid", workload.id()));
+    let (mut process, pipes) = called_by_the_test(run);
+    let instance = kernel.instance_of(process.pid());
+    workload.calls(100);
+    drop(pipes);
+    wait_until("tracing is off", AT_ONCE, || !instance.is_on());
+    process.ends(PATIENCE).succeeded_silently();
+    assert!(manager.files().is_empty() && !instance.exists());
+    // As by SIGINT: what no reader took is kept.
+    let [unread] = &manager.unread_output()[..] else { panic!("one file") };
+    assert_eq!(fs::read_to_string(unread).expect("it can be read").lines().count(), 100);
+}
+
+#[test]
+fn a_reader_that_closes_only_one_stream_does_not_end_the_session() {
+    let manager = Manager::with(Plugins::of(["synthetic"]));
+    let time = Duration::from_millis(400);
+    let me = format!("--pid {} --time {}ms", std::process::id(), time.as_millis());
+    for is_stdout in [true, false] {
+        let (mut process, [stdout, stderr]) = called_by_the_test(manager.run("synthetic_lines", &me));
+        let (closed, kept) = if is_stdout { (stdout, stderr) } else { (stderr, stdout) };
+        drop(closed);
+        let answer = process.ends(PATIENCE);
+        answer.succeeded_silently();
+        assert!(answer.took >= time, "it ended early: {answer:#?}");
+        drop(kept);
+    }
+}
+
+#[test]
+fn only_pipes_show_that_the_caller_has_died() {
+    let manager = Manager::with(Plugins::of(["synthetic"]));
+    let endless = || manager.run("synthetic_lines", format!("--pid {}", std::process::id()));
+    let null = || OpenOptions::new().write(true).open("/dev/null").expect("there is one");
+
+    let (mut stdout, out) = io::pipe().expect("a pipe");
+    let mut process = endless().stdout(out).stderr(null()).spawn();
+    path_on(&mut stdout);
+    drop(stdout);
+    process.ends(AT_ONCE).succeeded_silently();
+
+    let (mut stdout, out) = io::pipe().expect("a pipe");
+    let both = out.try_clone().expect("a pipe can be shared");
+    let mut process = endless().stdout(out).stderr(both).spawn();
+    path_on(&mut stdout);
+    drop(stdout);
+    process.ends(AT_ONCE).succeeded_silently();
+
+    let (stderr, err) = io::pipe().expect("a pipe");
+    let mut process = endless().stdout(null()).stderr(err).spawn();
+    drop(stderr);
+    process.ends(AT_ONCE).succeeded_silently();
 }

@@ -1,5 +1,6 @@
 //! Watches over a session: its worker, the signals, its time, and the removal of everything at its end.
 
+mod caller;
 mod follower;
 mod stop;
 
@@ -22,6 +23,7 @@ use crate::output;
 use crate::plugins::RunnableHook;
 use crate::worker::protocol::{Answer, Summary};
 use crate::worker::{Confinement, Orphan, Worker, WorkerDeadline, descendants, timeout_until, within};
+use caller::Caller;
 use follower::Follower;
 
 /// How long a hook may take to start recording. The largest buffers take seconds.
@@ -100,6 +102,7 @@ fn prepare<'a>(
         record,
         worker,
         follower,
+        caller: Caller::of_this_process(),
         interrupts,
         time_limit: None,
         stopping: None,
@@ -127,6 +130,7 @@ struct Supervisor<'a> {
     record: &'a Record,
     worker: Worker,
     follower: Option<Follower>,
+    caller: Caller,
     interrupts: &'a Interrupts,
     /// When the session ends without a signal.
     time_limit: Option<Instant>,
@@ -183,6 +187,7 @@ impl Supervisor<'_> {
                 self.on_signal(summary.is_some());
             }
             self.check_time_limit();
+            self.check_caller(summary.is_none());
             if summary.is_none() {
                 summary = self.next_answer()?;
             }
@@ -240,6 +245,9 @@ impl Supervisor<'_> {
             fds.extend(self.worker.poll_fds());
         }
         fds.extend(self.follower.as_ref().map(Follower::poll_fd));
+        if is_recording && self.stopping.is_none() {
+            fds.extend(self.caller.poll_fds());
+        }
         match poll(&mut fds, self.timeout()) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(Error::system("wait for the session")(errno)),

@@ -1,4 +1,4 @@
-//! How a session is stopped: by a signal, at its time limit, or because its output was closed.
+//! How a session is stopped: by a signal, at its time limit, or because its output was closed or its caller has died.
 
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,14 @@ impl Supervisor<'_> {
         if self.time_limit.is_some_and(|limit| limit <= Instant::now()) {
             self.time_limit = None;
             self.stop();
+        }
+    }
+
+    /// Stops the session if its caller has died: it cannot do that any more.
+    pub(super) fn check_caller(&mut self, is_recording: bool) {
+        if is_recording && self.stopping.is_none() && self.caller.is_gone() {
+            log::info!("stdout and stderr have lost their readers; ending the session");
+            self.on_signal(false);
         }
     }
 
