@@ -5,11 +5,16 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 use system_tests::{Call, Manager, Plugins, is_root, skip};
 use tempfile::TempDir;
 
 const RUN: &str = "TRACER_RUN_PATH";
 const OTHER_USER: u32 = 12345;
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).expect("it exists").permissions().mode() & 0o7777
+}
 
 fn synthetic() -> Manager {
     Manager::with(Plugins::of(["synthetic"]))
@@ -42,6 +47,13 @@ impl Place {
         path
     }
 
+    /// A directory that another user owns.
+    fn of_another_user(&self, name: &str) -> PathBuf {
+        let path = self.directory(name, 0o777);
+        chown(&path, Some(OTHER_USER), None).expect("root can change the owner");
+        path
+    }
+
     fn link(&self, name: &str, target: impl AsRef<Path>) -> PathBuf {
         let path = self.0.path().join(name);
         symlink(target, &path).expect("a link can be made");
@@ -54,20 +66,66 @@ fn it_is_created_for_its_owner_only() {
     let (manager, place) = (synthetic(), Place::new());
     let directory = place.0.path().join("not/there/yet");
     run_in(&manager, &directory).start_unread().ends().succeeded();
-    assert_eq!(fs::metadata(&directory).expect("it exists").permissions().mode() & 0o777, 0o700);
+    assert_eq!(mode_of(&directory), 0o700);
 }
 
 #[test]
-fn it_is_refused_if_others_can_write_to_it_or_to_a_directory_above() {
+fn a_shared_one_gets_a_private_directory_inside() {
     let (manager, place) = (synthetic(), Place::new());
-    for mode in [0o777, 0o770, 0o1777, 0o702] {
+    // Kubernetes makes an `emptyDir` with mode 0777.
+    for mode in [0o777, 0o770, 0o1777, 0o702, 0o2777] {
         let shared = place.directory(&format!("shared_{mode:o}"), mode);
-        run_in(&manager, &shared).answer().failed(&[
-            shared.to_str().expect("it is text"),
-            "other users",
-            RUN,
-        ]);
+        manager.call(["--clear"]).variable(RUN, &shared).answer().succeeded_silently();
+        assert_eq!(fs::read_dir(&shared).expect("it exists").count(), 0, "nothing to clear, nothing made");
+        let session = run_in(&manager, &shared).start_unread();
+        let private = shared.join(format!("trace-hooks-{}", geteuid()));
+        assert_eq!(session.path().parent(), Some(&*private));
+        session.ends().succeeded();
+        assert_eq!(mode_of(&private) & 0o777, 0o700);
+        assert_eq!(mode_of(&shared), mode | 0o1000, "other users can rename it");
+        manager.call(["--clear"]).variable(RUN, &shared).answer().succeeded_silently();
+        assert_eq!(fs::read_dir(&private).expect("it exists").count(), 0);
     }
+}
+
+#[test]
+fn a_private_directory_that_another_user_has_prepared_is_refused() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let (manager, place) = (synthetic(), Place::new());
+    let shared = place.directory("shared", 0o777);
+    let private = shared.join("trace-hooks-0");
+    fs::create_dir(&private).expect("a directory can be made");
+    chown(&private, Some(OTHER_USER), None).expect("root can change the owner");
+    run_in(&manager, &shared).answer().failed(&["belongs to user 12345", RUN]);
+    fs::remove_dir(&private).expect("it is empty");
+    symlink(place.directory("elsewhere", 0o700), &private).expect("a link can be made");
+    run_in(&manager, &shared).answer().failed(&["is not a directory", RUN]);
+    fs::remove_file(&private).expect("root can remove it");
+    fs::create_dir(&private).expect("a directory can be made");
+    fs::set_permissions(&private, Permissions::from_mode(0o722)).expect("the test owns it");
+    run_in(&manager, &shared).answer().failed(&["can be written to by other users", RUN]);
+}
+
+#[test]
+fn a_shared_one_of_another_user_needs_the_sticky_bit() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let (manager, place) = (synthetic_for_everyone(), Place::new());
+    let shared = place.directory("shared", 0o777);
+    run_in(&manager, &shared).as_nobody().answer().failed(&["no sticky bit", RUN]);
+    assert_eq!(fs::read_dir(&shared).expect("it exists").count(), 0, "made where it is refused");
+    fs::set_permissions(&shared, Permissions::from_mode(0o1777)).expect("the test owns it");
+    run_in(&manager, &shared).as_nobody().start_unread().ends().succeeded();
+    chown(&shared, Some(OTHER_USER), None).expect("root can change the owner");
+    run_in(&manager, &shared).answer().failed(&["belongs to user 12345", RUN]);
+}
+
+#[test]
+fn it_is_refused_if_others_can_write_to_a_directory_above() {
+    let (manager, place) = (synthetic(), Place::new());
     for mode in [0o777, 0o775] {
         let shared = place.directory(&format!("above_{mode:o}"), mode);
         for below in ["run", "a/b/run"] {
@@ -123,10 +181,14 @@ fn it_is_refused_if_another_user_owns_it_or_a_path_element_above() {
 
 #[test]
 fn an_untrusted_one_is_refused_by_all_actions_but_discovery() {
+    if !is_root() {
+        return skip("it needs root");
+    }
     let (manager, place) = (synthetic(), Place::new());
-    let shared = place.directory("shared", 0o777);
-    manager.call(["--clear"]).variable(RUN, &shared).answer().failed(&["other users"]);
-    let answer = manager.call(["--get-all"]).variable(RUN, &shared).answer();
+    let theirs = place.of_another_user("theirs");
+    fs::create_dir(theirs.join("trace-hooks-0")).expect("a directory can be made");
+    manager.call(["--clear"]).variable(RUN, &theirs).answer().failed(&["belongs to user 12345"]);
+    let answer = manager.call(["--get-all"]).variable(RUN, &theirs).answer();
     assert_eq!(answer.succeeded(), "synthetic_lines\n");
 }
 
@@ -164,7 +226,7 @@ fn a_user_without_runtime_directory_gets_one_in_tmp() {
         || run_in(&manager, "").as_nobody().variable("XDG_RUNTIME_DIR", "").variable("TMPDIR", &temporary);
     run().start_unread().ends().succeeded();
     let theirs = temporary.join("trace-hooks-65534");
-    assert_eq!(fs::metadata(&theirs).expect("it exists").permissions().mode() & 0o777, 0o700);
+    assert_eq!(mode_of(&theirs), 0o700);
     // Another user created the directory first.
     chown(&theirs, Some(OTHER_USER), None).expect("root can change the owner");
     run().answer().failed(&["belongs to user 12345"]);
@@ -227,7 +289,7 @@ fn a_read_only_disk_is_reported_in_one_line() {
     let directory = place.directory("run", 0o700);
     for path in [directory.clone(), directory.join("run")] {
         let script = small(&directory, "ro");
-        run_in(&manager, path).in_mount_namespace(&script).answer().failed(&["Read-only file system"]);
+        run_in(&manager, path).in_mount_namespace(&script).answer().failed(&["Read-only file system", RUN]);
     }
     let script = small(&directory, "ro");
     manager.call(["--get-all"]).variable(RUN, &directory).in_mount_namespace(&script).answer().succeeded();

@@ -26,7 +26,7 @@ use trace_hook_api::SESSION_PREFIX;
 
 use super::pidfd::PidFd;
 use super::process_identity::ProcessIdentity;
-use super::run_directory::{NEW, RunDirectory, SESSION, TRACE, UNREAD};
+use super::run_directory::{NEW, RunDirectory, SESSION, TRACE, UNREAD, cannot_write};
 use crate::error::{Error, Result};
 
 /// Separates the path of the plugin, the worker, and the mark. No path can contain it.
@@ -68,7 +68,7 @@ impl Record {
             let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
             let file = match opened {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                opened => opened.map_err(Error::io("create the session record", &path))?,
+                opened => opened.map_err(cannot_write("create the session record", &path))?,
             };
             let mut record = Self { session, directory: directory.clone(), file };
             match record.complete(&path, plugin) {

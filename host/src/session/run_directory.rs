@@ -1,9 +1,13 @@
 //! The directory for trace files and session records, private to its owner.
+//!
+//! Where the configured directory is shared, as Kubernetes makes an `emptyDir` (mode 0777), it is a directory inside.
 
-use std::fs::{self, DirBuilder, Metadata};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::libc;
 use nix::unistd::{Uid, geteuid};
 
 use crate::environment;
@@ -35,9 +39,15 @@ impl RunDirectory {
     pub fn open() -> Result<Self> {
         let path = configured_path()?;
         check_ancestors(&path, MOST_LINKS)?;
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map_err(Error::io("create the run directory", &path))?;
-        Self::checked(path)
+        create(&path)?;
+        if !is_shared(&path) {
+            return Self::checked(path);
+        }
+        protect(&path)?;
+        let own = own_directory_in(&path);
+        check_ancestors(&own, MOST_LINKS)?;
+        create(&own)?;
+        Self::checked(own)
     }
 
     /// Opens the directory, if it exists.
@@ -46,7 +56,10 @@ impl RunDirectory {
     ///
     /// Other users can change its contents.
     pub fn find() -> Result<Option<Self>> {
-        let path = configured_path()?;
+        let mut path = configured_path()?;
+        if is_shared(&path) {
+            path = own_directory_in(&path);
+        }
         match path.symlink_metadata() {
             Ok(_) => Self::checked(path).map(Some),
             Err(_) => Ok(None),
@@ -109,6 +122,57 @@ fn default_path() -> PathBuf {
     }
 }
 
+/// The directory of this user in one that other users can write to.
+fn own_directory_in(shared: &Path) -> PathBuf {
+    shared.join(format!("{NAME}-{}", geteuid()))
+}
+
+fn create(path: &Path) -> Result<()> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(cannot_write("create the run directory", path))
+}
+
+/// An error on writing to the run directory, which may be on a read-only root file system.
+pub fn cannot_write(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            let advice = format!("set {} to a directory that can be written to", environment::RUN);
+            Error::Directory { problem: format!("cannot {action}: {source}; {advice}"), path }
+        }
+        _ => Error::Path { action, path, source },
+    }
+}
+
+/// Returns whether other users can write to this directory.
+fn is_shared(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.mode() & 0o022 != 0)
+}
+
+/// Sets the sticky bit of a shared directory of ours, so that other users cannot rename or remove what we create there
+/// (unlink(2)). [`check_ancestors`] decides whether that was enough.
+fn protect(shared: &Path) -> Result<()> {
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(shared);
+    let directory = opened.map_err(Error::io("open the run directory", shared))?;
+    let metadata = directory.metadata().map_err(Error::io("inspect the run directory", shared))?;
+    check_owner(shared, &metadata)?;
+    let is_ours = Uid::from_raw(metadata.uid()) == geteuid();
+    if is_ours && !is_sticky(&metadata) {
+        log::info!("setting the sticky bit of {}, to which other users can write", shared.display());
+        let sticky = Permissions::from_mode(metadata.mode() & 0o7777 | STICKY);
+        directory.set_permissions(sticky).map_err(cannot_write("set the sticky bit", shared))?;
+    }
+    Ok(())
+}
+
+/// With this bit, only the owners of a directory and of what is in it can rename or remove that.
+const STICKY: u32 = 0o1000;
+
+fn is_sticky(metadata: &Metadata) -> bool {
+    metadata.mode() & STICKY != 0
+}
+
 /// How many links are followed to the run directory, in case they form a loop. The kernel's own limit
 /// (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
@@ -127,12 +191,10 @@ fn check_ancestors(path: &Path, links: u32) -> Result<()> {
             // With another element, so that the target itself is checked too.
             check_ancestors(&target.join("."), links - 1)?;
         }
-        // With the sticky bit, other users cannot rename or remove our entries (unlink(2)).
-        let is_shared = metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0;
-        if is_shared && !metadata.is_symlink() {
+        if is_shared(directory) && !is_sticky(&metadata) {
             return Err(refused(
                 directory,
-                "can be written to by other users, and contains the run directory",
+                "can be written to by other users, has no sticky bit, and contains the run directory",
             ));
         }
     }
