@@ -14,6 +14,8 @@ const SYSFS: &str = "TRACER_SYSFS_PATH";
 pub const PLUGINS: &str = "TRACER_PLUGINS_PATH";
 /// The directory for trace files and session records.
 pub const RUN: &str = "TRACER_RUN_PATH";
+/// What all unread output may take together, in MiB.
+pub const LEFTOVER: &str = "TRACER_LEFTOVER_MIB";
 
 /// The value of a variable; `None` if it is unset or empty.
 pub fn variable(name: &str) -> Option<PathBuf> {

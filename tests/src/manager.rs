@@ -13,7 +13,7 @@ use crate::{Call, Plugins, built};
 
 /// An installation of the manager with its own plugins and run directory.
 ///
-/// When it is dropped, it checks that its calls have left nothing in the kernel, and no file but unread output.
+/// When it is dropped, it checks that its calls have left nothing in the kernel, and no file but unread output and summaries.
 pub struct Manager {
     executable: PathBuf,
     plugins: Plugins,
@@ -80,10 +80,18 @@ impl Manager {
         self.run_directory.path()
     }
 
-    /// The files of sessions that are running, or that died and were not cleaned up. Unread output is not included.
+    /// The files of sessions that are running, or that died and were not cleaned up. Unread output and summaries, which stay
+    /// until `--clear`, are not included.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = files_below(self.run_directory());
-        files.retain(|file| !is_unread_output(file));
+        files.retain(|file| !is_unread_output(file) && !is_summary(file));
+        files
+    }
+
+    /// The files with the summaries of sessions whose events were not all delivered.
+    pub fn summaries(&self) -> Vec<PathBuf> {
+        let mut files = files_below(self.run_directory());
+        files.retain(|file| is_summary(file));
         files
     }
 
@@ -133,6 +141,10 @@ impl Drop for Manager {
 pub(crate) fn is_unread_output(file: &Path) -> bool {
     let is_regular = file.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
     is_regular && file.extension().is_some_and(|extension| extension == "trace")
+}
+
+fn is_summary(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "summary")
 }
 
 fn files_below(directory: &Path) -> Vec<PathBuf> {

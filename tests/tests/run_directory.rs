@@ -263,10 +263,12 @@ fn a_disk_that_fills_up_keeps_what_fits_and_reports_the_rest() {
     let directory = place.directory("run", 0o700);
     let me = format!("--pid {} --count 50000 --time 50", std::process::id());
     let call = manager.run("synthetic_lines", me).variable(RUN, &directory);
-    // Only unread output may remain.
     let script = small(&directory, "size=64k").replace(
         r#"exec "$@""#,
-        &format!(r#""$@" || status=$?; cd {}; ls >&2; cat * >&2; exit $status"#, directory.display()),
+        &format!(
+            r#""$@" || status=$?; cd {}; ls *.trace >&2; cat *.trace >&2; exit $status"#,
+            directory.display()
+        ),
     );
     let answer = call.in_mount_namespace(&script).answer();
     assert_eq!(answer.status.code(), Some(1), "{answer:#?}");

@@ -1,7 +1,7 @@
 //! Lines that no reader took are kept in the place of the trace file when a session has ended: none twice, none missing.
 //! Needs no kernel: the lines are synthetic, so that every line is known.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use system_tests::{Call, Manager, PATIENCE, Plugins, Reader, wait_until};
+use system_tests::{Call, Log, Manager, PATIENCE, Plugins, Reader, wait_until};
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["synthetic"]))
@@ -258,4 +258,95 @@ fn take(file: &mut File, count: usize) -> Vec<String> {
 
 fn owned(lines: &[&str]) -> Vec<String> {
     lines.iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// The text of the only summary.
+#[track_caller]
+fn summary(manager: &Manager) -> String {
+    let [file] = &manager.summaries()[..] else { panic!("one summary, not {:?}", manager.summaries()) };
+    fs::read_to_string(file).expect("it can be read")
+}
+
+#[test]
+fn a_file_reports_what_no_reader_took_until_the_next_clear() {
+    let (manager, log) = (manager(), Log::new());
+    let call = manager.call([
+        "-v",
+        "--run",
+        "synthetic_lines",
+        "--args",
+        &format!("--pid {} --count {MANY} --lose 7", std::process::id()),
+    ]);
+    let mut process = log.of(call).spawn();
+    wait_until("it prints the path", PATIENCE, || process.has_output());
+    process.signal(Signal::SIGINT);
+    let path = process.ends(PATIENCE).stdout;
+    let (path, summary) = (path.trim_end(), summary(&manager));
+    let counts =
+        format!("{} events recorded: 0 delivered, {MANY} not taken by a reader, 7 lost (CPU 0: 7)", MANY + 7);
+    assert_eq!(summary, format!("{counts}\nunread: {path}\n"));
+    assert!(log.text().contains(&format!("the unread output is in {path}")), "{}", log.text());
+    assert_eq!(Path::new(path).with_extension("summary"), manager.summaries()[0]);
+    assert_eq!(manager.summaries()[0].metadata().expect("it exists").mode() & 0o777, 0o600);
+    manager.call(["--clear"]).answer().succeeded_silently();
+    assert!(manager.summaries().is_empty() && manager.unread_output().is_empty());
+}
+
+#[test]
+fn a_file_reports_lost_events_although_all_others_were_delivered() {
+    let manager = manager();
+    let session = run(&manager, "--count 10 --lose 7").start();
+    session.wait_for_lines(11);
+    session.stop().succeeded();
+    assert_eq!(summary(&manager), "17 events recorded: 10 delivered, 7 lost (CPU 0: 7)\n");
+}
+
+#[test]
+fn sessions_whose_events_were_all_delivered_leave_no_file() {
+    let manager = manager();
+    let session = run(&manager, "--count 10").start();
+    session.wait_for_lines(10);
+    session.stop().succeeded();
+    assert!(manager.summaries().is_empty());
+}
+
+const LEFTOVER: &str = "TRACER_LEFTOVER_MIB";
+
+#[test]
+fn the_oldest_unread_output_is_removed_when_all_of_it_takes_too_much() {
+    let manager = manager();
+    let leave = || {
+        // More than half a MiB.
+        let session = run(&manager, "--count 10 --length 60000").variable(LEFTOVER, "1").start_unread();
+        let path = session.path().to_owned();
+        session.stop().succeeded();
+        path
+    };
+    let (first, second, third) = (leave(), leave(), leave());
+    assert_eq!(manager.unread_output(), [third]);
+    for removed in [first, second] {
+        let summary = fs::read_to_string(removed.with_extension("summary")).expect("it can be read");
+        let last = summary.lines().last().expect("it has lines");
+        assert_eq!(last, "removed to keep within TRACER_LEFTOVER_MIB=1");
+    }
+}
+
+#[test]
+fn unread_output_that_takes_too_much_alone_is_cut_off_and_reported() {
+    let manager = manager();
+    let ended = run(&manager, "--count 50 --length 60000").variable(LEFTOVER, "1").start_unread().stop();
+    let kept = ended.unread().len();
+    assert!((12..=17).contains(&kept), "what fits into 1 MiB, in steps of 256 KiB, not {kept}");
+    ended.failed(&["TRACER_LEFTOVER_MIB=1", &format!("{} events are missing there", 50 - kept)]);
+    let summary = summary(&manager);
+    assert!(summary.contains(&format!("{} dropped", 50 - kept)), "{summary}");
+    assert!(summary.contains("failed: ") && summary.contains(LEFTOVER), "{summary}");
+}
+
+#[test]
+fn an_invalid_limit_is_refused_before_the_session_starts() {
+    for invalid in ["0", "-1", "many", "1.5", "99999999999999999999"] {
+        let answer = run(&manager(), "").variable(LEFTOVER, invalid).answer();
+        answer.failed(&[&format!("{LEFTOVER}={invalid}: is not a size in MiB")]);
+    }
 }

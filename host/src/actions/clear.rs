@@ -13,7 +13,7 @@ use crate::interrupts::Interrupts;
 use crate::plugins::KnownPlugin;
 use crate::session::orphans::{Orphans, Retry};
 use crate::session::record::{Holder, Record};
-use crate::session::run_directory::{RunDirectory, SESSION, TRACE};
+use crate::session::run_directory::{RunDirectory, SESSION, SUMMARY, TRACE};
 use crate::worker::protocol::Answer;
 use crate::worker::{Confinement, Orphan, Worker, within};
 
@@ -102,13 +102,14 @@ fn resetter(plugin: &KnownPlugin, environment: &Environment) -> Result<Worker> {
     })
 }
 
-/// The trace files of sessions that have ended.
+/// The trace files and summaries of sessions that have ended.
 fn old_traces(directory: &RunDirectory) -> Result<Vec<PathBuf>> {
     // A session creates its record first and removes it last, so a trace file without a record belongs to no session.
-    let traces = directory.sessions(TRACE)?;
+    let files_of = |kind| Ok(directory.sessions(kind)?.into_iter().map(move |session| (session, kind)));
+    let files = files_of(TRACE)?.chain(files_of(SUMMARY)?).collect::<Vec<_>>();
     let sessions = directory.sessions(SESSION)?;
-    let old = traces.iter().filter(|trace| !sessions.contains(trace));
-    Ok(old.map(|trace| directory.file(trace, TRACE)).collect())
+    let old = files.iter().filter(|(session, _)| !sessions.contains(session));
+    Ok(old.map(|(session, kind)| directory.file(session, kind)).collect())
 }
 
 fn remove(trace: &Path) -> Result<()> {

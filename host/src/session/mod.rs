@@ -5,6 +5,7 @@
 
 mod backlog;
 mod cgroups;
+mod leftovers;
 mod lines;
 pub mod orphans;
 mod pidfd;
@@ -12,6 +13,7 @@ mod process_identity;
 pub mod record;
 mod recorder;
 pub mod run_directory;
+mod summary_file;
 pub mod supervisor;
 mod tasks;
 mod trace_file;

@@ -24,9 +24,10 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use trace_hook_api::SESSION_PREFIX;
 
+use super::leftovers::Leftovers;
 use super::pidfd::PidFd;
 use super::process_identity::ProcessIdentity;
-use super::run_directory::{NEW, RunDirectory, SESSION, TRACE, UNREAD, cannot_write};
+use super::run_directory::{NEW, RunDirectory, SESSION, SUMMARY, TRACE, UNREAD, cannot_write};
 use crate::error::{Error, Result};
 
 /// Separates the path of the plugin, the worker, and the mark. No path can contain it.
@@ -279,6 +280,16 @@ impl Record {
     /// The path at which unread output is stored until it is complete.
     pub fn unread_output_path(&self) -> PathBuf {
         self.directory.file(&self.session, UNREAD)
+    }
+
+    /// The path of the summary, if not all events were delivered.
+    pub fn summary_path(&self) -> PathBuf {
+        self.directory.file(&self.session, SUMMARY)
+    }
+
+    /// What all sessions leave unread, for this one to add to.
+    pub fn leftovers(&self, limit: u64) -> Leftovers {
+        Leftovers::new(&self.directory, &self.session, limit)
     }
 
     /// Removes the record, as the last step of a session.

@@ -19,6 +19,8 @@ const NAME: &str = "trace-hooks";
 pub const TRACE: &str = "trace";
 /// The extension of a session's file with unread output, until it is complete.
 pub const UNREAD: &str = "unread";
+/// The extension of the summary of a session whose events were not all delivered.
+pub const SUMMARY: &str = "summary";
 /// The extension of a session's record, until it is locked.
 pub const NEW: &str = "new";
 /// The extension of a session's record.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::leftovers::Leftovers;
 use super::lines::Lines;
 use super::record::Record;
 use crate::error::Error;
@@ -20,6 +21,8 @@ pub struct UnreadOutput {
     file: Option<File>,
     /// Lines that are not written yet.
     buffer: Lines,
+    /// The limit for all sessions.
+    leftovers: Option<Leftovers>,
     /// For each line that is written, whether it begins an event.
     are_events: Vec<bool>,
     length: u64,
@@ -51,22 +54,24 @@ pub struct StoredOutput {
 }
 
 impl UnreadOutput {
-    /// Stores lines in the place of the trace file of this session.
-    pub fn of(record: &Record) -> Self {
+    /// Stores lines in the place of the trace file of this session, and keeps the unread output of all sessions within
+    /// `limit` bytes.
+    pub fn of(record: &Record, limit: u64) -> Self {
         let destination = Destination { path: record.trace_path(), temporary: record.unread_output_path() };
-        Self::new(Some(destination))
+        Self::new(Some(destination), Some(record.leftovers(limit)))
     }
 
     /// Drops lines, and counts the events in them.
     pub fn dropped() -> Self {
-        Self::new(None)
+        Self::new(None, None)
     }
 
-    fn new(destination: Option<Destination>) -> Self {
+    fn new(destination: Option<Destination>, leftovers: Option<Leftovers>) -> Self {
         Self {
             destination,
             file: None,
             buffer: Lines::default(),
+            leftovers,
             are_events: Vec::new(),
             length: 0,
             events: 0,
@@ -91,7 +96,7 @@ impl UnreadOutput {
         if lines.is_empty() || self.failure.is_some() {
             return;
         }
-        let (written, failure) = match self.opened() {
+        let (written, failure) = match self.make_room(lines.text().len()).and_then(|()| self.opened()) {
             Ok(file) => write(file, lines.text()),
             Err(error) => (0, Some(error)),
         };
@@ -110,6 +115,11 @@ impl UnreadOutput {
             log::warn!("an incomplete line is left at the end of the trace: {error}");
         }
         self.failure = failure;
+    }
+
+    fn make_room(&mut self, text: usize) -> io::Result<()> {
+        let size = self.length + text as u64;
+        self.leftovers.as_mut().map_or(Ok(()), |leftovers| leftovers.make_room(size))
     }
 
     fn opened(&mut self) -> io::Result<&mut File> {

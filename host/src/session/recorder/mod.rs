@@ -99,8 +99,8 @@ fn set_niceness(niceness: libc::c_int) {
 pub struct Options {
     /// How long to wait in all for a reader that makes progress. None: as long as it does.
     pub drain: Option<Duration>,
-    /// Whether unread output is stored in the place of the trace file.
-    pub keep_unread_output: bool,
+    /// Whether unread output is stored in the place of the trace file, and how much that of all sessions may take, in bytes.
+    pub unread_limit: Option<u64>,
     /// Whether losses are reported as they happen.
     pub report_losses: bool,
     /// How much the session may keep for a slow reader, in bytes.

@@ -8,6 +8,7 @@ use super::drain_limit::DrainLimit;
 use super::stop_limit::StopLimit;
 use super::{Recorder, set_niceness};
 use crate::session::record::Record;
+use crate::session::summary_file;
 use crate::worker::descendants;
 use crate::worker::protocol::{Channel, Order, Received, Summary};
 
@@ -124,12 +125,18 @@ impl Recorder<'_> {
         let stats = self.session.stats();
         // A process that the plugin has forked may hold the trace file, or what is about to be removed.
         descendants::kill_abandoned();
-        let Self { mut session, trace, counts, discarding, failure, .. } = self;
+        let Self { mut session, trace, options, counts, discarding, failure, .. } = self;
         let ended = trace.end(&record.trace_path());
         let closed = session.close();
         ended?.release_late_readers();
         let summary = stored.and(stats).map(|stats| counts.summary(stats));
-        if let Some(failure) = failure.or(closed.err()) {
+        let failure = failure.or(closed.err());
+        if let (Ok(summary), Some(_), false) = (&summary, options.unread_limit, discarding)
+            && !summary.is_all_delivered()
+        {
+            summary_file::write(record, summary, failure.as_ref().map(HookError::message));
+        }
+        if let Some(failure) = failure {
             // The counts of events are of use after a failure, too.
             summary.iter().for_each(|summary| log::info!("{summary}"));
             return Err(failure);

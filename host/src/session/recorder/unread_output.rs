@@ -18,10 +18,7 @@ impl Recorder<'_> {
     /// Stores unread output in the place of the trace file, or drops it, and counts its events.
     pub(super) fn store_unread_output(&mut self, record: &Record, channel: &mut Channel) -> Result<()> {
         let had_reader = self.trace.has_reader();
-        let mut output = match self.options.keep_unread_output {
-            true => UnreadOutput::of(record),
-            false => UnreadOutput::dropped(),
-        };
+        let mut output = self.new_output(record);
         self.collect_unread(&mut output)?;
         let stored = self.put_in_place(output);
         // A reader that opened the path just before the file was put there has the trace file, so it gets the lines
@@ -31,6 +28,13 @@ impl Recorder<'_> {
         }
         self.counts.unread = stored.events;
         Ok(())
+    }
+
+    fn new_output(&self, record: &Record) -> UnreadOutput {
+        match self.options.unread_limit {
+            Some(limit) => UnreadOutput::of(record, limit),
+            None => UnreadOutput::dropped(),
+        }
     }
 
     /// Delivers stored lines to a reader, and stores again those that it does not take.
@@ -48,7 +52,7 @@ impl Recorder<'_> {
             }
             self.wait(channel);
         }
-        let mut output = UnreadOutput::of(record);
+        let mut output = self.new_output(record);
         self.collect_unread(&mut output)?;
         while self.backlog.add_from_file(&mut file, &mut are_events)? || !self.backlog.is_empty() {
             output.add(self.backlog.take_all());

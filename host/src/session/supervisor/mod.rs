@@ -15,7 +15,7 @@ use super::orphans::{self, Orphans};
 use super::record::Record;
 use super::recorder::{self, Options};
 use super::run_directory::RunDirectory;
-use super::{tasks, trace_file};
+use super::{leftovers, tasks, trace_file};
 use crate::arguments::RunArguments;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
@@ -45,9 +45,9 @@ pub fn run(
     interrupts: &Interrupts,
 ) -> Result<Option<Summary>> {
     let tasks = tasks::find(&arguments.tasks, environment)?;
+    let options = options(&arguments, follow)?;
     let directory = RunDirectory::open()?;
     let record = Record::create(&directory, &std::path::absolute(&hook.plugin.path).unwrap_or_default())?;
-    let options = options(&arguments, follow);
     let time = arguments.time;
     let request = arguments.request(&hook.info, &record.session, tasks, environment);
     let (outcome, is_clean) = match prepare(hook, &request, &record, options, follow, interrupts) {
@@ -65,20 +65,24 @@ pub fn run(
         Err(error) => (None, Some(error)),
     };
     Error::all([failure, swept.err(), removed.err()].into_iter().flatten().collect())?;
+    if summary.as_ref().is_some_and(|summary| summary.unread > 0) {
+        log::info!("the unread output is in {}", record.trace_path().display());
+    }
     Ok(summary)
 }
 
-fn options(arguments: &RunArguments, follow: bool) -> Options {
-    Options {
+fn options(arguments: &RunArguments, follow: bool) -> Result<Options> {
+    let unread_limit = leftovers::limit()?;
+    Ok(Options {
         drain: match follow {
             // The user ends the wait with another signal.
             true => arguments.drain,
             false => Some(arguments.drain.unwrap_or(RunArguments::DRAIN)),
         },
-        keep_unread_output: !follow,
+        unread_limit: (!follow).then_some(unread_limit),
         report_losses: follow,
         spool_size: arguments.spool_size,
-    }
+    })
 }
 
 fn sweep(hook: &RunnableHook, environment: &Environment) -> Result<()> {

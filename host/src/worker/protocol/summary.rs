@@ -26,6 +26,11 @@ impl Summary {
         self.delivered + self.unread + self.dropped + self.total_lost()
     }
 
+    /// Returns whether a reader has taken every event.
+    pub fn is_all_delivered(&self) -> bool {
+        self.total() == self.delivered && self.lost_in_lines.is_none()
+    }
+
     fn total_lost(&self) -> u64 {
         self.lost.values().sum()
     }
