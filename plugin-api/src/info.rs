@@ -26,6 +26,19 @@ pub struct HookInfo {
     /// The events of its lines.
     #[serde(default)]
     pub events: Vec<EventInfo>,
+    /// Examples of its arguments.
+    #[serde(default)]
+    pub examples: Vec<Example>,
+}
+
+/// An example of a hook's arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Example {
+    /// The arguments, without `--pid`, quoted as in `--args`.
+    pub arguments: String,
+    /// What they do, in a few words.
+    pub meaning: String,
 }
 
 fn text_only() -> Vec<Format> {
@@ -43,6 +56,7 @@ impl HookInfo {
             selects: Vec::new(),
             formats: text_only(),
             events: Vec::new(),
+            examples: Vec::new(),
         }
     }
 
@@ -72,6 +86,12 @@ impl HookInfo {
     /// description is an error of the session.
     pub fn event(mut self, event: EventInfo) -> Self {
         self.events.push(event);
+        self
+    }
+
+    /// Adds an example of arguments, without `--pid`, which differs from caller to caller. `--check` parses it.
+    pub fn example(mut self, arguments: impl Into<String>, meaning: impl Into<String>) -> Self {
+        self.examples.push(Example { arguments: arguments.into(), meaning: meaning.into() });
         self
     }
 

@@ -109,7 +109,7 @@ pub use hint::did_you_mean;
 pub use histogram::Histogram;
 pub use hook::Hook;
 pub use host_info::HostInfo;
-pub use info::{HookInfo, PluginInfo};
+pub use info::{Example, HookInfo, PluginInfo};
 pub use lines::LineBuffer;
 pub use param::{Kind, Param};
 pub use plugin::{Cleanup, Plugin, PluginDefinition};

@@ -74,7 +74,18 @@ impl Context<'_> {
 
     /// Describes only as many plugins as it takes to find the owner of this hook.
     fn catalog_for(&self, hook: &str) -> Result<Catalog> {
-        Catalog::load_for(hook, &self.directories, self.trust, self.interrupts)
+        Catalog::load_for(hook, &self.directories, self.trust, None, self.interrupts)
+    }
+
+    /// The same, with the reason where a hook cannot run here.
+    fn probed_catalog_for(&self, hook: &str) -> Result<Catalog> {
+        match environment::check(&self.environment) {
+            Ok(()) => {
+                let probe_in = Some(&self.environment);
+                Catalog::load_for(hook, &self.directories, self.trust, probe_in, self.interrupts)
+            }
+            Err(error) => Ok(self.catalog_for(hook)?.without_any_available(&error.to_string())),
+        }
     }
 
     fn probed_catalog(&self) -> Result<Catalog> {

@@ -1,6 +1,7 @@
 //! The arguments of a hook: those that every hook has, and those that it declares.
 
 mod every_hook;
+mod listing;
 mod own;
 mod selection;
 mod usage;
@@ -15,22 +16,16 @@ use clap::{ArgMatches, Command};
 use trace_hook_api::{Arguments, Environment, Format, HookInfo, Request, TaskSelection};
 
 pub use selection::GivenTasks;
+pub use listing::{Listing, listing};
 pub use usage::usage;
 pub use words::HookArguments;
 
 use crate::error::{Error, Result};
 use every_hook::CommonOption;
 
-/// The line that reports lost events, which every hook can emit.
-const LOST: &str =
-    "A line `CPU:1 [LOST 17 EVENTS]` reports lost events: they were recorded faster than they were read.";
-
-/// What the lines of all hooks have in common in JSON.
-const JSON: &str = "\
-With --format json each line is an object with the same names. It begins with `time` in seconds since boot, `cpu`, `pid` (the process), \
-`tid` (the thread), `comm` (its name) and `event`, as far as the event has them. Durations are whole numbers of nanoseconds, and their \
-names end in `_ns`: duration_ns. Addresses are strings: \"0x7ffd0a10\". Flags are true or false. Lost events are reported as \
-{\"event\":\"lost\",\"cpu\":1,\"count\":17}.";
+/// The headings of the two groups of arguments.
+const OWN: &str = "own";
+const COMMON: &str = "common";
 
 /// The arguments of a run.
 #[derive(Debug)]
@@ -84,26 +79,19 @@ pub fn command(hook: &HookInfo) -> Command {
 }
 
 fn command_with(options: &[CommonOption], hook: &HookInfo) -> Command {
-    let own_heading = format!("Arguments of {}", hook.name);
     let common = options.iter().filter_map(|option| option.arg(hook));
     let mut command = Command::new(hook.name.clone())
         .no_binary_name(true)
         .disable_help_flag(true)
-        .override_usage(format!("--run {} --args \"--pid PID... [ARGUMENTS]\"", hook.name))
-        .about(hook.summary.clone())
-        .args(hook.params.iter().map(|param| own::arg(param).help_heading(own_heading.clone())))
-        .args(common.map(|arg| arg.help_heading("Arguments of every hook")));
+        .args(hook.params.iter().map(|param| own::arg(param).help_heading(OWN)))
+        .args(common.map(|arg| arg.help_heading(COMMON)));
     for option in options.iter().filter(|option| selection::is_unsupported(hook, option.name)) {
         command = command.mut_arg(option.name, |arg| arg.hide(true));
     }
     let formats = hook.formats.iter().map(|format| format.name());
-    command = command.mut_arg(every_hook::FORMAT, |arg| {
+    command.mut_arg(every_hook::FORMAT, |arg| {
         arg.value_parser(PossibleValuesParser::new(formats)).hide(hook.formats == [Format::Text])
-    });
-    let json = if hook.formats.contains(&Format::Json) { JSON } else { "" };
-    let paragraphs = [hook.details.as_str(), LOST, json];
-    let paragraphs: Vec<&str> = paragraphs.into_iter().filter(|text| !text.is_empty()).collect();
-    command.after_help(paragraphs.join("\n\n"))
+    })
 }
 
 /// Checks the words against what the hook declares.
@@ -251,7 +239,7 @@ mod tests {
             "trace_x cannot select exact processes; omit --exact"
         );
         assert!(parse(&neither, &words("--pid 1")).is_ok());
-        let help = |hook: &HookInfo| command(hook).render_help().to_string();
+        let help = |hook: &HookInfo| listing(hook).common;
         assert!(!help(&neither).contains("--parent") && !help(&neither).contains("--exact"));
         let both = hook(&[Selection::Exact, Selection::Parents]);
         assert!(parse(&both, &words("--pid 1 --parent 2 --exact")).is_ok());
@@ -261,14 +249,14 @@ mod tests {
 
     #[test]
     fn json_is_offered_only_by_hooks_that_declare_it() {
-        let help = |hook: &HookInfo| command(hook).render_help().to_string();
-        assert!(help(&self::hook()).contains("With --format json"));
+        let help = |hook: &HookInfo| listing(hook).common;
+        assert!(help(&self::hook()).contains("--format FORMAT"));
         let hook = HookInfo::new("plain", "a hook");
         assert!(!help(&hook).contains("json"));
         assert!(parse(&hook, &words("--pid 1 --format text")).is_ok());
         let error = parse(&hook, &words("--pid 1 --format json")).unwrap_err().to_string();
         assert!(error.contains("invalid value 'json' for '--format <FORMAT>'"), "{error}");
-        assert!(!command(&hook).render_long_help().to_string().contains("--format"));
+        assert!(!help(&hook).contains("--format"));
     }
 
     #[test]
@@ -286,18 +274,26 @@ mod tests {
                     .default("1000"),
             )
             .param(Param::duration("free", "TIME", "a time", Unit::Seconds));
-        let help = command(&hook).render_help().to_string();
+        let help = listing(&hook).own;
         for line in [
-            "--word <WORD>  a word [required]\n",
-            "--depth <N>    a number [1 to 127] [default: 32]\n",
-            "--size <N>     a number [0 or more]\n",
-            "--any <N>      a number\n",
-            "--step <N>     a number [possible values: 1, 3]\n",
-            "--wait <TIME>  a time [1ms to 24h; in ms without a unit] [default: 1s]\n",
-            "--free <TIME>  a time [in s without a unit]\n",
+            "--word WORD  a word [required]\n",
+            "--depth N    a number [1 to 127] [default: 32]\n",
+            "--size N     a number [0 or more]\n",
+            "--any N      a number\n",
+            "--step N     a number [1, 3]\n",
+            "--wait TIME  a time [1ms to 24h; in ms without a unit] [default: 1s]\n",
+            "--free TIME  a time [in s without a unit]\n",
         ] {
             assert!(help.contains(line), "no {line:?} in: {help}");
         }
+    }
+
+    #[test]
+    fn lists_and_short_forms_are_marked() {
+        let own = listing(&hook()).own;
+        assert!(own.contains("  -s, --syscall NAME...  these\n"), "{own}");
+        assert!(own.contains("      --exit             returns too\n"), "{own}");
+        assert!(listing(&hook()).common.contains("  -p, --pid PID...       trace"), "{own}");
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! Checks that the texts of a hook can be displayed to users.
 
-use trace_hook_api::{HookInfo, Kind, Param};
+use trace_hook_api::{Example, HookInfo, Kind, Param};
 
+use crate::arguments::{self, HookArguments};
 use crate::output;
 use crate::worker::protocol::Finding;
 
 /// In bytes; a longer text does not fit on a screen.
 const LONGEST_SENTENCE: usize = 300;
 
-/// Checks that the hook and each of its parameters have a help text.
+/// Checks that the hook and each of its parameters have a help text, and that its examples are valid.
 pub fn check(hook: &HookInfo) -> Finding {
     let summary = check_sentence(&hook.summary).map_err(|problem| format!("its summary {problem}"));
-    match summary.and_then(|()| hook.params.iter().try_for_each(check_param)) {
+    let params = || hook.params.iter().try_for_each(check_param);
+    let examples = || hook.examples.iter().try_for_each(|example| check_example(hook, example));
+    match summary.and_then(|()| params()).and_then(|()| examples()) {
         Ok(()) => Finding::Ok("the hook and each of its parameters are described".to_owned()),
         Err(problem) => Finding::Failed(problem),
     }
@@ -23,6 +26,17 @@ fn check_param(param: &Param) -> Result<(), String> {
         Kind::Flag => Ok(()),
         _ => check_sentence(&param.value_name)
             .map_err(|problem| format!("the name of the value of --{} {problem}", param.name)),
+    }
+}
+
+/// Checks that the host accepts the arguments, after those that a caller adds.
+fn check_example(hook: &HookInfo, example: &Example) -> Result<(), String> {
+    let Example { arguments, meaning, .. } = example;
+    check_sentence(meaning).map_err(|problem| format!("the meaning of the example {arguments} {problem}"))?;
+    let words = HookArguments::from_words(vec![format!("--pid 1 {arguments}").into()]);
+    match words.and_then(|words| arguments::parse(hook, &words)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("its example {arguments} is invalid: {error}")),
     }
 }
 
@@ -59,6 +73,12 @@ mod tests {
         let failed = |hook: &HookInfo| matches!(check(hook), Finding::Failed(_));
         assert!(!failed(&hook().param(Param::flag("f", "a flag")).param(Param::text("t", "T", "a text"))));
         assert!(failed(&HookInfo::new("h", "")));
+        assert!(!failed(&hook().param(Param::flag("f", "a flag")).example("--f", "with it")));
+        for (example, meaning) in
+            [("--g", "unknown"), ("--f 1", "no value"), ("--f '", "a quote"), ("--f", "")]
+        {
+            assert!(failed(&hook().param(Param::flag("f", "a flag")).example(example, meaning)), "{example}");
+        }
         assert!(failed(&hook().param(Param::flag("f", ""))));
         assert!(failed(&hook().param(Param::text("t", "", "a text"))));
     }

@@ -103,7 +103,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Describes plugins until the owner of this hook is known.
+    /// Describes plugins until the owner of this hook is known. With an environment, also probes their hooks in it.
     ///
     /// # Errors
     ///
@@ -112,6 +112,7 @@ impl Catalog {
         hook: &str,
         directories: &[PathBuf],
         trust: Trust,
+        probe_in: Option<&Environment>,
         interrupts: &Interrupts,
     ) -> Result<Self> {
         let mut catalog = Self { plugins: Vec::new(), complaints: Vec::new(), workers: Vec::new() };
@@ -121,7 +122,7 @@ impl Catalog {
             files.retain(|file| name.may_be_of(&file.name));
         }
         let has_hook = |inspection: &Inspection| name.is_in(inspection);
-        let aspects = Aspects { probe_in: None, events_of: Some(name.hook) };
+        let aspects = Aspects { probe_in, events_of: Some(name.hook) };
         catalog.take_all(inspection::inspect(files, aspects, has_hook, interrupts)?);
         Ok(catalog)
     }

@@ -48,6 +48,10 @@ pub fn check_hook(hook: &HookInfo, others: &[HookInfo]) -> Result<(), String> {
     }
     check_line(&hook.summary).map_err(|problem| format!("its summary {problem}"))?;
     check_text(&hook.details).map_err(|problem| format!("its details {problem}"))?;
+    at_most(MOST_PARAMS, hook.examples.len(), "examples").map_err(|problem| format!("it {problem}"))?;
+    for text in hook.examples.iter().flat_map(|example| [&example.arguments, &example.meaning]) {
+        check_line(text).map_err(|problem| format!("one of its examples {problem}"))?;
+    }
     if hook.formats.is_empty() {
         return Err("it declares no format that this manager supports".to_owned());
     }

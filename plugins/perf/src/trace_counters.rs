@@ -70,7 +70,7 @@ impl Hook for TraceCounters {
                     .optional(),
                 ),
         )
-        .details(DETAILS)
+        .details(DETAILS).example("-i 10s", "a line every 10 s")
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {

@@ -89,7 +89,7 @@ impl Hook for TraceProfile {
             EventInfo::new("throttled", "the kernel takes fewer samples than requested, because a limit was lowered")
                 .field(FieldInfo::word("limit", "the setting that is the limit").words([SAMPLE_RATE_LIMIT])),
         )
-        .details(DETAILS)
+        .details(DETAILS).example("--folded 10s", "every 10 s, the input of a flame graph").example("-F 999 --frames user", "more samples, of the program only")
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {

@@ -7,16 +7,26 @@ pub fn section(events: &[EventInfo]) -> String {
     if events.is_empty() {
         return String::new();
     }
-    let events: String = events.iter().map(event).collect();
+    let events: String = events.chunk_by(are_alike).map(described).collect();
     let common = fields(&EventInfo::common_fields(), 4);
     format!(
-        "\nLines, by event, with their fields in order (in JSON the name of a duration ends in _ns):\n{events}\n  \
-         Each event begins with those of these fields that apply to it:\n{common}"
+        "Lines, by event, with their fields in order ([name]: not in every line; in JSON the name of a duration ends in _ns):\n\
+         {events}\n  Each event begins with those of these fields that apply to it:\n{common}"
     )
 }
 
-fn event(event: &EventInfo) -> String {
-    let mut text = format!("  {}: {}\n{}", event.name, event.meaning, fields(&event.fields, 4));
+/// Returns whether two events differ in their names only.
+fn are_alike(one: &EventInfo, other: &EventInfo) -> bool {
+    let content =
+        |event: &EventInfo| (event.meaning.clone(), event.fields.clone(), event.continuation.clone());
+    content(one) == content(other)
+}
+
+/// Describes events that differ in their names only.
+fn described(events: &[EventInfo]) -> String {
+    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+    let Some(event) = events.first() else { return String::new() };
+    let mut text = format!("  {}: {}\n{}", names.join(", "), event.meaning, fields(&event.fields, 4));
     if !event.continuation.is_empty() {
         text += &format!("    below it, after ` => `: {}\n", event.continuation);
     }
@@ -36,7 +46,7 @@ fn field(field: &FieldInfo, indent: usize, width: usize) -> String {
 
 fn label(field: &FieldInfo) -> String {
     let (name, kind) = (&field.name, field.kind.name());
-    if field.optional { format!("[{name}] <{kind}>") } else { format!("{name} <{kind}>") }
+    if field.optional { format!("[{name}] ({kind})") } else { format!("{name} ({kind})") }
 }
 
 fn meaning(field: &FieldInfo) -> String {
@@ -62,19 +72,22 @@ mod tests {
                 .field(FieldInfo::number("size", "size of the file").unit("bytes").optional())
                 .field(FieldInfo::word("call", "system call").words(["open", "openat"]))
                 .field(FieldInfo::group("fields", "more", [FieldInfo::any("*", "as the kernel names it")])),
+            EventInfo::new("close", "alike"),
+            EventInfo::new("dup", "alike"),
             EventInfo::new("waits", "waits of a thread").continuation("a row for each bucket"),
         ];
         let text = section(&events);
         for line in [
             "  open: a file was opened\n",
-            "    path <text>      path of the file\n",
-            "    [size] <number>  size of the file, in bytes\n",
-            "    call <word>      system call: open, openat\n",
-            "    fields <group>   more\n",
-            "      [*] <any>  as the kernel names it\n",
+            "    path (text)      path of the file\n",
+            "    [size] (number)  size of the file, in bytes\n",
+            "    call (word)      system call: open, openat\n",
+            "    fields (group)   more\n",
+            "      [*] (any)  as the kernel names it\n",
+            "  close, dup: alike\n",
             "  waits: waits of a thread\n",
             "    below it, after ` => `: a row for each bucket\n",
-            "    time <fraction>  time of the event since boot (CLOCK_BOOTTIME), in s\n",
+            "    time (fraction)  time of the event since boot (CLOCK_BOOTTIME), in s\n",
         ] {
             assert!(text.contains(line), "no {line:?} in: {text}");
         }

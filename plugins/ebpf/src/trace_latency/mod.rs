@@ -37,7 +37,8 @@ impl Hook for TraceLatency {
             .range(1, LONGEST_INTERVAL),
         )
         .param(Param::flag("brief", "only the line of each call, without the histogram below it"))
-        .details(DETAILS);
+        .details(DETAILS)
+        .example("--interval 10s --brief", "every 10 s, a line for each system call");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 

@@ -50,6 +50,8 @@ impl Hook for TraceOpen {
                 .repeated(),
             )
             .details(DETAILS)
+            .example("--failed", "only what could not be opened")
+            .example("--path '/etc/*' '*.conf'", "only these files")
             .event(description::open())
     }
 

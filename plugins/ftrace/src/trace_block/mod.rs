@@ -26,6 +26,7 @@ impl Hook for TraceBlock {
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .details(DETAILS)
+        .example("--format json", "every request, as JSON")
         .event(description::request())
     }
 

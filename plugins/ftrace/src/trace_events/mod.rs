@@ -38,7 +38,7 @@ impl Hook for TraceEvents {
                 .repeated(),
             )
             .param(Param::flag("stack", "print the stacks of the kernel and of the program after each event"))
-.details(DETAILS);
+.details(DETAILS).example("-e sched:sched_switch 'block:*' --filter 'sched:sched_switch prev_state == 1'", "requests, and switches away from a task that goes to sleep").example("-e kmem:mm_page_alloc --stack", "who allocates pages");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 
@@ -89,7 +89,7 @@ fn chosen_events(tracefs: &Tracefs, patterns: &[String]) -> Result<Vec<EventName
 
 const DETAILS: &str = "\
 The events are the directories SYSTEM/EVENT in events/ of tracefs, each with its fields in the file `format`. A filter compares \
-fields with values: 'prev_prio < 100 && next_comm ~ \"ba*\"' (Documentation/trace/events.rst).
+fields with values: 'prev_prio == 120 && next_comm ~ \"ba*\"' (Documentation/trace/events.rst).
 
 A line is what the kernel prints for the event: the task that was running and its thread id, the CPU, five letters about \
 interrupts and preemption, the time since boot in seconds, the event and its fields. Differences from the kernel's text:
@@ -105,10 +105,9 @@ writeback_single_inode_start and writeback_sb_inodes_requeue; some 70 more if th
 The kernel drops events that are larger than a page without counting them, such as sched:sched_process_exec with a path of more \
 than some 4,050 bytes.
 
-With --stack, the lines `<stack trace>` and `<user stack trace>` follow an event, with a line ` => ` for each function or \
-address, innermost first. In JSON they are events of their own, kernel_stack and user_stack.
+With --stack, the stack of the kernel and that of the program follow an event: a line that names the stack, and a line ` => ` for \
+each function or address, innermost first. In JSON they are events of their own, kernel_stack and user_stack.
 
-Examples:
-  --args \"--pid 4711 -e sched:sched_switch 'block:*' --filter 'sched:sched_switch prev_state == 1'\"
+Example:
             bash-4711    [001] d....   123.000456: sched_switch: prev_comm=bash prev_pid=4711 prev_prio=120 prev_state=S ==> \
 next_comm=swapper/1 next_pid=0 next_prio=120";

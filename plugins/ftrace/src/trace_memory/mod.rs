@@ -57,7 +57,9 @@ impl Hook for TraceMemory {
             )
             .range(1, LONGEST_SUMMARY),
         )
-        .details(DETAILS);
+        .details(DETAILS)
+        .example("--summary 10s", "every 10 s, which code allocated how much")
+        .example("-k rss,oom", "resident sizes and OOM kills");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 

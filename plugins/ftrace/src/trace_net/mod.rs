@@ -45,7 +45,8 @@ impl Hook for TraceNet {
             "without-calls",
             "no lines for connect and accept; saves every task of the machine about 0.1us per system call",
         ))
-        .details(DETAILS);
+        .details(DETAILS)
+        .example("--without-calls", "no lines for connect and accept");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 

@@ -28,7 +28,8 @@ impl Hook for TraceProcess {
         )
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
-        .details(DETAILS);
+        .details(DETAILS)
+        .example("--format json", "every event, as JSON");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 

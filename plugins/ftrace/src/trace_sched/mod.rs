@@ -46,7 +46,9 @@ impl Hook for TraceSched {
             )
             .range(1, LONGEST_SUMMARY),
         )
-        .details(DETAILS);
+        .details(DETAILS)
+        .example("--summary 10s", "every 10 s, a summary for each thread")
+        .example("--over 1ms", "only waits longer than this");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 

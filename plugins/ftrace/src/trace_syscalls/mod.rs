@@ -38,7 +38,9 @@ impl Hook for TraceSyscalls {
             "decode",
             "print one line for each call when it returns: arguments by name, result, duration",
         ))
-        .details(DETAILS);
+        .details(DETAILS)
+        .example("-s openat,close --exit", "two calls, with their results")
+        .example("--decode", "one readable line for each call");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 

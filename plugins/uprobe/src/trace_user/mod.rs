@@ -93,6 +93,9 @@ impl Hook for TraceUser {
                 .field(FieldInfo::duration("duration", "time since the call, if it was recorded").optional()),
         )
         .details(DETAILS)
+        .example("-f malloc free", "every call of two functions")
+        .example("-f 'libssl*:SSL_write' --return", "with result and duration")
+        .example("-f open --args 'open(path: string, flags: x32) -> i32'", "with these arguments")
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
@@ -141,7 +144,7 @@ libraries that they have loaded. BINARY is the name of a file that they have loa
 they see it. A whole path also selects a library or program that they load or exec later; otherwise nothing is traced of a \
 program that a traced process executes during the session.
 FUNCTION is the name in the source or in the symbol table. For C++, ns::K::get selects all overloads, \
-'ns::K::get(int) const' one of them, and ns::max<int> or 'ns::max<*>' a template. The function must be in the symbol \
+'ns::K::get(int) const' one of them, and 'ns::max*' all instances of a template. The function must be in the symbol \
 table, the dynamic symbol table or the MiniDebugInfo of the file. Inlined functions cannot be traced.
 --args lists the arguments to record, in the order of the function's parameters: _ skips one, and *TYPE is the value that \
 a pointer leads to. The first argument of a C++ method is `this`. Omit floating-point parameters: they are not counted, \
@@ -164,8 +167,7 @@ function: they would end the program. For Go programs it is refused. Calls neste
 A Go function whose stack has to grow is entered twice, and has two lines.
 Each call takes some microseconds longer in every process that runs the file, traced or not. Nothing is recorded where a \
 debugger has a breakpoint at the function, or where a running file of an overlay file system was changed after the start \
-of the program. Example:
-  --args \"--pid 4711 -f open libssl*:SSL_write --return --args 'open(path: string, flags: x32) -> i32'\"
+of the program.
 Lines, with what --args and --return add:
   call: function=\"open\" binary=\"/usr/lib/libc.so.6\" path=\"/etc/hosts\" flags=0x80000
   return: function=\"open\" binary=\"/usr/lib/libc.so.6\" result=3 duration=9.120us
