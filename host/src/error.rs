@@ -72,7 +72,7 @@ pub enum Error {
     #[error("cannot {action} {}: {source}", .path.display())]
     Path { action: &'static str, path: PathBuf, source: io::Error },
 
-    /// The run directory or the plugin directory cannot be used.
+    /// A directory, or a file in it, cannot be used.
     #[error("{}: {problem}", .path.display())]
     Directory { path: PathBuf, problem: String },
 

@@ -4,6 +4,7 @@ mod check;
 mod clear;
 mod describe;
 mod get_all;
+mod install;
 mod list;
 mod run;
 
@@ -39,8 +40,10 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
         trust: call.trust,
         interrupts,
     };
-    if let Action::Clear = call.action {
-        return clear::clear(&context).map(nothing);
+    match call.action {
+        Action::Clear => return clear::clear(&context).map(nothing),
+        Action::Install { directory } => return install::install(&context, &directory),
+        _ => {}
     }
     // Every call removes what dead sessions left, without being delayed by that.
     let mut orphans = Orphans::new(&context.environment, context.trust, Retry::Later);
@@ -53,7 +56,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
         Action::List { json } => list::list(&context, json),
         Action::Check { file, json } => check::check(&context, &file, json).map(nothing),
         Action::Describe { hook, json } => describe::describe(&context, &hook, json).map(nothing),
-        Action::Clear | Action::Print(_) => Ok(Vec::new()),
+        Action::Clear | Action::Install { .. } | Action::Print(_) => Ok(Vec::new()),
     };
     orphans.finish_quietly(interrupts);
     outcome

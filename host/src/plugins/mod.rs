@@ -11,5 +11,5 @@ pub mod rules;
 
 pub use catalog::{Catalog, KnownHook, KnownPlugin, RunnableHook};
 pub use check_before_loading::{Trust, open_trusted};
-pub use directory::directories;
+pub use directory::{directories, plugin_paths};
 pub use file::PluginFile;

@@ -1,4 +1,6 @@
-//! The command line.
+//! The command line: options, one of which is the action, or a subcommand.
+
+mod subcommands;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,6 +41,9 @@ pub enum Action {
         arguments: HookArguments,
         follow: bool,
     },
+    Install {
+        directory: PathBuf,
+    },
     /// Prints the help or the version.
     Print(String),
 }
@@ -48,6 +53,10 @@ Examples:
   manager --get-all
   manager --run trace_syscalls --args \"--pid 1234 --syscall openat\"
   manager --run trace_syscalls --follow --args --pid $$ --time 2000
+  manager install /opt/container-tracer/trace-hooks/kernel
+
+Subcommands:
+  install DIR          copy this manager and its plugins into a directory; see install --help
 
 Environment:
   TRACER_PROCFS_PATH   mount point of the host's procfs [default: /proc]
@@ -128,6 +137,9 @@ impl Call {
 
     fn from_words(words: impl IntoIterator<Item = OsString>) -> Result<Self> {
         let words: Vec<OsString> = words.into_iter().collect();
+        if subcommands::begin_with_one(&words) {
+            return subcommands::parse(&words);
+        }
         let has_arguments = words.iter().any(|word| word == "--args" || word == "-a");
         let words = match Words::try_parse_from(words) {
             Ok(words) => words,
@@ -155,11 +167,10 @@ impl Call {
 
     /// Handles an error of clap, which may be a request for the help or the version.
     fn printing(error: clap::Error) -> Result<Self> {
+        if let Some(call) = help_or_version(&error) {
+            return Ok(call);
+        }
         match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                let action = Action::Print(error.to_string());
-                Ok(Self { action, plugins: Vec::new(), trust: Trust::Required, verbosity: 0 })
-            }
             ErrorKind::MissingRequiredArgument => Err(Error::Usage(
                 "no action is given; give one of --get-all, --describe, --list, --check, --clear, --run; see --help"
                     .to_owned(),
@@ -167,6 +178,13 @@ impl Call {
             _ => Err(usage(&error)),
         }
     }
+}
+
+/// The call, if the words are a request for the help or the version, which clap treats as an error.
+fn help_or_version(error: &clap::Error) -> Option<Call> {
+    let is_request = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let action = Action::Print(error.to_string());
+    is_request.then_some(Call { action, plugins: Vec::new(), trust: Trust::Required, verbosity: 0 })
 }
 
 /// Checks required options. clap's `requires` is not enforced if the required option conflicts with a given one.
