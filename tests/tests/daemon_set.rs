@@ -65,7 +65,7 @@ impl Pod {
     }
 
     /// A call as the daemon makes it: in the manager's directory, in the container.
-    fn call<'a>(&self, words: &[&'a str]) -> Call<'_> {
+    fn call(&self, words: &[&str]) -> Call<'_> {
         self.call_in_container(words, "mkdir run/trace-hooks; mount --bind \"$volume\" run/trace-hooks")
     }
 
