@@ -169,6 +169,31 @@ fn a_plugin_with_a_missing_library_is_refused() {
 }
 
 #[test]
+fn a_plugin_for_a_newer_glibc_is_refused() {
+    let newer = changed(|bytes| {
+        let versions = places_of(b"\0GLIBC_2.", bytes);
+        let at = |place: usize| place + b"\0GLIBC_2.".len();
+        let of_two_digits = versions.iter().find(|place| bytes[at(**place) + 2] == 0);
+        let number = at(*of_two_digits.expect("a version with two digits is needed"));
+        bytes[number..number + 2].copy_from_slice(b"99");
+    });
+    let remedy = "build it on an older system, or with `cargo zigbuild --target ";
+    refused(newer, &["bad.so needs glibc 2.99 (symbol version GLIBC_2.99), but this system has 2.", remedy]);
+}
+
+#[test]
+fn a_plugin_for_another_c_library_is_refused() {
+    let for_musl = changed(|bytes| replace(bytes, b"\0libc.so.6\0", b"\0libc.so\0.\0"));
+    refused(for_musl, &["bad.so is built for the C library musl, but this manager uses glibc; build it for"]);
+}
+
+#[test]
+fn a_plugin_for_a_newer_version_of_another_library_is_refused() {
+    let newer = changed(|bytes| replace(bytes, b"\0GCC_3.0\0", b"\0GCC_9.0\0"));
+    refused(newer, &["it cannot be loaded", "libgcc_s.so.1", "GCC_9.0", "required by", "bad.so"]);
+}
+
+#[test]
 fn a_plugin_for_another_machine_is_refused() {
     let (ours, theirs, number) =
         if cfg!(target_arch = "x86_64") { ("x86-64", "aarch64", 183) } else { ("aarch64", "x86-64", 62) };

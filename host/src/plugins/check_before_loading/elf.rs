@@ -7,6 +7,8 @@ use object::read::elf::{ElfFile64, ElfSymbol64, FileHeader, ProgramHeader};
 use object::{Endianness, Object, ObjectSymbol, ReadCache, ReadRef};
 use trace_hook_api::abi;
 
+use super::c_library;
+
 #[cfg(target_arch = "x86_64")]
 const OUR_MACHINE: Machine = EM_X86_64;
 #[cfg(target_arch = "aarch64")]
@@ -16,7 +18,7 @@ const CLASS_32: u8 = 1;
 /// The first bytes of a `staticlib` or an `rlib` (`ARMAG` in ar.h).
 const STATIC_LIBRARY: &[u8] = b"!<arch>\n";
 
-/// Checks that the file is a shared library for this machine that exports a plugin.
+/// Checks that the file is a shared library for this machine and its C library, and exports a plugin.
 ///
 /// # Errors
 ///
@@ -73,7 +75,7 @@ fn check_parts<'data>(data: impl ReadRef<'data>) -> Result<(), String> {
         symbol.is_definition() && symbol.name_bytes() == Ok(abi::SYMBOL.as_bytes())
     };
     match file.dynamic_symbols().any(exported) {
-        true => Ok(()),
+        true => c_library::check(&file),
         false => Err(format!(
             "is a shared library, but not a plugin: it exports no header of trace-hook-api {}; see export_plugin!",
             trace_hook_api::VERSION

@@ -1,5 +1,6 @@
 //! The checks of a plugin file before any of its code runs: which users can change it, and what it contains.
 
+mod c_library;
 mod elf;
 mod trust;
 
