@@ -1,12 +1,13 @@
 //! The command line: options, one of which is the action, or a subcommand.
 
+mod installed_help;
 mod subcommands;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, ArgGroup, Parser};
+use clap::{ArgAction, ArgGroup, CommandFactory, Parser};
 
 use crate::arguments::{HookArguments, usage};
 use crate::error::{Error, Result};
@@ -44,7 +45,7 @@ pub enum Action {
     Install {
         directory: PathBuf,
     },
-    /// Prints the help or the version.
+    /// Prints the help, the version, or what packages install of the help.
     Print(String),
 }
 
@@ -140,6 +141,9 @@ impl Call {
         if subcommands::begin_with_one(&words) {
             return subcommands::parse(&words);
         }
+        if let Some(what) = installed_help::asked_for(&words) {
+            return Ok(Self::print(installed_help::generate(what, Words::command())?));
+        }
         let has_arguments = words.iter().any(|word| word == "--args" || word == "-a");
         let words = match Words::try_parse_from(words) {
             Ok(words) => words,
@@ -178,13 +182,16 @@ impl Call {
             _ => Err(usage(&error)),
         }
     }
+
+    fn print(text: String) -> Self {
+        Self { action: Action::Print(text), plugins: Vec::new(), trust: Trust::Required, verbosity: 0 }
+    }
 }
 
 /// The call, if the words are a request for the help or the version, which clap treats as an error.
 fn help_or_version(error: &clap::Error) -> Option<Call> {
     let is_request = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    let action = Action::Print(error.to_string());
-    is_request.then_some(Call { action, plugins: Vec::new(), trust: Trust::Required, verbosity: 0 })
+    is_request.then(|| Call::print(error.to_string()))
 }
 
 /// Checks required options. clap's `requires` is not enforced if the required option conflicts with a given one.
@@ -207,8 +214,6 @@ fn check_companions(words: &Words) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn call(words: &[&str]) -> Result<Call> {
