@@ -39,14 +39,18 @@ pub fn run(cargo: &mut Command) -> Result<()> {
 
 /// Runs `cargo build` with these arguments; returns the artifacts.
 pub fn build(words: &[&str]) -> Result<Vec<Artifact>> {
-    let words = [&["build", "--message-format=json-render-diagnostics"], words].concat();
-    let mut cargo = cargo(&words);
-    let mut build = cargo.stdout(Stdio::piped()).spawn().explain(|| "cannot start cargo")?;
+    artifacts(cargo(&["build"]).args(words))
+}
+
+/// Runs a command that builds as `cargo build` does; returns the artifacts.
+pub fn artifacts(cargo: &mut Command) -> Result<Vec<Artifact>> {
+    cargo.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    let mut build = cargo.spawn().explain(|| "cannot start cargo")?;
     let mut artifacts = Vec::new();
     for message in BufReader::new(build.stdout.take().expect("it is a pipe")).lines() {
         artifacts.extend(artifacts_of(&serde_json::from_str(&message?)?));
     }
-    if build.wait()?.success() { Ok(artifacts) } else { Err(failure(&cargo).into()) }
+    if build.wait()?.success() { Ok(artifacts) } else { Err(failure(cargo).into()) }
 }
 
 /// The names of the packages below `plugins/`.

@@ -53,9 +53,13 @@ pub fn call() -> Command {
 
 /// Builds the manager and all plugins, and installs them in `dist/`. Running processes are not disturbed.
 pub fn lay_out() -> Result<()> {
-    let artifacts = build()?;
-    let kernel = directory()?;
-    for file in &artifacts {
+    lay_out_in(&cargo::root().join(DIST), &build(&mut cargo::cargo(&["build"]))?)
+}
+
+/// Installs these files below this directory.
+pub fn lay_out_in(directory: &Path, artifacts: &[Artifact]) -> Result<()> {
+    let kernel = create(directory)?;
+    for file in artifacts {
         install(&file.file, &kernel.join(place(file)))?;
     }
     link(MANAGER, &kernel.join(LINK))?;
@@ -65,11 +69,13 @@ pub fn lay_out() -> Result<()> {
     keep_only(&kernel, |name| [MANAGER, LINK, PLUGINS].iter().any(|known| name == *known))
 }
 
-fn build() -> Result<Vec<Artifact>> {
-    let plugins = cargo::plugin_packages()?;
-    let mut words = vec!["--release", "--package", "trace-hook-manager"];
-    words.extend(plugins.iter().flat_map(|plugin| ["--package", plugin]));
-    let mut artifacts = cargo::build(&words)?;
+/// Builds the manager and all plugins in release mode, with this command.
+pub fn build(cargo: &mut Command) -> Result<Vec<Artifact>> {
+    cargo.args(["--release", "--package", "trace-hook-manager"]);
+    for plugin in cargo::plugin_packages()? {
+        cargo.args(["--package", &plugin]);
+    }
+    let mut artifacts = cargo::artifacts(cargo)?;
     artifacts
         .retain(|artifact| artifact.kind == "cdylib" || (artifact.kind == "bin" && artifact.name == MANAGER));
     Ok(artifacts)
@@ -83,15 +89,16 @@ fn place(artifact: &Artifact) -> PathBuf {
     }
 }
 
-fn directory() -> Result<PathBuf> {
-    let mut directory = cargo::root().to_owned();
-    for part in Path::new(DIST).join(KERNEL).join(PLUGINS).iter() {
-        directory.push(part);
-        fs::create_dir_all(&directory).explain(|| format!("cannot create {}", directory.display()))?;
-        fs::set_permissions(&directory, Permissions::from_mode(MODE))?;
+/// Creates the directory of the sub-system below this one, and that of its plugins.
+fn create(directory: &Path) -> Result<PathBuf> {
+    let mut path = directory.to_owned();
+    for part in Path::new(KERNEL).join(PLUGINS).iter() {
+        path.push(part);
+        fs::create_dir_all(&path).explain(|| format!("cannot create {}", path.display()))?;
+        fs::set_permissions(&path, Permissions::from_mode(MODE))?;
     }
-    directory.pop();
-    Ok(directory)
+    path.pop();
+    Ok(path)
 }
 
 /// Replaces `to` atomically by a copy of `from`. A process that runs the old file keeps it.

@@ -9,6 +9,7 @@ mod dist;
 mod docs;
 mod error;
 mod privilege;
+mod release;
 mod test;
 
 use std::env;
@@ -20,6 +21,8 @@ const USAGE: &str = "\
 Usage: cargo xtask TASK
 
   dist             build in release mode, and create dist/, ready to be copied next to container-tracer
+  release [--test] [ARCHITECTURE…]
+                   build what users install into dist/release/; --test uses it on other distributions (needs root)
   demo             dist, then trace a small workload for two seconds (needs root)
   test [ARG…]      build everything, and run every test; the arguments are passed to `cargo test`
   faults           fail every system call of a session in turn (needs root)
@@ -44,6 +47,7 @@ fn run() -> Result<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["dist"] => dist::dist(),
+        ["release", words @ ..] => release::release(words),
         ["demo"] => demo::demo(),
         ["demo", demo::AS_BUILT] => demo::show(),
         ["test", words @ ..] => test::test(words),

@@ -1,0 +1,63 @@
+//! `cargo xtask release`: what users install, for each architecture: a tarball, a `.deb`, and their checksums.
+//!
+//! The same commit gives the same bytes: the tools are pinned, times are those of the commit, and no file contains a path
+//! of this machine.
+
+mod architecture;
+mod binaries;
+mod contents;
+mod packages;
+mod tools;
+mod trial;
+
+use std::fs;
+use std::path::PathBuf;
+
+use architecture::Architecture;
+use tools::Tools;
+
+use crate::cargo;
+use crate::error::{Explain, Result};
+
+/// The directory, in the workspace, with the files of a release.
+const RELEASE: &str = "dist/release";
+/// The option to install what was built, and use it, in root file systems of other distributions.
+const TEST: &str = "--test";
+/// The oldest version of glibc that the binaries run with: Debian 10, RHEL 8.
+const GLIBC: &str = "2.28";
+/// A plugin of the tests, which panics when it is asked to.
+const PANICKING_PLUGIN: &str = "fixture-failing";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Builds a release for these architectures, or for all of them. With [`TEST`] it is tested as well.
+pub fn release(words: &[&str]) -> Result<()> {
+    let is_tested = words.contains(&TEST);
+    let named = words.iter().filter(|word| **word != TEST).map(|word| Architecture::called(word));
+    let named = named.collect::<Result<Vec<_>>>()?;
+    let architectures = if named.is_empty() { Architecture::ALL.to_vec() } else { named };
+
+    let directory = fresh_directory()?;
+    let tools = Tools::install()?;
+    // Commands cannot be run on another machine, but the command line is the same.
+    let help = binaries::build(Architecture::ours()?, &tools)?.installed_help()?;
+    for architecture in architectures {
+        let binaries = binaries::build(architecture, &tools)?;
+        binaries.check()?;
+        contents::lay_out(&binaries, &help)?;
+        packages::tarball(architecture, &directory)?;
+        packages::deb(architecture, &directory, &tools)?;
+    }
+    packages::checksums(&directory)?;
+    println!("{} has the files of the release.", directory.display());
+    if !is_tested {
+        return Ok(());
+    }
+    trial::test(&directory, &binaries::build_plugin(PANICKING_PLUGIN, &tools)?)
+}
+
+fn fresh_directory() -> Result<PathBuf> {
+    let directory = cargo::root().join(RELEASE);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).explain(|| format!("cannot create {}", directory.display()))?;
+    Ok(directory)
+}

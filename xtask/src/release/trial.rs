@@ -1,0 +1,89 @@
+//! Uses a release on other distributions: installs it into a root file system of each, and runs sessions there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::architecture::Architecture;
+use super::packages::{deb_path, tarball_path};
+use super::tools::run;
+use crate::cargo;
+use crate::error::{Explain, Result};
+use crate::privilege;
+
+/// The oldest distributions with a glibc that is new enough, of those that are still on the mirrors.
+const DISTRIBUTIONS: [Distribution; 2] = [
+    Distribution { name: "Debian 11", suite: "bullseye", key: None },
+    // Debian has no package with the keys of Ubuntu. This one has signed its releases since 2018.
+    Distribution { name: "Ubuntu 20.04", suite: "focal", key: Some("xtask/release/ubuntu-archive-2018.asc") },
+];
+/// What is run there.
+const SCRIPT: &str = include_str!("../../release/trial.sh");
+/// Where the packages are in the root file system.
+const PACKAGES: &str = "packages";
+/// Runs the script in the root file system `$1` with the words that follow. All mounts are in a namespace of its own, and
+/// end with it.
+const IN_ROOT: &str = r#"
+root=$1; shift
+mount --rbind /proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount -t tmpfs tmpfs "$root/run"
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C chroot "$root" sh /packages/trial.sh "$@""#;
+
+struct Distribution {
+    name: &'static str,
+    /// What its mirrors call it.
+    suite: &'static str,
+    /// The key of its archive, in the workspace, unless this machine has it.
+    key: Option<&'static str>,
+}
+
+/// Installs and uses the release of this machine's architecture, with this plugin that panics.
+pub fn test(release: &Path, panicking_plugin: &Path) -> Result<()> {
+    if let Some(obstacle) = privilege::obstacle() {
+        return Err(format!("a release cannot be tested here: {obstacle}").into());
+    }
+    for distribution in &DISTRIBUTIONS {
+        println!("{}:", distribution.name);
+        let root = distribution.root()?;
+        let words = copy_into(root.path(), release, panicking_plugin)?;
+        let mut trial = Command::new("unshare");
+        trial.args(["--mount", "--propagation", "private", "sh", "-euc", IN_ROOT, "sh"]);
+        run(trial.arg(root.path()).args(words)).explain(|| format!("on {}", distribution.name))?;
+    }
+    Ok(())
+}
+
+impl Distribution {
+    /// Creates a root file system that is removed when it is dropped.
+    fn root(&self) -> Result<TempDir> {
+        let root = tempfile::Builder::new().prefix("root-").tempdir_in(cargo::root().join("target"))?;
+        let mut mmdebstrap = Command::new("mmdebstrap");
+        mmdebstrap.args(["--quiet", "--variant=essential"]);
+        if let Some(key) = self.key {
+            mmdebstrap.arg("--keyring").arg(cargo::root().join(key));
+        }
+        run(mmdebstrap.arg(self.suite).arg(root.path()))?;
+        Ok(root)
+    }
+}
+
+/// Copies what the script needs into the root file system; returns the script's arguments.
+fn copy_into(root: &Path, release: &Path, panicking_plugin: &Path) -> Result<[PathBuf; 3]> {
+    let (tarball, deb) =
+        (tarball_path(Architecture::ours()?, release), deb_path(Architecture::ours()?, release));
+    let packages = root.join(PACKAGES);
+    fs::create_dir(&packages)?;
+    fs::create_dir(packages.join("panicking"))?;
+    fs::write(packages.join("trial.sh"), SCRIPT)?;
+    let copy = |from: &Path, name: &str| {
+        fs::copy(from, packages.join(name)).explain(|| format!("cannot copy {}", from.display()))
+    };
+    copy(&tarball, "trace-hooks.tar.gz")?;
+    copy(&deb, "trace-hooks.deb")?;
+    copy(panicking_plugin, "panicking/failing.so")?;
+    Ok(["trace-hooks.tar.gz", "trace-hooks.deb", "panicking"]
+        .map(|name| Path::new("/").join(PACKAGES).join(name)))
+}
