@@ -33,12 +33,13 @@ prints_a_trace() {
     expect 'none lost' /tmp/err
 }
 
-# As container-tracer calls it: a path, and nothing else; then SIGINT. `"$@"` is the manager.
+# As container-tracer calls it: a path, and nothing else; then SIGINT.
 serves_container_tracer() {
-    "$@" --run trace_syscalls --args "--pid $workload" >/tmp/path 2>/tmp/err &
+    rm -f /tmp/path
+    "$1" --run trace_syscalls --args "--pid $workload" >/tmp/path 2>/tmp/err &
     manager=$!
     until [ -s /tmp/path ]; do
-        kill -0 $manager 2>/tmp/null || fail "no session: $(cat /tmp/err)"
+        kill -0 $manager 2>/dev/null || fail "no session: $(cat /tmp/err)"
         sleep 0.05
     done
     cat "$(cat /tmp/path)" >/tmp/out &
@@ -46,7 +47,7 @@ serves_container_tracer() {
     sleep 0.5
     kill -INT $manager
     wait $manager || fail "the session ended with status $?: $(cat /tmp/err)"
-    wait $reader
+    wait $reader || fail "the trace file cannot be read"
     [ ! -s /tmp/err ] || fail "unexpected: $(cat /tmp/err)"
     expect 'sys_' /tmp/out
 }
@@ -84,8 +85,10 @@ prints_a_trace trace-hooks
 prints_a_trace /usr/bin/trace-hooks
 serves_container_tracer /usr/lib/trace-hooks/kernel/manager.bin
 run trace-hooks --clear
-[ -s /usr/share/man/man8/trace-hooks.8.gz ] || dpkg-deb --contents "$deb" | grep -q man8/trace-hooks.8.gz ||
-    fail "no man page"
+for installed in man/man8/trace-hooks.8.gz bash-completion/completions/trace-hooks \
+    fish/vendor_completions.d/trace-hooks.fish zsh/vendor-completions/_trace-hooks; do
+    [ -s /usr/share/$installed ] || fail "/usr/share/$installed is missing"
+done
 dpkg --purge trace-hooks >/tmp/out 2>&1 || fail "it cannot be removed: $(cat /tmp/out)"
 expect 'Removing trace-hooks' /tmp/out
 for left in /usr/lib/trace-hooks /usr/bin/trace-hooks /usr/share/doc/trace-hooks; do

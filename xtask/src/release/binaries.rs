@@ -39,12 +39,13 @@ pub fn build(architecture: Architecture, tools: &Tools) -> Result<Binaries> {
     Ok(Binaries { artifacts: dist::build(&mut command(architecture, tools)?)? })
 }
 
-/// Builds a plugin for this machine in the same way; returns the file.
-pub fn build_plugin(package: &str, tools: &Tools) -> Result<PathBuf> {
-    let artifacts =
-        cargo::artifacts(command(Architecture::ours()?, tools)?.args(["--release", "--package", package]))?;
-    let plugin = artifacts.into_iter().find(|artifact| artifact.kind == "cdylib");
-    Ok(plugin.ok_or_else(|| format!("{package} is not a plugin"))?.file)
+/// Builds a plugin of the tests for this machine in the same way; returns the file.
+pub fn build_fixture(name: &str, tools: &Tools) -> Result<PathBuf> {
+    let package = format!("fixture-{name}");
+    // Together with the others, so that all crates are built with the same features, and not again.
+    let artifacts = dist::build(command(Architecture::ours()?, tools)?.args(["--package", &package]))?;
+    let fixture = artifacts.into_iter().find(|artifact| artifact.name == name);
+    Ok(fixture.ok_or_else(|| format!("{package} is not a plugin"))?.file)
 }
 
 fn command(architecture: Architecture, tools: &Tools) -> Result<Command> {

@@ -26,7 +26,7 @@ const TEST: &str = "--test";
 /// The oldest version of glibc that the binaries run with: Debian 10, RHEL 8.
 const GLIBC: &str = "2.28";
 /// A plugin of the tests, which panics when it is asked to.
-const PANICKING_PLUGIN: &str = "fixture-failing";
+const PANICKING_PLUGIN: &str = "failing";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Builds a release for these architectures, or for all of them. With [`TEST`] it is tested as well.
@@ -52,7 +52,7 @@ pub fn release(words: &[&str]) -> Result<()> {
     if !is_tested {
         return Ok(());
     }
-    trial::test(&directory, &binaries::build_plugin(PANICKING_PLUGIN, &tools)?)
+    trial::test(&directory, &binaries::build_fixture(PANICKING_PLUGIN, &tools)?)
 }
 
 fn fresh_directory() -> Result<PathBuf> {

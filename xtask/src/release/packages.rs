@@ -39,7 +39,7 @@ pub fn tarball(architecture: Architecture, directory: &Path) -> Result<()> {
 /// Makes the `.deb`. What it contains is in `[package.metadata.deb]` of the manager.
 pub fn deb(architecture: Architecture, directory: &Path, tools: &Tools) -> Result<()> {
     let mut deb = tools.deb();
-    deb.args(["--package", "trace-hook-manager", "--no-build", "--no-strip", "--locked"]);
+    deb.args(["--package", "trace-hook-manager", "--no-build", "--no-strip", "--locked", "--quiet"]);
     deb.args(["--target", &architecture.target(), "--deb-revision", ""]).env(TIME, time()?);
     run(deb.arg("--output").arg(deb_path(architecture, directory)))
 }
