@@ -1,6 +1,7 @@
 //! Discovery of plugins and hooks, and messages about those that cannot be used. Needs no kernel.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -229,6 +230,24 @@ fn one_executable_serves_several_directories_through_links() {
         let answer = manager.bare_call().under(["sh", "-c", &script]).word("--get-all").answer();
         assert_eq!(answer.succeeded(), hook);
     }
+}
+
+/// As packages install it: the executable beside its plugins, and a link to it in the `PATH`.
+#[test]
+fn a_link_without_plugins_beside_it_uses_those_of_the_executable() {
+    let manager = Manager::with(Plugins::none());
+    let installed = Plugins::none().directory("bin").directory("lib").directory("lib/plugins");
+    let installed =
+        installed.plugin("synthetic", "lib/plugins/synthetic.so").link("bin/trace-hooks", "../lib/manager");
+    // Another process writes the copy: see `newer_manager` in compatibility.rs.
+    let copy = [manager.executable(), &installed.path_of("lib/manager")];
+    assert!(Command::new("install").args(copy).status().expect("there is an `install`").success());
+
+    let link = installed.path_of("bin/trace-hooks");
+    assert_eq!(manager.call_as(&link).word("--get-all").answer().succeeded(), "synthetic_lines\n");
+    let script = format!("PATH='{}':$PATH exec trace-hooks \"$@\"", installed.path_of("bin").display());
+    let answer = manager.bare_call().under(["sh", "-c", &script]).word("--get-all").answer();
+    assert_eq!(answer.succeeded(), "synthetic_lines\n");
 }
 
 /// A sub-directory of `trace-hooks/`: a link to the manager, and `plugins/` with this one.

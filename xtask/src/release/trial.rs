@@ -8,16 +8,21 @@ use tempfile::TempDir;
 
 use super::architecture::Architecture;
 use super::packages::{deb_path, tarball_path};
-use super::tools::run;
+use super::tools::{output, run};
 use crate::cargo;
 use crate::error::{Explain, Result};
 use crate::privilege;
 
 /// The oldest distributions with a glibc that is new enough, of those that are still on the mirrors.
 const DISTRIBUTIONS: [Distribution; 2] = [
-    Distribution { name: "Debian 11", suite: "bullseye", key: None },
-    // Debian has no package with the keys of Ubuntu. This one has signed its releases since 2018.
-    Distribution { name: "Ubuntu 20.04", suite: "focal", key: Some("xtask/release/ubuntu-archive-2018.asc") },
+    Distribution { name: "Debian 11", vendor: "Debian", suite: "bullseye", key: None },
+    Distribution {
+        name: "Ubuntu 20.04",
+        vendor: "Ubuntu",
+        suite: "focal",
+        // Debian has no package with the keys of Ubuntu. This one has signed its releases since 2018.
+        key: Some("xtask/release/ubuntu-archive-2018.asc"),
+    },
 ];
 /// What is run there.
 const SCRIPT: &str = include_str!("../../release/trial.sh");
@@ -34,7 +39,9 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C chroot "$root" sh /packa
 
 struct Distribution {
     name: &'static str,
-    /// What its mirrors call it.
+    /// What its mirrors call themselves.
+    vendor: &'static str,
+    /// What they call this version.
     suite: &'static str,
     /// The key of its archive, in the workspace, unless this machine has it.
     key: Option<&'static str>,
@@ -61,12 +68,25 @@ impl Distribution {
     fn root(&self) -> Result<TempDir> {
         let root = tempfile::Builder::new().prefix("root-").tempdir_in(cargo::root().join("target"))?;
         let mut mmdebstrap = Command::new("mmdebstrap");
-        mmdebstrap.args(["--quiet", "--variant=essential"]);
+        mmdebstrap.args(["--quiet", "--variant=essential", "--aptopt=Acquire::Retries \"3\""]);
         if let Some(key) = self.key {
             mmdebstrap.arg("--keyring").arg(cargo::root().join(key));
         }
-        run(mmdebstrap.arg(self.suite).arg(root.path()))?;
+        mmdebstrap.arg(self.suite).arg(root.path());
+        // Otherwise it takes the vendor's own mirror.
+        if let Some(mirror) = self.mirror()? {
+            mmdebstrap.arg(format!("deb {mirror} {} main", self.suite));
+        }
+        run(&mut mmdebstrap)?;
         Ok(root)
+    }
+
+    /// The vendor's mirror that apt uses here, if any.
+    fn mirror(&self) -> Result<Option<String>> {
+        let mirrors =
+            output(Command::new("apt-get").args(["indextargets", "--format", "$(LABEL) $(REPO_URI)"]))?;
+        let mut mirrors = mirrors.lines().filter_map(|line| line.split_once(' '));
+        Ok(mirrors.find(|(label, _)| *label == self.vendor).map(|(_, mirror)| mirror.to_owned()))
     }
 }
 
