@@ -15,8 +15,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use trace_hook_api::{Arguments, Environment, Format, HookInfo, Request, TaskSelection};
 
-pub use selection::GivenTasks;
 pub use listing::{Listing, listing};
+pub use selection::GivenTasks;
 pub use usage::usage;
 pub use words::HookArguments;
 

@@ -152,7 +152,7 @@ impl Membership {
     /// Higher for the hierarchy that separates the process more from others. On hybrid systems a container may be in a
     /// cgroup of its own only in version 1.
     fn rank(&self) -> (bool, usize, bool) {
-        let names_container = self.path.iter().any(|component| is_container(component));
+        let names_container = self.path.iter().any(is_container);
         (names_container, self.path.components().count(), self.controllers.is_empty())
     }
 }
