@@ -9,9 +9,9 @@ use tracefs::Instance;
 use tracefs_session::{EventStream, TracedTasks};
 
 #[path = "../../../tracefs/tests/kernel/mod.rs"]
-mod kernel;
+mod tracefs_kernel;
 
-pub use kernel::*;
+pub use tracefs_kernel::*;
 
 /// The stream of an instance, with a spool that is large enough for every test.
 pub fn stream(instance: &Instance, filter: Option<TracedTasks>) -> EventStream {
