@@ -1,12 +1,12 @@
 //! Checks that a plugin was built for the C library of this process.
 //!
-//! The dynamic loader would refuse it as well, but not say what to do. It also reports libraries that are missing, and
-//! versions of other libraries; these messages need nothing added.
+//! The dynamic loader refuses others as well, but without saying what to do. Its messages about other libraries, which are
+//! missing or too old, are sufficient.
 
 use std::ffi::CStr;
 
 use nix::libc;
-use object::elf::DT_NEEDED;
+use object::elf::{DT_NEEDED, VER_FLG_WEAK};
 use object::read::elf::ElfFile64;
 use object::{Endianness, ReadRef};
 
@@ -55,7 +55,8 @@ fn libraries<'data, R: ReadRef<'data>>(
     needed.map(|entry| dynamic.string(entry)).collect::<object::Result<Vec<_>>>().map(Vec::into_iter)
 }
 
-/// Alpine calls it `libc.musl-x86_64.so.1`, its own build `libc.so`. The latter is no library where glibc is used.
+/// Alpine installs musl as `libc.musl-x86_64.so.1`, and musl's own build as `libc.so`, which is a linker script where glibc
+/// is installed.
 fn is_musl(library: &[u8]) -> bool {
     library == b"libc.so" || library.starts_with(b"libc.musl-")
 }
@@ -70,6 +71,10 @@ fn newest_requirement<'data, R: ReadRef<'data>>(
     let mut newest = None;
     while let Some((_, mut versions)) = libraries.next()? {
         while let Some(version) = versions.next()? {
+            // Only weak symbols have this version. They may be missing.
+            if version.vna_flags.get(endian).contains(VER_FLG_WEAK) {
+                continue;
+            }
             newest = newest.max(Requirement::of(version.name(endian, strings)?));
         }
     }
