@@ -71,14 +71,16 @@ pub fn lay_out_in(directory: &Path, artifacts: &[Artifact]) -> Result<()> {
 
 /// Builds the manager and all plugins in release mode, with this command.
 pub fn build(cargo: &mut Command) -> Result<Vec<Artifact>> {
-    cargo.args(["--release", "--package", "trace-hook-manager"]);
-    for plugin in cargo::plugin_packages()? {
-        cargo.args(["--package", &plugin]);
-    }
-    let mut artifacts = cargo::artifacts(cargo)?;
+    let mut artifacts = cargo::artifacts(cargo.arg("--release").args(packages()?))?;
     artifacts
         .retain(|artifact| artifact.kind == "cdylib" || (artifact.kind == "bin" && artifact.name == MANAGER));
     Ok(artifacts)
+}
+
+/// The arguments of cargo that choose the manager and all plugins.
+pub fn packages() -> Result<Vec<String>> {
+    let packages = ["trace-hook-manager".to_owned()].into_iter().chain(cargo::plugin_packages()?);
+    Ok(packages.flat_map(|package| ["--package".to_owned(), package]).collect())
 }
 
 /// The place of a file in the directory of the sub-system. A plugin has its own name: `ftrace.so`.

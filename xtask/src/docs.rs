@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use trace_hook_api::{EventInfo, FieldInfo, FieldKind};
 
 use crate::cargo;
+use crate::dist;
 use crate::error::{Explain, Result};
 
 /// The argument with which [`docs`] changes nothing.
@@ -61,10 +62,7 @@ struct Installation {
 
 impl Installation {
     fn build() -> Result<Self> {
-        let packages = cargo::plugin_packages()?;
-        let mut words = vec!["--package", "trace-hook-manager"];
-        words.extend(packages.iter().flat_map(|package| ["--package", package]));
-        let artifacts = cargo::build(&words)?;
+        let artifacts = cargo::artifacts(cargo::cargo(&["build"]).args(dist::packages()?))?;
         let plugins = tempfile::tempdir()?;
         for plugin in artifacts.iter().filter(|artifact| artifact.kind == "cdylib") {
             let link = plugins.path().join(format!("{}.so", plugin.name));

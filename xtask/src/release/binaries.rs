@@ -27,13 +27,6 @@ pub struct Binaries {
     pub artifacts: Vec<Artifact>,
 }
 
-/// What packages install of the help.
-pub struct InstalledHelp {
-    pub man_page: String,
-    /// Each with its shell.
-    pub completions: [(&'static str, String); 3],
-}
-
 /// Builds the manager and all plugins for this architecture.
 pub fn build(architecture: Architecture, tools: &Tools) -> Result<Binaries> {
     Ok(Binaries { artifacts: dist::build(&mut command(architecture, tools)?)? })
@@ -91,18 +84,6 @@ fn compiler_commit() -> Result<String> {
 }
 
 impl Binaries {
-    /// Lets the manager print what packages install of its help. It must be built for this machine.
-    pub fn installed_help(&self) -> Result<InstalledHelp> {
-        let manager = self.artifacts.iter().find(|artifact| artifact.kind == "bin");
-        let manager = &manager.ok_or("cargo has not built the manager")?.file;
-        let generate = |what| output(Command::new(manager).args(["--generate", what]));
-        let completions = |shell| generate(shell).map(|text| (shell, text));
-        Ok(InstalledHelp {
-            man_page: generate("man")?,
-            completions: [completions("bash")?, completions("fish")?, completions("zsh")?],
-        })
-    }
-
     /// Checks that they run wherever there is this glibc, and contain no path of this machine.
     pub fn check(&self) -> Result<()> {
         self.artifacts.iter().try_for_each(|artifact| check(&artifact.file))

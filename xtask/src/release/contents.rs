@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::binaries::{Binaries, InstalledHelp};
+use super::binaries::Binaries;
+use super::installed_help::InstalledHelp;
 use crate::cargo;
 use crate::dist;
 use crate::error::{Explain, Result};

@@ -6,6 +6,7 @@
 mod architecture;
 mod binaries;
 mod contents;
+mod installed_help;
 mod packages;
 mod tools;
 mod trial;
@@ -38,8 +39,7 @@ pub fn release(words: &[&str]) -> Result<()> {
 
     let directory = fresh_directory()?;
     let tools = Tools::install()?;
-    // Commands cannot be run on another machine, but the command line is the same.
-    let help = binaries::build(Architecture::ours()?, &tools)?.installed_help()?;
+    let help = installed_help::generate()?;
     for architecture in architectures {
         let binaries = binaries::build(architecture, &tools)?;
         binaries.check()?;
