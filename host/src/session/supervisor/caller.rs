@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::isatty;
@@ -53,6 +54,7 @@ impl Caller {
 impl Stream {
     fn watched(stream: Box<dyn AsFd>) -> Option<Self> {
         let gone = match stream.as_fd() {
+            fd if !is_writable(fd) => return None,
             fd if is_pipe(fd) => PollFlags::POLLERR,
             fd if isatty(fd) == Ok(true) => PollFlags::POLLHUP,
             _ => return None,
@@ -75,6 +77,12 @@ impl Stream {
         let seen = fds[0].revents().unwrap_or(PollFlags::empty());
         self.is_gone = matches!(polled, Ok(1)) && seen.intersects(self.gone);
     }
+}
+
+/// The reading end of a pipe, as `2>&0` may pass, would end every poll when it has no writer.
+fn is_writable(fd: BorrowedFd<'_>) -> bool {
+    let flags = fcntl(fd, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
+    flags.is_ok_and(|flags| flags & OFlag::O_ACCMODE != OFlag::O_RDONLY)
 }
 
 fn is_pipe(fd: BorrowedFd<'_>) -> bool {
@@ -125,6 +133,17 @@ mod tests {
         let mut without_pipe = caller(socket, null());
         drop(peer);
         assert!(!without_pipe.is_gone());
+    }
+
+    #[test]
+    fn the_reading_end_of_a_pipe_is_not_watched() {
+        let ((reader, writer), (stdin, none)) = (io::pipe().unwrap(), io::pipe().unwrap());
+        let mut caller = caller(writer, stdin);
+        drop(none);
+        assert!(!caller.is_gone());
+        assert_eq!(caller.poll_fds().count(), 1);
+        drop(reader);
+        assert!(caller.is_gone());
     }
 
     #[test]
