@@ -8,6 +8,7 @@ mod demo;
 mod dist;
 mod docs;
 mod error;
+mod kernels;
 mod privilege;
 mod release;
 mod test;
@@ -30,6 +31,8 @@ Usage: cargo xtask TASK
                    start and end a thousand sessions at random, and check that nothing is left (needs root)
   bpf [--check]    build the eBPF objects from C with clang, or check that they are up to date
   docs [--check]   write docs/json.md from the hooks' descriptions of their lines, or check that it is up to date
+  kernels [--short] [--product DIR] [VERSION…]
+                   boot other kernels under emulation, and try every hook there (needs root)
   bench [GROUP…]   measure completeness, speed and memory, compared with the bare kernel and other tools (needs root)";
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn run() -> Result<()> {
         ["soak", "--sessions", number] if number.parse::<u32>().is_ok() => test::soak(Some(number)),
         ["bpf", words @ ..] => bpf::bpf(words),
         ["docs", words @ ..] => docs::docs(words),
+        ["kernels", words @ ..] => kernels::kernels(words),
         ["bench", groups @ ..] => bench::bench(groups),
         [bench::TASK] => bench::serve(),
         [bench::LOADER] => bench::load_all(),

@@ -1,0 +1,151 @@
+//! Kernels from Debian's archive.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::machine::Machine;
+use crate::error::{Explain, Result};
+
+const ARCHIVE: &str = "http://deb.debian.org/debian";
+const SECURITY: &str = "http://deb.debian.org/debian-security";
+const SUITES: [&str; 6] = ["bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid"];
+const SECURITY_SUITES: [&str; 3] = ["bullseye-security", "bookworm-security", "trixie-security"];
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A kernel that is unpacked below `target/kernels/`.
+pub struct Kernel {
+    /// Its full version, as in `uname -r`.
+    pub release: String,
+    pub image: PathBuf,
+    /// `lib/modules/RELEASE`.
+    pub modules: PathBuf,
+}
+
+/// An apt configuration of its own, for one architecture.
+pub struct Archive {
+    directory: PathBuf,
+    machine: Machine,
+}
+
+impl Archive {
+    pub fn new(directory: &Path, machine: Machine) -> Result<Self> {
+        let directory = directory.join(format!("apt-{}", machine.debian()));
+        for part in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(directory.join(part)).explain(|| "cannot create a directory for apt")?;
+        }
+        fs::write(directory.join("sources.list"), sources())?;
+        Ok(Self { directory, machine })
+    }
+
+    /// The newest kernel of a series, such as `6.1`: one that is there already, or the archive's.
+    pub fn kernel(&self, series: &str) -> Result<Kernel> {
+        match self.unpacked(series)? {
+            Some(kernel) => Ok(kernel),
+            None => self.download(series),
+        }
+    }
+
+    fn kernels(&self, series: &str) -> PathBuf {
+        self.directory.join(format!("linux-{series}"))
+    }
+
+    fn unpacked(&self, series: &str) -> Result<Option<Kernel>> {
+        let root = self.kernels(series);
+        if !root.exists() {
+            return Ok(None);
+        }
+        let modules = [root.join("usr/lib/modules"), root.join("lib/modules")];
+        let modules = modules.iter().find(|modules| modules.exists());
+        let modules = modules.ok_or_else(|| format!("no modules in {}", root.display()))?;
+        let release = fs::read_dir(modules)?.flatten().next();
+        let release = release.ok_or_else(|| format!("{} is empty", modules.display()))?;
+        let name = release.file_name().to_string_lossy().into_owned();
+        let image = root.join(format!("boot/vmlinuz-{name}"));
+        Ok(Some(Kernel { release: name, image, modules: release.path() }))
+    }
+
+    fn download(&self, series: &str) -> Result<Kernel> {
+        let package = self.newest(series)?;
+        eprintln!("Downloading {package}");
+        run(self.apt("apt-get").args(["--quiet=2", "download", &package]).current_dir(&self.directory))?;
+        let new = self.directory.join("new");
+        let _ = fs::remove_dir_all(&new);
+        let file = self.downloaded(&package)?;
+        run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&new))?;
+        fs::rename(&new, self.kernels(series))?;
+        fs::remove_file(&file)?;
+        self.unpacked(series)?.ok_or_else(|| format!("{package} has no kernel").into())
+    }
+
+    fn downloaded(&self, package: &str) -> Result<PathBuf> {
+        let is_it = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{package}_")))
+        };
+        let files = fs::read_dir(&self.directory)?.flatten().map(|entry| entry.path());
+        files.into_iter().find(is_it).ok_or_else(|| format!("apt has not stored {package}").into())
+    }
+
+    /// The package of the newest kernel of a series.
+    fn newest(&self, series: &str) -> Result<String> {
+        run(self.apt("apt-get").args(["--quiet=2", "update"]))?;
+        let names = self.apt("apt-cache").args(["pkgnames", &format!("linux-image-{series}.")]).output()?;
+        let suffix = format!("-cloud-{}", self.machine.debian());
+        let names = String::from_utf8_lossy(&names.stdout).into_owned();
+        let kernels = names.lines().filter(|name| name.ends_with(&suffix));
+        let newest = kernels.max_by_key(|name| numbers(name));
+        newest.map(str::to_owned).ok_or_else(|| format!("Debian's archive has no kernel {series}").into())
+    }
+
+    fn apt(&self, program: &str) -> Command {
+        let mut apt = Command::new(program);
+        let path = |name: &str| self.directory.join(name).display().to_string();
+        for (option, value) in [
+            ("Dir::State::lists", path("lists")),
+            ("Dir::State::status", "/dev/null".to_owned()),
+            ("Dir::Cache", path("cache")),
+            ("Dir::Etc::sourcelist", path("sources.list")),
+            ("Dir::Etc::sourceparts", "-".to_owned()),
+            ("APT::Architecture", self.machine.debian().to_owned()),
+            ("APT::Architectures", self.machine.debian().to_owned()),
+            // The user _apt may be unable to enter the checkout.
+            ("APT::Sandbox::User", "root".to_owned()),
+        ] {
+            apt.args(["-o", &format!("{option}={value}")]);
+        }
+        apt.stdin(Stdio::null());
+        apt
+    }
+}
+
+fn sources() -> String {
+    let of = |archive: &str, suites: &[&str]| -> String {
+        suites.iter().map(|suite| format!("deb [signed-by={KEYRING}] {archive} {suite} main\n")).collect()
+    };
+    of(ARCHIVE, &SUITES) + &of(SECURITY, &SECURITY_SUITES)
+}
+
+/// The numbers in a name, in whose order versions are.
+fn numbers(name: &str) -> Vec<u64> {
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().explain(|| format!("cannot start {program}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{program} ended with {status}").into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbers;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(numbers("linux-image-6.1.0-9-cloud-amd64") < numbers("linux-image-6.1.0-57-cloud-amd64"));
+        assert!(
+            numbers("linux-image-6.1.0-0.deb11.52-cloud-amd64") < numbers("linux-image-6.1.0-9-cloud-amd64")
+        );
+    }
+}
