@@ -84,7 +84,7 @@ impl Entry {
         write::decimal_padded(out, u64::from(cpu), 3, b'0');
         out.extend_from_slice(b"] ");
         if options.irq_info {
-            self.write_flags(out);
+            self.write_flags(options.migrate_depth, out);
         }
         write_time(stamp, options.nanoseconds, out);
     }
@@ -100,9 +100,10 @@ impl Entry {
         }
     }
 
-    /// `trace_print_lat_fmt` of Linux 6.13 and later.
+    /// `trace_print_lat_fmt` of Linux 6.13 and later. Earlier kernels print the same letters for the flags that they have;
+    /// those without `migrate_depth` use the whole count for the depth of disabled preemption.
     #[inline]
-    fn write_flags(&self, out: &mut Vec<u8>) {
+    fn write_flags(&self, migrate_depth: bool, out: &mut Vec<u8>) {
         let has = |flag: u8| self.flags & flag != 0;
         let (irqs_off, bottom_halves_off) = (has(0x01), has(0x80));
         let interrupts = match (irqs_off, bottom_halves_off) {
@@ -131,13 +132,19 @@ impl Entry {
             (false, false, true) => b's',
             (false, false, false) => b'.',
         };
-        let depth = |value: u8| {
-            if value == 0 { b'.' } else { char::from_digit(u32::from(value), 16).map_or(b'?', |c| c as u8) }
-        };
-        let (preempt_depth, migrate_depth) =
-            (depth(self.preempt_count & 0xf), depth(self.preempt_count >> 4));
-        out.extend_from_slice(&[interrupts, reschedule, context, preempt_depth, migrate_depth]);
+        out.extend_from_slice(&[interrupts, reschedule, context]);
+        if migrate_depth {
+            write_depth(self.preempt_count & 0xf, out);
+            write_depth(self.preempt_count >> 4, out);
+        } else {
+            write_depth(self.preempt_count, out);
+        }
     }
+}
+
+#[inline]
+fn write_depth(depth: u8, out: &mut Vec<u8>) {
+    if depth == 0 { out.push(b'.') } else { write::hex(out, depth.into()) }
 }
 
 #[inline]

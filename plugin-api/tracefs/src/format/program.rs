@@ -72,7 +72,10 @@ impl Program {
     pub(super) fn compile(format: &EventFormat, btf: &Btf) -> Result<Self, Unprintable> {
         let tokens = tokens(&format.print_fmt)?;
         let mut parser = Parser::new(&tokens, format, btf);
-        let text = parser.format_string()?;
+        let mut text = parser.format_string()?;
+        // The kernel ends every line itself. Some formats end with a newline of their own, which makes an empty line.
+        let end = text.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
+        text.truncate(end);
         let mut compiler = Compiler { parser, steps: Vec::new(), before: Vec::new() };
         for piece in pieces(&text)? {
             match piece {

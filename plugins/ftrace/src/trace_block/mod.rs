@@ -43,7 +43,7 @@ impl Hook for TraceBlock {
 
 /// Enables the events of the traced tasks themselves: the beginnings, which have the owner of a request.
 fn enable(instance: &Instance) -> Result<()> {
-    records::beginning(instance.tracefs()).enable(instance)
+    records::enable_beginnings(instance)
 }
 
 /// Enables the other events, whatever task runs: an I/O scheduler may issue a request while any task runs, and the device
@@ -60,6 +60,9 @@ A write to a file goes to memory first. The kernel's own tasks (kworker, jbd2) w
 are theirs, not the program's, unless it waits for them (O_DIRECT) or writes them itself (fsync). What the kernel merges into a \
 request that is not issued yet is not a request of its own: the line is that of the task that made the first. The requests of a \
 device on top of others, such as LVM, RAID or loop, may be made by tasks of the kernel.
+
+Devices that have no requests, such as zram, brd and pmem, do not appear. Before Linux 6.10 the kernel does not distinguish \
+WRITE_ZEROES from ZONE_APPEND, which only zoned devices have: both are shown as WRITE_ZEROES.
 
 The completions of all requests of the machine are recorded to find those of the traced tasks; each costs well under a \
 microsecond.

@@ -9,7 +9,7 @@ pub struct Operation {
 
 /// The letters of operations. One that is a prefix of another comes after it.
 pub const OPERATIONS: [(&[u8], &str); 13] = [
-    (b"WZ", "WRITE_ZEROES"),
+    (b"WZ", WRITE_ZEROES),
     (b"W", "WRITE"),
     (b"R", "READ"),
     (b"DE", "SECURE_ERASE"),
@@ -28,6 +28,7 @@ const FLAGS: [(u8, &str); 5] =
     [(b'F', "fua"), (b'A', "ahead"), (b'S', "sync"), (b'M', "meta"), (b'U', "atomic")];
 
 const FLUSH: &str = "FLUSH";
+const WRITE_ZEROES: &str = "WRITE_ZEROES";
 const OTHER: &str = "OTHER";
 
 impl Operation {
@@ -44,6 +45,11 @@ impl Operation {
             Some(_) if size == 0 => name = FLUSH,
             Some(_) => flags.push("preflush"),
             None => {}
+        }
+        // Before Linux 6.10 the kernel has no letter of its own for it. Of the others without one, none has a size, but
+        // ZONE_APPEND on zoned devices.
+        if name == OTHER && size > 0 {
+            name = WRITE_ZEROES;
         }
         flags.extend(FLAGS.iter().filter(|(letter, _)| rest.contains(letter)).map(|(_, flag)| flag));
         Self { name, flags }
@@ -79,6 +85,7 @@ mod tests {
         assert_eq!(of("WZS", 4096), "WRITE_ZEROES sync");
         assert_eq!(of("ZRA", 4096), "ZONE_RESET_ALL");
         assert_eq!(of("N", 0), "OTHER");
+        assert_eq!(of("NS", 4096), "WRITE_ZEROES sync");
         assert_eq!(of("", 0), "OTHER");
     }
 

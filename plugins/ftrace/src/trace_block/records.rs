@@ -1,7 +1,7 @@
 //! The records of block requests.
 
 use trace_hook_api::Result;
-use tracefs::Tracefs;
+use tracefs::Instance;
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record};
 
@@ -12,14 +12,22 @@ use crate::tracepoint::Tracepoint;
 const START: Tracepoint = Tracepoint::new("block", "block_io_start");
 /// A request is put into a queue, mostly by the task that made it. Not all requests are.
 pub const INSERT: Tracepoint = Tracepoint::new("block", "block_rq_insert");
+/// A task begins a request. It also reports flushes, which the queue inserts without a record before Linux 6.5.
+const GET: Tracepoint = Tracepoint::new("block", "block_getrq");
 /// A request is issued to the device.
 pub const ISSUE: Tracepoint = Tracepoint::new("block", "block_rq_issue");
 /// A request, or a part of it, completes.
 pub const COMPLETE: Tracepoint = Tracepoint::new("block", "block_rq_complete");
 
-/// The tracepoint that the owner of a request hits.
-pub fn beginning(tracefs: &Tracefs) -> Tracepoint {
-    if START.is_in(tracefs) { START } else { INSERT }
+/// Enables the tracepoints that the owner of a request hits.
+pub fn enable_beginnings(instance: &Instance) -> Result<()> {
+    if START.is_in(instance.tracefs()) {
+        return START.enable(instance);
+    }
+    if GET.is_in(instance.tracefs()) {
+        GET.enable_where("nr_sector == 0", instance)?;
+    }
+    INSERT.enable(instance)
 }
 
 /// The letters of a flush that the queue makes on behalf of all that have requested one (`blk_kick_flush` in
@@ -53,6 +61,8 @@ pub struct Span {
 /// The fields of the records.
 pub struct Records {
     begins: Fields,
+    /// The beginnings of flushes, if `begins` lacks them.
+    flushes: Option<Fields>,
     issued: Fields,
     completes: Fields,
     error: Field,
@@ -73,6 +83,7 @@ impl Records {
         let start = Fields::new(START, stream);
         let has_all_beginnings = start.is_ok();
         Ok(Self {
+            flushes: if has_all_beginnings { None } else { Fields::new(GET, stream).ok() },
             begins: start.or_else(|_| Fields::new(INSERT, stream))?,
             issued: Fields::new(ISSUE, stream)?,
             completes: Fields::new(COMPLETE, stream)?,
@@ -90,6 +101,11 @@ impl Records {
         let id = record.id();
         if id == self.begins.id {
             return Some(BlockEvent::Begin(self.begins.span(record)));
+        }
+        if let Some(flushes) = self.flushes.as_ref().filter(|flushes| flushes.id == id) {
+            return Some(flushes.span(record))
+                .filter(|span| span.operation.is_flush())
+                .map(BlockEvent::Begin);
         }
         let fields = [&self.issued, &self.completes].into_iter().find(|fields| fields.id == id)?;
         let span = fields.span(record);

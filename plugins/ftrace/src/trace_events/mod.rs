@@ -54,8 +54,6 @@ impl Hook for TraceEvents {
         filters.iter().try_for_each(|filter| filter.check_applies(&events))?;
         let with_stack = request.arguments.flag("stack")?;
         let enable = |instance: &Instance| {
-            // Otherwise the kernel prints a hash of each address.
-            instance.set_option("hash-ptr", false)?;
             if with_stack {
                 instance.set_option("stacktrace", true)?;
                 instance.set_option("userstacktrace", true)?;
@@ -91,7 +89,7 @@ const DETAILS: &str = "\
 The events are the directories SYSTEM/EVENT in events/ of tracefs, each with its fields in the file `format`. A filter compares \
 fields with values: 'prev_prio == 120 && next_comm ~ \"ba*\"' (Documentation/trace/events.rst).
 
-A line is what the kernel prints for the event: the task that was running and its thread id, the CPU, five letters about \
+A line is what the kernel prints for the event: the task that was running and its thread id, the CPU, letters about \
 interrupts and preemption, the time since boot in seconds, the event and its fields. Differences from the kernel's text:
 
 - Control characters and bytes that are not valid UTF-8 are printed as `?`.

@@ -88,7 +88,7 @@ fn enable(instance: &Instance, calls: &[String], with_exit: bool) -> Result<()> 
 }
 
 const DETAILS: &str = "\
-A line is what the kernel prints: the task and its thread id, the CPU, five letters about interrupts and preemption, the time \
+A line is what the kernel prints: the task and its thread id, the CPU, letters about interrupts and preemption, the time \
 since boot in seconds, the call and its arguments. Control characters and bytes that are not valid UTF-8 are printed as `?`. With \
 --exit there is a line `sys_CALL -> RESULT` for each return, too. The kernel has no such events of 32-bit programs on a 64-bit \
 machine: their calls are not reported.
