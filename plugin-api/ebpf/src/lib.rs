@@ -15,7 +15,7 @@
 //!    structures. Put what the hook records or counts into maps of your own.
 //! 2. Build it: `clang -g -O2 -target bpf -mcpu=v3 -I plugin-api/ebpf/bpf -c hook.bpf.c -o hook.o`. The object is part of the
 //!    plugin; the loader fits it to the running kernel (CO-RE), so neither clang nor headers are needed where it runs.
-//! 3. `probe` is [`requirements::check`].
+//! 3. `probe` is [`requirements::check`] with the helpers that the programs call.
 //! 4. `start` describes the object as an [`Object`] and calls [`Programs::start`]. When that returns, the requested tasks are
 //!    traced.
 //! 5. The session takes the hook's maps by [`Programs::map`], and turns their content into lines. It ends when it is asked to

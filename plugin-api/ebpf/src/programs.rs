@@ -53,7 +53,7 @@ impl Programs {
     /// A requirement is not met, the kernel refuses a program, or no task is left to trace. Nothing stays attached then.
     pub fn start(request: &Request, object: &Object<'_>) -> Result<Self> {
         // Its messages say more than the kernel's errors.
-        requirements::check(&request.environment)?;
+        requirements::check_session(&request.environment)?;
         let procfs = &request.environment.procfs;
         let selection = selected_processes(request)?;
         let cgroups = SelectedCgroups::of(&selection)?;

@@ -1,25 +1,45 @@
 //! What every eBPF hook needs of the kernel. The checks need no privilege and leave nothing behind.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use trace_hook_api::{Capability, Environment, HookError, Result};
 
-/// The first kernel with `bpf_loop`, the newest feature that the programs use.
-const OLDEST_KERNEL: (u32, u32) = (5, 17);
+/// A helper function of the kernel for eBPF programs, and the first version that offers it to programs on tracepoints.
+#[derive(Debug, Clone, Copy)]
+pub struct Helper {
+    name: &'static str,
+    since: (u32, u32),
+}
+
+impl Helper {
+    /// `bpf_loop`.
+    pub const LOOP: Self = Self { name: "bpf_loop", since: (5, 17) };
+    /// `bpf_task_pt_regs`.
+    pub const TASK_REGISTERS: Self = Self { name: "bpf_task_pt_regs", since: (5, 15) };
+    /// `bpf_task_storage_get`, and maps of type `BPF_MAP_TYPE_TASK_STORAGE`.
+    pub const TASK_STORAGE: Self = Self { name: "bpf_task_storage_get", since: (5, 12) };
+    /// `bpf_get_current_task_btf`.
+    pub const CURRENT_TASK: Self = Self { name: "bpf_get_current_task_btf", since: (5, 11) };
+}
 
 /// The kernel's description of its own types (BTF), by which the loader fits the programs to it.
 pub(crate) fn types_file(environment: &Environment) -> PathBuf {
     environment.sysfs.join("kernel/btf/vmlinux")
 }
 
-/// Checks the kernel's version, its type information, lockdown, and the capabilities of the session.
+/// Checks that the kernel has these helpers, its type information, lockdown, and the capabilities of the session.
 ///
 /// # Errors
 ///
 /// A requirement is not met; the message says which, and how to meet it.
-pub fn check(environment: &Environment) -> Result<()> {
-    check_version(&environment.procfs)?;
+pub fn check(environment: &Environment, helpers: &[Helper]) -> Result<()> {
+    check_helpers(environment, helpers)?;
+    check_session(environment)
+}
+
+/// [`check`] without the helpers: a program that uses one that the kernel lacks cannot be loaded.
+pub(crate) fn check_session(environment: &Environment) -> Result<()> {
     let types = types_file(environment);
     if !types.exists() {
         let types = types.display();
@@ -45,17 +65,29 @@ fn check_lockdown(environment: &Environment) -> Result<()> {
     }
 }
 
-fn check_version(procfs: &Path) -> Result<()> {
-    let release = fs::read_to_string(procfs.join("sys/kernel/osrelease")).unwrap_or_default();
-    let (major, minor) = OLDEST_KERNEL;
-    match version(&release) {
-        Some(version) if version < OLDEST_KERNEL => Err(HookError::new(format!(
-            "it needs Linux {major}.{minor} or later; this is {}",
-            release.trim()
-        ))),
-        // An unreadable version is not a reason to refuse.
-        _ => Ok(()),
+/// A kernel that is older than a helper may have it all the same: distributions add them to their own kernels.
+fn check_helpers(environment: &Environment, helpers: &[Helper]) -> Result<()> {
+    let release = fs::read_to_string(environment.procfs.join("sys/kernel/osrelease")).unwrap_or_default();
+    // An unreadable version is not a reason to refuse.
+    let Some(version) = version(&release) else { return Ok(()) };
+    let newer: Vec<_> = helpers.iter().filter(|helper| version < helper.since).collect();
+    if newer.is_empty() {
+        return Ok(());
     }
+    let types = fs::read(types_file(environment)).unwrap_or_default();
+    let missing: Vec<_> = newer.into_iter().filter(|helper| !names_function(&types, helper.name)).collect();
+    let Some((major, minor)) = missing.iter().map(|helper| helper.since).max() else { return Ok(()) };
+    let names: Vec<_> = missing.iter().map(|helper| helper.name).collect();
+    Err(HookError::new(format!(
+        "the kernel lacks {} for eBPF programs, which Linux {major}.{minor} has; this is {}",
+        names.join(" and "),
+        release.trim()
+    )))
+}
+
+/// Whether the kernel's type information has this name. Names are separated by NULs in it.
+fn names_function(types: &[u8], name: &str) -> bool {
+    types.split(|byte| *byte == 0).any(|known| known == name.as_bytes())
 }
 
 fn version(release: &str) -> Option<(u32, u32)> {
@@ -87,7 +119,8 @@ mod tests {
 
     fn reason(release: &str, capabilities: u64, types: bool) -> String {
         let (_root, environment) = kernel(release, capabilities, types);
-        check(&environment).map_or_else(|error| error.to_string(), |()| "none".to_owned())
+        check(&environment, &[Helper::TASK_STORAGE, Helper::LOOP])
+            .map_or_else(|error| error.to_string(), |()| "none".to_owned())
     }
 
     #[test]
@@ -95,10 +128,26 @@ mod tests {
         const ROOT: u64 = 0x1ff_ffff_ffff;
         assert_eq!(reason("6.18.44-x", ROOT, true), "none");
         assert_eq!(reason("5.17.0", 0xc0_0000_0000, true), "none");
-        assert!(reason("5.15.0-91-generic", ROOT, true).contains("needs Linux 5.17 or later; this is 5.15"));
+        let old = reason("5.15.0-91-generic", ROOT, true);
+        assert!(
+            old.contains("lacks bpf_loop for eBPF programs, which Linux 5.17 has; this is 5.15"),
+            "{old}"
+        );
+        let old = reason("5.10.0-46-amd64", ROOT, true);
+        assert!(old.contains("bpf_task_storage_get and bpf_loop"), "{old}");
         assert!(reason("6.1.0", ROOT, false).contains("CONFIG_DEBUG_INFO_BTF"));
         assert!(reason("6.1.0", 0, true).contains("CAP_BPF"));
         assert!(reason("6.1.0", 0x80_0000_0000, true).contains("CAP_PERFMON"));
+    }
+
+    #[test]
+    fn helpers_of_an_older_kernel_are_found_in_its_types() {
+        let (root, environment) = kernel("5.14.0-503.el9", 0x1ff_ffff_ffff, true);
+        let types = root.path().join("sys/kernel/btf/vmlinux");
+        fs::write(&types, b"\0bpf_loop_inner\0").unwrap();
+        assert!(check(&environment, &[Helper::LOOP]).is_err());
+        fs::write(&types, b"\0bpf_loop\0").unwrap();
+        assert!(check(&environment, &[Helper::LOOP]).is_ok());
     }
 
     #[test]
@@ -107,9 +156,9 @@ mod tests {
         let lockdown = root.path().join("sys/kernel/security/lockdown");
         fs::create_dir_all(lockdown.parent().unwrap()).unwrap();
         fs::write(&lockdown, "none [integrity] confidentiality\n").unwrap();
-        assert!(check(&environment).is_ok());
+        assert!(check(&environment, &[]).is_ok());
         fs::write(&lockdown, "none integrity [confidentiality]\n").unwrap();
-        let error = check(&environment).err().unwrap();
+        let error = check(&environment, &[]).err().unwrap();
         assert!(error.message().contains("lockdown=integrity"), "{error}");
     }
 }

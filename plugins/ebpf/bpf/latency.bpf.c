@@ -45,6 +45,30 @@ struct {
 
 static struct distribution nothing;
 
+/*
+ * Calls whose distribution could not be added: the kernel allocates the first elements of a map in the background, and has
+ * none in a burst of different calls. The session adds them. Allocated when it is created.
+ */
+struct late_call {
+	__u64 took;
+	__u32 number;
+	__u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 4096);
+	__type(value, struct late_call);
+} late_calls SEC(".maps");
+
+static __always_inline void count_late(__u32 number, __u64 took)
+{
+	struct late_call late = { .took = took, .number = number };
+
+	if (bpf_map_push_elem(&late_calls, &late, 0))
+		lose();
+}
+
 /* Not all kernels have an instruction for this. */
 static __always_inline __u32 log2(__u64 value)
 {
@@ -120,12 +144,16 @@ int BPF_PROG(returned, void *regs, long result)
 	call->began = 0;
 	here = bpf_map_lookup_elem(&distributions, &call->number);
 	if (!here) {
-		/* Another CPU may have added the entry meanwhile: do not overwrite it. */
+		/* Another CPU may have added the entry meanwhile: do not overwrite it. The lookup shows whether it failed. */
 		bpf_map_update_elem(&distributions, &call->number, &nothing, BPF_NOEXIST);
 		here = bpf_map_lookup_elem(&distributions, &call->number);
 	}
+	if (!here) {
+		count_late(call->number, took);
+		return 0;
+	}
 	class = class_of(took);
-	if (!here || class >= CLASSES) {
+	if (class >= CLASSES) {
 		lose();
 		return 0;
 	}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use trace_ebpf::aya::Pod;
-use trace_ebpf::aya::maps::{MapData, PerCpuHashMap};
+use trace_ebpf::aya::maps::{MapData, MapError, PerCpuHashMap, Queue};
 use trace_hook_api::{Histogram, Result};
 use trace_syscalls::Abi;
 
@@ -36,15 +36,35 @@ pub struct Durations {
 // SAFETY: plain integers without padding; all byte patterns are valid.
 unsafe impl Pod for Durations {}
 
+/// A call that the programs could not count: `struct late_call`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LateCall {
+    took: u64,
+    number: u32,
+    unused: u32,
+}
+
+// SAFETY: plain integers without padding; all byte patterns are valid.
+unsafe impl Pod for LateCall {}
+
 /// The durations of all calls.
 ///
 /// Bounded: the programs count 1,024 system calls of each interface.
-pub struct Counts(PerCpuHashMap<MapData, u32, Durations>);
+pub struct Counts {
+    by_programs: PerCpuHashMap<MapData, u32, Durations>,
+    late_calls: Queue<MapData, LateCall>,
+    /// What was in the queue.
+    late: BTreeMap<Call, Durations>,
+}
 
 impl Counts {
-    /// The counts in this map of the programs.
-    pub fn new(map: PerCpuHashMap<MapData, u32, Durations>) -> Self {
-        Self(map)
+    /// The counts in these maps of the programs.
+    pub fn new(
+        by_programs: PerCpuHashMap<MapData, u32, Durations>,
+        late_calls: Queue<MapData, LateCall>,
+    ) -> Self {
+        Self { by_programs, late_calls, late: BTreeMap::new() }
     }
 
     /// Everything counted so far.
@@ -52,19 +72,35 @@ impl Counts {
     /// # Errors
     ///
     /// The map cannot be read.
-    pub fn read(&self) -> Result<BTreeMap<Call, Durations>> {
-        let mut all = BTreeMap::new();
-        for key in self.0.keys() {
+    pub fn read(&mut self) -> Result<BTreeMap<Call, Durations>> {
+        self.read_late_calls()?;
+        let mut all = self.late.clone();
+        for key in self.by_programs.keys() {
             let key = key?;
-            let by_cpu = self.0.get(&key, 0)?;
-            let call = Call { number: key & !COMPAT, is_compat: key & COMPAT != 0 };
-            all.insert(call, by_cpu.iter().fold(Durations::NONE, Durations::with));
+            let by_cpu = self.by_programs.get(&key, 0)?;
+            let durations = all.entry(Call::of(key)).or_insert(Durations::NONE);
+            *durations = by_cpu.iter().fold(*durations, Durations::with);
         }
         Ok(all)
+    }
+
+    fn read_late_calls(&mut self) -> Result<()> {
+        loop {
+            match self.late_calls.pop(0) {
+                Ok(call) => self.late.entry(Call::of(call.number)).or_insert(Durations::NONE).add(call.took),
+                Err(MapError::ElementNotFound) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
 impl Call {
+    /// The call that the programs have given this key.
+    fn of(key: u32) -> Self {
+        Self { number: key & !COMPAT, is_compat: key & COMPAT != 0 }
+    }
+
     /// The name of the call: `none` for numbers that no call has, `call_471` for one that is newer than our tables.
     pub fn name(self) -> Cow<'static, str> {
         if self.number == NO_CALL {
@@ -78,6 +114,12 @@ impl Call {
 impl Durations {
     /// The durations of no call.
     pub const NONE: Self = Self { total: 0, max: 0, buckets: [0; BUCKETS] };
+
+    fn add(&mut self, duration: u64) {
+        self.total += duration;
+        self.max = self.max.max(duration);
+        self.buckets[bucket_of(duration)] += 1;
+    }
 
     fn with(mut self, more: &Self) -> Self {
         self.total += more.total;
@@ -114,6 +156,18 @@ impl Durations {
     }
 }
 
+/// The bucket of a duration: `class_of` in `bpf/latency.bpf.c`.
+fn bucket_of(duration: u64) -> usize {
+    let power = duration.checked_ilog2().unwrap_or(0) as usize;
+    match power {
+        ..PARTS_LOG2 => duration as usize,
+        ..=HIGHEST_POWER => {
+            (power - PARTS_LOG2 + 1) * PARTS + ((duration >> (power - PARTS_LOG2)) as usize & (PARTS - 1))
+        }
+        _ => BUCKETS - 1,
+    }
+}
+
 /// The least duration of a bucket.
 fn least_of(bucket: usize) -> u64 {
     match bucket {
@@ -128,13 +182,19 @@ mod tests {
 
     fn of(durations: &[u64]) -> Durations {
         let mut all = Durations::NONE;
-        for duration in durations {
-            let bucket = (0..BUCKETS).rfind(|bucket| least_of(*bucket) <= *duration).unwrap();
-            all.buckets[bucket] += 1;
-            all.total += duration;
-            all.max = all.max.max(*duration);
-        }
+        durations.iter().for_each(|duration| all.add(*duration));
         all
+    }
+
+    #[test]
+    fn each_duration_is_in_the_bucket_that_it_reaches() {
+        for duration in (0..70).map(|power| 1_u64.checked_shl(power).unwrap_or(u64::MAX)).chain(0..5000) {
+            let reached = (0..BUCKETS).rfind(|bucket| least_of(*bucket) <= duration);
+            assert_eq!(Some(bucket_of(duration)), reached, "{duration}");
+            let before = duration.saturating_sub(1);
+            let reached = (0..BUCKETS).rfind(|bucket| least_of(*bucket) <= before);
+            assert_eq!(Some(bucket_of(before)), reached, "{before}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ mod counts;
 mod description;
 mod session;
 
-use trace_ebpf::{Object, Programs, requirements};
+use trace_ebpf::requirements::{self, Helper};
+use trace_ebpf::{Object, Programs};
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session, Unit};
 
 use session::LatencySession;
@@ -43,7 +44,7 @@ impl Hook for TraceLatency {
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
-        requirements::check(environment)
+        requirements::check(environment, &[Helper::CURRENT_TASK, Helper::TASK_STORAGE])
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {

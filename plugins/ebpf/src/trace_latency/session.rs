@@ -44,7 +44,7 @@ impl LatencySession {
         interval: Option<Duration>,
         brief: bool,
     ) -> Result<SourceSession<Self>> {
-        let counts = Counts::new(programs.map("distributions")?);
+        let counts = Counts::new(programs.map("distributions")?, programs.map("late_calls")?);
         let now = Instant::now();
         Ok(SourceSession::new(Self {
             programs,
@@ -78,7 +78,8 @@ impl LatencySession {
         if !self.is_total_reported {
             self.is_total_reported = true;
             let whole = self.began.elapsed();
-            self.report("latency_total", whole, self.counts.read()?.into_iter().collect())?;
+            let counts = self.counts.read()?.into_iter().collect();
+            self.report("latency_total", whole, counts)?;
         }
         Ok(())
     }

@@ -8,7 +8,8 @@ mod record;
 mod session;
 mod show;
 
-use trace_ebpf::{Object, Programs, requirements};
+use trace_ebpf::requirements::{self, Helper};
+use trace_ebpf::{Object, Programs};
 use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
 };
@@ -56,7 +57,8 @@ impl Hook for TraceOpen {
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
-        requirements::check(environment)
+        let helpers = [Helper::CURRENT_TASK, Helper::TASK_STORAGE, Helper::TASK_REGISTERS, Helper::LOOP];
+        requirements::check(environment, &helpers)
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
