@@ -21,6 +21,7 @@ mod error;
 mod interrupts;
 mod logging;
 mod output;
+mod patience;
 mod plugins;
 mod process_stat;
 mod session;
@@ -52,6 +53,7 @@ fn run() -> Result<Vec<String>> {
     interrupts::ignore_file_size_signal();
     worker::descendants::adopt();
     let call = Call::from_command_line()?;
+    patience::read()?;
     logging::start(call.verbosity, call.is_followed());
     actions::perform(call, &interrupts)
 }

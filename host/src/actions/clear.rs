@@ -10,6 +10,7 @@ use super::Context;
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
+use crate::patience::patient;
 use crate::plugins::KnownPlugin;
 use crate::session::orphans::{Orphans, Retry};
 use crate::session::record::{Holder, Record};
@@ -53,7 +54,7 @@ fn end_sessions(directory: &RunDirectory, interrupts: &Interrupts) -> Result<()>
             Err(error) => failures.push(error),
         }
     }
-    let deadline = within(SESSIONS_LIMIT);
+    let deadline = within(patient(SESSIONS_LIMIT));
     for record in ending {
         failures.extend(wait_for_end(&record, deadline, interrupts).err());
     }
@@ -77,7 +78,7 @@ fn wait_for_end(record: &Record, deadline: Instant, interrupts: &Interrupts) -> 
         } else if Instant::now() > deadline {
             return Err(Error::Session {
                 session: record.session.clone(),
-                problem: format!("did not end within {} s", SESSIONS_LIMIT.as_secs()),
+                problem: format!("did not end within {} s", patient(SESSIONS_LIMIT).as_secs()),
             });
         }
         interrupts.wait(CHECK_INTERVAL)?;
@@ -90,7 +91,7 @@ fn reset_all(context: &Context<'_>) -> Result<Vec<Error>> {
     let catalog = context.catalog()?;
     let workers: Vec<_> =
         catalog.plugins.iter().map(|plugin| resetter(plugin, &context.environment)).collect();
-    let resets = workers.into_iter().map(|worker| worker?.done(RESET_LIMIT, context.interrupts));
+    let resets = workers.into_iter().map(|worker| worker?.done(patient(RESET_LIMIT), context.interrupts));
     let failures = resets.filter_map(Result::err).collect::<Vec<_>>();
     Ok(catalog.complaints.into_iter().chain(failures).collect())
 }

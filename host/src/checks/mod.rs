@@ -24,6 +24,7 @@ pub use report::Report;
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
+use crate::patience::patient;
 use crate::plugins::{PluginFile, Trust, open_trusted, rules};
 use crate::worker::protocol::{Answer, Finding};
 use crate::worker::{Confinement, Orphan, Worker};
@@ -137,12 +138,12 @@ impl Examination<'_> {
                 }))
             },
         )?;
-        let loaded = finding_of(worker.answer(LIMIT, self.interrupts))?;
+        let loaded = finding_of(worker.answer(patient(LIMIT), self.interrupts))?;
         if self.report.add(None, "interface", loaded)? == Passed::No {
             self.report.skip(None, &["description", "constancy"], "it cannot be loaded")?;
             return Ok(None);
         }
-        let (info, finding) = match worker.answer(LIMIT, self.interrupts) {
+        let (info, finding) = match worker.answer(patient(LIMIT), self.interrupts) {
             Ok(Answer::Described(info)) => {
                 let finding = description(&info);
                 (Some(info), finding)
@@ -153,7 +154,7 @@ impl Examination<'_> {
             self.report.skip(None, &["constancy"], "the description breaks a rule")?;
             return Ok(None);
         }
-        let again = finding_of(worker.answer(LIMIT, self.interrupts))?;
+        let again = finding_of(worker.answer(patient(LIMIT), self.interrupts))?;
         self.report.add(None, "constancy", again)?;
         Ok(info)
     }
@@ -192,7 +193,7 @@ impl Examination<'_> {
                 let refusal = plugin.probe(position, &hook.name, environment).err();
                 Ok(Answer::Probed { refusal, took: began.elapsed() })
             })?;
-        let (obstacle, finding) = match worker.answer(LIMIT, self.interrupts) {
+        let (obstacle, finding) = match worker.answer(patient(LIMIT), self.interrupts) {
             Ok(Answer::Probed { refusal, took }) => {
                 let obstacle = refusal.as_ref().map(|_| "it cannot run here".to_owned());
                 let is_refused = |error: &HookError| error.kind() != ErrorKind::Panic;
@@ -215,7 +216,7 @@ impl Examination<'_> {
                 plugin.sweep(environment)?;
                 Ok(Answer::Found(Finding::Ok("it reports no error".to_owned())))
             })?;
-        let finding = finding_of(worker.answer(LIMIT, self.interrupts))?;
+        let finding = finding_of(worker.answer(patient(LIMIT), self.interrupts))?;
         self.report.add(None, "sweep", finding).map(drop)
     }
 }
@@ -251,10 +252,10 @@ fn description(info: &PluginInfo) -> Finding {
 
 fn probe_finding(refusal: Option<HookError>, took: Duration) -> Finding {
     match refusal {
-        _ if took > PROBE_LIMIT => Finding::Failed(format!(
+        _ if took > patient(PROBE_LIMIT) => Finding::Failed(format!(
             "it took {} ms; every discovery waits for it, so at most {} ms are allowed",
             took.as_millis(),
-            PROBE_LIMIT.as_millis()
+            patient(PROBE_LIMIT).as_millis()
         )),
         Some(error) if error.kind() == ErrorKind::Panic => Finding::Failed(error.to_string()),
         Some(error) if is_bare_refusal(error.message()) => Finding::Failed(format!(

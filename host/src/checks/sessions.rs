@@ -8,6 +8,7 @@ use super::workload::Workload;
 use super::{Examination, Passed, finding_of};
 use crate::arguments::{self, HookArguments};
 use crate::error::{Error, Result};
+use crate::patience::patient;
 use crate::session::orphans;
 use crate::session::record::Record;
 use crate::session::run_directory::RunDirectory;
@@ -94,10 +95,10 @@ impl Examination<'_> {
     ) -> Result<Passed> {
         let mut workload = Some(workload);
         for (index, step) in steps.iter().enumerate() {
-            let mut answer = worker.answer(step.limit, self.interrupts);
+            let mut answer = worker.answer(patient(step.limit), self.interrupts);
             if let Ok(Answer::Recording) = answer {
                 workload = None;
-                answer = worker.answer(step.limit, self.interrupts);
+                answer = worker.answer(patient(step.limit), self.interrupts);
             }
             let finding = finding_of(answer)?;
             if let Finding::Failed(_) = finding {

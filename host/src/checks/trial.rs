@@ -10,6 +10,7 @@ use super::kernel_objects::KernelObjects;
 use super::line_format::{check_json, check_plain};
 use super::process_resources::ProcessResources;
 use super::stopwatch::Stopwatch;
+use crate::patience::patient;
 use crate::worker::protocol::{Answer, Channel, Finding};
 use crate::worker::{HostedPlugin, PluginSession};
 
@@ -165,8 +166,8 @@ impl<'w> Trial<'_, 'w> {
         let began = Instant::now();
         self.session()?.stop()?;
         self.wakes = None;
-        self.read_until(began + ENDING)?;
-        self.check_finished(ENDING, "it was stopped")?;
+        self.read_until(began + patient(ENDING))?;
+        self.check_finished(patient(ENDING), "it was stopped")?;
         let took = began.elapsed().as_millis();
         Ok(Finding::Ok(format!("it ended after {took} ms, lines in all: {}", self.lines)))
     }
@@ -194,7 +195,7 @@ impl<'w> Trial<'_, 'w> {
     /// Threads need a moment to exit, and the kernel removes objects with a delay.
     fn remains(&mut self) -> Result<Finding> {
         let in_kernel = KernelObjects::of(&self.request.session, &self.request.environment);
-        let deadline = Instant::now() + REMOVAL;
+        let deadline = Instant::now() + patient(REMOVAL);
         loop {
             match ProcessResources::now().beyond(&self.resources_before).or_else(|| in_kernel.any()) {
                 None => {
@@ -231,8 +232,8 @@ impl<'w> Trial<'_, 'w> {
         // On this message the supervisor ends the traced process.
         self.channel.sender().send(&Answer::Recording)?;
         let began = Instant::now();
-        self.read_until(began + NOTICING)?;
-        self.check_finished(NOTICING, "the last traced process ended")?;
+        self.read_until(began + patient(NOTICING))?;
+        self.check_finished(patient(NOTICING), "the last traced process ended")?;
         Ok(began.elapsed())
     }
 
@@ -291,13 +292,13 @@ impl<'w> Trial<'_, 'w> {
     }
 
     fn check_time(&mut self, took: Duration) -> Result<()> {
-        self.slow_reads += usize::from(took > READ_LIMIT);
+        self.slow_reads += usize::from(took > patient(READ_LIMIT));
         match self.slow_reads {
             ..FEWEST_READS => Ok(()),
             _ => Err(HookError::new(format!(
                 "a read took {} ms; it must return the available lines without waiting, within {} ms",
                 took.as_millis(),
-                READ_LIMIT.as_millis()
+                patient(READ_LIMIT).as_millis()
             ))),
         }
     }

@@ -16,6 +16,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::check_before_loading::{Trust, check_elf, open_trusted};
 use crate::error::{Error, Result};
+use crate::patience::patient;
 use crate::worker::PluginCode;
 
 /// A plugin file that passed the checks before loading.
@@ -64,7 +65,7 @@ impl PluginFile {
             return Err(complaint(path, "is too large for a plugin"));
         }
         let mut plugin = Self { name: name_of(path), path: path.to_owned(), code, is_copy: false };
-        match lease_in_time(&plugin.code, WRITER_LIMIT) {
+        match lease_in_time(&plugin.code, patient(WRITER_LIMIT)) {
             Ok(()) => {}
             // As with executables (ETXTBSY), a file that may still be incomplete is not run.
             Err(Errno::EAGAIN) => {

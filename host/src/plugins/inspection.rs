@@ -12,13 +12,16 @@ use trace_hook_api::{Environment, HookError, HookInfo, PluginInfo};
 use super::{PluginFile, event_rules, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
+use crate::patience::patient;
 use crate::worker::protocol::{Answer, InspectedHook, Inspection};
 use crate::worker::{
     CHECK_INTERVAL, Confinement, HostedPlugin, Orphan, PluginCall, Worker, timeout_until, within,
 };
 
-/// The time limit for a plugin. Time in which its worker gets no CPU does not count.
+/// The time limit for a plugin. Time in which its worker gets no CPU, or after which it makes progress, does not count.
 const DISCOVERY_LIMIT: Duration = Duration::from_secs(2);
+/// The limit for all time together.
+const WHOLE_DISCOVERY_LIMIT: Duration = Duration::from_secs(30);
 /// The time in which a plugin usually answers. One that takes longer waits for something, and does not keep a CPU busy.
 const USUAL_TIME: Duration = Duration::from_millis(5);
 /// How long a second attempt takes without the hook that hangs.
@@ -51,9 +54,12 @@ struct Inquiry<'a> {
     faults: Faults,
     worker: Option<Worker>,
     began: Option<Instant>,
+    first_began: Option<Instant>,
     /// When to give the plugin up, and when to continue without the current call. Counted from the beginning.
     deadline: Instant,
     patience: Instant,
+    /// The worker's last progress, and when it was noticed.
+    progress: (u64, Instant),
     result: Option<Result<Inspection>>,
 }
 
@@ -125,9 +131,19 @@ fn wait(inquiries: &[Inquiry<'_>], interrupts: &Interrupts) -> Result<()> {
 
 impl<'a> Inquiry<'a> {
     fn new(file: PluginFile, aspects: Aspects<'a>) -> Self {
-        let deadline = within(DISCOVERY_LIMIT);
-        let faults = Faults::new();
-        Self { file, aspects, faults, worker: None, began: None, deadline, patience: deadline, result: None }
+        let deadline = within(patient(DISCOVERY_LIMIT));
+        Self {
+            file,
+            aspects,
+            faults: Faults::new(),
+            worker: None,
+            began: None,
+            first_began: None,
+            deadline,
+            patience: deadline,
+            progress: (0, Instant::now()),
+            result: None,
+        }
     }
 
     fn is_to_begin(&self) -> bool {
@@ -146,7 +162,8 @@ impl<'a> Inquiry<'a> {
     }
 
     fn begin(&mut self) {
-        self.deadline = within(DISCOVERY_LIMIT);
+        self.deadline = within(patient(DISCOVERY_LIMIT));
+        self.first_began = Some(Instant::now());
         self.ask();
     }
 
@@ -156,6 +173,7 @@ impl<'a> Inquiry<'a> {
         self.worker = None;
         self.began = Some(Instant::now());
         self.patience = within(left(self.deadline) / 2);
+        self.progress = (0, Instant::now());
         match start_worker(&self.file, self.aspects, &self.faults) {
             Ok(worker) => self.worker = Some(worker),
             Err(error) => self.result = Some(Err(not_inspected(&self.file, error))),
@@ -165,9 +183,10 @@ impl<'a> Inquiry<'a> {
     /// Takes the answer, or starts another attempt without the hook that prevents it.
     fn advance(&mut self) {
         let (Some(worker), None) = (&mut self.worker, &self.result) else { return };
-        let starved = worker.starved();
-        self.deadline += starved;
-        self.patience += starved;
+        let uncounted = worker.starved() + time_of_progress(&mut self.progress, worker.progress());
+        let latest = self.first_began.unwrap_or_else(Instant::now) + patient(WHOLE_DISCOVERY_LIMIT);
+        self.deadline = (self.deadline + uncounted).min(latest);
+        self.patience = (self.patience + uncounted).min(latest);
         let trouble = match worker.next_answer() {
             Ok(Some(Answer::Inspected(inspection))) => return self.result = Some(Ok(inspection)),
             Ok(Some(answer)) => worker.unexpected(&answer),
@@ -214,8 +233,17 @@ fn more_time(worker: &Worker, faults: &Faults, deadline: Instant) -> Option<Inst
         PluginCall::Probe(_) => worker.hook_count() as usize <= faults.len() + 1,
         _ => true,
     };
-    let more = left(deadline).saturating_sub(ASKING_AGAIN);
+    let more = left(deadline).saturating_sub(patient(ASKING_AGAIN));
     (is_all && !more.is_zero()).then(|| within(more))
+}
+
+/// How long it took to make the progress since the last time. Zero without progress.
+fn time_of_progress(last: &mut (u64, Instant), progress: u64) -> Duration {
+    if progress == last.0 {
+        return Duration::ZERO;
+    }
+    let now = Instant::now();
+    now - std::mem::replace(last, (progress, now)).1
 }
 
 fn left(deadline: Instant) -> Duration {

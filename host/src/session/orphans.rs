@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use trace_hook_api::Environment;
+use trace_hook_api::{Environment, HookError};
 
 use super::process_identity::ProcessIdentity;
 use super::record::{Holder, Record};
@@ -11,6 +11,7 @@ use super::run_directory::{RunDirectory, SESSION};
 use super::trace_file;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
+use crate::patience::patient;
 use crate::plugins::{PluginFile, Trust};
 use crate::worker::protocol::Answer;
 use crate::worker::{Confinement, Orphan, Worker, within};
@@ -138,7 +139,7 @@ impl Orphans {
 
     /// Waits for the workers that end their sessions themselves, and takes over from those that die meanwhile.
     fn wait_for_workers(&mut self, interrupts: &Interrupts) -> Result<()> {
-        let deadline = within(ENDING_LIMIT);
+        let deadline = within(patient(ENDING_LIMIT));
         for record in std::mem::take(&mut self.ending) {
             while !record.is_ended()? && Instant::now() < deadline {
                 interrupts.wait(CHECK_INTERVAL)?;
@@ -161,7 +162,7 @@ impl Orphans {
 impl Sweep {
     fn finish(self, interrupts: &Interrupts) -> Result<()> {
         let swept = self.worker.and_then(|worker| match worker {
-            Some(mut worker) => worker.done(SWEEP_LIMIT, interrupts),
+            Some(mut worker) => worker.done(patient(SWEEP_LIMIT), interrupts),
             None => Ok(()),
         });
         match swept {
@@ -199,15 +200,21 @@ fn sweeper_of(record: &Record, trust: Trust, environment: &Environment) -> Resul
 pub fn sweep_with(plugin: &PluginFile, environment: &Environment) -> Result<()> {
     // A signal must not keep this from being removed.
     let uninterrupted = Interrupts::none()?;
-    sweeper(plugin, environment, None)?.done(OWN_SWEEP_LIMIT, &uninterrupted)
+    sweeper(plugin, environment, None)?.done(patient(OWN_SWEEP_LIMIT), &uninterrupted)
 }
 
 /// `dead` is the worker of the session that is swept.
 fn sweeper(plugin: &PluginFile, environment: &Environment, dead: Option<ProcessIdentity>) -> Result<Worker> {
     Worker::start(plugin.code(), Orphan::Dies, Confinement::Tracing, &[], |plugin, _| {
-        let deadline = within(DYING_LIMIT);
+        let deadline = within(patient(DYING_LIMIT));
         while dead.is_some_and(|dead| !dead.is_gone(&environment.procfs)) && Instant::now() < deadline {
             std::thread::sleep(CHECK_INTERVAL);
+        }
+        // What it still holds looks like that of a living session, and would be left.
+        if dead.is_some_and(|dead| !dead.is_gone(&environment.procfs)) {
+            return Err(HookError::new(
+                "the killed worker of the session has not ended yet; call --clear again",
+            ));
         }
         plugin.sweep(environment).map(|()| Answer::Done)
     })

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::starvation::CHECK_INTERVAL;
 use super::within;
+use crate::patience::patient;
 
 /// How long the kernel may work for a worker. Killing the worker would not speed this up: the kernel removes instances
 /// one after the other, for example, so the last of many sessions that end at once waits for all others.
@@ -33,7 +34,7 @@ impl WorkerDeadline {
         if progress != self.progress || !is_in_kernel {
             self.last_outside_kernel = now;
         }
-        let kernel_may_work = is_in_kernel && self.last_outside_kernel.elapsed() < KERNEL_LIMIT;
+        let kernel_may_work = is_in_kernel && self.last_outside_kernel.elapsed() < patient(KERNEL_LIMIT);
         if progress != self.progress || kernel_may_work {
             self.last_progress = now;
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::patience::patient;
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
@@ -60,7 +61,7 @@ pub fn worker_ended(pid: Pid) {
 /// Kills all processes that ended workers have left.
 pub fn kill_abandoned() {
     let began = Instant::now();
-    while ADOPTING.load(Ordering::Relaxed) && has_children() && began.elapsed() < KILL_LIMIT {
+    while ADOPTING.load(Ordering::Relaxed) && has_children() && began.elapsed() < patient(KILL_LIMIT) {
         let left: Vec<Pid> = children().into_iter().filter(|child| !workers().contains(child)).collect();
         if left.is_empty() {
             return;
@@ -73,7 +74,7 @@ pub fn kill_abandoned() {
         // Their own children are adopted when they end, and found in the next round.
         for pid in left {
             while waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive)
-                && began.elapsed() < KILL_LIMIT
+                && began.elapsed() < patient(KILL_LIMIT)
             {
                 std::thread::sleep(CHECK_INTERVAL);
             }

@@ -1,3 +1,4 @@
+use crate::patience::patient;
 use std::time::{Duration, Instant};
 
 /// A reader that takes nothing for this long is stuck.
@@ -15,7 +16,7 @@ impl DrainLimit {
     /// Waits this long in all, if given, and only while the reader makes progress.
     pub fn new(drain: Option<Duration>) -> Self {
         let now = Instant::now();
-        Self { in_all: drain.map(|drain| now + drain), for_progress: now + READER_PATIENCE }
+        Self { in_all: drain.map(|drain| now + drain), for_progress: now + patient(READER_PATIENCE) }
     }
 
     /// Does not wait.
@@ -26,7 +27,7 @@ impl DrainLimit {
 
     /// Notes that the reader has made progress.
     pub fn has_progressed(&mut self) {
-        self.for_progress = Instant::now() + READER_PATIENCE;
+        self.for_progress = Instant::now() + patient(READER_PATIENCE);
     }
 
     pub fn is_over(&self) -> bool {

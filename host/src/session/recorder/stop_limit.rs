@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::patience::patient;
 use trace_hook_api::{HookError, Progress, Result};
 
 /// A session that returns no lines and `Progress::Idle` for this long will never end.
@@ -49,8 +50,8 @@ impl StopLimit {
         let makes_progress = text > 0 || progress == Progress::More;
         if makes_progress {
             self.last_sign = Instant::now();
-        } else if self.last_sign.elapsed() > SILENCE {
-            let limit = SILENCE.as_secs();
+        } else if self.last_sign.elapsed() > patient(SILENCE) {
+            let limit = patient(SILENCE).as_secs();
             return Err(HookError::new(format!(
                 "read() returned neither lines nor Progress::Finished for {limit} s after stop()"
             )));
@@ -75,7 +76,7 @@ impl StopLimit {
             Progress::More => Duration::from_secs_f64(self.spool_size as f64 / SLOWEST_SPOOL as f64),
             _ => Duration::ZERO,
         };
-        READ_TIME + for_text + for_spool
+        patient(READ_TIME) + for_text + for_spool
     }
 
     fn allowed_text(&self) -> u64 {

@@ -20,6 +20,7 @@ use crate::arguments::RunArguments;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
 use crate::output;
+use crate::patience::patient;
 use crate::plugins::RunnableHook;
 use crate::worker::protocol::{Answer, Summary};
 use crate::worker::{Confinement, Orphan, Worker, WorkerDeadline, descendants, timeout_until, within};
@@ -169,7 +170,7 @@ impl Supervisor<'_> {
 
     /// Waits until the session is recording, and only then prints the path of its trace file.
     fn start(&mut self) -> Result<()> {
-        match self.worker.answer(START_LIMIT, self.interrupts)? {
+        match self.worker.answer(patient(START_LIMIT), self.interrupts)? {
             Answer::Recording => {}
             answer => return Err(self.worker.unexpected(&answer)),
         }

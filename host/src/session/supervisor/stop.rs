@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Supervisor;
 use crate::error::{Error, Result};
+use crate::patience::patient;
 use crate::session::recorder::READER_PATIENCE;
 use crate::worker::protocol::{Order, Summary};
 use crate::worker::within;
@@ -46,7 +47,7 @@ impl Supervisor<'_> {
     /// Cancels a session whose path was not printed.
     pub(super) fn undo(&mut self) -> Result<Option<Summary>> {
         self.follower = None;
-        self.order_end(Order::Discard, UNDO_PATIENCE);
+        self.order_end(Order::Discard, patient(UNDO_PATIENCE));
         match self.watch() {
             // The kernel may need long to start a session, for example to allocate large buffers. The worker is then
             // killed, and the session swept.
@@ -56,11 +57,11 @@ impl Supervisor<'_> {
     }
 
     pub(super) fn discard(&mut self) {
-        self.order_end(Order::Discard, PATIENCE);
+        self.order_end(Order::Discard, patient(PATIENCE));
     }
 
     fn stop(&mut self) {
-        self.order_end(Order::Stop, PATIENCE);
+        self.order_end(Order::Stop, patient(PATIENCE));
     }
 
     fn order_end(&mut self, order: Order, patience: Duration) {
@@ -72,13 +73,13 @@ impl Supervisor<'_> {
     pub(super) fn ended(&mut self) {
         self.is_clean = true;
         // Without a signal a pager may show the trace for hours.
-        self.show_limit = self.interrupted.then(|| within(READER_PATIENCE));
+        self.show_limit = self.interrupted.then(|| within(patient(READER_PATIENCE)));
         self.time_limit = None;
         self.stopping = None;
     }
 
     pub(super) fn extend_show_limit(&mut self) {
-        self.show_limit = self.show_limit.map(|_| within(READER_PATIENCE));
+        self.show_limit = self.show_limit.map(|_| within(patient(READER_PATIENCE)));
     }
 
     /// Checks that a stopping worker makes progress.
