@@ -1,5 +1,7 @@
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +62,30 @@ impl Environment {
         }
         let names: Vec<String> = any_of.iter().map(Capability::to_string).collect();
         Err(HookError::new(format!("a session needs {}", names.join(" or "))))
+    }
+
+    /// Whether the kernel is locked down for confidentiality (kernel_lockdown(7)): nothing may read its memory, so tracefs is
+    /// empty, and eBPF programs cannot trace.
+    pub fn is_confidential(&self) -> bool {
+        match fs::read_to_string(self.sysfs.join("kernel/security/lockdown")) {
+            Ok(mode) => mode.contains("[confidentiality]"),
+            // securityfs is not mounted.
+            Err(_) => self.has_empty_tracefs() || self.is_confidential_by_command_line(),
+        }
+    }
+
+    /// Whether a tracefs without any file is mounted in its usual place.
+    fn has_empty_tracefs(&self) -> bool {
+        let point = self.sysfs.join("kernel/tracing");
+        let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+        let is_mounted = device(&point).is_some_and(|inside| device(&self.sysfs) != Some(inside));
+        let is_missing = |error: io::Error| error.kind() == ErrorKind::NotFound;
+        is_mounted && fs::metadata(point.join("tracing_on")).is_err_and(is_missing)
+    }
+
+    fn is_confidential_by_command_line(&self) -> bool {
+        let words = fs::read_to_string(self.procfs.join("cmdline")).unwrap_or_default();
+        words.split_whitespace().any(|word| word == "lockdown=confidentiality")
     }
 
     /// Decides what the result of a system call in a probe means for a session. Any of these capabilities is enough for the call.

@@ -55,8 +55,7 @@ pub(crate) fn check_session(environment: &Environment) -> Result<()> {
 /// A kernel that is locked down for confidentiality (kernel_lockdown(7)) lets no eBPF program read kernel memory, which even
 /// the tracing of forks needs. Lockdown for integrity does not matter.
 fn check_lockdown(environment: &Environment) -> Result<()> {
-    let lockdown = fs::read_to_string(environment.sysfs.join("kernel/security/lockdown")).unwrap_or_default();
-    match lockdown.contains("[confidentiality]") {
+    match environment.is_confidential() {
         true => Err(HookError::new(
             "the kernel is locked down (confidentiality) and lets no eBPF program read kernel memory; \
              boot with lockdown=integrity",
@@ -157,8 +156,16 @@ mod tests {
         fs::create_dir_all(lockdown.parent().unwrap()).unwrap();
         fs::write(&lockdown, "none [integrity] confidentiality\n").unwrap();
         assert!(check(&environment, &[]).is_ok());
+        let is_refused = || {
+            let error = check(&environment, &[]).err().unwrap();
+            assert!(error.message().contains("lockdown=integrity"), "{error}");
+        };
         fs::write(&lockdown, "none integrity [confidentiality]\n").unwrap();
-        let error = check(&environment, &[]).err().unwrap();
-        assert!(error.message().contains("lockdown=integrity"), "{error}");
+        is_refused();
+        // Without securityfs.
+        fs::remove_file(&lockdown).unwrap();
+        assert!(check(&environment, &[]).is_ok());
+        fs::write(root.path().join("proc/cmdline"), "quiet lockdown=confidentiality\n").unwrap();
+        is_refused();
     }
 }

@@ -13,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The pids in this procfs are not those that the kernel records.
     #[error(
-        "{} numbers the processes of an inner pid namespace, but tracing needs their numbers on the host: give the host's procfs", .procfs.display()
+        "{} numbers the processes of an inner pid namespace, but tracing needs their numbers on the host: set TRACER_PROCFS_PATH to the mount point of the host's procfs (of a container with hostPID or --pid=host, or /proc of the host mounted into it)", .procfs.display()
     )]
     InnerNamespace {
         /// The procfs that was given.

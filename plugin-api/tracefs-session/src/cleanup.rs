@@ -1,6 +1,7 @@
 //! Removing tracing instances of dead sessions, and resetting the top-level one.
 
 use trace_hook_api::{Cleanup, Environment, Result, SESSION_PREFIX, log};
+use trace_tasks::Procfs;
 use tracefs::Tracefs;
 
 /// Removes the tracing instances of dead sessions, and resets the top-level one.
@@ -16,7 +17,12 @@ impl Cleanup for TracefsCleanup {
     }
 
     fn reset(&self, environment: &Environment) -> Result<()> {
-        Ok(find(environment)?.reset()?)
+        let tracefs = find(environment)?;
+        // The supervisor of all workers that one call has started.
+        match Procfs::at(&environment.procfs).ourselves()[..] {
+            [_, supervisor] => Ok(tracefs.reset_once(supervisor)?),
+            _ => Ok(tracefs.reset()?),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use trace_hook_api::{Capability, Environment, HookError, Result};
+use trace_tasks::Procfs;
 use tracefs::{Error, Tracefs};
 
 /// Returns the tracefs if it is usable, for [`Hook::probe`](trace_hook_api::Hook::probe). `None` if a session can use it, but
@@ -12,6 +13,12 @@ use tracefs::{Error, Tracefs};
 ///
 /// The reason why a session could not use tracefs.
 pub fn usable_tracefs(environment: &Environment) -> Result<Option<Tracefs>> {
+    if environment.is_confidential() {
+        return Err(HookError::new(
+            "the kernel is locked down (confidentiality) and hides tracefs; boot with lockdown=integrity",
+        ));
+    }
+    check_namespace(environment)?;
     let looked = Tracefs::look(&environment.sysfs, &environment.procfs);
     let checked = looked.and_then(|found| match found {
         Some(tracefs) => tracefs.check_usable().map(|()| Some(tracefs)),
@@ -25,6 +32,11 @@ pub fn usable_tracefs(environment: &Environment) -> Result<Option<Tracefs>> {
             None => Err(error.into()),
         },
     }
+}
+
+/// A session would find out too late: tracefs has the ids of the initial pid namespace.
+fn check_namespace(environment: &Environment) -> Result<()> {
+    Ok(Procfs::of_initial_namespace(&environment.procfs).map(drop)?)
 }
 
 fn can_be_mounted(environment: &Environment) -> Result<()> {

@@ -1,6 +1,11 @@
 //! Resetting the top-level tracing instance to its state after boot.
 
+use std::os::fd::IntoRawFd;
+
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+use trace_tasks::Pid;
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -49,7 +54,48 @@ const OFF_BY_DEFAULT: [&str; 17] = [
     "pause-on-trace",
 ];
 
+/// The file on which resets are locked. Only who may change all events can open it for writing.
+const LOCKED: &str = "events/enable";
+
 impl Tracefs {
+    /// [`reset`](Self::reset), unless another process of the same `caller` is doing it. Several plugins reset tracefs when one
+    /// call clears all of them, and reading all 1,500 triggers takes seconds on a slow machine.
+    ///
+    /// The process that resets keeps a lock until it ends, so the others need not begin at the same time.
+    ///
+    /// # Errors
+    /// As [`reset`](Self::reset). The errors of another process are not known here: the caller gets them from it.
+    pub fn reset_once(&self, caller: Pid) -> Result<()> {
+        match self.lock_reset(caller) {
+            Ok(false) => Ok(()),
+            Ok(true) => self.reset(),
+            Err(error) => {
+                log::info!("{error}; resetting without the lock");
+                self.reset()
+            }
+        }
+    }
+
+    /// Locks the byte whose number is the caller. Returns `false` if another process has it.
+    fn lock_reset(&self, caller: Pid) -> Result<bool> {
+        let file = self.dir.open_file(LOCKED, OFlag::O_WRONLY)?;
+        // SAFETY: the structure is plain integers; all zeroes are valid.
+        let mut byte: libc::flock = unsafe { std::mem::zeroed() };
+        byte.l_type = libc::F_WRLCK as i16;
+        byte.l_whence = libc::SEEK_SET as i16;
+        byte.l_start = caller.into();
+        byte.l_len = 1;
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {
+            Ok(_) => {
+                // Closed by the end of the process.
+                let _ = file.into_raw_fd();
+                Ok(true)
+            }
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+            Err(errno) => Err(Error::io("lock", &self.root().join(LOCKED), errno)),
+        }
+    }
+
     /// Resets the top-level instance: all events off, their triggers and filters removed, the `nop`
     /// tracer, no pids, no function filters, default options, the `local` clock, an empty buffer,
     /// recording on.

@@ -357,6 +357,46 @@ fn names_are_updated_from_events() {
     assert_eq!(names, ["<...>", "new"]);
 }
 
+/// `mmap:exit_mmap` of Linux 6.1.
+#[test]
+fn newline_at_the_end_of_a_print_format_makes_no_second_line() {
+    let tree = Tree::new();
+    let mut formatter = tree.formatter();
+    let format = format!(
+        "name: exit_mmap\nID: 98\n{COMMON}\tfield:struct mm_struct * mm;\toffset:8;\tsize:8;\tsigned:0;\n\
+        \tfield:struct maple_tree * mt;\toffset:16;\tsize:8;\tsigned:0;\n\nprint fmt: \"mt_mod %p, DESTROY\\n\", REC->mt\n"
+    );
+    formatter.add("mmap", EventFormat::parse(&format).unwrap());
+    let mut record = vec![0; 24];
+    record[0] = 98;
+    record[16] = 0x40;
+    let mut line = Vec::new();
+    formatter.write_record(0, 0, &record, &mut line);
+    let line = String::from_utf8(line).unwrap();
+    assert!(line.ends_with("exit_mmap: mt_mod 0000000000000040, DESTROY\n"), "{line:?}");
+    assert_eq!(line.lines().count(), 1);
+}
+
+/// Before Linux 5.16, the whole count is the depth of disabled preemption.
+#[test]
+fn flags_have_the_letters_of_the_kernels_own_text() {
+    let flags = |comment: &str| {
+        let tree = Tree::new();
+        tree.put("trace", comment);
+        let mut formatter = tree.formatter();
+        formatter.add("test", event("\"\""));
+        let mut record = record();
+        (record[2], record[3]) = (0x01, 0x12);
+        let mut line = Vec::new();
+        formatter.write_record(1, 1_500, &record, &mut line);
+        let line = String::from_utf8(line).unwrap();
+        line.split_once("] ").unwrap().1.split_once(' ').unwrap().0.to_owned()
+    };
+    let preemption = "# tracer: nop\n#   || / _--=> preempt-depth\n#   ||| /     delay\n";
+    assert_eq!(flags(preemption), "d..12");
+    assert_eq!(flags(&preemption.replace("/     delay", "/ _-=> migrate-disable")), "d..21");
+}
+
 #[test]
 fn thread_groups() {
     let tree = Tree::new();

@@ -137,4 +137,15 @@ fn reset_changes_only_the_top_level_instance() {
         assert_eq!(now.get(file), Some(text), "{}", file.display());
     }
     sweeper.tracefs.reset().expect("reset again, with nothing to do");
+
+    // A second plugin of the same call leaves the reset to the first.
+    let is_reset_for = |caller: u32| {
+        write(file("set_event_pid"), "1");
+        sweeper.tracefs.reset_once(caller).expect("reset once");
+        read(file("set_event_pid")).is_empty()
+    };
+    let caller = std::process::id();
+    assert!(is_reset_for(caller));
+    assert!(!is_reset_for(caller), "it is done, or being done");
+    assert!(is_reset_for(caller + 1), "that is another call");
 }
