@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+use nix::libc;
 use trace_hook_api::{Capability, Environment, HookError, Result};
+use trace_session::check_not_forbidden;
+use trace_tasks::Procfs;
 
 /// A helper function of the kernel for eBPF programs, and the first version that offers it to programs on tracepoints.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +52,9 @@ pub(crate) fn check_session(environment: &Environment) -> Result<()> {
         )));
     }
     check_lockdown(environment)?;
+    // The programs see the ids of the initial pid namespace.
+    Procfs::of_initial_namespace(&environment.procfs)?;
+    check_bpf_call(environment)?;
     environment.check_any(&[Capability::Bpf, Capability::SysAdmin])?;
     environment.check_any(&[Capability::Perfmon, Capability::SysAdmin])
 }
@@ -62,6 +69,28 @@ fn check_lockdown(environment: &Environment) -> Result<()> {
         )),
         false => Ok(()),
     }
+}
+
+/// The first kernel that refuses a lookup in a map that is not open with EBADF without privileges, too.
+const LOOKUP_WITHOUT_PRIVILEGES: (u32, u32) = (5, 19);
+const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+
+/// Checks that bpf(2) reaches the kernel.
+fn check_bpf_call(environment: &Environment) -> Result<()> {
+    if kernel_version(environment).is_some_and(|version| version < LOOKUP_WITHOUT_PRIVILEGES) {
+        return Ok(());
+    }
+    // `map_fd` is -1.
+    let attributes = [u64::MAX; 4];
+    // SAFETY: the kernel reads the attributes, which are of the given size, and writes nothing.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, attributes.as_ptr(), size_of_val(&attributes))
+    };
+    check_not_forbidden("bpf", Errno::result(result).map(drop).map_err(Into::into))
+}
+
+fn kernel_version(environment: &Environment) -> Option<(u32, u32)> {
+    version(&fs::read_to_string(environment.procfs.join("sys/kernel/osrelease")).ok()?)
 }
 
 /// A kernel that is older than a helper may have it all the same: distributions add them to their own kernels.

@@ -3,9 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::ptr;
 
 use nix::errno::Errno;
+use nix::libc;
 use trace_hook_api::{Capability, Environment, HookError, Result};
+use trace_session::check_not_forbidden;
 
 use crate::perf_event::{Attributes, Event, Kind};
 
@@ -19,6 +22,7 @@ const FORBIDDEN: i32 = 3;
 /// Why they cannot, and what would help.
 pub fn check(environment: &Environment) -> Result<()> {
     check_pid_namespace(&environment.procfs)?;
+    check_call()?;
     let clock = Attributes::counting(Kind::Software(perf_event_open_sys::bindings::PERF_COUNT_SW_TASK_CLOCK));
     match Event::check(&clock.without_kernel()) {
         Ok(()) => Ok(()),
@@ -26,6 +30,14 @@ pub fn check(environment: &Environment) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_privileged(environment) => Ok(()),
         Err(error) => Err(refused(&error, environment)),
     }
+}
+
+/// Checks that perf_event_open(2) reaches the kernel, which looks at the flags first.
+fn check_call() -> Result<()> {
+    let none = ptr::null::<libc::c_void>();
+    // SAFETY: the kernel refuses the flags, and reads nothing.
+    let result = unsafe { libc::syscall(libc::SYS_perf_event_open, none, 0, -1, -1, libc::c_ulong::MAX) };
+    check_not_forbidden("perf_event_open", Errno::result(result).map(drop).map_err(Into::into))
 }
 
 fn is_privileged(environment: &Environment) -> bool {

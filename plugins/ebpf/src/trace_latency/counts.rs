@@ -160,8 +160,8 @@ impl Durations {
 fn bucket_of(duration: u64) -> usize {
     let power = duration.checked_ilog2().unwrap_or(0) as usize;
     match power {
-        ..PARTS_LOG2 => duration as usize,
-        ..=HIGHEST_POWER => {
+        0..PARTS_LOG2 => duration as usize,
+        PARTS_LOG2..=HIGHEST_POWER => {
             (power - PARTS_LOG2 + 1) * PARTS + ((duration >> (power - PARTS_LOG2)) as usize & (PARTS - 1))
         }
         _ => BUCKETS - 1,
