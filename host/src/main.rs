@@ -53,7 +53,7 @@ fn run() -> Result<Vec<String>> {
     interrupts::ignore_file_size_signal();
     worker::descendants::adopt();
     let call = Call::from_command_line()?;
-    patience::read()?;
+    patience::read();
     logging::start(call.verbosity, call.is_followed());
     actions::perform(call, &interrupts)
 }

@@ -3,7 +3,7 @@
 //! It is the product of what the user gives and of what the machine shows: the CPU time that this process needed until `main`,
 //! for loading and linking, which is what workers spend most of their time with, too.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -24,22 +24,27 @@ const SLOWEST: u32 = 10;
 
 static FACTOR: OnceLock<u32> = OnceLock::new();
 
-/// Reads the factor from the environment.
+/// Reads the factor from the environment. An invalid one is ignored here; [`check`] refuses it.
+pub fn read() {
+    let factor = environment::variable(PATIENCE).as_deref().and_then(factor_of).unwrap_or(1);
+    // It is set once, at the start of `main`.
+    let _ = FACTOR.set(factor.saturating_mul(slowness(used_cpu_time())));
+}
+
+/// Checks the variable, for the calls that change something.
 ///
 /// # Errors
 ///
-/// The variable is no whole number from 1 to 1000.
-pub fn read() -> Result<()> {
-    let value = environment::variable(PATIENCE);
-    let factor = value.as_ref().map_or(Some(1), factor_of);
-    let factor = factor.ok_or_else(|| Error::Variable {
-        variable: PATIENCE,
-        value: value.unwrap_or_default(),
-        problem: format!("is not a factor for time limits: give a whole number from 1 to {GREATEST}"),
-    })?;
-    // It is set once, at the start of `main`.
-    let _ = FACTOR.set(factor.saturating_mul(slowness(used_cpu_time())));
-    Ok(())
+/// It is no whole number from 1 to 1000.
+pub fn check() -> Result<()> {
+    match environment::variable(PATIENCE) {
+        Some(value) if factor_of(&value).is_none() => Err(Error::Variable {
+            variable: PATIENCE,
+            value,
+            problem: format!("is not a factor for time limits: give a whole number from 1 to {GREATEST}"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn used_cpu_time() -> Duration {
@@ -57,7 +62,7 @@ pub fn patient(limit: Duration) -> Duration {
     limit.saturating_mul(FACTOR.get().copied().unwrap_or(1))
 }
 
-fn factor_of(value: &PathBuf) -> Option<u32> {
+fn factor_of(value: &Path) -> Option<u32> {
     value.to_str()?.parse().ok().filter(|factor| (1..=GREATEST).contains(factor))
 }
 
@@ -74,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_factor_is_a_small_whole_number() {
-        let factor = |value: &str| factor_of(&value.into());
+        let factor = |value: &str| factor_of(Path::new(value));
         assert_eq!((factor("1"), factor("20")), (Some(1), Some(20)));
         assert_eq!(
             (factor("0"), factor("-1"), factor("1.5"), factor("2x"), factor("1001")),

@@ -35,6 +35,29 @@ fn run_names_the_variable_whose_path_is_missing() {
 }
 
 #[test]
+fn patience_that_is_no_factor_is_refused() {
+    let manager = synthetic();
+    let run = |value: &str| manager.run("synthetic_lines", arguments()).variable("TRACER_PATIENCE", value);
+    for value in ["0", "-3", "2s"] {
+        run(value).answer().failed(&["TRACER_PATIENCE", value, "whole number from 1 to 1000"]);
+    }
+    manager.call(["--get-all"]).variable("TRACER_PATIENCE", "x").answer().succeeded();
+}
+
+/// The plugin hangs while it is described. Without the factor, this takes two seconds.
+#[test]
+fn patience_multiplies_time_limits() {
+    let manager = Manager::with(Plugins::of(["misbehaving"]));
+    let limit = |patience: &str| {
+        let call = manager.call(["--get-all"]).variable("TRACER_PATIENCE", patience);
+        let began = std::time::Instant::now();
+        call.variable("MISBEHAVE", "hang:load").answer();
+        began.elapsed()
+    };
+    assert!(limit("3") > limit("1") + std::time::Duration::from_secs(2));
+}
+
+#[test]
 fn each_variable_is_used_for_its_own_path() {
     let manager = synthetic();
     for (variable, place) in VARIABLES.iter().zip(["/sys", "/proc"]) {

@@ -10,7 +10,7 @@ use super::Context;
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
-use crate::patience::patient;
+use crate::patience::{self, patient};
 use crate::plugins::KnownPlugin;
 use crate::session::orphans::{Orphans, Retry};
 use crate::session::record::{Holder, Record};
@@ -29,6 +29,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 ///
 /// Continues after a failure. All failures are reported at the end.
 pub fn clear(context: &Context<'_>) -> Result<()> {
+    patience::check()?;
     environment::check(&context.environment)?;
     let directory = RunDirectory::find()?;
     let mut failures = Vec::new();

@@ -4,6 +4,7 @@ use super::Context;
 use crate::arguments::{self, HookArguments};
 use crate::environment;
 use crate::error::{Error, Result};
+use crate::patience;
 use crate::session::orphans::Orphans;
 use crate::session::supervisor;
 use crate::worker::protocol::Summary;
@@ -38,6 +39,7 @@ fn run_checked(
 ) -> Result<Option<Summary>> {
     let hook = context.catalog_for(hook)?.into_hook(hook)?;
     let arguments = arguments::parse(&hook.info, words)?;
+    patience::check()?;
     environment::check(&context.environment)?;
     supervisor::run(&hook, arguments, &context.environment, follow, orphans, context.interrupts)
 }

@@ -3,15 +3,15 @@
 
 A line is `@@ RESULT WHAT: WHY`, read by guest.rs. RESULT is `works`, `unavailable` or `fails`. What a hook reports is compared
 with what the traced process did, or with what the kernel prints itself."""
-import ctypes, glob, json, mmap, os, re, shutil, signal, socket, subprocess, sys, threading, time, traceback
+import ctypes, glob, json, mmap, os, re, signal, socket, subprocess, threading, time, traceback
 
 MANAGER = "/product/manager"
 TRACING = "/sys/kernel/tracing"
 DISK = "/dev/nvme0n1"
 # Seconds until a step counts as stuck: the machine is emulated.
 PATIENCE = 120
-WORDS = dict(word.partition("=")[::2] for word in open("/proc/cmdline").read().split()) if os.path.exists(
-    "/proc/cmdline") else {}
+# The words of the kernel's command line.
+WORDS = {}
 
 
 class Failure(Exception):
@@ -30,7 +30,9 @@ def report(result, what, why=""):
 def call(*words):
     """A call of the manager that ends by itself."""
     done = subprocess.run([MANAGER, *words], capture_output=True, text=True, timeout=PATIENCE)
-    expect(done.returncode == 0, f"{' '.join(words)} exits with {done.returncode}: {done.stderr}")
+    # Plugins are complained about; hooks that are not available may be.
+    broken = [line for line in done.stderr.splitlines() if "plugin" in line and "worker" in line]
+    expect(done.returncode == 0 and not broken, f"{' '.join(words)} exits with {done.returncode}: {done.stderr}")
     return done.stdout
 
 
@@ -296,14 +298,14 @@ def text_is_the_kernels():
         task.end()
         os.rmdir(witness)
     kernels = [without_time(line) for line in kernels if " -> 0x" not in line]
-    ours = [without_time(line) for line in ours][-len(kernels) or None:]
+    ours = [without_time(line) for line in ours]
     mine = [line for line in kernels if f"-{task.pid} " in line]
     expect(len(mine) > 40, f"the kernel has only {len(mine)} lines: {kernels[:3]}")
     compare_texts([line for line in ours if f"-{task.pid} " in line], mine)
 
 
 def compare_texts(ours, kernels):
-    # The last read of the witness's start and end may be on one side only: compare where both have getppid.
+    # The witness starts later: compare from the first getppid.
     first = next(i for i, line in enumerate(kernels) if "getppid" in line)
     offset = next((i for i, line in enumerate(ours) if "getppid" in line), None)
     expect(offset is not None, f"no getppid in {ours[:3]}")
@@ -380,19 +382,21 @@ def flood():
 # --- the machine ---
 
 def prepare():
+    # The host may be busy besides.
+    os.environ["TRACER_PATIENCE"] = "10"
     mount("proc", "/proc"), mount("sysfs", "/sys"), mount("devtmpfs", "/dev"), mount("tmpfs", "/run"), mount("tmpfs", "/tmp")
     WORDS.update(word.partition("=")[::2] for word in open("/proc/cmdline").read().split())
-    for kind in ("tracefs:/sys/kernel/tracing", "securityfs:/sys/kernel/security", "cgroup2:/sys/fs/cgroup"):
-        if kind.partition(":")[0] not in WORDS.get("unmounted", "").split(","):
-            mount(*kind.split(":"), may_fail=True)
+    for kind, where in (("tracefs", TRACING), ("securityfs", "/sys/kernel/security"), ("cgroup2", "/sys/fs/cgroup")):
+        if kind not in WORDS.get("unmounted", "").split(","):
+            mount(kind, where)
     subprocess.run(["ip", "link", "set", "lo", "up"])
     # An entry of /dev that descriptors need.
     os.path.exists("/dev/fd") or os.symlink("/proc/self/fd", "/dev/fd")
 
 
-def mount(kind, where, may_fail=False):
+def mount(kind, where):
     done = subprocess.run(["mount", "-t", kind, kind, where], capture_output=True, text=True)
-    expect(may_fail or done.returncode == 0, done.stderr)
+    expect(done.returncode == 0, done.stderr)
 
 
 def attempt(what, test, *arguments):
@@ -422,32 +426,30 @@ def discover():
             AVAILABLE.add(name)
         else:
             report("unavailable", name, why)
+            is_explained = "locked down" in why or "lacks" in why
+            expect("lockdown" not in WORDS or is_explained, f"{name} does not name lockdown: {why}")
+
+
+# Tests of more than one hook, each with the hook that it cannot do without.
+MORE = [("flush", trace_block_flush, "trace_block"), ("text", text_is_the_kernels, "trace_syscalls"),
+        ("clear", kill_and_clear, "trace_syscalls")]
+LONG = [("check", check_plugins, "trace_syscalls"), ("flood", flood, "trace_syscalls")]
 
 
 def main():
+    """Words on the kernel's command line: `tests=A,B` are the only tests, `long` adds some, `lockdown=…` is the kernel's own."""
     try:
         prepare()
         report("kernel", os.uname().release, f"{os.cpu_count()} CPUs")
         attempt("discovery", discover)
+        tests = [(test.__name__, test, test.__name__) for test in HOOKS] + MORE + (LONG if "long" in WORDS else [])
         chosen = WORDS.get("tests", "").split(",")
-        for test in HOOKS:
-            name = test.__name__
-            if name in AVAILABLE and (chosen == [""] or name in chosen):
+        for name, test, hook in tests:
+            if hook in AVAILABLE and (chosen == [""] or name in chosen):
                 attempt(name, test)
-        if "trace_block" in AVAILABLE:
-            attempt("flush", trace_block_flush)
-        if "trace_syscalls" in AVAILABLE:
-            attempt("text", text_is_the_kernels)
-        attempt("clear", kill_and_clear)
-        if "long" in WORDS:
-            attempt("check", check_plugins)
-            attempt("flood", flood)
-        if "shell" in WORDS:
-            subprocess.run(["sh", "/shell"])
     except BaseException:
         report("fails", "guest", traceback.format_exc())
     report("end", "guest")
-    subprocess.run(["sync"])
     write("/proc/sysrq-trigger", "o")
     time.sleep(PATIENCE)
 

@@ -54,7 +54,6 @@ impl Guest {
             other("1 CPU", 1, &[]),
             other("4 CPUs", 4, &[]),
             other("16 CPUs", 16, &[]),
-            other("cgroup v1", 2, &["systemd.unified_cgroup_hierarchy=0", "cgroup_no_v1=none", "cgroups=1"]),
             other("lockdown", 2, &["lsm=lockdown,capability,bpf", "lockdown=confidentiality"]),
             other(
                 "lockdown, no securityfs",

@@ -29,7 +29,7 @@ const AT_A_TIME: usize = 2;
 struct Options {
     is_short: bool,
     product: Option<PathBuf>,
-    /// Passed to the guest on its kernel's command line.
+    /// Passed to `guest.py` on the kernel's command line, which names them.
     words: Vec<String>,
     versions: Vec<String>,
 }
