@@ -58,14 +58,16 @@ impl RunDirectory {
     ///
     /// Other users can change its contents.
     pub fn find() -> Result<Option<Self>> {
-        let mut path = configured_path()?;
-        if is_shared(&path) {
-            path = own_directory_in(&path);
+        let configured = configured_path()?;
+        let is_shared = is_shared(&configured);
+        let path = if is_shared { own_directory_in(&configured) } else { configured.clone() };
+        if path.symlink_metadata().is_err() {
+            return Ok(None);
         }
-        match path.symlink_metadata() {
-            Ok(_) => Self::checked(path).map(Some),
-            Err(_) => Ok(None),
+        if is_shared {
+            protect(&configured)?;
         }
+        Self::checked(path).map(Some)
     }
 
     fn checked(path: PathBuf) -> Result<Self> {
