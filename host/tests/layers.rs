@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders, from the lowest layer. Each may import those before it, and none after it.
-const FOLDERS: [&str; 6] = ["arguments", "worker", "plugins", "session", "checks", "actions"];
+const FOLDERS: [&str; 7] = ["arguments", "worker", "plugins", "session", "checks", "command_line", "actions"];
 
 /// For each module at the top, the modules at the top that it imports.
 type Imports = BTreeMap<String, BTreeSet<String>>;

@@ -56,15 +56,19 @@ impl Procfs {
     /// Whether this is known to be the procfs of an inner pid namespace.
     pub fn is_of_inner_namespace(&self) -> bool {
         let is_inner = |link: PathBuf| link != Path::new(INITIAL_PID_NAMESPACE);
-        let namespace_of = |process: &str| fs::read_link(self.root.join(process).join("ns/pid"));
-        if let Ok(link) = namespace_of("1") {
+        // Without the privilege, Linux 5.10 returns an empty link, and later kernels an error.
+        let namespace_of = |process: &str| {
+            let link = fs::read_link(self.root.join(process).join("ns/pid")).ok()?;
+            Some(link).filter(|link| link.to_string_lossy().starts_with("pid:["))
+        };
+        if let Some(link) = namespace_of("1") {
             return is_inner(link);
         }
         // Reading that of process 1 needs privileges. If this process has the same id here as in its own namespace, the
         // procfs is that of its own namespace.
         let is_own = fs::read_link(self.root.join("self"))
             .is_ok_and(|number| number == Path::new(&std::process::id().to_string()));
-        is_own && namespace_of("self").is_ok_and(is_inner)
+        is_own && namespace_of("self").is_some_and(is_inner)
     }
 
     /// This process and its parent, with their ids in this procfs. In a container these differ from getpid(2).

@@ -148,13 +148,9 @@ int BPF_PROG(returned, void *regs, long result)
 		bpf_map_update_elem(&distributions, &call->number, &nothing, BPF_NOEXIST);
 		here = bpf_map_lookup_elem(&distributions, &call->number);
 	}
-	if (!here) {
-		count_late(call->number, took);
-		return 0;
-	}
 	class = class_of(took);
-	if (class >= CLASSES) {
-		lose();
+	if (!here || class >= CLASSES) {
+		count_late(call->number, took);
 		return 0;
 	}
 	here->total += took;

@@ -1,6 +1,7 @@
 //! The guests' root file system, which is an initramfs: Debian, the product, and a few modules of the kernel.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -35,12 +36,11 @@ impl Initramfs {
         let mut kernels = BTreeMap::new();
         for guest in guests {
             let machine = guest.machine;
-            if !roots.contains_key(&machine) {
-                roots.insert(machine, root(directory, machine)?);
+            if let Entry::Vacant(missing) = roots.entry(machine) {
+                missing.insert(root(directory, machine)?);
             }
-            let key = (machine, guest.series.clone());
-            if !kernels.contains_key(&key) {
-                kernels.insert(key, Archive::new(directory, machine)?.kernel(&guest.series)?);
+            if let Entry::Vacant(missing) = kernels.entry((machine, guest.series.clone())) {
+                missing.insert(Archive::new(directory, machine)?.kernel(&guest.series)?);
             }
         }
         Ok(Self { directory: directory.to_owned(), roots, kernels, product: product.to_owned() })
