@@ -3,7 +3,7 @@
 
 A line is `@@ RESULT WHAT: WHY`, read by guest.rs. RESULT is `works`, `unavailable` or `fails`. What a hook reports is compared
 with what the traced process did, or with what the kernel prints itself."""
-import ctypes, glob, json, mmap, os, re, signal, socket, subprocess, threading, time, traceback
+import contextlib, ctypes, glob, json, mmap, os, re, signal, socket, subprocess, threading, time, traceback
 
 MANAGER = "/product/manager"
 TRACING = "/sys/kernel/tracing"
@@ -333,8 +333,10 @@ def kill_and_clear():
         session = Session(hook, f"--pid {task.pid} {arguments}")
         processes = session.processes()
         expect(len(processes) > 1, f"no worker of {hook}")
-        for process in reversed(processes):
-            os.kill(process, signal.SIGKILL)
+        for process in processes:
+            # A worker that has done its job, such as discovery, may be gone by now.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         session.manager.wait(PATIENCE)
         task.go()
         task.end()
