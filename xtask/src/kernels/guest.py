@@ -309,8 +309,17 @@ def compare_texts(ours, kernels):
     first = next(i for i, line in enumerate(kernels) if "getppid" in line)
     offset = next((i for i, line in enumerate(ours) if "getppid" in line), None)
     expect(offset is not None, f"no getppid in {ours[:3]}")
-    for our, kernel in zip(ours[offset:], kernels[first:]):
-        expect(our == kernel, f"'{our}' where the kernel prints '{kernel}'")
+    pairs = list(zip(ours[offset:], kernels[first:]))
+    differing = [(our, kernel) for our, kernel in pairs if our != kernel]
+    for our, kernel in differing:
+        # The kernel records the call in one instance after the other: a timer interrupt between them requests a reschedule.
+        is_same = without_reschedule(our) == without_reschedule(kernel) and len(differing) * 20 <= len(pairs)
+        expect(is_same, f"'{our}' where the kernel prints '{kernel}'")
+
+
+def without_reschedule(line):
+    """The second letter of the flags column."""
+    return re.sub(r"(\] .).", r"\1 ", line, count=1)
 
 
 def without_time(line):
