@@ -14,6 +14,11 @@ use trace_session::{Collect, Occasion, Swept};
 use trace_tasks::{Cgroup, Pid};
 use tracefs::PidFilter;
 
+/// What a hook that starts a [`TracefsSession`](crate::TracefsSession) writes in its details about processes that join a cgroup.
+pub const JOINING: &str = "\
+With --cgroup, --container and --whole-cgroup, a process that joins while the session records is traced from at most 20 ms after \
+it joined. Several that join one after the other each wait for the kernel, some 40 ms; a warning reports how much is missing.";
+
 /// Half of the time within which a process that joins is to be recorded.
 const REST: Duration = Duration::from_millis(10);
 

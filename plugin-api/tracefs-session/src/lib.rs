@@ -45,6 +45,7 @@ mod stream;
 mod traced_tasks;
 
 pub use cleanup::{TracefsCleanup, find};
+pub use joined::JOINING;
 pub use probe::usable_tracefs;
 pub use renderer::{AsRecorded, Renderer, with_origin};
 pub use session::TracefsSession;

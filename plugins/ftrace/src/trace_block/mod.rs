@@ -9,7 +9,7 @@ mod requests;
 
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Request, Result, Selection, Session};
 use tracefs::Instance;
-use tracefs_session::TracefsSession;
+use tracefs_session::{JOINING, TracefsSession};
 
 use crate::tracepoint;
 use renderer::BlockRenderer;
@@ -25,7 +25,7 @@ impl Hook for TraceBlock {
         )
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
-        .details(DETAILS)
+        .details(format!("{DETAILS}\n\n{JOINING}"))
         .example("--format json", "every request, as JSON")
         .event(description::request())
     }

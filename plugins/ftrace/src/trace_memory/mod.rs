@@ -21,7 +21,7 @@ use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session, Unit,
 };
 use tracefs::Instance;
-use tracefs_session::{EventStream, Renderer, TracefsSession, find};
+use tracefs_session::{EventStream, JOINING, Renderer, TracefsSession, find};
 
 use crate::tracepoint;
 use events::EventLines;
@@ -57,7 +57,7 @@ impl Hook for TraceMemory {
             )
             .range(1, LONGEST_SUMMARY),
         )
-        .details(DETAILS)
+        .details(format!("{DETAILS}\n\n{JOINING}"))
         .example("--summary 10s", "every 10 s, which code allocated how much")
         .example("-k rss,oom", "resident sizes and OOM kills");
         description::events().into_iter().fold(info, HookInfo::event)

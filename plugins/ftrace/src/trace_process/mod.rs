@@ -8,7 +8,7 @@ mod tasks;
 
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Request, Result, Selection, Session};
 use tracefs::Instance;
-use tracefs_session::TracefsSession;
+use tracefs_session::{JOINING, TracefsSession};
 
 use crate::tracepoint::{self, Tracepoint};
 use renderer::ProcessRenderer;
@@ -28,7 +28,7 @@ impl Hook for TraceProcess {
         )
         .formats([Format::Text, Format::Json])
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
-        .details(DETAILS)
+        .details(format!("{DETAILS}\n\n{JOINING}"))
         .example("--format json", "every event, as JSON");
         description::events().into_iter().fold(info, HookInfo::event)
     }

@@ -9,7 +9,7 @@ mod waits;
 
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session, Unit};
 use tracefs::Instance;
-use tracefs_session::TracefsSession;
+use tracefs_session::{JOINING, TracefsSession};
 
 use crate::tracepoint;
 use records::TRACEPOINTS;
@@ -46,7 +46,7 @@ impl Hook for TraceSched {
             )
             .range(1, LONGEST_SUMMARY),
         )
-        .details(DETAILS)
+        .details(format!("{DETAILS}\n\n{JOINING}"))
         .example("--summary 10s", "every 10 s, a summary for each thread")
         .example("--over 1ms", "only waits longer than this");
         description::events().into_iter().fold(info, HookInfo::event)

@@ -8,7 +8,7 @@ use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
 };
 use tracefs::Instance;
-use tracefs_session::{AsRecorded, EventStream, Renderer, TracefsSession, find, usable_tracefs};
+use tracefs_session::{AsRecorded, EventStream, JOINING, Renderer, TracefsSession, find, usable_tracefs};
 
 use crate::syscall_events;
 use decoded::Decoded;
@@ -38,7 +38,7 @@ impl Hook for TraceSyscalls {
             "decode",
             "print one line for each call when it returns: arguments by name, result, duration",
         ))
-        .details(DETAILS)
+        .details(format!("{DETAILS}\n\n{JOINING}"))
         .example("-s openat,close --exit", "two calls, with their results")
         .example("--decode", "one readable line for each call");
         description::events().into_iter().fold(info, HookInfo::event)

@@ -23,7 +23,7 @@ use trace_hook_api::{
 };
 use trace_session::selected_processes;
 use tracefs::{Instance, UserProbe};
-use tracefs_session::{TracefsSession, usable_tracefs};
+use tracefs_session::{JOINING, TracefsSession, usable_tracefs};
 
 use duplicate_probes::without_duplicates;
 use function_selector::FunctionSelector;
@@ -92,7 +92,7 @@ impl Hook for TraceUser {
                 .field(FieldInfo::any("result", "the result, of the type in --args"))
                 .field(FieldInfo::duration("duration", "time since the call, if it was recorded").optional()),
         )
-        .details(DETAILS)
+        .details(format!("{DETAILS}\n\n{JOINING}"))
         .example("-f malloc free", "every call of two functions")
         .example("-f 'libssl*:SSL_write' --return", "with result and duration")
         .example("-f open --args 'open(path: string, flags: x32) -> i32'", "with these arguments")
