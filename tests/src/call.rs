@@ -74,11 +74,20 @@ impl<'a> Call<'a> {
 
     /// Runs it with SIGINT ignored, as a shell does for `manager … &`.
     pub fn ignoring_sigint(self) -> Self {
-        self.setting(|command| {
+        self.with_sigint(SigHandler::SigIgn)
+    }
+
+    /// Runs it with the default disposition of SIGINT. That of the tests may be another, if they run in the background.
+    pub fn with_default_sigint(self) -> Self {
+        self.with_sigint(SigHandler::SigDfl)
+    }
+
+    fn with_sigint(self, disposition: SigHandler) -> Self {
+        self.setting(move |command| {
             // SAFETY: `signal` is safe to call after a fork; what it replaces is not used.
             unsafe {
-                command.pre_exec(|| {
-                    signal(Signal::SIGINT, SigHandler::SigIgn)?;
+                command.pre_exec(move || {
+                    signal(Signal::SIGINT, disposition)?;
                     Ok(())
                 });
             }

@@ -81,7 +81,7 @@ fn sigint_at_any_time_after_the_spawn_leaves_nothing_in_the_kernel() {
 fn sigint_at_any_time_ends_the_other_actions() {
     let manager = synthetic();
     at_each_moment(|delay| {
-        let answer = interrupted(manager.call(["--get-all"]).spawn(), delay);
+        let answer = interrupted(manager.call(["--get-all"]).with_default_sigint().spawn(), delay);
         match answer.status.code() {
             Some(0) => assert_eq!(answer.succeeded(), "synthetic_lines\n"),
             // Partial output would be a failure.
@@ -101,7 +101,7 @@ enum Disposition {
 /// Sends SIGINT after the delay, and checks that the call ended in one of the allowed ways.
 fn ends_well(call: Call<'_>, delay: Duration, disposition: Disposition) {
     let answer = match disposition {
-        Disposition::Default => interrupted(call.spawn(), delay),
+        Disposition::Default => interrupted(call.with_default_sigint().spawn(), delay),
         Disposition::Ignored => {
             let process = call.ignoring_sigint().spawn();
             // A signal has no effect while it is ignored, so the delay counts from here.
