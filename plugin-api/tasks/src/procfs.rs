@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Pid;
@@ -80,8 +81,14 @@ impl Procfs {
     }
 
     /// The calling thread, with its id in this procfs.
-    pub fn this_thread(&self) -> Option<Pid> {
-        fs::read_link(self.root.join("thread-self")).ok()?.file_name()?.to_str()?.parse().ok()
+    ///
+    /// # Errors
+    ///
+    /// This is a procfs of a pid namespace without this thread, or no procfs.
+    pub fn this_thread(&self) -> io::Result<Pid> {
+        let link = fs::read_link(self.root.join("thread-self"))?;
+        let id = link.file_name().and_then(|name| name.to_str()?.parse().ok());
+        id.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "thread-self leads to no thread"))
     }
 
     /// All processes.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -11,7 +12,7 @@ use nix::fcntl::OFlag;
 use trace_tasks::{Member, Pid, Procfs, SelectedProcesses, WatchedTask};
 
 use crate::dir::Dir;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The file with the ids of the threads whose events are not recorded.
 pub(crate) const SET_EVENT_NOTRACE_PID: &str = "set_event_notrace_pid";
@@ -103,10 +104,11 @@ impl PidFilter {
     fn fill_with_ended_thread(&self) -> Result<()> {
         let enter = || {
             let this = self.procfs.this_thread();
-            this.map_or(Ok(()), |thread| self.instance.write(SET_EVENT_PID, &list(&[thread])))
+            let thread = this.map_err(|error| Error::io("find this thread in", self.procfs.root(), error))?;
+            self.instance.write(SET_EVENT_PID, &list(&[thread]))
         };
         // The kernel removes a thread when it ends.
-        thread::scope(|scope| scope.spawn(enter).join().unwrap_or(Ok(())))
+        thread::scope(|scope| scope.spawn(enter).join().unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
     /// Adds the threads of these processes that are alive and not in the filter yet. Returns those that were added.
