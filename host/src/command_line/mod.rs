@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, ArgGroup, CommandFactory, Parser};
+use clap::{ArgAction, ArgGroup, Args, CommandFactory, Parser};
 
 use crate::arguments::{HookArguments, usage};
 use crate::error::{Error, Result};
@@ -105,6 +105,17 @@ struct Words {
     #[arg(short, long)]
     follow: bool,
 
+    #[command(flatten)]
+    common: CommonOptions,
+
+    /// With --run: the arguments of the hook, as one string or as words; takes all words that follow
+    #[arg(short, long, value_name = "ARGUMENTS", num_args = 0.., allow_hyphen_values = true)]
+    args: Option<Vec<OsString>>,
+}
+
+/// The options of every call, in both forms.
+#[derive(Args)]
+struct CommonOptions {
     /// A directory of plugins, instead of the default ones; can be repeated
     #[arg(long, value_name = "DIR")]
     plugins: Vec<PathBuf>,
@@ -116,10 +127,13 @@ struct Words {
     /// Log to standard error; -vv and -vvv log more
     #[arg(short, action = ArgAction::Count)]
     verbosity: u8,
+}
 
-    /// With --run: the arguments of the hook, as one string or as words; takes all words that follow
-    #[arg(short, long, value_name = "ARGUMENTS", num_args = 0.., allow_hyphen_values = true)]
-    args: Option<Vec<OsString>>,
+impl CommonOptions {
+    fn call(self, action: Action) -> Call {
+        let trust = if self.allow_untrusted { Trust::Waived } else { Trust::Required };
+        Call { action, plugins: self.plugins, trust, verbosity: self.verbosity }
+    }
 }
 
 impl Call {
@@ -166,8 +180,7 @@ impl Call {
             Words { clear: true, .. } => Action::Clear,
             _ => Action::GetAll,
         };
-        let trust = if words.allow_untrusted { Trust::Waived } else { Trust::Required };
-        Ok(Self { action, plugins: words.plugins, trust, verbosity: words.verbosity })
+        Ok(words.common.call(action))
     }
 
     /// Handles an error of clap, which may be a request for the help or the version.

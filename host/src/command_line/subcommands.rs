@@ -3,12 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use super::{Action, Call, help_or_version};
+use super::{Action, Call, CommonOptions, help_or_version};
 use crate::arguments::usage;
 use crate::error::Result;
-use crate::plugins::Trust;
 
 #[derive(Parser)]
 #[command(name = "manager", disable_help_subcommand = true)]
@@ -33,22 +32,6 @@ enum Subcommands {
     },
 }
 
-/// The options of every subcommand.
-#[derive(Args)]
-struct CommonOptions {
-    /// A directory of plugins, instead of the default ones; can be repeated
-    #[arg(long, value_name = "DIR")]
-    plugins: Vec<PathBuf>,
-
-    /// Accept plugins that users other than root and you can change
-    #[arg(long)]
-    allow_untrusted: bool,
-
-    /// Log to standard error; -vv and -vvv log more
-    #[arg(short, action = ArgAction::Count)]
-    verbosity: u8,
-}
-
 /// Returns whether the words after the name of the executable begin with a subcommand.
 pub fn begin_with_one(words: &[OsString]) -> bool {
     let first = words.get(1).and_then(|word| word.to_str());
@@ -68,8 +51,7 @@ pub fn parse(words: &[OsString]) -> Result<Call> {
     let (action, options) = match words.subcommand {
         Subcommands::Install { directory, options } => (Action::Install { directory }, options),
     };
-    let trust = if options.allow_untrusted { Trust::Waived } else { Trust::Required };
-    Ok(Call { action, plugins: options.plugins, trust, verbosity: options.verbosity })
+    Ok(options.call(action))
 }
 
 #[cfg(test)]

@@ -15,12 +15,14 @@ use crate::object::{Attachment, Object};
 use crate::requirements::{self, types_file};
 use crate::traced_processes::TracedProcesses;
 
-/// The programs of `bpf/processes.h`, which every object has. The last one is attached only if cgroups are selected.
-const PROCESS_PROGRAMS: [Attachment<'_>; 3] = [
+/// The programs of `bpf/processes.h`, which every object has.
+const PROCESS_PROGRAMS: [Attachment<'_>; 2] = [
     Attachment { program: "exited", tracepoint: "sched_process_exit" },
     Attachment { program: "forked", tracepoint: "sched_process_fork" },
-    Attachment { program: "attached", tracepoint: "cgroup_attach_task" },
 ];
+
+/// The program of `bpf/processes.h` that is needed only if cgroups are selected.
+const CGROUP_PROGRAM: Attachment<'_> = Attachment { program: "attached", tracepoint: "cgroup_attach_task" };
 
 /// Attached programs. They are detached when this is dropped, and when this process ends.
 pub struct Programs {
@@ -75,7 +77,7 @@ impl Programs {
             loader.set_max_entries(name, *size);
         }
         let mut ebpf = without_warnings(|| loader.load(object.elf)).map_err(Error::Load)?;
-        // Not taken: a map that nobody holds is gone before the programs are loaded.
+        // Borrowed: the programs that use the map are loaded later, and taking it here would free it before.
         cgroups.enter(ebpf.map_mut("cgroups").ok_or_else(|| no_map("cgroups"))?)?;
         let map = take_map(&mut ebpf, "processes")?.try_into()?;
         let mut processes = TracedProcesses::new(map, selection, cgroups, procfs);
@@ -85,11 +87,8 @@ impl Programs {
         if let Err(error) = optional {
             log::info!("{error}");
         }
-        let process_programs = match processes.follows_cgroups() {
-            true => &PROCESS_PROGRAMS[..],
-            false => &PROCESS_PROGRAMS[..2],
-        };
-        for attachment in process_programs.iter().chain(&object.required) {
+        let cgroup_program = processes.follows_cgroups().then_some(&CGROUP_PROGRAM);
+        for attachment in PROCESS_PROGRAMS.iter().chain(cgroup_program).chain(&object.required) {
             attach(&mut ebpf, *attachment)?;
         }
         processes.add()?;

@@ -17,9 +17,7 @@ pub fn section(events: &[EventInfo]) -> String {
 
 /// Returns whether two events differ in their names only.
 fn are_alike(one: &EventInfo, other: &EventInfo) -> bool {
-    let content =
-        |event: &EventInfo| (event.meaning.clone(), event.fields.clone(), event.continuation.clone());
-    content(one) == content(other)
+    one.meaning == other.meaning && one.fields == other.fields && one.continuation == other.continuation
 }
 
 /// Describes events that differ in their names only.
