@@ -1,6 +1,11 @@
 //! Plays the DaemonSet of container-tracer with the component in packaging/kubernetes: an init container installs into an
 //! `emptyDir`, and the daemon, in a container with a read-only root, finds and runs hooks there.
+//!
+//! Here, what is installed is the build for this machine, in a container that has this machine's C library. Two variables
+//! replace both: [`KERNEL_DIRECTORY`] and [`ROOT`]. `cargo xtask release --test` runs these tests with the files of the release
+//! and Debian 11, from which container-tracer's image is made.
 
+use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,13 +21,25 @@ use tempfile::TempDir;
 const MOUNT_POINTS: [&str; 8] =
     ["proc", "sys", "dev", "run", "host/proc", "host/sys", "tracer/trace-hooks", "var/tmp"];
 
+const PLUGINS: [&str; 4] = ["ebpf", "ftrace", "perf", "uprobe"];
+/// Names the directory with the manager, and with the plugins in `plugins/`.
+const KERNEL_DIRECTORY: &str = "DAEMON_SET_KERNEL_DIRECTORY";
+/// Names the root file system of the tracer's image.
+const ROOT: &str = "DAEMON_SET_ROOT";
+
 /// A node with the pod of the DaemonSet, without its daemon.
 struct Pod {
     manager: Manager,
-    /// The root file system of the tracer's image: nothing but the C library.
-    root: TempDir,
+    root: Root,
     /// The `emptyDir` with the manager and the plugins.
     hooks: TempDir,
+}
+
+/// The root file system of the tracer's image.
+enum Root {
+    Given(PathBuf),
+    /// Nothing but the C library.
+    Minimal(TempDir),
 }
 
 impl Pod {
@@ -31,36 +48,26 @@ impl Pod {
             skip("it needs root");
             return None;
         }
-        let temporary = || tempfile::tempdir().expect("a directory can be made");
-        let pod = Self {
-            manager: Manager::with(Plugins::of(["ftrace", "perf"])),
-            root: temporary(),
-            hooks: temporary(),
-        };
-        fs::set_permissions(pod.root.path(), Permissions::from_mode(0o755)).expect("the test owns it");
+        let pod =
+            Self { manager: Manager::with(Plugins::of(PLUGINS)), root: Root::new(), hooks: directory() };
         for volume in [pod.hooks.path(), pod.manager.run_directory()] {
             fs::set_permissions(volume, Permissions::from_mode(0o777)).expect("the test owns it");
         }
-        for place in MOUNT_POINTS {
-            fs::create_dir_all(pod.root.path().join(place)).expect("a directory can be made");
-        }
-        libraries().iter().for_each(|library| pod.copy(library));
         Some(pod)
-    }
-
-    fn copy(&self, library: &Path) {
-        let copy = self.root.path().join(library.strip_prefix("/").expect("an absolute path"));
-        fs::create_dir_all(copy.parent().expect("it is in a directory")).expect("a directory can be made");
-        fs::copy(library, copy).expect("a library can be copied");
     }
 
     /// What the init container does, as root without any capability.
     fn install(&self) {
-        let plugins = self.manager.plugins().path().to_str().expect("it is text");
-        let call = self.manager.bare_call().word("install").word(self.hooks.path().join("kernel"));
+        let call = match env::var_os(KERNEL_DIRECTORY).map(PathBuf::from) {
+            Some(kernel) => self.manager.call_as(kernel.join("manager")).word("install"),
+            None => {
+                let plugins = self.manager.plugins().path();
+                self.manager.bare_call().word("install").word("--plugins").word(plugins)
+            }
+        };
         let without_capabilities =
             ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
-        let installed = call.words(["--plugins", plugins]).under(without_capabilities).answer();
+        let installed = call.word(self.hooks.path().join("kernel")).under(without_capabilities).answer();
         assert!(installed.succeeded_with_messages(1)[0].contains("sticky"), "{installed:#?}");
     }
 
@@ -111,13 +118,49 @@ impl Pod {
     }
 }
 
+impl Root {
+    fn new() -> Self {
+        let root = match env::var_os(ROOT) {
+            Some(given) => Self::Given(given.into()),
+            None => Self::minimal(),
+        };
+        for place in MOUNT_POINTS {
+            fs::create_dir_all(root.path().join(place)).expect("a directory can be made");
+        }
+        root
+    }
+
+    fn minimal() -> Self {
+        let root = directory();
+        fs::set_permissions(root.path(), Permissions::from_mode(0o755)).expect("the test owns it");
+        for library in libraries() {
+            let copy = root.path().join(library.strip_prefix("/").expect("an absolute path"));
+            fs::create_dir_all(copy.parent().expect("it is in a directory"))
+                .expect("a directory can be made");
+            fs::copy(library, copy).expect("a library can be copied");
+        }
+        Self::Minimal(root)
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(root) => root,
+            Self::Minimal(root) => root.path(),
+        }
+    }
+}
+
 /// The libraries of the manager and the plugins.
 fn libraries() -> Vec<PathBuf> {
-    let output =
-        Command::new("ldd").args([built("manager"), built("libftrace.so"), built("libperf.so")]).output();
+    let plugins = PLUGINS.map(|plugin| built(format!("lib{plugin}.so")));
+    let output = Command::new("ldd").arg(built("manager")).args(plugins).output();
     let output = String::from_utf8(output.expect("ldd can be started").stdout).expect("it is text");
     let words = output.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':'));
     words.map(PathBuf::from).collect()
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory can be made")
 }
 
 #[test]

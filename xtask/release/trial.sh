@@ -61,6 +61,21 @@ survives_a_panic() {
     expect 'panicked at .*: no way out' /tmp/err
 }
 
+# Installs the package, and records a first line; prints how long that takes.
+installs_and_traces_within_a_minute() {
+    began=$(milliseconds)
+    dpkg --install "$deb" >/tmp/out 2>&1 || fail "it cannot be installed: $(cat /tmp/out)"
+    trace-hooks --run trace_syscalls --follow --args --pid $workload 2>/tmp/err | head -n 1 >/tmp/out
+    took=$(($(milliseconds) - began))
+    expect 'sys_' /tmp/out
+    echo "    from its installation to the first line of a trace: $took ms"
+    [ $took -lt 60000 ] || fail "that takes longer than a minute"
+}
+
+milliseconds() {
+    date +%s%3N
+}
+
 sh -c 'while sleep 0.05; do :; done' &
 workload=$!
 trap 'kill $workload' EXIT
@@ -79,7 +94,7 @@ rm -r /opt/trace-hooks
 
 echo "  the package"
 dpkg-query --show --showformat '${Package}\n' | sort >/tmp/before
-dpkg --install "$deb" >/tmp/out 2>&1 || fail "it cannot be installed: $(cat /tmp/out)"
+installs_and_traces_within_a_minute
 lists_every_plugin trace-hooks
 prints_a_trace trace-hooks
 prints_a_trace /usr/bin/trace-hooks

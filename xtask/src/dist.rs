@@ -11,7 +11,8 @@ use crate::error::{Explain, Result};
 
 /// The directory, in the workspace, that is ready to be copied.
 const DIST: &str = "dist";
-const KERNEL: &str = "trace-hooks/kernel";
+/// The directory of the sub-system, in `dist/` and in the tarball of a release.
+pub const KERNEL: &str = "trace-hooks/kernel";
 const MANAGER: &str = "manager";
 /// The name that container-tracer looks for. It takes any `manager.*`, so there must be only one.
 const LINK: &str = "manager.bin";

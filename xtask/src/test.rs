@@ -1,7 +1,9 @@
 //! `cargo xtask test`: runs every test, and reports those that were skipped.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write, stderr};
+use std::path::Path;
 use std::process::Stdio;
 
 use crate::error::{Explain, Result};
@@ -12,7 +14,7 @@ const SKIPPED: &str = "SKIPPED ";
 
 /// Builds everything that tests may start or load, then runs them. `words` are passed to `cargo test`.
 pub fn test(words: &[&str]) -> Result<()> {
-    test_with(None, words)
+    test_with(&[], words)
 }
 
 /// Fails every system call of a session in turn.
@@ -22,24 +24,31 @@ pub fn faults() -> Result<()> {
 
 /// Starts and ends many sessions at random, so that leaks add up.
 pub fn soak(sessions: Option<&str>) -> Result<()> {
-    let sessions = sessions.map(|sessions| ("SESSIONS", sessions));
-    test_with(sessions, &["--package", "system-tests", "--test", "soak", "--", "--ignored", "--nocapture"])
+    let sessions: Vec<_> = sessions.map(|sessions| ("SESSIONS", OsStr::new(sessions))).into_iter().collect();
+    test_with(&sessions, &["--package", "system-tests", "--test", "soak", "--", "--ignored", "--nocapture"])
 }
 
-fn test_with(variable: Option<(&str, &str)>, words: &[&str]) -> Result<()> {
+/// Plays the DaemonSet of container-tracer with a manager and plugins from this directory, in this root file system.
+pub fn daemon_set(kernel: &Path, root: &Path) -> Result<()> {
+    let variables =
+        [("DAEMON_SET_KERNEL_DIRECTORY", kernel.as_os_str()), ("DAEMON_SET_ROOT", root.as_os_str())];
+    test_with(&variables, &["--workspace", "--test", "daemon_set"])
+}
+
+fn test_with(variables: &[(&str, &OsStr)], words: &[&str]) -> Result<()> {
     if let Some(why) = privilege::obstacle() {
         announce(&format!("Tests that trace the kernel will be skipped: {why}."));
         refuse_in_ci()?;
     }
     // `cargo test` does not build the executables and plugins that a test starts or loads at run time.
     cargo::run(&mut cargo::cargo(&[&["build", "--workspace", "--all-targets"], profile(words)].concat()))?;
-    run_tests(variable, words)
+    run_tests(variables, words)
 }
 
 /// Runs the tests, and reports the skipped ones at the end.
-fn run_tests(variable: Option<(&str, &str)>, words: &[&str]) -> Result<()> {
+fn run_tests(variables: &[(&str, &OsStr)], words: &[&str]) -> Result<()> {
     let mut tests = cargo::cargo(&[&["test"], words].concat());
-    tests.envs(variable);
+    tests.envs(variables.iter().copied());
     let mut running = tests.stderr(Stdio::piped()).spawn().explain(|| "cannot start cargo")?;
     let mut skipped = Vec::new();
     for line in BufReader::new(running.stderr.take().expect("it is a pipe")).split(b'\n') {

@@ -12,7 +12,8 @@ mod tools;
 mod trial;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use architecture::Architecture;
 use tools::Tools;
@@ -37,22 +38,34 @@ pub fn release(words: &[&str]) -> Result<()> {
     let named = named.collect::<Result<Vec<_>>>()?;
     let architectures = if named.is_empty() { Architecture::ALL.to_vec() } else { named };
 
-    let directory = fresh_directory()?;
-    let tools = Tools::install()?;
+    if !is_tested {
+        return build(&architectures, &fresh_directory()?, &Tools::install()?);
+    }
+    build_and_test(&architectures, &fresh_directory()?, &Tools::install()?)
+}
+
+fn build_and_test(architectures: &[Architecture], directory: &Path, tools: &Tools) -> Result<()> {
+    // Other systems are mostly downloads, which need no CPU.
+    let systems = thread::scope(|scope| {
+        let systems = scope.spawn(trial::systems);
+        build(architectures, directory, tools)?;
+        systems.join().expect("it does not panic")
+    })?;
+    trial::test(&systems, directory, &binaries::build_fixture(PANICKING_PLUGIN, tools)?)
+}
+
+fn build(architectures: &[Architecture], directory: &Path, tools: &Tools) -> Result<()> {
     let help = installed_help::generate()?;
-    for architecture in architectures {
-        let binaries = binaries::build(architecture, &tools)?;
+    for &architecture in architectures {
+        let binaries = binaries::build(architecture, tools)?;
         binaries.check()?;
         contents::lay_out(&binaries, &help)?;
-        packages::tarball(architecture, &directory)?;
-        packages::deb(architecture, &directory, &tools)?;
+        packages::tarball(architecture, directory)?;
+        packages::deb(architecture, directory, tools)?;
     }
-    packages::checksums(&directory)?;
+    packages::checksums(directory)?;
     println!("{} has the files of the release.", directory.display());
-    if !is_tested {
-        return Ok(());
-    }
-    trial::test(&directory, &binaries::build_fixture(PANICKING_PLUGIN, &tools)?)
+    Ok(())
 }
 
 fn fresh_directory() -> Result<PathBuf> {

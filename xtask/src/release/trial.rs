@@ -1,4 +1,5 @@
-//! Uses a release on other distributions: installs it into a root file system of each, and runs sessions there.
+//! Uses a release on other distributions: installs it into a root file system of each, and runs sessions there. In that of
+//! container-tracer's image it also plays its DaemonSet.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,17 +10,23 @@ use tempfile::TempDir;
 use super::architecture::Architecture;
 use super::packages::{deb_path, tarball_path};
 use super::tools::{output, run};
-use crate::cargo;
 use crate::error::{Explain, Result};
-use crate::privilege;
+use crate::{cargo, dist, privilege, test};
 
 /// The oldest distributions with a glibc that is new enough, of those that are still on the mirrors.
 const DISTRIBUTIONS: [Distribution; 2] = [
-    Distribution { name: "Debian 11", vendor: "Debian", suite: "bullseye", key: None },
+    Distribution {
+        name: "Debian 11",
+        vendor: "Debian",
+        suite: "bullseye",
+        is_of_container_tracer: true,
+        key: None,
+    },
     Distribution {
         name: "Ubuntu 20.04",
         vendor: "Ubuntu",
         suite: "focal",
+        is_of_container_tracer: false,
         // Debian has no package with the keys of Ubuntu. This one has signed its releases since 2018.
         key: Some("xtask/release/ubuntu-archive-2018.asc"),
     },
@@ -43,24 +50,57 @@ struct Distribution {
     vendor: &'static str,
     /// What they call this version.
     suite: &'static str,
+    /// Whether container-tracer's image is made from it.
+    is_of_container_tracer: bool,
     /// The key of its archive, in the workspace, unless this machine has it.
     key: Option<&'static str>,
 }
 
-/// Installs and uses the release of this machine's architecture, with this plugin that panics.
-pub fn test(release: &Path, panicking_plugin: &Path) -> Result<()> {
+/// A root file system of a distribution, which is removed when this is dropped.
+pub struct System {
+    distribution: &'static Distribution,
+    root: TempDir,
+}
+
+/// Creates the systems that releases are tested on.
+pub fn systems() -> Result<Vec<System>> {
     if let Some(obstacle) = privilege::obstacle() {
         return Err(format!("a release cannot be tested here: {obstacle}").into());
     }
-    for distribution in &DISTRIBUTIONS {
-        println!("{}:", distribution.name);
-        let root = distribution.root()?;
-        let words = copy_into(root.path(), release, panicking_plugin)?;
-        let mut trial = Command::new("unshare");
-        trial.args(["--mount", "--propagation", "private", "sh", "-euc", IN_ROOT, "sh"]);
-        run(trial.arg(root.path()).args(words)).explain(|| format!("on {}", distribution.name))?;
+    DISTRIBUTIONS.iter().map(System::create).collect()
+}
+
+/// Installs and uses the release of this machine's architecture, with this plugin that panics.
+pub fn test(systems: &[System], release: &Path, panicking_plugin: &Path) -> Result<()> {
+    for system in systems {
+        let name = system.distribution.name;
+        println!("{name}:");
+        system.test(release, panicking_plugin).explain(|| format!("on {name}"))?;
     }
     Ok(())
+}
+
+impl System {
+    fn create(distribution: &'static Distribution) -> Result<Self> {
+        Ok(Self { distribution, root: distribution.root()? })
+    }
+
+    fn test(&self, release: &Path, panicking_plugin: &Path) -> Result<()> {
+        let root = self.root.path();
+        let words = copy_into(root, release, panicking_plugin)?;
+        let mut trial = Command::new("unshare");
+        trial.args(["--mount", "--propagation", "private", "sh", "-euc", IN_ROOT, "sh"]);
+        run(trial.arg(root).args(words))?;
+        if self.distribution.is_of_container_tracer { play_daemon_set(root, release) } else { Ok(()) }
+    }
+}
+
+/// Runs the tests that play the DaemonSet of container-tracer, with the tarball in this root file system.
+fn play_daemon_set(root: &Path, release: &Path) -> Result<()> {
+    let unpacked = tempfile::tempdir()?;
+    let tarball = tarball_path(Architecture::ours()?, release);
+    run(Command::new("tar").arg("-xzf").arg(tarball).arg("--directory").arg(unpacked.path()))?;
+    test::daemon_set(&unpacked.path().join(dist::KERNEL), root)
 }
 
 impl Distribution {
