@@ -1,11 +1,13 @@
-//! What the documents refer to exists: linked files and headings, files of the source, and tests.
+//! What the documents refer to exists: linked files and headings, files of the source, tests, and environment variables.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use system_tests::{Manager, Plugins};
+
 /// Folders at the top of the repository. A path in backticks that begins with one of them names a file or folder.
-const FOLDERS: [&str; 6] = ["docs/", "host/", "plugin-api/", "plugins/", "tests/", "xtask/"];
+const FOLDERS: [&str; 7] = ["docs/", "host/", "packaging/", "plugin-api/", "plugins/", "tests/", "xtask/"];
 /// Parts of a path that are placeholders.
 const PLACEHOLDERS: [char; 3] = ['*', '…', '<'];
 
@@ -56,6 +58,17 @@ fn every_test_that_the_list_of_faults_names_exists() {
         named.iter().filter(|name| !files.contains(**name) && !tests.contains(**name)).collect();
     assert!(missing.is_empty(), "these tests do not exist: {missing:#?}");
     assert!(named.len() > 30, "the table of docs/faults.md was not read: {named:?}");
+}
+
+#[test]
+fn the_help_names_every_variable_of_the_guide_for_operators() {
+    let operators = document("docs/operators.md");
+    let rows = operators.text.lines().filter(|line| line.starts_with("| `TRACER_"));
+    let variables: Vec<&str> = rows.filter_map(|row| code(row).next()).collect();
+    let help = Manager::with(Plugins::none()).bare_call().word("--help").answer();
+    let missing: Vec<_> = variables.iter().filter(|name| !help.succeeded().contains(**name)).collect();
+    assert!(missing.is_empty(), "the help does not name {missing:?}");
+    assert!(variables.len() > 5, "the table of docs/operators.md was not read: {variables:?}");
 }
 
 impl Document {

@@ -18,7 +18,7 @@ struct Words {
 
 #[derive(Subcommand)]
 enum Subcommands {
-    /// Copy this manager and its plugins into a directory, with the modes that the trust in plugins requires
+    /// Copy this manager and its plugins into a directory, with modes that pass the trust check
     ///
     /// The directory is made if it is missing. An older version there is replaced, each file at once, so that running
     /// sessions are not disturbed. Other files in the directory are kept.
