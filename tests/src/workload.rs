@@ -179,6 +179,12 @@ impl Task {
         ids.split_whitespace().map(|id| id.parse().expect("an id is a number")).collect()
     }
 
+    /// Makes it start a child with the pid of a process that has ended, and waits until it exits. The child emits this many
+    /// marks, numbered from 0, one a millisecond.
+    pub fn reuses(&self, pid: u32, marks: usize) {
+        self.send(&format!("as {pid} {marks}"));
+    }
+
     /// Makes its process execute `echo`, and waits until that has answered.
     pub fn becomes_an_echo(&self) {
         self.send("echo");

@@ -40,6 +40,7 @@ mod joined;
 mod losses;
 mod probe;
 mod renderer;
+mod reused_pids;
 mod session;
 mod stream;
 mod traced_tasks;

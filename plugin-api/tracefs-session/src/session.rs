@@ -15,6 +15,7 @@ use tracefs::{Instance, PidFilter, Tracefs};
 use crate::cleanup::find;
 use crate::joined::JoinWatcher;
 use crate::renderer::Renderer;
+use crate::reused_pids::PidRestorer;
 use crate::stream::{EventStream, StreamItem, StreamStats};
 use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
 
@@ -29,6 +30,8 @@ pub struct TracefsSession {
     selection: SelectedProcesses,
     /// Set if processes may join a cgroup.
     joining: Option<Collector<JoinWatcher>>,
+    /// `None` after the stop.
+    restorer: Option<PidRestorer>,
     renderer: Box<dyn Renderer>,
     /// The renderer has written its last lines.
     ended: bool,
@@ -94,12 +97,20 @@ impl TracefsSession {
             stream: Some(stream),
             instance: Some(instance),
             system_wide,
+            restorer: Some(PidRestorer::new(tasks.another())),
             tasks,
             selection,
             joining,
             renderer,
             ended: false,
         }))
+    }
+
+    fn watch_reused_pids(&mut self) -> Result<()> {
+        match (&mut self.stream, &mut self.restorer) {
+            (Some(stream), Some(restorer)) => restorer.watch(stream.take_reused_pids()),
+            _ => Ok(()),
+        }
     }
 
     fn instances(&self) -> impl Iterator<Item = &Instance> {
@@ -118,7 +129,7 @@ impl EventSource for TracefsSession {
 
     fn begin_read(&mut self) -> Result<()> {
         self.stream.iter_mut().for_each(EventStream::begin_read);
-        Ok(())
+        self.watch_reused_pids()
     }
 
     fn render_next(&mut self, lines: &mut LineBuffer) -> Result<Rendered> {
@@ -134,7 +145,7 @@ impl EventSource for TracefsSession {
 
     fn pause(&mut self, lines: &mut LineBuffer) -> Result<()> {
         self.renderer.pause(lines);
-        Ok(())
+        self.watch_reused_pids()
     }
 
     fn end(&mut self, lines: &mut LineBuffer) -> Result<End> {
@@ -148,6 +159,7 @@ impl EventSource for TracefsSession {
         let mut failures: Vec<HookError> =
             self.instances().filter_map(|instance| instance.stop().err()).map(HookError::from).collect();
         failures.extend(self.joining.take().and_then(|mut joining| joining.finish().err()));
+        failures.extend(self.restorer.take().and_then(|mut restorer| restorer.finish().err()));
         failures.extend(self.stream.as_mut().and_then(|stream| stream.end().err()));
         combined(failures)
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use trace_hook_api::log;
 use trace_tasks::{Follow, Member, Pid, Procfs, SelectedProcesses};
-use tracefs::{Instance, PidFilter};
+use tracefs::{Instance, PidFilter, RecentMap};
 
 use crate::joined::Joined;
 
@@ -19,6 +19,9 @@ const CLONE_THREAD: u64 = 0x0001_0000;
 
 /// The table is pruned only from this size on.
 const SMALLEST_PRUNED: usize = 4096;
+
+/// More tasks are not between their creation and their first wake-up at the same time.
+const MOST_BEING_STARTED: usize = 4096;
 
 /// Decides which records belong to traced tasks. It must see all records, in the order of the ring buffer.
 ///
@@ -37,6 +40,10 @@ pub struct TracedTasks {
     untraced: HashSet<Pid>,
     /// Tasks of processes that have joined a selected cgroup.
     joined: Joined,
+    /// New tasks whose first wake-up has not been read yet.
+    started: RecentMap<Pid, ()>,
+    /// Whether tasks may have been started without a record: just before recording began, or because records are missing.
+    misses_starts: bool,
     /// Tasks that had exited when the ring buffer was last found empty.
     exited: HashSet<Pid>,
     prune_at: usize,
@@ -54,6 +61,8 @@ impl TracedTasks {
             processes: members.into_iter().map(|(task, member)| (task, member.process)).collect(),
             untraced: HashSet::new(),
             joined: Joined::default(),
+            started: RecentMap::new(MOST_BEING_STARTED),
+            misses_starts: true,
             exited: HashSet::new(),
             prune_at,
         }
@@ -64,7 +73,8 @@ impl TracedTasks {
         self.joined.clone()
     }
 
-    /// Whether some records are dropped. For selections with all descendants the kernel's filter is exact.
+    /// Whether some records are dropped. For selections with all descendants the kernel's filter is exact, until a task that is
+    /// not traced gets a pid that is still in it.
     pub fn drops_any(&self) -> bool {
         self.drops_any
     }
@@ -81,17 +91,55 @@ impl TracedTasks {
         }
     }
 
-    /// Adds the new task of a `task:task_newtask` record.
-    pub fn new_task(&mut self, creator: Pid, new: Pid, clone_flags: u64) {
+    /// Adds the new task of a `task:task_newtask` record. Returns whether it is followed and has the pid of a followed task,
+    /// which has ended: when the kernel removes the pid of that task from its filter, it removes that of the new one.
+    pub fn new_task(&mut self, creator: Pid, new: Pid, clone_flags: u64) -> bool {
         let creator_follow = self.follow(creator);
         let is_thread = clone_flags & CLONE_THREAD != 0;
-        self.known.insert(new, if is_thread { creator_follow } else { creator_follow.of_child() });
+        let follow = if is_thread { creator_follow } else { creator_follow.of_child() };
         self.exited.remove(&new);
         self.untraced.remove(&new);
+        self.started.insert(new, ());
+        let before = self.known.insert(new, follow);
+        [Some(follow), before]
+            .into_iter()
+            .all(|follow| follow.is_some_and(|follow| follow != Follow::NOTHING))
+    }
+
+    /// Call it for each `sched:sched_wakeup_new` record. The kernel also writes one if the creator is not in its filter, but the
+    /// new task has the pid of a task that was, and has just ended. From then on, the pid is that of a task that is not traced.
+    pub fn first_wakeup(&mut self, creator: Pid, new: Pid) {
+        if self.started.remove(&new).is_some() || self.may_have_started(creator) || self.is_in_cgroup(new) {
+            return;
+        }
+        log::debug!("task {new} has the pid of a traced task that has ended; task {creator} is not traced");
+        self.known.insert(new, Follow::NOTHING);
+        self.drops_any = true;
+    }
+
+    /// Call it when records are missing: one of the start of a task may be among them.
+    pub fn lost(&mut self) {
+        self.misses_starts = true;
+    }
+
+    /// Whether a new task without a record of its start may be one that a traced task has started.
+    fn may_have_started(&mut self, creator: Pid) -> bool {
+        self.add_joined();
+        let is_followed = |follow: Follow| follow != Follow::NOTHING;
+        match self.known.get(&creator) {
+            Some(&follow) => is_followed(follow),
+            None if self.procfs.exists(creator) => self.related(creator).is_some_and(is_followed),
+            None => self.misses_starts,
+        }
+    }
+
+    fn is_in_cgroup(&self, process: Pid) -> bool {
+        self.selection.cgroups().iter().any(|cgroup| cgroup.processes().contains(&process))
     }
 
     /// Whether a record written by this task is kept.
     pub fn keeps(&mut self, task: Pid) -> bool {
+        self.add_joined();
         self.follow(task).own
     }
 
@@ -139,6 +187,7 @@ impl TracedTasks {
         for task in self.exited.drain() {
             self.known.remove(&task);
         }
+        self.misses_starts = false;
         if self.untraced.len() >= SMALLEST_PRUNED {
             self.untraced.clear();
         }
@@ -281,6 +330,46 @@ mod tests {
         assert!(filter.keeps(12));
         filter.new_task(10, 12, FORK);
         assert!(!filter.keeps(12));
+    }
+
+    #[test]
+    fn a_new_task_with_the_pid_of_a_followed_one_is_reported() {
+        let Fixture { mut filter, root: _root } = fixture(Follow::ALONE);
+        assert!(!filter.new_task(10, 12, THREAD));
+        assert!(filter.new_task(10, 12, THREAD));
+        assert!(!filter.new_task(10, 12, FORK), "it is not followed");
+        assert!(!filter.new_task(10, 12, THREAD), "the task before was not followed");
+    }
+
+    #[test]
+    fn a_pid_that_another_process_gives_to_its_child_is_not_traced() {
+        let mut fixture = fixture(Follow::FAMILY);
+        fixture.add_task(500, 500, 1);
+        fixture.filter.new_task(10, 20, FORK);
+        fixture.filter.first_wakeup(10, 20);
+        assert!(!fixture.filter.drops_any() && fixture.filter.keeps(20));
+        fixture.filter.first_wakeup(500, 20);
+        assert!(fixture.filter.drops_any() && !fixture.filter.keeps(20) && !fixture.filter.follows(20));
+        fixture.filter.new_task(20, 21, FORK);
+        assert!(!fixture.filter.keeps(21), "a child of it");
+        fixture.filter.new_task(10, 20, FORK);
+        fixture.filter.first_wakeup(10, 20);
+        assert!(fixture.filter.keeps(20) && fixture.filter.keeps(10));
+    }
+
+    #[test]
+    fn a_task_is_traced_if_the_record_of_its_start_may_be_missing() {
+        let mut fixture = fixture(Follow::FAMILY);
+        fixture.filter.first_wakeup(77, 20);
+        assert!(fixture.filter.keeps(20), "started when recording began");
+        fixture.filter.caught_up();
+        fixture.filter.first_wakeup(77, 21);
+        assert!(!fixture.filter.keeps(21));
+        fixture.filter.lost();
+        fixture.filter.first_wakeup(77, 22);
+        fixture.add_task(79, 79, 10);
+        fixture.filter.first_wakeup(79, 23);
+        assert!(fixture.filter.keeps(22) && fixture.filter.keeps(23));
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub const NEW_TASK: (&str, &str) = ("task", "task_newtask");
 /// The event of a task that changes its name.
 pub const RENAME: (&str, &str) = ("task", "task_rename");
 
+/// The event of a new task that may run for the first time. Its record has the creator as the current task. With a pid filter,
+/// it is also recorded if the creator is not in the filter, but the pid of the new task is: that of a task that has just ended.
+pub const FIRST_WAKEUP: (&str, &str) = ("sched", "sched_wakeup_new");
+
 impl Tracefs {
     /// Whether the kernel has this event.
     pub fn has_event(&self, system: &str, event: &str) -> bool {

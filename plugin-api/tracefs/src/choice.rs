@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use trace_tasks::{Member, Pid, Procfs, SelectedProcesses};
 
-use crate::available_events::{NEW_TASK, RENAME};
+use crate::available_events::{FIRST_WAKEUP, NEW_TASK, RENAME};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::pid_filter::PidFilter;
@@ -59,8 +59,10 @@ impl Instance {
         }
         self.lacks_tasks.store(false, Ordering::Relaxed);
 
-        // With these events, a reader knows the name of every task at any time. Without them, some names are guesses.
-        for event in [NEW_TASK, RENAME] {
+        // With the first two events, a reader knows the name of every task at any time; without them, some names are guesses.
+        // The third shows that a pid in the filter now belongs to a task that is not traced.
+        let only_with_filter = (!selection.is_all()).then_some(FIRST_WAKEUP);
+        for event in [NEW_TASK, RENAME].into_iter().chain(only_with_filter) {
             if let Err(error) = self.enable_quietly(event) {
                 log::debug!("{error}");
             }

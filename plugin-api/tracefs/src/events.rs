@@ -36,6 +36,11 @@ impl Instance {
         requested.iter().any(|(s, e)| s == system && e.as_deref().is_none_or(|e| e == event))
     }
 
+    /// Whether [`NEW_TASK`] is recorded for some new tasks only.
+    pub fn filters_new_tasks(&self) -> bool {
+        self.filters_new_tasks.load(Ordering::Relaxed)
+    }
+
     fn request(&self, system: &str, event: Option<&str>) {
         let mut requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
         requested.push((system.to_owned(), event.map(str::to_owned)));
@@ -62,6 +67,9 @@ impl Instance {
     pub fn set_filter(&self, system: &str, event: Option<&str>, expression: &str) -> Result<()> {
         if self.needs_new_tasks.load(Ordering::Relaxed) && covers_new_tasks(system, event) {
             return Err(Error::FilterHidesNewTasks { target: name_of(system, event) });
+        }
+        if covers_new_tasks(system, event) {
+            self.filters_new_tasks.store(true, Ordering::Relaxed);
         }
         // The kernel refuses it without a reason (`event_filter_write` in kernel/trace/trace_events.c).
         let limit = page_size();

@@ -41,6 +41,8 @@ pub struct Instance {
     pub(crate) has_probes: AtomicBool,
     /// A task filter relies on the records of task:task_newtask.
     pub(crate) needs_new_tasks: AtomicBool,
+    /// A filter was set for task:task_newtask.
+    pub(crate) filters_new_tasks: AtomicBool,
 }
 
 impl Instance {
@@ -78,6 +80,7 @@ impl Instance {
             lacks_tasks: AtomicBool::new(false),
             has_probes: AtomicBool::new(false),
             needs_new_tasks: AtomicBool::new(false),
+            filters_new_tasks: AtomicBool::new(false),
         };
         instance.stop()?;
         instance.stop_at_process_end()?;

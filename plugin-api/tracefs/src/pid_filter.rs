@@ -116,11 +116,28 @@ impl PidFilter {
     /// They are recorded long before this returns: the kernel uses the new filter at once, and then waits, some 40 ms, until nobody uses
     /// the old one.
     pub fn add(&self, processes: impl IntoIterator<Item = Pid>) -> Result<Vec<Pid>> {
-        let mut added = Vec::new();
         let processes: Vec<Pid> = processes.into_iter().collect();
+        let threads = || processes.iter().flat_map(|process| self.procfs.threads(*process)).collect();
+        self.add_missing(threads)
+    }
+
+    /// Adds again the tasks whose pids the kernel has removed because other tasks with these pids had ended, and what they have
+    /// started since. Returns all tasks that were added.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be read or written.
+    pub fn restore(&self, tasks: &[Pid]) -> Result<Vec<Pid>> {
+        let processes = tasks.iter().filter_map(|task| self.procfs.status(*task));
+        let families = SelectedProcesses::families(processes.map(|status| status.process));
+        self.add_missing(|| families.members(&self.procfs).into_keys().collect())
+    }
+
+    /// Adds the tasks that `wanted` returns until none is missing.
+    fn add_missing(&self, wanted: impl Fn() -> Vec<Pid>) -> Result<Vec<Pid>> {
+        let mut added = Vec::new();
         loop {
-            let threads = processes.iter().flat_map(|process| self.procfs.threads(*process));
-            let missing = self.missing(threads)?;
+            let missing = self.missing(wanted())?;
             if missing.is_empty() {
                 return Ok(added);
             }
@@ -136,15 +153,20 @@ impl PidFilter {
         self.instance.write(SET_EVENT_NOTRACE_PID, &list(&threads))
     }
 
-    /// The living tasks that are not in the filter. They must be found alive before the filter is read, because the kernel
-    /// removes exited tasks.
-    fn missing(&self, tasks: impl Iterator<Item = Pid>) -> Result<Vec<Pid>> {
+    /// Those of these tasks that are alive and not in the filter. They must be found before this call, because the kernel
+    /// removes exited tasks and adds new ones.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be read.
+    pub fn missing(&self, tasks: impl IntoIterator<Item = Pid>) -> Result<Vec<Pid>> {
         let mut present = HashSet::new();
         self.visit(|task| {
             present.insert(task);
             ControlFlow::Continue(())
         })?;
-        Ok(tasks.filter(|task| !present.contains(task) && self.procfs.is_alive(*task)).collect())
+        let is_missing = |task: &Pid| !present.contains(task) && self.procfs.is_alive(*task);
+        Ok(tasks.into_iter().filter(is_missing).collect())
     }
 
     /// Reads the filter in pieces until `visitor` breaks. A task that exited between the scan of procfs and the write stays in

@@ -7,6 +7,7 @@ mod record_filter;
 mod stacks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,13 +19,14 @@ use trace_session::{Collector, Rendered};
 use trace_tasks::{Pid, Procfs};
 use tracefs::format::{EventFormat, Formatter};
 use tracefs::ring::{Gap, Item, RingBuffer, Timeline, TimelineRecord};
-use tracefs::{Instance, NEW_TASK, RENAME};
+use tracefs::{FIRST_WAKEUP, Instance, NEW_TASK, RENAME};
 
 use crate::boot_time::BootTime;
 use crate::buffer_number;
 use crate::clock_reading;
 use crate::collector::PageCollector;
 use crate::losses::Losses;
+use crate::reused_pids::ReusedPid;
 use crate::traced_tasks::TracedTasks;
 use new_task::NewTaskEvent;
 use processes::Processes;
@@ -64,6 +66,8 @@ pub struct EventStream {
     new_task: Option<NewTaskEvent>,
     /// The number of records that were not printed: of other tasks, or of hidden events.
     filtered_out: u64,
+    /// Pids that new traced tasks have got from others, since the last call of [`take_reused_pids`](Self::take_reused_pids).
+    reused_pids: Vec<ReusedPid>,
     /// Events that are enabled only for internal use.
     hidden: Vec<u16>,
     /// Set if the instance records stack traces.
@@ -153,8 +157,10 @@ impl EventStream {
         let processes = filter.as_mut().map(TracedTasks::take_processes).unwrap_or_default();
         let traced = filter.as_ref().into_iter().flat_map(TracedTasks::traced);
         traced.take(MOST_LOOKED_UP).for_each(|thread| formatter.look_up_comm(thread));
-        let filter = filter.map(|tasks| RecordFilter::new(tasks, &mut formatter));
-        let hidden = [NEW_TASK, RENAME].into_iter().filter(|event| !instance.is_requested(*event));
+        let filter =
+            filter.map(|tasks| RecordFilter::new(tasks, &mut formatter, !instance.filters_new_tasks()));
+        let hidden =
+            [NEW_TASK, RENAME, FIRST_WAKEUP].into_iter().filter(|event| !instance.is_requested(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
         let stacks = Stacks::load(instance, &mut formatter);
         let spool = Arc::new(Spool::new(spool_directory, spool_size));
@@ -177,6 +183,7 @@ impl EventStream {
             processes: Processes::new(Procfs::at(procfs), processes),
             new_task,
             filtered_out: 0,
+            reused_pids: Vec::new(),
             hidden,
             stacks,
             formats_loaded: false,
@@ -254,6 +261,11 @@ impl EventStream {
         self.spool.take_losing().into_iter().map(buffer_number::cpu).collect()
     }
 
+    /// The new traced tasks since the last call whose pids were those of other traced tasks.
+    pub(crate) fn take_reused_pids(&mut self) -> Vec<ReusedPid> {
+        mem::take(&mut self.reused_pids)
+    }
+
     /// The format of an event, to read its fields.
     ///
     /// # Errors
@@ -309,6 +321,7 @@ impl EventStream {
         let record = match self.timeline.next() {
             None => return Rendered::Nothing,
             Some(Item::Lost(gap)) => {
+                self.filter.iter_mut().for_each(|filter| filter.tasks.lost());
                 self.stacks.iter_mut().for_each(|stacks| stacks.forget(gap.cpu));
                 show(StreamItem::Lost(Gap { cpu: buffer_number::cpu(gap.cpu), ..gap }));
                 return Rendered::Other;
@@ -322,10 +335,11 @@ impl EventStream {
         let id = self.formatter.id(record.data).unwrap_or(0);
         if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
             self.processes.new_task(task, new);
-            if let Some(filter) = &mut self.filter {
-                filter.new_task(task, new);
+            if self.filter.as_mut().is_some_and(|filter| filter.new_task(task, new)) {
+                self.reused_pids.push(ReusedPid { task: new.pid, since: stamp });
             }
         }
+        self.filter.iter_mut().for_each(|filter| filter.observe(task, id, record.data));
         let mut by_itself = || {
             let filter = self.filter.as_mut().filter(|_| !buffer_number::is_in_second(buffer));
             filter.is_none_or(|filter| filter.keeps(task, id, record.data)) && !self.hidden.contains(&id)
@@ -381,7 +395,7 @@ impl EventStream {
             self.timeline.lose(cpu, count);
         }
         self.timeline.finish();
-        Ok(!std::mem::replace(&mut self.finished, true))
+        Ok(!mem::replace(&mut self.finished, true))
     }
 
     /// Call it when everything has been read that had been collected when this read began.

@@ -14,9 +14,11 @@
 //! - `in ID COMMAND`: pass a command to a task that this one created; answers its answer
 //! - `end ID`: end a task that this one created
 //! - `echo`: execute the program of this name instead of the whole process; answers its output
+//! - `as PID N`: start a child that has this pid and emits N marks, one a millisecond; answers when it has exited
 //! - `storm N`: fork N children that call `getppid` once and exit; answers their ids
 //! - `network COMMAND`: see [`sockets`]
 
+mod pid_reuse;
 mod sockets;
 
 use std::collections::HashMap;
@@ -95,6 +97,10 @@ impl Task {
             }
             "touch" => touch(number(rest)?),
             "scatter" => scatter(number(rest)?),
+            "as" => {
+                let (pid, marks) = rest.split_once(' ').ok_or_else(|| invalid(rest))?;
+                pid_reuse::marks_as(number(pid)? as i32, number(marks)?)
+            }
             "thread" => self.make(Member::thread()?),
             "child" => self.make(Member::child()?),
             "in" => {

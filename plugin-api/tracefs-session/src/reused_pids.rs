@@ -1,0 +1,171 @@
+//! Traced tasks with the pid of another traced task, which has just ended.
+//!
+//! The kernel removes the pid of a task from its filter an RCU grace period after the task was reaped (`delayed_put_task_struct` in
+//! kernel/exit.c, `event_filter_pid_sched_process_exit` in kernel/trace/trace_events.c). The pid can be used again at once. If a
+//! traced task has got it by then, that task is no longer recorded, and has to be added again.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use trace_hook_api::{Result, boot_time, log};
+use trace_session::{Collect, Collector, Notifier, Occasion, Swept};
+use trace_tasks::Pid;
+use tracefs::PidFilter;
+
+/// The time between two looks at the filter.
+const REST: Duration = Duration::from_millis(5);
+/// Many RCU grace periods: by then, the kernel has removed the pid of the task before.
+const WATCHED: Duration = Duration::from_secs(1);
+/// The thread sleeps until it is notified.
+const UNTIL_NOTIFIED: Duration = Duration::from_secs(3600);
+
+/// A new traced task that has the pid of another one.
+#[derive(Debug, Clone, Copy)]
+pub struct ReusedPid {
+    pub task: Pid,
+    /// When it was last known to be in the filter, in nanoseconds since boot: at first, when it was started.
+    pub since: u64,
+}
+
+/// Adds tasks again that the kernel has removed from its filter. The thread for it starts with the first one.
+#[derive(Debug)]
+pub struct PidRestorer {
+    filter: PidFilter,
+    running: Option<(Arc<Reports>, Collector<Restoring>)>,
+}
+
+/// Tasks on their way to the thread.
+#[derive(Debug)]
+struct Reports {
+    tasks: Mutex<Vec<ReusedPid>>,
+    notifier: Notifier,
+}
+
+#[derive(Debug)]
+struct Restoring {
+    filter: PidFilter,
+    reports: Arc<Reports>,
+    /// The tasks that the kernel may still remove, each with the time until which they are watched.
+    watched: Vec<(ReusedPid, u64)>,
+    restored: Restored,
+}
+
+/// The tasks that were not recorded for some time.
+#[derive(Debug, Default)]
+struct Restored {
+    tasks: usize,
+    longest: Duration,
+}
+
+impl PidRestorer {
+    pub fn new(filter: PidFilter) -> Self {
+        Self { filter, running: None }
+    }
+
+    /// Adds these tasks again when the kernel removes them.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started, or has failed.
+    pub fn watch(&mut self, tasks: Vec<ReusedPid>) -> Result<()> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        let (reports, thread) = match &mut self.running {
+            Some(running) => running,
+            None => self.running.insert(Restoring::start(self.filter.another())?),
+        };
+        if thread.has_ended() {
+            return thread.finish().map(drop);
+        }
+        reports.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
+        reports.notifier.notify();
+        Ok(())
+    }
+
+    /// Ends the thread.
+    ///
+    /// # Errors
+    ///
+    /// The filter could not be read or written.
+    pub fn finish(&mut self) -> Result<()> {
+        self.running.take().map_or(Ok(()), |(_, mut thread)| thread.finish().map(drop))
+    }
+}
+
+impl Restoring {
+    fn start(filter: PidFilter) -> Result<(Arc<Reports>, Collector<Self>)> {
+        let failed = |error| trace_hook_api::HookError::new(format!("cannot create an eventfd: {error}"));
+        let notifier = Notifier::new().map_err(failed)?;
+        let reports = Arc::new(Reports { tasks: Mutex::default(), notifier });
+        let (watched, restored) = (Vec::new(), Restored::default());
+        let thread = Self { filter, reports: Arc::clone(&reports), watched, restored };
+        Ok((reports, Collector::start(thread)?))
+    }
+
+    fn take_reports(&mut self) {
+        self.reports.notifier.acknowledge();
+        let until = boot_time() + WATCHED.as_nanos() as u64;
+        let mut tasks = self.reports.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        self.watched.extend(tasks.drain(..).map(|task| (task, until)));
+    }
+
+    /// Restores the watched tasks that are alive and not in the filter.
+    fn restore(&mut self) -> Result<()> {
+        let now = boot_time();
+        let missing = self.filter.missing(self.watched.iter().map(|(reused, _)| reused.task))?;
+        if !missing.is_empty() {
+            self.filter.restore(&missing)?;
+        }
+        let missing: HashSet<Pid> = missing.into_iter().collect();
+        for (reused, until) in &mut self.watched {
+            if missing.contains(&reused.task) {
+                self.restored.note(reused, boot_time());
+                *until = 0;
+            }
+            reused.since = now;
+        }
+        self.watched.retain(|(_, until)| *until > now);
+        Ok(())
+    }
+}
+
+impl Collect for Restoring {
+    const SHORTEST_REST: Duration = Duration::ZERO;
+
+    fn sweep(&mut self, _: Occasion) -> Result<Swept> {
+        self.take_reports();
+        if self.watched.is_empty() {
+            return Ok(Swept::rest(false, UNTIL_NOTIFIED));
+        }
+        self.restore()?;
+        Ok(Swept::rest(false, REST))
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.reports.notifier.as_fd()]
+    }
+}
+
+impl Restored {
+    fn note(&mut self, reused: &ReusedPid, now: u64) {
+        self.tasks += 1;
+        self.longest = self.longest.max(Duration::from_nanos(now.saturating_sub(reused.since)));
+    }
+}
+
+impl Drop for Restored {
+    /// The events that are missing were not recorded, so they cannot be counted.
+    fn drop(&mut self) {
+        if self.tasks > 0 {
+            log::warn!(
+                "{} traced tasks got the pid of one that had just ended, whereupon the kernel stopped recording them: up to {} ms \
+                 of each are missing",
+                self.tasks,
+                self.longest.as_millis()
+            );
+        }
+    }
+}

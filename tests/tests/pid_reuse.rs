@@ -1,0 +1,71 @@
+//! Pids that are used again right after the end of a traced task. Needs root and tracefs.
+//!
+//! The kernel's filter holds pids, and removes that of a task an RCU grace period after the task was reaped.
+
+use system_tests::{Kernel, Log, Manager, Plugins, Session, Workload};
+
+/// The kernel may remove a pid before it is used again.
+const ROUNDS: usize = 20;
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ftrace"]))
+}
+
+fn trace(manager: &Manager, log: &Log, choice: &str) -> Session {
+    let arguments = format!("{choice} -s getsid");
+    log.of(manager.call(["-v", "--run", "trace_syscalls", "--args", &arguments])).start()
+}
+
+/// The marks of one task, in order.
+fn marks_of(lines: &[&str], pid: u32) -> Vec<u64> {
+    let task = format!("-{pid}");
+    let of_task = |line: &&&str| line.split_whitespace().next().is_some_and(|word| word.ends_with(&task));
+    let marks = lines.iter().filter(of_task).filter_map(|line| line.split_once("sys_getsid(pid: "));
+    let number = |mark: &str| u64::from_str_radix(mark.trim_start_matches("0x").trim_end_matches(')'), 16);
+    marks.map(|(_, mark)| number(mark).expect("a number")).collect()
+}
+
+/// A child that emits one mark and ends, whereupon a task that is not traced gets its pid and emits others. Returns the pid.
+fn one_mark_of_a_child(workload: &Workload, stranger: &Workload) -> u32 {
+    let child = workload.child();
+    child.marks(1000, 1);
+    workload.ends_child(&child);
+    stranger.reuses(child.id(), 5);
+    child.id()
+}
+
+#[test]
+fn a_task_that_gets_the_pid_of_a_traced_one_is_not_shown() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, stranger) = (Workload::start(), Workload::start());
+    for option in ["--pid", "--parent"] {
+        let log = Log::new();
+        let session = trace(&manager, &log, &format!("{option} {}", workload.id()));
+        let children: Vec<u32> = (0..ROUNDS).map(|_| one_mark_of_a_child(&workload, &stranger)).collect();
+        let ended = session.stop();
+        for child in children {
+            assert_eq!(marks_of(&ended.succeeded(), child), [1000], "{option}");
+        }
+        assert_eq!(log.summary().delivered, ended.lines.len());
+    }
+}
+
+#[test]
+fn a_traced_task_that_gets_the_pid_of_another_is_recorded_again_and_reported() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    for option in ["--pid", "--parent"] {
+        let log = Log::new();
+        let session = trace(&manager, &log, &format!("{option} {}", workload.id()));
+        let child = workload.child();
+        workload.ends_child(&child);
+        workload.reuses(child.id(), 500);
+        let ended = session.stop();
+        let marks = marks_of(&ended.succeeded(), child.id());
+        assert_eq!(marks.last(), Some(&499), "{option}: {} marks, {}", marks.len(), log.text());
+        let is_reported = log.text().contains("1 traced tasks got the pid of one that had just ended");
+        assert!(is_reported || marks.len() == 500, "{option}: {} marks, {}", marks.len(), log.text());
+    }
+}
