@@ -17,13 +17,18 @@ use tracefs::PidFilter;
 /// What a hook that starts a [`TracefsSession`](crate::TracefsSession) writes in its details about processes that join a cgroup.
 pub const JOINING: &str = "\
 With --cgroup, --container and --whole-cgroup, a process that joins while the session records is traced from at most 20 ms after \
-it joined. Several that join one after the other each wait for the kernel, some 40 ms; a warning reports how much is missing.";
+it joined. One that joins within some 40 ms after another, or while another session starts or ends, waits for the kernel: it is \
+traced some 50 ms after it joined, later on a busy machine, and a warning reports how much may be missing. What it starts is \
+traced from its start.";
 
 /// Half of the time within which a process that joins is to be recorded.
 const REST: Duration = Duration::from_millis(10);
 
-/// A process that joins later than this after the sweep before it is reported: its first events are missing.
+/// A process that may have been recorded later than this after it joined is reported: its first events are missing.
 const PROMPT: Duration = Duration::from_millis(20);
+
+/// How long the kernel usually waits, when it already uses the new filter, until nothing uses the old one.
+const WAIT_FOR_OLD_FILTER: Duration = Duration::from_millis(40);
 
 /// Tasks that were added to the kernel's filter, on their way to the thread that renders records.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +90,7 @@ impl JoinWatcher {
 }
 
 impl Collect for JoinWatcher {
-    const SHORTEST_REST: Duration = REST;
+    const SHORTEST_REST: Duration = Duration::ZERO;
 
     fn sweep(&mut self, _: Occasion) -> Result<Swept> {
         let began = Instant::now();
@@ -94,16 +99,21 @@ impl Collect for JoinWatcher {
         members.retain(|process| !self.excluded.contains(process));
         let new: Vec<Pid> = members.difference(&self.members).copied().collect();
         self.members = members;
-        if !new.is_empty() {
-            // What was forked by a member is in the filter already.
-            let added = self.filter.add(new)?;
-            if !added.is_empty() {
-                log::debug!("{} tasks have joined the cgroups", added.len());
-                self.late.note(added.len(), unobserved, began.elapsed());
-                self.joined.add(added);
-            }
+        if new.is_empty() {
+            return Ok(Swept::rest(false, REST));
         }
-        Ok(Swept::rest(false, REST))
+        // Before their first records.
+        self.joined.add(self.filter.threads(&new));
+        // What was forked by a member is in the filter already.
+        let added = self.filter.add(&new)?;
+        if added.is_empty() {
+            return Ok(Swept::rest(false, REST));
+        }
+        log::debug!("{} tasks have joined the cgroups", added.len());
+        self.late.note(added.len(), unobserved, began.elapsed());
+        self.joined.add(added);
+        // Those that have joined meanwhile have waited long enough.
+        Ok(Swept::rest(false, Duration::ZERO))
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -112,9 +122,9 @@ impl Collect for JoinWatcher {
 }
 
 impl Late {
-    /// It is not known at which point of `adding` the kernel used the new filter.
+    /// It is not known at which point of `adding` the kernel used the new filter: first it may have waited for a lock.
     fn note(&mut self, tasks: usize, unobserved: Duration, adding: Duration) {
-        if unobserved > PROMPT {
+        if unobserved + adding.saturating_sub(WAIT_FOR_OLD_FILTER) > PROMPT {
             self.tasks += tasks;
             self.longest = self.longest.max(unobserved + adding);
         }
@@ -126,7 +136,7 @@ impl Drop for Late {
     fn drop(&mut self) {
         if self.tasks > 0 {
             log::warn!(
-                "{} tasks joined the cgroups while the kernel was adding others: up to {} ms of each are missing",
+                "{} tasks joined the cgroups while the kernel was busy with others: up to {} ms of each are missing",
                 self.tasks,
                 self.longest.as_millis()
             );
@@ -137,6 +147,17 @@ impl Drop for Late {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_that_may_have_been_recorded_late_are_counted() {
+        let ms = Duration::from_millis;
+        let mut late = Late::default();
+        late.note(1, ms(11), ms(45));
+        assert_eq!(late.tasks, 0);
+        late.note(2, ms(45), ms(40));
+        late.note(3, ms(11), ms(90));
+        assert_eq!((late.tasks, late.longest), (5, ms(101)));
+    }
 
     #[test]
     fn joined_tasks_are_taken_once() {

@@ -115,10 +115,13 @@ impl PidFilter {
     ///
     /// They are recorded long before this returns: the kernel uses the new filter at once, and then waits, some 40 ms, until nobody uses
     /// the old one.
-    pub fn add(&self, processes: impl IntoIterator<Item = Pid>) -> Result<Vec<Pid>> {
-        let processes: Vec<Pid> = processes.into_iter().collect();
-        let threads = || processes.iter().flat_map(|process| self.procfs.threads(*process)).collect();
-        self.add_missing(threads)
+    pub fn add(&self, processes: &[Pid]) -> Result<Vec<Pid>> {
+        self.add_missing(|| self.threads(processes))
+    }
+
+    /// The threads of these processes.
+    pub fn threads(&self, processes: &[Pid]) -> Vec<Pid> {
+        processes.iter().flat_map(|process| self.procfs.threads(*process)).collect()
     }
 
     /// Adds again the tasks whose pids the kernel has removed because other tasks with these pids had ended, and what they have
@@ -148,9 +151,8 @@ impl PidFilter {
 
     /// Excludes the threads of these processes, and those that they start. Kernels before 5.7 cannot.
     pub(crate) fn exclude(&self, processes: impl IntoIterator<Item = Pid>) -> Result<()> {
-        let threads: Vec<Pid> =
-            processes.into_iter().flat_map(|process| self.procfs.threads(process)).collect();
-        self.instance.write(SET_EVENT_NOTRACE_PID, &list(&threads))
+        let processes: Vec<Pid> = processes.into_iter().collect();
+        self.instance.write(SET_EVENT_NOTRACE_PID, &list(&self.threads(&processes)))
     }
 
     /// Those of these tasks that are alive and not in the filter. They must be found before this call, because the kernel
