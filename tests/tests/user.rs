@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use system_tests::{
-    Answer, Build, Ended, Kernel, Loss, Manager, PATIENCE, Plugins, Program, Session, Workload,
+    Answer, Build, Cgroup, Ended, Kernel, Loss, Manager, PATIENCE, Plugins, Program, Session, Workload,
     lock_out_sweeps, wait_until,
 };
 
@@ -464,18 +464,71 @@ fn a_link_in_a_container_is_resolved_inside_it() {
     refusal(&program, &format!("-f {}:main", link.display())).refused(&["unknown binary", "link"]);
 }
 
+/// Calls until the first line after so many: from then on, the program is traced. Returns the number of calls.
+fn calls_until_recorded(session: &Session, program: &mut Program, lines_before: usize) -> usize {
+    let mut calls = 0;
+    wait_until("the new program is traced", PATIENCE, || {
+        program.calls(1);
+        calls += 1;
+        session.line_count() > lines_before
+    });
+    calls
+}
+
 #[test]
-fn after_exec_only_functions_named_by_path_are_traced() {
+fn a_program_that_is_executed_later_is_traced_when_it_has_been_searched() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
     let (first, second) = (Program::built(Build::Usual), Program::built(Build::Static));
     let mut program = Program::run(&mut Command::new(&first));
-    let session = trace(&manager, program.id(), "-f traced_function");
+    let arguments = "-f traced_function --return --args 'traced_function(a: i32)'";
+    let session = trace(&manager, program.id(), arguments);
     program.calls(1);
     program.send(&format!("exec {}", second.display()));
+    let early = calls_until_recorded(&session, &mut program, 2);
     program.calls(20);
-    assert_lines(&session.stop(), [("call", "traced_function", 1)]);
+    program.send(&format!("exec {}", second.display()));
+    program.calls(30);
+    let ended = session.stop();
+    let lines = ended.succeeded();
+    let of_second = |line: &&&str| line.contains(&format!("binary=\"{}\"", second.display()));
+    let of_second: Vec<_> = lines.iter().filter(of_second).collect();
+    // Each call has two lines.
+    assert!((2 * 51..=2 * (50 + early)).contains(&of_second.len()), "{} of {early}", of_second.len());
+    let calls = of_second.iter().filter(|line| line.contains(" a="));
+    assert_eq!(2 * calls.count(), of_second.len());
+    assert_eq!(lines.len() - of_second.len(), 2);
+}
 
+#[test]
+fn a_program_that_joins_a_cgroup_is_searched() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, cgroup) = (manager(), Cgroup::create());
+    let arguments = format!("--cgroup {} -f traced_function", cgroup.path().display());
+    let session = manager.run("trace_user", arguments).start();
+    let mut joiner = Program::run(&mut Command::new(Program::built(Build::Static)));
+    let mut neighbour = Program::run(&mut Command::new(Program::built(Build::Static)));
+    cgroup.takes(joiner.id());
+    let early = calls_until_recorded(&session, &mut joiner, 0);
+    joiner.calls(20);
+    neighbour.calls(30);
+    // Another program, from then on.
+    let mut other = Program::start();
+    cgroup.takes(other.id());
+    calls_until_recorded(&session, &mut other, 21 + early);
+    let ended = session.stop();
+    let lines = ended.succeeded();
+    let by =
+        |program: &Program| lines.iter().filter(|line| line.contains(&format!("-{} ", program.id()))).count();
+    assert!((21..=20 + early).contains(&by(&joiner)), "{} of {early}", by(&joiner));
+    assert!(by(&other) > 0 && by(&neighbour) == 0);
+}
+
+#[test]
+fn after_exec_functions_named_by_path_are_traced_from_the_start() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (first, second) = (Program::built(Build::Usual), Program::built(Build::Static));
     let mut program = Program::run(&mut Command::new(&first));
     let arguments = format!("-f traced_function {}:traced_function", second.display());
     let session = trace(&manager, program.id(), &arguments);

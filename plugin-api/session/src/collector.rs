@@ -20,6 +20,9 @@ pub trait Collect: Send + 'static {
     /// The least time between two sweeps.
     const SHORTEST_REST: Duration;
 
+    /// Whether the thread takes precedence over usual tasks. It must then need little CPU time.
+    const IS_URGENT: bool = true;
+
     /// Moves the available records out of the kernel's buffer.
     ///
     /// # Errors
@@ -127,7 +130,9 @@ impl<C> Drop for Collector<C> {
 }
 
 fn run<C: Collect>(mut collect: C, notifier: &Notifier, stopped: &UnixStream) -> Result<C> {
-    take_precedence();
+    if C::IS_URGENT {
+        take_precedence();
+    }
     // The buffer may be full already.
     let mut occasion = Occasion::Filled;
     loop {

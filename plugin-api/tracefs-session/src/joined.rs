@@ -14,6 +14,8 @@ use trace_session::{Collect, Occasion, Swept};
 use trace_tasks::{Cgroup, Pid};
 use tracefs::PidFilter;
 
+use crate::new_programs::NewPrograms;
+
 /// What a hook that starts a [`TracefsSession`](crate::TracefsSession) writes in its details about processes that join a cgroup.
 pub const JOINING: &str = "\
 With --cgroup, --container and --whole-cgroup, a process that joins while the session records is traced from at most 20 ms after \
@@ -64,6 +66,7 @@ pub struct JoinWatcher {
     /// When that sweep began: who joined since may have been there all the time.
     swept: Option<Instant>,
     joined: Joined,
+    programs: Option<NewPrograms>,
     late: Late,
 }
 
@@ -75,8 +78,15 @@ struct Late {
 }
 
 impl JoinWatcher {
-    /// A watcher of these cgroups for this filter, which has their present members.
-    pub fn new(cgroups: &[Cgroup], excluded: BTreeSet<Pid>, filter: PidFilter, joined: Joined) -> Self {
+    /// A watcher of these cgroups for this filter, which has their present members. It reports those who join to `programs` as
+    /// well.
+    pub fn new(
+        cgroups: &[Cgroup],
+        excluded: BTreeSet<Pid>,
+        filter: PidFilter,
+        joined: Joined,
+        programs: Option<NewPrograms>,
+    ) -> Self {
         Self {
             cgroups: cgroups.to_vec(),
             excluded,
@@ -84,6 +94,7 @@ impl JoinWatcher {
             members: BTreeSet::new(),
             swept: None,
             joined,
+            programs,
             late: Late::default(),
         }
     }
@@ -102,6 +113,7 @@ impl Collect for JoinWatcher {
         if new.is_empty() {
             return Ok(Swept::rest(false, REST));
         }
+        self.programs.iter().for_each(|programs| programs.report(new.iter().copied()));
         // Before their first records.
         self.joined.add(self.filter.threads(&new));
         // What was forked by a member is in the filter already.

@@ -38,6 +38,7 @@ mod clock_reading;
 mod collector;
 mod joined;
 mod losses;
+mod new_programs;
 mod probe;
 mod renderer;
 mod reused_pids;
@@ -47,6 +48,7 @@ mod traced_tasks;
 
 pub use cleanup::{TracefsCleanup, find};
 pub use joined::JOINING;
+pub use new_programs::ProgramObserver;
 pub use probe::usable_tracefs;
 pub use renderer::{AsRecorded, Renderer, with_origin};
 pub use session::TracefsSession;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use trace_hook_api::{HookError, LineBuffer, Request, Result};
 use trace_session::{
@@ -14,6 +15,7 @@ use tracefs::{Instance, PidFilter, Tracefs};
 
 use crate::cleanup::find;
 use crate::joined::JoinWatcher;
+use crate::new_programs::{NewPrograms, ProgramObserver, ProgramWatcher};
 use crate::renderer::Renderer;
 use crate::reused_pids::PidRestorer;
 use crate::stream::{EventStream, StreamItem, StreamStats};
@@ -23,13 +25,15 @@ use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
 pub struct TracefsSession {
     // Dropped in this order: the kernel does not remove an instance while one of its files is open.
     stream: Option<EventStream>,
-    instance: Option<Instance>,
+    instance: Option<Arc<Instance>>,
     /// Records its events for all tasks.
     system_wide: Option<Instance>,
     tasks: PidFilter,
     selection: SelectedProcesses,
     /// Set if processes may join a cgroup.
     joining: Option<Collector<JoinWatcher>>,
+    /// Set if the hook observes the programs that processes begin to run.
+    observing: Option<Collector<ProgramWatcher>>,
     /// `None` after the stop.
     restorer: Option<PidRestorer>,
     renderer: Box<dyn Renderer>,
@@ -48,6 +52,24 @@ impl TracefsSession {
         enable: impl FnOnce(&Instance) -> Result<()>,
         renderer: impl FnOnce(&mut EventStream) -> Result<Box<dyn Renderer>>,
     ) -> Result<SourceSession<Self>> {
+        let enable = |instance: &Instance| enable(instance).map(|()| None);
+        Self::start_both(request, enable, None, renderer)
+    }
+
+    /// The same, and calls the observer that `enable` returns for the programs that traced processes begin to run.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused a step. Everything created before is removed.
+    pub fn start_with_observer(
+        request: &Request,
+        enable: impl FnOnce(&Instance) -> Result<Box<dyn ProgramObserver>>,
+        renderer: impl FnOnce(&mut EventStream) -> Result<Box<dyn Renderer>>,
+    ) -> Result<SourceSession<Self>> {
+        let enable = |instance: &Instance| {
+            instance.enable_exec_event()?;
+            enable(instance).map(Some)
+        };
         Self::start_both(request, enable, None, renderer)
     }
 
@@ -64,12 +86,13 @@ impl TracefsSession {
         enable_system_wide: fn(&Instance) -> Result<()>,
         renderer: impl FnOnce(&mut EventStream) -> Result<Box<dyn Renderer>>,
     ) -> Result<SourceSession<Self>> {
+        let enable = |instance: &Instance| enable(instance).map(|()| None);
         Self::start_both(request, enable, Some(enable_system_wide), renderer)
     }
 
     fn start_both(
         request: &Request,
-        enable: impl FnOnce(&Instance) -> Result<()>,
+        enable: impl FnOnce(&Instance) -> Result<Option<Box<dyn ProgramObserver>>>,
         enable_system_wide: Option<fn(&Instance) -> Result<()>>,
         renderer: impl FnOnce(&mut EventStream) -> Result<Box<dyn Renderer>>,
     ) -> Result<SourceSession<Self>> {
@@ -82,8 +105,9 @@ impl TracefsSession {
         // Tasks before events: an instance without tasks records all tasks of the machine.
         let selection = selected_processes(request)?;
         let (tasks, mut traced) = choose_tasks(&instance, procfs, &selection)?;
-        let joining = watch_cgroups(&selection, &tasks, traced.as_ref())?;
-        enable(&instance)?;
+        let observer = enable(&instance)?;
+        let programs = observer.as_ref().map(|_| NewPrograms::new()).transpose()?;
+        let joining = watch_cgroups(&selection, &tasks, traced.as_ref(), programs.clone())?;
         system_wide.iter().zip(enable_system_wide).try_for_each(|(second, enable)| enable(second))?;
         // The second starts first, so that it also records the end of what a task begins in between.
         system_wide.as_ref().map(Instance::start).transpose()?;
@@ -93,6 +117,14 @@ impl TracefsSession {
         let mut stream =
             EventStream::open_both(&instance, system_wide.as_ref(), procfs, traced, spool, spool_size)?;
         let renderer = renderer(&mut stream)?;
+        let instance = Arc::new(instance);
+        let observing = match observer.zip(programs) {
+            Some((observer, programs)) => {
+                stream.report_programs(&instance, programs.clone())?;
+                Some(Collector::start(ProgramWatcher::new(observer, Arc::clone(&instance), programs))?)
+            }
+            None => None,
+        };
         Ok(SourceSession::new(Self {
             stream: Some(stream),
             instance: Some(instance),
@@ -101,6 +133,7 @@ impl TracefsSession {
             tasks,
             selection,
             joining,
+            observing,
             renderer,
             ended: false,
         }))
@@ -114,7 +147,7 @@ impl TracefsSession {
     }
 
     fn instances(&self) -> impl Iterator<Item = &Instance> {
-        self.instance.iter().chain(&self.system_wide)
+        self.instance.as_deref().into_iter().chain(&self.system_wide)
     }
 }
 
@@ -159,6 +192,7 @@ impl EventSource for TracefsSession {
         let mut failures: Vec<HookError> =
             self.instances().filter_map(|instance| instance.stop().err()).map(HookError::from).collect();
         failures.extend(self.joining.take().and_then(|mut joining| joining.finish().err()));
+        failures.extend(self.observing.take().and_then(|mut observing| observing.finish().err()));
         failures.extend(self.restorer.take().and_then(|mut restorer| restorer.finish().err()));
         failures.extend(self.stream.as_mut().and_then(|stream| stream.end().err()));
         combined(failures)
@@ -180,7 +214,9 @@ impl EventSource for TracefsSession {
 
     fn close(&mut self) -> Result<()> {
         self.stream = None;
-        Ok(Instance::remove_all([self.instance.take(), self.system_wide.take()].into_iter().flatten())?)
+        // Its thread, which has the other reference, has ended.
+        let instance = self.instance.take().and_then(Arc::into_inner);
+        Ok(Instance::remove_all([instance, self.system_wide.take()].into_iter().flatten())?)
     }
 }
 
@@ -189,13 +225,15 @@ fn watch_cgroups(
     selection: &SelectedProcesses,
     filter: &PidFilter,
     traced: Option<&TracedTasks>,
+    programs: Option<NewPrograms>,
 ) -> Result<Option<Collector<JoinWatcher>>> {
     if selection.cgroups().is_empty() || selection.is_all() {
         return Ok(None);
     }
     let joined = traced.map(TracedTasks::joined).unwrap_or_default();
     let excluded = selection.excluded().collect();
-    Collector::start(JoinWatcher::new(selection.cgroups(), excluded, filter.another(), joined)).map(Some)
+    Collector::start(JoinWatcher::new(selection.cgroups(), excluded, filter.another(), joined, programs))
+        .map(Some)
 }
 
 /// Combines all failures into one error.

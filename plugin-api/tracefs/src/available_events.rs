@@ -18,6 +18,9 @@ pub const RENAME: (&str, &str) = ("task", "task_rename");
 /// it is also recorded if the creator is not in the filter, but the pid of the new task is: that of a task that has just ended.
 pub const FIRST_WAKEUP: (&str, &str) = ("sched", "sched_wakeup_new");
 
+/// The event of a process that executes a program.
+pub const EXEC: (&str, &str) = ("sched", "sched_process_exec");
+
 impl Tracefs {
     /// Whether the kernel has this event.
     pub fn has_event(&self, system: &str, event: &str) -> bool {

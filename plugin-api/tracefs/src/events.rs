@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::available_events::NEW_TASK;
+use crate::available_events::{EXEC, NEW_TASK};
 use crate::dir::is_plain_name;
 use crate::error::{Error, Result};
 use crate::error_log::latest_error;
@@ -28,6 +28,14 @@ impl Instance {
     /// [`enable_event`](Self::enable_event) or [`enable_system`](Self::enable_system) as well.
     pub(crate) fn enable_quietly(&self, (system, event): (&str, &str)) -> Result<()> {
         self.enable(system, Some(event))
+    }
+
+    /// Enables [`EXEC`](crate::EXEC) for internal use.
+    ///
+    /// # Errors
+    /// As for [`enable_event`](Self::enable_event).
+    pub fn enable_exec_event(&self) -> Result<()> {
+        self.enable_quietly(EXEC)
     }
 
     /// Whether the event was enabled to be printed, by itself or with its system.

@@ -73,7 +73,7 @@ mod stats;
 mod sweep;
 mod teardown;
 
-pub use available_events::{FIRST_WAKEUP, NEW_TASK, RENAME};
+pub use available_events::{EXEC, FIRST_WAKEUP, NEW_TASK, RENAME};
 pub use clock::RecordClock;
 pub use error::{Error, Result};
 pub use instance::Instance;

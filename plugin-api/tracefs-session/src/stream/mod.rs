@@ -19,13 +19,14 @@ use trace_session::{Collector, Rendered};
 use trace_tasks::{Pid, Procfs};
 use tracefs::format::{EventFormat, Formatter};
 use tracefs::ring::{Gap, Item, RingBuffer, Timeline, TimelineRecord};
-use tracefs::{FIRST_WAKEUP, Instance, NEW_TASK, RENAME};
+use tracefs::{EXEC, FIRST_WAKEUP, Instance, NEW_TASK, RENAME};
 
 use crate::boot_time::BootTime;
 use crate::buffer_number;
 use crate::clock_reading;
 use crate::collector::PageCollector;
 use crate::losses::Losses;
+use crate::new_programs::NewPrograms;
 use crate::reused_pids::ReusedPid;
 use crate::traced_tasks::TracedTasks;
 use new_task::NewTaskEvent;
@@ -68,6 +69,8 @@ pub struct EventStream {
     filtered_out: u64,
     /// Pids that new traced tasks have got from others, since the last call of [`take_reused_pids`](Self::take_reused_pids).
     reused_pids: Vec<ReusedPid>,
+    /// Where to report programs that traced processes execute, and the id of the event.
+    programs: Option<(u16, NewPrograms)>,
     /// Events that are enabled only for internal use.
     hidden: Vec<u16>,
     /// Set if the instance records stack traces.
@@ -184,6 +187,7 @@ impl EventStream {
             new_task,
             filtered_out: 0,
             reused_pids: Vec::new(),
+            programs: None,
             hidden,
             stacks,
             formats_loaded: false,
@@ -259,6 +263,18 @@ impl EventStream {
     /// The CPUs that have lost records since the last call because the spool was full.
     pub fn take_losing(&mut self) -> BTreeSet<u32> {
         self.spool.take_losing().into_iter().map(buffer_number::cpu).collect()
+    }
+
+    /// Reports the programs that traced processes execute from now on.
+    ///
+    /// # Errors
+    /// The kernel has no event for it.
+    pub(crate) fn report_programs(&mut self, instance: &Instance, programs: NewPrograms) -> Result<()> {
+        let (system, event) = EXEC;
+        let id = self.formatter.load(system, event)?;
+        self.hidden.extend((!instance.is_requested(EXEC)).then_some(id));
+        self.programs = Some((id, programs));
+        Ok(())
     }
 
     /// The new traced tasks since the last call whose pids were those of other traced tasks.
@@ -340,6 +356,13 @@ impl EventStream {
             }
         }
         self.filter.iter_mut().for_each(|filter| filter.observe(task, id, record.data));
+        if let Some((exec, programs)) = &self.programs
+            && *exec == id
+            && self.filter.as_mut().is_none_or(|filter| filter.tasks.is_traced(task))
+        {
+            // The thread that executes a program gets the id of its process.
+            programs.report([task]);
+        }
         let mut by_itself = || {
             let filter = self.filter.as_mut().filter(|_| !buffer_number::is_in_second(buffer));
             filter.is_none_or(|filter| filter.keeps(task, id, record.data)) && !self.hidden.contains(&id)

@@ -2,6 +2,7 @@ use std::fmt;
 
 use super::processes::Processes;
 use crate::traced_tasks::TracedTasks;
+use trace_hook_api::Result;
 use trace_tasks::Pid;
 use tracefs::format::{Comm, EventFormat, Field, Formatter};
 use tracefs::ring::TimelineRecord;
@@ -63,6 +64,15 @@ impl<'a> Record<'a> {
     /// The event's format.
     pub fn event(&mut self) -> Option<&EventFormat> {
         self.formatter.event(self.id)
+    }
+
+    /// The format of any event of the kernel, such as one that was defined after the start of the session.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has no such event, or its format cannot be read.
+    pub fn format_of(&mut self, system: &str, event: &str) -> Result<&EventFormat> {
+        Ok(self.formatter.format_of(system, event)?)
     }
 
     /// The number in a field. 0 if the record is too short for it.

@@ -2,7 +2,8 @@
 //! be the same file for the kernel.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use trace_hook_api::{Result, log};
 use tracefs::{Instance, UserProbe};
@@ -10,49 +11,62 @@ use tracefs::{Instance, UserProbe};
 use super::binary::Binary;
 use super::probe_target::ProbeTarget;
 
-/// Leaves out probes at the same place of the same file: each call would be recorded twice.
-///
-/// # Errors
-///
-/// The kernel refuses every probe of one of the files.
-pub fn without_duplicates(
-    probes: Vec<UserProbe>,
-    targets: &[ProbeTarget],
-    instance: &Instance,
-) -> Result<Vec<UserProbe>> {
-    let originals = originals(targets, instance)?;
-    if originals.is_empty() {
-        return Ok(probes);
-    }
-    let mut known = HashSet::new();
-    let is_first = |probe: &UserProbe| {
-        let file = originals.get(probe.file.as_path()).map_or(probe.file.as_path(), |original| *original);
-        known.insert((file.to_owned(), probe.offset, probe.returns))
-    };
-    Ok(probes.into_iter().filter(is_first).collect())
+/// The probes of a session, and the files that they are in. The files stay open, so that each link leads to one file only.
+#[derive(Default)]
+pub struct KnownProbes {
+    files: HashMap<(u64, u64), Arc<Binary>>,
+    /// Maps the link of each file that is the same as an earlier one to the link of that one.
+    originals: HashMap<PathBuf, PathBuf>,
+    places: HashSet<(PathBuf, u64, bool)>,
 }
 
-/// Maps each file that is the same as an earlier one to that one.
-fn originals<'a>(targets: &'a [ProbeTarget], instance: &Instance) -> Result<HashMap<&'a Path, &'a Path>> {
-    let mut originals = HashMap::new();
-    let mut different: Vec<&Binary> = Vec::new();
-    let mut known = HashSet::new();
-    for binary in targets.iter().map(|target| &*target.binary).filter(|binary| known.insert(binary.identity))
-    {
-        let mut original = None;
-        for other in different.iter().filter(|other| other.may_be_same_file(binary)) {
-            if instance.is_one_file(&other.link, &binary.link)? {
-                original = Some(*other);
-                break;
-            }
+impl KnownProbes {
+    /// Leaves out probes at a place of a file that has one: each call would be recorded twice.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses every probe of one of the files.
+    pub fn add(
+        &mut self,
+        probes: Vec<UserProbe>,
+        targets: &[ProbeTarget],
+        instance: &Instance,
+    ) -> Result<Vec<UserProbe>> {
+        for binary in targets.iter().map(|target| &target.binary) {
+            self.add_file(binary, instance)?;
         }
-        match original {
-            Some(original) => {
-                log::debug!("{} is the same file as {}", binary.path.display(), original.path.display());
-                originals.insert(binary.link.as_path(), original.link.as_path());
-            }
-            None => different.push(binary),
-        }
+        let is_first = |probe: &UserProbe| {
+            let file = self.originals.get(&probe.file).unwrap_or(&probe.file);
+            self.places.insert((file.clone(), probe.offset, probe.returns))
+        };
+        Ok(probes.into_iter().filter(is_first).collect())
     }
-    Ok(originals)
+
+    /// The file that was opened before, if this is the same.
+    pub fn opened(&self, binary: &Binary) -> Option<&Arc<Binary>> {
+        self.files.get(&binary.identity)
+    }
+
+    fn add_file(&mut self, binary: &Arc<Binary>, instance: &Instance) -> Result<()> {
+        if self.files.contains_key(&binary.identity) {
+            return Ok(());
+        }
+        if let Some(original) = self.original_of(binary, instance)? {
+            log::debug!("{} is the same file as {}", binary.path.display(), original.display());
+            self.originals.insert(binary.link.clone(), original);
+        }
+        self.files.insert(binary.identity, Arc::clone(binary));
+        Ok(())
+    }
+
+    fn original_of(&self, binary: &Binary, instance: &Instance) -> Result<Option<PathBuf>> {
+        let is_original = |file: &Path| !self.originals.contains_key(file);
+        let others = self.files.values().filter(|other| is_original(&other.link));
+        for other in others.filter(|other| other.may_be_same_file(binary)) {
+            if instance.is_one_file(&other.link, &binary.link)? {
+                return Ok(Some(other.link.clone()));
+            }
+        }
+        Ok(None)
+    }
 }

@@ -6,6 +6,7 @@ mod duplicate_probes;
 mod function_name;
 mod function_selector;
 mod instruction;
+mod later_programs;
 mod mapped_files;
 mod pending_calls;
 mod probe_set;
@@ -25,8 +26,9 @@ use trace_session::selected_processes;
 use tracefs::{Instance, UserProbe};
 use tracefs_session::{JOINING, TracefsSession, usable_tracefs};
 
-use duplicate_probes::without_duplicates;
+use duplicate_probes::KnownProbes;
 use function_selector::FunctionSelector;
+use later_programs::{Choice, FoundLater, LaterPrograms};
 use probe_set::{Event, ProbeSet};
 use probe_target::ProbeTarget;
 use process_files::ProcessFiles;
@@ -116,14 +118,27 @@ impl Hook for TraceUser {
         let prototypes =
             texts("args")?.iter().map(|text| Prototype::parse(text)).collect::<Result<Vec<_>>>()?;
         self.probe(&request.environment)?;
-        // Kept until the probes are defined: the kernel opens the files by our descriptors.
-        let targets = find_functions(request, &selectors)?;
+        let files = files_of_processes(request)?;
+        let limit = limit(request)?;
+        let targets = find_functions(&files, &selectors, limit)?;
         let with_returns = request.arguments.flag("return")?;
-        let ProbeSet { functions, events, probes } = ProbeSet::new(&targets, &prototypes, with_returns)?;
-        let session = TracefsSession::start(
+        let ProbeSet { functions, events, probes, .. } = ProbeSet::new(&targets, &prototypes, with_returns)?;
+        let count = (functions.len(), events.len());
+        let found = FoundLater::default();
+        let choice =
+            Choice { procfs: request.environment.procfs.clone(), selectors, prototypes, with_returns, limit };
+        let later = |known| LaterPrograms::new(choice, &files, &targets, known, count, found.clone());
+        let session = TracefsSession::start_with_observer(
             request,
-            |instance| enable(instance, &without_duplicates(probes, &targets, instance)?, &events),
-            |stream| Ok(Box::new(CallRenderer::new(functions, &events, &request.session, stream)?)),
+            |instance| {
+                let mut known = KnownProbes::default();
+                enable(instance, &known.add(probes, &targets, instance)?, &events)?;
+                Ok(Box::new(later(known)))
+            },
+            |stream| {
+                let (system, found) = (&request.session, found.clone());
+                Ok(Box::new(CallRenderer::new(functions, &events, found, with_returns, system, stream)?))
+            },
         )?;
         Ok(Box::new(session))
     }
@@ -141,8 +156,11 @@ fn function_fields() -> [FieldInfo; 2] {
 const DETAILS: &str = "\
 Without BINARY, functions are searched for in the traced programs and, if these have none of that name, in the \
 libraries that they have loaded. BINARY is the name of a file that they have loaded (libc.so.6, 'libssl*'), or a path as \
-they see it. A whole path also selects a library or program that they load or exec later; otherwise nothing is traced of a \
-program that a traced process executes during the session.
+they see it.
+A program that a traced process executes during the session, or that joins a selected cgroup, is searched in the same way, \
+with the libraries that it has loaded a tenth of a second later. Its calls are traced from some 0.1 s after it began; a program that has \
+been searched once is traced from its start. A library that is loaded later than that is traced only if BINARY is its whole \
+path, and then from its first call, as is a program with BINARY as its whole path.
 FUNCTION is the name in the source or in the symbol table. For C++, ns::K::get selects all overloads, \
 'ns::K::get(int) const' one of them, and 'ns::max*' all instances of a template. The function must be in the symbol \
 table, the dynamic symbol table or the MiniDebugInfo of the file. Inlined functions cannot be traced.
@@ -174,23 +192,33 @@ Lines, with what --args and --return add:
 In JSON: event (call or return), function, binary, arguments (an object by the names in --args, or arg1, arg2 ...), \
 result and duration_ns.";
 
-fn find_functions(request: &Request, selectors: &[FunctionSelector]) -> Result<Vec<ProbeTarget>> {
+fn files_of_processes(request: &Request) -> Result<ProcessFiles> {
     let (procfs, selection) = (&request.environment.procfs, selected_processes(request)?);
     let mut processes: Vec<_> = selection.processes(procfs)?.into_keys().collect();
     processes.sort_unstable();
-    if processes.is_empty() && selection.may_grow() {
-        return Err(HookError::new(
-            "the selected cgroups have no process yet; start one, so that its files can be searched for the functions",
-        ));
-    }
-    if processes.is_empty() {
+    if processes.is_empty() && !selection.may_grow() {
         return Err(selection.none_left().into());
     }
-    let files = ProcessFiles::of(processes, procfs)?;
-    let mut search = Search::default();
-    selectors.iter().try_for_each(|selector| search.add(selector, &files))?;
+    ProcessFiles::of(processes, procfs)
+}
+
+fn limit(request: &Request) -> Result<usize> {
     let limit = request.arguments.integer("limit")?.unwrap_or(MAX_LIMIT);
-    search.finish(usize::try_from(limit).unwrap_or(usize::MAX))
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+fn find_functions(
+    files: &ProcessFiles,
+    selectors: &[FunctionSelector],
+    limit: usize,
+) -> Result<Vec<ProbeTarget>> {
+    let mut search = Search::default();
+    if files.are_of_no_process() {
+        // They will be searched for when a process joins the selected cgroups.
+        return Ok(Vec::new());
+    }
+    selectors.iter().try_for_each(|selector| search.add(selector, files))?;
+    search.finish(limit)
 }
 
 fn enable(instance: &Instance, probes: &[UserProbe], events: &[Event]) -> Result<()> {

@@ -18,13 +18,16 @@ use super::value::{KERNEL_STRING, ValueType};
 /// function, which is a constant in the definition of its probe.
 #[derive(Default)]
 pub struct ProbeSet {
-    /// The number of a function is its place here.
+    /// How many functions and events there are in sets before this one.
+    before: (usize, usize),
+    /// The number of a function is its place here, after those of the sets before.
     pub functions: Vec<Function>,
     pub events: Vec<Event>,
     pub probes: Vec<UserProbe>,
 }
 
 /// A traced function.
+#[derive(Debug)]
 pub struct Function {
     pub name: String,
     pub binary: PathBuf,
@@ -33,6 +36,7 @@ pub struct Function {
 }
 
 /// An event that several functions share.
+#[derive(Debug, Clone)]
 pub struct Event {
     pub name: String,
     pub kind: ProbeKind,
@@ -83,9 +87,25 @@ impl ProbeSet {
             set.add(target, matching.map(|index| &prototypes[index]), with_returns)?;
         }
         match used.iter().position(|used| !used) {
-            Some(index) => Err(unused(&prototypes[index], targets)),
-            None => Ok(set),
+            Some(index) if !targets.is_empty() => Err(unused(&prototypes[index], targets)),
+            _ => Ok(set),
         }
+    }
+
+    /// The same for functions that are found later. What cannot be recorded is left out; `refused` is called with the reason.
+    pub fn continuing(
+        before: (usize, usize),
+        targets: &[ProbeTarget],
+        prototypes: &[Prototype],
+        with_returns: bool,
+        mut refused: impl FnMut(HookError),
+    ) -> Self {
+        let mut set = Self { before, ..Self::default() };
+        for target in targets {
+            let prototype = prototypes.iter().rfind(|prototype| prototype.matches(&target.symbols));
+            set.add(target, prototype, with_returns).unwrap_or_else(&mut refused);
+        }
+        set
     }
 
     fn add(&mut self, target: &ProbeTarget, prototype: Option<&Prototype>, with_returns: bool) -> Result<()> {
@@ -114,7 +134,7 @@ impl ProbeSet {
     }
 
     fn add_probe(&mut self, target: &ProbeTarget, kind: ProbeKind, fetches: Vec<(String, &'static str)>) {
-        let number = self.functions.len();
+        let number = self.before.0 + self.functions.len();
         let values = fetches.iter().enumerate();
         let values =
             values.map(|(n, (fetch, kernel_type))| format!("{}={fetch}:{kernel_type}", value_field(n)));
@@ -136,7 +156,7 @@ impl ProbeSet {
             return event.name.clone();
         }
         let prefix = if kind == ProbeKind::Call { "call" } else { "return" };
-        let name = format!("{prefix}{}", self.events.len());
+        let name = format!("{prefix}{}", self.before.1 + self.events.len());
         self.events.push(Event { name: name.clone(), kind, types });
         name
     }

@@ -1,4 +1,4 @@
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::binary::Binary;
 use super::calling_convention::CallingConvention;
@@ -8,7 +8,7 @@ const MAX_SYMBOLS: usize = 100;
 
 /// A function to put probes at.
 pub struct ProbeTarget {
-    pub binary: Rc<Binary>,
+    pub binary: Arc<Binary>,
     /// Where in the file it begins.
     pub offset: u64,
     /// Whether the Go toolchain made the file.
@@ -21,6 +21,11 @@ impl ProbeTarget {
     /// Where the arguments of the function are.
     pub fn calling_convention(&self) -> CallingConvention {
         CallingConvention::of(&self.symbols, self.is_in_go_file)
+    }
+
+    /// Its file and where in it the function begins.
+    pub fn place(&self) -> ((u64, u64), u64) {
+        (self.binary.identity, self.offset)
     }
 
     /// Adds another symbol of the same function.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use trace_hook_api::{Capability, Environment, HookError, Result, did_you_mean, log};
@@ -21,7 +21,7 @@ pub struct ProcessFiles {
     /// Each file once.
     mapped: Vec<MappedFile>,
     /// Files that were opened before.
-    open: RefCell<Vec<Rc<Binary>>>,
+    open: RefCell<Vec<Arc<Binary>>>,
 }
 
 impl ProcessFiles {
@@ -55,12 +55,22 @@ impl ProcessFiles {
         Ok(Self { procfs: procfs.to_owned(), processes, mapped, open: RefCell::default() })
     }
 
+    /// Whether there is no process.
+    pub fn are_of_no_process(&self) -> bool {
+        self.processes.is_empty()
+    }
+
+    /// The files that are mapped.
+    pub fn mapped(&self) -> &[MappedFile] {
+        &self.mapped
+    }
+
     /// The programs.
     ///
     /// # Errors
     ///
     /// A file cannot be opened, because of the limit of open files or of missing privileges.
-    pub fn programs(&self) -> Result<Vec<Rc<Binary>>> {
+    pub fn programs(&self) -> Result<Vec<Arc<Binary>>> {
         self.open_mapped(|file| file.is_program)
     }
 
@@ -69,7 +79,7 @@ impl ProcessFiles {
     /// # Errors
     ///
     /// As [`programs`](Self::programs).
-    pub fn libraries(&self) -> Result<Vec<Rc<Binary>>> {
+    pub fn libraries(&self) -> Result<Vec<Arc<Binary>>> {
         self.open_mapped(|file| !file.is_program)
     }
 
@@ -78,7 +88,7 @@ impl ProcessFiles {
     /// # Errors
     ///
     /// No file matches; or as [`programs`](Self::programs).
-    pub fn matching(&self, pattern: &BinaryPattern) -> Result<Vec<Rc<Binary>>> {
+    pub fn matching(&self, pattern: &BinaryPattern) -> Result<Vec<Arc<Binary>>> {
         let mut found = self.open_mapped(|file| pattern.matches(&file.path))?;
         if let Some(path) = pattern.path() {
             let seen = self.processes.iter().map(|process| Binary::in_root_of(*process, path, &self.procfs));
@@ -109,7 +119,7 @@ impl ProcessFiles {
         HookError::usage(format!("unknown binary {}: {problem}{hint}", quoted(text)))
     }
 
-    fn open_mapped(&self, is_wanted: impl Fn(&MappedFile) -> bool) -> Result<Vec<Rc<Binary>>> {
+    fn open_mapped(&self, is_wanted: impl Fn(&MappedFile) -> bool) -> Result<Vec<Arc<Binary>>> {
         let mut found = Vec::new();
         for file in self.mapped.iter().filter(|file| is_wanted(file)) {
             match Binary::at_link(&file.link, &file.path, &self.procfs) {
@@ -132,13 +142,13 @@ impl ProcessFiles {
     }
 
     /// The same file as it was opened before, if it was.
-    fn deduplicated(&self, binary: Binary) -> Rc<Binary> {
+    fn deduplicated(&self, binary: Binary) -> Arc<Binary> {
         let mut open = self.open.borrow_mut();
         if let Some(known) = open.iter().find(|known| known.identity == binary.identity) {
-            return Rc::clone(known);
+            return Arc::clone(known);
         }
-        let binary = Rc::new(binary);
-        open.push(Rc::clone(&binary));
+        let binary = Arc::new(binary);
+        open.push(Arc::clone(&binary));
         binary
     }
 }
@@ -165,7 +175,7 @@ fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }
 
-fn add(found: &mut Vec<Rc<Binary>>, binary: Rc<Binary>) {
+fn add(found: &mut Vec<Arc<Binary>>, binary: Arc<Binary>) {
     if !found.iter().any(|known| known.identity == binary.identity) {
         found.push(binary);
     }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
-use trace_hook_api::{EventLine, LineBuffer, Origin, Result};
-use tracefs::format::Field;
+use trace_hook_api::{EventLine, LineBuffer, Origin, Result, log};
+use tracefs::format::{EventFormat, Field};
 use tracefs::ring::Gap;
 
 use tracefs_session::{EventStream, Record, Renderer, with_origin};
 
+use super::later_programs::FoundLater;
 use super::pending_calls::PendingCalls;
 use super::probe_set::{Event, FUNCTION_FIELD, Function, GUARD_FIELD, ProbeKind};
 use super::value::FAULT;
@@ -18,6 +19,12 @@ pub struct CallRenderer {
     functions: Vec<Function>,
     /// By event id.
     layouts: HashMap<u16, Layout>,
+    /// The name of the system of the events.
+    system: String,
+    /// What was found in programs that were started later.
+    found: FoundLater,
+    /// Events among them whose formats have not been read yet.
+    found_events: Vec<Event>,
     /// Only if returns are recorded.
     pending: Option<PendingCalls>,
 }
@@ -31,31 +38,56 @@ struct Layout {
 }
 
 impl CallRenderer {
+    /// `found`: what is found in programs that are started later.
+    ///
     /// # Errors
     ///
     /// The format of an event cannot be read.
     pub fn new(
         functions: Vec<Function>,
         events: &[Event],
+        found: FoundLater,
+        with_returns: bool,
         system: &str,
         stream: &mut EventStream,
     ) -> Result<Self> {
         let mut layouts = HashMap::new();
         for event in events {
             let format = stream.format_of(system, &event.name)?;
-            let field = |name: &str| format.field(name).cloned();
-            let values = event.value_fields().filter_map(|name| field(&name)).collect();
-            if let Some(function) = field(FUNCTION_FIELD) {
-                let guard = event.is_guarded().then(|| field(GUARD_FIELD)).flatten();
-                layouts.insert(format.id, Layout { kind: event.kind, function, values, guard });
-            }
+            layouts.extend(Layout::of(event, &format).map(|layout| (format.id, layout)));
         }
-        let has_returns = events.iter().any(|event| event.kind == ProbeKind::Return);
-        Ok(Self { functions, layouts, pending: has_returns.then(PendingCalls::default) })
+        let (system, pending) = (system.to_owned(), with_returns.then(PendingCalls::default));
+        Ok(Self { functions, layouts, system, found, found_events: Vec::new(), pending })
+    }
+
+    fn add_found(&mut self, record: &mut Record<'_>) {
+        for (functions, events) in self.found.take() {
+            self.functions.extend(functions);
+            self.found_events.extend(events);
+        }
+        let (system, layouts) = (&self.system, &mut self.layouts);
+        self.found_events.retain(|event| match record.format_of(system, &event.name) {
+            Ok(format) => {
+                layouts.extend(Layout::of(event, format).map(|layout| (format.id, layout)));
+                false
+            }
+            // It is being defined.
+            Err(error) => {
+                log::debug!("{error}");
+                true
+            }
+        });
     }
 }
 
 impl Layout {
+    fn of(event: &Event, format: &EventFormat) -> Option<Self> {
+        let field = |name: &str| format.field(name).cloned();
+        let values = event.value_fields().filter_map(|name| field(&name)).collect();
+        let guard = event.is_guarded().then(|| field(GUARD_FIELD)).flatten();
+        Some(Self { kind: event.kind, function: field(FUNCTION_FIELD)?, values, guard })
+    }
+
     /// Whether the kernel could not record a string. Either it was too long, and has used the room of all strings after it; or
     /// the pointer to it could not be read, and its field covers the room of those after it.
     fn is_fault(&self, field: &Field, record: &Record<'_>) -> bool {
@@ -70,6 +102,9 @@ impl Layout {
 
 impl Renderer for CallRenderer {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
+        if !self.layouts.contains_key(&record.id()) {
+            self.add_found(record);
+        }
         let layout = self.layouts.get(&record.id());
         let number = layout.map_or(u32::MAX, |layout| record.number(&layout.function) as u32);
         let (Some(layout), Some(function)) = (layout, self.functions.get(number as usize)) else {

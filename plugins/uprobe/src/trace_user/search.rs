@@ -1,7 +1,7 @@
 //! Searches files for the functions that the user selects.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use trace_hook_api::{HookError, Result, did_you_mean, log};
 use trace_symbols::{ElfError, ElfFile, Function, FunctionKind};
@@ -92,7 +92,7 @@ impl Search {
         )))
     }
 
-    fn search_files(&mut self, selector: &FunctionSelector, binaries: &[Rc<Binary>]) -> Findings {
+    fn search_files(&mut self, selector: &FunctionSelector, binaries: &[Arc<Binary>]) -> Findings {
         let mut findings = Findings::default();
         for binary in binaries {
             match self.search_file(selector, binary, &mut findings) {
@@ -110,7 +110,7 @@ impl Search {
     fn search_file(
         &mut self,
         selector: &FunctionSelector,
-        binary: &Rc<Binary>,
+        binary: &Arc<Binary>,
         findings: &mut Findings,
     ) -> Result<usize, ElfError> {
         let elf = binary.elf()?;
@@ -131,10 +131,10 @@ impl Search {
         Ok(count)
     }
 
-    fn add_target(&mut self, binary: &Rc<Binary>, offset: u64, is_in_go_file: bool, symbol: String) {
+    fn add_target(&mut self, binary: &Arc<Binary>, offset: u64, is_in_go_file: bool, symbol: String) {
         if self.targets.len() <= MAX_TARGETS {
             let target =
-                || ProbeTarget { binary: Rc::clone(binary), offset, is_in_go_file, symbols: Vec::new() };
+                || ProbeTarget { binary: Arc::clone(binary), offset, is_in_go_file, symbols: Vec::new() };
             self.targets.entry((binary.identity, offset)).or_insert_with(target).add_symbol(symbol);
         }
     }
@@ -183,7 +183,7 @@ fn is_cold_part(symbol: &str) -> bool {
 }
 
 /// The error if nothing was found.
-fn not_found(selector: &FunctionSelector, searched: &[Rc<Binary>], findings: Findings) -> HookError {
+fn not_found(selector: &FunctionSelector, searched: &[Arc<Binary>], findings: Findings) -> HookError {
     let text = quoted(&selector.text);
     if searched.is_empty() {
         return HookError::new(
@@ -219,7 +219,7 @@ fn not_found(selector: &FunctionSelector, searched: &[Rc<Binary>], findings: Fin
 const MAX_NAMES: usize = 64 << 20;
 
 /// The names of all functions that can be traced.
-fn names(binaries: &[Rc<Binary>]) -> Vec<String> {
+fn names(binaries: &[Arc<Binary>]) -> Vec<String> {
     let (mut names, mut length) = (Vec::new(), 0);
     for binary in binaries {
         let Ok(elf) = binary.elf() else { continue };
