@@ -8,6 +8,7 @@ mod concurrent_sessions;
 mod delivered_events;
 mod discovery;
 mod hook_start_and_stop;
+mod joining;
 mod memory_with_stuck_reader;
 mod session_cpu_time;
 mod session_memory;
@@ -46,6 +47,7 @@ const GROUPS: &[Group] = &[
     session_stop::GROUP,
     hook_start_and_stop::GROUP,
     concurrent_sessions::GROUP,
+    joining::GROUP,
     session_memory::GROUP,
     delivered_events::GROUP,
     text_rendering_speed::GROUP,

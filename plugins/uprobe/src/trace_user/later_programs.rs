@@ -45,10 +45,13 @@ pub struct LaterPrograms {
     is_limit_reported: bool,
 }
 
+/// Functions with the events of their probes.
+type FoundSet = (Vec<Function>, Vec<Event>);
+
 /// Functions and events on their way to the thread that renders records.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct FoundLater {
-    sets: Arc<Mutex<Vec<(Vec<Function>, Vec<Event>)>>>,
+    sets: Arc<Mutex<Vec<FoundSet>>>,
     any: Arc<AtomicBool>,
 }
 
@@ -59,7 +62,7 @@ impl FoundLater {
     }
 
     /// What was found since the last call.
-    pub fn take(&self) -> Vec<(Vec<Function>, Vec<Event>)> {
+    pub fn take(&self) -> Vec<FoundSet> {
         match self.any.swap(false, Ordering::Acquire) {
             true => std::mem::take(&mut self.sets.lock().unwrap_or_else(PoisonError::into_inner)),
             false => Vec::new(),

@@ -27,7 +27,6 @@ pub struct ProbeSet {
 }
 
 /// A traced function.
-#[derive(Debug)]
 pub struct Function {
     pub name: String,
     pub binary: PathBuf,
@@ -36,7 +35,7 @@ pub struct Function {
 }
 
 /// An event that several functions share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Event {
     pub name: String,
     pub kind: ProbeKind,
