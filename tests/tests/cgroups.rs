@@ -84,6 +84,29 @@ fn ftrace_waits_for_the_first_process_of_a_cgroup() {
 }
 
 #[test]
+fn ftrace_traces_all_processes_that_join_in_a_row() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, cgroup) = (manager(), Cgroup::create());
+    let session = calls_in(&manager, &format!("--cgroup {}", cgroup.path().display()));
+    let joiners: Vec<Workload> = (0..10).map(|_| Workload::start()).collect();
+    joiners.iter().for_each(|joiner| cgroup.takes(joiner.id()));
+    // Many times as long as the kernel takes to add them.
+    wait_until("the joiners have many lines", PATIENCE, || {
+        joiners.iter().for_each(|joiner| joiner.calls(10));
+        session.line_count() >= joiners.len() * 3000
+    });
+    // A child is traced from its start.
+    let child = joiners[0].child();
+    child.calls(7);
+    let ended = session.stop();
+    let lines = ended.succeeded();
+    assert!(count(&lines, &joiners.iter().collect::<Vec<_>>()).into_iter().all(|calls| calls > 0));
+    let of_child = format!("-{}", child.id());
+    let of_child = lines.iter().filter(|line| line.split(' ').any(|word| word.ends_with(&of_child)));
+    assert_eq!(of_child.count(), 7);
+}
+
+#[test]
 fn a_session_ends_when_its_cgroup_is_removed() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
