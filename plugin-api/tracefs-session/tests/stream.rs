@@ -320,7 +320,9 @@ fn lines_are_identical_to_the_kernels_trace_file() {
     let selection = SelectedProcesses::families(processes.iter().map(TestProcess::pid));
     choose_tasks(&instance, Path::new(PROC), &selection).expect("tasks");
     instance.enable_system("syscalls").expect("events");
-    for event in ["sched_switch", "sched_waking", "sched_process_exit", "sched_process_fork"] {
+    for event in
+        ["sched_switch", "sched_waking", "sched_wakeup_new", "sched_process_exit", "sched_process_fork"]
+    {
         instance.enable_event("sched", event).expect("event");
     }
     instance.enable_event("task", "task_newtask").expect("event");
