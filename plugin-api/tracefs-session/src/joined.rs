@@ -4,6 +4,7 @@
 //! clone3(2), descends from none of them. So the members of the cgroups are compared with the filter again and again.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,7 +53,7 @@ impl Joined {
             return Vec::new();
         }
         self.any.store(false, Ordering::Release);
-        std::mem::take(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -63,6 +64,8 @@ pub struct JoinWatcher {
     filter: PidFilter,
     /// The processes in the cgroups at the last sweep.
     members: BTreeSet<Pid>,
+    /// The processes that were added to the filter in the last sweep.
+    added: Vec<Pid>,
     /// When that sweep began: who joined since may have been there all the time.
     swept: Option<Instant>,
     joined: Joined,
@@ -92,6 +95,7 @@ impl JoinWatcher {
             excluded,
             filter,
             members: BTreeSet::new(),
+            added: Vec::new(),
             swept: None,
             joined,
             programs,
@@ -110,20 +114,26 @@ impl Collect for JoinWatcher {
         members.retain(|process| !self.excluded.contains(process));
         let new: Vec<Pid> = members.difference(&self.members).copied().collect();
         self.members = members;
-        if new.is_empty() {
+        if !new.is_empty() {
+            // Before their first records.
+            self.joined.add(self.filter.threads(&new));
+            self.programs.iter().for_each(|programs| programs.report(new.iter().copied()));
+        }
+        // They may have started threads before the kernel used the filter with them.
+        let unchecked = [mem::take(&mut self.added), new].concat();
+        if unchecked.is_empty() {
             return Ok(Swept::rest(false, REST));
         }
-        self.programs.iter().for_each(|programs| programs.report(new.iter().copied()));
-        // Before their first records.
-        self.joined.add(self.filter.threads(&new));
         // What was forked by a member is in the filter already.
-        let added = self.filter.add(&new)?;
-        if added.is_empty() {
+        let missing = self.filter.missing(self.filter.threads(&unchecked))?;
+        if missing.is_empty() {
             return Ok(Swept::rest(false, REST));
         }
-        log::debug!("{} tasks have joined the cgroups", added.len());
-        self.late.note(added.len(), unobserved, began.elapsed());
-        self.joined.add(added);
+        log::debug!("{} tasks have joined the cgroups", missing.len());
+        self.filter.add(&missing)?;
+        self.late.note(missing.len(), unobserved, began.elapsed());
+        self.joined.add(missing);
+        self.added = unchecked;
         // Those that have joined meanwhile have waited long enough.
         Ok(Swept::rest(false, Duration::ZERO))
     }

@@ -111,12 +111,16 @@ impl PidFilter {
         thread::scope(|scope| scope.spawn(enter).join().unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
-    /// Adds the threads of these processes that are alive and not in the filter yet. Returns those that were added.
+    /// Adds these threads. What they start before the kernel uses the new filter is missing in it.
     ///
-    /// They are recorded long before this returns: the kernel uses the new filter at once, and then waits, some 40 ms, until nobody uses
-    /// the old one.
-    pub fn add(&self, processes: &[Pid]) -> Result<Vec<Pid>> {
-        self.add_missing(|| self.threads(processes))
+    /// They are recorded long before this returns: the kernel uses the new filter at once, and then waits, some 40 ms, until nothing
+    /// uses the old one.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be written.
+    pub fn add(&self, threads: &[Pid]) -> Result<()> {
+        self.instance.write(SET_EVENT_PID, &list(threads))
     }
 
     /// The threads of these processes.
@@ -125,27 +129,20 @@ impl PidFilter {
     }
 
     /// Adds again the tasks whose pids the kernel has removed because other tasks with these pids had ended, and what they have
-    /// started since. Returns all tasks that were added.
+    /// started since.
     ///
     /// # Errors
     ///
     /// The kernel's filter cannot be read or written.
-    pub fn restore(&self, tasks: &[Pid]) -> Result<Vec<Pid>> {
+    pub fn restore(&self, tasks: &[Pid]) -> Result<()> {
         let processes = tasks.iter().filter_map(|task| self.procfs.status(*task));
         let families = SelectedProcesses::families(processes.map(|status| status.process));
-        self.add_missing(|| families.members(&self.procfs).into_keys().collect())
-    }
-
-    /// Adds the tasks that `wanted` returns until none is missing.
-    fn add_missing(&self, wanted: impl Fn() -> Vec<Pid>) -> Result<Vec<Pid>> {
-        let mut added = Vec::new();
         loop {
-            let missing = self.missing(wanted())?;
+            let missing = self.missing(families.members(&self.procfs).into_keys())?;
             if missing.is_empty() {
-                return Ok(added);
+                return Ok(());
             }
-            self.instance.write(SET_EVENT_PID, &list(&missing))?;
-            added.extend(missing);
+            self.add(&missing)?;
         }
     }
 
