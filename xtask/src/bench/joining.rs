@@ -27,16 +27,18 @@ pub const GROUP: Group = Group {
 const TURNS: usize = 5;
 /// As long as the events of a task last.
 const LIFE: Duration = Duration::from_secs(3);
-const TARGET: Target = Target::AtMost(20.0);
+const ALONE: Target = Target::AtMost(20.0);
+/// The kernel takes some 40 ms to add one or more of them; meanwhile, others wait.
+const IN_A_ROW: Target = Target::AtMost(50.0);
 
 fn measure() -> Result<Vec<Row>> {
-    let row = |what, tasks, pause| {
+    let row = |what, tasks, pause, target| {
         let turns = (0..TURNS).map(|_| delays(tasks, pause)).collect::<Result<Vec<_>>>()?;
-        Result::Ok(Row::figures(what, None, turns.concat(), Unit::Milliseconds, TARGET))
+        Result::Ok(Row::figures(what, None, turns.concat(), Unit::Milliseconds, target))
     };
     Ok(vec![
-        row("one after the other, 100 ms apart", 10, Duration::from_millis(100))?,
-        row("in a row, 1 ms apart", 20, Duration::from_millis(1))?,
+        row("one after the other, 100 ms apart", 10, Duration::from_millis(100), ALONE)?,
+        row("in a row, 1 ms apart", 20, Duration::from_millis(1), IN_A_ROW)?,
     ])
 }
 
