@@ -25,6 +25,8 @@ const INCLUDE_HEADERS: &str = "-I../../../plugin-api/ebpf/bpf";
 const MANIFEST: &str = "objects.txt";
 const SOURCE: &str = ".bpf.c";
 const OBJECT: &str = ".o";
+/// Each source gives two objects: one for current kernels, and one for older ones, with this suffix and this flag.
+const BUILDS: [(&str, Option<&str>); 2] = [("", None), ("-older", Some("-DOLDER"))];
 
 /// CPU version 3 is supported by every kernel since 5.1, and has 32-bit jumps. The directory is recorded in the object, which
 /// must not depend on the place of the checkout.
@@ -44,9 +46,7 @@ pub fn bpf(words: &[&str]) -> Result<()> {
 
 fn build() -> Result<()> {
     let clang = clang().ok_or(format!("clang is needed: {PACKAGES}"))?;
-    for name in names()? {
-        compile(&name, &directory().join(name.clone() + OBJECT))?;
-    }
+    compile_all(&directory())?;
     let manifest = directory().join(MANIFEST);
     fs::write(&manifest, describe(&clang)?).explain(|| format!("cannot write {}", manifest.display()))
 }
@@ -72,9 +72,7 @@ fn check() -> Result<()> {
 
 fn compare() -> Result<()> {
     let scratch = tempfile::tempdir()?;
-    for name in names()? {
-        let object = name.clone() + OBJECT;
-        compile(&name, &scratch.path().join(&object))?;
+    for object in compile_all(scratch.path())? {
         if fs::read(scratch.path().join(&object))? != fs::read(directory().join(&object))? {
             return Err(stale(&object));
         }
@@ -100,13 +98,31 @@ fn describe(clang: &str) -> Result<String> {
     Ok(manifest)
 }
 
-fn compile(name: &str, object: &Path) -> Result<()> {
+/// Compiles all sources; returns the names of the objects.
+fn compile_all(to: &Path) -> Result<Vec<String>> {
+    let mut objects = Vec::new();
+    for name in names()? {
+        for (suffix, flag) in BUILDS {
+            let object = format!("{name}{suffix}{OBJECT}");
+            compile(&name, flag, &to.join(&object))?;
+            objects.push(object);
+        }
+    }
+    Ok(objects)
+}
+
+fn compile(name: &str, flag: Option<&str>, object: &Path) -> Result<()> {
     // File names are recorded in the object, too: relative, for the same reason.
     let source = name.to_owned() + SOURCE;
     // The kernel's headers are installed by architecture; what is used of them is the same on all.
     let include = format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH);
     let mut clang = Command::new("clang");
-    clang.args(FLAGS).args([INCLUDE_HEADERS, &include, &source, "-o"]).arg(object).current_dir(directory());
+    clang
+        .args(FLAGS)
+        .args(flag)
+        .args([INCLUDE_HEADERS, &include, &source, "-o"])
+        .arg(object)
+        .current_dir(directory());
     run(&mut clang)?;
     // Removes the debug information, but keeps the type information (BTF).
     run(Command::new("llvm-strip").arg("--strip-debug").arg(object))
@@ -130,7 +146,7 @@ fn directory() -> PathBuf {
     cargo::root().join(DIRECTORY)
 }
 
-/// The names of the objects, without suffix.
+/// The names of the sources, without suffix.
 fn names() -> Result<Vec<String>> {
     Ok(files(DIRECTORY)?.iter().filter_map(|file| file.strip_suffix(SOURCE)).map(str::to_owned).collect())
 }

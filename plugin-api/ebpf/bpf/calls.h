@@ -2,7 +2,7 @@
 /* System calls as the raw tracepoints sys_enter and sys_exit show them, on x86_64 and aarch64. */
 #pragma once
 
-#include "kernel.h"
+#include "older.h"
 
 #define TS_COMPAT 0x2		/* arch/x86/include/asm/thread_info.h */
 #define TIF_32BIT 22		/* arch/arm64/include/asm/thread_info.h */
@@ -18,16 +18,16 @@
 static __always_inline bool is_compat(struct task_struct *task)
 {
 	if (IS_X86)
-		return ((struct task_struct___x86 *)task)->thread_info.status & TS_COMPAT;
-	return ((struct task_struct___arm *)task)->thread_info.flags >> TIF_32BIT & 1;
+		return READ((struct task_struct___x86 *)task, thread_info.status) & TS_COMPAT;
+	return READ((struct task_struct___arm *)task, thread_info.flags) >> TIF_32BIT & 1;
 }
 
 /* The number of the returning call. */
 static __always_inline long number_of(void *regs)
 {
 	if (IS_X86)
-		return ((struct pt_regs___x86 *)regs)->orig_ax;
-	return ((struct pt_regs___arm *)regs)->syscallno;
+		return READ((struct pt_regs___x86 *)regs, orig_ax);
+	return READ((struct pt_regs___arm *)regs, syscallno);
 }
 
 /* On aarch64, the result overwrites the register of the first argument when the call returns (`is_over`). */
@@ -38,12 +38,12 @@ static __always_inline __u64 argument(void *regs, bool compat, int number, bool 
 	__u64 value;
 
 	if (!IS_X86)
-		value = number == 0 ? (is_over ? arm->orig_x0 : arm->regs[0]) : number == 1 ? arm->regs[1]
-		      : number == 2 ? arm->regs[2] : arm->regs[3];
+		value = number == 0 ? (is_over ? READ(arm, orig_x0) : READ(arm, regs[0])) : number == 1 ? READ(arm, regs[1])
+		      : number == 2 ? READ(arm, regs[2]) : READ(arm, regs[3]);
 	else if (compat)
-		value = number == 0 ? x86->bx : number == 1 ? x86->cx : number == 2 ? x86->dx : x86->si;
+		value = number == 0 ? READ(x86, bx) : number == 1 ? READ(x86, cx) : number == 2 ? READ(x86, dx) : READ(x86, si);
 	else
-		value = number == 0 ? x86->di : number == 1 ? x86->si : number == 2 ? x86->dx : x86->r10;
+		value = number == 0 ? READ(x86, di) : number == 1 ? READ(x86, si) : number == 2 ? READ(x86, dx) : READ(x86, r10);
 	return compat ? (__u32)value : value;
 }
 
@@ -55,5 +55,5 @@ static __always_inline bool is_rolled_back(void *regs, long result)
 {
 	if (IS_X86)
 		return result == number_of(regs);
-	return (__s32)result == (__s32)((struct pt_regs___arm *)regs)->orig_x0;
+	return (__s32)result == (__s32)READ((struct pt_regs___arm *)regs, orig_x0);
 }

@@ -2,7 +2,7 @@
 /* The selected cgroups, with all cgroups below them. */
 #pragma once
 
-#include "kernel.h"
+#include "older.h"
 
 /* The depth to which cgroups are looked at. */
 #define MOST_LEVELS 64
@@ -21,7 +21,7 @@ struct cgroup_key {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, ALLOCATED_FLAGS);
 	__uint(max_entries, 1); /* set by the loader */
 	__type(key, struct cgroup_key);
 	__type(value, __u32);

@@ -6,8 +6,8 @@
 #pragma once
 
 #include "cgroups.h"
-#include "kernel.h"
 #include "losses.h"
+#include "older.h"
 
 #define OWN 1		/* the process itself is traced */
 #define CHILDREN 2	/* the processes that it forks are traced */
@@ -19,7 +19,7 @@ const volatile __u8 trace_all = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, ALLOCATED_FLAGS);
 	__uint(max_entries, 1); /* set by the loader */
 	__type(key, __u32);
 	__type(value, __u32);
@@ -35,7 +35,7 @@ static __always_inline void miss_child(void)
 
 static __always_inline bool is_traced(struct task_struct *task)
 {
-	__u32 process = task->tgid;
+	__u32 process = READ(task, tgid);
 	__u32 *follow = bpf_map_lookup_elem(&processes, &process);
 
 	return follow ? *follow & ~CHILDREN : trace_all;

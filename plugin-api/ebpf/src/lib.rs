@@ -15,8 +15,9 @@
 //!    structures. Put what the hook records or counts into maps of your own.
 //! 2. Build it: `clang -g -O2 -target bpf -mcpu=v3 -I plugin-api/ebpf/bpf -c hook.bpf.c -o hook.o`. The object is part of the
 //!    plugin; the loader fits it to the running kernel (CO-RE), so neither clang nor headers are needed where it runs.
-//! 3. `probe` is [`requirements::check`] with the helpers that the programs call.
-//! 4. `start` describes the object as an [`Object`] and calls [`Programs::start`]. When that returns, the requested tasks are
+//!    Kernels before 6.1 need a second build, with `-DOLDER`: `older.h` has the helpers that they lack.
+//! 3. `probe` is [`requirements::check`] with the helpers that all kernels must have.
+//! 4. `start` describes the object as an [`Object`], of one of its [`Builds`], and calls [`Programs::start`]. When that returns, the requested tasks are
 //!    traced.
 //! 5. The session takes the hook's maps by [`Programs::map`], and turns their content into lines. It ends when it is asked to
 //!    stop, or when [`TracedProcesses::any_left`] says that all traced processes have ended.
@@ -50,7 +51,7 @@ pub mod requirements;
 mod traced_processes;
 
 pub use losses::{Losses, RecordCounts};
-pub use object::Object;
+pub use object::{Builds, Object};
 pub use programs::Programs;
 pub use traced_processes::TracedProcesses;
 

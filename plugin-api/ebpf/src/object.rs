@@ -1,5 +1,21 @@
 //! A compiled object, and how it is to be loaded.
 
+use trace_hook_api::Environment;
+
+use crate::requirements::{Helper, is_current};
+
+/// The two builds of a source, which differ by `bpf/older.h`. Their bytes must be aligned to 8 bytes
+/// ([`include_bytes_aligned`](aya::include_bytes_aligned)).
+#[derive(Debug, Clone, Copy)]
+pub struct Builds<'a> {
+    /// The usual one.
+    pub current: &'a [u8],
+    /// The helpers that it calls.
+    pub helpers: &'a [Helper],
+    /// For kernels before 6.1, and those that lack a helper.
+    pub older: &'a [u8],
+}
+
 /// An ELF file of eBPF programs, with the values, sizes and tracepoints that the hook gives them.
 #[derive(Debug, Clone)]
 pub struct Object<'a> {
@@ -8,6 +24,8 @@ pub struct Object<'a> {
     pub(crate) map_sizes: Vec<(&'a str, u32)>,
     pub(crate) optional: Vec<Attachment<'a>>,
     pub(crate) required: Vec<Attachment<'a>>,
+    /// All elements of its hash maps are allocated when they are created.
+    pub(crate) is_preallocated: bool,
 }
 
 /// A program, and the tracepoint it is attached to.
@@ -21,7 +39,24 @@ impl<'a> Object<'a> {
     /// The object in these bytes, which must be aligned to 8 bytes
     /// ([`include_bytes_aligned`](aya::include_bytes_aligned)).
     pub fn new(elf: &'a [u8]) -> Self {
-        Self { elf, constants: Vec::new(), map_sizes: Vec::new(), optional: Vec::new(), required: Vec::new() }
+        Self {
+            elf,
+            constants: Vec::new(),
+            map_sizes: Vec::new(),
+            optional: Vec::new(),
+            required: Vec::new(),
+            is_preallocated: false,
+        }
+    }
+
+    /// The build that this kernel needs.
+    pub fn for_kernel(environment: &Environment, builds: &Builds<'a>) -> Self {
+        match is_current(environment, builds.helpers) {
+            true => Self::new(builds.current),
+            // `TASK_MAP` of bpf/older.h has this program.
+            false => Self { is_preallocated: true, ..Self::new(builds.older) }
+                .attach("calls_ended", "sched_process_exit"),
+        }
     }
 
     /// Sets a constant, declared `const volatile` in the source, to these bytes.

@@ -6,6 +6,7 @@ use aya::maps::{Map, MapError};
 use aya::programs::{ProgramError, RawTracePoint};
 use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader, Endianness};
 use nix::libc;
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use trace_hook_api::{Environment, HookError, Request, Result, log};
 use trace_session::selected_processes;
 
@@ -60,12 +61,15 @@ impl Programs {
         let selection = selected_processes(request)?;
         let cgroups = SelectedCgroups::of(&selection)?;
         let types = types_elsewhere(&request.environment)?;
+        allow_locked_memory();
         let mut loader = EbpfLoader::new();
         if let Some(types) = &types {
             loader.btf(Some(types));
         }
         // The library does not support task storage maps, which only the programs use.
-        loader.allow_unsupported_maps().set_max_entries("processes", TracedProcesses::capacity(procfs));
+        loader
+            .allow_unsupported_maps()
+            .set_max_entries("processes", TracedProcesses::capacity(procfs, object.is_preallocated));
         loader.set_max_entries("cgroups", cgroups.capacity());
         loader.set_global("hierarchies", cgroups.hierarchies(), true);
         let trace_all = u8::from(selection.is_all());
@@ -117,6 +121,12 @@ impl Programs {
             wait_for_running_programs();
         }
     }
+}
+
+/// Before Linux 5.11, maps count as locked memory of the user, of which root may have as little as 64 KiB.
+fn allow_locked_memory() {
+    // Where that is refused, so are the maps, unless the limit is not needed.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
 /// The kernel's types, if they are not at the path where the library looks itself: reading them takes half of the time of a

@@ -25,7 +25,14 @@ impl Helper {
     pub const TASK_STORAGE: Self = Self { name: "bpf_task_storage_get", since: (5, 12) };
     /// `bpf_get_current_task_btf`.
     pub const CURRENT_TASK: Self = Self { name: "bpf_get_current_task_btf", since: (5, 11) };
+    /// `bpf_ringbuf_output`, and maps of type `BPF_MAP_TYPE_RINGBUF`.
+    pub const RING_BUFFER: Self = Self { name: "bpf_ringbuf_output", since: (5, 8) };
+    /// `bpf_probe_read_kernel`.
+    pub const READ_KERNEL: Self = Self { name: "bpf_probe_read_kernel", since: (5, 5) };
 }
+
+/// The allocator with which a program may add elements to a hash map wherever it runs. Not a helper, but found in the same way.
+const ALLOCATOR: Helper = Helper { name: "bpf_mem_alloc_init", since: (6, 1) };
 
 /// The kernel's description of its own types (BTF), by which the loader fits the programs to it.
 pub(crate) fn types_file(environment: &Environment) -> PathBuf {
@@ -87,6 +94,11 @@ fn check_bpf_call(environment: &Environment) -> Result<()> {
         libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, attributes.as_ptr(), size_of_val(&attributes))
     };
     check_not_forbidden("bpf", Errno::result(result).map(drop).map_err(Into::into))
+}
+
+/// Whether the kernel has these helpers, and lets programs allocate elements of hash maps. Otherwise it needs the older build.
+pub(crate) fn is_current(environment: &Environment, helpers: &[Helper]) -> bool {
+    check_helpers(environment, &[helpers, &[ALLOCATOR]].concat()).is_ok()
 }
 
 fn kernel_version(environment: &Environment) -> Option<(u32, u32)> {
@@ -176,6 +188,20 @@ mod tests {
         assert!(check(&environment, &[Helper::LOOP]).is_err());
         fs::write(&types, b"\0bpf_loop\0").unwrap();
         assert!(check(&environment, &[Helper::LOOP]).is_ok());
+    }
+
+    #[test]
+    fn a_kernel_without_a_helper_or_the_allocator_needs_the_older_build() {
+        let is_current = |release: &str, types: &[u8]| {
+            let (root, environment) = kernel(release, 0, true);
+            fs::write(root.path().join("sys/kernel/btf/vmlinux"), types).unwrap();
+            super::is_current(&environment, &[Helper::LOOP])
+        };
+        assert!(is_current("6.1.0-49-amd64", b""));
+        assert!(!is_current("5.10.0-46-amd64", b""));
+        assert!(!is_current("5.18.0", b""), "it has bpf_loop, but no allocator");
+        assert!(!is_current("5.14.0-503.el9", b"\0bpf_mem_alloc_init\0"));
+        assert!(is_current("5.14.0-503.el9", b"\0bpf_mem_alloc_init\0bpf_loop\0"));
     }
 
     #[test]

@@ -37,8 +37,12 @@ impl TracedProcesses {
         Self { map, selection, cgroups, procfs: procfs.to_owned() }
     }
 
-    /// The size of the map: as many processes as this kernel can have, within limits.
-    pub(crate) fn capacity(procfs: &Path) -> u32 {
+    /// The size of the map: as many processes as this kernel can have, within limits. The least, if the map takes all of its
+    /// memory at once.
+    pub(crate) fn capacity(procfs: &Path, is_preallocated: bool) -> u32 {
+        if is_preallocated {
+            return MIN_CAPACITY;
+        }
         let limit = |name: &str| {
             let text = fs::read_to_string(procfs.join("sys/kernel").join(name)).ok()?;
             text.trim().parse::<u32>().ok()

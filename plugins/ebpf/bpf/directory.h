@@ -2,7 +2,7 @@
 /* The path of a directory, as a process sees it. */
 #pragma once
 
-#include "kernel.h"
+#include "older.h"
 
 #define MOST_STEPS 256
 /* One component of a path, with its NUL. */
@@ -64,6 +64,19 @@ static long step(__u64 number, struct climb *climb)
 	return 0;
 }
 
+static __always_inline void climb_all(struct climb *climb)
+{
+#ifdef OLDER
+	int number;
+
+	for (number = 0; number < MOST_STEPS; number++)
+		if (step(number, climb))
+			break;
+#else
+	bpf_loop(MOST_STEPS, step, climb, 0);
+#endif
+}
+
 /*
  * Writes the components up to the root of the process, the innermost first, each with its NUL.
  *
@@ -75,7 +88,7 @@ static __always_inline void go_up(struct climb *climb)
 	bool is_deleted = !BPF_CORE_READ(dentry, d_hash.pprev) && dentry != BPF_CORE_READ(dentry, d_parent);
 
 	climb->ended = CUT;
-	bpf_loop(MOST_STEPS, step, climb, 0);
+	climb_all(climb);
 	if (is_deleted)
 		climb->ended |= DELETED;
 }

@@ -22,10 +22,17 @@ struct distribution {
 	__u64 classes[CLASSES];
 };
 
+/* All calls, and as many as programs make where each takes memory from the beginning. */
+#ifdef OLDER
+#define DISTRIBUTIONS 512
+#else
+#define DISTRIBUTIONS (2 * MOST_CALLS)
+#endif
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 2 * MOST_CALLS);
+	__uint(map_flags, ALLOCATED_FLAGS);
+	__uint(max_entries, DISTRIBUTIONS);
 	__type(key, __u32);
 	__type(value, struct distribution);
 } distributions SEC(".maps");
@@ -36,12 +43,7 @@ struct call {
 	__u32 number;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct call);
-} calls SEC(".maps");
+TASK_MAP(calls, struct call, 1 << 16);
 
 static struct distribution nothing;
 
@@ -112,13 +114,13 @@ static __always_inline __u32 class_of(__u64 value)
 SEC("raw_tp/sys_enter")
 int BPF_PROG(entered, void *regs, long number)
 {
-	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	struct task_struct *task = current_task();
 	struct call *call;
 
 	/* Negative numbers are no calls: a program invented it, or a tracer cancels the call. */
 	if (number < 0 || !is_traced(task))
 		return 0;
-	call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	call = new_task_value(calls, task);
 	if (!call) {
 		lose();
 		return 0;
@@ -132,8 +134,8 @@ int BPF_PROG(entered, void *regs, long number)
 SEC("raw_tp/sys_exit")
 int BPF_PROG(returned, void *regs, long result)
 {
-	struct task_struct *task = (void *)bpf_get_current_task_btf();
-	struct call *call = bpf_task_storage_get(&calls, task, 0, 0);
+	struct task_struct *task = current_task();
+	struct call *call = task_value(calls, task);
 	struct distribution *here;
 	__u64 took;
 	__u32 class;

@@ -74,23 +74,7 @@ struct call {
 /* The kernel prepends less than 256 bytes. */
 _Static_assert(sizeof(struct call) <= 2 * 4096 - 256, "a task has no storage for so much");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct call);
-} calls SEC(".maps");
-
-/* The same for io_uring requests, by address. Requests that suppress their completion are never removed. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 4096);
-	__type(key, __u64);
-	__type(value, struct call);
-} requests SEC(".maps");
-
-static struct call nothing;
+TASK_MAP(calls, struct call, 1024);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -194,8 +178,8 @@ static __always_inline void begin(struct call *call, struct task_struct *task, _
 	record->kind = kind;
 	record->known = compat ? IS_COMPAT : 0;
 	record->dirfd = AT_FDCWD;
-	record->pid = task->tgid;
-	record->tid = task->pid;
+	record->pid = READ(task, tgid);
+	record->tid = READ(task, pid);
 	bpf_get_current_comm(record->comm, sizeof(record->comm));
 	call->is_open = 1;
 }
@@ -242,10 +226,10 @@ static __always_inline void read_call(struct call *call, struct task_struct *tas
 }
 
 SEC("raw_tp/sys_enter")
-int BPF_PROG(entered, void *unused, long number)
+int BPF_PROG(entered, void *tracepoint_regs, long number)
 {
-	struct task_struct *task = (void *)bpf_get_current_task_btf();
-	void *regs = (void *)bpf_task_pt_regs((void *)task);
+	struct task_struct *task = current_task();
+	void *regs = registers_of(task, tracepoint_regs);
 	bool compat = is_compat(task);
 	__u32 kind = kind_of(number, compat);
 	struct call *call;
@@ -253,7 +237,7 @@ int BPF_PROG(entered, void *unused, long number)
 	if (kind == NONE || !is_traced(task))
 		return 0;
 	/* Without storage, the call is read when it returns, or counted as lost. */
-	call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	call = new_task_value(calls, task);
 	if (call)
 		read_call(call, task, regs, kind, compat, false);
 	return 0;
@@ -283,22 +267,22 @@ lost:
 }
 
 SEC("raw_tp/sys_exit")
-int BPF_PROG(returned, void *unused, long result)
+int BPF_PROG(returned, void *tracepoint_regs, long result)
 {
-	struct task_struct *task = (void *)bpf_get_current_task_btf();
-	void *regs = (void *)bpf_task_pt_regs((void *)task);
+	struct task_struct *task = current_task();
+	void *regs = registers_of(task, tracepoint_regs);
 	bool compat = is_compat(task);
 	__u32 kind = kind_of(number_of(regs), compat);
 	struct call *call;
 
 	if (kind == NONE)
 		return 0;
-	call = bpf_task_storage_get(&calls, task, 0, 0);
+	call = task_value(calls, task);
 	if (!call || !call->is_open) {
 		/* A call that a seccomp filter answers has no sys_enter, yet it may have opened a file. */
 		if (!is_traced(task) || is_rolled_back(regs, result))
 			return 0;
-		call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		call = new_task_value(calls, task);
 		if (!call) {
 			lose();
 			return 0;
@@ -315,8 +299,23 @@ int BPF_PROG(returned, void *unused, long result)
 		read_name(call);
 	}
 	report(call, result);
+	remove_task_value(calls, task);
 	return 0;
 }
+
+/* Kernels that need the older build have other tracepoints of io_uring. */
+#ifndef OLDER
+
+/* The calls of io_uring requests, by address. Requests that suppress their completion are never removed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct call);
+} requests SEC(".maps");
+
+static struct call nothing;
 
 /* The kernel has copied the path from user memory already. */
 static __always_inline void read_request(struct call *call, struct io_open *request)
@@ -338,7 +337,7 @@ static __always_inline void read_request(struct call *call, struct io_open *requ
 SEC("raw_tp/io_uring_submit_req")
 int BPF_PROG(submitted, struct io_kiocb *request)
 {
-	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	struct task_struct *task = current_task();
 	__u8 opcode = BPF_CORE_READ(request, opcode);
 	__u64 address = (__u64)request;
 	struct call *call;
@@ -375,5 +374,7 @@ int BPF_PROG(completed, void *ring, struct io_kiocb *request)
 	bpf_map_delete_elem(&requests, &address);
 	return 0;
 }
+
+#endif
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

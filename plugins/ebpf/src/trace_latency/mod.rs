@@ -4,8 +4,9 @@ mod counts;
 mod description;
 mod session;
 
+use trace_ebpf::aya::include_bytes_aligned;
 use trace_ebpf::requirements::{self, Helper};
-use trace_ebpf::{Object, Programs};
+use trace_ebpf::{Builds, Object, Programs};
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session, Unit};
 
 use session::LatencySession;
@@ -13,8 +14,11 @@ use session::LatencySession;
 /// The hook.
 pub struct TraceLatency;
 
-static OBJECT: &[u8] =
-    trace_ebpf::aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/latency.o"));
+const BUILDS: Builds<'_> = Builds {
+    current: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/latency.o")),
+    helpers: &[Helper::CURRENT_TASK, Helper::TASK_STORAGE],
+    older: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/latency-older.o")),
+};
 
 /// A day.
 const LONGEST_INTERVAL: i64 = 24 * 60 * 60;
@@ -44,13 +48,15 @@ impl Hook for TraceLatency {
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
-        requirements::check(environment, &[Helper::CURRENT_TASK, Helper::TASK_STORAGE])
+        requirements::check(environment, &[Helper::READ_KERNEL])
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let interval = request.arguments.duration("interval")?;
         let brief = request.arguments.flag("brief")?;
-        let object = Object::new(OBJECT).attach("returned", "sys_exit").attach("entered", "sys_enter");
+        let object = Object::for_kernel(&request.environment, &BUILDS)
+            .attach("returned", "sys_exit")
+            .attach("entered", "sys_enter");
         let programs = Programs::start(request, &object)?;
         Ok(Box::new(LatencySession::start(programs, interval, brief)?))
     }

@@ -8,8 +8,9 @@ mod record;
 mod session;
 mod show;
 
+use trace_ebpf::aya::include_bytes_aligned;
 use trace_ebpf::requirements::{self, Helper};
-use trace_ebpf::{Object, Programs};
+use trace_ebpf::{Builds, Object, Programs};
 use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
 };
@@ -22,8 +23,11 @@ use session::OpenSession;
 /// The hook.
 pub struct TraceOpen;
 
-static OBJECT: &[u8] =
-    trace_ebpf::aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/open.o"));
+const BUILDS: Builds<'_> = Builds {
+    current: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/open.o")),
+    helpers: &[Helper::CURRENT_TASK, Helper::TASK_STORAGE, Helper::TASK_REGISTERS, Helper::LOOP],
+    older: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/open-older.o")),
+};
 
 /// The calls in the order of `enum kind` in `bpf/open.bpf.c`.
 const CALLS: [&str; 4] = ["open", "creat", "openat", "openat2"];
@@ -57,8 +61,7 @@ impl Hook for TraceOpen {
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
-        let helpers = [Helper::CURRENT_TASK, Helper::TASK_STORAGE, Helper::TASK_REGISTERS, Helper::LOOP];
-        requirements::check(environment, &helpers)
+        requirements::check(environment, &[Helper::READ_KERNEL, Helper::RING_BUFFER])
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
@@ -67,7 +70,7 @@ impl Hook for TraceOpen {
         let native = numbers(Abi::Native);
         let compat = numbers(Abi::Compat);
         let failed_only = [u8::from(request.arguments.flag("failed")?)];
-        let mut object = Object::new(OBJECT)
+        let mut object = Object::for_kernel(&request.environment, &BUILDS)
             .constant("native_numbers", &native)
             .constant("compat_numbers", &compat)
             .constant("failed_only", &failed_only)
