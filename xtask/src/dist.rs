@@ -54,11 +54,11 @@ pub fn call() -> Command {
 
 /// Builds the manager and all plugins, and installs them in `dist/`. Running processes are not disturbed.
 pub fn lay_out() -> Result<()> {
-    lay_out_in(&cargo::root().join(DIST), &build(&mut cargo::cargo(&["build"]))?)
+    lay_out_in(&cargo::root().join(DIST), &build(&mut cargo::cargo(&["build"]))?).map(drop)
 }
 
-/// Installs these files below this directory.
-pub fn lay_out_in(directory: &Path, artifacts: &[Artifact]) -> Result<()> {
+/// Installs these files below this directory; returns where the manager is.
+pub fn lay_out_in(directory: &Path, artifacts: &[Artifact]) -> Result<PathBuf> {
     let kernel = create(directory)?;
     for file in artifacts {
         install(&file.file, &kernel.join(place(file)))?;
@@ -67,7 +67,8 @@ pub fn lay_out_in(directory: &Path, artifacts: &[Artifact]) -> Result<()> {
 
     let plugins: Vec<_> = artifacts.iter().map(place).collect();
     keep_only(&kernel.join(PLUGINS), |name| plugins.contains(&Path::new(PLUGINS).join(name)))?;
-    keep_only(&kernel, |name| [MANAGER, LINK, PLUGINS].iter().any(|known| name == *known))
+    keep_only(&kernel, |name| [MANAGER, LINK, PLUGINS].iter().any(|known| name == *known))?;
+    Ok(kernel)
 }
 
 /// Builds the manager and all plugins in release mode, with this command.

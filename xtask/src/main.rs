@@ -31,7 +31,7 @@ Usage: cargo xtask TASK
                    start and end a thousand sessions at random, and check that nothing is left (needs root)
   bpf [--check]    build the eBPF objects from C with clang, or check that they are up to date
   docs [--check]   write docs/json.md from the hooks' descriptions of their lines, or check that it is up to date
-  kernels [--short] [--product DIR] [VERSION…]
+  kernels [--short] [--product DIR] [--only TEXT] [VERSION…]
                    boot other kernels under emulation, and try every hook there (needs root)
   bench [GROUP…]   measure completeness, speed and memory, compared with the bare kernel and other tools (needs root)";
 

@@ -13,6 +13,9 @@ const SUITES: [&str; 6] = ["bullseye", "bookworm", "bookworm-backports", "trixie
 const SECURITY_SUITES: [&str; 3] = ["bullseye-security", "bookworm-security", "trixie-security"];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// In the place of a series: the newest kernel of the archive.
+pub const NEWEST: &str = "newest";
+
 /// A kernel that is unpacked below `target/kernels/`.
 pub struct Kernel {
     /// Its full version, as in `uname -r`.
@@ -89,12 +92,13 @@ impl Archive {
     /// The package of the newest kernel of a series.
     fn newest(&self, series: &str) -> Result<String> {
         run(self.apt("apt-get").args(["--quiet=2", "update"]))?;
-        let names = self.apt("apt-cache").args(["pkgnames", &format!("linux-image-{series}.")]).output()?;
+        let names = self.apt("apt-cache").args(["pkgnames", "linux-image-"]).output()?;
         let suffix = format!("-cloud-{}", self.machine.debian());
         let names = String::from_utf8_lossy(&names.stdout).into_owned();
-        let kernels = names.lines().filter(|name| name.ends_with(&suffix));
-        let newest = kernels.max_by_key(|name| numbers(name));
-        newest.map(str::to_owned).ok_or_else(|| format!("Debian's archive has no kernel {series}").into())
+        let versions = names.lines().filter_map(|name| version(name, &suffix));
+        let newest = versions.filter(|version| is_of(version, series)).max_by_key(|version| numbers(version));
+        let newest = newest.ok_or_else(|| format!("Debian's archive has no kernel {series}"))?;
+        Ok(format!("linux-image-{newest}{suffix}"))
     }
 
     fn apt(&self, program: &str) -> Command {
@@ -125,9 +129,19 @@ fn sources() -> String {
     of(ARCHIVE, &SUITES) + &of(SECURITY, &SECURITY_SUITES)
 }
 
-/// The numbers in a name, in whose order versions are.
-fn numbers(name: &str) -> Vec<u64> {
-    name.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+/// The version in the name of a package, such as `6.1.0-57`. Packages that depend on the current kernel have none.
+fn version<'a>(package: &'a str, suffix: &str) -> Option<&'a str> {
+    let version = package.strip_prefix("linux-image-")?.strip_suffix(suffix)?;
+    version.starts_with(|first: char| first.is_ascii_digit()).then_some(version)
+}
+
+fn is_of(version: &str, series: &str) -> bool {
+    series == NEWEST || version.strip_prefix(series).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// The numbers in whose order versions are.
+fn numbers(version: &str) -> Vec<u64> {
+    version.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
 /// Runs a command to its end.
@@ -139,13 +153,22 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::numbers;
+    use super::{NEWEST, is_of, numbers, version};
 
     #[test]
     fn versions_are_compared_by_their_numbers() {
-        assert!(numbers("linux-image-6.1.0-9-cloud-amd64") < numbers("linux-image-6.1.0-57-cloud-amd64"));
-        assert!(
-            numbers("linux-image-6.1.0-0.deb11.52-cloud-amd64") < numbers("linux-image-6.1.0-9-cloud-amd64")
-        );
+        assert!(numbers("6.1.0-9") < numbers("6.1.0-57"));
+        assert!(numbers("6.1.0-0.deb11.52") < numbers("6.1.0-9"));
+        assert!(numbers("7.3") < numbers("7.3.4+deb13"));
+    }
+
+    #[test]
+    fn packages_of_a_series_are_told_apart() {
+        let suffix = "-cloud-arm64";
+        let version = |package| version(package, suffix);
+        assert_eq!(version("linux-image-6.1.0-57-cloud-arm64"), Some("6.1.0-57"));
+        assert_eq!(version("linux-image-cloud-arm64"), None);
+        assert_eq!(version("linux-image-6.1.0-57-arm64"), None);
+        assert!(is_of("6.1.0-57", "6.1") && !is_of("6.12.3", "6.1") && is_of("7.3", NEWEST));
     }
 }

@@ -42,28 +42,32 @@ impl Guest {
 
     /// The guests of the long form.
     pub fn variants(&self) -> Vec<Self> {
-        let usual = Self { words: [&self.words[..], &["long".to_owned()]].concat(), ..self.clone() };
         let other = |variant: &str, cpus: u32, words: &[&str]| Self {
             variant: variant.to_owned(),
             cpus,
-            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            words: words.iter().map(|word| (*word).to_owned()).chain(self.words.clone()).collect(),
             ..self.clone()
         };
+        let usual = other("", self.cpus, &["long"]);
+        if self.machine != Machine::X86_64 {
+            // Of another machine, what matters is that it is another.
+            return vec![usual];
+        }
+        let locked_down = ["lsm=lockdown,capability,bpf", "lockdown=confidentiality"];
+        let locked_down_unseen = [&locked_down[..], &["unmounted=securityfs"]].concat();
         vec![
             usual,
-            other("1 CPU", 1, &[]),
-            other("4 CPUs", 4, &[]),
-            other("16 CPUs", 16, &[]),
-            other("lockdown", 2, &["lsm=lockdown,capability,bpf", "lockdown=confidentiality"]),
-            other(
-                "lockdown, no securityfs",
-                2,
-                &["lsm=lockdown,capability,bpf", "lockdown=confidentiality", "unmounted=securityfs"],
-            ),
+            other("cgroup v1", 2, &["long", "cgroup=1"]),
+            other("1 CPU", 1, &["long"]),
+            other("4 CPUs", 4, &["long"]),
+            other("16 CPUs", 16, &["long"]),
+            other("lockdown", 2, &locked_down),
+            other("lockdown, no securityfs", 2, &locked_down_unseen),
         ]
     }
 
-    fn name(&self) -> String {
+    /// How the table calls it.
+    pub fn name(&self) -> String {
         let name = format!("{} {}", self.series, self.machine.debian());
         if self.variant.is_empty() { name } else { format!("{name}, {}", self.variant) }
     }

@@ -13,9 +13,22 @@ use super::machine::Machine;
 use crate::error::{Explain, Result};
 
 const SUITE: &str = "bookworm";
-const PACKAGES: &str = "procps,python3,iproute2,kmod";
-/// What a guest runs first.
-const INIT: &str = include_str!("guest.py");
+/// They are unpacked only, not configured, so that this machine need not run programs of the guests'.
+const PACKAGES: &str = "base-files,coreutils,dash,iproute2,kmod,libc-bin,mount,procps,python3,util-linux";
+/// In mmdebstrap's package: the links from `/bin`, `/lib` and `/sbin`.
+const MERGED_USR: &str = "/usr/share/mmdebstrap/hooks/merged-usr";
+/// What a guest runs: the first one, and its modules.
+const TESTS: [(&str, &str); 9] = [
+    ("main.py", include_str!("guest/main.py")),
+    ("blocks.py", include_str!("guest/blocks.py")),
+    ("calls.py", include_str!("guest/calls.py")),
+    ("cgroups.py", include_str!("guest/cgroups.py")),
+    ("hooks.py", include_str!("guest/hooks.py")),
+    ("session.py", include_str!("guest/session.py")),
+    ("surroundings.py", include_str!("guest/surroundings.py")),
+    ("teardown.py", include_str!("guest/teardown.py")),
+    ("texts.py", include_str!("guest/texts.py")),
+];
 /// The modules that guests load; those that they depend on are in the same directories.
 const MODULES: [&str; 4] = ["drivers/block/zram", "mm", "lib", "crypto"];
 
@@ -25,12 +38,12 @@ pub struct Initramfs {
     /// Debian's root, by architecture, as cpio archives.
     roots: BTreeMap<Machine, PathBuf>,
     kernels: BTreeMap<(Machine, String), Kernel>,
-    product: PathBuf,
+    products: BTreeMap<Machine, PathBuf>,
 }
 
 impl Initramfs {
     /// Downloads and builds what is missing.
-    pub fn prepare(directory: &Path, guests: &[Guest], product: &Path) -> Result<Self> {
+    pub fn prepare(directory: &Path, guests: &[Guest], products: BTreeMap<Machine, PathBuf>) -> Result<Self> {
         fs::create_dir_all(directory).explain(|| format!("cannot create {}", directory.display()))?;
         let mut roots = BTreeMap::new();
         let mut kernels = BTreeMap::new();
@@ -43,7 +56,7 @@ impl Initramfs {
                 missing.insert(Archive::new(directory, machine)?.kernel(&guest.series)?);
             }
         }
-        Ok(Self { directory: directory.to_owned(), roots, kernels, product: product.to_owned() })
+        Ok(Self { directory: directory.to_owned(), roots, kernels, products })
     }
 
     pub fn kernel(&self, guest: &Guest) -> &Kernel {
@@ -60,10 +73,8 @@ impl Initramfs {
     }
 
     fn lay_out(&self, guest: &Guest, root: &Path) -> Result<()> {
-        copy_tree(&self.product, &root.join("product"))?;
-        let init = root.join("init");
-        fs::write(&init, INIT)?;
-        fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
+        copy_tree(&self.products[&guest.machine], &root.join("product"))?;
+        lay_out_tests(root)?;
         let kernel = self.kernel(guest);
         // `lib` is a link to this directory.
         let modules = root.join("usr/lib/modules").join(&kernel.release);
@@ -81,6 +92,17 @@ impl Initramfs {
     }
 }
 
+fn lay_out_tests(root: &Path) -> Result<()> {
+    let directory = root.join("tests");
+    fs::create_dir(&directory)?;
+    for (name, text) in TESTS {
+        fs::write(directory.join(name), text)?;
+    }
+    let (first, _) = TESTS[0];
+    fs::set_permissions(directory.join(first), fs::Permissions::from_mode(0o755))?;
+    Ok(std::os::unix::fs::symlink(Path::new("tests").join(first), root.join("init"))?)
+}
+
 /// The root file system of an architecture.
 fn root(directory: &Path, machine: Machine) -> Result<PathBuf> {
     let file = directory.join(format!("root-{}.cpio", machine.debian()));
@@ -94,7 +116,8 @@ fn root(directory: &Path, machine: Machine) -> Result<PathBuf> {
     let excluded =
         ["doc", "man", "locale", "info"].map(|part| format!("--dpkgopt=path-exclude=/usr/share/{part}/*"));
     run(Command::new("mmdebstrap")
-        .args(["--quiet", "--mode=root", "--variant=minbase"])
+        .args(["--quiet", "--mode=root", "--variant=extract"])
+        .arg(format!("--hook-directory={MERGED_USR}"))
         .args([&format!("--architectures={}", machine.debian()), &format!("--include={PACKAGES}")])
         .args(excluded)
         .args(["--customize-hook=rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/*"])

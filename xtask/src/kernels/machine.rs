@@ -1,22 +1,32 @@
 //! The machines that guests emulate.
 
-/// An architecture, as Debian, Rust and QEMU name it.
+use crate::release::Architecture;
+
+/// An emulated machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Machine {
     X86_64,
+    Aarch64,
 }
 
 impl Machine {
-    /// Debian's name.
-    pub fn debian(self) -> &'static str {
+    /// What a release is built for.
+    pub fn architecture(self) -> Architecture {
         match self {
-            Self::X86_64 => "amd64",
+            Self::X86_64 => Architecture::X86_64,
+            Self::Aarch64 => Architecture::Aarch64,
         }
+    }
+
+    /// Debian's name of the architecture.
+    pub fn debian(self) -> &'static str {
+        self.architecture().debian_name()
     }
 
     pub fn emulator(self) -> &'static str {
         match self {
             Self::X86_64 => "qemu-system-x86_64",
+            Self::Aarch64 => "qemu-system-aarch64",
         }
     }
 
@@ -24,6 +34,7 @@ impl Machine {
     pub fn emulator_package(self) -> &'static str {
         match self {
             Self::X86_64 => "qemu-system-x86",
+            Self::Aarch64 => "qemu-system-arm",
         }
     }
 
@@ -31,6 +42,8 @@ impl Machine {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::X86_64 => &["-cpu", "max"],
+            // The architecture's own algorithm for pointer authentication takes half of the emulator's time.
+            Self::Aarch64 => &["-M", "virt", "-cpu", "max,pauth-impdef=on"],
         }
     }
 
@@ -38,6 +51,7 @@ impl Machine {
     pub fn console(self) -> &'static str {
         match self {
             Self::X86_64 => "ttyS0",
+            Self::Aarch64 => "ttyAMA0",
         }
     }
 }

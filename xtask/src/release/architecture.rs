@@ -4,6 +4,7 @@ use std::env::consts::ARCH;
 
 use crate::error::Result;
 
+/// An architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
     X86_64,

@@ -15,11 +15,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use architecture::Architecture;
+pub use architecture::Architecture;
 use tools::Tools;
 
-use crate::cargo;
 use crate::error::{Explain, Result};
+use crate::{cargo, dist};
 
 /// The directory, in the workspace, with the files of a release.
 const RELEASE: &str = "dist/release";
@@ -61,11 +61,18 @@ fn build(architectures: &[Architecture], directory: &Path, tools: &Tools) -> Res
         binaries.check()?;
         contents::lay_out(&binaries, &help)?;
         packages::tarball(architecture, directory)?;
-        packages::deb(architecture, directory, tools)?;
+        packages::deb(architecture, directory)?;
     }
     packages::checksums(directory)?;
     println!("{} has the files of the release.", directory.display());
     Ok(())
+}
+
+/// Builds the manager and all plugins for this architecture, as in a release, and installs them below this directory; returns
+/// where the manager is.
+pub fn lay_out_in(directory: &Path, architecture: Architecture) -> Result<PathBuf> {
+    let binaries = binaries::build(architecture, &Tools::install()?)?;
+    dist::lay_out_in(directory, &binaries.artifacts)
 }
 
 fn fresh_directory() -> Result<PathBuf> {

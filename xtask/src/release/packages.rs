@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::VERSION;
 use super::architecture::Architecture;
 use super::contents::{self, TOP};
-use super::tools::{Tools, output, run};
+use super::tools::{self, output, run};
 use crate::cargo;
 use crate::error::{Explain, Result};
 
@@ -37,8 +37,8 @@ pub fn tarball(architecture: Architecture, directory: &Path) -> Result<()> {
 }
 
 /// Makes the `.deb`. What it contains is in `[package.metadata.deb]` of the manager.
-pub fn deb(architecture: Architecture, directory: &Path, tools: &Tools) -> Result<()> {
-    let mut deb = tools.deb();
+pub fn deb(architecture: Architecture, directory: &Path) -> Result<()> {
+    let mut deb = tools::deb()?;
     deb.args(["--package", "trace-hook-manager", "--no-build", "--no-strip", "--locked", "--quiet"]);
     deb.args(["--target", &architecture.target(), "--deb-revision", ""]).env(TIME, time()?);
     run(deb.arg("--output").arg(deb_path(architecture, directory)))

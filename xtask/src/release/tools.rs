@@ -20,7 +20,6 @@ const DEB: CargoTool = CargoTool { name: "cargo-deb", version: "3.8.0", features
 pub struct Tools {
     zig: PathBuf,
     zigbuild: PathBuf,
-    deb: PathBuf,
 }
 
 struct CargoTool {
@@ -31,9 +30,9 @@ struct CargoTool {
 }
 
 impl Tools {
-    /// Installs the tools that are missing.
+    /// Installs the tools for building that are missing.
     pub fn install() -> Result<Self> {
-        Ok(Self { zig: zig()?, zigbuild: ZIGBUILD.install()?, deb: DEB.install()? })
+        Ok(Self { zig: zig()?, zigbuild: ZIGBUILD.install()? })
     }
 
     /// `cargo zigbuild`, in the workspace.
@@ -42,11 +41,11 @@ impl Tools {
         command.arg("zigbuild").env("CARGO_ZIGBUILD_ZIG_PATH", &self.zig);
         command
     }
+}
 
-    /// `cargo deb`, in the workspace.
-    pub fn deb(&self) -> Command {
-        in_workspace(&self.deb)
-    }
+/// `cargo deb`, in the workspace.
+pub fn deb() -> Result<Command> {
+    Ok(in_workspace(DEB.install()?))
 }
 
 impl CargoTool {
