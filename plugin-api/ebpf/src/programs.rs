@@ -57,6 +57,7 @@ impl Programs {
     pub fn start(request: &Request, object: &Object<'_>) -> Result<Self> {
         // Its messages say more than the kernel's errors.
         requirements::check_session(&request.environment)?;
+        requirements::check_bpf_reaches_kernel()?;
         let procfs = &request.environment.procfs;
         let selection = selected_processes(request)?;
         let cgroups = SelectedCgroups::of(&selection)?;

@@ -82,11 +82,16 @@ fn check_lockdown(environment: &Environment) -> Result<()> {
 const LOOKUP_WITHOUT_PRIVILEGES: (u32, u32) = (5, 19);
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 
-/// Checks that bpf(2) reaches the kernel.
+/// Checks that bpf(2) reaches the kernel, if that can be found out without privileges.
 fn check_bpf_call(environment: &Environment) -> Result<()> {
-    if kernel_version(environment).is_some_and(|version| version < LOOKUP_WITHOUT_PRIVILEGES) {
-        return Ok(());
+    match kernel_version(environment).is_some_and(|version| version < LOOKUP_WITHOUT_PRIVILEGES) {
+        true => Ok(()),
+        false => check_bpf_reaches_kernel(),
     }
+}
+
+/// Checks it on every kernel, with the capabilities of a session.
+pub(crate) fn check_bpf_reaches_kernel() -> Result<()> {
     // `map_fd` is -1.
     let attributes = [u64::MAX; 4];
     // SAFETY: the kernel reads the attributes, which are of the given size, and writes nothing.
