@@ -16,6 +16,9 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// In the place of a series: the newest kernel of the archive.
 pub const NEWEST: &str = "newest";
 
+/// The beginnings of the names of the packages that a kernel is in. Before 7.3, the first has all of it.
+const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
+
 /// A kernel that is unpacked below `target/kernels/`.
 pub struct Kernel {
     /// Its full version, as in `uname -r`.
@@ -69,16 +72,18 @@ impl Archive {
     }
 
     fn download(&self, series: &str) -> Result<Kernel> {
-        let package = self.newest(series)?;
-        eprintln!("Downloading {package}");
-        run(self.apt("apt-get").args(["--quiet=2", "download", &package]).current_dir(&self.directory))?;
+        let packages = self.newest(series)?;
         let new = self.directory.join("new");
         let _ = fs::remove_dir_all(&new);
-        let file = self.downloaded(&package)?;
-        run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&new))?;
+        for package in &packages {
+            eprintln!("Downloading {package}");
+            run(self.apt("apt-get").args(["--quiet=2", "download", package]).current_dir(&self.directory))?;
+            let file = self.downloaded(package)?;
+            run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&new))?;
+            fs::remove_file(&file)?;
+        }
         fs::rename(&new, self.kernels(series))?;
-        fs::remove_file(&file)?;
-        self.unpacked(series)?.ok_or_else(|| format!("{package} has no kernel").into())
+        self.unpacked(series)?.ok_or_else(|| format!("{} has no kernel", packages.join(" ")).into())
     }
 
     fn downloaded(&self, package: &str) -> Result<PathBuf> {
@@ -89,16 +94,17 @@ impl Archive {
         files.into_iter().find(is_it).ok_or_else(|| format!("apt has not stored {package}").into())
     }
 
-    /// The package of the newest kernel of a series.
-    fn newest(&self, series: &str) -> Result<String> {
+    /// The packages of the newest kernel of a series.
+    fn newest(&self, series: &str) -> Result<Vec<String>> {
         run(self.apt("apt-get").args(["--quiet=2", "update"]))?;
-        let names = self.apt("apt-cache").args(["pkgnames", "linux-image-"]).output()?;
+        let names = self.apt("apt-cache").args(["pkgnames", "linux-"]).output()?;
         let suffix = format!("-cloud-{}", self.machine.debian());
         let names = String::from_utf8_lossy(&names.stdout).into_owned();
         let versions = names.lines().filter_map(|name| version(name, &suffix));
         let newest = versions.filter(|version| is_of(version, series)).max_by_key(|version| numbers(version));
         let newest = newest.ok_or_else(|| format!("Debian's archive has no kernel {series}"))?;
-        Ok(format!("linux-image-{newest}{suffix}"))
+        let parts = PARTS.map(|part| format!("{part}{newest}{suffix}"));
+        Ok(parts.into_iter().filter(|part| names.lines().any(|name| name == part)).collect())
     }
 
     fn apt(&self, program: &str) -> Command {
@@ -131,7 +137,7 @@ fn sources() -> String {
 
 /// The version in the name of a package, such as `6.1.0-57`. Packages that depend on the current kernel have none.
 fn version<'a>(package: &'a str, suffix: &str) -> Option<&'a str> {
-    let version = package.strip_prefix("linux-image-")?.strip_suffix(suffix)?;
+    let version = package.strip_prefix(PARTS[0])?.strip_suffix(suffix)?;
     version.starts_with(|first: char| first.is_ascii_digit()).then_some(version)
 }
 

@@ -33,7 +33,7 @@ const AT_A_TIME: usize = 2;
 struct Options {
     is_short: bool,
     product: Option<PathBuf>,
-    /// A part of the names of the guests to boot.
+    /// How the names of the guests to boot end.
     only: Option<String>,
     /// Passed to the guests on the kernel's command line; `guest/main.py` has the list.
     words: Vec<String>,
@@ -81,7 +81,7 @@ impl Options {
             let arm = versions.iter().map(guest(Machine::Aarch64));
             x86.into_iter().chain(arm).flat_map(|guest| guest.variants()).collect()
         };
-        guests.retain(|guest| self.only.as_ref().is_none_or(|only| guest.name().contains(only)));
+        guests.retain(|guest| self.only.as_ref().is_none_or(|only| guest.name().ends_with(only)));
         if guests.is_empty() { Err("no guest has such a name".into()) } else { Ok(guests) }
     }
 

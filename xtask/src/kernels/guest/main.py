@@ -38,6 +38,8 @@ def prepare():
             mount("cgroup", f"{cgroups.ROOT}/{controller}", "-o", controller)
     else:
         mount("cgroup2", cgroups.ROOT)
+        # As the service manager does. Before, cgroups have no perf events, either, although these need not be enabled.
+        write(f"{cgroups.ROOT}/cgroup.subtree_control", "+pids")
     subprocess.run(["ip", "link", "set", "lo", "up"])
     # An entry of /dev that descriptors need.
     os.path.exists("/dev/fd") or os.symlink("/proc/self/fd", "/dev/fd")
@@ -74,7 +76,7 @@ def check_plugins():
 
 
 def flood():
-    lines, _ = traced("trace_syscalls", "-s getppid --spool-size 1024", lambda: hooks.getppids(100_000))
+    lines, _ = traced("trace_syscalls", "-s getppid --spool-size 1024 --drain 100", lambda: hooks.getppids(100_000))
     count(lines, "sys_getppid", 100_000)
 
 

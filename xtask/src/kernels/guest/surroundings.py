@@ -12,7 +12,7 @@ ALLOW, FAIL_WITH_EPERM = 0x7FFF0000, 0x00050001
 
 HOOKS_OF_PERF = {"trace_counters", "trace_profile"}
 HOOKS_OF_EBPF = {"trace_latency", "trace_open"}
-# Before this version, a process without privileges cannot find out whether bpf(2) is forbidden.
+# Before this version, a process without privileges, as one that lists hooks is, cannot find out whether bpf(2) is forbidden.
 SHOWS_FORBIDDEN_BPF = (5, 19)
 
 
@@ -30,14 +30,21 @@ def in_an_inner_pid_namespace(available):
 
 
 def under_the_profile_of_a_container(available):
-    done = subprocess.run([MANAGER, "--list", "--json"], capture_output=True, text=True, timeout=PATIENCE, preexec_fn=forbid)
+    done = under_profile("--list", "--json")
     expect(done.returncode == 0, f"--list exits with {done.returncode}: {done.stderr}")
     found = reasons(done.stdout)
     concerned = HOOKS_OF_PERF | (HOOKS_OF_EBPF if version() >= SHOWS_FORBIDDEN_BPF else set())
     for hook in available & concerned:
         expect("seccomp" in found[hook], f"{hook}: {found[hook] or 'available'}")
+    for hook in available & HOOKS_OF_EBPF:
+        failed = under_profile("--run", hook, "--args", f"--pid {os.getpid()}")
+        expect(failed.returncode == 1 and "seccomp" in failed.stderr, f"{hook} exits with {failed.returncode}: {failed.stderr}")
     for hook in available - HOOKS_OF_PERF - HOOKS_OF_EBPF:
         expect(not found[hook], f"{hook}: {found[hook]}")
+
+
+def under_profile(*words):
+    return subprocess.run([MANAGER, *words], capture_output=True, text=True, timeout=PATIENCE, preexec_fn=forbid)
 
 
 def version():
