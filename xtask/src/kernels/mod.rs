@@ -87,13 +87,10 @@ impl Options {
 
     /// For each machine, the directory with the manager and its plugins.
     fn products(&self, guests: &[Guest]) -> Result<BTreeMap<Machine, PathBuf>> {
-        let mut products = BTreeMap::new();
-        for guest in guests {
-            if !products.contains_key(&guest.machine) {
-                products.insert(guest.machine, self.product(guest.machine)?);
-            }
-        }
-        Ok(products)
+        let mut machines: Vec<Machine> = guests.iter().map(|guest| guest.machine).collect();
+        machines.sort_unstable();
+        machines.dedup();
+        machines.into_iter().map(|machine| Ok((machine, self.product(machine)?))).collect()
     }
 
     /// A given one for this machine, or what is built now.
