@@ -17,7 +17,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub const NEWEST: &str = "newest";
 
 /// The beginnings of the names of the packages that a kernel is in. Before 7.3, the first has all of it.
-const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
+const PARTS: [&str; 4] = ["linux-image-", "linux-base-", "linux-binary-", "linux-modules-"];
 
 /// A kernel that is unpacked below `target/kernels/`.
 pub struct Kernel {
@@ -67,7 +67,9 @@ impl Archive {
         let release = fs::read_dir(modules)?.flatten().next();
         let release = release.ok_or_else(|| format!("{} is empty", modules.display()))?;
         let name = release.file_name().to_string_lossy().into_owned();
-        let image = root.join(format!("boot/vmlinuz-{name}"));
+        let images = [root.join(format!("boot/vmlinuz-{name}")), release.path().join("vmlinuz")];
+        let image = images.into_iter().find(|image| image.exists());
+        let image = image.ok_or_else(|| format!("no image in {}", root.display()))?;
         Ok(Some(Kernel { release: name, image, modules: release.path() }))
     }
 
