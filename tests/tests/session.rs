@@ -2,8 +2,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write, pipe};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -163,6 +164,34 @@ fn follow_into_a_pipe_that_is_closed_ends() {
     assert_eq!(answer.stdout.lines().collect::<Vec<_>>(), synthetic(3));
     assert!(answer.stderr.lines().all(|line| line.starts_with("manager: ")), "{answer:#?}");
     assert!(manager.unread_output().is_empty());
+}
+
+#[test]
+fn follow_ends_with_its_reader_even_without_another_line() {
+    let manager = manager();
+    let me = format!("--pid {} --count 1", std::process::id());
+    for connected in [connected_pipe, connected_sockets] {
+        let (reader, writer) = connected();
+        let call = manager.call(["--run", "synthetic_lines", "--follow", "--args", &me]);
+        let mut process = call.stdout(writer).spawn();
+        let mut byte = [0];
+        let mut reader: File = reader.into();
+        reader.read_exact(&mut byte).expect("the line is printed");
+        drop(reader);
+        let answer = process.ends(PATIENCE);
+        assert!(answer.status.success(), "{answer:#?}");
+        assert!(manager.unread_output().is_empty());
+    }
+}
+
+fn connected_pipe() -> (OwnedFd, OwnedFd) {
+    let (reader, writer) = pipe().expect("a pipe can be made");
+    (reader.into(), writer.into())
+}
+
+fn connected_sockets() -> (OwnedFd, OwnedFd) {
+    let (reader, writer) = UnixStream::pair().expect("sockets can be made");
+    (reader.into(), writer.into())
 }
 
 #[test]

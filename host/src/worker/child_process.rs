@@ -1,7 +1,7 @@
 //! A forked process.
 
 use std::fs;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -70,11 +70,22 @@ impl ChildProcess {
     /// What the process does now, and for how long it has had a CPU, and waited for one
     /// (Documentation/scheduler/sched-stats.rst): zero where the kernel does not count that.
     pub fn cpu_use(&self) -> CpuUse {
-        let counts = fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).unwrap_or_default();
+        let directory = format!("/proc/{}", self.pid_in_procfs());
+        let counts = fs::read_to_string(format!("{directory}/schedstat")).unwrap_or_default();
         let mut counts = counts.split_whitespace().map_while(|number| number.parse().ok());
         let mut next = || Duration::from_nanos(counts.next().unwrap_or_default());
-        let stat = fs::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let stat = fs::read(format!("{directory}/stat")).unwrap_or_default();
         CpuUse { ran: next(), waited: next(), state: process_stat::state(&stat) }
+    }
+
+    /// The id of the process in `/proc`, which may be that of an outer pid namespace (`Pid` of a pidfd in
+    /// proc_pid_fdinfo(5)).
+    fn pid_in_procfs(&self) -> i32 {
+        let in_procfs = self.end.as_ref().and_then(|end| {
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", end.as_raw_fd())).ok()?;
+            info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+        });
+        in_procfs.unwrap_or(self.pid.as_raw())
     }
 
     /// How the process ended, as text: `was killed by SIGSEGV`.

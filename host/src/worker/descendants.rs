@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
 /// A limit for plugins that fork faster than their processes are killed. A killed process closes its files first, for
 /// which the kernel may need some tenths of a second where they are those of a tracing instance.
@@ -30,8 +30,10 @@ pub fn adopt() {
     // Where SIGCHLD was ignored at spawn, the kernel would not report how a worker ended.
     // SAFETY: `SIG_DFL` installs no handler.
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
-    // Earlier children were those of a shell that has become this process by `exec`: they must not be killed.
-    if !has_children() {
+    // Earlier children were those of a shell that has become this process by `exec`: they must not be killed. The first
+    // process of a pid namespace becomes the parent of all its orphans, whoever left them; when it ends, the kernel kills
+    // them.
+    if !has_children() && !is_first_of_namespace() {
         ADOPTING.store(set_child_subreaper(true).is_ok(), Ordering::Relaxed);
     }
 }
@@ -82,20 +84,61 @@ pub fn kill_abandoned() {
     }
 }
 
+/// Waits for the children that have ended, other than workers. The first process of a pid namespace has to do this: orphans
+/// become its children, and nothing else waits for them.
+pub fn reap_orphans() {
+    if !is_first_of_namespace() {
+        return;
+    }
+    while let Some(child) = waitid(Id::All, observing()).ok().and_then(|status| status.pid()) {
+        // A worker is waited for where it is known, and then it is the next one's turn.
+        if workers().contains(&child) || waitpid(child, Some(WaitPidFlag::WNOHANG)).is_err() {
+            return;
+        }
+    }
+}
+
+fn is_first_of_namespace() -> bool {
+    getpid() == Pid::from_raw(1)
+}
+
 fn has_children() -> bool {
-    let any = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    waitid(Id::All, any) != Err(Errno::ECHILD)
+    waitid(Id::All, observing()) != Err(Errno::ECHILD)
+}
+
+/// Looks at a child, ended or not, and leaves it as it is.
+fn observing() -> WaitPidFlag {
+    WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT
 }
 
 /// The children of all threads (proc_tid_children(5)). On a kernel without that file they are not found.
 fn children() -> Vec<Pid> {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(pid).collect::<Vec<_>>()).collect()
+    let children = lists.flat_map(|list| list.split_whitespace().filter_map(own_pid).collect::<Vec<_>>());
+    children.filter(|child| is_child(*child)).collect()
 }
 
-fn pid(word: &str) -> Option<Pid> {
-    word.parse().ok().map(Pid::from_raw)
+/// The id that a process has here, by its id in `/proc`, which may be that of an outer pid namespace.
+fn own_pid(in_procfs: &str) -> Option<Pid> {
+    let depth = ids_in_namespaces("self").len();
+    let ids = ids_in_namespaces(in_procfs);
+    // A kernel without pid namespaces does not list the ids.
+    let id = if depth == 0 { in_procfs } else { ids.get(depth - 1)? };
+    id.parse().ok().map(Pid::from_raw)
+}
+
+/// The ids that a process has in the pid namespaces from that of `/proc` inwards (`NSpid` in proc_pid_status(5)).
+fn ids_in_namespaces(process: &str) -> Vec<String> {
+    let status = fs::read(format!("/proc/{process}/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    ids.split_whitespace().map(str::to_owned).collect()
+}
+
+/// A child that has not been waited for keeps its id, so that a signal cannot reach another process.
+fn is_child(pid: Pid) -> bool {
+    waitid(Id::Pid(pid), observing()).is_ok()
 }
 
 fn workers() -> MutexGuard<'static, Vec<Pid>> {

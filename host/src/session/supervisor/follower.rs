@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
 use crate::output::{self, ATOMIC_WRITE};
@@ -41,6 +41,20 @@ impl Follower {
             true => PollFd::new(self.stdout.as_fd(), PollFlags::POLLOUT),
             false => PollFd::new(self.fifo.as_fd(), PollFlags::POLLIN),
         }
+    }
+
+    /// What to poll to notice at once that standard output has lost its reader, even if there is no line to print.
+    pub fn reader_fd(&self) -> PollFd<'_> {
+        // No event is asked for: errors and hang-ups are always reported.
+        PollFd::new(self.stdout.as_fd(), PollFlags::empty())
+    }
+
+    /// Returns whether a pipe, socket or terminal on standard output has no other side any more.
+    pub fn has_lost_reader(&self) -> bool {
+        let mut fds = [self.reader_fd()];
+        let polled = poll(&mut fds, PollTimeout::ZERO);
+        let seen = fds[0].revents().unwrap_or(PollFlags::empty());
+        matches!(polled, Ok(1)) && seen.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)
     }
 
     /// Returns whether the whole trace has been printed.

@@ -188,6 +188,7 @@ impl Supervisor<'_> {
                 Some(summary) => return Ok(summary),
                 None => self.wait(summary.is_none())?,
             }
+            descendants::reap_orphans();
             if self.interrupts.take() {
                 self.on_signal(summary.is_some());
             }
@@ -232,8 +233,8 @@ impl Supervisor<'_> {
             self.extend_show_limit();
         }
         let Some(follower) = &mut self.follower else { return Ok(()) };
-        if is_ready && !follower.advance()? {
-            // Standard output was closed: end like any filter in a pipeline.
+        if follower.has_lost_reader() || (is_ready && !follower.advance()?) {
+            // End like any filter in a pipeline.
             self.follower = None;
             if is_recording {
                 self.discard();
@@ -249,7 +250,7 @@ impl Supervisor<'_> {
         if is_recording {
             fds.extend(self.worker.poll_fds());
         }
-        fds.extend(self.follower.as_ref().map(Follower::poll_fd));
+        fds.extend(self.follower.iter().flat_map(|follower| [follower.poll_fd(), follower.reader_fd()]));
         if is_recording && self.stopping.is_none() {
             fds.extend(self.caller.poll_fds());
         }
