@@ -38,7 +38,7 @@ pub enum Error {
     #[error("plugin {plugin}: {problem}")]
     Plugin { plugin: String, problem: String },
 
-    /// A plugin, or one of its hooks, could not be inspected: it crashed or timed out, or no worker could be started.
+    /// A plugin, or one of its hooks, could not be inspected: it crashed or timed out.
     #[error("plugin {plugin}: {problem}")]
     NotInspected { plugin: String, problem: String },
 
@@ -75,6 +75,12 @@ pub enum Error {
     /// A directory, or a file in it, cannot be used.
     #[error("{}: {problem}", .path.display())]
     Directory { path: PathBuf, problem: String },
+
+    /// There is no room for another process.
+    #[error(
+        "cannot start a worker: {source}; it takes a process: raise ulimit -u, or pids.max of the cgroup"
+    )]
+    NoWorker { source: io::Error },
 
     /// A system call failed.
     #[error("cannot {action}: {source}")]

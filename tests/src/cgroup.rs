@@ -47,9 +47,18 @@ impl Hierarchy {
 impl Cgroup {
     /// Creates one with a name of its own in a hierarchy of version 2.
     pub fn create() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Self::named(Hierarchy::Version2, &format!("tracehook-test-{}-{number}", process::id()))
+        Self::named(Hierarchy::Version2, &unique_name())
+    }
+
+    /// Creates one with a name of its own that has this file of a controller, in whichever hierarchy there is one.
+    pub fn with_file(file: &str) -> Option<Self> {
+        let below = fs::read_dir(MOUNTS).into_iter().flatten().flatten().map(|entry| entry.path());
+        let roots = [PathBuf::from(MOUNTS)].into_iter().chain(below);
+        let created = roots.filter_map(|root| {
+            let directory = root.join(unique_name());
+            fs::create_dir(&directory).is_ok().then_some(Self { directory })
+        });
+        created.into_iter().find(|cgroup| cgroup.directory.join(file).exists())
     }
 
     /// Creates one with this name.
@@ -90,6 +99,11 @@ impl Cgroup {
 
     /// Removes it, now.
     pub fn is_removed(self) {}
+}
+
+fn unique_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("tracehook-test-{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Drop for Cgroup {

@@ -104,10 +104,20 @@ impl Process {
 
     /// Whether it has written to standard output, if that is a pipe.
     pub fn has_output(&mut self) -> bool {
+        self.take_all();
+        !self.stdout.is_empty()
+    }
+
+    /// The standard error so far, if that is a pipe.
+    pub fn stderr(&mut self) -> String {
+        self.take_all();
+        text(&self.stderr)
+    }
+
+    fn take_all(&mut self) {
         while let Ok(output) = self.output.try_recv() {
             self.take(output);
         }
-        !self.stdout.is_empty()
     }
 
     /// The standard output so far, if that is a pipe.

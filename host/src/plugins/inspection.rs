@@ -70,7 +70,7 @@ type Faults = Vec<(PluginCall, String)>;
 ///
 /// # Errors
 ///
-/// A signal was received.
+/// A signal was received, or no worker can be started: a list without the plugins that were not asked would look complete.
 pub fn inspect(
     files: Vec<PluginFile>,
     aspects: Aspects<'_>,
@@ -80,7 +80,7 @@ pub fn inspect(
     let mut inquiries: Vec<_> = files.into_iter().map(|file| Inquiry::new(file, aspects)).collect();
     let cpus = usable_cpus();
     loop {
-        inquiries.iter_mut().for_each(Inquiry::advance);
+        inquiries.iter_mut().try_for_each(Inquiry::advance)?;
         let answered = || inquiries.iter().map_while(|inquiry| inquiry.result.as_ref());
         if let Some(last) = answered().position(|result| result.as_ref().is_ok_and(&is_enough)) {
             inquiries.truncate(last + 1);
@@ -88,22 +88,33 @@ pub fn inspect(
         if inquiries.iter().all(|inquiry| inquiry.result.is_some()) {
             return Ok(inquiries.into_iter().filter_map(Inquiry::finish).collect());
         }
-        begin_some(&mut inquiries, cpus);
+        begin_some(&mut inquiries, cpus)?;
         wait(&inquiries, interrupts)?;
     }
 }
 
 /// Starts as many inspections as there are CPUs. More at a time would not answer sooner, and those after the one that
 /// `is_enough` are not needed.
-fn begin_some(inquiries: &mut [Inquiry<'_>], cpus: usize) {
+fn begin_some(inquiries: &mut [Inquiry<'_>], cpus: usize) -> Result<()> {
     let mut busy = inquiries.iter().filter(|inquiry| inquiry.busy_until().is_some()).count();
-    for inquiry in inquiries.iter_mut().filter(|inquiry| inquiry.is_to_begin()) {
-        if busy >= cpus {
-            return;
+    while busy < cpus
+        && let Some(next) = inquiries.iter().position(Inquiry::is_to_begin)
+    {
+        if let Err(error) = inquiries[next].begin() {
+            return wait_for_room(inquiries).ok_or(error);
         }
-        inquiry.begin();
-        busy += usize::from(inquiry.result.is_none());
+        busy += 1;
     }
+    Ok(())
+}
+
+/// Makes room under a limit of processes or descriptors, by ending the workers that have answered. `None` if there is no
+/// worker at all, so that waiting would not help.
+fn wait_for_room(inquiries: &mut [Inquiry<'_>]) -> Option<()> {
+    let has_workers = inquiries.iter().any(|inquiry| inquiry.worker.is_some());
+    let answered = inquiries.iter_mut().filter(|inquiry| inquiry.result.is_some());
+    answered.for_each(|inquiry| inquiry.worker = None);
+    has_workers.then_some(())
 }
 
 fn usable_cpus() -> usize {
@@ -161,55 +172,65 @@ impl<'a> Inquiry<'a> {
         self.patience.min(within(CHECK_INTERVAL))
     }
 
-    fn begin(&mut self) {
+    /// # Errors
+    ///
+    /// No worker can be started. It can be begun again.
+    fn begin(&mut self) -> Result<()> {
         self.deadline = within(patient(DISCOVERY_LIMIT));
-        self.first_began = Some(Instant::now());
-        self.ask();
+        self.ask()?;
+        self.first_began = self.began;
+        Ok(())
     }
 
     /// Leaves half of the time for another attempt without a hook that does not answer.
-    fn ask(&mut self) {
+    fn ask(&mut self) -> Result<()> {
         // The previous worker ends first.
         self.worker = None;
-        self.began = Some(Instant::now());
+        self.worker = Some(start_worker(&self.file, self.aspects, &self.faults)?);
+        let now = Instant::now();
+        self.began = Some(now);
         self.patience = within(left(self.deadline) / 2);
-        self.progress = (0, Instant::now());
-        match start_worker(&self.file, self.aspects, &self.faults) {
-            Ok(worker) => self.worker = Some(worker),
-            Err(error) => self.result = Some(Err(not_inspected(&self.file, error))),
-        }
+        self.progress = (0, now);
+        Ok(())
     }
 
     /// Takes the answer, or starts another attempt without the hook that prevents it.
-    fn advance(&mut self) {
-        let (Some(worker), None) = (&mut self.worker, &self.result) else { return };
+    fn advance(&mut self) -> Result<()> {
+        let (Some(worker), None) = (&mut self.worker, &self.result) else { return Ok(()) };
         let uncounted = worker.starved() + time_of_progress(&mut self.progress, worker.progress());
         let latest = self.first_began.unwrap_or_else(Instant::now) + patient(WHOLE_DISCOVERY_LIMIT);
         self.deadline = (self.deadline + uncounted).min(latest);
         self.patience = (self.patience + uncounted).min(latest);
         let trouble = match worker.next_answer() {
-            Ok(Some(Answer::Inspected(inspection))) => return self.result = Some(Ok(inspection)),
+            Ok(Some(Answer::Inspected(inspection))) => {
+                self.result = Some(Ok(inspection));
+                return Ok(());
+            }
             Ok(Some(answer)) => worker.unexpected(&answer),
-            Ok(None) if Instant::now() < self.patience => return,
+            Ok(None) if Instant::now() < self.patience => return Ok(()),
             Ok(None) => match more_time(worker, &self.faults, self.deadline) {
-                Some(patience) => return self.patience = patience,
+                Some(patience) => {
+                    self.patience = patience;
+                    return Ok(());
+                }
                 None => worker.too_slow(),
             },
             Err(error) => error,
         };
-        let Some(worker) = &self.worker else { return };
-        match (worker.current_call(), trouble) {
+        let call = worker.current_call();
+        match (call, trouble) {
             (step @ (PluginCall::Info(_) | PluginCall::Probe(_)), Error::Plugin { problem, .. })
                 if Instant::now() < self.deadline && self.faults.iter().all(|(known, _)| *known != step) =>
             {
                 self.faults.push((step, problem));
-                self.ask();
+                return self.ask();
             }
             (_, Error::Hook { hook, error }) => {
                 self.result = Some(Err(Error::Plugin { plugin: hook, problem: error.to_string() }));
             }
             (_, trouble) => self.result = Some(Err(not_inspected(&self.file, trouble))),
         }
+        Ok(())
     }
 
     fn finish(self) -> Option<Inspected> {
@@ -217,7 +238,7 @@ impl<'a> Inquiry<'a> {
     }
 }
 
-/// The error of a plugin that crashed or did not answer, or for which no worker could be started.
+/// The error of a plugin that crashed or did not answer.
 fn not_inspected(file: &PluginFile, error: Error) -> Error {
     let problem = match error {
         Error::Plugin { problem, .. } => problem,

@@ -121,6 +121,14 @@ impl<'a> Cgroups<'a> {
         })
     }
 
+    /// The cgroup that has frozen a process, if one has. `process` is its directory in a procfs.
+    pub fn that_froze(&self, process: &Path) -> Option<PathBuf> {
+        let memberships = read_memberships(process).into_iter();
+        let directories = memberships
+            .filter_map(|membership| directory_in(&self.hierarchy_of(&membership), &membership.path));
+        directories.into_iter().find(|directory| is_frozen(directory))
+    }
+
     fn hierarchy_of(&self, membership: &Membership) -> PathBuf {
         let first = membership.controllers.split(',').next().unwrap_or_default();
         match first.strip_prefix("name=").unwrap_or(first) {
@@ -161,6 +169,14 @@ impl Membership {
 fn read_memberships(directory: &Path) -> Vec<Membership> {
     let text = fs::read_to_string(directory.join("cgroup")).unwrap_or_default();
     text.lines().filter(|line| !line.ends_with(" (deleted)")).filter_map(Membership::parse).collect()
+}
+
+/// Whether a cgroup, or one above it, is frozen: "Core Interface Files" in Documentation/admin-guide/cgroup-v2.rst, and
+/// Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst.
+fn is_frozen(directory: &Path) -> bool {
+    let read = |file: &str| fs::read_to_string(directory.join(file)).unwrap_or_default();
+    read("cgroup.events").lines().any(|line| line == "frozen 1")
+        || matches!(read("freezer.state").trim(), "FROZEN" | "FREEZING")
 }
 
 fn is_version_2(directory: &Path) -> bool {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -38,7 +39,7 @@ impl ChildProcess {
     /// The process could not be created.
     pub fn fork(work: impl FnOnce()) -> Result<Self> {
         // SAFETY: this process has one thread (it starts none), so no thread that the child lacks holds a lock.
-        match unsafe { fork() }.map_err(Error::system("start a worker"))? {
+        match unsafe { fork() }.map_err(no_worker)? {
             ForkResult::Parent { child } => {
                 descendants::worker_started(child);
                 Ok(Self { pid: child, end: open_pidfd(child), status: None })
@@ -70,22 +71,22 @@ impl ChildProcess {
     /// What the process does now, and for how long it has had a CPU, and waited for one
     /// (Documentation/scheduler/sched-stats.rst): zero where the kernel does not count that.
     pub fn cpu_use(&self) -> CpuUse {
-        let directory = format!("/proc/{}", self.pid_in_procfs());
-        let counts = fs::read_to_string(format!("{directory}/schedstat")).unwrap_or_default();
+        let directory = self.procfs_directory();
+        let counts = fs::read_to_string(directory.join("schedstat")).unwrap_or_default();
         let mut counts = counts.split_whitespace().map_while(|number| number.parse().ok());
         let mut next = || Duration::from_nanos(counts.next().unwrap_or_default());
-        let stat = fs::read(format!("{directory}/stat")).unwrap_or_default();
+        let stat = fs::read(directory.join("stat")).unwrap_or_default();
         CpuUse { ran: next(), waited: next(), state: process_stat::state(&stat) }
     }
 
-    /// The id of the process in `/proc`, which may be that of an outer pid namespace (`Pid` of a pidfd in
-    /// proc_pid_fdinfo(5)).
-    fn pid_in_procfs(&self) -> i32 {
-        let in_procfs = self.end.as_ref().and_then(|end| {
+    /// The directory of the process in `/proc`, which may be that of an outer pid namespace: there it has another id (`Pid`
+    /// of a pidfd in proc_pid_fdinfo(5)).
+    pub fn procfs_directory(&self) -> PathBuf {
+        let id = self.end.as_ref().and_then(|end| {
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", end.as_raw_fd())).ok()?;
             info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
         });
-        in_procfs.unwrap_or(self.pid.as_raw())
+        Path::new("/proc").join(id.unwrap_or(self.pid.as_raw()).to_string())
     }
 
     /// How the process ended, as text: `was killed by SIGSEGV`.
@@ -131,6 +132,14 @@ impl Drop for ChildProcess {
     fn drop(&mut self) {
         self.end();
         descendants::worker_ended(self.pid);
+    }
+}
+
+fn no_worker(errno: Errno) -> Error {
+    match errno {
+        // A limit is reached (fork(2)).
+        Errno::EAGAIN => Error::NoWorker { source: errno.into() },
+        errno => Error::system("start a worker")(errno),
     }
 }
 

@@ -17,6 +17,7 @@ mod starvation;
 mod worker_status;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -210,13 +211,21 @@ impl Worker {
         WorkerDeadline::new(patience, self.progress())
     }
 
-    /// Notes for the deadline what the worker is doing, if it is time for that. Always before the deadline is over.
-    pub fn observe(&mut self, deadline: &mut WorkerDeadline) {
-        if deadline.is_over() || self.starvation.is_due() {
+    /// Notes for the deadline what the worker is doing, if it is time for that, and returns whether it was. Always before the
+    /// deadline is over.
+    pub fn observe(&mut self, deadline: &mut WorkerDeadline) -> bool {
+        let is_time = deadline.is_over() || self.starvation.is_due();
+        if is_time {
             let cpu_use = self.process.cpu_use();
             let starved = self.starvation.observe(cpu_use);
             deadline.observe(self.progress(), cpu_use.is_uninterruptible(), starved);
         }
+        is_time
+    }
+
+    /// Its directory in `/proc`.
+    pub fn procfs_directory(&self) -> PathBuf {
+        self.process.procfs_directory()
     }
 
     /// For how long the worker was starved since the last call, if it is time to find out.

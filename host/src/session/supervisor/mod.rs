@@ -94,7 +94,7 @@ fn sweep(hook: &RunnableHook, environment: &Environment) -> Result<()> {
 
 fn prepare<'a>(
     hook: &RunnableHook,
-    request: &Request,
+    request: &'a Request,
     record: &'a Record,
     options: Options,
     follow: bool,
@@ -109,8 +109,10 @@ fn prepare<'a>(
         follower,
         caller: Caller::of_this_process(),
         interrupts,
+        environment: &request.environment,
         time_limit: None,
         stopping: None,
+        reported_frozen: false,
         is_clean: false,
         show_limit: None,
         interrupted: false,
@@ -137,10 +139,13 @@ struct Supervisor<'a> {
     follower: Option<Follower>,
     caller: Caller,
     interrupts: &'a Interrupts,
+    environment: &'a Environment,
     /// When the session ends without a signal.
     time_limit: Option<Instant>,
     /// After an order to stop: the worker must make progress before this deadline.
     stopping: Option<WorkerDeadline>,
+    /// It was reported that a cgroup has frozen the worker.
+    reported_frozen: bool,
     /// The worker has removed everything that the session created, or it created nothing.
     is_clean: bool,
     /// With `--follow`, after a signal: the deadline for standard output to take more of an ended trace.

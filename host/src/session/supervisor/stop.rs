@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::Supervisor;
 use crate::error::{Error, Result};
+use crate::output;
 use crate::patience::patient;
+use crate::session::cgroups::Cgroups;
 use crate::session::recorder::READER_PATIENCE;
 use crate::worker::protocol::{Order, Summary};
 use crate::worker::within;
@@ -13,6 +15,8 @@ use crate::worker::within;
 const PATIENCE: Duration = Duration::from_millis(3500);
 /// The same where the path was not printed yet.
 const UNDO_PATIENCE: Duration = Duration::from_secs(1);
+/// After what time a stop counts as slow, so that it is worth looking whether the worker is frozen.
+const SLOW: Duration = Duration::from_secs(1);
 
 impl Supervisor<'_> {
     /// Handles signals. All that came since the last time count as one.
@@ -89,10 +93,23 @@ impl Supervisor<'_> {
     /// It does not.
     pub(super) fn check_progress(&mut self) -> Result<()> {
         let Some(deadline) = &mut self.stopping else { return Ok(()) };
-        self.worker.observe(deadline);
-        match deadline.is_over() {
-            true => Err(self.worker.too_slow_after(deadline.elapsed())),
-            false => Ok(()),
+        let has_observed = self.worker.observe(deadline);
+        let (elapsed, is_over) = (deadline.elapsed(), deadline.is_over());
+        if has_observed && elapsed >= SLOW && !self.reported_frozen {
+            self.report_frozen();
         }
+        if is_over { Err(self.worker.too_slow_after(elapsed)) } else { Ok(()) }
+    }
+
+    /// A frozen worker cannot stop. That of a version 1 cgroup cannot even be killed.
+    fn report_frozen(&mut self) {
+        let worker = self.worker.procfs_directory();
+        let Some(cgroup) = Cgroups::of(self.environment).that_froze(&worker) else { return };
+        self.reported_frozen = true;
+        output::report(&format!(
+            "the session cannot stop: its worker, process {}, is frozen by the cgroup {}; thaw that",
+            worker.file_name().unwrap_or_default().display(),
+            cgroup.display()
+        ));
     }
 }

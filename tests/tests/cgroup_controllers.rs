@@ -1,0 +1,65 @@
+//! A cgroup limits the processes of the manager, or freezes its worker.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use system_tests::{Cgroup, Manager, PATIENCE, Plugins, is_root, skip, wait_until};
+
+/// The cgroup file that limits the number of processes.
+const LIMIT: &str = "pids.max";
+
+fn cgroup_or_skip(file: &str) -> Option<Cgroup> {
+    let cgroup = is_root().then(|| Cgroup::with_file(file)).flatten();
+    if cgroup.is_none() {
+        skip(&format!("it needs root and a cgroup controller with {file}"));
+    }
+    cgroup
+}
+
+#[test]
+fn without_a_process_to_spare_hooks_are_not_hidden() {
+    let Some(cgroup) = cgroup_or_skip(LIMIT) else { return };
+    let manager = Manager::with(Plugins::of(["synthetic", "failing", "unavailable", "many_hooks"]));
+    // The shell moves itself into the cgroup, and becomes the manager.
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.path().display());
+    let me = std::process::id().to_string();
+    let usual = manager.call(["--get-all"]).answer();
+    let limited = |words: &[&str], processes: u32| {
+        fs::write(cgroup.path().join(LIMIT), processes.to_string()).expect("the test runs as root");
+        manager.call(words).under(["sh", "-c", &enter, "sh"]).answer()
+    };
+    for words in [
+        &["--get-all"][..],
+        &["--list"],
+        &["--describe", "synthetic_lines"],
+        &["--run", "synthetic_lines", "--args", "--pid", &me],
+    ] {
+        limited(words, 1).failed_with(1, &["cannot start a worker", "pids.max"]);
+    }
+    // One worker after the other.
+    assert_eq!(limited(&["--get-all"], 2).stdout, usual.stdout);
+    assert!(manager.files().is_empty());
+}
+
+#[test]
+fn a_frozen_worker_is_reported() {
+    // Of version 1 and of version 2.
+    for (file, freeze, thaw) in [("freezer.state", "FROZEN", "THAWED"), ("cgroup.freeze", "1", "0")] {
+        let Some(cgroup) = cgroup_or_skip(file) else { continue };
+        let manager = Manager::with(Plugins::of(["synthetic"]));
+        let me = format!("--pid {} --count 5", std::process::id());
+        let mut session = manager.run("synthetic_lines", me).start();
+        session.wait_for_lines(5);
+        cgroup.takes(session.worker());
+        fs::write(cgroup.path().join(file), freeze).expect("the test runs as root");
+        session.process().signal(Signal::SIGINT);
+        wait_until("it is reported", Duration::from_secs(10), || {
+            let message = session.process().stderr();
+            message.contains("is frozen by the cgroup") && message.contains(&cgroup.name())
+        });
+        fs::write(cgroup.path().join(file), thaw).expect("the test runs as root");
+        wait_until("it ends", PATIENCE, || session.process().is_over());
+        assert!(manager.files().is_empty());
+    }
+}
