@@ -218,6 +218,22 @@ fn pids_in_a_container_are_those_of_the_host() {
 }
 
 #[test]
+fn processes_that_hidepid_hides_are_not_called_ended() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let manager = Manager::for_everyone(Plugins::of(["synthetic"]));
+    for option in ["noaccess", "invisible"] {
+        let script = format!(
+            r#"mount -t proc -o hidepid={option} proc /proc
+            exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@""#
+        );
+        let call = manager.run("synthetic_lines", arguments()).in_mount_namespace(&script);
+        call.answer().failed(&[&std::process::id().to_string(), "hidepid", "CAP_SYS_PTRACE"]);
+    }
+}
+
+#[test]
 fn without_a_variable_the_run_directory_is_in_run() {
     if !is_root() {
         return skip("it needs root");

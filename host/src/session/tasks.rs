@@ -24,7 +24,13 @@ pub fn find(given: &GivenTasks, environment: &Environment) -> Result<TaskSelecti
     let cgroups = cgroups(given, &pids, environment)?;
     if pids.is_empty() && parents.is_empty() && cgroups.is_empty() && !given.all {
         let given: Vec<String> = given.pids.iter().chain(&given.parents).map(u32::to_string).collect();
+        let hides = hides_processes(&environment.procfs);
         return Err(Error::NoTaskLeft(match given.as_slice() {
+            _ if hides => format!(
+                "{} cannot be seen in {}, which is mounted with hidepid; that takes CAP_SYS_PTRACE, or the group of its option gid",
+                given.join(", "),
+                environment.procfs.display()
+            ),
             [pid] => format!("{pid} does not exist or has ended"),
             _ => format!("{} do not exist or have ended", given.join(", ")),
         }));
@@ -42,6 +48,11 @@ fn cgroups(given: &GivenTasks, pids: &[u32], environment: &Environment) -> Resul
     directories.sort();
     directories.dedup();
     Ok(directories)
+}
+
+/// Whether other users' processes cannot be seen (`hidepid` in proc(5)). The first process of a namespace always exists.
+fn hides_processes(procfs: &Path) -> bool {
+    fs::read_dir(procfs.join("1/task")).is_err()
 }
 
 /// The process of this thread, if one of its threads is alive. The main thread may have ended before the others.
