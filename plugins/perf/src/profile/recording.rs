@@ -235,15 +235,22 @@ fn rings(cpus: &[u32], kib: Option<u64>) -> Result<BTreeMap<u32, Ring>> {
             Ok(ring) => _ = rings.insert(cpu, ring),
             // The CPU has gone offline.
             Err(error) if is(&error, Errno::ENODEV) => {}
-            Err(error) => {
-                return Err(HookError::new(format!(
-                    "cannot allocate a ring buffer of {} KiB for CPU {cpu}: {error}; choose a smaller --buffer-size",
-                    bytes >> 10
-                )));
-            }
+            Err(error) => return Err(no_ring(bytes, cpu, &error)),
         }
     }
     Ok(rings)
+}
+
+fn no_ring(bytes: usize, cpu: u32, error: &io::Error) -> HookError {
+    // "perf_event related configuration files" in perf_event_open(2).
+    let help = match is(error, Errno::EPERM) {
+        true => {
+            "this user's perf buffers may lock no more memory; raise kernel.perf_event_mlock_kb or ulimit -l, \
+             grant CAP_IPC_LOCK, or give a smaller --buffer-size"
+        }
+        false => "give a smaller --buffer-size",
+    };
+    HookError::new(format!("cannot allocate a ring buffer of {} KiB for CPU {cpu}: {error}; {help}", bytes >> 10))
 }
 
 fn is(error: &io::Error, errno: Errno) -> bool {
