@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
+use trace_hook_api::is_plain;
 
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
@@ -106,15 +107,6 @@ pub fn plain_json(json: &str) -> String {
         c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
     };
     json.chars().map(escape).collect()
-}
-
-/// Returns whether a terminal displays the character as it is. Control characters are commands for the terminal, and
-/// format characters change how other characters are displayed (Unicode 16, categories Cf, Zl and Zp).
-pub fn is_plain(c: char) -> bool {
-    let is_format = matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-    !c.is_control() && !is_format
 }
 
 /// Checks that standard output is open.

@@ -2,6 +2,17 @@
 
 use std::io::Write as _;
 
+/// Returns whether a terminal displays the character as it is. Control characters are commands for the terminal, and
+/// format characters change how other characters are displayed (Unicode 16, categories Cf, Zl and Zp).
+pub fn is_plain(letter: char) -> bool {
+    let is_format = matches!(letter,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}');
+    !letter.is_control() && !is_format
+}
+
 /// Appends the bytes as printable text. Other characters and invalid UTF-8 become escapes such as `\n`, `\u{202e}` or `\xff`;
 /// a backslash precedes `quote` and backslashes.
 pub fn text(out: &mut Vec<u8>, bytes: &[u8], quote: Option<char>) {
@@ -78,6 +89,12 @@ mod tests {
         let mut out = Vec::new();
         json(&mut out, "żó\u{2028}\u{202e}\u{9b}\u{e0001}".as_bytes());
         assert_eq!(str::from_utf8(&out).unwrap(), r#""żó\u2028\u202e\u009b\udb40\udc01""#);
+    }
+
+    #[test]
+    fn invisible_characters_are_not_plain() {
+        assert!("a ~żó\u{a0}\u{301}→".chars().all(is_plain));
+        assert!(!"\n\u{7f}\u{9b}\u{200b}\u{202e}\u{2066}\u{feff}\u{e0001}".chars().any(is_plain));
     }
 
     proptest! {

@@ -102,6 +102,7 @@ pub use clock::boot_time;
 pub use duration::{DurationError, Unit, format_duration, parse_duration};
 pub use environment::Environment;
 pub use error::{ErrorKind, HookError, Result};
+pub use escape::is_plain;
 pub use event::{EventLine, Origin};
 pub use event_info::{EventInfo, FieldInfo, FieldKind, check_json_line};
 pub use format::Format;

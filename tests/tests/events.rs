@@ -81,6 +81,21 @@ fn with_stacks_each_event_has_them() {
     assert_eq!(events.len(), 30);
 }
 
+#[test]
+fn characters_that_reorder_or_hide_text_are_replaced() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let workload = Workload::start();
+    let session = trace(&manager, &workload, "-e syscalls:sys_enter_getppid");
+    let thread = workload.thread();
+    thread.is_called("a\u{202e}b\u{200b}\u{2066}c");
+    thread.calls(2);
+    let ended = session.stop();
+    let lines = ended.succeeded();
+    let named = lines.iter().filter(|line| line.contains("a???b??????c-")).count();
+    assert_eq!((named, lines.len()), (2, 2), "{lines:#?}");
+}
+
 /// A task that forks and renames itself causes events that are recorded only for the session's own use.
 #[test]
 fn unselected_events_show_no_stacks() {

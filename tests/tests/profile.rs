@@ -543,6 +543,36 @@ fn a_buffer_over_the_locked_memory_limit_is_an_error() {
 }
 
 #[test]
+fn a_limit_of_locked_memory_is_named() {
+    if !may_profile() {
+        return;
+    }
+    let manager = manager();
+    let run = manager.run("trace_profile", format!("--pid {} --buffer-size 8192", std::process::id()));
+    let limited = "ulimit -l 0; exec setpriv --bounding-set -ipc_lock --inh-caps -ipc_lock \"$@\"";
+    let answer = run.under(["sh", "-c", limited, "sh"]).answer();
+    answer.failed(&["kernel.perf_event_mlock_kb", "ulimit -l", "CAP_IPC_LOCK", "--buffer-size"]);
+}
+
+#[test]
+fn hidden_kernel_addresses_are_reported() {
+    if !may_profile() {
+        return;
+    }
+    let hidden = tempfile::NamedTempFile::new().expect("a file can be made");
+    fs::write(&hidden, "0000000000000000 T _stext\n").expect("the test owns it");
+    let script = format!("mount --bind {} /proc/kallsyms; exec \"$@\"", hidden.path().display());
+    let manager = manager();
+    let me = format!("--pid {} --time 500", std::process::id());
+    let call = manager.call(["--run", "trace_profile", "--follow", "--args", &me]);
+    let answer = call.in_mount_namespace(&script).answer();
+    assert!(answer.status.success(), "{answer:#?}");
+    for mention in ["kallsyms", "CAP_SYSLOG", "kernel.kptr_restrict"] {
+        assert!(answer.stderr.contains(mention), "{answer:#?}");
+    }
+}
+
+#[test]
 fn many_tasks_raise_the_descriptor_limit() {
     if !may_profile() {
         return;

@@ -1,9 +1,8 @@
 //! Checks that the texts of a hook can be displayed to users.
 
-use trace_hook_api::{Example, HookInfo, Kind, Param};
+use trace_hook_api::{Example, HookInfo, Kind, Param, is_plain};
 
 use crate::arguments::{self, HookArguments};
-use crate::output;
 use crate::worker::protocol::Finding;
 
 /// In bytes; a longer text does not fit on a screen.
@@ -46,7 +45,7 @@ pub fn check_sentence(text: &str) -> Result<(), String> {
         Err("is empty".to_owned())
     } else if text.trim() != text {
         Err(format!("begins or ends with a blank: {text:?}"))
-    } else if !text.chars().all(output::is_plain) {
+    } else if !text.chars().all(is_plain) {
         Err(format!("is not one line of plain text: {text:?}"))
     } else if text.len() > LONGEST_SENTENCE {
         Err(format!("is too long for a line: {} bytes; at most {LONGEST_SENTENCE}", text.len()))

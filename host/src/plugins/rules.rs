@@ -2,11 +2,10 @@
 //!
 //! They are checked before any of it is printed: a name could contain control sequences of a terminal.
 
-use trace_hook_api::{HookInfo, Kind, Param, PluginInfo, parse_duration};
+use trace_hook_api::{HookInfo, Kind, Param, PluginInfo, is_plain, parse_duration};
 
 use super::event_rules;
 use crate::arguments;
-use crate::output;
 
 /// In characters. Users type names.
 const LONGEST_NAME: usize = 64;
@@ -119,11 +118,11 @@ fn check_texts(param: &Param) -> Result<(), String> {
 }
 
 pub(super) fn check_line(text: &str) -> Result<(), String> {
-    check_characters(text, LONGEST_LINE, output::is_plain)
+    check_characters(text, LONGEST_LINE, is_plain)
 }
 
 fn check_text(text: &str) -> Result<(), String> {
-    check_characters(text, LONGEST_TEXT, |c| output::is_plain(c) || c == '\n')
+    check_characters(text, LONGEST_TEXT, |c| is_plain(c) || c == '\n')
 }
 
 fn check_characters(text: &str, longest: usize, good: impl Fn(char) -> bool) -> Result<(), String> {

@@ -39,10 +39,17 @@ impl Functions {
     /// Empty, if the kernel hides its addresses (kernel.kptr_restrict).
     fn read(path: PathBuf) -> Self {
         let mut functions = Self::default();
-        for line in fs::read_to_string(path).unwrap_or_default().lines() {
+        for line in fs::read_to_string(&path).unwrap_or_default().lines() {
             functions.add(line);
         }
         functions.entries.sort_unstable();
+        if functions.entries.is_empty() {
+            log::warn!(
+                "functions of the kernel are not named: {} hides their addresses or cannot be read; \
+                 that takes CAP_SYSLOG, and kernel.kptr_restrict below 2",
+                path.display()
+            );
+        }
         functions
     }
 

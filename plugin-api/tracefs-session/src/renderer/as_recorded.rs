@@ -10,7 +10,10 @@ use tracefs::format::{EventFormat, Field};
 
 use super::{Renderer, with_origin};
 
-/// Text is the line of the kernel, with a `?` for each byte of a control character or of invalid UTF-8; JSON has the fields of
+/// Stands for the outermost frames of a stack that is cut at a limit.
+const TRUNCATED: &str = "[truncated]";
+
+/// Text is the line of the kernel, with a `?` for each byte of a control or format character or of invalid UTF-8; JSON has the fields of
 /// the record.
 #[derive(Debug, Default)]
 pub struct AsRecorded {
@@ -25,10 +28,12 @@ impl Renderer for AsRecorded {
             _ => lines.write_event(record.time(), |text| {
                 let start = text.len();
                 record.write_text(text);
-                let line = &mut text[start..];
-                if !is_plain(line) {
+                if !is_plain(&text[start..]) {
                     let is_stack = record.event().is_some_and(is_stack);
-                    neutralize(line, is_stack);
+                    if is_stack && is_truncated(record) {
+                        text.extend_from_slice(format!(" => {TRUNCATED}\n").as_bytes());
+                    }
+                    neutralize(&mut text[start..], is_stack);
                 }
             }),
         }
@@ -56,7 +61,7 @@ fn is_plain(line: &[u8]) -> bool {
 }
 
 /// The kernel does not escape names of tasks and files, or markers. Control characters could control the terminal, including
-/// U+0080 to U+009F, which some terminals also accept as single bytes. A newline would split an event into two lines; only a
+/// U+0080 to U+009F, which some terminals also accept as single bytes; format characters could reorder or hide text. A newline would split an event into two lines; only a
 /// stack trace has several lines.
 fn neutralize(text: &mut [u8], is_stack: bool) {
     let last = text.len().saturating_sub(1);
@@ -64,7 +69,7 @@ fn neutralize(text: &mut [u8], is_stack: bool) {
     for chunk in text.utf8_chunks() {
         for char in chunk.valid().chars() {
             let ends_line = char == '\n' && (is_stack || neutral.len() == last);
-            match char.is_control() && !ends_line {
+            match !trace_hook_api::is_plain(char) && !ends_line {
                 true => neutral.extend(repeat_n(b'?', char.len_utf8())),
                 false => neutral.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
             }
@@ -80,12 +85,24 @@ fn is_stack(format: &EventFormat) -> bool {
     matches!(format.name.as_str(), "kernel_stack" | "user_stack") && format.field("caller").is_some()
 }
 
+/// Whether there may be more frames than the record has room for: 8 for the stack of a program (`FTRACE_STACK_ENTRIES` in
+/// kernel/trace/trace_entries.h). The list of a shorter stack ends with zeros.
+fn is_truncated(record: &mut Record<'_>) -> bool {
+    let format = record.event().filter(|format| format.name == "user_stack");
+    let field = format.and_then(|format| format.field("caller").cloned());
+    let callers = field.as_ref().and_then(|field| field.bytes(record.data()));
+    callers
+        .and_then(<[u8]>::last_chunk::<{ size_of::<usize>() }>)
+        .is_some_and(|last| *last != [0; size_of::<usize>()])
+}
+
 /// The frames as the kernel writes them below the line: ` => name`.
 fn write_stack(record: &mut Record<'_>, name: &str, text: &mut Vec<u8>, lines: &mut LineBuffer) {
     text.clear();
     record.write_text(text);
-    let frames =
-        text.split(|byte| *byte == b'\n').skip(1).filter_map(|line| line.strip_prefix(b" => ")).map(frame);
+    let truncated = is_truncated(record).then_some(Cow::Borrowed(TRUNCATED.as_bytes()));
+    let written = text.split(|byte| *byte == b'\n').skip(1).filter_map(|line| line.strip_prefix(b" => "));
+    let frames = written.map(frame).chain(truncated);
     with_origin(record, record.task(), |_, origin| {
         lines.event(origin, name).list("stack", frames);
     });
@@ -138,6 +155,7 @@ mod tests {
         assert_eq!(neutralized(b"a-1 [000] x: ~\n", false), "a-1 [000] x: ~\n");
         assert_eq!(neutralized("\u{1b}[2J\t\r\u{7f}\u{0}żó\u{a0}\n".as_bytes(), false), "?[2J????żó\u{a0}\n");
         assert_eq!(neutralized("\u{9b}2J\u{80}\u{9f}\n".as_bytes(), false), "??2J????\n");
+        assert_eq!(neutralized("a\u{202e}b\u{200b}\n".as_bytes(), false), "a???b???\n");
         assert_eq!(neutralized(b"\x9b2J \xff \xe2\x82 \xc2\n", false), "?2J ? ?? ?\n");
     }
 

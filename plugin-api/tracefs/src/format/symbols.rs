@@ -67,7 +67,16 @@ impl Bounds {
 
 impl Symbols {
     pub(super) fn read(kallsyms: &Path) -> Self {
-        fs::read(kallsyms).map(|bytes| Self::parse(&String::from_utf8_lossy(&bytes))).unwrap_or_default()
+        let symbols =
+            fs::read(kallsyms).map(|bytes| Self::parse(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
+        if symbols.symbols.is_empty() {
+            log::warn!(
+                "functions of the kernel are shown as addresses: {} hides theirs or cannot be read; \
+                 that takes CAP_SYSLOG, and kernel.kptr_restrict below 2",
+                kallsyms.display()
+            );
+        }
+        symbols
     }
 
     fn parse(text: &str) -> Self {

@@ -4,7 +4,12 @@ use trace_hook_api::{EventInfo, FieldInfo};
 
 /// Describes the events that the kernel may have.
 pub fn events() -> [EventInfo; 3] {
-    let stack = || FieldInfo::list("stack", "functions or addresses, innermost first");
+    let stack = || {
+        FieldInfo::list(
+            "stack",
+            "functions or addresses, innermost first; `[truncated]` at the end if the kernel has cut it",
+        )
+    };
     [
         EventInfo::new("kernel_stack", "with --stack: the kernel's stack of the event before").field(stack()),
         EventInfo::new("user_stack", "with --stack: the program's stack of the event before").field(stack()),

@@ -92,7 +92,7 @@ fields with values: 'prev_prio == 120 && next_comm ~ \"ba*\"' (Documentation/tra
 A line is what the kernel prints for the event: the task that was running and its thread id, the CPU, letters about \
 interrupts and preemption, the time since boot in seconds, the event and its fields. Differences from the kernel's text:
 
-- Control characters and bytes that are not valid UTF-8 are printed as `?`.
+- Control and format characters (such as those that reverse text) and bytes that are not valid UTF-8 are printed as `?`.
 - Addresses (%p) are printed as they are, not hashed. One that only the kernel can compute is a `?`, such as `page` of \
 kmem:mm_page_alloc.
 - Events whose format refers to more than their record are printed field by field as `name=value`, unsigned numbers in \
@@ -104,7 +104,8 @@ The kernel drops events that are larger than a page without counting them, such 
 than some 4,050 bytes.
 
 With --stack, the stack of the kernel and that of the program follow an event: a line that names the stack, and a line ` => ` for \
-each function or address, innermost first. In JSON they are events of their own, kernel_stack and user_stack.
+each function or address, innermost first. The kernel records 8 addresses of a program's stack; `[truncated]` stands for the others. \
+In JSON they are events of their own, kernel_stack and user_stack.
 
 Example:
             bash-4711    [001] d....   123.000456: sched_switch: prev_comm=bash prev_pid=4711 prev_prio=120 prev_state=S ==> \

@@ -250,7 +250,10 @@ fn no_ring(bytes: usize, cpu: u32, error: &io::Error) -> HookError {
         }
         false => "give a smaller --buffer-size",
     };
-    HookError::new(format!("cannot allocate a ring buffer of {} KiB for CPU {cpu}: {error}; {help}", bytes >> 10))
+    HookError::new(format!(
+        "cannot allocate a ring buffer of {} KiB for CPU {cpu}: {error}; {help}",
+        bytes >> 10
+    ))
 }
 
 fn is(error: &io::Error, errno: Errno) -> bool {

@@ -1,6 +1,7 @@
 //! Gives the frames of stacks their names.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,10 @@ const FIRST_MARKER: u64 = sys::PERF_CONTEXT_MAX;
 /// The suffix of kernel functions, as in flame graphs.
 const KERNEL_SUFFIX: &str = "_[k]";
 const UNKNOWN: &str = "[unknown]";
+/// Stands for the outermost frames of a stack that the kernel has cut.
+const TRUNCATED: &str = "[truncated]";
+/// The kernel's default for the depth of stacks (`PERF_MAX_STACK_DEPTH`).
+const USUAL_DEPTH: usize = 127;
 
 /// Longer names are cut, in characters: those of C++ templates can have any length.
 const MAX_NAME: usize = 512;
@@ -28,6 +33,8 @@ const MAX_CACHED: usize = 100_000;
 #[derive(Debug)]
 pub struct Symbolizer {
     kernel: KernelSymbols,
+    /// The most addresses in a stack.
+    depth: usize,
     kernel_names: HashMap<u64, Arc<str>>,
     /// By the address of the module and the offset in it. The module is kept beside the name, so that its address is not
     /// reused.
@@ -53,7 +60,12 @@ enum Context {
 
 impl Symbolizer {
     pub fn new(procfs: &Path) -> Self {
-        Self { kernel: KernelSymbols::read(procfs), kernel_names: HashMap::new(), names: HashMap::new() }
+        Self {
+            kernel: KernelSymbols::read(procfs),
+            depth: greatest_depth(procfs),
+            kernel_names: HashMap::new(),
+            names: HashMap::new(),
+        }
     }
 
     /// The frames of the stack of a sample, the innermost first. There is at least one.
@@ -95,6 +107,8 @@ impl Symbolizer {
         }
         if frames.is_empty() {
             frames.push(Frame::of(UNKNOWN.into()));
+        } else if frames.len() >= self.depth {
+            frames.push(Frame::of(TRUNCATED.into()));
         }
         Some(frames)
     }
@@ -142,6 +156,12 @@ impl Frame {
     }
 }
 
+/// The setting kernel.perf_event_max_stack (Documentation/admin-guide/sysctl/kernel.rst). Markers do not count.
+fn greatest_depth(procfs: &Path) -> usize {
+    let setting = fs::read_to_string(procfs.join("sys/kernel/perf_event_max_stack"));
+    setting.ok().and_then(|depth| depth.trim().parse().ok()).unwrap_or(USUAL_DEPTH)
+}
+
 fn context_marker(number: u64) -> Option<Context> {
     match number {
         ..FIRST_MARKER => None,
@@ -167,6 +187,7 @@ mod tests {
     fn return_addresses_belong_to_the_calling_function() {
         let kernel = SyntheticKernel::new().unwrap();
         let kernel = kernel.with_file("proc/kallsyms", "10 T first\n20 T second\n").unwrap();
+        let kernel = kernel.with_file("proc/sys/kernel/perf_event_max_stack", "4\n").unwrap();
         let mut symbolizer = Symbolizer::new(&kernel.environment().procfs);
         let mut names = |stack: &[u64]| {
             let stack: Vec<_> = stack.iter().map(|number| number.to_ne_bytes()).collect();
@@ -182,5 +203,7 @@ mod tests {
         assert_eq!(names(&[sys::PERF_CONTEXT_USER, 5, kernel, 0x20]), [UNKNOWN, "second_[k]"]);
         assert_eq!(names(&[sys::PERF_CONTEXT_GUEST, 5]), [UNKNOWN]);
         assert_eq!(names(&[]), [UNKNOWN]);
+        let second = "second_[k]";
+        assert_eq!(names(&[kernel, 0x21, 0x21, 0x21, 0x21]), [second, second, second, second, TRUNCATED]);
     }
 }
