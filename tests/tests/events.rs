@@ -1,6 +1,8 @@
 //! `trace_events`, and its errors for unknown events and invalid filters. Needs root and tracefs.
 
 use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use system_tests::{Event, Kernel, Log, Manager, Plugins, Script, Session, Workload};
 
@@ -79,6 +81,38 @@ fn with_stacks_each_event_has_them() {
         assert!(!frames.is_empty() && frames.iter().all(is_address), "{stack}");
     }
     assert_eq!(events.len(), 30);
+}
+
+/// Reads digits, and calls getppid(2) from so many frames.
+const DEEP: &str = r#"
+#include <unistd.h>
+__attribute__((noinline)) int deep(int more) { int sum = more ? deep(more - 1) : getppid(); return sum + (read(9, 0, 0) == 1); }
+int main(void) { char digit; while (read(0, &digit, 1) == 1) deep(digit - '0'); }
+"#;
+
+#[test]
+fn stacks_deeper_than_their_records_are_marked() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, directory) = (manager(), tempfile::tempdir().expect("a directory can be made"));
+    let program = directory.path().join("deep");
+    fs::write(program.with_extension("c"), DEEP).expect("the test owns it");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O0", "-fno-omit-frame-pointer", "-o"]).arg(&program).arg(program.with_extension("c"));
+    assert!(compiler.status().expect("Rust needs a C compiler, too").success());
+    for (digit, is_truncated) in [("1", false), ("9", true)] {
+        for format in ["text", "json"] {
+            let mut deep = Command::new(&program).stdin(Stdio::piped()).spawn().expect("it is executable");
+            let arguments =
+                format!("--pid {} -e syscalls:sys_enter_getppid --stack --format {format}", deep.id());
+            let session = manager.run("trace_events", arguments).start();
+            deep.stdin.take().expect("it is a pipe").write_all(digit.as_bytes()).expect("it reads");
+            assert!(deep.wait().expect("it is our child").success());
+            let ended = session.stop();
+            let text = ended.succeeded().join("\n");
+            assert!(text.contains("user_stack") || text.contains("user stack"), "{text}");
+            assert_eq!(text.contains("[truncated]"), is_truncated, "{text}");
+        }
+    }
 }
 
 #[test]
