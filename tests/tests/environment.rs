@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use system_tests::{Answer, Call, Event, Kernel, Manager, Plugins, Workload, is_root, skip};
+use system_tests::{
+    Answer, Call, Event, Kernel, Manager, PATIENCE, Plugins, Workload, is_root, skip, wait_until,
+};
 use tempfile::TempDir;
 
 const VARIABLES: [&str; 2] = ["TRACER_PROCFS_PATH", "TRACER_SYSFS_PATH"];
@@ -215,6 +218,29 @@ fn pids_in_a_container_are_those_of_the_host() {
     kill(Pid::from_raw(inner.cast_signed()), Signal::SIGINT).expect("it exists");
     assert_eq!(session.ends().succeeded().len(), 7);
     assert!(!its_instances(), "left in the kernel");
+}
+
+#[test]
+fn a_session_survives_that_tracefs_is_unmounted_lazily() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let workload = Workload::start();
+    for hook in ["trace_syscalls -s getppid", "trace_events -e syscalls:sys_enter_getppid"] {
+        let (hook, choice) = hook.split_once(' ').expect("a hook and its arguments");
+        let run = manager.run(hook, format!("--pid {} {choice}", workload.id()));
+        let mut session = run.in_mount_namespace(r#"exec "$@""#).start();
+        workload.calls(5);
+        let mut unmount = Command::new("nsenter");
+        unmount.args(["--target", &session.pid().to_string(), "--mount"]);
+        unmount.args(["umount", "--lazy", "/sys/kernel/tracing"]);
+        assert!(unmount.status().expect("nsenter runs").success());
+        workload.calls(5);
+        let pid = session.pid();
+        let ended = session.stop();
+        let lines = ended.succeeded();
+        assert_eq!(lines.iter().filter(|line| line.ends_with("sys_getppid()")).count(), 10, "{lines:#?}");
+        wait_until("no instance is left", PATIENCE, || kernel.instances_of(&[pid]).is_empty());
+    }
 }
 
 #[test]

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{Error, Result};
 
-/// An open directory of tracefs. Unlike an open file, it does not prevent the removal of its instance.
+/// An open directory of tracefs. Unlike an open file, it does not prevent the removal of its instance. It stays usable if tracefs
+/// is unmounted lazily (`umount -l`).
 #[derive(Debug)]
 pub(crate) struct Dir {
     fd: OwnedFd,
@@ -21,10 +23,12 @@ pub(crate) struct Dir {
 
 impl Dir {
     pub(crate) fn open(path: &Path) -> Result<Dir> {
+        Self::try_open(path).map_err(|errno| Error::io("open", path, errno))
+    }
+
+    pub(crate) fn try_open(path: &Path) -> nix::Result<Dir> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd =
-            nix::fcntl::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno))?;
-        Ok(Dir { fd, path: path.to_path_buf() })
+        Ok(Dir { fd: nix::fcntl::open(path, flags, Mode::empty())?, path: path.to_path_buf() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -59,11 +63,22 @@ impl Dir {
     /// The whole text of a file. Invalid UTF-8 is replaced.
     pub(crate) fn read(&self, name: impl AsRef<Path>) -> Result<String> {
         let name = name.as_ref();
-        let mut bytes = Vec::new();
-        self.open_file(name, OFlag::O_RDONLY)?
-            .read_to_end(&mut bytes)
-            .map_err(|error| self.error("read", name, error))?;
+        let bytes = self.contents(name).map_err(|error| self.error("read", name, error))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The whole content of a file.
+    pub(crate) fn contents(&self, name: impl AsRef<Path>) -> std::io::Result<Vec<u8>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let mut file = File::from(openat(&self.fd, name.as_ref(), flags, Mode::empty())?);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Removes a directory that is empty, or an instance.
+    pub(crate) fn remove_directory(&self, name: impl AsRef<Path>) -> nix::Result<()> {
+        unlinkat(&self.fd, name.as_ref(), UnlinkatFlags::RemoveDir)
     }
 
     pub(crate) fn has(&self, name: impl AsRef<Path>) -> bool {
@@ -71,16 +86,19 @@ impl Dir {
     }
 
     /// The names of the directories in `name`, sorted.
-    pub(crate) fn directories_in(&self, name: &str) -> Result<Vec<String>> {
-        let path = self.path.join(name);
-        let failed = |error| Error::io("list", &path, error);
+    pub(crate) fn directories_in(&self, name: impl AsRef<Path>) -> Result<Vec<String>> {
+        let name = name.as_ref();
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let failed = |errno| self.error("list", name, errno);
+        let mut directory = nix::dir::Dir::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?;
         let mut names = Vec::new();
-        for entry in path.read_dir().map_err(failed)? {
+        for entry in directory.iter() {
             let entry = entry.map_err(failed)?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir())
-                && let Ok(name) = entry.file_name().into_string()
+            if entry.file_type() == Some(nix::dir::Type::Directory)
+                && let Ok(name) = entry.file_name().to_str()
+                && is_plain_name(name)
             {
-                names.push(name);
+                names.push(name.to_owned());
             }
         }
         names.sort_unstable();

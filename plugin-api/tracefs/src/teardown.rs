@@ -1,6 +1,7 @@
 //! Removing instances, in the order that is fastest for the kernel.
 
-use std::fs::{self, File};
+use std::fs::File;
+use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
@@ -54,8 +55,11 @@ impl Teardown<'_> {
 
     fn remove_directory(&self) -> Result<()> {
         let path = self.claim.dir.path();
-        let remove =
-            || fs::remove_dir(path).map_err(|error| Error::io("remove the tracing instance", path, error));
+        let name = Path::new("instances").join(self.name);
+        let remove = || {
+            let removed = self.tracefs.dir.remove_directory(&name);
+            removed.map_err(|errno| Error::io("remove the tracing instance", path, errno))
+        };
         while_busy(Instant::now() + PATIENCE, remove).or_else(|error| match error.errno() {
             // Another process has removed it, or is removing it (ENODEV).
             Some(Errno::ENOENT | Errno::ENODEV) => Ok(()),

@@ -1,7 +1,7 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::btf::Btf;
@@ -10,11 +10,12 @@ use super::options::Options;
 use super::program::Program;
 use super::syscall::{self, Syscall};
 use super::{Error, EventFormat, Unprintable};
+use crate::dir::Dir;
 
 /// The events known so far, by id. Their formats are read when first needed.
 #[derive(Debug)]
 pub(super) struct Catalog {
-    events: PathBuf,
+    tracefs: Arc<Dir>,
     known: Vec<Option<Box<Event>>>,
     /// The format files of all events, by id. Empty until an id is requested that no enabled event has.
     files: HashMap<u16, PathBuf>,
@@ -70,15 +71,15 @@ pub(super) struct Rename {
 const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Catalog {
-    pub(super) fn new(tracefs: &Path, options: Options, release: &str) -> Self {
+    pub(super) fn new(tracefs: Arc<Dir>, options: Options, release: &str) -> Self {
         Self {
-            events: tracefs.join("events"),
+            btf: Btf::beside(tracefs.path()),
+            tracefs,
             known: Vec::new(),
             files: HashMap::new(),
             searched_at: None,
             style: syscall::Style::of_release(release),
             options,
-            btf: Btf::beside(tracefs),
         }
     }
 
@@ -90,18 +91,17 @@ impl Catalog {
 
     /// Reads the format of one event.
     pub(super) fn load(&mut self, system: &str, event: &str) -> Result<u16, Error> {
-        let path = self.events.join(system).join(event).join("format");
-        self.load_file(&path)
+        self.load_file(&format_file(system, event))
     }
 
     /// Loads the event with this id, if there is one and its format is readable.
-    pub(super) fn load_by_id(&mut self, id: u16, enabled: &Path) {
+    pub(super) fn load_by_id(&mut self, id: u16, instance: &Dir) {
         if self.get(id).is_some() {
             return;
         }
         if self.searched_at.is_none() {
             // It is probably one of the enabled events, which are few.
-            let _ = self.load_enabled(enabled);
+            let _ = self.load_enabled(instance);
         }
         let due = self.searched_at.is_none_or(|at| at.elapsed() >= SEARCH_INTERVAL);
         if self.get(id).is_none() && due && !self.files.contains_key(&id) {
@@ -116,21 +116,19 @@ impl Catalog {
     }
 
     /// Reads the formats of all events that are enabled in an instance, from its `set_event`.
-    pub(super) fn load_enabled(&mut self, set_event: &Path) -> Result<usize, Error> {
-        let text = fs::read_to_string(set_event)
-            .map_err(|source| Error::Io { path: set_event.to_owned(), source })?;
+    pub(super) fn load_enabled(&mut self, instance: &Dir) -> Result<usize, Error> {
+        let text = read(instance, Path::new("set_event"))?;
         let mut count = 0;
         for (system, event) in text.lines().filter_map(|line| line.trim().split_once(':')) {
-            let path = self.events.join(system).join(event).join("format");
-            count += usize::from(self.load_file(&path).is_ok());
+            count += usize::from(self.load_file(&format_file(system, event)).is_ok());
         }
         Ok(count)
     }
 
+    /// Reads a format file, by its path below tracefs.
     fn load_file(&mut self, path: &Path) -> Result<u16, Error> {
-        let text = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        let format = EventFormat::parse(&String::from_utf8_lossy(&text))
-            .map_err(|source| Error::Format { path: path.to_owned(), source })?;
+        let format = EventFormat::parse(&read(&self.tracefs, path)?)
+            .map_err(|source| Error::Format { path: self.tracefs.path().join(path), source })?;
         let system = path.parent().and_then(Path::parent).and_then(Path::file_name).unwrap_or_default();
         Ok(self.add(&system.to_string_lossy(), format))
     }
@@ -182,31 +180,42 @@ impl Catalog {
 
     /// Reads the ids of all events.
     fn search(&mut self) {
-        self.files = event_directories(&self.events)
-            .filter_map(|directory| {
-                let id = fs::read_to_string(directory.join("id"));
-                // The system `ftrace` has no `id` files.
-                let id =
-                    id.ok().and_then(|id| id.trim().parse().ok()).or_else(|| id_of_format(&directory))?;
-                Some((id, directory.join("format")))
-            })
-            .collect();
+        let events = all_events(&self.tracefs);
+        let with_id = events.filter_map(|(system, event)| {
+            let id = read(&self.tracefs, &Path::new("events").join(&system).join(&event).join("id"));
+            let format = format_file(&system, &event);
+            // The system `ftrace` has no `id` files.
+            let id = id.ok().and_then(|id| id.trim().parse().ok());
+            Some((id.or_else(|| id_of_format(&self.tracefs, &format))?, format))
+        });
+        self.files = with_id.collect();
         self.searched_at = Some(Instant::now());
     }
 }
 
-fn id_of_format(directory: &Path) -> Option<u16> {
-    let text = fs::read_to_string(directory.join("format")).ok()?;
-    EventFormat::parse(&text).ok().map(|format| format.id)
+fn id_of_format(tracefs: &Dir, file: &Path) -> Option<u16> {
+    EventFormat::parse(&read(tracefs, file).ok()?).ok().map(|format| format.id)
 }
 
-/// The directories of all events of all systems.
-pub(super) fn event_directories(events: &Path) -> impl Iterator<Item = PathBuf> {
-    let directories =
-        |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    directories(events)
-        .flat_map(move |system| directories(&system))
-        .filter(|path| path.join("format").exists())
+/// The system and the name of every event.
+pub(super) fn all_events(tracefs: &Dir) -> impl Iterator<Item = (String, String)> {
+    let systems = tracefs.directories_in("events").unwrap_or_default();
+    systems.into_iter().flat_map(|system| {
+        let events = tracefs.directories_in(Path::new("events").join(&system)).unwrap_or_default();
+        events.into_iter().map(move |event| (system.clone(), event))
+    })
+}
+
+/// The path of an event's format below tracefs.
+pub(super) fn format_file(system: &str, event: &str) -> PathBuf {
+    Path::new("events").join(system).join(event).join("format")
+}
+
+/// The text of a file. Invalid UTF-8 is replaced.
+pub(super) fn read(directory: &Dir, file: &Path) -> Result<String, Error> {
+    let bytes = directory.contents(file);
+    let bytes = bytes.map_err(|source| Error::Io { path: directory.path().join(file), source })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The pairs of fields with a name and an id of one task: `comm` and `pid`, `next_comm` and `next_pid`, `newcomm` and

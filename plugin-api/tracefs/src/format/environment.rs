@@ -1,28 +1,24 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::symbols::Symbols;
 use super::write;
+use crate::dir::Dir;
 
 /// The kernel's symbols and strings, which a print format may need besides the record. They are read on first use.
 #[derive(Debug)]
 pub(super) struct Environment {
-    tracefs: PathBuf,
+    tracefs: Arc<Dir>,
     procfs: PathBuf,
     symbols: OnceCell<Symbols>,
     texts: OnceCell<HashMap<u64, Box<[u8]>>>,
 }
 
 impl Environment {
-    pub(super) fn new(tracefs: &Path, procfs: &Path) -> Self {
-        Self {
-            tracefs: tracefs.to_owned(),
-            procfs: procfs.to_owned(),
-            symbols: OnceCell::new(),
-            texts: OnceCell::new(),
-        }
+    pub(super) fn new(tracefs: Arc<Dir>, procfs: &Path) -> Self {
+        Self { tracefs, procfs: procfs.to_owned(), symbols: OnceCell::new(), texts: OnceCell::new() }
     }
 
     pub(super) fn symbols(&self) -> &Symbols {
@@ -45,7 +41,7 @@ impl Environment {
 
     pub(super) fn known_text(&self, address: u64) -> Option<&[u8]> {
         let texts = self.texts.get_or_init(|| {
-            let listed = fs::read(self.tracefs.join("printk_formats")).unwrap_or_default();
+            let listed = self.tracefs.contents("printk_formats").unwrap_or_default();
             listed.split(|byte| *byte == b'\n').filter_map(listed_text).collect()
         });
         texts.get(&address).map(|text| &**text)

@@ -1,9 +1,10 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::{fs, io};
 
 use trace_tasks::Pid;
 
-use super::catalog::{Catalog, Event, Printer};
+use super::catalog::{Catalog, Event, Printer, all_events, format_file, read};
 use super::comm::Comm;
 use super::context::Common;
 use super::environment::Environment;
@@ -12,14 +13,15 @@ use super::options::Options;
 use super::text::array;
 use super::write;
 use super::{Error, EventFormat, Field, Shape, Unprintable};
+use crate::dir::Dir;
 
 /// Formats records as text, byte for byte as `trace_pipe` of the same instance does.
 ///
 /// See the [module](super) for the differences from the kernel, and the reasons.
 #[derive(Debug)]
 pub struct Formatter {
-    instance: PathBuf,
-    tracefs: PathBuf,
+    instance: Dir,
+    tracefs: Arc<Dir>,
     common: Common,
     options: Options,
     catalog: Catalog,
@@ -44,19 +46,23 @@ impl Formatter {
     /// # Errors
     /// As [`Formatter::open`].
     pub fn with_procfs(tracefs: &Path, instance: &Path, procfs: &Path) -> Result<Self, Error> {
+        let open = |path: &Path| {
+            Dir::try_open(path).map_err(|errno| Error::Io { path: path.to_owned(), source: errno.into() })
+        };
         let options = Options::read(instance);
+        let (instance, tracefs) = (open(instance)?, Arc::new(open(tracefs)?));
         let release = fs::read_to_string(procfs.join("sys/kernel/osrelease")).unwrap_or_default();
-        let mut catalog = Catalog::new(tracefs, options, &release);
+        let mut catalog = Catalog::new(Arc::clone(&tracefs), options, &release);
         let print = catalog.load("ftrace", "print")?;
         let common = catalog.get(print).and_then(|event| Common::of(&event.format)).unwrap_or_default();
         Ok(Self {
-            instance: instance.to_owned(),
-            tracefs: tracefs.to_owned(),
+            instance,
             common,
             options,
             catalog,
-            names: Names::new(tracefs, procfs),
-            environment: Environment::new(tracefs, procfs),
+            names: Names::new(Arc::clone(&tracefs), procfs),
+            environment: Environment::new(Arc::clone(&tracefs), procfs),
+            tracefs,
         })
     }
 
@@ -75,7 +81,7 @@ impl Formatter {
     pub fn format_of(&mut self, system: &str, event: &str) -> Result<&EventFormat, Error> {
         let id = self.catalog.load(system, event)?;
         let missing = || Error::Io {
-            path: self.tracefs.join("events").join(system).join(event),
+            path: self.tracefs.path().join("events").join(system).join(event),
             source: io::ErrorKind::NotFound.into(),
         };
         self.catalog.get(id).map(|event| &event.format).ok_or_else(missing)
@@ -89,7 +95,7 @@ impl Formatter {
     /// # Errors
     /// The instance's `set_event` cannot be read. A format that cannot be read is skipped.
     pub fn load_enabled(&mut self) -> Result<usize, Error> {
-        self.catalog.load_enabled(&self.instance.join("set_event"))
+        self.catalog.load_enabled(&self.instance)
     }
 
     /// Adds an event of `system` whose format was read elsewhere, and returns its id.
@@ -99,7 +105,7 @@ impl Formatter {
 
     /// The event with this id. Reads its format if it has not been read yet.
     pub fn event(&mut self, id: u16) -> Option<&EventFormat> {
-        self.catalog.load_by_id(id, &self.instance.join("set_event"));
+        self.catalog.load_by_id(id, &self.instance);
         self.catalog.get(id).map(|event| &event.format)
     }
 
@@ -168,7 +174,7 @@ impl Formatter {
             entry.write_context(cpu, stamp, &self.options, &mut self.names, out);
         }
         if self.catalog.get(entry.id).is_none() {
-            self.catalog.load_by_id(entry.id, &self.instance.join("set_event"));
+            self.catalog.load_by_id(entry.id, &self.instance);
         }
         let Some(event) = self.catalog.get(entry.id) else {
             out.extend_from_slice(b"Unknown type ");
@@ -202,18 +208,12 @@ impl Formatter {
     /// All events of this kernel that are printed field by field, with the reason, sorted by system and name.
     pub fn all_unprintable(&self) -> Vec<(String, String, Unprintable)> {
         let mut found = Vec::new();
-        for directory in super::catalog::event_directories(&self.tracefs.join("events")) {
-            let name = |path: Option<&Path>| {
-                path.and_then(Path::file_name)
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .unwrap_or_default()
-            };
-            let system = name(directory.parent());
-            let Ok(text) = fs::read(directory.join("format")) else { continue };
-            let Ok(format) = EventFormat::parse(&String::from_utf8_lossy(&text)) else { continue };
+        for (system, name) in all_events(&self.tracefs) {
+            let Ok(text) = read(&self.tracefs, &format_file(&system, &name)) else { continue };
+            let Ok(format) = EventFormat::parse(&text) else { continue };
             let event = self.catalog.event(format, &system);
             if let Printer::Fields { reason, .. } = self.catalog.printer(&event) {
-                found.push((system, name(Some(&directory)), reason.clone()));
+                found.push((system, name, reason.clone()));
             }
         }
         found.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));

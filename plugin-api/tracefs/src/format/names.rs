@@ -1,12 +1,14 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trace_tasks::Pid;
 
 use super::comm::Comm;
 use crate::RecentMap;
+use crate::dir::Dir;
 
 /// The least time between two lookups of an unknown name.
 const LOOKUP_INTERVAL: Duration = Duration::from_millis(10);
@@ -17,7 +19,7 @@ const REMEMBERED: usize = 1 << 15;
 /// The names of tasks, from the kernel and from events.
 #[derive(Debug)]
 pub(super) struct Names {
-    tracefs: PathBuf,
+    tracefs: Arc<Dir>,
     procfs: PathBuf,
     known: RecentMap<Pid, Comm>,
     /// The names in `saved_cmdlines`. A pid in it may have been reused since.
@@ -30,9 +32,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(tracefs: &Path, procfs: &Path) -> Self {
+    pub(super) fn new(tracefs: Arc<Dir>, procfs: &Path) -> Self {
         Self {
-            tracefs: tracefs.to_owned(),
+            tracefs,
             procfs: procfs.to_owned(),
             known: RecentMap::new(REMEMBERED),
             saved: RecentMap::new(REMEMBERED),
@@ -86,7 +88,7 @@ impl Names {
     /// Reads `saved_cmdlines`.
     fn refresh(&mut self) {
         self.unknown.clear();
-        let text = fs::read(self.tracefs.join("saved_cmdlines")).unwrap_or_default();
+        let text = self.tracefs.contents("saved_cmdlines").unwrap_or_default();
         let mut last: Option<(Pid, Vec<u8>)> = None;
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match (saved_name(line), &mut last) {
@@ -129,7 +131,7 @@ impl Names {
         if let Some(group) = self.groups.get_mut(&pid) {
             return *group;
         }
-        let text = fs::read_to_string(self.tracefs.join("saved_tgids")).unwrap_or_default();
+        let text = self.tracefs.read("saved_tgids").unwrap_or_default();
         let saved = text.lines().filter_map(|line| {
             let (pid, group) = line.trim().split_once(' ')?;
             Some((pid.parse::<Pid>().ok()?, group.trim().parse::<u32>().ok()?))
