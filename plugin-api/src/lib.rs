@@ -98,7 +98,7 @@ mod session;
 pub use abi::{LineEntry, LineKind, Loss};
 pub use arguments::Arguments;
 pub use capabilities::{Capabilities, Capability};
-pub use clock::boot_time;
+pub use clock::{boot_time, monotonic_time};
 pub use duration::{DurationError, Unit, format_duration, parse_duration};
 pub use environment::Environment;
 pub use error::{ErrorKind, HookError, Result};

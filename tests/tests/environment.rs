@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use system_tests::{
-    Answer, Call, Event, Kernel, Manager, PATIENCE, Plugins, Workload, is_root, skip, wait_until,
+    Answer, Call, Event, Kernel, Manager, PATIENCE, Plugins, Script, Workload, is_root, skip, wait_until,
 };
 use tempfile::TempDir;
 
@@ -228,7 +229,7 @@ fn a_session_survives_that_tracefs_is_unmounted_lazily() {
     for hook in ["trace_syscalls -s getppid", "trace_events -e syscalls:sys_enter_getppid"] {
         let (hook, choice) = hook.split_once(' ').expect("a hook and its arguments");
         let run = manager.run(hook, format!("--pid {} {choice}", workload.id()));
-        let mut session = run.in_mount_namespace(r#"exec "$@""#).start();
+        let session = run.in_mount_namespace(r#"exec "$@""#).start();
         workload.calls(5);
         let mut unmount = Command::new("nsenter");
         unmount.args(["--target", &session.pid().to_string(), "--mount"]);
@@ -311,4 +312,40 @@ impl HostMounts {
         let call = call.variable("TRACER_SYSFS_PATH", self.path().join("sys"));
         call.variable("TRACER_PROCFS_PATH", self.path().join("proc"))
     }
+}
+
+/// The kernel stamps its records by the clocks of the initial time namespace.
+#[test]
+fn all_hooks_have_one_clock_in_another_time_namespace() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ftrace", "perf", "ebpf", "uprobe"]));
+    // It takes CPU time, opens files, and allocates.
+    let mut busy = Script::start("while :; do : < /dev/null; done");
+    busy.proceed();
+    let own_clocks =
+        ["unshare", "--time", "--boottime", "100000", "--monotonic", "5000", "--fork", "--kill-child"];
+    let before = boot_seconds();
+    for hook in
+        ["trace_syscalls", "trace_open", "trace_counters", "trace_profile", "trace_user -f libc.so.6:malloc"]
+    {
+        let (hook, choice) = hook.split_once(' ').unwrap_or((hook, ""));
+        let words = format!("--pid {} --time 500 --format json {choice}", busy.id());
+        let call = manager.call(["--run", hook, "--follow", "--args", &words]).under(own_clocks);
+        let answer = call.answer();
+        let after = boot_seconds();
+        assert!(answer.status.success(), "{hook}: {answer:#?}");
+        let objects = answer.stdout.lines().map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        });
+        let times: Vec<f64> = objects.filter_map(|object| object["time"].as_f64()).collect();
+        assert!(!times.is_empty(), "{hook}: {answer:#?}");
+        let outside = times.iter().find(|time| !(before..after).contains(*time));
+        assert_eq!(outside, None, "{hook}: not between {before} and {after}");
+    }
+}
+
+fn boot_seconds() -> f64 {
+    let time: std::time::Duration =
+        clock_gettime(ClockId::CLOCK_BOOTTIME).expect("there is such a clock").into();
+    time.as_secs_f64()
 }

@@ -1,27 +1,19 @@
 //! From the clock of the kernel's records to that of lines.
 
-use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_gettime};
-use trace_hook_api::boot_time;
+use trace_hook_api::{boot_time, monotonic_time};
 
 /// The clocks drift apart only while the machine is suspended. A smaller change is an inaccuracy of the measurement.
 const MIN_SLEEP: u64 = 1_000_000;
 
-/// The time of records: CLOCK_MONOTONIC, in nanoseconds. It stands still while the machine is suspended. The kernel offers
-/// no other clock that it can read in a non-maskable interrupt.
-pub fn now() -> u64 {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap_or_else(|_| TimeSpec::new(0, 0));
-    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
-}
-
-/// How far [`boot_time`], the clock of lines, is ahead of [`now`], the clock of records, in nanoseconds.
+/// How far [`boot_time`], the clock of lines, is ahead of [`monotonic_time`], the clock of records, in nanoseconds. The kernel
+/// offers no other clock for records that it can read in a non-maskable interrupt.
 #[derive(Debug, Clone, Copy)]
 pub struct ClockOffset(u64);
 
 impl ClockOffset {
     /// The offset as it is now.
     pub fn measure() -> Self {
-        Self(boot_time().saturating_sub(now()))
+        Self(boot_time().saturating_sub(monotonic_time()))
     }
 
     /// Measures again, in case that the machine was suspended.
@@ -45,7 +37,7 @@ mod tests {
     #[test]
     fn the_offset_changes_only_after_a_suspend() {
         let mut clock_offset = ClockOffset::measure();
-        let (before, record, after) = (boot_time(), now(), boot_time());
+        let (before, record, after) = (boot_time(), monotonic_time(), boot_time());
         assert!(clock_offset.boot_time_of(record).abs_diff(before) < MIN_SLEEP + (after - before));
         let first = clock_offset.boot_time_of(record);
         clock_offset.update();

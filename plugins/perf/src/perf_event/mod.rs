@@ -7,7 +7,7 @@ mod record;
 mod ring;
 
 pub use attributes::{Attributes, Frames, Inherit, Kind};
-pub use clock_offset::{ClockOffset, now};
+pub use clock_offset::ClockOffset;
 pub use event::{Event, Reading, Subject};
 pub use record::{Body, Mapping, Record, Records};
 pub use ring::Ring;

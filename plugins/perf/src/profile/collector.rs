@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use trace_hook_api::Result;
+use trace_hook_api::{Result, monotonic_time};
 use trace_session::spool::Spool;
 use trace_session::{Collect, Occasion, Swept};
 use trace_tasks::{Follow, Member, Pid, Procfs};
@@ -14,7 +14,7 @@ use trace_tasks::{Follow, Member, Pid, Procfs};
 use super::existing_tasks;
 use super::modules::Modules;
 use super::recording::{Exclusion, RecordSource};
-use crate::perf_event::{Body, Mapping, Record, Records, Ring, now};
+use crate::perf_event::{Body, Mapping, Record, Records, Ring};
 
 /// How often the rings are read. A line is late by twice this time at most.
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
@@ -167,7 +167,7 @@ impl Collect for RecordCollector {
         if let Some(tasks) = self.existing_tasks.take() {
             self.push_existing_tasks(&tasks);
         }
-        let began = now();
+        let began = monotonic_time();
         let (mut found, mut bytes) = (false, std::mem::take(&mut self.bytes));
         let cpus: Vec<u32> = self.rings.keys().copied().collect();
         for cpu in cpus {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use trace_hook_api::{Environment, HookError, Request, Result, log};
+use trace_hook_api::{Environment, HookError, Request, Result, log, monotonic_time};
 use trace_session::selected_processes;
 use trace_tasks::{Follow, Member, Pid, Procfs, SelectedProcesses};
 
-use crate::perf_event::{Attributes, Event, Inherit, Ring, Subject, now};
+use crate::perf_event::{Attributes, Event, Inherit, Ring, Subject};
 use crate::wide_events::Crowd;
 use crate::{cpus, descriptors};
 
@@ -85,7 +85,7 @@ impl Recording {
             let named = selection.without_cgroups();
             recording.open_all(&procfs, &named, attributes, &mut source, &request.environment)?;
         }
-        source.exclusion.complete_at = now();
+        source.exclusion.complete_at = monotonic_time();
         match recording.events.is_empty() && recording.wide.is_empty() {
             true => Err(selection.none_left().into()),
             false => Ok((recording, source)),
