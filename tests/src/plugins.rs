@@ -1,6 +1,8 @@
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -43,6 +45,26 @@ impl Plugins {
     pub fn half_of(self, name: &str, file: &str) -> Self {
         let library = fs::read(built(format!("lib{name}.so"))).expect("a plugin can be read");
         self.file(file, &library[..library.len() / 2])
+    }
+
+    /// Adds a library with the C function `brought`, which has this name in itself (`DT_SONAME`), if any.
+    pub fn library(self, file: &str, name: Option<&str>, words: &[&str]) -> Self {
+        let name = name.map(|name| format!("-Wl,-soname,{name}"));
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-x", "c", "-", "-x", "none", "-o"]).arg(self.path_of(file));
+        compiler.args(name).args(words).current_dir(self.path());
+        compile(&mut compiler, "int brought(void) { return 1; }\n");
+        self.with_mode(file, 0o755)
+    }
+
+    /// Adds the plugin `synthetic` as `file`, linked with these words for the linker, such as the path of a library.
+    pub fn linked(self, file: &str, words: &[&str]) -> Self {
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-s", "-Wl,--gc-sections", "-Wl,--no-as-needed", "-o"]);
+        compiler.arg(self.path_of(file)).arg(format!("-Wl,-u,{HEADER}")).arg(built("libsynthetic.a"));
+        compiler.args(words).args(["-lgcc_s", "-lpthread", "-lm", "-ldl"]).current_dir(self.path());
+        compile(&mut compiler, "");
+        self.with_mode(file, 0o755)
     }
 
     /// Sets the mode of the file.
@@ -90,6 +112,15 @@ impl Plugins {
     pub fn path_of(&self, file: &str) -> PathBuf {
         self.path().join(file)
     }
+}
+
+/// The symbol that every plugin exports.
+const HEADER: &str = "_1as_0lib_1header_0root_bmodule_bloader";
+
+fn compile(compiler: &mut Command, source: &str) {
+    let mut running = compiler.stdin(Stdio::piped()).spawn().expect("there is a C compiler");
+    running.stdin.take().expect("it is a pipe").write_all(source.as_bytes()).expect("it reads its source");
+    assert!(running.wait().expect("it ends").success(), "{compiler:?}");
 }
 
 /// A temporary directory that every user can read, and only its owner can write to.

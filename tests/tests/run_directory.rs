@@ -1,8 +1,9 @@
 //! The run directory: other users may not control it, and every problem with it is reported in one line.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
@@ -180,6 +181,67 @@ fn it_is_refused_if_another_user_owns_it_or_a_path_element_above() {
     symlink(place.directory("private", 0o700), &link).expect("a link can be made");
     std::os::unix::fs::lchown(&link, Some(OTHER_USER), None).expect("root can change the owner");
     run_in(&manager, link.join("run")).answer().failed(&["belongs to user 12345", RUN]);
+}
+
+/// Another user repeatedly exchanges a missing element of the path for a link to a directory that only root can write to.
+#[test]
+fn a_link_that_appears_in_time_cannot_redirect_what_is_made() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let (manager, place) = (synthetic(), Place::new());
+    let (sticky, target) = (place.directory("sticky", 0o1777), place.directory("target", 0o755));
+    let (element, theirs) = (sticky.join("element"), sticky.join("theirs"));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                symlink(&target, &theirs).expect("a link can be made");
+                lchown(&theirs, Some(OTHER_USER), None).expect("root can change the owner");
+                let _ = fs::rename(&theirs, &element);
+                // If it is a directory by now, the manager was first.
+                let _ = fs::remove_file(&element).or_else(|_| fs::remove_dir_all(&element));
+                let _ = fs::remove_file(&theirs);
+            }
+        });
+        for number in 0..200 {
+            run_in(&manager, element.join(number.to_string())).answer();
+        }
+        for _ in 0..20 {
+            let install = manager.bare_call().words(["install", "--plugins"]).word(manager.plugins().path());
+            install.word(element.join("kernel")).answer();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let made: Vec<_> = fs::read_dir(&target).expect("it exists").flatten().collect();
+    assert!(made.is_empty(), "{} were made where another user's link led", made.len());
+}
+
+#[test]
+fn a_directory_that_another_user_made_first_has_a_way_out() {
+    if !is_root() {
+        return skip("it needs root");
+    }
+    let (manager, place) = (synthetic_for_everyone(), Place::new());
+    let temporary = place.directory("tmp", 0o1777);
+    let theirs = temporary.join("trace-hooks-65534");
+    fs::create_dir(&theirs).expect("a directory can be made");
+    chown(&theirs, Some(OTHER_USER), None).expect("root can change the owner");
+    let call = |run: &Path| {
+        run_in(&manager, run).as_nobody().variable("XDG_RUNTIME_DIR", "").variable("TMPDIR", &temporary)
+    };
+    call(Path::new("")).answer().failed(&[
+        "belongs to user 12345",
+        "let that user or root remove it",
+        RUN,
+        "mktemp -d",
+    ]);
+    // As the message says.
+    let ours = temporary.join("tmp.Xq3");
+    fs::create_dir(&ours).expect("a directory can be made");
+    fs::set_permissions(&ours, Permissions::from_mode(0o700)).expect("the test owns it");
+    chown(&ours, Some(65534), None).expect("root can change the owner");
+    call(&ours).start_unread().ends().succeeded();
 }
 
 #[test]

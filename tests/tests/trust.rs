@@ -5,7 +5,7 @@ use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use system_tests::{Manager, Plugins, is_root, skip};
+use system_tests::{Answer, Fuse, Manager, Plugins, built, is_root, skip};
 
 /// Another user.
 const OTHER_USER: u32 = 65534;
@@ -195,6 +195,77 @@ fn the_caller_and_root_are_trusted() {
     assert_eq!(answer.stdout, "synthetic_lines\n");
     let complaint = answer.succeeded_with_messages(1)[0];
     assert!(complaint.contains("x.so belongs to user 1;"), "{complaint}");
+}
+
+#[test]
+fn a_fuse_file_system_is_refused_whatever_it_says_about_owners() {
+    if lacks_root() {
+        return;
+    }
+    let plugins = Plugins::none().directory("theirs");
+    let point = plugins.path_of("theirs");
+    let library = fs::read(built("libsynthetic.so")).expect("a plugin can be read");
+    let Some(_mounted) = Fuse::mount(&point, "x.so", library) else { return skip("there is no FUSE") };
+    let manager = Manager::with(plugins);
+    let call = |word: &str| manager.bare_call().word("--plugins").word(&point).word(word);
+    let answer = call("--get-all").answer();
+    assert_eq!(answer.stdout, "");
+    let complaint = answer.succeeded_with_messages(1)[0];
+    assert!(complaint.contains("is on a file system of type fuse.test"), "{complaint}");
+    assert_eq!(call("--get-all").word("--allow-untrusted").answer().succeeded(), "synthetic_lines\n");
+    manager
+        .call(["--clear"])
+        .variable("TRACER_RUN_PATH", &point)
+        .answer()
+        .failed(&["fuse.test", "TRACER_RUN_PATH"]);
+}
+
+/// Checks that listing, running and checking the plugin fail with these words.
+#[track_caller]
+fn fails_everywhere(
+    prepare: impl for<'a> Fn(system_tests::Call<'a>) -> system_tests::Call<'a>,
+    manager: &Manager,
+    mentions: &[&str],
+) {
+    let mentioned =
+        |text: &str| mentions.iter().for_each(|word| assert!(text.contains(word), "no '{word}' in: {text}"));
+    let list = |word| -> Answer { prepare(manager.call([word])).answer() };
+    for answer in [list("--get-all"), list("--list")] {
+        assert!(!answer.stdout.contains("synthetic_lines"), "{answer:#?}");
+        mentioned(answer.succeeded_with_messages(1)[0]);
+    }
+    prepare(manager.run("synthetic_lines", "--pid 1")).answer().refused(mentions);
+    let checked =
+        prepare(manager.bare_call().word("--check").word(manager.plugins().path_of("x.so"))).answer();
+    assert_eq!(checked.status.code(), Some(1), "{checked:#?}");
+    mentioned(&checked.stdout);
+}
+
+#[test]
+fn a_plugin_that_cannot_be_read_without_privileges_is_refused_by_every_action() {
+    for mode in [0o000, 0o200] {
+        let manager = Manager::with(plugins().with_mode("x.so", mode));
+        fails_everywhere(
+            |call| call,
+            &manager,
+            &["x.so cannot be read", &format!("its mode is {mode:04o}"), "chmod a+r"],
+        );
+    }
+}
+
+#[test]
+fn noexec_is_reported_by_every_action() {
+    if lacks_root() {
+        return;
+    }
+    let manager = Manager::with(plugins());
+    let path = manager.plugins().path().display().to_string();
+    let script = format!(r#"mount --bind {path} {path}; mount -o remount,bind,noexec {path}; exec "$@""#);
+    fails_everywhere(
+        |call| call.in_mount_namespace(&script),
+        &manager,
+        &["mounted with noexec", "mount it with exec"],
+    );
 }
 
 /// Another user repeatedly exchanges a directory of the path for their own: their plugin is refused, or ours is loaded.

@@ -1,14 +1,17 @@
 //! `install`
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
 use super::Context;
 use crate::error::{Error, Result};
+use crate::path_walk::{Element, Kind, PathWalk};
 use crate::plugins::{self, Trust};
 
 const MANAGER: &str = "manager";
@@ -27,12 +30,9 @@ const STICKY: u32 = 0o1000;
 /// A file cannot be copied, or another user can change what was installed.
 pub fn install(context: &Context<'_>, directory: &Path) -> Result<Vec<String>> {
     let sources = plugin_files(context)?;
-    let directory = made(directory)?;
-    let plugins = made(&directory.join(PLUGINS))?;
     let mut remarks = Vec::new();
-    for above in directory.ancestors().skip(1) {
-        remarks.extend(protect(above)?);
-    }
+    let directory = made(directory, &mut remarks)?;
+    let plugins = made(&directory.join(PLUGINS), &mut remarks)?;
     let mut installed = Vec::new();
     for (name, source) in sources {
         let file = plugins.join(name);
@@ -69,27 +69,58 @@ fn open_trusted(plugin: &Path, trust: Trust) -> Result<File> {
 }
 
 /// Makes the directory, if it is missing, and takes the right to write to it from other users. Returns its path without
-/// links.
-fn made(directory: &Path) -> Result<PathBuf> {
-    let created = DirBuilder::new().recursive(true).mode(MODE).create(directory);
-    created.map_err(Error::io("create", directory))?;
-    fs::set_permissions(directory, Permissions::from_mode(MODE))
-        .map_err(Error::io("set the mode of", directory))?;
-    directory.canonicalize().map_err(Error::io("find", directory))
+/// links. Every directory above is checked before it is used, so no other user can redirect the path meanwhile.
+fn made(directory: &Path, remarks: &mut Vec<String>) -> Result<PathBuf> {
+    let mut walk = PathWalk::along(directory).map_err(Error::io("find", directory))?;
+    loop {
+        let place = walk.next_path();
+        let element = match walk.next() {
+            Err(Errno::ENOENT) => {
+                let made = walk.make_directory(Mode::from_bits_truncate(MODE));
+                made.or_else(existing).map_err(Error::path("create", &place))?;
+                walk.next()
+            }
+            found => found,
+        };
+        let Some(element) = element.map_err(Error::path("open", &place))? else { return Ok(place) };
+        check_owner(&element)?;
+        match element.kind() {
+            Kind::Directory if walk.is_at_last() => {
+                element.set_mode(MODE).map_err(Error::io("set the mode of", &place))?;
+            }
+            Kind::Directory => remarks.extend(protect(&element)?),
+            _ => {}
+        }
+        walk.enter(element).map_err(Error::path("open", &place))?;
+    }
+}
+
+fn existing(errno: Errno) -> nix::Result<()> {
+    if errno == Errno::EEXIST { Ok(()) } else { Err(errno) }
+}
+
+fn check_owner(element: &Element) -> Result<()> {
+    let owner = element.owner();
+    if owner.is_root() || owner == geteuid() {
+        return Ok(());
+    }
+    let problem = format!(
+        "is not trusted: it belongs to user {owner}; change that (chown -h root), or choose another directory"
+    );
+    Err(Error::Directory { path: element.path.clone(), problem })
 }
 
 /// Sets the sticky bit of a directory of ours that others can write to, such as an `emptyDir` of Kubernetes. In others, the
 /// plugins are not trusted, which is an error at the end.
-fn protect(directory: &Path) -> Result<Option<String>> {
-    let metadata = directory.metadata().map_err(Error::io("inspect", directory))?;
-    let mode = metadata.mode() & 0o7777;
-    let is_ours = metadata.uid() == geteuid().as_raw();
-    if !is_ours || mode & 0o022 == 0 || mode & STICKY != 0 {
+fn protect(element: &Element) -> Result<Option<String>> {
+    let mode = element.mode();
+    let is_ours = element.owner() == geteuid();
+    if !is_ours || !element.is_writable_by_others() || element.is_sticky() {
         return Ok(None);
     }
-    let protected = fs::set_permissions(directory, Permissions::from_mode(mode | STICKY));
-    protected.map_err(Error::io("set the sticky bit of", directory))?;
-    let shown = directory.display();
+    let protected = element.set_mode(mode | STICKY);
+    protected.map_err(Error::io("set the sticky bit of", &element.path))?;
+    let shown = element.path.display();
     Ok(Some(format!("{shown} can be written to by other users (mode {mode:04o}); its sticky bit is set now")))
 }
 

@@ -89,19 +89,31 @@ fn check_file(path: &Path, trust: Trust, report: &mut Report) -> Result<Option<P
         },
     )?;
     // A private copy, because the file may be rebuilt during the checks.
-    match PluginFile::with_code(path, code).and_then(PluginFile::copied) {
+    match PluginFile::with_code(path, code, trust).and_then(PluginFile::copied) {
         Ok(plugin) => {
-            report.add(
-                None,
-                "library",
-                Finding::Ok("a shared library for this machine that exports a plugin".to_owned()),
-            )?;
+            report.add(None, "library", Finding::Ok(library(&plugin, trust)))?;
             Ok(Some(plugin))
         }
         Err(error) => {
             report.add(None, "library", finding_of(Err(error))?)?;
             Ok(None)
         }
+    }
+}
+
+/// What the file contains, and the libraries that are loaded with it.
+fn library(plugin: &PluginFile, trust: Trust) -> String {
+    let contains = "a shared library for this machine that exports a plugin";
+    let brought: Vec<String> = plugin.libraries().map(|path| path.display().to_string()).collect();
+    match (brought.is_empty(), trust) {
+        (true, _) => contains.to_owned(),
+        (false, Trust::Required) => {
+            format!(
+                "{contains}; only root and you can change the libraries it brings: {}",
+                brought.join(", ")
+            )
+        }
+        (false, Trust::Waived) => format!("{contains}; it brings the libraries {}", brought.join(", ")),
     }
 }
 
@@ -129,6 +141,9 @@ impl Examination<'_> {
                 ));
                 let _ = channel.sender().send(&Answer::Found(loaded));
                 let info = plugin.describe()?;
+                if let Err(problem) = rules::check_plugin(&info, info.hooks.len()) {
+                    return Ok(Answer::Found(Finding::Failed(problem)));
+                }
                 let _ = channel.sender().send(&Answer::Described(info.clone()));
                 Ok(Answer::Found(match plugin.describe()? == info {
                     true => Finding::Ok("it returns the same description each time".to_owned()),

@@ -7,6 +7,8 @@ mod event_rules;
 mod file;
 mod hook_name;
 mod inspection;
+mod libraries;
+mod protected_file;
 pub mod rules;
 
 pub use catalog::{Catalog, KnownHook, KnownPlugin, RunnableHook};

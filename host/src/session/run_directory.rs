@@ -2,16 +2,18 @@
 //!
 //! Where the configured directory is shared, as Kubernetes makes an `emptyDir` (mode 0777), it is a directory inside.
 
-use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::libc;
-use nix::unistd::{Uid, geteuid};
+use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
 
 use crate::environment;
 use crate::error::{Error, Result};
+use crate::path_walk::{Element, Kind, PathWalk};
 
 const NAME: &str = "trace-hooks";
 
@@ -39,17 +41,15 @@ impl RunDirectory {
     ///
     /// It cannot be created, or other users can change its contents.
     pub fn open() -> Result<Self> {
-        let path = configured_path()?;
-        check_ancestors(&path, MOST_LINKS)?;
-        create(&path)?;
-        if !is_shared(&path) {
-            return Self::checked(path);
+        let configured = configured_path()?;
+        let directory = reach(&configured, Missing::Make)?;
+        if !is_shared(&directory) {
+            return Self::checked(configured, &directory);
         }
-        protect(&path)?;
-        let own = own_directory_in(&path);
-        check_ancestors(&own, MOST_LINKS)?;
-        create(&own)?;
-        Self::checked(own)
+        protect(&directory)?;
+        let own = own_directory_in(&configured);
+        let directory = reach(&own, Missing::Make)?;
+        Self::checked(own, &directory)
     }
 
     /// Opens the directory, if it exists.
@@ -59,20 +59,24 @@ impl RunDirectory {
     /// Other users can change its contents.
     pub fn find() -> Result<Option<Self>> {
         let configured = configured_path()?;
-        let is_shared = is_shared(&configured);
-        let path = if is_shared { own_directory_in(&configured) } else { configured.clone() };
-        if path.symlink_metadata().is_err() {
+        if !exists(&configured) {
             return Ok(None);
         }
-        if is_shared {
-            protect(&configured)?;
+        let directory = reach(&configured, Missing::Leave)?;
+        if !is_shared(&directory) {
+            return Self::checked(configured, &directory).map(Some);
         }
-        Self::checked(path).map(Some)
+        let own = own_directory_in(&configured);
+        if !exists(&own) {
+            return Ok(None);
+        }
+        protect(&directory)?;
+        let directory = reach(&own, Missing::Leave)?;
+        Self::checked(own, &directory).map(Some)
     }
 
-    fn checked(path: PathBuf) -> Result<Self> {
-        check_ancestors(&path, MOST_LINKS)?;
-        check_private(&path)?;
+    fn checked(path: PathBuf, directory: &Element) -> Result<Self> {
+        check_private(directory)?;
         Ok(Self { path })
     }
 
@@ -131,9 +135,43 @@ fn own_directory_in(shared: &Path) -> PathBuf {
     shared.join(format!("{NAME}-{}", geteuid()))
 }
 
-fn create(path: &Path) -> Result<()> {
-    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    created.map_err(cannot_write("create the run directory", path))
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// What to do with a directory that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Make,
+    Leave,
+}
+
+/// Opens what is at this path, without following it if it is a link. Every directory above is checked before it is used to
+/// look up or make the next one, so no other user can redirect the path meanwhile.
+fn reach(path: &Path, missing: Missing) -> Result<Element> {
+    let mut walk = PathWalk::along(path).map_err(Error::io("find", path))?;
+    loop {
+        let element = match walk.next() {
+            Err(Errno::ENOENT) if missing == Missing::Make => make_next(&mut walk)?,
+            found => found.map_err(Error::path("open", &walk.next_path()))?,
+        };
+        let element = element.ok_or_else(|| refused(path, "is not a directory"))?;
+        if walk.is_at_last() {
+            return Ok(element);
+        }
+        check_above(&element)?;
+        let place = element.path.clone();
+        walk.enter(element).map_err(Error::path("follow", &place))?;
+    }
+}
+
+fn make_next(walk: &mut PathWalk) -> Result<Option<Element>> {
+    let path = walk.next_path();
+    match walk.make_directory(Mode::S_IRWXU) {
+        // Another call may have made it meanwhile. It is checked like all others.
+        Ok(()) | Err(Errno::EEXIST) => walk.next().map_err(Error::path("open", &path)),
+        Err(errno) => Err(cannot_write("create the run directory", &path)(errno.into())),
+    }
 }
 
 /// An error on writing to the run directory, which may be on a read-only root file system.
@@ -148,88 +186,83 @@ pub fn cannot_write(action: &'static str, path: &Path) -> impl FnOnce(io::Error)
     }
 }
 
-/// Returns whether other users can write to this directory.
-fn is_shared(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.mode() & 0o022 != 0)
+/// Whether other users can write to this directory.
+fn is_shared(element: &Element) -> bool {
+    element.kind() == Kind::Directory && element.is_writable_by_others()
 }
 
 /// Sets the sticky bit of a shared directory of ours, so that other users cannot rename or remove what we create there
-/// (unlink(2)). [`check_ancestors`] decides whether that was enough.
-fn protect(shared: &Path) -> Result<()> {
-    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(shared);
-    let directory = opened.map_err(Error::io("open the run directory", shared))?;
-    let metadata = directory.metadata().map_err(Error::io("inspect the run directory", shared))?;
-    check_owner(shared, &metadata)?;
-    let is_ours = Uid::from_raw(metadata.uid()) == geteuid();
-    if is_ours && !is_sticky(&metadata) {
-        log::info!("setting the sticky bit of {}, to which other users can write", shared.display());
-        let sticky = Permissions::from_mode(metadata.mode() & 0o7777 | STICKY);
-        directory.set_permissions(sticky).map_err(cannot_write("set the sticky bit", shared))?;
+/// (unlink(2)). [`check_above`] decides whether that was enough.
+fn protect(shared: &Element) -> Result<()> {
+    check_owner(shared)?;
+    if shared.owner() != geteuid() || shared.is_sticky() {
+        return Ok(());
     }
-    Ok(())
+    let path = &shared.path;
+    log::info!("setting the sticky bit of {}, to which other users can write", path.display());
+    let sticky = shared.set_mode(shared.mode() | libc::S_ISVTX);
+    sticky.map_err(cannot_write("set the sticky bit", path))
 }
 
-/// With this bit, only the owners of a directory and of what is in it can rename or remove that.
-const STICKY: u32 = 0o1000;
-
-fn is_sticky(metadata: &Metadata) -> bool {
-    metadata.mode() & STICKY != 0
-}
-
-/// How many links are followed to the run directory, in case they form a loop. The kernel's own limit
-/// (path_resolution(7)).
-const MOST_LINKS: u32 = 40;
-
-/// Checks every directory above this one, including the targets of links: a user who can write to one of them can
-/// redirect the path. Missing directories are created later, in checked ones.
-fn check_ancestors(path: &Path, links: u32) -> Result<()> {
-    let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
-    above.reverse();
-    for directory in above {
-        let Ok(metadata) = directory.symlink_metadata() else { return Ok(()) };
-        check_owner(directory, &metadata)?;
-        if metadata.is_symlink() && links > 0 {
-            let target = directory.read_link().map_err(Error::io("follow", directory))?;
-            let target = directory.parent().unwrap_or(directory).join(target);
-            // With another element, so that the target itself is checked too.
-            check_ancestors(&target.join("."), links - 1)?;
-        }
-        if is_shared(directory) && !is_sticky(&metadata) {
-            return Err(refused(
-                directory,
-                "can be written to by other users, has no sticky bit, and contains the run directory",
-            ));
-        }
+/// Checks a directory or link above the run directory: a user who can change it can redirect the path.
+fn check_above(element: &Element) -> Result<()> {
+    check_owner(element)?;
+    if is_shared(element) && !element.is_sticky() {
+        return Err(refused(
+            &element.path,
+            "can be written to by other users, has no sticky bit, and contains the run directory",
+        ));
     }
     Ok(())
 }
 
 /// Checks the run directory itself. In a directory that other users can write to, they can replace every file.
-fn check_private(path: &Path) -> Result<()> {
-    let metadata = path.symlink_metadata().map_err(Error::io("inspect the run directory", path))?;
-    if !metadata.is_dir() {
+fn check_private(element: &Element) -> Result<()> {
+    let path = &element.path;
+    if element.kind() != Kind::Directory {
         return Err(refused(path, "is not a directory, but is configured as the run directory"));
     }
-    if Uid::from_raw(metadata.uid()) != geteuid() {
-        let problem = format!("belongs to user {}, but is configured as the run directory", metadata.uid());
-        return Err(refused(path, &problem));
+    if element.owner() != geteuid() {
+        let owner = element.owner();
+        let problem = format!(
+            "belongs to user {owner}, but is configured as the run directory; let that user or root remove it"
+        );
+        return Err(refused_with(path, &problem, ", or set"));
     }
-    match metadata.mode() & 0o022 {
-        0 => Ok(()),
-        _ => Err(refused(path, "can be written to by other users")),
+    check_file_system(element)?;
+    match is_shared(element) {
+        false => Ok(()),
+        true => Err(refused(path, "can be written to by other users")),
     }
 }
 
-fn check_owner(path: &Path, metadata: &Metadata) -> Result<()> {
-    let owner = Uid::from_raw(metadata.uid());
+fn check_owner(element: &Element) -> Result<()> {
+    let owner = element.owner();
     match owner.is_root() || owner == geteuid() {
-        true => Ok(()),
-        false => Err(refused(path, &format!("belongs to user {owner}, and contains the run directory"))),
+        true => check_file_system(element),
+        false => {
+            Err(refused(&element.path, &format!("belongs to user {owner}, and contains the run directory")))
+        }
+    }
+}
+
+fn check_file_system(element: &Element) -> Result<()> {
+    match &element.fuse {
+        None => Ok(()),
+        Some(kind) => Err(refused(
+            &element.path,
+            &format!("is on a file system of type {kind}, whose server can change files and owners at will"),
+        )),
     }
 }
 
 fn refused(path: &Path, problem: &str) -> Error {
-    let advice = format!("set {} to a directory that only you can change", environment::RUN);
-    Error::Directory { path: path.to_owned(), problem: format!("{problem}; {advice}") }
+    refused_with(path, problem, "; set")
+}
+
+fn refused_with(path: &Path, problem: &str, set: &str) -> Error {
+    let variable = environment::RUN;
+    let advice =
+        format!("{set} {variable} to a directory that only you can change, such as one made by `mktemp -d`");
+    Error::Directory { path: path.to_owned(), problem: format!("{problem}{advice}") }
 }

@@ -37,7 +37,7 @@ impl<'a> HostedPlugin<'a> {
     /// # Errors
     ///
     /// A library or symbol that it needs is missing, or it was built against another interface.
-    pub fn load(code: PluginCode<'_>, status: &'a WorkerStatus) -> Result<Self> {
+    pub fn load(code: &PluginCode<'_>, status: &'a WorkerStatus) -> Result<Self> {
         let calls = Rc::new(Calls { status, worker_pid: process::id() });
         let plugin = calls.call(PluginCall::Load, || load_library(code))?;
         Ok(Self { plugin, calls })

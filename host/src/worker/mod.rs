@@ -30,7 +30,7 @@ pub use confinement::{Confinement, capabilities_for_tracing};
 pub use deadline::WorkerDeadline;
 pub use hosted_plugin::{HostedPlugin, PluginSession};
 pub use isolation::isolate;
-pub use plugin_code::PluginCode;
+pub use plugin_code::{LibraryCode, PluginCode};
 use protocol::{Answer, Channel, Order, Received};
 pub use starvation::CHECK_INTERVAL;
 use starvation::Starvation;
@@ -85,9 +85,10 @@ impl Worker {
         let captures = log::log_enabled!(log::Level::Info);
         let (output, writer) = captures.then(CapturedOutput::new).transpose()?.unzip();
         let process = ChildProcess::fork(|| {
-            let kept: Vec<_> = keep.iter().copied().chain([theirs.as_fd(), plugin.file]).collect();
+            let kept = keep.iter().copied().chain([theirs.as_fd()]).chain(plugin.files());
+            let kept: Vec<_> = kept.collect();
             isolate(orphan, &kept, writer.as_ref().map(OwnedFd::as_fd));
-            do_job(plugin, confinement, theirs, &status, job);
+            do_job(&plugin, confinement, theirs, &status, job);
         })?;
         Ok(Self {
             plugin: plugin.name.to_owned(),
@@ -274,7 +275,7 @@ impl Drop for Worker {
 
 /// In the worker: loads the plugin, does the job, answers.
 fn do_job(
-    plugin: PluginCode<'_>,
+    plugin: &PluginCode<'_>,
     confinement: Confinement,
     mut channel: Channel,
     status: &WorkerStatus,

@@ -4,11 +4,14 @@
 //! missing or too old, are sufficient.
 
 use std::ffi::CStr;
+use std::os::unix::ffi::OsStrExt;
 
 use nix::libc;
-use object::elf::{DT_NEEDED, VER_FLG_WEAK};
+use object::elf::VER_FLG_WEAK;
 use object::read::elf::ElfFile64;
 use object::{Endianness, ReadRef};
+
+use super::linkage::Linkage;
 
 /// The version of glibc since which it has this mark of libraries with compressed relocations.
 const RELATIVE_RELOCATIONS: (&str, Version) = ("GLIBC_ABI_DT_RELR", Version(2, 36));
@@ -28,10 +31,13 @@ struct Requirement<'data> {
 /// # Errors
 ///
 /// The difference, as text that follows the path in a message.
-pub fn check<'data, R: ReadRef<'data>>(plugin: &ElfFile64<'data, Endianness, R>) -> Result<(), String> {
+pub fn check<'data, R: ReadRef<'data>>(
+    plugin: &ElfFile64<'data, Endianness, R>,
+    linkage: &Linkage,
+) -> Result<(), String> {
     let damaged = |error: object::Error| format!("is a damaged ELF file: {error}");
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    if libraries(plugin).map_err(damaged)?.any(is_musl) {
+    if linkage.needed.iter().any(|library| is_musl(library.as_bytes())) {
         return Err(format!(
             "is built for the C library musl, but this manager uses glibc; build it for the target {target}"
         ));
@@ -44,15 +50,6 @@ pub fn check<'data, R: ReadRef<'data>>(plugin: &ElfFile64<'data, Endianness, R>)
         )),
         _ => Ok(()),
     }
-}
-
-/// The libraries that the plugin is linked against.
-fn libraries<'data, R: ReadRef<'data>>(
-    plugin: &ElfFile64<'data, Endianness, R>,
-) -> object::Result<impl Iterator<Item = &'data [u8]>> {
-    let dynamic = plugin.elf_dynamic_table()?;
-    let needed = dynamic.iter().filter(|entry| entry.tag == DT_NEEDED);
-    needed.map(|entry| dynamic.string(entry)).collect::<object::Result<Vec<_>>>().map(Vec::into_iter)
 }
 
 /// Alpine installs musl as `libc.musl-x86_64.so.1`, and musl's own build as `libc.so`, which is a linker script where glibc
@@ -152,7 +149,8 @@ mod tests {
         let program = ElfFile64::<Endianness, _>::parse(&bytes[..]).unwrap();
         let newest = newest_requirement(&program).unwrap().unwrap();
         assert!(newest.version <= version_of_this_process().unwrap(), "{newest:?}");
-        assert!(libraries(&program).unwrap().any(|library| library == b"libc.so.6"));
-        assert_eq!(check(&program), Ok(()));
+        let linkage = Linkage::read(&bytes[..]).unwrap();
+        assert!(linkage.needed.iter().any(|library| library == "libc.so.6"));
+        assert_eq!(check(&program, &linkage), Ok(()));
     }
 }

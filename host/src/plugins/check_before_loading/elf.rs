@@ -8,6 +8,7 @@ use object::{Endianness, Object, ObjectSymbol, ReadCache, ReadRef};
 use trace_hook_api::abi;
 
 use super::c_library;
+use super::linkage::Linkage;
 
 #[cfg(target_arch = "x86_64")]
 const OUR_MACHINE: Machine = EM_X86_64;
@@ -18,18 +19,50 @@ const CLASS_32: u8 = 1;
 /// The first bytes of a `staticlib` or an `rlib` (`ARMAG` in ar.h).
 const STATIC_LIBRARY: &[u8] = b"!<arch>\n";
 
-/// Checks that the file is a shared library for this machine and its C library, and exports a plugin.
+/// Checks that the file is a shared library for this machine and its C library, and exports a plugin. Returns what it needs.
 ///
 /// # Errors
 ///
 /// What the file is instead.
-pub fn check(file: &File) -> Result<(), String> {
+pub fn check(file: &File) -> Result<Linkage, String> {
     // Reads only the parts of the file that are needed.
     let cache = ReadCache::new(file);
     check_parts(&cache)
 }
 
-fn check_parts<'data>(data: impl ReadRef<'data>) -> Result<(), String> {
+/// Checks that the file is a shared library for this machine and its C library. Returns what it needs.
+///
+/// # Errors
+///
+/// What the file is instead.
+pub fn check_library(file: &File) -> Result<Linkage, String> {
+    let cache = ReadCache::new(file);
+    checked_linkage(&shared_library(&cache)?)
+}
+
+fn check_parts<'data>(data: impl ReadRef<'data>) -> Result<Linkage, String> {
+    let file = shared_library(data)?;
+    let exported = |symbol: ElfSymbol64<'data, '_, Endianness, _>| {
+        symbol.is_definition() && symbol.name_bytes() == Ok(abi::SYMBOL.as_bytes())
+    };
+    match file.dynamic_symbols().any(exported) {
+        true => checked_linkage(&file),
+        false => Err(format!(
+            "is a shared library, but not a plugin: it exports no header of trace-hook-api {}; see export_plugin!",
+            trace_hook_api::VERSION
+        )),
+    }
+}
+
+fn checked_linkage<'data, R: ReadRef<'data>>(
+    file: &ElfFile64<'data, Endianness, R>,
+) -> Result<Linkage, String> {
+    let linkage = Linkage::read(file.data()).map_err(|error| format!("is a damaged ELF file: {error}"))?;
+    c_library::check(file, &linkage)?;
+    Ok(linkage)
+}
+
+fn shared_library<'data, R: ReadRef<'data>>(data: R) -> Result<ElfFile64<'data, Endianness, R>, String> {
     if data.read_bytes_at(0, STATIC_LIBRARY.len() as u64) == Ok(STATIC_LIBRARY) {
         let remedy = "build it with crate-type = [\"cdylib\"]";
         return Err(format!("is a static library, which cannot be loaded; {remedy}"));
@@ -70,17 +103,7 @@ fn check_parts<'data>(data: impl ReadRef<'data>) -> Result<(), String> {
     if !segments.iter().all(is_whole) {
         return Err("is cut off: its end is missing; copy it again".to_owned());
     }
-    let file = ElfFile64::<Endianness, _>::parse(data).map_err(damaged)?;
-    let exported = |symbol: ElfSymbol64<'data, '_, Endianness, _>| {
-        symbol.is_definition() && symbol.name_bytes() == Ok(abi::SYMBOL.as_bytes())
-    };
-    match file.dynamic_symbols().any(exported) {
-        true => c_library::check(&file),
-        false => Err(format!(
-            "is a shared library, but not a plugin: it exports no header of trace-hook-api {}; see export_plugin!",
-            trace_hook_api::VERSION
-        )),
-    }
+    ElfFile64::parse(data).map_err(damaged)
 }
 
 fn name(machine: Machine) -> String {

@@ -1,20 +1,18 @@
 //! Opens plugins that other users cannot change.
 //!
 //! `manager` runs as root and loads code, so a user who can change that code, or an element of its path, gains root
-//! privileges. The path is resolved element by element. Each element is opened without following links, checked by its
-//! descriptor, and used to look up the next one, so no element can be replaced between check and use.
+//! privileges.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open as open_path, openat, readlinkat};
 use nix::libc;
-use nix::sys::stat::{FileStat, Mode, fstat};
-use nix::unistd::{Uid, geteuid};
+use nix::unistd::{Uid, getegid, geteuid, getgroups};
+
+use crate::path_walk::{Element, Kind, PathWalk};
 
 /// Which users may be able to change a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,134 +23,122 @@ pub enum Trust {
     Waived,
 }
 
-/// The kernel's own limit (path_resolution(7)).
-const MOST_LINKS: usize = 40;
-
 /// Opens the regular file at this path, if the file and all elements of the path are trusted.
 ///
 /// # Errors
 ///
 /// The problem, as text that follows the path in a message.
 pub fn open(path: &Path, trust: Trust) -> Result<File, String> {
-    let path = std::path::absolute(path).map_err(|error| format!("cannot be found: {error}"))?;
-    let mut resolution = Resolution {
-        trust,
-        user: geteuid(),
-        directory: None,
-        path: PathBuf::new(),
-        remaining: Vec::new(),
-        links: 0,
-    };
-    resolution.prepend(&path);
-    resolution.open_file()
+    let mut walk = PathWalk::along(path).map_err(|error| format!("cannot be found: {error}"))?;
+    let judge = Judge::new(trust);
+    while let Some(element) = walk.next().map_err(cannot_read)? {
+        match element.kind() {
+            Kind::Directory | Kind::Link => {
+                judge.check(&element)?;
+                walk.enter(element).map_err(cannot_read)?;
+            }
+            Kind::RegularFile if walk.is_at_last() => {
+                judge.check(&element)?;
+                judge.check_readable(&element)?;
+                return reopen(&element.file);
+            }
+            _ if walk.is_at_last() => break,
+            _ => return Err(format!("cannot be read: {} is not a directory", element.path.display())),
+        }
+    }
+    Err("is not a regular file".to_owned())
 }
 
-/// The resolution of a path.
-struct Resolution {
+/// Checks this directory, and all elements of the path to it, as those of a plugin. One that does not exist is trusted.
+///
+/// # Errors
+///
+/// The problem, as text that follows the path in a message.
+pub fn check_directory(path: &Path, trust: Trust) -> Result<(), String> {
+    let mut walk = PathWalk::along(path).map_err(|error| format!("cannot be found: {error}"))?;
+    let judge = Judge::new(trust);
+    loop {
+        match walk.next() {
+            Ok(Some(element)) => {
+                judge.check(&element)?;
+                walk.enter(element).map_err(cannot_read)?;
+            }
+            Ok(None) | Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(cannot_read(errno)),
+        }
+    }
+}
+
+fn cannot_read(errno: Errno) -> String {
+    format!("cannot be read: {}", errno.desc())
+}
+
+/// Decides about the elements of a path.
+struct Judge {
     trust: Trust,
     user: Uid,
-    /// The directory reached so far; `None` before the first element.
-    directory: Option<OwnedFd>,
-    /// The path of that directory, without links.
-    path: PathBuf,
-    /// The names that are not resolved yet, the next one last.
-    remaining: Vec<OsString>,
-    links: usize,
 }
 
-impl Resolution {
-    /// Puts this path before the remaining names.
-    fn prepend(&mut self, path: &Path) {
-        if path.is_absolute() {
-            self.directory = None;
-        }
-        self.remaining.extend(path.components().rev().filter_map(|component| match component {
-            Component::CurDir | Component::Prefix(_) => None,
-            component => Some(component.as_os_str().to_owned()),
-        }));
+impl Judge {
+    fn new(trust: Trust) -> Self {
+        Self { trust, user: geteuid() }
     }
 
-    fn open_file(mut self) -> Result<File, String> {
-        while let Some(name) = self.remaining.pop() {
-            if name == ".." {
-                self.go_up();
-                continue;
-            }
-            let path = self.path.join(&name);
-            let element = self.look_up(&name).map_err(|errno| format!("cannot be read: {}", errno.desc()))?;
-            let status = fstat(&element).map_err(|errno| format!("cannot be read: {}", errno.desc()))?;
-            match status.st_mode & libc::S_IFMT {
-                libc::S_IFLNK => {
-                    self.check(&path, &status)?;
-                    self.follow(&element)?;
-                }
-                libc::S_IFDIR => {
-                    self.check(&path, &status)?;
-                    (self.directory, self.path) = (Some(element), path);
-                }
-                libc::S_IFREG if self.remaining.is_empty() => {
-                    self.check(&path, &status)?;
-                    return reopen(&element);
-                }
-                _ if self.remaining.is_empty() => break,
-                _ => return Err(format!("cannot be read: {} is not a directory", path.display())),
-            }
-        }
-        Err("is not a regular file".to_owned())
-    }
-
-    /// Opens the element itself, even if it is a link. O_PATH, because opening a device can have side effects.
-    fn look_up(&self, name: &OsStr) -> nix::Result<OwnedFd> {
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match &self.directory {
-            Some(directory) => openat(directory, name, flags, Mode::empty()),
-            None => open_path(name, flags, Mode::empty()),
-        }
-    }
-
-    /// Resolves the path without its last element from the beginning: the directory may have been moved, which changes
-    /// `..`.
-    fn go_up(&mut self) {
-        let mut path = std::mem::take(&mut self.path);
-        path.pop();
-        self.prepend(&path);
-    }
-
-    fn follow(&mut self, link: &OwnedFd) -> Result<(), String> {
-        self.links += 1;
-        let target = match readlinkat(link, "") {
-            _ if self.links > MOST_LINKS => Err(Errno::ELOOP),
-            target => target,
-        };
-        self.prepend(Path::new(&target.map_err(|errno| format!("cannot be read: {}", errno.desc()))?));
-        Ok(())
-    }
-
-    fn check(&self, path: &Path, status: &FileStat) -> Result<(), String> {
-        let owner = Uid::from_raw(status.st_uid);
-        let is = |kind| status.st_mode & libc::S_IFMT == kind;
+    fn check(&self, element: &Element) -> Result<(), String> {
+        let path = element.path.display();
         // In a sticky directory, only the owner of an entry can rename or remove it. The entry is checked next.
-        let is_shared = is(libc::S_IFDIR) && status.st_mode & libc::S_ISVTX != 0;
-        // The mode of a link has no meaning.
-        let is_writable = status.st_mode & 0o022 != 0 && !is(libc::S_IFLNK);
+        let is_shared = element.kind() == Kind::Directory && element.is_sticky();
         let (problem, remedy) = if self.trust == Trust::Waived {
             return Ok(());
-        } else if !owner.is_root() && owner != self.user {
-            let what = if is(libc::S_IFLNK) { "the link " } else { "" };
-            (format!("{what}{} belongs to user {owner}", path.display()), "chown -h root")
-        } else if is_writable && !is_shared {
-            let writers = if status.st_mode & 0o002 != 0 { "all users" } else { "its group" };
-            let mode = status.st_mode & 0o7777;
-            (format!("{} can be written to by {writers} (mode {mode:04o})", path.display()), "chmod go-w")
+        } else if let Some(kind) = &element.fuse {
+            (
+                format!(
+                    "{path} is on a file system of type {kind}, whose server can change files and owners at will"
+                ),
+                "copy the plugin to another one".to_owned(),
+            )
+        } else if !element.owner().is_root() && element.owner() != self.user {
+            let what = if element.kind() == Kind::Link { "the link " } else { "" };
+            (format!("{what}{path} belongs to user {}", element.owner()), change("chown -h root", element))
+        } else if element.is_writable_by_others() && !is_shared {
+            let writers = if element.mode() & 0o002 != 0 { "all users" } else { "its group" };
+            let mode = element.mode();
+            (
+                format!("{path} can be written to by {writers} (mode {mode:04o})"),
+                change("chmod go-w", element),
+            )
         } else {
             return Ok(());
         };
-        let shown = path.to_string_lossy();
-        let quoted = shlex::try_quote(&shown).unwrap_or_else(|_| shown.clone());
+        Err(format!("is not trusted: {problem}; {remedy}, or give --allow-untrusted for development"))
+    }
+
+    /// Checks that the file can be read without any privilege, as it is when hooks are listed.
+    fn check_readable(&self, element: &Element) -> Result<(), String> {
+        let is_in = |group| {
+            getegid().as_raw() == group
+                || getgroups().is_ok_and(|groups| groups.iter().any(|one| one.as_raw() == group))
+        };
+        let needed = match element.group() {
+            _ if element.owner() == self.user => 0o400,
+            group if is_in(group) => 0o040,
+            _ => 0o004,
+        };
+        if element.mode() & needed != 0 {
+            return Ok(());
+        }
         Err(format!(
-            "is not trusted: {problem}; change that ({remedy} {quoted}), or give --allow-untrusted for development"
+            "cannot be read without privileges, as it is when hooks are listed: its mode is {:04o}; {}",
+            element.mode(),
+            change("chmod a+r", element)
         ))
     }
+}
+
+fn change(command: &str, element: &Element) -> String {
+    let shown = element.path.to_string_lossy();
+    let quoted = shlex::try_quote(&shown).unwrap_or_else(|_| shown.clone());
+    format!("change that ({command} {quoted})")
 }
 
 /// Reopens for reading a file that is open with O_PATH.
