@@ -47,6 +47,15 @@ fn ten_thousand_hooks_are_refused() {
 }
 
 #[test]
+fn an_answer_that_would_fill_the_memory_is_refused() {
+    let answer = with_fault("large details");
+    assert_eq!(answer.stdout, "synthetic_lines\n");
+    let complaint = answer.succeeded_with_messages(1)[0];
+    assert!(complaint.contains("plugin nonconforming: its worker sent an unreadable message"), "{complaint}");
+    assert!(complaint.contains("longer than 1048576 bytes"), "{complaint}");
+}
+
+#[test]
 fn an_invalid_hook_name_removes_the_hook() {
     for name in ["", "a b", "a\nb", "a/b", "a\rb", "ä", "\x1b[31mred", "a\u{202e}b"] {
         removes_the_hook(&format!("name={name}"), "a hook's name has 1 to 64 letters");

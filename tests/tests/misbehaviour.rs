@@ -1,6 +1,8 @@
 //! A misbehaving plugin affects only its own hook: one message, in time, and nothing left behind. Tests with an instance need
 //! root.
 
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -139,6 +141,37 @@ fn a_plugin_that_kills_its_worker_in_a_constructor_removes_only_itself() {
         session.signal(Signal::SIGINT);
         assert_eq!(session.ends(PATIENCE).succeeded().lines().count(), 1);
     });
+}
+
+#[test]
+fn a_plugin_that_starts_threads_without_end_is_killed() {
+    for (fault, hooks) in
+        [("many-threads:load", "synthetic_lines\n"), ("many-threads:probe", "behaves\nsynthetic_lines\n")]
+    {
+        let manager = manager();
+        let is_over = AtomicBool::new(false);
+        let most = thread::scope(|scope| {
+            let most = scope.spawn(|| {
+                let mut most = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    most = manager.processes().into_iter().map(threads_of).fold(most, usize::max);
+                }
+                most
+            });
+            let answer = get_all(&manager, fault).answer();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(answer.stdout, hooks, "{answer:#?}");
+            answer.failed_with(0, &["misbehaving", "had more than 512 threads", "and was killed"]);
+            in_time(&answer, DISCOVERY);
+            most.join().expect("the threads can be counted")
+        });
+        assert!(most < 8_000, "{most} threads of the 32,000 that the kernel has");
+        nothing_is_left(&manager);
+    }
+}
+
+fn threads_of(process: u32) -> usize {
+    fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count)
 }
 
 #[test]

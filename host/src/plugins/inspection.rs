@@ -287,15 +287,15 @@ fn inspect_here(
         |step: PluginCall| faults.iter().find(|(known, _)| *known == step).map(|(_, why)| why.clone());
     let (info, hooks) = describe(plugin, fault)?;
     plugin.set_hook_count(hooks.len());
-    // A plugin that will be rejected is not probed.
-    let probe_in = aspects.probe_in.filter(|_| rules::check_plugin(&info, hooks.len()).is_ok());
+    // A plugin that will be rejected is not probed, and its hooks are not sent.
+    rules::check_plugin(&info, hooks.len()).map_err(HookError::new)?;
     let probed = (0..).zip(hooks).map(|(position, hook)| {
         let mut info: HookInfo = hook?;
         // If they break a rule, the supervisor reports that.
         if aspects.events_of != Some(&info.name) && event_rules::check_events(&info.events).is_ok() {
             info.events.clear();
         }
-        let unavailable = probe_in.and_then(|environment| {
+        let unavailable = aspects.probe_in.and_then(|environment| {
             fault(PluginCall::Probe(position)).or_else(|| {
                 plugin.probe(position, &info.name, environment).err().map(|error| error.to_string())
             })

@@ -89,6 +89,11 @@ impl ChildProcess {
         Path::new("/proc").join(id.unwrap_or(self.pid.as_raw()).to_string())
     }
 
+    /// How many threads the process has.
+    pub fn threads(&self) -> Option<usize> {
+        process_stat::threads(&fs::read(self.procfs_directory().join("stat")).ok()?)
+    }
+
     /// How the process ended, as text: `was killed by SIGSEGV`.
     pub fn cause_of_death(&mut self) -> String {
         self.wait_for_end(within(EXIT_TIME));

@@ -14,6 +14,7 @@ mod load_library;
 mod plugin_code;
 pub mod protocol;
 mod starvation;
+mod thread_limit;
 mod worker_status;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,8 +33,9 @@ pub use hosted_plugin::{HostedPlugin, PluginSession};
 pub use isolation::isolate;
 pub use plugin_code::{LibraryCode, PluginCode};
 use protocol::{Answer, Channel, Order, Received};
-pub use starvation::CHECK_INTERVAL;
 use starvation::Starvation;
+pub use thread_limit::CHECK_INTERVAL;
+use thread_limit::{MOST_THREADS, ThreadLimit};
 pub use worker_status::PluginCall;
 use worker_status::WorkerStatus;
 
@@ -59,6 +61,7 @@ pub struct Worker {
     began: Instant,
     process: ChildProcess,
     starvation: Starvation,
+    threads: Option<ThreadLimit>,
     channel: Channel,
     status: WorkerStatus,
     /// `None` if nothing is logged.
@@ -84,17 +87,19 @@ impl Worker {
         let status = WorkerStatus::new()?;
         let captures = log::log_enabled!(log::Level::Info);
         let (output, writer) = captures.then(CapturedOutput::new).transpose()?.unzip();
+        let mut file_rules = confinement.prepare(&plugin);
         let process = ChildProcess::fork(|| {
             let kept = keep.iter().copied().chain([theirs.as_fd()]).chain(plugin.files());
-            let kept: Vec<_> = kept.collect();
+            let kept: Vec<_> = kept.chain(file_rules.as_ref().map(OwnedFd::as_fd)).collect();
             isolate(orphan, &kept, writer.as_ref().map(OwnedFd::as_fd));
-            do_job(&plugin, confinement, theirs, &status, job);
+            do_job(&plugin, || confinement.apply(file_rules.take()), theirs, &status, job);
         })?;
         Ok(Self {
             plugin: plugin.name.to_owned(),
             began: Instant::now(),
             process,
             starvation: Starvation::new(),
+            threads: (confinement == Confinement::Discovery).then(ThreadLimit::new),
             channel: ours,
             status,
             output,
@@ -135,6 +140,7 @@ impl Worker {
 
     /// Waits for an answer, a signal, or this time.
     fn wait(&self, until: Instant, interrupts: &Interrupts) -> Result<()> {
+        let until = self.threads.as_ref().map_or(until, |_| until.min(within(CHECK_INTERVAL)));
         let mut fds = self.poll_fds();
         fds.push(PollFd::new(interrupts.as_fd(), PollFlags::POLLIN));
         match poll(&mut fds, timeout_until(until)) {
@@ -164,7 +170,7 @@ impl Worker {
                 Received::Message(answer) => return Ok(Some(answer)),
                 // A process that the plugin has forked may still hold the other end.
                 Received::Nothing if has_ended => return Err(self.died()),
-                Received::Nothing => return Ok(None),
+                Received::Nothing => return self.check_threads().map(|()| None),
                 Received::End => return Err(self.died()),
                 Received::Garbage(problem) => {
                     return Err(self.problem(format!("its worker sent an unreadable message: {problem}")));
@@ -172,6 +178,17 @@ impl Worker {
             }
         }
         Ok(None)
+    }
+
+    /// Kills the worker if it has too many threads.
+    fn check_threads(&mut self) -> Result<()> {
+        let Some(limit) = &mut self.threads else { return Ok(()) };
+        if !limit.is_exceeded(|| self.process.threads()) {
+            return Ok(());
+        }
+        self.process.end();
+        let call = self.current_call();
+        Err(self.problem(format!("its worker had more than {MOST_THREADS} threads {call}, and was killed")))
     }
 
     /// Sends an order to the worker. One that is dead is noticed at its next answer.
@@ -276,7 +293,7 @@ impl Drop for Worker {
 /// In the worker: loads the plugin, does the job, answers.
 fn do_job(
     plugin: &PluginCode<'_>,
-    confinement: Confinement,
+    confine: impl FnOnce(),
     mut channel: Channel,
     status: &WorkerStatus,
     job: impl FnOnce(&HostedPlugin<'_>, &mut Channel) -> Result<Answer, HookError>,
@@ -287,7 +304,7 @@ fn do_job(
         // Fails if the supervisor has died, which then needs no log.
         let _ = sender.send(&answer);
     });
-    confinement.apply();
+    confine();
     let plugin = HostedPlugin::load(plugin, status);
     let answer = plugin.and_then(|plugin| job(&plugin, &mut channel)).unwrap_or_else(Answer::Failed);
     // Before the answer, after which the supervisor may end.

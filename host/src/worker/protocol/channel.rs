@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// Longer messages are rejected, to limit the memory.
-const LONGEST_MESSAGE: usize = 16 << 20;
+/// Longer messages are rejected, to limit the memory: the supervisor keeps those of all plugins. The description of the largest
+/// plugin here takes 20 KiB.
+const LONGEST_MESSAGE: usize = 1 << 20;
 
 /// One end of the channel.
 pub struct Channel {
@@ -75,7 +76,7 @@ impl Channel {
             }
             self.searched = self.received.len();
             if self.received.len() > LONGEST_MESSAGE {
-                return Received::Garbage(format!("a message of more than {LONGEST_MESSAGE} bytes"));
+                return Received::Garbage(format!("it is longer than {LONGEST_MESSAGE} bytes"));
             }
             let mut buffer = [0; 16 << 10];
             match self.receive_bytes(&mut buffer) {

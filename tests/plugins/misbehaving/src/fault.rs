@@ -56,6 +56,7 @@ pub fn perform(fault: &str) -> Result<()> {
             let _ = unsafe { fork() };
         }
         "threads" => (0..8).for_each(|_| drop(thread::spawn(|| perform("hang")))),
+        "many-threads" => while start_idle_thread().is_ok() {},
         "setsid" => {
             // It fails for the leader of a process group.
             let _ = setsid();
@@ -64,6 +65,12 @@ pub fn perform(fault: &str) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+fn start_idle_thread() -> std::io::Result<()> {
+    const SMALLEST_STACK: usize = 16 << 10;
+    let idle = || thread::sleep(Duration::from_secs(60));
+    thread::Builder::new().stack_size(SMALLEST_STACK).spawn(idle).map(drop)
 }
 
 fn segfault() {

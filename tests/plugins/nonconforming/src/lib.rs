@@ -36,6 +36,9 @@ impl Hook for NonconformingLines {
         if has("long details") {
             info = info.details("x".repeat(10 << 20));
         }
+        if has("large details") {
+            info = info.details("x".repeat(3 << 20));
+        }
         if has("json") || has("no json") {
             info = info.formats([Format::Text, Format::Json]);
         }

@@ -96,8 +96,8 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         done(system_call(FCHMODAT2, [libc::AT_FDCWD.into(), Argument::from(&*path), mode, 0.into()]))
     }),
     ("chmod-what-is-open", |site| {
-        let file = open(&site.path("file"), libc::O_RDONLY)?;
-        done(call!(SYS_fchmod, number(&file), 0o777))
+        let file = site.readable_file()?;
+        done(call!(SYS_fchmod, number(&file), 0o755))
     }),
     ("chown", |site| done(call!(SYS_fchownat, libc::AT_FDCWD, &*site.path("file"), 0, 0, 0))),
     ("touch", |site| done(call!(SYS_utimensat, libc::AT_FDCWD, &*site.path("file"), 0, 0))),
@@ -106,17 +106,33 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         done(call!(SYS_setxattr, &*path, c"user.escape", c"here", 4, 0))
     }),
     ("set-flags", |site| {
-        let file = open(&site.path("file"), libc::O_RDONLY)?;
+        let file = site.readable_file()?;
         // FS_IOC_SETFLAGS, FS_NODUMP_FL (linux/fs.h)
         let mut flags = 0x40_u64.to_ne_bytes();
         done(call!(SYS_ioctl, number(&file), 0x4008_6602_u32, &mut flags[..]))
     }),
     ("lock", |site| {
-        let file = open(&site.path("file"), libc::O_RDONLY)?;
+        let file = site.readable_file()?;
         done(call!(SYS_flock, number(&file), libc::LOCK_EX))
     }),
     ("write-own-plugin", |site| open(&text(&*site.plugin), libc::O_WRONLY | libc::O_NONBLOCK).map(drop)),
     ("chmod-own-plugin", |site| done(call!(SYS_fchmodat, libc::AT_FDCWD, &*text(&*site.plugin), 0o755))),
+    // Reading
+    ("read-file-of-user", |site| read(&site.path("file"))),
+    ("list-directory-of-user", |site| read(&site.path("."))),
+    ("list-run-directory", |site| read(&text(&*site.run_directory))),
+    ("open-fifo", |site| read(&site.path("fifo"))),
+    ("open-terminal", |_| read(c"/dev/ptmx")),
+    ("open-device", |_| read(c"/dev/zero")),
+    ("descriptor-of-supervisor", |_| read(&text(format!("/proc/{}/fd/0", parent())))),
+    ("read-trace", |site| read(&site.in_instance("trace"))),
+    ("read-trace-pipe", |site| read(&site.in_instance("trace_pipe"))),
+    ("read-ring-buffer", |site| read(&site.in_instance("per_cpu/cpu0/trace_pipe_raw"))),
+    ("read-library", |_| read(c"/proc/self/root/usr/lib")),
+    ("read-procfs", |_| read(c"/proc/1/stat")),
+    ("read-sysfs", |_| read(c"/sys/devices/system/cpu/online")),
+    ("read-format", |site| read(&site.in_instance("../../events/sched/sched_switch/format"))),
+    ("read-events", |site| read(&site.in_instance("../../available_events"))),
     // Sockets
     ("internet-socket", |_| socket(libc::AF_INET, libc::SOCK_STREAM).map(drop)),
     ("datagram-socket", |_| socket(libc::AF_INET6, libc::SOCK_DGRAM).map(drop)),
@@ -205,6 +221,12 @@ impl Site {
         text(format!("{}/{name}", self.directory))
     }
 
+    /// In discovery, the plugin is the only file that can be read.
+    fn readable_file(&self) -> Result<OwnedFd, Errno> {
+        let flags = libc::O_RDONLY;
+        open(&self.path("file"), flags).or_else(|_| open(&text(&*self.plugin), flags))
+    }
+
     fn new_path(&self) -> CString {
         self.path(&self.new_name())
     }
@@ -241,6 +263,11 @@ fn number(fd: &OwnedFd) -> i32 {
 
 fn open(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
     call!(SYS_openat, libc::AT_FDCWD, path, flags, 0o600).map(owned)
+}
+
+/// Opens a file or directory for reading, without waiting for a writer.
+fn read(path: &CStr) -> Outcome {
+    open(path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY).map(drop)
 }
 
 fn make(path: &CStr) -> Outcome {
