@@ -508,44 +508,6 @@ fn non_ascii_character_before_a_field_name_is_accepted() {
     assert_eq!(EventFormat::parse(&text).unwrap().own_fields()[0].name, "addr");
 }
 
-#[test]
-fn system_calls_are_printed_as_by_other_kernel_versions() {
-    let tree = Tree::new();
-    let format = |fields: &str, print_fmt: &str| {
-        let head = format!(
-            "name: sys_enter_made\nID: 99\n{COMMON}\tfield:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;\n"
-        );
-        EventFormat::parse(&format!("{head}{fields}\nprint fmt: {print_fmt}\n")).unwrap()
-    };
-    let plain = "\tfield:int fd;\toffset:16;\tsize:8;\tsigned:0;\n\tfield:const char * name;\toffset:24;\tsize:8;\tsigned:0;\n";
-    let mut record = vec![0; 56];
-    record[0] = 99;
-    record[16] = 12;
-    record[24] = 3;
-    record[32..36].copy_from_slice(&(40u32 | 6 << 16).to_ne_bytes());
-    record[40..46].copy_from_slice(b"/etc/\0");
-    let line = |formatter: &mut Formatter| {
-        let mut line = Vec::new();
-        formatter.write_record(0, 0, &record, &mut line);
-        String::from_utf8(line).unwrap().split_once(": ").unwrap().1.to_owned()
-    };
-    let mut formatter = tree.formatter();
-    formatter.add("syscalls", format(plain, "\"\""));
-    assert_eq!(line(&mut formatter), "sys_made(fd: 0xc, name: 3)\n");
-    // Since 6.19: with the data that the pointer points to.
-    let with_target =
-        format!("{plain}\tfield:__data_loc char[] __name_val;\toffset:32;\tsize:4;\tsigned:0;\n");
-    formatter.add("syscalls", format(&with_target, "\"\", __get_str(__name_val)"));
-    assert_eq!(line(&mut formatter), "sys_made(fd: 0xc, name: 3 \"/etc/\")\n");
-    formatter.add("syscalls", format(&with_target, "\"\", __print_dynamic_array(__name_val, 1)"));
-    assert_eq!(line(&mut formatter), "sys_made(fd: 0xc, name: 3 (2f:65:74:63:2f:00))\n");
-    // Up to 6.17: hexadecimal without a prefix.
-    tree.put("proc/sys/kernel/osrelease", "6.12.3-generic\n");
-    let mut formatter = tree.formatter();
-    formatter.add("syscalls", format(plain, "\"\""));
-    assert_eq!(line(&mut formatter), "sys_made(fd: c, name: 3)\n");
-}
-
 /// Fragments of print formats, to be combined at random.
 fn fragment() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![

@@ -20,7 +20,10 @@ pub(super) struct Catalog {
     /// The format files of all events, by id. Empty until an id is requested that no enabled event has.
     files: HashMap<u16, PathBuf>,
     searched_at: Option<Instant>,
-    style: syscall::Style,
+    /// The kernel's version, such as `6.12.3-generic`.
+    release: Box<str>,
+    /// Determined at the first system call.
+    style: OnceCell<syscall::Style>,
     options: Options,
     btf: Btf,
 }
@@ -78,7 +81,8 @@ impl Catalog {
             known: Vec::new(),
             files: HashMap::new(),
             searched_at: None,
-            style: syscall::Style::of_release(release),
+            release: release.into(),
+            style: OnceCell::new(),
             options,
         }
     }
@@ -162,7 +166,7 @@ impl Catalog {
 
     fn make_printer(&self, format: &EventFormat, system: &str) -> Printer {
         if system == "syscalls"
-            && let Some(syscall) = Syscall::new(format, self.style, self.options.verbose)
+            && let Some(syscall) = Syscall::new(format, self.style(), self.options.verbose)
         {
             return Printer::Syscall(syscall);
         }
@@ -176,6 +180,13 @@ impl Catalog {
             Ok(program) => Printer::Program { name, program: program.for_probe(format) },
             Err(reason) => Printer::Fields { name, reason },
         }
+    }
+
+    fn style(&self) -> syscall::Style {
+        *self.style.get_or_init(|| {
+            let openat = read(&self.tracefs, &format_file("syscalls", "sys_enter_openat"));
+            syscall::Style::of(&openat.unwrap_or_default(), &self.release)
+        })
     }
 
     /// Reads the ids of all events.

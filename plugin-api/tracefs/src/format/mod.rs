@@ -28,7 +28,8 @@
 //! - Task, thread group, CPU, flags and time, according to the instance's `options` and `trace_clock`
 //!   (`trace_print_context`).
 //! - System calls, in the form that this kernel uses: `sys_openat(dfd: ffffff9c, …` before Linux 6.18,
-//!   `sys_openat(dfd: 0xffffff9c, …` since, and with the strings that arguments point to since 6.19.
+//!   `sys_openat(dfd: 0xffffff9c, …` since. Since 6.19, they have the strings and bytes that arguments point to, and the names of
+//!   openat's flags.
 //! - Probes, markers (`trace_marker`, `trace_marker_raw`), `trace_printk`, kernel and user stack traces,
 //!   which the kernel prints with separate functions.
 //! - All other events, by their print format: the conversions of `lib/vsprintf.c` that do not read kernel
@@ -85,6 +86,7 @@ mod field;
 mod formatter;
 mod lexer;
 mod names;
+mod open_flags;
 mod options;
 mod parser;
 mod pointer;

@@ -1,7 +1,7 @@
 use super::btf::Btf;
 use super::expr::{Expr, Operator, Place};
 use super::lexer::Token;
-use super::text::Text;
+use super::text::{Names, Text};
 use super::types::{self, LONG, Scalar, Type};
 use super::{EventFormat, Field, Shape, Unprintable};
 
@@ -23,7 +23,6 @@ pub(super) enum Value {
 }
 
 type Result<T> = std::result::Result<T, Unprintable>;
-type Names = Box<[(u64, Box<[u8]>)]>;
 
 /// The limit of nesting. Current print formats nest about 30 deep; the stack has room for a multiple of this.
 const DEEPEST: usize = 96;
@@ -134,7 +133,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn expression(&mut self) -> Result<Node> {
+    /// The next expression.
+    pub(super) fn expression(&mut self) -> Result<Node> {
         self.depth += 1;
         if self.depth > DEEPEST {
             return Err(Unprintable::Depth);

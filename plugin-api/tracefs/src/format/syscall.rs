@@ -1,7 +1,9 @@
 //! System-call events, which the kernel prints without their print formats (`kernel/trace/trace_syscalls.c`).
 
+use super::conversion::{Flags, Radix};
 use super::expr::Place;
 use super::field::read_number;
+use super::open_flags::OpenFlags;
 use super::parser::place_of;
 use super::write;
 use super::{EventFormat, Shape};
@@ -13,7 +15,6 @@ pub(super) enum Syscall {
         /// `sys_openat(`
         name: Box<[u8]>,
         arguments: Box<[Argument]>,
-        style: Style,
     },
     Exit {
         /// `sys_openat -> 0x`
@@ -28,14 +29,33 @@ pub(super) struct Argument {
     before: Box<[u8]>,
     /// The offset of the value.
     offset: usize,
+    notation: Notation,
     /// The data that it points to, which the kernel records since Linux 6.19.
     target: Option<Target>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
+enum Notation {
+    Usual(Style),
+    /// These are openat's only.
+    Decimal,
+    Octal,
+    OpenFlags(OpenFlags),
+}
+
+#[derive(Clone, Debug, PartialEq)]
 struct Target {
     place: Place,
-    text: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Text,
+    /// The size is the argument at this offset.
+    Bytes {
+        size: usize,
+    },
 }
 
 /// The format of argument values.
@@ -50,8 +70,12 @@ pub(super) enum Style {
 const LONG: usize = size_of::<usize>();
 
 impl Style {
-    /// The style of the kernel `release` (`/proc/sys/kernel/osrelease`).
-    pub(super) fn of_release(release: &str) -> Self {
+    /// The style of a kernel, by the format of its event `sys_enter_openat`. Linux 6.18 is recognized by its `release` only
+    /// (`/proc/sys/kernel/osrelease`).
+    pub(super) fn of(openat: &str, release: &str) -> Self {
+        if openat.contains("__filename_val") {
+            return Self::Prefixed;
+        }
         let mut numbers =
             release.split(|c: char| !c.is_ascii_digit()).map(|word| word.parse::<u32>().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -68,8 +92,11 @@ impl Syscall {
             return Some(Self::Exit { name: format!("sys_{call} -> 0x").into_bytes().into(), value });
         }
         let call = format.name.strip_prefix("sys_enter_")?;
-        let arguments = arguments(format, types)?;
-        Some(Self::Enter { name: format!("sys_{call}(").into_bytes().into(), arguments, style })
+        let mut arguments = arguments(format, style, types)?;
+        if !types && let Some(flags) = OpenFlags::of(format) {
+            print_as_openat(&mut arguments, &flags);
+        }
+        Some(Self::Enter { name: format!("sys_{call}(").into_bytes().into(), arguments })
     }
 
     #[inline]
@@ -79,10 +106,13 @@ impl Syscall {
                 out.extend_from_slice(name);
                 write::hex(out, read_number(record, *value, LONG, false).unwrap_or(0));
             }
-            Self::Enter { name, arguments, style } => {
+            Self::Enter { name, arguments } => {
                 out.extend_from_slice(name);
                 for argument in arguments {
-                    argument.write(*style, record, out);
+                    argument.write(record, out);
+                    if argument.is_last(record) {
+                        break;
+                    }
                 }
                 out.push(b')');
             }
@@ -90,14 +120,15 @@ impl Syscall {
     }
 }
 
-fn arguments(format: &EventFormat, types: bool) -> Option<Box<[Argument]>> {
+fn arguments(format: &EventFormat, style: Style, types: bool) -> Option<Box<[Argument]>> {
     let mut arguments: Vec<Argument> = Vec::new();
     for field in format.own_fields().iter().filter(|field| field.name != "__syscall_nr") {
         if field.shape == Shape::Scalar {
             let separator = if arguments.is_empty() { "" } else { ", " };
             let kind = if types { format!("{} ", field.type_name) } else { String::new() };
             let before = format!("{separator}{kind}{}: ", field.name).into_bytes().into();
-            arguments.push(Argument { before, offset: field.offset, target: None });
+            let notation = Notation::Usual(style);
+            arguments.push(Argument { before, offset: field.offset, notation, target: None });
             continue;
         }
         // `__NAME_val` has the data that the argument NAME points to.
@@ -106,27 +137,70 @@ fn arguments(format: &EventFormat, types: bool) -> Option<Box<[Argument]>> {
         let argument = arguments.iter_mut().find(|argument| {
             argument.before.strip_suffix(ending.as_bytes()).is_some_and(|rest| !rest.ends_with(b"_"))
         })?;
-        let text = format.print_fmt.contains(&format!("__get_str({})", field.name));
-        argument.target = Some(Target { place: place_of(field)?, text });
+        let kind = if format.print_fmt.contains(&format!("__get_str({})", field.name)) {
+            Kind::Text
+        } else {
+            // In each call that has such data, the size follows the pointer.
+            Kind::Bytes { size: argument.offset + LONG }
+        };
+        argument.target = Some(Target { place: place_of(field)?, kind });
     }
     Some(arguments.into())
 }
 
+fn print_as_openat(arguments: &mut [Argument], flags: &OpenFlags) {
+    for argument in arguments {
+        argument.notation = match argument.before.strip_prefix(b", ") {
+            Some(b"flags: ") => Notation::OpenFlags(flags.clone()),
+            Some(b"mode: ") => Notation::Octal,
+            _ => Notation::Decimal,
+        };
+    }
+}
+
 impl Argument {
     #[inline]
-    fn write(&self, style: Style, record: &[u8], out: &mut Vec<u8>) {
+    fn write(&self, record: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&self.before);
-        let value = read_number(record, self.offset, LONG, false).unwrap_or(0);
-        match style {
-            Style::Prefixed if value < 10 => write::decimal(out, value),
-            Style::Prefixed => {
+        self.notation.write(self.value(record), out);
+        if let Some(target) = &self.target {
+            target.write(record, out);
+        }
+    }
+
+    #[inline]
+    fn value(&self, record: &[u8]) -> u64 {
+        read_number(record, self.offset, LONG, false).unwrap_or(0)
+    }
+
+    /// The mode is omitted where it has no meaning.
+    #[inline]
+    fn is_last(&self, record: &[u8]) -> bool {
+        matches!(self.notation, Notation::OpenFlags(_)) && !OpenFlags::create(self.value(record))
+    }
+}
+
+impl Notation {
+    #[inline]
+    fn write(&self, value: u64, out: &mut Vec<u8>) {
+        match self {
+            Self::Usual(Style::Prefixed) if value >= 10 => {
                 out.extend_from_slice(b"0x");
                 write::hex(out, value);
             }
-            Style::Bare => write::hex(out, value),
-        }
-        if let Some(target) = &self.target {
-            target.write(record, out);
+            Self::Usual(Style::Prefixed) | Self::Decimal => write::decimal(out, value),
+            Self::Usual(Style::Bare) => write::hex(out, value),
+            Self::Octal => {
+                out.push(b'0');
+                let spec = write::Spec {
+                    flags: Flags { zero: true, ..Flags::default() },
+                    width: 3,
+                    precision: None,
+                };
+                write::number(out, value & u64::from(u32::MAX), Radix::Octal, spec);
+            }
+            // As an `int`.
+            Self::OpenFlags(flags) => flags.write(value as i32 as u64, out),
         }
     }
 }
@@ -134,14 +208,31 @@ impl Argument {
 impl Target {
     fn write(&self, record: &[u8], out: &mut Vec<u8>) {
         let bytes = self.place.bytes(record).unwrap_or_default();
-        if self.text {
-            out.extend_from_slice(b" \"");
-            write::untrusted_text(out, write::until_nul(bytes));
-            out.push(b'"');
-        } else {
-            out.extend_from_slice(b" (");
-            super::pointer::hex_string(bytes, Some(b':'), out);
-            out.push(b')');
+        match self.kind {
+            Kind::Text => {
+                out.extend_from_slice(b" \"");
+                write::untrusted_text(out, write::until_nul(bytes));
+                out.push(b'"');
+            }
+            Kind::Bytes { size } => {
+                // Compared as an `int`.
+                let size = read_number(record, size, LONG, false).unwrap_or(0) as i32;
+                let is_cut = i32::try_from(bytes.len()).is_ok_and(|length| length < size);
+                write_bytes(bytes, is_cut, out);
+            }
         }
+    }
+}
+
+/// Appends bytes, and their characters if any of them can be printed.
+fn write_bytes(bytes: &[u8], is_cut: bool, out: &mut Vec<u8>) {
+    let is_printable = |byte: &u8| matches!(byte, b' '..=b'~');
+    out.extend_from_slice(b" (");
+    super::pointer::hex_string(bytes, Some(b':'), out);
+    out.extend_from_slice(if is_cut { b", ...)" } else { b")" });
+    if bytes.iter().any(is_printable) {
+        out.extend_from_slice(b" \"");
+        out.extend(bytes.iter().map(|byte| if is_printable(byte) { *byte } else { b'.' }));
+        out.extend_from_slice(if is_cut { b"\"..." } else { b"\"" });
     }
 }

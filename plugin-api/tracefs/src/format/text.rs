@@ -2,6 +2,9 @@ use super::environment::Environment;
 use super::expr::{Expr, Place};
 use super::write;
 
+/// Values, each with its name.
+pub(super) type Names = Box<[(u64, Box<[u8]>)]>;
+
 /// An expression of a print format whose value is text.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Text {
@@ -14,12 +17,12 @@ pub(super) enum Text {
     Flags {
         value: Expr,
         delimiter: Box<[u8]>,
-        names: Box<[(u64, Box<[u8]>)]>,
+        names: Names,
     },
     /// `__print_symbolic`.
     Symbolic {
         value: Expr,
-        names: Box<[(u64, Box<[u8]>)]>,
+        names: Names,
     },
     /// `__print_hex`, and `__print_hex_str` if `joined`.
     Hex {
@@ -94,7 +97,7 @@ impl Text {
 }
 
 /// `trace_print_flags_seq`.
-fn flags(value: u64, delimiter: &[u8], names: &[(u64, Box<[u8]>)], out: &mut Vec<u8>) {
+pub(super) fn flags(value: u64, delimiter: &[u8], names: &[(u64, Box<[u8]>)], out: &mut Vec<u8>) {
     let mut left = value;
     let mut first = true;
     let mut separate = |out: &mut Vec<u8>| {
