@@ -136,6 +136,18 @@ fn drain_limits_the_wait_for_a_slow_reader() {
     assert!((Duration::from_millis(500)..Duration::from_secs(2)).contains(&took), "it took {took:?}");
 }
 
+/// Without the factor, the wait ends after ten seconds.
+#[test]
+fn patience_multiplies_the_default_of_drain() {
+    let manager = manager();
+    let call = run(&manager, "--count 3000").variable("TRACER_PATIENCE", "2");
+    let session = call.start_unread().read_slowly(Duration::from_millis(4));
+    session.wait_for_lines(1);
+    let ended = session.stop();
+    assert_eq!(ended.succeeded(), synthetic(3000));
+    assert!(ended.answer.took > Duration::from_secs(10), "the reader was not slow");
+}
+
 #[test]
 fn a_second_reader_continues_where_the_first_stopped() {
     let manager = manager();

@@ -47,7 +47,7 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
-    /// How long a caller's reader may take at the end where no `--drain` is given.
+    /// How long a caller's reader may take at the end where no `--drain` is given, on a machine that is as fast as expected.
     pub const DRAIN: Duration = Duration::from_secs(10);
 
     /// The request for a session of this name, of these tasks.

@@ -78,7 +78,7 @@ fn options(arguments: &RunArguments, follow: bool) -> Result<Options> {
         drain: match follow {
             // The user ends the wait with another signal.
             true => arguments.drain,
-            false => Some(arguments.drain.unwrap_or(RunArguments::DRAIN)),
+            false => Some(arguments.drain.unwrap_or_else(|| patient(RunArguments::DRAIN))),
         },
         unread_limit: (!follow).then_some(unread_limit),
         report_losses: follow,
