@@ -11,6 +11,9 @@ use trace_tasks::{Cgroup, SelectedProcesses};
 use crate::descriptors;
 use crate::perf_event::{Attributes, Event, Subject};
 
+/// The hierarchy of version 2, in `/proc/PID/cgroup`.
+const VERSION_2: u32 = 0;
+
 /// Tasks that an event can be about without naming them.
 #[derive(Debug)]
 pub enum Crowd {
@@ -64,14 +67,25 @@ impl Crowd {
     fn refused(&self, error: &io::Error, environment: &Environment) -> HookError {
         match self {
             Self::Cgroup { cgroup, .. } if is(error, Errno::EBADF) || is(error, Errno::ENOENT) => {
+                let directory = cgroup.directory().display();
                 HookError::new(format!(
-                    "perf events cannot select by {}: {error}; give the cgroup's directory in the hierarchy of version 2 or of perf_event",
-                    cgroup.directory().display()
+                    "perf events cannot select by {directory}: {error}; {}",
+                    remedy(cgroup)
                 ))
             }
             _ => descriptors::explain(error, 1, environment),
         }
     }
+}
+
+/// What makes perf events work in a cgroup that they do not know.
+fn remedy(cgroup: &Cgroup) -> &'static str {
+    if cgroup.hierarchy() != VERSION_2 {
+        return "give the cgroup's directory in the hierarchy of version 2 or of perf_event";
+    }
+    // perf_event need not be enabled, but the kernel prepares cgroups for it only when another controller is enabled.
+    "if a hierarchy of perf_event is mounted, give the cgroup's directory there; otherwise enable a controller in the root cgroup, \
+     as service managers do: echo +pids > /sys/fs/cgroup/cgroup.subtree_control"
 }
 
 fn is(error: &io::Error, errno: Errno) -> bool {

@@ -30,11 +30,21 @@ class Cgroup:
                 time.sleep(0.02)
 
 
+def root():
+    return VERSION_1 if os.path.isdir(VERSION_1) else ROOT
+
+
+def enable_a_controller():
+    """As the service manager does."""
+    if root() == ROOT:
+        write(f"{ROOT}/cgroup.subtree_control", "+pids")
+
+
 def choose(hook, arguments, work, lines_of_a_round, is_exact=False):
     """Traces a cgroup by `hook`. A process that does `work` causes so many lines, or some if that is None. What joins is traced
     from then on, if `is_exact`, or a little later."""
-    root = VERSION_1 if os.path.isdir(VERSION_1) else ROOT
-    cgroup = Cgroup(f"{root}/traced")
+    enable_a_controller()
+    cgroup = Cgroup(f"{root()}/traced")
     nested = Cgroup(f"{cgroup.path}/nested")
     tasks = member, deeper, neighbour, joiner = [Task(work) for _ in range(4)]
     try:
@@ -92,6 +102,20 @@ def perf():
     return choose("trace_profile", "", lambda: hooks.spin(0.5), None)
 
 
-# Each with the hook that it uses.
-TESTS = [("cgroup/ftrace", ftrace, "trace_syscalls"), ("cgroup/ebpf", ebpf, "trace_open"),
-         ("cgroup/uprobe", uprobe, "trace_user"), ("cgroup/perf", perf, "trace_profile")]
+def perf_before_any_controller():
+    """The kernel knows perf events in cgroups of version 2 once a controller has been enabled, although these need not be."""
+    if root() != ROOT:
+        return "version 1"
+    cgroup = Cgroup(f"{ROOT}/first")
+    try:
+        Session("trace_counters", f"--cgroup {cgroup.path}").stop()
+    except Failure as failure:
+        expect("echo +pids" in str(failure), failure)
+        return "the error says what to enable"
+    finally:
+        cgroup.remove()
+
+
+# Each with the hook that it uses. The first one comes before a controller is enabled.
+TESTS = [("cgroup/none", perf_before_any_controller, "trace_counters"), ("cgroup/ftrace", ftrace, "trace_syscalls"),
+         ("cgroup/ebpf", ebpf, "trace_open"), ("cgroup/uprobe", uprobe, "trace_user"), ("cgroup/perf", perf, "trace_profile")]

@@ -38,8 +38,6 @@ def prepare():
             mount("cgroup", f"{cgroups.ROOT}/{controller}", "-o", controller)
     else:
         mount("cgroup2", cgroups.ROOT)
-        # As the service manager does. Before, cgroups have no perf events, either, although these need not be enabled.
-        write(f"{cgroups.ROOT}/cgroup.subtree_control", "+pids")
     subprocess.run(["ip", "link", "set", "lo", "up"])
     # An entry of /dev that descriptors need.
     os.path.exists("/dev/fd") or os.symlink("/proc/self/fd", "/dev/fd")
