@@ -64,7 +64,7 @@ Environment:
   TRACER_SYSFS_PATH    mount point of the host's sysfs [default: /sys]
   TRACER_PLUGINS_PATH  directories of plugins, separated by colons
   TRACER_RUN_PATH      directory for trace files [default: /run/trace-hooks for root]
-  TRACER_LEFTOVER_MIB  what all files with unread output may take together, in MiB [default: 512]
+  TRACER_LEFTOVER_MIB  what all files with unread output may take together, in MiB [default: 2048]
   TRACER_PATIENCE      factor for all time limits, for a slow machine [default: 1]
 
 Exit status: 0 success; 1 failure; 2 usage error.";

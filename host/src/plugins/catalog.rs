@@ -235,7 +235,7 @@ impl Catalog {
             (None, _) => true,
         });
         let faults: Vec<&Error> = faults.collect();
-        if let Some(error) = faults.iter().find_map(|fault| owner_not_inspected(name, fault)) {
+        if let Some(error) = faults.iter().find_map(|fault| owner_not_inspected(name, plugin, fault)) {
             return error;
         }
         let faults: Vec<String> = faults.into_iter().flat_map(Error::lines).collect();
@@ -253,16 +253,15 @@ impl Catalog {
     }
 }
 
-/// The error of a plugin that may have the hook of this name, but could not be inspected.
-fn owner_not_inspected(hook: &str, fault: &Error) -> Option<Error> {
-    match fault {
-        Error::NotInspected { plugin, problem } => Some(Error::OwnerNotInspected {
-            hook: hook.to_owned(),
-            plugin: plugin.clone(),
-            problem: problem.clone(),
-        }),
-        _ => None,
-    }
+/// The error of a plugin that may have the hook of this name, but could not be inspected. One that cannot be used for another
+/// reason, such as its owner, counts only if it is named.
+fn owner_not_inspected(hook: &str, named: Option<&str>, fault: &Error) -> Option<Error> {
+    let (plugin, problem) = match fault {
+        Error::NotInspected { plugin, problem } => (plugin, problem),
+        Error::Plugin { plugin, problem } if named.is_some() => (plugin, problem),
+        _ => return None,
+    };
+    Some(Error::OwnerNotInspected { hook: hook.to_owned(), plugin: plugin.clone(), problem: problem.clone() })
 }
 
 /// Returns the most similar name, if any is similar.

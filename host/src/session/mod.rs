@@ -5,7 +5,6 @@
 
 mod backlog;
 mod cgroups;
-mod leftovers;
 mod lines;
 pub mod orphans;
 mod pidfd;
@@ -17,4 +16,5 @@ mod summary_file;
 pub mod supervisor;
 mod tasks;
 mod trace_file;
+mod unread_files;
 mod unread_output;

@@ -24,7 +24,6 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use trace_hook_api::SESSION_PREFIX;
 
-use super::leftovers::Leftovers;
 use super::pidfd::PidFd;
 use super::process_identity::ProcessIdentity;
 use super::run_directory::{NEW, RunDirectory, SESSION, SUMMARY, TRACE, UNREAD, cannot_write};
@@ -287,9 +286,9 @@ impl Record {
         self.directory.file(&self.session, SUMMARY)
     }
 
-    /// What all sessions leave unread, for this one to add to.
-    pub fn leftovers(&self, limit: u64) -> Leftovers {
-        Leftovers::new(&self.directory, &self.session, limit)
+    /// The run directory, which has the files of all sessions.
+    pub fn directory(&self) -> &RunDirectory {
+        &self.directory
     }
 
     /// Removes the record, as the last step of a session.

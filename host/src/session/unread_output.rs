@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::leftovers::Leftovers;
 use super::lines::Lines;
 use super::record::Record;
+use super::unread_files::UnreadFiles;
 use crate::error::Error;
 
 /// How much is written at a time.
@@ -22,7 +22,7 @@ pub struct UnreadOutput {
     /// Lines that are not written yet.
     buffer: Lines,
     /// The limit for all sessions.
-    leftovers: Option<Leftovers>,
+    all_files: Option<UnreadFiles>,
     /// For each line that is written, whether it begins an event.
     are_events: Vec<bool>,
     length: u64,
@@ -58,7 +58,7 @@ impl UnreadOutput {
     /// `limit` bytes.
     pub fn of(record: &Record, limit: u64) -> Self {
         let destination = Destination { path: record.trace_path(), temporary: record.unread_output_path() };
-        Self::new(Some(destination), Some(record.leftovers(limit)))
+        Self::new(Some(destination), Some(UnreadFiles::beside(record, limit)))
     }
 
     /// Drops lines, and counts the events in them.
@@ -66,12 +66,12 @@ impl UnreadOutput {
         Self::new(None, None)
     }
 
-    fn new(destination: Option<Destination>, leftovers: Option<Leftovers>) -> Self {
+    fn new(destination: Option<Destination>, all_files: Option<UnreadFiles>) -> Self {
         Self {
             destination,
             file: None,
             buffer: Lines::default(),
-            leftovers,
+            all_files,
             are_events: Vec::new(),
             length: 0,
             events: 0,
@@ -119,7 +119,7 @@ impl UnreadOutput {
 
     fn make_room(&mut self, text: usize) -> io::Result<()> {
         let size = self.length + text as u64;
-        self.leftovers.as_mut().map_or(Ok(()), |leftovers| leftovers.make_room(size))
+        self.all_files.as_mut().map_or(Ok(()), |files| files.make_room(size))
     }
 
     fn opened(&mut self) -> io::Result<&mut File> {

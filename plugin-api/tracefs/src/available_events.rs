@@ -42,7 +42,7 @@ impl Tracefs {
         if !is_plain_name(system) {
             return Err(Error::unknown_event(system, None));
         }
-        self.dir.directories_in(&format!("events/{system}")).map_err(|error| match error.errno() {
+        self.dir.directories_in(format!("events/{system}")).map_err(|error| match error.errno() {
             Some(Errno::ENOENT | Errno::ENOTDIR) => Error::unknown_event(system, None),
             _ => error,
         })

@@ -27,7 +27,7 @@ A stack deeper than kernel.perf_event_max_stack ends with [truncated].
 With --folded a line is COMM;OUTERMOST;...;INNERMOST COUNT, the input format of flamegraph.pl. The count covers the time \
 since the lines before. In JSON it is an object with comm, stack (the innermost first) and count.
 
-Samples are taken by each task's own CPU time. A task that ends before its first sample is due has none, so short-lived \
+Each task is sampled by its own CPU time. A task that ends before its first sample is due has none, so short-lived \
 tasks are underrepresented: raise --frequency. trace_counters shows their CPU time.
 
 Samples are triggered by the processor's cycle counter if the machine has one, otherwise by the kernel's timer, \

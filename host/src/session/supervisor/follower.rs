@@ -62,6 +62,11 @@ impl Follower {
         self.at_end && !self.has_text()
     }
 
+    /// The number of lines that were taken from the trace file and not printed.
+    pub fn unprinted_lines(&self) -> usize {
+        self.text[self.shown..].iter().filter(|byte| **byte == b'\n').count()
+    }
+
     /// Continues after [`Self::poll_fd`] has become ready. `false`: standard output was closed by its reader.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::orphans::{self, Orphans};
 use super::record::Record;
 use super::recorder::{self, Options};
 use super::run_directory::RunDirectory;
-use super::{leftovers, tasks, trace_file};
+use super::{tasks, trace_file, unread_files};
 use crate::arguments::RunArguments;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
@@ -73,7 +73,7 @@ pub fn run(
 }
 
 fn options(arguments: &RunArguments, follow: bool) -> Result<Options> {
-    let unread_limit = leftovers::limit()?;
+    let unread_limit = unread_files::limit()?;
     Ok(Options {
         drain: match follow {
             // The user ends the wait with another signal.
@@ -203,7 +203,7 @@ impl Supervisor<'_> {
                 summary = self.next_answer()?;
             }
             if self.show_limit.is_some_and(|limit| limit <= Instant::now()) {
-                self.follower = None;
+                self.give_up_printing();
             }
             self.check_progress()?;
             self.advance_follower(summary.is_none())?;
@@ -225,6 +225,16 @@ impl Supervisor<'_> {
                 Ok(Some(summary))
             }
             Some(answer) => Err(self.worker.unexpected(&answer)),
+        }
+    }
+
+    /// The lines that were taken already count as delivered, so those that were not printed are reported.
+    fn give_up_printing(&mut self) {
+        let unprinted = self.follower.take().map_or(0, |follower| follower.unprinted_lines());
+        if unprinted > 0 {
+            output::report(&format!(
+                "{unprinted} of the delivered lines were not printed: standard output takes no more"
+            ));
         }
     }
 

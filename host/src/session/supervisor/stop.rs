@@ -24,7 +24,7 @@ impl Supervisor<'_> {
         self.interrupted = true;
         match self.stopping {
             // The remainder of an ended trace need not be printed.
-            _ if has_ended => self.follower = None,
+            _ if has_ended => self.give_up_printing(),
             None => self.stop(),
             // With --follow, another signal ends the drain. Otherwise several signals, such as those of several calls of
             // --clear, count as one, and the reader keeps its time.

@@ -93,13 +93,13 @@ began.
 `path` is the name appended to the path of the directory that it is relative to, as the traced process sees it when the call \
 begins; `..` and links are not resolved. A deleted directory is followed by `(deleted)`; `(unreachable)` or `...` stands before a \
 directory whose path to the root cannot be seen, or is too long. `name`, and `dirfd` if it is not the working directory, are \
-there if the name is relative. The name is read just before the kernel reads it; another thread could change it in between. \
+present if the name is relative. The name is read just before the kernel reads it; another thread could change it in between. \
 `unreadable` marks a name whose address is invalid, or whose memory is not mapped when a seccomp filter answers the call.
 
 `flags`, `mode` and `resolve` are as requested (io_uring adds O_LARGEFILE), and are missing if their address is invalid. \
 `duration` is missing, and the time is that of the return, if only that was seen: a seccomp filter answered the call, or it began \
-before the session. Not reported: a call that a filter answers with a signal, and one that began before the session and returns \
-its own number.
+before the session. Not reported: a call that a filter answers with a signal, and one that began before the session and whose \
+return value equals the number of its system call.
 
 Example:
     cat-4711    [001]   123.000456: open: path=\"/etc/passwd\" name=\"passwd\" call=openat flags=O_RDONLY result=3 duration=2.173us";

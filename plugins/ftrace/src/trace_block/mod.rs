@@ -53,8 +53,8 @@ fn enable_system_wide(instance: &Instance) -> Result<()> {
 }
 
 const DETAILS: &str = "\
-A line is a request that has completed, at the time of its completion. `unfinished` marks one whose completion was not seen. Of \
-requests with the same operation and size at the same place at the same time, one may be reported as another.
+A line is a request that has completed, at the time of its completion. `unfinished` marks one whose completion was not seen. \
+Concurrent requests with the same operation, size and sector may be confused with one another.
 
 A write to a file goes to memory first. The kernel's own tasks (kworker, jbd2) write it to the device later, so these requests \
 are theirs, not the program's, unless it waits for them (O_DIRECT) or writes them itself (fsync). What the kernel merges into a \

@@ -44,7 +44,7 @@ fn run() -> EventInfo {
         .field(
             FieldInfo::flag(
                 "missed",
-                "there was no record of its getting the CPU; the line is from when it left it, and waited and prev_tid are \
+                "the switch to the task was not recorded; the line has the time of the switch away, and waited and prev_tid are \
                  missing",
             )
             .optional(),

@@ -5,13 +5,14 @@ use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use super::record::Record;
 use super::run_directory::{RunDirectory, SESSION, SUMMARY, TRACE, UNREAD};
 use super::summary_file;
 use crate::environment::{self, LEFTOVER};
 use crate::error::{Error, Result};
 
-/// About the text of a full spool of the default size.
-const DEFAULT_MIB: u64 = 512;
+/// More than the text of a full spool of the default size, which is about four times as long.
+const DEFAULT_MIB: u64 = 2048;
 const MOST_MIB: u64 = 1 << 30;
 
 /// The limit in bytes that the variable gives.
@@ -33,7 +34,7 @@ pub fn limit() -> Result<u64> {
 
 /// The unread output of all sessions, from the view of one that adds to it.
 #[derive(Debug)]
-pub struct Leftovers {
+pub struct UnreadFiles {
     directory: RunDirectory,
     /// The session that adds to it.
     session: String,
@@ -43,17 +44,17 @@ pub struct Leftovers {
 }
 
 /// A file with the unread output of another session.
-struct Leftover {
+struct UnreadFile {
     session: String,
     path: PathBuf,
     size: u64,
     modified: SystemTime,
 }
 
-impl Leftovers {
+impl UnreadFiles {
     /// At most `limit` bytes in all, for this session to add to.
-    pub fn new(directory: &RunDirectory, session: &str, limit: u64) -> Self {
-        Self { directory: directory.clone(), session: session.to_owned(), limit, others: None }
+    pub fn beside(record: &Record, limit: u64) -> Self {
+        Self { directory: record.directory().clone(), session: record.session.clone(), limit, others: None }
     }
 
     /// Makes room for this session's file to have this size: removes files of ended sessions, the oldest first.
@@ -79,7 +80,7 @@ impl Leftovers {
 
     /// Removes files until the others take no more than this. Returns what they take then.
     fn reduce_others_to(&self, room: u64) -> u64 {
-        let mut files: Vec<Leftover> = self.of_others(TRACE).chain(self.of_others(UNREAD)).collect();
+        let mut files: Vec<UnreadFile> = self.of_others(TRACE).chain(self.of_others(UNREAD)).collect();
         files.sort_by_key(|file| file.modified);
         // A session removes its record last.
         let unended = self.directory.sessions(SESSION).unwrap_or_default();
@@ -92,7 +93,7 @@ impl Leftovers {
         size
     }
 
-    fn remove(&self, file: &Leftover) -> bool {
+    fn remove(&self, file: &UnreadFile) -> bool {
         let removed = fs::remove_file(&file.path);
         if removed.is_ok() {
             let reason = format!("removed to keep within {LEFTOVER}={}", self.limit >> 20);
@@ -102,14 +103,14 @@ impl Leftovers {
         removed.is_ok()
     }
 
-    fn of_others(&self, kind: &'static str) -> impl Iterator<Item = Leftover> {
+    fn of_others(&self, kind: &'static str) -> impl Iterator<Item = UnreadFile> {
         let sessions = self.directory.sessions(kind).unwrap_or_default();
         let others = sessions.into_iter().filter(|session| *session != self.session);
         others.filter_map(move |session| {
             let path = self.directory.file(&session, kind);
             // The trace file of a live session is a FIFO.
             let metadata = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
-            Some(Leftover { session, path, size: metadata.len(), modified: metadata.modified().ok()? })
+            Some(UnreadFile { session, path, size: metadata.len(), modified: metadata.modified().ok()? })
         })
     }
 }
