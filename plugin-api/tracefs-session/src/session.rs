@@ -97,7 +97,8 @@ impl TracefsSession {
         renderer: impl FnOnce(&mut EventStream) -> Result<Box<dyn Renderer>>,
     ) -> Result<SourceSession<Self>> {
         let tracefs = find(&request.environment)?;
-        let instance = create(&tracefs, &request.session, request)?;
+        // Before the stream, whose files must be closed first if a later step fails.
+        let instance = Arc::new(create(&tracefs, &request.session, request)?);
         let system_wide_name = format!("{}_system_wide", request.session);
         let system_wide =
             enable_system_wide.map(|_| create(&tracefs, &system_wide_name, request)).transpose()?;
@@ -117,7 +118,6 @@ impl TracefsSession {
         let mut stream =
             EventStream::open_both(&instance, system_wide.as_ref(), procfs, traced, spool, spool_size)?;
         let renderer = renderer(&mut stream)?;
-        let instance = Arc::new(instance);
         let observing = match observer.zip(programs) {
             Some((observer, programs)) => {
                 stream.report_programs(&instance, programs.clone())?;
