@@ -53,12 +53,19 @@ def without_time(line):
 
 def system_calls():
     def work():
-        getppids(20), open_files(), touch_memory(), processes()
+        getppids(20), open_files(), write_file(), touch_memory(), processes()
 
     ours, kernels, pid = recorded_by_both("trace_syscalls", "", ["syscalls"], work)
     mine = [line for line in kernels if f"-{pid} " in line and " -> 0x" not in line]
     expect(len(mine) > 40, f"the kernel has only {len(mine)} lines: {kernels[:3]}")
     compare([line for line in ours if f"-{pid} " in line], mine)
+
+
+def write_file():
+    """Text, other bytes, and more of them than kernels record."""
+    with open("/tmp/file", "wb", buffering=0) as file:
+        for data in (b"text\n", bytes(range(8)), b"long" * 100):
+            file.write(data)
 
 
 def compare(ours, kernels):
