@@ -182,9 +182,9 @@ fn invalid_lines_fail_the_lines_check() {
     for (fault, mention) in [
         (
             "line=a\x1b[2Jb",
-            "a control character, \\u{1b}; write text from other programs with LineBuffer::event",
+            "a control or format character, \\u{1b}; write text from other programs with LineBuffer::event",
         ),
-        ("line=a\tb", "a control character, \\t"),
+        ("line=a\tb", "a control or format character, \\t"),
         ("latin", "not UTF-8"),
     ] {
         fault_of_hook_fails(fault, "read", mention);

@@ -170,7 +170,7 @@ fn calls_match_strace() {
     let output = directory.path().join("strace");
     let wrapper = ["strace", "-f", "-qq", "-e", "trace=open,openat,openat2,creat", "-o"];
     let wrapper = [&wrapper[..], &[output.to_str().expect("plain text")]].concat();
-    let script = "read go; cat file nothing ../x/*; ls -R . >listing; cd sub; mkdir -p y; exec cat ../file";
+    let script = "read go; cat file nothing no/*; ls -R . >listing; cd sub; mkdir -p y; exec cat ../file";
     let mut shell = Command::new(wrapper[0])
         .args(&wrapper[1..])
         .args(["sh", "-c", &format!("cd {}; echo $$; {script}", directory.path().display())])
