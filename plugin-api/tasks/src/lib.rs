@@ -6,17 +6,23 @@
 
 #![warn(missing_docs)]
 
+mod blocking_calls;
 mod cgroup;
 mod error;
+mod fuse;
 mod maps;
 mod procfs;
+mod regular_file;
 mod selection;
 mod watched_task;
 
+pub use blocking_calls::{Blocked, BlockingCalls, CallTarget};
 pub use cgroup::Cgroup;
 pub use error::{Error, Result};
-pub use maps::{MappedRange, mapped_ranges};
+pub use fuse::FuseFileSystems;
+pub use maps::{MappedRange, mapped_ranges, visit_code};
 pub use procfs::{Procfs, Status};
+pub use regular_file::{open_regular_file, reopen_regular_file};
 pub use selection::{Follow, Member, SelectedProcesses, is_alive};
 pub use watched_task::WatchedTask;
 

@@ -1,7 +1,16 @@
 //! The memory mappings of a process, `/proc/PID/maps` (proc_pid_maps(5)).
 
 use std::borrow::Cow;
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
+
+/// How much of the list of one process is read, in bytes. A list with 65,530 mappings, the kernel's limit, is shorter, unless
+/// the paths are unusually long.
+const MAX_LENGTH: u64 = 16 << 20;
+/// How long the lines of executable mappings are together, in bytes: some 8,000 lines.
+const MAX_CODE_LENGTH: usize = 1 << 20;
+/// What is read at a time, in bytes.
+const STEP: usize = 64 << 10;
 
 /// One mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +35,31 @@ impl MappedRange<'_> {
     pub fn is_code(&self) -> bool {
         self.permissions.contains(&b'x')
     }
+}
+
+/// Visits the executable mappings of a list, which is read as a stream. Returns whether these are all: a process can have so
+/// many mappings, with paths so long, that its list has hundreds of megabytes.
+///
+/// # Errors
+///
+/// The list cannot be read. A process that has ended has an empty one.
+pub fn visit_code(list: impl Read, mut visit: impl FnMut(&MappedRange<'_>)) -> io::Result<bool> {
+    let mut list = BufReader::with_capacity(STEP, list.take(MAX_LENGTH));
+    let (mut line, mut length, mut code_length) = (Vec::new(), 0, 0);
+    while list.read_until(b'\n', &mut line)? > 0 {
+        length += line.len() as u64;
+        let range = mapped_range(line.strip_suffix(b"\n").unwrap_or(&line));
+        if let Some(range) = range.filter(MappedRange::is_code) {
+            code_length += line.len();
+            // The last line may be cut.
+            if code_length > MAX_CODE_LENGTH || length >= MAX_LENGTH {
+                return Ok(false);
+            }
+            visit(&range);
+        }
+        line.clear();
+    }
+    Ok(length < MAX_LENGTH)
 }
 
 /// The mappings of a list. Invalid lines are skipped.
@@ -134,6 +168,44 @@ mod tests {
         let here = own_code_is_found as *const () as u64;
         let range = mapped_ranges(&maps).find(|range| range.addresses.contains(&here)).unwrap();
         assert!(range.is_code() && range.inode != 0 && range.path.starts_with(b"/"));
+    }
+
+    /// An endless list of mappings. All are executable, or each hundredth is.
+    struct Endless {
+        all_are_code: bool,
+        mappings: u64,
+    }
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let is_code = self.all_are_code || self.mappings % 100 == 7;
+            let permissions = if is_code { "r-xp" } else { "r--p" };
+            let line = format!("{:x}-ffffffff {permissions} 0 0:0 3 /{}\n", self.mappings, "x".repeat(4000));
+            self.mappings += 1;
+            let length = line.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&line.as_bytes()[..length]);
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn code_is_visited() {
+        let mut found = Vec::new();
+        let list = b"1-2 r-xp 0 0:0 3 /a\n3-4 rw-p 0 0:0 3 /a\ngarbage\n5-6 r-xp 0 0:0 3 /b";
+        assert!(visit_code(&list[..], |range| found.push(range.addresses.start)).unwrap());
+        assert_eq!(found, [1, 5]);
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        for all_are_code in [true, false] {
+            let mut length = 0;
+            assert!(
+                !visit_code(Endless { all_are_code, mappings: 0 }, |range| length += range.path.len())
+                    .unwrap()
+            );
+            assert!((10_000..=MAX_CODE_LENGTH).contains(&length), "{length}");
+        }
     }
 
     proptest! {

@@ -67,6 +67,14 @@ impl Instance {
         self.define(probes).map_err(|error| self.explained(error))
     }
 
+    /// Removes the probes of an event that is not enabled.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn remove_user_probes_of(&self, event: &str) -> Result<()> {
+        self.tracefs().dir.write(PROBE_LIST, &format!("-:{}/{event}", self.name()))
+    }
+
     /// Whether two paths on different devices are the same file for probes. Several overlay file systems may share a file of
     /// a lower layer; a probe on each path would record every hit twice.
     ///
@@ -77,7 +85,7 @@ impl Instance {
         let probe = |file: &Path| UserProbe::at(EVENT, file, 0);
         self.define_user_probes(&[probe(one)])?;
         let second = self.define(&[probe(other)]);
-        self.tracefs().dir.write(PROBE_LIST, &format!("-:{}/{EVENT}", self.name()))?;
+        self.remove_user_probes_of(EVENT)?;
         match second {
             Ok(()) => Ok(false),
             // "There is already the exact same probe event."

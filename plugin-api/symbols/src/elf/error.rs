@@ -15,6 +15,9 @@ pub enum ElfError {
     /// A part of the file exceeds the limits or the memory budget.
     #[error("its symbols take more memory than is allowed")]
     TooLarge,
+    /// Names of symbols are too long, or overlap so that they are too long together.
+    #[error("some of its symbols have names that are too long, and are skipped")]
+    NamesTooLong,
 }
 
 impl From<object::read::Error> for ElfError {

@@ -10,7 +10,7 @@ use super::content::Content;
 use super::error::ElfError;
 use super::limits::{MAX_HEADERS, MAX_PARTS, MAX_TABLE};
 use super::mini_debug_info;
-use super::table::{Function, FunctionKind, FunctionSymbol, Table, is_string_at, length, name_at};
+use super::table::{Function, FunctionKind, FunctionSymbol, Table, is_string_at, length};
 use crate::memory_budget::{MemoryBudget, Reservation};
 
 /// A program or library.
@@ -171,7 +171,7 @@ impl<'a> ElfFile<'a> {
     ///
     /// # Errors
     ///
-    /// A symbol table cannot be read, or is too large. Functions that could be read were visited.
+    /// A symbol table cannot be read, or is too large, or has names that are. Functions that could be read were visited.
     pub fn visit_functions(&self, mut visit: impl FnMut(Function<'_>)) -> Result<(), ElfError> {
         let visited = self.visit_tables(&mut visit);
         let of_mini_debug_info = self.with_mini_debug_info(|elf| elf.visit_tables(&mut visit));
@@ -192,15 +192,17 @@ impl<'a> ElfFile<'a> {
 
     /// Returns how many functions the table defines.
     fn visit_table(&self, table: &Table, visit: &mut impl FnMut(Function<'_>)) -> Result<usize, ElfError> {
-        let _reservation = self.budget.reserve(table.strings_length()).ok_or(ElfError::TooLarge)?;
-        let strings = table.read_strings(self.content)?;
+        let mut names = table.names(self.content, &self.budget)?;
         let mut count = 0;
         table.read_functions(self.content, |FunctionSymbol { name, address, kind, .. }| {
             count += usize::from(kind != FunctionKind::Imported);
-            if let Some(name) = name_at(&strings, name) {
+            if let Some(name) = names.at(name) {
                 visit(Function { name, address, kind });
             }
         })?;
+        if names.are_incomplete() {
+            return Err(ElfError::NamesTooLong);
+        }
         Ok(count)
     }
 
@@ -397,10 +399,10 @@ mod tests {
     fn names_that_are_too_long_are_left_out() {
         let long: &'static str = Box::leak("x".repeat(super::super::limits::MAX_NAME + 1).into_boxed_str());
         let symbols = [(&long[1..], FUNCTION, true, CODE.1), (long, FUNCTION, true, CODE.1)];
-        assert_eq!(
-            names(&SyntheticElf { symtab: &symbols, ..SyntheticElf::default() }.bytes()),
-            [&long[1..]]
-        );
+        let bytes = SyntheticElf { symtab: &symbols, ..SyntheticElf::default() }.bytes();
+        let (mut visited, elf) = (0, parse(&bytes).unwrap());
+        assert_eq!(elf.visit_functions(|_| visited += 1), Err(ElfError::NamesTooLong));
+        assert_eq!(visited, 1);
     }
 
     /// Calls everything that reads the file.

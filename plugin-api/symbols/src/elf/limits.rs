@@ -11,6 +11,11 @@ pub const MAX_PARTS: usize = 1000;
 pub const MAX_TABLE: u64 = 256 << 20;
 /// Decompressed MiniDebugInfo, in bytes. It holds only the functions that are not in the dynamic symbol table.
 pub const MAX_MINI_DEBUG_INFO: u64 = 128 << 20;
-/// The name of a symbol, in bytes. Compilers make names of some thousand bytes. Strings can overlap, so that without a limit
-/// each name could be as long as the string table.
-pub const MAX_NAME: usize = 64 << 10;
+/// The name of a symbol, in bytes. Compilers make names of some thousand bytes.
+pub const MAX_NAME: usize = 16 << 10;
+/// How many bytes of names are read for each symbol, beside twice the length of all strings: names can overlap.
+pub const NAME_ALLOWANCE: u64 = 64;
+/// Up to this length, all strings are in memory while the names are read, in bytes; otherwise `WINDOW`.
+pub const STRINGS_IN_MEMORY: u64 = 8 << 20;
+/// How much of longer strings is in memory at a time, in bytes.
+pub const WINDOW: u64 = 32 << 10;

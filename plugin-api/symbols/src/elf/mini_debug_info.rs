@@ -7,8 +7,8 @@ use super::error::ElfError;
 use super::limits::MAX_MINI_DEBUG_INFO;
 use crate::memory_budget::{MemoryBudget, Reservation};
 
-/// What xz may take, in KiB. It takes 9 MiB for what it compresses by default, 65 MiB at most.
-const XZ_MEMORY: u32 = 128 << 10;
+/// What xz may take, in KiB. It takes 9 MiB for what it compresses by default, as MiniDebugInfo is.
+const XZ_MEMORY: u32 = 16 << 10;
 
 /// Bytes that are decompressed at a time.
 const STEP: u64 = 1 << 20;

@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod limits;
 mod mini_debug_info;
+mod names;
 #[cfg(test)]
 pub(crate) mod synthetic;
 mod table;

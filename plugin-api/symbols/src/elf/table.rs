@@ -1,4 +1,5 @@
 use std::ops::Range;
+use std::sync::Arc;
 
 use object::elf::{self, Sym32, Sym64};
 use object::read::elf::Sym;
@@ -7,6 +8,8 @@ use object::{Endianness, Pod, pod};
 use super::content::Content;
 use super::error::ElfError;
 use super::limits::{MAX_NAME, MAX_TABLE};
+use super::names::Names;
+use crate::memory_budget::MemoryBudget;
 
 /// Symbols that are read at a time.
 const SYMBOLS_AT_ONCE: u64 = 1 << 15;
@@ -64,6 +67,15 @@ impl Table {
     /// How long its strings are, in bytes.
     pub fn strings_length(&self) -> u64 {
         length(&self.strings)
+    }
+
+    /// Reads the names of its symbols.
+    pub(super) fn names<'a>(
+        &self,
+        content: Content<'a>,
+        budget: &Arc<MemoryBudget>,
+    ) -> Result<Names<'a>, ElfError> {
+        Names::new(content, self.strings.clone(), self.symbol_count(), budget)
     }
 
     /// Reads the strings that the names of its symbols are parts of.

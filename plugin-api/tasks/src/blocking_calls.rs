@@ -1,0 +1,218 @@
+use std::collections::HashMap;
+use std::fs;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Pid;
+
+/// Makes calls that a traced process can block, each within a time limit.
+///
+/// To open or read a file blocks as long as its file system does not answer, be it hung or served by the process itself (FUSE).
+/// To read the mappings of a process blocks as long as one of its threads changes them and cannot proceed. So the calls are made
+/// in a thread, which is abandoned if it does not return in time. It ends with its call, or when this process ends.
+///
+/// What has blocked a few times in a row is not tried again, and each call that blocks halves the time for others, so that all of
+/// them together take little more than twice the limit.
+#[derive(Debug)]
+pub struct BlockingCalls {
+    longest: Duration,
+    /// The limit of the next call.
+    limit: Duration,
+    thread: Option<CallThread>,
+    /// How many calls in a row have blocked.
+    blocked: HashMap<CallTarget, u32>,
+}
+
+/// What a call depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallTarget {
+    /// A process, whose mappings are read or which has a file.
+    Process(Pid),
+    /// A file system, by the numbers of its device.
+    FileSystem((u32, u32)),
+}
+
+/// A call did not return in time, or was not made because its target has blocked too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the file system or the process does not answer")]
+pub struct Blocked;
+
+/// How many calls in a row a target may block. One file can block while its file system answers.
+const MAX_BLOCKED: u32 = 3;
+
+/// The time limit of a call, however many have blocked before.
+const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
+
+impl BlockingCalls {
+    /// Calls that may block this long. Time in which the call runs, or waits for a CPU, does not count.
+    pub fn within(limit: Duration) -> Self {
+        Self { longest: limit, limit, thread: None, blocked: HashMap::new() }
+    }
+
+    /// Gives further calls the whole time again, and tries processes again that have blocked: their ids can belong to others by
+    /// now. File systems that have blocked too often are still not tried.
+    pub fn begin_again(&mut self) {
+        self.limit = self.longest;
+        self.blocked.retain(|target, _| matches!(target, CallTarget::FileSystem(_)));
+    }
+
+    /// Makes a call. What it returns is dropped in its thread if it comes too late.
+    ///
+    /// # Errors
+    ///
+    /// [`Blocked`]. It is also returned if no thread can be started.
+    pub fn call<T: Send + 'static>(
+        &mut self,
+        targets: &[CallTarget],
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Blocked> {
+        if targets.iter().any(|target| self.blocked.get(target).is_some_and(|count| *count >= MAX_BLOCKED)) {
+            return Err(Blocked);
+        }
+        let thread = self.thread.take().or_else(CallThread::start).ok_or(Blocked)?;
+        let (answer, answered) = channel();
+        // It fails if the caller has given up. Then it returns what was answered, which is dropped here.
+        let call = move || drop(answer.send(call()));
+        let Some(answer) = thread.run(Box::new(call), &answered, self.limit) else {
+            targets.iter().for_each(|target| *self.blocked.entry(*target).or_default() += 1);
+            self.limit = (self.limit / 2).max(SHORTEST_LIMIT);
+            return Err(Blocked);
+        };
+        self.thread = Some(thread);
+        targets.iter().for_each(|target| _ = self.blocked.remove(target));
+        Ok(answer)
+    }
+}
+
+type Call = Box<dyn FnOnce() + Send>;
+
+/// A thread that makes one call after the other.
+#[derive(Debug)]
+struct CallThread {
+    calls: Sender<Call>,
+    /// Its directory in procfs. Empty, if there is no procfs.
+    directory: String,
+}
+
+impl CallThread {
+    fn start() -> Option<Self> {
+        let (calls, to_make) = channel::<Call>();
+        let (started, starting) = channel();
+        let run = move || {
+            let own = fs::read_link("/proc/thread-self").unwrap_or_default();
+            let _ = started.send(own.to_string_lossy().into_owned());
+            to_make.iter().for_each(|call| call());
+        };
+        thread::Builder::new().name("files".to_owned()).spawn(run).ok()?;
+        Some(Self { calls, directory: format!("/proc/{}", starting.recv().ok()?) })
+    }
+
+    /// `None` if the call blocks for longer than the limit, or panics.
+    fn run<T>(&self, call: Call, answered: &Receiver<T>, limit: Duration) -> Option<T> {
+        let (began, active) = (Instant::now(), self.active_time());
+        self.calls.send(call).ok()?;
+        let mut left = limit;
+        loop {
+            match answered.recv_timeout(left) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let active = self.active_time().saturating_sub(active);
+            left = limit.saturating_sub(began.elapsed().saturating_sub(active));
+            if left.is_zero() {
+                return None;
+            }
+        }
+    }
+
+    /// How long the thread has run or waited for a CPU (Documentation/scheduler/sched-stats.rst).
+    fn active_time(&self) -> Duration {
+        let counted = fs::read_to_string(format!("{}/schedstat", self.directory)).unwrap_or_default();
+        let times = counted.split_whitespace().take(2).filter_map(|time| time.parse::<u64>().ok());
+        Duration::from_nanos(times.sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn calls_that_block_are_abandoned_and_their_targets_not_tried_for_ever() {
+        let mut calls = BlockingCalls::within(LIMIT);
+        let (process, file_system) = (CallTarget::Process(7), CallTarget::FileSystem((8, 1)));
+        let mut senders = Vec::new();
+        for number in 0..=MAX_BLOCKED {
+            let (unblock, blocking) = channel::<()>();
+            senders.push(unblock);
+            assert_eq!(calls.call(&[process, file_system], move || _ = blocking.recv()), Err(Blocked));
+            if number == 0 {
+                assert_eq!(calls.call(&[process, file_system], || 1), Ok(1));
+            }
+        }
+        for target in [process, file_system] {
+            assert_eq!(calls.call(&[target], || unreachable!()), Err::<(), _>(Blocked));
+        }
+        assert_eq!(calls.call(&[CallTarget::Process(8)], || 2), Ok(2));
+    }
+
+    #[test]
+    fn after_a_new_beginning_only_file_systems_are_known_to_block() {
+        let mut calls = BlockingCalls::within(LIMIT);
+        let (process, file_system) = (CallTarget::Process(7), CallTarget::FileSystem((8, 1)));
+        let mut senders = Vec::new();
+        for _ in 0..MAX_BLOCKED {
+            let (unblock, blocking) = channel::<()>();
+            senders.push(unblock);
+            assert_eq!(calls.call(&[process, file_system], move || _ = blocking.recv()), Err(Blocked));
+        }
+        calls.begin_again();
+        assert_eq!(calls.limit, LIMIT);
+        assert_eq!(calls.call(&[process], || 1), Ok(1));
+        assert_eq!(calls.call(&[file_system], || unreachable!()), Err::<(), _>(Blocked));
+    }
+
+    #[test]
+    fn time_in_which_a_call_runs_does_not_count() {
+        let mut calls = BlockingCalls::within(LIMIT);
+        let compute = || {
+            let began = Instant::now();
+            while began.elapsed() < 3 * LIMIT {}
+        };
+        assert_eq!(calls.call(&[], compute), Ok(()));
+    }
+
+    #[test]
+    fn what_comes_too_late_is_dropped() {
+        let mut calls = BlockingCalls::within(LIMIT);
+        let ((unblock, blocking), (dropped, dropping)) = (channel::<()>(), channel::<()>());
+        let late = calls.call(&[], move || {
+            let _ = blocking.recv();
+            dropped
+        });
+        assert_eq!(late.err(), Some(Blocked));
+        drop(unblock);
+        assert!(dropping.recv().is_err());
+    }
+
+    #[test]
+    fn a_call_that_panics_is_blocked() {
+        assert_eq!(BlockingCalls::within(LIMIT).call(&[], || panic!("on purpose")), Err::<(), _>(Blocked));
+    }
+
+    #[test]
+    fn many_calls_that_block_take_little_more_than_twice_the_limit() {
+        let mut calls = BlockingCalls::within(LIMIT);
+        let (began, mut senders) = (Instant::now(), Vec::new());
+        for process in 0..8 {
+            let (unblock, blocking) = channel::<()>();
+            senders.push(unblock);
+            assert!(calls.call(&[CallTarget::Process(process)], move || _ = blocking.recv()).is_err());
+        }
+        assert!(began.elapsed() < 10 * LIMIT, "{:?}", began.elapsed());
+    }
+}
