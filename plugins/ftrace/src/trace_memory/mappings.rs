@@ -1,11 +1,16 @@
 //! The file that an address in a program belongs to.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
+use std::fs::File;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use trace_tasks::{MappedRange, Pid, mapped_ranges};
+use trace_hook_api::log;
+use trace_tasks::{BlockingCalls, CallTarget, MappedRange, Pid, visit_code};
+
+/// How long reading the mappings of a process may block.
+const TIME_LIMIT: Duration = Duration::from_millis(100);
 
 /// With more processes than this, only those are remembered that allocated in the last interval.
 const MAX_IDLE_PROCESSES: usize = 4096;
@@ -18,6 +23,9 @@ const MAX_IDLE_PROCESSES: usize = 4096;
 pub struct Mappings {
     procfs: PathBuf,
     known: HashMap<Pid, Process>,
+    calls: BlockingCalls,
+    /// Whether it was reported that mappings are not known.
+    is_reported: bool,
     /// The number of calls of `allow_reading`.
     readings: u64,
 }
@@ -30,6 +38,8 @@ struct Process {
     read_at: Option<u64>,
     /// Whether an address of it was looked up in this interval.
     is_used: bool,
+    /// It has too many mappings, or reading them blocks. They are not read again in this interval.
+    is_costly: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +52,13 @@ struct Mapping {
 
 impl Mappings {
     pub fn new(procfs: PathBuf) -> Self {
-        Self { procfs, known: HashMap::new(), readings: 0 }
+        Self {
+            procfs,
+            known: HashMap::new(),
+            calls: BlockingCalls::within(TIME_LIMIT),
+            is_reported: false,
+            readings: 0,
+        }
     }
 
     /// All records so far have been read: processes may have new mappings in what follows.
@@ -59,13 +75,19 @@ impl Mappings {
         // It may run another program than in the last interval.
         let is_old = known.read_at.is_none();
         let found = known.place(address).filter(|_| !is_old);
-        if found.is_some() || known.read_at == Some(readings) {
+        if found.is_some() || known.read_at == Some(readings) || (known.is_costly && !is_old) {
             return found;
         }
         known.read_at = Some(readings);
-        let maps = fs::read(procfs.join(process.to_string()).join("maps")).unwrap_or_default();
-        let code: Vec<Mapping> =
-            mapped_ranges(&maps).filter(MappedRange::is_code).map(Mapping::from).collect();
+        let procfs = procfs.clone();
+        let read = self.calls.call(&[CallTarget::Process(process)], move || code_of(&procfs, process));
+        let (code, are_all) = read.unwrap_or_default();
+        known.is_costly = !are_all;
+        if !are_all && !std::mem::replace(&mut self.is_reported, true) {
+            log::warn!(
+                "some callers are shown as addresses: process {process} has too many mappings, or they cannot be read in time"
+            );
+        }
         // If it has ended, the mappings it had are still right.
         if !code.is_empty() {
             known.code = code;
@@ -88,6 +110,14 @@ impl Mappings {
     }
 }
 
+/// The code that a process has mapped, and whether this is all of it. None, if it has ended. This can block.
+fn code_of(procfs: &Path, process: Pid) -> (Vec<Mapping>, bool) {
+    let mut code = Vec::new();
+    let maps = File::open(procfs.join(process.to_string()).join("maps"));
+    let visited = maps.and_then(|maps| visit_code(maps, |range| code.push(Mapping::from(range))));
+    (code, visited.unwrap_or(true))
+}
+
 impl Process {
     fn place(&self, address: u64) -> Option<Vec<u8>> {
         let mapping = self.code.iter().find(|mapping| mapping.addresses.contains(&address))?;
@@ -107,14 +137,16 @@ pub fn bare(address: u64) -> Vec<u8> {
     format!("{address:#x}").into_bytes()
 }
 
-impl From<MappedRange<'_>> for Mapping {
-    fn from(range: MappedRange<'_>) -> Self {
-        Self { addresses: range.addresses, offset: range.offset, name: range.path.into_owned() }
+impl From<&MappedRange<'_>> for Mapping {
+    fn from(range: &MappedRange<'_>) -> Self {
+        Self { addresses: range.addresses.clone(), offset: range.offset, name: range.path.to_vec() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A synthetic procfs, and what is found in it.
@@ -200,6 +232,20 @@ mod tests {
         kernel.1.end_interval();
         kernel.run(7, &CAT.replace("cat", "dog"));
         kernel.assert(7, 0x1120, Some("/usr/bin/my\ndog+0x5120"));
+    }
+
+    #[test]
+    fn long_list_is_read_once_in_an_interval() {
+        let mut kernel = Kernel::new();
+        let long = format!("{}{CAT}", "9000-a000 r-xp 0 fe:00 9 /usr/lib/new.so\n".repeat(100_000));
+        kernel.run(7, &long);
+        kernel.assert(7, 0x9120, Some("/usr/lib/new.so+0x120"));
+        kernel.assert(7, 0x1120, None);
+        kernel.run(7, CAT);
+        kernel.1.allow_reading();
+        kernel.assert(7, 0x1120, None);
+        kernel.1.end_interval();
+        kernel.assert(7, 0x1120, Some("/usr/bin/my\ncat+0x5120"));
     }
 
     #[test]

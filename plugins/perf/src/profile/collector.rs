@@ -1,25 +1,28 @@
 //! A thread that moves records from the rings into the spool.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trace_hook_api::{Result, monotonic_time};
 use trace_session::spool::Spool;
 use trace_session::{Collect, Occasion, Swept};
-use trace_tasks::{Follow, Member, Pid, Procfs};
+use trace_tasks::{Member, Pid, Procfs};
 
-use super::existing_tasks;
 use super::modules::Modules;
+use super::observer::Observer;
 use super::recording::{Exclusion, RecordSource};
-use crate::perf_event::{Body, Mapping, Record, Records, Ring};
+use crate::perf_event::{Body, Record, Records, Ring};
 
 /// How often the rings are read. A line is late by twice this time at most.
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
 /// The largest batch that goes into the spool, in bytes.
 const MAX_PAGE: usize = 64 << 10;
+
+/// How long records wait for those of tasks that existed before them. Calls that block have shorter limits of their own.
+const LONGEST_HOLD: Duration = Duration::from_secs(2);
 
 /// What was collected so far.
 #[derive(Debug, Default)]
@@ -54,9 +57,11 @@ pub struct RecordCollector {
     existing_tasks: Option<HashMap<Pid, Member>>,
     /// The processes whose names and mappings are known, if any may join for which they are not.
     known: Option<HashSet<Pid>>,
-    procfs: Procfs,
+    observer: Observer,
     spool: Arc<Spool>,
     modules: Arc<Modules>,
+    /// Since when records wait for those of tasks that existed before.
+    held_back: Option<Instant>,
     counts: Arc<CollectedCounts>,
     /// When the sweep before began.
     previous: u64,
@@ -64,20 +69,30 @@ pub struct RecordCollector {
 }
 
 impl RecordCollector {
-    pub fn new(source: RecordSource, procfs: Procfs, spool: Arc<Spool>, modules: Arc<Modules>) -> Self {
+    /// # Errors
+    ///
+    /// No thread can be started.
+    pub fn new(
+        source: RecordSource,
+        procfs: Procfs,
+        spool: Arc<Spool>,
+        modules: Arc<Modules>,
+    ) -> Result<Self> {
         let RecordSource { rings, exclusion, members, may_grow } = source;
-        Self {
+        let observer = Observer::start(procfs, Arc::clone(&spool), Arc::clone(&modules))?;
+        Ok(Self {
             rings,
             exclusion,
             known: may_grow.then(|| members.values().map(|member| member.process).collect()),
             existing_tasks: Some(members),
-            procfs,
+            observer,
             spool,
             modules,
+            held_back: None,
             counts: Arc::default(),
             previous: 0,
             bytes: Vec::new(),
-        }
+        })
     }
 
     /// What is collected, to be read at any time.
@@ -85,18 +100,22 @@ impl RecordCollector {
         Arc::clone(&self.counts)
     }
 
-    /// Pushes records of the tasks that existed before the recording started.
-    fn push_existing_tasks(&self, tasks: &HashMap<Pid, Member>) {
-        let processes: BTreeSet<Pid> = tasks.values().map(|member| member.process).collect();
+    /// Has records of the tasks that existed before the recording started pushed.
+    fn read_existing_tasks(&self, tasks: &HashMap<Pid, Member>) {
+        let mut threads: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
         for (thread, member) in tasks {
-            let name = existing_tasks::comm(self.procfs.root(), member.process, *thread);
-            self.spool.push_page(0, &name, 0, 0);
+            threads.entry(member.process).or_default().push(*thread);
         }
-        for process in processes {
-            let observe = |mapping: &Mapping<'_>| _ = self.modules.observe(process, mapping);
-            let mappings = existing_tasks::mappings(self.procfs.root(), process, observe);
-            self.spool.push_page(0, &mappings, 0, 0);
+        for (process, threads) in threads {
+            self.observer.read_tasks(process, threads);
         }
+    }
+
+    /// Whether records wait for those of tasks that existed before them, which are being read.
+    fn holds_back(&mut self) -> bool {
+        let is_reading = self.observer.is_reading_tasks();
+        self.held_back = self.held_back.or_else(|| Some(Instant::now())).filter(|_| is_reading);
+        self.held_back.is_some_and(|since| since.elapsed() < LONGEST_HOLD)
     }
 
     /// Whether this is the first record of a process that has joined a cgroup. Keeps track of the processes.
@@ -116,10 +135,6 @@ impl RecordCollector {
         }
     }
 
-    fn push_joined(&self, process: Pid, thread: Pid) {
-        self.push_existing_tasks(&HashMap::from([(thread, Member::new(process, process, Follow::FAMILY))]));
-    }
-
     /// Puts the records of a CPU into the spool, without those that are excluded.
     fn forward(&mut self, cpu: u32, bytes: &[u8]) {
         let mut batch = Batch::default();
@@ -131,12 +146,15 @@ impl RecordCollector {
                 continue;
             }
             if let Body::Mmap(mapping) = &record.body {
-                self.modules.observe(record.process, mapping);
+                let module = self.modules.module(mapping);
+                if module.expect_file() {
+                    self.observer.open(record.process, module, mapping);
+                }
             }
             if !self.exclusion.excludes(&record) {
                 if self.is_unknown(&record) {
                     self.push(cpu, &mut batch);
-                    self.push_joined(record.process, record.thread);
+                    self.observer.read_tasks(record.process, vec![record.thread]);
                 }
                 if batch.bytes.len() + bytes.len() > MAX_PAGE {
                     self.push(cpu, &mut batch);
@@ -163,9 +181,9 @@ impl Collect for RecordCollector {
     /// A ring polls as readable only when it is half full.
     const SHORTEST_REST: Duration = Duration::ZERO;
 
-    fn sweep(&mut self, _: Occasion) -> Result<Swept> {
+    fn sweep(&mut self, occasion: Occasion) -> Result<Swept> {
         if let Some(tasks) = self.existing_tasks.take() {
-            self.push_existing_tasks(&tasks);
+            self.read_existing_tasks(&tasks);
         }
         let began = monotonic_time();
         let (mut found, mut bytes) = (false, std::mem::take(&mut self.bytes));
@@ -178,7 +196,13 @@ impl Collect for RecordCollector {
         }
         self.bytes = bytes;
         // A record can become visible shortly after its time stamp was taken: it is read one interval later.
-        self.spool.push_settled(std::mem::replace(&mut self.previous, began));
+        let settled = std::mem::replace(&mut self.previous, began);
+        if occasion == Occasion::Stopped {
+            self.observer.wait_for_tasks(LONGEST_HOLD);
+        }
+        if !self.holds_back() {
+            self.spool.push_settled(settled);
+        }
         Ok(Swept::rest(found, POLL_INTERVAL))
     }
 

@@ -1,12 +1,13 @@
 //! The tasks that existed before the recording started: their names and mappings from procfs, as the kernel's records have
 //! them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
-use trace_tasks::{MappedRange, mapped_ranges};
+use trace_tasks::{MappedRange, visit_code};
 
-use crate::perf_event::{Body, Mapping, Record};
+use super::observer::OwnedMapping;
+use crate::perf_event::{Body, Record};
 
 /// A record with the name of a thread. Empty, if the thread has ended.
 pub fn comm(procfs: &Path, process: u32, thread: u32) -> Vec<u8> {
@@ -15,38 +16,35 @@ pub fn comm(procfs: &Path, process: u32, thread: u32) -> Vec<u8> {
     record(process, thread, Body::Comm { name, is_exec: false })
 }
 
-/// Records of the code that a process has mapped. `observe` is called with each mapping.
-pub fn mappings(procfs: &Path, process: u32, mut observe: impl FnMut(&Mapping<'_>)) -> Vec<u8> {
-    let maps = fs::read(procfs.join(format!("{process}/maps"))).unwrap_or_default();
-    let mut records = Vec::new();
-    for range in mapped_ranges(&maps).filter(MappedRange::is_code) {
-        let mapping = mapping(&range);
-        observe(&mapping);
-        records.extend(record(process, process, Body::Mmap(mapping)));
-    }
-    records
+/// The code that a process has mapped, and whether this is all of it. None, if the process has ended. This can block.
+pub fn mappings(procfs: &Path, process: u32) -> (Vec<OwnedMapping>, bool) {
+    let mut mappings = Vec::new();
+    let maps = File::open(procfs.join(format!("{process}/maps")));
+    let visited = maps.and_then(|maps| visit_code(maps, |range| mappings.push(mapping(range))));
+    (mappings, visited.unwrap_or(true))
 }
 
-fn mapping<'a>(range: &'a MappedRange<'_>) -> Mapping<'a> {
-    Mapping {
+fn mapping(range: &MappedRange<'_>) -> OwnedMapping {
+    OwnedMapping {
         address: range.addresses.start,
         length: range.addresses.end - range.addresses.start,
         offset: range.offset,
         device: range.device,
         inode: range.inode,
         generation: 0,
-        path: if range.path.is_empty() { b"//anon" } else { &range.path },
+        path: if range.path.is_empty() { b"//anon".to_vec() } else { range.path.to_vec() },
     }
 }
 
 /// The bytes of a record that is older than all others.
-fn record(process: u32, thread: u32, body: Body<'_>) -> Vec<u8> {
+pub fn record(process: u32, thread: u32, body: Body<'_>) -> Vec<u8> {
     Record { time: 0, cpu: 0, process, thread, id: 0, body }.to_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use trace_tasks::mapped_ranges;
 
     use super::*;
     use crate::perf_event::Records;
@@ -60,36 +58,28 @@ mod tests {
                     7000-8000 rwxp 00000000 00:00 0 \ngarbage\n\
                     9000-a000 r-xp 00000000 fd:01 7     /tmp/a\\012b\n";
         std::fs::write(procfs.path().join("7/maps"), maps).unwrap();
-        let first = Mapping {
+        let first = OwnedMapping {
             address: 0x55e0_d000,
             length: 0x2000,
             offset: 0x2000,
             device: (0xfd, 1),
             inode: 1234,
             generation: 0,
-            path: b"/tmp/a b (deleted)",
+            path: b"/tmp/a b (deleted)".to_vec(),
         };
-        let anonymous = Mapping {
+        let anonymous = OwnedMapping {
             address: 0x7000,
             length: 0x1000,
             offset: 0,
             device: (0, 0),
             inode: 0,
-            path: b"//anon",
+            path: b"//anon".to_vec(),
             ..first
         };
-        let last = Mapping { address: 0x9000, inode: 7, device: (0xfd, 1), path: b"/tmp/a\nb", ..anonymous };
-        let expected = [first, anonymous, last];
-        let mut observed = 0;
-        let bytes = mappings(procfs.path(), 7, |mapping| {
-            assert_eq!(*mapping, expected[observed]);
-            observed += 1;
-        });
-        let recorded = Records(&bytes).filter_map(|(_, record)| match record.body {
-            Body::Mmap(mapping) => Some(mapping),
-            _ => None,
-        });
-        assert_eq!((recorded.collect::<Vec<_>>(), observed), (expected.to_vec(), 3));
+        let path = b"/tmp/a\nb".to_vec();
+        let last = OwnedMapping { address: 0x9000, inode: 7, device: (0xfd, 1), path, ..anonymous };
+        assert_eq!(mappings(procfs.path(), 7), (vec![first, anonymous, last], true));
+        assert_eq!(mappings(procfs.path(), 8), (Vec::new(), true));
     }
 
     #[test]
@@ -110,8 +100,8 @@ mod tests {
             let range = mapped_ranges(line.as_bytes()).next().unwrap();
             let found = mapping(&range);
             prop_assert_eq!((found.address, found.length, found.offset), (begin, end - begin, offset));
-            prop_assert_eq!(found.path, path.as_bytes());
-            let bytes = record(1, 1, Body::Mmap(found));
+            prop_assert_eq!(&found.path, path.as_bytes());
+            let bytes = record(1, 1, Body::Mmap(found.borrowed()));
             prop_assert_eq!(Records(&bytes).count(), 1);
         }
     }

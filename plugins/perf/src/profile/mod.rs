@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! rings ──records──▶ Collector (a thread) ──▶ spool ──▶ Timeline: in order ──▶ Symbolizer: names ──▶ lines, or Folded
-//!                        │ opens each mapped file at once
+//!                        │ Observer (a thread): reads the mappings of tasks, opens each mapped file
 //!                        ▼
 //!                     Modules: a thread for each file whose symbols are needed
 //! ```
@@ -11,6 +11,7 @@ mod collector;
 mod existing_tasks;
 mod folded;
 mod modules;
+mod observer;
 mod process_state;
 mod recording;
 mod sampling;

@@ -3,18 +3,18 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::fs::{File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use trace_symbols::{MemoryBudget, SymbolTable, vdso_image};
+use trace_tasks::{FuseFileSystems, open_regular_file};
 
 use crate::perf_event::Mapping;
 
@@ -29,11 +29,12 @@ const LOAD_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long one call waits.
 const BRIEF_WAIT: Duration = Duration::from_millis(10);
 
-/// The files observed so far. A file is opened when it is first observed: later the process may have ended, and with it the
-/// mount namespace in which the file has this path.
+/// The files observed so far. A file is opened soon after it is first observed: later the process may have ended, and with it
+/// the mount namespace in which the file has this path.
 #[derive(Debug)]
 pub struct Modules {
     procfs: PathBuf,
+    fuse: FuseFileSystems,
     /// Processes whose root directory is tried if the process that mapped a file has ended.
     fallback_processes: Vec<u32>,
     cache: Mutex<ModuleCache>,
@@ -61,13 +62,24 @@ struct Identity {
 pub struct Module {
     /// The file name.
     pub name: String,
-    /// Open until its symbols are read.
-    file: Mutex<Option<File>>,
+    file: Mutex<ModuleFile>,
+    /// Notified when the file is opened, or found not to be usable.
+    opened: Condvar,
     loading: OnceLock<Loading>,
     symbols: OnceLock<Option<SymbolTable>>,
     budget: Arc<MemoryBudget>,
     /// False for `[heap]`, `//anon` and generated code.
     pub is_file: bool,
+}
+
+/// The file of a module, from when it is observed until its symbols are read.
+#[derive(Debug, Default)]
+enum ModuleFile {
+    #[default]
+    None,
+    /// It is being opened since this time.
+    Expected(Instant),
+    Open(File),
 }
 
 /// A thread that reads the symbols of a file, which may be huge or on a slow disk.
@@ -79,24 +91,14 @@ struct Loading {
 }
 
 impl Modules {
-    pub fn new(procfs: &Path, fallback_processes: Vec<u32>) -> Self {
+    pub fn new(procfs: &Path, sysfs: &Path, fallback_processes: Vec<u32>) -> Self {
         Self {
             procfs: procfs.to_owned(),
+            fuse: FuseFileSystems::new(procfs, sysfs),
             fallback_processes,
             cache: Mutex::default(),
             budget: MemoryBudget::new(SYMBOL_MEMORY),
         }
-    }
-
-    /// The file of a mapping of this process. It is opened, unless it already was.
-    pub fn observe(&self, process: u32, mapping: &Mapping<'_>) -> Arc<Module> {
-        let module = self.module(mapping);
-        let mut file = module.file();
-        if file.is_none() && module.loading.get().is_none() && !module.is_loaded() {
-            *file = self.open(process, mapping);
-        }
-        drop(file);
-        module
     }
 
     /// The file of a mapping, opened or not.
@@ -110,17 +112,32 @@ impl Modules {
         cache.module(identity, &self.budget)
     }
 
-    fn open(&self, process: u32, mapping: &Mapping<'_>) -> Option<File> {
+    /// Opens the file of a mapping of a process. `None`, if it does not exist any more. This can block.
+    ///
+    /// # Errors
+    ///
+    /// It exists, but is not used.
+    pub fn open(&self, process: u32, mapping: &Mapping<'_>) -> io::Result<Option<File>> {
         let end = mapping.address.wrapping_add(mapping.length);
         let itself = format!("{process}/map_files/{:x}-{end:x}", mapping.address);
-        if let Ok(file) = open(&self.procfs.join(itself), None) {
-            return Some(file);
+        if self.fuse.is_listed(mapping.device) || self.fuse.of_process(process).contains(&mapping.device) {
+            return Err(io::Error::other("it is on a FUSE file system"));
         }
-        let path = Path::new(std::ffi::OsStr::from_bytes(mapping.path)).strip_prefix("/").ok()?;
+        match open_regular_file(&self.procfs.join(itself), &self.procfs, |_| true) {
+            Ok((file, _)) => return Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::Other => return Err(error),
+            // The process has ended, or has unmapped it; or this process may not open it this way.
+            Err(_) => {}
+        }
+        let Ok(path) = Path::new(OsStr::from_bytes(mapping.path)).strip_prefix("/") else { return Ok(None) };
         let roots = [process].into_iter().chain(self.fallback_processes.iter().copied());
-        roots
-            .map(|process| self.procfs.join(format!("{process}/root")).join(path))
-            .find_map(|path| open(&path, Some(mapping.inode)).ok())
+        let roots = roots.filter(|root| !self.fuse.of_process(*root).contains(&mapping.device));
+        // Devices are not compared: some file systems report a different one to perf events than to stat(2).
+        let open = |root| {
+            let path = self.procfs.join(format!("{root}/root")).join(path);
+            open_regular_file(&path, &self.procfs, |metadata| metadata.ino() == mapping.inode)
+        };
+        Ok(roots.map(open).find_map(Result::ok).map(|(file, _)| file))
     }
 }
 
@@ -139,17 +156,6 @@ impl ModuleCache {
     }
 }
 
-/// Opens a regular file, if it has this inode. Anything else, such as a device that a program has put there, is not opened.
-/// Devices are not compared: some file systems report a different one to perf events than to stat(2).
-fn open(path: &Path, inode: Option<u64>) -> io::Result<File> {
-    let path_only = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
-    let metadata = path_only.metadata()?;
-    if !metadata.is_file() || inode.is_some_and(|inode| inode != metadata.ino()) {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    File::open(format!("/proc/self/fd/{}", path_only.as_raw_fd()))
-}
-
 impl Module {
     fn named(path: &[u8], budget: &Arc<MemoryBudget>) -> Self {
         let vdso = (path == b"[vdso]").then(|| SymbolTable::read(&vdso_image()?[..], budget).ok());
@@ -158,6 +164,7 @@ impl Module {
         Self {
             name: String::from_utf8_lossy(name).into_owned(),
             file: Mutex::default(),
+            opened: Condvar::new(),
             loading: OnceLock::new(),
             symbols: vdso.map(OnceLock::from).unwrap_or_default(),
             budget: Arc::clone(budget),
@@ -165,23 +172,54 @@ impl Module {
         }
     }
 
+    /// Notes that the file will be opened. Returns false if it need not be.
+    pub fn expect_file(&self) -> bool {
+        let mut file = self.file();
+        let is_needed =
+            matches!(*file, ModuleFile::None) && self.loading.get().is_none() && !self.is_loaded();
+        if is_needed {
+            *file = ModuleFile::Expected(Instant::now());
+        }
+        is_needed
+    }
+
+    /// Takes the open file. Without one, another process may map it later.
+    pub fn set_file(&self, file: Option<File>) {
+        *self.file() = file.map_or(ModuleFile::None, ModuleFile::Open);
+        self.opened.notify_all();
+    }
+
     /// Starts to read the symbols, if that is due. Returns whether it is worthwhile to wait for them.
     pub fn start_loading(self: &Arc<Self>) -> bool {
         if self.is_loaded() {
             return false;
         }
-        // Without a file: another process may map it later, and it is opened then.
-        if let Some(file) = self.file().take() {
-            self.load_symbols(file);
+        let mut file = self.file();
+        match std::mem::take(&mut *file) {
+            ModuleFile::Open(open) => {
+                drop(file);
+                self.load_symbols(open);
+            }
+            ModuleFile::Expected(since) => {
+                *file = ModuleFile::Expected(since);
+                return since.elapsed() < LOAD_TIMEOUT;
+            }
+            ModuleFile::None => {}
         }
         !self.is_loaded() && self.loading.get().is_some_and(|loading| loading.began.elapsed() < LOAD_TIMEOUT)
     }
 
     /// Waits for the symbols for a short time.
     pub fn wait_briefly(&self) {
-        if let Some(loading) = self.loading.get() {
-            let done = loading.done.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = done.recv_timeout(BRIEF_WAIT);
+        match self.loading.get() {
+            Some(loading) => {
+                let done = loading.done.lock().unwrap_or_else(PoisonError::into_inner);
+                let _ = done.recv_timeout(BRIEF_WAIT);
+            }
+            None => {
+                let is_expected = |file: &mut ModuleFile| matches!(file, ModuleFile::Expected(_));
+                let _ = self.opened.wait_timeout_while(self.file(), BRIEF_WAIT, is_expected);
+            }
         }
     }
 
@@ -206,7 +244,7 @@ impl Module {
         }
     }
 
-    fn file(&self) -> MutexGuard<'_, Option<File>> {
+    fn file(&self) -> MutexGuard<'_, ModuleFile> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -221,7 +259,7 @@ mod tests {
 
     #[test]
     fn files_that_reuse_an_inode_are_distinguished() {
-        let modules = Modules::new(Path::new("/nowhere"), Vec::new());
+        let modules = Modules::new(Path::new("/nowhere"), Path::new("/nowhere"), Vec::new());
         let first = modules.module(&mapping(1, 10));
         assert!(Arc::ptr_eq(&first, &modules.module(&mapping(1, 10))));
         assert!(!Arc::ptr_eq(&first, &modules.module(&mapping(1, 11))));
@@ -231,7 +269,9 @@ mod tests {
     fn symbols_are_read_on_demand() {
         let module = Arc::new(Module::named(b"/proc/self/exe (deleted)", &MemoryBudget::new(SYMBOL_MEMORY)));
         assert!(!module.start_loading() && !module.is_loaded(), "the file is not open");
-        *module.file() = Some(File::open("/proc/self/exe").unwrap());
+        assert!(module.expect_file() && !module.expect_file());
+        assert!(module.start_loading(), "the file is being opened");
+        module.set_file(Some(File::open("/proc/self/exe").unwrap()));
         assert_eq!((module.name.as_str(), module.is_loaded()), ("exe", false));
         assert!(module.start_loading() || module.is_loaded());
         (0..1000).take_while(|_| !module.is_loaded()).for_each(|_| module.wait_briefly());
@@ -242,7 +282,7 @@ mod tests {
 
     #[test]
     fn files_in_use_stay_cached_and_the_others_are_bounded() {
-        let modules = Modules::new(Path::new("/nowhere"), Vec::new());
+        let modules = Modules::new(Path::new("/nowhere"), Path::new("/nowhere"), Vec::new());
         let used = modules.module(&mapping(0, 0));
         let unused = Arc::downgrade(&modules.module(&mapping(1, 0)));
         for inode in 2..3 * MAX_RECENT as u64 {
