@@ -14,6 +14,7 @@
 //! - [`Session`] is a session as container-tracer uses it, [`Reader`] reads a trace as container-tracer does
 //! - [`Workload`] is a traced process that takes commands, [`Program`] one whose functions are traced, [`Script`] a traced
 //!   shell script
+//! - [`Hostile`] is a traced process that is out for harm
 //! - [`Opener`] is a process that opens files on command, [`Cgroup`] a cgroup to put processes into,
 //!   [`Container`] a container of runc
 //! - [`Kernel`] is the kernel's tracefs, [`Event`] a line of a trace, [`Loss`] a line that reports lost events
@@ -32,6 +33,7 @@ mod container;
 mod cpu;
 mod event;
 mod fuse;
+mod hostile;
 mod json_lines;
 mod kernel;
 mod leak_check;
@@ -60,6 +62,7 @@ pub use container::Container;
 pub use cpu::{OfflineCpu, cpus};
 pub use event::Event;
 pub use fuse::Fuse;
+pub use hostile::Hostile;
 pub use kernel::{Instance, Kernel, OwnInstance, OwnProbe, TopLevel, is_root, skip};
 pub use loss::Loss;
 pub use manager::Manager;

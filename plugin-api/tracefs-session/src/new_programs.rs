@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trace_hook_api::{HookError, Result};
 use trace_session::{Collect, Notifier, Occasion, Swept};
@@ -14,14 +14,16 @@ use tracefs::Instance;
 
 /// After this time, most programs have loaded their libraries.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// After this time, the thread looks whether it is to stop.
+const LONGEST_SWEEP: Duration = Duration::from_millis(50);
 /// The thread sleeps until it is notified.
 const UNTIL_NOTIFIED: Duration = Duration::from_secs(3600);
 
 /// What a hook does about programs that traced processes begin to run.
 pub trait ProgramObserver: Send + 'static {
-    /// These processes have executed a program, or have joined a selected cgroup. This is called again for each of them a little
-    /// later, when it has loaded its libraries. It may take long: it is called in a thread of its own.
-    fn observe(&mut self, instance: &Instance, processes: &[Pid]);
+    /// This process has executed a program, or has joined a selected cgroup. This is called again for it a little later, when it
+    /// has loaded its libraries. It may take some time: it is called in a thread of its own.
+    fn observe(&mut self, instance: &Instance, process: Pid);
 }
 
 /// Processes on their way to the thread of the observer.
@@ -39,8 +41,8 @@ pub struct ProgramWatcher {
     observer: Box<dyn ProgramObserver>,
     instance: Arc<Instance>,
     programs: NewPrograms,
-    /// The processes that were observed once.
-    again: BTreeSet<Pid>,
+    /// When to observe which process.
+    waiting: BTreeSet<(Instant, Pid)>,
 }
 
 impl NewPrograms {
@@ -68,7 +70,18 @@ impl NewPrograms {
 
 impl ProgramWatcher {
     pub fn new(observer: Box<dyn ProgramObserver>, instance: Arc<Instance>, programs: NewPrograms) -> Self {
-        Self { observer, instance, programs, again: BTreeSet::new() }
+        Self { observer, instance, programs, waiting: BTreeSet::new() }
+    }
+
+    /// The next process to observe, or how long there is none.
+    fn next(&mut self) -> Result<Pid, Duration> {
+        let Some((due, process)) = self.waiting.pop_first() else { return Err(UNTIL_NOTIFIED) };
+        let left = due.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            self.waiting.insert((due, process));
+            return Err(left);
+        }
+        Ok(process)
     }
 }
 
@@ -81,13 +94,18 @@ impl Collect for ProgramWatcher {
         if occasion == Occasion::Stopped {
             return Ok(Swept::rest(false, UNTIL_NOTIFIED));
         }
-        let new = self.programs.take();
-        let before = mem::replace(&mut self.again, new.clone());
-        let processes: Vec<Pid> = new.union(&before).copied().collect();
-        if !processes.is_empty() {
-            self.observer.observe(&self.instance, &processes);
+        let now = Instant::now();
+        let times = |process| [(now, process), (now + LOOK_AGAIN, process)];
+        self.waiting.extend(self.programs.take().into_iter().flat_map(times));
+        loop {
+            match self.next() {
+                Ok(process) => self.observer.observe(&self.instance, process),
+                Err(rest) => return Ok(Swept::rest(false, rest)),
+            }
+            if now.elapsed() >= LONGEST_SWEEP {
+                return Ok(Swept::rest(false, Duration::ZERO));
+            }
         }
-        Ok(Swept::rest(false, if self.again.is_empty() { UNTIL_NOTIFIED } else { LOOK_AGAIN }))
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -97,6 +115,6 @@ impl Collect for ProgramWatcher {
 
 impl fmt::Debug for ProgramWatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProgramWatcher").field("again", &self.again).finish_non_exhaustive()
+        f.debug_struct("ProgramWatcher").field("waiting", &self.waiting).finish_non_exhaustive()
     }
 }

@@ -19,6 +19,7 @@ unsafe extern "C" {
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
     fn one_of_many_0();
     fn refused_function();
+    fn unexpected_function();
     fn split_function();
     fn call_as_go();
     fn execv(path: *const c_char, arguments: *const *const c_char) -> c_int;
@@ -103,6 +104,26 @@ std::arch::global_asm!(
     ".size refused_function, . - refused_function",
 );
 
+// The kernel refuses a uprobe on `unexpected_function` as well, but not because of its opcode: with this prefix, there is no
+// such instruction; or it is not aligned.
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(
+    ".globl unexpected_function",
+    ".type unexpected_function, %function",
+    "unexpected_function:",
+    ".byte 0xc5, 0xf8, 0x05, 0xc0",
+    "ret",
+    ".size unexpected_function, . - unexpected_function",
+);
+#[cfg(target_arch = "aarch64")]
+std::arch::global_asm!(
+    ".globl unexpected_function",
+    ".type unexpected_function, %function",
+    "nop",
+    ".set unexpected_function, . - 2",
+    "ret",
+);
+
 // A function whose unlikely part is split off, as compilers do.
 #[cfg(target_arch = "x86_64")]
 std::arch::global_asm!(".macro jump to", "jmp \\to", ".endm");
@@ -148,7 +169,7 @@ std::arch::global_asm!(
 
 fn main() {
     // Unreferenced functions would be removed by the linker.
-    black_box((one_of_many_0 as *const () as usize, refused_function as *const () as usize));
+    black_box([one_of_many_0, refused_function, unexpected_function].map(|function| function as *const () as usize));
     let mut library = std::ptr::null_mut();
     answer(&std::process::id().to_string());
     for line in stdin().lock().lines().map_while(Result::ok) {

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 use trace_symbols::{ElfError, ElfFile, MemoryBudget};
+use trace_tasks::{Pid, reopen_regular_file};
 
-/// What the symbols of a file may take while they are read, in bytes. Those of the largest programs take much less.
-const SYMBOL_MEMORY: u64 = 512 << 20;
+/// What the symbols of a file may take while they are read, in bytes. Only MiniDebugInfo is in memory as a whole.
+const SYMBOL_MEMORY: u64 = 32 << 20;
 
 /// An open program or library. It stays the same file even if it is renamed or deleted.
 pub struct Binary {
@@ -30,23 +31,23 @@ pub struct Binary {
 #[derive(PartialEq, Eq)]
 struct Fingerprint(u64, [i64; 2], [i64; 2]);
 
-impl Binary {
-    /// Opens the file of a link in procfs.
-    ///
-    /// # Errors
-    ///
-    /// The link does not exist any more, or the file is not a regular file that can be read.
-    pub fn at_link(link: &Path, path: &Path, procfs: &Path) -> io::Result<Self> {
-        let file = open(link, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-        Self::of(file, path, procfs)
-    }
+/// The file that a link in procfs leads to, open with O_PATH only. This can block.
+///
+/// # Errors
+///
+/// The link does not exist any more.
+pub fn follow(link: &Path) -> io::Result<OwnedFd> {
+    Ok(open(link, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
+}
 
-    /// Opens the file at this path in the root directory of a process. Symbolic links are followed there.
+impl Binary {
+    /// Opens the file at this path in the root directory of a process. Symbolic links are followed there. This can
+    /// block.
     ///
     /// # Errors
     ///
     /// The file does not exist, or is not a regular file that can be read.
-    pub fn in_root_of(process: u32, path: &Path, procfs: &Path) -> io::Result<Self> {
+    pub fn in_root_of(process: Pid, path: &Path, procfs: &Path) -> io::Result<Self> {
         let root = procfs.join(process.to_string()).join("root");
         let root = open(&root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let how = OpenHow::new()
@@ -55,19 +56,17 @@ impl Binary {
         Self::of(openat2(root.as_fd(), path, how)?, path, procfs)
     }
 
-    /// `file` is open with O_PATH only, so that neither a device nor a FIFO was opened.
-    fn of(file: OwnedFd, path: &Path, procfs: &Path) -> io::Result<Self> {
-        let link = |file: &dyn AsRawFd| procfs.join(format!("self/fd/{}", file.as_raw_fd()));
-        let metadata = link(&file).metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        let file = File::open(link(&file))?;
-        let identity = (metadata.dev(), metadata.ino());
+    /// Opens a file that is open with O_PATH only. This can block.
+    ///
+    /// # Errors
+    ///
+    /// It is not a regular file that can be read.
+    pub fn of(file: OwnedFd, path: &Path, procfs: &Path) -> io::Result<Self> {
+        let (file, metadata) = reopen_regular_file(file, procfs, |_| true)?;
         Ok(Self {
             path: path.to_owned(),
-            identity,
-            link: link(&file),
+            identity: (metadata.dev(), metadata.ino()),
+            link: procfs.join(format!("self/fd/{}", file.as_raw_fd())),
             fingerprint: Fingerprint::of(&metadata),
             file,
         })
@@ -105,24 +104,22 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_opened() {
+    fn a_file_is_opened_by_its_path_in_a_process() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("file"), "x").unwrap();
         symlink("file", path("link")).unwrap();
-        nix::unistd::mkfifo(&path("fifo"), Mode::S_IRWXU).unwrap();
         let file = here(&path("file")).unwrap();
         assert_eq!(here(&path("link")).unwrap().identity, file.identity);
-        assert!(
-            here(&path("fifo")).is_err() && here(directory.path()).is_err() && here(&path("none")).is_err()
-        );
+        assert!(here(directory.path()).is_err() && here(&path("none")).is_err());
     }
 
     #[test]
     fn a_deleted_file_can_be_opened() {
         let file = tempfile::tempfile().unwrap();
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let binary = Binary::at_link(Path::new(&link), Path::new("/deleted"), Path::new("/proc")).unwrap();
+        let binary =
+            Binary::of(follow(Path::new(&link)).unwrap(), Path::new("/deleted"), Path::new("/proc")).unwrap();
         let metadata = file.metadata().unwrap();
         assert_eq!(binary.identity, (metadata.dev(), metadata.ino()));
     }

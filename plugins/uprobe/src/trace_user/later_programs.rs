@@ -1,31 +1,33 @@
-//! Functions of programs that traced processes begin to run while the session records.
+//! The functions with probes, to which those of programs are added that traced processes begin to run while the session
+//! records.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trace_hook_api::{HookError, Result, log};
-use trace_tasks::Pid;
+use trace_hook_api::{Environment, Result, log};
+use trace_tasks::{BlockingCalls, Pid};
 use tracefs::Instance;
 use tracefs_session::ProgramObserver;
 
 use super::duplicate_probes::KnownProbes;
-use super::enable;
+use super::enabling::enable;
+use super::found_functions::FoundFunctions;
 use super::function_selector::FunctionSelector;
-use super::probe_set::{Event, Function, ProbeSet};
+use super::left_out::LeftOut;
+use super::mapped_files::FileIdentity;
+use super::probe_set::ProbeSet;
 use super::probe_target::ProbeTarget;
 use super::process_files::ProcessFiles;
 use super::prototype::Prototype;
 use super::search::{MAX_TARGETS, Search};
 
-/// A file with code in the list of a process's mappings, and whether it is the program of the process.
-type SearchedFile = (((u32, u32), u64), bool);
+/// How many files and functions are named that are left out. Hostile processes can run any number of programs.
+const MAX_NAMED: usize = 50;
 
 /// What the user selects, in any program.
 pub struct Choice {
-    pub procfs: PathBuf,
-    pub selectors: Vec<FunctionSelector>,
+    pub environment: Environment,
+    pub selectors: Vec<Arc<FunctionSelector>>,
     pub prototypes: Vec<Prototype>,
     pub with_returns: bool,
     pub limit: usize,
@@ -34,88 +36,80 @@ pub struct Choice {
 /// Searches new programs and their libraries, and adds probes for what it finds.
 pub struct LaterPrograms {
     choice: Choice,
-    searched: HashSet<SearchedFile>,
-    /// The functions that have probes, by file and offset.
+    calls: Arc<Mutex<BlockingCalls>>,
+    searched: HashSet<FileIdentity>,
+    /// The functions that have probes or were refused, by file and offset.
     functions: HashSet<((u64, u64), u64)>,
     known: KnownProbes,
     /// The numbers of functions and events so far.
     count: (usize, usize),
-    found: FoundLater,
-    /// Whether it was reported that functions are left out.
-    is_limit_reported: bool,
-}
-
-/// Functions with the events of their probes.
-type FoundSet = (Vec<Function>, Vec<Event>);
-
-/// Functions and events on their way to the thread that renders records.
-#[derive(Clone, Default)]
-pub struct FoundLater {
-    sets: Arc<Mutex<Vec<FoundSet>>>,
-    any: Arc<AtomicBool>,
-}
-
-impl FoundLater {
-    fn add(&self, functions: Vec<Function>, events: Vec<Event>) {
-        self.sets.lock().unwrap_or_else(PoisonError::into_inner).push((functions, events));
-        self.any.store(true, Ordering::Release);
-    }
-
-    /// What was found since the last call.
-    pub fn take(&self) -> Vec<FoundSet> {
-        match self.any.swap(false, Ordering::Acquire) {
-            true => std::mem::take(&mut self.sets.lock().unwrap_or_else(PoisonError::into_inner)),
-            false => Vec::new(),
-        }
-    }
+    found: FoundFunctions,
+    /// What was reported as left out.
+    named: HashSet<String>,
 }
 
 impl LaterPrograms {
-    /// For a session with these probes and `count` functions and events, after these files were searched.
-    pub fn new(
-        choice: Choice,
-        files: &ProcessFiles,
-        targets: &[ProbeTarget],
-        known: KnownProbes,
-        count: (usize, usize),
-        found: FoundLater,
-    ) -> Self {
-        let searched = searched_files(files).collect();
-        let functions = targets.iter().map(ProbeTarget::place).collect();
-        Self { choice, searched, functions, known, count, found, is_limit_reported: false }
+    /// After these files were searched.
+    pub fn new(choice: Choice, files: &ProcessFiles, found: FoundFunctions) -> Self {
+        Self {
+            choice,
+            calls: files.calls(),
+            searched: files.searched().collect(),
+            functions: HashSet::new(),
+            known: KnownProbes::default(),
+            count: (0, 0),
+            found,
+            named: HashSet::new(),
+        }
     }
 
-    fn add_probes(&mut self, instance: &Instance, process: Pid) -> Result<()> {
-        let files = ProcessFiles::of(vec![process], &self.choice.procfs)?;
-        if searched_files(&files).all(|file| self.searched.contains(&file)) {
-            return Ok(());
-        }
-        let targets = self.new_functions(&files)?;
-        self.searched.extend(searched_files(&files));
+    /// Puts probes in place. Returns the functions that are left out.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses a definition, or all probes.
+    pub fn add_probes(
+        &mut self,
+        instance: &Instance,
+        targets: &[ProbeTarget],
+        set: ProbeSet,
+    ) -> Result<LeftOut> {
+        let ProbeSet { functions, events, probes, .. } = set;
+        self.functions.extend(targets.iter().map(ProbeTarget::place));
+        self.count = (self.count.0 + functions.len(), self.count.1 + events.len());
+        let probes = self.known.add(probes, targets, instance)?;
+        self.found.add_functions(functions);
+        enable(instance, probes, events, targets, |event| self.found.add_event(event.clone()))
+    }
+
+    /// Notes that this was reported.
+    pub fn are_reported(&mut self, left_out: &LeftOut) {
+        _ = left_out.not_in(&mut self.named);
+    }
+
+    fn search(&mut self, instance: &Instance, process: Pid, left_out: &mut LeftOut) -> Result<()> {
+        let calls = Arc::clone(&self.calls);
+        calls.lock().unwrap_or_else(PoisonError::into_inner).begin_again();
+        let files = ProcessFiles::of(vec![process], &self.choice.environment, calls)?;
+        let is_known = files.searched().all(|file| self.searched.contains(&file));
+        let targets = if is_known { Vec::new() } else { self.new_functions(&files, left_out)? };
+        left_out.extend(&files.left_out());
         if targets.is_empty() {
             return Ok(());
         }
-        let refused = |error: HookError| log::warn!("a function is not traced: {}", error.message());
         let Choice { prototypes, with_returns, .. } = &self.choice;
+        let refused = |reason| left_out.add(reason);
         let set = ProbeSet::continuing(self.count, &targets, prototypes, *with_returns, refused);
-        let ProbeSet { functions, events, probes, .. } = set;
-        let probes = self.known.add(probes, &targets, instance)?;
-        self.functions.extend(targets.iter().map(ProbeTarget::place));
-        self.count = (self.count.0 + functions.len(), self.count.1 + events.len());
-        log::debug!("{} functions of process {process} are traced from now on", functions.len());
-        // Before the first record of these events.
-        self.found.add(functions, events.clone());
-        enable(instance, &probes, &events)
+        log::debug!("{} functions of process {process} are traced from now on", set.functions.len());
+        left_out.extend(&self.add_probes(instance, &targets, set)?);
+        Ok(())
     }
 
     /// The functions in these files that have no probes yet.
-    fn new_functions(&mut self, files: &ProcessFiles) -> Result<Vec<ProbeTarget>> {
+    fn new_functions(&mut self, files: &ProcessFiles, left_out: &mut LeftOut) -> Result<Vec<ProbeTarget>> {
         let mut search = Search::default();
-        for selector in &self.choice.selectors {
-            if let Err(error) = search.add(selector, files) {
-                log::debug!("{}", error.message());
-            }
-        }
+        self.choice.selectors.iter().for_each(|selector| search.add_any(selector, files));
+        self.searched.extend(files.searched());
         let mut targets = search.finish(MAX_TARGETS)?;
         targets.retain(|target| !self.functions.contains(&target.place()));
         for target in &mut targets {
@@ -123,34 +117,39 @@ impl LaterPrograms {
                 target.binary = Arc::clone(opened);
             }
         }
-        self.within_limit(targets)
+        let room = self.choice.limit.saturating_sub(self.functions.len());
+        if targets.len() > room {
+            left_out.add(format_args!(
+                "functions of programs that were started later: there are more than the limit of {}; select fewer, or raise \
+                 --limit",
+                self.choice.limit
+            ));
+            targets.truncate(room);
+        }
+        Ok(targets)
     }
 
-    fn within_limit(&mut self, mut targets: Vec<ProbeTarget>) -> Result<Vec<ProbeTarget>> {
-        let room = self.choice.limit.saturating_sub(self.functions.len());
-        if targets.len() > room && !self.is_limit_reported {
-            self.is_limit_reported = true;
-            log::warn!(
-                "functions of programs that were started later are not traced: there are more than the limit of {}; select fewer, \
-                 or raise --limit",
-                self.choice.limit
-            );
+    /// Reports what is left out, each file and function once.
+    fn report(&mut self, left_out: &LeftOut) {
+        if self.named.len() >= MAX_NAMED {
+            return;
         }
-        targets.truncate(room);
-        Ok(targets)
+        let new = left_out.not_in(&mut self.named);
+        if !new.is_empty() {
+            log::warn!("left out: {new}");
+        }
+        if self.named.len() >= MAX_NAMED {
+            log::warn!("what else is left out of programs that are started later is not named");
+        }
     }
 }
 
 impl ProgramObserver for LaterPrograms {
-    fn observe(&mut self, instance: &Instance, processes: &[Pid]) {
-        for process in processes {
-            if let Err(error) = self.add_probes(instance, *process) {
-                log::warn!("functions of process {process} are not traced: {}", error.message());
-            }
+    fn observe(&mut self, instance: &Instance, process: Pid) {
+        let mut left_out = LeftOut::default();
+        if let Err(error) = self.search(instance, process, &mut left_out) {
+            left_out.add(format_args!("functions of process {process}: {}", error.message()));
         }
+        self.report(&left_out);
     }
-}
-
-fn searched_files(files: &ProcessFiles) -> impl Iterator<Item = SearchedFile> + '_ {
-    files.mapped().iter().map(|file| (file.identity, file.is_program))
 }

@@ -1,27 +1,51 @@
 //! The files with code that a process has mapped (proc_pid_maps(5)).
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use trace_tasks::{MappedRange, mapped_ranges};
+use trace_tasks::{FuseFileSystems, MappedRange, Pid, visit_code};
 
 /// What the kernel appends to the path of a deleted file.
 const DELETED: &[u8] = b" (deleted)";
+
+/// How many files of one process are searched. No real program has that many.
+const MAX_FILES: usize = 2000;
+
+/// How many links to one file are known.
+const MAX_LINKS: usize = 64;
 
 /// A file with code that a process has mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedFile {
     /// The path as the process sees it.
     pub path: PathBuf,
-    /// Device and inode, as in this list.
-    pub identity: ((u32, u32), u64),
+    /// The file, as this list has it.
+    pub identity: FileIdentity,
+    /// Links to the file, also if it was renamed or deleted. Each process has its own, and can make it unusable.
+    pub links: Vec<(Pid, PathBuf)>,
+}
+
+/// A file in the list of mappings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileIdentity {
+    pub device: (u32, u32),
+    inode: u64,
     /// Whether it is the program of the process.
     pub is_program: bool,
-    /// A link to the file, also if it was renamed or deleted.
-    pub link: PathBuf,
+}
+
+/// The mapped files of a process, each once.
+#[derive(Debug, Default)]
+pub struct MappedFiles {
+    pub files: Vec<MappedFile>,
+    /// Whether these are all.
+    pub are_all: bool,
+    /// Those on FUSE file systems, which are not among the others.
+    pub on_fuse: Vec<PathBuf>,
 }
 
 /// The files with code that a process has mapped. None, if the process has ended.
@@ -29,38 +53,99 @@ pub struct MappedFile {
 /// # Errors
 ///
 /// The kernel denies access to the process.
-pub fn mapped_files(procfs: &Path, process: u32) -> io::Result<Vec<MappedFile>> {
-    let process = procfs.join(process.to_string());
-    let maps = match fs::read(process.join("maps")) {
+pub fn mapped_files(procfs: &Path, fuse: &FuseFileSystems, process: Pid) -> io::Result<MappedFiles> {
+    let directory = procfs.join(process.to_string());
+    let maps = match File::open(directory.join("maps")) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
-        maps => maps.unwrap_or_default(),
+        Err(_) => return Ok(MappedFiles { are_all: true, ..MappedFiles::default() }),
+        Ok(maps) => maps,
     };
-    let program = fs::read_link(process.join("exe")).unwrap_or_default();
-    Ok(mapped_ranges(&maps).filter_map(|range| mapped_file(&range, &process, &program)).collect())
+    let program = fs::read_link(directory.join("exe")).unwrap_or_default();
+    let (mut files, mut are_all) = (AllFiles::default(), true);
+    let visited = visit_code(maps, |range| {
+        if let Some(file) = mapped_file(range, process, &directory, &program) {
+            are_all &= files.add(file, MAX_FILES);
+        }
+    });
+    let visited = match visited {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
+        // The process has ended.
+        Err(_) => true,
+        Ok(visited) => visited,
+    };
+    let mounted = fuse.of_process(process);
+    let is_on_fuse =
+        |file: &MappedFile| mounted.contains(&file.identity.device) || fuse.is_listed(file.identity.device);
+    let (on_fuse, files): (Vec<_>, Vec<_>) = files.list.into_iter().partition(is_on_fuse);
+    let on_fuse = on_fuse.into_iter().map(|file| file.path).collect();
+    Ok(MappedFiles { files, are_all: are_all && visited, on_fuse })
 }
 
-fn mapped_file(range: &MappedRange<'_>, process: &Path, program: &Path) -> Option<MappedFile> {
+/// Files, each once.
+#[derive(Debug, Default)]
+pub struct AllFiles {
+    pub list: Vec<MappedFile>,
+    places: HashMap<FileIdentity, usize>,
+}
+
+impl AllFiles {
+    /// Adds a file, or another link to it. Returns false if it is a new one and there are `limit` already.
+    pub fn add(&mut self, file: MappedFile, limit: usize) -> bool {
+        if let Some(known) = self.places.get(&file.identity).and_then(|place| self.list.get_mut(*place)) {
+            let room = MAX_LINKS.saturating_sub(known.links.len());
+            let others = file.links.into_iter().filter(|(process, _)| !known.has_link_of(*process));
+            let others: Vec<_> = others.take(room).collect();
+            known.links.extend(others);
+            return true;
+        }
+        if self.list.len() >= limit {
+            return false;
+        }
+        self.places.insert(file.identity, self.list.len());
+        self.list.push(file);
+        true
+    }
+}
+
+impl MappedFile {
+    fn has_link_of(&self, process: Pid) -> bool {
+        self.links.iter().any(|(other, _)| *other == process)
+    }
+}
+
+fn mapped_file(
+    range: &MappedRange<'_>,
+    process: Pid,
+    directory: &Path,
+    program: &Path,
+) -> Option<MappedFile> {
     if range.inode == 0 || !range.is_code() || !range.path.starts_with(b"/") {
         return None;
     }
     let name = range.path.strip_suffix(DELETED).unwrap_or(&range.path);
     // The list pads addresses with zeros, the names of the links have none.
     let link = format!("{:x}-{:x}", range.addresses.start, range.addresses.end);
+    let is_program = *range.path == *program.as_os_str().as_bytes();
     Some(MappedFile {
         path: OsStr::from_bytes(name).into(),
-        identity: (range.device, range.inode),
-        is_program: *range.path == *program.as_os_str().as_bytes(),
-        link: process.join("map_files").join(link),
+        identity: FileIdentity { device: range.device, inode: range.inode, is_program },
+        links: vec![(process, directory.join("map_files").join(link))],
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use trace_tasks::mapped_ranges;
+
     use super::*;
+
+    fn fuse() -> FuseFileSystems {
+        FuseFileSystems::new(Path::new("/proc"), Path::new("/sys"))
+    }
 
     fn parse(line: &str) -> Option<MappedFile> {
         let range = mapped_ranges(line.as_bytes()).next()?;
-        mapped_file(&range, Path::new("/proc/7"), Path::new("/opt/my app (deleted)"))
+        mapped_file(&range, 7, Path::new("/proc/7"), Path::new("/opt/my app (deleted)"))
     }
 
     #[test]
@@ -68,21 +153,22 @@ mod tests {
         let file =
             parse("00400000-00401000 r-xp 00001000 fe:00 12345                  /opt/my app (deleted)")
                 .unwrap();
-        assert_eq!((file.path.as_path(), file.is_program), (Path::new("/opt/my app"), true));
-        assert_eq!(file.identity, ((0xfe, 0), 12345));
-        assert_eq!(file.link, Path::new("/proc/7/map_files/400000-401000"));
+        assert_eq!(file.path.as_path(), Path::new("/opt/my app"));
+        let identity = FileIdentity { device: (0xfe, 0), inode: 12345, is_program: true };
+        assert_eq!(file.identity, identity);
+        assert_eq!(file.links, [(7, "/proc/7/map_files/400000-401000".into())]);
         let file = parse("7f1c2a000000-7f1c2a028000 r-xp 00028000 fe:00 9   /usr/lib/a\\012b.so").unwrap();
-        assert_eq!((file.path.as_path(), file.is_program), (Path::new("/usr/lib/a\nb.so"), false));
+        assert_eq!((file.path.as_path(), file.identity.is_program), (Path::new("/usr/lib/a\nb.so"), false));
     }
 
     #[test]
     fn paths_can_be_other_than_utf8() {
         let line = b"00400000-00401000 r-xp 00001000 fe:00 12345   /opt/\xff";
         let range = mapped_ranges(line).next().unwrap();
-        let program =
-            |path| mapped_file(&range, Path::new("/proc/7"), Path::new(OsStr::from_bytes(path))).unwrap();
-        assert_eq!(program(b"/opt/\xff").path.as_os_str().as_bytes(), b"/opt/\xff");
-        assert!(program(b"/opt/\xff").is_program && !program(b"/opt/\xfe").is_program);
+        let file =
+            |path| mapped_file(&range, 7, Path::new("/proc/7"), Path::new(OsStr::from_bytes(path))).unwrap();
+        assert_eq!(file(b"/opt/\xff").path.as_os_str().as_bytes(), b"/opt/\xff");
+        assert!(file(b"/opt/\xff").identity.is_program && !file(b"/opt/\xfe").identity.is_program);
     }
 
     #[test]
@@ -94,10 +180,36 @@ mod tests {
     }
 
     #[test]
+    fn each_file_is_listed_once_with_the_links_of_several_processes() {
+        let mut files = AllFiles::default();
+        let mut add = |process, inode| {
+            let line = format!("1-2 r-xp 0 fe:00 {inode} /lib");
+            let range = mapped_ranges(line.as_bytes()).next().unwrap();
+            let file = mapped_file(&range, process, Path::new("/p"), Path::new("")).unwrap();
+            files.add(file, 2)
+        };
+        assert!((0..9).all(|process| add(process / 2, 1)) && add(7, 2) && !add(1, 3));
+        let processes =
+            |file: &MappedFile| file.links.iter().map(|(process, _)| *process).collect::<Vec<_>>();
+        assert_eq!(files.list.iter().map(processes).collect::<Vec<_>>(), [vec![0, 1, 2, 3, 4], vec![7]]);
+    }
+
+    #[test]
+    fn the_number_of_files_of_a_process_is_bounded() {
+        let procfs = tempfile::tempdir().unwrap();
+        fs::create_dir(procfs.path().join("7")).unwrap();
+        let maps: String = (1..=MAX_FILES + 1).map(|inode| format!("1-2 r-xp 0 1:2 {inode} /a\n")).collect();
+        fs::write(procfs.path().join("7/maps"), maps).unwrap();
+        let found = mapped_files(procfs.path(), &fuse(), 7).unwrap();
+        assert_eq!((found.files.len(), found.are_all), (MAX_FILES, false));
+    }
+
+    #[test]
     fn the_own_program_is_found() {
-        let files = mapped_files(Path::new("/proc"), std::process::id()).unwrap();
-        let program = files.iter().find(|file| file.is_program).unwrap();
+        let found = mapped_files(Path::new("/proc"), &fuse(), std::process::id()).unwrap();
+        let program = found.files.iter().find(|file| file.identity.is_program).unwrap();
         assert_eq!(program.path, std::env::current_exe().unwrap());
-        assert!(files.iter().any(|file| file.path.to_string_lossy().contains("libc")));
+        assert!(found.are_all);
+        assert!(found.files.iter().any(|file| file.path.to_string_lossy().contains("libc")));
     }
 }

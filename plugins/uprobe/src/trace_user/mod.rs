@@ -2,11 +2,16 @@
 
 mod binary;
 mod calling_convention;
+mod cpu_time;
 mod duplicate_probes;
+mod enabling;
+mod file_search;
+mod found_functions;
 mod function_name;
 mod function_selector;
 mod instruction;
 mod later_programs;
+mod left_out;
 mod mapped_files;
 mod pending_calls;
 mod probe_set;
@@ -18,20 +23,21 @@ mod renderer;
 mod search;
 mod value;
 
+use std::sync::Arc;
+
 use trace_hook_api::{
     Environment, EventInfo, FieldInfo, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection,
-    Session,
+    Session, log,
 };
 use trace_session::selected_processes;
-use tracefs::{Instance, UserProbe};
 use tracefs_session::{JOINING, TracefsSession, usable_tracefs};
 
-use duplicate_probes::KnownProbes;
+use found_functions::FoundFunctions;
 use function_selector::FunctionSelector;
-use later_programs::{Choice, FoundLater, LaterPrograms};
-use probe_set::{Event, ProbeSet};
+use later_programs::{Choice, LaterPrograms};
+use probe_set::ProbeSet;
 use probe_target::ProbeTarget;
-use process_files::ProcessFiles;
+use process_files::{ProcessFiles, blocking_calls};
 use prototype::Prototype;
 use renderer::CallRenderer;
 use search::{MAX_TARGETS, Search};
@@ -113,33 +119,32 @@ impl Hook for TraceUser {
         let texts = |name: &str| request.arguments.texts(name);
         let selectors = texts("function")?
             .iter()
-            .map(|text| FunctionSelector::parse(text))
+            .map(|text| FunctionSelector::parse(text).map(Arc::new))
             .collect::<Result<Vec<_>>>()?;
         let prototypes =
             texts("args")?.iter().map(|text| Prototype::parse(text)).collect::<Result<Vec<_>>>()?;
         self.probe(&request.environment)?;
-        let files = files_of_processes(request)?;
         let limit = limit(request)?;
+        let files = files_of_processes(request)?;
         let targets = find_functions(&files, &selectors, limit)?;
         let with_returns = request.arguments.flag("return")?;
-        let ProbeSet { functions, events, probes, .. } = ProbeSet::new(&targets, &prototypes, with_returns)?;
-        let count = (functions.len(), events.len());
-        let found = FoundLater::default();
+        let set = ProbeSet::new(&targets, &prototypes, with_returns)?;
         let choice =
-            Choice { procfs: request.environment.procfs.clone(), selectors, prototypes, with_returns, limit };
-        let later = |known| LaterPrograms::new(choice, &files, &targets, known, count, found.clone());
+            Choice { environment: request.environment.clone(), selectors, prototypes, with_returns, limit };
+        let (found, mut left_out) = (FoundFunctions::default(), files.left_out());
         let session = TracefsSession::start_with_observer(
             request,
             |instance| {
-                let mut known = KnownProbes::default();
-                enable(instance, &known.add(probes, &targets, instance)?, &events)?;
-                Ok(Box::new(later(known)))
+                let mut later = LaterPrograms::new(choice, &files, found.clone());
+                left_out.extend(&later.add_probes(instance, &targets, set)?);
+                later.are_reported(&left_out);
+                Ok(Box::new(later))
             },
-            |stream| {
-                let (system, found) = (&request.session, found.clone());
-                Ok(Box::new(CallRenderer::new(functions, &events, found, with_returns, system, stream)?))
-            },
+            |_| Ok(Box::new(CallRenderer::new(found.clone(), with_returns, &request.session))),
         )?;
+        if !left_out.is_empty() {
+            log::warn!("left out: {left_out}");
+        }
         Ok(Box::new(session))
     }
 }
@@ -163,7 +168,8 @@ been searched once is traced from its start. A library that is loaded later than
 path, and then from its first call, as is a program with BINARY as its whole path.
 FUNCTION is the name in the source or in the symbol table. For C++, ns::K::get selects all overloads, \
 'ns::K::get(int) const' one of them, and 'ns::max*' all instances of a template. The function must be in the symbol \
-table, the dynamic symbol table or the MiniDebugInfo of the file. Inlined functions cannot be traced.
+table, the dynamic symbol table or the MiniDebugInfo of the file. Inlined functions cannot be traced. A warning names files that \
+cannot be searched, such as those on FUSE file systems, and functions at which the kernel refuses a probe.
 --args lists the arguments to record, in the order of the function's parameters: _ skips one, and *TYPE is the value that \
 a pointer leads to. The first argument of a C++ method is `this`. Omit floating-point parameters: they are not counted, \
 and cannot be recorded. Types: u8 u16 u32 u64, i8 i16 i32 i64, x8 x16 x32 x64 (hexadecimal), int uint long ulong size, \
@@ -192,53 +198,31 @@ Lines, with what --args and --return add:
 In JSON: event (call or return), function, binary, arguments (an object by the names in --args, or arg1, arg2 ...), \
 result and duration_ns.";
 
-fn files_of_processes(request: &Request) -> Result<ProcessFiles> {
-    let (procfs, selection) = (&request.environment.procfs, selected_processes(request)?);
-    let mut processes: Vec<_> = selection.processes(procfs)?.into_keys().collect();
-    processes.sort_unstable();
-    if processes.is_empty() && !selection.may_grow() {
-        return Err(selection.none_left().into());
-    }
-    ProcessFiles::of(processes, procfs)
-}
-
 fn limit(request: &Request) -> Result<usize> {
     let limit = request.arguments.integer("limit")?.unwrap_or(MAX_LIMIT);
     Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
+fn files_of_processes(request: &Request) -> Result<ProcessFiles> {
+    let selection = selected_processes(request)?;
+    let mut processes: Vec<_> = selection.processes(&request.environment.procfs)?.into_keys().collect();
+    processes.sort_unstable();
+    if processes.is_empty() && !selection.may_grow() {
+        return Err(selection.none_left().into());
+    }
+    ProcessFiles::of(processes, &request.environment, blocking_calls())
+}
+
 fn find_functions(
     files: &ProcessFiles,
-    selectors: &[FunctionSelector],
+    selectors: &[Arc<FunctionSelector>],
     limit: usize,
 ) -> Result<Vec<ProbeTarget>> {
-    let mut search = Search::default();
     if files.are_of_no_process() {
         // They will be searched for when a process joins the selected cgroups.
         return Ok(Vec::new());
     }
+    let mut search = Search::default();
     selectors.iter().try_for_each(|selector| search.add(selector, files))?;
     search.finish(limit)
-}
-
-fn enable(instance: &Instance, probes: &[UserProbe], events: &[Event]) -> Result<()> {
-    instance.define_user_probes(probes).map_err(refusal)?;
-    let enable = |event: &Event| instance.enable_event(instance.name(), &event.name);
-    events.iter().try_for_each(enable).map_err(refusal)
-}
-
-/// The kernel's message, and below it the definition with a caret at the error.
-fn refusal(error: tracefs::Error) -> HookError {
-    /// `ENOTSUPP` in the kernel's include/linux/errno.h; not in errno(3).
-    const NOT_SUPPORTED: i32 = 524;
-    match error {
-        tracefs::Error::BadProbe { reason } => {
-            let (headline, excerpt) = reason.split_once('\n').unwrap_or((&reason, ""));
-            HookError::usage(format!("the kernel refuses a probe: {headline}")).excerpt(excerpt)
-        }
-        tracefs::Error::Io { source, .. } if source.raw_os_error() == Some(NOT_SUPPORTED) => HookError::new(
-            "the kernel cannot put a probe at the first instruction of one of the functions; name fewer functions to find which one",
-        ),
-        error => error.into(),
-    }
 }

@@ -62,6 +62,11 @@ pub const GUARD_FIELD: &str = "guard";
 const GUARD: &str = "$comm:string";
 
 impl Event {
+    /// The same event under another name.
+    pub fn named(&self, name: String) -> Self {
+        Self { name, kind: self.kind, types: self.types.clone() }
+    }
+
     /// Whether it has a guard.
     pub fn is_guarded(&self) -> bool {
         is_guarded(&self.types)
@@ -97,12 +102,13 @@ impl ProbeSet {
         targets: &[ProbeTarget],
         prototypes: &[Prototype],
         with_returns: bool,
-        mut refused: impl FnMut(HookError),
+        mut refused: impl FnMut(String),
     ) -> Self {
         let mut set = Self { before, ..Self::default() };
         for target in targets {
             let prototype = prototypes.iter().rfind(|prototype| prototype.matches(&target.symbols));
-            set.add(target, prototype, with_returns).unwrap_or_else(&mut refused);
+            let added = set.add(target, prototype, with_returns);
+            added.unwrap_or_else(|error| refused(error.message().to_owned()));
         }
         set
     }

@@ -1,58 +1,99 @@
 //! The programs and libraries of the traced processes.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use trace_hook_api::{Capability, Environment, HookError, Result, did_you_mean, log};
+use trace_hook_api::{Capability, Environment, HookError, Result, did_you_mean};
+use trace_tasks::{Blocked, BlockingCalls, CallTarget, FuseFileSystems, Pid};
 
-use super::binary::Binary;
+use super::binary::{self, Binary};
 use super::function_selector::BinaryPattern;
-use super::mapped_files::{MappedFile, mapped_files};
+use super::left_out::LeftOut;
+use super::mapped_files::{AllFiles, FileIdentity, MappedFile, mapped_files};
 use super::quoted::quoted;
+
+/// How long a call that opens or reads a file may block.
+const TIME_LIMIT: Duration = Duration::from_millis(500);
 
 /// The programs and libraries of the traced processes: those that are mapped, and those that can be opened by path.
 pub struct ProcessFiles {
     procfs: PathBuf,
-    processes: Vec<u32>,
-    /// Each file once.
-    mapped: Vec<MappedFile>,
-    /// Files that were opened before.
-    open: RefCell<Vec<Arc<Binary>>>,
+    processes: Vec<Pid>,
+    mapped: AllFiles,
+    calls: Arc<Mutex<BlockingCalls>>,
+    /// Files that are still open.
+    open: RefCell<HashMap<(u64, u64), Weak<Binary>>>,
+    left_out: RefCell<LeftOut>,
+}
+
+/// A file to search.
+#[derive(Debug, Clone, Copy)]
+pub enum Candidate<'a> {
+    Mapped(&'a MappedFile),
+    /// At this path in the root directory of a process.
+    InRootOf(Pid, &'a Path),
 }
 
 impl ProcessFiles {
-    /// The files of these processes. One whose mappings cannot be read is left out with a warning.
+    /// The files of these processes, which are read by these calls. A process whose mappings cannot be read is left out.
     ///
     /// # Errors
     ///
-    /// The mappings of no process can be read.
-    pub fn of(processes: Vec<u32>, procfs: &Path) -> Result<Self> {
-        let mut mapped = Vec::new();
-        let mut known = HashSet::new();
-        let mut failures = Vec::new();
-        for process in &processes {
-            let files = match mapped_files(procfs, *process) {
-                Ok(files) => files,
-                Err(error) => {
-                    failures.push(forbidden(&format!("read the mappings of process {process}"), &error));
+    /// There are processes, and the mappings of none can be read.
+    pub fn of(
+        processes: Vec<Pid>,
+        environment: &Environment,
+        calls: Arc<Mutex<BlockingCalls>>,
+    ) -> Result<Self> {
+        let procfs = environment.procfs.as_path();
+        let fuse = FuseFileSystems::new(procfs, &environment.sysfs);
+        let (mut mapped, mut left_out) = (AllFiles::default(), LeftOut::default());
+        let (mut failures, mut forbidden_error) = (0, None);
+        for &process in &processes {
+            let (root, fuse) = (procfs.to_owned(), fuse.clone());
+            let read = move || mapped_files(&root, &fuse, process);
+            match call(&calls, CallTarget::Process(process), read) {
+                Ok(Ok(found)) => {
+                    if !found.are_all {
+                        left_out.add(format_args!(
+                            "a part of the mappings of process {process}: it has too many"
+                        ));
+                    }
+                    for path in found.on_fuse {
+                        left_out.add(format_args!("{}: it is on a FUSE file system", path.display()));
+                    }
+                    // The program of one process can be a library of another.
+                    found.files.into_iter().for_each(|file| _ = mapped.add(file, usize::MAX));
                     continue;
                 }
-            };
-            // The program of one process can be a library of another.
-            mapped.extend(files.into_iter().filter(|file| known.insert((file.identity, file.is_program))));
-        }
-        match failures.pop() {
-            Some(failure) if failures.len() + 1 == processes.len() => return Err(failure),
-            Some(failure) => {
-                log::warn!("the files of some processes ({}) are left out: {failure}", failures.len() + 1);
+                Ok(Err(error)) => {
+                    let error = forbidden(&format!("read the mappings of process {process}"), &error);
+                    left_out.add(format_args!("the files of process {process}: {error}"));
+                    forbidden_error = Some(error);
+                }
+                Err(blocked) => left_out.add(format_args!("the files of process {process}: {blocked}")),
             }
-            None => {}
+            failures += 1;
         }
-        Ok(Self { procfs: procfs.to_owned(), processes, mapped, open: RefCell::default() })
+        if failures == processes.len() && failures > 0 {
+            let unreadable = || HookError::new(format!("no file can be searched: {left_out}"));
+            return Err(forbidden_error.unwrap_or_else(unreadable));
+        }
+        Ok(Self {
+            procfs: procfs.to_owned(),
+            processes,
+            mapped,
+            calls,
+            open: RefCell::default(),
+            left_out: RefCell::new(left_out),
+        })
     }
 
     /// Whether there is no process.
@@ -60,49 +101,101 @@ impl ProcessFiles {
         self.processes.is_empty()
     }
 
-    /// The files that are mapped.
-    pub fn mapped(&self) -> &[MappedFile] {
-        &self.mapped
+    /// The files that are mapped, and searched if need be.
+    pub fn searched(&self) -> impl Iterator<Item = FileIdentity> {
+        self.mapped.list.iter().map(|file| file.identity)
+    }
+
+    /// The calls that open and read the files.
+    pub fn calls(&self) -> Arc<Mutex<BlockingCalls>> {
+        Arc::clone(&self.calls)
     }
 
     /// The programs.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be opened, because of the limit of open files or of missing privileges.
-    pub fn programs(&self) -> Result<Vec<Arc<Binary>>> {
-        self.open_mapped(|file| file.is_program)
+    pub fn programs(&self) -> Vec<Candidate<'_>> {
+        self.mapped(|file| file.identity.is_program)
     }
 
     /// All mapped files that are not the program of their process.
-    ///
-    /// # Errors
-    ///
-    /// As [`programs`](Self::programs).
-    pub fn libraries(&self) -> Result<Vec<Arc<Binary>>> {
-        self.open_mapped(|file| !file.is_program)
+    pub fn libraries(&self) -> Vec<Candidate<'_>> {
+        self.mapped(|file| !file.identity.is_program)
     }
 
-    /// The files that match a pattern: those that are mapped, and one at the path that the pattern is.
-    ///
-    /// # Errors
-    ///
-    /// No file matches; or as [`programs`](Self::programs).
-    pub fn matching(&self, pattern: &BinaryPattern) -> Result<Vec<Arc<Binary>>> {
-        let mut found = self.open_mapped(|file| pattern.matches(&file.path))?;
+    /// The files that match a pattern: those that are mapped, and, if the pattern is a path, what is there.
+    pub fn matching<'a>(&'a self, pattern: &'a BinaryPattern) -> Vec<Candidate<'a>> {
+        let mut found = self.mapped(|file| pattern.matches(&file.path));
         if let Some(path) = pattern.path() {
-            let seen = self.processes.iter().map(|process| Binary::in_root_of(*process, path, &self.procfs));
-            seen.filter_map(Result::ok).for_each(|binary| add(&mut found, self.deduplicated(binary)));
+            found.extend(self.processes.iter().map(|process| Candidate::InRootOf(*process, path)));
         }
-        match found.is_empty() {
-            true => Err(self.unknown(pattern)),
-            false => Ok(found),
+        found
+    }
+
+    fn mapped(&self, is_wanted: impl Fn(&MappedFile) -> bool) -> Vec<Candidate<'_>> {
+        self.mapped.list.iter().filter(|file| is_wanted(file)).map(Candidate::Mapped).collect()
+    }
+
+    /// Opens a file. `None`, if it does not exist (any more), or is left out.
+    pub fn open(&self, candidate: Candidate<'_>) -> Option<Arc<Binary>> {
+        let (path, procfs) = (candidate.path().to_owned(), self.procfs.clone());
+        let opened = match candidate {
+            Candidate::Mapped(file) => self.follow_a_link(file).and_then(|file| {
+                let open = move || Binary::of(file, &path, &procfs);
+                self.call(candidate.target(), open).map_err(io::Error::other).flatten()
+            }),
+            Candidate::InRootOf(process, _) => {
+                let open = move || Binary::in_root_of(process, &path, &procfs);
+                self.call(candidate.target(), open).map_err(io::Error::other).flatten()
+            }
+        };
+        match opened {
+            Ok(binary) => Some(self.deduplicated(binary)),
+            Err(error) if is_gone(&error) => None,
+            Err(error) => {
+                self.leave_out(candidate.path().display(), explained(&error));
+                None
+            }
         }
     }
 
-    fn unknown(&self, pattern: &BinaryPattern) -> HookError {
+    /// Follows the first link to a file that can be followed.
+    fn follow_a_link(&self, file: &MappedFile) -> io::Result<OwnedFd> {
+        let mut failure = ErrorKind::NotFound.into();
+        for (process, link) in &file.links {
+            let link = link.clone();
+            let followed = self.call(CallTarget::Process(*process), move || binary::follow(&link));
+            match followed.map_err(io::Error::other).flatten() {
+                Ok(file) => return Ok(file),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Reads an open file. Returns `None`, if the file is left out because it cannot be read in time.
+    pub fn read<T: Send + 'static>(
+        &self,
+        candidate: Candidate<'_>,
+        binary: Arc<Binary>,
+        read: impl FnOnce(Arc<Binary>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let result = self.call(candidate.target(), move || read(binary));
+        result.map_err(|blocked| self.leave_out(candidate.path().display(), blocked)).ok()
+    }
+
+    /// Notes that something is not searched, or has no probes.
+    pub fn leave_out(&self, what: impl Display, why: impl Display) {
+        self.left_out.borrow_mut().add(format_args!("{what}: {why}"));
+    }
+
+    /// What is left out so far.
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out.borrow().clone()
+    }
+
+    /// The error if no file matches a pattern, and some cannot be read.
+    pub fn unknown(&self, pattern: &BinaryPattern, unreadable: &LeftOut) -> HookError {
         let text = pattern.text();
-        let paths: Vec<_> = self.mapped.iter().map(|file| file.path.to_string_lossy()).collect();
+        let paths: Vec<_> = self.mapped.list.iter().map(|file| file.path.to_string_lossy()).collect();
         let hint = match text.contains('/') {
             true => did_you_mean(text, &paths),
             false => {
@@ -116,41 +209,62 @@ impl ProcessFiles {
                 "the traced processes have not loaded such a file; for one that is loaded later, give the whole path"
             }
         };
-        HookError::usage(format!("unknown binary {}: {problem}{hint}", quoted(text)))
+        let unreadable = match unreadable.is_empty() {
+            true => String::new(),
+            false => format!("; left out: {unreadable}"),
+        };
+        HookError::usage(format!("unknown binary {}: {problem}{unreadable}{hint}", quoted(text)))
     }
 
-    fn open_mapped(&self, is_wanted: impl Fn(&MappedFile) -> bool) -> Result<Vec<Arc<Binary>>> {
-        let mut found = Vec::new();
-        for file in self.mapped.iter().filter(|file| is_wanted(file)) {
-            match Binary::at_link(&file.link, &file.path, &self.procfs) {
-                Ok(binary) => add(&mut found, self.deduplicated(binary)),
-                Err(error) if is_out_of_files(&error) => {
-                    let advice = "name the BINARY, or raise the limit of open files (ulimit -n)";
-                    return Err(HookError::new(format!(
-                        "cannot open {}: {error}; {advice}",
-                        file.path.display()
-                    )));
-                }
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    return Err(forbidden(&format!("open {}", file.path.display()), &error));
-                }
-                // The process has ended, or has unmapped the file.
-                Err(error) => log::debug!("{}: {error}", file.path.display()),
-            }
-        }
-        Ok(found)
+    fn call<T: Send + 'static>(
+        &self,
+        target: CallTarget,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Blocked> {
+        self::call(&self.calls, target, call)
     }
 
-    /// The same file as it was opened before, if it was.
+    /// The same file as it was opened before, if it is still open.
     fn deduplicated(&self, binary: Binary) -> Arc<Binary> {
         let mut open = self.open.borrow_mut();
-        if let Some(known) = open.iter().find(|known| known.identity == binary.identity) {
-            return Arc::clone(known);
+        if let Some(known) = open.get(&binary.identity).and_then(Weak::upgrade) {
+            return known;
         }
         let binary = Arc::new(binary);
-        open.push(Arc::clone(&binary));
+        open.insert(binary.identity, Arc::downgrade(&binary));
         binary
     }
+}
+
+impl<'a> Candidate<'a> {
+    /// Its path, as its process sees it.
+    pub fn path(self) -> &'a Path {
+        match self {
+            Self::Mapped(file) => &file.path,
+            Self::InRootOf(_, path) => path,
+        }
+    }
+
+    /// What it takes to open and read it.
+    fn target(self) -> CallTarget {
+        match self {
+            Self::Mapped(file) => CallTarget::FileSystem(file.identity.device),
+            Self::InRootOf(process, _) => CallTarget::Process(process),
+        }
+    }
+}
+
+/// Calls for the files of all processes of a session.
+pub fn blocking_calls() -> Arc<Mutex<BlockingCalls>> {
+    Arc::new(Mutex::new(BlockingCalls::within(TIME_LIMIT)))
+}
+
+fn call<T: Send + 'static>(
+    calls: &Mutex<BlockingCalls>,
+    target: CallTarget,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Blocked> {
+    calls.lock().unwrap_or_else(PoisonError::into_inner).call(&[target], call)
 }
 
 /// Checks that a session can open the files that processes have mapped. That takes a privilege even for the own process
@@ -164,19 +278,25 @@ pub fn check(environment: &Environment) -> Result<()> {
     environment.check_any(&[Capability::CheckpointRestore, Capability::SysAdmin]).map_err(lacking)
 }
 
-/// The error for a process or file that takes privileges (proc_pid_map_files(5)).
+/// The error for a process that takes privileges (proc_pid_map_files(5)).
 fn forbidden(action: &str, error: &io::Error) -> HookError {
     HookError::new(format!(
         "cannot {action}: {error}; this needs CAP_SYS_PTRACE, and CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN"
     ))
 }
 
-fn is_out_of_files(error: &io::Error) -> bool {
-    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
+/// The process has ended, or has unmapped the file.
+fn is_gone(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ENOENT | Errno::ESRCH | Errno::ENOTDIR))
 }
 
-fn add(found: &mut Vec<Arc<Binary>>, binary: Arc<Binary>) {
-    if !found.iter().any(|known| known.identity == binary.identity) {
-        found.push(binary);
+fn explained(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE) => {
+            format!("{error}; name the BINARY, or raise the limit of open files (ulimit -n)")
+        }
+        Some(Errno::EPERM) => format!("{error}; this needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN"),
+        _ => error.to_string(),
     }
 }

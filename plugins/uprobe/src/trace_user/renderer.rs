@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
-use trace_hook_api::{EventLine, LineBuffer, Origin, Result, log};
+use trace_hook_api::{EventLine, LineBuffer, Origin, log};
 use tracefs::format::{EventFormat, Field};
 use tracefs::ring::Gap;
 
-use tracefs_session::{EventStream, Record, Renderer, with_origin};
+use tracefs_session::{Record, Renderer, with_origin};
 
-use super::later_programs::FoundLater;
+use super::found_functions::{Found, FoundFunctions};
 use super::pending_calls::PendingCalls;
 use super::probe_set::{Event, FUNCTION_FIELD, Function, GUARD_FIELD, ProbeKind};
 use super::value::FAULT;
@@ -21,10 +21,8 @@ pub struct CallRenderer {
     layouts: HashMap<u16, Layout>,
     /// The name of the system of the events.
     system: String,
-    /// What was found in programs that were started later.
-    found: FoundLater,
-    /// Events among them whose formats have not been read yet.
-    found_events: Vec<Event>,
+    /// Where the functions and events come from.
+    found: FoundFunctions,
     /// Only if returns are recorded.
     pending: Option<PendingCalls>,
 }
@@ -38,45 +36,28 @@ struct Layout {
 }
 
 impl CallRenderer {
-    /// `found`: what is found in programs that are started later.
-    ///
-    /// # Errors
-    ///
-    /// The format of an event cannot be read.
-    pub fn new(
-        functions: Vec<Function>,
-        events: &[Event],
-        found: FoundLater,
-        with_returns: bool,
-        system: &str,
-        stream: &mut EventStream,
-    ) -> Result<Self> {
-        let mut layouts = HashMap::new();
-        for event in events {
-            let format = stream.format_of(system, &event.name)?;
-            layouts.extend(Layout::of(event, &format).map(|layout| (format.id, layout)));
+    /// For calls of the functions that are found, in events of this system.
+    pub fn new(found: FoundFunctions, with_returns: bool, system: &str) -> Self {
+        Self {
+            functions: Vec::new(),
+            layouts: HashMap::new(),
+            system: system.to_owned(),
+            found,
+            pending: with_returns.then(PendingCalls::default),
         }
-        let (system, pending) = (system.to_owned(), with_returns.then(PendingCalls::default));
-        Ok(Self { functions, layouts, system, found, found_events: Vec::new(), pending })
     }
 
-    fn add_found(&mut self, record: &mut Record<'_>) {
-        for (functions, events) in self.found.take() {
-            self.functions.extend(functions);
-            self.found_events.extend(events);
+    fn add(&mut self, Found { functions, events }: Found, record: &mut Record<'_>) {
+        self.functions.extend(functions);
+        for event in events {
+            match record.format_of(&self.system, &event.name) {
+                // The kernel can give an event the id of one that was refused.
+                Ok(format) => {
+                    self.layouts.extend(Layout::of(&event, format).map(|layout| (format.id, layout)));
+                }
+                Err(error) => log::debug!("a refused event: {error}"),
+            }
         }
-        let (system, layouts) = (&self.system, &mut self.layouts);
-        self.found_events.retain(|event| match record.format_of(system, &event.name) {
-            Ok(format) => {
-                layouts.extend(Layout::of(event, format).map(|layout| (format.id, layout)));
-                false
-            }
-            // It is being defined.
-            Err(error) => {
-                log::debug!("{error}");
-                true
-            }
-        });
     }
 }
 
@@ -102,8 +83,8 @@ impl Layout {
 
 impl Renderer for CallRenderer {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
-        if !self.layouts.contains_key(&record.id()) {
-            self.add_found(record);
+        if let Some(found) = self.found.take() {
+            self.add(found, record);
         }
         let layout = self.layouts.get(&record.id());
         let number = layout.map_or(u32::MAX, |layout| record.number(&layout.function) as u32);

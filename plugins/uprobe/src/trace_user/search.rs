@@ -1,22 +1,29 @@
 //! Searches files for the functions that the user selects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use trace_hook_api::{HookError, Result, did_you_mean, log};
-use trace_symbols::{ElfError, ElfFile, Function, FunctionKind};
+use trace_hook_api::{HookError, Result, did_you_mean};
+use trace_symbols::{ElfError, FunctionKind};
 
 use super::binary::Binary;
+use super::cpu_time::CpuTimeLimit;
+use super::file_search::{FileSearch, Obstacle, Unreadable};
 use super::function_name::display_name;
 use super::function_selector::FunctionSelector;
-use super::instruction::can_be_probed;
+use super::left_out::LeftOut;
 use super::probe_target::ProbeTarget;
-use super::process_files::ProcessFiles;
+use super::process_files::{Candidate, ProcessFiles};
 use super::quoted::quoted;
 
 /// With this many probes, the kernel takes seconds. The search stops there, because a hostile file can have any number of
 /// functions.
 pub const MAX_TARGETS: usize = 10_000;
+
+/// How many symbols of one file are kept. Several can be of one function.
+const MAX_SYMBOLS: usize = 10 * MAX_TARGETS;
 
 /// The functions that were found, by file and offset.
 #[derive(Default)]
@@ -28,10 +35,12 @@ pub struct Search {
 #[derive(Default)]
 struct Findings {
     found: usize,
+    searched: HashSet<(u64, u64)>,
+    paths: Vec<PathBuf>,
     /// A matching function that cannot be traced, and why.
-    obstacle: Option<String>,
+    obstacle: Option<Obstacle>,
     /// Files that cannot be read or have no symbols, and why.
-    unreadable: Vec<String>,
+    unreadable: LeftOut,
 }
 
 impl Search {
@@ -40,26 +49,37 @@ impl Search {
     /// # Errors
     ///
     /// No function matches.
-    pub fn add(&mut self, selector: &FunctionSelector, files: &ProcessFiles) -> Result<()> {
-        let binaries = match &selector.binary {
-            Some(pattern) => files.matching(pattern)?,
-            None => files.programs()?,
+    pub fn add(&mut self, selector: &Arc<FunctionSelector>, files: &ProcessFiles) -> Result<()> {
+        let (candidates, findings) = self.find(selector, files);
+        match findings.found {
+            0 => Err(not_found(selector, &candidates, files, findings)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds the functions of a selector, if there are any.
+    pub fn add_any(&mut self, selector: &Arc<FunctionSelector>, files: &ProcessFiles) {
+        self.find(selector, files);
+    }
+
+    /// Adds the functions of a selector. Returns the files in which they were searched for.
+    fn find<'a>(
+        &mut self,
+        selector: &'a Arc<FunctionSelector>,
+        files: &'a ProcessFiles,
+    ) -> (Vec<Candidate<'a>>, Findings) {
+        let mut findings = Findings::default();
+        let mut candidates = match &selector.binary {
+            Some(pattern) => files.matching(pattern),
+            None => files.programs(),
         };
-        let mut findings = self.search_files(selector, &binaries);
-        if findings.found > 0 {
-            return Ok(());
+        self.search_files(selector, files, &candidates, &mut findings);
+        if findings.found == 0 && selector.binary.is_none() {
+            let libraries = files.libraries();
+            self.search_files(selector, files, &libraries, &mut findings);
+            candidates.extend(libraries);
         }
-        let mut searched = binaries;
-        if selector.binary.is_none() {
-            let libraries = files.libraries()?;
-            let among_libraries = self.search_files(selector, &libraries);
-            if among_libraries.found > 0 {
-                return Ok(());
-            }
-            findings.obstacle = among_libraries.obstacle.or(findings.obstacle);
-            searched.extend(libraries);
-        }
-        Err(not_found(selector, &searched, findings))
+        (candidates, findings)
     }
 
     /// All functions that were found.
@@ -92,43 +112,58 @@ impl Search {
         )))
     }
 
-    fn search_files(&mut self, selector: &FunctionSelector, binaries: &[Arc<Binary>]) -> Findings {
-        let mut findings = Findings::default();
-        for binary in binaries {
-            match self.search_file(selector, binary, &mut findings) {
-                Ok(0) => findings
-                    .unreadable
-                    .push(format!("{} has no symbols (it is stripped)", binary.path.display())),
-                Ok(_) => {}
-                Err(error) => findings.unreadable.push(format!("{}: {error}", binary.path.display())),
+    fn search_files(
+        &mut self,
+        selector: &Arc<FunctionSelector>,
+        files: &ProcessFiles,
+        candidates: &[Candidate<'_>],
+        findings: &mut Findings,
+    ) {
+        for candidate in candidates {
+            let Some(binary) = files.open(*candidate) else { continue };
+            if !findings.searched.insert(binary.identity) {
+                continue;
+            }
+            findings.paths.push(binary.path.clone());
+            let selector = Arc::clone(selector);
+            let search = move |binary| FileSearch::of(binary, &selector, MAX_SYMBOLS);
+            if let Some(search) = files.read(*candidate, binary, search) {
+                self.add_file(files, *candidate, search, findings);
             }
         }
-        findings
     }
 
-    /// Returns how many functions the file defines.
-    fn search_file(
+    fn add_file(
         &mut self,
-        selector: &FunctionSelector,
-        binary: &Arc<Binary>,
+        files: &ProcessFiles,
+        candidate: Candidate<'_>,
+        search: FileSearch,
         findings: &mut Findings,
-    ) -> Result<usize, ElfError> {
-        let elf = binary.elf()?;
-        let mut count = 0;
-        elf.visit_functions(|function| {
-            count += usize::from(function.kind != FunctionKind::Imported);
-            let symbol = String::from_utf8_lossy(function.name);
-            if selector.function.matches(&symbol) {
-                match probe_offset(&elf, &function, &symbol) {
-                    Ok(offset) => {
-                        findings.found += 1;
-                        self.add_target(binary, offset, elf.is_go(), symbol.into_owned());
-                    }
-                    Err(obstacle) => findings.note_obstacle(binary, &function, &symbol, obstacle),
-                }
+    ) {
+        let FileSearch { binary, functions, is_go, obstacle, unreadable, .. } = search;
+        findings.found += functions.len();
+        if let Some(obstacle) = obstacle {
+            findings.obstacle = Some(obstacle.more_useful_than(findings.obstacle.take()));
+        }
+        let path = candidate.path().display();
+        match unreadable {
+            Some(Unreadable::NoSymbols) => {
+                findings.unreadable.add(format_args!("{path} has no symbols (it is stripped)"));
             }
-        })?;
-        Ok(count)
+            // Data with code permissions, or a program of another architecture.
+            Some(Unreadable::Elf(error @ (ElfError::Malformed | ElfError::ForeignMachine))) => {
+                findings.unreadable.add(format_args!("{path}: {error}"));
+            }
+            Some(Unreadable::Elf(error)) => files.leave_out(path, error),
+            Some(Unreadable::TooCostly) => {
+                files.leave_out(path, "a part of its symbols, because it has too many");
+            }
+            None => {}
+        }
+        let Some(binary) = binary else { return };
+        for (offset, symbol) in functions {
+            self.add_target(&binary, offset, is_go, symbol);
+        }
     }
 
     fn add_target(&mut self, binary: &Arc<Binary>, offset: u64, is_in_go_file: bool, symbol: String) {
@@ -140,74 +175,42 @@ impl Search {
     }
 }
 
-/// The place in the file where a function can be probed, or why it cannot.
-fn probe_offset(elf: &ElfFile<'_>, function: &Function<'_>, symbol: &str) -> Result<u64, &'static str> {
-    match function.kind {
-        FunctionKind::Imported => return Err("is only imported there; it is defined in another file"),
-        FunctionKind::Indirect => {
-            return Err(
-                "is an indirect function (IFUNC): when the program is loaded it selects the function to \
-                        call; trace that one",
-            );
-        }
-        FunctionKind::Defined => {}
-    }
-    let offset = elf.file_offset(function.address).ok_or("is not in the file")?;
-    if is_cold_part(symbol) {
-        return Err("is the cold part of a function, which is jumped to, not called");
-    }
-    match can_be_probed(&elf.instruction_at(offset)) {
-        true => Ok(offset),
-        false => Err("begins with an instruction at which the kernel cannot put a probe"),
-    }
-}
-
-impl Findings {
-    fn note_obstacle(&mut self, binary: &Binary, function: &Function<'_>, symbol: &str, obstacle: &str) {
-        let obstacle = format!("'{}' in {} {obstacle}", display_name(symbol), binary.path.display());
-        log::debug!("not traced: {obstacle}");
-        // An import is the least useful of the reasons.
-        match function.kind {
-            FunctionKind::Imported => _ = self.obstacle.get_or_insert(obstacle),
-            FunctionKind::Defined | FunctionKind::Indirect => self.obstacle = Some(obstacle),
-        }
-    }
-}
-
-/// Whether this is the symbol that compilers make for the rarely used part of a function (`f.cold`, or with a number). It is
-/// jumped to, not called: a probe would record a call that did not happen, and where a return probe expects the return address there
-/// are local variables, which the kernel would overwrite.
-fn is_cold_part(symbol: &str) -> bool {
-    let is_number = |rest: &str| rest.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
-    symbol.split_once(".cold").is_some_and(|(_, rest)| is_number(rest))
-}
-
 /// The error if nothing was found.
-fn not_found(selector: &FunctionSelector, searched: &[Arc<Binary>], findings: Findings) -> HookError {
+fn not_found(
+    selector: &FunctionSelector,
+    candidates: &[Candidate<'_>],
+    files: &ProcessFiles,
+    mut findings: Findings,
+) -> HookError {
     let text = quoted(&selector.text);
-    if searched.is_empty() {
-        return HookError::new(
-            "the traced processes have no program (they are kernel threads, or have ended), or it cannot be opened, which needs \
-             CAP_SYS_ADMIN",
-        );
+    findings.unreadable.extend(&files.left_out());
+    let unreadable = &findings.unreadable;
+    if findings.paths.is_empty() {
+        return match &selector.binary {
+            Some(pattern) => files.unknown(pattern, unreadable),
+            None if unreadable.is_empty() => {
+                HookError::new("the traced processes have no program: they are kernel threads, or have ended")
+            }
+            None => HookError::new(format!("no file can be searched for {text}: {unreadable}")),
+        };
     }
     if let Some(obstacle) = findings.obstacle {
-        return HookError::usage(format!("no function {text} can be traced: {obstacle}"));
+        return HookError::usage(format!("no function {text} can be traced: {}", obstacle.text));
     }
-    if let [only] = findings.unreadable.as_slice()
-        && (selector.binary.is_some() || searched.len() == 1)
+    if let Some(only) = unreadable.only()
+        && (selector.binary.is_some() || findings.paths.len() == 1)
     {
         return HookError::usage(format!("no function {text}: {only}"));
     }
-    let hint = did_you_mean(&selector.function.text, &names(searched));
-    let paths: Vec<_> = searched.iter().take(3).map(|binary| binary.path.to_string_lossy()).collect();
-    let more = match searched.len().saturating_sub(paths.len()) {
+    let hint = did_you_mean(&selector.function.text, &names(candidates, files));
+    let paths: Vec<_> = findings.paths.iter().take(3).map(|path| path.to_string_lossy()).collect();
+    let more = match findings.paths.len().saturating_sub(paths.len()) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let unreadable = match findings.unreadable.is_empty() {
+    let unreadable = match unreadable.is_empty() {
         true => String::new(),
-        false => format!("; {}", findings.unreadable.join(", ")),
+        false => format!("; {unreadable}"),
     };
     HookError::usage(format!(
         "unknown function {text}: searched {}{more}{unreadable}{hint}",
@@ -215,35 +218,39 @@ fn not_found(selector: &FunctionSelector, searched: &[Arc<Binary>], findings: Fi
     ))
 }
 
-/// The memory for names to suggest, in bytes. Real programs have less; a hostile file can have any number.
-const MAX_NAMES: usize = 64 << 20;
+/// The memory for names to suggest, in bytes. Few programs have more; a hostile file can have any number.
+const MAX_NAMES: usize = 16 << 20;
+
+/// The CPU time for the names of one file.
+const MAX_NAMES_TIME: Duration = Duration::from_millis(500);
 
 /// The names of all functions that can be traced.
-fn names(binaries: &[Arc<Binary>]) -> Vec<String> {
-    let (mut names, mut length) = (Vec::new(), 0);
-    for binary in binaries {
-        let Ok(elf) = binary.elf() else { continue };
-        let visited = elf.visit_functions(|function| {
-            if function.kind == FunctionKind::Defined && length < MAX_NAMES {
-                let name = display_name(&String::from_utf8_lossy(function.name));
-                length += name.len().max(size_of::<String>());
-                names.push(name);
-            }
-        });
-        visited.unwrap_or_else(|error| log::debug!("{}: {error}", binary.path.display()));
+fn names(candidates: &[Candidate<'_>], files: &ProcessFiles) -> Vec<String> {
+    let (mut names, mut length, mut known) = (Vec::new(), 0, HashSet::new());
+    for candidate in candidates {
+        let Some(binary) = files.open(*candidate).filter(|_| length < MAX_NAMES) else { continue };
+        if known.insert(binary.identity) {
+            let room = MAX_NAMES - length;
+            let of_file = files.read(*candidate, binary, move |binary| names_in(&binary, room));
+            let (of_file, its_length) = of_file.unwrap_or_default();
+            names.extend(of_file);
+            length += its_length;
+        }
     }
     names
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cold_parts_are_distinguished_from_functions() {
-        assert!(["f.cold", "f.cold.12", "f.part.0.cold", "_ZN2ns1fEv.cold"].into_iter().all(is_cold_part));
-        assert!(
-            !["f", "f.part.0", "f.colder", "cold", "main.coldStart", "f.12"].into_iter().any(is_cold_part)
-        );
-    }
+/// The names of the functions of a file, and their length together, which is limited.
+fn names_in(binary: &Binary, room: usize) -> (Vec<String>, usize) {
+    let (mut names, mut length, mut time) = (Vec::new(), 0, CpuTimeLimit::of(MAX_NAMES_TIME));
+    let Ok(elf) = binary.elf() else { return (names, length) };
+    // What could be read is enough.
+    let _ = elf.visit_functions(|function| {
+        if function.kind == FunctionKind::Defined && length < room && !time.is_over() {
+            let name = display_name(&String::from_utf8_lossy(function.name));
+            length += name.len().max(size_of::<String>());
+            names.push(name);
+        }
+    });
+    (names, length)
 }

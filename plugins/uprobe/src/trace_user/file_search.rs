@@ -1,0 +1,160 @@
+//! The functions of one file that a selector selects. This is what runs in a thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trace_hook_api::log;
+use trace_symbols::{ElfError, ElfFile, Function, FunctionKind};
+
+use super::binary::Binary;
+use super::cpu_time::CpuTimeLimit;
+use super::function_name::display_name;
+use super::function_selector::FunctionSelector;
+use super::instruction::can_be_probed;
+
+/// The CPU time that the search of one file may take.
+const MAX_CPU_TIME: Duration = Duration::from_secs(2);
+
+/// How many bytes of matching names are kept of one file.
+const MAX_NAMES: usize = 8 << 20;
+
+/// What was found in a file.
+pub struct FileSearch {
+    /// The file, if it has functions to trace. Otherwise it is closed.
+    pub binary: Option<Arc<Binary>>,
+    /// The functions to trace: where in the file each begins, and its symbol.
+    pub functions: Vec<(u64, String)>,
+    /// Whether the Go toolchain made the file.
+    pub is_go: bool,
+    /// A matching function that cannot be traced, and why.
+    pub obstacle: Option<Obstacle>,
+    /// Why nothing, or not all, of it could be searched.
+    pub unreadable: Option<Unreadable>,
+    is_cut: bool,
+}
+
+/// Why a matching function cannot be traced.
+pub struct Obstacle {
+    pub text: String,
+    /// The function is in another file. That is the least useful of the reasons.
+    pub is_import: bool,
+}
+
+/// Why a file cannot be searched.
+pub enum Unreadable {
+    /// It is stripped.
+    NoSymbols,
+    /// Searching it takes too much time or memory.
+    TooCostly,
+    Elf(ElfError),
+}
+
+impl FileSearch {
+    /// Searches a file, and keeps this many symbols at most.
+    pub fn of(binary: Arc<Binary>, selector: &FunctionSelector, limit: usize) -> Self {
+        let mut search = Self {
+            binary: None,
+            functions: Vec::new(),
+            is_go: false,
+            obstacle: None,
+            unreadable: None,
+            is_cut: false,
+        };
+        search.unreadable = match search.read(&binary, selector, limit) {
+            Ok(_) if search.is_cut => Some(Unreadable::TooCostly),
+            Ok(0) => Some(Unreadable::NoSymbols),
+            Ok(_) => None,
+            Err(error) => Some(Unreadable::Elf(error)),
+        };
+        search.binary = (!search.functions.is_empty()).then_some(binary);
+        search
+    }
+
+    /// Returns how many functions the file defines.
+    fn read(
+        &mut self,
+        binary: &Binary,
+        selector: &FunctionSelector,
+        limit: usize,
+    ) -> Result<usize, ElfError> {
+        let elf = binary.elf()?;
+        self.is_go = elf.is_go();
+        let (mut count, mut length, mut time) = (0, 0, CpuTimeLimit::of(MAX_CPU_TIME));
+        elf.visit_functions(|function| {
+            count += usize::from(function.kind != FunctionKind::Imported);
+            if self.functions.len() >= limit || length >= MAX_NAMES || time.is_over() {
+                self.is_cut = true;
+                return;
+            }
+            let symbol = String::from_utf8_lossy(function.name);
+            if selector.function.matches(&symbol) {
+                length += symbol.len();
+                match probe_offset(&elf, &function, &symbol) {
+                    Ok(offset) => self.functions.push((offset, symbol.into_owned())),
+                    Err(obstacle) => self.note_obstacle(binary, &function, &symbol, obstacle),
+                }
+            }
+        })?;
+        Ok(count)
+    }
+
+    fn note_obstacle(&mut self, binary: &Binary, function: &Function<'_>, symbol: &str, obstacle: &str) {
+        let text = format!("'{}' in {} {obstacle}", display_name(symbol), binary.path.display());
+        log::debug!("not traced: {text}");
+        let obstacle = Obstacle { text, is_import: function.kind == FunctionKind::Imported };
+        self.obstacle = Some(obstacle.more_useful_than(self.obstacle.take()));
+    }
+}
+
+impl Obstacle {
+    /// The more useful one of two, which is the later one where both are equally useful.
+    pub fn more_useful_than(self, earlier: Option<Self>) -> Self {
+        match earlier {
+            Some(earlier) if self.is_import => earlier,
+            _ => self,
+        }
+    }
+}
+
+/// The place in the file where a function can be probed, or why it cannot.
+fn probe_offset(elf: &ElfFile<'_>, function: &Function<'_>, symbol: &str) -> Result<u64, &'static str> {
+    match function.kind {
+        FunctionKind::Imported => return Err("is only imported there; it is defined in another file"),
+        FunctionKind::Indirect => {
+            return Err(
+                "is an indirect function (IFUNC): when the program is loaded it selects the function to \
+                        call; trace that one",
+            );
+        }
+        FunctionKind::Defined => {}
+    }
+    let offset = elf.file_offset(function.address).ok_or("is not in the file")?;
+    if is_cold_part(symbol) {
+        return Err("is the cold part of a function, which is jumped to, not called");
+    }
+    match can_be_probed(&elf.instruction_at(offset)) {
+        true => Ok(offset),
+        false => Err("begins with an instruction at which the kernel cannot put a probe"),
+    }
+}
+
+/// Whether this is the symbol that compilers make for the rarely used part of a function (`f.cold`, or with a number). It is
+/// jumped to, not called: a probe would record a call that did not happen, and where a return probe expects the return address there
+/// are local variables, which the kernel would overwrite.
+fn is_cold_part(symbol: &str) -> bool {
+    let is_number = |rest: &str| rest.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
+    symbol.split_once(".cold").is_some_and(|(_, rest)| is_number(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cold_parts_are_distinguished_from_functions() {
+        assert!(["f.cold", "f.cold.12", "f.part.0.cold", "_ZN2ns1fEv.cold"].into_iter().all(is_cold_part));
+        assert!(
+            !["f", "f.part.0", "f.colder", "cold", "main.coldStart", "f.12"].into_iter().any(is_cold_part)
+        );
+    }
+}

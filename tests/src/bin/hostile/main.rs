@@ -1,0 +1,122 @@
+//! A traced process that is out for harm: `hostile STEP` prints its pid, waits for a line on standard input, does the step,
+//! prints `done`, and for each further line touches new memory and prints `done` again.
+//!
+//! - `map FILE`: maps a file as code
+//! - `lease FILE`: the same, with a write lease on it, so that opening it blocks until the lease is broken
+//! - `foreign FILE`: mounts a FUSE file system in its own user namespace, and maps a file on it, with the content of FILE
+//! - `shared FILE`: the same in the initial user namespace, for every user
+//! - `silent FILE`: maps FILE, and does not answer when the kernel asks whether it may be opened (fanotify(7))
+//! - `files N DIRECTORY`: maps N files as code, which it creates in DIRECTORY
+//! - `maps N DIRECTORY`: has N mappings of one file in DIRECTORY, whose path is as long as a path can be
+
+mod fuse;
+
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{self, Write, stdin, stdout};
+use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use nix::fcntl::AT_FDCWD;
+use nix::libc;
+use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::chdir;
+
+fn main() -> io::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    say(&std::process::id().to_string())?;
+    stdin().read_line(&mut String::new())?;
+    let _kept = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["map", file] => map(file)?,
+        ["lease", file] => lease(file)?,
+        ["foreign", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Foreign)?)?,
+        ["shared", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Shared)?)?,
+        ["silent", file] => silent(file)?,
+        ["files", count, directory] => files(count, directory)?,
+        ["maps", count, directory] => maps(count, directory)?,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    say("done")?;
+    for _ in stdin().lines() {
+        black_box(vec![1_u8; 1 << 20]);
+        say("done")?;
+    }
+    Ok(())
+}
+
+fn say(text: &str) -> io::Result<()> {
+    writeln!(stdout(), "{text}")?;
+    stdout().flush()
+}
+
+fn map(file: impl AsRef<Path>) -> io::Result<File> {
+    let file = File::open(file)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    map_code(&file, length, 0, ProtFlags::PROT_READ | ProtFlags::PROT_EXEC)?;
+    Ok(file)
+}
+
+fn map_code(file: &File, length: usize, offset: i64, protection: ProtFlags) -> io::Result<()> {
+    let length = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel chooses an address that is not in use.
+    unsafe { mmap(None, length, protection, MapFlags::MAP_PRIVATE, file, offset) }?;
+    Ok(())
+}
+
+fn lease(path: &str) -> io::Result<File> {
+    // SAFETY: no handler is installed. The kernel asks for the lease by this signal, which would end the process.
+    unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }?;
+    let file = File::open(path)?;
+    // SAFETY: the arguments are plain numbers.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    map_code(&file, length, 0, ProtFlags::PROT_READ | ProtFlags::PROT_EXEC)?;
+    Ok(file)
+}
+
+fn silent(path: &str) -> io::Result<File> {
+    let file = map(path)?;
+    let questions = Fanotify::init(InitFlags::FAN_CLASS_CONTENT, EventFFlags::O_RDONLY)?;
+    questions.mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_OPEN_PERM, AT_FDCWD, Some(path))?;
+    // It is open until the process ends.
+    std::mem::forget(questions);
+    Ok(file)
+}
+
+fn files(count: &str, directory: &str) -> io::Result<File> {
+    let content = [0x7f; 4096];
+    for number in 0..parse(count)? {
+        let path = format!("{directory}/{number}");
+        fs::write(&path, content)?;
+        map(&path)?;
+    }
+    File::open(directory)
+}
+
+/// Neighbouring mappings differ in their permissions, so that the kernel does not merge them.
+fn maps(count: &str, directory: &str) -> io::Result<File> {
+    chdir(directory)?;
+    let mut length = directory.len();
+    while length + 300 < 4096 {
+        let name = "n".repeat(250);
+        fs::create_dir(&name)?;
+        chdir(name.as_str())?;
+        length += 251;
+    }
+    fs::write("file", [0; 8192])?;
+    let file = File::open("file")?;
+    for number in 0..parse(count)? {
+        let code = if number % 2 == 0 { ProtFlags::PROT_EXEC } else { ProtFlags::empty() };
+        map_code(&file, 4096, 0, ProtFlags::PROT_READ | code)?;
+    }
+    Ok(file)
+}
+
+fn parse(number: &str) -> io::Result<u64> {
+    number.parse().map_err(|_| io::ErrorKind::InvalidInput.into())
+}

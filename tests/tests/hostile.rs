@@ -1,0 +1,349 @@
+//! Traced processes that are out for harm: they cost themselves, and are named. The other processes of the session lose
+//! nothing. Needs root and tracefs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use system_tests::{
+    Build, Cgroup, Ended, Hostile, Kernel, Log, Manager, PATIENCE, Plugins, Program, Session, Workload,
+    wait_until,
+};
+use tempfile::TempDir;
+
+/// Normally a start takes a fraction of it, and a stop too.
+const SOON: Duration = Duration::from_secs(8);
+
+/// What a worker may use, in KiB.
+const MEMORY: u64 = 64 << 10;
+
+/// A traced session beside a hostile process.
+struct Beside {
+    log: Log,
+    session: Session,
+}
+
+impl Beside {
+    #[track_caller]
+    fn start(manager: &Manager, hook: &str, arguments: &str) -> Self {
+        let (log, began) = (Log::new(), Instant::now());
+        let session = log.of(manager.call(["-v", "--run", hook, "--args", arguments])).start();
+        assert!(began.elapsed() < SOON, "the start took {:?}: {}", began.elapsed(), log.text());
+        Self { log, session }
+    }
+
+    /// Ends it. Returns what it has recorded, and its log.
+    #[track_caller]
+    fn stop(self) -> (Ended, String) {
+        let memory = peak_memory(self.session.worker());
+        assert!(memory < MEMORY, "its worker used {memory} KiB");
+        let began = Instant::now();
+        let ended = self.session.stop();
+        assert!(began.elapsed() < SOON, "the stop took {:?}", began.elapsed());
+        let log = self.log.text();
+        assert!(ended.answer.status.success(), "{log}");
+        (ended, log)
+    }
+}
+
+/// The most memory that a process has used so far, in KiB.
+fn peak_memory(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it is running");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).expect("a number")
+}
+
+/// A copy of the library that programs load, which has no function of theirs.
+fn library(directory: &TempDir) -> PathBuf {
+    let copy = directory.path().join("library.so");
+    fs::copy(Program::built(Build::Library), &copy).expect("it can be copied");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    copy
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory can be made")
+}
+
+/// Traces a function in all files of the program and the hostile process; all its calls are recorded.
+#[track_caller]
+fn assert_all_calls_are_traced(hostile: &Hostile) -> String {
+    assert_all_calls_of_are_traced(hostile, "*:traced_function")
+}
+
+#[track_caller]
+fn assert_all_calls_of_are_traced(hostile: &Hostile, function: &str) -> String {
+    let manager = Manager::with(Plugins::of(["uprobe"]));
+    let mut program = Program::start();
+    let arguments = format!("--pid {} {} -f {function}", hostile.id(), program.id());
+    let traced = Beside::start(&manager, "trace_user", &arguments);
+    program.calls(100);
+    let (ended, log) = traced.stop();
+    assert_eq!(ended.lines.len(), 100, "{log}");
+    log
+}
+
+#[track_caller]
+fn assert_is_named_once(log: &str, words: &[&str]) {
+    let naming = log.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+    assert_eq!(naming.count(), 1, "{words:?} are not on one line of {log}");
+}
+
+#[test]
+fn a_library_with_a_lease_is_left_out() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let library = library(&directory);
+    let hostile = Hostile::after(&["lease", text(&library)]);
+    let log = assert_all_calls_are_traced(&hostile);
+    assert_is_named_once(&log, &["left out", text(&library), "lease"]);
+}
+
+#[test]
+fn files_on_fuse_file_systems_are_left_out() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    for kind in ["foreign", "shared"] {
+        let hostile = Hostile::after(&[kind, text(&Program::built(Build::Library))]);
+        let log = assert_all_calls_are_traced(&hostile);
+        assert_is_named_once(&log, &["left out", "/mnt/file", "FUSE"]);
+        assert!(!log.contains("CAP_"), "{log}");
+    }
+}
+
+#[test]
+fn a_file_that_does_not_open_in_time_is_left_out() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let library = library(&directory);
+    let hostile = Hostile::after(&["silent", text(&library)]);
+    let log = assert_all_calls_are_traced(&hostile);
+    assert_is_named_once(&log, &["left out", text(&library), "does not answer"]);
+}
+
+#[test]
+fn most_of_thirty_thousand_files_are_left_out() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let hostile = Hostile::after(&["files", "30000", text(directory.path())]);
+    let log = assert_all_calls_are_traced(&hostile);
+    assert_is_named_once(&log, &["left out", &hostile.id().to_string(), "too many"]);
+}
+
+#[test]
+fn a_long_list_of_mappings_is_cut() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let hostile = Hostile::after(&["maps", "60000", text(directory.path())]);
+    let log = assert_all_calls_are_traced(&hostile);
+    assert_is_named_once(&log, &["left out", &hostile.id().to_string(), "too many"]);
+}
+
+/// A library with this many symbols, whose names overlap: the first is `length` bytes long, and each is one byte shorter.
+fn library_with_overlapping_names(directory: &TempDir, symbols: u32, length: usize) -> PathBuf {
+    let strings = [vec![b't'; length], vec![0]].concat();
+    let mut table = vec![0; 24];
+    for name in 0..symbols {
+        table.extend(name.to_le_bytes());
+        // A global function, in section 1.
+        table.extend([1 << 4 | 2, 0, 1, 0]);
+        table.extend([0x100_u64, 1].map(u64::to_le_bytes).concat());
+    }
+    let (symbols_at, strings_at) = (0x200, 0x200 + table.len() as u64);
+    let sections_at = strings_at + strings.len() as u64;
+    let machine = if cfg!(target_arch = "aarch64") { 183_u16 } else { 62 };
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    file.extend([3_u16, machine].map(u16::to_le_bytes).concat());
+    file.extend(1_u32.to_le_bytes());
+    file.extend([0, 64, sections_at].map(u64::to_le_bytes).concat());
+    file.extend(0_u32.to_le_bytes());
+    file.extend([64_u16, 56, 1, 64, 3, 2].map(u16::to_le_bytes).concat());
+    // All of it is loaded.
+    file.extend([1_u32, 5].map(u32::to_le_bytes).concat());
+    file.extend([0, 0, 0, sections_at, sections_at, 0x1000].map(u64::to_le_bytes).concat());
+    file.resize(0x200, 0x90);
+    file.extend(&table);
+    file.extend(&strings);
+    let mut section = |kind: u32, at: u64, length: usize, link: u32, entry: u64| {
+        file.extend([0, kind].map(u32::to_le_bytes).concat());
+        file.extend([0, 0, at, length as u64].map(u64::to_le_bytes).concat());
+        file.extend([link, 0].map(u32::to_le_bytes).concat());
+        file.extend([0, entry].map(u64::to_le_bytes).concat());
+    };
+    section(0, 0, 0, 0, 0);
+    section(2, symbols_at, table.len(), 2, 24);
+    section(3, strings_at, strings.len(), 0, 0);
+    let path = directory.path().join("library.so");
+    fs::write(&path, file).expect("the directory is ours");
+    path
+}
+
+#[test]
+fn overlapping_symbol_names_are_read_up_to_a_limit() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    for length in [264 << 10, 200_000] {
+        let directory = directory();
+        let library = library_with_overlapping_names(&directory, 200_000, length);
+        let hostile = Hostile::after(&["map", text(&library)]);
+        let log = assert_all_calls_of_are_traced(&hostile, "*:*traced_function");
+        assert_is_named_once(&log, &["left out", text(&library), "too long"]);
+    }
+}
+
+#[test]
+fn functions_at_which_the_kernel_refuses_a_probe_are_left_out() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["uprobe"]));
+    let mut program = Program::start();
+    let of_all = format!("--pid {} -f traced_function one_of_many_1? unexpected_function", program.id());
+    let traced = Beside::start(&manager, "trace_user", &of_all);
+    program.calls(100);
+    let (ended, log) = traced.stop();
+    assert_eq!(ended.lines.len(), 100, "{log}");
+    assert_is_named_once(&log, &["left out: 'unexpected_function' in ", "cannot put a probe"]);
+    let of_one = format!("--pid {} -f unexpected_function", program.id());
+    let refused = manager.run("trace_user", of_one).answer();
+    refused.failed(&["at none of the functions", "unexpected_function", "first instruction"]);
+}
+
+/// Traces a function in a cgroup, which a process joins while it is empty. After this is named as left out, a program joins, whose
+/// calls are recorded.
+#[track_caller]
+fn assert_later_programs_are_traced(joiner: u32, functions: &str, left_out: &[&str]) {
+    let (manager, cgroup) = (Manager::with(Plugins::of(["uprobe"])), Cgroup::create());
+    let arguments = format!("--cgroup {} -f {functions}", cgroup.path().display());
+    let traced = Beside::start(&manager, "trace_user", &arguments);
+    cgroup.takes(joiner);
+    wait_until("something is left out", PATIENCE, || traced.log.text().contains("left out"));
+    let mut program = Program::start();
+    cgroup.takes(program.id());
+    wait_until("the program is traced", PATIENCE, || {
+        program.calls(1);
+        traced.session.line_count() > 0
+    });
+    let before = traced.session.line_count();
+    program.calls(100);
+    let (ended, log) = traced.stop();
+    // It may have recorded more calls than it had rendered.
+    assert!(ended.lines.len() >= before + 100, "{} lines: {log}", ended.lines.len());
+    assert_is_named_once(&log, &[&["left out"], left_out].concat());
+}
+
+#[test]
+fn files_of_processes_that_join_later_are_left_out() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let library = library(&directory);
+    let (path, files) = (text(&library), directory.path().join("files"));
+    fs::create_dir(&files).expect("the directory is ours");
+    let steps: [(&[&str], &[&str]); 4] = [
+        (&["lease", path], &[path, "lease"]),
+        (&["foreign", path], &["/mnt/file", "FUSE"]),
+        (&["silent", path], &[path, "does not answer"]),
+        (&["files", "30000", text(&files)], &["too many"]),
+    ];
+    for (step, left_out) in steps {
+        let hostile = Hostile::after(step);
+        assert_later_programs_are_traced(hostile.id(), "*:traced_function", left_out);
+    }
+}
+
+#[test]
+fn functions_of_later_programs_at_which_the_kernel_refuses_a_probe_are_left_out() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let refusing = Program::start();
+    let functions = "traced_function one_of_many_1? unexpected_function";
+    let left_out = ["'unexpected_function' in ", "cannot put a probe"];
+    assert_later_programs_are_traced(refusing.id(), functions, &left_out);
+}
+
+/// Profiles a workload and a hostile process, which does its step before or during the session. The workload has all its
+/// samples, with names.
+#[track_caller]
+fn assert_profile_is_complete(mut hostile: Hostile, is_step_done: bool) -> String {
+    let (manager, workload) = (Manager::with(Plugins::of(["perf"])), Workload::start());
+    let arguments = format!("--pid {} {} --format json -F 999", hostile.id(), workload.id());
+    let traced = Beside::start(&manager, "trace_profile", &arguments);
+    workload.spends(200);
+    if !is_step_done {
+        hostile.proceeds();
+    }
+    workload.spends(600);
+    let (ended, log) = traced.stop();
+    let is_of_workload = |line: &&Value| line["pid"] == workload.id();
+    let names = |line: &Value| line["stack"].to_string();
+    let samples = ended.objects();
+    let spent = samples.iter().filter(is_of_workload).map(names);
+    let spent = spent.filter(|stack| stack.contains("spend_three") || stack.contains("spend_one")).count();
+    assert!((550..900).contains(&spent), "{spent} samples of 800 ms: {log}");
+    log
+}
+
+#[test]
+fn a_library_with_a_lease_costs_a_profile_its_own_symbols_only() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let library = library(&directory);
+    let step = ["lease", text(&library)];
+    let log = assert_profile_is_complete(Hostile::waiting(&step), false);
+    assert_is_named_once(&log, &[text(&library), "without symbols", "lease"]);
+    let log = assert_profile_is_complete(Hostile::after(&step), true);
+    assert_is_named_once(&log, &[text(&library), "without symbols", "lease"]);
+}
+
+#[test]
+fn a_file_that_does_not_open_in_time_costs_a_profile_its_own_symbols_only() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let library = library(&directory);
+    let hostile = Hostile::after(&["silent", text(&library)]);
+    let log = assert_profile_is_complete(hostile, true);
+    assert_is_named_once(&log, &[text(&library), "without symbols", "does not answer"]);
+}
+
+#[test]
+fn files_on_fuse_file_systems_cost_a_profile_their_own_symbols_only() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    for kind in ["foreign", "shared"] {
+        let step = [kind, text(&Program::built(Build::Library))].map(str::to_owned);
+        let step = step.each_ref().map(String::as_str);
+        let log = assert_profile_is_complete(Hostile::waiting(&step), false);
+        assert_is_named_once(&log, &["/mnt/file", "without symbols", "FUSE"]);
+    }
+}
+
+#[test]
+fn long_lists_of_mappings_cost_a_profile_their_own_symbols_only() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let hostile = Hostile::after(&["maps", "60000", text(directory.path())]);
+    let log = assert_profile_is_complete(hostile, true);
+    assert_is_named_once(&log, &["mappings of process", "too many"]);
+}
+
+#[test]
+fn a_long_list_of_mappings_does_not_hold_up_a_memory_trace() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, directory) = (Manager::with(Plugins::of(["ftrace"])), directory());
+    let (workload, mut hostile) =
+        (Workload::start(), Hostile::after(&["maps", "60000", text(directory.path())]));
+    let arguments =
+        format!("--pid {} {} --kind faults --summary 1 --format json", hostile.id(), workload.id());
+    let traced = Beside::start(&manager, "trace_memory", &arguments);
+    hostile.proceeds();
+    workload.touches(1000);
+    wait_until("its mappings are read", PATIENCE, || traced.log.text().contains("too many mappings"));
+    let (ended, log) = traced.stop();
+    assert_is_named_once(&log, &[&hostile.id().to_string(), "too many mappings"]);
+    let faults = |line: &Value| match line["pid"] == workload.id() {
+        true => line["count"].as_u64().unwrap_or(0),
+        false => 0,
+    };
+    let faults: u64 = ended.objects().iter().map(faults).sum();
+    assert!(faults >= 1000, "{faults} faults: {log}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("plain text")
+}
