@@ -16,6 +16,21 @@ fn me() -> String {
     format!("--pid {}", std::process::id())
 }
 
+/// Where a function of this executable begins in its file: the kernel puts no probe within an instruction.
+fn begin_of_a_function() -> u64 {
+    let address = me as fn() -> String as usize as u64;
+    let maps = fs::read_to_string("/proc/self/maps").expect("procfs is mounted");
+    let places = maps.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let offset = words.nth(1)?;
+        let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
+        let (start, end, offset) = (hexadecimal(start)?, hexadecimal(end)?, hexadecimal(offset)?);
+        (start..end).contains(&address).then(|| address - start + offset)
+    });
+    places.into_iter().next().expect("the function is mapped")
+}
+
 #[test]
 fn clear_is_silent_when_there_is_nothing_to_clear() {
     let manager = Manager::with(Plugins::of(["synthetic"]));
@@ -124,7 +139,11 @@ fn clear_keeps_foreign_probes() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let _alone = lock_out_sweeps();
     let this_test = std::env::current_exe().expect("this executable has a path");
-    let probe = kernel.define_probe(&format!("other_tool_{}/here", std::process::id()), &this_test, 0x1000);
+    let probe = kernel.define_probe(
+        &format!("other_tool_{}/here", std::process::id()),
+        &this_test,
+        begin_of_a_function(),
+    );
     Manager::with(Plugins::of(["ftrace"])).call(["--clear"]).answer().succeeded_silently();
     assert!(probe.is_unchanged());
 }
@@ -280,7 +299,7 @@ fn clear_keeps_the_state_of_other_tools_byte_for_byte() {
     let pid = std::process::id();
     let this_test = std::env::current_exe().expect("this executable has a path");
     let here = format!("other_tool_{pid}/here");
-    let _probe = kernel.define_probe(&here, &this_test, 0x1000);
+    let _probe = kernel.define_probe(&here, &this_test, begin_of_a_function());
     let other = kernel.make_instance(&format!("other_tool_{pid}"));
     other.set("set_event_pid", &workload.id().to_string());
     other.set("events/syscalls/sys_enter_getppid/filter", "common_pid > 1");

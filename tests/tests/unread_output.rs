@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -329,6 +329,20 @@ fn the_oldest_unread_output_is_removed_when_all_of_it_takes_too_much() {
         let last = summary.lines().last().expect("it has lines");
         assert_eq!(last, "removed to keep within TRACER_LEFTOVER_MIB=1");
     }
+}
+
+/// As when their caller dies.
+#[test]
+fn sessions_that_end_at_once_share_the_limit() {
+    let manager = manager();
+    let start = || run(&manager, "--count 100 --length 60000").variable(LEFTOVER, "8").start_unread();
+    let mut sessions: Vec<_> = (0..6).map(|_| start()).collect();
+    sessions.iter_mut().for_each(|session| session.process().signal(Signal::SIGINT));
+    sessions.into_iter().for_each(|session| drop(session.ends()));
+    let size = |path: PathBuf| fs::metadata(path).expect("it is there").len();
+    let total: u64 = manager.unread_output().into_iter().map(size).sum();
+    // Each looks at the others after each MiB of its own.
+    assert!(total <= (8 + 6) << 20, "{total} bytes");
 }
 
 #[test]

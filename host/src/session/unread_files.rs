@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 /// More than the text of a full spool of the default size, which is about four times as long.
 const DEFAULT_MIB: u64 = 2048;
 const MOST_MIB: u64 = 1 << 30;
+/// After so many bytes, it is looked up again what the others take: many sessions may end at once.
+const STEP: u64 = 1 << 20;
 
 /// The limit in bytes that the variable gives.
 ///
@@ -39,8 +41,8 @@ pub struct UnreadFiles {
     /// The session that adds to it.
     session: String,
     limit: u64,
-    /// What the files of the other sessions take, as far as it was looked up.
-    others: Option<u64>,
+    /// What the files of the other sessions took, and the size of this session's file, when it was looked up.
+    others: Option<(u64, u64)>,
 }
 
 /// A file with the unread output of another session.
@@ -65,10 +67,13 @@ impl UnreadFiles {
     pub fn make_room(&mut self, size: u64) -> io::Result<()> {
         let room = self.limit.saturating_sub(size);
         let others = match self.others {
-            Some(others) if others <= room => others,
-            _ => self.reduce_others_to(room),
+            Some((others, at)) if others <= room && size < at + STEP => others,
+            _ => {
+                let others = self.reduce_others_to(room);
+                self.others = Some((others, size));
+                others
+            }
         };
-        self.others = Some(others);
         match size <= self.limit && others <= room {
             true => Ok(()),
             false => Err(io::Error::other(format!(
