@@ -1,5 +1,6 @@
 //! Kernels from Debian's archive.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -73,11 +74,23 @@ impl Archive {
         Ok(Some(Kernel { release: name, image, modules: release.path() }))
     }
 
+    /// The newest kernel of a series that can be fetched: an archive may list packages that it no longer has.
     fn download(&self, series: &str) -> Result<Kernel> {
-        let packages = self.newest(series)?;
+        run(self.apt("apt-get").args(["--quiet=2", "update"]))?;
+        let mut failure = format!("Debian's archive has no kernel {series}").into();
+        for packages in self.newest_first(series)? {
+            match self.unpack(&packages, series) {
+                Ok(kernel) => return Ok(kernel),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn unpack(&self, packages: &[String], series: &str) -> Result<Kernel> {
         let new = self.directory.join("new");
         let _ = fs::remove_dir_all(&new);
-        for package in &packages {
+        for package in packages {
             eprintln!("Downloading {package}");
             run(self.apt("apt-get").args(["--quiet=2", "download", package]).current_dir(&self.directory))?;
             let file = self.downloaded(package)?;
@@ -96,17 +109,19 @@ impl Archive {
         files.into_iter().find(is_it).ok_or_else(|| format!("apt has not stored {package}").into())
     }
 
-    /// The packages of the newest kernel of a series.
-    fn newest(&self, series: &str) -> Result<Vec<String>> {
-        run(self.apt("apt-get").args(["--quiet=2", "update"]))?;
+    /// The packages of each kernel of a series.
+    fn newest_first(&self, series: &str) -> Result<Vec<Vec<String>>> {
         let names = self.apt("apt-cache").args(["pkgnames", "linux-"]).output()?;
         let suffix = format!("-cloud-{}", self.machine.debian());
         let names = String::from_utf8_lossy(&names.stdout).into_owned();
         let versions = names.lines().filter_map(|name| version(name, &suffix));
-        let newest = versions.filter(|version| is_of(version, series)).max_by_key(|version| numbers(version));
-        let newest = newest.ok_or_else(|| format!("Debian's archive has no kernel {series}"))?;
-        let parts = PARTS.map(|part| format!("{part}{newest}{suffix}"));
-        Ok(parts.into_iter().filter(|part| names.lines().any(|name| name == part)).collect())
+        let mut versions: Vec<&str> = versions.filter(|version| is_of(version, series)).collect();
+        versions.sort_unstable_by_key(|version| Reverse(numbers(version)));
+        let has = |package: &String| names.lines().any(|name| name == package);
+        let parts = |version: &&str| {
+            PARTS.map(|part| format!("{part}{version}{suffix}")).into_iter().filter(has).collect()
+        };
+        Ok(versions.iter().map(parts).collect())
     }
 
     fn apt(&self, program: &str) -> Command {
