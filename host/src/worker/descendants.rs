@@ -31,7 +31,7 @@ pub fn adopt() {
     // SAFETY: `SIG_DFL` installs no handler.
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
     // Earlier children were those of a shell that has become this process by `exec`: they must not be killed. The first
-    // process of a pid namespace becomes the parent of all its orphans, whoever left them; when it ends, the kernel kills
+    // process of a pid namespace becomes the parent of all its orphans; when it ends, the kernel kills
     // them.
     if !has_children() && !is_first_of_namespace() {
         ADOPTING.store(set_child_subreaper(true).is_ok(), Ordering::Relaxed);
