@@ -217,8 +217,7 @@ impl<'a> Inquiry<'a> {
             },
             Err(error) => error,
         };
-        let call = worker.current_call();
-        match (call, trouble) {
+        match (worker.current_call(), trouble) {
             (step @ (PluginCall::Info(_) | PluginCall::Probe(_)), Error::Plugin { problem, .. })
                 if Instant::now() < self.deadline && self.faults.iter().all(|(known, _)| *known != step) =>
             {

@@ -1,5 +1,6 @@
 //! A forked process.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +29,8 @@ pub struct ChildProcess {
     /// Polls as readable when the process has ended (pidfd_open(2)), even if another process holds its descriptors.
     /// `None` if the kernel does not support it, or a limit is reached.
     end: Option<OwnedFd>,
+    /// Its directory in `/proc`, once it was looked up.
+    directory: OnceCell<PathBuf>,
     status: Option<WaitStatus>,
 }
 
@@ -42,7 +45,7 @@ impl ChildProcess {
         match unsafe { fork() }.map_err(no_worker)? {
             ForkResult::Parent { child } => {
                 descendants::worker_started(child);
-                Ok(Self { pid: child, end: open_pidfd(child), status: None })
+                Ok(Self { pid: child, end: open_pidfd(child), directory: OnceCell::new(), status: None })
             }
             ForkResult::Child => {
                 let status = i32::from(catch_unwind(AssertUnwindSafe(work)).is_err());
@@ -81,12 +84,14 @@ impl ChildProcess {
 
     /// The directory of the process in `/proc`, which may be that of an outer pid namespace: there it has another id (`Pid`
     /// of a pidfd in proc_pid_fdinfo(5)).
-    pub fn procfs_directory(&self) -> PathBuf {
-        let id = self.end.as_ref().and_then(|end| {
-            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", end.as_raw_fd())).ok()?;
-            info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
-        });
-        Path::new("/proc").join(id.unwrap_or(self.pid.as_raw()).to_string())
+    pub fn procfs_directory(&self) -> &Path {
+        self.directory.get_or_init(|| {
+            let id = self.end.as_ref().and_then(|end| {
+                let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", end.as_raw_fd())).ok()?;
+                info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+            });
+            Path::new("/proc").join(id.unwrap_or(self.pid.as_raw()).to_string())
+        })
     }
 
     /// How many threads the process has.

@@ -18,7 +18,7 @@ mod thread_limit;
 mod worker_status;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -242,7 +242,7 @@ impl Worker {
     }
 
     /// Its directory in `/proc`.
-    pub fn procfs_directory(&self) -> PathBuf {
+    pub fn procfs_directory(&self) -> &Path {
         self.process.procfs_directory()
     }
 

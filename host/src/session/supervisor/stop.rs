@@ -104,7 +104,7 @@ impl Supervisor<'_> {
     /// A frozen worker cannot stop. That of a version 1 cgroup cannot even be killed.
     fn report_frozen(&mut self) {
         let worker = self.worker.procfs_directory();
-        let Some(cgroup) = Cgroups::of(self.environment).that_froze(&worker) else { return };
+        let Some(cgroup) = Cgroups::of(self.environment).that_froze(worker) else { return };
         self.reported_frozen = true;
         output::report(&format!(
             "the session cannot stop: its worker, process {}, is frozen by the cgroup {}; thaw that",
