@@ -24,7 +24,13 @@ const MAX_RECENT: usize = 500;
 /// What the symbols of all files may take, in bytes. Symbols for which nothing is left are not read.
 const SYMBOL_MEMORY: u64 = 256 << 20;
 
-/// How long samples wait for the symbols of a file. After that they are shown without.
+/// How long a call that reads mappings or opens a file may block.
+pub const CALL_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long samples wait until a file is opened. The calls that block before it take little more than twice the limit together
+/// ([`BlockingCalls`](trace_tasks::BlockingCalls)).
+const OPEN_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(4);
+/// How long samples wait for the symbols of an open file. After that they are shown without.
 const LOAD_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long one call waits.
 const BRIEF_WAIT: Duration = Duration::from_millis(10);
@@ -202,7 +208,7 @@ impl Module {
             }
             ModuleFile::Expected(since) => {
                 *file = ModuleFile::Expected(since);
-                return since.elapsed() < LOAD_TIMEOUT;
+                return since.elapsed() < OPEN_TIMEOUT;
             }
             ModuleFile::None => {}
         }

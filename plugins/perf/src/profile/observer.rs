@@ -12,11 +12,8 @@ use trace_session::spool::Spool;
 use trace_tasks::{BlockingCalls, CallTarget, Pid, Procfs};
 
 use super::existing_tasks;
-use super::modules::{Module, Modules};
+use super::modules::{CALL_LIMIT, Module, Modules};
 use crate::perf_event::{Body, Mapping};
-
-/// How long a call that reads mappings or opens a file may block.
-const TIME_LIMIT: Duration = Duration::from_millis(500);
 
 /// How many files wait to be opened. Those beyond that have no symbols.
 const MAX_WAITING: usize = 20_000;
@@ -74,7 +71,7 @@ impl Observer {
             procfs,
             spool,
             modules,
-            calls: BlockingCalls::within(TIME_LIMIT),
+            calls: BlockingCalls::within(CALL_LIMIT),
             unread: Arc::clone(&unread),
             files: VecDeque::new(),
             reports: 0,

@@ -5,7 +5,7 @@
 //! - `lease FILE`: the same, with a write lease on it, so that opening it blocks until the lease is broken
 //! - `foreign FILE`: mounts a FUSE file system in its own user namespace, and maps a file on it, with the content of FILE
 //! - `shared FILE`: the same in the initial user namespace, for every user
-//! - `silent FILE`: maps FILE, and does not answer when the kernel asks whether it may be opened (fanotify(7))
+//! - `silent FILE…`: maps each FILE, and does not answer when the kernel asks whether it may be opened (fanotify(7))
 //! - `files N DIRECTORY`: maps N files as code, which it creates in DIRECTORY
 //! - `maps N DIRECTORY`: has N mappings of one file in DIRECTORY, whose path is as long as a path can be
 
@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
         ["lease", file] => lease(file)?,
         ["foreign", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Foreign)?)?,
         ["shared", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Shared)?)?,
-        ["silent", file] => silent(file)?,
+        ["silent", file, files @ ..] => silent(file, files)?,
         ["files", count, directory] => files(count, directory)?,
         ["maps", count, directory] => maps(count, directory)?,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
@@ -79,10 +79,15 @@ fn lease(path: &str) -> io::Result<File> {
     Ok(file)
 }
 
-fn silent(path: &str) -> io::Result<File> {
+fn silent(path: &str, others: &[&str]) -> io::Result<File> {
     let file = map(path)?;
     let questions = Fanotify::init(InitFlags::FAN_CLASS_CONTENT, EventFFlags::O_RDONLY)?;
-    questions.mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_OPEN_PERM, AT_FDCWD, Some(path))?;
+    for other in others {
+        map(other)?;
+    }
+    for path in [path].iter().chain(others) {
+        questions.mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_OPEN_PERM, AT_FDCWD, Some(*path))?;
+    }
     // It is open until the process ends.
     std::mem::forget(questions);
     Ok(file)

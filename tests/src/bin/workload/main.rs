@@ -21,9 +21,9 @@
 mod pid_reuse;
 mod sockets;
 
+use std::arch::asm;
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, Lines, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::process::CommandExt;
@@ -244,18 +244,23 @@ const ROUNDS: u64 = 10_000;
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn spend_three(rounds: u64) {
-    let mut rest = rounds;
-    while rest > 0 {
-        rest = black_box(rest - 1);
-    }
+    count_down(rounds);
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn spend_one(rounds: u64) {
-    let mut rest = rounds;
+    count_down(rounds);
+}
+
+/// A loop that is not optimised away. In a debug build `black_box` would be a function of its own, in whose samples the caller is
+/// often missing: stacks are read by frame pointers, and at its first instruction it has no frame yet.
+#[inline(always)]
+fn count_down(mut rest: u64) {
     while rest > 0 {
-        rest = black_box(rest - 1);
+        rest -= 1;
+        // SAFETY: no instruction.
+        unsafe { asm!("/* {0} */", inout(reg) rest, options(nomem, nostack, preserves_flags)) };
     }
 }
 
