@@ -77,12 +77,22 @@ pub struct Stats {
     pub recorded: Option<u64>,
     /// How many events were lost, by CPU.
     pub lost: BTreeMap<u32, u64>,
+    /// What else is missing in the trace, or should not be in it: a sentence each, for the user. The host adds them to its summary
+    /// of the session, and reports them as warnings.
+    pub warnings: Vec<String>,
 }
 
 impl Stats {
     /// Creates the numbers of recorded events and of lost events by CPU.
     pub fn new(recorded: impl Into<Option<u64>>, lost: BTreeMap<u32, u64>) -> Self {
-        Self { recorded: recorded.into(), lost }
+        Self { recorded: recorded.into(), lost, warnings: Vec::new() }
+    }
+
+    /// Adds warnings.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        self.warnings.extend(warnings);
+        self
     }
 }
 

@@ -11,7 +11,7 @@ use crate::worker::protocol::Summary;
 
 /// Runs a hook. A signal before the path is printed cancels the run, which is not an error.
 ///
-/// The summary of the events is logged; with `--follow` it is returned as a remark.
+/// The summary of the events and what is missing in the trace are logged; with `--follow` they are returned as remarks.
 pub fn run(
     context: &Context<'_>,
     hook: &str,
@@ -20,9 +20,12 @@ pub fn run(
     orphans: &mut Orphans,
 ) -> Result<Vec<String>> {
     match run_checked(context, hook, words, follow, orphans) {
-        Ok(Some(summary)) if follow => Ok(vec![summary.to_string()]),
+        Ok(Some(summary)) if follow => {
+            let counts = summary.to_string();
+            Ok(summary.warnings.into_iter().chain([counts]).collect())
+        }
         Ok(Some(summary)) => {
-            log::info!("{summary}");
+            summary.log();
             Ok(Vec::new())
         }
         Ok(None) | Err(Error::Interrupted) => Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! The summary of a session whose events were not all delivered, for an operator who looks into the run directory.
+//! The summary of a session whose trace is not complete, for an operator who looks into the run directory.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -14,6 +14,7 @@ use crate::worker::protocol::Summary;
 /// Writes the summary beside the trace file. A failure of the session is added.
 pub fn write(record: &Record, summary: &Summary, failure: Option<&str>) {
     let mut text = format!("{summary}\n");
+    text.extend(summary.warnings.iter().map(|warning| format!("warning: {warning}\n")));
     if summary.unread > 0 {
         text += &format!("unread: {}\n", record.trace_path().display());
     }

@@ -133,8 +133,9 @@ impl<S: EventSource> Session for SourceSession<S> {
 
     /// The host counts lines, and an event may have none or several.
     fn stats(&self) -> Result<Stats> {
-        let Counts { recorded, lost } = self.source.counts()?;
-        Ok(Stats::new((recorded + self.lines).saturating_sub(self.events), lost))
+        let Counts { recorded, lost, warnings } = self.source.counts()?;
+        let recorded = (recorded + self.lines).saturating_sub(self.events);
+        Ok(Stats::new(recorded, lost).with_warnings(warnings))
     }
 
     fn close(&mut self) -> Result<()> {
@@ -217,7 +218,7 @@ mod tests {
         }
 
         fn counts(&self) -> Result<Counts> {
-            Ok(Counts { recorded: self.rendered + self.items.unwrap_or(0), lost: BTreeMap::new() })
+            Ok(Counts::new(self.rendered + self.items.unwrap_or(0), BTreeMap::new()))
         }
 
         fn take_losing(&mut self) -> BTreeSet<u32> {

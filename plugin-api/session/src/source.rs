@@ -121,12 +121,20 @@ pub struct Counts {
     pub recorded: u64,
     /// The events that were lost, by CPU.
     pub lost: BTreeMap<u32, u64>,
+    /// What is missing and cannot be counted: [`Stats::warnings`](trace_hook_api::Stats::warnings).
+    pub warnings: Vec<String>,
 }
 
 impl Counts {
     /// `recorded` includes the lost events.
     pub fn new(recorded: u64, lost: BTreeMap<u32, u64>) -> Self {
-        Self { recorded, lost }
+        Self { recorded, lost, warnings: Vec::new() }
+    }
+
+    /// Adds warnings.
+    pub fn with_warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        self.warnings.extend(warnings);
+        self
     }
 
     /// Adds losses to those that are known already; the events of these are among the recorded ones.

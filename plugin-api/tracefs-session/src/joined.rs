@@ -16,6 +16,7 @@ use trace_tasks::{Cgroup, Pid};
 use tracefs::PidFilter;
 
 use crate::new_programs::NewPrograms;
+use crate::unrecorded::Unrecorded;
 
 /// What a hook that starts a [`TracefsSession`](crate::TracefsSession) writes in its details about processes that join a cgroup.
 pub const JOINING: &str = "\
@@ -70,25 +71,19 @@ pub struct JoinWatcher {
     swept: Option<Instant>,
     joined: Joined,
     programs: Option<NewPrograms>,
-    late: Late,
-}
-
-/// The tasks that may have been in a cgroup for longer than [`PROMPT`] before they were recorded.
-#[derive(Debug, Default)]
-struct Late {
-    tasks: usize,
-    longest: Duration,
+    late: Unrecorded,
 }
 
 impl JoinWatcher {
     /// A watcher of these cgroups for this filter, which has their present members. It reports those who join to `programs` as
-    /// well.
+    /// well, and notes in `late` what is recorded too late.
     pub fn new(
         cgroups: &[Cgroup],
         excluded: BTreeSet<Pid>,
         filter: PidFilter,
         joined: Joined,
         programs: Option<NewPrograms>,
+        late: Unrecorded,
     ) -> Self {
         Self {
             cgroups: cgroups.to_vec(),
@@ -99,7 +94,7 @@ impl JoinWatcher {
             swept: None,
             joined,
             programs,
-            late: Late::default(),
+            late,
         }
     }
 }
@@ -131,7 +126,7 @@ impl Collect for JoinWatcher {
         }
         log::debug!("{} tasks have joined the cgroups", missing.len());
         self.filter.add(&missing)?;
-        self.late.note(missing.len(), unobserved, began.elapsed());
+        note_late(&self.late, missing.len(), unobserved, began.elapsed());
         self.joined.add(missing);
         self.added = unchecked;
         // Those that have joined meanwhile have waited long enough.
@@ -143,26 +138,11 @@ impl Collect for JoinWatcher {
     }
 }
 
-impl Late {
-    /// It is not known at which point of `adding` the kernel used the new filter: first it may have waited for a lock.
-    fn note(&mut self, tasks: usize, unobserved: Duration, adding: Duration) {
-        if unobserved + adding.saturating_sub(WAIT_FOR_OLD_FILTER) > PROMPT {
-            self.tasks += tasks;
-            self.longest = self.longest.max(unobserved + adding);
-        }
-    }
-}
-
-impl Drop for Late {
-    /// The events that are missing were not recorded, so they cannot be counted.
-    fn drop(&mut self) {
-        if self.tasks > 0 {
-            log::warn!(
-                "{} tasks joined the cgroups while the kernel was busy with others: up to {} ms of each are missing",
-                self.tasks,
-                self.longest.as_millis()
-            );
-        }
+/// Notes tasks that may have been in a cgroup for longer than [`PROMPT`] before they were recorded. It is not known at which point
+/// of `adding` the kernel used the new filter: first it may have waited for a lock.
+fn note_late(late: &Unrecorded, tasks: usize, unobserved: Duration, adding: Duration) {
+    if unobserved + adding.saturating_sub(WAIT_FOR_OLD_FILTER) > PROMPT {
+        late.note(tasks, unobserved + adding);
     }
 }
 
@@ -173,12 +153,12 @@ mod tests {
     #[test]
     fn tasks_that_may_have_been_recorded_late_are_counted() {
         let ms = Duration::from_millis;
-        let mut late = Late::default();
-        late.note(1, ms(11), ms(45));
-        assert_eq!(late.tasks, 0);
-        late.note(2, ms(45), ms(40));
-        late.note(3, ms(11), ms(90));
-        assert_eq!((late.tasks, late.longest), (5, ms(101)));
+        let late = Unrecorded::default();
+        note_late(&late, 1, ms(11), ms(45));
+        assert_eq!(late.warning("tasks"), None);
+        note_late(&late, 2, ms(45), ms(40));
+        note_late(&late, 3, ms(11), ms(90));
+        assert_eq!(late.warning("tasks").as_deref(), Some("5 tasks: up to 101 ms of each are missing"));
     }
 
     #[test]

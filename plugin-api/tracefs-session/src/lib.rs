@@ -45,6 +45,7 @@ mod reused_pids;
 mod session;
 mod stream;
 mod traced_tasks;
+mod unrecorded;
 
 pub use cleanup::{TracefsCleanup, find};
 pub use joined::JOINING;

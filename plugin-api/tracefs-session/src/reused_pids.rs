@@ -9,10 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use trace_hook_api::{Result, boot_time, log};
+use trace_hook_api::{Result, boot_time};
 use trace_session::{Collect, Collector, Notifier, Occasion, Swept};
 use trace_tasks::Pid;
 use tracefs::PidFilter;
+
+use crate::unrecorded::Unrecorded;
 
 /// The time between two looks at the filter.
 const REST: Duration = Duration::from_millis(5);
@@ -33,6 +35,7 @@ pub struct ReusedPid {
 #[derive(Debug)]
 pub struct PidRestorer {
     filter: PidFilter,
+    restored: Unrecorded,
     running: Option<(Arc<Reports>, Collector<Restoring>)>,
 }
 
@@ -49,19 +52,13 @@ struct Restoring {
     reports: Arc<Reports>,
     /// The tasks that the kernel may still remove, each with the time until which they are watched.
     watched: Vec<(ReusedPid, u64)>,
-    restored: Restored,
-}
-
-/// The tasks that were not recorded for some time.
-#[derive(Debug, Default)]
-struct Restored {
-    tasks: usize,
-    longest: Duration,
+    restored: Unrecorded,
 }
 
 impl PidRestorer {
-    pub fn new(filter: PidFilter) -> Self {
-        Self { filter, running: None }
+    /// A restorer of tasks in this filter, which notes in `restored` what was not recorded.
+    pub fn new(filter: PidFilter, restored: Unrecorded) -> Self {
+        Self { filter, restored, running: None }
     }
 
     /// Adds these tasks again when the kernel removes them.
@@ -75,7 +72,7 @@ impl PidRestorer {
         }
         let (reports, thread) = match &mut self.running {
             Some(running) => running,
-            None => self.running.insert(Restoring::start(self.filter.another())?),
+            None => self.running.insert(Restoring::start(self.filter.another(), self.restored.clone())?),
         };
         if thread.has_ended() {
             return thread.finish().map(drop);
@@ -96,12 +93,11 @@ impl PidRestorer {
 }
 
 impl Restoring {
-    fn start(filter: PidFilter) -> Result<(Arc<Reports>, Collector<Self>)> {
+    fn start(filter: PidFilter, restored: Unrecorded) -> Result<(Arc<Reports>, Collector<Self>)> {
         let failed = |error| trace_hook_api::HookError::new(format!("cannot create an eventfd: {error}"));
         let notifier = Notifier::new().map_err(failed)?;
         let reports = Arc::new(Reports { tasks: Mutex::default(), notifier });
-        let (watched, restored) = (Vec::new(), Restored::default());
-        let thread = Self { filter, reports: Arc::clone(&reports), watched, restored };
+        let thread = Self { filter, reports: Arc::clone(&reports), watched: Vec::new(), restored };
         Ok((reports, Collector::start(thread)?))
     }
 
@@ -122,7 +118,8 @@ impl Restoring {
         let missing: HashSet<Pid> = missing.into_iter().collect();
         for (reused, until) in &mut self.watched {
             if missing.contains(&reused.task) {
-                self.restored.note(reused, boot_time());
+                let time = boot_time().saturating_sub(reused.since);
+                self.restored.note(1, Duration::from_nanos(time));
                 *until = 0;
             }
             reused.since = now;
@@ -146,26 +143,5 @@ impl Collect for Restoring {
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         vec![self.reports.notifier.as_fd()]
-    }
-}
-
-impl Restored {
-    fn note(&mut self, reused: &ReusedPid, now: u64) {
-        self.tasks += 1;
-        self.longest = self.longest.max(Duration::from_nanos(now.saturating_sub(reused.since)));
-    }
-}
-
-impl Drop for Restored {
-    /// The events that are missing were not recorded, so they cannot be counted.
-    fn drop(&mut self) {
-        if self.tasks > 0 {
-            log::warn!(
-                "{} traced tasks got the pid of one that had just ended, whereupon the kernel stopped recording them: up to {} ms \
-                 of each are missing",
-                self.tasks,
-                self.longest.as_millis()
-            );
-        }
     }
 }

@@ -20,6 +20,7 @@ use crate::renderer::Renderer;
 use crate::reused_pids::PidRestorer;
 use crate::stream::{EventStream, StreamItem, StreamStats};
 use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
+use crate::unrecorded::Unrecorded;
 
 /// A tracing instance that records the events of a request's tasks.
 pub struct TracefsSession {
@@ -34,8 +35,12 @@ pub struct TracefsSession {
     joining: Option<Collector<JoinWatcher>>,
     /// Set if the hook observes the programs that processes begin to run.
     observing: Option<Collector<ProgramWatcher>>,
+    /// Processes that joined a cgroup before they were recorded.
+    late: Unrecorded,
     /// `None` after the stop.
     restorer: Option<PidRestorer>,
+    /// Tasks that were restored after they had not been recorded.
+    restored: Unrecorded,
     renderer: Box<dyn Renderer>,
     /// The renderer has written its last lines.
     ended: bool,
@@ -108,7 +113,8 @@ impl TracefsSession {
         let (tasks, mut traced) = choose_tasks(&instance, procfs, &selection)?;
         let observer = enable(&instance)?;
         let programs = observer.as_ref().map(|_| NewPrograms::new()).transpose()?;
-        let joining = watch_cgroups(&selection, &tasks, traced.as_ref(), programs.clone())?;
+        let (late, restored) = (Unrecorded::default(), Unrecorded::default());
+        let joining = watch_cgroups(&selection, &tasks, traced.as_ref(), programs.clone(), late.clone())?;
         system_wide.iter().zip(enable_system_wide).try_for_each(|(second, enable)| enable(second))?;
         // The second starts first, so that it also records the end of what a task begins in between.
         system_wide.as_ref().map(Instance::start).transpose()?;
@@ -129,7 +135,9 @@ impl TracefsSession {
             stream: Some(stream),
             instance: Some(instance),
             system_wide,
-            restorer: Some(PidRestorer::new(tasks.another())),
+            restorer: Some(PidRestorer::new(tasks.another(), restored.clone())),
+            late,
+            restored,
             tasks,
             selection,
             joining,
@@ -201,7 +209,13 @@ impl EventSource for TracefsSession {
     fn counts(&self) -> Result<Counts> {
         let Some(stream) = &self.stream else { return Ok(Counts::default()) };
         let StreamStats { recorded, lost } = stream.stats(self.instances())?;
-        Ok(Counts::new(recorded, lost))
+        let warnings = [
+            self.late.warning("tasks joined the cgroups while the kernel was busy with others"),
+            self.restored.warning(
+                "traced tasks got the pid of one that had just ended, whereupon the kernel stopped recording them",
+            ),
+        ];
+        Ok(Counts::new(recorded, lost).with_warnings(warnings.into_iter().flatten()))
     }
 
     fn take_losing(&mut self) -> BTreeSet<u32> {
@@ -226,14 +240,15 @@ fn watch_cgroups(
     filter: &PidFilter,
     traced: Option<&TracedTasks>,
     programs: Option<NewPrograms>,
+    late: Unrecorded,
 ) -> Result<Option<Collector<JoinWatcher>>> {
     if selection.cgroups().is_empty() || selection.is_all() {
         return Ok(None);
     }
     let joined = traced.map(TracedTasks::joined).unwrap_or_default();
     let excluded = selection.excluded().collect();
-    Collector::start(JoinWatcher::new(selection.cgroups(), excluded, filter.another(), joined, programs))
-        .map(Some)
+    let watcher = JoinWatcher::new(selection.cgroups(), excluded, filter.another(), joined, programs, late);
+    Collector::start(watcher).map(Some)
 }
 
 /// Combines all failures into one error.

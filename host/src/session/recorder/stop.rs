@@ -132,13 +132,13 @@ impl Recorder<'_> {
         let summary = stored.and(stats).map(|stats| counts.summary(stats));
         let failure = failure.or(closed.err());
         if let (Ok(summary), Some(_), false) = (&summary, options.unread_limit, discarding)
-            && !summary.is_all_delivered()
+            && !summary.is_complete()
         {
             summary_file::write(record, summary, failure.as_ref().map(HookError::message));
         }
         if let Some(failure) = failure {
             // The counts of events are of use after a failure, too.
-            summary.iter().for_each(|summary| log::info!("{summary}"));
+            summary.iter().for_each(Summary::log);
             return Err(failure);
         }
         Ok(Some(summary?).filter(|_| !discarding))

@@ -2,7 +2,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trace_hook_api::{LineBuffer, Stats};
 
+use crate::output;
 use crate::worker::protocol::Summary;
+
+/// How many warnings of a session are passed on.
+const MAX_WARNINGS: usize = 100;
 
 /// What the recorder counts.
 #[derive(Debug, Default)]
@@ -42,6 +46,12 @@ impl Counts {
             lost: stats.lost,
             lost_in_lines: reported,
             recorded: stats.recorded,
+            warnings: stats
+                .warnings
+                .iter()
+                .take(MAX_WARNINGS)
+                .map(|warning| output::one_line(warning))
+                .collect(),
         }
     }
 

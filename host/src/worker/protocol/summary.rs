@@ -18,6 +18,8 @@ pub struct Summary {
     pub lost_in_lines: Option<u64>,
     /// How many events the session itself has counted, where it counts them.
     pub recorded: Option<u64>,
+    /// What the session reports beside its counts.
+    pub warnings: Vec<String>,
 }
 
 impl Summary {
@@ -26,9 +28,15 @@ impl Summary {
         self.delivered + self.unread + self.dropped + self.total_lost()
     }
 
-    /// Returns whether a reader has taken every event.
-    pub fn is_all_delivered(&self) -> bool {
-        self.total() == self.delivered && self.lost_in_lines.is_none()
+    /// Returns whether a reader has taken every event, and nothing else is missing.
+    pub fn is_complete(&self) -> bool {
+        self.total() == self.delivered && self.lost_in_lines.is_none() && self.warnings.is_empty()
+    }
+
+    /// Logs the counts and the warnings.
+    pub fn log(&self) {
+        log::info!("{self}");
+        self.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     }
 
     fn total_lost(&self) -> u64 {
