@@ -13,6 +13,7 @@ use trace_hook_api::is_plain;
 
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
+use crate::patience::patient;
 
 /// How long to wait for room in a full pipe. The path is one line, so a pipe that stays full has no reader.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -56,7 +57,7 @@ pub fn print(text: &str) -> Result<()> {
 /// It could not be printed, or a signal was received first.
 pub fn print_path(path: &Path, interrupts: &Interrupts) -> Result<()> {
     check_open()?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patient(PATIENCE);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let stdout = io::stdout();

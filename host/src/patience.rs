@@ -1,4 +1,4 @@
-//! The factor for all time limits of the host, for machines that are slower than it expects.
+//! The factor for all time limits of the host and its plugins, for machines that are slower than it expects.
 //!
 //! It is the product of what the user gives and of what the machine shows: the CPU time that this process needed until `main`,
 //! for loading and linking, which is what workers spend most of their time with, too.
@@ -57,9 +57,14 @@ fn slowness(start: Duration) -> u32 {
     u32::try_from(times).unwrap_or(SLOWEST).clamp(1, SLOWEST)
 }
 
+/// The factor.
+pub fn factor() -> u32 {
+    FACTOR.get().copied().unwrap_or(1)
+}
+
 /// A time limit of the host, multiplied by the factor.
 pub fn patient(limit: Duration) -> Duration {
-    limit.saturating_mul(FACTOR.get().copied().unwrap_or(1))
+    limit.saturating_mul(factor())
 }
 
 fn factor_of(value: &Path) -> Option<u32> {

@@ -2,6 +2,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct Environment {
     /// The host that has loaded the plugin, and what it offers.
     #[serde(default)]
     pub host: HostInfo,
+    /// The factor for time limits: more than 1 if the user or the host considers the machine to be slow.
+    #[serde(default = "no_factor")]
+    pub patience: u32,
 }
 
 impl Environment {
@@ -35,6 +39,7 @@ impl Environment {
             sysfs: sysfs.into(),
             session_capabilities: None,
             host: HostInfo::default(),
+            patience: no_factor(),
         }
     }
 
@@ -48,6 +53,17 @@ impl Environment {
     pub fn with_host(mut self, host: HostInfo) -> Self {
         self.host = host;
         self
+    }
+
+    /// Sets the factor for time limits.
+    pub fn with_patience(mut self, factor: u32) -> Self {
+        self.patience = factor;
+        self
+    }
+
+    /// A time limit, multiplied by the factor.
+    pub fn patient(&self, limit: Duration) -> Duration {
+        limit.saturating_mul(self.patience)
     }
 
     /// Checks that a session has at least one of these capabilities.
@@ -119,6 +135,10 @@ impl Environment {
     }
 }
 
+fn no_factor() -> u32 {
+    1
+}
+
 impl Default for Environment {
     fn default() -> Self {
         Self::new("/proc", "/sys")
@@ -160,6 +180,14 @@ mod tests {
         let newer =
             r#"{"procfs":"/proc","sysfs":"/sys","session_capabilities":274877906944,"weather":"fair"}"#;
         assert_eq!(serde_json::from_str::<Environment>(newer).unwrap(), with(PERFMON));
+    }
+
+    #[test]
+    fn time_limits_are_multiplied() {
+        let second = Duration::from_secs(1);
+        let patience = |text: &str| serde_json::from_str::<Environment>(text).unwrap().patient(second);
+        assert_eq!(patience(r#"{"procfs":"/p","sysfs":"/s"}"#), second);
+        assert_eq!(patience(r#"{"procfs":"/p","sysfs":"/s","patience":7}"#), 7 * second);
     }
 
     #[test]

@@ -123,6 +123,21 @@ fn a_file_that_does_not_open_in_time_is_left_out() {
 }
 
 #[test]
+fn patience_lets_a_file_take_longer_to_open() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let library = library(&directory);
+    let hostile = Hostile::after(&["silent", text(&library)]);
+    let manager = Manager::with(Plugins::of(["uprobe"]));
+    let (program, log, began) = (Program::start(), Log::new(), Instant::now());
+    let arguments = format!("--pid {} {} -f *:traced_function", program.id(), hostile.id());
+    let call = manager.call(["-v", "--run", "trace_user", "--args", &arguments]);
+    let session = log.of(call.variable("TRACER_PATIENCE", "3")).start();
+    assert!(began.elapsed() > 3 * Duration::from_millis(500), "{:?}", began.elapsed());
+    session.stop();
+}
+
+#[test]
 fn most_of_thirty_thousand_files_are_left_out() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let directory = directory();

@@ -15,6 +15,7 @@ use crate::environment;
 use crate::error::Result;
 use crate::interrupts::Interrupts;
 use crate::output;
+use crate::patience;
 use crate::plugins::{self, Catalog, Trust};
 use crate::session::orphans::{Orphans, Retry};
 use crate::worker::capabilities_for_tracing;
@@ -35,7 +36,8 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     let context = Context {
         environment: environment::from_variables()
             .with_session_capabilities(capabilities_for_tracing())
-            .with_host(HostInfo::new(trace_hook_api::VERSION, EXTENSIONS)),
+            .with_host(HostInfo::new(trace_hook_api::VERSION, EXTENSIONS))
+            .with_patience(patience::factor()),
         directories: plugins::directories(&call.plugins),
         trust: call.trust,
         interrupts,

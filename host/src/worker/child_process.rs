@@ -17,6 +17,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use super::starvation::CpuUse;
 use super::{descendants, timeout_until, within};
 use crate::error::{Error, Result};
+use crate::patience::patient;
 use crate::process_stat;
 
 /// A worker that has closed its connection is about to end. The kernel may then need a second to close the files of a
@@ -101,7 +102,7 @@ impl ChildProcess {
 
     /// How the process ended, as text: `was killed by SIGSEGV`.
     pub fn cause_of_death(&mut self) -> String {
-        self.wait_for_end(within(EXIT_TIME));
+        self.wait_for_end(within(patient(EXIT_TIME)));
         let was_alive = !self.has_ended();
         self.end();
         match self.status {

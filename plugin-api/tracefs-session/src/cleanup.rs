@@ -28,5 +28,6 @@ impl Cleanup for TracefsCleanup {
 
 /// The tracefs of this environment.
 pub fn find(environment: &Environment) -> tracefs::Result<Tracefs> {
-    Tracefs::find(&environment.sysfs, &environment.procfs)
+    let tracefs = Tracefs::find(&environment.sysfs, &environment.procfs)?;
+    Ok(tracefs.with_patience(environment.patience))
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::error::Result;
 
 /// How long to wait for other processes to close the files of an instance, or to disable a probe.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const BUSY_LIMIT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -10,6 +11,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{FsType, SYSFS_MAGIC, TRACEFS_MAGIC, statfs};
 use nix::unistd::{AccessFlags, faccessat};
 
+use crate::busy::BUSY_LIMIT;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::mountinfo::mounts;
@@ -18,9 +20,21 @@ use crate::mountinfo::mounts;
 #[derive(Debug, Clone)]
 pub struct Tracefs {
     pub(crate) dir: Arc<Dir>,
+    patience: u32,
 }
 
 impl Tracefs {
+    /// Multiplies the time limits, for a machine that is slow.
+    #[must_use]
+    pub fn with_patience(self, factor: u32) -> Tracefs {
+        Tracefs { patience: factor, ..self }
+    }
+
+    /// When to give up what other processes hinder.
+    pub(crate) fn busy_deadline(&self) -> Instant {
+        Instant::now() + BUSY_LIMIT.saturating_mul(self.patience)
+    }
+
     /// Finds tracefs in `sysfs/kernel/tracing`, in `sysfs/kernel/debug/tracing`, or where `procfs/1/mountinfo` says that
     /// process 1 has it mounted. If it is not mounted, it is mounted on `sysfs/kernel/tracing`, as libtracefs does.
     ///
@@ -95,7 +109,7 @@ fn first_open(places: &[PathBuf]) -> Result<Option<Tracefs>> {
     for place in places {
         match statfs(place) {
             Ok(found) if found.filesystem_type() == TRACEFS_MAGIC => match Dir::open(place) {
-                Ok(dir) => return Ok(Some(Tracefs { dir: Arc::new(dir) })),
+                Ok(dir) => return Ok(Some(Tracefs { dir: Arc::new(dir), patience: 1 })),
                 Err(error) => forbidden = forbidden.or(Some(error)),
             },
             Err(errno @ (Errno::EACCES | Errno::EPERM)) => {

@@ -1,10 +1,8 @@
 //! `uprobe_events`, the kernel's list of all probes in programs.
 
-use std::time::Instant;
-
 use nix::errno::Errno;
 
-use crate::busy::{PATIENCE, while_busy};
+use crate::busy::while_busy;
 use crate::error::{Error, Result};
 use crate::mount::Tracefs;
 
@@ -29,7 +27,7 @@ impl Tracefs {
             Err(Error::UnknownSystem { .. }) => return Ok(0),
             events => events?,
         };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = self.busy_deadline();
         let mut removed = 0;
         let mut errors = Vec::new();
         for event in events {

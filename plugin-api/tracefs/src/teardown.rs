@@ -3,11 +3,10 @@
 use std::fs::File;
 use std::path::Path;
 use std::thread;
-use std::time::Instant;
 
 use nix::errno::Errno;
 
-use crate::busy::{PATIENCE, while_busy};
+use crate::busy::while_busy;
 use crate::error::{Error, Result};
 use crate::lock::Claim;
 use crate::mount::Tracefs;
@@ -60,7 +59,7 @@ impl Teardown<'_> {
             let removed = self.tracefs.dir.remove_directory(&name);
             removed.map_err(|errno| Error::io("remove the tracing instance", path, errno))
         };
-        while_busy(Instant::now() + PATIENCE, remove).or_else(|error| match error.errno() {
+        while_busy(self.tracefs.busy_deadline(), remove).or_else(|error| match error.errno() {
             // Another process has removed it, or is removing it (ENODEV).
             Some(Errno::ENOENT | Errno::ENODEV) => Ok(()),
             Some(Errno::EBUSY) => Err(Error::InstanceBusy { path: path.to_path_buf() }),

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use trace_hook_api::log;
+use trace_hook_api::{Environment, log};
 use trace_tasks::{BlockingCalls, CallTarget, MappedRange, Pid, visit_code};
 
 /// How long reading the mappings of a process may block.
@@ -51,11 +51,11 @@ struct Mapping {
 }
 
 impl Mappings {
-    pub fn new(procfs: PathBuf) -> Self {
+    pub fn new(environment: &Environment) -> Self {
         Self {
-            procfs,
+            procfs: environment.procfs.clone(),
             known: HashMap::new(),
-            calls: BlockingCalls::within(TIME_LIMIT),
+            calls: BlockingCalls::within(environment.patient(TIME_LIMIT)),
             is_reported: false,
             readings: 0,
         }
@@ -155,7 +155,7 @@ mod tests {
     impl Kernel {
         fn new() -> Self {
             let procfs = tempfile::tempdir().unwrap();
-            let mappings = Mappings::new(procfs.path().to_owned());
+            let mappings = Mappings::new(&Environment::new(procfs.path(), "/sys"));
             Self(procfs, mappings)
         }
 

@@ -91,10 +91,9 @@ fn record_events(request: &Request, kinds: &[Kind]) -> Result<Box<dyn Session>> 
 
 fn record_summaries(request: &Request, kinds: &[Kind], every: Duration) -> Result<Box<dyn Session>> {
     let enable = |instance: &Instance| kinds.iter().try_for_each(|kind| kind.enable_call_sites(instance));
-    let procfs = request.environment.procfs.clone();
     let renderer = |stream: &mut EventStream| {
         let events = kinds.iter().map(|kind| kind.events(stream)).collect::<Result<_>>()?;
-        Ok(Box::new(MemorySummary::new(every, events, procfs, stream)?) as Box<dyn Renderer>)
+        Ok(Box::new(MemorySummary::new(every, events, &request.environment, stream)?) as Box<dyn Renderer>)
     };
     Ok(Box::new(TracefsSession::start(request, enable, renderer)?))
 }

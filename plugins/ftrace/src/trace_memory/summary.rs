@@ -1,10 +1,9 @@
 //! At intervals, how much memory was allocated by which code.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use trace_hook_api::{LineBuffer, Origin, Result};
+use trace_hook_api::{Environment, LineBuffer, Origin, Result};
 use trace_tasks::Pid;
 use tracefs::ring::Gap;
 use tracefs_session::{EventStream, Record, Renderer, with_origin};
@@ -33,7 +32,7 @@ impl MemorySummary {
     pub fn new(
         every: Duration,
         events: Vec<Box<dyn Events>>,
-        procfs: PathBuf,
+        environment: &Environment,
         stream: &mut EventStream,
     ) -> Result<Self> {
         Ok(Self {
@@ -42,7 +41,7 @@ impl MemorySummary {
             events,
             stack: Stack::new(stream)?,
             without_stack: HashMap::new(),
-            mappings: Mappings::new(procfs),
+            mappings: Mappings::new(environment),
             sites: CallSites::default(),
             latest: 0,
         })

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{Result, monotonic_time};
+use trace_hook_api::{Environment, Result, monotonic_time};
 use trace_session::spool::Spool;
 use trace_session::{Collect, Occasion, Swept};
-use trace_tasks::{Member, Pid, Procfs};
+use trace_tasks::{Member, Pid};
 
 use super::modules::Modules;
 use super::observer::Observer;
@@ -62,6 +62,7 @@ pub struct RecordCollector {
     modules: Arc<Modules>,
     /// Since when records wait for those of tasks that existed before.
     held_back: Option<Instant>,
+    longest_hold: Duration,
     counts: Arc<CollectedCounts>,
     /// When the sweep before began.
     previous: u64,
@@ -74,12 +75,12 @@ impl RecordCollector {
     /// No thread can be started.
     pub fn new(
         source: RecordSource,
-        procfs: Procfs,
+        environment: &Environment,
         spool: Arc<Spool>,
         modules: Arc<Modules>,
     ) -> Result<Self> {
         let RecordSource { rings, exclusion, members, may_grow } = source;
-        let observer = Observer::start(procfs, Arc::clone(&spool), Arc::clone(&modules))?;
+        let observer = Observer::start(environment, Arc::clone(&spool), Arc::clone(&modules))?;
         Ok(Self {
             rings,
             exclusion,
@@ -89,6 +90,7 @@ impl RecordCollector {
             spool,
             modules,
             held_back: None,
+            longest_hold: environment.patient(LONGEST_HOLD),
             counts: Arc::default(),
             previous: 0,
             bytes: Vec::new(),
@@ -115,7 +117,7 @@ impl RecordCollector {
     fn holds_back(&mut self) -> bool {
         let is_reading = self.observer.is_reading_tasks();
         self.held_back = self.held_back.or_else(|| Some(Instant::now())).filter(|_| is_reading);
-        self.held_back.is_some_and(|since| since.elapsed() < LONGEST_HOLD)
+        self.held_back.is_some_and(|since| since.elapsed() < self.longest_hold)
     }
 
     /// Whether this is the first record of a process that has joined a cgroup. Keeps track of the processes.
@@ -198,7 +200,7 @@ impl Collect for RecordCollector {
         // A record can become visible shortly after its time stamp was taken: it is read one interval later.
         let settled = std::mem::replace(&mut self.previous, began);
         if occasion == Occasion::Stopped {
-            self.observer.wait_for_tasks(LONGEST_HOLD);
+            self.observer.wait_for_tasks(self.longest_hold);
         }
         if !self.holds_back() {
             self.spool.push_settled(settled);

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use trace_hook_api::Environment;
 use trace_symbols::{MemoryBudget, SymbolTable, vdso_image};
 use trace_tasks::{FuseFileSystems, open_regular_file};
 
@@ -44,7 +45,15 @@ pub struct Modules {
     /// Processes whose root directory is tried if the process that mapped a file has ended.
     fallback_processes: Vec<u32>,
     cache: Mutex<ModuleCache>,
+    limits: Arc<Limits>,
+}
+
+/// What reading symbols may take, and how long samples wait for it.
+#[derive(Debug)]
+struct Limits {
     budget: Arc<MemoryBudget>,
+    opening: Duration,
+    loading: Duration,
 }
 
 /// The files that were used lately. A file is dropped only if it was not used while `MAX_RECENT` others were: other files
@@ -73,7 +82,7 @@ pub struct Module {
     opened: Condvar,
     loading: OnceLock<Loading>,
     symbols: OnceLock<Option<SymbolTable>>,
-    budget: Arc<MemoryBudget>,
+    limits: Arc<Limits>,
     /// False for `[heap]`, `//anon` and generated code.
     pub is_file: bool,
 }
@@ -97,13 +106,14 @@ struct Loading {
 }
 
 impl Modules {
-    pub fn new(procfs: &Path, sysfs: &Path, fallback_processes: Vec<u32>) -> Self {
+    pub fn new(environment: &Environment, fallback_processes: Vec<u32>) -> Self {
+        let procfs = environment.procfs.as_path();
         Self {
             procfs: procfs.to_owned(),
-            fuse: FuseFileSystems::new(procfs, sysfs),
+            fuse: FuseFileSystems::new(procfs, &environment.sysfs),
             fallback_processes,
             cache: Mutex::default(),
-            budget: MemoryBudget::new(SYMBOL_MEMORY),
+            limits: Limits::of(environment),
         }
     }
 
@@ -115,7 +125,7 @@ impl Modules {
             inode: (mapping.inode, mapping.generation),
             path: mapping.path.to_owned(),
         };
-        cache.module(identity, &self.budget)
+        cache.module(identity, &self.limits)
     }
 
     /// Opens the file of a mapping of a process. `None`, if it does not exist any more. This can block.
@@ -147,13 +157,23 @@ impl Modules {
     }
 }
 
+impl Limits {
+    fn of(environment: &Environment) -> Arc<Self> {
+        Arc::new(Self {
+            budget: MemoryBudget::new(SYMBOL_MEMORY),
+            opening: environment.patient(OPEN_TIMEOUT),
+            loading: environment.patient(LOAD_TIMEOUT),
+        })
+    }
+}
+
 impl ModuleCache {
-    fn module(&mut self, identity: Identity, budget: &Arc<MemoryBudget>) -> Arc<Module> {
+    fn module(&mut self, identity: Identity, limits: &Arc<Limits>) -> Arc<Module> {
         if let Some(module) = self.recent.get(&identity) {
             return Arc::clone(module);
         }
         let older = self.older.remove(&identity);
-        let module = older.unwrap_or_else(|| Arc::new(Module::named(&identity.path, budget)));
+        let module = older.unwrap_or_else(|| Arc::new(Module::named(&identity.path, limits)));
         if self.recent.len() >= MAX_RECENT {
             self.older = std::mem::take(&mut self.recent);
         }
@@ -163,8 +183,8 @@ impl ModuleCache {
 }
 
 impl Module {
-    fn named(path: &[u8], budget: &Arc<MemoryBudget>) -> Self {
-        let vdso = (path == b"[vdso]").then(|| SymbolTable::read(&vdso_image()?[..], budget).ok());
+    fn named(path: &[u8], limits: &Arc<Limits>) -> Self {
+        let vdso = (path == b"[vdso]").then(|| SymbolTable::read(&vdso_image()?[..], &limits.budget).ok());
         let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         Self {
@@ -173,7 +193,7 @@ impl Module {
             opened: Condvar::new(),
             loading: OnceLock::new(),
             symbols: vdso.map(OnceLock::from).unwrap_or_default(),
-            budget: Arc::clone(budget),
+            limits: Arc::clone(limits),
             is_file: path.starts_with(b"/") && !path.starts_with(b"//"),
         }
     }
@@ -208,11 +228,12 @@ impl Module {
             }
             ModuleFile::Expected(since) => {
                 *file = ModuleFile::Expected(since);
-                return since.elapsed() < OPEN_TIMEOUT;
+                return since.elapsed() < self.limits.opening;
             }
             ModuleFile::None => {}
         }
-        !self.is_loaded() && self.loading.get().is_some_and(|loading| loading.began.elapsed() < LOAD_TIMEOUT)
+        !self.is_loaded()
+            && self.loading.get().is_some_and(|loading| loading.began.elapsed() < self.limits.loading)
     }
 
     /// Waits for the symbols for a short time.
@@ -242,7 +263,7 @@ impl Module {
     fn load_symbols(self: &Arc<Self>, file: File) {
         let (module, (not_done, done)) = (Arc::clone(self), channel::<Infallible>());
         let read = move || {
-            let _ = module.symbols.set(SymbolTable::read(&file, &module.budget).ok());
+            let _ = module.symbols.set(SymbolTable::read(&file, &module.limits.budget).ok());
             drop(not_done);
         };
         if std::thread::Builder::new().name("symbols".to_owned()).spawn(read).is_ok() {
@@ -265,7 +286,7 @@ mod tests {
 
     #[test]
     fn files_that_reuse_an_inode_are_distinguished() {
-        let modules = Modules::new(Path::new("/nowhere"), Path::new("/nowhere"), Vec::new());
+        let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new());
         let first = modules.module(&mapping(1, 10));
         assert!(Arc::ptr_eq(&first, &modules.module(&mapping(1, 10))));
         assert!(!Arc::ptr_eq(&first, &modules.module(&mapping(1, 11))));
@@ -273,7 +294,8 @@ mod tests {
 
     #[test]
     fn symbols_are_read_on_demand() {
-        let module = Arc::new(Module::named(b"/proc/self/exe (deleted)", &MemoryBudget::new(SYMBOL_MEMORY)));
+        let module =
+            Arc::new(Module::named(b"/proc/self/exe (deleted)", &Limits::of(&Environment::default())));
         assert!(!module.start_loading() && !module.is_loaded(), "the file is not open");
         assert!(module.expect_file() && !module.expect_file());
         assert!(module.start_loading(), "the file is being opened");
@@ -288,7 +310,7 @@ mod tests {
 
     #[test]
     fn files_in_use_stay_cached_and_the_others_are_bounded() {
-        let modules = Modules::new(Path::new("/nowhere"), Path::new("/nowhere"), Vec::new());
+        let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new());
         let used = modules.module(&mapping(0, 0));
         let unused = Arc::downgrade(&modules.module(&mapping(1, 0)));
         for inode in 2..3 * MAX_RECENT as u64 {

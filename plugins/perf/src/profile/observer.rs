@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{HookError, Result, log};
+use trace_hook_api::{Environment, HookError, Result, log};
 use trace_session::spool::Spool;
 use trace_tasks::{BlockingCalls, CallTarget, Pid, Procfs};
 
@@ -64,14 +64,14 @@ impl Observer {
     /// # Errors
     ///
     /// It cannot be started.
-    pub fn start(procfs: Procfs, spool: Arc<Spool>, modules: Arc<Modules>) -> Result<Self> {
+    pub fn start(environment: &Environment, spool: Arc<Spool>, modules: Arc<Modules>) -> Result<Self> {
         let (jobs, work) = channel();
         let unread = Arc::<UnreadTasks>::default();
         let thread = ObserverThread {
-            procfs,
+            procfs: Procfs::at(&environment.procfs),
             spool,
             modules,
-            calls: BlockingCalls::within(CALL_LIMIT),
+            calls: BlockingCalls::within(environment.patient(CALL_LIMIT)),
             unread: Arc::clone(&unread),
             files: VecDeque::new(),
             reports: 0,

@@ -116,9 +116,8 @@ impl CodeMap {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use proptest::prelude::*;
+    use trace_hook_api::Environment;
 
     use super::*;
 
@@ -127,7 +126,7 @@ mod tests {
     }
 
     fn apply(processes: &mut Processes, process: u32, thread: u32, body: Body<'_>) {
-        let modules = Modules::new(Path::new("/nowhere"), Path::new("/nowhere"), Vec::new());
+        let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new());
         processes.apply(&Record { time: 0, cpu: 0, process, thread, id: 0, body }, &modules);
     }
 

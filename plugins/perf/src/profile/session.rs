@@ -67,10 +67,11 @@ impl ProfileSession {
     ) -> Result<SourceSession<Self>> {
         let procfs = Procfs::at(&request.environment.procfs);
         let fallback_processes = request.tasks.pids.iter().chain(&request.tasks.parents).copied().collect();
-        let modules = Arc::new(Modules::new(procfs.root(), &request.environment.sysfs, fallback_processes));
+        let modules = Arc::new(Modules::new(&request.environment, fallback_processes));
         let spool = Arc::new(Spool::new(Path::new(SPOOL_DIRECTORY), request.spool_size));
         let symbolizer = Symbolizer::new(procfs.root());
-        let records = RecordCollector::new(source, procfs, Arc::clone(&spool), Arc::clone(&modules))?;
+        let records =
+            RecordCollector::new(source, &request.environment, Arc::clone(&spool), Arc::clone(&modules))?;
         let collected = records.counts();
         Ok(SourceSession::new(Self {
             recording,

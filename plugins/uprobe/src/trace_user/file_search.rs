@@ -13,7 +13,7 @@ use super::function_selector::FunctionSelector;
 use super::instruction::can_be_probed;
 
 /// The CPU time that the search of one file may take.
-const MAX_CPU_TIME: Duration = Duration::from_secs(2);
+pub const MAX_CPU_TIME: Duration = Duration::from_secs(2);
 
 /// How many bytes of matching names are kept of one file.
 const MAX_NAMES: usize = 8 << 20;
@@ -50,8 +50,8 @@ pub enum Unreadable {
 }
 
 impl FileSearch {
-    /// Searches a file, and keeps this many symbols at most.
-    pub fn of(binary: Arc<Binary>, selector: &FunctionSelector, limit: usize) -> Self {
+    /// Searches a file for this CPU time at most, and keeps this many symbols.
+    pub fn of(binary: Arc<Binary>, selector: &FunctionSelector, limit: usize, time: Duration) -> Self {
         let mut search = Self {
             binary: None,
             functions: Vec::new(),
@@ -60,7 +60,7 @@ impl FileSearch {
             unreadable: None,
             is_cut: false,
         };
-        search.unreadable = match search.read(&binary, selector, limit) {
+        search.unreadable = match search.read(&binary, selector, limit, time) {
             Ok(_) if search.is_cut => Some(Unreadable::TooCostly),
             Ok(0) => Some(Unreadable::NoSymbols),
             Ok(_) => None,
@@ -76,10 +76,11 @@ impl FileSearch {
         binary: &Binary,
         selector: &FunctionSelector,
         limit: usize,
+        time: Duration,
     ) -> Result<usize, ElfError> {
         let elf = binary.elf()?;
         self.is_go = elf.is_go();
-        let (mut count, mut length, mut time) = (0, 0, CpuTimeLimit::of(MAX_CPU_TIME));
+        let (mut count, mut length, mut time) = (0, 0, CpuTimeLimit::of(time));
         elf.visit_functions(|function| {
             count += usize::from(function.kind != FunctionKind::Imported);
             if self.functions.len() >= limit || length >= MAX_NAMES || time.is_over() {

@@ -210,7 +210,7 @@ fn files_of_processes(request: &Request) -> Result<ProcessFiles> {
     if processes.is_empty() && !selection.may_grow() {
         return Err(selection.none_left().into());
     }
-    ProcessFiles::of(processes, &request.environment, blocking_calls())
+    ProcessFiles::of(processes, &request.environment, blocking_calls(&request.environment))
 }
 
 fn find_functions(

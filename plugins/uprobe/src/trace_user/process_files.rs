@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const TIME_LIMIT: Duration = Duration::from_millis(500);
 
 /// The programs and libraries of the traced processes: those that are mapped, and those that can be opened by path.
 pub struct ProcessFiles {
-    procfs: PathBuf,
+    environment: Environment,
     processes: Vec<Pid>,
     mapped: AllFiles,
     calls: Arc<Mutex<BlockingCalls>>,
@@ -87,13 +87,18 @@ impl ProcessFiles {
             return Err(forbidden_error.unwrap_or_else(unreadable));
         }
         Ok(Self {
-            procfs: procfs.to_owned(),
+            environment: environment.clone(),
             processes,
             mapped,
             calls,
             open: RefCell::default(),
             left_out: RefCell::new(left_out),
         })
+    }
+
+    /// A time limit for one of the files.
+    pub fn patient(&self, limit: Duration) -> Duration {
+        self.environment.patient(limit)
     }
 
     /// Whether there is no process.
@@ -136,7 +141,7 @@ impl ProcessFiles {
 
     /// Opens a file. `None`, if it does not exist (any more), or is left out.
     pub fn open(&self, candidate: Candidate<'_>) -> Option<Arc<Binary>> {
-        let (path, procfs) = (candidate.path().to_owned(), self.procfs.clone());
+        let (path, procfs) = (candidate.path().to_owned(), self.environment.procfs.clone());
         let opened = match candidate {
             Candidate::Mapped(file) => self.follow_a_link(file).and_then(|file| {
                 let open = move || Binary::of(file, &path, &procfs);
@@ -255,8 +260,8 @@ impl<'a> Candidate<'a> {
 }
 
 /// Calls for the files of all processes of a session.
-pub fn blocking_calls() -> Arc<Mutex<BlockingCalls>> {
-    Arc::new(Mutex::new(BlockingCalls::within(TIME_LIMIT)))
+pub fn blocking_calls(environment: &Environment) -> Arc<Mutex<BlockingCalls>> {
+    Arc::new(Mutex::new(BlockingCalls::within(environment.patient(TIME_LIMIT))))
 }
 
 fn call<T: Send + 'static>(

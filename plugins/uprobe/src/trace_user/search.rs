@@ -10,7 +10,7 @@ use trace_symbols::{ElfError, FunctionKind};
 
 use super::binary::Binary;
 use super::cpu_time::CpuTimeLimit;
-use super::file_search::{FileSearch, Obstacle, Unreadable};
+use super::file_search::{FileSearch, MAX_CPU_TIME, Obstacle, Unreadable};
 use super::function_name::display_name;
 use super::function_selector::FunctionSelector;
 use super::left_out::LeftOut;
@@ -126,7 +126,8 @@ impl Search {
             }
             findings.paths.push(binary.path.clone());
             let selector = Arc::clone(selector);
-            let search = move |binary| FileSearch::of(binary, &selector, MAX_SYMBOLS);
+            let time = files.patient(MAX_CPU_TIME);
+            let search = move |binary| FileSearch::of(binary, &selector, MAX_SYMBOLS, time);
             if let Some(search) = files.read(*candidate, binary, search) {
                 self.add_file(files, *candidate, search, findings);
             }
@@ -230,8 +231,8 @@ fn names(candidates: &[Candidate<'_>], files: &ProcessFiles) -> Vec<String> {
     for candidate in candidates {
         let Some(binary) = files.open(*candidate).filter(|_| length < MAX_NAMES) else { continue };
         if known.insert(binary.identity) {
-            let room = MAX_NAMES - length;
-            let of_file = files.read(*candidate, binary, move |binary| names_in(&binary, room));
+            let (room, time) = (MAX_NAMES - length, files.patient(MAX_NAMES_TIME));
+            let of_file = files.read(*candidate, binary, move |binary| names_in(&binary, room, time));
             let (of_file, its_length) = of_file.unwrap_or_default();
             names.extend(of_file);
             length += its_length;
@@ -240,9 +241,9 @@ fn names(candidates: &[Candidate<'_>], files: &ProcessFiles) -> Vec<String> {
     names
 }
 
-/// The names of the functions of a file, and their length together, which is limited.
-fn names_in(binary: &Binary, room: usize) -> (Vec<String>, usize) {
-    let (mut names, mut length, mut time) = (Vec::new(), 0, CpuTimeLimit::of(MAX_NAMES_TIME));
+/// The names of the functions of a file, and their length together. Both that and the CPU time are limited.
+fn names_in(binary: &Binary, room: usize, time: Duration) -> (Vec<String>, usize) {
+    let (mut names, mut length, mut time) = (Vec::new(), 0, CpuTimeLimit::of(time));
     let Ok(elf) = binary.elf() else { return (names, length) };
     // What could be read is enough.
     let _ = elf.visit_functions(|function| {
