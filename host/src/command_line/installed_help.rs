@@ -16,6 +16,9 @@ const OPTION: &str = "--generate";
 const MAN_PAGE: &str = "man";
 /// What packages call the executable in `PATH`.
 const NAME: &str = "trace-hooks";
+/// With a hyphen in the name, clap_complete 4.6 gives the commands of bash one label where it decides for one, and another where it
+/// completes it.
+const MISTAKEN_LABEL: (&str, &str) = ("trace__subcmd__hooks", "trace__hooks");
 /// The section of the manual for system administration commands.
 const SECTION: &str = "8";
 
@@ -38,7 +41,7 @@ pub fn generate(what: &str, command: Command) -> Result<String> {
         MAN_PAGE => man_page(command, &mut text).map_err(|error| Error::Output(error.to_string()))?,
         shell => completions(shell.parse().map_err(Error::Usage)?, command, &mut text),
     }
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Ok(String::from_utf8_lossy(&text).replace(MISTAKEN_LABEL.0, MISTAKEN_LABEL.1))
 }
 
 fn completions(shell: Shell, mut command: Command, text: &mut Vec<u8>) {
@@ -91,6 +94,15 @@ mod tests {
         ] {
             assert!(page.contains(line), "no '{line}' in:\n{page}");
         }
+    }
+
+    #[test]
+    fn bash_completes_the_options_of_subcommands() {
+        let install = Command::new("install").arg(Arg::new("plugins").long("plugins"));
+        let script = generate("bash", Command::new("manager").subcommand(install)).unwrap()
+            + "\nCOMP_WORDS=(trace-hooks install --pl); COMP_CWORD=2; _trace__hooks trace-hooks --pl install; echo ${COMPREPLY[@]}";
+        let completed = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&completed.stdout), "--plugins\n", "{completed:?}");
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Call {
             return subcommands::parse(&words);
         }
         if let Some(what) = installed_help::asked_for(&words) {
-            return Ok(Self::print(installed_help::generate(what, Words::command())?));
+            return Ok(Self::print(installed_help::generate(what, subcommands::added_to(Words::command()))?));
         }
         let has_arguments = words.iter().any(|word| word == "--args" || word == "-a");
         let words = match Words::try_parse_from(words) {

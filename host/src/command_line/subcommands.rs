@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Command, CommandFactory, Parser, Subcommand};
 
 use super::{Action, Call, CommonOptions, help_or_version};
 use crate::arguments::usage;
@@ -30,6 +30,11 @@ enum Subcommands {
         #[command(flatten)]
         options: CommonOptions,
     },
+}
+
+/// Adds the subcommands to the definition of the form with options.
+pub fn added_to(command: Command) -> Command {
+    command.subcommands(Words::command().get_subcommands().cloned())
 }
 
 /// Returns whether the words after the name of the executable begin with a subcommand.

@@ -163,8 +163,8 @@ Without BINARY, functions are searched for in the traced programs and, if these 
 libraries that they have loaded. BINARY is the name of a file that they have loaded (libc.so.6, 'libssl*'), or a path as \
 they see it.
 A program that a traced process executes during the session, or that joins a selected cgroup, is searched in the same way, \
-with the libraries that it has loaded a tenth of a second later. Its calls are traced from some 0.1 s after it began; a program that has \
-been searched once is traced from its start. A library that is loaded later than that is traced only if BINARY is its whole \
+with the libraries that it has loaded a tenth of a second later. Until it has been searched, which takes some 0.1 s, none of its calls \
+are traced, in a process that joins a cgroup as well; a program that has been searched once is traced from its start. A library that is loaded later than that is traced only if BINARY is its whole \
 path, and then from its first call, as is a program with BINARY as its whole path.
 FUNCTION is the name in the source or in the symbol table. For C++, ns::K::get selects all overloads, \
 'ns::K::get(int) const' one of them, and 'ns::max*' all instances of a template. The function must be in the symbol \

@@ -73,7 +73,10 @@ def compare(ours, kernels):
     first = next(i for i, line in enumerate(kernels) if "getppid" in line)
     offset = next((i for i, line in enumerate(ours) if "getppid" in line), None)
     expect(offset is not None, f"no getppid in {ours[:3]}")
-    pairs = list(zip(ours[offset:], kernels[first:]))
+    ours, kernels = ours[offset:], kernels[first:]
+    # The witness ends first.
+    expect(len(ours) >= len(kernels), f"{len(ours)} lines where the kernel has {len(kernels)}")
+    pairs = list(zip(ours, kernels))
     differing = [(our, kernel) for our, kernel in pairs if our != kernel]
     # The kernel records the call in one instance after the other: a timer interrupt between them requests a reschedule.
     may_reschedule = len(differing) * 20 <= len(pairs)
