@@ -174,6 +174,9 @@ impl EventSource for TracefsSession {
     }
 
     fn render_next(&mut self, lines: &mut LineBuffer) -> Result<Rendered> {
+        if self.renderer.next_due(lines) {
+            return Ok(Rendered::Other);
+        }
         let Some(stream) = &mut self.stream else { return Ok(Rendered::Nothing) };
         stream.next(|item| match item {
             StreamItem::Lost(gap) => {
@@ -192,6 +195,7 @@ impl EventSource for TracefsSession {
     fn end(&mut self, lines: &mut LineBuffer) -> Result<End> {
         if !std::mem::replace(&mut self.ended, true) {
             self.renderer.end(lines);
+            return Ok(End::MoreLines);
         }
         Ok(End::Complete)
     }

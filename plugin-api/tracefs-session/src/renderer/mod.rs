@@ -24,6 +24,13 @@ pub trait Renderer: Send {
         let _ = lines;
     }
 
+    /// Adds the next of the lines that are due but were not added yet, for example of a long summary. Returns whether there was one.
+    /// Called until there is none, before the next record, as far as the line buffer has room and the read has time.
+    fn next_due(&mut self, lines: &mut LineBuffer) -> bool {
+        let _ = lines;
+        false
+    }
+
     /// Called once, after the last record.
     fn end(&mut self, lines: &mut LineBuffer) {
         let _ = lines;

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::time::Duration;
+use std::vec;
 
 use trace_hook_api::{Environment, LineBuffer, Origin, Result};
 use trace_tasks::Pid;
 use tracefs::ring::Gap;
 use tracefs_session::{EventStream, Record, Renderer, with_origin};
 
-use super::call_sites::{CallSite, CallSites, Place, Totals};
+use super::call_sites::{CallSite, CallSites, Counted, Place, Totals};
 use super::events::{Allocation, AllocationKind, Events, Site};
 use super::mappings::{Mappings, bare};
 use super::stack::Stack;
@@ -24,8 +25,17 @@ pub struct MemorySummary {
     without_stack: HashMap<u32, (Pid, Allocation)>,
     mappings: Mappings,
     sites: CallSites,
+    due: Due,
     /// The time of the last record.
     latest: u64,
+}
+
+/// The lines of a summary that were not added yet, and its time.
+#[derive(Default)]
+struct Due {
+    time: u64,
+    sites: vec::IntoIter<(AllocationKind, Place, CallSite)>,
+    totals: vec::IntoIter<(&'static str, AllocationKind, Totals)>,
 }
 
 impl MemorySummary {
@@ -43,6 +53,7 @@ impl MemorySummary {
             without_stack: HashMap::new(),
             mappings: Mappings::new(environment),
             sites: CallSites::default(),
+            due: Due::default(),
             latest: 0,
         })
     }
@@ -85,26 +96,17 @@ impl MemorySummary {
         }
     }
 
-    /// Adds the lines of the interval, and begins the next one.
-    fn summarize(&mut self, time: u64, lines: &mut LineBuffer) {
-        let counted = self.sites.take();
-        for (kind, place, site) in &counted.sites {
-            let caller = site.caller.clone().unwrap_or_else(|| self.late_name(*place));
-            show_site(*kind, place, site, &caller, time, lines);
+    /// Makes the lines of the interval due, and begins the next one.
+    fn summarize(&mut self, time: u64) {
+        let Counted { mut sites, others, all } = self.sites.take();
+        for (_, place, site) in &mut sites {
+            site.caller = Some(site.caller.take().unwrap_or_else(|| self.late_name(*place)));
         }
         self.mappings.end_interval();
-        let totals = |event, by_kind: &[(AllocationKind, Totals)], lines: &mut LineBuffer| {
-            for (kind, Totals { count, bytes }) in by_kind {
-                lines
-                    .event(&Origin::at(time), event)
-                    .word("kind", kind.name())
-                    .number("count", *count)
-                    .number("size", *bytes);
-            }
-        };
-        let (others, all) = (Vec::from_iter(counted.others), Vec::from_iter(counted.all));
-        totals("other_call_sites", &others, lines);
-        totals("all_call_sites", &all, lines);
+        let others = others.into_iter().map(|(kind, totals)| ("other_call_sites", kind, totals));
+        let all = all.into_iter().map(|(kind, totals)| ("all_call_sites", kind, totals));
+        let totals = others.chain(all).collect::<Vec<_>>().into_iter();
+        self.due = Due { time, sites: sites.into_iter(), totals };
     }
 
     /// The name of a call site that had none so far. The mappings of its process may be known by now.
@@ -133,18 +135,26 @@ fn describe(place: Place, record: &mut Record<'_>) -> CallSite {
     }
 }
 
-fn show_site(
-    kind: AllocationKind,
-    place: &Place,
-    site: &CallSite,
-    caller: &[u8],
-    time: u64,
-    lines: &mut LineBuffer,
-) {
+impl Due {
+    fn next(&mut self, lines: &mut LineBuffer) -> bool {
+        if let Some((kind, place, site)) = self.sites.next() {
+            show_site(kind, place, &site, self.time, lines);
+        } else if let Some((event, kind, Totals { count, bytes })) = self.totals.next() {
+            let line = lines.event(&Origin::at(self.time), event).word("kind", kind.name());
+            line.number("count", count).number("size", bytes);
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
+fn show_site(kind: AllocationKind, place: Place, site: &CallSite, time: u64, lines: &mut LineBuffer) {
     let origin = match place {
-        Place::Program { process, .. } => Origin::at(time).pid(*process).tid(*process).comm(&site.comm),
+        Place::Program { process, .. } => Origin::at(time).pid(process).tid(process).comm(&site.comm),
         _ => Origin::at(time),
     };
+    let caller = site.caller.as_deref().unwrap_or_default();
     let line = lines.event(&origin, "call_site").word("kind", kind.name());
     let line = match place {
         // The name of a file, which a program chooses.
@@ -155,11 +165,11 @@ fn show_site(
 }
 
 impl Renderer for MemorySummary {
-    fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
+    fn record(&mut self, record: &mut Record<'_>, _: &mut LineBuffer) {
         self.latest = record.time();
         self.clock.record(self.latest);
         if let Some(due) = self.interval.passes(self.latest) {
-            self.summarize(due, lines);
+            self.summarize(due);
         }
         // Allocations in an interrupt are not the task's.
         if !record.in_interrupt() {
@@ -171,14 +181,18 @@ impl Renderer for MemorySummary {
         self.without_stack.remove(&gap.cpu);
     }
 
-    fn pause(&mut self, lines: &mut LineBuffer) {
+    fn pause(&mut self, _: &mut LineBuffer) {
         self.mappings.allow_reading();
         if let Some(due) = self.clock.now().and_then(|now| self.interval.passes(now)) {
-            self.summarize(due, lines);
+            self.summarize(due);
         }
     }
 
-    fn end(&mut self, lines: &mut LineBuffer) {
-        self.summarize(self.latest, lines);
+    fn next_due(&mut self, lines: &mut LineBuffer) -> bool {
+        self.due.next(lines)
+    }
+
+    fn end(&mut self, _: &mut LineBuffer) {
+        self.summarize(self.latest);
     }
 }

@@ -28,14 +28,18 @@ pub trait Show: Send {
     fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer);
 
     /// The time is `now`, in nanoseconds since boot; all earlier runs have been reported.
-    fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) {
-        let _ = (now, lines);
+    fn time_passes(&mut self, now: u64) {
+        let _ = now;
+    }
+
+    /// See [`Renderer::next_due`].
+    fn next_due(&mut self, lines: &mut LineBuffer) -> bool {
+        let _ = lines;
+        false
     }
 
     /// The session has ended.
-    fn end(&mut self, lines: &mut LineBuffer) {
-        let _ = lines;
-    }
+    fn end(&mut self) {}
 }
 
 pub struct SchedRenderer<S> {
@@ -81,7 +85,7 @@ impl<S: Show> Renderer for SchedRenderer<S> {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let now = record.time();
         self.clock.record(now);
-        self.show.time_passes(now, lines);
+        self.show.time_passes(now);
         // Each record concerns a traced task, but may name others.
         match self.records.read(record) {
             Some(Happened::Waking(task)) if record.is_traced(task) => self.waits.waking(task, now),
@@ -105,13 +109,17 @@ impl<S: Show> Renderer for SchedRenderer<S> {
         self.waits.forget();
     }
 
-    fn pause(&mut self, lines: &mut LineBuffer) {
+    fn pause(&mut self, _: &mut LineBuffer) {
         if let Some(now) = self.clock.now() {
-            self.show.time_passes(now, lines);
+            self.show.time_passes(now);
         }
     }
 
-    fn end(&mut self, lines: &mut LineBuffer) {
-        self.show.end(lines);
+    fn next_due(&mut self, lines: &mut LineBuffer) -> bool {
+        self.show.next_due(lines)
+    }
+
+    fn end(&mut self, _: &mut LineBuffer) {
+        self.show.end();
     }
 }

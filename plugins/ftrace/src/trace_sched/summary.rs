@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
+use std::vec;
 
 use trace_hook_api::{Histogram, LineBuffer, Origin};
 
@@ -19,6 +20,16 @@ pub struct Summary {
     /// The time of the last run.
     latest: u64,
     threads: Threads,
+    due: Due,
+}
+
+/// The lines of a summary that were not added yet, and its time.
+#[derive(Default)]
+struct Due {
+    time: u64,
+    threads: vec::IntoIter<(u32, Thread)>,
+    /// The waits of threads without a line of their own, and of all.
+    totals: Option<(Waits, Waits)>,
 }
 
 /// The waits by thread, in a table of bounded size.
@@ -101,7 +112,7 @@ impl Threads {
 
 impl Summary {
     pub fn new(every: Duration) -> Self {
-        Self { interval: Interval::new(every), latest: 0, threads: Threads::default() }
+        Self { interval: Interval::new(every), latest: 0, threads: Threads::default(), due: Due::default() }
     }
 
     fn count(&mut self, origin: &Origin<'_>, wait: Option<u64>) {
@@ -109,23 +120,31 @@ impl Summary {
         self.threads.count(origin, wait);
     }
 
-    /// Adds the lines of the interval, and begins the next one.
-    fn summarize(&mut self, time: u64, lines: &mut LineBuffer) {
+    /// Makes the lines of the interval due, and begins the next one.
+    fn summarize(&mut self, time: u64) {
         let (threads, others) = self.threads.take();
-        if threads.is_empty() {
-            return;
-        }
         let mut all = others.clone();
-        for (tid, thread) in &threads {
-            let origin = Origin::at(time).pid(thread.pid).tid(*tid).comm(&thread.comm);
+        threads.iter().for_each(|(_, thread)| all.merge(&thread.waits));
+        let totals = (!threads.is_empty()).then_some((others, all));
+        self.due = Due { time, threads: threads.into_iter(), totals };
+    }
+}
+
+impl Due {
+    fn next(&mut self, lines: &mut LineBuffer) -> bool {
+        if let Some((tid, thread)) = self.threads.next() {
+            let origin = Origin::at(self.time).pid(thread.pid).tid(tid).comm(&thread.comm);
             thread.waits.show(&origin, "waits", lines);
-            all.merge(&thread.waits);
+        } else if let Some((others, all)) = self.totals.take() {
+            if !others.is_empty() {
+                others.show(&Origin::at(self.time), "other_waits", lines);
+            }
+            all.show(&Origin::at(self.time), "all_waits", lines);
+            lines.picture(&all.known);
+        } else {
+            return false;
         }
-        if !others.is_empty() {
-            others.show(&Origin::at(time), "other_waits", lines);
-        }
-        all.show(&Origin::at(time), "all_waits", lines);
-        lines.picture(&all.known);
+        true
     }
 }
 
@@ -138,14 +157,18 @@ impl Show for Summary {
         self.count(origin, None);
     }
 
-    fn time_passes(&mut self, now: u64, lines: &mut LineBuffer) {
+    fn time_passes(&mut self, now: u64) {
         if let Some(due) = self.interval.passes(now) {
-            self.summarize(due, lines);
+            self.summarize(due);
         }
     }
 
-    fn end(&mut self, lines: &mut LineBuffer) {
-        self.summarize(self.latest, lines);
+    fn next_due(&mut self, lines: &mut LineBuffer) -> bool {
+        self.due.next(lines)
+    }
+
+    fn end(&mut self) {
+        self.summarize(self.latest);
     }
 }
 
