@@ -337,6 +337,50 @@ fn long_lists_of_mappings_cost_a_profile_their_own_symbols_only() {
     assert_is_named_once(&log, &["mappings of process", "too many"]);
 }
 
+/// Runs the manager with this many descriptors, and without the privilege to have more.
+fn with_descriptors(count: u32) -> [String; 4] {
+    let limited = format!(
+        "ulimit -n {count}; exec setpriv --bounding-set -sys_resource --inh-caps -sys_resource \"$@\""
+    );
+    ["sh", "-c", &limited, "sh"].map(str::to_owned)
+}
+
+#[test]
+fn a_process_with_more_threads_than_descriptors_costs_others_nothing() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["perf"]));
+    for (hook, options) in [("trace_profile", "-F 999"), ("trace_counters", "--interval 60s")] {
+        let (mut hostile, workload, log) =
+            (Hostile::waiting(&["threads", "1000"]), Workload::start(), Log::new());
+        hostile.proceeds();
+        let arguments = format!("--pid {} {} --format json {options}", hostile.id(), workload.id());
+        let call = manager.call(["-v", "--run", hook, "--args", &arguments]).under(with_descriptors(500));
+        let session = log.of(call).start();
+        workload.spends(300);
+        let lines = session.stop().objects();
+        let its_own = |line: &&Value| line["pid"] == workload.id();
+        match hook {
+            "trace_profile" => assert!(lines.iter().filter(its_own).count() > 250),
+            _ => assert!(
+                lines.iter().any(|line| its_own(&line) && line["task_clock_ns"].as_u64() > Some(300_000_000))
+            ),
+        }
+        assert_is_named_once(&log.text(), &["perf: ", "threads are left out", "ulimit -n"]);
+    }
+}
+
+#[test]
+fn cpu_time_without_samples_is_reported() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, log) = (Manager::with(Plugins::of(["perf"])), Log::new());
+    let mut hostile = Hostile::waiting(&["forks", "300"]);
+    let arguments = format!("--pid {} -F 99", hostile.id());
+    let session = log.of(manager.call(["-v", "--run", "trace_profile", "--args", &arguments])).start();
+    hostile.proceeds();
+    session.stop().succeeded();
+    assert_is_named_once(&log.text(), &["CPU time, and the samples stand for"]);
+}
+
 #[test]
 fn a_long_list_of_mappings_does_not_hold_up_a_memory_trace() {
     let Some(_kernel) = Kernel::or_skip() else { return };

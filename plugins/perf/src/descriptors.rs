@@ -1,36 +1,94 @@
 //! The limit of open file descriptors. Each event of each task takes one.
 
+use std::collections::HashMap;
 use std::io;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use trace_hook_api::{Environment, HookError};
+use trace_tasks::{Member, Pid};
 
 use crate::access;
 
-/// What the process has open besides, mostly files of traced programs.
+/// What the process has open besides, mostly files of traced programs. Half of a low limit is left for them.
 const OTHER_DESCRIPTORS: u64 = 1100;
 
-/// Raises the limit, if allowed, so that this many events can be open.
-pub fn raise_limit_for(events: usize) {
+/// The threads that can have events, those of the processes with the fewest threads first: a process with too many costs others
+/// nothing.
+#[derive(Debug)]
+pub struct Room {
+    pub threads: Vec<(Pid, Member)>,
+    /// A sentence about the other threads, if there are any.
+    pub left_out: Option<String>,
+}
+
+impl Room {
+    /// The threads that can have this many events each, where so many others are open: one at least. Raises the limit, if allowed.
+    pub fn find(threads: HashMap<Pid, Member>, events_each: usize, open: usize) -> Self {
+        let needed = open + threads.len() * events_each;
+        let most = raise_limit_for(needed).saturating_sub(open) / events_each.max(1);
+        let mut threads = smallest_processes_first(threads);
+        let others = threads.split_off(most.max(1).min(threads.len()));
+        let left_out = (!others.is_empty()).then(|| {
+            format!(
+                "{} threads are left out, those of the processes with the most: the threads need {needed} perf events, a file descriptor \
+                 each, and the limit is {}; raise it (ulimit -n), or trace fewer processes",
+                others.len(),
+                limit()
+            )
+        });
+        Self { threads, left_out }
+    }
+}
+
+/// Raises the limit, if allowed, so that this many events can be open. Returns how many can.
+fn raise_limit_for(events: usize) -> usize {
     let wanted: rlim_t = events as u64 + OTHER_DESCRIPTORS;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return events };
     if wanted > soft {
         // Without the privilege to raise the hard limit, the soft one can be raised up to it.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.max(hard), wanted.max(hard))
             .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     }
+    let others = OTHER_DESCRIPTORS.min(limit() / 2);
+    usize::try_from(limit() - others).unwrap_or(usize::MAX).min(events)
 }
 
-/// The error if one of this many events cannot be opened.
-pub fn explain(error: &io::Error, events: usize, environment: &Environment) -> HookError {
+fn limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
+
+fn smallest_processes_first(threads: HashMap<Pid, Member>) -> Vec<(Pid, Member)> {
+    let mut sizes = HashMap::<Pid, usize>::new();
+    threads.values().for_each(|member| *sizes.entry(member.process).or_default() += 1);
+    let mut threads = Vec::from_iter(threads);
+    threads.sort_unstable_by_key(|(thread, member)| (sizes[&member.process], member.process, *thread));
+    threads
+}
+
+/// The error if one of these events cannot be opened.
+pub fn explain(error: &io::Error, environment: &Environment) -> HookError {
     let is = |errno: Errno| error.raw_os_error() == Some(errno as i32);
     if is(Errno::EMFILE) || is(Errno::ENFILE) {
-        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
         return HookError::new(format!(
-            "the tasks need {events} perf events, a file descriptor each, and the limit is {limit}; \
-             raise it (ulimit -n), or trace fewer processes"
+            "each perf event of a thread takes a file descriptor, and the limit is {}; raise it (ulimit -n), or trace fewer processes",
+            limit()
         ));
     }
     access::refused(error, environment)
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_tasks::Follow;
+
+    use super::*;
+
+    #[test]
+    fn the_threads_of_the_largest_process_are_the_last() {
+        let thread = |thread, process| (thread, Member::new(process, process, Follow::FAMILY));
+        let threads = [thread(1, 1), thread(5, 1), thread(6, 1), thread(3, 3), thread(4, 3), thread(2, 2)];
+        let sorted = smallest_processes_first(threads.into_iter().collect());
+        assert_eq!(sorted.iter().map(|(thread, _)| *thread).collect::<Vec<_>>(), [2, 3, 4, 1, 5, 6]);
+    }
 }

@@ -1,13 +1,13 @@
 //! `trace_profile`: where the traced tasks spend their CPU time.
 
 use trace_hook_api::{
-    Environment, EventInfo, FieldInfo, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection,
-    Session, Unit,
+    Environment, EventInfo, FieldInfo, Format, Hook, HookInfo, Param, Request, Result, Selection, Session,
+    Unit,
 };
 
 use crate::access;
 use crate::perf_event::Frames;
-use crate::profile::{Output, ProfileSession, Recording, SAMPLE_RATE_LIMIT, Sampling};
+use crate::profile::{Output, ProfileSession, SAMPLE_RATE_LIMIT, Sampling};
 
 /// As with `perf record -F 99`: not in lockstep with timers that fire a hundred times a second.
 const DEFAULT_FREQUENCY: &str = "99";
@@ -29,7 +29,8 @@ With --folded a line is COMM;OUTERMOST;...;INNERMOST COUNT, the input format of 
 since the lines before. In JSON it is an object with comm, stack (the innermost first) and count.
 
 Each task is sampled by its own CPU time. A task that ends before its first sample is due has none, so short-lived \
-tasks are underrepresented: raise --frequency. trace_counters shows their CPU time.
+tasks are underrepresented: raise --frequency. A warning reports if more than half of the CPU time has no samples; trace_counters \
+counts all of it.
 
 Samples are triggered by the processor's cycle counter if the machine has one, otherwise by the kernel's timer, \
 then at most 10,000 times a second. \
@@ -114,10 +115,6 @@ impl Hook for TraceProfile {
         };
         let output = arguments.duration("folded")?.map_or(Output::Samples, Output::Folded);
         let attributes = sampling.attributes(&request.environment)?;
-        let (recording, source) = Recording::start(request, &attributes)?;
-        if source.rings.is_empty() {
-            return Err(HookError::new("no CPU has perf events"));
-        }
-        Ok(Box::new(ProfileSession::start(request, recording, source, output)?))
+        Ok(Box::new(ProfileSession::start(request, &attributes, output)?))
     }
 }

@@ -73,7 +73,7 @@ impl Crowd {
                     remedy(cgroup)
                 ))
             }
-            _ => descriptors::explain(error, 1, environment),
+            _ => descriptors::explain(error, environment),
         }
     }
 }

@@ -92,6 +92,7 @@ fields with values: 'prev_prio == 120 && next_comm ~ \"ba*\"' (Documentation/tra
 A line is what the kernel prints for the event: the task that was running and its thread id, the CPU, letters about \
 interrupts and preemption, the time since boot in seconds, the event and its fields. Differences from the kernel's text:
 
+- The time is CLOCK_BOOTTIME, as in the lines of all hooks, not that of the instance's own clock.
 - Control and format characters (such as those that reverse text) and bytes that are not valid UTF-8 are printed as `?`.
 - Addresses (%p) are printed as they are, not hashed. One that only the kernel can compute is a `?`, such as `page` of \
 kmem:mm_page_alloc.

@@ -1,6 +1,6 @@
 //! The session of `trace_counters`: reads the counters at intervals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,14 +9,15 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use trace_hook_api::{Environment, HookError, LineBuffer, Origin, Request, Result, boot_time, log};
 use trace_session::{Counts, End, EventSource, Rendered, SourceSession, selected_processes};
-use trace_tasks::{Pid, Procfs, SelectedProcesses};
+use trace_tasks::{Follow, Member, Pid, Procfs, SelectedProcesses};
 
 use super::counter::Amount;
 use super::process_counters::ProcessCounters;
 use super::quantities::{AvailableQuantities, Countable, Quantity, TASK_CLOCK};
+use crate::descriptors::{self, Room};
 use crate::perf_event::Ring;
 use crate::wide_events::Crowd;
-use crate::{access, cpus, descriptors};
+use crate::{access, cpus};
 
 /// How long the counters are opened anew because tasks were started meanwhile.
 const COVER_TIMEOUT: Duration = Duration::from_millis(50);
@@ -56,6 +57,8 @@ pub struct CountersSession {
     /// The interval is over. Nothing is lost by waiting for room: the next line counts from the last one on.
     is_due: bool,
     counted_until: u64,
+    /// A sentence about threads that are not counted because there are too many.
+    left_out: Option<String>,
 }
 
 impl CountersSession {
@@ -73,8 +76,12 @@ impl CountersSession {
         let ring = Ring::new(cpu, 0).map_err(|error| access::refused(&error, &request.environment))?;
         let environment = &request.environment;
         let mut counters = open_crowds(&selection, &counted, grouping, &cpus, environment)?;
+        let mut left_out = None;
         if !selection.is_all() {
-            counters.append(&mut open_counters(&procfs, &selection, &counted, grouping, &ring, environment)?);
+            let (mut opened, some_left_out) =
+                open_counters(&procfs, &selection, &counted, grouping, &ring, environment)?;
+            counters.append(&mut opened);
+            left_out = some_left_out;
         }
         if !counters.values().any(ProcessCounters::had_tasks) {
             return Err(selection.none_left().into());
@@ -98,6 +105,7 @@ impl CountersSession {
             timer,
             is_due: false,
             counted_until: boot_time(),
+            left_out,
         }))
     }
 
@@ -174,7 +182,7 @@ impl EventSource for CountersSession {
 
     /// Its events are its lines.
     fn counts(&self) -> Result<Counts> {
-        Ok(Counts::default())
+        Ok(Counts::default().with_warnings(self.left_out.clone()))
     }
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
@@ -208,7 +216,8 @@ fn open_crowds(
     Ok(counters)
 }
 
-/// Opens the counters of all selected processes that are in no selected cgroup.
+/// Opens the counters of all selected processes that are in no selected cgroup. Returns a sentence about threads that have none
+/// because there are too many.
 ///
 /// Tasks inherit the counters that their parent has when it starts them. Whether a task that was started meanwhile has
 /// inherited them cannot be known: then all counters are opened anew.
@@ -219,33 +228,40 @@ fn open_counters(
     grouping: Grouping,
     ring: &Ring,
     environment: &Environment,
-) -> Result<CountersByGroup> {
+) -> Result<(CountersByGroup, Option<String>)> {
     let named = selection.without_cgroups();
     let began = Instant::now();
     loop {
         let in_cgroups = selection.members_of_cgroups(procfs);
         let mut members = named.members(procfs);
         members.retain(|thread, _| !in_cgroups.contains_key(thread));
-        let needed = members.len() * (counted.len() * 2 + 1);
-        descriptors::raise_limit_for(needed);
+        let room = Room::find(members.clone(), events_of_a_thread(counted, &members), 0);
         let mut counters = CountersByGroup::new();
-        for (thread, member) in &members {
+        for (thread, member) in &room.threads {
             let group = match grouping {
                 Grouping::Process => LineGroup::Process(member.root),
                 Grouping::Total => LineGroup::Total,
             };
             let added = counters.entry(group).or_default().add(*thread, *member, counted, ring);
-            added.map_err(|error| descriptors::explain(&error, needed, environment))?;
+            added.map_err(|error| descriptors::explain(&error, environment))?;
         }
         let is_covered = |thread: &Pid| members.contains_key(thread) || in_cgroups.contains_key(thread);
-        if named.members(procfs).keys().all(is_covered) {
-            return Ok(counters);
-        }
-        if began.elapsed() > COVER_TIMEOUT {
+        let is_complete = named.members(procfs).keys().all(is_covered);
+        if !is_complete && began.elapsed() > COVER_TIMEOUT {
             log::warn!("tasks keep starting: a task that has just started may not be counted");
-            return Ok(counters);
+        } else if !is_complete {
+            continue;
         }
+        room.left_out.iter().for_each(|left_out| log::warn!("{left_out}"));
+        return Ok((counters, room.left_out));
     }
+}
+
+/// The counters of a thread, those of the thread itself where only its children are to be counted, and the event that shows whether
+/// it has ended.
+fn events_of_a_thread(counted: &[Countable], members: &HashMap<Pid, Member>) -> usize {
+    let is_parent = |member: &Member| member.follow == Follow::CHILDREN;
+    counted.len() * if members.values().any(is_parent) { 2 } else { 1 } + 1
 }
 
 fn write_line(

@@ -123,6 +123,13 @@ impl Attributes {
         self
     }
 
+    /// The samples per second of a task's CPU time. `None`, if a part of it is excluded.
+    pub fn samples_of_all_time(&self) -> Option<u64> {
+        let is_all = self.0.exclude_user() == 0 && self.0.exclude_kernel() == 0;
+        // SAFETY: both members of the union are plain numbers of one size. Events that sample have a frequency.
+        is_all.then_some(unsafe { self.0.__bindgen_anon_1.sample_freq })
+    }
+
     /// What is counted, or triggers the samples.
     pub fn kind(&self) -> Kind {
         let config = self.0.config as u32;

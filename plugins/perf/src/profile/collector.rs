@@ -28,6 +28,8 @@ const LONGEST_HOLD: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub struct CollectedCounts {
     samples: AtomicU64,
+    /// The same, with those that are excluded.
+    taken: AtomicU64,
     /// The losses that records have reported, by CPU.
     lost: Mutex<BTreeMap<u32, u64>>,
 }
@@ -36,6 +38,11 @@ impl CollectedCounts {
     /// How many samples were collected.
     pub fn samples(&self) -> u64 {
         self.samples.load(Ordering::Acquire)
+    }
+
+    /// How many samples the kernel has taken, with those that are excluded.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Acquire)
     }
 
     /// The losses that records have reported, by CPU.
@@ -139,7 +146,7 @@ impl RecordCollector {
 
     /// Puts the records of a CPU into the spool, without those that are excluded.
     fn forward(&mut self, cpu: u32, bytes: &[u8]) {
-        let mut batch = Batch::default();
+        let (mut batch, mut taken) = (Batch::default(), 0);
         for (bytes, record) in Records(bytes) {
             if let Body::Lost(count) = record.body {
                 self.push(cpu, &mut batch);
@@ -153,6 +160,7 @@ impl RecordCollector {
                     self.observer.open(record.process, module, mapping);
                 }
             }
+            taken += u64::from(matches!(record.body, Body::Sample(_)));
             if !self.exclusion.excludes(&record) {
                 if self.is_unknown(&record) {
                     self.push(cpu, &mut batch);
@@ -167,6 +175,7 @@ impl RecordCollector {
         }
         self.push(cpu, &mut batch);
         self.spool.lose(cpu, batch.lost);
+        self.counts.taken.fetch_add(taken, Ordering::Release);
     }
 
     /// Pushes the batch, unless it is empty, and starts a new one.

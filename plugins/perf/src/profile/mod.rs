@@ -14,13 +14,13 @@ mod modules;
 mod observer;
 mod process_state;
 mod recording;
+mod sampled_time;
 mod sampling;
 mod session;
 mod symbolizer;
 mod throttling;
 mod timeline;
 
-pub use recording::Recording;
 pub use sampling::Sampling;
 pub use session::{Output, ProfileSession};
 pub use throttling::LIMIT as SAMPLE_RATE_LIMIT;

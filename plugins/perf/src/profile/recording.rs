@@ -11,9 +11,10 @@ use trace_hook_api::{Environment, HookError, Request, Result, log, monotonic_tim
 use trace_session::selected_processes;
 use trace_tasks::{Follow, Member, Pid, Procfs, SelectedProcesses};
 
+use crate::cpus;
+use crate::descriptors::{self, Room};
 use crate::perf_event::{Attributes, Event, Inherit, Ring, Subject};
 use crate::wide_events::Crowd;
-use crate::{cpus, descriptors};
 
 /// The default size of a ring, in bytes: enough for a second of samples with deep stacks.
 const DEFAULT_RING: u64 = 512 << 10;
@@ -31,6 +32,8 @@ pub struct Recording {
     events: Vec<CpuEvent>,
     /// How many of the events, counted from the first, have no living task.
     ended: usize,
+    /// What is said of threads without events.
+    left_out: Vec<String>,
 }
 
 /// Where the records come from, and what is needed to interpret them.
@@ -43,6 +46,15 @@ pub struct RecordSource {
     pub members: HashMap<Pid, Member>,
     /// Whether tasks may join of which no record tells the names and mappings.
     pub may_grow: bool,
+}
+
+/// What events count beside their records.
+#[derive(Debug, Default)]
+pub struct Counted {
+    /// Records for which there was no room, by CPU. None, where the kernel does not count them.
+    pub lost: BTreeMap<u32, u64>,
+    /// How long tasks with an event ran. With events of all tasks, this includes the time in which a CPU was idle.
+    pub cpu_time: Duration,
 }
 
 #[derive(Debug)]
@@ -135,11 +147,14 @@ impl Recording {
             if new.is_empty() {
                 return Ok(());
             }
-            let needed = (source.members.len() + new.len()) * source.rings.len();
-            descriptors::raise_limit_for(needed);
-            for (thread, member) in &new {
+            let room = Room::find(new.clone(), source.rings.len(), self.events.len());
+            if let Some(left_out) = room.left_out {
+                log::warn!("{left_out}");
+                self.left_out.push(left_out);
+            }
+            for (thread, member) in &room.threads {
                 let ids = self.open(*thread, *member, attributes, &source.rings);
-                let ids = ids.map_err(|error| descriptors::explain(&error, needed, environment))?;
+                let ids = ids.map_err(|error| descriptors::explain(&error, environment))?;
                 if !is_first_pass {
                     source.exclusion.own_event_ids.insert(*thread, Arc::new(ids));
                 }
@@ -181,6 +196,11 @@ impl Recording {
         Ok(ids)
     }
 
+    /// Sentences about threads that have no events because there are too many.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
     /// Whether any task is alive that has an event.
     pub fn has_live_tasks(&mut self) -> bool {
         if self.selection.may_grow() {
@@ -216,13 +236,15 @@ impl Recording {
         self.wide.iter().chain(&self.events)
     }
 
-    /// How many records were lost so far, by CPU. None, where the kernel does not count them.
-    pub fn lost(&self) -> BTreeMap<u32, u64> {
-        let mut lost = BTreeMap::new();
+    /// What the events have counted so far.
+    pub fn counted(&self) -> Counted {
+        let mut counted = Counted::default();
         for CpuEvent { cpu, event } in self.all() {
-            *lost.entry(*cpu).or_default() += event.read().map_or(0, |reading| reading.lost);
+            let reading = event.read().unwrap_or_default();
+            *counted.lost.entry(*cpu).or_default() += reading.lost;
+            counted.cpu_time += Duration::from_nanos(reading.running);
         }
-        lost
+        counted
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use trace_hook_api::{LineBuffer, Origin, Request, Result};
+use trace_hook_api::{HookError, LineBuffer, Origin, Request, Result};
 use trace_session::spool::Spool;
 use trace_session::{Collector, Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession};
 use trace_tasks::Procfs;
@@ -15,11 +15,12 @@ use super::collector::{CollectedCounts, RecordCollector};
 use super::folded::Folded;
 use super::modules::Modules;
 use super::process_state::Processes;
-use super::recording::{RecordSource, Recording};
+use super::recording::Recording;
+use super::sampled_time;
 use super::symbolizer::Symbolizer;
 use super::throttling::{self, ThrottleReports};
 use super::timeline::{Item, Timeline};
-use crate::perf_event::{Body, ClockOffset, Record, Records};
+use crate::perf_event::{Attributes, Body, ClockOffset, Record, Records};
 
 /// How long after the stop samples wait for symbols that are being read.
 const SYMBOL_WAIT_AFTER_STOP: Duration = Duration::from_secs(1);
@@ -51,6 +52,9 @@ pub struct ProfileSession {
     throttle_reports: ThrottleReports,
     /// Records for which the kernel had no room, by CPU, by its own count. Known once recording has stopped.
     lost: BTreeMap<u32, u64>,
+    /// The samples per second of CPU time, if none of it is excluded.
+    hertz: Option<u64>,
+    warnings: Vec<String>,
 }
 
 impl ProfileSession {
@@ -59,12 +63,11 @@ impl ProfileSession {
     /// # Errors
     ///
     /// No thread can be started.
-    pub fn start(
-        request: &Request,
-        recording: Recording,
-        source: RecordSource,
-        shape: Output,
-    ) -> Result<SourceSession<Self>> {
+    pub fn start(request: &Request, attributes: &Attributes, shape: Output) -> Result<SourceSession<Self>> {
+        let (recording, source) = Recording::start(request, attributes)?;
+        if source.rings.is_empty() {
+            return Err(HookError::new("no CPU has perf events"));
+        }
         let procfs = Procfs::at(&request.environment.procfs);
         let fallback_processes = request.tasks.pids.iter().chain(&request.tasks.parents).copied().collect();
         let modules = Arc::new(Modules::new(&request.environment, fallback_processes));
@@ -74,7 +77,6 @@ impl ProfileSession {
             RecordCollector::new(source, &request.environment, Arc::clone(&spool), Arc::clone(&modules))?;
         let collected = records.counts();
         Ok(SourceSession::new(Self {
-            recording,
             collector: Collector::start(records)?,
             collected,
             stopped: None,
@@ -91,6 +93,10 @@ impl ProfileSession {
             },
             throttle_reports: ThrottleReports::default(),
             lost: BTreeMap::new(),
+            // The time of all tasks includes that without any.
+            hertz: attributes.samples_of_all_time().filter(|_| !request.tasks.all),
+            warnings: recording.left_out().to_vec(),
+            recording,
         }))
     }
 
@@ -195,12 +201,16 @@ impl EventSource for ProfileSession {
         let finished = self.collector.finish();
         self.timeline.complete();
         let reported = self.collected.lost();
-        self.lost = self.recording.lost();
+        let counted = self.recording.counted();
+        self.lost = counted.lost;
         for (cpu, lost) in &self.lost {
             // The losses after the last record are not in any record.
             let reported = reported.get(cpu).copied().unwrap_or(0);
             self.spool.lose(*cpu, lost.saturating_sub(reported));
         }
+        let samples = self.collected.taken() + self.lost.values().sum::<u64>();
+        let warning = |hertz| sampled_time::warning(counted.cpu_time, samples, hertz);
+        self.warnings.extend(self.hertz.and_then(warning));
         self.recording.close();
         stopped.and(finished.map(drop))
     }
@@ -214,7 +224,7 @@ impl EventSource for ProfileSession {
         }
         lost.retain(|_, lost| *lost > 0);
         let recorded = self.collected.samples() + lost.values().sum::<u64>();
-        Ok(Counts::new(recorded, lost).with_lost(self.spool.refused()))
+        Ok(Counts::new(recorded, lost).with_lost(self.spool.refused()).with_warnings(self.warnings.clone()))
     }
 
     fn take_losing(&mut self) -> BTreeSet<u32> {

@@ -7,6 +7,8 @@
 //! - `shared FILE`: the same in the initial user namespace, for every user
 //! - `silent FILE…`: maps each FILE, and does not answer when the kernel asks whether it may be opened (fanotify(7))
 //! - `files N DIRECTORY`: maps N files as code, which it creates in DIRECTORY
+//! - `threads N`: has N more threads
+//! - `forks N`: forks N children, one after the other, each of which uses some milliseconds of CPU time
 //! - `maps N DIRECTORY`: has N mappings of one file in DIRECTORY, whose path is as long as a path can be
 
 mod fuse;
@@ -17,13 +19,17 @@ use std::io::{self, Write, stdin, stdout};
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use nix::fcntl::AT_FDCWD;
 use nix::libc;
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::unistd::chdir;
+use nix::sys::wait::waitpid;
+use nix::time::ClockId;
+use nix::unistd::{ForkResult, chdir, fork};
 
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +43,8 @@ fn main() -> io::Result<()> {
         ["silent", file, files @ ..] => silent(file, files)?,
         ["files", count, directory] => files(count, directory)?,
         ["maps", count, directory] => maps(count, directory)?,
+        ["threads", count] => threads(count)?,
+        ["forks", count] => forks(count)?,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
     say("done")?;
@@ -120,6 +128,36 @@ fn maps(count: &str, directory: &str) -> io::Result<File> {
         map_code(&file, 4096, 0, ProtFlags::PROT_READ | code)?;
     }
     Ok(file)
+}
+
+fn threads(count: &str) -> io::Result<File> {
+    for _ in 0..parse(count)? {
+        thread::Builder::new().stack_size(64 << 10).spawn(|| {
+            loop {
+                thread::park();
+            }
+        })?;
+    }
+    File::open("/dev/null")
+}
+
+fn forks(count: &str) -> io::Result<File> {
+    for _ in 0..parse(count)? {
+        // SAFETY: this process has one thread, and the child calls nothing that needs another.
+        match unsafe { fork() }? {
+            ForkResult::Child => {
+                let end = cpu_time()? + Duration::from_millis(3);
+                while cpu_time()? < end {}
+                std::process::exit(0);
+            }
+            ForkResult::Parent { child } => _ = waitpid(child, None)?,
+        }
+    }
+    File::open("/dev/null")
+}
+
+fn cpu_time() -> io::Result<Duration> {
+    Ok(ClockId::CLOCK_THREAD_CPUTIME_ID.now()?.into())
 }
 
 fn parse(number: &str) -> io::Result<u64> {
