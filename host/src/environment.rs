@@ -1,6 +1,7 @@
 //! The environment variables.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
@@ -38,6 +39,18 @@ pub fn from_variables() -> Environment {
 pub fn check(environment: &Environment) -> Result<()> {
     check_mount(PROCFS, &environment.procfs, PROC_SUPER_MAGIC, "a procfs", "self")?;
     check_mount(SYSFS, &environment.sysfs, SYSFS_MAGIC, "a sysfs", "kernel")
+}
+
+/// Checks that this process finds itself in `/proc`, through which it opens and loads what it has checked.
+///
+/// # Errors
+///
+/// It does not.
+pub fn check_own_procfs() -> Result<()> {
+    match fs::read_link("/proc/self") {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::OwnProcfs(error)),
+    }
 }
 
 fn check_mount(variable: &'static str, path: &Path, magic: FsType, what: &str, entry: &str) -> Result<()> {

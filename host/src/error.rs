@@ -26,6 +26,13 @@ pub enum Error {
     #[error("{variable}={}: {problem}", .value.display())]
     Variable { variable: &'static str, value: PathBuf, problem: String },
 
+    /// The procfs of this process's own pid namespace is not in its place.
+    #[error(
+        "/proc/self: {0}; manager needs the procfs of its own pid namespace on /proc (mount -t proc proc /proc), also if \
+         TRACER_PROCFS_PATH names another"
+    )]
+    OwnProcfs(io::Error),
+
     /// No traced process is alive.
     #[error("no process to trace: {0}")]
     NoTaskLeft(String),

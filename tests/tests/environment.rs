@@ -185,6 +185,26 @@ fn a_tracefs_below_debugfs_is_found() {
 }
 
 #[test]
+fn what_must_be_on_sys_and_proc_is_named() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]));
+    let host = HostMounts::new();
+    let without = |directory: &str| format!(r#"{} mount -t tmpfs none {directory}; exec "$@""#, host.bound());
+
+    let listed = host.named(manager.call(["--list"])).in_mount_namespace(&without("/sys")).answer();
+    let (ebpf, others): (Vec<_>, Vec<_>) =
+        listed.stdout.lines().skip(1).partition(|line| line.contains(" ebpf "));
+    assert!(ebpf.iter().all(|line| line.contains("/sys/devices/system/cpu/possible")), "{ebpf:?}");
+    assert!(others.iter().all(|line| line.ends_with(" available")), "{others:?}");
+    assert_eq!((ebpf.len(), others.len()), (2, 10));
+
+    for words in [&["--get-all"][..], &["--list"], &["--describe", "trace_open"], &["--clear"]] {
+        let call = host.named(manager.call(words)).in_mount_namespace(&without("/proc"));
+        call.answer().failed(&["/proc/self", "mount -t proc", "TRACER_PROCFS_PATH"]);
+    }
+}
+
+#[test]
 fn host_sys_and_proc_may_be_mounted_elsewhere() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = Manager::with(Plugins::of(["ftrace"]));

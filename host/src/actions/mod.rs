@@ -33,6 +33,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     if let Action::Print(text) = call.action {
         return output::print(&text).map(nothing);
     }
+    environment::check_own_procfs()?;
     let context = Context {
         environment: environment::from_variables()
             .with_session_capabilities(capabilities_for_tracing())

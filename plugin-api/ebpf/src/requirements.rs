@@ -58,12 +58,25 @@ pub(crate) fn check_session(environment: &Environment) -> Result<()> {
             "the kernel has no type information ({types} is missing): it must be built with CONFIG_DEBUG_INFO_BTF"
         )));
     }
+    check_possible_cpus()?;
     check_lockdown(environment)?;
     // The programs see the ids of the initial pid namespace.
     Procfs::of_initial_namespace(&environment.procfs)?;
     check_bpf_call(environment)?;
     environment.check_any(&[Capability::Bpf, Capability::SysAdmin])?;
     environment.check_any(&[Capability::Perfmon, Capability::SysAdmin])
+}
+
+/// The list of CPUs by which the loader reads maps that have a value for each. It looks for it on `/sys` only.
+const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
+
+fn check_possible_cpus() -> Result<()> {
+    match fs::metadata(POSSIBLE_CPUS) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(HookError::new(format!(
+            "{POSSIBLE_CPUS}: {error}; eBPF hooks need a sysfs on /sys, also if TRACER_SYSFS_PATH names another"
+        ))),
+    }
 }
 
 /// A kernel that is locked down for confidentiality (kernel_lockdown(7)) lets no eBPF program read kernel memory, which even
