@@ -370,6 +370,28 @@ fn a_process_with_more_threads_than_descriptors_costs_others_nothing() {
 }
 
 #[test]
+fn three_thousand_children_do_not_hold_up_the_stop() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]));
+    let mut hostile = Hostile::waiting(&["children", "3000"]);
+    let hooks = ["trace_syscalls -s fork", "trace_sched --summary 60s", "trace_open", "trace_user -f *:main"];
+    let hooks = hooks.into_iter().chain(["trace_profile", "trace_counters"]);
+    let sessions = hooks.map(|words| {
+        let (hook, options) = words.split_once(' ').unwrap_or((words, ""));
+        let (log, arguments) = (Log::new(), format!("--pid {} {options}", hostile.id()));
+        (hook, log.of(manager.call(["-v", "--run", hook, "--args", &arguments])).start(), log)
+    });
+    let sessions = Vec::from_iter(sessions);
+    hostile.proceeds();
+    for (hook, session, log) in sessions {
+        let began = Instant::now();
+        let answer = session.stop().answer;
+        assert!(answer.status.success(), "{hook}: {}", log.text());
+        assert!(began.elapsed() < SOON, "{hook}: the stop took {:?}", began.elapsed());
+    }
+}
+
+#[test]
 fn cpu_time_without_samples_is_reported() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let (manager, log) = (Manager::with(Plugins::of(["perf"])), Log::new());

@@ -9,6 +9,7 @@
 //! - `files N DIRECTORY`: maps N files as code, which it creates in DIRECTORY
 //! - `threads N`: has N more threads
 //! - `forks N`: forks N children, one after the other, each of which uses some milliseconds of CPU time
+//! - `children N`: has N children, which sleep until it ends
 //! - `maps N DIRECTORY`: has N mappings of one file in DIRECTORY, whose path is as long as a path can be
 
 mod fuse;
@@ -26,10 +27,11 @@ use nix::fcntl::AT_FDCWD;
 use nix::libc;
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::waitpid;
 use nix::time::ClockId;
-use nix::unistd::{ForkResult, chdir, fork};
+use nix::unistd::{ForkResult, chdir, fork, pause};
 
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -45,6 +47,7 @@ fn main() -> io::Result<()> {
         ["maps", count, directory] => maps(count, directory)?,
         ["threads", count] => threads(count)?,
         ["forks", count] => forks(count)?,
+        ["children", count] => children(count)?,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
     say("done")?;
@@ -151,6 +154,18 @@ fn forks(count: &str) -> io::Result<File> {
                 std::process::exit(0);
             }
             ForkResult::Parent { child } => _ = waitpid(child, None)?,
+        }
+    }
+    File::open("/dev/null")
+}
+
+fn children(count: &str) -> io::Result<File> {
+    for _ in 0..parse(count)? {
+        // SAFETY: this process has one thread, and the child calls nothing that needs another.
+        if let ForkResult::Child = unsafe { fork() }? {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            pause();
+            std::process::exit(0);
         }
     }
     File::open("/dev/null")
