@@ -20,7 +20,7 @@ pub use blocking_calls::{Blocked, BlockingCalls, CallTarget};
 pub use cgroup::Cgroup;
 pub use error::{Error, Result};
 pub use fuse::FuseFileSystems;
-pub use maps::{MappedRange, mapped_ranges, visit_code};
+pub use maps::{ListLength, MappedRange, mapped_ranges, visit_code};
 pub use procfs::{Procfs, Status};
 pub use regular_file::{open_regular_file, reopen_regular_file};
 pub use selection::{Follow, Member, SelectedProcesses, is_alive};

@@ -4,9 +4,25 @@ use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 
-/// How much of the list of one process is read, in bytes. A list with 65,530 mappings, the kernel's limit, is shorter, unless
-/// the paths are unusually long.
-const MAX_LENGTH: u64 = 16 << 20;
+/// How much of a list is read, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListLength {
+    /// 256 KiB: the lists of most programs are shorter. Read the lists of all processes this far first: one with many children
+    /// that have long lists must not delay the others.
+    Usual,
+    /// 16 MiB. A list with 65,530 mappings, the kernel's limit, is shorter, unless the paths are unusually long.
+    Most,
+}
+
+impl ListLength {
+    fn bytes(self) -> u64 {
+        match self {
+            Self::Usual => 256 << 10,
+            Self::Most => 16 << 20,
+        }
+    }
+}
+
 /// How long the lines of executable mappings are together, in bytes: some 8,000 lines.
 const MAX_CODE_LENGTH: usize = 1 << 20;
 /// What is read at a time, in bytes.
@@ -43,8 +59,13 @@ impl MappedRange<'_> {
 /// # Errors
 ///
 /// The list cannot be read. A process that has ended has an empty one.
-pub fn visit_code(list: impl Read, mut visit: impl FnMut(&MappedRange<'_>)) -> io::Result<bool> {
-    let mut list = BufReader::with_capacity(STEP, list.take(MAX_LENGTH));
+pub fn visit_code(
+    list: impl Read,
+    limit: ListLength,
+    mut visit: impl FnMut(&MappedRange<'_>),
+) -> io::Result<bool> {
+    let limit = limit.bytes();
+    let mut list = BufReader::with_capacity(STEP, list.take(limit));
     let (mut line, mut length, mut code_length) = (Vec::new(), 0, 0);
     while list.read_until(b'\n', &mut line)? > 0 {
         length += line.len() as u64;
@@ -52,14 +73,14 @@ pub fn visit_code(list: impl Read, mut visit: impl FnMut(&MappedRange<'_>)) -> i
         if let Some(range) = range.filter(MappedRange::is_code) {
             code_length += line.len();
             // The last line may be cut.
-            if code_length > MAX_CODE_LENGTH || length >= MAX_LENGTH {
+            if code_length > MAX_CODE_LENGTH || length >= limit {
                 return Ok(false);
             }
             visit(&range);
         }
         line.clear();
     }
-    Ok(length < MAX_LENGTH)
+    Ok(length < limit)
 }
 
 /// The mappings of a list. Invalid lines are skipped.
@@ -192,7 +213,7 @@ mod tests {
     fn code_is_visited() {
         let mut found = Vec::new();
         let list = b"1-2 r-xp 0 0:0 3 /a\n3-4 rw-p 0 0:0 3 /a\ngarbage\n5-6 r-xp 0 0:0 3 /b";
-        assert!(visit_code(&list[..], |range| found.push(range.addresses.start)).unwrap());
+        assert!(visit_code(&list[..], ListLength::Usual, |range| found.push(range.addresses.start)).unwrap());
         assert_eq!(found, [1, 5]);
     }
 
@@ -201,8 +222,10 @@ mod tests {
         for all_are_code in [true, false] {
             let mut length = 0;
             assert!(
-                !visit_code(Endless { all_are_code, mappings: 0 }, |range| length += range.path.len())
-                    .unwrap()
+                !visit_code(Endless { all_are_code, mappings: 0 }, ListLength::Most, |range| {
+                    length += range.path.len();
+                })
+                .unwrap()
             );
             assert!((10_000..=MAX_CODE_LENGTH).contains(&length), "{length}");
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use trace_hook_api::{Environment, log};
-use trace_tasks::{BlockingCalls, CallTarget, MappedRange, Pid, visit_code};
+use trace_tasks::{BlockingCalls, CallTarget, ListLength, MappedRange, Pid, visit_code};
 
 /// How long reading the mappings of a process may block.
 const TIME_LIMIT: Duration = Duration::from_millis(100);
@@ -114,7 +114,8 @@ impl Mappings {
 fn code_of(procfs: &Path, process: Pid) -> (Vec<Mapping>, bool) {
     let mut code = Vec::new();
     let maps = File::open(procfs.join(process.to_string()).join("maps"));
-    let visited = maps.and_then(|maps| visit_code(maps, |range| code.push(Mapping::from(range))));
+    let visited =
+        maps.and_then(|maps| visit_code(maps, ListLength::Most, |range| code.push(Mapping::from(range))));
     (code, visited.unwrap_or(true))
 }
 

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use trace_tasks::{MappedRange, visit_code};
+use trace_tasks::{ListLength, MappedRange, visit_code};
 
 use super::observer::OwnedMapping;
 use crate::perf_event::{Body, Record};
@@ -16,11 +16,12 @@ pub fn comm(procfs: &Path, process: u32, thread: u32) -> Vec<u8> {
     record(process, thread, Body::Comm { name, is_exec: false })
 }
 
-/// The code that a process has mapped, and whether this is all of it. None, if the process has ended. This can block.
-pub fn mappings(procfs: &Path, process: u32) -> (Vec<OwnedMapping>, bool) {
+/// The code that a process has mapped, as far as its list is read, and whether this is all of it. None, if the process has ended.
+/// This can block.
+pub fn mappings(procfs: &Path, process: u32, length: ListLength) -> (Vec<OwnedMapping>, bool) {
     let mut mappings = Vec::new();
     let maps = File::open(procfs.join(format!("{process}/maps")));
-    let visited = maps.and_then(|maps| visit_code(maps, |range| mappings.push(mapping(range))));
+    let visited = maps.and_then(|maps| visit_code(maps, length, |range| mappings.push(mapping(range))));
     (mappings, visited.unwrap_or(true))
 }
 
@@ -78,8 +79,8 @@ mod tests {
         };
         let path = b"/tmp/a\nb".to_vec();
         let last = OwnedMapping { address: 0x9000, inode: 7, device: (0xfd, 1), path, ..anonymous };
-        assert_eq!(mappings(procfs.path(), 7), (vec![first, anonymous, last], true));
-        assert_eq!(mappings(procfs.path(), 8), (Vec::new(), true));
+        assert_eq!(mappings(procfs.path(), 7, ListLength::Usual), (vec![first, anonymous, last], true));
+        assert_eq!(mappings(procfs.path(), 8, ListLength::Usual), (Vec::new(), true));
     }
 
     #[test]

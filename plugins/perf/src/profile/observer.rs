@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use trace_hook_api::{Environment, HookError, Result, log};
 use trace_session::spool::Spool;
-use trace_tasks::{BlockingCalls, CallTarget, Pid, Procfs};
+use trace_tasks::{BlockingCalls, CallTarget, ListLength, Pid, Procfs};
 
 use super::existing_tasks;
 use super::modules::{CALL_LIMIT, Module, Modules};
@@ -17,6 +17,10 @@ use crate::perf_event::{Body, Mapping};
 
 /// How many files wait to be opened. Those beyond that have no symbols.
 const MAX_WAITING: usize = 20_000;
+
+/// How long lists of mappings are read that are longer than usual, and how many mappings of these are kept.
+const TIME_FOR_LONG: Duration = Duration::from_millis(500);
+const MAX_MAPPINGS_OF_LONG: usize = 100_000;
 
 /// How many files without symbols are reported.
 const MAX_REPORTS: usize = 3;
@@ -74,6 +78,9 @@ impl Observer {
             calls: BlockingCalls::within(environment.patient(CALL_LIMIT)),
             unread: Arc::clone(&unread),
             files: VecDeque::new(),
+            long: VecDeque::new(),
+            mappings_of_long: 0,
+            time_for_long: environment.patient(TIME_FOR_LONG),
             reports: 0,
         };
         let started = Builder::new().name("observer".to_owned()).spawn(move || thread.run(&work));
@@ -122,6 +129,11 @@ impl Observer {
 }
 
 impl UnreadTasks {
+    fn one_less(&self) {
+        *self.count() -= 1;
+        self.changed.notify_all();
+    }
+
     fn count(&self) -> MutexGuard<'_, usize> {
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,23 +147,30 @@ struct ObserverThread {
     unread: Arc<UnreadTasks>,
     /// To be opened after all mappings are read.
     files: VecDeque<(Pid, Arc<Module>, OwnedMapping)>,
+    /// Processes with longer lists of mappings than usual, which are read after the others.
+    long: VecDeque<Pid>,
+    mappings_of_long: usize,
+    time_for_long: Duration,
     reports: usize,
 }
 
 impl ObserverThread {
     fn run(mut self, jobs: &Receiver<Job>) {
         loop {
-            let job = match self.files.is_empty() {
+            let job = match self.files.is_empty() && self.long.is_empty() {
                 true => jobs.recv().ok(),
                 false => jobs.try_recv().ok(),
             };
             match job {
                 Some(Job::Tasks(process, threads)) => {
-                    self.read(process, &threads);
-                    *self.unread.count() -= 1;
-                    self.unread.changed.notify_all();
+                    self.read_names(process, &threads);
+                    match self.read_mappings(process, ListLength::Usual) {
+                        true => self.unread.one_less(),
+                        false => self.long.push_back(process),
+                    }
                 }
                 Some(Job::File(process, module, mapping)) => self.add_file(process, module, mapping),
+                None if !self.long.is_empty() => self.read_long(),
                 None => match self.files.pop_front() {
                     Some((process, module, mapping)) => self.open(process, &module, mapping),
                     None => return,
@@ -160,22 +179,40 @@ impl ObserverThread {
         }
     }
 
-    fn read(&mut self, process: Pid, threads: &[Pid]) {
+    fn read_names(&self, process: Pid, threads: &[Pid]) {
         for thread in threads {
             let name = existing_tasks::comm(self.procfs.root(), process, *thread);
             self.spool.push_page(0, &name, 0, 0);
         }
+    }
+
+    /// Reads the next list of mappings that is longer than usual, if there is time and room left for it.
+    fn read_long(&mut self) {
+        let Some(process) = self.long.pop_front() else { return };
+        let began = Instant::now();
+        let is_read = self.mappings_of_long < MAX_MAPPINGS_OF_LONG
+            && self.time_for_long > Duration::ZERO
+            && self.read_mappings(process, ListLength::Most);
+        if !is_read {
+            self.report(&format!("a part of the mappings of process {process}"), "it has too many");
+        }
+        self.time_for_long = self.time_for_long.saturating_sub(began.elapsed());
+        self.unread.one_less();
+    }
+
+    /// Pushes records of the code that a process has mapped. Returns false if its list is longer.
+    fn read_mappings(&mut self, process: Pid, length: ListLength) -> bool {
         let procfs = self.procfs.root().to_owned();
-        let read = move || existing_tasks::mappings(&procfs, process);
+        let read = move || existing_tasks::mappings(&procfs, process, length);
         let (mappings, are_all) = match self.calls.call(&[CallTarget::Process(process)], read) {
             Ok(read) => read,
             Err(blocked) => {
                 self.report(&format!("process {process}"), &blocked.to_string());
-                return;
+                return true;
             }
         };
-        if !are_all {
-            self.report(&format!("a part of the mappings of process {process}"), "it has too many");
+        if length == ListLength::Most {
+            self.mappings_of_long += mappings.len();
         }
         let mut page = Vec::new();
         for mapping in mappings {
@@ -190,6 +227,7 @@ impl ObserverThread {
             page.extend(record);
         }
         self.spool.push_page(0, &page, 0, 0);
+        are_all
     }
 
     fn add_file(&mut self, process: Pid, module: Arc<Module>, mapping: OwnedMapping) {

@@ -97,7 +97,8 @@ impl CodeMap {
     /// Adds a mapping. It replaces the parts of others that it overlaps.
     fn map(&mut self, mapping: &Mapping<'_>, module: Arc<Module>) {
         let (begin, end) = (mapping.address, mapping.address.saturating_add(mapping.length));
-        let overlapped = self.0.range(..end).filter(|(_, piece)| piece.end > begin);
+        // No two of them overlap, so their ends are in order, too.
+        let overlapped = self.0.range(..end).rev().take_while(|(_, piece)| piece.end > begin);
         for start in overlapped.map(|(start, _)| *start).collect::<Vec<_>>() {
             let Some(old) = self.0.remove(&start) else { continue };
             if start < begin {

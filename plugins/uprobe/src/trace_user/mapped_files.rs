@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use trace_tasks::{FuseFileSystems, MappedRange, Pid, visit_code};
+use trace_tasks::{FuseFileSystems, ListLength, MappedRange, Pid, visit_code};
 
 /// What the kernel appends to the path of a deleted file.
 const DELETED: &[u8] = b" (deleted)";
@@ -48,12 +48,17 @@ pub struct MappedFiles {
     pub on_fuse: Vec<PathBuf>,
 }
 
-/// The files with code that a process has mapped. None, if the process has ended.
+/// The files with code that a process has mapped, as far as its list is read. None, if the process has ended.
 ///
 /// # Errors
 ///
 /// The kernel denies access to the process.
-pub fn mapped_files(procfs: &Path, fuse: &FuseFileSystems, process: Pid) -> io::Result<MappedFiles> {
+pub fn mapped_files(
+    procfs: &Path,
+    fuse: &FuseFileSystems,
+    process: Pid,
+    length: ListLength,
+) -> io::Result<MappedFiles> {
     let directory = procfs.join(process.to_string());
     let maps = match File::open(directory.join("maps")) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
@@ -62,7 +67,7 @@ pub fn mapped_files(procfs: &Path, fuse: &FuseFileSystems, process: Pid) -> io::
     };
     let program = fs::read_link(directory.join("exe")).unwrap_or_default();
     let (mut files, mut are_all) = (AllFiles::default(), true);
-    let visited = visit_code(maps, |range| {
+    let visited = visit_code(maps, length, |range| {
         if let Some(file) = mapped_file(range, process, &directory, &program) {
             are_all &= files.add(file, MAX_FILES);
         }
@@ -200,7 +205,7 @@ mod tests {
         fs::create_dir(procfs.path().join("7")).unwrap();
         let maps: String = (1..=MAX_FILES + 1).map(|inode| format!("1-2 r-xp 0 1:2 {inode} /a\n")).collect();
         fs::write(procfs.path().join("7/maps"), maps).unwrap();
-        let found = mapped_files(procfs.path(), &fuse(), 7).unwrap();
+        let found = mapped_files(procfs.path(), &fuse(), 7, ListLength::Most).unwrap();
         assert_eq!((found.files.len(), found.are_all), (MAX_FILES, false));
     }
 

@@ -7,11 +7,11 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use trace_hook_api::{Capability, Environment, HookError, Result, did_you_mean};
-use trace_tasks::{Blocked, BlockingCalls, CallTarget, FuseFileSystems, Pid};
+use trace_tasks::{Blocked, BlockingCalls, CallTarget, FuseFileSystems, ListLength, Pid};
 
 use super::binary::{self, Binary};
 use super::function_selector::BinaryPattern;
@@ -21,6 +21,9 @@ use super::quoted::quoted;
 
 /// How long a call that opens or reads a file may block.
 const TIME_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long lists of mappings are read that are longer than usual.
+const LONG_LISTS_TIME: Duration = Duration::from_millis(500);
 
 /// The programs and libraries of the traced processes: those that are mapped, and those that can be opened by path.
 pub struct ProcessFiles {
@@ -41,6 +44,45 @@ pub enum Candidate<'a> {
     InRootOf(Pid, &'a Path),
 }
 
+/// Reads the mappings of processes.
+struct Reading<'a> {
+    environment: &'a Environment,
+    calls: &'a Mutex<BlockingCalls>,
+    fuse: FuseFileSystems,
+    found: AllFiles,
+    /// For each process that cannot be read, the error, unless it does not answer.
+    failures: Vec<Option<HookError>>,
+}
+
+impl Reading<'_> {
+    /// Adds the files of a process. Returns false if its list is longer.
+    fn read(&mut self, process: Pid, length: ListLength, left_out: &mut LeftOut) -> bool {
+        let (root, fuse) = (self.environment.procfs.clone(), self.fuse.clone());
+        let read = move || mapped_files(&root, &fuse, process, length);
+        match call(self.calls, CallTarget::Process(process), read) {
+            Ok(Ok(found)) => {
+                let is_read_again = !found.are_all && length == ListLength::Usual;
+                for path in found.on_fuse.iter().filter(|_| !is_read_again) {
+                    left_out.add(format_args!("{}: it is on a FUSE file system", path.display()));
+                }
+                // The program of one process can be a library of another.
+                found.files.into_iter().for_each(|file| _ = self.found.add(file, usize::MAX));
+                return found.are_all;
+            }
+            Ok(Err(error)) => {
+                let error = forbidden(&format!("read the mappings of process {process}"), &error);
+                left_out.add(format_args!("the files of process {process}: {error}"));
+                self.failures.push(Some(error));
+            }
+            Err(blocked) => {
+                left_out.add(format_args!("the files of process {process}: {blocked}"));
+                self.failures.push(None);
+            }
+        }
+        true
+    }
+}
+
 impl ProcessFiles {
     /// The files of these processes, which are read by these calls. A process whose mappings cannot be read is left out.
     ///
@@ -52,39 +94,23 @@ impl ProcessFiles {
         environment: &Environment,
         calls: Arc<Mutex<BlockingCalls>>,
     ) -> Result<Self> {
-        let procfs = environment.procfs.as_path();
-        let fuse = FuseFileSystems::new(procfs, &environment.sysfs);
-        let (mut mapped, mut left_out) = (AllFiles::default(), LeftOut::default());
-        let (mut failures, mut forbidden_error) = (0, None);
-        for &process in &processes {
-            let (root, fuse) = (procfs.to_owned(), fuse.clone());
-            let read = move || mapped_files(&root, &fuse, process);
-            match call(&calls, CallTarget::Process(process), read) {
-                Ok(Ok(found)) => {
-                    if !found.are_all {
-                        left_out.add(format_args!(
-                            "a part of the mappings of process {process}: it has too many"
-                        ));
-                    }
-                    for path in found.on_fuse {
-                        left_out.add(format_args!("{}: it is on a FUSE file system", path.display()));
-                    }
-                    // The program of one process can be a library of another.
-                    found.files.into_iter().for_each(|file| _ = mapped.add(file, usize::MAX));
-                    continue;
-                }
-                Ok(Err(error)) => {
-                    let error = forbidden(&format!("read the mappings of process {process}"), &error);
-                    left_out.add(format_args!("the files of process {process}: {error}"));
-                    forbidden_error = Some(error);
-                }
-                Err(blocked) => left_out.add(format_args!("the files of process {process}: {blocked}")),
+        let fuse = FuseFileSystems::new(&environment.procfs, &environment.sysfs);
+        let mut reading =
+            Reading { environment, calls: &calls, fuse, found: AllFiles::default(), failures: Vec::new() };
+        let mut left_out = LeftOut::default();
+        let is_long = |process: &Pid| !reading.read(*process, ListLength::Usual, &mut left_out);
+        let long: Vec<Pid> = processes.iter().copied().filter(is_long).collect();
+        let began = Instant::now();
+        for process in long {
+            let has_time = began.elapsed() < environment.patient(LONG_LISTS_TIME);
+            if !has_time || !reading.read(process, ListLength::Most, &mut left_out) {
+                left_out.add(format_args!("a part of the mappings of process {process}: it has too many"));
             }
-            failures += 1;
         }
-        if failures == processes.len() && failures > 0 {
+        let Reading { found: mapped, failures, .. } = reading;
+        if failures.len() == processes.len() && !failures.is_empty() {
             let unreadable = || HookError::new(format!("no file can be searched: {left_out}"));
-            return Err(forbidden_error.unwrap_or_else(unreadable));
+            return Err(failures.into_iter().flatten().next_back().unwrap_or_else(unreadable));
         }
         Ok(Self {
             environment: environment.clone(),

@@ -1,4 +1,4 @@
-//! A traced process that is out for harm: `hostile STEP` prints its pid, waits for a line on standard input, does the step,
+//! A traced process that is out for harm: `hostile STEP [+ STEP…]` prints its pid, waits for a line on standard input, does the steps,
 //! prints `done`, and for each further line touches new memory and prints `done` again.
 //!
 //! - `map FILE`: maps a file as code
@@ -37,25 +37,31 @@ fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     say(&std::process::id().to_string())?;
     stdin().read_line(&mut String::new())?;
-    let _kept = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["map", file] => map(file)?,
-        ["lease", file] => lease(file)?,
-        ["foreign", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Foreign)?)?,
-        ["shared", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Shared)?)?,
-        ["silent", file, files @ ..] => silent(file, files)?,
-        ["files", count, directory] => files(count, directory)?,
-        ["maps", count, directory] => maps(count, directory)?,
-        ["threads", count] => threads(count)?,
-        ["forks", count] => forks(count)?,
-        ["children", count] => children(count)?,
-        _ => return Err(io::ErrorKind::InvalidInput.into()),
-    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let _kept = words.split(|word| *word == "+").map(perform).collect::<io::Result<Vec<File>>>()?;
     say("done")?;
     for _ in stdin().lines() {
         black_box(vec![1_u8; 1 << 20]);
         say("done")?;
     }
     Ok(())
+}
+
+/// Does a step. Returns a file that it keeps open.
+fn perform(step: &[&str]) -> io::Result<File> {
+    match step {
+        ["map", file] => map(file),
+        ["lease", file] => lease(file),
+        ["foreign", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Foreign)?),
+        ["shared", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Shared)?),
+        ["silent", file, files @ ..] => silent(file, files),
+        ["files", count, directory] => files(count, directory),
+        ["maps", count, directory] => maps(count, directory),
+        ["threads", count] => threads(count),
+        ["forks", count] => forks(count),
+        ["children", count] => children(count),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 fn say(text: &str) -> io::Result<()> {
