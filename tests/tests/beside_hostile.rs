@@ -143,7 +143,9 @@ fn nineteen_processes_lose_nothing_beside_a_hostile_one() {
     let directory = tempfile::tempdir().expect("a directory can be made");
     let [leased, files, maps] = ["library.so", "files", "maps"].map(|name| directory.path().join(name));
     fs::copy(Program::built(Build::Library), &leased).expect("the directory is ours");
-    [&files, &maps].map(|directory| fs::create_dir(directory).expect("the directory is ours"));
+    for directory in [&files, &maps] {
+        fs::create_dir(directory).expect("the directory is ours");
+    }
     let text = |path: &Path| path.to_str().expect("it is UTF-8").to_owned();
     let library = text(&Program::built(Build::Library));
     let (leased, files, maps) = (text(&leased), text(&files), text(&maps));

@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_own_program_is_found() {
-        let found = mapped_files(Path::new("/proc"), &fuse(), std::process::id()).unwrap();
+        let found = mapped_files(Path::new("/proc"), &fuse(), std::process::id(), ListLength::Usual).unwrap();
         let program = found.files.iter().find(|file| file.identity.is_program).unwrap();
         assert_eq!(program.path, std::env::current_exe().unwrap());
         assert!(found.are_all);
