@@ -2,27 +2,30 @@
 
 use std::fmt::Display;
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use system_tests::{
-    Kernel, Manager, OnPanic, PATIENCE, Plugins, Random, Reader, Workload, eventually, lock_out_sweeps,
-    wait_until,
+    Build, Cgroup, Hostile, Kernel, Manager, OnPanic, PATIENCE, Plugins, Program, Random, Reader, Workload,
+    eventually, lock_out_sweeps, wait_until,
 };
+use tempfile::TempDir;
 
 /// The number of sessions, unless `SESSIONS` is set.
 const SESSIONS: usize = 1000;
 
 /// One hook for each kind of kernel object that sessions create: an instance, two instances, a uprobe, eBPF programs,
-/// perf events.
-const HOOKS: [(&str, &str); 5] = [
+/// perf events that sample or count.
+const HOOKS: [(&str, &str); 6] = [
     ("trace_syscalls", ""),
     ("trace_net", ""),
     ("trace_user", "-f libc.so.6:getppid"),
     ("trace_open", ""),
     ("trace_profile", ""),
+    ("trace_counters", ""),
 ];
 
 #[test]
@@ -33,9 +36,9 @@ fn after_a_thousand_sessions_everything_is_unchanged() {
     let number =
         std::env::var("SESSIONS").map_or(SESSIONS, |number| number.parse().expect("SESSIONS is a number"));
     let manager = Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]));
-    let workload = Workload::start();
+    let scene = Scene::new();
     let mut random = Random::from_environment();
-    let one = |random: &mut Random| session(&manager, &workload, random);
+    let one = |random: &mut Random| session(&kernel, &manager, &scene, random);
     // The kernel allocates objects with the first sessions, and keeps them.
     for _ in 0..20 {
         one(&mut random);
@@ -60,6 +63,55 @@ fn after_a_thousand_sessions_everything_is_unchanged() {
         (after.exceed(&before).is_empty()).then_some(after)
     });
     before.print_beside(&after);
+}
+
+/// What the sessions trace.
+struct Scene {
+    workload: Workload,
+    hostile: Hostile,
+    cgroup: Cgroup,
+    _files: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let files = tempfile::tempdir().expect("a directory can be made");
+        let (library, leased) = (Program::built(Build::Library), files.path().join("library.so"));
+        fs::copy(&library, &leased).expect("the directory is ours");
+        let text = |path: &Path| path.to_str().expect("it is UTF-8").to_owned();
+        let (library, leased, directory) = (text(&library), text(&leased), text(files.path()));
+        let steps: [&[&str]; 5] = [
+            &["lease", &leased],
+            &["foreign", &library],
+            &["children", "5"],
+            &["files", "100", &directory],
+            &["threads", "20"],
+        ];
+        Self {
+            workload: Workload::start(),
+            hostile: Hostile::after(&steps.join(&"+")),
+            cgroup: Cgroup::create(),
+            _files: files,
+        }
+    }
+
+    /// The arguments of a session that traces the workload, alone, with a hostile process, or as a member of a cgroup.
+    fn arguments(&self, random: &mut Random) -> String {
+        match random.below(3) {
+            0 => format!("--pid {}", self.workload.id()),
+            1 => format!("--pid {} {}", self.workload.id(), self.hostile.id()),
+            _ => format!("--cgroup {}", self.cgroup.path().display()),
+        }
+    }
+}
+
+/// Another tool changes the instances of a session, which may end meanwhile.
+fn tamper(kernel: &Kernel, session: u32, random: &mut Random) {
+    let settings = [("tracing_on", "0"), ("set_event_pid", ""), ("set_event", ""), ("trace", "")];
+    for instance in kernel.instances_of(&[session]) {
+        let (file, value) = settings[random.below(settings.len())];
+        let _ = fs::write(instance.path().join(file), value);
+    }
 }
 
 /// How a session ends.
@@ -87,18 +139,24 @@ impl Ending {
 }
 
 /// One session that ends in a random way at a random time, with or without a reader.
-fn session(manager: &Manager, workload: &Workload, random: &mut Random) -> Ending {
+fn session(kernel: &Kernel, manager: &Manager, scene: &Scene, random: &mut Random) -> Ending {
     let ending = Ending::ALL[random.below(Ending::ALL.len())];
     let moment = Duration::from_micros(random.below(60_000) as u64);
     let time = if matches!(ending, Ending::Time) { "--time 20" } else { "" };
     let (hook, arguments) = HOOKS[random.below(HOOKS.len())];
     let _context = OnPanic(format!("{hook}, {ending:?} after {moment:?}"));
-    let mut process = manager.run(hook, format!("--pid {} {arguments} {time}", workload.id())).spawn();
+    let tasks = scene.arguments(random);
+    let mut process = manager.run(hook, format!("{tasks} {arguments} {time}")).spawn();
     let mut reader = None;
     if random.below(2) == 0 {
         wait_until("it prints its path", PATIENCE, || process.has_output() || process.is_over());
         reader = Reader::if_there(process.stdout().trim_end().as_ref());
-        workload.calls(10);
+        scene.cgroup.takes(scene.workload.id());
+        scene.workload.calls(10);
+        if random.below(4) == 0 {
+            tamper(kernel, process.pid(), random);
+        }
+        scene.cgroup.releases(scene.workload.id());
     }
     // The delay chooses the time that is tested.
     thread::sleep(moment);
