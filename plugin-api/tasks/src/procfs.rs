@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::Pid;
 use crate::error::{Error, Result};
@@ -129,6 +132,17 @@ impl Procfs {
         status(&fs::read(self.root.join(format!("{task}/status"))).ok()?)
     }
 
+    /// The present time by the clock of [`started`](Self::started). In a time namespace, it is that of this process.
+    pub fn now() -> u64 {
+        let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+        u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// When the task was started, in nanoseconds since boot, rounded down to 10 ms. `None` if it does not exist.
+    pub fn started(&self, task: Pid) -> Option<u64> {
+        started(&fs::read(self.root.join(format!("{task}/stat"))).ok()?)
+    }
+
     /// The directory of a thread. That of its id alone is the process's.
     pub(crate) fn path_of_thread(&self, thread: Pid) -> PathBuf {
         self.root.join(format!("{thread}/task/{thread}"))
@@ -166,6 +180,14 @@ fn status(text: &[u8]) -> Option<Status> {
     })
 }
 
+/// The 22nd field, in ticks of 10 ms (`USER_HZ`). The second one, the name, may contain spaces and parentheses.
+fn started(stat: &[u8]) -> Option<u64> {
+    const TICK: u64 = 10_000_000;
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let after_name = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
+    after_name.split_whitespace().nth(19)?.parse::<u64>().ok()?.checked_mul(TICK)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +202,20 @@ mod tests {
         }
         let procfs = Procfs::at(root.path());
         (root, procfs)
+    }
+
+    #[test]
+    fn the_start_of_a_task_is_the_field_after_any_name() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 1234 0 0";
+        let (_root, procfs) = tree(&[("7/stat", stat), ("8/stat", "8 (x) S 1")]);
+        assert_eq!(procfs.started(7), Some(12_340_000_000));
+        assert_eq!((procfs.started(8), procfs.started(9)), (None, None));
+    }
+
+    #[test]
+    fn this_process_was_started_before_now() {
+        let started = Procfs::at(Path::new("/proc")).started(std::process::id()).expect("it runs");
+        assert!(started <= Procfs::now() && Procfs::now() - started < 3_600_000_000_000);
     }
 
     #[test]
