@@ -76,6 +76,15 @@ impl Dir {
         Ok(bytes)
     }
 
+    /// The beginning of the text of a file, up to this many bytes, so that no file that is mounted over it is read without end.
+    pub(crate) fn read_at_most(&self, name: impl AsRef<Path>, most: u64) -> Result<String> {
+        let name = name.as_ref();
+        let mut bytes = Vec::new();
+        let file = self.open_file(name, OFlag::O_RDONLY)?;
+        file.take(most).read_to_end(&mut bytes).map_err(|error| self.error("read", name, error))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Removes a directory that is empty, or an instance.
     pub(crate) fn remove_directory(&self, name: impl AsRef<Path>) -> nix::Result<()> {
         unlinkat(&self.fd, name.as_ref(), UnlinkatFlags::RemoveDir)

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
@@ -20,7 +19,7 @@ impl Instance {
     /// # Errors
     /// [`Error::UnknownEvent`]; [`Error::TasksNotChosen`] if choosing the tasks failed.
     pub fn enable_event(&self, system: &str, event: &str) -> Result<()> {
-        self.request(system, Some(event));
+        self.own_events.request(system, Some(event));
         self.enable(system, Some(event))
     }
 
@@ -40,8 +39,7 @@ impl Instance {
 
     /// Whether the event was enabled to be printed, by itself or with its system.
     pub fn is_requested(&self, (system, event): (&str, &str)) -> bool {
-        let requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
-        requested.iter().any(|(s, e)| s == system && e.as_deref().is_none_or(|e| e == event))
+        self.own_events.is_requested(system, event)
     }
 
     /// Whether [`NEW_TASK`] is recorded for some new tasks only.
@@ -49,17 +47,12 @@ impl Instance {
         self.filters_new_tasks.load(Ordering::Relaxed)
     }
 
-    fn request(&self, system: &str, event: Option<&str>) {
-        let mut requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
-        requested.push((system.to_owned(), event.map(str::to_owned)));
-    }
-
     /// Enables all events of a system in one write. Unless all tasks are to be traced, choose the tasks first.
     ///
     /// # Errors
     /// [`Error::UnknownSystem`]; [`Error::TasksNotChosen`] if choosing the tasks failed.
     pub fn enable_system(&self, system: &str) -> Result<()> {
-        self.request(system, None);
+        self.own_events.request(system, None);
         self.enable(system, None)
     }
 
@@ -100,10 +93,12 @@ impl Instance {
     /// # Errors
     /// [`Error::UnknownEvent`]; the kernel has no such trigger.
     pub fn set_trigger(&self, system: &str, event: &str, trigger: &str) -> Result<()> {
+        self.own_events.condition(system, event);
         self.write_event_file(system, Some(event), "trigger", trigger)
     }
 
     fn set_event_filter(&self, system: &str, event: &str, expression: &str) -> Result<()> {
+        self.own_events.condition(system, event);
         let (path, file) = self.open_event_file(system, Some(event), "filter")?;
         self.dir.write_to(file, &path, expression).map_err(|error| match error.errno() {
             // For unbalanced expressions the kernel's parser returns the bare numbers -1, -2 and -3, which are not meant as

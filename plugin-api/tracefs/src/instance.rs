@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -13,6 +13,7 @@ use crate::dir::{Dir, is_plain_name};
 use crate::error::{Error, Result};
 use crate::lock::{Claim, claim};
 use crate::mount::Tracefs;
+use crate::own_events::OwnEvents;
 use crate::stats::BufferStats;
 use crate::teardown::{Teardown, tear_down};
 
@@ -33,8 +34,8 @@ pub struct Instance {
     claim: Option<Claim>,
     /// An event was enabled, so tasks can no longer be chosen.
     pub(crate) events_enabled: AtomicBool,
-    /// The events whose records are printed: a system, or one event of it.
-    pub(crate) requested: Mutex<Vec<(String, Option<String>)>>,
+    /// The events whose records are printed, and those that have filters or triggers.
+    pub(crate) own_events: OwnEvents,
     /// Choosing tasks has failed: enabling an event might record all tasks.
     pub(crate) lacks_tasks: AtomicBool,
     /// Probes were defined for this instance.
@@ -76,7 +77,7 @@ impl Instance {
             free_buffer: None,
             claim: Some(claim),
             events_enabled: AtomicBool::new(false),
-            requested: Mutex::default(),
+            own_events: OwnEvents::default(),
             lacks_tasks: AtomicBool::new(false),
             has_probes: AtomicBool::new(false),
             needs_new_tasks: AtomicBool::new(false),

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use trace_tasks::{Member, Pid, Procfs, SelectedProcesses, WatchedTask};
 
@@ -74,6 +75,73 @@ impl PidFilter {
         Ok(tasks)
     }
 
+    /// The threads in the filter, alive or not, in ascending order; at most so many.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be read.
+    pub fn tasks(&self, most: usize) -> Result<Vec<Pid>> {
+        let mut tasks = Vec::new();
+        self.visit(|task| {
+            tasks.push(task);
+            if tasks.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(tasks)
+    }
+
+    /// Adds the threads of these selections that are missing, until none is.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be read or written.
+    pub fn complete(&self, selections: &[SelectedProcesses]) -> Result<()> {
+        loop {
+            let members = selections.iter().flat_map(|selection| selection.members(&self.procfs).into_keys());
+            let missing = self.missing(members)?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            self.add(&missing)?;
+        }
+    }
+
+    /// Empties the filter: all tasks are recorded then.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be written.
+    pub fn clear(&self) -> Result<()> {
+        self.instance.empty(SET_EVENT_PID)
+    }
+
+    /// Whether threads are excluded from recording.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be read.
+    pub fn excludes_any(&self) -> Result<bool> {
+        match self.instance.read_at_most(SET_EVENT_NOTRACE_PID, 1) {
+            Ok(excluded) => Ok(!excluded.is_empty()),
+            // A kernel before 5.7.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Excludes no threads.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be written.
+    pub fn exclude_none(&self) -> Result<()> {
+        self.instance.empty(SET_EVENT_NOTRACE_PID)
+    }
+
+    /// The procfs in which it looks for tasks.
+    pub fn procfs(&self) -> &Procfs {
+        &self.procfs
+    }
+
     /// Writes all selected threads into the filter, beginning with those known to be alive. Returns them.
     ///
     /// With event-fork on, the kernel adds the tasks that a thread in the filter starts. It does not add a task that was started
@@ -137,17 +205,15 @@ impl PidFilter {
     pub fn restore(&self, tasks: &[Pid]) -> Result<()> {
         let processes = tasks.iter().filter_map(|task| self.procfs.status(*task));
         let families = SelectedProcesses::families(processes.map(|status| status.process));
-        loop {
-            let missing = self.missing(families.members(&self.procfs).into_keys())?;
-            if missing.is_empty() {
-                return Ok(());
-            }
-            self.add(&missing)?;
-        }
+        self.complete(&[families])
     }
 
     /// Excludes the threads of these processes, and those that they start. Kernels before 5.7 cannot.
-    pub(crate) fn exclude(&self, processes: impl IntoIterator<Item = Pid>) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be written.
+    pub fn exclude(&self, processes: impl IntoIterator<Item = Pid>) -> Result<()> {
         let processes: Vec<Pid> = processes.into_iter().collect();
         self.instance.write(SET_EVENT_NOTRACE_PID, &list(&self.threads(&processes)))
     }

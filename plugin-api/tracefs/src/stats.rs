@@ -1,9 +1,17 @@
 //! The kernel's counts of recorded and lost events.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use nix::fcntl::OFlag;
 
 use crate::dir::Dir;
 use crate::error::Result;
+
+/// Larger than the file of a CPU.
+const SIZE: usize = 1024;
 
 /// The counts of an instance's ring buffers, read on each call. This does not prevent the removal of the instance.
 #[derive(Debug, Clone)]
@@ -22,16 +30,32 @@ impl BufferStats {
         Ok(CpuStats::parse(&self.0.read(format!("per_cpu/cpu{cpu}/stats"))?))
     }
 
+    /// Opens the counts of one CPU, to read them often. The instance cannot be removed while they are open.
+    ///
+    /// # Errors
+    /// The kernel's file cannot be opened.
+    pub fn open_cpu(&self, cpu: u32) -> Result<CpuStatsFile> {
+        self.0.open_file(format!("per_cpu/cpu{cpu}/stats"), OFlag::O_RDONLY).map(CpuStatsFile)
+    }
+
+    /// The CPUs, in ascending order.
+    ///
+    /// # Errors
+    /// The kernel's directory cannot be read.
+    pub fn cpus(&self) -> Result<Vec<u32>> {
+        let directories = self.0.directories_in("per_cpu")?;
+        let cpus = directories.iter().filter_map(|name| name.strip_prefix("cpu")?.parse().ok());
+        let mut cpus: Vec<u32> = cpus.collect();
+        cpus.sort_unstable();
+        Ok(cpus)
+    }
+
     /// The counts of every CPU, in the order of the CPUs.
     ///
     /// # Errors
     /// A file of the kernel cannot be read.
     pub fn per_cpu(&self) -> Result<Vec<(u32, CpuStats)>> {
-        let directories = self.0.directories_in("per_cpu")?;
-        let cpus = directories.iter().filter_map(|name| name.strip_prefix("cpu")?.parse().ok());
-        let mut stats = cpus.map(|cpu| Ok((cpu, self.of_cpu(cpu)?))).collect::<Result<Vec<_>>>()?;
-        stats.sort_unstable_by_key(|(cpu, _)| *cpu);
-        Ok(stats)
+        self.cpus()?.into_iter().map(|cpu| Ok((cpu, self.of_cpu(cpu)?))).collect()
     }
 }
 
@@ -44,7 +68,28 @@ pub struct CpuStats {
     dropped: u64,
 }
 
+/// The open file with the counts of one CPU.
+#[derive(Debug)]
+pub struct CpuStatsFile(File);
+
+impl CpuStatsFile {
+    /// The counts now. This waits for no lock of the kernel that starts and stops of sessions hold.
+    ///
+    /// # Errors
+    /// The kernel's file cannot be read.
+    pub fn read(&self) -> io::Result<CpuStats> {
+        let mut text = [0; SIZE];
+        let length = self.0.read_at(&mut text, 0)?;
+        Ok(CpuStats::parse(&String::from_utf8_lossy(text.get(..length).unwrap_or_default())))
+    }
+}
+
 impl CpuStats {
+    /// Events that were read, by any process.
+    pub fn read(&self) -> u64 {
+        self.read
+    }
+
     /// Events that the kernel recorded or tried to record.
     pub fn recorded(&self) -> u64 {
         self.entries + self.read + self.lost()
@@ -56,7 +101,7 @@ impl CpuStats {
     }
 
     /// Reads lines of the form `name: value`.
-    fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let count = |wanted: &str| {
             let value =
                 text.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| *name == wanted);

@@ -1,0 +1,310 @@
+//! The enabled events of an instance with their filters and triggers, to notice when another process changes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Bound;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::dir::Dir;
+use crate::error::{Error, Result};
+use crate::instance::Instance;
+use crate::own_events::OwnEvents;
+
+/// The file that lists the enabled events, one `system:event` in a line.
+const ENABLED: &str = "set_event";
+/// More than the list of all events of a kernel has.
+const LONGEST: u64 = 1 << 20;
+const FILTER: &str = "filter";
+/// What the file of an event without a filter has.
+const NO_FILTER: &str = "none";
+const TRIGGER: &str = "trigger";
+/// The file of an event without triggers has comments only.
+const COMMENT: char = '#';
+
+/// The enabled events at the first look, and their filters and triggers. Events that the session enables later are added.
+/// Reading them does not prevent the removal of the instance.
+#[derive(Debug)]
+pub struct EventSettings {
+    instance: Arc<Dir>,
+    own: OwnEvents,
+    /// The text of [`ENABLED`] when it was as it should be, which spares comparing the events. `None` before the first look.
+    text: Option<String>,
+    events: BTreeMap<String, Conditions>,
+    /// The last event whose conditions were looked at.
+    looked_at: Option<String>,
+}
+
+/// Under which conditions an event is recorded, and what happens then: its filter and its triggers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Conditions {
+    /// The session has set none.
+    None,
+    /// The session has set some, which have not been read yet.
+    Unread,
+    /// The text of each file.
+    Set(BTreeMap<&'static str, String>),
+}
+
+/// A difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangedEvents {
+    /// These events are no longer enabled.
+    Disabled(Vec<String>),
+    /// These events are enabled, but not by the session.
+    Enabled(Vec<String>),
+    /// The filter of an event was set.
+    Filter {
+        /// The event.
+        event: String,
+        /// The filter that the session has set, or "none".
+        set: String,
+        /// The filter now.
+        found: String,
+    },
+    /// The triggers of an event were set.
+    Triggers {
+        /// The event.
+        event: String,
+        /// The triggers that the session has set, one in a line.
+        set: String,
+        /// The triggers now.
+        found: String,
+    },
+}
+
+impl Instance {
+    /// Its enabled events, which the first look remembers.
+    pub fn event_settings(&self) -> EventSettings {
+        EventSettings {
+            instance: Arc::clone(&self.dir),
+            own: self.own_events.clone(),
+            text: None,
+            events: BTreeMap::new(),
+            looked_at: None,
+        }
+    }
+}
+
+impl EventSettings {
+    /// The events that another process has enabled or disabled since the first look.
+    ///
+    /// # Errors
+    /// The kernel's file cannot be read.
+    pub fn changed(&mut self) -> Result<Vec<ChangedEvents>> {
+        let text = self.instance.read_at_most(ENABLED, LONGEST)?;
+        match &self.text {
+            Some(known) if *known == text => return Ok(Vec::new()),
+            Some(_) => {}
+            None => {
+                self.add(listed(&text).map(str::to_owned));
+                self.text = Some(text);
+                return Ok(Vec::new());
+            }
+        }
+        let found: BTreeSet<&str> = listed(&text).collect();
+        let unexpected = found.iter().filter(|event| !self.events.contains_key(**event));
+        let (own, foreign): (Vec<String>, Vec<String>) =
+            unexpected.map(|event| (*event).to_owned()).partition(|event| {
+                let (system, name) = event.split_once(':').unwrap_or((event, ""));
+                self.own.is_requested(system, name)
+            });
+        self.add(own);
+        let missing = self.events.keys().filter(|event| !found.contains(event.as_str()));
+        let missing: Vec<String> = missing.cloned().collect();
+        if missing.is_empty() && foreign.is_empty() {
+            self.text = Some(text);
+        }
+        let changes = [ChangedEvents::Disabled(missing), ChangedEvents::Enabled(foreign)];
+        Ok(changes.into_iter().filter(|change| !change.events().is_empty()).collect())
+    }
+
+    /// Looks at the filters and triggers of the events, in turn, for this time, and returns those that differ, and whether all
+    /// events have been looked at since this was last returned.
+    pub fn changed_conditions(&mut self, time: Duration) -> (Vec<ChangedEvents>, bool) {
+        let began = Instant::now();
+        let mut changes = Vec::new();
+        loop {
+            let after = self.looked_at.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let next = self.events.range_mut::<str, _>((after, Bound::Unbounded)).next();
+            let Some((event, known)) = next else {
+                self.looked_at = None;
+                return (changes, true);
+            };
+            let found = read_conditions(&self.instance, event);
+            match known {
+                Conditions::Unread => *known = Conditions::Set(found),
+                known => changes.extend(known.differences(event, &found)),
+            }
+            self.looked_at = Some(event.clone());
+            if began.elapsed() >= time {
+                return (changes, false);
+            }
+        }
+    }
+
+    /// Undoes a change.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn restore(&self, change: &ChangedEvents) -> Result<()> {
+        match change {
+            ChangedEvents::Disabled(events) => self.enable(events, "1"),
+            ChangedEvents::Enabled(events) => self.enable(events, "0"),
+            ChangedEvents::Filter { event, set, .. } => {
+                self.instance.write(path(event, FILTER), if set == NO_FILTER { "0" } else { set })
+            }
+            ChangedEvents::Triggers { event, set, found } => self.restore_triggers(event, set, found),
+        }
+    }
+
+    fn add(&mut self, events: impl IntoIterator<Item = String>) {
+        for event in events {
+            let conditions =
+                if self.own.is_conditioned(&event) { Conditions::Unread } else { Conditions::None };
+            self.events.insert(event, conditions);
+        }
+    }
+
+    fn enable(&self, events: &[String], value: &str) -> Result<()> {
+        // Each, also if one of them does not exist any more.
+        let written = events.iter().map(|event| self.instance.write(path(event, "enable"), value));
+        Error::all_of(written.filter_map(Result::err).collect())
+    }
+
+    fn restore_triggers(&self, event: &str, set: &str, found: &str) -> Result<()> {
+        let write = |trigger: &str| self.instance.write(path(event, TRIGGER), trigger);
+        let others = |of: &str, than: &str| -> Vec<String> {
+            let is_other = |trigger: &&str| !than.lines().any(|other| other == *trigger);
+            of.lines().filter(is_other).map(|trigger| command(trigger).to_owned()).collect()
+        };
+        others(found, set).iter().try_for_each(|foreign| write(&format!("!{foreign}")))?;
+        others(set, found).iter().try_for_each(|own| write(own))
+    }
+}
+
+impl ChangedEvents {
+    /// The events that it is about.
+    pub fn events(&self) -> &[String] {
+        match self {
+            Self::Disabled(events) | Self::Enabled(events) => events,
+            Self::Filter { event, .. } | Self::Triggers { event, .. } => std::slice::from_ref(event),
+        }
+    }
+}
+
+/// What the other process did.
+impl fmt::Display for ChangedEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled(events) => write!(f, "disabled {}", some_of(events)),
+            Self::Enabled(events) => write!(f, "enabled {}", some_of(events)),
+            Self::Filter { event, set, found } => {
+                write!(f, "changed the filter of {event} from '{}' to '{}'", short(set), short(found))
+            }
+            Self::Triggers { event, set, found } => {
+                write!(f, "changed the triggers of {event} from '{}' to '{}'", short(set), short(found))
+            }
+        }
+    }
+}
+
+impl Conditions {
+    fn differences(&self, event: &str, found: &BTreeMap<&'static str, String>) -> Vec<ChangedEvents> {
+        let set = |file: &'static str| match self {
+            Self::None if file == FILTER => Some(NO_FILTER.to_owned()),
+            Self::None => Some(String::new()),
+            Self::Unread => None,
+            Self::Set(set) => set.get(file).cloned(),
+        };
+        let both = found.iter().filter_map(|(file, found)| Some((*file, set(file)?, found.clone())));
+        let event = event.to_owned();
+        both.filter(|(_, set, found)| set != found)
+            .map(|(file, set, found)| match file {
+                FILTER => ChangedEvents::Filter { event: event.clone(), set, found },
+                _ => ChangedEvents::Triggers { event: event.clone(), set, found },
+            })
+            .collect()
+    }
+}
+
+/// The text of each file. Without those that cannot be read, because the event is being removed.
+fn read_conditions(instance: &Dir, event: &str) -> BTreeMap<&'static str, String> {
+    let read = |file| Some((file, meaning(&instance.read_at_most(path(event, file), LONGEST).ok()?)));
+    [FILTER, TRIGGER].into_iter().filter_map(read).collect()
+}
+
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|event| !event.is_empty())
+}
+
+fn path(event: &str, file: &str) -> PathBuf {
+    let (system, name) = event.split_once(':').unwrap_or((event, ""));
+    ["events", system, name, file].iter().collect()
+}
+
+/// The text without comments.
+fn meaning(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with(COMMENT));
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+/// The part of a trigger that removes it after an exclamation mark: the kernel shows `stacktrace:unlimited`.
+fn command(trigger: &str) -> &str {
+    trigger.strip_suffix(":unlimited").unwrap_or_else(|| trigger.split(" if ").next().unwrap_or(trigger))
+}
+
+/// "a:b", or "a:b and 3 more events".
+fn some_of(events: &[String]) -> String {
+    match events {
+        [] => "no event".to_owned(),
+        [event] => event.clone(),
+        [first, others @ ..] => format!("{first} and {} more events", others.len()),
+    }
+}
+
+/// The beginning, in one line.
+fn short(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let line = text.replace('\n', " ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_no_triggers() {
+        assert_eq!(meaning("# Available triggers:\n# traceon traceoff\n"), "");
+        assert_eq!(meaning("stacktrace:unlimited\n"), "stacktrace:unlimited");
+    }
+
+    #[test]
+    fn the_change_of_many_events_names_one() {
+        let disabled = ChangedEvents::Disabled(["a:b", "c:d", "c:e"].map(str::to_owned).into());
+        assert_eq!(disabled.to_string(), "disabled a:b and 2 more events");
+    }
+
+    #[test]
+    fn filters_and_triggers_differ_by_event() {
+        let files = |filter: &str, trigger: &str| {
+            BTreeMap::from([(FILTER, filter.to_owned()), (TRIGGER, trigger.to_owned())])
+        };
+        let changes = Conditions::None.differences("a:b", &files("pid == 1", "traceoff:unlimited"));
+        let texts: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        let filter = "changed the filter of a:b from 'none' to 'pid == 1'";
+        let triggers = "changed the triggers of a:b from '' to 'traceoff:unlimited'";
+        assert_eq!(texts, [filter, triggers]);
+        for same in [BTreeMap::new(), files("none", "")] {
+            assert!(Conditions::None.differences("a:b", &same).is_empty());
+        }
+        let own = Conditions::Set(files("pid > 0", "stacktrace:unlimited"));
+        assert!(own.differences("a:b", &files("pid > 0", "stacktrace:unlimited")).is_empty());
+        assert_eq!(own.differences("a:b", &files("none", "")).len(), 2);
+    }
+}
