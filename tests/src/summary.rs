@@ -37,11 +37,11 @@ impl Log {
         fs::read_to_string(format!("/proc/self/fd/{}", self.0.as_raw_fd())).expect("the log can be read")
     }
 
-    /// The summary, which is the last line.
+    /// The summary. Only warnings follow it.
     #[track_caller]
     pub fn summary(&self) -> Summary {
         let text = self.text();
-        let last = text.lines().last().unwrap_or_default();
+        let last = text.lines().rfind(|line| !line.contains(": warn: ")).unwrap_or_default();
         let summary =
             last.find(|c: char| c.is_ascii_digit()).and_then(|start| Summary::parse(&last[start..]));
         summary.unwrap_or_else(|| panic!("no summary at the end of {text:?}"))

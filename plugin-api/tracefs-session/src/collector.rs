@@ -13,6 +13,7 @@ use tracefs::ring::{CollectedPage, RingBuffer, Sweep};
 
 use crate::clock_reading;
 use crate::losses::Losses;
+use crate::tampering::Consumption;
 
 /// The time between two sweeps while there are few records, which bounds the delay of a line.
 const LONGEST_REST: Duration = Duration::from_millis(30);
@@ -30,6 +31,7 @@ pub(crate) struct PageCollector {
     ring: RingBuffer,
     clock: RecordClock,
     losses: Losses,
+    consumption: Consumption,
     spool: Arc<Spool>,
     /// The number of sweeps that read all records that existed when the sweep began.
     whole_sweeps: Arc<AtomicU64>,
@@ -47,6 +49,7 @@ impl PageCollector {
         ring: RingBuffer,
         clock: RecordClock,
         losses: Losses,
+        consumption: Consumption,
         spool: Arc<Spool>,
         whole_sweeps: Arc<AtomicU64>,
     ) -> Self {
@@ -54,6 +57,7 @@ impl PageCollector {
             ring,
             clock,
             losses,
+            consumption,
             spool,
             whole_sweeps,
             last_whole: Instant::now(),
@@ -70,8 +74,9 @@ impl PageCollector {
 
     /// Moves the available pages; without `all`, up to the pages being written.
     fn move_pages(&mut self, all: bool) -> Result<Sweep> {
-        let (losses, spool) = (&mut self.losses, &self.spool);
+        let (losses, consumption, spool) = (&mut self.losses, &mut self.consumption, &self.spool);
         let keep = |page: CollectedPage<'_>| {
+            consumption.collected(page.cpu, page.records, page.damage.is_some());
             let lost = if page.lost.is_some() { losses.take_unreported(page.cpu) } else { 0 };
             spool.push_page(page.cpu, page.bytes, page.records, lost);
         };
@@ -86,6 +91,16 @@ impl PageCollector {
         self.spool.push_settled(sweep.settled);
         Ok(sweep)
     }
+
+    /// Counts what other processes have read from the buffers as lost.
+    fn look_at_other_readers(&mut self) {
+        for finding in self.consumption.look() {
+            self.spool.lose(finding.buffer, finding.taken);
+            if finding.emptied {
+                self.losses.begin_anew(finding.buffer);
+            }
+        }
+    }
 }
 
 impl Collect for PageCollector {
@@ -99,6 +114,9 @@ impl Collect for PageCollector {
         if whole {
             self.last_whole = Instant::now();
             self.whole_sweeps.fetch_add(1, Ordering::Release);
+        }
+        if self.consumption.is_due() || (drained && occasion == Occasion::Stopped) {
+            self.look_at_other_readers();
         }
         if !drained {
             return Ok(Swept::again(false));

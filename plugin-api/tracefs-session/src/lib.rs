@@ -44,6 +44,7 @@ mod renderer;
 mod reused_pids;
 mod session;
 mod stream;
+mod tampering;
 mod traced_tasks;
 mod unrecorded;
 

@@ -31,6 +31,11 @@ impl Losses {
         }
     }
 
+    /// The kernel counts the lost records of a buffer from 0 again, because it was emptied.
+    pub(crate) fn begin_anew(&mut self, buffer: u32) {
+        self.reported.remove(&buffer);
+    }
+
     /// The lost records of a buffer that were not returned before.
     pub(crate) fn take_unreported(&mut self, buffer: u32) -> u64 {
         let second = self.second.as_ref().filter(|_| buffer_number::is_in_second(buffer));

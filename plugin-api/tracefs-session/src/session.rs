@@ -19,12 +19,15 @@ use crate::new_programs::{NewPrograms, ProgramObserver, ProgramWatcher};
 use crate::renderer::Renderer;
 use crate::reused_pids::PidRestorer;
 use crate::stream::{EventStream, StreamItem, StreamStats};
+use crate::tampering::{PidWatch, TamperWatcher, WatchedTasks};
 use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
 use crate::unrecorded::Unrecorded;
 
 /// A tracing instance that records the events of a request's tasks.
 pub struct TracefsSession {
     // Dropped in this order: the kernel does not remove an instance while one of its files is open.
+    /// Looks for changes by other processes. `None` after the stop.
+    tampering: Option<Collector<TamperWatcher>>,
     stream: Option<EventStream>,
     instance: Option<Arc<Instance>>,
     /// Records its events for all tasks.
@@ -41,6 +44,8 @@ pub struct TracefsSession {
     restorer: Option<PidRestorer>,
     /// Tasks that were restored after they had not been recorded.
     restored: Unrecorded,
+    /// Some living tasks of the filter, while another process has removed them.
+    watched: WatchedTasks,
     renderer: Box<dyn Renderer>,
     /// The renderer has written its last lines.
     ended: bool,
@@ -131,7 +136,12 @@ impl TracefsSession {
             }
             None => None,
         };
+        let pids = PidWatch::new(tasks.another(), selection.clone(), stream.trust());
+        let watched = pids.watched();
+        let watcher = TamperWatcher::new([&*instance].into_iter().chain(&system_wide), pids, &stream);
         Ok(SourceSession::new(Self {
+            tampering: Some(Collector::start(watcher)?),
+            watched,
             stream: Some(stream),
             instance: Some(instance),
             system_wide,
@@ -165,7 +175,8 @@ impl EventSource for TracefsSession {
             joining.finish()?;
         }
         let traced = self.stream.as_ref().and_then(EventStream::traced_tasks);
-        Ok(self.selection.may_grow() || any_alive(&mut self.tasks, traced)?)
+        let counts = |task| traced.is_none_or(|traced| traced.follows(task));
+        Ok(self.selection.may_grow() || any_alive(&mut self.tasks, traced)? || self.watched.any_alive(counts))
     }
 
     fn begin_read(&mut self) -> Result<()> {
@@ -201,8 +212,10 @@ impl EventSource for TracefsSession {
     }
 
     fn stop(&mut self) -> Result<()> {
+        // First, because stopping is a change as well.
         let mut failures: Vec<HookError> =
-            self.instances().filter_map(|instance| instance.stop().err()).map(HookError::from).collect();
+            self.tampering.take().and_then(|mut watcher| watcher.finish().err()).into_iter().collect();
+        failures.extend(self.instances().filter_map(|instance| instance.stop().err()).map(HookError::from));
         failures.extend(self.joining.take().and_then(|mut joining| joining.finish().err()));
         failures.extend(self.observing.take().and_then(|mut observing| observing.finish().err()));
         failures.extend(self.restorer.take().and_then(|mut restorer| restorer.finish().err()));
@@ -219,7 +232,8 @@ impl EventSource for TracefsSession {
                 "traced tasks got the pid of one that had just ended, whereupon the kernel stopped recording them",
             ),
         ];
-        Ok(Counts::new(recorded, lost).with_warnings(warnings.into_iter().flatten()))
+        Ok(Counts::new(recorded, lost)
+            .with_warnings(warnings.into_iter().flatten().chain(stream.notices().warnings())))
     }
 
     fn take_losing(&mut self) -> BTreeSet<u32> {

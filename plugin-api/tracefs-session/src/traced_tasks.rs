@@ -13,12 +13,19 @@ use trace_tasks::{Follow, Member, Pid, Procfs, SelectedProcesses};
 use tracefs::{Instance, PidFilter, RecentMap};
 
 use crate::joined::Joined;
+use crate::tampering::FilterTrust;
 
 /// The clone flag that distinguishes a new thread from a new process (clone(2)).
 const CLONE_THREAD: u64 = 0x0001_0000;
 
 /// The table is pruned only from this size on.
 const SMALLEST_PRUNED: usize = 4096;
+
+/// A longer filter is not compared with the traced tasks.
+const MOST_COMPARED: usize = 8192;
+
+/// Times of starts in procfs are rounded to this, in nanoseconds.
+const TICK: u64 = 10_000_000;
 
 /// More tasks are not between their creation and their first wake-up at the same time.
 const MOST_BEING_STARTED: usize = 4096;
@@ -47,6 +54,17 @@ pub struct TracedTasks {
     /// Tasks that had exited when the ring buffer was last found empty.
     exited: HashSet<Pid>,
     prune_at: usize,
+    /// The task of the last record that was kept: most records are of the same task as the one before.
+    last_kept: Option<Pid>,
+    /// Tasks that are taken for traced ones only because the kernel recorded them.
+    assumed: HashSet<Pid>,
+    trust: FilterTrust,
+    /// The kernel's filter. `None` in unit tests.
+    pids: Option<PidFilter>,
+    /// When the choice of tasks began, by the clock of [`Procfs::now`].
+    chosen: u64,
+    /// When recording had begun. `None` if tasks may have been started since without a record.
+    recorded: Option<u64>,
 }
 
 impl TracedTasks {
@@ -65,12 +83,23 @@ impl TracedTasks {
             misses_starts: true,
             exited: HashSet::new(),
             prune_at,
+            last_kept: None,
+            assumed: HashSet::new(),
+            trust: FilterTrust::default(),
+            pids: None,
+            chosen: Procfs::now(),
+            recorded: None,
         }
     }
 
     /// Where to put the tasks of processes that have joined a selected cgroup.
     pub fn joined(&self) -> Joined {
         self.joined.clone()
+    }
+
+    /// Where to report that the kernel's filter was changed.
+    pub(crate) fn trust(&self) -> FilterTrust {
+        self.trust.clone()
     }
 
     /// Whether some records are dropped. For selections with all descendants the kernel's filter is exact, until a task that is
@@ -82,6 +111,7 @@ impl TracedTasks {
     /// Scans procfs again. Call it right after recording was started: tasks started since the tasks were chosen have no record
     /// of their start.
     pub fn rescan(&mut self) {
+        self.recorded = Some(Procfs::now());
         // Otherwise the scan is not needed, and would delay the start of the session.
         if !self.drops_any {
             return;
@@ -99,11 +129,18 @@ impl TracedTasks {
         let follow = if is_thread { creator_follow } else { creator_follow.of_child() };
         self.exited.remove(&new);
         self.untraced.remove(&new);
+        self.assumed.remove(&new);
+        self.last_kept = None;
         self.started.insert(new, ());
         let before = self.known.insert(new, follow);
-        [Some(follow), before]
+        let has_reused = [Some(follow), before]
             .into_iter()
-            .all(|follow| follow.is_some_and(|follow| follow != Follow::NOTHING))
+            .all(|follow| follow.is_some_and(|follow| follow != Follow::NOTHING));
+        if has_reused {
+            // What it starts may have no record, until it is in the filter again.
+            self.recorded = None;
+        }
+        has_reused
     }
 
     /// Call it for each `sched:sched_wakeup_new` record. The kernel also writes one if the creator is not in its filter, but the
@@ -114,12 +151,14 @@ impl TracedTasks {
         }
         log::debug!("task {new} has the pid of a traced task that has ended; task {creator} is not traced");
         self.known.insert(new, Follow::NOTHING);
+        self.last_kept = None;
         self.drops_any = true;
     }
 
     /// Call it when records are missing: one of the start of a task may be among them.
     pub fn lost(&mut self) {
         self.misses_starts = true;
+        self.recorded = None;
     }
 
     /// Whether a new task without a record of its start may be one that a traced task has started.
@@ -129,8 +168,12 @@ impl TracedTasks {
         match self.known.get(&creator) {
             Some(&follow) => is_followed(follow),
             None if self.procfs.exists(creator) => self.related(creator).is_some_and(is_followed),
-            None => self.misses_starts,
+            None => self.misses_starts(),
         }
+    }
+
+    fn misses_starts(&self) -> bool {
+        self.misses_starts || self.trust.misses_starts()
     }
 
     fn is_in_cgroup(&self, process: Pid) -> bool {
@@ -140,7 +183,13 @@ impl TracedTasks {
     /// Whether a record written by this task is kept.
     pub fn keeps(&mut self, task: Pid) -> bool {
         self.add_joined();
-        self.follow(task).own
+        self.drop_assumed();
+        if self.last_kept == Some(task) {
+            return true;
+        }
+        let keeps = self.follow(task).own;
+        self.last_kept = Some(task).filter(|_| keeps);
+        keeps
     }
 
     /// Whether a task that a record names is traced. It need not have written a record.
@@ -172,13 +221,17 @@ impl TracedTasks {
 
     /// Whether a record that names several tasks is kept. The kernel records `sched_switch`, `sched_wakeup`,
     /// `sched_wakeup_new` and `sched_waking` also if the current task is not in its filter but the named task is.
-    pub fn keeps_any(&mut self, tasks: &[Pid]) -> bool {
-        tasks.iter().any(|&task| self.is_traced(task))
+    pub fn keeps_any(&mut self, tasks: impl Iterator<Item = Pid> + Clone) -> bool {
+        self.drop_assumed();
+        tasks.clone().any(|task| self.is_traced(task))
+            // One of them is in the kernel's filter.
+            || (!self.drops_any && self.misses_starts() && tasks.clone().any(|task| self.trusts_filter(task)))
     }
 
     /// Whether the task, or any task that it may start, is traced.
     pub fn follows(&self, task: Pid) -> bool {
-        self.related(task).unwrap_or(self.unknown_task()) != Follow::NOTHING
+        let unknown = || if self.trust.is_lost() { Follow::NOTHING } else { self.unknown_task() };
+        self.related(task).unwrap_or_else(unknown) != Follow::NOTHING
     }
 
     /// Removes the tasks that had exited at the previous call. Call it when every record has been read that was in the ring
@@ -186,7 +239,9 @@ impl TracedTasks {
     pub fn caught_up(&mut self) {
         for task in self.exited.drain() {
             self.known.remove(&task);
+            self.assumed.remove(&task);
         }
+        self.last_kept = None;
         self.misses_starts = false;
         if self.untraced.len() >= SMALLEST_PRUNED {
             self.untraced.clear();
@@ -200,7 +255,19 @@ impl TracedTasks {
     fn add_joined(&mut self) {
         for task in self.joined.take() {
             self.untraced.remove(&task);
+            self.assumed.remove(&task);
+            self.last_kept = None;
             self.known.insert(task, Follow::FAMILY);
+        }
+    }
+
+    /// Drops the tasks that were taken for traced ones, if the kernel's filter was changed.
+    fn drop_assumed(&mut self) {
+        if self.trust.is_lost() && !self.assumed.is_empty() {
+            self.last_kept = None;
+            for task in self.assumed.drain() {
+                self.known.insert(task, Follow::NOTHING);
+            }
         }
     }
 
@@ -208,10 +275,57 @@ impl TracedTasks {
         if let Some(&follow) = self.known.get(&task) {
             return follow;
         }
-        let follow = self.related(task).unwrap_or(self.unknown_task());
+        let follow = self.related(task).unwrap_or_else(|| self.assume(task));
         log::debug!("no record of the start of task {task}; treated as {follow:?}");
         self.known.insert(task, follow);
         follow
+    }
+
+    /// How a task is followed of which nothing is known.
+    fn assume(&mut self, task: Pid) -> Follow {
+        if !self.trusts_filter(task) {
+            return Follow::NOTHING;
+        }
+        let follow = self.unknown_task();
+        if follow != Follow::NOTHING {
+            self.assumed.insert(task);
+        }
+        follow
+    }
+
+    /// Whether a task of which nothing is known may be recorded because the kernel's filter has it.
+    fn trusts_filter(&self, task: Pid) -> bool {
+        if self.selection.is_all() {
+            return true;
+        }
+        let trusts = !self.trust.is_lost() && !self.is_foreign(task) && !self.was_filter_replaced();
+        if !trusts && task != 0 {
+            self.trust.lose();
+        }
+        trusts
+    }
+
+    /// Whether no traced task can have started it: it is older than the session, or has no record of its start although it was
+    /// started while all starts were recorded. The idle tasks are older.
+    fn is_foreign(&self, task: Pid) -> bool {
+        if task == 0 {
+            return true;
+        }
+        let has_record = self.recorded.filter(|_| !self.trust.misses_starts());
+        let is_foreign = |started: u64| {
+            started + TICK < self.chosen || has_record.is_some_and(|recorded| started > recorded + TICK)
+        };
+        // Processes can join a cgroup at any time.
+        self.selection.cgroups().is_empty() && self.procfs.started(task).is_some_and(is_foreign)
+    }
+
+    /// Whether the kernel's filter has none of the traced tasks although one is alive.
+    fn was_filter_replaced(&self) -> bool {
+        let Some(Ok(tasks)) = self.pids.as_ref().map(|pids| pids.tasks(MOST_COMPARED)) else { return false };
+        let mut followed = self.known.iter().filter(|(_, follow)| **follow != Follow::NOTHING);
+        tasks.len() < MOST_COMPARED
+            && followed.clone().all(|(task, _)| tasks.binary_search(task).is_err())
+            && followed.any(|(task, _)| self.procfs.is_alive(*task))
     }
 
     /// How a task is followed, if that is known for the task, its process or its parent.
@@ -245,8 +359,11 @@ pub fn choose_tasks(
     procfs: &Path,
     selection: &SelectedProcesses,
 ) -> tracefs::Result<(PidFilter, Option<TracedTasks>)> {
+    let chosen = Procfs::now();
     let (filter, members) = instance.choose_tasks(procfs, selection)?;
-    let follow = || TracedTasks::new(Procfs::at(procfs), selection.clone(), members);
+    let pids = Some(filter.another());
+    let follow =
+        || TracedTasks { pids, chosen, ..TracedTasks::new(Procfs::at(procfs), selection.clone(), members) };
     Ok((filter, instance.has_new_task_event().then(follow)))
 }
 
@@ -388,6 +505,41 @@ mod tests {
     }
 
     #[test]
+    fn unknown_tasks_are_not_traced_when_the_kernels_filter_was_changed() {
+        let mut fixture = fixture(Follow::FAMILY);
+        assert!(fixture.filter.keeps(77) && fixture.filter.keeps(10));
+        fixture.filter.trust().lose();
+        fixture.add_task(20, 20, 10);
+        assert!(!fixture.filter.keeps(77) && !fixture.filter.keeps(78) && !fixture.filter.follows(79));
+        assert!(fixture.filter.keeps(10) && fixture.filter.keeps(20));
+    }
+
+    #[test]
+    fn a_task_that_no_traced_one_can_have_started_is_not_traced() {
+        let started_at = |filter: &Fixture, task: Pid, nanoseconds: u64| {
+            filter.add_task(task, task, 1);
+            let stat = format!("{task} (x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {} 0", nanoseconds / TICK);
+            fs::write(filter.root.path().join(format!("{task}/stat")), stat).expect("stat");
+        };
+        let second = 1_000_000_000;
+        for has_lost in [false, true] {
+            let mut fixture = fixture(Follow::FAMILY);
+            fixture.filter.chosen = 10 * second;
+            fixture.filter.recorded = Some(12 * second);
+            if has_lost {
+                fixture.filter.lost();
+            }
+            for (task, seconds) in [(70, 9), (71, 11), (72, 13)] {
+                started_at(&fixture, task, seconds * second);
+            }
+            // Started while the session began; its parent may have ended.
+            assert!(fixture.filter.keeps(71));
+            assert_eq!(fixture.filter.keeps(72), has_lost);
+            assert!(!fixture.filter.keeps(70) && !fixture.filter.keeps(0));
+        }
+    }
+
+    #[test]
     fn exited_unknown_tasks_are_treated_as_children() {
         assert!(!fixture(Follow::ALONE).filter.keeps(77));
         assert!(fixture(Follow::CHILDREN).filter.keeps(77));
@@ -398,9 +550,9 @@ mod tests {
         let mut fixture = fixture(Follow::CHILDREN);
         fixture.add_task(500, 500, 1);
         fixture.filter.new_task(10, 20, FORK);
-        assert!(fixture.filter.keeps_any(&[500, 20]));
-        assert!(!fixture.filter.keeps_any(&[500, 10]));
-        assert!(!fixture.filter.keeps_any(&[0, 11]));
+        assert!(fixture.filter.keeps_any([500, 20].into_iter()));
+        assert!(!fixture.filter.keeps_any([500, 10].into_iter()));
+        assert!(!fixture.filter.keeps_any([0, 11].into_iter()));
     }
 
     #[test]

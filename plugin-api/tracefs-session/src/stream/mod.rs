@@ -28,6 +28,7 @@ use crate::collector::PageCollector;
 use crate::losses::Losses;
 use crate::new_programs::NewPrograms;
 use crate::reused_pids::ReusedPid;
+use crate::tampering::{Consumption, Corrections, FilterTrust, Notices};
 use crate::traced_tasks::TracedTasks;
 use new_task::NewTaskEvent;
 use processes::Processes;
@@ -86,6 +87,9 @@ pub struct EventStream {
     incomplete: bool,
     /// The number of damaged pages that were reported.
     reported_damaged: u64,
+    /// What other processes did to the instances, and how they changed the kernel's counts.
+    notices: Notices,
+    corrections: Corrections,
     /// Whether the spool has been read to its end.
     finished: bool,
 }
@@ -171,7 +175,18 @@ impl EventStream {
         let losses = Losses::of(instance, second);
         let clock = instance.clock()?;
         let boot_time = BootTime::new(clock_reading::read(&clock)?);
-        let pages = PageCollector::new(ring, clock, losses, Arc::clone(&spool), Arc::clone(&whole_sweeps));
+        let notices = Notices::default();
+        let trust = filter.as_ref().map(|filter| filter.tasks.trust()).unwrap_or_default();
+        let consumption = Consumption::of(instance, second, notices.clone(), trust);
+        let corrections = consumption.corrections();
+        let pages = PageCollector::new(
+            ring,
+            clock,
+            losses,
+            consumption,
+            Arc::clone(&spool),
+            Arc::clone(&whole_sweeps),
+        );
         let collector = Collector::start(pages)?;
         Ok(Self {
             collector,
@@ -196,6 +211,8 @@ impl EventStream {
             failure: None,
             incomplete: false,
             reported_damaged: 0,
+            notices,
+            corrections,
             finished: false,
         })
     }
@@ -282,6 +299,19 @@ impl EventStream {
         mem::take(&mut self.reused_pids)
     }
 
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    pub(crate) fn corrections(&self) -> &Corrections {
+        &self.corrections
+    }
+
+    /// The trust in the kernel's pid filter, for those who change it.
+    pub(crate) fn trust(&self) -> FilterTrust {
+        self.traced_tasks().map(TracedTasks::trust).unwrap_or_default()
+    }
+
     /// The format of an event, to read its fields.
     ///
     /// # Errors
@@ -316,11 +346,13 @@ impl EventStream {
         let buffers: [fn(u32) -> u32; 2] = [|cpu| cpu, buffer_number::in_second];
         for (instance, buffer_of) in instances.into_iter().zip(buffers) {
             for (cpu, counts) in instance.buffer_stats().per_cpu()? {
-                stats.recorded += counts.recorded();
+                let correction = self.corrections.of(buffer_of(cpu));
+                let recorded = counts.recorded().saturating_add_signed(correction.recorded);
+                stats.recorded += recorded;
                 let lost = match incomplete {
                     // All records that have not been returned are lost.
-                    true => counts.recorded().saturating_sub(self.timeline.returned(buffer_of(cpu))),
-                    false => counts.lost(),
+                    true => recorded.saturating_sub(self.timeline.returned(buffer_of(cpu))),
+                    false => counts.lost() + correction.lost,
                 };
                 stats.lose(cpu, lost);
             }

@@ -14,6 +14,8 @@ pub struct RecordFilter {
     pub tasks: TracedTasks,
     /// The fields that name tasks, of the events that the kernel also records if the current task is not traced.
     subjects: HashMap<u16, Vec<Field>>,
+    /// The kinds of records that the kernel's pid filter does not apply to.
+    markers: Vec<u16>,
     /// The event of the first wake-up of a new task, and its field with the pid. `None` if not all of these tasks have a record
     /// of their start.
     first_wakeup: Option<(u16, Field)>,
@@ -26,6 +28,9 @@ const ABOUT_OTHERS: [(&str, &[&str]); 4] = [
     ("sched_wakeup", &["pid"]),
     ("sched_wakeup_new", &["pid"]),
 ];
+
+/// Text and data that programs write to the instance (`trace_marker`, `trace_marker_raw`).
+const MARKERS: [&str; 2] = ["print", "raw_data"];
 
 impl RecordFilter {
     /// `shows_starts`: whether there is a record of the start of each new task.
@@ -40,7 +45,8 @@ impl RecordFilter {
         let (system, event) = FIRST_WAKEUP;
         let wakeup = formatter.load(system, event).ok().filter(|_| shows_starts);
         let first_wakeup = wakeup.and_then(|id| Some((id, subjects.get(&id)?.first()?.clone())));
-        Self { tasks, subjects, first_wakeup }
+        let markers = MARKERS.iter().filter_map(|marker| formatter.load("ftrace", marker).ok()).collect();
+        Self { tasks, subjects, markers, first_wakeup }
     }
 
     /// See [`TracedTasks::new_task`].
@@ -60,14 +66,14 @@ impl RecordFilter {
 
     /// Whether a record of the event `id`, written by `task`, is kept.
     pub fn keeps(&mut self, task: Pid, id: u16, record: &[u8]) -> bool {
-        if !self.tasks.drops_any() {
+        if self.markers.contains(&id) && !self.tasks.drops_any() {
             return true;
         }
         match self.subjects.get(&id) {
             None => self.tasks.keeps(task),
             Some(fields) => {
                 let named = fields.iter().filter_map(|field| field.number(record)).map(|pid| pid as Pid);
-                self.tasks.keeps_any(&[task].into_iter().chain(named).collect::<Vec<_>>())
+                self.tasks.keeps_any([task].into_iter().chain(named))
             }
         }
     }
