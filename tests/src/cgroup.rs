@@ -47,7 +47,12 @@ impl Hierarchy {
 impl Cgroup {
     /// Creates one with a name of its own in a hierarchy of version 2.
     pub fn create() -> Self {
-        Self::named(Hierarchy::Version2, &unique_name())
+        Self::of(Hierarchy::Version2)
+    }
+
+    /// Creates one with a name of its own.
+    pub fn of(hierarchy: Hierarchy) -> Self {
+        Self::named(hierarchy, &unique_name())
     }
 
     /// Creates one with a name of its own that has this file of a controller, in whichever hierarchy there is one.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use system_tests::{
-    Cgroup, Container, Hierarchy, Kernel, Manager, Opener, PATIENCE, Plugins, Session, Workload, wait_until,
+    Cgroup, Container, Hierarchy, Kernel, Log, Manager, Opener, PATIENCE, Plugins, Session, Workload,
+    wait_until,
 };
 
 /// A container id: 64 hexadecimal digits, different in each test process.
@@ -104,6 +105,80 @@ fn ftrace_traces_all_processes_that_join_in_a_row() {
     let of_child = format!("-{}", child.id());
     let of_child = lines.iter().filter(|line| line.split(' ').any(|word| word.ends_with(&of_child)));
     assert_eq!(of_child.count(), 7);
+}
+
+/// Records the ends of the processes in a cgroup.
+fn ends_in(manager: &Manager, log: &Log, cgroup: &Cgroup) -> Session {
+    let arguments = format!("--cgroup {} -e sched:sched_process_exit", cgroup.path().display());
+    log.of(manager.call(["-v", "--run", "trace_events", "--args", &arguments])).start()
+}
+
+/// The number at the beginning of a warning that goes on with this.
+fn warned(log: &str, what: &str) -> usize {
+    let number = log.lines().find_map(|line| line.split_once(what)?.0.trim_end().rsplit(' ').next());
+    number.map_or(0, |number| number.parse().expect("a number"))
+}
+
+const ENDED: &str = "processes joined the cgroups and ended before they were recorded";
+const UNKNOWN: &str = "processes were started in a cgroup by clone3 and ended before it was known in which";
+
+/// Cgroups of each version that is mounted here.
+fn cgroups() -> Vec<Cgroup> {
+    let mounted = [Hierarchy::Version1, Hierarchy::Version2].into_iter().filter(|version| {
+        let is_mounted = version.root().is_some();
+        if !is_mounted {
+            eprintln!("{version:?} is not mounted here");
+        }
+        is_mounted
+    });
+    mounted.map(Cgroup::of).collect()
+}
+
+#[test]
+fn ftrace_counts_processes_that_join_and_end_before_they_are_recorded() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for cgroup in cgroups() {
+        let nested = cgroup.below("nested");
+        let log = Log::new();
+        let mut opener = Opener::start(&["moved", "100", nested.path().to_str().expect("plain text")]);
+        let session = ends_in(&manager, &log, &cgroup);
+        opener.proceed();
+        let recorded = session.stop().succeeded().len();
+        let ended = warned(&log.text(), ENDED);
+        assert!(ended > 0 && recorded + ended == 100, "{recorded} recorded, {}", log.text());
+    }
+}
+
+#[test]
+fn ftrace_counts_processes_that_are_started_in_the_cgroup_and_end_before_they_are_recorded() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, cgroup, log) = (manager(), Cgroup::create(), Log::new());
+    let mut opener = Opener::start(&["into", "100", cgroup.path().to_str().expect("plain text")]);
+    let session = ends_in(&manager, &log, &cgroup);
+    opener.proceed();
+    let recorded = session.stop().succeeded().len();
+    let [ended, unknown] = [ENDED, UNKNOWN].map(|what| warned(&log.text(), what));
+    let counted = recorded + ended;
+    // Those of other tests may be among the unknown ones.
+    assert!(counted <= 100 && counted + unknown >= 100, "{recorded} recorded, {}", log.text());
+}
+
+#[test]
+fn ftrace_does_not_count_what_its_tasks_start_in_the_cgroup() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, cgroup) = (manager(), Cgroup::create());
+    let nested = cgroup.below("nested");
+    let path = nested.path().to_str().expect("plain text").to_owned();
+    for step in ["into", "moved"] {
+        let log = Log::new();
+        let mut opener = Opener::start(&[step, "100", &path]);
+        cgroup.takes(opener.id);
+        let session = ends_in(&manager, &log, &cgroup);
+        opener.proceed();
+        assert_eq!(session.stop().succeeded().len(), 101, "{step}: {}", log.text());
+        assert_eq!(warned(&log.text(), ENDED), 0, "{step}: {}", log.text());
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub struct Cgroup {
     directory: PathBuf,
     id: u64,
     hierarchy: u32,
+    path: Option<PathBuf>,
 }
 
 impl Cgroup {
@@ -34,7 +35,8 @@ impl Cgroup {
             CGROUP2_SUPER_MAGIC => 0,
             _ => hierarchy_of(directory, procfs).map_err(failed)?,
         };
-        Ok(Self { directory: directory.to_owned(), id, hierarchy })
+        let path = path_in_hierarchy(directory);
+        Ok(Self { directory: directory.to_owned(), id, hierarchy, path })
     }
 
     /// Its directory in the cgroup file system.
@@ -52,6 +54,22 @@ impl Cgroup {
         self.hierarchy
     }
 
+    /// Its path in its hierarchy, as `/proc/PID/cgroup` shows it to this process. `None` if it is not known.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The ids of this cgroup and of those that exist below it.
+    pub fn ids(&self) -> BTreeSet<u64> {
+        let mut ids = BTreeSet::from([self.id]);
+        if self.exists() {
+            visit_below(&self.directory, &mut |directory| {
+                ids.extend(fs::metadata(directory).map(|metadata| metadata.ino()));
+            });
+        }
+        ids
+    }
+
     /// Whether it has not been removed. A new cgroup at the same path is another one.
     pub fn exists(&self) -> bool {
         fs::metadata(&self.directory).is_ok_and(|metadata| metadata.ino() == self.id)
@@ -62,8 +80,27 @@ impl Cgroup {
         let mut processes = BTreeSet::new();
         if self.exists() {
             add_processes(&self.directory, &mut processes);
+            visit_below(&self.directory, &mut |directory| add_processes(directory, &mut processes));
         }
         processes
+    }
+}
+
+/// Whether this process is in the initial cgroup namespace, in which the paths of cgroups are those that the kernel uses in its
+/// trace events.
+pub fn in_initial_cgroup_namespace(procfs: &Path) -> bool {
+    fs::read_link(procfs.join("self/ns/cgroup")).is_ok_and(|link| link == Path::new(INITIAL_NAMESPACE))
+}
+
+/// The number is fixed in the kernel (`PROC_CGROUP_INIT_INO` in include/linux/proc_ns.h).
+const INITIAL_NAMESPACE: &str = "cgroup:[4026531835]";
+
+fn visit_below(directory: &Path, visit: &mut impl FnMut(&Path)) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            visit(&entry.path());
+            visit_below(&entry.path(), visit);
+        }
     }
 }
 
@@ -72,21 +109,36 @@ fn add_processes(directory: &Path, processes: &mut BTreeSet<Pid>) {
     let listed = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     // 0 stands for a process of a pid namespace that is not visible here.
     processes.extend(listed.lines().filter_map(|line| line.parse::<Pid>().ok()).filter(|pid| *pid != 0));
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            add_processes(&entry.path(), processes);
-        }
-    }
+}
+
+/// The path of the mounted directory in its file system, and the part below it.
+fn path_in_hierarchy(directory: &Path) -> Option<PathBuf> {
+    let directory = fs::canonicalize(directory).ok()?;
+    let device = device_of(&directory).ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mounts.lines().find_map(|line| {
+        let [_, _, of_mount, root, mount_point] = line.splitn(6, ' ').take(5).collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let below = directory.strip_prefix(mount_point).ok().filter(|_| of_mount == device)?;
+        // A directory above the root of this process's cgroup namespace has no path in it.
+        (!root.starts_with("/..")).then(|| Path::new(root).join(below))
+    })
+}
+
+/// The device of a file, as in `/proc/self/mountinfo`.
+fn device_of(file: &Path) -> io::Result<String> {
+    let device = fs::metadata(file)?.dev();
+    Ok(format!("{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device)))
 }
 
 /// The id of a version 1 hierarchy. The first column of `/proc/cgroups` and of `/proc/self/cgroup` has it beside the
 /// controllers, which the options of the mount name (`/proc/self/mountinfo`).
 fn hierarchy_of(directory: &Path, procfs: &Path) -> io::Result<u32> {
-    let device = fs::metadata(directory)?.dev();
-    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let device = device_of(directory)?;
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let options = mounts.lines().find_map(|line| {
-        let is_this = line.split(' ').nth(2) == Some(&format!("{major}:{minor}"));
+        let is_this = line.split(' ').nth(2) == Some(device.as_str());
         line.rsplit(' ').next().filter(|_| is_this)
     });
     let options: BTreeSet<&str> = options.unwrap_or_default().split(',').collect();
@@ -122,8 +174,9 @@ mod tests {
             fs::write(place.join("cgroup.procs"), text).expect("a file");
         }
         let id = fs::metadata(directory.path()).expect("it exists").ino();
-        let cgroup = Cgroup { directory: directory.path().to_owned(), id, hierarchy: 0 };
+        let cgroup = Cgroup { directory: directory.path().to_owned(), id, hierarchy: 0, path: None };
         assert_eq!(cgroup.processes(), BTreeSet::from([7, 8, 9]));
+        assert_eq!(cgroup.ids().len(), 3);
         let other = Cgroup { id: id + 1, ..cgroup };
         assert!(!other.exists() && other.processes().is_empty());
     }

@@ -17,7 +17,7 @@ mod selection;
 mod watched_task;
 
 pub use blocking_calls::{Blocked, BlockingCalls, CallTarget};
-pub use cgroup::Cgroup;
+pub use cgroup::{Cgroup, in_initial_cgroup_namespace};
 pub use error::{Error, Result};
 pub use fuse::FuseFileSystems;
 pub use maps::{ListLength, MappedRange, mapped_ranges, visit_code};

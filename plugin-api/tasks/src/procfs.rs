@@ -148,6 +148,13 @@ impl Procfs {
         self.root.join(format!("{thread}/task/{thread}"))
     }
 
+    /// The path of the task's cgroup in the hierarchy of version 2. A zombie still has one.
+    pub fn cgroup_path(&self, task: Pid) -> Option<PathBuf> {
+        let cgroups = fs::read_to_string(self.root.join(format!("{task}/cgroup"))).ok()?;
+        let path = cgroups.lines().find_map(|line| line.strip_prefix("0::"))?;
+        Some(path.strip_suffix(" (deleted)").unwrap_or(path).into())
+    }
+
     /// Whether the task exists and is not a zombie.
     pub fn is_alive(&self, task: Pid) -> bool {
         self.status(task).is_some_and(|status| !status.exited)

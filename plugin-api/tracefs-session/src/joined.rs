@@ -1,7 +1,9 @@
 //! Processes that join the selected cgroups while a session records.
 //!
 //! The kernel's filter holds threads, and adds what they fork. A process that is moved into a cgroup, or started in it by
-//! clone3(2), descends from none of them. So the members of the cgroups are compared with the filter again and again.
+//! clone3(2), descends from none of them. So the members of the cgroups are compared with the filter when an event reports such a
+//! process ([`JoinEvents`]), and again and again: not every kernel has the events, and a process that has joined may have started
+//! others before it was in the filter.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -15,17 +17,23 @@ use trace_session::{Collect, Occasion, Swept};
 use trace_tasks::{Cgroup, Pid};
 use tracefs::PidFilter;
 
+use crate::ended_tasks::{EndedTask, EndedTasks};
+use crate::join_events::{JoinEvents, Joins};
 use crate::new_programs::NewPrograms;
 use crate::unrecorded::Unrecorded;
 
 /// What a hook that starts a [`TracefsSession`](crate::TracefsSession) writes in its details about processes that join a cgroup.
 pub const JOINING: &str = "\
 With --cgroup, --container and --whole-cgroup, a process that joins while the session records is traced from at most 20 ms after \
-it joined. One that joins within some 40 ms after another, or while another session starts or ends, waits for the kernel: it is \
-traced some 50 ms after it joined, later on a busy machine, and a warning reports how much may be missing. What it starts is \
-traced from its start.";
+it joined, usually 1 ms. One that joins within some 40 ms after another, or while another session starts or ends, waits for the \
+kernel: it is traced some 50 ms after it joined, later on a busy machine, and a warning reports how much may be missing. What it \
+starts is traced from its start.
 
-/// Half of the time within which a process that joins is to be recorded.
+A warning counts the processes that joined and ended before they were recorded, but not what they started meanwhile. A process that \
+clone3(CLONE_INTO_CGROUP) started, and that does not exist any more when its event is read, usually after 0.2 ms, cannot be assigned \
+to a cgroup: another warning counts these for the whole machine.";
+
+/// Half of the time within which a process that joins is to be recorded, where no event reports it.
 const REST: Duration = Duration::from_millis(10);
 
 /// A process that may have been recorded later than this after it joined is reported: its first events are missing.
@@ -58,11 +66,23 @@ impl Joined {
     }
 }
 
+/// Joiners that were not recorded, or too late.
+#[derive(Debug, Clone, Default)]
+pub struct UnrecordedJoiners {
+    /// Those that were recorded late.
+    pub late: Unrecorded,
+    /// Those that ended before they were recorded.
+    pub ended: Unrecorded,
+    /// Processes that ended before it was known whether they had joined.
+    pub unknown: Unrecorded,
+}
+
 /// Adds the processes that join cgroups to the kernel's filter.
 pub struct JoinWatcher {
     cgroups: Vec<Cgroup>,
     excluded: BTreeSet<Pid>,
     filter: PidFilter,
+    events: Option<JoinEvents>,
     /// The processes in the cgroups at the last sweep.
     members: BTreeSet<Pid>,
     /// The processes that were added to the filter in the last sweep.
@@ -71,62 +91,113 @@ pub struct JoinWatcher {
     swept: Option<Instant>,
     joined: Joined,
     programs: Option<NewPrograms>,
-    late: Unrecorded,
+    ended: EndedTasks,
+    unrecorded: UnrecordedJoiners,
 }
 
 impl JoinWatcher {
     /// A watcher of these cgroups for this filter, which has their present members. It reports those who join to `programs` as
-    /// well, and notes in `late` what is recorded too late.
+    /// well, and notes in `unrecorded` what is recorded too late, or perhaps not at all, which the records of `ended` tasks decide.
+    #[expect(clippy::too_many_arguments, reason = "it is called once")]
     pub fn new(
         cgroups: &[Cgroup],
         excluded: BTreeSet<Pid>,
         filter: PidFilter,
+        events: Option<JoinEvents>,
         joined: Joined,
         programs: Option<NewPrograms>,
-        late: Unrecorded,
+        ended: EndedTasks,
+        unrecorded: UnrecordedJoiners,
     ) -> Self {
         Self {
             cgroups: cgroups.to_vec(),
             excluded,
             filter,
+            events,
             members: BTreeSet::new(),
             added: Vec::new(),
             swept: None,
             joined,
             programs,
-            late,
+            ended,
+            unrecorded,
+        }
+    }
+
+    /// The processes that were not in the cgroups at the last sweep.
+    fn new_members(&mut self) -> Vec<Pid> {
+        let mut members: BTreeSet<Pid> = self.cgroups.iter().flat_map(Cgroup::processes).collect();
+        members.retain(|process| !self.excluded.contains(process));
+        let new = members.difference(&self.members).copied().collect();
+        self.members = members;
+        new
+    }
+
+    /// Reports the processes among those that have joined that have ended already. Returns the others.
+    fn without_ended(&self, processes: Vec<Pid>, missing: Duration) -> Vec<Pid> {
+        let (ended, alive) = processes.into_iter().partition(|process| self.filter.has_ended(*process));
+        self.report_ended(ended, missing, &self.unrecorded.ended);
+        alive
+    }
+
+    fn report_ended(&self, tasks: Vec<Pid>, missing: Duration, counted_in: &Unrecorded) {
+        for task in tasks {
+            self.ended.report(EndedTask { task, counted_in: counted_in.clone(), missing });
+        }
+    }
+
+    /// Reports the processes that have joined by events and have ended. Call it after the members were read: all others are among
+    /// them, or have left.
+    fn report_ended_joiners(&self, joins: Joins, missing: Duration) {
+        self.unrecorded.unknown.note(usize::try_from(joins.lost).unwrap_or(usize::MAX), missing);
+        self.without_ended(joins.attached, missing);
+        let gone = |process: &Pid| !self.members.contains(process) && self.filter.has_ended(*process);
+        for process in joins.started.into_iter().filter(gone) {
+            match self.events.as_ref().and_then(|events| events.is_in_selected(process)) {
+                Some(true) => self.report_ended(vec![process], missing, &self.unrecorded.ended),
+                Some(false) => {}
+                None => self.report_ended(vec![process], missing, &self.unrecorded.unknown),
+            }
         }
     }
 }
 
 impl Collect for JoinWatcher {
-    const SHORTEST_REST: Duration = Duration::ZERO;
+    /// Processes that join in the meantime are added together.
+    const SHORTEST_REST: Duration = Duration::from_micros(500);
 
-    fn sweep(&mut self, _: Occasion) -> Result<Swept> {
+    fn sweep(&mut self, occasion: Occasion) -> Result<Swept> {
         let began = Instant::now();
         let unobserved = self.swept.replace(began).map_or(Duration::ZERO, |swept| began - swept);
-        let mut members: BTreeSet<Pid> = self.cgroups.iter().flat_map(Cgroup::processes).collect();
-        members.retain(|process| !self.excluded.contains(process));
-        let new: Vec<Pid> = members.difference(&self.members).copied().collect();
-        self.members = members;
+        // Before the members, among which those that they name are if they are alive.
+        let joins = self.events.as_mut().map(JoinEvents::take).transpose()?.unwrap_or_default();
+        let new = self.new_members();
+        self.report_ended_joiners(joins, unobserved);
+        // They may have ended before the kernel used the filter with them.
+        let added = mem::take(&mut self.added);
+        let added = self.without_ended(added, unobserved);
+        if occasion == Occasion::Stopped {
+            return Ok(Swept::rest(false, REST));
+        }
         if !new.is_empty() {
             // Before their first records.
             self.joined.add(self.filter.threads(&new));
             self.programs.iter().for_each(|programs| programs.report(new.iter().copied()));
         }
         // They may have started threads before the kernel used the filter with them.
-        let unchecked = [mem::take(&mut self.added), new].concat();
+        let unchecked = [added, new].concat();
         if unchecked.is_empty() {
             return Ok(Swept::rest(false, REST));
         }
         // What was forked by a member is in the filter already.
         let missing = self.filter.missing(self.filter.threads(&unchecked))?;
         if missing.is_empty() {
+            self.without_ended(unchecked, unobserved);
             return Ok(Swept::rest(false, REST));
         }
         log::debug!("{} tasks have joined the cgroups", missing.len());
         self.filter.add(&missing)?;
-        note_late(&self.late, missing.len(), unobserved, began.elapsed());
+        note_late(&self.unrecorded.late, missing.len(), unobserved, began.elapsed());
         self.joined.add(missing);
         self.added = unchecked;
         // Those that have joined meanwhile have waited long enough.
@@ -134,7 +205,7 @@ impl Collect for JoinWatcher {
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        Vec::new()
+        self.events.as_ref().map(JoinEvents::descriptors).unwrap_or_default()
     }
 }
 

@@ -36,6 +36,8 @@ mod buffer_number;
 mod cleanup;
 mod clock_reading;
 mod collector;
+mod ended_tasks;
+mod join_events;
 mod joined;
 mod losses;
 mod new_programs;

@@ -14,7 +14,9 @@ use trace_tasks::SelectedProcesses;
 use tracefs::{Instance, PidFilter, Tracefs};
 
 use crate::cleanup::find;
-use crate::joined::JoinWatcher;
+use crate::ended_tasks::EndedTasks;
+use crate::join_events::JoinEvents;
+use crate::joined::{JoinWatcher, UnrecordedJoiners};
 use crate::new_programs::{NewPrograms, ProgramObserver, ProgramWatcher};
 use crate::renderer::Renderer;
 use crate::reused_pids::PidRestorer;
@@ -36,10 +38,11 @@ pub struct TracefsSession {
     selection: SelectedProcesses,
     /// Set if processes may join a cgroup.
     joining: Option<Collector<JoinWatcher>>,
+    /// Records the events of processes that join a cgroup.
+    joins: Option<Instance>,
     /// Set if the hook observes the programs that processes begin to run.
     observing: Option<Collector<ProgramWatcher>>,
-    /// Processes that joined a cgroup before they were recorded.
-    late: Unrecorded,
+    unrecorded_joiners: UnrecordedJoiners,
     /// `None` after the stop.
     restorer: Option<PidRestorer>,
     /// Tasks that were restored after they had not been recorded.
@@ -113,13 +116,24 @@ impl TracefsSession {
         let system_wide =
             enable_system_wide.map(|_| create(&tracefs, &system_wide_name, request)).transpose()?;
         let procfs = &request.environment.procfs;
-        // Tasks before events: an instance without tasks records all tasks of the machine.
         let selection = selected_processes(request)?;
+        let join_events = join_events(&tracefs, request, &selection);
+        let (joins, join_events) = join_events.unzip();
+        // Tasks before events: an instance without tasks records all tasks of the machine.
         let (tasks, mut traced) = choose_tasks(&instance, procfs, &selection)?;
         let observer = enable(&instance)?;
         let programs = observer.as_ref().map(|_| NewPrograms::new()).transpose()?;
-        let (late, restored) = (Unrecorded::default(), Unrecorded::default());
-        let joining = watch_cgroups(&selection, &tasks, traced.as_ref(), programs.clone(), late.clone())?;
+        let (unrecorded_joiners, restored) = (UnrecordedJoiners::default(), Unrecorded::default());
+        joins.as_ref().map(Instance::start).transpose()?;
+        let ended = EndedTasks::default();
+        let watcher = || {
+            let joined = traced.as_ref().map(TracedTasks::joined).unwrap_or_default();
+            let (cgroups, excluded) = (selection.cgroups(), selection.excluded().collect());
+            let (programs, ended, unrecorded) = (programs.clone(), ended.clone(), unrecorded_joiners.clone());
+            let tasks = tasks.another();
+            JoinWatcher::new(cgroups, excluded, tasks, join_events, joined, programs, ended, unrecorded)
+        };
+        let joining = may_be_joined(&selection).then(watcher).map(Collector::start).transpose()?;
         system_wide.iter().zip(enable_system_wide).try_for_each(|(second, enable)| enable(second))?;
         // The second starts first, so that it also records the end of what a task begins in between.
         system_wide.as_ref().map(Instance::start).transpose()?;
@@ -128,6 +142,7 @@ impl TracefsSession {
         let (spool, spool_size) = (Path::new(SPOOL_DIRECTORY), request.spool_size);
         let mut stream =
             EventStream::open_both(&instance, system_wide.as_ref(), procfs, traced, spool, spool_size)?;
+        stream.decide_about(ended);
         let renderer = renderer(&mut stream)?;
         let observing = match observer.zip(programs) {
             Some((observer, programs)) => {
@@ -146,11 +161,12 @@ impl TracefsSession {
             instance: Some(instance),
             system_wide,
             restorer: Some(PidRestorer::new(tasks.another(), restored.clone())),
-            late,
+            unrecorded_joiners,
             restored,
             tasks,
             selection,
             joining,
+            joins,
             observing,
             renderer,
             ended: false,
@@ -213,10 +229,14 @@ impl EventSource for TracefsSession {
 
     fn stop(&mut self) -> Result<()> {
         // First, because stopping is a change as well.
-        let mut failures: Vec<HookError> =
-            self.tampering.take().and_then(|mut watcher| watcher.finish().err()).into_iter().collect();
-        failures.extend(self.instances().filter_map(|instance| instance.stop().err()).map(HookError::from));
-        failures.extend(self.joining.take().and_then(|mut joining| joining.finish().err()));
+        let tampering = self.tampering.take().and_then(|mut watcher| watcher.finish().err());
+        // It finds out which joiners have ended, and must not do so when their ends are no longer recorded.
+        let joining = self.joining.take().and_then(|mut joining| joining.finish().err());
+        let mut failures: Vec<HookError> = tampering.into_iter().chain(joining).collect();
+        let instances = self.instances().chain(&self.joins);
+        let stopped: Vec<_> =
+            instances.filter_map(|instance| instance.stop().err()).map(HookError::from).collect();
+        failures.extend(stopped);
         failures.extend(self.observing.take().and_then(|mut observing| observing.finish().err()));
         failures.extend(self.restorer.take().and_then(|mut restorer| restorer.finish().err()));
         failures.extend(self.stream.as_mut().and_then(|stream| stream.end().err()));
@@ -226,8 +246,14 @@ impl EventSource for TracefsSession {
     fn counts(&self) -> Result<Counts> {
         let Some(stream) = &self.stream else { return Ok(Counts::default()) };
         let StreamStats { recorded, lost } = stream.stats(self.instances())?;
+        let joiners = &self.unrecorded_joiners;
         let warnings = [
-            self.late.warning("tasks joined the cgroups while the kernel was busy with others"),
+            joiners.late.warning("tasks joined the cgroups while the kernel was busy with others"),
+            joiners.ended.warning_of_number("processes joined the cgroups and ended before they were recorded"),
+            joiners.unknown.warning_of_number(
+                "processes were started in a cgroup by clone3 and ended before it was known in which: \
+                 if it was a selected one, they are not recorded",
+            ),
             self.restored.warning(
                 "traced tasks got the pid of one that had just ended, whereupon the kernel stopped recording them",
             ),
@@ -248,25 +274,25 @@ impl EventSource for TracefsSession {
         self.stream = None;
         // Its thread, which has the other reference, has ended.
         let instance = self.instance.take().and_then(Arc::into_inner);
-        Ok(Instance::remove_all([instance, self.system_wide.take()].into_iter().flatten())?)
+        let others = [self.system_wide.take(), self.joins.take()];
+        Ok(Instance::remove_all(instance.into_iter().chain(others.into_iter().flatten()))?)
     }
 }
 
-/// Starts to add the processes that join the selected cgroups, if there are any.
-fn watch_cgroups(
+/// Whether processes may join that descend from none of those that are selected now.
+fn may_be_joined(selection: &SelectedProcesses) -> bool {
+    !selection.cgroups().is_empty() && !selection.is_all()
+}
+
+/// The events of such processes, with the instance that records them.
+fn join_events(
+    tracefs: &Tracefs,
+    request: &Request,
     selection: &SelectedProcesses,
-    filter: &PidFilter,
-    traced: Option<&TracedTasks>,
-    programs: Option<NewPrograms>,
-    late: Unrecorded,
-) -> Result<Option<Collector<JoinWatcher>>> {
-    if selection.cgroups().is_empty() || selection.is_all() {
-        return Ok(None);
-    }
-    let joined = traced.map(TracedTasks::joined).unwrap_or_default();
-    let excluded = selection.excluded().collect();
-    let watcher = JoinWatcher::new(selection.cgroups(), excluded, filter.another(), joined, programs, late);
-    Collector::start(watcher).map(Some)
+) -> Option<(Instance, JoinEvents)> {
+    let name = format!("{}_joins", request.session);
+    let open = || JoinEvents::open(tracefs, &name, selection.cgroups(), &request.environment.procfs);
+    may_be_joined(selection).then(open).flatten()
 }
 
 /// Combines all failures into one error.

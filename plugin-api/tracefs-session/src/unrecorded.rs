@@ -21,6 +21,17 @@ impl Unrecorded {
         times.longest = times.longest.max(time);
     }
 
+    /// The number of tasks.
+    pub fn tasks(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).tasks
+    }
+
+    /// A sentence about these tasks, if there are any, of which everything is missing. It begins with their number and this.
+    pub fn warning_of_number(&self, what_happened: &str) -> Option<String> {
+        let tasks = self.tasks();
+        (tasks > 0).then(|| format!("{tasks} {what_happened}"))
+    }
+
     /// A sentence about these tasks, if there are any. It begins with their number and this.
     pub fn warning(&self, what_happened: &str) -> Option<String> {
         let Times { tasks, longest } = *self.0.lock().unwrap_or_else(PoisonError::into_inner);

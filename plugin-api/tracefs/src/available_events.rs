@@ -21,6 +21,12 @@ pub const FIRST_WAKEUP: (&str, &str) = ("sched", "sched_wakeup_new");
 /// The event of a process that executes a program.
 pub const EXEC: (&str, &str) = ("sched", "sched_process_exec");
 
+/// The event of a task that ends. Sessions use it to know until when a task was recorded.
+pub const TASK_END: (&str, &str) = ("sched", "sched_process_exit");
+
+/// The event of a process, or of a thread, that is moved to a cgroup.
+pub const CGROUP_ATTACH: (&str, &str) = ("cgroup", "cgroup_attach_task");
+
 impl Tracefs {
     /// Whether the kernel has this event.
     pub fn has_event(&self, system: &str, event: &str) -> bool {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use trace_tasks::{Member, Pid, Procfs, SelectedProcesses};
 
-use crate::available_events::{FIRST_WAKEUP, NEW_TASK, RENAME};
+use crate::available_events::{FIRST_WAKEUP, NEW_TASK, RENAME, TASK_END};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::pid_filter::PidFilter;
@@ -60,9 +60,10 @@ impl Instance {
         self.lacks_tasks.store(false, Ordering::Relaxed);
 
         // With the first two events, a reader knows the name of every task at any time; without them, some names are guesses.
-        // The third shows that a pid in the filter now belongs to a task that is not traced.
-        let only_with_filter = (!selection.is_all()).then_some(FIRST_WAKEUP);
-        for event in [NEW_TASK, RENAME].into_iter().chain(only_with_filter) {
+        // The third shows that a pid in the filter now belongs to a task that is not traced. The fourth shows that a task was still
+        // in the filter at its end.
+        let with_filter = [FIRST_WAKEUP, TASK_END].into_iter().filter(|_| !selection.is_all());
+        for event in [NEW_TASK, RENAME].into_iter().chain(with_filter) {
             if let Err(error) = self.enable_quietly(event) {
                 log::debug!("{error}");
             }

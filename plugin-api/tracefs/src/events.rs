@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::available_events::{EXEC, NEW_TASK};
+use crate::available_events::{EXEC, NEW_TASK, TASK_END};
 use crate::dir::is_plain_name;
 use crate::error::{Error, Result};
 use crate::error_log::latest_error;
@@ -47,6 +47,11 @@ impl Instance {
         self.filters_new_tasks.load(Ordering::Relaxed)
     }
 
+    /// Whether [`TASK_END`] is recorded for some tasks only.
+    pub fn filters_task_ends(&self) -> bool {
+        self.filters_task_ends.load(Ordering::Relaxed)
+    }
+
     /// Enables all events of a system in one write. Unless all tasks are to be traced, choose the tasks first.
     ///
     /// # Errors
@@ -66,11 +71,14 @@ impl Instance {
     /// [`Error::BadFilter`] with the kernel's explanation; [`Error::FilterTooLong`]; [`Error::UnknownEvent`], [`Error::UnknownSystem`];
     /// [`Error::FilterHidesNewTasks`].
     pub fn set_filter(&self, system: &str, event: Option<&str>, expression: &str) -> Result<()> {
-        if self.needs_new_tasks.load(Ordering::Relaxed) && covers_new_tasks(system, event) {
+        if self.needs_new_tasks.load(Ordering::Relaxed) && covers(NEW_TASK, system, event) {
             return Err(Error::FilterHidesNewTasks { target: name_of(system, event) });
         }
-        if covers_new_tasks(system, event) {
+        if covers(NEW_TASK, system, event) {
             self.filters_new_tasks.store(true, Ordering::Relaxed);
+        }
+        if covers(TASK_END, system, event) {
+            self.filters_task_ends.store(true, Ordering::Relaxed);
         }
         // The kernel refuses it without a reason (`event_filter_write` in kernel/trace/trace_events.c).
         let limit = page_size();
@@ -173,8 +181,8 @@ fn name_of(system: &str, event: Option<&str>) -> String {
     }
 }
 
-fn covers_new_tasks(system: &str, event: Option<&str>) -> bool {
-    system == NEW_TASK.0 && event.is_none_or(|event| event == NEW_TASK.1)
+fn covers(internal: (&str, &str), system: &str, event: Option<&str>) -> bool {
+    system == internal.0 && event.is_none_or(|event| event == internal.1)
 }
 
 #[cfg(test)]
@@ -183,9 +191,9 @@ mod tests {
 
     #[test]
     fn a_filter_covers_new_tasks_by_event_or_by_system() {
-        assert!(covers_new_tasks("task", None));
-        assert!(covers_new_tasks("task", Some("task_newtask")));
-        assert!(!covers_new_tasks("task", Some("task_rename")));
-        assert!(!covers_new_tasks("sched", None));
+        assert!(covers(NEW_TASK, "task", None));
+        assert!(covers(NEW_TASK, "task", Some("task_newtask")));
+        assert!(!covers(NEW_TASK, "task", Some("task_rename")));
+        assert!(!covers(NEW_TASK, "sched", None));
     }
 }

@@ -44,6 +44,8 @@ pub struct Instance {
     pub(crate) needs_new_tasks: AtomicBool,
     /// A filter was set for task:task_newtask.
     pub(crate) filters_new_tasks: AtomicBool,
+    /// A filter was set for sched:sched_process_exit.
+    pub(crate) filters_task_ends: AtomicBool,
 }
 
 impl Instance {
@@ -82,6 +84,7 @@ impl Instance {
             has_probes: AtomicBool::new(false),
             needs_new_tasks: AtomicBool::new(false),
             filters_new_tasks: AtomicBool::new(false),
+            filters_task_ends: AtomicBool::new(false),
         };
         instance.stop()?;
         instance.stop_at_process_end()?;

@@ -76,7 +76,7 @@ mod stats;
 mod sweep;
 mod teardown;
 
-pub use available_events::{EXEC, FIRST_WAKEUP, NEW_TASK, RENAME};
+pub use available_events::{CGROUP_ATTACH, EXEC, FIRST_WAKEUP, NEW_TASK, RENAME, TASK_END};
 pub use clock::RecordClock;
 pub use error::{Error, Result};
 pub use event_settings::{ChangedEvents, EventSettings};

@@ -196,6 +196,11 @@ impl PidFilter {
         processes.iter().flat_map(|process| self.procfs.threads(*process)).collect()
     }
 
+    /// Whether no thread of this process is alive.
+    pub fn has_ended(&self, process: Pid) -> bool {
+        !self.procfs.threads(process).into_iter().any(|thread| self.procfs.is_alive(thread))
+    }
+
     /// Adds again the tasks whose pids the kernel has removed because other tasks with these pids had ended, and what they have
     /// started since.
     ///

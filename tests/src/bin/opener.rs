@@ -7,6 +7,7 @@
 //! - `flood N`: N failing calls, as fast as possible
 //! - `storm N`: N children, each of which tries to open a file of its own and exits
 //! - `into N CGROUP`: N children, which clone3(2) starts in a cgroup, and each of which tries to open a file of its own
+//! - `moved N CGROUP`: N children, each of which moves itself to a cgroup, tries to open a file of its own and exits
 //! - `denied`: a call that a seccomp filter answers with an error, and one that it answers with a signal
 
 #[cfg(target_arch = "x86_64")]
@@ -37,6 +38,7 @@ fn main() -> io::Result<()> {
         ["flood", count] => flood(count),
         ["storm", count] => storm(count),
         ["into", count, cgroup] => into(count, cgroup),
+        ["moved", count, cgroup] => moved(count, cgroup),
         ["denied"] => denied(),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
@@ -188,6 +190,24 @@ fn into(count: &str, cgroup: &str) -> io::Result<()> {
                 unsafe { libc::_exit(0) }
             }
             child => _ = waitpid(Pid::from_raw(child), None)?,
+        }
+    }
+    Ok(())
+}
+
+fn moved(count: &str, cgroup: &str) -> io::Result<()> {
+    let members = File::options().write(true).open(format!("{cgroup}/cgroup.procs"))?;
+    for child in 0..number(count)? {
+        let name = c_string(format!("/no/such/file/{child}"));
+        // SAFETY: the child makes three system calls; this process has only one thread.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => waitpid(child, None).map(drop)?,
+            ForkResult::Child => {
+                let moved = (&members).write_all(b"0");
+                let _ = open(name.as_c_str(), OFlag::O_RDONLY, Mode::empty());
+                // SAFETY: it does not return and runs no code of this program.
+                unsafe { libc::_exit(i32::from(moved.is_err())) }
+            }
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ mod processes;
 mod record;
 mod record_filter;
 mod stacks;
+mod task_ends;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -19,12 +20,13 @@ use trace_session::{Collector, Rendered};
 use trace_tasks::{Pid, Procfs};
 use tracefs::format::{EventFormat, Formatter};
 use tracefs::ring::{Gap, Item, RingBuffer, Timeline, TimelineRecord};
-use tracefs::{EXEC, FIRST_WAKEUP, Instance, NEW_TASK, RENAME};
+use tracefs::{EXEC, FIRST_WAKEUP, Instance, NEW_TASK, RENAME, TASK_END};
 
 use crate::boot_time::BootTime;
 use crate::buffer_number;
 use crate::clock_reading;
 use crate::collector::PageCollector;
+use crate::ended_tasks::EndedTasks;
 use crate::losses::Losses;
 use crate::new_programs::NewPrograms;
 use crate::reused_pids::ReusedPid;
@@ -34,6 +36,7 @@ use new_task::NewTaskEvent;
 use processes::Processes;
 use record_filter::RecordFilter;
 use stacks::Stacks;
+use task_ends::TaskEnds;
 
 pub use record::Record;
 
@@ -66,6 +69,7 @@ pub struct EventStream {
     processes: Processes,
     /// The event of new tasks. Not every kernel has it.
     new_task: Option<NewTaskEvent>,
+    ends: TaskEnds,
     /// The number of records that were not printed: of other tasks, or of hidden events.
     filtered_out: u64,
     /// Pids that new traced tasks have got from others, since the last call of [`take_reused_pids`](Self::take_reused_pids).
@@ -158,6 +162,7 @@ impl EventStream {
         let mut formatter = Formatter::with_procfs(instance.tracefs().root(), instance.path(), procfs)?;
         let timeline = Timeline::new(ring.layout());
         let new_task = NewTaskEvent::load(&mut formatter);
+        let ends = TaskEnds::new(instance, &mut formatter);
         if filter.as_ref().is_some_and(TracedTasks::drops_any) && new_task.is_none() {
             return Err(tracefs::Error::NoNewTaskEvent.into());
         }
@@ -166,8 +171,8 @@ impl EventStream {
         traced.take(MOST_LOOKED_UP).for_each(|thread| formatter.look_up_comm(thread));
         let filter =
             filter.map(|tasks| RecordFilter::new(tasks, &mut formatter, !instance.filters_new_tasks()));
-        let hidden =
-            [NEW_TASK, RENAME, FIRST_WAKEUP].into_iter().filter(|event| !instance.is_requested(*event));
+        let internal = [NEW_TASK, RENAME, FIRST_WAKEUP, TASK_END];
+        let hidden = internal.into_iter().filter(|event| !instance.is_requested(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
         let stacks = Stacks::load(instance, &mut formatter);
         let spool = Arc::new(Spool::new(spool_directory, spool_size));
@@ -200,6 +205,7 @@ impl EventStream {
             filter,
             processes: Processes::new(Procfs::at(procfs), processes),
             new_task,
+            ends,
             filtered_out: 0,
             reused_pids: Vec::new(),
             programs: None,
@@ -294,6 +300,11 @@ impl EventStream {
         Ok(())
     }
 
+    /// Decides by their records about these tasks from now on.
+    pub(crate) fn decide_about(&mut self, ended: EndedTasks) {
+        self.ends.decide_about(ended);
+    }
+
     /// The new traced tasks since the last call whose pids were those of other traced tasks.
     pub(crate) fn take_reused_pids(&mut self) -> Vec<ReusedPid> {
         mem::take(&mut self.reused_pids)
@@ -370,6 +381,7 @@ impl EventStream {
             None => return Rendered::Nothing,
             Some(Item::Lost(gap)) => {
                 self.filter.iter_mut().for_each(|filter| filter.tasks.lost());
+                self.ends.lost();
                 self.stacks.iter_mut().for_each(|stacks| stacks.forget(gap.cpu));
                 show(StreamItem::Lost(Gap { cpu: buffer_number::cpu(gap.cpu), ..gap }));
                 return Rendered::Other;
@@ -388,6 +400,7 @@ impl EventStream {
             }
         }
         self.filter.iter_mut().for_each(|filter| filter.observe(task, id, record.data));
+        self.ends.observe(task, id);
         if let Some((exec, programs)) = &self.programs
             && *exec == id
             && self.filter.as_mut().is_none_or(|filter| filter.tasks.is_traced(task))
@@ -457,11 +470,13 @@ impl EventStream {
     fn caught_up(&mut self) {
         let sweeps = self.sweeps_at_read;
         // Only a whole sweep that began since the last call has found all records of a task that had exited then.
-        if let Some(filter) = &mut self.filter
-            && sweeps >= self.caught_up_at + 2
-        {
-            filter.tasks.caught_up();
+        if sweeps >= self.caught_up_at + 2 {
+            self.filter.iter_mut().for_each(|filter| filter.tasks.caught_up());
+            self.ends.caught_up();
             self.caught_up_at = self.whole_sweeps.load(Ordering::Acquire);
+        }
+        if self.finished {
+            self.ends.finish();
         }
     }
 

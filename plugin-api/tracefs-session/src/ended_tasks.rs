@@ -1,0 +1,51 @@
+//! Tasks that had ended before it was known whether they were recorded, on their way to the thread that renders records.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use trace_tasks::Pid;
+
+use crate::unrecorded::Unrecorded;
+
+/// A task that has ended. It was recorded to its end if there is a record of that.
+#[derive(Debug, Clone)]
+pub struct EndedTask {
+    pub task: Pid,
+    /// Where it is counted otherwise.
+    pub counted_in: Unrecorded,
+    /// How long it may not have been recorded then.
+    pub missing: Duration,
+}
+
+impl EndedTask {
+    /// Counts it: it was not recorded to its end.
+    pub fn count(&self) {
+        self.counted_in.note(1, self.missing);
+    }
+}
+
+/// The ended tasks.
+#[derive(Debug, Clone, Default)]
+pub struct EndedTasks {
+    tasks: Arc<Mutex<Vec<EndedTask>>>,
+    any: Arc<AtomicBool>,
+}
+
+impl EndedTasks {
+    pub fn report(&self, task: EndedTask) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// The tasks that were reported since the last call.
+    pub fn take(&self) -> Vec<EndedTask> {
+        // This is called for each task that ends, so the usual case is one load.
+        if !self.any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.any.store(false, Ordering::Release);
+        mem::take(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
