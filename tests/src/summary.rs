@@ -37,6 +37,13 @@ impl Log {
         fs::read_to_string(format!("/proc/self/fd/{}", self.0.as_raw_fd())).expect("the log can be read")
     }
 
+    /// The number at the beginning of the warning that goes on with this; 0 if there is none.
+    pub fn warned(&self, what: &str) -> usize {
+        let text = self.text();
+        let number = text.lines().find_map(|line| line.split_once(what)?.0.trim_end().rsplit(' ').next());
+        number.map_or(0, |number| number.parse().expect("a number"))
+    }
+
     /// The summary. Only warnings follow it.
     #[track_caller]
     pub fn summary(&self) -> Summary {

@@ -113,12 +113,6 @@ fn ends_in(manager: &Manager, log: &Log, cgroup: &Cgroup) -> Session {
     log.of(manager.call(["-v", "--run", "trace_events", "--args", &arguments])).start()
 }
 
-/// The number at the beginning of a warning that goes on with this.
-fn warned(log: &str, what: &str) -> usize {
-    let number = log.lines().find_map(|line| line.split_once(what)?.0.trim_end().rsplit(' ').next());
-    number.map_or(0, |number| number.parse().expect("a number"))
-}
-
 const ENDED: &str = "processes joined the cgroups and ended before they were recorded";
 const UNKNOWN: &str = "processes were started in a cgroup by clone3 and ended before it was known in which";
 
@@ -145,7 +139,7 @@ fn ftrace_counts_processes_that_join_and_end_before_they_are_recorded() {
         let session = ends_in(&manager, &log, &cgroup);
         opener.proceed();
         let recorded = session.stop().succeeded().len();
-        let ended = warned(&log.text(), ENDED);
+        let ended = log.warned(ENDED);
         assert!(ended > 0 && recorded + ended == 100, "{recorded} recorded, {}", log.text());
     }
 }
@@ -158,7 +152,7 @@ fn ftrace_counts_processes_that_are_started_in_the_cgroup_and_end_before_they_ar
     let session = ends_in(&manager, &log, &cgroup);
     opener.proceed();
     let recorded = session.stop().succeeded().len();
-    let [ended, unknown] = [ENDED, UNKNOWN].map(|what| warned(&log.text(), what));
+    let [ended, unknown] = [ENDED, UNKNOWN].map(|what| log.warned(what));
     let counted = recorded + ended;
     // Those of other tests may be among the unknown ones.
     assert!(counted <= 100 && counted + unknown >= 100, "{recorded} recorded, {}", log.text());
@@ -177,7 +171,7 @@ fn ftrace_does_not_count_what_its_tasks_start_in_the_cgroup() {
         let session = ends_in(&manager, &log, &cgroup);
         opener.proceed();
         assert_eq!(session.stop().succeeded().len(), 101, "{step}: {}", log.text());
-        assert_eq!(warned(&log.text(), ENDED), 0, "{step}: {}", log.text());
+        assert_eq!(log.warned(ENDED), 0, "{step}: {}", log.text());
     }
 }
 

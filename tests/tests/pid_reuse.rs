@@ -2,7 +2,7 @@
 //!
 //! The kernel's filter holds pids, and removes that of a task an RCU grace period after the task was reaped.
 
-use system_tests::{Cgroup, Kernel, Log, Manager, Plugins, Session, Workload};
+use system_tests::{Cgroup, Event, Kernel, Log, Manager, PATIENCE, Plugins, Session, Workload, wait_until};
 
 /// The kernel may remove a pid before it is used again.
 const ROUNDS: usize = 20;
@@ -14,6 +14,19 @@ fn manager() -> Manager {
 fn trace(manager: &Manager, log: &Log, choice: &str) -> Session {
     let arguments = format!("{choice} -s getsid");
     log.of(manager.call(["-v", "--run", "trace_syscalls", "--args", &arguments])).start()
+}
+
+const NOT_RECORDED: &str = "traced tasks got the pid of one that had just ended";
+
+/// Records the ends of tasks.
+fn trace_ends(manager: &Manager, log: &Log, choice: &str) -> Session {
+    let arguments = format!("{choice} -e sched:sched_process_exit");
+    log.of(manager.call(["-v", "--run", "trace_events", "--args", &arguments])).start()
+}
+
+/// How many tasks with this id have a line.
+fn lines_of(lines: &[&str], pid: u32) -> usize {
+    lines.iter().filter(|line| Event::of(line).id == pid).count()
 }
 
 /// Arguments that select the children of a process: with it, without it, and in a cgroup, to which it is moved.
@@ -77,4 +90,39 @@ fn a_traced_task_that_gets_the_pid_of_another_is_recorded_again_and_reported() {
             || log.text().contains("1 traced tasks got the pid of one that had just ended");
         assert!(is_reported || marks.len() == 500, "{choice}: {} marks, {}", marks.len(), log.text());
     }
+}
+
+#[test]
+fn tasks_with_reused_pids_that_end_before_they_are_recorded_again_are_reported() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (workload, cgroup) = (Workload::start(), Cgroup::create());
+    for choice in choices(&workload, &cgroup) {
+        let log = Log::new();
+        let session = trace_ends(&manager, &log, &choice);
+        let child = workload.child();
+        workload.ends_child(&child);
+        (0..100).for_each(|_| workload.reuses(child.id(), 1));
+        let recorded = lines_of(&session.stop().succeeded(), child.id());
+        let counted = log.warned(NOT_RECORDED);
+        // Those that are recorded again in time are both.
+        let all = 101..=130;
+        assert!(counted > 0 && all.contains(&(recorded + counted)), "{choice}: {recorded}, {}", log.text());
+    }
+}
+
+#[test]
+fn tasks_with_reused_pids_that_are_recorded_to_their_end_are_not_reported() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let (manager, workload, log) = (manager(), Workload::start(), Log::new());
+    let session = trace_ends(&manager, &log, &format!("--pid {}", workload.id()));
+    let instance = kernel.instance_of(session.pid());
+    let child = workload.child();
+    workload.ends_child(&child);
+    for _ in 0..5 {
+        wait_until("the pid is not in the filter", PATIENCE, || !instance.pids().contains(&child.id()));
+        workload.reuses(child.id(), 1);
+    }
+    assert_eq!(lines_of(&session.stop().succeeded(), child.id()), 6);
+    assert_eq!(log.warned(NOT_RECORDED), 0, "{}", log.text());
 }

@@ -13,6 +13,8 @@ use crate::unrecorded::Unrecorded;
 #[derive(Debug, Clone)]
 pub struct EndedTask {
     pub task: Pid,
+    /// When it was started, if it had got the pid of another traced task: there may be a record of the end of that one, too.
+    pub started: Option<u64>,
     /// Where it is counted otherwise.
     pub counted_in: Unrecorded,
     /// How long it may not have been recorded then.

@@ -50,7 +50,7 @@ pub struct Joined {
 }
 
 impl Joined {
-    fn add(&self, tasks: Vec<Pid>) {
+    pub fn add(&self, tasks: Vec<Pid>) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
         self.any.store(true, Ordering::Release);
     }
@@ -142,7 +142,7 @@ impl JoinWatcher {
 
     fn report_ended(&self, tasks: Vec<Pid>, missing: Duration, counted_in: &Unrecorded) {
         for task in tasks {
-            self.ended.report(EndedTask { task, counted_in: counted_in.clone(), missing });
+            self.ended.report(EndedTask { task, started: None, counted_in: counted_in.clone(), missing });
         }
     }
 

@@ -14,6 +14,7 @@ use trace_session::{Collect, Collector, Notifier, Occasion, Swept};
 use trace_tasks::Pid;
 use tracefs::PidFilter;
 
+use crate::ended_tasks::{EndedTask, EndedTasks};
 use crate::unrecorded::Unrecorded;
 
 /// The time between two looks at the filter.
@@ -27,8 +28,17 @@ const UNTIL_NOTIFIED: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Copy)]
 pub struct ReusedPid {
     pub task: Pid,
-    /// When it was last known to be in the filter, in nanoseconds since boot: at first, when it was started.
-    pub since: u64,
+    /// When it was started, in nanoseconds since boot. It was in the filter then.
+    pub started: u64,
+}
+
+/// A task that the kernel may remove from its filter.
+#[derive(Debug, Clone, Copy)]
+struct Watched {
+    reused: ReusedPid,
+    /// When it was last known to be in the filter.
+    seen: u64,
+    until: u64,
 }
 
 /// Adds tasks again that the kernel has removed from its filter. The thread for it starts with the first one.
@@ -36,6 +46,7 @@ pub struct ReusedPid {
 pub struct PidRestorer {
     filter: PidFilter,
     restored: Unrecorded,
+    ended: EndedTasks,
     running: Option<(Arc<Reports>, Collector<Restoring>)>,
 }
 
@@ -50,15 +61,16 @@ struct Reports {
 struct Restoring {
     filter: PidFilter,
     reports: Arc<Reports>,
-    /// The tasks that the kernel may still remove, each with the time until which they are watched.
-    watched: Vec<(ReusedPid, u64)>,
+    watched: Vec<Watched>,
     restored: Unrecorded,
+    ended: EndedTasks,
 }
 
 impl PidRestorer {
-    /// A restorer of tasks in this filter, which notes in `restored` what was not recorded.
-    pub fn new(filter: PidFilter, restored: Unrecorded) -> Self {
-        Self { filter, restored, running: None }
+    /// A restorer of tasks in this filter, which notes in `restored` what was not recorded. The records of those that have `ended`
+    /// decide whether they were.
+    pub fn new(filter: PidFilter, restored: Unrecorded, ended: EndedTasks) -> Self {
+        Self { filter, restored, ended, running: None }
     }
 
     /// Adds these tasks again when the kernel removes them.
@@ -72,7 +84,10 @@ impl PidRestorer {
         }
         let (reports, thread) = match &mut self.running {
             Some(running) => running,
-            None => self.running.insert(Restoring::start(self.filter.another(), self.restored.clone())?),
+            None => {
+                let (restored, ended) = (self.restored.clone(), self.ended.clone());
+                self.running.insert(Restoring::start(self.filter.another(), restored, ended)?)
+            }
         };
         if thread.has_ended() {
             return thread.finish().map(drop);
@@ -93,11 +108,15 @@ impl PidRestorer {
 }
 
 impl Restoring {
-    fn start(filter: PidFilter, restored: Unrecorded) -> Result<(Arc<Reports>, Collector<Self>)> {
+    fn start(
+        filter: PidFilter,
+        restored: Unrecorded,
+        ended: EndedTasks,
+    ) -> Result<(Arc<Reports>, Collector<Self>)> {
         let failed = |error| trace_hook_api::HookError::new(format!("cannot create an eventfd: {error}"));
         let notifier = Notifier::new().map_err(failed)?;
         let reports = Arc::new(Reports { tasks: Mutex::default(), notifier });
-        let thread = Self { filter, reports: Arc::clone(&reports), watched: Vec::new(), restored };
+        let thread = Self { filter, reports: Arc::clone(&reports), watched: Vec::new(), restored, ended };
         Ok((reports, Collector::start(thread)?))
     }
 
@@ -105,26 +124,35 @@ impl Restoring {
         self.reports.notifier.acknowledge();
         let until = boot_time() + WATCHED.as_nanos() as u64;
         let mut tasks = self.reports.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        self.watched.extend(tasks.drain(..).map(|task| (task, until)));
+        for reused in tasks.drain(..) {
+            // Its pid is that of the latest one only.
+            self.watched.retain(|watched| watched.reused.task != reused.task);
+            self.watched.push(Watched { reused, seen: reused.started, until });
+        }
     }
 
-    /// Restores the watched tasks that are alive and not in the filter.
+    /// Restores the watched tasks that are alive and not in the filter, and reports those that have ended.
     fn restore(&mut self) -> Result<()> {
         let now = boot_time();
-        let missing = self.filter.missing(self.watched.iter().map(|(reused, _)| reused.task))?;
+        let missing = self.filter.missing(self.watched.iter().map(|watched| watched.reused.task))?;
         if !missing.is_empty() {
             self.filter.restore(&missing)?;
         }
         let missing: HashSet<Pid> = missing.into_iter().collect();
-        for (reused, until) in &mut self.watched {
-            if missing.contains(&reused.task) {
-                let time = boot_time().saturating_sub(reused.since);
-                self.restored.note(1, Duration::from_nanos(time));
-                *until = 0;
+        for watched in &mut self.watched {
+            let task = watched.reused.task;
+            let unseen = |now: u64| Duration::from_nanos(now.saturating_sub(watched.seen));
+            if missing.contains(&task) {
+                self.restored.note(1, unseen(boot_time()));
+                watched.until = 0;
+            } else if !self.filter.is_alive(task) {
+                let (started, counted_in) = (Some(watched.reused.started), self.restored.clone());
+                self.ended.report(EndedTask { task, started, counted_in, missing: unseen(now) });
+                watched.until = 0;
             }
-            reused.since = now;
+            watched.seen = now;
         }
-        self.watched.retain(|(_, until)| *until > now);
+        self.watched.retain(|watched| watched.until > now);
         Ok(())
     }
 }
@@ -132,7 +160,10 @@ impl Restoring {
 impl Collect for Restoring {
     const SHORTEST_REST: Duration = Duration::ZERO;
 
-    fn sweep(&mut self, _: Occasion) -> Result<Swept> {
+    fn sweep(&mut self, occasion: Occasion) -> Result<Swept> {
+        if occasion == Occasion::Stopped {
+            return Ok(Swept::rest(false, UNTIL_NOTIFIED));
+        }
         self.take_reports();
         if self.watched.is_empty() {
             return Ok(Swept::rest(false, UNTIL_NOTIFIED));

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use trace_hook_api::{HookError, LineBuffer, Request, Result};
+use trace_hook_api::{HookError, LineBuffer, Request, Result, log};
 use trace_session::{
     Collector, Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession, check_memory,
     selected_processes,
@@ -142,7 +142,7 @@ impl TracefsSession {
         let (spool, spool_size) = (Path::new(SPOOL_DIRECTORY), request.spool_size);
         let mut stream =
             EventStream::open_both(&instance, system_wide.as_ref(), procfs, traced, spool, spool_size)?;
-        stream.decide_about(ended);
+        stream.decide_about(ended.clone(), restored.clone());
         let renderer = renderer(&mut stream)?;
         let observing = match observer.zip(programs) {
             Some((observer, programs)) => {
@@ -160,7 +160,7 @@ impl TracefsSession {
             stream: Some(stream),
             instance: Some(instance),
             system_wide,
-            restorer: Some(PidRestorer::new(tasks.another(), restored.clone())),
+            restorer: Some(PidRestorer::new(tasks.another(), restored.clone(), ended)),
             unrecorded_joiners,
             restored,
             tasks,
@@ -237,6 +237,12 @@ impl EventSource for TracefsSession {
         let stopped: Vec<_> =
             instances.filter_map(|instance| instance.stop().err()).map(HookError::from).collect();
         failures.extend(stopped);
+        if let Some(stream) = &mut self.stream {
+            match self.tasks.tasks() {
+                Ok(in_filter) => stream.stopped(in_filter),
+                Err(error) => log::debug!("{error}"),
+            }
+        }
         failures.extend(self.observing.take().and_then(|mut observing| observing.finish().err()));
         failures.extend(self.restorer.take().and_then(|mut restorer| restorer.finish().err()));
         failures.extend(self.stream.as_mut().and_then(|stream| stream.end().err()));

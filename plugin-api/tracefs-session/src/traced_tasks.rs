@@ -47,6 +47,10 @@ pub struct TracedTasks {
     untraced: HashSet<Pid>,
     /// Tasks of processes that have joined a selected cgroup.
     joined: Joined,
+    /// Tasks that were found in procfs while recording: the records of their starts may follow.
+    found: HashSet<Pid>,
+    /// Those among them whose records have been read by the time when all existing records have been read again.
+    found_before: HashSet<Pid>,
     /// New tasks whose first wake-up has not been read yet.
     started: RecentMap<Pid, ()>,
     /// Whether tasks may have been started without a record: just before recording began, or because records are missing.
@@ -79,6 +83,8 @@ impl TracedTasks {
             processes: members.into_iter().map(|(task, member)| (task, member.process)).collect(),
             untraced: HashSet::new(),
             joined: Joined::default(),
+            found: HashSet::new(),
+            found_before: HashSet::new(),
             started: RecentMap::new(MOST_BEING_STARTED),
             misses_starts: true,
             exited: HashSet::new(),
@@ -117,7 +123,10 @@ impl TracedTasks {
             return;
         }
         for (task, member) in self.selection.members(&self.procfs) {
-            self.known.entry(task).or_insert(member.follow);
+            self.known.entry(task).or_insert_with(|| {
+                self.found.insert(task);
+                member.follow
+            });
         }
     }
 
@@ -132,7 +141,9 @@ impl TracedTasks {
         self.assumed.remove(&new);
         self.last_kept = None;
         self.started.insert(new, ());
-        let before = self.known.insert(new, follow);
+        self.add_joined();
+        let is_own_start = self.found.remove(&new) | self.found_before.remove(&new);
+        let before = self.known.insert(new, follow).filter(|_| !is_own_start);
         let has_reused = [Some(follow), before]
             .into_iter()
             .all(|follow| follow.is_some_and(|follow| follow != Follow::NOTHING));
@@ -141,6 +152,12 @@ impl TracedTasks {
             self.recorded = None;
         }
         has_reused
+    }
+
+    /// Call it for each record of the end of a task: a new task with its pid is another one.
+    pub fn ended(&mut self, task: Pid) {
+        self.found.remove(&task);
+        self.found_before.remove(&task);
     }
 
     /// Call it for each `sched:sched_wakeup_new` record. The kernel also writes one if the creator is not in its filter, but the
@@ -243,6 +260,7 @@ impl TracedTasks {
         }
         self.last_kept = None;
         self.misses_starts = false;
+        self.found_before = mem::take(&mut self.found);
         if self.untraced.len() >= SMALLEST_PRUNED {
             self.untraced.clear();
         }
@@ -257,7 +275,9 @@ impl TracedTasks {
             self.untraced.remove(&task);
             self.assumed.remove(&task);
             self.last_kept = None;
-            self.known.insert(task, Follow::FAMILY);
+            if self.known.insert(task, Follow::FAMILY).is_none() {
+                self.found.insert(task);
+            }
         }
     }
 
@@ -438,6 +458,19 @@ mod tests {
         filter.new_task(21, 30, FORK);
         assert!([10, 11, 12].iter().all(|&task| !filter.keeps(task) && filter.follows(task)));
         assert!([20, 21, 30].iter().all(|&task| filter.keeps(task)));
+    }
+
+    #[test]
+    fn the_start_of_a_task_that_was_found_is_no_reuse_of_its_pid() {
+        let Fixture { mut filter, root: _root } = fixture(Follow::FAMILY);
+        filter.joined().add(vec![12, 13, 14]);
+        assert!(!filter.new_task(10, 12, FORK));
+        assert!(filter.new_task(10, 12, FORK));
+        filter.ended(13);
+        assert!(filter.new_task(10, 13, FORK));
+        filter.caught_up();
+        filter.caught_up();
+        assert!(filter.new_task(10, 14, FORK));
     }
 
     #[test]

@@ -196,6 +196,11 @@ impl PidFilter {
         processes.iter().flat_map(|process| self.procfs.threads(*process)).collect()
     }
 
+    /// Whether this task is alive, in the filter or not.
+    pub fn is_alive(&self, task: Pid) -> bool {
+        self.procfs.is_alive(task)
+    }
+
     /// Whether no thread of this process is alive.
     pub fn has_ended(&self, process: Pid) -> bool {
         !self.procfs.threads(process).into_iter().any(|thread| self.procfs.is_alive(thread))
@@ -223,6 +228,20 @@ impl PidFilter {
         self.instance.write(SET_EVENT_NOTRACE_PID, &list(&self.threads(&processes)))
     }
 
+    /// All tasks in the filter, alive or not.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be read.
+    pub fn tasks(&self) -> Result<HashSet<Pid>> {
+        let mut tasks = HashSet::new();
+        self.visit(|task| {
+            tasks.insert(task);
+            ControlFlow::Continue(())
+        })?;
+        Ok(tasks)
+    }
+
     /// Those of these tasks that are alive and not in the filter. They must be found before this call, because the kernel
     /// removes exited tasks and adds new ones.
     ///
@@ -230,11 +249,7 @@ impl PidFilter {
     ///
     /// The kernel's filter cannot be read.
     pub fn missing(&self, tasks: impl IntoIterator<Item = Pid>) -> Result<Vec<Pid>> {
-        let mut present = HashSet::new();
-        self.visit(|task| {
-            present.insert(task);
-            ControlFlow::Continue(())
-        })?;
+        let present = self.tasks()?;
         let is_missing = |task: &Pid| !present.contains(task) && self.procfs.is_alive(*task);
         Ok(tasks.into_iter().filter(is_missing).collect())
     }

@@ -7,7 +7,7 @@ mod record_filter;
 mod stacks;
 mod task_ends;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -32,6 +32,7 @@ use crate::new_programs::NewPrograms;
 use crate::reused_pids::ReusedPid;
 use crate::tampering::{Consumption, Corrections, FilterTrust, Notices};
 use crate::traced_tasks::TracedTasks;
+use crate::unrecorded::Unrecorded;
 use new_task::NewTaskEvent;
 use processes::Processes;
 use record_filter::RecordFilter;
@@ -300,9 +301,15 @@ impl EventStream {
         Ok(())
     }
 
-    /// Decides by their records about these tasks from now on.
-    pub(crate) fn decide_about(&mut self, ended: EndedTasks) {
-        self.ends.decide_about(ended);
+    /// Decides by their records about ended tasks from now on. Those with reused pids are counted in `not_recorded` if they were not
+    /// recorded to their end.
+    pub(crate) fn decide_about(&mut self, ended: EndedTasks, not_recorded: Unrecorded) {
+        self.ends.decide_about(ended, not_recorded);
+    }
+
+    /// Call it when recording was stopped, with the tasks that were in the kernel's filter then.
+    pub(crate) fn stopped(&mut self, in_filter: HashSet<Pid>) {
+        self.ends.stopped(in_filter);
     }
 
     /// The new traced tasks since the last call whose pids were those of other traced tasks.
@@ -396,11 +403,14 @@ impl EventStream {
         if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
             self.processes.new_task(task, new);
             if self.filter.as_mut().is_some_and(|filter| filter.new_task(task, new)) {
-                self.reused_pids.push(ReusedPid { task: new.pid, since: stamp });
+                self.ends.reused(new.pid, stamp);
+                self.reused_pids.push(ReusedPid { task: new.pid, started: stamp });
             }
         }
         self.filter.iter_mut().for_each(|filter| filter.observe(task, id, record.data));
-        self.ends.observe(task, id);
+        if self.ends.observe(task, id) {
+            self.filter.iter_mut().for_each(|filter| filter.tasks.ended(task));
+        }
         if let Some((exec, programs)) = &self.programs
             && *exec == id
             && self.filter.as_mut().is_none_or(|filter| filter.tasks.is_traced(task))

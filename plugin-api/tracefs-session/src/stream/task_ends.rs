@@ -1,16 +1,21 @@
 //! `sched:sched_process_exit`, the event of the end of a task: who has a record of it was recorded until then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
+use std::time::Duration;
 
+use trace_hook_api::boot_time;
 use trace_tasks::Pid;
 use tracefs::format::Formatter;
 use tracefs::{Instance, RecentMap, TASK_END};
 
 use crate::ended_tasks::{EndedTask, EndedTasks};
+use crate::unrecorded::Unrecorded;
 
 /// More tasks do not end in the time until one of them is reported.
 const MOST_RECENT: usize = 8192;
+/// More tasks with reused pids are not alive at the same time.
+const MOST_REUSED: usize = 8192;
 
 /// Decides by the records of their ends whether ended tasks were recorded.
 #[derive(Debug)]
@@ -19,6 +24,12 @@ pub struct TaskEnds {
     event: Option<u16>,
     /// The tasks whose records were read last.
     recent: RecentMap<Pid, ()>,
+    /// Tasks with the pids of other traced tasks, with the time of their start. The kernel may have removed them from its filter.
+    reused: RecentMap<Pid, u64>,
+    /// Those among them that it has removed.
+    removed: Unrecorded,
+    /// When recording was stopped, and the tasks that were in the filter then.
+    stopped: Option<(u64, HashSet<Pid>)>,
     reported: EndedTasks,
     /// Ended tasks whose records have not been read, and may not exist.
     undecided: HashMap<Pid, EndedTask>,
@@ -35,6 +46,9 @@ impl TaskEnds {
         Self {
             event: formatter.load(system, event).ok().filter(|_| !instance.filters_task_ends()),
             recent: RecentMap::new(MOST_RECENT),
+            reused: RecentMap::new(MOST_REUSED),
+            removed: Unrecorded::default(),
+            stopped: None,
             reported: EndedTasks::default(),
             undecided: HashMap::new(),
             due: HashMap::new(),
@@ -42,26 +56,50 @@ impl TaskEnds {
         }
     }
 
-    /// Takes ended tasks from here.
-    pub fn decide_about(&mut self, reported: EndedTasks) {
+    /// Takes ended tasks from here, and counts tasks with reused pids there.
+    pub fn decide_about(&mut self, reported: EndedTasks, removed: Unrecorded) {
         self.reported = reported;
+        self.removed = removed;
     }
 
-    /// Learns from a record of this task which tasks have ended.
-    #[inline]
-    pub fn observe(&mut self, task: Pid, id: u16) {
-        if self.event != Some(id) {
+    /// Call it when recording was stopped, with the tasks that were in the filter then.
+    pub fn stopped(&mut self, in_filter: HashSet<Pid>) {
+        self.stopped = Some((boot_time(), in_filter));
+    }
+
+    /// A traced task was started with the pid of another one. That one has ended, and what has no record of its end by now will
+    /// have none.
+    pub fn reused(&mut self, task: Pid, started: u64) {
+        if self.event.is_none() {
             return;
         }
         self.take_reported();
+        self.recent.remove(&task);
+        let before = self.reused.insert(task, started);
+        if let Some(ended) = self.take_undecided(task) {
+            ended.count();
+        } else if let Some(before) = before {
+            self.removed.note(1, Duration::from_nanos(started.saturating_sub(before)));
+        }
+    }
+
+    /// Learns from a record of this task whether it has ended, and returns that.
+    #[inline]
+    pub fn observe(&mut self, task: Pid, id: u16) -> bool {
+        if self.event != Some(id) {
+            return false;
+        }
+        self.take_reported();
         self.recent.insert(task, ());
-        self.undecided.remove(&task);
-        self.due.remove(&task);
+        self.reused.remove(&task);
+        self.take_undecided(task);
+        true
     }
 
     /// Call it when records are missing: those of ends may be among them.
     pub fn lost(&mut self) {
         self.misses_ends = true;
+        self.reused.clear();
         self.undecided.clear();
         self.due.clear();
     }
@@ -70,20 +108,41 @@ impl TaskEnds {
     pub fn caught_up(&mut self) {
         self.take_reported();
         let undecided = mem::take(&mut self.undecided);
-        mem::replace(&mut self.due, undecided).values().for_each(EndedTask::count);
+        let due = mem::replace(&mut self.due, undecided);
+        self.count(due);
         self.misses_ends = false;
     }
 
     /// Call it when no more records follow.
     pub fn finish(&mut self) {
         self.take_reported();
-        self.due.drain().chain(self.undecided.drain()).for_each(|(_, ended)| ended.count());
+        let (due, undecided) = (mem::take(&mut self.due), mem::take(&mut self.undecided));
+        self.count(due.into_iter().chain(undecided));
+        let Some((stopped, in_filter)) = &self.stopped else { return };
+        for (_, started) in self.reused.drain().filter(|(task, _)| !in_filter.contains(task)) {
+            self.removed.note(1, Duration::from_nanos(stopped.saturating_sub(started)));
+        }
+    }
+
+    fn count(&mut self, ended: impl IntoIterator<Item = (Pid, EndedTask)>) {
+        for (task, ended) in ended {
+            ended.count();
+            self.reused.remove(&task);
+        }
+    }
+
+    fn take_undecided(&mut self, task: Pid) -> Option<EndedTask> {
+        self.undecided.remove(&task).or_else(|| self.due.remove(&task))
     }
 
     fn take_reported(&mut self) {
         for ended in self.reported.take() {
             // A task may be reported twice, by an event and because it was found.
-            let is_known = self.recent.get(&ended.task).is_some() || self.due.contains_key(&ended.task);
+            let is_known = self.due.contains_key(&ended.task)
+                || match ended.started {
+                    Some(started) => self.reused.get(&ended.task) != Some(&started),
+                    None => self.recent.get(&ended.task).is_some(),
+                };
             if self.event.is_some() && !self.misses_ends && !is_known {
                 self.undecided.insert(ended.task, ended);
             }
@@ -94,26 +153,27 @@ impl TaskEnds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::unrecorded::Unrecorded;
-    use std::time::Duration;
 
     const END: u16 = 7;
 
     fn fixture() -> (TaskEnds, EndedTasks, Unrecorded) {
-        let reported = EndedTasks::default();
+        let (reported, count) = (EndedTasks::default(), Unrecorded::default());
         let ends = TaskEnds {
             event: Some(END),
             recent: RecentMap::new(10),
+            reused: RecentMap::new(10),
+            removed: count.clone(),
+            stopped: None,
             reported: reported.clone(),
             undecided: HashMap::new(),
             due: HashMap::new(),
             misses_ends: false,
         };
-        (ends, reported, Unrecorded::default())
+        (ends, reported, count)
     }
 
     fn ended(task: Pid, count: &Unrecorded) -> EndedTask {
-        EndedTask { task, counted_in: count.clone(), missing: Duration::from_millis(3) }
+        EndedTask { task, started: None, counted_in: count.clone(), missing: Duration::from_millis(3) }
     }
 
     #[test]
@@ -156,6 +216,39 @@ mod tests {
         ends.finish();
         assert_eq!(count.tasks(), 0);
         reported.report(ended(3, &count));
+        ends.finish();
+        assert_eq!(count.tasks(), 1);
+    }
+
+    #[test]
+    fn tasks_with_the_same_pid_are_distinguished() {
+        let (mut ends, reported, count) = fixture();
+        let report = |started| reported.report(EndedTask { started: Some(started), ..ended(1, &count) });
+        ends.observe(1, END);
+        ends.reused(1, 10);
+        // It was not recorded to its end. That is counted once.
+        ends.reused(1, 20);
+        assert_eq!(count.tasks(), 1);
+        report(10);
+        ends.observe(1, END);
+        ends.reused(1, 30);
+        report(20);
+        report(30);
+        ends.caught_up();
+        assert_eq!(count.tasks(), 1);
+        ends.caught_up();
+        assert_eq!(count.tasks(), 2);
+        ends.stopped(HashSet::new());
+        ends.finish();
+        assert_eq!(count.tasks(), 2);
+    }
+
+    #[test]
+    fn a_task_that_is_not_in_the_filter_when_recording_stops_is_counted() {
+        let (mut ends, _, count) = fixture();
+        [1, 2, 3].into_iter().for_each(|task| ends.reused(task, 10));
+        ends.observe(3, END);
+        ends.stopped(HashSet::from([1]));
         ends.finish();
         assert_eq!(count.tasks(), 1);
     }
