@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use system_tests::{
-    Cgroup, Container, Hierarchy, Kernel, Log, Manager, Opener, PATIENCE, Plugins, Session, Workload,
-    wait_until,
+    Build, Cgroup, Container, Hierarchy, Kernel, Log, Manager, Opener, PATIENCE, Plugins, Program, Session,
+    Workload, wait_until,
 };
 
 /// A container id: 64 hexadecimal digits, different in each test process.
@@ -14,7 +14,7 @@ fn container_id() -> String {
 }
 
 fn manager() -> Manager {
-    Manager::with(Plugins::of(["ebpf", "ftrace", "perf"]))
+    Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]))
 }
 
 /// Traces `getppid` in a cgroup.
@@ -234,6 +234,21 @@ fn open_failures(manager: &Manager, arguments: &str) -> Session {
 }
 
 #[test]
+fn ebpf_reports_every_open_of_a_thousand_short_execs() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let cgroup = Cgroup::create();
+    let path = cgroup.path().to_str().expect("plain text").to_owned();
+    let mut opener = Opener::start(&["execs", "1000", &path]);
+    let session = open_failures(&manager, &format!("--cgroup {path}"));
+    opener.proceed();
+    let opens = session.stop().objects();
+    let paths: Vec<&str> = opens.iter().map(|open| open["path"].as_str().expect("a path")).collect();
+    let expected: Vec<String> = (0..1000).map(|number| format!("/no/such/file/{number}")).collect();
+    assert_eq!(paths, expected);
+}
+
+#[test]
 fn containers_are_found_by_the_start_of_their_id() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
@@ -278,6 +293,100 @@ fn what_is_executed_in_a_container_is_traced_and_its_neighbour_is_not() {
         });
         let expected: Vec<String> = (0..20).map(|number| format!("/traced/{number}")).collect();
         assert_eq!(paths, expected, "{choice}");
+    }
+}
+
+/// Runs a hook while a process of this cgroup and its neighbour call `traced_function`. Returns whether they have lines.
+fn user_lines(manager: &Manager, choice: &str, cgroup: Option<&Cgroup>) -> [bool; 2] {
+    let [mut member, mut neighbour] = [(); 2].map(|()| Program::start());
+    cgroup.iter().for_each(|cgroup| cgroup.takes(member.id()));
+    let function = Program::built(Build::Usual);
+    let arguments = format!("{choice} -f {}:traced_function", function.display());
+    let session = manager.run("trace_user", arguments).start();
+    member.calls(5);
+    neighbour.calls(5);
+    let ended = session.stop();
+    let lines = ended.succeeded();
+    [member.id(), neighbour.id()].map(|id| {
+        let of_task = format!("-{id} ");
+        match lines.iter().filter(|line| line.contains(&of_task)).count() {
+            0 => false,
+            calls => calls == 5 || panic!("{calls} of 5 calls: {lines:?}"),
+        }
+    })
+}
+
+/// The same with system calls, and `trace_syscalls`.
+fn call_lines(manager: &Manager, choice: &str, cgroup: Option<&Cgroup>) -> [bool; 2] {
+    let [member, neighbour] = [(); 2].map(|()| Workload::start());
+    cgroup.iter().for_each(|cgroup| cgroup.takes(member.id()));
+    let session = calls_in(manager, choice);
+    member.calls(5);
+    neighbour.calls(5);
+    let ended = session.stop();
+    let counted = count(&ended.succeeded(), &[&member, &neighbour]);
+    [counted[0] == 5, counted[1] == 5]
+}
+
+/// The same with samples, and `trace_profile`.
+fn sample_lines(manager: &Manager, choice: &str, cgroup: Option<&Cgroup>) -> [bool; 2] {
+    let [member, neighbour] = [(); 2].map(|()| Workload::start());
+    cgroup.iter().for_each(|cgroup| cgroup.takes(member.id()));
+    let session = manager.run("trace_profile", format!("{choice} -F 1000 --format json")).start();
+    member.spends(100);
+    neighbour.spends(100);
+    let samples = session.stop().objects();
+    [member.id(), neighbour.id()].map(|id| samples.iter().any(|sample| sample["pid"] == id))
+}
+
+/// The same with files, and `trace_open`.
+fn open_lines(manager: &Manager, choice: &str, cgroup: Option<&Cgroup>) -> [bool; 2] {
+    let [mut member, mut neighbour] = [(); 2].map(|()| Opener::start(&["flood", "5"]));
+    cgroup.iter().for_each(|cgroup| cgroup.takes(member.id));
+    let arguments = format!("{choice} --path '**/no/such/file' --format json");
+    let session = manager.run("trace_open", arguments).start();
+    member.proceed();
+    neighbour.proceed();
+    let opens = session.stop().objects();
+    [member.id, neighbour.id].map(|id| opens.iter().filter(|open| open["pid"] == id).count() == 5)
+}
+
+/// Whether a member of the cgroup and its neighbour have lines of a hook with these arguments.
+type Lines = fn(&Manager, &str, Option<&Cgroup>) -> [bool; 2];
+
+/// A hook of each plugin.
+const EACH_PLUGIN: [(&str, Lines); 4] =
+    [("ftrace", call_lines), ("uprobe", user_lines), ("ebpf", open_lines), ("perf", sample_lines)];
+
+#[test]
+fn a_hook_of_each_plugin_traces_the_members_of_a_cgroup_of_each_version() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for hierarchy in [Hierarchy::Version1, Hierarchy::Version2] {
+        if hierarchy.root().is_none() {
+            eprintln!("{hierarchy:?} is not mounted here");
+            continue;
+        }
+        for (plugin, lines) in EACH_PLUGIN {
+            let cgroup = Cgroup::of(hierarchy);
+            let choice = format!("--cgroup {}", cgroup.path().display());
+            if (plugin, hierarchy) == ("perf", Hierarchy::Version1) {
+                // Only the hierarchy `perf_event` will do, which is not mounted by default.
+                manager.run("trace_profile", &choice).answer().failed(&["perf_event", "version 2"]);
+            } else {
+                let traced = lines(&manager, &choice, Some(&cgroup));
+                assert_eq!(traced, [true, false], "{plugin}, {hierarchy:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hook_of_each_plugin_traces_all_tasks() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for (plugin, lines) in EACH_PLUGIN {
+        assert_eq!(lines(&manager, "--all", None), [true, true], "{plugin}");
     }
 }
 

@@ -8,6 +8,8 @@
 //! - `storm N`: N children, each of which tries to open a file of its own and exits
 //! - `into N CGROUP`: N children, which clone3(2) starts in a cgroup, and each of which tries to open a file of its own
 //! - `moved N CGROUP`: N children, each of which moves itself to a cgroup, tries to open a file of its own and exits
+//! - `execs N CGROUP`: N children, each of which is started in a cgroup, or moves itself to it, and executes this program, which tries
+//!   to open a file of its own (`opener one PATH`, which does not wait)
 //! - `denied`: a call that a seccomp filter answers with an error, and one that it answers with a signal
 
 #[cfg(target_arch = "x86_64")]
@@ -23,11 +25,15 @@ use nix::libc::{self, c_long, c_void};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::stat::Mode;
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, chdir, chroot, fork};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, chdir, chroot, execv, fork};
 
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let ["one", path] = words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        openat(libc::AT_FDCWD, &c_string(path.to_owned()), libc::O_RDONLY);
+        return Ok(());
+    }
     writeln!(stdout(), "{}", std::process::id())?;
     stdout().flush()?;
     stdin().read_line(&mut String::new())?;
@@ -39,6 +45,7 @@ fn main() -> io::Result<()> {
         ["storm", count] => storm(count),
         ["into", count, cgroup] => into(count, cgroup),
         ["moved", count, cgroup] => moved(count, cgroup),
+        ["execs", count, cgroup] => execs(count, cgroup),
         ["denied"] => denied(),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
@@ -208,6 +215,33 @@ fn moved(count: &str, cgroup: &str) -> io::Result<()> {
                 // SAFETY: it does not return and runs no code of this program.
                 unsafe { libc::_exit(i32::from(moved.is_err())) }
             }
+        }
+    }
+    Ok(())
+}
+
+fn execs(count: &str, cgroup: &str) -> io::Result<()> {
+    let directory = File::open(cgroup)?;
+    let members = File::options().write(true).open(format!("{cgroup}/cgroup.procs"))?;
+    let program = c"/proc/self/exe";
+    for number in 0..number(count)? {
+        let name = c_string(format!("/no/such/file/{number}"));
+        let is_moved = number % 2 == 0;
+        // SAFETY: the child makes two system calls; this process has only one thread.
+        let child = if is_moved { unsafe { libc::fork() } } else { start_in(&directory)? };
+        match child {
+            -1 => return Err(io::Error::last_os_error()),
+            0 => {
+                if !is_moved || (&members).write_all(b"0").is_ok() {
+                    let _ = execv(program, &[c"opener", c"one", name.as_c_str()]);
+                }
+                // SAFETY: it does not return and runs no code of this program.
+                unsafe { libc::_exit(1) }
+            }
+            child => match waitpid(Pid::from_raw(child), None)? {
+                WaitStatus::Exited(_, 0) => {}
+                other => return Err(io::Error::other(format!("a child ended: {other:?}"))),
+            },
         }
     }
     Ok(())
