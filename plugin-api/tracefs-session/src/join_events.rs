@@ -122,14 +122,15 @@ impl JoinEvents {
     pub fn take(&mut self) -> Result<Joins> {
         let Self { ring, layout, formatter, attach, start, cgroups, .. } = self;
         let mut joins = Joins::default();
+        let is_below =
+            |cgroup: &Cgroup, id: u64, path: &Path| match self.knows_paths && cgroup.path().is_some() {
+                true => contains(cgroup, path),
+                false => cgroup.ids().contains(&id),
+            };
         let is_selected = |hierarchy: i64, id: i64, path: &Path| {
-            let path = Some(path).filter(|_| self.knows_paths);
-            cgroups.iter().any(|cgroup| {
-                i64::from(cgroup.hierarchy()) == hierarchy
-                    && (cgroup.id() == id as u64
-                        || path.is_some_and(|path| contains(cgroup, path))
-                        || cgroup.ids().contains(&(id as u64)))
-            })
+            let mut in_hierarchy = cgroups.iter().filter(|cgroup| i64::from(cgroup.hierarchy()) == hierarchy);
+            let id = id as u64;
+            in_hierarchy.any(|cgroup| cgroup.id() == id || is_below(cgroup, id, path))
         };
         ring.collect(|page| {
             joins.lost += page.lost.map_or(0, |lost| lost.count.unwrap_or(1));

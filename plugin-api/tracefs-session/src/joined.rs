@@ -87,6 +87,8 @@ pub struct JoinWatcher {
     members: BTreeSet<Pid>,
     /// The processes that were added to the filter in the last sweep.
     added: Vec<Pid>,
+    /// Processes that have joined and were neither members at that sweep nor had ended: those that are about to end, or have left.
+    leaving: Vec<Pid>,
     /// When that sweep began: who joined since may have been there all the time.
     swept: Option<Instant>,
     joined: Joined,
@@ -116,6 +118,7 @@ impl JoinWatcher {
             events,
             members: BTreeSet::new(),
             added: Vec::new(),
+            leaving: Vec::new(),
             swept: None,
             joined,
             programs,
@@ -146,19 +149,24 @@ impl JoinWatcher {
         }
     }
 
-    /// Reports the processes that have joined by events and have ended. Call it after the members were read: all others are among
-    /// them, or have left.
-    fn report_ended_joiners(&self, joins: Joins, missing: Duration) {
+    /// Reports the processes that have joined by events and have ended. Call it after the members were read, among which the others
+    /// are.
+    fn report_ended_joiners(&mut self, joins: Joins, missing: Duration) {
         self.unrecorded.unknown.note(usize::try_from(joins.lost).unwrap_or(usize::MAX), missing);
-        self.without_ended(joins.attached, missing);
-        let gone = |process: &Pid| !self.members.contains(process) && self.filter.has_ended(*process);
-        for process in joins.started.into_iter().filter(gone) {
+        let leaving = mem::take(&mut self.leaving);
+        self.without_ended(leaving, missing);
+        let (mut attached, mut unknown) = (joins.attached, Vec::new());
+        for process in joins.started.into_iter().filter(|process| !self.members.contains(process)) {
             match self.events.as_ref().and_then(|events| events.is_in_selected(process)) {
-                Some(true) => self.report_ended(vec![process], missing, &self.unrecorded.ended),
+                Some(true) => attached.push(process),
                 Some(false) => {}
-                None => self.report_ended(vec![process], missing, &self.unrecorded.unknown),
+                None => unknown.push(process),
             }
         }
+        self.report_ended(unknown, missing, &self.unrecorded.unknown);
+        let mut left = self.without_ended(attached, missing);
+        left.retain(|process| !self.members.contains(process));
+        self.leaving = left;
     }
 }
 
