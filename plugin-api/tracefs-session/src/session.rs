@@ -238,7 +238,7 @@ impl EventSource for TracefsSession {
             instances.filter_map(|instance| instance.stop().err()).map(HookError::from).collect();
         failures.extend(stopped);
         if let Some(stream) = &mut self.stream {
-            match self.tasks.tasks() {
+            match self.tasks.all_tasks() {
                 Ok(in_filter) => stream.stopped(in_filter),
                 Err(error) => log::debug!("{error}"),
             }

@@ -341,7 +341,9 @@ impl TracedTasks {
 
     /// Whether the kernel's filter has none of the traced tasks although one is alive.
     fn was_filter_replaced(&self) -> bool {
-        let Some(Ok(tasks)) = self.pids.as_ref().map(|pids| pids.tasks(MOST_COMPARED)) else { return false };
+        let Some(Ok(tasks)) = self.pids.as_ref().map(|pids| pids.first_tasks(MOST_COMPARED)) else {
+            return false;
+        };
         let mut followed = self.known.iter().filter(|(_, follow)| **follow != Follow::NOTHING);
         tasks.len() < MOST_COMPARED
             && followed.clone().all(|(task, _)| tasks.binary_search(task).is_err())

@@ -80,7 +80,7 @@ impl PidFilter {
     /// # Errors
     ///
     /// The kernel's filter cannot be read.
-    pub fn tasks(&self, most: usize) -> Result<Vec<Pid>> {
+    pub fn first_tasks(&self, most: usize) -> Result<Vec<Pid>> {
         let mut tasks = Vec::new();
         self.visit(|task| {
             tasks.push(task);
@@ -233,7 +233,7 @@ impl PidFilter {
     /// # Errors
     ///
     /// The kernel's filter cannot be read.
-    pub fn tasks(&self) -> Result<HashSet<Pid>> {
+    pub fn all_tasks(&self) -> Result<HashSet<Pid>> {
         let mut tasks = HashSet::new();
         self.visit(|task| {
             tasks.insert(task);
@@ -249,7 +249,7 @@ impl PidFilter {
     ///
     /// The kernel's filter cannot be read.
     pub fn missing(&self, tasks: impl IntoIterator<Item = Pid>) -> Result<Vec<Pid>> {
-        let present = self.tasks()?;
+        let present = self.all_tasks()?;
         let is_missing = |task: &Pid| !present.contains(task) && self.procfs.is_alive(*task);
         Ok(tasks.into_iter().filter(is_missing).collect())
     }

@@ -92,7 +92,7 @@ impl PidWatch {
             return Ok(PidLook::Changed(change));
         }
         let began = Procfs::now();
-        let tasks = self.filter.tasks(MOST)?;
+        let tasks = self.filter.first_tasks(MOST)?;
         if self.selection.is_all() {
             return Ok(if tasks.is_empty() { PidLook::Good } else { PidLook::Changed(PidChange::Filled) });
         }
@@ -124,7 +124,7 @@ impl PidWatch {
                 self.doubted = false;
                 self.complete()?;
                 // The tasks that are not traced have been reported with those that were.
-                self.seen = Some((self.filter.tasks(MOST)?, Procfs::now()));
+                self.seen = Some((self.filter.first_tasks(MOST)?, Procfs::now()));
                 Ok(())
             }
             PidChange::Added => {
