@@ -10,11 +10,12 @@ use trace_tasks::{Member, Pid};
 
 use crate::access;
 
-/// What the process has open besides, mostly files of traced programs. Half of a low limit is left for them.
+/// Descriptors that are not events: up to a thousand files whose symbols are needed, and those of the session itself. Half of a low
+/// limit is left for them.
 const OTHER_DESCRIPTORS: u64 = 1100;
 
-/// The threads that can have events, those of the processes with the fewest threads first: a process with too many costs others
-/// nothing.
+/// The threads that can have events, those of the smallest families first: a selected process that has too many, with its
+/// descendants, costs others nothing.
 #[derive(Debug)]
 pub struct Room {
     pub threads: Vec<(Pid, Member)>,
@@ -23,15 +24,17 @@ pub struct Room {
 }
 
 impl Room {
-    /// The threads that can have this many events each, where so many others are open: one at least. Raises the limit, if allowed.
+    /// The threads that can have this many events each, where so many others are open. Raises the limit, if allowed.
     pub fn find(threads: HashMap<Pid, Member>, events_each: usize, open: usize) -> Self {
         let needed = open + threads.len() * events_each;
         let most = raise_limit_for(needed).saturating_sub(open) / events_each.max(1);
-        let mut threads = smallest_processes_first(threads);
-        let others = threads.split_off(most.max(1).min(threads.len()));
+        let mut threads = smallest_families_first(threads);
+        // The error that follows says more than an empty trace.
+        let least = usize::from(open == 0);
+        let others = threads.split_off(most.max(least).min(threads.len()));
         let left_out = (!others.is_empty()).then(|| {
             format!(
-                "{} threads are left out, those of the processes with the most: the threads need {needed} perf events, a file descriptor \
+                "{} threads are left out with what they start, those of the largest families: the threads need {needed} perf events, a file descriptor \
                  each, and the limit is {}; raise it (ulimit -n), or trace fewer processes",
                 others.len(),
                 limit()
@@ -58,11 +61,12 @@ fn limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }
 
-fn smallest_processes_first(threads: HashMap<Pid, Member>) -> Vec<(Pid, Member)> {
+/// The members of a family are a selected process and its descendants.
+fn smallest_families_first(threads: HashMap<Pid, Member>) -> Vec<(Pid, Member)> {
     let mut sizes = HashMap::<Pid, usize>::new();
-    threads.values().for_each(|member| *sizes.entry(member.process).or_default() += 1);
+    threads.values().for_each(|member| *sizes.entry(member.root).or_default() += 1);
     let mut threads = Vec::from_iter(threads);
-    threads.sort_unstable_by_key(|(thread, member)| (sizes[&member.process], member.process, *thread));
+    threads.sort_unstable_by_key(|(thread, member)| (sizes[&member.root], member.root, *thread));
     threads
 }
 
@@ -85,10 +89,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_threads_of_the_largest_process_are_the_last() {
-        let thread = |thread, process| (thread, Member::new(process, process, Follow::FAMILY));
+    fn the_largest_family_is_the_last() {
+        let thread = |thread, root| (thread, Member::new(thread, root, Follow::FAMILY));
         let threads = [thread(1, 1), thread(5, 1), thread(6, 1), thread(3, 3), thread(4, 3), thread(2, 2)];
-        let sorted = smallest_processes_first(threads.into_iter().collect());
+        let sorted = smallest_families_first(threads.into_iter().collect());
         assert_eq!(sorted.iter().map(|(thread, _)| *thread).collect::<Vec<_>>(), [2, 3, 4, 1, 5, 6]);
     }
 }

@@ -32,8 +32,8 @@ pub struct Recording {
     events: Vec<CpuEvent>,
     /// How many of the events, counted from the first, have no living task.
     ended: usize,
-    /// What is said of threads without events.
-    left_out: Vec<String>,
+    /// A sentence about threads that have no events because there are too many.
+    left_out: Option<String>,
 }
 
 /// Where the records come from, and what is needed to interpret them.
@@ -44,7 +44,7 @@ pub struct RecordSource {
     pub exclusion: Exclusion,
     /// The tasks that existed when the recording started.
     pub members: HashMap<Pid, Member>,
-    /// Whether tasks may join of which no record tells the names and mappings.
+    /// Whether tasks may join whose names and mappings are in no record.
     pub may_grow: bool,
 }
 
@@ -148,9 +148,9 @@ impl Recording {
                 return Ok(());
             }
             let room = Room::find(new.clone(), source.rings.len(), self.events.len());
-            if let Some(left_out) = room.left_out {
+            if let (Some(left_out), None) = (room.left_out, &self.left_out) {
                 log::warn!("{left_out}");
-                self.left_out.push(left_out);
+                self.left_out = Some(left_out);
             }
             for (thread, member) in &room.threads {
                 let ids = self.open(*thread, *member, attributes, &source.rings);
@@ -196,9 +196,9 @@ impl Recording {
         Ok(ids)
     }
 
-    /// Sentences about threads that have no events because there are too many.
-    pub fn left_out(&self) -> &[String] {
-        &self.left_out
+    /// A sentence about threads that have no events because there are too many.
+    pub fn left_out(&self) -> Option<&String> {
+        self.left_out.as_ref()
     }
 
     /// Whether any task is alive that has an event.

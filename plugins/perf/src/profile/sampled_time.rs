@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// Fewer samples are no sign of anything: the last one of each task is still to come.
+/// With fewer samples expected, some missing ones are no sign of anything: the next sample of each task is still to come.
 const FEW: u64 = 50;
 
 /// A sentence about CPU time without samples, if more than half has none.

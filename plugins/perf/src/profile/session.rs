@@ -54,7 +54,8 @@ pub struct ProfileSession {
     lost: BTreeMap<u32, u64>,
     /// The samples per second of CPU time, if none of it is excluded.
     hertz: Option<u64>,
-    warnings: Vec<String>,
+    /// The CPU time of the traced tasks, once recording has stopped.
+    cpu_time: Duration,
 }
 
 impl ProfileSession {
@@ -95,7 +96,7 @@ impl ProfileSession {
             lost: BTreeMap::new(),
             // The time of all tasks includes that without any.
             hertz: attributes.samples_of_all_time().filter(|_| !request.tasks.all),
-            warnings: recording.left_out().to_vec(),
+            cpu_time: Duration::ZERO,
             recording,
         }))
     }
@@ -123,6 +124,12 @@ impl ProfileSession {
         let names = frames.iter().map(|frame| frame.name.as_bytes());
         lines.event(&self.origin(record), "sample").list("stack", names);
         Rendered::Event
+    }
+
+    /// A sentence about CPU time without samples. Throttling has lines of its own.
+    fn unsampled(&self, lost: u64) -> Option<String> {
+        let hertz = self.hertz.filter(|_| !self.throttle_reports.are_any())?;
+        sampled_time::warning(self.cpu_time, self.collected.taken() + lost, hertz)
     }
 
     fn write_throttling(&mut self, record: &Record<'_>, lines: &mut LineBuffer) {
@@ -208,9 +215,7 @@ impl EventSource for ProfileSession {
             let reported = reported.get(cpu).copied().unwrap_or(0);
             self.spool.lose(*cpu, lost.saturating_sub(reported));
         }
-        let samples = self.collected.taken() + self.lost.values().sum::<u64>();
-        let warning = |hertz| sampled_time::warning(counted.cpu_time, samples, hertz);
-        self.warnings.extend(self.hertz.and_then(warning));
+        self.cpu_time = counted.cpu_time;
         self.recording.close();
         stopped.and(finished.map(drop))
     }
@@ -224,7 +229,9 @@ impl EventSource for ProfileSession {
         }
         lost.retain(|_, lost| *lost > 0);
         let recorded = self.collected.samples() + lost.values().sum::<u64>();
-        Ok(Counts::new(recorded, lost).with_lost(self.spool.refused()).with_warnings(self.warnings.clone()))
+        let unsampled = self.unsampled(lost.values().sum());
+        let warnings = self.recording.left_out().cloned().into_iter().chain(unsampled);
+        Ok(Counts::new(recorded, lost).with_lost(self.spool.refused()).with_warnings(warnings))
     }
 
     fn take_losing(&mut self) -> BTreeSet<u32> {

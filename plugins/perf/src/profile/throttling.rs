@@ -16,6 +16,11 @@ pub struct ThrottleReports {
 }
 
 impl ThrottleReports {
+    /// Whether a CPU took fewer samples than requested.
+    pub fn are_any(&self) -> bool {
+        !self.reported.is_empty()
+    }
+
     /// Whether a line is due for a throttle record of this CPU and time, in nanoseconds.
     pub fn should_report(&mut self, cpu: u32, time: u64) -> bool {
         let is_due =
