@@ -3,7 +3,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::built;
 
-/// A traced process that is out for harm. The source of the program documents its steps. Dropping it kills it.
+/// A hostile traced process. The source of the program documents its steps. Dropping it kills it.
 pub struct Hostile {
     child: Child,
     commands: ChildStdin,

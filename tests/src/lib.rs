@@ -14,7 +14,7 @@
 //! - [`Session`] is a session as container-tracer uses it, [`Reader`] reads a trace as container-tracer does
 //! - [`Workload`] is a traced process that takes commands, [`Program`] one whose functions are traced, [`Script`] a traced
 //!   shell script
-//! - [`Hostile`] is a traced process that is out for harm
+//! - [`Hostile`] is a hostile traced process
 //! - [`Opener`] is a process that opens files on command, [`Cgroup`] a cgroup to put processes into,
 //!   [`Container`] a container of runc
 //! - [`Kernel`] is the kernel's tracefs, [`Event`] a line of a trace, [`Loss`] a line that reports lost events

@@ -1,4 +1,4 @@
-//! One process does all the harm that it can, and nineteen others are traced as if it were not there, by all hooks at once.
+//! Nineteen processes are traced beside a hostile one by all hooks at once, and lose nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +35,7 @@ const MEMORY: u64 = 64 << 10;
 /// What a start or a stop may take longer: for the lists of mappings and the files of the hostile process, and on a busy machine.
 const NOISE: Duration = Duration::from_secs(2);
 
-/// Nineteen processes that are out for no harm.
+/// Nineteen usual processes.
 struct Others {
     workloads: Vec<Workload>,
     programs: Vec<Program>,

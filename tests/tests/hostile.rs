@@ -1,4 +1,4 @@
-//! Traced processes that are out for harm: they cost themselves, and are named. The other processes of the session lose
+//! Traced processes that are hostile: they cost themselves, and are named. The other processes of the session lose
 //! nothing. Needs root and tracefs.
 
 use std::fs;

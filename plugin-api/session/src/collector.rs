@@ -1,4 +1,4 @@
-//! The thread that empties a kernel buffer.
+//! A thread that works in sweeps, such as the one that empties a kernel buffer.
 //!
 //! A busy task fills the kernel's default buffer in less than ten milliseconds. Rendering, and waiting for the reader, can
 //! take longer. So a thread of its own empties the buffer, and does nothing but move records.
@@ -17,13 +17,16 @@ use crate::precedence::take_precedence;
 
 /// The work of a [`Collector`]'s thread.
 pub trait Collect: Send + 'static {
+    /// The name of the thread. The kernel keeps 15 bytes of it.
+    const NAME: &str = "collector";
+
     /// The least time between two sweeps.
     const SHORTEST_REST: Duration;
 
     /// Whether the thread takes precedence over usual tasks. It must then need little CPU time.
     const IS_URGENT: bool = true;
 
-    /// Moves the available records out of the kernel's buffer.
+    /// Does what is to be done now, such as to move the available records out of the kernel's buffer.
     ///
     /// # Errors
     ///
@@ -85,11 +88,11 @@ impl<C: Collect> Collector<C> {
     /// The thread cannot be started.
     pub fn start(collect: C) -> Result<Self> {
         let failed =
-            |error| HookError::new(format!("cannot start the thread that collects records: {error}"));
+            |error| HookError::new(format!("cannot start the thread '{}': {error}", C::NAME));
         let (stop, stopped) = UnixStream::pair().map_err(failed)?;
         let notifier = Arc::new(Notifier::new().map_err(failed)?);
         let shared = Arc::clone(&notifier);
-        let thread = Builder::new().name("collector".to_owned());
+        let thread = Builder::new().name(C::NAME.to_owned());
         let thread = thread.spawn(move || run(collect, &shared, &stopped)).map_err(failed)?;
         Ok(Self { notifier, stop: Some(stop), thread: Some(thread) })
     }
@@ -109,7 +112,7 @@ impl<C: Collect> Collector<C> {
         self.stop = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result.map(Some),
-            Some(Err(_)) => Err(HookError::new("the thread that collects records panicked")),
+            Some(Err(_)) => Err(HookError::new(format!("the thread '{}' panicked", C::NAME))),
             None => Ok(None),
         }
     }

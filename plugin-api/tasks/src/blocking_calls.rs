@@ -8,7 +8,7 @@ use crate::Pid;
 
 /// Makes calls that a traced process can block, each within a time limit.
 ///
-/// To open or read a file blocks as long as its file system does not answer, be it hung or served by the process itself (FUSE).
+/// To open or read a file blocks as long as its file system does not answer, because it hangs or is served by the process itself (FUSE).
 /// To read the mappings of a process blocks as long as one of its threads changes them and cannot proceed. So the calls are made
 /// in a thread, which is abandoned if it does not return in time. It ends with its call, or when this process ends.
 ///

@@ -89,7 +89,7 @@ pub struct JoinWatcher {
     added: Vec<Pid>,
     /// Processes that have joined and were neither members at that sweep nor had ended: those that are about to end, or have left.
     leaving: Vec<Pid>,
-    /// When that sweep began: who joined since may have been there all the time.
+    /// When that sweep began. A process that joined after it may have been a member since then.
     swept: Option<Instant>,
     joined: Joined,
     programs: Option<NewPrograms>,
@@ -98,7 +98,7 @@ pub struct JoinWatcher {
 }
 
 impl JoinWatcher {
-    /// A watcher of these cgroups for this filter, which has their present members. It reports those who join to `programs` as
+    /// A watcher of these cgroups for this filter, which has their present members. It reports processes that join to `programs` as
     /// well, and notes in `unrecorded` what is recorded too late, or perhaps not at all, which the records of `ended` tasks decide.
     #[expect(clippy::too_many_arguments, reason = "it is called once")]
     pub fn new(
@@ -172,6 +172,7 @@ impl JoinWatcher {
 
 impl Collect for JoinWatcher {
     /// Processes that join in the meantime are added together.
+    const NAME: &str = "joiners";
     const SHORTEST_REST: Duration = Duration::from_micros(500);
 
     fn sweep(&mut self, occasion: Occasion) -> Result<Swept> {

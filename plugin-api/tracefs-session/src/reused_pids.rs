@@ -158,6 +158,7 @@ impl Restoring {
 }
 
 impl Collect for Restoring {
+    const NAME: &str = "reused pids";
     const SHORTEST_REST: Duration = Duration::ZERO;
 
     fn sweep(&mut self, occasion: Occasion) -> Result<Swept> {

@@ -14,7 +14,7 @@ use crate::own_events::OwnEvents;
 
 /// The file that lists the enabled events, one `system:event` in a line.
 const ENABLED: &str = "set_event";
-/// More than the list of all events of a kernel has.
+/// How much of a file is read, in bytes: the list of all events of a kernel is shorter.
 const LONGEST: u64 = 1 << 20;
 const FILTER: &str = "filter";
 /// What the file of an event without a filter has.

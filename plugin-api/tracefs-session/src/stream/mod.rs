@@ -325,7 +325,7 @@ impl EventStream {
         &self.corrections
     }
 
-    /// The trust in the kernel's pid filter, for those who change it.
+    /// The trust in the kernel's pid filter, for the threads that change it.
     pub(crate) fn trust(&self) -> FilterTrust {
         self.traced_tasks().map(TracedTasks::trust).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! `sched:sched_process_exit`, the event of the end of a task: who has a record of it was recorded until then.
+//! `sched:sched_process_exit`, the event of the end of a task: a task with a record of it was recorded until then.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -12,9 +12,9 @@ use tracefs::{Instance, RecentMap, TASK_END};
 use crate::ended_tasks::{EndedTask, EndedTasks};
 use crate::unrecorded::Unrecorded;
 
-/// More tasks do not end in the time until one of them is reported.
+/// How many ended tasks are remembered until they are reported.
 const MOST_RECENT: usize = 8192;
-/// More tasks with reused pids are not alive at the same time.
+/// How many tasks with reused pids are known. Beyond that the oldest is forgotten.
 const MOST_REUSED: usize = 8192;
 
 /// Decides by the records of their ends whether ended tasks were recorded.

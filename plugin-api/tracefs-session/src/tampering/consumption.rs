@@ -1,4 +1,4 @@
-//! Whether only this session reads the ring buffer, and nobody else empties it.
+//! Whether another process reads or empties the ring buffer.
 //!
 //! The kernel counts the records that were read, by any process, and the collector counts those that it has read.
 

@@ -11,9 +11,11 @@ use super::Notices;
 pub struct InstanceWatch {
     settings: Settings,
     events: EventSettings,
-    /// The time of the last look at the settings, and of the last one but one at the conditions of all events.
+    /// The time of the last look at the settings.
     looked: SystemTime,
+    /// When the present pass over the filters and triggers of all events began.
     pass_began: SystemTime,
+    /// When the pass before it began.
     last_pass: SystemTime,
 }
 

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECONDS_OF_DAY: u64 = 86_400;
 
-/// The UTC time of day, to milliseconds: sessions know no time zone, and the day is that of the log or the summary.
+/// The UTC time of day, to milliseconds. The time zone is not known here, and the day is that of the log or the summary.
 pub(crate) fn time_of_day(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let second = since.as_secs() % SECONDS_OF_DAY;

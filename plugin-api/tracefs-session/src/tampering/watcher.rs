@@ -139,6 +139,7 @@ impl TamperWatcher {
 }
 
 impl Collect for TamperWatcher {
+    const NAME: &str = "tampering";
     const SHORTEST_REST: Duration = Duration::ZERO;
     const IS_URGENT: bool = false;
 

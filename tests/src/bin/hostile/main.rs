@@ -1,4 +1,4 @@
-//! A traced process that is out for harm: `hostile STEP [+ STEP…]` prints its pid, waits for a line on standard input, does the steps,
+//! A hostile traced process: `hostile STEP [+ STEP…]` prints its pid, waits for a line on standard input, does the steps,
 //! prints `done`, and for each further line touches new memory and prints `done` again.
 //!
 //! - `map FILE`: maps a file as code
