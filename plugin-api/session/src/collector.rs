@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -87,8 +87,7 @@ impl<C: Collect> Collector<C> {
     ///
     /// The thread cannot be started.
     pub fn start(collect: C) -> Result<Self> {
-        let failed =
-            |error| HookError::new(format!("cannot start the thread '{}': {error}", C::NAME));
+        let failed = |error| HookError::new(format!("cannot start the thread '{}': {error}", C::NAME));
         let (stop, stopped) = UnixStream::pair().map_err(failed)?;
         let notifier = Arc::new(Notifier::new().map_err(failed)?);
         let shared = Arc::clone(&notifier);
@@ -114,6 +113,23 @@ impl<C: Collect> Collector<C> {
             Some(Ok(result)) => result.map(Some),
             Some(Err(_)) => Err(HookError::new(format!("the thread '{}' panicked", C::NAME))),
             None => Ok(None),
+        }
+    }
+
+    /// The same, but if the thread does not end in time, because it waits for a lock of the kernel, it is left to itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn finish_within(&mut self, limit: Duration) -> Result<Option<C>> {
+        self.stop = None;
+        let began = Instant::now();
+        while !self.has_ended() && began.elapsed() < limit {
+            sleep(Duration::from_millis(1));
+        }
+        match self.has_ended() {
+            true => self.finish(),
+            false => Ok(self.thread.take().and(None)),
         }
     }
 

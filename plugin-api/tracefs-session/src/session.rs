@@ -1,16 +1,19 @@
 //! A session with its own tracing instance.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::Builder;
+use std::time::Duration;
 
 use trace_hook_api::{HookError, LineBuffer, Request, Result, log};
 use trace_session::{
     Collector, Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession, check_memory,
     selected_processes,
 };
-use trace_tasks::SelectedProcesses;
+use trace_tasks::{Pid, SelectedProcesses};
 use tracefs::{Instance, PidFilter, Tracefs};
 
 use crate::cleanup::find;
@@ -21,15 +24,20 @@ use crate::new_programs::{NewPrograms, ProgramObserver, ProgramWatcher};
 use crate::renderer::Renderer;
 use crate::reused_pids::PidRestorer;
 use crate::stream::{EventStream, StreamItem, StreamStats};
-use crate::tampering::{PidWatch, TamperWatcher, WatchedTasks};
+use crate::tampering::{PidWatch, Switch, TamperWatcher, WatchedTasks};
 use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
 use crate::unrecorded::Unrecorded;
+
+/// How long a stop waits for threads that use files of the instance. The kernel makes these wait while instances are removed, 75 ms for
+/// each.
+const LAST_LOOK: Duration = Duration::from_millis(200);
 
 /// A tracing instance that records the events of a request's tasks.
 pub struct TracefsSession {
     // Dropped in this order: the kernel does not remove an instance while one of its files is open.
     /// Looks for changes by other processes. `None` after the stop.
     tampering: Option<Collector<TamperWatcher>>,
+    switch: Switch,
     stream: Option<EventStream>,
     instance: Option<Arc<Instance>>,
     /// Records its events for all tasks.
@@ -153,9 +161,12 @@ impl TracefsSession {
         };
         let pids = PidWatch::new(tasks.another(), selection.clone(), stream.trust());
         let watched = pids.watched();
-        let watcher = TamperWatcher::new([&*instance].into_iter().chain(&system_wide), pids, &stream);
+        let switch = Switch::on();
+        let watcher =
+            TamperWatcher::new([&*instance].into_iter().chain(&system_wide), pids, &stream, switch.clone());
         Ok(SourceSession::new(Self {
             tampering: Some(Collector::start(watcher)?),
+            switch,
             watched,
             stream: Some(stream),
             instance: Some(instance),
@@ -178,6 +189,14 @@ impl TracefsSession {
             (Some(stream), Some(restorer)) => restorer.watch(stream.take_reused_pids()),
             _ => Ok(()),
         }
+    }
+
+    /// The tasks in the kernel's filter, if they can be read in time.
+    fn tasks_in_filter(&self) -> Option<HashSet<Pid>> {
+        let (filter, (found, finding)) = (self.tasks.another(), channel());
+        // Where no thread can be started, they are not read.
+        let _ = Builder::new().spawn(move || drop(found.send(filter.all_tasks())));
+        finding.recv_timeout(LAST_LOOK).ok()?.ok()
     }
 
     fn instances(&self) -> impl Iterator<Item = &Instance> {
@@ -229,19 +248,17 @@ impl EventSource for TracefsSession {
 
     fn stop(&mut self) -> Result<()> {
         // First, because stopping is a change as well.
-        let tampering = self.tampering.take().and_then(|mut watcher| watcher.finish().err());
+        let tampering = self.tampering.take().and_then(|mut watcher| watcher.finish_within(LAST_LOOK).err());
+        self.switch.turn_off();
         // It finds out which joiners have ended, and must not do so when their ends are no longer recorded.
-        let joining = self.joining.take().and_then(|mut joining| joining.finish().err());
+        let joining = self.joining.take().and_then(|mut joining| joining.finish_within(LAST_LOOK).err());
         let mut failures: Vec<HookError> = tampering.into_iter().chain(joining).collect();
         let instances = self.instances().chain(&self.joins);
         let stopped: Vec<_> =
             instances.filter_map(|instance| instance.stop().err()).map(HookError::from).collect();
         failures.extend(stopped);
-        if let Some(stream) = &mut self.stream {
-            match self.tasks.all_tasks() {
-                Ok(in_filter) => stream.stopped(in_filter),
-                Err(error) => log::debug!("{error}"),
-            }
+        if let (Some(in_filter), Some(stream)) = (self.tasks_in_filter(), &mut self.stream) {
+            stream.stopped(in_filter);
         }
         failures.extend(self.observing.take().and_then(|mut observing| observing.finish().err()));
         failures.extend(self.restorer.take().and_then(|mut restorer| restorer.finish().err()));

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tracefs::{ChangedEvents, EventSettings, Instance, Result, Settings};
 
-use super::Notices;
+use super::{Notices, Switch};
 
 /// Looks at one instance.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct InstanceWatch {
 /// What a look found, and whether it may be undone.
 pub struct Look<'a> {
     pub notices: &'a Notices,
+    pub switch: &'a Switch,
     pub may_undo: bool,
 }
 
@@ -72,6 +73,10 @@ impl Look<'_> {
         what: &str,
         undo: impl FnOnce() -> Result<()>,
     ) {
+        self.switch.while_on(|| self.undo(kind, since, what, undo));
+    }
+
+    fn undo(&self, kind: &'static str, since: SystemTime, what: &str, undo: impl FnOnce() -> Result<()>) {
         let outcome = match self.may_undo.then(undo) {
             Some(Ok(())) => "it was undone, and events of that time may be missing".to_owned(),
             Some(Err(error)) => format!("it could not be undone ({error}), and events may be missing"),

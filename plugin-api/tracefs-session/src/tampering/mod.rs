@@ -8,6 +8,7 @@ mod filter_trust;
 mod instance_watch;
 mod notices;
 mod pid_watch;
+mod switch;
 mod wall_clock;
 mod watcher;
 
@@ -15,4 +16,5 @@ pub(crate) use consumption::{Consumption, Corrections};
 pub(crate) use filter_trust::FilterTrust;
 pub(crate) use notices::Notices;
 pub(crate) use pid_watch::{PidWatch, WatchedTasks};
+pub(crate) use switch::Switch;
 pub(crate) use watcher::TamperWatcher;

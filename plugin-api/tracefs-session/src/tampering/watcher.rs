@@ -10,7 +10,7 @@ use tracefs::Instance;
 
 use super::instance_watch::{InstanceWatch, Look};
 use super::pid_watch::{PidChange, PidLook};
-use super::{Corrections, FilterTrust, Notices, PidWatch};
+use super::{Corrections, FilterTrust, Notices, PidWatch, Switch};
 use crate::stream::EventStream;
 
 /// The time between two looks.
@@ -37,6 +37,7 @@ pub struct TamperWatcher {
     notices: Notices,
     trust: FilterTrust,
     corrections: Corrections,
+    switch: Switch,
     next_look: Instant,
     /// The time of the last look at the pids that found no difference.
     pids_good: SystemTime,
@@ -55,6 +56,7 @@ impl TamperWatcher {
         instances: impl IntoIterator<Item = &'a Instance>,
         pids: PidWatch,
         stream: &EventStream,
+        switch: Switch,
     ) -> Self {
         Self {
             instances: instances.into_iter().map(InstanceWatch::new).collect(),
@@ -62,6 +64,7 @@ impl TamperWatcher {
             notices: stream.notices().clone(),
             trust: stream.trust(),
             corrections: stream.corrections().clone(),
+            switch,
             next_look: Instant::now(),
             pids_good: SystemTime::now(),
             conditions_of: 0,
@@ -85,7 +88,7 @@ impl TamperWatcher {
     }
 
     fn look(&mut self, may_undo: bool) -> tracefs::Result<()> {
-        let look = Look { notices: &self.notices, may_undo };
+        let look = Look { notices: &self.notices, switch: &self.switch, may_undo };
         // Events are enabled again only when the filter is right.
         let mut misses_any = look_at_pids(&mut self.pids, &mut self.pids_good, &mut self.next_look, &look)?;
         for instance in &mut self.instances {
@@ -96,7 +99,7 @@ impl TamperWatcher {
         }
         if misses_any && may_undo {
             // What was started without event-fork, for example.
-            self.pids.complete()?;
+            self.switch.while_on(|| self.pids.complete()).transpose()?;
         }
         Ok(())
     }
@@ -124,7 +127,7 @@ impl TamperWatcher {
         }
         self.slices -= 1;
         let time = if self.is_idle() { IDLE_SLICE } else { SLICE };
-        let look = Look { notices: &self.notices, may_undo };
+        let look = Look { notices: &self.notices, switch: &self.switch, may_undo };
         let instance = self.instances.get_mut(self.conditions_of);
         if instance.is_none_or(|instance| instance.look_at_conditions(time, &look)) {
             self.conditions_of += 1;
