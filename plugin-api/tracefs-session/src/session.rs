@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::thread::Builder;
 use std::time::Duration;
 
-use trace_hook_api::{HookError, LineBuffer, Request, Result, log};
+use trace_hook_api::{HookError, LineBuffer, Request, Result};
 use trace_session::{
     Collector, Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession, check_memory,
     selected_processes,
