@@ -83,6 +83,14 @@ impl ChildProcess {
         CpuUse { ran: next(), waited: next(), state: process_stat::state(&stat) }
     }
 
+    /// Whether a thread of the process is in uninterruptible sleep, from which not even SIGKILL wakes it. The others may be waiting for
+    /// it.
+    pub fn is_in_kernel(&self) -> bool {
+        let threads = fs::read_dir(self.procfs_directory().join("task")).into_iter().flatten().flatten();
+        let state = |thread: fs::DirEntry| process_stat::state(&fs::read(thread.path().join("stat")).ok()?);
+        threads.filter_map(state).any(|state| state == b'D')
+    }
+
     /// The directory of the process in `/proc`, which may be that of an outer pid namespace: there it has another id (`Pid`
     /// of a pidfd in proc_pid_fdinfo(5)).
     pub fn procfs_directory(&self) -> &Path {

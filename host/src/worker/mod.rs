@@ -236,7 +236,7 @@ impl Worker {
         if is_time {
             let cpu_use = self.process.cpu_use();
             let starved = self.starvation.observe(cpu_use);
-            deadline.observe(self.progress(), cpu_use.is_uninterruptible(), starved);
+            deadline.observe(self.progress(), self.process.is_in_kernel(), starved);
         }
         is_time
     }

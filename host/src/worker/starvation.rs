@@ -21,11 +21,6 @@ impl CpuUse {
     fn is_runnable(self) -> bool {
         self.state == Some(b'R')
     }
-
-    /// Whether the worker is in uninterruptible sleep, from which not even SIGKILL wakes it.
-    pub fn is_uninterruptible(self) -> bool {
-        self.state == Some(b'D')
-    }
 }
 
 /// Measures how long a worker is starved of CPU time, which no time limit should count.

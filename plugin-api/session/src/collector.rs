@@ -116,7 +116,8 @@ impl<C: Collect> Collector<C> {
         }
     }
 
-    /// The same, but if the thread does not end in time, because it waits for a lock of the kernel, it is left to itself.
+    /// The same, but only if the thread ends in time. Otherwise it waits for a lock of the kernel, and [`finish`](Self::finish) is still
+    /// to be called.
     ///
     /// # Errors
     ///
@@ -129,7 +130,7 @@ impl<C: Collect> Collector<C> {
         }
         match self.has_ended() {
             true => self.finish(),
-            false => Ok(self.thread.take().and(None)),
+            false => Ok(None),
         }
     }
 

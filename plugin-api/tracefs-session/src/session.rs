@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::thread::Builder;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use trace_hook_api::{HookError, LineBuffer, Request, Result};
@@ -46,6 +46,8 @@ pub struct TracefsSession {
     selection: SelectedProcesses,
     /// Set if processes may join a cgroup.
     joining: Option<Collector<JoinWatcher>>,
+    /// Reads the pid filter after the stop.
+    reading: Option<JoinHandle<()>>,
     /// Records the events of processes that join a cgroup.
     joins: Option<Instance>,
     /// Set if the hook observes the programs that processes begin to run.
@@ -177,6 +179,7 @@ impl TracefsSession {
             tasks,
             selection,
             joining,
+            reading: None,
             joins,
             observing,
             renderer,
@@ -192,11 +195,20 @@ impl TracefsSession {
     }
 
     /// The tasks in the kernel's filter, if they can be read in time.
-    fn tasks_in_filter(&self) -> Option<HashSet<Pid>> {
+    fn tasks_in_filter(&mut self) -> Option<HashSet<Pid>> {
         let (filter, (found, finding)) = (self.tasks.another(), channel());
         // Where no thread can be started, they are not read.
-        let _ = Builder::new().spawn(move || drop(found.send(filter.all_tasks())));
+        self.reading = Builder::new().spawn(move || drop(found.send(filter.all_tasks()))).ok();
         finding.recv_timeout(LAST_LOOK).ok()?.ok()
+    }
+
+    /// Waits for the threads that have files of the instances open.
+    fn join_threads(&mut self) -> Result<()> {
+        let tampering = self.tampering.take().and_then(|mut watcher| watcher.finish().err());
+        let joining = self.joining.take().and_then(|mut joining| joining.finish().err());
+        let reading = self.reading.take().and_then(|reading| reading.join().err());
+        let reading = reading.map(|_| HookError::new("the thread that reads the pid filter panicked"));
+        combined([tampering, joining, reading].into_iter().flatten().collect())
     }
 
     fn instances(&self) -> impl Iterator<Item = &Instance> {
@@ -248,10 +260,10 @@ impl EventSource for TracefsSession {
 
     fn stop(&mut self) -> Result<()> {
         // First, because stopping is a change as well.
-        let tampering = self.tampering.take().and_then(|mut watcher| watcher.finish_within(LAST_LOOK).err());
+        let tampering = self.tampering.as_mut().and_then(|watcher| watcher.finish_within(LAST_LOOK).err());
         self.switch.turn_off();
         // It finds out which joiners have ended, and must not do so when their ends are no longer recorded.
-        let joining = self.joining.take().and_then(|mut joining| joining.finish_within(LAST_LOOK).err());
+        let joining = self.joining.as_mut().and_then(|joining| joining.finish_within(LAST_LOOK).err());
         let mut failures: Vec<HookError> = tampering.into_iter().chain(joining).collect();
         let instances = self.instances().chain(&self.joins);
         let stopped: Vec<_> =
@@ -295,10 +307,12 @@ impl EventSource for TracefsSession {
 
     fn close(&mut self) -> Result<()> {
         self.stream = None;
+        let joined = self.join_threads();
         // Its thread, which has the other reference, has ended.
         let instance = self.instance.take().and_then(Arc::into_inner);
         let others = [self.system_wide.take(), self.joins.take()];
-        Ok(Instance::remove_all(instance.into_iter().chain(others.into_iter().flatten()))?)
+        Instance::remove_all(instance.into_iter().chain(others.into_iter().flatten()))?;
+        joined
     }
 }
 

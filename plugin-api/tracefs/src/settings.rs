@@ -57,7 +57,7 @@ impl Settings {
     ///
     /// # Errors
     /// A file of the kernel cannot be read.
-    pub fn changed(&mut self) -> Result<Vec<ChangedSetting>> {
+    pub fn changed(&mut self, goes_on: impl Fn() -> bool) -> Result<Vec<ChangedSetting>> {
         let mut changed = Vec::new();
         let Some(all) = &self.set else {
             // Older kernels lack some of the files.
@@ -65,7 +65,7 @@ impl Settings {
             self.set = Some(present.collect());
             return Ok(changed);
         };
-        for (file, set) in all {
+        for (file, set) in all.iter().take_while(|_| goes_on()) {
             let found = self.read(file)?;
             if found != *set {
                 let (set, found) = differing(file, set, &found);

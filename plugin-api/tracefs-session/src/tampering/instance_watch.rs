@@ -41,7 +41,7 @@ impl InstanceWatch {
     /// The settings cannot be read.
     pub fn look(&mut self, look: &Look<'_>) -> Result<bool> {
         let since = std::mem::replace(&mut self.looked, SystemTime::now());
-        let (changed, events) = (self.settings.changed()?, self.events.changed()?);
+        let (changed, events) = (self.settings.changed(|| look.switch.is_on())?, self.events.changed()?);
         for change in &changed {
             look.report(change.file, since, &change.to_string(), || self.settings.restore(change));
         }

@@ -16,6 +16,10 @@ impl Switch {
         *self.lock() = false;
     }
 
+    pub(crate) fn is_on(&self) -> bool {
+        *self.lock()
+    }
+
     /// Acts, unless it is off.
     pub(crate) fn while_on<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
         self.lock().then(act)

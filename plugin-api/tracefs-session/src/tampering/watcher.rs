@@ -91,7 +91,8 @@ impl TamperWatcher {
         let look = Look { notices: &self.notices, switch: &self.switch, may_undo };
         // Events are enabled again only when the filter is right.
         let mut misses_any = look_at_pids(&mut self.pids, &mut self.pids_good, &mut self.next_look, &look)?;
-        for instance in &mut self.instances {
+        // The kernel can make each of them wait.
+        for instance in self.instances.iter_mut().take_while(|_| self.switch.is_on()) {
             misses_any |= instance.look(&look)?;
         }
         if misses_any {
@@ -122,7 +123,7 @@ impl TamperWatcher {
 
     /// Looks at the next filters and triggers. Returns whether more should be looked at before the next look.
     fn look_at_conditions(&mut self, may_undo: bool) -> bool {
-        if self.slices == 0 {
+        if self.slices == 0 || !self.switch.is_on() {
             return false;
         }
         self.slices -= 1;
