@@ -1,12 +1,14 @@
 //! Other processes that change the tracing instance of a session. Needs root and tracefs.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::libc::O_NONBLOCK;
 use nix::sys::signal::Signal;
-use system_tests::{Ended, Instance, Kernel, Log, Manager, PATIENCE, Plugins, Session, Workload, wait_until};
+use system_tests::{
+    Cgroup, Ended, Instance, Kernel, Log, Manager, PATIENCE, Plugins, Session, Workload, wait_until,
+};
 
 /// A session that another process tampers with.
 struct Tampered {
@@ -388,4 +390,104 @@ fn functions_of_programs_are_traced_again() {
     tampered.workload.marks(1000, 100);
     tampered.session.wait_for_lines(lines + 100);
     tampered.ends_with_warning("disabled ");
+}
+
+/// The first instance of a session, with its pid filter, and the one that records who joins the cgroup.
+fn instances_of_cgroup(kernel: &Kernel, session: &Session) -> [Instance; 2] {
+    let instances = kernel.instances_of(&[session.pid()]);
+    let (joins, own): (Vec<_>, Vec<_>) = instances.into_iter().partition(|it| it.name().ends_with("_joins"));
+    [own, joins].map(|mut found| found.pop().expect("a session that traces a cgroup has both"))
+}
+
+impl Tampered {
+    /// Traces the marks in a cgroup, of which the workload need not be a member.
+    fn of_cgroup(kernel: &Kernel, cgroup: &Cgroup, workload: Workload) -> Self {
+        let (manager, log) = (Manager::with(Plugins::of(["ftrace"])), Log::new());
+        let arguments = format!("--cgroup {} -s getsid", cgroup.path().display());
+        let session = log.of(manager.call(["-v", "--run", "trace_syscalls", "--args", &arguments])).start();
+        let [instance, _] = instances_of_cgroup(kernel, &session);
+        Self { manager, log, workload, session, instance }
+    }
+
+    /// Emits marks until one is delivered.
+    fn is_traced(&self) {
+        let lines = self.session.line_count();
+        wait_until("the workload is traced", PATIENCE, || {
+            self.workload.marks(0, 1);
+            self.session.line_count() > lines
+        });
+    }
+
+    /// Waits until the settings have been looked at.
+    fn is_looked_at(&self) {
+        self.instance.set("tracing_on", "0");
+        wait_until("it is started again", PATIENCE, || self.instance.is_on());
+    }
+}
+
+#[test]
+fn no_event_of_another_task_is_delivered_when_the_pid_filter_of_an_empty_cgroup_is_emptied() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    for has_had_members in [false, true] {
+        let (cgroup, stranger) = (Cgroup::create(), Workload::start());
+        let short_lived = stranger.child();
+        if has_had_members {
+            let member = Workload::start();
+            cgroup.takes(member.id());
+        }
+        let tampered = Tampered::of_cgroup(&kernel, &cgroup, Workload::start());
+        tampered.session.while_worker_is_stopped(|| {
+            tampered.instance.set("set_event_pid", "");
+            short_lived.marks(5000, 10);
+            stranger.ends_child(&short_lived);
+        });
+        stranger.marks(5100, 400);
+        stranger.storm(20);
+        tampered.is_noticed("removed the traced tasks from set_event_pid");
+        wait_until("the filter is not empty", PATIENCE, || !tampered.instance.pids().is_empty());
+        stranger.marks(6000, 500);
+        cgroup.takes(tampered.workload.id());
+        tampered.is_traced();
+        tampered.workload.marks(1000, 100);
+        let Tampered { workload, session, log, .. } = tampered;
+        let ended = session.stop();
+        ended.succeeded();
+        assert_eq!(of_strangers(&ended, workload.id()), Vec::<&String>::new(), "{}", log.text());
+        assert_eq!(marks(&ended, 1000..1100), 100, "{}", log.text());
+    }
+}
+
+#[test]
+fn no_event_of_another_task_is_delivered_when_the_pid_filter_of_a_cgroup_is_extended() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let (cgroup, stranger, workload) = (Cgroup::create(), Workload::start(), Workload::start());
+    cgroup.takes(workload.id());
+    let tampered = Tampered::of_cgroup(&kernel, &cgroup, workload);
+    tampered.is_traced();
+    let filter = File::options().append(true).open(tampered.instance.path().join("set_event_pid"));
+    writeln!(filter.expect("it can be opened"), "{}", stranger.id()).expect("it can be written");
+    stranger.marks(5000, 500);
+    tampered.is_noticed("added other tasks to set_event_pid");
+    stranger.marks(6000, 500);
+    tampered.workload.marks(1000, 100);
+    let workload = tampered.workload.id();
+    let (ended, log) = tampered.ends_with_warning("added other tasks to set_event_pid");
+    assert_eq!(of_strangers(&ended, workload), Vec::<&String>::new(), "{}", log.text());
+    assert_eq!(marks(&ended, 1000..1100), 100, "{}", log.text());
+}
+
+#[test]
+fn processes_that_join_a_cgroup_and_leave_it_are_not_taken_for_added_tasks() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let cgroup = Cgroup::create();
+    let tampered = Tampered::of_cgroup(&kernel, &cgroup, Workload::start());
+    tampered.is_looked_at();
+    cgroup.takes(tampered.workload.id());
+    tampered.is_traced();
+    cgroup.releases(tampered.workload.id());
+    tampered.is_looked_at();
+    tampered.workload.marks(1000, 100);
+    let Tampered { session, log, .. } = tampered;
+    assert_eq!(marks(&session.stop(), 1000..1100), 100, "{}", log.text());
+    assert!(!log.text().contains("set_event_pid"), "{}", log.text());
 }

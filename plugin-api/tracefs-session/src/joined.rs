@@ -47,10 +47,13 @@ const WAIT_FOR_OLD_FILTER: Duration = Duration::from_millis(40);
 pub struct Joined {
     tasks: Arc<Mutex<Vec<Pid>>>,
     any: Arc<AtomicBool>,
+    /// The same tasks, on their way to the thread that watches the filter.
+    unwatched: Arc<Mutex<BTreeSet<Pid>>>,
 }
 
 impl Joined {
     pub fn add(&self, tasks: Vec<Pid>) {
+        self.unwatched.lock().unwrap_or_else(PoisonError::into_inner).extend(&tasks);
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
         self.any.store(true, Ordering::Release);
     }
@@ -63,6 +66,11 @@ impl Joined {
         }
         self.any.store(false, Ordering::Release);
         mem::take(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same for the thread that watches the filter.
+    pub(crate) fn take_unwatched(&self) -> BTreeSet<Pid> {
+        mem::take(&mut self.unwatched.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

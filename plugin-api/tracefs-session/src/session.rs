@@ -136,8 +136,9 @@ impl TracefsSession {
         let (unrecorded_joiners, restored) = (UnrecordedJoiners::default(), Unrecorded::default());
         joins.as_ref().map(Instance::start).transpose()?;
         let ended = EndedTasks::default();
+        let joined = traced.as_ref().map(TracedTasks::joined).unwrap_or_default();
         let watcher = || {
-            let joined = traced.as_ref().map(TracedTasks::joined).unwrap_or_default();
+            let joined = joined.clone();
             let (cgroups, excluded) = (selection.cgroups(), selection.excluded().collect());
             let (programs, ended, unrecorded) = (programs.clone(), ended.clone(), unrecorded_joiners.clone());
             let tasks = tasks.another();
@@ -161,7 +162,7 @@ impl TracefsSession {
             }
             None => None,
         };
-        let pids = PidWatch::new(tasks.another(), selection.clone(), stream.trust());
+        let pids = PidWatch::new(tasks.another(), selection.clone(), joined, stream.trust());
         let watched = pids.watched();
         let switch = Switch::on();
         let watcher =

@@ -286,7 +286,7 @@ impl TracedTasks {
         if self.trust.is_lost() && !self.assumed.is_empty() {
             self.last_kept = None;
             for task in self.assumed.drain() {
-                self.known.insert(task, Follow::NOTHING);
+                self.known.remove(&task);
             }
         }
     }
@@ -315,7 +315,7 @@ impl TracedTasks {
 
     /// Whether a task of which nothing is known may be recorded because the kernel's filter has it.
     fn trusts_filter(&self, task: Pid) -> bool {
-        if self.selection.is_all() {
+        if self.selection.is_all() || self.is_member(task) {
             return true;
         }
         let trusts = !self.trust.is_lost() && !self.is_foreign(task) && !self.was_filter_replaced();
@@ -323,6 +323,12 @@ impl TracedTasks {
             self.trust.lose();
         }
         trusts
+    }
+
+    /// Whether it is in a selected cgroup.
+    fn is_member(&self, task: Pid) -> bool {
+        !self.selection.cgroups().is_empty()
+            && self.procfs.status(task).is_some_and(|status| self.is_in_cgroup(status.process))
     }
 
     /// Whether no traced task can have started it: it is older than the session, or has no record of its start although it was
@@ -335,19 +341,21 @@ impl TracedTasks {
         let is_foreign = |started: u64| {
             started + TICK < self.chosen || has_record.is_some_and(|recorded| started > recorded + TICK)
         };
-        // Processes can join a cgroup at any time.
-        self.selection.cgroups().is_empty() && self.procfs.started(task).is_some_and(is_foreign)
+        self.procfs.started(task).is_some_and(is_foreign)
     }
 
-    /// Whether the kernel's filter has none of the traced tasks although one is alive.
+    /// Whether the kernel's filter is another one: it lacks the placeholder, or all traced tasks although one is alive.
     fn was_filter_replaced(&self) -> bool {
         let Some(Ok(tasks)) = self.pids.as_ref().map(|pids| pids.first_tasks(MOST_COMPARED)) else {
             return false;
         };
         let mut followed = self.known.iter().filter(|(_, follow)| **follow != Follow::NOTHING);
-        tasks.len() < MOST_COMPARED
-            && followed.clone().all(|(task, _)| tasks.binary_search(task).is_err())
-            && followed.any(|(task, _)| self.procfs.is_alive(*task))
+        let lacks_placeholder = self.pids.as_ref().is_some_and(|pids| pids.lacks_placeholder(&tasks));
+        let mut lacks_followed = || {
+            followed.clone().all(|(task, _)| tasks.binary_search(task).is_err())
+                && followed.any(|(task, _)| self.procfs.is_alive(*task))
+        };
+        tasks.len() < MOST_COMPARED && (lacks_placeholder || lacks_followed())
     }
 
     /// How a task is followed, if that is known for the task, its process or its parent.

@@ -21,6 +21,11 @@ pub(crate) const SET_EVENT_NOTRACE_PID: &str = "set_event_notrace_pid";
 /// The file with the ids of all threads whose events are recorded. If it is empty, all tasks are recorded.
 pub(crate) const SET_EVENT_PID: &str = "set_event_pid";
 
+/// No task has this pid (`PID_MAX_LIMIT` in include/linux/threads.h). It is in each filter whose tasks may all end while recording
+/// goes on. Without it, the file would then be empty, as if another process had emptied it, whereupon all tasks are recorded.
+/// Kernels before 5.16 refuse it where it is not below `pid_max`.
+const PLACEHOLDER: Pid = 1 << 22;
+
 /// The threads whose events an instance records. The kernel updates it: it adds the tasks that these threads start, and removes
 /// exited tasks once their parents have waited for them.
 #[derive(Debug)]
@@ -29,16 +34,17 @@ pub struct PidFilter {
     procfs: Procfs,
     /// A task in the filter that was alive when last checked.
     living: Option<WatchedTask>,
+    has_placeholder: bool,
 }
 
 impl PidFilter {
     pub(crate) fn new(instance: &Arc<Dir>, procfs: Procfs) -> Self {
-        Self { instance: Arc::clone(instance), procfs, living: None }
+        Self { instance: Arc::clone(instance), procfs, living: None, has_placeholder: false }
     }
 
     /// Another handle of this filter, for another thread.
     pub fn another(&self) -> Self {
-        Self::new(&self.instance, self.procfs.clone())
+        Self { has_placeholder: self.has_placeholder, ..Self::new(&self.instance, self.procfs.clone()) }
     }
 
     /// Whether any task in the filter is alive.
@@ -105,6 +111,20 @@ impl PidFilter {
         }
     }
 
+    /// Whether another process must have emptied or replaced the filter, because these are all tasks in it.
+    pub fn lacks_placeholder(&self, tasks: &[Pid]) -> bool {
+        self.has_placeholder && !tasks.contains(&PLACEHOLDER)
+    }
+
+    /// Makes sure that the filter is not empty, after another process has emptied it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's filter cannot be written.
+    pub fn restore_placeholder(&self) -> Result<()> {
+        if self.has_placeholder { self.add(&[PLACEHOLDER]) } else { Ok(()) }
+    }
+
     /// Empties the filter: all tasks are recorded then.
     ///
     /// # Errors
@@ -151,21 +171,35 @@ impl PidFilter {
     ///
     /// All pids are written at once: the first write takes 1 ms for any length, each further one 40 ms.
     pub(crate) fn fill(
-        &self,
+        &mut self,
         selection: &SelectedProcesses,
         mut members: HashMap<Pid, Member>,
     ) -> Result<HashMap<Pid, Member>> {
-        let mut missing: Vec<Pid> = members.keys().copied().collect();
-        if missing.is_empty() {
-            self.fill_with_ended_thread()?;
+        let threads: Vec<Pid> = members.keys().copied().collect();
+        self.has_placeholder = selection.may_grow() && self.add_with_placeholder(&threads)?;
+        match (self.has_placeholder, threads.is_empty()) {
+            (true, _) => {}
+            (false, true) => self.fill_with_ended_thread()?,
+            (false, false) => self.add(&threads)?,
         }
-        while !missing.is_empty() {
-            self.instance.write(SET_EVENT_PID, &list(&missing))?;
+        loop {
             let living = selection.members(&self.procfs);
-            missing = self.missing(living.keys().copied())?;
+            let missing = self.missing(living.keys().copied())?;
             members.extend(living);
+            if missing.is_empty() {
+                return Ok(members);
+            }
+            self.add(&missing)?;
         }
-        Ok(members)
+    }
+
+    /// Returns whether the kernel accepts the placeholder.
+    fn add_with_placeholder(&self, threads: &[Pid]) -> Result<bool> {
+        match self.add(&[threads, &[PLACEHOLDER]].concat()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.errno() == Some(Errno::EINVAL) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a filter that no task passes: one that was never filled passes all tasks.

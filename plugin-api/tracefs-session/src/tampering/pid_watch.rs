@@ -3,12 +3,15 @@
 //! The kernel itself adds and removes tasks, and an empty filter can also be one whose tasks have all ended. So some living tasks
 //! of it are watched: while one of them is alive, it has to be in the filter.
 
+use std::collections::BTreeSet;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use trace_tasks::{Pid, Procfs, SelectedProcesses, WatchedTask};
 use tracefs::{PidFilter, Result};
 
 use super::FilterTrust;
+use crate::joined::Joined;
 
 /// The tasks in a filter that are looked at. The others of a longer one are not compared.
 const MOST: usize = 8192;
@@ -30,6 +33,9 @@ pub struct PidWatch {
     trust: FilterTrust,
     /// The tasks in the filter at the last look, and when that began, by the clock of [`Procfs::now`]. `None` before the first.
     seen: Option<(Vec<Pid>, u64)>,
+    joined: Joined,
+    /// The tasks that the session had added between the last two looks: the kernel may have used the filter with them later.
+    joined_before: BTreeSet<Pid>,
     /// The last look found none of the watched tasks in the filter.
     doubted: bool,
 }
@@ -68,9 +74,9 @@ impl WatchedTasks {
 }
 
 impl PidWatch {
-    pub fn new(filter: PidFilter, selection: SelectedProcesses, trust: FilterTrust) -> Self {
-        let watched = WatchedTasks::default();
-        Self { filter, selection, watched, trust, seen: None, doubted: false }
+    pub fn new(filter: PidFilter, selection: SelectedProcesses, joined: Joined, trust: FilterTrust) -> Self {
+        let (watched, joined_before) = (WatchedTasks::default(), BTreeSet::new());
+        Self { filter, selection, watched, trust, seen: None, joined, joined_before, doubted: false }
     }
 
     pub fn watched(&self) -> WatchedTasks {
@@ -95,6 +101,9 @@ impl PidWatch {
         let tasks = self.filter.first_tasks(MOST)?;
         if self.selection.is_all() {
             return Ok(if tasks.is_empty() { PidLook::Good } else { PidLook::Changed(PidChange::Filled) });
+        }
+        if tasks.len() < MOST && self.filter.lacks_placeholder(&tasks) {
+            return Ok(PidLook::Changed(PidChange::Replaced));
         }
         // After the filter was read: a task that is alive now was alive then.
         if self.lacks_watched(&tasks) {
@@ -122,6 +131,7 @@ impl PidWatch {
                 // Before more records can be made.
                 self.trust.lose();
                 self.doubted = false;
+                self.filter.restore_placeholder()?;
                 self.complete()?;
                 // The tasks that are not traced have been reported with those that were.
                 self.seen = Some((self.filter.first_tasks(MOST)?, Procfs::now()));
@@ -193,18 +203,24 @@ impl PidWatch {
         }
     }
 
-    /// Whether a task was added that existed before, and is no relative of those that were there. With cgroups, tasks join.
-    fn has_foreign(&self, tasks: &[Pid]) -> bool {
-        let Some((seen, at)) = self.seen.as_ref().filter(|_| self.selection.cgroups().is_empty()) else {
-            return false;
+    /// Whether a task was added that existed before, is no relative of those that were there, and has not joined a cgroup.
+    fn has_foreign(&mut self, tasks: &[Pid]) -> bool {
+        let joined = self.joined.take_unwatched();
+        let joined_before = mem::replace(&mut self.joined_before, joined.clone());
+        let Some((seen, at)) = &self.seen else { return false };
+        let was_there = |task: Pid| {
+            seen.binary_search(&task).is_ok() || joined.contains(&task) || joined_before.contains(&task)
         };
-        let was_there = |task: Pid| seen.binary_search(&task).is_ok();
+        let is_member = |process: Pid| {
+            let mut cgroups = self.selection.cgroups().iter();
+            cgroups.any(|cgroup| cgroup.processes().contains(&process))
+        };
         let procfs = self.filter.procfs();
         let is_foreign = |task: &Pid| {
             procfs.started(*task).is_some_and(|started| started + TICK < *at)
-                && procfs
-                    .status(*task)
-                    .is_some_and(|status| !was_there(status.process) && !was_there(status.parent))
+                && procfs.status(*task).is_some_and(|status| {
+                    !was_there(status.process) && !was_there(status.parent) && !is_member(status.process)
+                })
         };
         let new = tasks.iter().filter(|task| !was_there(**task));
         seen.len() < MOST && new.take(EXAMINED).any(is_foreign)
