@@ -491,3 +491,21 @@ fn processes_that_join_a_cgroup_and_leave_it_are_not_taken_for_added_tasks() {
     assert_eq!(marks(&session.stop(), 1000..1100), 100, "{}", log.text());
     assert!(!log.text().contains("set_event_pid"), "{}", log.text());
 }
+
+#[test]
+fn the_instance_that_records_joiners_is_watched() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let cgroup = Cgroup::create();
+    let tampered = Tampered::of_cgroup(&kernel, &cgroup, Workload::start());
+    let [_, joins] = instances_of_cgroup(&kernel, &tampered.session);
+    joins.set("tracing_on", "0");
+    tampered.is_noticed("changed tracing_on from '1' to '0'");
+    wait_until("it is started again", PATIENCE, || joins.is_on());
+    tampered.session.while_worker_is_stopped(|| {
+        cgroup.takes(tampered.workload.id());
+        assert!(drain(&joins, "trace_pipe") > 0);
+    });
+    tampered.is_noticed("read or emptied the ring buffer of a tracing instance of this session");
+    tampered.is_traced();
+    tampered.session.stop().succeeded();
+}

@@ -14,6 +14,8 @@ use tracefs::format::{EventFormat, Field, Formatter};
 use tracefs::ring::{Layout, Page, RingBuffer};
 use tracefs::{CGROUP_ATTACH, Instance, NEW_TASK, Tracefs};
 
+use crate::tampering::{Consumption, Notices};
+
 /// The condition for a record of a process that clone3(2) starts in a cgroup (`CLONE_INTO_CGROUP`), for which there is no other event.
 const STARTED_IN_CGROUP: &str = "clone_flags & 0x200000000";
 
@@ -30,6 +32,7 @@ pub struct JoinEvents {
     /// Whether the paths of the cgroups are known as the kernel records them.
     knows_paths: bool,
     procfs: Procfs,
+    consumption: Consumption,
 }
 
 /// The fields of `cgroup:cgroup_attach_task` that are used.
@@ -54,21 +57,23 @@ pub struct Joins {
 }
 
 impl JoinEvents {
-    /// Creates an instance with this name that records the events. `None` if the kernel does not have them.
+    /// Creates an instance with this name that records the events. `None` if the kernel does not have them. If other processes read
+    /// them, that is reported to `notices`.
     pub fn open(
         tracefs: &Tracefs,
         name: &str,
         cgroups: &[Cgroup],
         procfs: &Path,
+        notices: Notices,
     ) -> Option<(Instance, Self)> {
         let opened = Instance::create(tracefs, name).map_err(HookError::from).and_then(|instance| {
-            let events = Self::enable(&instance, cgroups, procfs)?;
+            let events = Self::enable(&instance, cgroups, procfs, notices)?;
             Ok((instance, events))
         });
         opened.inspect_err(|error| log::debug!("joiners are not reported at once: {error}")).ok()
     }
 
-    fn enable(instance: &Instance, cgroups: &[Cgroup], procfs: &Path) -> Result<Self> {
+    fn enable(instance: &Instance, cgroups: &[Cgroup], procfs: &Path, notices: Notices) -> Result<Self> {
         let conditions: Vec<String> =
             cgroups.iter().map(|cgroup| format!("dst_root == {}", cgroup.hierarchy())).collect();
         let (system, event) = CGROUP_ATTACH;
@@ -88,6 +93,7 @@ impl JoinEvents {
             cgroups: cgroups.to_vec(),
             knows_paths: in_initial_cgroup_namespace(procfs),
             procfs: Procfs::at(procfs),
+            consumption: Consumption::of_joins(instance, notices),
         })
     }
 
@@ -114,13 +120,13 @@ impl JoinEvents {
         self.ring.descriptors().collect()
     }
 
-    /// Reads the records since the last time.
+    /// Reads the records since the last time, for the last time if `is_last`.
     ///
     /// # Errors
     ///
     /// The kernel's buffer cannot be read.
-    pub fn take(&mut self) -> Result<Joins> {
-        let Self { ring, layout, formatter, attach, start, cgroups, .. } = self;
+    pub fn take(&mut self, is_last: bool) -> Result<Joins> {
+        let Self { ring, layout, formatter, attach, start, cgroups, consumption, .. } = self;
         let mut joins = Joins::default();
         let is_below =
             |cgroup: &Cgroup, id: u64, path: &Path| match self.knows_paths && cgroup.path().is_some() {
@@ -133,6 +139,7 @@ impl JoinEvents {
             in_hierarchy.any(|cgroup| cgroup.id() == id || is_below(cgroup, id, path))
         };
         ring.collect(|page| {
+            consumption.collected(page.cpu, page.records, page.damage.is_some());
             joins.lost += page.lost.map_or(0, |lost| lost.count.unwrap_or(1));
             let Ok(page) = Page::new(layout, page.bytes) else { return };
             for record in page.records() {
@@ -145,6 +152,9 @@ impl JoinEvents {
                 joins.started.extend(pid.map(|pid| pid as Pid));
             }
         })?;
+        if consumption.is_due() || is_last {
+            consumption.look();
+        }
         Ok(joins)
     }
 

@@ -187,13 +187,14 @@ impl Collect for JoinWatcher {
         let began = Instant::now();
         let unobserved = self.swept.replace(began).map_or(Duration::ZERO, |swept| began - swept);
         // Before the members, among which those that they name are if they are alive.
-        let joins = self.events.as_mut().map(JoinEvents::take).transpose()?.unwrap_or_default();
+        let is_last = occasion == Occasion::Stopped;
+        let joins = self.events.as_mut().map(|events| events.take(is_last)).transpose()?.unwrap_or_default();
         let new = self.new_members();
         self.report_ended_joiners(joins, unobserved);
         // They may have ended before the kernel used the filter with them.
         let added = mem::take(&mut self.added);
         let added = self.without_ended(added, unobserved);
-        if occasion == Occasion::Stopped {
+        if is_last {
             return Ok(Swept::rest(false, REST));
         }
         if !new.is_empty() {

@@ -24,7 +24,7 @@ use crate::new_programs::{NewPrograms, ProgramObserver, ProgramWatcher};
 use crate::renderer::Renderer;
 use crate::reused_pids::PidRestorer;
 use crate::stream::{EventStream, StreamItem, StreamStats};
-use crate::tampering::{PidWatch, Switch, TamperWatcher, WatchedTasks};
+use crate::tampering::{Notices, PidWatch, Switch, TamperWatcher, WatchedTasks};
 use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
 use crate::unrecorded::Unrecorded;
 
@@ -50,6 +50,8 @@ pub struct TracefsSession {
     reading: Option<JoinHandle<()>>,
     /// Records the events of processes that join a cgroup.
     joins: Option<Instance>,
+    /// What other processes did to these.
+    join_notices: Notices,
     /// Set if the hook observes the programs that processes begin to run.
     observing: Option<Collector<ProgramWatcher>>,
     unrecorded_joiners: UnrecordedJoiners,
@@ -127,7 +129,8 @@ impl TracefsSession {
             enable_system_wide.map(|_| create(&tracefs, &system_wide_name, request)).transpose()?;
         let procfs = &request.environment.procfs;
         let selection = selected_processes(request)?;
-        let join_events = join_events(&tracefs, request, &selection);
+        let join_notices = Notices::default();
+        let join_events = join_events(&tracefs, request, &selection, join_notices.clone());
         let (joins, join_events) = join_events.unzip();
         // Tasks before events: an instance without tasks records all tasks of the machine.
         let (tasks, mut traced) = choose_tasks(&instance, procfs, &selection)?;
@@ -165,8 +168,8 @@ impl TracefsSession {
         let pids = PidWatch::new(tasks.another(), selection.clone(), joined, stream.trust());
         let watched = pids.watched();
         let switch = Switch::on();
-        let watcher =
-            TamperWatcher::new([&*instance].into_iter().chain(&system_wide), pids, &stream, switch.clone());
+        let all = [&*instance].into_iter().chain(&system_wide).chain(&joins);
+        let watcher = TamperWatcher::new(all, pids, &stream, switch.clone());
         Ok(SourceSession::new(Self {
             tampering: Some(Collector::start(watcher)?),
             switch,
@@ -182,6 +185,7 @@ impl TracefsSession {
             joining,
             reading: None,
             joins,
+            join_notices,
             observing,
             renderer,
             ended: false,
@@ -294,8 +298,9 @@ impl EventSource for TracefsSession {
                 "traced tasks got the pid of one that had just ended, whereupon the kernel stopped recording them",
             ),
         ];
+        let notices = [stream.notices(), &self.join_notices].map(Notices::warnings);
         Ok(Counts::new(recorded, lost)
-            .with_warnings(warnings.into_iter().flatten().chain(stream.notices().warnings())))
+            .with_warnings(warnings.into_iter().flatten().chain(notices.into_iter().flatten())))
     }
 
     fn take_losing(&mut self) -> BTreeSet<u32> {
@@ -327,9 +332,10 @@ fn join_events(
     tracefs: &Tracefs,
     request: &Request,
     selection: &SelectedProcesses,
+    notices: Notices,
 ) -> Option<(Instance, JoinEvents)> {
     let name = format!("{}_joins", request.session);
-    let open = || JoinEvents::open(tracefs, &name, selection.cgroups(), &request.environment.procfs);
+    let open = || JoinEvents::open(tracefs, &name, selection.cgroups(), &request.environment.procfs, notices);
     may_be_joined(selection).then(open).flatten()
 }
 

@@ -15,6 +15,10 @@ use crate::buffer_number;
 /// The time between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What another process did to the events of processes that join cgroups.
+const JOINS_READ: &str = "read or emptied the ring buffer of a tracing instance of this session, which records the processes that \
+    join the cgroups; those that ended soon may be missing, and not counted";
+
 /// Compares what the kernel counts as read with what was collected. Used by the collector, between two of its reads.
 #[derive(Debug)]
 pub(crate) struct Consumption {
@@ -24,6 +28,7 @@ pub(crate) struct Consumption {
     corrections: Corrections,
     notices: Notices,
     trust: FilterTrust,
+    is_of_joins: bool,
 }
 
 /// What other processes did to one buffer.
@@ -88,7 +93,13 @@ impl Consumption {
             }
         }
         let (looked, looked_at) = (Instant::now(), SystemTime::now());
-        Self { buffers, looked, looked_at, corrections: Corrections::default(), notices, trust }
+        let corrections = Corrections::default();
+        Self { buffers, looked, looked_at, corrections, notices, trust, is_of_joins: false }
+    }
+
+    /// The buffers of the instance that records the processes that join cgroups.
+    pub fn of_joins(instance: &Instance, notices: Notices) -> Self {
+        Self { is_of_joins: true, ..Self::of(instance, None, notices, FilterTrust::default()) }
     }
 
     pub fn corrections(&self) -> Corrections {
@@ -127,6 +138,12 @@ impl Consumption {
 
     fn report(&self, findings: &[Finding], since: SystemTime) {
         let taken: u64 = findings.iter().map(|finding| finding.taken).sum();
+        if self.is_of_joins {
+            if !findings.is_empty() {
+                self.notices.note("joins read", since, JOINS_READ);
+            }
+            return;
+        }
         if taken > 0 {
             self.trust.miss_starts();
             let what = "read events of this session from the ring buffer of its tracing instance (trace_pipe, for example)";
