@@ -1,11 +1,13 @@
 //! Other processes that change the tracing instance of a session. Needs root and tracefs.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Command, Stdio};
 
 use nix::libc::O_NONBLOCK;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use system_tests::{
     Cgroup, Ended, Instance, Kernel, Log, Manager, PATIENCE, Plugins, Session, Workload, wait_until,
 };
@@ -508,4 +510,38 @@ fn the_instance_that_records_joiners_is_watched() {
     tampered.is_noticed("read or emptied the ring buffer of a tracing instance of this session");
     tampered.is_traced();
     tampered.session.stop().succeeded();
+}
+
+#[test]
+fn an_orphan_is_traced_whose_start_the_filter_of_the_user_excludes() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, log) = (Manager::with(Plugins::of(["ftrace"])), Log::new());
+    let script = "read one; env true; read two; (sleep 60 & echo $!); echo; read three";
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut shell = shell.expect("there is a shell");
+    let mut commands = shell.stdin.take().expect("it is a pipe");
+    let mut answers = BufReader::new(shell.stdout.take().expect("it is a pipe")).lines();
+    let events = "-e task:task_newtask syscalls:sys_enter_execve";
+    let filter = "--filter 'task:task_newtask clone_flags & 0x10000'";
+    let arguments = format!("--pid {} {events} {filter}", shell.id());
+    let session = log.of(manager.call(["-v", "--run", "trace_events", "--args", &arguments])).start();
+    // Starts have been recorded for some time.
+    writeln!(commands).expect("it reads");
+    session.wait_for_lines(1);
+    let mut orphan = 0;
+    session.while_worker_is_stopped(|| {
+        writeln!(commands).expect("it reads");
+        orphan = answers.next().expect("a pid").expect("a line").parse().expect("a number");
+        answers.next().expect("the parent of it has ended").expect("a line");
+        let name = format!("/proc/{orphan}/comm");
+        wait_until("it executes", PATIENCE, || fs::read_to_string(&name).is_ok_and(|it| it == "sleep\n"));
+    });
+    let ended = session.stop();
+    kill(Pid::from_raw(orphan), Signal::SIGKILL).expect("it sleeps");
+    drop(commands);
+    shell.wait().expect("it ends");
+    let task = format!("-{orphan}");
+    let is_its = |line: &&&str| line.split_whitespace().next().is_some_and(|word| word.ends_with(&task));
+    assert!(ended.succeeded().iter().any(|line| is_its(&line)), "{}", log.text());
 }

@@ -42,6 +42,9 @@ impl RecordFilter {
             let fields = formatter.event(id).map(|format| names.iter().filter_map(|name| format.field(name)));
             subjects.insert(id, fields.into_iter().flatten().cloned().collect());
         }
+        if !shows_starts {
+            tasks.trust().miss_starts();
+        }
         let (system, event) = FIRST_WAKEUP;
         let wakeup = formatter.load(system, event).ok().filter(|_| shows_starts);
         let first_wakeup = wakeup.and_then(|id| Some((id, subjects.get(&id)?.first()?.clone())));

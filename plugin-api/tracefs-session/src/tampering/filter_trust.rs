@@ -25,7 +25,8 @@ impl FilterTrust {
         self.0.is_lost.load(Ordering::Acquire)
     }
 
-    /// Another process has kept records from being made or read, perhaps those of new tasks.
+    /// Not every new task has a record of its start: the user filters these, or another process has kept records from being made
+    /// or read.
     pub fn miss_starts(&self) {
         self.0.misses_starts.store(true, Ordering::Release);
     }
