@@ -29,9 +29,10 @@ it joined, usually 1 ms. One that joins within some 40 ms after another, or whil
 kernel: it is traced some 50 ms after it joined, later on a busy machine, and a warning reports how much may be missing. What it \
 starts is traced from its start.
 
-A warning counts the processes that joined and ended before they were recorded, but not what they started meanwhile. A process that \
-clone3(CLONE_INTO_CGROUP) started, and that does not exist any more when its event is read, usually after 0.2 ms, cannot be assigned \
-to a cgroup: another warning counts these for the whole machine.";
+A warning counts the processes that joined and ended before they were recorded, but not what they started meanwhile. It \
+counts none if a --filter applies to sched:sched_process_exit. A process that clone3(CLONE_INTO_CGROUP) started, and that does not \
+exist any more when its event is read, usually after 0.2 ms, cannot be assigned to a cgroup: another warning \
+counts these for the whole machine.";
 
 /// Half of the time within which a process that joins is to be recorded, where no event reports it.
 const REST: Duration = Duration::from_millis(10);
