@@ -158,11 +158,14 @@ impl JoinEvents {
         Ok(joins)
     }
 
-    /// Whether a process that was started in a cgroup is, or was at its end, in a selected one. `None` if it does not exist any more.
-    pub fn is_in_selected(&self, process: Pid) -> Option<bool> {
+    /// Whether a process that was started in a cgroup, and is not a member of a selected one, was in one at its end. `None` if that
+    /// cannot be known: it does not exist any more, or has ended and a selected cgroup has no path.
+    pub fn was_in_selected(&self, process: Pid) -> Option<bool> {
         let path = self.procfs.cgroup_path(process)?;
-        let mut version_2 = self.cgroups.iter().filter(|cgroup| cgroup.hierarchy() == 0);
-        Some(version_2.any(|cgroup| contains(cgroup, &path)))
+        let version_2 = self.cgroups.iter().filter(|cgroup| cgroup.hierarchy() == 0);
+        let was_in_any = is_in_any(version_2.map(Cgroup::path), &path);
+        // If it were in one, it would be a member.
+        was_in_any.or_else(|| self.procfs.is_alive(process).then_some(false))
     }
 }
 
@@ -187,7 +190,29 @@ impl AttachEvent {
     }
 }
 
+/// Whether the cgroup with this path is one of the selected, or is below one. `None` if that depends on a path that is not known.
+fn is_in_any<'a>(mut selected: impl Iterator<Item = Option<&'a Path>> + Clone, path: &Path) -> Option<bool> {
+    let is_in_any = selected.clone().flatten().any(|above| path.starts_with(above));
+    (is_in_any || selected.all(|above| above.is_some())).then_some(is_in_any)
+}
+
 /// Whether the cgroup with this path is the selected one, or is below it.
 fn contains(selected: &Cgroup, path: &Path) -> bool {
     selected.path().is_some_and(|above| path.starts_with(above))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_without_a_path_may_be_the_one_of_a_process() {
+        let selected = |paths: [Option<&'static str>; 2]| paths.map(|path| path.map(Path::new)).into_iter();
+        let both = selected([Some("/a"), Some("/b/c")]);
+        assert_eq!(is_in_any(both.clone(), Path::new("/b/c/d")), Some(true));
+        assert_eq!(is_in_any(both, Path::new("/b")), Some(false));
+        let one = selected([None, Some("/b/c")]);
+        assert_eq!(is_in_any(one.clone(), Path::new("/b/c")), Some(true));
+        assert_eq!(is_in_any(one, Path::new("/b")), None);
+    }
 }

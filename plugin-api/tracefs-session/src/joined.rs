@@ -166,7 +166,7 @@ impl JoinWatcher {
         self.without_ended(leaving, missing);
         let (mut attached, mut unknown) = (joins.attached, Vec::new());
         for process in joins.started.into_iter().filter(|process| !self.members.contains(process)) {
-            match self.events.as_ref().and_then(|events| events.is_in_selected(process)) {
+            match self.events.as_ref().and_then(|events| events.was_in_selected(process)) {
                 Some(true) => attached.push(process),
                 Some(false) => {}
                 None => unknown.push(process),
