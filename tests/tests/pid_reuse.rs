@@ -2,6 +2,8 @@
 //!
 //! The kernel's filter holds pids, and removes that of a task an RCU grace period after the task was reaped.
 
+use std::time::{Duration, Instant};
+
 use system_tests::{Cgroup, Event, Kernel, Log, Manager, PATIENCE, Plugins, Session, Workload, wait_until};
 
 /// The kernel may remove a pid before it is used again.
@@ -17,6 +19,9 @@ fn trace(manager: &Manager, log: &Log, choice: &str) -> Session {
 }
 
 const NOT_RECORDED: &str = "traced tasks got the pid of one that had just ended";
+const JOINED: &str = "processes joined the cgroups and ended before they were recorded";
+/// Adding a task again takes longer, because the kernel waits until nothing uses the old filter.
+const SHORTEST_ADDING: Duration = Duration::from_millis(20);
 
 /// Records the ends of tasks.
 fn trace_ends(manager: &Manager, log: &Log, choice: &str) -> Session {
@@ -102,12 +107,17 @@ fn tasks_with_reused_pids_that_end_before_they_are_recorded_again_are_reported()
         let session = trace_ends(&manager, &log, &choice);
         let child = workload.child();
         workload.ends_child(&child);
+        let began = Instant::now();
         (0..100).for_each(|_| workload.reuses(child.id(), 1));
+        let took = began.elapsed();
         let recorded = lines_of(&session.stop().succeeded(), child.id());
         let counted = log.warned(NOT_RECORDED);
-        // Those that are recorded again in time are both.
-        let all = 101..=130;
-        assert!(counted > 0 && all.contains(&(recorded + counted)), "{choice}: {recorded}, {}", log.text());
+        // The watcher of cgroups may find out first.
+        let all = recorded + counted + log.warned(JOINED);
+        // A task that is added again, and recorded to its end, is both.
+        let most_added = 1 + took.div_duration_f64(SHORTEST_ADDING) as usize;
+        assert!((1..=100).contains(&counted), "{choice}: {}", log.text());
+        assert!((101..=101 + most_added).contains(&all), "{choice}: {recorded} in {took:?}, {}", log.text());
     }
 }
 

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use trace_tasks::Pid;
 
+use crate::reused_pids::ReusedPid;
 use crate::unrecorded::Unrecorded;
 
 /// A task that has ended. It was recorded to its end if there is a record of that.
 #[derive(Debug, Clone)]
 pub struct EndedTask {
     pub task: Pid,
-    /// When it was started, if it had got the pid of another traced task: there may be a record of the end of that one, too.
-    pub started: Option<u64>,
+    /// Set if it had got the pid of another traced task: there may be a record of the end of that one, too.
+    pub reused: Option<ReusedPid>,
     /// Where it is counted otherwise.
     pub counted_in: Unrecorded,
     /// How long it may not have been recorded then.
@@ -24,7 +25,10 @@ pub struct EndedTask {
 impl EndedTask {
     /// Counts it: it was not recorded to its end.
     pub fn count(&self) {
-        self.counted_in.note(1, self.missing);
+        match &self.reused {
+            Some(reused) => reused.count_in(&self.counted_in, self.missing),
+            None => self.counted_in.note(1, self.missing),
+        }
     }
 }
 

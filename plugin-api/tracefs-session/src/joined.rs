@@ -154,7 +154,7 @@ impl JoinWatcher {
 
     fn report_ended(&self, tasks: Vec<Pid>, missing: Duration, counted_in: &Unrecorded) {
         for task in tasks {
-            self.ended.report(EndedTask { task, started: None, counted_in: counted_in.clone(), missing });
+            self.ended.report(EndedTask { task, reused: None, counted_in: counted_in.clone(), missing });
         }
     }
 

@@ -50,6 +50,10 @@ mod tampering;
 mod traced_tasks;
 mod unrecorded;
 
+#[cfg(test)]
+#[path = "../../tracefs/tests/kernel/mod.rs"]
+mod kernel;
+
 pub use cleanup::{TracefsCleanup, find};
 pub use joined::JOINING;
 pub use new_programs::ProgramObserver;

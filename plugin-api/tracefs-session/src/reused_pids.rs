@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,21 +25,60 @@ const WATCHED: Duration = Duration::from_secs(1);
 /// The thread sleeps until it is notified.
 const UNTIL_NOTIFIED: Duration = Duration::from_secs(3600);
 
-/// A new traced task that has the pid of another one.
-#[derive(Debug, Clone, Copy)]
+/// A new traced task that has the pid of another one. Its clones share what is known about it.
+#[derive(Debug, Clone)]
 pub struct ReusedPid {
     pub task: Pid,
     /// When it was started, in nanoseconds since boot. It was in the filter then.
     pub started: u64,
+    known: Arc<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    has_ended: AtomicBool,
+    is_counted: AtomicBool,
+}
+
+impl ReusedPid {
+    pub fn new(task: Pid, started: u64) -> Self {
+        Self { task, started, known: Arc::default() }
+    }
+
+    /// Call it when the record of its end was read.
+    pub fn ended(&self) {
+        self.known.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts it as a task that may not have been recorded for this time: once, however often it was not.
+    pub fn count_in(&self, not_recorded: &Unrecorded, missing: Duration) {
+        let was_counted = self.known.is_counted.swap(true, Ordering::Relaxed);
+        not_recorded.note(usize::from(!was_counted), missing);
+    }
+
+    /// Whether it is alive. The pid may be that of a later task, which is only noticed if that was started in a later tick (10 ms), or
+    /// if the end of this one was recorded.
+    fn is_alive(&self, filter: &PidFilter) -> bool {
+        // The start is read last: if it is the one of this task, the task that was alive is no later one.
+        filter.is_alive(self.task)
+            && filter.procfs().started(self.task).is_some_and(|started| started <= self.started)
+            && !self.known.has_ended.load(Ordering::Relaxed)
+    }
 }
 
 /// A task that the kernel may remove from its filter.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Watched {
     reused: ReusedPid,
     /// When it was last known to be in the filter.
     seen: u64,
     until: u64,
+}
+
+impl Watched {
+    fn unseen(&self, now: u64) -> Duration {
+        Duration::from_nanos(now.saturating_sub(self.seen))
+    }
 }
 
 /// Adds tasks again that the kernel has removed from its filter. The thread for it starts with the first one.
@@ -127,7 +167,7 @@ impl Restoring {
         for reused in tasks.drain(..) {
             // Its pid is that of the latest one only.
             self.watched.retain(|watched| watched.reused.task != reused.task);
-            self.watched.push(Watched { reused, seen: reused.started, until });
+            self.watched.push(Watched { seen: reused.started, reused, until });
         }
     }
 
@@ -135,26 +175,39 @@ impl Restoring {
     fn restore(&mut self) -> Result<()> {
         let now = boot_time();
         let missing = self.filter.missing(self.watched.iter().map(|watched| watched.reused.task))?;
-        if !missing.is_empty() {
-            self.filter.restore(&missing)?;
-        }
         let missing: HashSet<Pid> = missing.into_iter().collect();
+        // After the filter was read: what was missing in it may be a later task with this pid.
+        self.report_ended(now);
+        let is_removed = |watched: &&Watched| missing.contains(&watched.reused.task);
+        let removed: Vec<&ReusedPid> =
+            self.watched.iter().filter(is_removed).map(|watched| &watched.reused).collect();
+        // Adding takes some 40 ms, in which they can end.
+        while self.filter.restore(&living(&removed, &self.filter))? {}
+        let restored = boot_time();
         for watched in &mut self.watched {
-            let task = watched.reused.task;
-            let unseen = |now: u64| Duration::from_nanos(now.saturating_sub(watched.seen));
-            if missing.contains(&task) {
-                self.restored.note(1, unseen(boot_time()));
-                watched.until = 0;
-            } else if !self.filter.is_alive(task) {
-                let (started, counted_in) = (Some(watched.reused.started), self.restored.clone());
-                self.ended.report(EndedTask { task, started, counted_in, missing: unseen(now) });
-                watched.until = 0;
+            if missing.contains(&watched.reused.task) {
+                watched.reused.count_in(&self.restored, watched.unseen(restored));
+                // Several tasks may have had the pid before. The kernel removes it once for each of them.
+                watched.until = restored + WATCHED.as_nanos() as u64;
             }
             watched.seen = now;
         }
         self.watched.retain(|watched| watched.until > now);
         Ok(())
     }
+
+    fn report_ended(&mut self, now: u64) {
+        let Self { filter, watched, restored, ended, .. } = self;
+        for watched in watched.extract_if(.., |watched| !watched.reused.is_alive(filter)) {
+            let (task, missing, counted_in) = (watched.reused.task, watched.unseen(now), restored.clone());
+            ended.report(EndedTask { task, reused: Some(watched.reused), counted_in, missing });
+        }
+    }
+}
+
+/// Those that are still alive.
+fn living(tasks: &[&ReusedPid], filter: &PidFilter) -> Vec<Pid> {
+    tasks.iter().filter(|reused| reused.is_alive(filter)).map(|reused| reused.task).collect()
 }
 
 impl Collect for Restoring {
@@ -175,5 +228,109 @@ impl Collect for Restoring {
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         vec![self.reports.notifier.as_fd()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+    use std::process::{Child, Command, Stdio};
+
+    use trace_tasks::{Follow, SelectedProcesses};
+    use tracefs::Instance;
+
+    use super::*;
+    use crate::kernel::{self, wait_until};
+
+    /// A process that runs until it is dropped.
+    struct Process(Child);
+
+    impl Process {
+        fn start() -> Self {
+            Self(Command::new("cat").stdin(Stdio::piped()).spawn().expect("there is cat"))
+        }
+    }
+
+    impl Drop for Process {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// A restorer for a filter that has only one of two processes.
+    struct Fixture {
+        other: Process,
+        removed: Process,
+        restorer: PidRestorer,
+        restored: Unrecorded,
+        ended: EndedTasks,
+        filter: PidFilter,
+        _instance: Instance,
+    }
+
+    impl Fixture {
+        fn new(instance: Instance) -> Self {
+            let (other, removed) = (Process::start(), Process::start());
+            let mut selection = SelectedProcesses::new();
+            selection.add(other.0.id(), Follow::FAMILY);
+            let (filter, _) = instance.choose_tasks(Path::new("/proc"), &selection).expect("tasks");
+            let (restored, ended) = (Unrecorded::default(), EndedTasks::default());
+            let restorer = PidRestorer::new(filter.another(), restored.clone(), ended.clone());
+            Self { other, removed, restorer, restored, ended, filter, _instance: instance }
+        }
+
+        fn watch(&mut self, reused: ReusedPid) {
+            self.restorer.watch(vec![reused]).expect("a thread");
+        }
+
+        fn is_in_filter(&self) -> bool {
+            self.filter.all_tasks().expect("tasks").contains(&self.removed.0.id())
+        }
+
+        /// Waits until the removed process is taken for a task that has ended. It must not be restored.
+        fn is_taken_for_ended(&self) {
+            let mut ended = BTreeSet::new();
+            wait_until("the end is reported", || {
+                ended.extend(self.ended.take().iter().map(|ended| ended.task));
+                ended.contains(&self.removed.0.id())
+            });
+            assert!(!self.is_in_filter());
+            assert_eq!(self.restored.tasks(), 0);
+        }
+    }
+
+    #[test]
+    fn a_task_is_restored_each_time_it_is_removed_and_counted_once() {
+        let sweeper = crate::need_tracefs!();
+        let mut fixture = Fixture::new(sweeper.create("removed"));
+        fixture.watch(ReusedPid::new(fixture.removed.0.id(), boot_time()));
+        wait_until("it is counted", || fixture.restored.tasks() == 1);
+        assert!(fixture.is_in_filter());
+        fixture.filter.clear().expect("cleared");
+        fixture.filter.add(&[fixture.other.0.id()]).expect("added");
+        wait_until("it is restored again", || fixture.is_in_filter());
+        fixture.restorer.finish().expect("the filter could be used");
+        assert_eq!(fixture.restored.tasks(), 1);
+    }
+
+    #[test]
+    fn a_task_that_was_started_later_is_not_restored() {
+        let sweeper = crate::need_tracefs!();
+        let started = boot_time() - Duration::from_secs(1).as_nanos() as u64;
+        let mut fixture = Fixture::new(sweeper.create("later"));
+        fixture.watch(ReusedPid::new(fixture.removed.0.id(), started));
+        fixture.is_taken_for_ended();
+    }
+
+    #[test]
+    fn a_task_with_the_pid_of_one_whose_end_was_recorded_is_not_restored() {
+        let sweeper = crate::need_tracefs!();
+        let mut fixture = Fixture::new(sweeper.create("ended"));
+        let reused = ReusedPid::new(fixture.removed.0.id(), boot_time());
+        reused.ended();
+        fixture.watch(reused);
+        fixture.is_taken_for_ended();
     }
 }

@@ -241,15 +241,22 @@ impl PidFilter {
     }
 
     /// Adds again the tasks whose pids the kernel has removed because other tasks with these pids had ended, and what they have
-    /// started since.
+    /// started since. Returns whether any was missing: then others may have been started meanwhile.
     ///
     /// # Errors
     ///
     /// The kernel's filter cannot be read or written.
-    pub fn restore(&self, tasks: &[Pid]) -> Result<()> {
+    pub fn restore(&self, tasks: &[Pid]) -> Result<bool> {
+        if tasks.is_empty() {
+            return Ok(false);
+        }
         let processes = tasks.iter().filter_map(|task| self.procfs.status(*task));
         let families = SelectedProcesses::families(processes.map(|status| status.process));
-        self.complete(&[families])
+        let missing = self.missing(families.members(&self.procfs).into_keys())?;
+        if !missing.is_empty() {
+            self.add(&missing)?;
+        }
+        Ok(!missing.is_empty())
     }
 
     /// Excludes the threads of these processes, and those that they start. Kernels before 5.7 cannot.

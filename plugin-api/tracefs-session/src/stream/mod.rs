@@ -403,8 +403,9 @@ impl EventStream {
         if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
             self.processes.new_task(task, new);
             if self.filter.as_mut().is_some_and(|filter| filter.new_task(task, new)) {
-                self.ends.reused(new.pid, stamp);
-                self.reused_pids.push(ReusedPid { task: new.pid, started: stamp });
+                let reused = ReusedPid::new(new.pid, stamp);
+                self.ends.reused(reused.clone());
+                self.reused_pids.push(reused);
             }
         }
         self.filter.iter_mut().for_each(|filter| filter.observe(task, id, record.data));

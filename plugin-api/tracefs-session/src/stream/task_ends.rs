@@ -10,6 +10,7 @@ use tracefs::format::Formatter;
 use tracefs::{Instance, RecentMap, TASK_END};
 
 use crate::ended_tasks::{EndedTask, EndedTasks};
+use crate::reused_pids::ReusedPid;
 use crate::unrecorded::Unrecorded;
 
 /// How many ended tasks are remembered until they are reported.
@@ -24,8 +25,8 @@ pub struct TaskEnds {
     event: Option<u16>,
     /// The tasks whose records were read last.
     recent: RecentMap<Pid, ()>,
-    /// Tasks with the pids of other traced tasks, with the time of their start. The kernel may have removed them from its filter.
-    reused: RecentMap<Pid, u64>,
+    /// Tasks with the pids of other traced tasks. The kernel may have removed them from its filter.
+    reused: RecentMap<Pid, ReusedPid>,
     /// Those among them that it has removed.
     removed: Unrecorded,
     /// When recording was stopped, and the tasks that were in the filter then.
@@ -69,17 +70,18 @@ impl TaskEnds {
 
     /// A traced task was started with the pid of another one. That one has ended, and what has no record of its end by now will
     /// have none.
-    pub fn reused(&mut self, task: Pid, started: u64) {
+    pub fn reused(&mut self, reused: ReusedPid) {
         if self.event.is_none() {
             return;
         }
         self.take_reported();
+        let (task, started) = (reused.task, reused.started);
         self.recent.remove(&task);
-        let before = self.reused.insert(task, started);
+        let before = self.reused.insert(task, reused);
         if let Some(ended) = self.take_undecided(task) {
             ended.count();
         } else if let Some(before) = before {
-            self.removed.note(1, Duration::from_nanos(started.saturating_sub(before)));
+            count_until(&before, started, &self.removed);
         }
     }
 
@@ -91,7 +93,9 @@ impl TaskEnds {
         }
         self.take_reported();
         self.recent.insert(task, ());
-        self.reused.remove(&task);
+        if let Some(reused) = self.reused.remove(&task) {
+            reused.ended();
+        }
         self.take_undecided(task);
         true
     }
@@ -119,8 +123,8 @@ impl TaskEnds {
         let (due, undecided) = (mem::take(&mut self.due), mem::take(&mut self.undecided));
         self.count(due.into_iter().chain(undecided));
         let Some((stopped, in_filter)) = &self.stopped else { return };
-        for (_, started) in self.reused.drain().filter(|(task, _)| !in_filter.contains(task)) {
-            self.removed.note(1, Duration::from_nanos(stopped.saturating_sub(started)));
+        for (_, reused) in self.reused.drain().filter(|(task, _)| !in_filter.contains(task)) {
+            count_until(&reused, *stopped, &self.removed);
         }
     }
 
@@ -139,8 +143,10 @@ impl TaskEnds {
         for ended in self.reported.take() {
             // A task may be reported twice, by an event and because it was found.
             let is_known = self.due.contains_key(&ended.task)
-                || match ended.started {
-                    Some(started) => self.reused.get(&ended.task) != Some(&started),
+                || match &ended.reused {
+                    Some(ended) => {
+                        self.reused.get(&ended.task).is_none_or(|reused| reused.started != ended.started)
+                    }
                     None => self.recent.get(&ended.task).is_some(),
                 };
             if self.event.is_some() && !self.misses_ends && !is_known {
@@ -148,6 +154,11 @@ impl TaskEnds {
             }
         }
     }
+}
+
+/// Counts a task that may not have been recorded from its start until this time.
+fn count_until(reused: &ReusedPid, time: u64, not_recorded: &Unrecorded) {
+    reused.count_in(not_recorded, Duration::from_nanos(time.saturating_sub(reused.started)));
 }
 
 #[cfg(test)]
@@ -173,7 +184,7 @@ mod tests {
     }
 
     fn ended(task: Pid, count: &Unrecorded) -> EndedTask {
-        EndedTask { task, started: None, counted_in: count.clone(), missing: Duration::from_millis(3) }
+        EndedTask { task, reused: None, counted_in: count.clone(), missing: Duration::from_millis(3) }
     }
 
     #[test]
@@ -223,15 +234,17 @@ mod tests {
     #[test]
     fn tasks_with_the_same_pid_are_distinguished() {
         let (mut ends, reported, count) = fixture();
-        let report = |started| reported.report(EndedTask { started: Some(started), ..ended(1, &count) });
+        let report = |started| {
+            reported.report(EndedTask { reused: Some(ReusedPid::new(1, started)), ..ended(1, &count) })
+        };
         ends.observe(1, END);
-        ends.reused(1, 10);
+        ends.reused(ReusedPid::new(1, 10));
         // It was not recorded to its end. That is counted once.
-        ends.reused(1, 20);
+        ends.reused(ReusedPid::new(1, 20));
         assert_eq!(count.tasks(), 1);
         report(10);
         ends.observe(1, END);
-        ends.reused(1, 30);
+        ends.reused(ReusedPid::new(1, 30));
         report(20);
         report(30);
         ends.caught_up();
@@ -244,9 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_was_added_again_and_then_ends_unrecorded_is_counted_once() {
+        let (mut ends, reported, count) = fixture();
+        let added_again = |task| {
+            let reused = ReusedPid::new(task, 10);
+            reused.count_in(&count, Duration::from_millis(40));
+            reused
+        };
+        let tasks: Vec<ReusedPid> = (1..=3).map(added_again).collect();
+        assert_eq!(count.tasks(), 3);
+        tasks.iter().for_each(|reused| ends.reused(reused.clone()));
+        // The pid is used again, the end is noticed, and recording stops.
+        ends.reused(ReusedPid::new(1, 20));
+        reported.report(EndedTask { reused: Some(tasks[1].clone()), ..ended(2, &count) });
+        ends.stopped(HashSet::from([1]));
+        ends.finish();
+        assert_eq!(count.tasks(), 3);
+    }
+
+    #[test]
     fn a_task_that_is_not_in_the_filter_when_recording_stops_is_counted() {
         let (mut ends, _, count) = fixture();
-        [1, 2, 3].into_iter().for_each(|task| ends.reused(task, 10));
+        [1, 2, 3].into_iter().for_each(|task| ends.reused(ReusedPid::new(task, 10)));
         ends.observe(3, END);
         ends.stopped(HashSet::from([1]));
         ends.finish();
