@@ -481,14 +481,20 @@ fn no_event_of_another_task_is_delivered_when_the_pid_filter_of_a_cgroup_is_exte
 #[test]
 fn processes_that_join_a_cgroup_and_leave_it_are_not_taken_for_added_tasks() {
     let Some(kernel) = Kernel::or_skip() else { return };
-    let cgroup = Cgroup::create();
-    let tampered = Tampered::of_cgroup(&kernel, &cgroup, Workload::start());
-    tampered.is_looked_at();
-    cgroup.takes(tampered.workload.id());
+    let (cgroup, member, joiner) = (Cgroup::create(), Workload::start(), Workload::start());
+    cgroup.takes(member.id());
+    let tampered = Tampered::of_cgroup(&kernel, &cgroup, member);
     tampered.is_traced();
-    cgroup.releases(tampered.workload.id());
     tampered.is_looked_at();
-    tampered.workload.marks(1000, 100);
+    let lines = tampered.session.line_count();
+    cgroup.takes(joiner.id());
+    wait_until("it is traced", PATIENCE, || {
+        joiner.marks(0, 1);
+        tampered.session.line_count() > lines
+    });
+    cgroup.releases(joiner.id());
+    tampered.is_looked_at();
+    joiner.marks(1000, 100);
     let Tampered { session, log, .. } = tampered;
     assert_eq!(marks(&session.stop(), 1000..1100), 100, "{}", log.text());
     assert!(!log.text().contains("set_event_pid"), "{}", log.text());
@@ -500,15 +506,17 @@ fn the_instance_that_records_joiners_is_watched() {
     let cgroup = Cgroup::create();
     let tampered = Tampered::of_cgroup(&kernel, &cgroup, Workload::start());
     let [_, joins] = instances_of_cgroup(&kernel, &tampered.session);
+    cgroup.takes(tampered.workload.id());
+    tampered.is_traced();
     joins.set("tracing_on", "0");
     tampered.is_noticed("changed tracing_on from '1' to '0'");
     wait_until("it is started again", PATIENCE, || joins.is_on());
     tampered.session.while_worker_is_stopped(|| {
+        cgroup.releases(tampered.workload.id());
         cgroup.takes(tampered.workload.id());
         assert!(drain(&joins, "trace_pipe") > 0);
     });
     tampered.is_noticed("read or emptied the ring buffer of a tracing instance of this session");
-    tampered.is_traced();
     tampered.session.stop().succeeded();
 }
 
