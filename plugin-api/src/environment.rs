@@ -23,6 +23,9 @@ pub struct Environment {
     /// `None`: they are not known, and a probe has those of a session.
     #[serde(default)]
     pub session_capabilities: Option<Capabilities>,
+    /// The names of system calls that a seccomp profile forbids to a session, as far as the host knows.
+    #[serde(default)]
+    pub forbidden_calls: Vec<String>,
     /// The host that has loaded the plugin, and what it offers.
     #[serde(default)]
     pub host: HostInfo,
@@ -38,6 +41,7 @@ impl Environment {
             procfs: procfs.into(),
             sysfs: sysfs.into(),
             session_capabilities: None,
+            forbidden_calls: Vec::new(),
             host: HostInfo::default(),
             patience: no_factor(),
         }
@@ -46,6 +50,12 @@ impl Environment {
     /// Sets the capabilities of a session.
     pub fn with_session_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.session_capabilities = Some(capabilities);
+        self
+    }
+
+    /// Sets the system calls that are forbidden to a session.
+    pub fn with_forbidden_calls(mut self, names: Vec<String>) -> Self {
+        self.forbidden_calls = names;
         self
     }
 

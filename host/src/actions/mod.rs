@@ -18,7 +18,7 @@ use crate::output;
 use crate::patience;
 use crate::plugins::{self, Catalog, Trust};
 use crate::session::orphans::{Orphans, Retry};
-use crate::worker::capabilities_for_tracing;
+use crate::worker::{capabilities_for_tracing, forbidden_calls};
 
 /// The ids of the extensions of the plugin interface that this host offers. There are none so far.
 const EXTENSIONS: [&str; 0] = [];
@@ -37,6 +37,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     let context = Context {
         environment: environment::from_variables()
             .with_session_capabilities(capabilities_for_tracing())
+            .with_forbidden_calls(forbidden_calls())
             .with_host(HostInfo::new(trace_hook_api::VERSION, EXTENSIONS))
             .with_patience(patience::factor()),
         directories: plugins::directories(&call.plugins),

@@ -27,7 +27,7 @@ use trace_hook_api::HookError;
 
 use captured_output::CapturedOutput;
 pub use child_process::ChildProcess;
-pub use confinement::{Confinement, capabilities_for_tracing};
+pub use confinement::{Confinement, capabilities_for_tracing, forbidden_calls};
 pub use deadline::WorkerDeadline;
 pub use hosted_plugin::{HostedPlugin, PluginSession};
 pub use isolation::isolate;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::libc;
 use trace_hook_api::{Capability, Environment, HookError, Result};
-use trace_session::check_not_forbidden;
+use trace_session::{check_not_forbidden, forbidden};
 use trace_tasks::Procfs;
 
 /// A helper function of the kernel for eBPF programs, and the first version that offers it to programs on tracepoints.
@@ -95,8 +95,11 @@ fn check_lockdown(environment: &Environment) -> Result<()> {
 const LOOKUP_WITHOUT_PRIVILEGES: (u32, u32) = (5, 19);
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 
-/// Checks that bpf(2) reaches the kernel, if that can be found out without privileges.
+/// Checks that bpf(2) reaches the kernel, as the host has found, or as can be found out without privileges.
 fn check_bpf_call(environment: &Environment) -> Result<()> {
+    if environment.forbidden_calls.iter().any(|call| call == "bpf") {
+        return Err(forbidden("bpf"));
+    }
     match kernel_version(environment).is_some_and(|version| version < LOOKUP_WITHOUT_PRIVILEGES) {
         true => Ok(()),
         false => check_bpf_reaches_kernel(),
@@ -196,6 +199,14 @@ mod tests {
         assert!(reason("6.1.0", ROOT, false).contains("CONFIG_DEBUG_INFO_BTF"));
         assert!(reason("6.1.0", 0, true).contains("CAP_BPF"));
         assert!(reason("6.1.0", 0x80_0000_0000, true).contains("CAP_PERFMON"));
+    }
+
+    #[test]
+    fn a_profile_that_the_host_has_found_is_named() {
+        let (_root, environment) = kernel("5.17.0", 0x1ff_ffff_ffff, true);
+        let environment = environment.with_forbidden_calls(vec!["bpf".to_owned()]);
+        let error = check(&environment, &[Helper::LOOP]).unwrap_err();
+        assert!(error.message().contains("a seccomp profile forbids bpf(2)"), "{error}");
     }
 
     #[test]

@@ -24,6 +24,6 @@ pub use collector::{Collect, Collector, Occasion, Swept};
 pub use notifier::Notifier;
 pub use precedence::take_precedence;
 pub use request::{SPOOL_DIRECTORY, check_memory, selected_processes};
-pub use seccomp::check_not_forbidden;
+pub use seccomp::{check_not_forbidden, forbidden};
 pub use session::SourceSession;
 pub use source::{Counts, End, EventSource, Rendered};

@@ -14,12 +14,17 @@ use trace_hook_api::{HookError, Result};
 pub fn check_not_forbidden(call: &str, result: io::Result<()>) -> Result<()> {
     let errno = result.err().and_then(|error| error.raw_os_error()).map(Errno::from_raw);
     match errno {
-        Some(Errno::EPERM | Errno::ENOSYS) => Err(HookError::new(format!(
-            "a seccomp profile forbids {call}(2), as those of containers do; use one that allows it (docker run \
-             --security-opt seccomp=unconfined; in Kubernetes seccompProfile: {{type: Unconfined}}), or run privileged"
-        ))),
+        Some(Errno::EPERM | Errno::ENOSYS) => Err(forbidden(call)),
         _ => Ok(()),
     }
+}
+
+/// The error where a profile forbids a call. It says what to do.
+pub fn forbidden(call: &str) -> HookError {
+    HookError::new(format!(
+        "a seccomp profile forbids {call}(2), as those of containers do; use one that allows it (docker run \
+         --security-opt seccomp=unconfined; in Kubernetes seccompProfile: {{type: Unconfined}}), or run privileged"
+    ))
 }
 
 #[cfg(test)]

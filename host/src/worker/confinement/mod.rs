@@ -8,6 +8,7 @@
 mod capabilities;
 mod files;
 mod filter;
+mod forbidden_calls;
 mod limits;
 mod readable;
 mod system_calls;
@@ -19,6 +20,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 
 pub use capabilities::for_tracing as capabilities_for_tracing;
+pub use forbidden_calls::forbidden_calls;
 
 use super::PluginCode;
 

@@ -12,8 +12,6 @@ ALLOW, FAIL_WITH_EPERM = 0x7FFF0000, 0x00050001
 
 HOOKS_OF_PERF = {"trace_counters", "trace_profile"}
 HOOKS_OF_EBPF = {"trace_latency", "trace_open"}
-# Before this version, a process without privileges, as one that lists hooks is, cannot find out whether bpf(2) is forbidden.
-SHOWS_FORBIDDEN_BPF = (5, 19)
 
 
 def reasons(listed):
@@ -33,8 +31,7 @@ def under_the_profile_of_a_container(available):
     done = under_profile("--list", "--json")
     expect(done.returncode == 0, f"--list exits with {done.returncode}: {done.stderr}")
     found = reasons(done.stdout)
-    concerned = HOOKS_OF_PERF | (HOOKS_OF_EBPF if version() >= SHOWS_FORBIDDEN_BPF else set())
-    for hook in available & concerned:
+    for hook in available & (HOOKS_OF_PERF | HOOKS_OF_EBPF):
         expect("seccomp" in found[hook], f"{hook}: {found[hook] or 'available'}")
     for hook in available & HOOKS_OF_EBPF:
         failed = under_profile("--run", hook, "--args", f"--pid {os.getpid()}")
@@ -45,10 +42,6 @@ def under_the_profile_of_a_container(available):
 
 def under_profile(*words):
     return subprocess.run([MANAGER, *words], capture_output=True, text=True, timeout=PATIENCE, preexec_fn=forbid)
-
-
-def version():
-    return tuple(int(number) for number in os.uname().release.split(".")[:2])
 
 
 def forbid():
