@@ -22,10 +22,13 @@ const ALL: [&str; 7] = [
     OPTIONS,
 ];
 
-/// More than any of these files has.
+/// What an instance of ours that records is set to, whatever the first look finds.
+const KNOWN: [(&str, &str); 2] = [("tracing_on", "1"), ("current_tracer", "nop")];
+
+/// How much of a file is read, in bytes: all of them are shorter.
 const LONGEST: u64 = 1 << 14;
 
-/// The settings of an instance at the first look, except those of its events ([`EventSettings`](crate::EventSettings)) and its tasks
+/// The settings of an instance that records, at the first look, except those of its events ([`EventSettings`](crate::EventSettings)) and its tasks
 /// ([`PidFilter`](crate::PidFilter)). Reading them does not prevent the removal of the instance.
 #[derive(Debug)]
 pub struct Settings {
@@ -61,7 +64,7 @@ impl Settings {
         let mut changed = Vec::new();
         let Some(all) = &self.set else {
             // Older kernels lack some of the files.
-            let present = ALL.into_iter().filter_map(|file| Some((file, self.read(file).ok()?)));
+            let present = ALL.into_iter().filter_map(|file| Some((file, self.set_to(file)?)));
             self.set = Some(present.collect());
             return Ok(changed);
         };
@@ -86,6 +89,12 @@ impl Settings {
             _ => vec![&changed.set],
         };
         values.into_iter().try_for_each(|value| self.instance.write(changed.file, value))
+    }
+
+    /// What a file is set to, at the first look.
+    fn set_to(&self, file: &str) -> Option<String> {
+        let known = KNOWN.into_iter().find(|(known, _)| *known == file);
+        known.map_or_else(|| self.read(file).ok(), |(_, value)| Some(value.to_owned()))
     }
 
     fn read(&self, file: &str) -> Result<String> {
