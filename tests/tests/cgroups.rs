@@ -415,15 +415,15 @@ fn perf_counts_and_samples_the_processes_of_a_cgroup() {
     let total = counted.iter().find(|line| line["event"] == "counters").expect("the last line");
     assert_eq!(total["cgroup"], cgroup.path().to_str().expect("plain text"));
     let task_clock = Duration::from_nanos(total["task_clock_ns"].as_u64().expect("a number"));
-    assert!((200..400).contains(&task_clock.as_millis()), "{task_clock:?}");
+    // The clock of the thread and that of the counter are read apart.
+    assert!((195..400).contains(&task_clock.as_millis()), "{task_clock:?}");
     let samples = profile.stop().objects();
     let samples: Vec<&Value> = samples.iter().filter(|line| line["event"] == "sample").collect();
     assert!(samples.len() >= 100, "{} samples", samples.len());
     assert!(samples.iter().all(|sample| sample["pid"] == joiner.id()));
     let in_function = |sample: &&&Value| sample["stack"].to_string().contains("spend_three");
-    // Most of the other samples are in a function that it calls.
     let named = samples.iter().filter(in_function).count();
-    assert!(named > samples.len() / 5, "the symbols of a joiner are known: {named} of {}", samples.len());
+    assert!(named > samples.len() / 2, "the symbols of a joiner are known: {named} of {}", samples.len());
 }
 
 #[test]
