@@ -80,6 +80,13 @@ impl Session {
         worker
     }
 
+    /// The most memory that its worker has used so far, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.worker())).expect("it is running");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).expect("a number")
+    }
+
     /// Does this while its worker is stopped, so that nothing reads the buffers that the kernel fills.
     pub fn while_worker_is_stopped<T>(&self, work: impl FnOnce() -> T) -> T {
         let worker = Pid::from_raw(self.worker().cast_signed());

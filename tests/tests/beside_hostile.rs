@@ -112,7 +112,7 @@ fn trace(manager: &Manager, others: &mut Others, one_more: u32) -> Times {
     let started: Vec<Started> = HOOKS.iter().map(start).collect();
     others.work();
     let stop = |Started { hook, session, log, took }| {
-        let (memory, began) = (peak_memory(session.worker()), Instant::now());
+        let (memory, began) = (session.peak_memory(), Instant::now());
         let ended = session.stop();
         let stopped = began.elapsed();
         let log = log.text();
@@ -124,13 +124,6 @@ fn trace(manager: &Manager, others: &mut Others, one_more: u32) -> Times {
         (took, stopped)
     };
     started.into_iter().map(stop).collect()
-}
-
-/// The most memory that a process has used so far, in KiB.
-fn peak_memory(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it is running");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).expect("a number")
 }
 
 #[test]

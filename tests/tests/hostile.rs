@@ -37,7 +37,7 @@ impl Beside {
     /// Ends it. Returns what it has recorded, and its log.
     #[track_caller]
     fn stop(self) -> (Ended, String) {
-        let memory = peak_memory(self.session.worker());
+        let memory = self.session.peak_memory();
         assert!(memory < MEMORY, "its worker used {memory} KiB");
         let began = Instant::now();
         let ended = self.session.stop();
@@ -46,13 +46,6 @@ impl Beside {
         assert!(ended.answer.status.success(), "{log}");
         (ended, log)
     }
-}
-
-/// The most memory that a process has used so far, in KiB.
-fn peak_memory(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it is running");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).expect("a number")
 }
 
 /// A copy of the library that programs load, which has no function of theirs.

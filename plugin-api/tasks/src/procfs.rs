@@ -187,12 +187,14 @@ fn status(text: &[u8]) -> Option<Status> {
     })
 }
 
+/// What the start of a task is rounded down to in procfs, in nanoseconds: a tick of `USER_HZ`.
+pub const START_PRECISION: u64 = 10_000_000;
+
 /// The 22nd field, in ticks of 10 ms (`USER_HZ`). The second one, the name, may contain spaces and parentheses.
 fn started(stat: &[u8]) -> Option<u64> {
-    const TICK: u64 = 10_000_000;
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let after_name = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
-    after_name.split_whitespace().nth(19)?.parse::<u64>().ok()?.checked_mul(TICK)
+    after_name.split_whitespace().nth(19)?.parse::<u64>().ok()?.checked_mul(START_PRECISION)
 }
 
 #[cfg(test)]

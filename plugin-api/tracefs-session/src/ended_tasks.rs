@@ -1,12 +1,10 @@
 //! Tasks that had ended before it was known whether they were recorded, on their way to the thread that renders records.
 
-use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use trace_tasks::Pid;
 
+use crate::queue::Queue;
 use crate::reused_pids::ReusedPid;
 use crate::unrecorded::Unrecorded;
 
@@ -34,24 +32,15 @@ impl EndedTask {
 
 /// The ended tasks.
 #[derive(Debug, Clone, Default)]
-pub struct EndedTasks {
-    tasks: Arc<Mutex<Vec<EndedTask>>>,
-    any: Arc<AtomicBool>,
-}
+pub struct EndedTasks(Queue<EndedTask>);
 
 impl EndedTasks {
     pub fn report(&self, task: EndedTask) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-        self.any.store(true, Ordering::Release);
+        self.0.add([task]);
     }
 
     /// The tasks that were reported since the last call.
     pub fn take(&self) -> Vec<EndedTask> {
-        // This is called for each task that ends, so the usual case is one load.
-        if !self.any.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        self.any.store(false, Ordering::Release);
-        mem::take(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.take()
     }
 }

@@ -129,9 +129,9 @@ impl JoinEvents {
         let Self { ring, layout, formatter, attach, start, cgroups, consumption, .. } = self;
         let mut joins = Joins::default();
         let is_below =
-            |cgroup: &Cgroup, id: u64, path: &Path| match self.knows_paths && cgroup.path().is_some() {
-                true => contains(cgroup, path),
-                false => cgroup.ids().contains(&id),
+            |cgroup: &Cgroup, id: u64, path: &Path| match cgroup.path().filter(|_| self.knows_paths) {
+                Some(above) => path.starts_with(above),
+                None => cgroup.ids().contains(&id),
             };
         let is_selected = |hierarchy: i64, id: i64, path: &Path| {
             let mut in_hierarchy = cgroups.iter().filter(|cgroup| i64::from(cgroup.hierarchy()) == hierarchy);
@@ -194,11 +194,6 @@ impl AttachEvent {
 fn is_in_any<'a>(mut selected: impl Iterator<Item = Option<&'a Path>> + Clone, path: &Path) -> Option<bool> {
     let is_in_any = selected.clone().flatten().any(|above| path.starts_with(above));
     (is_in_any || selected.all(|above| above.is_some())).then_some(is_in_any)
-}
-
-/// Whether the cgroup with this path is the selected one, or is below it.
-fn contains(selected: &Cgroup, path: &Path) -> bool {
-    selected.path().is_some_and(|above| path.starts_with(above))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@
 use std::collections::BTreeSet;
 use std::mem;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use tracefs::PidFilter;
 use crate::ended_tasks::{EndedTask, EndedTasks};
 use crate::join_events::{JoinEvents, Joins};
 use crate::new_programs::NewPrograms;
+use crate::queue::Queue;
 use crate::unrecorded::Unrecorded;
 
 /// What a hook that starts a [`TracefsSession`](crate::TracefsSession) writes in its details about processes that join a cgroup.
@@ -46,8 +46,7 @@ const WAIT_FOR_OLD_FILTER: Duration = Duration::from_millis(40);
 /// Tasks that were added to the kernel's filter, on their way to the thread that renders records.
 #[derive(Debug, Clone, Default)]
 pub struct Joined {
-    tasks: Arc<Mutex<Vec<Pid>>>,
-    any: Arc<AtomicBool>,
+    tasks: Queue<Pid>,
     /// The same tasks, on their way to the thread that watches the filter.
     unwatched: Arc<Mutex<BTreeSet<Pid>>>,
 }
@@ -55,18 +54,12 @@ pub struct Joined {
 impl Joined {
     pub fn add(&self, tasks: Vec<Pid>) {
         self.unwatched.lock().unwrap_or_else(PoisonError::into_inner).extend(&tasks);
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
-        self.any.store(true, Ordering::Release);
+        self.tasks.add(tasks);
     }
 
     /// The tasks that were added since the last call.
     pub fn take(&self) -> Vec<Pid> {
-        // This is called for each record, so the usual case is one load.
-        if !self.any.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        self.any.store(false, Ordering::Release);
-        mem::take(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+        self.tasks.take()
     }
 
     /// The same for the thread that watches the filter.
@@ -180,8 +173,8 @@ impl JoinWatcher {
 }
 
 impl Collect for JoinWatcher {
-    /// Processes that join in the meantime are added together.
     const NAME: &str = "joiners";
+    /// Processes that join in the meantime are added together.
     const SHORTEST_REST: Duration = Duration::from_micros(500);
 
     fn sweep(&mut self, occasion: Occasion) -> Result<Swept> {

@@ -42,6 +42,7 @@ mod joined;
 mod losses;
 mod new_programs;
 mod probe;
+mod queue;
 mod renderer;
 mod reused_pids;
 mod session;

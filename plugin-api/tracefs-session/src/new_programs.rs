@@ -86,8 +86,8 @@ impl ProgramWatcher {
 }
 
 impl Collect for ProgramWatcher {
-    /// Programs that are executed in the meantime are observed together.
     const NAME: &str = "programs";
+    /// Programs that are executed in the meantime are observed together.
     const SHORTEST_REST: Duration = Duration::from_millis(5);
     const IS_URGENT: bool = false;
 

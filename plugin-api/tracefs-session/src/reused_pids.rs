@@ -60,7 +60,7 @@ impl ReusedPid {
     /// if the end of this one was recorded.
     fn is_alive(&self, filter: &PidFilter) -> bool {
         // The start is read last: if it is the one of this task, the task that was alive is no later one.
-        filter.is_alive(self.task)
+        filter.procfs().is_alive(self.task)
             && filter.procfs().started(self.task).is_some_and(|started| started <= self.started)
             && !self.known.has_ended.load(Ordering::Relaxed)
     }

@@ -35,7 +35,7 @@ const LAST_LOOK: Duration = Duration::from_millis(200);
 /// A tracing instance that records the events of a request's tasks.
 pub struct TracefsSession {
     // Dropped in this order: the kernel does not remove an instance while one of its files is open.
-    /// Looks for changes by other processes. `None` after the stop.
+    /// Looks for changes by other processes.
     tampering: Option<Collector<TamperWatcher>>,
     switch: Switch,
     stream: Option<EventStream>,

@@ -9,7 +9,7 @@ use std::mem;
 use std::path::Path;
 
 use trace_hook_api::log;
-use trace_tasks::{Follow, Member, Pid, Procfs, SelectedProcesses};
+use trace_tasks::{Follow, Member, Pid, Procfs, START_PRECISION, SelectedProcesses};
 use tracefs::{Instance, PidFilter, RecentMap};
 
 use crate::joined::Joined;
@@ -23,9 +23,6 @@ const SMALLEST_PRUNED: usize = 4096;
 
 /// A longer filter is not compared with the traced tasks.
 const MOST_COMPARED: usize = 8192;
-
-/// Times of starts in procfs are rounded to this, in nanoseconds.
-const TICK: u64 = 10_000_000;
 
 /// More tasks are not between their creation and their first wake-up at the same time.
 const MOST_BEING_STARTED: usize = 4096;
@@ -339,7 +336,8 @@ impl TracedTasks {
         }
         let has_record = self.recorded.filter(|_| !self.trust.misses_starts());
         let is_foreign = |started: u64| {
-            started + TICK < self.chosen || has_record.is_some_and(|recorded| started > recorded + TICK)
+            started + START_PRECISION < self.chosen
+                || has_record.is_some_and(|recorded| started > recorded + START_PRECISION)
         };
         self.procfs.started(task).is_some_and(is_foreign)
     }
@@ -561,7 +559,10 @@ mod tests {
     fn a_task_that_no_traced_one_can_have_started_is_not_traced() {
         let started_at = |filter: &Fixture, task: Pid, nanoseconds: u64| {
             filter.add_task(task, task, 1);
-            let stat = format!("{task} (x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {} 0", nanoseconds / TICK);
+            let stat = format!(
+                "{task} (x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {} 0",
+                nanoseconds / START_PRECISION
+            );
             fs::write(filter.root.path().join(format!("{task}/stat")), stat).expect("stat");
         };
         let second = 1_000_000_000;

@@ -101,14 +101,9 @@ impl PidFilter {
     ///
     /// The kernel's filter cannot be read or written.
     pub fn complete(&self, selections: &[SelectedProcesses]) -> Result<()> {
-        loop {
-            let members = selections.iter().flat_map(|selection| selection.members(&self.procfs).into_keys());
-            let missing = self.missing(members)?;
-            if missing.is_empty() {
-                return Ok(());
-            }
-            self.add(&missing)?;
-        }
+        let members = || selections.iter().flat_map(|selection| selection.members(&self.procfs).into_keys());
+        while self.add_missing(members())? {}
+        Ok(())
     }
 
     /// Whether another process must have emptied or replaced the filter, because these are all tasks in it.
@@ -184,12 +179,11 @@ impl PidFilter {
         }
         loop {
             let living = selection.members(&self.procfs);
-            let missing = self.missing(living.keys().copied())?;
+            let were_missing = self.add_missing(living.keys().copied())?;
             members.extend(living);
-            if missing.is_empty() {
+            if !were_missing {
                 return Ok(members);
             }
-            self.add(&missing)?;
         }
     }
 
@@ -230,11 +224,6 @@ impl PidFilter {
         processes.iter().flat_map(|process| self.procfs.threads(*process)).collect()
     }
 
-    /// Whether this task is alive, in the filter or not.
-    pub fn is_alive(&self, task: Pid) -> bool {
-        self.procfs.is_alive(task)
-    }
-
     /// Whether no thread of this process is alive.
     pub fn has_ended(&self, process: Pid) -> bool {
         !self.procfs.threads(process).into_iter().any(|thread| self.procfs.is_alive(thread))
@@ -252,7 +241,12 @@ impl PidFilter {
         }
         let processes = tasks.iter().filter_map(|task| self.procfs.status(*task));
         let families = SelectedProcesses::families(processes.map(|status| status.process));
-        let missing = self.missing(families.members(&self.procfs).into_keys())?;
+        self.add_missing(families.members(&self.procfs).into_keys())
+    }
+
+    /// Adds those of these tasks that are alive and not in the filter. Returns whether there were any.
+    fn add_missing(&self, tasks: impl IntoIterator<Item = Pid>) -> Result<bool> {
+        let missing = self.missing(tasks)?;
         if !missing.is_empty() {
             self.add(&missing)?;
         }
@@ -275,12 +269,7 @@ impl PidFilter {
     ///
     /// The kernel's filter cannot be read.
     pub fn all_tasks(&self) -> Result<HashSet<Pid>> {
-        let mut tasks = HashSet::new();
-        self.visit(|task| {
-            tasks.insert(task);
-            ControlFlow::Continue(())
-        })?;
-        Ok(tasks)
+        Ok(self.first_tasks(usize::MAX)?.into_iter().collect())
     }
 
     /// Those of these tasks that are alive and not in the filter. They must be found before this call, because the kernel

@@ -25,7 +25,7 @@ pub struct Room {
 
 impl Room {
     /// The threads that can have this many events each, where so many others are open. Raises the limit, if allowed.
-    pub fn find(threads: HashMap<Pid, Member>, events_each: usize, open: usize) -> Self {
+    pub fn find(threads: &HashMap<Pid, Member>, events_each: usize, open: usize) -> Self {
         let needed = open + threads.len() * events_each;
         let most = raise_limit_for(needed).saturating_sub(open) / events_each.max(1);
         let mut threads = smallest_families_first(threads);
@@ -62,10 +62,10 @@ fn limit() -> u64 {
 }
 
 /// The members of a family are a selected process and its descendants.
-fn smallest_families_first(threads: HashMap<Pid, Member>) -> Vec<(Pid, Member)> {
+fn smallest_families_first(threads: &HashMap<Pid, Member>) -> Vec<(Pid, Member)> {
     let mut sizes = HashMap::<Pid, usize>::new();
     threads.values().for_each(|member| *sizes.entry(member.root).or_default() += 1);
-    let mut threads = Vec::from_iter(threads);
+    let mut threads: Vec<_> = threads.iter().map(|(thread, member)| (*thread, *member)).collect();
     threads.sort_unstable_by_key(|(thread, member)| (sizes[&member.root], member.root, *thread));
     threads
 }
@@ -92,7 +92,7 @@ mod tests {
     fn the_largest_family_is_the_last() {
         let thread = |thread, root| (thread, Member::new(thread, root, Follow::FAMILY));
         let threads = [thread(1, 1), thread(5, 1), thread(6, 1), thread(3, 3), thread(4, 3), thread(2, 2)];
-        let sorted = smallest_families_first(threads.into_iter().collect());
+        let sorted = smallest_families_first(&threads.into_iter().collect());
         assert_eq!(sorted.iter().map(|(thread, _)| *thread).collect::<Vec<_>>(), [2, 3, 4, 1, 5, 6]);
     }
 }

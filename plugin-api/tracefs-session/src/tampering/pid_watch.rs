@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trace_tasks::{Pid, Procfs, SelectedProcesses, WatchedTask};
+use trace_tasks::{Pid, Procfs, START_PRECISION, SelectedProcesses, WatchedTask};
 use tracefs::{PidFilter, Result};
 
 use super::FilterTrust;
@@ -217,7 +217,7 @@ impl PidWatch {
         };
         let procfs = self.filter.procfs();
         let is_foreign = |task: &Pid| {
-            procfs.started(*task).is_some_and(|started| started + TICK < *at)
+            procfs.started(*task).is_some_and(|started| started + START_PRECISION < *at)
                 && procfs.status(*task).is_some_and(|status| {
                     !was_there(status.process) && !was_there(status.parent) && !is_member(status.process)
                 })
@@ -226,6 +226,3 @@ impl PidWatch {
         seen.len() < MOST && new.take(EXAMINED).any(is_foreign)
     }
 }
-
-/// Times of starts are rounded to this.
-const TICK: u64 = 10_000_000;

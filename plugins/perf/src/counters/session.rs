@@ -235,7 +235,7 @@ fn open_counters(
         let in_cgroups = selection.members_of_cgroups(procfs);
         let mut members = named.members(procfs);
         members.retain(|thread, _| !in_cgroups.contains_key(thread));
-        let room = Room::find(members.clone(), events_of_a_thread(counted, &members), 0);
+        let room = Room::find(&members, events_of_a_thread(counted, &members), 0);
         let mut counters = CountersByGroup::new();
         for (thread, member) in &room.threads {
             let group = match grouping {

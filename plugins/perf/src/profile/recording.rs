@@ -147,7 +147,7 @@ impl Recording {
             if new.is_empty() {
                 return Ok(());
             }
-            let room = Room::find(new.clone(), source.rings.len(), self.events.len());
+            let room = Room::find(&new, source.rings.len(), self.events.len());
             if let (Some(left_out), None) = (room.left_out, &self.left_out) {
                 log::warn!("{left_out}");
                 self.left_out = Some(left_out);
