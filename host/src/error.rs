@@ -18,6 +18,10 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
 
+    /// A mistake in an expression, with its place in bytes.
+    #[error("{hook}: --{option}: {problem}")]
+    Expression { hook: String, option: &'static str, expression: String, problem: String, at: usize },
+
     /// No plugin has such a hook.
     #[error("unknown hook '{hook}'{hint}")]
     UnknownHook { hook: String, hint: String },
@@ -89,6 +93,10 @@ pub enum Error {
     )]
     NoWorker { source: io::Error },
 
+    /// The command that is to be traced cannot be executed.
+    #[error("cannot execute {}: {source}", .program.display())]
+    Command { program: PathBuf, source: io::Error, is_missing: bool },
+
     /// A system call failed.
     #[error("cannot {action}: {source}")]
     System { action: &'static str, source: io::Error },
@@ -143,6 +151,10 @@ impl Error {
                 let excerpt = error.excerpt_lines().iter().map(|line| format!("  {line}"));
                 [self.to_string()].into_iter().chain(excerpt).collect()
             }
+            Self::Expression { expression, at, .. } => {
+                let (shown, caret) = with_caret(expression, *at);
+                vec![self.to_string(), shown, caret]
+            }
             error => vec![error.to_string()],
         }
     }
@@ -158,14 +170,24 @@ impl Error {
         }
     }
 
-    /// 2 for usage errors, 1 for all others.
+    /// 2 for usage errors; 126 and 127 for a command that cannot be executed or does not exist, as in a shell; 1 for all others.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::UnknownHook { .. } => 2,
+            Self::Usage(_) | Self::UnknownHook { .. } | Self::Expression { .. } => 2,
             Self::Hook { error, .. } if error.kind() == ErrorKind::Usage => 2,
+            Self::Command { is_missing: true, .. } => 127,
+            Self::Command { .. } => 126,
             _ => 1,
         }
     }
+}
+
+/// The text as one line, and below it a caret under its byte `at`.
+fn with_caret(text: &str, at: usize) -> (String, String) {
+    // What is not plain is escaped when it is printed, which would move the caret.
+    let shown: String = text.chars().map(|c| if trace_hook_api::is_plain(c) { c } else { '?' }).collect();
+    let before = text.get(..at).unwrap_or(text).chars().count();
+    (format!("  {shown}"), format!("  {}^", " ".repeat(before)))
 }
 
 #[cfg(test)]

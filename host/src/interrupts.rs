@@ -7,13 +7,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
-use signal_hook::low_level::{self, pipe};
+use signal_hook::low_level::pipe;
+use signal_hook_registry::register_sigaction;
 
 use crate::error::{Error, Result};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// Why a call is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupt {
+    /// Ctrl-C, which reaches all processes in the foreground of the terminal.
+    CtrlC,
+    /// A signal that was sent to this process.
+    Sent(Signal),
+}
+
+/// How often each interrupt was received, in the order of [`INTERRUPTS`].
+type Counts = [AtomicU64; 4];
+
+const INTERRUPTS: [Interrupt; 4] = [
+    Interrupt::CtrlC,
+    Interrupt::Sent(Signal::SIGINT),
+    Interrupt::Sent(Signal::SIGTERM),
+    Interrupt::Sent(Signal::SIGHUP),
+];
 
 /// Counts SIGINT, SIGTERM and SIGHUP, and can be polled for them.
 ///
@@ -22,8 +43,8 @@ const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 pub struct Interrupts {
     wakes: UnixStream,
     waker: UnixStream,
-    received: Arc<AtomicU64>,
-    taken: AtomicU64,
+    received: Arc<Counts>,
+    taken: Counts,
 }
 
 impl Interrupts {
@@ -41,29 +62,33 @@ impl Interrupts {
         let (wakes, waker) = UnixStream::pair()?;
         wakes.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
-        Ok(Self { wakes, waker, received: Arc::default(), taken: AtomicU64::new(0) })
+        Ok(Self { wakes, waker, received: Arc::default(), taken: Counts::default() })
     }
 
     fn register() -> std::io::Result<Self> {
         let interrupts = Self::unregistered()?;
         for signal in SIGNALS {
             let received = Arc::clone(&interrupts.received);
+            let count = move |info: &libc::siginfo_t| {
+                received[position(signal, info)].fetch_add(1, Ordering::SeqCst);
+            };
             // Counted first, so that a poll which is woken finds the count.
-            // SAFETY: adding to an atomic is all that the handler does, and is async-signal-safe.
-            unsafe {
-                low_level::register(signal as i32, move || _ = received.fetch_add(1, Ordering::SeqCst))
-            }?;
+            // SAFETY: reading the information and adding to an atomic are async-signal-safe, and the handler does nothing else.
+            unsafe { register_sigaction(signal as i32, count) }?;
             pipe::register(signal as i32, interrupts.waker.try_clone()?)?;
         }
         sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter(SIGNALS)), None)?;
         Ok(interrupts)
     }
 
-    /// Takes all signals received so far. Returns whether there was one since the last call.
-    pub fn take(&self) -> bool {
+    /// Takes all signals received so far, each once.
+    pub fn take_each(&self) -> Vec<Interrupt> {
         self.clear_wakes();
-        let received = self.received.load(Ordering::SeqCst);
-        self.taken.swap(received, Ordering::SeqCst) != received
+        let is_new = |position: &usize| {
+            let received = self.received[*position].load(Ordering::SeqCst);
+            self.taken[*position].swap(received, Ordering::SeqCst) != received
+        };
+        (0..INTERRUPTS.len()).filter(is_new).map(|position| INTERRUPTS[position]).collect()
     }
 
     /// Waits for this long.
@@ -91,7 +116,8 @@ impl Interrupts {
     }
 
     fn is_counted(&self) -> bool {
-        self.received.load(Ordering::SeqCst) != self.taken.load(Ordering::SeqCst)
+        let load = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        self.received.iter().map(load).ne(self.taken.iter().map(load))
     }
 
     fn clear_wakes(&self) {
@@ -102,6 +128,16 @@ impl Interrupts {
     fn wake(&self) {
         // Fails if the buffer is full, which is enough to wake a poll.
         let _ = (&self.waker).write(&[0]);
+    }
+}
+
+/// The position of its count. The kernel itself sends the SIGINT of a terminal (`si_code` in sigaction(2)).
+fn position(signal: Signal, info: &libc::siginfo_t) -> usize {
+    match signal {
+        Signal::SIGINT if info.si_code == libc::SI_KERNEL => 0,
+        Signal::SIGINT => 1,
+        Signal::SIGTERM => 2,
+        _ => 3,
     }
 }
 
@@ -138,9 +174,13 @@ mod tests {
         poll(&mut [PollFd::new(interrupts.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
     }
 
+    fn takes(interrupts: &Interrupts) -> bool {
+        !interrupts.take_each().is_empty()
+    }
+
     /// The counting half of a signal handler.
     fn count(interrupts: &Interrupts) {
-        interrupts.received.fetch_add(1, Ordering::SeqCst);
+        interrupts.received[0].fetch_add(1, Ordering::SeqCst);
     }
 
     #[test]
@@ -148,13 +188,13 @@ mod tests {
         let interrupts = Interrupts::none().unwrap();
         // A signal that arrives between the two steps of `take` is counted, and its byte remains.
         count(&interrupts);
-        assert!(interrupts.take());
+        assert!(takes(&interrupts));
         interrupts.wake();
         assert!(polls_as_readable(&interrupts));
         assert!(!interrupts.pending());
         assert!(!polls_as_readable(&interrupts), "the byte would wake every poll");
         interrupts.wake();
-        assert!(!interrupts.take());
+        assert!(!takes(&interrupts));
     }
 
     #[test]
@@ -162,18 +202,23 @@ mod tests {
         let interrupts = Interrupts::none().unwrap();
         count(&interrupts);
         assert!(interrupts.pending());
-        assert!(interrupts.take() && !interrupts.pending());
+        assert!(takes(&interrupts) && !interrupts.pending());
     }
 
     #[test]
     fn signals_are_taken_together() {
         let interrupts = Interrupts::catch().unwrap();
-        assert!(!interrupts.take());
+        assert!(!takes(&interrupts));
         for _ in 0..3 {
             raise(Signal::SIGHUP).unwrap();
         }
         assert!(interrupts.pending());
-        assert!(interrupts.take());
-        assert!(!interrupts.take() && !interrupts.pending());
+        raise(Signal::SIGINT).unwrap();
+        assert_eq!(
+            interrupts.take_each(),
+            [Interrupt::Sent(Signal::SIGINT), Interrupt::Sent(Signal::SIGHUP)],
+            "a process has sent them"
+        );
+        assert!(!takes(&interrupts) && !interrupts.pending());
     }
 }

@@ -16,10 +16,10 @@ struct Logger {
     forward: RwLock<Option<Forward>>,
 }
 
-/// Starts the log. Errors are returned, not logged. Without `-v` only warnings are logged, and only with `--follow`.
-pub fn start(verbosity: u8, is_followed: bool) {
+/// Starts the log. Errors are returned, not logged. Without `-v` only warnings are logged, and only if the trace is printed.
+pub fn start(verbosity: u8, prints_trace: bool) {
     let level = match verbosity {
-        0 if is_followed => LevelFilter::Warn,
+        0 if prints_trace => LevelFilter::Warn,
         0 => LevelFilter::Off,
         1 => LevelFilter::Info,
         2 => LevelFilter::Debug,
@@ -51,6 +51,7 @@ impl Log for Logger {
 }
 
 fn write(record: &Record<'_>) {
+    output::clear_status();
     static STDERR: OnceLock<env_logger::Logger> = OnceLock::new();
     STDERR.get_or_init(stderr).log(record);
 }

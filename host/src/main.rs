@@ -27,35 +27,38 @@ mod patience;
 mod plugins;
 mod process_stat;
 mod session;
+mod signals_at_spawn;
 mod worker;
 
 use std::panic;
 use std::process::ExitCode;
 
+use actions::Outcome;
 use command_line::Call;
 use error::Result;
 use interrupts::Interrupts;
+use session::CommandEnd;
 
 fn main() -> ExitCode {
     // A panic of the host is one line as well, without a backtrace.
     panic::set_hook(Box::new(|panic| output::report(&format!("internal error: {panic}; please report it"))));
     let Ok(outcome) = panic::catch_unwind(run) else { return ExitCode::FAILURE };
-    let (remarks, exit_status) = match outcome {
-        Ok(remarks) => (remarks, ExitCode::SUCCESS),
-        Err(error) => (error.lines(), ExitCode::from(error.exit_status())),
+    let (remarks, command, exit_status) = match outcome {
+        Ok(Outcome { remarks, command }) => (remarks, command, ExitCode::SUCCESS),
+        Err(error) => (error.lines(), None, ExitCode::from(error.exit_status())),
     };
     remarks.iter().for_each(|remark| output::report(remark));
-    exit_status
+    command.map_or(exit_status, CommandEnd::pass_on)
 }
 
-/// Performs the call. Returns remarks to print on standard error.
-fn run() -> Result<Vec<String>> {
+/// Performs the call.
+fn run() -> Result<Outcome> {
     // First: from here on, a signal ends the call in an orderly way.
     let interrupts = Interrupts::catch()?;
     interrupts::ignore_file_size_signal();
     worker::descendants::adopt();
     let call = Call::from_command_line()?;
     patience::read();
-    logging::start(call.verbosity, call.is_followed());
+    logging::start(call.verbosity, call.prints_trace());
     actions::perform(call, &interrupts)
 }

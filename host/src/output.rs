@@ -75,15 +75,29 @@ pub fn print_path(path: &Path, interrupts: &Interrupts) -> Result<()> {
     }
 }
 
-/// Writes at most [`ATOMIC_WRITE`] bytes to standard output. Returns how many were written.
-pub fn write_some(text: &[u8]) -> nix::Result<usize> {
-    write(io::stdout(), text)
-}
-
 /// Prints a message on standard error, as one line.
 pub fn report(message: &str) {
+    clear_status();
     // In one write, so that a reader gets the whole line at once. Errors have no place to be reported.
     let _ = io::stderr().write_all(format!("manager: {}\n", one_line(message)).as_bytes());
+}
+
+/// Whether the last line of the terminal is a status.
+static SHOWS_STATUS: AtomicBool = AtomicBool::new(false);
+/// To the beginning of the line, and erase it (ECMA-48: CR, EL).
+const ERASE_LINE: &str = "\r\x1b[K";
+
+/// Shows a status on the last line of the terminal on standard error, in the place of the last one.
+pub fn show_status(status: &str) {
+    SHOWS_STATUS.store(true, Ordering::Relaxed);
+    let _ = io::stderr().write_all(format!("{ERASE_LINE}{}", one_line(status)).as_bytes());
+}
+
+/// Erases the status, if one is shown.
+pub fn clear_status() {
+    if SHOWS_STATUS.swap(false, Ordering::Relaxed) {
+        let _ = io::stderr().write_all(ERASE_LINE.as_bytes());
+    }
 }
 
 /// Escapes all characters that would break the line or control a terminal, and truncates a long text.

@@ -3,6 +3,7 @@
 use std::thread;
 
 use crate::escape::{self, write_all};
+use crate::view::{Evaluation, LineClock, Value, Viewer, write_name};
 use crate::{Format, LineBuffer, LineKind, Loss};
 
 /// When and where an event happened, and in which task.
@@ -81,6 +82,26 @@ pub struct EventLine<'a> {
     lines: &'a mut LineBuffer,
     time: u64,
     format: Format,
+    /// The group that the fields belong to, where there is a view.
+    group: String,
+    writing: Writing,
+    /// The event belongs to the last one, so the condition is not about it.
+    belongs_to_last: bool,
+}
+
+/// What becomes of the fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    /// They are written.
+    All,
+    /// This column is written.
+    Column(usize),
+    /// This field is no column.
+    NoColumn,
+    /// They are only compared with the condition of the view.
+    Nothing,
+    /// The event is left out already.
+    LeftOut,
 }
 
 impl LineBuffer {
@@ -97,12 +118,78 @@ impl LineBuffer {
     /// ```
     pub fn event(&mut self, origin: &Origin<'_>, name: &str) -> EventLine<'_> {
         let format = self.format();
-        let out = self.begin_line();
-        match format {
-            Format::Text => text_origin(out, origin, name),
-            Format::Json => json_origin(out, origin, name),
+        self.begin_line();
+        EventLine::new(self, origin, format).begin(origin, name)
+    }
+
+    /// Begins the line of an event that belongs to the last one, such as its stack: a view shows both or neither.
+    pub fn event_of_last(&mut self, origin: &Origin<'_>, name: &str) -> EventLine<'_> {
+        let format = self.format();
+        self.begin_line();
+        let mut line = EventLine::new(self, origin, format);
+        line.belongs_to_last = true;
+        line.begin(origin, name)
+    }
+
+    /// Returns whether an event with these fields meets the condition of the view, for a hook that writes its line otherwise than
+    /// with [`event`](Self::event). If it does not, it is counted as left out.
+    ///
+    /// ```
+    /// use trace_hook_api::{LineBuffer, Origin};
+    ///
+    /// let mut lines = LineBuffer::with_room(4096);
+    /// if lines.passes(&Origin::at(5), "open", |line| line.number("result", 3)) {
+    ///     lines.push_at(5, "opened 3");
+    /// }
+    /// assert_eq!(lines.events(), 1);
+    /// ```
+    pub fn passes(
+        &mut self,
+        origin: &Origin<'_>,
+        name: &str,
+        fields: impl FnOnce(EventLine<'_>) -> EventLine<'_>,
+    ) -> bool {
+        if !self.has_condition() {
+            return true;
         }
-        EventLine { lines: self, time: origin.time, format }
+        let left_out = self.left_out();
+        let format = self.format();
+        let mut line = EventLine::new(self, origin, format);
+        line.writing = Writing::Nothing;
+        drop(fields(line.begin(origin, name)));
+        self.left_out() == left_out
+    }
+
+    /// Returns whether the view has a condition.
+    pub fn has_condition(&mut self) -> bool {
+        self.viewer().is_some_and(|view| view.condition.is_some())
+    }
+
+    /// Returns whether the view asks for single fields, so that every line must be written with [`event`](Self::event).
+    pub fn has_columns(&mut self) -> bool {
+        self.viewer().is_some_and(|view| view.columns.is_some())
+    }
+
+    fn has_left_out_last(&mut self) -> bool {
+        self.viewer().is_some_and(|view| view.left_out_last)
+    }
+
+    /// Returns the time of a line that is not written with [`event`](Self::event), as the view says. `None`: as the hook likes.
+    pub fn shown_time(&mut self, time: u64) -> Option<Vec<u8>> {
+        let view = self.viewer().filter(|view| view.clock.is_chosen())?;
+        let mut text = Vec::new();
+        view.clock.write_text(time, &mut text);
+        view.clock.finish();
+        Some(text)
+    }
+
+    /// Returns whether the last event was left out. Then this one, which belongs to it, is counted as left out, too.
+    pub fn is_left_out_with_last(&mut self) -> bool {
+        let is_left_out = self.has_left_out_last();
+        if is_left_out {
+            self.leave_out();
+        }
+        is_left_out
     }
 
     /// Adds a line that reports lost events of a CPU. `None` means that their number is unknown. Adds nothing for 0 events.
@@ -133,8 +220,15 @@ impl LineBuffer {
         functions: impl DoubleEndedIterator<Item = &'s [u8]>,
         count: u64,
     ) {
-        if self.format() == Format::Json {
+        if self.format() == Format::Json || self.has_columns() {
             self.event(origin, "stack").text("comm", comm).list("stack", functions).number("count", count);
+            return;
+        }
+        let functions: Vec<&[u8]> = functions.collect();
+        let passes = self.passes(origin, "stack", |line| {
+            line.text("comm", comm).list("stack", &functions).number("count", count)
+        });
+        if !passes {
             return;
         }
         let out = self.begin_line();
@@ -147,7 +241,7 @@ impl LineBuffer {
             None => comm,
         };
         escape::text(out, comm, Some(';'));
-        for function in functions.rev() {
+        for function in functions.into_iter().rev() {
             out.push(b';');
             escape::text(out, function, Some(';'));
         }
@@ -159,7 +253,8 @@ impl LineBuffer {
     ///
     /// Adds nothing in JSON, where an event is one object.
     pub fn continuation(&mut self, text: &str) {
-        if self.format() == Format::Text {
+        let is_shown = !self.has_columns() && !self.has_left_out_last();
+        if self.format() == Format::Text && is_shown {
             let out = self.begin_line();
             out.extend_from_slice(b" => ");
             escape::text(out, text.as_bytes(), None);
@@ -168,68 +263,79 @@ impl LineBuffer {
     }
 }
 
+impl<'a> EventLine<'a> {
+    fn new(lines: &'a mut LineBuffer, origin: &Origin<'_>, format: Format) -> Self {
+        let (group, writing) = (String::new(), Writing::All);
+        Self { lines, time: origin.time, format, group, writing, belongs_to_last: false }
+    }
+}
+
 impl EventLine<'_> {
     /// Adds text from a traced program. It is escaped, and cannot break the line.
     pub fn text(mut self, name: &str, bytes: &[u8]) -> Self {
-        self.name(name);
-        match self.format {
-            Format::Text => {
-                self.out().push(b'"');
-                escape::text(self.out(), bytes, Some('"'));
-                self.out().push(b'"');
+        if self.field(name, Value::Text(bytes)) {
+            match self.format {
+                Format::Text => {
+                    self.out().push(b'"');
+                    escape::text(self.out(), bytes, Some('"'));
+                    self.out().push(b'"');
+                }
+                Format::Json => escape::json(self.out(), bytes),
             }
-            Format::Json => escape::json(self.out(), bytes),
         }
         self
     }
 
     /// Adds a word of the hook's own, such as the name of a flag or of an error.
     pub fn word(mut self, name: &str, word: &str) -> Self {
-        self.name(name);
-        match self.format {
-            Format::Text => escape::text(self.out(), word.as_bytes(), None),
-            Format::Json => escape::json(self.out(), word.as_bytes()),
+        if self.field(name, Value::Text(word.as_bytes())) {
+            match self.format {
+                Format::Text => self.colored(color_of(name), |out| escape::text(out, word.as_bytes(), None)),
+                Format::Json => escape::json(self.out(), word.as_bytes()),
+            }
         }
         self
     }
 
     /// Adds a whole number.
     pub fn number(mut self, name: &str, number: impl Into<i128>) -> Self {
-        self.name(name);
-        write_all(self.out(), format_args!("{}", number.into()));
+        let number = number.into();
+        if self.field(name, Value::Number(number)) {
+            write_all(self.out(), format_args!("{number}"));
+        }
         self
     }
 
     /// Adds a number with a fraction, with three digits after the decimal point.
     pub fn fraction(mut self, name: &str, number: f64) -> Self {
-        self.name(name);
         // JSON has finite numbers only.
         let number = if number.is_finite() { number } else { 0.0 };
-        write_all(self.out(), format_args!("{number:.3}"));
+        if self.field(name, Value::Fraction(number)) {
+            write_all(self.out(), format_args!("{number:.3}"));
+        }
         self
     }
 
     /// Adds an address, or another number that is best read in hexadecimal.
     pub fn address(mut self, name: &str, address: u64) -> Self {
-        self.name(name);
-        match self.format {
-            Format::Text => write_all(self.out(), format_args!("{address:#x}")),
-            Format::Json => write_all(self.out(), format_args!("\"{address:#x}\"")),
+        if self.field(name, Value::Number(address.into())) {
+            match self.format {
+                Format::Text => write_all(self.out(), format_args!("{address:#x}")),
+                Format::Json => write_all(self.out(), format_args!("\"{address:#x}\"")),
+            }
         }
         self
     }
 
     /// Adds a duration in nanoseconds. In JSON its name ends in `_ns`.
     pub fn duration(mut self, name: &str, nanoseconds: u64) -> Self {
-        match self.format {
-            Format::Text => {
-                self.name(name);
-                let (micros, rest) = (nanoseconds / 1000, nanoseconds % 1000);
-                write_all(self.out(), format_args!("{micros}.{rest:03}us"));
-            }
-            Format::Json => {
-                self.name(&format!("{name}_ns"));
-                write_all(self.out(), format_args!("{nanoseconds}"));
+        if self.field(name, Value::Duration(nanoseconds)) {
+            match self.format {
+                Format::Text => {
+                    let (micros, rest) = (nanoseconds / 1000, nanoseconds % 1000);
+                    write_all(self.out(), format_args!("{micros}.{rest:03}us"));
+                }
+                Format::Json => write_all(self.out(), format_args!("{nanoseconds}")),
             }
         }
         self
@@ -237,12 +343,17 @@ impl EventLine<'_> {
 
     /// Adds a flag. In text its name is there only if it is true.
     pub fn flag(mut self, name: &str, holds: bool) -> Self {
-        match self.format {
-            Format::Text if holds => write_all(self.out(), format_args!(" {name}")),
-            Format::Text => {}
-            Format::Json => {
-                self.name(name);
-                write_all(self.out(), format_args!("{holds}"));
+        if self.begin_field(name, Value::Flag(holds)) {
+            match self.format {
+                Format::Text if holds && self.writing == Writing::All => {
+                    write_all(self.out(), format_args!(" {name}"))
+                }
+                Format::Text if holds => self.out().extend_from_slice(name.as_bytes()),
+                Format::Text => {}
+                Format::Json => {
+                    self.name(name);
+                    write_all(self.out(), format_args!("{holds}"));
+                }
             }
         }
         self
@@ -250,7 +361,18 @@ impl EventLine<'_> {
 
     /// Adds several texts, such as the frames of a stack, innermost first.
     pub fn list<T: AsRef<[u8]>>(mut self, name: &str, items: impl IntoIterator<Item = T>) -> Self {
-        self.name(name);
+        if self.lines.has_condition() {
+            let items: Vec<T> = items.into_iter().collect();
+            items.iter().for_each(|item| self.compare(name, Value::Text(item.as_ref())));
+            return self.written_list(name, items);
+        }
+        self.written_list(name, items)
+    }
+
+    fn written_list<T: AsRef<[u8]>>(mut self, name: &str, items: impl IntoIterator<Item = T>) -> Self {
+        if !self.field(name, Value::Other) {
+            return self;
+        }
         let (begin, separator, end) = match self.format {
             Format::Text => ("", b';', ""),
             Format::Json => ("[", b',', "]"),
@@ -271,8 +393,7 @@ impl EventLine<'_> {
 
     /// Adds the buckets of a histogram as objects. Adds nothing in text.
     pub(crate) fn buckets(mut self, buckets: &[(u64, u64, u64)]) -> Self {
-        if self.format == Format::Json {
-            self.name("buckets");
+        if self.format == Format::Json && self.field("buckets", Value::Other) {
             for (number, (from, to, count)) in buckets.iter().enumerate() {
                 let before = if number == 0 { '[' } else { ',' };
                 let bucket = format_args!("{before}{{\"from_ns\":{from},\"to_ns\":{to},\"count\":{count}}}");
@@ -285,13 +406,20 @@ impl EventLine<'_> {
 
     /// Adds fields whose names may also be those of other fields. In JSON they are an object within the object.
     pub fn group(mut self, name: &str, fields: impl FnOnce(Self) -> Self) -> Self {
-        if self.format == Format::Text {
-            return fields(self);
+        if self.view().is_some() {
+            name.clone_into(&mut self.group);
         }
-        self.name(name);
-        self.out().push(b'{');
+        let is_object = self.format == Format::Json && self.writing == Writing::All;
+        if is_object {
+            self.name(name);
+            self.out().push(b'{');
+        }
         let mut line = fields(self);
-        line.out().push(b'}');
+        // The event may have been left out meanwhile.
+        if is_object && line.writing == Writing::All {
+            line.out().push(b'}');
+        }
+        line.group.clear();
         line
     }
 
@@ -314,21 +442,201 @@ impl EventLine<'_> {
         }
     }
 
+    /// Writes what all events have.
+    fn begin(mut self, origin: &Origin<'_>, name: &str) -> Self {
+        if self.view().is_none() {
+            let (out, mut clock) = (self.lines.unfinished_line(), LineClock::default());
+            match self.format {
+                Format::Text => {
+                    let time = |out: &mut Vec<u8>| clock.write_text(origin.time, out);
+                    text_origin(out, origin, time, |out| out.extend_from_slice(name.as_bytes()));
+                }
+                Format::Json => json_origin(out, origin, name, |out| clock.write_json(origin.time, out)),
+            }
+            return self;
+        }
+        self.begin_in_view(origin, name)
+    }
+
+    fn begin_in_view(mut self, origin: &Origin<'_>, name: &str) -> Self {
+        self.view().into_iter().for_each(Viewer::begin);
+        let has_columns = self.view().is_some_and(|view| view.columns.is_some());
+        let writing = self.writing;
+        if writing == Writing::All && !has_columns {
+            // The fields below are only compared with the condition.
+            self.write_origin(origin, name);
+            self.writing = Writing::Nothing;
+        }
+        let mut line = self.time_field(origin.time);
+        for (name, number) in [("cpu", origin.cpu), ("pid", origin.pid), ("tid", origin.tid)] {
+            line = line.optional(number, |line, number| line.number(name, number));
+        }
+        if origin.tid.is_some() {
+            line = line.comm_field(origin.comm);
+        }
+        line = line.word("event", name);
+        if line.writing != Writing::LeftOut && writing == Writing::All && !has_columns {
+            line.writing = Writing::All;
+        }
+        line
+    }
+
+    fn write_origin(&mut self, origin: &Origin<'_>, name: &str) {
+        let mut time = Vec::new();
+        let format = self.format;
+        if let Some(view) = self.view() {
+            match format {
+                Format::Text => view.clock.write_text(origin.time, &mut time),
+                Format::Json => view.clock.write_json(origin.time, &mut time),
+            }
+        }
+        let color = self.view().is_some_and(|view| view.color).then_some(Color::Name);
+        let out = self.lines.unfinished_line();
+        let time = |out: &mut Vec<u8>| out.extend_from_slice(&time);
+        match format {
+            Format::Text => {
+                text_origin(out, origin, time, |out| {
+                    write_colored(color, out, |out| out.extend_from_slice(name.as_bytes()))
+                });
+            }
+            Format::Json => json_origin(out, origin, name, time),
+        }
+    }
+
+    /// The time as a field of its own.
+    fn time_field(mut self, time: u64) -> Self {
+        if self.field("time", Value::Fraction(time as f64 / 1e9)) {
+            let mut text = Vec::new();
+            let format = self.format;
+            if let Some(view) = self.view() {
+                match format {
+                    Format::Text => view.clock.write_text(time, &mut text),
+                    Format::Json => view.clock.write_json(time, &mut text),
+                }
+            }
+            self.out().extend_from_slice(&text);
+        }
+        self
+    }
+
+    /// The name of the task as a field of its own, as the origin shows it: without quotes.
+    fn comm_field(mut self, comm: &[u8]) -> Self {
+        if self.field("comm", Value::Text(comm)) {
+            match self.format {
+                Format::Text => escape::text(self.out(), comm, None),
+                Format::Json => escape::json(self.out(), comm),
+            }
+        }
+        self
+    }
+
+    /// Begins a field, and writes its name. Returns whether the value is to be written.
+    fn field(&mut self, name: &str, value: Value<'_>) -> bool {
+        let is_written = self.begin_field(name, value);
+        if is_written {
+            match value {
+                Value::Duration(_) if self.format == Format::Json => self.name(&format!("{name}_ns")),
+                _ => self.name(name),
+            }
+        }
+        is_written
+    }
+
+    /// Begins a field. Returns whether it is to be written.
+    fn begin_field(&mut self, name: &str, value: Value<'_>) -> bool {
+        if self.view().is_none() {
+            return true;
+        }
+        if self.writing != Writing::LeftOut && !self.belongs_to_last {
+            self.note(name, value);
+        }
+        let Self { group, writing, lines, .. } = self;
+        if let (Writing::All | Writing::Column(_) | Writing::NoColumn, Some(view)) =
+            (*writing, lines.viewer())
+            && let Some(columns) = &view.columns
+        {
+            *writing = columns.position(group, name).map_or(Writing::NoColumn, Writing::Column);
+        }
+        matches!(self.writing, Writing::All | Writing::Column(_))
+    }
+
+    /// Compares a value with the condition of the view. What follows is not written once the event cannot meet it.
+    fn note(&mut self, name: &str, value: Value<'_>) {
+        self.compare(name, value);
+        let condition = self.lines.viewer().and_then(|view| view.condition.as_ref());
+        if condition.is_some_and(|condition| condition.so_far() == Some(false)) {
+            self.writing = Writing::LeftOut;
+        }
+    }
+
+    fn compare(&mut self, name: &str, value: Value<'_>) {
+        let Self { group, lines, .. } = self;
+        if let Some(condition) = lines.viewer().and_then(|view| view.condition.as_mut()) {
+            condition.note(group, name, value);
+        }
+    }
+
+    fn view(&mut self) -> Option<&mut Viewer> {
+        self.lines.viewer()
+    }
+
     fn out(&mut self) -> &mut Vec<u8> {
-        self.lines.unfinished_line()
+        match self.writing {
+            Writing::Column(position) => self.column(position),
+            _ => self.lines.unfinished_line(),
+        }
+    }
+
+    fn column(&mut self, position: usize) -> &mut Vec<u8> {
+        let columns = self.lines.viewer().and_then(|view| view.columns.as_mut());
+        columns.expect("a column is written only where there are columns").value(position)
+    }
+
+    /// Appends text in a color, if the view has colors.
+    fn colored(&mut self, color: Option<Color>, write: impl FnOnce(&mut Vec<u8>)) {
+        let color = color.filter(|_| self.view().is_some_and(|view| view.color));
+        write_colored(color, self.out(), write);
     }
 
     fn name(&mut self, name: &str) {
+        let is_column = matches!(self.writing, Writing::Column(_));
         match self.format {
+            Format::Text if is_column => {}
             Format::Text => write_all(self.out(), format_args!(" {name}=")),
             Format::Json => {
-                if self.out().last() != Some(&b'{') {
+                if !is_column && self.out().last() != Some(&b'{') {
                     self.out().push(b',');
                 }
-                escape::json(self.out(), name.as_bytes());
-                self.out().push(b':');
+                write_name(name, self.out());
             }
         }
+    }
+
+    /// Ends the line, if the event meets the condition of the view.
+    fn end_in_view(&mut self) {
+        let is_only_asked = self.writing == Writing::Nothing;
+        let format = self.format;
+        let Some(view) = self.lines.viewer() else { return };
+        let holds = match self.belongs_to_last {
+            true => !view.left_out_last,
+            false => view.condition.as_ref().is_none_or(Evaluation::outcome),
+        };
+        view.left_out_last = !holds;
+        if !holds {
+            return self.lines.leave_out();
+        }
+        if is_only_asked {
+            return;
+        }
+        view.clock.finish();
+        let mut row = Vec::new();
+        match &view.columns {
+            Some(columns) => columns.write(format, &mut row),
+            None if format == Format::Json => row.push(b'}'),
+            None => {}
+        }
+        self.lines.unfinished_line().extend_from_slice(&row);
+        self.lines.end_line(LineKind::Event, self.time);
     }
 }
 
@@ -337,6 +645,9 @@ impl Drop for EventLine<'_> {
         if thread::panicking() {
             return self.lines.drop_unfinished_line();
         }
+        if self.view().is_some() {
+            return self.end_in_view();
+        }
         if self.format == Format::Json {
             self.out().push(b'}');
         }
@@ -344,8 +655,37 @@ impl Drop for EventLine<'_> {
     }
 }
 
+/// A color of text on a terminal.
+#[derive(Debug, Clone, Copy)]
+enum Color {
+    /// The name of an event.
+    Name,
+    /// An error.
+    Error,
+}
+
+fn color_of(field: &str) -> Option<Color> {
+    (field == "error").then_some(Color::Error)
+}
+
+/// Appends text in a color (ECMA-48: SGR).
+fn write_colored(color: Option<Color>, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let Some(color) = color else { return write(out) };
+    out.extend_from_slice(match color {
+        Color::Name => b"\x1b[36m",
+        Color::Error => b"\x1b[31m",
+    });
+    write(out);
+    out.extend_from_slice(b"\x1b[0m");
+}
+
 /// As the kernel writes it (`trace_print_context`), without the column of flags.
-fn text_origin(out: &mut Vec<u8>, origin: &Origin<'_>, name: &str) {
+fn text_origin(
+    out: &mut Vec<u8>,
+    origin: &Origin<'_>,
+    time: impl FnOnce(&mut Vec<u8>),
+    name: impl FnOnce(&mut Vec<u8>),
+) {
     if let Some(tid) = origin.tid {
         let begin = out.len();
         escape::text(out, origin.comm, None);
@@ -359,13 +699,15 @@ fn text_origin(out: &mut Vec<u8>, origin: &Origin<'_>, name: &str) {
     if let Some(cpu) = origin.cpu {
         write_all(out, format_args!("[{cpu:03}] "));
     }
-    let (seconds, micros) = (origin.time / 1_000_000_000, origin.time % 1_000_000_000 / 1000);
-    write_all(out, format_args!("{seconds:>5}.{micros:06}: {name}:"));
+    time(out);
+    out.extend_from_slice(b": ");
+    name(out);
+    out.push(b':');
 }
 
-fn json_origin(out: &mut Vec<u8>, origin: &Origin<'_>, name: &str) {
-    let (seconds, nanoseconds) = (origin.time / 1_000_000_000, origin.time % 1_000_000_000);
-    write_all(out, format_args!("{{\"time\":{seconds}.{nanoseconds:09}"));
+fn json_origin(out: &mut Vec<u8>, origin: &Origin<'_>, name: &str, time: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(b"{\"time\":");
+    time(out);
     for (name, number) in [("cpu", origin.cpu), ("pid", origin.pid), ("tid", origin.tid)] {
         if let Some(number) = number {
             write_all(out, format_args!(",\"{name}\":{number}"));
@@ -381,6 +723,7 @@ fn json_origin(out: &mut Vec<u8>, origin: &Origin<'_>, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{EventInfo, FieldInfo, TimeFormat, View, parse_condition};
 
     fn line(format: Format, write: impl FnOnce(EventLine<'_>) -> EventLine<'_>) -> String {
         let mut lines = LineBuffer::with_room(4096).in_format(format);
@@ -457,5 +800,138 @@ mod tests {
         lines.lost(2, Some(17));
         lines.continuation("a row");
         assert_eq!(lines.as_bytes(), b"{\"event\":\"lost\",\"cpu\":2,\"count\":17}\n");
+    }
+
+    fn events() -> [EventInfo; 1] {
+        [EventInfo::new("open", "")
+            .field(FieldInfo::text("path", ""))
+            .field(FieldInfo::word("error", "").optional())
+            .field(FieldInfo::duration("duration", ""))
+            .field(FieldInfo::flag("preempted", ""))
+            .field(FieldInfo::list("stack", ""))
+            .field(FieldInfo::group("arguments", "", [FieldInfo::number("fd", "")]))]
+    }
+
+    /// A buffer with two events: one that fails, and one that does not.
+    fn viewed(format: Format, view: &View) -> LineBuffer {
+        let mut lines = LineBuffer::with_room(4096).in_format(format).in_view(view);
+        for (time, path, error) in [(5_000_001_000, "/a", Some("ENOENT")), (6_000_000_000, "/b", None)] {
+            let origin = Origin::at(time).cpu(1).pid(7).tid(8).comm(b"cat");
+            lines
+                .event(&origin, "open")
+                .text("path", path.as_bytes())
+                .optional(error, |line, error| line.word("error", error))
+                .duration("duration", 1_500_000)
+                .flag("preempted", error.is_none())
+                .list("stack", ["main", path])
+                .group("arguments", |line| line.number("fd", 3).number("pid", 9));
+            lines.continuation(path);
+        }
+        lines
+    }
+
+    fn text_of(lines: &LineBuffer) -> &str {
+        str::from_utf8(lines.as_bytes()).unwrap()
+    }
+
+    fn where_is(expression: &str) -> View {
+        View { condition: Some(parse_condition(expression, &events()).unwrap()), ..View::default() }
+    }
+
+    #[test]
+    fn events_that_do_not_meet_the_condition_are_left_out() {
+        let all = viewed(Format::Text, &View::default());
+        let [first, second] = ["/a", "/b"].map(|path| {
+            let is_of = |line: &&str| line.contains(path);
+            text_of(&all).split_inclusive('\n').filter(is_of).collect::<String>()
+        });
+        for (expression, expected) in [
+            ("error == ENOENT", &first),
+            ("error != ENOENT", &second),
+            ("!error", &second),
+            ("preempted", &second),
+            ("path ~ /a*", &first),
+            ("stack == /b", &second),
+            ("time < 5.5", &first),
+            ("comm == cat && fd == 3 && path == \"/b\"", &second),
+        ] {
+            let lines = viewed(Format::Text, &where_is(expression));
+            assert_eq!(text_of(&lines), expected, "{expression}");
+            assert_eq!((lines.events(), lines.left_out()), (1, 1), "{expression}");
+        }
+        for (expression, events) in [
+            ("duration > 1ms", 2),
+            ("duration > 2ms", 0),
+            ("cpu == 1 && event == open", 2),
+            ("pid == 9", 0),
+            ("pid == 7", 2),
+            ("error || preempted", 2),
+            ("error && preempted", 0),
+        ] {
+            let lines = viewed(Format::Json, &where_is(expression));
+            assert_eq!((lines.events(), lines.left_out()), (events, 2 - events), "{expression}");
+            assert!(
+                text_of(&lines).lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
+            );
+        }
+    }
+
+    #[test]
+    fn lines_that_are_written_otherwise_can_ask() {
+        let mut lines = LineBuffer::with_room(4096).in_view(&where_is("fd == 3"));
+        for fd in [2, 3] {
+            let passes = lines
+                .passes(&Origin::at(5), "open", |line| line.group("arguments", |line| line.number("fd", fd)));
+            assert_eq!((passes, lines.is_left_out_with_last()), (fd == 3, fd != 3));
+            lines.event_of_last(&Origin::at(6), "stack").list("stack", ["main"]);
+        }
+        assert_eq!((lines.as_bytes(), lines.left_out()), (&b"    0.000000: stack: stack=main\n"[..], 3));
+    }
+
+    #[test]
+    fn columns_are_in_the_order_that_was_asked_for() {
+        let columns = ["path", "comm", "error", "arguments.fd", "preempted", "tid", "duration"];
+        let view = View { columns: columns.map(str::to_owned).to_vec(), ..View::default() };
+        let lines = viewed(Format::Text, &view);
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let rows: Vec<Vec<String>> = text_of(&lines).lines().map(words).collect();
+        assert_eq!(
+            rows,
+            [
+                ["\"/a\"", "cat", "ENOENT", "3", "-", "8", "1500.000us"],
+                ["\"/b\"", "cat", "-", "3", "preempted", "8", "1500.000us"],
+            ]
+        );
+        let json = viewed(Format::Json, &view);
+        let second = text_of(&json).lines().nth(1).unwrap();
+        assert_eq!(
+            second,
+            r#"{"path":"/b","comm":"cat","fd":3,"preempted":true,"tid":8,"duration_ns":1500000}"#
+        );
+        assert_eq!(lines.events(), 2);
+    }
+
+    #[test]
+    fn columns_and_a_condition_go_together() {
+        let view = View { columns: vec!["time".to_owned()], ..where_is("error") };
+        let lines = viewed(Format::Text, &view);
+        assert_eq!((text_of(&lines), lines.left_out()), ("    5.000001\n", 1));
+    }
+
+    #[test]
+    fn times_are_shown_as_asked_for() {
+        let view = View { time: TimeFormat::Delta, ..View::default() };
+        let lines = viewed(Format::Text, &view);
+        assert!(text_of(&lines).contains("[001]     +0.999999: open: path=\"/b\""), "{}", text_of(&lines));
+        let lines = viewed(Format::Json, &view);
+        assert!(text_of(&lines).contains(r#"{"time":0.999999000,"#), "{}", text_of(&lines));
+    }
+
+    #[test]
+    fn names_and_errors_are_colored() {
+        let lines = viewed(Format::Text, &View { color: true, ..View::default() });
+        let first = text_of(&lines).lines().next().unwrap();
+        assert!(first.contains(" \u{1b}[36mopen\u{1b}[0m: path="), "{first:?}");
+        assert!(first.contains(" error=\u{1b}[31mENOENT\u{1b}[0m duration="), "{first:?}");
     }
 }

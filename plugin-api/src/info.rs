@@ -26,6 +26,9 @@ pub struct HookInfo {
     /// The events of its lines.
     #[serde(default)]
     pub events: Vec<EventInfo>,
+    /// Whether its lines are presented as a [`View`](crate::View) says. The host rejects views for other hooks.
+    #[serde(default)]
+    pub honours_view: bool,
     /// Examples of its arguments.
     #[serde(default)]
     pub examples: Vec<Example>,
@@ -56,6 +59,7 @@ impl HookInfo {
             selects: Vec::new(),
             formats: text_only(),
             events: Vec::new(),
+            honours_view: false,
             examples: Vec::new(),
         }
     }
@@ -86,6 +90,15 @@ impl HookInfo {
     /// description is an error of the session.
     pub fn event(mut self, event: EventInfo) -> Self {
         self.events.push(event);
+        self
+    }
+
+    /// Declares that all lines of the hook are presented as a [`View`](crate::View) says.
+    ///
+    /// That is so if they are written with [`LineBuffer::event`](crate::LineBuffer::event), and all events are described. A line
+    /// that is written otherwise has to be asked for first: [`LineBuffer::passes`](crate::LineBuffer::passes).
+    pub fn honours_view(mut self) -> Self {
+        self.honours_view = true;
         self
     }
 

@@ -94,6 +94,7 @@ mod plugin;
 mod request;
 mod selection;
 mod session;
+mod view;
 
 pub use abi::{LineEntry, LineKind, Loss};
 pub use arguments::Arguments;
@@ -117,6 +118,9 @@ pub use plugin::{Cleanup, Plugin, PluginDefinition};
 pub use request::{Request, SESSION_PREFIX, TaskSelection};
 pub use selection::Selection;
 pub use session::{Progress, Session, Stats};
+pub use view::{
+    Comparison, Condition, ExpressionError, Literal, Operator, TimeFormat, View, find_field, parse_condition,
+};
 
 /// The logger of a plugin. The host logs the messages under the plugin's name.
 pub use log;

@@ -1,6 +1,7 @@
 use std::iter;
 
-use crate::{Format, LineEntry, LineKind, Loss, boot_time};
+use crate::view::Viewer;
+use crate::{Format, LineEntry, LineKind, Loss, View, boot_time};
 
 /// The longest line, in bytes. What exceeds it is cut off.
 const LONGEST_LINE: usize = u32::MAX as usize;
@@ -25,6 +26,9 @@ pub struct LineBuffer {
     time: u64,
     room: usize,
     format: Format,
+    view: Option<Box<Viewer>>,
+    /// The events that the view has left out.
+    left_out: u64,
 }
 
 impl LineBuffer {
@@ -39,6 +43,17 @@ impl LineBuffer {
         self
     }
 
+    /// Sets how the lines are presented.
+    pub fn in_view(mut self, view: &View) -> Self {
+        self.view = (!view.is_default()).then(|| Box::new(Viewer::of(view)));
+        self
+    }
+
+    /// Returns how many events were left out so far, because of the condition of the [view](Self::in_view).
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// Returns the format that was [requested](crate::Request::format).
     pub fn format(&self) -> Format {
         self.format
@@ -51,6 +66,9 @@ impl LineBuffer {
         self.entries.clear();
         self.losses.clear();
         self.room = room;
+        if let Some(view) = &mut self.view {
+            view.clock.synchronize();
+        }
     }
 
     /// Adds an event that happens now and is this line.
@@ -164,6 +182,17 @@ impl LineBuffer {
             rest = after;
             Some((entry, line))
         })
+    }
+
+    /// What is to be considered beyond the format, if anything.
+    pub(crate) fn viewer(&mut self) -> Option<&mut Viewer> {
+        self.view.as_deref_mut()
+    }
+
+    /// Leaves out the line that was begun.
+    pub(crate) fn leave_out(&mut self) {
+        self.drop_unfinished_line();
+        self.left_out += 1;
     }
 
     /// Begins a line: returns the text to append it to. An unfinished line before it is dropped.

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Arguments, Environment, Format, Selection};
+use crate::{Arguments, Environment, Format, Selection, View};
 
 /// The prefix of the name of every session.
 ///
@@ -10,7 +10,7 @@ use crate::{Arguments, Environment, Format, Selection};
 pub const SESSION_PREFIX: &str = "tracehook_";
 
 /// The request for a session: what to record, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Request {
     /// The name of the hook, as its [`HookInfo`](crate::HookInfo) gives it.
@@ -28,6 +28,9 @@ pub struct Request {
     /// The format of the lines: one of those that the hook [declares](crate::HookInfo::formats).
     #[serde(default)]
     pub format: Format,
+    /// How the lines are presented. The default one, unless the hook [honours](crate::HookInfo::honours_view) others.
+    #[serde(default)]
+    pub view: View,
     /// The size of the kernel's buffer in KiB per CPU; `None` for the hook's default.
     #[serde(default)]
     pub buffer_size: Option<u64>,
@@ -51,6 +54,7 @@ impl Request {
             tasks,
             arguments: Arguments::default(),
             format: Format::default(),
+            view: View::default(),
             buffer_size: None,
             spool_size: default_spool_size(),
         }

@@ -77,6 +77,8 @@ pub struct Stats {
     pub recorded: Option<u64>,
     /// How many events were lost, by CPU.
     pub lost: BTreeMap<u32, u64>,
+    /// How many events did not meet the condition of the [`View`](crate::View), and became no lines. This crate counts them.
+    pub left_out: u64,
     /// What else is missing in the trace, or should not be in it: a sentence each, for the user. The host adds them to its summary
     /// of the session, and reports them as warnings.
     pub warnings: Vec<String>,
@@ -85,7 +87,7 @@ pub struct Stats {
 impl Stats {
     /// Creates the numbers of recorded events and of lost events by CPU.
     pub fn new(recorded: impl Into<Option<u64>>, lost: BTreeMap<u32, u64>) -> Self {
-        Self { recorded: recorded.into(), lost, warnings: Vec::new() }
+        Self { recorded: recorded.into(), lost, ..Self::default() }
     }
 
     /// Adds warnings.

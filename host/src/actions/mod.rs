@@ -17,19 +17,35 @@ use crate::interrupts::Interrupts;
 use crate::output;
 use crate::patience;
 use crate::plugins::{self, Catalog, Trust};
+use crate::session::CommandEnd;
 use crate::session::orphans::{Orphans, Retry};
 use crate::worker::{capabilities_for_tracing, forbidden_calls};
 
 /// The ids of the extensions of the plugin interface that this host offers. There are none so far.
 const EXTENSIONS: [&str; 0] = [];
 
-/// Performs the call's action. Returns remarks to print on standard error, which are not errors.
+/// What a call ends with, if not with an error.
+#[derive(Default)]
+pub struct Outcome {
+    /// To print on standard error.
+    pub remarks: Vec<String>,
+    /// How the command that was traced has ended, which is how this process ends.
+    pub command: Option<CommandEnd>,
+}
+
+impl From<Vec<String>> for Outcome {
+    fn from(remarks: Vec<String>) -> Self {
+        Self { remarks, command: None }
+    }
+}
+
+/// Performs the call's action.
 ///
 /// # Errors
 ///
 /// The action failed.
-pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
-    let nothing = |()| Vec::new();
+pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Outcome> {
+    let nothing = |()| Outcome::default();
     if let Action::Print(text) = call.action {
         return output::print(&text).map(nothing);
     }
@@ -46,7 +62,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     };
     match call.action {
         Action::Clear => return clear::clear(&context).map(nothing),
-        Action::Install { directory } => return install::install(&context, &directory),
+        Action::Install { directory } => return install::install(&context, &directory).map(Outcome::from),
         _ => {}
     }
     // Every call removes what dead sessions left, without being delayed by that.
@@ -54,13 +70,14 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Vec<String>> {
     orphans.begin_quietly();
     let outcome = match call.action {
         Action::Run { hook, arguments, follow } => {
-            run::run(&context, &hook, &arguments, follow, &mut orphans)
+            run::run(&context, &hook, &arguments, follow, &mut orphans).map(Outcome::from)
         }
-        Action::GetAll => get_all::get_all(&context),
-        Action::List { json } => list::list(&context, json),
-        Action::Check { file, json } => check::check(&context, &file, json).map(nothing),
+        Action::RunForPerson { hook, words } => run::run_for_person(&context, &hook, &words, &mut orphans),
+        Action::GetAll => get_all::get_all(&context).map(Outcome::from),
+        Action::List { json } => list::list(&context, json).map(Outcome::from),
+        Action::Check { files, json } => check::check(&context, &files, json).map(nothing),
         Action::Describe { hook, json } => describe::describe(&context, &hook, json).map(nothing),
-        Action::Clear | Action::Install { .. } | Action::Print(_) => Ok(Vec::new()),
+        Action::Clear | Action::Install { .. } | Action::Print(_) => Ok(Outcome::default()),
     };
     orphans.finish_quietly(interrupts);
     outcome

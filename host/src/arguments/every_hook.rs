@@ -6,23 +6,15 @@ use trace_hook_api::{HookInfo, Unit};
 
 use super::value::{duration, integer, pid};
 
-/// A version of the plugin interface, without its patch number.
-type Version = (u32, u32);
-
-/// The options of this version are reserved: a plugin that declares a parameter of their name or short form is
-/// rejected.
-const FIRST_VERSION: Version = (1, 0);
-
 /// An option of every hook.
 ///
-/// One that was added later gives way to a hook's own parameter, for that hook only: plugins were built when its name
-/// was free.
+/// A hook cannot have a parameter of the name or the short form of a reserved one. Any other gives way to a hook's own parameter,
+/// for that hook only: as those do that a later version adds, since plugins were built when their names were free.
 #[derive(Debug, Clone, Copy)]
 pub struct CommonOption {
     pub name: &'static str,
     pub short: Option<char>,
-    /// The version of the interface that introduced it.
-    pub since: Version,
+    pub is_reserved: bool,
     pub help: &'static str,
     /// Adds the values that the option takes.
     pub takes: fn(Arg) -> Arg,
@@ -37,58 +29,63 @@ pub const ALL: &str = "all";
 pub const TIME: &str = "time";
 pub const EXACT: &str = "exact";
 pub const FORMAT: &str = "format";
+pub const FAILED: &str = "failed";
+pub const OVER: &str = "over";
+pub const WHERE: &str = "where";
+pub const COLUMNS: &str = "columns";
+pub const TIME_FORMAT: &str = "time-format";
 pub const BUFFER_SIZE: &str = "buffer-size";
 pub const SPOOL_SIZE: &str = "spool-size";
 pub const DRAIN: &str = "drain";
 
 /// The options, in the order of the help.
-pub const OPTIONS: [CommonOption; 12] = [
+pub const OPTIONS: [CommonOption; 17] = [
     CommonOption {
         name: PID,
         short: Some('p'),
-        since: (1, 0),
+        is_reserved: true,
         help: "trace these processes, their threads, and their descendants",
         takes: pids,
     },
     CommonOption {
         name: PARENT,
         short: None,
-        since: (1, 0),
+        is_reserved: true,
         help: "trace the descendants of these processes, but not the processes themselves",
         takes: pids,
     },
     CommonOption {
         name: CGROUP,
         short: None,
-        since: (1, 0),
+        is_reserved: true,
         help: "trace the processes of these cgroups, also those that join later: directories, or paths as in /proc/PID/cgroup",
         takes: |arg| arg.value_name("PATH").num_args(1..).action(ArgAction::Append),
     },
     CommonOption {
         name: CONTAINER,
         short: None,
-        since: (1, 0),
+        is_reserved: true,
         help: "trace the containers with these ids, or unique prefixes of ids",
         takes: |arg| arg.value_name("ID").num_args(1..).value_delimiter(',').action(ArgAction::Append),
     },
     CommonOption {
         name: WHOLE_CGROUP,
         short: None,
-        since: (1, 0),
+        is_reserved: true,
         help: "trace the whole cgroups of --pid, as --cgroup does",
         takes: |arg| arg.action(ArgAction::SetTrue).requires(PID),
     },
     CommonOption {
         name: ALL,
         short: None,
-        since: (1, 0),
+        is_reserved: true,
         help: "trace all tasks of the machine",
         takes: |arg| arg.action(ArgAction::SetTrue),
     },
     CommonOption {
         name: TIME,
         short: Some('t'),
-        since: (1, 0),
+        is_reserved: true,
         help: "end after this time; in ms without a unit",
         takes: |arg| {
             arg.value_name("TIME")
@@ -98,28 +95,68 @@ pub const OPTIONS: [CommonOption; 12] = [
     CommonOption {
         name: EXACT,
         short: None,
-        since: (1, 0),
+        is_reserved: true,
         help: "do not trace the descendants of --pid",
         takes: |arg| arg.action(ArgAction::SetTrue),
     },
     CommonOption {
         name: FORMAT,
         short: None,
-        since: (1, 0),
+        is_reserved: true,
         help: "format of the lines; json: one object per line",
         takes: |arg| arg.value_name("FORMAT").value_parser(PossibleValuesParser::new(["text", "json"])),
     },
     CommonOption {
+        name: FAILED,
+        short: None,
+        is_reserved: false,
+        help: "only events with an error",
+        takes: |arg| arg.action(ArgAction::SetTrue),
+    },
+    CommonOption {
+        name: OVER,
+        short: None,
+        is_reserved: false,
+        help: "only events that took longer than this; in us without a unit",
+        takes: |arg| {
+            arg.value_name("TIME")
+                .value_parser(|word: &str| duration(word, Unit::Microseconds, 0, 86_400_000_000))
+        },
+    },
+    CommonOption {
+        name: WHERE,
+        short: None,
+        is_reserved: true,
+        help: "only events that meet a condition on their fields, such as 'error == ENOENT && duration > 1ms'",
+        takes: |arg| arg.value_name("CONDITION"),
+    },
+    CommonOption {
+        name: COLUMNS,
+        short: None,
+        is_reserved: true,
+        help: "only these fields, in this order: time,comm,path",
+        takes: |arg| arg.value_name("FIELD").num_args(1..).value_delimiter(',').action(ArgAction::Append),
+    },
+    CommonOption {
+        name: TIME_FORMAT,
+        short: None,
+        is_reserved: true,
+        help: "time since boot, by the wall clock, or since the line before",
+        takes: |arg| {
+            arg.value_name("FORMAT").value_parser(PossibleValuesParser::new(["boot", "wall", "delta"]))
+        },
+    },
+    CommonOption {
         name: BUFFER_SIZE,
         short: None,
-        since: (1, 0),
+        is_reserved: true,
         help: "size of the kernel's buffer for each CPU",
         takes: |arg| arg.value_name("KIB").value_parser(|word: &str| integer(word, 1, i64::MAX >> 10)),
     },
     CommonOption {
         name: SPOOL_SIZE,
         short: None,
-        since: (1, 0),
+        is_reserved: true,
         help: "how much to keep for a slow reader before events are lost",
         takes: |arg| {
             arg.value_name("MIB").value_parser(|word: &str| integer(word, 1, 1 << 20)).default_value("256")
@@ -128,7 +165,7 @@ pub const OPTIONS: [CommonOption; 12] = [
     CommonOption {
         name: DRAIN,
         short: None,
-        since: (1, 0),
+        is_reserved: true,
         help: "how long to wait at the end for a reader that makes progress; with --follow there is no limit unless this \
                option is given; in s without a unit",
         takes: |arg| {
@@ -168,7 +205,7 @@ impl CommonOption {
 
 /// Returns whether a hook cannot have a parameter of this name or short form.
 pub fn is_reserved(options: &[CommonOption], name: &str, short: Option<char>) -> bool {
-    let mut reserved = options.iter().filter(|option| option.since == FIRST_VERSION);
+    let mut reserved = options.iter().filter(|option| option.is_reserved);
     name == "help" || short == Some('h') || reserved.any(|option| option.has(name, short))
 }
 
@@ -177,13 +214,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_of_the_first_version_are_reserved() {
+    fn names_of_reserved_options_are_refused() {
         let options =
             ["pid", "parent", "cgroup", "container", "whole-cgroup", "all", "time", "exact", "format"];
-        for name in options.into_iter().chain(["buffer-size", "spool-size", "drain", "help"]) {
+        for name in options.into_iter().chain([
+            "where",
+            "columns",
+            "time-format",
+            "buffer-size",
+            "spool-size",
+            "drain",
+            "help",
+        ]) {
             assert!(is_reserved(&OPTIONS, name, None), "{name}");
         }
         assert!(is_reserved(&OPTIONS, "x", Some('t')) && is_reserved(&OPTIONS, "x", Some('h')));
-        assert!(!is_reserved(&OPTIONS, "syscall", Some('s')));
+        for free in ["syscall", "over", "failed"] {
+            assert!(!is_reserved(&OPTIONS, free, Some('s')), "{free}");
+        }
     }
 }

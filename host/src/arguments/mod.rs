@@ -1,11 +1,14 @@
 //! The arguments of a hook: those that every hook has, and those that it declares.
 
 mod every_hook;
+mod host_options;
 mod listing;
 mod own;
+mod run;
 mod selection;
 mod usage;
 mod value;
+mod view;
 mod words;
 
 use std::time::Duration;
@@ -13,9 +16,11 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
-use trace_hook_api::{Arguments, Environment, Format, HookInfo, Request, TaskSelection};
+use trace_hook_api::{Arguments, Environment, Format, HookInfo, Request, TaskSelection, View};
 
+pub use host_options::HostOptions;
 pub use listing::{Listing, listing};
+pub use run::{RunOptions, RunWords, parse as parse_run, run_command};
 pub use selection::GivenTasks;
 pub use usage::usage;
 pub use words::HookArguments;
@@ -36,6 +41,8 @@ pub struct RunArguments {
     pub time: Option<Duration>,
     /// The format of the lines.
     pub format: Format,
+    /// How the lines are presented.
+    pub view: View,
     /// The size of the kernel's buffer in KiB per CPU.
     pub buffer_size: Option<u64>,
     /// How many bytes to keep for a slow reader.
@@ -62,6 +69,7 @@ impl RunArguments {
         request.environment = environment.clone();
         request.arguments = self.own;
         request.format = self.format;
+        request.view = self.view;
         request.buffer_size = self.buffer_size;
         request.spool_size = self.spool_size;
         request
@@ -70,7 +78,7 @@ impl RunArguments {
 
 /// Returns whether a hook cannot have a parameter of this name or short form: it is one of the host's.
 pub fn is_reserved(name: &str, short: Option<char>) -> bool {
-    every_hook::is_reserved(&every_hook::OPTIONS, name, short)
+    every_hook::is_reserved(&every_hook::OPTIONS, name, short) || run::is_option(name, short)
 }
 
 /// The arguments of a hook, as a command line of their own.
@@ -79,15 +87,14 @@ pub fn command(hook: &HookInfo) -> Command {
 }
 
 fn command_with(options: &[CommonOption], hook: &HookInfo) -> Command {
-    let common = options.iter().filter_map(|option| option.arg(hook));
-    let mut command = Command::new(hook.name.clone())
+    let is_hidden = |name| selection::is_unsupported(hook, name) || view::is_unsupported(hook, name);
+    let common =
+        options.iter().filter_map(|option| option.arg(hook).map(|arg| arg.hide(is_hidden(option.name))));
+    let command = Command::new(hook.name.clone())
         .no_binary_name(true)
         .disable_help_flag(true)
         .args(hook.params.iter().map(|param| own::arg(param).help_heading(OWN)))
         .args(common.map(|arg| arg.help_heading(COMMON)));
-    for option in options.iter().filter(|option| selection::is_unsupported(hook, option.name)) {
-        command = command.mut_arg(option.name, |arg| arg.hide(true));
-    }
     let formats = hook.formats.iter().map(|format| format.name());
     command.mut_arg(every_hook::FORMAT, |arg| {
         arg.value_parser(PossibleValuesParser::new(formats)).hide(hook.formats == [Format::Text])
@@ -109,22 +116,27 @@ fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) 
         Error::Usage(message) => Error::Usage(format!("{}: {message}", hook.name)),
         other => other,
     })?;
-    selection::check(hook, &matches)?;
-    let tasks = GivenTasks::of(&matches);
-    if tasks.is_empty() {
+    let arguments = run_arguments(hook, &matches)?;
+    if arguments.tasks.is_empty() {
         return Err(Error::Usage(format!("{}: no process is given; add --pid PID", hook.name)));
     }
+    Ok(arguments)
+}
+
+fn run_arguments(hook: &HookInfo, matches: &ArgMatches) -> Result<RunArguments> {
+    selection::check(hook, matches)?;
     Ok(RunArguments {
-        tasks,
+        tasks: GivenTasks::of(matches),
         time: matches.get_one(every_hook::TIME).copied(),
-        format: format(hook, &matches),
-        buffer_size: number(&matches, every_hook::BUFFER_SIZE),
-        spool_size: number(&matches, every_hook::SPOOL_SIZE).unwrap_or_default() << 20,
+        format: format(hook, matches),
+        view: view::view(hook, matches)?,
+        buffer_size: number(matches, every_hook::BUFFER_SIZE),
+        spool_size: number(matches, every_hook::SPOOL_SIZE).unwrap_or_default() << 20,
         drain: matches.get_one(every_hook::DRAIN).copied().filter(|_| {
             // Ignores the default.
             matches.value_source(every_hook::DRAIN) == Some(ValueSource::CommandLine)
         }),
-        own: own::arguments(hook, &matches),
+        own: own::arguments(hook, matches),
     })
 }
 
@@ -341,7 +353,7 @@ mod tests {
     const LATER: CommonOption = CommonOption {
         name: "interval",
         short: Some('i'),
-        since: (1, 1),
+        is_reserved: false,
         help: "from a later version",
         takes: |arg: Arg| arg.value_name("LATER"),
     };

@@ -11,8 +11,17 @@ const GREATEST_PID: u32 = 1 << 22;
 pub fn pid(word: &str) -> Result<u32, String> {
     match word.parse::<u32>() {
         Ok(pid) if (1..=GREATEST_PID).contains(&pid) => Ok(pid),
+        _ if is_name(word) => Err(format!(
+            "a process id is a number from 1 to {GREATEST_PID}; for all processes of a name: -p $(pgrep -d, {word})"
+        )),
         _ => Err(format!("a process id is a number from 1 to {GREATEST_PID}")),
     }
+}
+
+/// Returns whether a word may be the name of a program.
+fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || "_-.+".contains(c))
 }
 
 /// Parses a whole number within these bounds.

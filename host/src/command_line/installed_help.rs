@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
+use super::option_form::whole_command;
 use crate::error::{Error, Result};
 
 const OPTION: &str = "--generate";
@@ -39,13 +40,29 @@ pub fn generate(what: &str, command: Command) -> Result<String> {
     let mut text = Vec::new();
     match what {
         MAN_PAGE => man_page(command, &mut text).map_err(|error| Error::Output(error.to_string()))?,
-        shell => completions(shell.parse().map_err(Error::Usage)?, command, &mut text),
+        shell => return completions_of(command, shell),
     }
-    Ok(String::from_utf8_lossy(&text).replace(MISTAKEN_LABEL.0, MISTAKEN_LABEL.1))
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-fn completions(shell: Shell, mut command: Command, text: &mut Vec<u8>) {
-    clap_complete::generate(shell, &mut command, NAME, text);
+/// The completions of the whole command line for a shell.
+///
+/// # Errors
+///
+/// There is no such shell.
+pub fn completions(shell: &str) -> Result<String> {
+    completions_of(whole_command(), shell)
+}
+
+fn completions_of(mut command: Command, shell: &str) -> Result<String> {
+    let shell: Shell = shell.parse().map_err(|_| {
+        Error::Usage(format!(
+            "there are no completions for the shell '{shell}'; there are for bash, fish and zsh"
+        ))
+    })?;
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, NAME, &mut text);
+    Ok(String::from_utf8_lossy(&text).replace(MISTAKEN_LABEL.0, MISTAKEN_LABEL.1))
 }
 
 fn man_page(command: Command, text: &mut Vec<u8>) -> io::Result<()> {

@@ -1,16 +1,15 @@
-//! The command line: options, one of which is the action, or a subcommand.
+//! The command line: a subcommand, or options, one of which is the action.
 
 mod installed_help;
+mod option_form;
+mod run;
 mod subcommands;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
-use clap::{ArgAction, ArgGroup, Args, CommandFactory, Parser};
-
-use crate::arguments::{HookArguments, usage};
-use crate::error::{Error, Result};
+use crate::arguments::{HookArguments, HostOptions, RunWords};
+use crate::error::Result;
 use crate::plugins::Trust;
 
 /// One call of `manager`.
@@ -33,14 +32,20 @@ pub enum Action {
         json: bool,
     },
     Check {
-        file: PathBuf,
+        files: Vec<PathBuf>,
         json: bool,
     },
     Clear,
+    /// Runs a hook for a caller that reads the trace file, or with `follow` for a person.
     Run {
         hook: String,
         arguments: HookArguments,
         follow: bool,
+    },
+    /// Runs a hook for a person, with the options of `run`.
+    RunForPerson {
+        hook: String,
+        words: RunWords,
     },
     Install {
         directory: PathBuf,
@@ -49,98 +54,10 @@ pub enum Action {
     Print(String),
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  manager --get-all
-  manager --run trace_syscalls --args \"--pid 1234 --syscall openat\"
-  manager --run trace_syscalls --follow --args --pid $$ --time 2000
-  manager install /opt/container-tracer/trace-hooks/kernel
-
-Subcommands:
-  install DIR          copy this manager and its plugins into a directory; see install --help
-
-Environment:
-  TRACER_PROCFS_PATH   mount point of the host's procfs [default: /proc]
-  TRACER_SYSFS_PATH    mount point of the host's sysfs [default: /sys]
-  TRACER_PLUGINS_PATH  directories of plugins, separated by colons
-  TRACER_RUN_PATH      directory for trace files [default: /run/trace-hooks for root]
-  TRACER_LEFTOVER_MIB  what all files with unread output may take together, in MiB [default: 2048]
-  TRACER_PATIENCE      factor for all time limits, for a slow machine [default: 1]
-
-Exit status: 0 success; 1 failure; 2 usage error.";
-
-/// Runs kernel trace hooks, which are provided by plugins.
-#[derive(Parser)]
-#[command(name = "manager", version, after_help = EXAMPLES, disable_help_subcommand = true)]
-#[command(group(ArgGroup::new("action").required(true).args(["get_all", "describe", "list", "check", "clear", "run"])))]
-struct Words {
-    /// Print the names of all hooks that can run here
-    #[arg(short, long)]
-    get_all: bool,
-
-    /// Print what a hook does and which arguments it takes
-    #[arg(short, long, value_name = "HOOK")]
-    describe: Option<String>,
-
-    /// Print a table of all hooks; for those that cannot run, with the reason
-    #[arg(short, long)]
-    list: bool,
-
-    /// Check that a plugin keeps the rules of the plugin interface; runs its hooks briefly
-    #[arg(long, value_name = "FILE")]
-    check: Option<PathBuf>,
-
-    /// End all sessions, remove what dead ones left, and reset the kernel's tracing to its defaults
-    #[arg(short, long)]
-    clear: bool,
-
-    /// Run a hook until SIGINT; print only the path of the trace file
-    #[arg(short, long, value_name = "HOOK")]
-    run: Option<String>,
-
-    /// With --list, --describe or --check: JSON instead of text
-    #[arg(long)]
-    json: bool,
-
-    /// With --run: print the trace itself instead of its path
-    #[arg(short, long)]
-    follow: bool,
-
-    #[command(flatten)]
-    common: CommonOptions,
-
-    /// With --run: the arguments of the hook, as one string or as words; takes all words that follow
-    #[arg(short, long, value_name = "ARGUMENTS", num_args = 0.., allow_hyphen_values = true)]
-    args: Option<Vec<OsString>>,
-}
-
-/// The options of every call, in both forms.
-#[derive(Args)]
-struct CommonOptions {
-    /// A directory of plugins, instead of the default ones; can be repeated
-    #[arg(long, value_name = "DIR")]
-    plugins: Vec<PathBuf>,
-
-    /// Load plugins that users other than root and you can change
-    #[arg(long)]
-    allow_untrusted: bool,
-
-    /// Log to standard error; -vv and -vvv log more
-    #[arg(short, action = ArgAction::Count)]
-    verbosity: u8,
-}
-
-impl CommonOptions {
-    fn call(self, action: Action) -> Call {
-        let trust = if self.allow_untrusted { Trust::Waived } else { Trust::Required };
-        Call { action, plugins: self.plugins, trust, verbosity: self.verbosity }
-    }
-}
-
 impl Call {
-    /// Returns whether the trace is printed to standard output.
-    pub fn is_followed(&self) -> bool {
-        matches!(self.action, Action::Run { follow: true, .. })
+    /// Returns whether the trace is printed, and not the path of its file.
+    pub fn prints_trace(&self) -> bool {
+        matches!(self.action, Action::Run { follow: true, .. } | Action::RunForPerson { .. })
     }
 
     /// Reads this process's command line.
@@ -149,160 +66,29 @@ impl Call {
     ///
     /// A usage error.
     pub fn from_command_line() -> Result<Self> {
-        Self::from_words(std::env::args_os())
+        Self::from_words(&std::env::args_os().collect::<Vec<_>>())
     }
 
-    fn from_words(words: impl IntoIterator<Item = OsString>) -> Result<Self> {
-        let words: Vec<OsString> = words.into_iter().collect();
-        if subcommands::begin_with_one(&words) {
-            return subcommands::parse(&words);
+    fn from_words(words: &[OsString]) -> Result<Self> {
+        let words = &subcommands::brought_forward(words);
+        if run::is_first_of(words) {
+            return run::parse(&words[2..]);
         }
-        if let Some(what) = installed_help::asked_for(&words) {
-            return Ok(Self::print(installed_help::generate(what, subcommands::added_to(Words::command()))?));
+        if subcommands::begin_with_one(words) {
+            return subcommands::parse(words);
         }
-        let has_arguments = words.iter().any(|word| word == "--args" || word == "-a");
-        let words = match Words::try_parse_from(words) {
-            Ok(words) => words,
-            Err(error) if has_arguments && error.kind() == ErrorKind::MissingRequiredArgument => {
-                return Err(Error::Usage(
-                    "--args takes all words that follow; give --run HOOK before it".to_owned(),
-                ));
-            }
-            Err(error) => return Self::printing(error),
-        };
-        check_companions(&words)?;
-        let action = match words {
-            Words { describe: Some(hook), json, .. } => Action::Describe { hook, json },
-            Words { run: Some(hook), follow, args, .. } => {
-                Action::Run { hook, arguments: HookArguments::from_words(args.unwrap_or_default())?, follow }
-            }
-            Words { check: Some(file), json, .. } => Action::Check { file, json },
-            Words { list: true, json, .. } => Action::List { json },
-            Words { clear: true, .. } => Action::Clear,
-            _ => Action::GetAll,
-        };
-        Ok(words.common.call(action))
+        if let Some(what) = installed_help::asked_for(words) {
+            return Ok(Self::print(installed_help::generate(what, option_form::whole_command())?));
+        }
+        option_form::parse(words)
     }
 
-    /// Handles an error of clap, which may be a request for the help or the version.
-    fn printing(error: clap::Error) -> Result<Self> {
-        if let Some(call) = help_or_version(&error) {
-            return Ok(call);
-        }
-        match error.kind() {
-            ErrorKind::MissingRequiredArgument => Err(Error::Usage(
-                "no action is given; give one of --get-all, --describe, --list, --check, --clear, --run; see --help"
-                    .to_owned(),
-            )),
-            _ => Err(usage(&error)),
-        }
+    fn of(action: Action, options: HostOptions) -> Self {
+        let trust = if options.allow_untrusted { Trust::Waived } else { Trust::Required };
+        Self { action, plugins: options.plugins, trust, verbosity: options.verbosity }
     }
 
     fn print(text: String) -> Self {
-        Self { action: Action::Print(text), plugins: Vec::new(), trust: Trust::Required, verbosity: 0 }
-    }
-}
-
-/// The call, if the words are a request for the help or the version, which clap treats as an error.
-fn help_or_version(error: &clap::Error) -> Option<Call> {
-    let is_request = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    is_request.then(|| Call::print(error.to_string()))
-}
-
-/// Checks required options. clap's `requires` is not enforced if the required option conflicts with a given one.
-fn check_companions(words: &Words) -> Result<()> {
-    let companions = [
-        ("--args", words.args.is_some(), "--run", words.run.is_some()),
-        ("--follow", words.follow, "--run", words.run.is_some()),
-        (
-            "--json",
-            words.json,
-            "--list, --describe or --check",
-            words.list || words.check.is_some() || words.describe.is_some(),
-        ),
-    ];
-    match companions.iter().find(|(_, given, _, needed)| *given && !needed) {
-        Some((option, _, needed, _)) => Err(Error::Usage(format!("{option} requires {needed}"))),
-        None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn call(words: &[&str]) -> Result<Call> {
-        Call::from_words(["manager"].iter().chain(words).map(OsString::from))
-    }
-
-    fn hook_arguments(words: &[&str]) -> Vec<String> {
-        match call(words).unwrap().action {
-            Action::Run { arguments, .. } => arguments.0,
-            _ => panic!("not a run"),
-        }
-    }
-
-    #[test]
-    fn clap_accepts_the_definition() {
-        Words::command().debug_assert();
-    }
-
-    #[test]
-    fn one_string_is_split_and_words_are_not() {
-        assert_eq!(
-            hook_arguments(&["--run", "h", "--args", "--pid 12  34 -s 'a b'"]),
-            ["--pid", "12", "34", "-s", "a b"]
-        );
-        assert_eq!(
-            hook_arguments(&["-r", "h", "-a", "--pid", "12", "-s", "a b"]),
-            ["--pid", "12", "-s", "a b"]
-        );
-        for joined in ["--args=--pid 12", "-a--pid 12", "-a=--pid 12", "-va=--pid 12"] {
-            assert_eq!(hook_arguments(&["-r", "h", joined]), ["--pid", "12"], "{joined}");
-        }
-        assert_eq!(hook_arguments(&["-r", "h", "--args", ""]), [""; 0]);
-        assert_eq!(hook_arguments(&["-r", "h", "--args"]), [""; 0]);
-        assert_eq!(hook_arguments(&["-r", "h"]), [""; 0]);
-    }
-
-    #[test]
-    fn args_takes_options_of_the_manager() {
-        let words = ["--clear", "-v", "--", "--args", "--help"];
-        assert_eq!(hook_arguments(&[&["-r", "h", "-a"][..], &words].concat()), words);
-    }
-
-    #[test]
-    fn words_after_one_string_are_rejected() {
-        let message = |words: &[&str]| match call(words) {
-            Err(Error::Usage(message)) => message,
-            _ => panic!("accepted: {words:?}"),
-        };
-        assert!(message(&["-r", "h", "--args", "--pid 12", "--follow"]).contains("before --args"));
-        assert!(message(&["--args", "--pid 12", "--run", "h"]).contains("--run HOOK before it"));
-        assert_eq!(
-            hook_arguments(&["-r", "h", "-a", "--word", "a b", "-c", "1"]),
-            ["--word", "a b", "-c", "1"]
-        );
-    }
-
-    #[test]
-    fn exactly_one_action_is_required() {
-        for words in [
-            &[][..],
-            &["-v"],
-            &["--get-all", "--clear"],
-            &["-g", "-g", "-l"],
-            &["--clear", "--args", "x"],
-            &["-g", "--follow"],
-            &["-g", "--json"],
-        ] {
-            assert!(matches!(call(words), Err(Error::Usage(_))), "{words:?}");
-        }
-    }
-
-    #[test]
-    fn errors_are_one_line() {
-        let Err(Error::Usage(message)) = call(&["--get-al"]) else { panic!("accepted") };
-        assert_eq!(message, "unexpected argument '--get-al' found; a similar argument exists: '--get-all'");
+        Self::of(Action::Print(text), HostOptions::default())
     }
 }

@@ -103,7 +103,8 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Describes plugins until the owner of this hook is known. With an environment, also probes their hooks in it.
+    /// Describes plugins until the owner of this hook is known: all of them for a name without its prefix, which another hook may
+    /// have as its whole name. With an environment, also probes their hooks in it.
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl Catalog {
             files.retain(|file| name.may_be_of(&file.name));
         }
         let has_hook = |inspection: &Inspection| name.is_in(inspection);
-        let aspects = Aspects { probe_in, events_of: Some(name.hook) };
+        let aspects = Aspects { probe_in, events_of: Some(name) };
         catalog.take_all(inspection::inspect(files, aspects, has_hook, interrupts)?);
         Ok(catalog)
     }
@@ -206,7 +207,7 @@ impl Catalog {
         self.complaints.iter().chain(&about_plugins).chain(&about_hooks).flat_map(Error::lines).collect()
     }
 
-    /// Returns the hook of this name, or of this `PLUGIN/HOOK`.
+    /// Returns the hook of this name, or of this `PLUGIN/HOOK`. If there is none, the prefix `trace_` may be missing.
     ///
     /// # Errors
     ///
@@ -214,11 +215,15 @@ impl Catalog {
     pub fn hook(&self, name: &str) -> Result<KnownHook<'_>> {
         let hooks = self.hooks();
         let wanted = HookName::of(name);
-        let matches =
-            |known: &KnownPlugin, name: &str| name == wanted.hook && wanted.may_be_of(&known.file.name);
-        if let Some(found) = hooks.iter().find(|known| matches(known.plugin, &known.info.name)) {
+        let of_plugin = || hooks.iter().filter(|known| wanted.may_be_of(&known.plugin.file.name));
+        let exact = of_plugin().find(|known| known.info.name == wanted.hook);
+        if let Some(found) =
+            exact.or_else(|| of_plugin().find(|known| wanted.omits_prefix_of(&known.info.name)))
+        {
             return Ok(*found);
         }
+        let matches =
+            |known: &KnownPlugin, name: &str| wanted.may_mean(name) && wanted.may_be_of(&known.file.name);
         let rejected =
             self.plugins.iter().flat_map(|plugin| plugin.rejected.iter().map(move |hook| (plugin, hook)));
         match rejected.into_iter().find(|(plugin, hook)| matches(plugin, &hook.name)) {
@@ -239,7 +244,7 @@ impl Catalog {
             return error;
         }
         let faults: Vec<String> = faults.into_iter().flat_map(Error::lines).collect();
-        let hint = match (faults.as_slice(), nearest(name, hooks)) {
+        let hint = match (faults.as_slice(), nearest(HookName::of(name), hooks)) {
             ([], Some(near)) => format!("; did you mean '{near}'?"),
             ([], None) if hooks.is_empty() => "; there are no hooks".to_owned(),
             ([], None) => "; see --get-all".to_owned(),
@@ -265,10 +270,10 @@ fn owner_not_inspected(hook: &str, named: Option<&str>, fault: &Error) -> Option
 }
 
 /// Returns the most similar name, if any is similar.
-fn nearest<'a>(name: &str, hooks: &[KnownHook<'a>]) -> Option<&'a str> {
-    let similarity = |hook: &&KnownHook<'_>| (strsim::jaro(name, &hook.info.name) * 1000.0) as u32;
-    let nearest = hooks.iter().max_by_key(similarity).filter(|hook| similarity(hook) > 750);
-    nearest.map(|hook| hook.info.name.as_str())
+fn nearest<'a>(name: HookName<'a>, hooks: &[KnownHook<'a>]) -> Option<&'a str> {
+    let names = || hooks.iter().map(|hook| name.in_same_form(&hook.info.name));
+    let similarity = |other: &&str| (strsim::jaro(name.hook, other) * 1000.0) as u32;
+    names().max_by_key(similarity).filter(|nearest| similarity(nearest) > 750)
 }
 
 impl KnownPlugin {

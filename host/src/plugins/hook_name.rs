@@ -3,6 +3,9 @@
 use super::rules;
 use crate::worker::protocol::Inspection;
 
+/// The prefix that can be omitted.
+const PREFIX: &str = "trace_";
+
 /// `HOOK`, or `PLUGIN/HOOK`.
 #[derive(Debug, Clone, Copy)]
 pub struct HookName<'a> {
@@ -24,7 +27,25 @@ impl<'a> HookName<'a> {
         self.plugin.is_none_or(|meant| meant == plugin)
     }
 
-    /// Returns whether a plugin with this description has the hook, without breaking a rule.
+    /// Returns whether this is the name of a hook, if need be with the prefix that can be omitted.
+    pub fn may_mean(&self, hook: &str) -> bool {
+        hook == self.hook || self.omits_prefix_of(hook)
+    }
+
+    /// Returns whether this is the name of a hook without the prefix.
+    pub fn omits_prefix_of(&self, hook: &str) -> bool {
+        hook.strip_prefix(PREFIX) == Some(self.hook)
+    }
+
+    /// The name of a hook in the same form.
+    pub fn in_same_form(&self, hook: &'a str) -> &'a str {
+        match hook.strip_prefix(PREFIX) {
+            Some(short) if !self.hook.starts_with(PREFIX) => short,
+            _ => hook,
+        }
+    }
+
+    /// Returns whether a plugin with this description has a hook of exactly this name, without breaking a rule.
     pub fn is_in(&self, inspection: &Inspection) -> bool {
         rules::check_plugin(&inspection.plugin, inspection.hooks.len()).is_ok()
             && inspection

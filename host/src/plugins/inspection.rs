@@ -9,6 +9,7 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use trace_hook_api::{Environment, HookError, HookInfo, PluginInfo};
 
+use super::hook_name::HookName;
 use super::{PluginFile, event_rules, rules};
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupts;
@@ -35,7 +36,7 @@ pub struct Aspects<'a> {
     /// The environment in which the hooks are probed.
     pub probe_in: Option<&'a Environment>,
     /// The hook whose events are needed. They are the greater part of a description, and only checked for other hooks.
-    pub events_of: Option<&'a str>,
+    pub events_of: Option<HookName<'a>>,
 }
 
 /// The result of inspecting a plugin.
@@ -291,7 +292,9 @@ fn inspect_here(
     let probed = (0..).zip(hooks).map(|(position, hook)| {
         let mut info: HookInfo = hook?;
         // If they break a rule, the supervisor reports that.
-        if aspects.events_of != Some(&info.name) && event_rules::check_events(&info.events).is_ok() {
+        if !aspects.events_of.is_some_and(|name| name.may_mean(&info.name))
+            && event_rules::check_events(&info.events).is_ok()
+        {
             info.events.clear();
         }
         let unavailable = aspects.probe_in.and_then(|environment| {

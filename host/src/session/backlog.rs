@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use trace_hook_api::LineBuffer;
 
-use super::lines::Lines;
+use super::lines::{Lines, Part};
 use super::trace_file::PACKET;
 
 /// The most text to keep here: that of one read. The session keeps all further text.
@@ -29,6 +29,11 @@ impl Backlog {
     /// Adds the lines of a read.
     pub fn add(&mut self, read: &LineBuffer) {
         self.lines.add_read(read);
+    }
+
+    /// Adds a line, or the remainder of one.
+    pub fn add_line(&mut self, text: &[u8]) {
+        self.lines.add(text, false);
     }
 
     /// Puts lines that were removed before back to the front.
@@ -58,6 +63,16 @@ impl Backlog {
     /// Removes all lines.
     pub fn take_all(&mut self) -> Lines {
         self.lines.take_all()
+    }
+
+    /// All text.
+    pub fn text(&self) -> &[u8] {
+        self.lines.text()
+    }
+
+    /// Removes this many bytes of the text, and passes the lines on that they belong to.
+    pub fn take_bytes(&mut self, bytes: usize, each: impl FnMut(Part)) {
+        self.lines.take_bytes(bytes, each);
     }
 
     /// The next line, or the next part of one that is too long for a packet, and whether it belongs to a line that

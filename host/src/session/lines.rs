@@ -23,6 +23,14 @@ pub struct Line {
     pub is_event: bool,
 }
 
+/// A part of a line, or a whole one.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    pub line: Line,
+    /// Whether the line ends with it.
+    pub ends_line: bool,
+}
+
 impl Lines {
     /// Adds the lines of a read.
     pub fn add_read(&mut self, read: &LineBuffer) {
@@ -87,6 +95,19 @@ impl Lines {
             if first.length == 0 {
                 self.lines.pop_front();
             }
+        }
+    }
+
+    /// Removes bytes from the beginning, and passes the lines on that they belong to.
+    pub fn take_bytes(&mut self, bytes: usize, mut each: impl FnMut(Part)) {
+        let mut left = bytes;
+        while left > 0
+            && let Some(&Line { length, is_event }) = self.lines.front()
+        {
+            let taken = length.min(left);
+            self.take(taken);
+            left -= taken;
+            each(Part { line: Line { length: taken, is_event }, ends_line: taken == length });
         }
     }
 

@@ -5,6 +5,8 @@
 
 mod backlog;
 mod cgroups;
+mod command_end;
+pub mod destination;
 mod lines;
 pub mod orphans;
 mod pidfd;
@@ -16,5 +18,9 @@ mod summary_file;
 pub mod supervisor;
 mod tasks;
 mod trace_file;
+mod trace_pipe;
+pub mod traced_command;
 mod unread_files;
 mod unread_output;
+
+pub use command_end::CommandEnd;

@@ -45,7 +45,7 @@ impl ChildProcess {
         // SAFETY: this process has one thread (it starts none), so no thread that the child lacks holds a lock.
         match unsafe { fork() }.map_err(no_worker)? {
             ForkResult::Parent { child } => {
-                descendants::worker_started(child);
+                descendants::child_started(child);
                 Ok(Self { pid: child, end: open_pidfd(child), directory: OnceCell::new(), status: None })
             }
             ForkResult::Child => {
@@ -150,7 +150,7 @@ impl ChildProcess {
 impl Drop for ChildProcess {
     fn drop(&mut self) {
         self.end();
-        descendants::worker_ended(self.pid);
+        descendants::child_ended(self.pid);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A worker may end and leave processes, in process groups and sessions of their own. As a *child subreaper* (prctl(2))
 //! the supervisor becomes the parent of all of them, and kills them. A worker is a subreaper too: if its supervisor has
-//! died, it kills them itself.
+//! died, or runs a command whose orphans it must not kill, it kills them itself.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,8 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 const CHECK_INTERVAL: Duration = Duration::from_micros(200);
 
 static ADOPTING: AtomicBool = AtomicBool::new(false);
-static WORKERS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+/// The children that are waited for elsewhere: workers, and a traced command.
+static KNOWN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Makes this process the parent of every process that a worker leaves.
 pub fn adopt() {
@@ -40,21 +41,28 @@ pub fn adopt() {
 
 /// The same in a worker, which has no workers of its own.
 pub fn adopt_in_worker() {
-    workers().clear();
+    known().clear();
     adopt();
 }
 
-/// Notes that this child is a worker, which is not to be killed from here.
-pub fn worker_started(pid: Pid) {
-    workers().push(pid);
+/// Leaves orphans to the caller from now on.
+pub fn stop_adopting() {
+    if ADOPTING.swap(false, Ordering::Relaxed) {
+        let _ = set_child_subreaper(false);
+    }
 }
 
-/// Notes that this worker has ended. After the last one, all processes that they left are killed.
-pub fn worker_ended(pid: Pid) {
-    let mut workers = workers();
-    workers.retain(|worker| *worker != pid);
-    let is_last = workers.is_empty();
-    drop(workers);
+/// Notes that this child is a worker or a command, which is not to be killed from here.
+pub fn child_started(pid: Pid) {
+    known().push(pid);
+}
+
+/// Notes that this child has ended. After the last one, all processes that they left are killed.
+pub fn child_ended(pid: Pid) {
+    let mut known = known();
+    known.retain(|child| *child != pid);
+    let is_last = known.is_empty();
+    drop(known);
     if is_last {
         kill_abandoned();
     }
@@ -64,7 +72,7 @@ pub fn worker_ended(pid: Pid) {
 pub fn kill_abandoned() {
     let began = Instant::now();
     while ADOPTING.load(Ordering::Relaxed) && has_children() && began.elapsed() < patient(KILL_LIMIT) {
-        let left: Vec<Pid> = children().into_iter().filter(|child| !workers().contains(child)).collect();
+        let left: Vec<Pid> = children().into_iter().filter(|child| !known().contains(child)).collect();
         if left.is_empty() {
             return;
         }
@@ -84,15 +92,15 @@ pub fn kill_abandoned() {
     }
 }
 
-/// Waits for the children that have ended, other than workers. The first process of a pid namespace has to do this: orphans
+/// Waits for the children that have ended, other than workers and a command. The first process of a pid namespace has to do this: orphans
 /// become its children, and nothing else waits for them.
 pub fn reap_orphans() {
     if !is_first_of_namespace() {
         return;
     }
     while let Some(child) = waitid(Id::All, observing()).ok().and_then(|status| status.pid()) {
-        // A worker is waited for where it is known, and then it is the next one's turn.
-        if workers().contains(&child) || waitpid(child, Some(WaitPidFlag::WNOHANG)).is_err() {
+        // A known child is waited for elsewhere, and then it is the next one's turn.
+        if known().contains(&child) || waitpid(child, Some(WaitPidFlag::WNOHANG)).is_err() {
             return;
         }
     }
@@ -141,6 +149,6 @@ fn is_child(pid: Pid) -> bool {
     waitid(Id::Pid(pid), observing()).is_ok()
 }
 
-fn workers() -> MutexGuard<'static, Vec<Pid>> {
-    WORKERS.lock().unwrap_or_else(PoisonError::into_inner)
+fn known() -> MutexGuard<'static, Vec<Pid>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }

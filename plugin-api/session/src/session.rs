@@ -109,10 +109,11 @@ impl<S: EventSource> Session for SourceSession<S> {
             return Ok(Progress::More);
         }
         self.report_losing(lines);
-        let before = lines.entries().len();
+        let (before, left_out) = (lines.entries().len(), lines.left_out());
         let progress = self.render(lines);
         let is_event = |entry: &&LineEntry| entry.kind() == LineKind::Event;
         self.lines += lines.entries()[before..].iter().filter(is_event).count() as u64;
+        self.lines += lines.left_out() - left_out;
         progress
     }
 

@@ -20,7 +20,7 @@ use super::tables::{
 };
 use crate::{
     EventInfo, Format, Hook, HookError, LineBuffer, PluginDefinition, PluginInfo, Progress, Result, Session,
-    check_json_line,
+    Stats, check_json_line,
 };
 
 /// The header that a plugin exports under [`SYMBOL`](super::SYMBOL).
@@ -77,8 +77,14 @@ impl<D: PluginDefinition> Shims<D> {
             let info = hook.info();
             request.arguments.declare(&info.params);
             let session = hook.start(&request)?;
-            let lines = LineBuffer::default().in_format(request.format);
-            let guard = SessionGuard { session: Some(session), lines, events: info.events, failure: None };
+            let lines = LineBuffer::default().in_format(request.format).in_view(&request.view);
+            let guard = SessionGuard {
+                session: Some(session),
+                lines,
+                events: info.events,
+                has_view: !request.view.is_default(),
+                failure: None,
+            };
             Ok(SessionBox::from_value(guard, TD_Opaque))
         })
     }
@@ -133,8 +139,9 @@ struct SessionGuard {
     // `None` once it is closed.
     session: Option<Box<dyn Session>>,
     lines: LineBuffer,
-    /// The descriptions of the lines.
+    /// The descriptions of the lines, as they are without a view.
     events: Vec<EventInfo>,
+    has_view: bool,
     /// The error of the last read, if that returned lines. The next read returns the error.
     failure: Option<RString>,
 }
@@ -152,7 +159,7 @@ impl SessionGuard {
 
     /// In debug builds, which tests use, each line in JSON is compared with its description.
     fn check_lines(&self) -> Result<(), RString> {
-        if !cfg!(debug_assertions) || self.lines.format() != Format::Json {
+        if !cfg!(debug_assertions) || self.lines.format() != Format::Json || self.has_view {
             return Ok(());
         }
         let mut lines = self.lines.iter();
@@ -204,7 +211,8 @@ impl SessionObject for SessionGuard {
     fn stats(&self) -> RResult<RString, RString> {
         guarded(|| {
             let stats = self.session.as_ref().map(|session| session.stats()).transpose()?;
-            Ok(RString::from(serde_json::to_string(&stats.unwrap_or_default())?))
+            let stats = Stats { left_out: self.lines.left_out(), ..stats.unwrap_or_default() };
+            Ok(RString::from(serde_json::to_string(&stats)?))
         })
     }
 

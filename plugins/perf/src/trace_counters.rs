@@ -43,6 +43,7 @@ impl Hook for TraceCounters {
             "CPU time, context switches, page faults, cycles and similar counts of the traced processes, at intervals",
         )
         .formats([Format::Text, Format::Json])
+        .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(
             Param::duration("interval", "TIME", "time between two lines about a process", Unit::Milliseconds)

@@ -53,6 +53,7 @@ impl Hook for TraceProfile {
             "Where the traced tasks spend their CPU time: sampled stacks with function names",
         )
         .formats([Format::Text, Format::Json])
+        .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(
             Param::integer("frequency", "HZ", "samples per second of a task's CPU time")

@@ -1,13 +1,14 @@
-//! In the worker: carries the lines from the session into the trace file.
+//! In the worker: carries the lines from the session into the trace file, or to the supervisor.
 
 mod drain_limit;
-mod losses;
+mod progress;
+mod sink;
 mod stop;
 mod stop_limit;
 mod summary;
 mod unread_output;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -17,11 +18,11 @@ use trace_hook_api::{HookError, LineBuffer, Progress, Result};
 
 use super::backlog::Backlog;
 use super::record::Record;
-use super::trace_file::{Sent, TraceWriter};
 use crate::worker::PluginSession;
 use crate::worker::protocol::{Answer, Channel};
 pub use drain_limit::READER_PATIENCE;
-use losses::LossReports;
+use progress::ProgressReports;
+use sink::Sink;
 use stop::Phase;
 use summary::Counts;
 
@@ -41,18 +42,20 @@ const LONGEST_RETRY: Duration = Duration::from_millis(10);
 /// The niceness while recording. The traced program has priority, because the session keeps the events.
 const WHILE_RECORDING: libc::c_int = 5;
 
-/// Runs a session, whose record this worker has locked, from its start to its end.
+/// Runs a session, whose record this worker has locked, from its start to its end. Its lines go into the pipe, or if there is
+/// none into the trace file.
 ///
 /// # Errors
 ///
 /// The session could not start, failed, or left something behind.
 pub fn record<'a>(
     start: impl FnOnce() -> Result<PluginSession<'a>>,
+    pipe: Option<&PipeWriter>,
     record: &Record,
     options: Options,
     channel: &mut Channel,
 ) -> Result<Answer> {
-    let trace = TraceWriter::open(&record.trace_path())?;
+    let sink = Sink::open(pipe, &record.trace_path())?;
     let session = start()?;
     set_niceness(WHILE_RECORDING);
     match channel.sender().send(&Answer::Recording) {
@@ -63,7 +66,7 @@ pub fn record<'a>(
     let mut recorder = Recorder {
         wakes: session.wakes()?,
         session,
-        trace,
+        sink,
         options,
         lines: LineBuffer::default(),
         backlog: Backlog::default(),
@@ -76,7 +79,7 @@ pub fn record<'a>(
         discarding: false,
         orphaned: false,
         failure: None,
-        loss_reports: options.report_losses.then(LossReports::new),
+        progress: options.reports_progress.then(ProgressReports::new),
     };
     let carried = recorder.carry(channel);
     recorder.failure = recorder.failure.or(carried.err());
@@ -101,8 +104,8 @@ pub struct Options {
     pub drain: Option<Duration>,
     /// Whether unread output is stored in the place of the trace file, and how much that of all sessions may take, in bytes.
     pub unread_limit: Option<u64>,
-    /// Whether losses are reported as they happen.
-    pub report_losses: bool,
+    /// Whether the number of events, and losses, are reported as they happen.
+    pub reports_progress: bool,
     /// How much the session may keep for a slow reader, in bytes.
     pub spool_size: u64,
 }
@@ -111,7 +114,7 @@ struct Recorder<'a> {
     session: PluginSession<'a>,
     /// Polls as readable when the session has lines.
     wakes: Option<RawFd>,
-    trace: TraceWriter,
+    sink: Sink,
     options: Options,
     lines: LineBuffer,
     backlog: Backlog,
@@ -120,7 +123,7 @@ struct Recorder<'a> {
     next_read: Instant,
     retry: Duration,
     phase: Phase,
-    /// How many bytes were in the trace file when it was last checked.
+    /// How many bytes were sent and not read when that was last checked.
     unread: usize,
     /// The lines are discarded.
     discarding: bool,
@@ -128,7 +131,7 @@ struct Recorder<'a> {
     orphaned: bool,
     /// The first failure. The lines before and after it are still written to the trace file.
     failure: Option<HookError>,
-    loss_reports: Option<LossReports>,
+    progress: Option<ProgressReports>,
 }
 
 impl Recorder<'_> {
@@ -142,8 +145,8 @@ impl Recorder<'_> {
             if self.is_over() {
                 return Ok(());
             }
-            if let Some(reports) = &mut self.loss_reports {
-                reports.send(&self.session, &channel.sender());
+            if let Some(progress) = &mut self.progress {
+                progress.send(&self.session, self.counts.given, &channel.sender());
             }
             self.wait(channel);
         }
@@ -186,20 +189,12 @@ impl Recorder<'_> {
         self.next_read = Instant::now() + if at_once { Duration::ZERO } else { self.pause };
     }
 
-    /// Writes as many lines as the trace file takes.
+    /// Writes as many lines as there is room for.
     fn write(&mut self) -> Result<()> {
-        self.reclaim_torn_line()?;
-        let mut progress = false;
-        while let Some((packet, is_event)) = self.backlog.next_packet() {
-            let length = packet.len();
-            match self.trace.send(packet, is_event)? {
-                Sent::Yes => self.backlog.take(length),
-                Sent::Full | Sent::NoReader => break,
-            }
-            progress = true;
-        }
+        self.sink.reclaim_torn_line(&mut self.backlog)?;
+        let mut progress = self.sink.send(&mut self.backlog)?;
         if let Some(limit) = self.phase.drain_limit() {
-            let unread = self.trace.unread();
+            let unread = self.sink.unread();
             progress |= unread < self.unread;
             if unread == 0 && self.backlog.is_empty() {
                 // A reader that has taken all lines so far is not stuck, however long the session takes for the next one.
@@ -212,15 +207,6 @@ impl Recorder<'_> {
             }
         }
         self.retry = if progress { SHORTEST_RETRY } else { (self.retry * 2).min(LONGEST_RETRY) };
-        Ok(())
-    }
-
-    /// Reclaims a line if its reader closed the file within the line. The next reader gets the whole line, rather than
-    /// its end, which would look like a line of its own.
-    fn reclaim_torn_line(&mut self) -> Result<()> {
-        if self.trace.may_be_torn() && !self.trace.has_reader() {
-            self.backlog.put_back(self.trace.reclaim()?.whole_lines());
-        }
         Ok(())
     }
 

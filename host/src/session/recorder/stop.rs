@@ -9,6 +9,7 @@ use super::stop_limit::StopLimit;
 use super::{Recorder, set_niceness};
 use crate::session::record::Record;
 use crate::session::summary_file;
+use crate::session::trace_file::EndedTrace;
 use crate::worker::descendants;
 use crate::worker::protocol::{Channel, Order, Received, Summary};
 
@@ -107,13 +108,13 @@ impl Recorder<'_> {
         match &self.phase {
             Phase::Recording => false,
             _ if self.discarding => true,
-            Phase::Draining(limit, _) => limit.is_over() || !self.trace.has_reader(),
-            Phase::Finished(limit) => self.is_all_taken() || limit.is_over() || !self.trace.has_reader(),
+            Phase::Draining(limit, _) => limit.is_over() || !self.sink.has_reader(),
+            Phase::Finished(limit) => self.is_all_taken() || limit.is_over() || !self.sink.has_reader(),
         }
     }
 
     pub(super) fn is_all_taken(&self) -> bool {
-        self.backlog.is_empty() && self.trace.unread() == 0
+        self.backlog.is_empty() && self.sink.unread() == 0
     }
 
     /// Ends the trace file before the session: the reader need not wait while the kernel removes what the session created.
@@ -125,10 +126,10 @@ impl Recorder<'_> {
         let stats = self.session.stats();
         // A process that the plugin has forked may hold the trace file, or what is about to be removed.
         descendants::kill_abandoned();
-        let Self { mut session, trace, options, counts, discarding, failure, .. } = self;
-        let ended = trace.end(&record.trace_path());
+        let Self { mut session, sink, options, counts, discarding, failure, .. } = self;
+        let ended = sink.end(&record.trace_path());
         let closed = session.close();
-        ended?.release_late_readers();
+        ended?.into_iter().for_each(EndedTrace::release_late_readers);
         let summary = stored.and(stats).map(|stats| counts.summary(stats));
         let failure = failure.or(closed.err());
         if let (Ok(summary), Some(_), false) = (&summary, options.unread_limit, discarding)

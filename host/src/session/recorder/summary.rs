@@ -12,7 +12,7 @@ const MAX_WARNINGS: usize = 100;
 #[derive(Debug, Default)]
 pub struct Counts {
     /// The events that the session returned.
-    given: u64,
+    pub given: u64,
     /// The events in the file of unread output.
     pub unread: u64,
     /// The events that were neither taken by a reader nor stored.
@@ -43,6 +43,7 @@ impl Counts {
             delivered: given.saturating_sub(unread + dropped),
             unread,
             dropped,
+            left_out: stats.left_out,
             lost: stats.lost,
             lost_in_lines: reported,
             recorded: stats.recorded,

@@ -9,7 +9,6 @@ use trace_hook_api::{HookError, Result};
 
 use super::drain_limit::DrainLimit;
 use super::{Phase, Recorder, SHORTEST_PAUSE};
-use crate::session::lines::Lines;
 use crate::session::record::Record;
 use crate::session::unread_output::{StoredOutput, UnreadOutput};
 use crate::worker::protocol::Channel;
@@ -17,13 +16,13 @@ use crate::worker::protocol::Channel;
 impl Recorder<'_> {
     /// Stores unread output in the place of the trace file, or drops it, and counts its events.
     pub(super) fn store_unread_output(&mut self, record: &Record, channel: &mut Channel) -> Result<()> {
-        let had_reader = self.trace.has_reader();
+        let had_reader = self.sink.has_reader();
         let mut output = self.new_output(record);
         self.collect_unread(&mut output)?;
         let stored = self.put_in_place(output);
         // A reader that opened the path just before the file was put there has the trace file, so it gets the lines
         // from there.
-        if stored.is_in_place && !had_reader && self.trace.has_reader() {
+        if stored.is_in_place && !had_reader && self.sink.has_reader() {
             return self.deliver_stored(stored, record, channel);
         }
         self.counts.unread = stored.events;
@@ -47,7 +46,7 @@ impl Recorder<'_> {
             let is_more = self.backlog.add_from_file(&mut file, &mut are_events)?;
             self.write()?;
             // Not over while the file has more lines, even if all lines so far were taken.
-            if self.is_over() && !(is_more && self.is_all_taken() && self.trace.has_reader()) {
+            if self.is_over() && !(is_more && self.is_all_taken() && self.sink.has_reader()) {
                 break;
             }
             self.wait(channel);
@@ -80,14 +79,7 @@ impl Recorder<'_> {
     /// Collects unread output from the trace file, the backlog and the session.
     fn collect_unread(&mut self, output: &mut UnreadOutput) -> Result<()> {
         if !self.is_all_taken() {
-            let mut taken = self.trace.reclaim()?;
-            taken.lines.append(self.backlog.take_all());
-            if !taken.torn.is_empty() && self.trace.has_reader() {
-                // A reader has already taken the beginning of this line.
-                self.trace.send_remainder(&taken.lines.take_first())?;
-                taken.torn = Lines::default();
-            }
-            output.add(taken.whole_lines());
+            output.add(self.sink.take_back(self.backlog.take_all())?);
         }
         while matches!(self.phase, Phase::Draining(..)) {
             self.read();

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::Supervisor;
 use crate::error::{Error, Result};
+use crate::interrupts::Interrupt;
 use crate::output;
 use crate::patience::patient;
 use crate::session::cgroups::Cgroups;
 use crate::session::recorder::READER_PATIENCE;
-use crate::worker::protocol::{Order, Summary};
+use crate::worker::protocol::Order;
 use crate::worker::within;
 
 /// How long a stopping worker may make no progress.
@@ -19,16 +20,22 @@ const UNDO_PATIENCE: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_secs(1);
 
 impl Supervisor<'_> {
-    /// Handles signals. All that came since the last time count as one.
-    pub(super) fn on_signal(&mut self, has_ended: bool) {
+    /// Handles a signal, unless it is meant for the command. All of a kind that came since the last time count as one.
+    pub(super) fn on_interrupt(&mut self, interrupt: Interrupt, has_ended: bool) {
+        if !self.is_for_command(interrupt) {
+            self.on_stop(has_ended);
+        }
+    }
+
+    fn on_stop(&mut self, has_ended: bool) {
         self.interrupted = true;
         match self.stopping {
             // The remainder of an ended trace need not be printed.
             _ if has_ended => self.give_up_printing(),
             None => self.stop(),
-            // With --follow, another signal ends the drain. Otherwise several signals, such as those of several calls of
+            // If the trace is printed, another signal ends the drain. Otherwise several signals, such as those of several calls of
             // --clear, count as one, and the reader keeps its time.
-            Some(_) if self.follower.is_some() => self.worker.order(Order::EndDrain),
+            Some(_) if self.printer.is_some() => self.worker.order(Order::EndDrain),
             Some(_) => {}
         }
     }
@@ -44,19 +51,20 @@ impl Supervisor<'_> {
     pub(super) fn check_caller(&mut self, is_recording: bool) {
         if is_recording && self.stopping.is_none() && self.caller.is_gone() {
             log::info!("stdout and stderr have lost their readers; ending the session");
-            self.on_signal(false);
+            self.on_stop(false);
         }
     }
 
     /// Cancels a session whose path was not printed.
-    pub(super) fn undo(&mut self) -> Result<Option<Summary>> {
-        self.follower = None;
+    pub(super) fn undo(&mut self) -> Result<()> {
+        self.printer = None;
+        self.command = None;
         self.order_end(Order::Discard, patient(UNDO_PATIENCE));
         match self.watch() {
             // The kernel may need long to start a session, for example to allocate large buffers. The worker is then
             // killed, and the session swept.
-            Err(Error::Plugin { .. }) => Ok(None),
-            outcome => outcome,
+            Err(Error::Plugin { .. }) => Ok(()),
+            outcome => outcome.map(drop),
         }
     }
 
@@ -64,7 +72,7 @@ impl Supervisor<'_> {
         self.order_end(Order::Discard, patient(PATIENCE));
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.order_end(Order::Stop, patient(PATIENCE));
     }
 
@@ -77,13 +85,13 @@ impl Supervisor<'_> {
     pub(super) fn ended(&mut self) {
         self.is_clean = true;
         // Without a signal a pager may show the trace for hours.
-        self.show_limit = self.interrupted.then(|| within(patient(READER_PATIENCE)));
+        self.print_limit = self.interrupted.then(|| within(patient(READER_PATIENCE)));
         self.time_limit = None;
         self.stopping = None;
     }
 
-    pub(super) fn extend_show_limit(&mut self) {
-        self.show_limit = self.show_limit.map(|_| within(patient(READER_PATIENCE)));
+    pub(super) fn extend_print_limit(&mut self) {
+        self.print_limit = self.print_limit.map(|_| within(patient(READER_PATIENCE)));
     }
 
     /// Checks that a stopping worker makes progress.

@@ -33,8 +33,8 @@ pub enum Answer {
     Probed { refusal: Option<HookError>, took: Duration },
     /// The session is recording.
     Recording,
-    /// Events lost since the last such message, by CPU.
-    Lost(BTreeMap<u32, u64>),
+    /// How many events the session has returned so far, and how many were lost since the last such message, by CPU.
+    Progress { events: u64, lost: BTreeMap<u32, u64> },
     /// The session has ended. The summary is absent where the events were discarded.
     Ended(Option<Summary>),
     /// The job is done.

@@ -12,6 +12,8 @@ pub struct Summary {
     pub unread: u64,
     /// Taken by no reader either, and not written to the trace file.
     pub dropped: u64,
+    /// Left out, because they did not meet the condition of the view.
+    pub left_out: u64,
     /// Lost before they became lines, by CPU, as the session counts them.
     pub lost: BTreeMap<u32, u64>,
     /// How many lost events the lines report, where that is another number.
@@ -25,12 +27,14 @@ pub struct Summary {
 impl Summary {
     /// How many events there were.
     pub fn total(&self) -> u64 {
-        self.delivered + self.unread + self.dropped + self.total_lost()
+        self.delivered + self.unread + self.dropped + self.left_out + self.total_lost()
     }
 
     /// Returns whether a reader has taken every event, and nothing else is missing.
     pub fn is_complete(&self) -> bool {
-        self.total() == self.delivered && self.lost_in_lines.is_none() && self.warnings.is_empty()
+        self.total() == self.delivered + self.left_out
+            && self.lost_in_lines.is_none()
+            && self.warnings.is_empty()
     }
 
     /// Logs the counts and the warnings.
@@ -52,6 +56,9 @@ impl fmt::Display for Summary {
         }
         if self.dropped > 0 {
             write!(f, ", {} dropped", self.dropped)?;
+        }
+        if self.left_out > 0 {
+            write!(f, ", {} left out", self.left_out)?;
         }
         match self.total_lost() {
             0 if self.lost_in_lines.is_none() => write!(f, ", none lost")?,

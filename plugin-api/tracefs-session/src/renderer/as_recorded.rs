@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::iter::repeat_n;
 
 use crate::stream::Record;
-use trace_hook_api::{EventLine, Format, LineBuffer, Origin};
+use trace_hook_api::{EventLine, Format, LineBuffer};
 use tracefs::format::{EventFormat, Field};
 
 use super::{Renderer, with_origin};
@@ -23,30 +23,49 @@ pub struct AsRecorded {
 
 impl Renderer for AsRecorded {
     fn record(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
-        match lines.format() {
-            Format::Json => self.write_object(record, lines),
-            _ => lines.write_event(record.time(), |text| {
-                let start = text.len();
-                record.write_text(text);
-                if !is_plain(&text[start..]) {
-                    let is_stack = record.event().is_some_and(is_stack);
-                    if is_stack && is_truncated(record) {
-                        text.extend_from_slice(format!(" => {TRUNCATED}\n").as_bytes());
-                    }
-                    neutralize(&mut text[start..], is_stack);
-                }
-            }),
+        if lines.format() == Format::Json || lines.has_columns() {
+            return self.write_object(record, lines);
         }
+        if lines.has_condition() && !self.passes(record, lines) {
+            return;
+        }
+        let time = lines.shown_time(record.time());
+        lines.write_event(record.time(), |text| {
+            let start = text.len();
+            match &time {
+                Some(time) => record.write_text_at(time, text),
+                None => record.write_text(text),
+            }
+            if !is_plain(&text[start..]) {
+                let is_stack = record.event().is_some_and(is_stack);
+                if is_stack && is_truncated(record) {
+                    text.extend_from_slice(format!(" => {TRUNCATED}\n").as_bytes());
+                }
+                neutralize(&mut text[start..], is_stack);
+            }
+        });
     }
 }
 
 impl AsRecorded {
+    /// Whether the record meets the condition of the view. A stack belongs to the event before it.
+    fn passes(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) -> bool {
+        let format = self.formats.entry(record.id()).or_insert_with(|| record.event().cloned());
+        match format {
+            Some(format) if is_stack(format) => !lines.is_left_out_with_last(),
+            Some(format) => with_origin(record, record.task(), |record, origin| {
+                lines.passes(origin, &format.name, |line| with_fields(line, record, format))
+            }),
+            None => true,
+        }
+    }
+
     fn write_object(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let format = self.formats.entry(record.id()).or_insert_with(|| record.event().cloned());
         match format {
             Some(format) if is_stack(format) => write_stack(record, &format.name, &mut self.stack, lines),
             Some(format) => with_origin(record, record.task(), |record, origin| {
-                write_fields(record, origin, format, lines);
+                drop(with_fields(lines.event(origin, &format.name), record, format));
             }),
             None => with_origin(record, record.task(), |_, origin| drop(lines.event(origin, "unknown"))),
         }
@@ -104,7 +123,7 @@ fn write_stack(record: &mut Record<'_>, name: &str, text: &mut Vec<u8>, lines: &
     let written = text.split(|byte| *byte == b'\n').skip(1).filter_map(|line| line.strip_prefix(b" => "));
     let frames = written.map(frame).chain(truncated);
     with_origin(record, record.task(), |_, origin| {
-        lines.event(origin, name).list("stack", frames);
+        lines.event_of_last(origin, name).list("stack", frames);
     });
 }
 
@@ -115,10 +134,9 @@ fn frame(written: &[u8]) -> Cow<'_, [u8]> {
     address.map_or(Cow::Borrowed(written), |address| Cow::Owned(format!("{address:#x}").into_bytes()))
 }
 
-fn write_fields(record: &Record<'_>, origin: &Origin<'_>, format: &EventFormat, lines: &mut LineBuffer) {
+fn with_fields<'a>(line: EventLine<'a>, record: &Record<'_>, format: &EventFormat) -> EventLine<'a> {
     let fields = format.own_fields();
-    let line = lines.event(origin, &format.name);
-    line.group("fields", |line| fields.iter().fold(line, |line, field| write_field(line, field, record)));
+    line.group("fields", |line| fields.iter().fold(line, |line, field| write_field(line, field, record)))
 }
 
 /// Writes numbers, pointers as addresses, text, and everything else as bytes in hex.

@@ -116,6 +116,12 @@ impl<'a> Record<'a> {
         self.formatter.write_record(self.item.cpu, self.item.stamp, self.item.data, out);
         self.names_learned = true;
     }
+
+    /// The same with this text in the place of the time.
+    pub fn write_text_at(&mut self, time: &[u8], out: &mut Vec<u8>) {
+        self.formatter.write_record_at(self.item.cpu, time, self.item.data, out);
+        self.names_learned = true;
+    }
 }
 
 impl Drop for Record<'_> {

@@ -65,7 +65,7 @@ impl Entry {
     pub(super) fn write_context(
         &self,
         cpu: u32,
-        stamp: u64,
+        time: Time<'_>,
         options: &Options,
         names: &mut Names,
         out: &mut Vec<u8>,
@@ -86,7 +86,14 @@ impl Entry {
         if options.irq_info {
             self.write_flags(options.migrate_depth, out);
         }
-        write_time(stamp, options.nanoseconds, out);
+        match time {
+            Time::Stamp(stamp) => write_time(stamp, options.nanoseconds, out),
+            Time::Text(text) => {
+                out.push(b' ');
+                out.extend_from_slice(text);
+                out.extend_from_slice(b": ");
+            }
+        }
     }
 
     fn write_group(&self, names: &mut Names, out: &mut Vec<u8>) {
@@ -140,6 +147,15 @@ impl Entry {
             write_depth(self.preempt_count, out);
         }
     }
+}
+
+/// The time of a record.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Time<'a> {
+    /// By the clock of the instance, printed as the kernel does.
+    Stamp(u64),
+    /// As the caller wants to see it.
+    Text(&'a [u8]),
 }
 
 #[inline]

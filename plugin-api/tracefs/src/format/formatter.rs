@@ -6,7 +6,7 @@ use trace_tasks::Pid;
 
 use super::catalog::{Catalog, Event, Printer, all_events, format_file, read};
 use super::comm::Comm;
-use super::context::Common;
+use super::context::{Common, Time};
 use super::environment::Environment;
 use super::names::Names;
 use super::options::Options;
@@ -167,11 +167,20 @@ impl Formatter {
     /// Appends the text of `record`, which `cpu` wrote at `stamp`. It is one line for most events, and several for
     /// stack traces and for markers with newlines. The text always ends with a newline.
     pub fn write_record(&mut self, cpu: u32, stamp: u64, record: &[u8], out: &mut Vec<u8>) {
+        self.write(cpu, Time::Stamp(stamp), record, out);
+    }
+
+    /// The same with this text in the place of the time.
+    pub fn write_record_at(&mut self, cpu: u32, time: &[u8], record: &[u8], out: &mut Vec<u8>) {
+        self.write(cpu, Time::Text(time), record, out);
+    }
+
+    fn write(&mut self, cpu: u32, time: Time<'_>, record: &[u8], out: &mut Vec<u8>) {
         let Some(entry) = self.common.entry(record) else {
             return out.extend_from_slice(b"Unknown type 0\n");
         };
         if self.options.context {
-            entry.write_context(cpu, stamp, &self.options, &mut self.names, out);
+            entry.write_context(cpu, time, &self.options, &mut self.names, out);
         }
         if self.catalog.get(entry.id).is_none() {
             self.catalog.load_by_id(entry.id, &self.instance);

@@ -30,6 +30,7 @@ impl Hook for TraceLatency {
             "How long the system calls of the traced tasks take: a histogram for each call",
         )
         .formats([Format::Text, Format::Json])
+        .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(
             Param::duration(

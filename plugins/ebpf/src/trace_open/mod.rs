@@ -44,6 +44,7 @@ impl Hook for TraceOpen {
     fn info(&self) -> HookInfo {
         HookInfo::new("trace_open", "Every file that the traced tasks open or try to open, with the result")
             .formats([Format::Text, Format::Json])
+            .honours_view()
             .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
             .param(Param::flag("failed", "only the calls that failed"))
             .param(

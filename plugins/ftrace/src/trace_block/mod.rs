@@ -24,6 +24,7 @@ impl Hook for TraceBlock {
             "Block requests of the traced tasks: device, sector, size, operation, and how long each took",
         )
         .formats([Format::Text, Format::Json])
+        .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .details(format!("{DETAILS}\n\n{JOINING}"))
         .example("--format json", "every request, as JSON")

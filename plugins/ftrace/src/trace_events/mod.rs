@@ -17,7 +17,8 @@ pub struct TraceEvents;
 impl Hook for TraceEvents {
     fn info(&self) -> HookInfo {
         let info = HookInfo::new("trace_events", "Any tracepoint events, a line each, as the kernel prints them")
-            .formats([Format::Text, Format::Json]).selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
+            .formats([Format::Text, Format::Json])
+        .honours_view().selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
             .param(
                 Param::text(
                     "event",

@@ -41,6 +41,7 @@ impl Hook for TraceMemory {
             "Memory of the traced tasks: pages, page faults, kmalloc, resident sizes, reclaim and OOM kills",
         )
         .formats([Format::Text, Format::Json])
+        .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(
             Param::text("kind", "KIND", "only events of these kinds; default: all that the kernel has")

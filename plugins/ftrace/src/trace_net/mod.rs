@@ -40,6 +40,7 @@ impl Hook for TraceNet {
             "TCP connections of the traced tasks and their states, messages, retransmits, resets and drops",
         )
         .formats([Format::Text, Format::Json])
+        .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(Param::flag(
             "without-calls",

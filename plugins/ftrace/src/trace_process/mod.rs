@@ -27,6 +27,7 @@ impl Hook for TraceProcess {
             "Forks, execs and exits of the traced tasks, and the signals that they send and receive",
         )
         .formats([Format::Text, Format::Json])
+        .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .details(format!("{DETAILS}\n\n{JOINING}"))
         .example("--format json", "every event, as JSON");

@@ -32,6 +32,7 @@ impl Hook for TraceSched {
             "How long the traced tasks wait for a CPU: a line each time one gets it, or a periodic summary",
         )
         .formats([Format::Text, Format::Json])
+        .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(
             Param::duration("over", "TIME", "only waits longer than this", Unit::Microseconds)

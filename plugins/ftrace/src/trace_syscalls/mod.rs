@@ -16,6 +16,9 @@ use decoded::Decoded;
 /// The hook.
 pub struct TraceSyscalls;
 
+/// Fields that only the lines of --decode have. A view of them needs these lines.
+const DECODED_FIELDS: [&str; 6] = ["arguments", "result", "error", "duration", "resumed", "unfinished"];
+
 impl Hook for TraceSyscalls {
     fn info(&self) -> HookInfo {
         let info = HookInfo::new(
@@ -23,6 +26,7 @@ impl Hook for TraceSyscalls {
             "The system calls of the traced tasks, a line each, as the kernel prints them",
         )
         .formats([Format::Text, Format::Json])
+        .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(
             Param::text(
@@ -57,7 +61,9 @@ impl Hook for TraceSyscalls {
         let names = request.arguments.texts("syscall")?;
         let calls =
             names.iter().map(|name| syscall_events::named(&tracefs, name)).collect::<Result<Vec<_>>>()?;
-        let (decode, with_exit) = (request.arguments.flag("decode")?, request.arguments.flag("exit")?);
+        let needs_decoding = DECODED_FIELDS.iter().any(|field| request.view.mentions(field));
+        let decode = request.arguments.flag("decode")? || needs_decoding;
+        let with_exit = request.arguments.flag("exit")?;
         let enable = |instance: &Instance| enable(instance, &calls, with_exit || decode);
         let renderer = |stream: &mut EventStream| -> Result<Box<dyn Renderer>> {
             match decode {

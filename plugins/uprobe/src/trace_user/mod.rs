@@ -56,6 +56,7 @@ impl Hook for TraceUser {
             "Calls of functions of the traced programs and their libraries, one line per call",
         )
         .formats([Format::Text, Format::Json])
+        .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
         .param(
             Param::text(
@@ -127,7 +128,9 @@ impl Hook for TraceUser {
         let limit = limit(request)?;
         let files = files_of_processes(request)?;
         let targets = find_functions(&files, &selectors, limit)?;
-        let with_returns = request.arguments.flag("return")?;
+        // Only these lines have the fields.
+        let needs_returns = ["result", "duration"].iter().any(|field| request.view.mentions(field));
+        let with_returns = request.arguments.flag("return")? || needs_returns;
         let set = ProbeSet::new(&targets, &prototypes, with_returns)?;
         let choice =
             Choice { environment: request.environment.clone(), selectors, prototypes, with_returns, limit };

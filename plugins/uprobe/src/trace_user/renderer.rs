@@ -89,6 +89,10 @@ impl Renderer for CallRenderer {
         let layout = self.layouts.get(&record.id());
         let number = layout.map_or(u32::MAX, |layout| record.number(&layout.function) as u32);
         let (Some(layout), Some(function)) = (layout, self.functions.get(number as usize)) else {
+            // Of no probe of this session, so without fields that a condition could be about.
+            if lines.has_condition() || lines.has_columns() {
+                return with_origin(record, record.task(), |_, origin| drop(lines.event(origin, "unknown")));
+            }
             lines.write_event(record.time(), |text| record.write_text(text));
             return;
         };

@@ -1,0 +1,56 @@
+//! What a person at a terminal sees of a session beside its trace: that it is recording, and where the trace goes to a file, a
+//! line with its counts that is updated in place.
+
+use std::io::{self, IsTerminal};
+use std::time::Instant;
+
+use crate::output;
+
+/// The line, if standard error is a terminal.
+pub struct StatusLine {
+    /// What is recorded: `trace_open of 3 processes`.
+    subject: String,
+    /// Whether the counts are shown. Beside a trace on the same terminal they would be in its way.
+    shows_counts: bool,
+    last: Counts,
+}
+
+/// The counts of a moment.
+struct Counts {
+    at: Instant,
+    events: u64,
+    lost: u64,
+}
+
+impl StatusLine {
+    /// For a session of this subject. `None` if standard error is no terminal.
+    pub fn new(subject: String, shows_counts: bool) -> Option<Self> {
+        let last = Counts { at: Instant::now(), events: 0, lost: 0 };
+        io::stderr().is_terminal().then_some(Self { subject, shows_counts, last })
+    }
+
+    /// Reports that the session is recording.
+    pub fn begin(&mut self) {
+        self.last.at = Instant::now();
+        output::report(&format!("recording {} (Ctrl-C ends it)", self.subject));
+    }
+
+    /// Shows new counts: all events so far, those lost since the last time, and the bytes that were written.
+    pub fn update(&mut self, events: u64, lost: u64, bytes: u64) {
+        let before = std::mem::replace(&mut self.last, Counts { at: Instant::now(), events, lost: 0 });
+        self.last.lost = before.lost + lost;
+        if self.shows_counts {
+            let seconds = self.last.at.duration_since(before.at).as_secs_f64().max(0.001);
+            let rate = (events.saturating_sub(before.events)) as f64 / seconds;
+            let size = bytes as f64 / f64::from(1 << 20);
+            let lost = self.last.lost;
+            output::show_status(&format!("{events} events, {rate:.0}/s, {lost} lost, {size:.1} MiB"));
+        }
+    }
+}
+
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        output::clear_status();
+    }
+}

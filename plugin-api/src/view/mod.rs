@@ -1,0 +1,58 @@
+//! How the lines of a session are presented, beyond their format.
+
+mod columns;
+mod condition;
+mod evaluation;
+mod expression;
+mod fields;
+mod time;
+mod tokens;
+mod value;
+mod viewer;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use columns::write_name;
+pub use condition::{Comparison, Condition, Literal, Operator};
+pub(crate) use evaluation::Evaluation;
+pub use expression::{ExpressionError, parse_condition};
+pub use fields::find_field;
+pub(crate) use time::LineClock;
+pub use time::TimeFormat;
+pub(crate) use value::Value;
+pub(crate) use viewer::Viewer;
+
+/// How the lines are presented, as the user chose.
+///
+/// [`LineBuffer::event`](crate::LineBuffer::event) takes care of it. A hook that declares that it
+/// [honours](crate::HookInfo::honours_view) views must write all of its lines with it; see
+/// [`LineBuffer::passes`](crate::LineBuffer::passes) for lines that are written otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct View {
+    /// Only events that meet this condition become lines. The others are counted as left out.
+    pub condition: Option<Condition>,
+    /// Only these fields are shown, in this order. All of them, if there are none.
+    pub columns: Vec<String>,
+    /// How times are shown.
+    pub time: TimeFormat,
+    /// Whether names and errors are colored in text.
+    pub color: bool,
+}
+
+impl View {
+    /// Returns whether it is the default one, which every hook honours.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns whether the condition or a column is about a field of this name, or of this group.
+    pub fn mentions(&self, name: &str) -> bool {
+        let is_column = |column: &String| {
+            column == name || column.split_once('.').is_some_and(|(group, _)| group == name)
+        };
+        self.condition.as_ref().is_some_and(|condition| condition.mentions(name))
+            || self.columns.iter().any(is_column)
+    }
+}

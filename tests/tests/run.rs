@@ -1,0 +1,316 @@
+//! `run HOOK -- COMMAND`: the command behaves as if it were not traced, and the trace begins with its execution. Needs root and
+//! tracefs, but for the calls that are refused.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use system_tests::{Answer, Call, Kernel, Manager, PATIENCE, Plugins, wait_until};
+
+fn manager() -> Manager {
+    Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]))
+}
+
+/// The manager that runs a hook on a command.
+fn run<'a>(manager: &'a Manager, hook: &str, command: &[&str]) -> Call<'a> {
+    manager
+        .call(hook.split_whitespace().fold(vec!["run"], |mut words, word| {
+            words.push(word);
+            words
+        }))
+        .word("--")
+        .words(command)
+}
+
+fn directly(command: &[&str]) -> Output {
+    Command::new(command[0]).args(&command[1..]).output().expect("the command can be run")
+}
+
+/// The lines of the trace on standard error, without those of the manager.
+fn trace(answer: &Answer) -> Vec<&str> {
+    answer.stderr.lines().filter(|line| !line.starts_with("manager: ")).collect()
+}
+
+#[test]
+fn the_first_call_that_is_traced_executes_the_command() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let answer = run(&manager, "syscalls", &["/bin/true"]).answer();
+    let ours: Vec<String> = trace(&answer)
+        .iter()
+        .map(|line| line.split_once(" sys_").expect("a call").1.split('(').next().expect("a name").to_owned())
+        .collect();
+    let strace = directly(&["strace", "/bin/true"]);
+    let theirs = String::from_utf8_lossy(&strace.stderr).into_owned();
+    let theirs: Vec<&str> = theirs
+        .lines()
+        .filter(|line| !line.starts_with("+++"))
+        .map(|line| line.split('(').next().expect("a name"))
+        // strace names the calls as the C library does.
+        .map(|name| if name == "fstat" { "newfstatat" } else { name })
+        .collect();
+    let ours: Vec<&str> = ours.iter().map(|name| if name == "fstat" { "newfstatat" } else { name }).collect();
+    assert_eq!(ours, theirs, "{}", answer.stderr);
+    assert!(answer.stderr.contains("none lost"), "{}", answer.stderr);
+}
+
+#[test]
+fn every_hook_traces_a_command() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let command = ["sh", "-c", "cat /etc/hostname >/dev/null; exit 3"];
+    for (hook, mentions) in [
+        ("open", "path=\"/etc/hostname\""),
+        ("syscalls --decode", "execve:"),
+        ("events -e sched:sched_process_exec", "filename="),
+        ("process", "exit: status=3"),
+        ("sched", "run:"),
+        ("memory --summary 60s", "kind="),
+        ("latency", "call=execve"),
+        ("counters", "counters:"),
+        ("profile", "recorded"),
+        ("net", "recorded"),
+        ("block", "recorded"),
+        ("user -f *:malloc", "function=\"malloc\""),
+    ] {
+        let answer = run(&manager, hook, &command).answer();
+        assert_eq!(answer.status.code(), Some(3), "{hook}: {answer:#?}");
+        assert!(answer.stderr.contains(mentions), "{hook}: {answer:#?}");
+        assert!(answer.stderr.contains("none lost"), "{hook}: {answer:#?}");
+    }
+}
+
+#[test]
+fn the_exit_status_and_the_fatal_signal_are_those_of_the_command() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for (script, code, signal) in [
+        ("exit 0", Some(0), None),
+        ("exit 255", Some(255), None),
+        ("kill -KILL $$", None, Some(Signal::SIGKILL)),
+        ("kill -SEGV $$", None, Some(Signal::SIGSEGV)),
+        ("kill -INT $$", None, Some(Signal::SIGINT)),
+    ] {
+        let answer = run(&manager, "open", &["sh", "-c", script]).answer();
+        assert_eq!(answer.status.code(), code, "{script}: {answer:#?}");
+        assert_eq!(answer.status.signal(), signal.map(|signal| signal as i32), "{script}: {answer:#?}");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_executed_has_the_exit_status_of_a_shell() {
+    let manager = manager();
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let script = directory.path().join("script");
+    fs::write(&script, "#!/no/such/interpreter\n").expect("the directory is ours");
+    let script = script.to_str().expect("it is UTF-8");
+    let refused = |command: &[&str], status, mentions: &[&str]| {
+        let answer = run(&manager, "open", command).answer();
+        answer.failed_with(status, mentions);
+        assert_eq!(answer.stdout, "");
+    };
+    refused(&["no-such-command"], 127, &["no-such-command", "PATH"]);
+    refused(&["/no/such/command"], 127, &["/no/such/command", "No such file"]);
+    refused(&["/"], 126, &["Is a directory"]);
+    refused(&[script], 126, &[script, "Permission denied"]);
+    if Kernel::or_skip().is_none() {
+        return;
+    }
+    // The kernel refuses these when they are executed.
+    directly(&["chmod", "+x", script]);
+    refused(&[script], 127, &[script, "No such file"]);
+    fs::write(script, "\x7fELF and nothing else").expect("the directory is ours");
+    refused(&[script], 126, &[script, "Exec format error"]);
+    assert!(manager.files().is_empty(), "{:?}", manager.files());
+}
+
+#[test]
+fn the_command_has_the_callers_streams_signals_and_descriptors() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    // The shell of the call that is made directly is started by the test, whose runtime changes SIGPIPE.
+    for script in [
+        "grep -E '^(SigBlk|SigIgn|SigCgt|NoNewPrivs|Seccomp|CapEff)' /proc/self/status",
+        "ls /proc/self/fd",
+        "pwd; env | grep -v ^_= | sort",
+        "ulimit -a; nice; umask",
+    ] {
+        let command = ["sh", "-c", script];
+        let traced = run(&manager, "open -o /dev/null", &command);
+        let plain = manager.call_as("sh").words(&command[1..]).answer();
+        assert_eq!(traced.answer().stdout, plain.stdout, "{script}");
+    }
+}
+
+#[test]
+fn standard_output_is_the_commands_and_the_trace_goes_where_it_is_told() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join("trace");
+    fs::write(&file, "an older and longer trace".repeat(1000)).expect("the directory is ours");
+    let command = ["sh", "-c", "echo out; echo err >&2; cat /etc/hostname >/dev/null"];
+    let answer = run(&manager, &format!("open -o {}", file.display()), &command).answer();
+    assert_eq!(answer.stdout, "out\n");
+    assert!(answer.stderr.starts_with("err\nmanager: "), "{answer:#?}");
+    let trace = fs::read_to_string(&file).expect("the trace is there");
+    assert!(trace.contains("/etc/hostname") && !trace.contains("older"), "{trace}");
+
+    let answer = run(&manager, "open -o -", &command).answer();
+    assert!(answer.stdout.contains("/etc/hostname") && answer.stdout.contains("out\n"), "{answer:#?}");
+    let answer = run(&manager, "open", &command).answer();
+    assert!(answer.stderr.contains("/etc/hostname") && answer.stderr.contains("err\n"), "{answer:#?}");
+}
+
+#[test]
+fn the_session_ends_with_the_last_descendant_or_with_the_command() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let script = "(while [ -e $0 ]; do sleep 0.02; done; cat /etc/passwd >/dev/null) & exit 5";
+    let marker = tempfile::NamedTempFile::new().expect("a file can be made");
+    let path = marker.path().to_str().expect("it is UTF-8").to_owned();
+    let command = ["sh", "-c", script, &path];
+    // A stream of its own: the descendant keeps the others open.
+    let call = |options: &str| run(&manager, options, &command);
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join("trace");
+    let answer = call(&format!("open --until-exit -o {}", file.display()))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .answer();
+    assert_eq!(answer.status.code(), Some(5));
+    assert!(!fs::read_to_string(&file).expect("the trace is there").contains("/etc/passwd"));
+
+    let mut process = call("open").spawn();
+    wait_until("the command has ended", PATIENCE, || process.workers().len() == 1);
+    marker.close().expect("it is ours");
+    let answer = process.ends(PATIENCE);
+    assert_eq!(answer.status.code(), Some(5));
+    assert!(answer.stderr.contains("/etc/passwd"), "{answer:#?}");
+}
+
+#[test]
+fn sigterm_is_passed_on_to_the_command() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let script = "trap 'echo got it; exit 9' TERM; echo ready; while :; do sleep 0.02; done";
+    let mut process = run(&manager, "open", &["sh", "-c", script]).spawn();
+    wait_until("the command runs", PATIENCE, || process.has_output());
+    process.signal(Signal::SIGTERM);
+    let answer = process.ends(PATIENCE);
+    assert_eq!((answer.status.code(), &*answer.stdout), (Some(9), "ready\ngot it\n"), "{answer:#?}");
+    assert!(answer.stderr.contains("none lost"), "{answer:#?}");
+}
+
+#[test]
+fn clear_ends_the_session_and_not_the_command() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let marker = tempfile::NamedTempFile::new().expect("a file can be made");
+    let path = marker.path().to_str().expect("it is UTF-8").to_owned();
+    let script = "echo ready; while [ -e $0 ]; do sleep 0.02; done; exit 6";
+    let mut process = run(&manager, "syscalls", &["sh", "-c", script, &path]).spawn();
+    wait_until("the command runs", PATIENCE, || process.has_output());
+    manager.call(["clear"]).answer().succeeded_silently();
+    assert!(manager.files().is_empty(), "{:?}", manager.files());
+    assert!(!process.is_over(), "the command is still running");
+    marker.close().expect("it is ours");
+    assert_eq!(process.ends(PATIENCE).status.code(), Some(6));
+}
+
+#[test]
+fn a_killed_manager_leaves_the_command_alone_and_nothing_in_the_kernel() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let marker = tempfile::NamedTempFile::new().expect("a file can be made");
+    let path = marker.path().to_str().expect("it is UTF-8").to_owned();
+    let script = "echo $$; while [ -e $0 ]; do sleep 0.02; done; mv $1 $2";
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    fs::write(&from, "").expect("the directory is ours");
+    let [from, done] = [&from, &to].map(|path| path.to_str().expect("it is UTF-8"));
+    let mut process = run(&manager, "syscalls", &["sh", "-c", script, &path, from, done]).spawn();
+    wait_until("the command runs", PATIENCE, || process.has_output());
+    let command: i32 = process.stdout().trim().parse().expect("a pid");
+    let manager_id = process.pid();
+    assert!(!kernel.instances_of(&[manager_id]).is_empty(), "the session has an instance");
+    process.signal(Signal::SIGKILL);
+    wait_until("the worker has removed it", PATIENCE, || kernel.instances_of(&[manager_id]).is_empty());
+    assert!(kill(Pid::from_raw(command), None).is_ok(), "the command is alive");
+    marker.close().expect("it is ours");
+    wait_until("the command has gone on to its end", PATIENCE, || to.exists());
+}
+
+#[test]
+fn a_signal_before_the_command_is_executed_undoes_the_session() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    // The largest buffer takes long.
+    let call = || run(&manager, "syscalls --buffer-size 200000", &["sh", "-c", "echo executed; sleep 60"]);
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut process = call().spawn();
+        wait_until("it has a worker", PATIENCE, || process.workers().len() >= 2);
+        process.signal(signal);
+        let answer = process.ends(Duration::from_secs(30));
+        assert_eq!(answer.stdout, "", "{answer:#?}");
+    }
+}
+
+#[test]
+fn the_command_runs_as_the_given_user() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let answer = run(&manager, "syscalls -u nobody", &["sh", "-c", "id -u; id -g; id -G"]).answer();
+    let ids = directly(&["sh", "-c", "id -u nobody; id -g nobody; id -G nobody"]);
+    assert_eq!(answer.stdout, String::from_utf8_lossy(&ids.stdout), "{answer:#?}");
+    let first = trace(&answer)[0].to_owned();
+    assert!(first.contains("sys_execve"), "{first}");
+    run(&manager, "open -u no-such-user", &["true"]).answer().refused(&["--user", "no-such-user"]);
+}
+
+#[test]
+fn mistakes_are_explained_in_one_line() {
+    let manager = manager();
+    for (words, mentions) in [
+        (&["run"][..], &["run HOOK [OPTIONS]"][..]),
+        (&["run", "opne", "-p", "1"], &["did you mean 'open'?"]),
+        (&["run", "trace_opne", "-p", "1"], &["did you mean 'trace_open'?"]),
+        (&["run", "open"], &["nothing to trace is given", "-- COMMAND"]),
+        (&["run", "open", "--"], &["no command is given after --"]),
+        (&["run", "open", "-p", "1", "--", "true"], &["a command is traced alone"]),
+        (&["run", "open", "--all", "--", "true"], &["a command is traced alone"]),
+        (&["run", "open", "-p", "sleep"], &["-p $(pgrep -d, sleep)"]),
+        (&["run", "open", "true"], &["run trace_open -- true"]),
+        (&["run", "open", "--fialed", "--all"], &["--failed"]),
+        (&["run", "open", "-o", "/", "--all"], &["/: is a directory"]),
+        (&["run", "open", "-o", "/dev/zero", "--all"], &["/dev/zero: is a device"]),
+        (&["run", "open", "-u", "nobody", "-p", "1"], &["--user requires a command"]),
+        (&["run", "open,net", "--all"], &["one hook"]),
+        (&["lsit"], &["did you mean 'list'?"]),
+        (&["describe"], &["HOOK"]),
+        (&["completions", "cmd"], &["bash, fish and zsh"]),
+    ] {
+        let answer = manager.call(words).answer();
+        assert!(matches!(answer.status.code(), Some(1 | 2)), "{words:?}: {answer:#?}");
+        answer.failed_with(answer.status.code().unwrap_or_default(), mentions);
+        assert_eq!(answer.stdout, "", "{words:?}");
+    }
+}
+
+#[test]
+fn names_of_hooks_need_no_prefix() {
+    let manager = manager();
+    let long = manager.call(["--describe", "trace_open"]).answer();
+    for words in [
+        &["--describe", "open"][..],
+        &["describe", "open"],
+        &["run", "open", "--help"],
+        &["describe", "ebpf/open"],
+    ] {
+        assert_eq!(manager.call(words).answer().succeeded(), long.succeeded(), "{words:?}");
+    }
+    assert_eq!(manager.call(["list"]).answer().stdout, manager.call(["--list"]).answer().stdout);
+}
