@@ -76,6 +76,20 @@ fn a_task_that_gets_the_pid_of_a_traced_one_is_not_shown() {
     }
 }
 
+/// A child of a traced process ends, and another one gets its pid. Checks that it is recorded, after a gap that is reported.
+fn gives_a_pid_to_another_child(workload: &Workload, session: Session, log: &Log, choice: &str) {
+    let child = workload.child();
+    workload.ends_child(&child);
+    workload.reuses(child.id(), 500);
+    let ended = session.stop();
+    let marks = marks_of(&ended.succeeded(), child.id());
+    assert_eq!(marks.last(), Some(&499), "{choice}: {} marks, {}", marks.len(), log.text());
+    // The watcher of cgroups may have been faster.
+    let is_reported = choice.starts_with("--cgroup")
+        || log.text().contains("1 traced tasks got the pid of one that had just ended");
+    assert!(is_reported || marks.len() == 500, "{choice}: {} marks, {}", marks.len(), log.text());
+}
+
 #[test]
 fn a_traced_task_that_gets_the_pid_of_another_is_recorded_again_and_reported() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -83,17 +97,21 @@ fn a_traced_task_that_gets_the_pid_of_another_is_recorded_again_and_reported() {
     let (workload, cgroup) = (Workload::start(), Cgroup::create());
     for choice in choices(&workload, &cgroup) {
         let log = Log::new();
-        let session = trace(&manager, &log, &choice);
-        let child = workload.child();
-        workload.ends_child(&child);
-        workload.reuses(child.id(), 500);
-        let ended = session.stop();
-        let marks = marks_of(&ended.succeeded(), child.id());
-        assert_eq!(marks.last(), Some(&499), "{choice}: {} marks, {}", marks.len(), log.text());
-        // The watcher of cgroups may have been faster.
-        let is_reported = choice.starts_with("--cgroup")
-            || log.text().contains("1 traced tasks got the pid of one that had just ended");
-        assert!(is_reported || marks.len() == 500, "{choice}: {} marks, {}", marks.len(), log.text());
+        gives_a_pid_to_another_child(&workload, trace(&manager, &log, &choice), &log, &choice);
+    }
+}
+
+/// There, procfs shows other times of starts.
+#[test]
+fn a_traced_task_that_gets_the_pid_of_another_is_recorded_again_in_another_time_namespace() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for ahead in ["-1000", "100000"] {
+        let (workload, log) = (Workload::start(), Log::new());
+        let choice = format!("--pid {}", workload.id());
+        let call = manager.call(["-v", "--run", "trace_syscalls", "--args", &format!("{choice} -s getsid")]);
+        let session = log.of(call.under(["unshare", "--time", "--boottime", ahead])).start();
+        gives_a_pid_to_another_child(&workload, session, &log, &choice);
     }
 }
 

@@ -46,6 +46,7 @@ mod queue;
 mod renderer;
 mod reused_pids;
 mod session;
+mod start_time;
 mod stream;
 mod tampering;
 mod traced_tasks;

@@ -16,6 +16,7 @@ use trace_tasks::Pid;
 use tracefs::PidFilter;
 
 use crate::ended_tasks::{EndedTask, EndedTasks};
+use crate::start_time;
 use crate::unrecorded::Unrecorded;
 
 /// The time between two looks at the filter.
@@ -61,7 +62,7 @@ impl ReusedPid {
     fn is_alive(&self, filter: &PidFilter) -> bool {
         // The start is read last: if it is the one of this task, the task that was alive is no later one.
         filter.procfs().is_alive(self.task)
-            && filter.procfs().started(self.task).is_some_and(|started| started <= self.started)
+            && start_time::started(filter.procfs(), self.task).is_some_and(|started| started <= self.started)
             && !self.known.has_ended.load(Ordering::Relaxed)
     }
 }
