@@ -2,6 +2,9 @@
 //!
 //! The kernel's filter holds pids, and removes that of a task an RCU grace period after the task was reaped.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use system_tests::{Cgroup, Event, Kernel, Log, Manager, PATIENCE, Plugins, Session, Workload, wait_until};
@@ -73,6 +76,71 @@ fn a_task_that_gets_the_pid_of_a_traced_one_is_not_shown() {
             assert_eq!(marks_of(&ended.succeeded(), child), [1000], "{choice}");
         }
         assert_eq!(log.summary().delivered, ended.lines.len());
+    }
+}
+
+/// Changes the filter of another instance again and again. Each change takes some 40 ms, in which all others wait.
+struct BusyFilters {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl BusyFilters {
+    fn start(kernel: &Kernel) -> Self {
+        let instance = kernel.make_instance(&format!("tracefs-test-{}-busy", std::process::id()));
+        let (is_over, own) = (Arc::new(AtomicBool::new(false)), std::process::id().to_string());
+        let ends = Arc::clone(&is_over);
+        let change = move || {
+            while !ends.load(Ordering::Relaxed) {
+                instance.set("set_event_pid", &own);
+            }
+        };
+        Self { is_over, thread: Some(thread::spawn(change)) }
+    }
+}
+
+impl Drop for BusyFilters {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Processes that join a cgroup and end at some time while they are added to the filter, each of which emits one mark before, whereupon
+/// one that does not join gets the pid and emits others. Returns the pids.
+fn joiners_with_reused_pids(stranger: &Workload, cgroup: &Cgroup) -> Vec<u32> {
+    let one = |round| {
+        let joiner = stranger.child();
+        cgroup.takes(joiner.id());
+        thread::sleep(Duration::from_millis(6 * round));
+        joiner.marks(1000, 1);
+        stranger.ends_child(&joiner);
+        stranger.reuses(joiner.id(), 50);
+        joiner.id()
+    };
+    (0..16_u64).map(one).collect()
+}
+
+#[test]
+fn a_task_that_gets_the_pid_of_one_that_has_just_joined_is_not_shown() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let (manager, stranger, cgroup, log) = (manager(), Workload::start(), Cgroup::create(), Log::new());
+    let session = trace(&manager, &log, &format!("--cgroup {}", cgroup.path().display()));
+    let mut joiners = joiners_with_reused_pids(&stranger, &cgroup);
+    let busy = BusyFilters::start(&kernel);
+    joiners.extend(joiners_with_reused_pids(&stranger, &cgroup));
+    drop(busy);
+    let last = stranger.child();
+    cgroup.takes(last.id());
+    let recorded = session.line_count();
+    wait_until("the last one is recorded", PATIENCE, || {
+        last.marks(1000, 1);
+        session.line_count() > recorded
+    });
+    let ended = session.stop();
+    for joiner in joiners {
+        let marks = marks_of(&ended.succeeded(), joiner);
+        assert!(marks.is_empty() || marks == [1000], "{marks:?}");
     }
 }
 

@@ -16,6 +16,7 @@ use trace_session::{Collect, Occasion, Swept};
 use trace_tasks::{Cgroup, Pid};
 use tracefs::PidFilter;
 
+use crate::additions::{Additions, StartedTask};
 use crate::ended_tasks::{EndedTask, EndedTasks};
 use crate::join_events::{JoinEvents, Joins};
 use crate::new_programs::NewPrograms;
@@ -88,12 +89,13 @@ pub struct JoinWatcher {
     /// The processes in the cgroups at the last sweep.
     members: BTreeSet<Pid>,
     /// The processes that were added to the filter in the last sweep.
-    added: Vec<Pid>,
+    added: Vec<StartedTask>,
     /// Processes that have joined and were neither members at that sweep nor had ended: those that are about to end, or have left.
-    leaving: Vec<Pid>,
+    leaving: Vec<StartedTask>,
     /// When that sweep began. A process that joined after it may have been a member since then.
     swept: Option<Instant>,
     joined: Joined,
+    additions: Additions,
     programs: Option<NewPrograms>,
     ended: EndedTasks,
     unrecorded: UnrecordedJoiners,
@@ -109,6 +111,7 @@ impl JoinWatcher {
         filter: PidFilter,
         events: Option<JoinEvents>,
         joined: Joined,
+        additions: Additions,
         programs: Option<NewPrograms>,
         ended: EndedTasks,
         unrecorded: UnrecordedJoiners,
@@ -123,6 +126,7 @@ impl JoinWatcher {
             leaving: Vec::new(),
             swept: None,
             joined,
+            additions,
             programs,
             ended,
             unrecorded,
@@ -138,17 +142,38 @@ impl JoinWatcher {
         new
     }
 
-    /// Reports the processes among those that have joined that have ended already. Returns the others.
-    fn without_ended(&self, processes: Vec<Pid>, missing: Duration) -> Vec<Pid> {
-        let (ended, alive) = processes.into_iter().partition(|process| self.filter.has_ended(*process));
-        self.report_ended(ended, missing, &self.unrecorded.ended);
-        alive
+    /// Identifies processes that have joined. Reports those that have ended already, and returns the others.
+    fn identified(&self, processes: Vec<Pid>, missing: Duration) -> Vec<StartedTask> {
+        let (mut found, mut gone) = (Vec::new(), Vec::new());
+        for process in processes {
+            match StartedTask::find(process, self.filter.procfs()) {
+                Some(process) => found.push(process),
+                None => gone.push(process),
+            }
+        }
+        self.report_ended(gone, missing, &self.unrecorded.ended);
+        self.without_ended(found, missing)
     }
 
-    fn report_ended(&self, tasks: Vec<Pid>, missing: Duration, counted_in: &Unrecorded) {
+    /// Reports the processes among those that have joined that have ended. Returns the others.
+    fn without_ended(&self, mut processes: Vec<StartedTask>, missing: Duration) -> Vec<StartedTask> {
+        let has_ended = |process: &mut StartedTask| {
+            self.filter.has_ended(process.task) || process.is_another(self.filter.procfs())
+        };
+        let ended = processes.extract_if(.., has_ended).map(|process| process.task);
+        self.report_ended(ended, missing, &self.unrecorded.ended);
+        processes
+    }
+
+    fn report_ended(&self, tasks: impl IntoIterator<Item = Pid>, missing: Duration, counted_in: &Unrecorded) {
         for task in tasks {
             self.ended.report(EndedTask { task, reused: None, counted_in: counted_in.clone(), missing });
         }
+    }
+
+    fn threads(&self, processes: &[StartedTask]) -> Vec<Pid> {
+        let processes: Vec<Pid> = processes.iter().map(|process| process.task).collect();
+        self.filter.threads(&processes)
     }
 
     /// Reports the processes that have joined by events and have ended. Call it after the members were read, among which the others
@@ -166,8 +191,8 @@ impl JoinWatcher {
             }
         }
         self.report_ended(unknown, missing, &self.unrecorded.unknown);
-        let mut left = self.without_ended(attached, missing);
-        left.retain(|process| !self.members.contains(process));
+        let mut left = self.identified(attached, missing);
+        left.retain(|process| !self.members.contains(&process.task));
         self.leaving = left;
     }
 }
@@ -191,26 +216,29 @@ impl Collect for JoinWatcher {
         if is_last {
             return Ok(Swept::rest(false, REST));
         }
+        let new = self.identified(new, unobserved);
         if !new.is_empty() {
             // Before their first records.
-            self.joined.add(self.filter.threads(&new));
-            self.programs.iter().for_each(|programs| programs.report(new.iter().copied()));
+            self.joined.add(self.threads(&new));
+            self.programs.iter().for_each(|programs| programs.report(new.iter().map(|process| process.task)));
         }
         // They may have started threads before the kernel used the filter with them.
         let unchecked = [added, new].concat();
         if unchecked.is_empty() {
             return Ok(Swept::rest(false, REST));
         }
+        let threads = StartedTask::find_all(self.threads(&unchecked), self.filter.procfs());
         // What was forked by a member is in the filter already.
-        let missing = self.filter.missing(self.filter.threads(&unchecked))?;
+        let missing = Additions::missing(&self.filter, threads)?;
         if missing.is_empty() {
             self.without_ended(unchecked, unobserved);
             return Ok(Swept::rest(false, REST));
         }
         log::debug!("{} tasks have joined the cgroups", missing.len());
-        self.filter.add(&missing)?;
+        // Before their first records.
+        self.joined.add(missing.iter().map(|thread| thread.task).collect());
+        self.additions.add(&self.filter, &missing)?;
         note_late(&self.unrecorded.late, missing.len(), unobserved, began.elapsed());
-        self.joined.add(missing);
         self.added = unchecked;
         // Those that have joined meanwhile have waited long enough.
         Ok(Swept::rest(false, Duration::ZERO))

@@ -31,6 +31,7 @@
 
 #![warn(missing_docs)]
 
+mod additions;
 mod boot_time;
 mod buffer_number;
 mod cleanup;

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use trace_hook_api::{Result, boot_time};
+use trace_hook_api::{HookError, Result, boot_time};
 use trace_session::{Collect, Collector, Notifier, Occasion, Swept};
 use trace_tasks::Pid;
 use tracefs::PidFilter;
 
+use crate::additions::{Additions, StartedTask};
 use crate::ended_tasks::{EndedTask, EndedTasks};
 use crate::start_time;
 use crate::unrecorded::Unrecorded;
@@ -86,6 +87,7 @@ impl Watched {
 #[derive(Debug)]
 pub struct PidRestorer {
     filter: PidFilter,
+    additions: Additions,
     restored: Unrecorded,
     ended: EndedTasks,
     running: Option<(Arc<Reports>, Collector<Restoring>)>,
@@ -101,6 +103,7 @@ struct Reports {
 #[derive(Debug)]
 struct Restoring {
     filter: PidFilter,
+    additions: Additions,
     reports: Arc<Reports>,
     watched: Vec<Watched>,
     restored: Unrecorded,
@@ -108,10 +111,10 @@ struct Restoring {
 }
 
 impl PidRestorer {
-    /// A restorer of tasks in this filter, which notes in `restored` what was not recorded. The records of those that have `ended`
-    /// decide whether they were.
-    pub fn new(filter: PidFilter, restored: Unrecorded, ended: EndedTasks) -> Self {
-        Self { filter, restored, ended, running: None }
+    /// A restorer of tasks in this filter, which reports to `additions` what it adds, and notes in `restored` what was not recorded.
+    /// The records of those that have `ended` decide whether they were.
+    pub fn new(filter: PidFilter, additions: Additions, restored: Unrecorded, ended: EndedTasks) -> Self {
+        Self { filter, additions, restored, ended, running: None }
     }
 
     /// Adds these tasks again when the kernel removes them.
@@ -125,10 +128,7 @@ impl PidRestorer {
         }
         let (reports, thread) = match &mut self.running {
             Some(running) => running,
-            None => {
-                let (restored, ended) = (self.restored.clone(), self.ended.clone());
-                self.running.insert(Restoring::start(self.filter.another(), restored, ended)?)
-            }
+            None => self.running.insert(self.start()?),
         };
         if thread.has_ended() {
             return thread.finish().map(drop);
@@ -136,6 +136,21 @@ impl PidRestorer {
         reports.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
         reports.notifier.notify();
         Ok(())
+    }
+
+    fn start(&self) -> Result<(Arc<Reports>, Collector<Restoring>)> {
+        let failed = |error| HookError::new(format!("cannot create an eventfd: {error}"));
+        let notifier = Notifier::new().map_err(failed)?;
+        let reports = Arc::new(Reports { tasks: Mutex::default(), notifier });
+        let thread = Restoring {
+            filter: self.filter.another(),
+            additions: self.additions.clone(),
+            reports: Arc::clone(&reports),
+            watched: Vec::new(),
+            restored: self.restored.clone(),
+            ended: self.ended.clone(),
+        };
+        Ok((reports, Collector::start(thread)?))
     }
 
     /// Ends the thread.
@@ -149,18 +164,6 @@ impl PidRestorer {
 }
 
 impl Restoring {
-    fn start(
-        filter: PidFilter,
-        restored: Unrecorded,
-        ended: EndedTasks,
-    ) -> Result<(Arc<Reports>, Collector<Self>)> {
-        let failed = |error| trace_hook_api::HookError::new(format!("cannot create an eventfd: {error}"));
-        let notifier = Notifier::new().map_err(failed)?;
-        let reports = Arc::new(Reports { tasks: Mutex::default(), notifier });
-        let thread = Self { filter, reports: Arc::clone(&reports), watched: Vec::new(), restored, ended };
-        Ok((reports, Collector::start(thread)?))
-    }
-
     fn take_reports(&mut self) {
         self.reports.notifier.acknowledge();
         let until = boot_time() + WATCHED.as_nanos() as u64;
@@ -183,7 +186,7 @@ impl Restoring {
         let removed: Vec<&ReusedPid> =
             self.watched.iter().filter(is_removed).map(|watched| &watched.reused).collect();
         // Adding takes some 40 ms, in which they can end.
-        while self.filter.restore(&living(&removed, &self.filter))? {}
+        while self.add_again(&removed)? {}
         let restored = boot_time();
         for watched in &mut self.watched {
             if missing.contains(&watched.reused.task) {
@@ -195,6 +198,13 @@ impl Restoring {
         }
         self.watched.retain(|watched| watched.until > now);
         Ok(())
+    }
+
+    /// Adds those that are alive and missing, and what they have started since. Returns whether any was missing.
+    fn add_again(&self, removed: &[&ReusedPid]) -> Result<bool> {
+        let families = self.filter.families(&living(removed, &self.filter));
+        let families = StartedTask::find_all(families, self.filter.procfs());
+        Ok(self.additions.add_missing(&self.filter, families)?)
     }
 
     fn report_ended(&mut self, now: u64) {
@@ -242,6 +252,7 @@ mod tests {
     use tracefs::Instance;
 
     use super::*;
+    use crate::additions::Unidentified;
     use crate::kernel::{self, wait_until};
 
     /// A process that runs until it is dropped.
@@ -265,6 +276,7 @@ mod tests {
         other: Process,
         removed: Process,
         restorer: PidRestorer,
+        unidentified: Unidentified,
         restored: Unrecorded,
         ended: EndedTasks,
         filter: PidFilter,
@@ -278,8 +290,10 @@ mod tests {
             selection.add(other.0.id(), Follow::FAMILY);
             let (filter, _) = instance.choose_tasks(Path::new("/proc"), &selection).expect("tasks");
             let (restored, ended) = (Unrecorded::default(), EndedTasks::default());
-            let restorer = PidRestorer::new(filter.another(), restored.clone(), ended.clone());
-            Self { other, removed, restorer, restored, ended, filter, _instance: instance }
+            let unidentified = Unidentified::default();
+            let (added, another) = (unidentified.reported(), filter.another());
+            let restorer = PidRestorer::new(another, added, restored.clone(), ended.clone());
+            Self { other, removed, restorer, unidentified, restored, ended, filter, _instance: instance }
         }
 
         fn watch(&mut self, reused: ReusedPid) {
@@ -309,6 +323,7 @@ mod tests {
         fixture.watch(ReusedPid::new(fixture.removed.0.id(), boot_time()));
         wait_until("it is counted", || fixture.restored.tasks() == 1);
         assert!(fixture.is_in_filter());
+        assert!(fixture.unidentified.take_reported() && fixture.unidentified.has(fixture.removed.0.id()));
         fixture.filter.clear().expect("cleared");
         fixture.filter.add(&[fixture.other.0.id()]).expect("added");
         wait_until("it is restored again", || fixture.is_in_filter());

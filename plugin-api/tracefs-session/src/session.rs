@@ -140,12 +140,23 @@ impl TracefsSession {
         joins.as_ref().map(Instance::start).transpose()?;
         let ended = EndedTasks::default();
         let joined = traced.as_ref().map(TracedTasks::joined).unwrap_or_default();
+        let additions = traced.as_ref().map(TracedTasks::additions).unwrap_or_default();
         let watcher = || {
-            let joined = joined.clone();
+            let (joined, additions) = (joined.clone(), additions.clone());
             let (cgroups, excluded) = (selection.cgroups(), selection.excluded().collect());
             let (programs, ended, unrecorded) = (programs.clone(), ended.clone(), unrecorded_joiners.clone());
             let tasks = tasks.another();
-            JoinWatcher::new(cgroups, excluded, tasks, join_events, joined, programs, ended, unrecorded)
+            JoinWatcher::new(
+                cgroups,
+                excluded,
+                tasks,
+                join_events,
+                joined,
+                additions,
+                programs,
+                ended,
+                unrecorded,
+            )
         };
         let joining = may_be_joined(&selection).then(watcher).map(Collector::start).transpose()?;
         system_wide.iter().zip(enable_system_wide).try_for_each(|(second, enable)| enable(second))?;
@@ -165,7 +176,8 @@ impl TracefsSession {
             }
             None => None,
         };
-        let pids = PidWatch::new(tasks.another(), selection.clone(), joined, stream.trust());
+        let pids =
+            PidWatch::new(tasks.another(), selection.clone(), joined, additions.clone(), stream.trust());
         let watched = pids.watched();
         let switch = Switch::on();
         let all = [&*instance].into_iter().chain(&system_wide).chain(&joins);
@@ -177,7 +189,7 @@ impl TracefsSession {
             stream: Some(stream),
             instance: Some(instance),
             system_wide,
-            restorer: Some(PidRestorer::new(tasks.another(), restored.clone(), ended)),
+            restorer: Some(PidRestorer::new(tasks.another(), additions, restored.clone(), ended)),
             unrecorded_joiners,
             restored,
             tasks,

@@ -12,6 +12,7 @@ use trace_hook_api::log;
 use trace_tasks::{Follow, Member, Pid, Procfs, START_PRECISION, SelectedProcesses};
 use tracefs::{Instance, PidFilter, RecentMap};
 
+use crate::additions::{Additions, Unidentified};
 use crate::joined::Joined;
 use crate::tampering::FilterTrust;
 
@@ -44,6 +45,10 @@ pub struct TracedTasks {
     untraced: HashSet<Pid>,
     /// Tasks of processes that have joined a selected cgroup.
     joined: Joined,
+    /// Tasks that were added to the kernel's filter: those with their pids may be others.
+    unidentified: Unidentified,
+    /// The time of the record that is being read, in nanoseconds since boot.
+    time: u64,
     /// Tasks that were found in procfs while recording: the records of their starts may follow.
     found: HashSet<Pid>,
     /// Those among them whose records have been read by the time when all existing records have been read again.
@@ -80,6 +85,8 @@ impl TracedTasks {
             processes: members.into_iter().map(|(task, member)| (task, member.process)).collect(),
             untraced: HashSet::new(),
             joined: Joined::default(),
+            unidentified: Unidentified::default(),
+            time: 0,
             found: HashSet::new(),
             found_before: HashSet::new(),
             started: RecentMap::new(MOST_BEING_STARTED),
@@ -98,6 +105,11 @@ impl TracedTasks {
     /// Where to put the tasks of processes that have joined a selected cgroup.
     pub fn joined(&self) -> Joined {
         self.joined.clone()
+    }
+
+    /// Where to report tasks that are added to the kernel's filter.
+    pub(crate) fn additions(&self) -> Additions {
+        self.unidentified.reported()
     }
 
     /// Where to report that the kernel's filter was changed.
@@ -127,6 +139,11 @@ impl TracedTasks {
         }
     }
 
+    /// Call it for each record with its time, before what it says is passed to the other methods.
+    pub(crate) fn reach(&mut self, time: u64) {
+        self.time = time;
+    }
+
     /// Adds the new task of a `task:task_newtask` record. Returns whether it is followed and has the pid of a followed task,
     /// which has ended: when the kernel removes the pid of that task from its filter, it removes that of the new one.
     pub fn new_task(&mut self, creator: Pid, new: Pid, clone_flags: u64) -> bool {
@@ -139,6 +156,7 @@ impl TracedTasks {
         self.last_kept = None;
         self.started.insert(new, ());
         self.add_joined();
+        self.unidentified.forget(new, self.time);
         let is_own_start = self.found.remove(&new) | self.found_before.remove(&new);
         let before = self.known.insert(new, follow).filter(|_| !is_own_start);
         let has_reused = [Some(follow), before]
@@ -164,7 +182,12 @@ impl TracedTasks {
             return;
         }
         log::debug!("task {new} has the pid of a traced task that has ended; task {creator} is not traced");
-        self.known.insert(new, Follow::NOTHING);
+        self.unidentified.forget(new, self.time);
+        self.drop_task(new);
+    }
+
+    fn drop_task(&mut self, task: Pid) {
+        self.known.insert(task, Follow::NOTHING);
         self.last_kept = None;
         self.drops_any = true;
     }
@@ -178,6 +201,7 @@ impl TracedTasks {
     /// Whether a new task without a record of its start may be one that a traced task has started.
     fn may_have_started(&mut self, creator: Pid) -> bool {
         self.add_joined();
+        self.identify(creator);
         let is_followed = |follow: Follow| follow != Follow::NOTHING;
         match self.known.get(&creator) {
             Some(&follow) => is_followed(follow),
@@ -202,13 +226,15 @@ impl TracedTasks {
             return true;
         }
         let keeps = self.follow(task).own;
-        self.last_kept = Some(task).filter(|_| keeps);
+        // Each record is looked at until the task is identified.
+        self.last_kept = Some(task).filter(|task| keeps && !self.unidentified.has(*task));
         keeps
     }
 
     /// Whether a task that a record names is traced. It need not have written a record.
     pub fn is_traced(&mut self, task: Pid) -> bool {
         self.add_joined();
+        self.identify(task);
         if let Some(follow) = self.known.get(&task) {
             return follow.own;
         }
@@ -244,6 +270,9 @@ impl TracedTasks {
 
     /// Whether the task, or any task that it may start, is traced.
     pub fn follows(&self, task: Pid) -> bool {
+        if self.unidentified.is_another(task, &self.procfs) {
+            return false;
+        }
         let unknown = || if self.trust.is_lost() { Follow::NOTHING } else { self.unknown_task() };
         self.related(task).unwrap_or_else(unknown) != Follow::NOTHING
     }
@@ -264,10 +293,14 @@ impl TracedTasks {
         if self.known.len() >= self.prune_at {
             self.exited = self.known.keys().copied().filter(|&task| !self.procfs.exists(task)).collect();
             self.prune_at = next_pruning(self.known.len() - self.exited.len());
+            self.unidentified.prune(&self.procfs);
         }
     }
 
     fn add_joined(&mut self) {
+        if self.unidentified.take_reported() {
+            self.last_kept = None;
+        }
         for task in self.joined.take() {
             self.untraced.remove(&task);
             self.assumed.remove(&task);
@@ -288,7 +321,23 @@ impl TracedTasks {
         }
     }
 
+    /// Finds out whether a task is another one with the pid of a task that was added to the kernel's filter.
+    fn identify(&mut self, task: Pid) {
+        if !self.unidentified.identify(task, self.time, &self.procfs) {
+            return;
+        }
+        self.known.remove(&task);
+        self.untraced.remove(&task);
+        if self.related(task).is_none_or(|follow| follow == Follow::NOTHING) && !self.is_member(task) {
+            log::debug!(
+                "task {task} has the pid of one that ended while it was added to the kernel's filter"
+            );
+            self.drop_task(task);
+        }
+    }
+
     fn follow(&mut self, task: Pid) -> Follow {
+        self.identify(task);
         if let Some(&follow) = self.known.get(&task) {
             return follow;
         }
@@ -411,6 +460,7 @@ fn next_pruning(known: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::additions::StartedTask;
     use proptest::prelude::*;
     use std::fs;
 
@@ -436,6 +486,14 @@ mod tests {
             fs::create_dir_all(&dir).expect("directory");
             let status = format!("Name:\tx\nState:\tR (running)\nTgid:\t{process}\nPPid:\t{parent}\n");
             fs::write(dir.join("status"), status).expect("status");
+        }
+
+        /// A process that was started then, in nanoseconds since boot.
+        fn add_started(&self, task: Pid, started: u64) {
+            self.add_task(task, task, 1);
+            let ticks = started / START_PRECISION;
+            let stat = format!("{task} (x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {ticks} 0");
+            fs::write(self.root.path().join(format!("{task}/stat")), stat).expect("stat");
         }
 
         fn remove_task(&self, task: Pid) {
@@ -557,14 +615,6 @@ mod tests {
 
     #[test]
     fn a_task_that_no_traced_one_can_have_started_is_not_traced() {
-        let started_at = |filter: &Fixture, task: Pid, nanoseconds: u64| {
-            filter.add_task(task, task, 1);
-            let stat = format!(
-                "{task} (x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {} 0",
-                nanoseconds / START_PRECISION
-            );
-            fs::write(filter.root.path().join(format!("{task}/stat")), stat).expect("stat");
-        };
         let second = 1_000_000_000;
         for has_lost in [false, true] {
             let mut fixture = fixture(Follow::FAMILY);
@@ -574,13 +624,34 @@ mod tests {
                 fixture.filter.lost();
             }
             for (task, seconds) in [(70, 9), (71, 11), (72, 13)] {
-                started_at(&fixture, task, seconds * second);
+                fixture.add_started(task, seconds * second);
             }
             // Started while the session began; its parent may have ended.
             assert!(fixture.filter.keeps(71));
             assert_eq!(fixture.filter.keeps(72), has_lost);
             assert!(!fixture.filter.keeps(70) && !fixture.filter.keeps(0));
         }
+    }
+
+    #[test]
+    fn a_task_with_the_pid_of_one_that_ended_while_it_was_added_is_not_traced() {
+        let mut fixture = fixture(Follow::FAMILY);
+        let (added, now) = (fixture.filter.additions(), Procfs::now());
+        for task in 20..=23 {
+            fixture.add_started(task, now - 5_000_000_000);
+        }
+        fixture.filter.joined().add((20..=23).collect());
+        added.report(&StartedTask::find_all(20..=23, &fixture.filter.procfs));
+        fixture.add_started(20, now);
+        fixture.add_started(21, now);
+        fixture.add_task(21, 21, 10);
+        fixture.add_started(22, now);
+        fixture.filter.reach(now + 1_000_000_000);
+        fixture.filter.new_task(10, 22, FORK);
+        assert!([21, 22, 23].iter().all(|&task| fixture.filter.keeps(task)));
+        assert!(!fixture.filter.keeps(20) && !fixture.filter.follows(20));
+        fixture.filter.new_task(20, 30, FORK);
+        assert!(!fixture.filter.keeps(30), "a child of it");
     }
 
     #[test]

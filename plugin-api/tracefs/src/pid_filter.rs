@@ -95,17 +95,6 @@ impl PidFilter {
         Ok(tasks)
     }
 
-    /// Adds the threads of these selections that are missing, until none is.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's filter cannot be read or written.
-    pub fn complete(&self, selections: &[SelectedProcesses]) -> Result<()> {
-        let members = || selections.iter().flat_map(|selection| selection.members(&self.procfs).into_keys());
-        while self.add_missing(members())? {}
-        Ok(())
-    }
-
     /// Whether another process must have emptied or replaced the filter, because these are all tasks in it.
     pub fn lacks_placeholder(&self, tasks: &[Pid]) -> bool {
         self.has_placeholder && !tasks.contains(&PLACEHOLDER)
@@ -229,19 +218,14 @@ impl PidFilter {
         !self.procfs.threads(process).into_iter().any(|thread| self.procfs.is_alive(thread))
     }
 
-    /// Adds again the tasks whose pids the kernel has removed because other tasks with these pids had ended, and what they have
-    /// started since. Returns whether any was missing: then others may have been started meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's filter cannot be read or written.
-    pub fn restore(&self, tasks: &[Pid]) -> Result<bool> {
+    /// The threads of the processes of these tasks, and of all that descend from these.
+    pub fn families(&self, tasks: &[Pid]) -> Vec<Pid> {
         if tasks.is_empty() {
-            return Ok(false);
+            return Vec::new();
         }
         let processes = tasks.iter().filter_map(|task| self.procfs.status(*task));
         let families = SelectedProcesses::families(processes.map(|status| status.process));
-        self.add_missing(families.members(&self.procfs).into_keys())
+        families.members(&self.procfs).into_keys().collect()
     }
 
     /// Adds those of these tasks that are alive and not in the filter. Returns whether there were any.

@@ -400,6 +400,7 @@ impl EventStream {
         let record = TimelineRecord { cpu: buffer_number::cpu(buffer), stamp, ..record };
         let task = self.formatter.pid(record.data).unwrap_or(0);
         let id = self.formatter.id(record.data).unwrap_or(0);
+        self.filter.iter_mut().for_each(|filter| filter.tasks.reach(stamp));
         if let Some(new) = self.new_task.as_ref().and_then(|event| event.read(id, record.data)) {
             self.processes.new_task(task, new);
             if self.filter.as_mut().is_some_and(|filter| filter.new_task(task, new)) {

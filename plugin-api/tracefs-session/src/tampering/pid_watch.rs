@@ -11,6 +11,7 @@ use trace_tasks::{Pid, Procfs, START_PRECISION, SelectedProcesses, WatchedTask};
 use tracefs::{PidFilter, Result};
 
 use super::FilterTrust;
+use crate::additions::{Additions, StartedTask};
 use crate::joined::Joined;
 
 /// The tasks in a filter that are looked at. The others of a longer one are not compared.
@@ -34,6 +35,7 @@ pub struct PidWatch {
     /// The tasks in the filter at the last look, and when that began, by the clock of [`Procfs::now`]. `None` before the first.
     seen: Option<(Vec<Pid>, u64)>,
     joined: Joined,
+    additions: Additions,
     /// The tasks that the session had added between the last two looks: the kernel may have used the filter with them later.
     joined_before: BTreeSet<Pid>,
     /// The last look found none of the watched tasks in the filter.
@@ -74,9 +76,16 @@ impl WatchedTasks {
 }
 
 impl PidWatch {
-    pub fn new(filter: PidFilter, selection: SelectedProcesses, joined: Joined, trust: FilterTrust) -> Self {
+    pub fn new(
+        filter: PidFilter,
+        selection: SelectedProcesses,
+        joined: Joined,
+        additions: Additions,
+        trust: FilterTrust,
+    ) -> Self {
         let (watched, joined_before) = (WatchedTasks::default(), BTreeSet::new());
-        Self { filter, selection, watched, trust, seen: None, joined, joined_before, doubted: false }
+        let (seen, doubted) = (None, false);
+        Self { filter, selection, watched, trust, seen, joined, additions, joined_before, doubted }
     }
 
     pub fn watched(&self) -> WatchedTasks {
@@ -160,7 +169,15 @@ impl PidWatch {
         let processes = self.survivors().into_iter().filter_map(|task| self.filter.procfs().status(task));
         let mut families = SelectedProcesses::families(processes.map(|status| status.process));
         self.selection.excluded().for_each(|process| families.exclude(process));
-        self.filter.complete(&[self.selection.clone(), families])
+        while self.add_missing(&[&self.selection, &families])? {}
+        Ok(())
+    }
+
+    /// Adds the tasks of these selections that are missing. Returns whether there were any.
+    fn add_missing(&self, selections: &[&SelectedProcesses]) -> Result<bool> {
+        let procfs = self.filter.procfs();
+        let members = selections.iter().flat_map(|selection| selection.members(procfs).into_keys());
+        self.additions.add_missing(&self.filter, StartedTask::find_all(members, procfs))
     }
 
     /// The tasks that were in the filter at the last look and are alive. Their pids may be used again.
