@@ -13,6 +13,9 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{Error, Result};
 
+/// In bytes. Most files are shorter. Their length is not known before they are read, and small reads cost as much as large ones.
+const USUAL_LENGTH: usize = 4096;
+
 /// An open directory of tracefs. Unlike an open file, it does not prevent the removal of its instance. It stays usable if tracefs
 /// is unmounted lazily (`umount -l`).
 #[derive(Debug)]
@@ -71,7 +74,7 @@ impl Dir {
     pub(crate) fn contents(&self, name: impl AsRef<Path>) -> std::io::Result<Vec<u8>> {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let mut file = File::from(openat(&self.fd, name.as_ref(), flags, Mode::empty())?);
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL_LENGTH);
         file.read_to_end(&mut bytes)?;
         Ok(bytes)
     }

@@ -478,6 +478,19 @@ fn unreadable_format_affects_only_its_event() {
 }
 
 #[test]
+fn a_format_is_read_once() {
+    let tree = Tree::new();
+    let format = format!("name: made\nID: 99\n{COMMON}{FIELDS}print fmt: \"valid\"\n");
+    tree.put("events/made/made/format", &format);
+    let mut formatter = tree.formatter();
+    assert_eq!(formatter.load("made", "made").unwrap(), 99);
+    fs::remove_dir_all(tree.path().join("events/made")).unwrap();
+    assert_eq!(formatter.load("made", "made").unwrap(), 99);
+    assert_eq!(formatter.format_of("made", "made").unwrap().name, "made");
+    assert!(formatter.load("other", "made").is_err());
+}
+
+#[test]
 fn fields() {
     let format = event("\"\"");
     assert_eq!(

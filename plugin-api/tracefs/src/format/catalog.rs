@@ -17,6 +17,8 @@ use crate::dir::Dir;
 pub(super) struct Catalog {
     tracefs: Arc<Dir>,
     known: Vec<Option<Box<Event>>>,
+    /// The format files that were asked for, with the ids of their events.
+    loaded: HashMap<PathBuf, u16>,
     /// The format files of all events, by id. Empty until an id is requested that no enabled event has.
     files: HashMap<u16, PathBuf>,
     searched_at: Option<Instant>,
@@ -79,6 +81,7 @@ impl Catalog {
             btf: Btf::beside(tracefs.path()),
             tracefs,
             known: Vec::new(),
+            loaded: HashMap::new(),
             files: HashMap::new(),
             searched_at: None,
             release: release.into(),
@@ -93,9 +96,15 @@ impl Catalog {
         self.known.get(usize::from(id))?.as_deref()
     }
 
-    /// Reads the format of one event.
+    /// Reads the format of one event, unless it has been read before.
     pub(super) fn load(&mut self, system: &str, event: &str) -> Result<u16, Error> {
-        self.load_file(&format_file(system, event))
+        let file = format_file(system, event);
+        if let Some(id) = self.loaded.get(&file) {
+            return Ok(*id);
+        }
+        let id = self.load_file(&file)?;
+        self.loaded.insert(file, id);
+        Ok(id)
     }
 
     /// Loads the event with this id, if there is one and its format is readable.

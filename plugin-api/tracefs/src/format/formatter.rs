@@ -66,7 +66,7 @@ impl Formatter {
         })
     }
 
-    /// Reads the format of one event and returns its id.
+    /// Reads the format of one event, unless it was read before, and returns its id.
     ///
     /// # Errors
     /// The format file cannot be read or parsed.
@@ -74,7 +74,7 @@ impl Formatter {
         self.catalog.load(system, event)
     }
 
-    /// Reads the format of one event.
+    /// Reads the format of one event, unless it was read before.
     ///
     /// # Errors
     /// The format file cannot be read or parsed.
