@@ -37,6 +37,8 @@ pub struct TracefsSession {
     // Dropped in this order: the kernel does not remove an instance while one of its files is open.
     /// Looks for changes by other processes.
     tampering: Option<Collector<TamperWatcher>>,
+    /// Set until the first read: the thread starts when the session has been reported to have started.
+    watcher: Option<TamperWatcher>,
     switch: Switch,
     stream: Option<EventStream>,
     instance: Option<Arc<Instance>>,
@@ -183,7 +185,8 @@ impl TracefsSession {
         let all = [&*instance].into_iter().chain(&system_wide).chain(&joins);
         let watcher = TamperWatcher::new(all, pids, &stream, switch.clone());
         Ok(SourceSession::new(Self {
-            tampering: Some(Collector::start(watcher)?),
+            tampering: None,
+            watcher: Some(watcher),
             switch,
             watched,
             stream: Some(stream),
@@ -244,6 +247,9 @@ impl EventSource for TracefsSession {
     }
 
     fn begin_read(&mut self) -> Result<()> {
+        if let Some(watcher) = self.watcher.take() {
+            self.tampering = Some(Collector::start(watcher)?);
+        }
         self.stream.iter_mut().for_each(EventStream::begin_read);
         self.watch_reused_pids()
     }
@@ -276,6 +282,7 @@ impl EventSource for TracefsSession {
     }
 
     fn stop(&mut self) -> Result<()> {
+        self.watcher = None;
         // First, because stopping is a change as well.
         let tampering = self.tampering.as_mut().and_then(|watcher| watcher.finish_within(LAST_LOOK).err());
         self.switch.turn_off();
@@ -325,6 +332,7 @@ impl EventSource for TracefsSession {
 
     fn close(&mut self) -> Result<()> {
         self.stream = None;
+        self.watcher = None;
         let joined = self.join_threads();
         // Its thread, which has the other reference, has ended.
         let instance = self.instance.take().and_then(Arc::into_inner);
