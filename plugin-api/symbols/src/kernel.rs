@@ -1,7 +1,11 @@
-use std::fs;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
+
+/// How much of the list is read at a time, in bytes.
+const BUFFER: usize = 64 << 10;
 
 /// The functions of the kernel, as `/proc/kallsyms` lists them. They are read in a thread, because that takes a while.
 #[derive(Debug)]
@@ -39,9 +43,13 @@ impl Functions {
     /// Empty, if the kernel hides its addresses (kernel.kptr_restrict).
     fn read(path: PathBuf) -> Self {
         let mut functions = Self::default();
-        for line in fs::read_to_string(&path).unwrap_or_default().lines() {
-            functions.add(line);
+        // The whole list is three times as long as what is kept of it.
+        let lines = File::open(&path).map(|list| BufReader::with_capacity(BUFFER, list).lines());
+        for line in lines.into_iter().flatten().map_while(Result::ok) {
+            functions.add(&line);
         }
+        functions.entries.shrink_to_fit();
+        functions.names.shrink_to_fit();
         functions.entries.sort_unstable();
         if functions.entries.is_empty() {
             log::warn!(

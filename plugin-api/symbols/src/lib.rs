@@ -41,6 +41,7 @@ mod demangle;
 mod elf;
 mod kernel;
 mod memory_budget;
+mod strings;
 mod symbol_table;
 mod vdso;
 

@@ -1,5 +1,8 @@
-use std::sync::Arc;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How much memory the symbols of all files together may take.
 ///
@@ -7,6 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct MemoryBudget {
     left: AtomicU64,
+    disk: Option<Disk>,
+    decompression: Mutex<()>,
+}
+
+/// Where names are kept instead of in memory.
+#[derive(Debug)]
+struct Disk {
+    directory: PathBuf,
+    budget: Arc<MemoryBudget>,
 }
 
 /// A part of a [`MemoryBudget`] that is in use until this is dropped.
@@ -19,7 +31,18 @@ pub struct Reservation {
 impl MemoryBudget {
     /// A budget of this many bytes.
     pub fn new(bytes: u64) -> Arc<Self> {
-        Arc::new(Self { left: AtomicU64::new(bytes) })
+        Arc::new(Self::of(bytes, None))
+    }
+
+    /// A budget of this many bytes, beside which unnamed files in a directory hold up to `on_disk` bytes of names. Where such a file
+    /// cannot be written, the names take memory.
+    pub fn with_disk(bytes: u64, directory: &Path, on_disk: u64) -> Arc<Self> {
+        let disk = Disk { directory: directory.to_owned(), budget: Self::new(on_disk) };
+        Arc::new(Self::of(bytes, Some(disk)))
+    }
+
+    fn of(bytes: u64, disk: Option<Disk>) -> Self {
+        Self { left: AtomicU64::new(bytes), disk, decompression: Mutex::default() }
     }
 
     /// Reserves memory. One reservation gets half of what is left at most, so that something is left for others: `None`, if
@@ -27,6 +50,18 @@ impl MemoryBudget {
     pub fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
         let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0 };
         reservation.grow(bytes).then_some(reservation)
+    }
+
+    /// An empty file on disk with room for this many bytes, if there is to be one.
+    pub(crate) fn file(&self, bytes: u64) -> Option<io::Result<(File, Reservation)>> {
+        let disk = self.disk.as_ref()?;
+        let reservation = disk.budget.reserve(bytes)?;
+        Some(tempfile::tempfile_in(&disk.directory).map(|file| (file, reservation)))
+    }
+
+    /// Waits until no other file is being decompressed, which takes memory that is not reserved.
+    pub(crate) fn decompression(&self) -> MutexGuard<'_, ()> {
+        self.decompression.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,5 +104,16 @@ mod tests {
         assert!(budget.reserve(23).is_none() && !second.grow(23) && second.grow(22));
         drop((first, second));
         assert!(budget.reserve(50).is_some());
+    }
+
+    #[test]
+    fn files_have_a_budget_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let budget = MemoryBudget::with_disk(100, directory.path(), 1000);
+        let (_file, reservation) = budget.file(500).unwrap().unwrap();
+        assert!(budget.file(500).is_none() && budget.reserve(50).is_some());
+        drop(reservation);
+        assert!(budget.file(500).is_some() && MemoryBudget::new(100).file(1).is_none());
+        assert!(MemoryBudget::with_disk(1, Path::new("/nonexistent"), 10).file(1).unwrap().is_err());
     }
 }

@@ -2,17 +2,15 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::elf::{Content, ElfError, ElfFile, FunctionKind, FunctionSymbol, Segment, Table, name_at};
+use crate::elf::{Content, ElfError, ElfFile, FunctionKind, FunctionSymbol, Segment, Table};
 use crate::memory_budget::{MemoryBudget, Reservation};
+use crate::strings::Strings;
 
 /// How many functions before an address are tried. A function can contain others, such as entries for special cases of what
 /// is written in assembly.
 const MAX_NESTED: usize = 8;
 
 /// The functions of a file by address, in little memory.
-///
-/// The strings of the file are kept as they are: names can overlap in them, so that all names together can be many times as
-/// long.
 #[derive(Debug, Default)]
 pub struct SymbolTable {
     segments: Vec<Segment>,
@@ -21,10 +19,11 @@ pub struct SymbolTable {
     code_sections: Vec<Range<u64>>,
     /// By address.
     functions: Vec<Entry>,
-    strings: Box<[u8]>,
+    strings: Option<Strings>,
     /// What a stripped file has of the functions that it does not export.
     mini_debug_info: Option<Box<SymbolTable>>,
     _reservation: Option<Reservation>,
+    exceeds_budget: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +46,7 @@ impl SymbolTable {
         let mut symbols = Self::of(&elf, budget);
         match elf.with_mini_debug_info(|elf| Ok(Self::of(elf, budget))) {
             Some(Ok(table)) => symbols.mini_debug_info = Some(Box::new(table)),
-            Some(Err(error)) => log::debug!("cannot read the MiniDebugInfo: {error}"),
+            Some(Err(error)) => symbols.skip("the MiniDebugInfo", error),
             None => {}
         }
         Ok(symbols)
@@ -64,8 +63,8 @@ impl SymbolTable {
                 Ok(()) if symbols.functions.is_empty() => {}
                 Ok(()) => break,
                 Err(error) => {
-                    log::debug!("cannot read a symbol table: {error}");
                     symbols.functions = Vec::new();
+                    symbols.skip("a symbol table", error);
                 }
             }
         }
@@ -80,21 +79,28 @@ impl SymbolTable {
         table: &Table,
         budget: &Arc<MemoryBudget>,
     ) -> Result<(), ElfError> {
-        let functions = table.symbol_count().saturating_mul(size_of::<Entry>() as u64);
-        let needed = functions.saturating_add(table.strings_length());
+        let needed = table.symbol_count().saturating_mul(size_of::<Entry>() as u64);
         let mut reservation = budget.reserve(needed).ok_or(ElfError::TooLarge)?;
+        // A vector that grows would take twice as much at times. What is not written takes nothing.
+        self.functions = Vec::with_capacity(usize::try_from(table.symbol_count()).unwrap_or(0));
         table.read_functions(elf.content, |symbol| self.functions.extend(Entry::new(&symbol)))?;
         self.functions.shrink_to_fit();
+        reservation.shrink_to(size_of_val(&*self.functions) as u64);
         if !self.functions.is_empty() {
-            self.strings = table.read_strings(elf.content)?.into();
+            self.strings = Some(Strings::of(table, elf.content, budget)?);
         }
-        reservation.shrink_to(self.memory());
         self._reservation = Some(reservation);
         Ok(())
     }
 
-    fn memory(&self) -> u64 {
-        (size_of_val(&*self.functions) + self.strings.len()) as u64
+    fn skip(&mut self, what: &str, error: ElfError) {
+        log::debug!("cannot read {what}: {error}");
+        self.exceeds_budget |= error == ElfError::TooLarge;
+    }
+
+    /// Whether symbols were skipped because they exceed the memory budget.
+    pub fn exceeds_budget(&self) -> bool {
+        self.exceeds_budget || self.mini_debug_info.as_ref().is_some_and(|table| table.exceeds_budget())
     }
 
     /// The symbol of the function at this place in the file, without the version that a linker may have added to it.
@@ -110,7 +116,7 @@ impl SymbolTable {
             size => address - function.address < size.into(),
         });
         match around.next() {
-            Some((_, function)) => name_at(&self.strings, function.name).map(String::from_utf8_lossy),
+            Some((_, function)) => self.strings.as_ref()?.name_at(function.name),
             None => self.mini_debug_info.as_ref()?.function_at(address),
         }
     }
@@ -134,6 +140,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::path::Path;
     use std::sync::LazyLock;
 
     use proptest::prelude::*;
@@ -163,14 +170,36 @@ mod tests {
     #[test]
     fn symbols_take_memory_of_the_budget_while_they_exist() {
         let too_small = MemoryBudget::new(1000);
-        assert!(SymbolTable::read(&own_program(), &too_small).unwrap().functions.is_empty());
+        let without = SymbolTable::read(&own_program(), &too_small).unwrap();
+        assert!(without.functions.is_empty() && without.exceeds_budget());
         let budget = plenty();
         let symbols = SymbolTable::read(&own_program(), &budget).unwrap();
-        let half_of_the_rest = ((64 << 20) - symbols.memory()) / 2;
-        assert!(symbols.memory() > 0 && budget.reserve(half_of_the_rest + 1).is_none());
-        assert!(budget.reserve(half_of_the_rest).is_some());
+        assert!(!symbols.functions.is_empty() && !symbols.exceeds_budget());
+        let strings =
+            ElfFile::parse(&own_program(), &budget).unwrap().tables().next().unwrap().strings_length();
+        let half_of_the_rest = ((64 << 20) - strings - size_of_val(&*symbols.functions) as u64) / 2;
+        assert!(budget.reserve(half_of_the_rest + 1).is_none() && budget.reserve(half_of_the_rest).is_some());
         drop(symbols);
         assert!(budget.reserve(32 << 20).is_some());
+    }
+
+    #[test]
+    fn long_names_are_on_disk_if_it_can_be_written() {
+        let (program, directory) = (own_program(), tempfile::tempdir().unwrap());
+        let in_memory = SymbolTable::read(&program, &plenty()).unwrap();
+        let functions = size_of_val(&*in_memory.functions) as u64;
+        let elf = ElfFile::parse(&program, &plenty()).unwrap();
+        let memory = 2 * elf.tables().next().unwrap().symbol_count() * size_of::<Entry>() as u64;
+        let read = |directory: &Path| {
+            SymbolTable::read(&program, &MemoryBudget::with_disk(memory, directory, 1 << 30)).unwrap()
+        };
+        assert!(functions < memory);
+        let on_disk = read(directory.path());
+        assert!(!on_disk.exceeds_budget());
+        for address in in_memory.functions.iter().map(|function| function.address) {
+            assert_eq!(on_disk.function_at(address), in_memory.function_at(address));
+        }
+        assert!(read(Path::new("/nonexistent")).exceeds_budget());
     }
 
     #[test]
@@ -201,7 +230,7 @@ mod tests {
                 function(0x4020, 8, 12),
                 function(0x4050, 0, 18),
             ],
-            strings: b"start\0outer\0inner\0last@@V_2\0".as_slice().into(),
+            strings: Some(Strings::in_memory(b"start\0outer\0inner\0last@@V_2\0")),
             ..SymbolTable::default()
         };
         let at = |offset| symbols.function_at_offset(offset);

@@ -19,7 +19,8 @@ const MAX_INTERVAL: i64 = 86_400;
 const DETAILS: &str = "\
 A line is a sample. stack lists the functions, the innermost first; kernel functions end in _[k]. A function is shown as \
 [FILE+OFFSET], with --folded as [FILE], if the file has no symbol for it, is on a FUSE file system, or cannot be opened at \
-once, if its symbols are still being read, or if they would take too much memory (256 MiB for all files). It is [unknown] if \
+once, if its symbols are still being read, or if they would take too much memory: of all files together, 24 MiB for addresses, and \
+--spool-size for names, which are on disk. A warning names the first file. It is [unknown] if \
 it is not in a file, or is one of the kernel and its addresses are hidden: names take CAP_SYSLOG, and kernel.kptr_restrict \
 below 2. Stacks are unwound by frame \
 pointers only: programs compiled without them (-fomit-frame-pointer, the default of many compilers) have short stacks. \

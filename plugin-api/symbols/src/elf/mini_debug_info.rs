@@ -16,6 +16,7 @@ const STEP: u64 = 1 << 20;
 /// Decompresses MiniDebugInfo: the symbols that a stripped program keeps, an ELF file compressed by xz in the section
 /// `.gnu_debugdata` (the GDB manual, "MiniDebugInfo").
 pub fn decompress(compressed: &[u8], budget: &Arc<MemoryBudget>) -> Result<(Vec<u8>, Reservation), ElfError> {
+    let _alone = budget.decompression();
     let mut reader = XzReader::new_mem_limit(compressed, true, XZ_MEMORY);
     let mut reservation = budget.reserve(0).ok_or(ElfError::TooLarge)?;
     let mut elf = Vec::new();

@@ -14,5 +14,6 @@ pub use content::Content;
 pub use error::ElfError;
 pub use file::ElfFile;
 pub(crate) use file::Segment;
+pub(crate) use limits::MAX_NAME;
 pub use table::{Function, FunctionKind};
 pub(crate) use table::{FunctionSymbol, Table, name_at};

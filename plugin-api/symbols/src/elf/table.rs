@@ -12,7 +12,7 @@ use super::names::Names;
 use crate::memory_budget::MemoryBudget;
 
 /// Symbols that are read at a time.
-const SYMBOLS_AT_ONCE: u64 = 1 << 15;
+const SYMBOLS_AT_ONCE: u64 = 1 << 11;
 
 /// A function of a file, as a symbol describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,12 @@ impl Table {
     /// Reads the strings that the names of its symbols are parts of.
     pub fn read_strings(&self, content: Content<'_>) -> Result<Vec<u8>, ElfError> {
         content.read(&self.strings, MAX_TABLE)
+    }
+
+    /// Reads up to `length` bytes of these strings, from `begin` on.
+    pub fn read_part_of_strings(&self, content: Content<'_>, begin: u64, length: u64) -> Vec<u8> {
+        let begin = self.strings.start.saturating_add(begin);
+        content.read_up_to(begin, length.min(self.strings.end.saturating_sub(begin)))
     }
 
     /// Visits the symbols that are functions. Only a part of the table is in memory at a time.

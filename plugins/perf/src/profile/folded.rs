@@ -10,6 +10,8 @@ use super::symbolizer::Frame;
 
 /// With this many different stacks, lines are written before they are due.
 const MAX_STACKS: usize = 50_000;
+/// The same, with this many functions in all different stacks together.
+const MAX_FUNCTIONS: usize = 500_000;
 
 /// Counts stacks, and writes lines at intervals.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub struct Folded {
     every: Duration,
     next: Instant,
     counts: HashMap<Stack, u64>,
+    functions: usize,
     /// Stacks whose lines are due, the last one first, and since when they are.
     due: Vec<(Stack, u64)>,
     due_since: u64,
@@ -32,17 +35,21 @@ struct Stack {
 impl Folded {
     pub fn every(every: Duration) -> Self {
         let next = Instant::now() + every;
-        Self { every, next, counts: HashMap::new(), due: Vec::new(), due_since: 0 }
+        Self { every, next, counts: HashMap::new(), functions: 0, due: Vec::new(), due_since: 0 }
     }
 
     pub fn add(&mut self, comm: &[u8], frames: Vec<Frame>) {
-        let functions = frames.into_iter().map(|frame| frame.short).collect();
-        *self.counts.entry(Stack { comm: comm.into(), functions }).or_default() += 1;
+        let functions = Vec::from_iter(frames.into_iter().map(|frame| frame.short));
+        let length = functions.len();
+        let count = self.counts.entry(Stack { comm: comm.into(), functions }).or_default();
+        self.functions += if *count == 0 { length } else { 0 };
+        *count += 1;
     }
 
     /// Whether lines are to be written before more stacks are added.
     pub fn is_due(&self) -> bool {
-        !self.due.is_empty() || self.counts.len() >= MAX_STACKS || self.next <= Instant::now()
+        let are_many = self.counts.len() >= MAX_STACKS || self.functions >= MAX_FUNCTIONS;
+        !self.due.is_empty() || are_many || self.next <= Instant::now()
     }
 
     /// Writes the lines that are due, as far as there is room. At the end all of them are.
@@ -51,6 +58,7 @@ impl Folded {
             self.next = Instant::now() + self.every;
             self.due_since = boot_time();
             self.due = self.counts.drain().collect();
+            self.functions = 0;
             self.due.sort_unstable_by(|a, b| b.cmp(a));
         }
         while let Some((stack, count)) = self.due.pop_if(|_| !lines.is_full()) {
@@ -69,6 +77,22 @@ impl Folded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_due_early_if_different_stacks_have_many_functions() {
+        let mut folded = Folded::every(Duration::from_secs(3600));
+        let name: Arc<str> = "f".into();
+        let frames = |depth| vec![Frame { name: Arc::clone(&name), short: Arc::clone(&name) }; depth];
+        (0..2000).for_each(|_| folded.add(b"sh", frames(1000)));
+        assert!(!folded.is_due());
+        (1..999).for_each(|depth| folded.add(b"sh", frames(depth)));
+        assert!(!folded.is_due());
+        (1001..1100).for_each(|depth| folded.add(b"sh", frames(depth)));
+        assert!(folded.is_due());
+        let mut lines = LineBuffer::with_room(100 << 20);
+        folded.write(&mut lines, false);
+        assert!(folded.is_written(true) && !folded.is_due());
+    }
 
     #[test]
     fn stacks_added_while_the_buffer_is_full_are_written_at_the_end() {

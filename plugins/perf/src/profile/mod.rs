@@ -17,6 +17,7 @@ mod recording;
 mod sampled_time;
 mod sampling;
 mod session;
+mod symbol_loader;
 mod symbolizer;
 mod throttling;
 mod timeline;

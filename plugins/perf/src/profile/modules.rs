@@ -14,16 +14,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use trace_hook_api::Environment;
-use trace_symbols::{MemoryBudget, SymbolTable, vdso_image};
+use trace_symbols::SymbolTable;
 use trace_tasks::{FuseFileSystems, open_regular_file};
 
+use super::symbol_loader::SymbolLoader;
 use crate::perf_event::Mapping;
 
 /// Files are held open until their symbols are needed, and each takes a descriptor. Twice as many are cached at most.
 const MAX_RECENT: usize = 500;
-
-/// What the symbols of all files may take, in bytes. Symbols for which nothing is left are not read.
-const SYMBOL_MEMORY: u64 = 256 << 20;
 
 /// How long a call that reads mappings or opens a file may block.
 pub const CALL_LIMIT: Duration = Duration::from_millis(500);
@@ -48,10 +46,10 @@ pub struct Modules {
     limits: Arc<Limits>,
 }
 
-/// What reading symbols may take, and how long samples wait for it.
+/// Reads symbols, and how long samples wait for it.
 #[derive(Debug)]
 struct Limits {
-    budget: Arc<MemoryBudget>,
+    loader: Arc<SymbolLoader>,
     opening: Duration,
     loading: Duration,
 }
@@ -97,7 +95,7 @@ enum ModuleFile {
     Open(File),
 }
 
-/// A thread that reads the symbols of a file, which may be huge or on a slow disk.
+/// The symbols of a file that is read, or will be.
 #[derive(Debug)]
 struct Loading {
     began: Instant,
@@ -106,15 +104,21 @@ struct Loading {
 }
 
 impl Modules {
-    pub fn new(environment: &Environment, fallback_processes: Vec<u32>) -> Self {
+    /// Keeps up to this many bytes of names on disk.
+    pub fn new(environment: &Environment, fallback_processes: Vec<u32>, names_on_disk: u64) -> Self {
         let procfs = environment.procfs.as_path();
         Self {
             procfs: procfs.to_owned(),
             fuse: FuseFileSystems::new(procfs, &environment.sysfs),
             fallback_processes,
             cache: Mutex::default(),
-            limits: Limits::of(environment),
+            limits: Limits::of(environment, names_on_disk),
         }
+    }
+
+    /// A sentence about files whose symbols take too much memory.
+    pub fn left_out(&self) -> Option<String> {
+        self.limits.loader.left_out()
     }
 
     /// The file of a mapping, opened or not.
@@ -158,9 +162,9 @@ impl Modules {
 }
 
 impl Limits {
-    fn of(environment: &Environment) -> Arc<Self> {
+    fn of(environment: &Environment, names_on_disk: u64) -> Arc<Self> {
         Arc::new(Self {
-            budget: MemoryBudget::new(SYMBOL_MEMORY),
+            loader: SymbolLoader::new(names_on_disk),
             opening: environment.patient(OPEN_TIMEOUT),
             loading: environment.patient(LOAD_TIMEOUT),
         })
@@ -184,7 +188,7 @@ impl ModuleCache {
 
 impl Module {
     fn named(path: &[u8], limits: &Arc<Limits>) -> Self {
-        let vdso = (path == b"[vdso]").then(|| SymbolTable::read(&vdso_image()?[..], &limits.budget).ok());
+        let vdso = (path == b"[vdso]").then(|| limits.loader.vdso());
         let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         Self {
@@ -230,7 +234,7 @@ impl Module {
                 *file = ModuleFile::Expected(since);
                 return since.elapsed() < self.limits.opening;
             }
-            ModuleFile::None => {}
+            ModuleFile::None => self.limits.loader.proceed(),
         }
         !self.is_loaded()
             && self.loading.get().is_some_and(|loading| loading.began.elapsed() < self.limits.loading)
@@ -262,13 +266,11 @@ impl Module {
 
     fn load_symbols(self: &Arc<Self>, file: File) {
         let (module, (not_done, done)) = (Arc::clone(self), channel::<Infallible>());
-        let read = move || {
-            let _ = module.symbols.set(SymbolTable::read(&file, &module.limits.budget).ok());
+        let _ = self.loading.set(Loading { began: Instant::now(), done: Mutex::new(done) });
+        self.limits.loader.start(Box::new(move |loader| {
+            let _ = module.symbols.set(loader.read(&module.name, &file));
             drop(not_done);
-        };
-        if std::thread::Builder::new().name("symbols".to_owned()).spawn(read).is_ok() {
-            let _ = self.loading.set(Loading { began: Instant::now(), done: Mutex::new(done) });
-        }
+        }));
     }
 
     fn file(&self) -> MutexGuard<'_, ModuleFile> {
@@ -286,7 +288,7 @@ mod tests {
 
     #[test]
     fn files_that_reuse_an_inode_are_distinguished() {
-        let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new());
+        let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new(), 0);
         let first = modules.module(&mapping(1, 10));
         assert!(Arc::ptr_eq(&first, &modules.module(&mapping(1, 10))));
         assert!(!Arc::ptr_eq(&first, &modules.module(&mapping(1, 11))));
@@ -295,7 +297,7 @@ mod tests {
     #[test]
     fn symbols_are_read_on_demand() {
         let module =
-            Arc::new(Module::named(b"/proc/self/exe (deleted)", &Limits::of(&Environment::default())));
+            Arc::new(Module::named(b"/proc/self/exe (deleted)", &Limits::of(&Environment::default(), 0)));
         assert!(!module.start_loading() && !module.is_loaded(), "the file is not open");
         assert!(module.expect_file() && !module.expect_file());
         assert!(module.start_loading(), "the file is being opened");
@@ -310,7 +312,7 @@ mod tests {
 
     #[test]
     fn files_in_use_stay_cached_and_the_others_are_bounded() {
-        let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new());
+        let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new(), 0);
         let used = modules.module(&mapping(0, 0));
         let unused = Arc::downgrade(&modules.module(&mapping(1, 0)));
         for inode in 2..3 * MAX_RECENT as u64 {

@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn apply(processes: &mut Processes, process: u32, thread: u32, body: Body<'_>) {
-        let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new());
+        let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new(), 0);
         processes.apply(&Record { time: 0, cpu: 0, process, thread, id: 0, body }, &modules);
     }
 

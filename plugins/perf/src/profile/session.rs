@@ -71,7 +71,7 @@ impl ProfileSession {
         }
         let procfs = Procfs::at(&request.environment.procfs);
         let fallback_processes = request.tasks.pids.iter().chain(&request.tasks.parents).copied().collect();
-        let modules = Arc::new(Modules::new(&request.environment, fallback_processes));
+        let modules = Arc::new(Modules::new(&request.environment, fallback_processes, request.spool_size));
         let spool = Arc::new(Spool::new(Path::new(SPOOL_DIRECTORY), request.spool_size));
         let symbolizer = Symbolizer::new(procfs.root());
         let records =
@@ -231,6 +231,7 @@ impl EventSource for ProfileSession {
         let recorded = self.collected.samples() + lost.values().sum::<u64>();
         let unsampled = self.unsampled(lost.values().sum());
         let warnings = self.recording.left_out().cloned().into_iter().chain(unsampled);
+        let warnings = warnings.chain(self.modules.left_out());
         Ok(Counts::new(recorded, lost).with_lost(self.spool.refused()).with_warnings(warnings))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::hash::Hash;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,8 +27,9 @@ const USUAL_DEPTH: usize = 127;
 /// Longer names are cut, in characters: those of C++ templates can have any length.
 const MAX_NAME: usize = 512;
 
-/// How many names are cached. A program that generates code can have any number of addresses.
-const MAX_CACHED: usize = 100_000;
+/// How many names are cached, and how long they are together. A program can have any number of addresses and long names.
+const MAX_CACHED: usize = 50_000;
+const MAX_CACHED_BYTES: usize = 8 << 20;
 
 /// Translates the addresses of stacks to names.
 #[derive(Debug)]
@@ -35,10 +37,17 @@ pub struct Symbolizer {
     kernel: KernelSymbols,
     /// The most addresses in a stack.
     depth: usize,
-    kernel_names: HashMap<u64, Arc<str>>,
+    kernel_names: NameCache<u64, Frame>,
     /// By the address of the module and the offset in it. The module is kept beside the name, so that its address is not
     /// reused.
-    names: HashMap<(usize, u64), (Arc<Module>, Frame)>,
+    names: NameCache<(usize, u64), (Arc<Module>, Frame)>,
+}
+
+/// Names that were needed before.
+#[derive(Debug)]
+struct NameCache<K, V> {
+    names: HashMap<K, V>,
+    bytes: usize,
 }
 
 /// A frame of a stack.
@@ -63,8 +72,8 @@ impl Symbolizer {
         Self {
             kernel: KernelSymbols::read(procfs),
             depth: greatest_depth(procfs),
-            kernel_names: HashMap::new(),
-            names: HashMap::new(),
+            kernel_names: NameCache::default(),
+            names: NameCache::default(),
         }
     }
 
@@ -114,14 +123,13 @@ impl Symbolizer {
     }
 
     fn kernel(&mut self, address: u64) -> Frame {
-        if let Some(name) = self.kernel_names.get(&address) {
-            return Frame::of(Arc::clone(name));
+        if let Some(frame) = self.kernel_names.get(&address) {
+            return frame.clone();
         }
-        let name: Arc<str> =
-            format!("{}{KERNEL_SUFFIX}", self.kernel.function(address).unwrap_or(UNKNOWN)).into();
-        limit_size(&mut self.kernel_names);
-        self.kernel_names.insert(address, Arc::clone(&name));
-        Frame::of(name)
+        let name = format!("{}{KERNEL_SUFFIX}", self.kernel.function(address).unwrap_or(UNKNOWN));
+        let frame = Frame::of(name.into());
+        self.kernel_names.insert(address, frame.clone(), frame.name.len());
+        frame
     }
 
     fn program(&mut self, module: &Arc<Module>, offset: u64) -> Frame {
@@ -132,8 +140,7 @@ impl Symbolizer {
         let is_loaded = module.is_loaded();
         let frame = Frame::in_module(module, offset);
         if is_loaded {
-            limit_size(&mut self.names);
-            self.names.insert(key, (Arc::clone(module), frame.clone()));
+            self.names.insert(key, (Arc::clone(module), frame.clone()), frame.name.len());
         }
         frame
     }
@@ -171,9 +178,24 @@ fn context_marker(number: u64) -> Option<Context> {
     }
 }
 
-fn limit_size<K, V>(names: &mut HashMap<K, V>) {
-    if names.len() >= MAX_CACHED {
-        names.clear();
+impl<K: Eq + Hash, V> NameCache<K, V> {
+    fn get(&self, key: &K) -> Option<&V> {
+        self.names.get(key)
+    }
+
+    /// Adds a name of this length.
+    fn insert(&mut self, key: K, name: V, length: usize) {
+        if self.names.len() >= MAX_CACHED || self.bytes >= MAX_CACHED_BYTES {
+            *self = Self::default();
+        }
+        self.names.insert(key, name);
+        self.bytes += length;
+    }
+}
+
+impl<K, V> Default for NameCache<K, V> {
+    fn default() -> Self {
+        Self { names: HashMap::new(), bytes: 0 }
     }
 }
 
@@ -182,6 +204,17 @@ mod tests {
     use trace_hook_testkit::SyntheticKernel;
 
     use super::*;
+
+    #[test]
+    fn the_number_of_cached_names_and_their_length_are_bounded() {
+        let mut names = NameCache::default();
+        (0..MAX_CACHED).for_each(|number| names.insert(number, number, 1));
+        assert_eq!((names.get(&0), names.names.len()), (Some(&0), MAX_CACHED));
+        names.insert(MAX_CACHED, 0, MAX_CACHED_BYTES);
+        assert_eq!((names.get(&0), names.names.len()), (None, 1));
+        names.insert(0, 7, 1);
+        assert_eq!((names.get(&0), names.bytes), (Some(&7), 1));
+    }
 
     #[test]
     fn return_addresses_belong_to_the_calling_function() {
