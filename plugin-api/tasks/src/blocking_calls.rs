@@ -12,8 +12,9 @@ use crate::Pid;
 /// To read the mappings of a process blocks as long as one of its threads changes them and cannot proceed. So the calls are made
 /// in a thread, which is abandoned if it does not return in time. It ends with its call, or when this process ends.
 ///
-/// What has blocked a few times in a row is not tried again, and each call that blocks halves the time for others, so that all of
-/// them together take little more than twice the limit.
+/// Each call that blocks halves the time for others, so that all of them together take little more than twice the limit. A process
+/// that has blocked a few times in a row is not tried again. A file system is tried again for a very short time each, because a
+/// process can make some of its files block while it answers for others.
 #[derive(Debug)]
 pub struct BlockingCalls {
     longest: Duration,
@@ -22,6 +23,8 @@ pub struct BlockingCalls {
     thread: Option<CallThread>,
     /// How many calls in a row have blocked.
     blocked: HashMap<CallTarget, u32>,
+    /// How many more calls to file systems that have blocked may block.
+    retries: u32,
 }
 
 /// What a call depends on.
@@ -38,16 +41,25 @@ pub enum CallTarget {
 #[error("the file system or the process does not answer")]
 pub struct Blocked;
 
-/// How many calls in a row a target may block. One file can block while its file system answers.
+/// How many calls in a row a target may block.
 const MAX_BLOCKED: u32 = 3;
+
+/// How many calls to file systems beyond that may block.
+const MAX_RETRIES: u32 = 30;
 
 /// The time limit of a call, however many have blocked before.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
 
+impl CallTarget {
+    fn is_file_system(&self) -> bool {
+        matches!(self, Self::FileSystem(_))
+    }
+}
+
 impl BlockingCalls {
     /// Calls that may block this long. Time in which the call runs, or waits for a CPU, does not count.
     pub fn within(limit: Duration) -> Self {
-        Self { longest: limit, limit, thread: None, blocked: HashMap::new() }
+        Self { longest: limit, limit, thread: None, blocked: HashMap::new(), retries: MAX_RETRIES }
     }
 
     /// Gives further calls the whole time again, and tries processes again that have blocked: their ids can belong to others by
@@ -67,14 +79,21 @@ impl BlockingCalls {
         targets: &[CallTarget],
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Blocked> {
-        if targets.iter().any(|target| self.blocked.get(target).is_some_and(|count| *count >= MAX_BLOCKED)) {
+        let has_blocked =
+            |target: &&CallTarget| self.blocked.get(target).is_some_and(|count| *count >= MAX_BLOCKED);
+        let mut suspects = targets.iter().filter(has_blocked).peekable();
+        let (is_retry, is_process) =
+            (suspects.peek().is_some(), |target: &CallTarget| !target.is_file_system());
+        if is_retry && (self.retries == 0 || suspects.any(is_process)) {
             return Err(Blocked);
         }
+        let limit = if is_retry { SHORTEST_LIMIT } else { self.limit };
         let thread = self.thread.take().or_else(CallThread::start).ok_or(Blocked)?;
         let (answer, answered) = channel();
         // It fails if the caller has given up. Then it returns what was answered, which is dropped here.
         let call = move || drop(answer.send(call()));
-        let Some(answer) = thread.run(Box::new(call), &answered, self.limit) else {
+        let Some(answer) = thread.run(Box::new(call), &answered, limit) else {
+            self.retries -= u32::from(is_retry);
             targets.iter().for_each(|target| *self.blocked.entry(*target).or_default() += 1);
             self.limit = (self.limit / 2).max(SHORTEST_LIMIT);
             return Err(Blocked);
@@ -154,14 +173,32 @@ mod tests {
                 assert_eq!(calls.call(&[process, file_system], || 1), Ok(1));
             }
         }
-        for target in [process, file_system] {
-            assert_eq!(calls.call(&[target], || unreachable!()), Err::<(), _>(Blocked));
+        assert_eq!(calls.call(&[process], || unreachable!()), Err::<(), _>(Blocked));
+        for _ in 0..MAX_RETRIES {
+            let (unblock, blocking) = channel::<()>();
+            senders.push(unblock);
+            assert_eq!(calls.call(&[file_system], move || _ = blocking.recv()), Err(Blocked));
         }
+        assert_eq!(calls.call(&[file_system], || unreachable!()), Err::<(), _>(Blocked));
         assert_eq!(calls.call(&[CallTarget::Process(8)], || 2), Ok(2));
     }
 
     #[test]
-    fn after_a_new_beginning_only_file_systems_are_known_to_block() {
+    fn files_that_block_do_not_cost_other_processes_their_file_system() {
+        let mut calls = BlockingCalls::within(LIMIT);
+        let file_system = CallTarget::FileSystem((8, 1));
+        let mut senders = Vec::new();
+        for _ in 0..MAX_BLOCKED + 5 {
+            let (unblock, blocking) = channel::<()>();
+            senders.push(unblock);
+            assert_eq!(calls.call(&[file_system], move || _ = blocking.recv()), Err(Blocked));
+        }
+        assert_eq!(calls.call(&[CallTarget::Process(8), file_system], || 2), Ok(2));
+        assert_eq!(calls.blocked.get(&file_system), None);
+    }
+
+    #[test]
+    fn after_a_new_beginning_processes_are_tried_again() {
         let mut calls = BlockingCalls::within(LIMIT);
         let (process, file_system) = (CallTarget::Process(7), CallTarget::FileSystem((8, 1)));
         let mut senders = Vec::new();
@@ -172,8 +209,8 @@ mod tests {
         }
         calls.begin_again();
         assert_eq!(calls.limit, LIMIT);
+        assert_eq!(calls.blocked.get(&file_system), Some(&MAX_BLOCKED));
         assert_eq!(calls.call(&[process], || 1), Ok(1));
-        assert_eq!(calls.call(&[file_system], || unreachable!()), Err::<(), _>(Blocked));
     }
 
     #[test]
