@@ -18,6 +18,11 @@ const MAX_FILES: usize = 2000;
 /// How many links to one file are known.
 const MAX_LINKS: usize = 64;
 
+/// What the files of all processes may take, in bytes.
+const MAX_MEMORY: usize = 16 << 20;
+/// Those that only processes with longer lists than usual have mapped may take this part of it.
+const MAX_MEMORY_OF_LONG_LISTS: usize = MAX_MEMORY / 4;
+
 /// A file with code that a process has mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedFile {
@@ -27,6 +32,10 @@ pub struct MappedFile {
     pub identity: FileIdentity,
     /// Links to the file, also if it was renamed or deleted. Each process has its own, and can make it unusable.
     pub links: Vec<(Pid, PathBuf)>,
+    /// Whether only processes with longer lists of mappings than usual have mapped it.
+    pub is_of_long_list: bool,
+    /// How many files come before it in the lists of its processes, at least.
+    pub rank: usize,
 }
 
 /// A file in the list of mappings.
@@ -69,7 +78,10 @@ pub fn mapped_files(
     let (mut files, mut are_all) = (AllFiles::default(), true);
     let visited = visit_code(maps, length, |range| {
         if let Some(file) = mapped_file(range, process, &directory, &program) {
-            are_all &= files.add(file, MAX_FILES);
+            are_all &= files.list.len() < MAX_FILES || files.is_known(&file);
+            if are_all {
+                files.add(MappedFile { rank: files.list.len(), ..file });
+            }
         }
     });
     let visited = match visited {
@@ -91,28 +103,47 @@ pub fn mapped_files(
 pub struct AllFiles {
     pub list: Vec<MappedFile>,
     places: HashMap<FileIdentity, usize>,
+    memory: usize,
+    memory_of_long_lists: usize,
 }
 
 impl AllFiles {
-    /// Adds a file, or another link to it. Returns false if it is a new one and there are `limit` already.
-    pub fn add(&mut self, file: MappedFile, limit: usize) -> bool {
+    /// Adds a file, or another link to it. Returns false if there is no room for it.
+    pub fn add(&mut self, file: MappedFile) -> bool {
+        let memory = file.memory();
         if let Some(known) = self.places.get(&file.identity).and_then(|place| self.list.get_mut(*place)) {
             let room = MAX_LINKS.saturating_sub(known.links.len());
             let others = file.links.into_iter().filter(|(process, _)| !known.has_link_of(*process));
             let others: Vec<_> = others.take(room).collect();
             known.links.extend(others);
+            known.rank = known.rank.min(file.rank);
             return true;
         }
-        if self.list.len() >= limit {
+        let (used, limit) = match file.is_of_long_list {
+            true => (&mut self.memory_of_long_lists, MAX_MEMORY_OF_LONG_LISTS),
+            false => (&mut self.memory, MAX_MEMORY),
+        };
+        if *used + memory > limit {
             return false;
         }
+        *used += memory;
         self.places.insert(file.identity, self.list.len());
         self.list.push(file);
         true
     }
+
+    fn is_known(&self, file: &MappedFile) -> bool {
+        self.places.contains_key(&file.identity)
+    }
 }
 
 impl MappedFile {
+    /// What it takes, in bytes, with further links.
+    fn memory(&self) -> usize {
+        let links = self.links.iter().map(|(_, link)| size_of::<(Pid, PathBuf)>() + link.as_os_str().len());
+        size_of::<Self>() + self.path.as_os_str().len() + 2 * links.sum::<usize>()
+    }
+
     fn has_link_of(&self, process: Pid) -> bool {
         self.links.iter().any(|(other, _)| *other == process)
     }
@@ -135,6 +166,8 @@ fn mapped_file(
         path: OsStr::from_bytes(name).into(),
         identity: FileIdentity { device: range.device, inode: range.inode, is_program },
         links: vec![(process, directory.join("map_files").join(link))],
+        is_of_long_list: false,
+        rank: 0,
     })
 }
 
@@ -191,12 +224,32 @@ mod tests {
             let line = format!("1-2 r-xp 0 fe:00 {inode} /lib");
             let range = mapped_ranges(line.as_bytes()).next().unwrap();
             let file = mapped_file(&range, process, Path::new("/p"), Path::new("")).unwrap();
-            files.add(file, 2)
+            files.add(file)
         };
-        assert!((0..9).all(|process| add(process / 2, 1)) && add(7, 2) && !add(1, 3));
+        assert!((0..9).all(|process| add(process / 2, 1)) && add(7, 2));
         let processes =
             |file: &MappedFile| file.links.iter().map(|(process, _)| *process).collect::<Vec<_>>();
         assert_eq!(files.list.iter().map(processes).collect::<Vec<_>>(), [vec![0, 1, 2, 3, 4], vec![7]]);
+    }
+
+    #[test]
+    fn the_memory_for_files_is_bounded_and_long_lists_leave_room_for_others() {
+        let mut files = AllFiles::default();
+        let mut add_many = |is_of_long_list: bool| {
+            let file = |inode| {
+                let line = format!("1-2 r-xp 0 fe:00 {inode} /{}", "n".repeat(4000));
+                let range = mapped_ranges(line.as_bytes()).next().unwrap();
+                let file = mapped_file(&range, 7, Path::new("/p"), Path::new("")).unwrap();
+                MappedFile { is_of_long_list, ..file }
+            };
+            let begin = if is_of_long_list { 1 } else { 1_000_000 };
+            (begin..begin + 10_000).map(file).filter(|file| files.add(file.clone())).count()
+        };
+        let (of_long_lists, others) = (add_many(true), add_many(false));
+        assert!(
+            (900..1050).contains(&of_long_lists) && (3800..4200).contains(&others),
+            "{of_long_lists}, {others}"
+        );
     }
 
     #[test]

@@ -22,8 +22,13 @@ use super::quoted::quoted;
 /// How long a call that opens or reads a file may block.
 const TIME_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long lists of mappings are read that are longer than usual.
-const LONG_LISTS_TIME: Duration = Duration::from_millis(500);
+/// How long lists of mappings are read that are longer than usual, and how long the files are searched that are only in these.
+const LONG_LISTS_TIME: Duration = Duration::from_millis(250);
+
+/// How long the files of one process are searched, and those of all processes: files that take long must not hold up a session.
+/// Usually, each takes a few milliseconds at most.
+const PROCESS_TIME: Duration = Duration::from_millis(500);
+const WHOLE_TIME: Duration = Duration::from_secs(5);
 
 /// The programs and libraries of the traced processes: those that are mapped, and those that can be opened by path.
 pub struct ProcessFiles {
@@ -34,6 +39,15 @@ pub struct ProcessFiles {
     /// Files that are still open.
     open: RefCell<HashMap<(u64, u64), Weak<Binary>>>,
     left_out: RefCell<LeftOut>,
+    spent: RefCell<SearchTimes>,
+}
+
+/// How long files were searched.
+#[derive(Debug, Default)]
+struct SearchTimes {
+    whole: Duration,
+    of_long_lists: Duration,
+    of_processes: HashMap<Pid, Duration>,
 }
 
 /// A file to search.
@@ -55,19 +69,36 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Adds the files of a process. Returns false if its list is longer.
-    fn read(&mut self, process: Pid, length: ListLength, left_out: &mut LeftOut) -> bool {
+    /// Adds the files of a process, if its list is not longer.
+    fn read_usual(&mut self, process: Pid, left_out: &mut LeftOut) -> bool {
+        self.read(process, ListLength::Usual, false, left_out)
+    }
+
+    /// Adds the files of a process with a longer list. Returns false if these are not all.
+    fn read_long(&mut self, process: Pid, length: ListLength, left_out: &mut LeftOut) -> bool {
+        self.read(process, length, true, left_out)
+    }
+
+    fn read(&mut self, process: Pid, length: ListLength, is_long: bool, left_out: &mut LeftOut) -> bool {
         let (root, fuse) = (self.environment.procfs.clone(), self.fuse.clone());
         let read = move || mapped_files(&root, &fuse, process, length);
         match call(self.calls, CallTarget::Process(process), read) {
             Ok(Ok(found)) => {
-                let is_read_again = !found.are_all && length == ListLength::Usual;
-                for path in found.on_fuse.iter().filter(|_| !is_read_again) {
+                if !found.are_all && !is_long {
+                    return false;
+                }
+                for path in &found.on_fuse {
                     left_out.add(format_args!("{}: it is on a FUSE file system", path.display()));
                 }
                 // The program of one process can be a library of another.
-                found.files.into_iter().for_each(|file| _ = self.found.add(file, usize::MAX));
-                return found.are_all;
+                let files =
+                    found.files.into_iter().map(|file| MappedFile { is_of_long_list: is_long, ..file });
+                let refused = files.filter(|file| !self.found.add(file.clone())).count();
+                if refused > 0 && !is_long {
+                    left_out
+                        .add(format_args!("{refused} files of process {process}: there are too many in all"));
+                }
+                return found.are_all && (refused == 0 || !is_long);
             }
             Ok(Err(error)) => {
                 let error = forbidden(&format!("read the mappings of process {process}"), &error);
@@ -98,12 +129,13 @@ impl ProcessFiles {
         let mut reading =
             Reading { environment, calls: &calls, fuse, found: AllFiles::default(), failures: Vec::new() };
         let mut left_out = LeftOut::default();
-        let is_long = |process: &Pid| !reading.read(*process, ListLength::Usual, &mut left_out);
+        let is_long = |process: &Pid| !reading.read_usual(*process, &mut left_out);
         let long: Vec<Pid> = processes.iter().copied().filter(is_long).collect();
         let began = Instant::now();
         for process in long {
             let has_time = began.elapsed() < environment.patient(LONG_LISTS_TIME);
-            if !has_time || !reading.read(process, ListLength::Most, &mut left_out) {
+            let length = if has_time { ListLength::Most } else { ListLength::Usual };
+            if !reading.read_long(process, length, &mut left_out) {
                 left_out.add(format_args!("a part of the mappings of process {process}: it has too many"));
             }
         }
@@ -119,7 +151,19 @@ impl ProcessFiles {
             calls,
             open: RefCell::default(),
             left_out: RefCell::new(left_out),
+            spent: RefCell::default(),
         })
+    }
+
+    /// Searches a mapped file, unless the search of the files of its process, or of all files, has taken too long.
+    pub fn search(&self, file: &MappedFile, search: impl FnOnce()) {
+        let Some((process, _)) = file.links.first() else { return };
+        let began = Instant::now();
+        if let Some(reason) = self.spent.borrow().reason_to_leave_out(file, *process, &self.environment) {
+            return self.leave_out(file.path.display(), reason);
+        }
+        search();
+        self.spent.borrow_mut().add(file, *process, began.elapsed());
     }
 
     /// A time limit for one of the files.
@@ -162,7 +206,10 @@ impl ProcessFiles {
     }
 
     fn mapped(&self, is_wanted: impl Fn(&MappedFile) -> bool) -> Vec<Candidate<'_>> {
-        self.mapped.list.iter().filter(|file| is_wanted(file)).map(Candidate::Mapped).collect()
+        let mut wanted: Vec<&MappedFile> = self.mapped.list.iter().filter(|file| is_wanted(file)).collect();
+        // In turns: the files of one process must not use up the time for those of others.
+        wanted.sort_by_key(|file| (file.is_of_long_list, file.rank));
+        wanted.into_iter().map(Candidate::Mapped).collect()
     }
 
     /// Opens a file. `None`, if it does not exist (any more), or is left out.
@@ -264,6 +311,36 @@ impl ProcessFiles {
         let binary = Arc::new(binary);
         open.insert(binary.identity, Arc::downgrade(&binary));
         binary
+    }
+}
+
+impl SearchTimes {
+    fn reason_to_leave_out(
+        &self,
+        file: &MappedFile,
+        process: Pid,
+        environment: &Environment,
+    ) -> Option<&'static str> {
+        let of_process = self.of_processes.get(&process).copied().unwrap_or_default();
+        let is_too_long = |spent: Duration, limit| spent >= environment.patient(limit);
+        match file {
+            _ if is_too_long(self.whole, WHOLE_TIME) => Some("searching all files takes too long"),
+            _ if is_too_long(of_process, PROCESS_TIME) => {
+                Some("searching the files of its process takes too long")
+            }
+            file if file.is_of_long_list && is_too_long(self.of_long_lists, LONG_LISTS_TIME) => {
+                Some("its process has too many files")
+            }
+            _ => None,
+        }
+    }
+
+    fn add(&mut self, file: &MappedFile, process: Pid, time: Duration) {
+        self.whole += time;
+        *self.of_processes.entry(process).or_default() += time;
+        if file.is_of_long_list {
+            self.of_long_lists += time;
+        }
     }
 }
 

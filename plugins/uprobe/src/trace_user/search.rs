@@ -25,10 +25,15 @@ pub const MAX_TARGETS: usize = 10_000;
 /// How many symbols of one file are kept. Several can be of one function.
 const MAX_SYMBOLS: usize = 10 * MAX_TARGETS;
 
+/// How long the symbols of all functions may be together, in bytes. Real ones have some hundred bytes each.
+const MAX_SYMBOL_MEMORY: usize = 8 << 20;
+
 /// The functions that were found, by file and offset.
 #[derive(Default)]
 pub struct Search {
     targets: BTreeMap<((u64, u64), u64), ProbeTarget>,
+    /// How long their symbols are together.
+    symbols: usize,
 }
 
 /// What was found in some files.
@@ -120,17 +125,31 @@ impl Search {
         findings: &mut Findings,
     ) {
         for candidate in candidates {
-            let Some(binary) = files.open(*candidate) else { continue };
-            if !findings.searched.insert(binary.identity) {
-                continue;
+            let mut search = || self.search_file(selector, files, *candidate, findings);
+            match candidate {
+                Candidate::Mapped(file) => files.search(file, search),
+                Candidate::InRootOf(..) => search(),
             }
-            findings.paths.push(binary.path.clone());
-            let selector = Arc::clone(selector);
-            let time = files.patient(MAX_CPU_TIME);
-            let search = move |binary| FileSearch::of(binary, &selector, MAX_SYMBOLS, time);
-            if let Some(search) = files.read(*candidate, binary, search) {
-                self.add_file(files, *candidate, search, findings);
-            }
+        }
+    }
+
+    fn search_file(
+        &mut self,
+        selector: &Arc<FunctionSelector>,
+        files: &ProcessFiles,
+        candidate: Candidate<'_>,
+        findings: &mut Findings,
+    ) {
+        let Some(binary) = files.open(candidate) else { return };
+        if !findings.searched.insert(binary.identity) {
+            return;
+        }
+        findings.paths.push(binary.path.clone());
+        let selector = Arc::clone(selector);
+        let time = files.patient(MAX_CPU_TIME);
+        let search = move |binary| FileSearch::of(binary, &selector, MAX_SYMBOLS, time);
+        if let Some(search) = files.read(candidate, binary, search) {
+            self.add_file(files, candidate, search, findings);
         }
     }
 
@@ -155,20 +174,25 @@ impl Search {
             Some(Unreadable::Elf(error @ (ElfError::Malformed | ElfError::ForeignMachine))) => {
                 findings.unreadable.add(format_args!("{path}: {error}"));
             }
-            Some(Unreadable::Elf(error)) => files.leave_out(path, error),
+            Some(Unreadable::Elf(error)) => files.leave_out(&path, error),
             Some(Unreadable::TooCostly) => {
-                files.leave_out(path, "a part of its symbols, because it has too many");
+                files.leave_out(&path, "a part of its symbols, because it has too many");
             }
             None => {}
         }
         let Some(binary) = binary else { return };
         for (offset, symbol) in functions {
+            if self.symbols + symbol.len() > MAX_SYMBOL_MEMORY {
+                files.leave_out(&path, "some of its functions, because the names of all are too long");
+                return;
+            }
             self.add_target(&binary, offset, is_go, symbol);
         }
     }
 
     fn add_target(&mut self, binary: &Arc<Binary>, offset: u64, is_in_go_file: bool, symbol: String) {
         if self.targets.len() <= MAX_TARGETS {
+            self.symbols += symbol.len();
             let target =
                 || ProbeTarget { binary: Arc::clone(binary), offset, is_in_go_file, symbols: Vec::new() };
             self.targets.entry((binary.identity, offset)).or_insert_with(target).add_symbol(symbol);
