@@ -14,7 +14,7 @@
 //! - [`Session`] is a session as container-tracer uses it, [`Reader`] reads a trace as container-tracer does
 //! - [`Workload`] is a traced process that takes commands, [`Program`] one whose functions are traced, [`Script`] a traced
 //!   shell script
-//! - [`Hostile`] is a hostile traced process
+//! - [`Hostile`] is a hostile traced process, [`SyntheticLibrary`] a library that it may map
 //! - [`Opener`] is a process that opens files on command, [`Cgroup`] a cgroup to put processes into,
 //!   [`Container`] a container of runc
 //! - [`Kernel`] is the kernel's tracefs, [`Event`] a line of a trace, [`Loss`] a line that reports lost events
@@ -49,6 +49,7 @@ mod script;
 mod session;
 mod summary;
 mod sweep_lock;
+mod synthetic_library;
 mod system_calls;
 mod wait;
 mod workload;
@@ -76,6 +77,7 @@ pub use script::Script;
 pub use session::{Ended, Session};
 pub use summary::{Log, Summary};
 pub use sweep_lock::lock_out_sweeps;
+pub use synthetic_library::SyntheticLibrary;
 pub use system_calls::{Fate, Seen, SystemCall, Watch};
 pub use wait::{OnPanic, PATIENCE, eventually, wait_until};
 pub use workload::{Task, Workload};

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use system_tests::{
-    Build, Cgroup, Ended, Hostile, Kernel, Log, Manager, PATIENCE, Plugins, Program, Session, Workload,
-    wait_until,
+    Build, Cgroup, Ended, Hostile, Kernel, Log, Manager, PATIENCE, Plugins, Program, Session,
+    SyntheticLibrary, Workload, wait_until,
 };
 use tempfile::TempDir;
 
@@ -148,51 +148,13 @@ fn a_long_list_of_mappings_is_cut() {
     assert_is_named_once(&log, &["left out", &hostile.id().to_string(), "too many"]);
 }
 
-/// A library with this many symbols, whose names overlap: the first is `length` bytes long, and each is one byte shorter.
-fn library_with_overlapping_names(directory: &TempDir, symbols: u32, length: usize) -> PathBuf {
-    let strings = [vec![b't'; length], vec![0]].concat();
-    let mut table = vec![0; 24];
-    for name in 0..symbols {
-        table.extend(name.to_le_bytes());
-        // A global function, in section 1.
-        table.extend([1 << 4 | 2, 0, 1, 0]);
-        table.extend([0x100_u64, 1].map(u64::to_le_bytes).concat());
-    }
-    let (symbols_at, strings_at) = (0x200, 0x200 + table.len() as u64);
-    let sections_at = strings_at + strings.len() as u64;
-    let machine = if cfg!(target_arch = "aarch64") { 183_u16 } else { 62 };
-    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    file.extend([3_u16, machine].map(u16::to_le_bytes).concat());
-    file.extend(1_u32.to_le_bytes());
-    file.extend([0, 64, sections_at].map(u64::to_le_bytes).concat());
-    file.extend(0_u32.to_le_bytes());
-    file.extend([64_u16, 56, 1, 64, 3, 2].map(u16::to_le_bytes).concat());
-    // All of it is loaded.
-    file.extend([1_u32, 5].map(u32::to_le_bytes).concat());
-    file.extend([0, 0, 0, sections_at, sections_at, 0x1000].map(u64::to_le_bytes).concat());
-    file.resize(0x200, 0x90);
-    file.extend(&table);
-    file.extend(&strings);
-    let mut section = |kind: u32, at: u64, length: usize, link: u32, entry: u64| {
-        file.extend([0, kind].map(u32::to_le_bytes).concat());
-        file.extend([0, 0, at, length as u64].map(u64::to_le_bytes).concat());
-        file.extend([link, 0].map(u32::to_le_bytes).concat());
-        file.extend([0, entry].map(u64::to_le_bytes).concat());
-    };
-    section(0, 0, 0, 0, 0);
-    section(2, symbols_at, table.len(), 2, 24);
-    section(3, strings_at, strings.len(), 0, 0);
-    let path = directory.path().join("library.so");
-    fs::write(&path, file).expect("the directory is ours");
-    path
-}
-
 #[test]
 fn overlapping_symbol_names_are_read_up_to_a_limit() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     for length in [264 << 10, 200_000] {
         let directory = directory();
-        let library = library_with_overlapping_names(&directory, 200_000, length);
+        let library = directory.path().join("library.so");
+        SyntheticLibrary::with_overlapping_names(200_000, length).write(&library);
         let hostile = Hostile::after(&["map", text(&library)]);
         let log = assert_all_calls_of_are_traced(&hostile, "*:*traced_function");
         assert_is_named_once(&log, &["left out", text(&library), "too long"]);
@@ -328,6 +290,20 @@ fn long_lists_of_mappings_cost_a_profile_their_own_symbols_only() {
     let hostile = Hostile::after(&["maps", "60000", text(directory.path())]);
     let log = assert_profile_is_complete(hostile, true);
     assert_is_named_once(&log, &["mappings of process", "too many"]);
+}
+
+#[test]
+fn symbols_of_many_files_stay_within_one_limit() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let files = Vec::from_iter((0..40).map(|number| {
+        let path = directory.path().join(format!("library{number}.so"));
+        SyntheticLibrary::with_symbols(60_000).write(&path);
+        path
+    }));
+    let step: Vec<&str> = ["run", "20"].into_iter().chain(files.iter().map(|path| text(path))).collect();
+    let log = assert_profile_is_complete(Hostile::waiting(&step), false);
+    assert_is_named_once(&log, &["not all symbols of library", "more files are used"]);
 }
 
 /// Runs the manager with this many descriptors, and without the privilege to have more.

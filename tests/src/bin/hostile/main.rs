@@ -2,6 +2,7 @@
 //! prints `done`, and for each further line touches new memory and prints `done` again.
 //!
 //! - `map FILE`: maps a file as code
+//! - `run MS FILE…`: does so with each FILE, and calls the function at its offset 0x100 for this long
 //! - `lease FILE`: the same, with a write lease on it, so that opening it blocks until the lease is broken
 //! - `foreign FILE`: mounts a FUSE file system in its own user namespace, and maps a file on it, with the content of FILE
 //! - `shared FILE`: the same in the initial user namespace, for every user
@@ -14,12 +15,15 @@
 
 mod fuse;
 
+use std::ffi::c_void;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, Write, stdin, stdout};
+use std::mem::transmute;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::ptr::NonNull;
 use std::thread;
 use std::time::Duration;
 
@@ -51,6 +55,7 @@ fn main() -> io::Result<()> {
 fn perform(step: &[&str]) -> io::Result<File> {
     match step {
         ["map", file] => map(file),
+        ["run", milliseconds, files @ ..] => run(milliseconds, files),
         ["lease", file] => lease(file),
         ["foreign", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Foreign)?),
         ["shared", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Shared)?),
@@ -71,16 +76,35 @@ fn say(text: &str) -> io::Result<()> {
 
 fn map(file: impl AsRef<Path>) -> io::Result<File> {
     let file = File::open(file)?;
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    map_code(&file, length, 0, ProtFlags::PROT_READ | ProtFlags::PROT_EXEC)?;
+    map_all(&file)?;
     Ok(file)
 }
 
-fn map_code(file: &File, length: usize, offset: i64, protection: ProtFlags) -> io::Result<()> {
+/// Maps a whole file as code.
+fn map_all(file: &File) -> io::Result<NonNull<c_void>> {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    map_code(file, length, 0, ProtFlags::PROT_READ | ProtFlags::PROT_EXEC)
+}
+
+fn map_code(file: &File, length: usize, offset: i64, protection: ProtFlags) -> io::Result<NonNull<c_void>> {
     let length = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
     // SAFETY: the kernel chooses an address that is not in use.
-    unsafe { mmap(None, length, protection, MapFlags::MAP_PRIVATE, file, offset) }?;
-    Ok(())
+    Ok(unsafe { mmap(None, length, protection, MapFlags::MAP_PRIVATE, file, offset) }?)
+}
+
+fn run(milliseconds: &str, files: &[&str]) -> io::Result<File> {
+    let time = Duration::from_millis(parse(milliseconds)?);
+    for file in files {
+        let code = map_all(&File::open(file)?)?;
+        // SAFETY: the file is a synthetic library, which has this function at this place.
+        let count_down =
+            unsafe { transmute::<*mut u8, extern "C" fn(u64)>(code.cast::<u8>().as_ptr().add(0x100)) };
+        let end = cpu_time()? + time;
+        while cpu_time()? < end {
+            count_down(100_000);
+        }
+    }
+    File::open("/dev/null")
 }
 
 fn lease(path: &str) -> io::Result<File> {
@@ -91,8 +115,7 @@ fn lease(path: &str) -> io::Result<File> {
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    map_code(&file, length, 0, ProtFlags::PROT_READ | ProtFlags::PROT_EXEC)?;
+    map_all(&file)?;
     Ok(file)
 }
 
