@@ -12,6 +12,7 @@
 //!
 //! ```
 //! use std::fs::File;
+//! use std::ops::ControlFlow;
 //! use trace_symbols::{ElfFile, FunctionKind, MemoryBudget, SymbolTable, display_name};
 //!
 //! let program = File::open("/proc/self/exe")?;
@@ -21,9 +22,11 @@
 //! let elf = ElfFile::parse(&program, &budget)?;
 //! let mut main = None;
 //! elf.visit_functions(|function| {
-//!     if function.name == b"main" && function.kind == FunctionKind::Defined {
-//!         main = elf.file_offset(function.address);
+//!     if function.name != b"main" || function.kind != FunctionKind::Defined {
+//!         return ControlFlow::Continue(());
 //!     }
+//!     main = elf.file_offset(function.address);
+//!     ControlFlow::Break(())
 //! })?;
 //! let main = main.expect("a program has a main function");
 //!

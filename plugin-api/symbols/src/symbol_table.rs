@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use crate::elf::{Content, ElfError, ElfFile, FunctionKind, FunctionSymbol, Segment, Table};
@@ -83,7 +83,10 @@ impl SymbolTable {
         let mut reservation = budget.reserve(needed).ok_or(ElfError::TooLarge)?;
         // A vector that grows would take twice as much at times. What is not written takes nothing.
         self.functions = Vec::with_capacity(usize::try_from(table.symbol_count()).unwrap_or(0));
-        table.read_functions(elf.content, |symbol| self.functions.extend(Entry::new(&symbol)))?;
+        table.read_functions(elf.content, |symbol| {
+            self.functions.extend(Entry::new(&symbol));
+            ControlFlow::Continue(())
+        })?;
         self.functions.shrink_to_fit();
         reservation.shrink_to(size_of_val(&*self.functions) as u64);
         if !self.functions.is_empty() {

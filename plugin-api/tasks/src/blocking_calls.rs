@@ -12,8 +12,8 @@ use crate::Pid;
 /// To read the mappings of a process blocks as long as one of its threads changes them and cannot proceed. So the calls are made
 /// in a thread, which is abandoned if it does not return in time. It ends with its call, or when this process ends.
 ///
-/// Each call that blocks halves the time for others, so that all of them together take little more than twice the limit. A process
-/// that has blocked a few times in a row is not tried again. A file system is tried again for a very short time each, because a
+/// Each call that blocks leaves a quarter of the time for others, so that all of them together take little more than the limit. A
+/// process that has blocked a few times in a row is not tried again. A file system is tried again for a very short time each, because a
 /// process can make some of its files block while it answers for others.
 #[derive(Debug)]
 pub struct BlockingCalls {
@@ -95,7 +95,7 @@ impl BlockingCalls {
         let Some(answer) = thread.run(Box::new(call), &answered, limit) else {
             self.retries -= u32::from(is_retry);
             targets.iter().for_each(|target| *self.blocked.entry(*target).or_default() += 1);
-            self.limit = (self.limit / 2).max(SHORTEST_LIMIT);
+            self.limit = (self.limit / 4).max(SHORTEST_LIMIT);
             return Err(Blocked);
         };
         self.thread = Some(thread);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn many_calls_that_block_take_little_more_than_twice_the_limit() {
+    fn many_calls_that_block_take_little_more_than_the_limit() {
         let mut calls = BlockingCalls::within(LIMIT);
         let (began, mut senders) = (Instant::now(), Vec::new());
         for process in 0..8 {

@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use object::Endianness;
@@ -167,18 +167,21 @@ impl<'a> ElfFile<'a> {
     }
 
     /// Visits all functions in the symbol table; in a stripped file, those in the dynamic symbol table and in the
-    /// MiniDebugInfo. Some are visited more than once.
+    /// MiniDebugInfo. Some are visited more than once. When the visitor breaks, the rest of the table is skipped.
     ///
     /// # Errors
     ///
     /// A symbol table cannot be read, or is too large, or has names that are. Functions that could be read were visited.
-    pub fn visit_functions(&self, mut visit: impl FnMut(Function<'_>)) -> Result<(), ElfError> {
+    pub fn visit_functions(
+        &self,
+        mut visit: impl FnMut(Function<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ElfError> {
         let visited = self.visit_tables(&mut visit);
         let of_mini_debug_info = self.with_mini_debug_info(|elf| elf.visit_tables(&mut visit));
         visited.and(of_mini_debug_info.unwrap_or(Ok(())))
     }
 
-    fn visit_tables(&self, visit: &mut impl FnMut(Function<'_>)) -> Result<(), ElfError> {
+    fn visit_tables(&self, visit: &mut impl FnMut(Function<'_>) -> ControlFlow<()>) -> Result<(), ElfError> {
         let mut outcome = Ok(());
         for table in self.tables() {
             match self.visit_table(table, visit) {
@@ -191,13 +194,18 @@ impl<'a> ElfFile<'a> {
     }
 
     /// Returns how many functions the table defines.
-    fn visit_table(&self, table: &Table, visit: &mut impl FnMut(Function<'_>)) -> Result<usize, ElfError> {
+    fn visit_table(
+        &self,
+        table: &Table,
+        visit: &mut impl FnMut(Function<'_>) -> ControlFlow<()>,
+    ) -> Result<usize, ElfError> {
         let mut names = table.names(self.content, &self.budget)?;
         let mut count = 0;
         table.read_functions(self.content, |FunctionSymbol { name, address, kind, .. }| {
             count += usize::from(kind != FunctionKind::Imported);
-            if let Some(name) = names.at(name) {
-                visit(Function { name, address, kind });
+            match names.at(name) {
+                Some(name) => visit(Function { name, address, kind }),
+                None => ControlFlow::Continue(()),
             }
         })?;
         if names.are_incomplete() {
@@ -307,6 +315,7 @@ mod tests {
         let visited = parse(bytes).unwrap().visit_functions(|function| {
             let name = String::from_utf8_lossy(function.name).into_owned();
             functions.push((name, function.address, function.kind));
+            ControlFlow::Continue(())
         });
         visited.map(|()| functions).unwrap()
     }
@@ -343,7 +352,7 @@ mod tests {
         assert_eq!(names(&full.bytes()), ["main", "also_main"]);
         assert!(names(&SyntheticElf::default().bytes()).is_empty());
         let broken = with(vec![(".gnu_debugdata", b"no xz".to_vec())]);
-        let visited = parse(&broken).unwrap().visit_functions(|_| {});
+        let visited = parse(&broken).unwrap().visit_functions(|_| ControlFlow::Continue(()));
         assert_eq!(visited, Err(ElfError::Malformed));
     }
 
@@ -392,7 +401,7 @@ mod tests {
     fn symbols_beyond_the_memory_budget_are_an_error() {
         let bytes = SyntheticElf { symtab: &FULL, ..SyntheticElf::default() }.bytes();
         let elf = ElfFile::parse(&bytes[..], &MemoryBudget::new(64)).unwrap();
-        assert_eq!(elf.visit_functions(|_| {}), Err(ElfError::TooLarge));
+        assert_eq!(elf.visit_functions(|_| ControlFlow::Continue(())), Err(ElfError::TooLarge));
     }
 
     #[test]
@@ -401,8 +410,24 @@ mod tests {
         let symbols = [(&long[1..], FUNCTION, true, CODE.1), (long, FUNCTION, true, CODE.1)];
         let bytes = SyntheticElf { symtab: &symbols, ..SyntheticElf::default() }.bytes();
         let (mut visited, elf) = (0, parse(&bytes).unwrap());
-        assert_eq!(elf.visit_functions(|_| visited += 1), Err(ElfError::NamesTooLong));
+        let visit = |_: Function<'_>| {
+            visited += 1;
+            ControlFlow::Continue(())
+        };
+        assert_eq!(elf.visit_functions(visit), Err(ElfError::NamesTooLong));
         assert_eq!(visited, 1);
+    }
+
+    #[test]
+    fn visiting_ends_when_the_visitor_breaks() {
+        let symbols = [("a", FUNCTION, true, CODE.1), ("b", FUNCTION, true, CODE.1)];
+        let bytes = SyntheticElf { symtab: &symbols, ..SyntheticElf::default() }.bytes();
+        let mut visited = 0;
+        let visit = |_: Function<'_>| {
+            visited += 1;
+            ControlFlow::Break(())
+        };
+        assert_eq!((parse(&bytes).unwrap().visit_functions(visit), visited), (Ok(()), 1));
     }
 
     /// Calls everything that reads the file.
@@ -413,6 +438,7 @@ mod tests {
             if let Some(offset) = elf.file_offset(function.address) {
                 let _ = elf.instruction_at(offset);
             }
+            ControlFlow::Continue(())
         });
     }
 

@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use object::elf::{self, Sym32, Sym64};
@@ -89,11 +89,11 @@ impl Table {
         content.read_up_to(begin, length.min(self.strings.end.saturating_sub(begin)))
     }
 
-    /// Visits the symbols that are functions. Only a part of the table is in memory at a time.
+    /// Visits the symbols that are functions, until the visitor breaks. Only a part of the table is in memory at a time.
     pub fn read_functions(
         &self,
         content: Content<'_>,
-        visit: impl FnMut(FunctionSymbol),
+        visit: impl FnMut(FunctionSymbol) -> ControlFlow<()>,
     ) -> Result<(), ElfError> {
         match self.is_64_bit {
             true => self.read_symbols::<Sym64<Endianness>>(content, visit),
@@ -104,7 +104,7 @@ impl Table {
     fn read_symbols<S: Sym<Endian = Endianness> + Pod>(
         &self,
         content: Content<'_>,
-        mut visit: impl FnMut(FunctionSymbol),
+        mut visit: impl FnMut(FunctionSymbol) -> ControlFlow<()>,
     ) -> Result<(), ElfError> {
         if length(&self.symbols) > MAX_TABLE {
             return Err(ElfError::TooLarge);
@@ -116,7 +116,10 @@ impl Table {
             let bytes = content.read(&part, MAX_TABLE)?;
             let symbols = pod::slice_from_bytes::<S>(&bytes, number as usize);
             let (symbols, _) = symbols.map_err(|()| ElfError::Malformed)?;
-            symbols.iter().filter_map(|symbol| FunctionSymbol::new(symbol, self.endian)).for_each(&mut visit);
+            let mut functions = symbols.iter().filter_map(|symbol| FunctionSymbol::new(symbol, self.endian));
+            if functions.try_for_each(&mut visit).is_break() {
+                break;
+            }
         }
         Ok(())
     }

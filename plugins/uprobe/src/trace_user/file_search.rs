@@ -1,5 +1,6 @@
 //! The functions of one file that a selector selects. This is what runs in a thread.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ impl FileSearch {
             count += usize::from(function.kind != FunctionKind::Imported);
             if self.functions.len() >= limit || length >= MAX_NAMES || time.is_over() {
                 self.is_cut = true;
-                return;
+                return ControlFlow::Break(());
             }
             let symbol = String::from_utf8_lossy(function.name);
             if selector.function.matches(&symbol) {
@@ -95,6 +96,7 @@ impl FileSearch {
                     Err(obstacle) => self.note_obstacle(binary, &function, &symbol, obstacle),
                 }
             }
+            ControlFlow::Continue(())
         })?;
         Ok(count)
     }

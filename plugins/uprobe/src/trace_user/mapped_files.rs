@@ -1,6 +1,6 @@
 //! The files with code that a process has mapped (proc_pid_maps(5)).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -90,9 +90,10 @@ pub fn mapped_files(
         Err(_) => true,
         Ok(visited) => visited,
     };
-    let mounted = fuse.of_process(process);
-    let is_on_fuse =
-        |file: &MappedFile| mounted.contains(&file.identity.device) || fuse.is_listed(file.identity.device);
+    let mut fuse_devices: HashSet<(u32, u32)> = fuse.of_process(process).into_iter().collect();
+    let devices: HashSet<(u32, u32)> = files.list.iter().map(|file| file.identity.device).collect();
+    fuse_devices.extend(devices.into_iter().filter(|device| fuse.is_listed(*device)));
+    let is_on_fuse = |file: &MappedFile| fuse_devices.contains(&file.identity.device);
     let (on_fuse, files): (Vec<_>, Vec<_>) = files.list.into_iter().partition(is_on_fuse);
     let on_fuse = on_fuse.into_iter().map(|file| file.path).collect();
     Ok(MappedFiles { files, are_all: are_all && visited, on_fuse })
@@ -142,6 +143,16 @@ impl MappedFile {
     fn memory(&self) -> usize {
         let links = self.links.iter().map(|(_, link)| size_of::<(Pid, PathBuf)>() + link.as_os_str().len());
         size_of::<Self>() + self.path.as_os_str().len() + 2 * links.sum::<usize>()
+    }
+
+    /// The processes that have mapped it, as far as they are known.
+    pub fn processes(&self) -> impl Iterator<Item = Pid> {
+        self.links.iter().map(|(process, _)| *process)
+    }
+
+    /// All processes that have mapped it, if they are known.
+    pub fn all_processes(&self) -> Option<impl Iterator<Item = Pid>> {
+        (self.links.len() < MAX_LINKS).then(|| self.processes())
     }
 
     fn has_link_of(&self, process: Pid) -> bool {

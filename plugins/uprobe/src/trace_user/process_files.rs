@@ -14,6 +14,7 @@ use trace_hook_api::{Capability, Environment, HookError, Result, did_you_mean};
 use trace_tasks::{Blocked, BlockingCalls, CallTarget, FuseFileSystems, ListLength, Pid};
 
 use super::binary::{self, Binary};
+use super::file_search::MAX_CPU_TIME;
 use super::function_selector::BinaryPattern;
 use super::left_out::LeftOut;
 use super::mapped_files::{AllFiles, FileIdentity, MappedFile, mapped_files};
@@ -23,7 +24,7 @@ use super::quoted::quoted;
 const TIME_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long lists of mappings are read that are longer than usual, and how long the files are searched that are only in these.
-const LONG_LISTS_TIME: Duration = Duration::from_millis(250);
+const LONG_LISTS_TIME: Duration = Duration::from_millis(150);
 
 /// How long the files of one process are searched, and those of all processes: files that take long must not hold up a session.
 /// Usually, each takes a few milliseconds at most.
@@ -155,15 +156,15 @@ impl ProcessFiles {
         })
     }
 
-    /// Searches a mapped file, unless the search of the files of its process, or of all files, has taken too long.
-    pub fn search(&self, file: &MappedFile, search: impl FnOnce()) {
-        let Some((process, _)) = file.links.first() else { return };
+    /// Searches a mapped file, unless the search of the files of its processes, or of all files, has taken too long.
+    /// The search gets the CPU time that it may take.
+    pub fn search(&self, file: &MappedFile, search: impl FnOnce(Duration)) {
         let began = Instant::now();
-        if let Some(reason) = self.spent.borrow().reason_to_leave_out(file, *process, &self.environment) {
+        if let Some(reason) = self.spent.borrow().reason_to_leave_out(file, &self.environment) {
             return self.leave_out(file.path.display(), reason);
         }
-        search();
-        self.spent.borrow_mut().add(file, *process, began.elapsed());
+        search(self.spent.borrow().time_for(file, &self.environment));
+        self.spent.borrow_mut().add(file, began.elapsed());
     }
 
     /// A time limit for one of the files.
@@ -315,29 +316,35 @@ impl ProcessFiles {
 }
 
 impl SearchTimes {
-    fn reason_to_leave_out(
-        &self,
-        file: &MappedFile,
-        process: Pid,
-        environment: &Environment,
-    ) -> Option<&'static str> {
-        let of_process = self.of_processes.get(&process).copied().unwrap_or_default();
+    fn reason_to_leave_out(&self, file: &MappedFile, environment: &Environment) -> Option<&'static str> {
         let is_too_long = |spent: Duration, limit| spent >= environment.patient(limit);
-        match file {
-            _ if is_too_long(self.whole, WHOLE_TIME) => Some("searching all files takes too long"),
-            _ if is_too_long(of_process, PROCESS_TIME) => {
-                Some("searching the files of its process takes too long")
-            }
-            file if file.is_of_long_list && is_too_long(self.of_long_lists, LONG_LISTS_TIME) => {
-                Some("its process has too many files")
-            }
-            _ => None,
+        let has_taken_too_long = |process: &Pid| {
+            self.of_processes.get(process).is_some_and(|spent| is_too_long(*spent, PROCESS_TIME))
+        };
+        if is_too_long(self.whole, WHOLE_TIME) {
+            Some("searching all files takes too long")
+        } else if file.is_of_long_list && is_too_long(self.of_long_lists, LONG_LISTS_TIME) {
+            Some("its process has too many files")
+        } else if file.all_processes().is_some_and(|mut all| all.all(|process| has_taken_too_long(&process)))
+        {
+            Some("searching the files of its process takes too long")
+        } else {
+            None
         }
     }
 
-    fn add(&mut self, file: &MappedFile, process: Pid, time: Duration) {
+    fn time_for(&self, file: &MappedFile, environment: &Environment) -> Duration {
+        match file.is_of_long_list {
+            true => environment.patient(LONG_LISTS_TIME).saturating_sub(self.of_long_lists),
+            false => environment.patient(MAX_CPU_TIME),
+        }
+    }
+
+    fn add(&mut self, file: &MappedFile, time: Duration) {
         self.whole += time;
-        *self.of_processes.entry(process).or_default() += time;
+        for process in file.processes() {
+            *self.of_processes.entry(process).or_default() += time;
+        }
         if file.is_of_long_list {
             self.of_long_lists += time;
         }

@@ -1,6 +1,7 @@
 //! Searches files for the functions that the user selects.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,10 +126,10 @@ impl Search {
         findings: &mut Findings,
     ) {
         for candidate in candidates {
-            let mut search = || self.search_file(selector, files, *candidate, findings);
+            let mut search = |time| self.search_file(selector, files, *candidate, time, findings);
             match candidate {
                 Candidate::Mapped(file) => files.search(file, search),
-                Candidate::InRootOf(..) => search(),
+                Candidate::InRootOf(..) => search(files.patient(MAX_CPU_TIME)),
             }
         }
     }
@@ -138,6 +139,7 @@ impl Search {
         selector: &Arc<FunctionSelector>,
         files: &ProcessFiles,
         candidate: Candidate<'_>,
+        time: Duration,
         findings: &mut Findings,
     ) {
         let Some(binary) = files.open(candidate) else { return };
@@ -146,7 +148,6 @@ impl Search {
         }
         findings.paths.push(binary.path.clone());
         let selector = Arc::clone(selector);
-        let time = files.patient(MAX_CPU_TIME);
         let search = move |binary| FileSearch::of(binary, &selector, MAX_SYMBOLS, time);
         if let Some(search) = files.read(candidate, binary, search) {
             self.add_file(files, candidate, search, findings);
@@ -271,11 +272,15 @@ fn names_in(binary: &Binary, room: usize, time: Duration) -> (Vec<String>, usize
     let Ok(elf) = binary.elf() else { return (names, length) };
     // What could be read is enough.
     let _ = elf.visit_functions(|function| {
-        if function.kind == FunctionKind::Defined && length < room && !time.is_over() {
+        if length >= room || time.is_over() {
+            return ControlFlow::Break(());
+        }
+        if function.kind == FunctionKind::Defined {
             let name = display_name(&String::from_utf8_lossy(function.name));
             length += name.len().max(size_of::<String>());
             names.push(name);
         }
+        ControlFlow::Continue(())
     });
     (names, length)
 }
