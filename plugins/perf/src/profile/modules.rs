@@ -26,11 +26,12 @@ const MAX_RECENT: usize = 500;
 /// How long a call that reads mappings or opens a file may block.
 pub const CALL_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long samples wait until a file is opened. The calls that block before it take little more than twice the limit together
-/// ([`BlockingCalls`](trace_tasks::BlockingCalls)).
-const OPEN_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(4);
-/// How long samples wait for the symbols of an open file. After that they are shown without.
-const LOAD_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long samples wait until a file is opened. Usually that is a moment. Thousands of files take longer on a busy machine, and the
+/// calls that block before it take little more than the limit together ([`BlockingCalls`](trace_tasks::BlockingCalls)).
+const OPEN_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(10);
+/// How long samples wait for the symbols of an open file, which is read in milliseconds unless its disk does not answer. After that
+/// they are shown without.
+const LOAD_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(4);
 /// How long one call waits.
 const BRIEF_WAIT: Duration = Duration::from_millis(10);
 
