@@ -17,6 +17,7 @@
 //! - [`Hostile`] is a hostile traced process, [`SyntheticLibrary`] a library that it may map
 //! - [`Opener`] is a process that opens files on command, [`Cgroup`] a cgroup to put processes into,
 //!   [`Container`] a container of runc
+//! - [`LoopDevice`] is a block device
 //! - [`Kernel`] is the kernel's tracefs, [`Event`] a line of a trace, [`Loss`] a line that reports lost events
 //! - [`Watch`] records every system call of a manager, and injects a failure or a death
 //! - Every JSON line of a [`Session`] is checked against its hook's description of its lines (`json_lines.rs`)
@@ -37,6 +38,7 @@ mod hostile;
 mod json_lines;
 mod kernel;
 mod leak_check;
+mod loop_device;
 mod loss;
 mod manager;
 mod opener;
@@ -65,6 +67,7 @@ pub use event::Event;
 pub use fuse::Fuse;
 pub use hostile::Hostile;
 pub use kernel::{Instance, Kernel, OwnInstance, OwnProbe, TopLevel, is_root, skip};
+pub use loop_device::LoopDevice;
 pub use loss::Loss;
 pub use manager::Manager;
 pub use opener::Opener;

@@ -1,6 +1,7 @@
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::ops::Deref;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -137,6 +138,21 @@ impl Task {
     /// `spend_one`.
     pub fn spends(&self, milliseconds: u64) {
         self.send(&format!("spend {milliseconds}"));
+    }
+
+    /// Makes it sleep this many times, for a millisecond each.
+    pub fn sleeps(&self, count: usize) {
+        self.send(&format!("sleeps {count}"));
+    }
+
+    /// Makes it open a file this many times.
+    pub fn opens(&self, path: &Path, count: usize) {
+        self.send(&format!("opens {count} {}", path.display()));
+    }
+
+    /// Makes it write this many blocks of 4 KiB to a device, one by one and without the page cache.
+    pub fn writes(&self, first: usize, count: usize, device: &Path) {
+        self.send(&format!("writes {first} {count} {}", device.display()));
     }
 
     /// Changes its name.

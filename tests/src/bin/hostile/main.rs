@@ -1,5 +1,5 @@
 //! A hostile traced process: `hostile STEP [+ STEP…]` prints its pid, waits for a line on standard input, does the steps,
-//! prints `done`, and for each further line touches new memory and prints `done` again.
+//! prints `done`, and for each further line touches new memory, runs the functions of `run` again, and prints `done` again.
 //!
 //! - `map FILE`: maps a file as code
 //! - `run MS FILE…`: does so with each FILE, and calls the function at its offset 0x100 for this long
@@ -24,6 +24,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ fn main() -> io::Result<()> {
     say("done")?;
     for _ in stdin().lines() {
         black_box(vec![1_u8; 1 << 20]);
+        FUNCTIONS.lock().map_err(|_| io::ErrorKind::Other)?.iter().try_for_each(run_for)?;
         say("done")?;
     }
     Ok(())
@@ -92,6 +94,12 @@ fn map_code(file: &File, length: usize, offset: i64, protection: ProtFlags) -> i
     Ok(unsafe { mmap(None, length, protection, MapFlags::MAP_PRIVATE, file, offset) }?)
 }
 
+/// A function that counts down, and how long it is run.
+type Function = (extern "C" fn(u64), Duration);
+
+/// Those of `run`.
+static FUNCTIONS: Mutex<Vec<Function>> = Mutex::new(Vec::new());
+
 fn run(milliseconds: &str, files: &[&str]) -> io::Result<File> {
     let time = Duration::from_millis(parse(milliseconds)?);
     for file in files {
@@ -99,12 +107,19 @@ fn run(milliseconds: &str, files: &[&str]) -> io::Result<File> {
         // SAFETY: the file is a synthetic library, which has this function at this place.
         let count_down =
             unsafe { transmute::<*mut u8, extern "C" fn(u64)>(code.cast::<u8>().as_ptr().add(0x100)) };
-        let end = cpu_time()? + time;
-        while cpu_time()? < end {
-            count_down(100_000);
-        }
+        let function = (count_down, time);
+        run_for(&function)?;
+        FUNCTIONS.lock().map_err(|_| io::ErrorKind::Other)?.push(function);
     }
     File::open("/dev/null")
+}
+
+fn run_for((count_down, time): &Function) -> io::Result<()> {
+    let end = cpu_time()? + *time;
+    while cpu_time()? < end {
+        count_down(100_000);
+    }
+    Ok(())
 }
 
 fn lease(path: &str) -> io::Result<File> {

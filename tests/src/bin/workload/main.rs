@@ -7,6 +7,9 @@
 //! - `marks FIRST N`: call `getsid` N times, with the numbers from FIRST on
 //! - `invent N`: make N system calls with numbers that do not exist
 //! - `spend MS`: use this much CPU time, three quarters of it in `spend_three`, the rest in `spend_one`
+//! - `sleeps N`: sleep N times for a millisecond
+//! - `opens N PATH`: open a file N times
+//! - `writes FIRST N PATH`: write N blocks of 4 KiB to a device, one by one and without the page cache, from the block FIRST on
 //! - `name HEX`: set the task's name to these bytes
 //! - `touch N`: write to N pages of new memory, one by one, and keep them; answers the address of the first
 //! - `scatter N`: write to one page of new memory from N places in the code, each time after the page was released
@@ -24,13 +27,16 @@ mod sockets;
 use std::arch::asm;
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Lines, Read, Write};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
+use nix::libc::O_DIRECT;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, mprotect};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -91,6 +97,16 @@ impl Task {
                 Ok("done".to_owned())
             }
             "spend" => spend(Duration::from_millis(number(rest)? as u64)),
+            "sleeps" => {
+                (0..number(rest)?).for_each(|_| sleep(Duration::from_millis(1)));
+                Ok("done".to_owned())
+            }
+            "opens" => {
+                let (count, path) = rest.split_once(' ').ok_or_else(|| invalid(rest))?;
+                (0..number(count)?).try_for_each(|_| File::open(path).map(drop))?;
+                Ok("done".to_owned())
+            }
+            "writes" => write_blocks(rest),
             "name" => {
                 prctl::set_name(&bytes(rest)?)?;
                 Ok("done".to_owned())
@@ -175,6 +191,22 @@ impl Member {
             Body::Process(mut process) => process.wait().map(drop),
         }
     }
+}
+
+/// A block, aligned as a device requires it.
+#[repr(align(4096))]
+struct Block([u8; 4096]);
+
+fn write_blocks(arguments: &str) -> io::Result<String> {
+    let [first, count, path] = arguments.split(' ').collect::<Vec<_>>()[..] else {
+        return Err(invalid(arguments));
+    };
+    let device = File::options().write(true).custom_flags(O_DIRECT).open(path)?;
+    let (first, count, block) = (number(first)?, number(count)?, Block([0; 4096]));
+    for number in first..first + count {
+        device.write_all_at(&block.0, (number * block.0.len()) as u64)?;
+    }
+    Ok("done".to_owned())
 }
 
 fn touch(pages: usize) -> io::Result<String> {
