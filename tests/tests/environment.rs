@@ -369,3 +369,34 @@ fn boot_seconds() -> f64 {
         clock_gettime(ClockId::CLOCK_BOOTTIME).expect("there is such a clock").into();
     time.as_secs_f64()
 }
+
+#[test]
+fn hidden_kernel_addresses_are_reported_at_the_start() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let hidden = tempfile::NamedTempFile::new().expect("a file can be made");
+    fs::write(&hidden, "0000000000000000 T _stext\n").expect("the test owns it");
+    let script = format!("mount --bind {} /proc/kallsyms; exec \"$@\"", hidden.path().display());
+    let (manager, idle) = (Manager::with(Plugins::of(["ftrace", "perf"])), Workload::start());
+    // A person who follows a trace, and a caller that wants to know.
+    let (person, curious) = ("--follow", "-v");
+    for (caller, hook, options, is_concerned) in [
+        (person, "trace_events", "-e kmem:kmalloc", true),
+        (curious, "trace_events", "-e sched:sched_switch --stack", true),
+        (curious, "trace_events", "-e sched:sched_switch", false),
+        (curious, "trace_memory", "--kind kmalloc", true),
+        (person, "trace_memory", "--kind rss", false),
+        (person, "trace_net", "", true),
+        (curious, "trace_sched", "", false),
+        (curious, "trace_profile", "", true),
+        (person, "trace_profile", "--frames user", false),
+    ] {
+        let arguments = format!("--pid {} --time 50 {options}", idle.id());
+        let call = manager.call([caller, "--run", hook, "--args", &arguments]);
+        let answer = call.in_mount_namespace(&script).answer();
+        assert!(answer.status.success(), "{answer:#?}");
+        let reports = answer.stderr.lines().filter(|line| line.contains("kernel.kptr_restrict"));
+        assert_eq!(reports.count(), usize::from(is_concerned), "{hook} {options}: {answer:#?}");
+        let description = manager.call(["--describe", hook]).answer().succeeded().to_owned();
+        assert!(!is_concerned || description.contains("kernel.kptr_restrict"), "{hook}");
+    }
+}

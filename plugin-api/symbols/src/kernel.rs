@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 const BUFFER: usize = 64 << 10;
 
 /// The functions of the kernel, as `/proc/kallsyms` lists them. They are read in a thread, because that takes a while.
-#[derive(Debug)]
+///
+/// The default has none.
+#[derive(Debug, Default)]
 pub struct KernelSymbols {
     reading: Option<JoinHandle<Functions>>,
     functions: OnceLock<Functions>,

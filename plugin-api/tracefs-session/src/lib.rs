@@ -40,6 +40,7 @@ mod collector;
 mod ended_tasks;
 mod join_events;
 mod joined;
+mod kernel_functions;
 mod losses;
 mod new_programs;
 mod probe;
@@ -59,6 +60,7 @@ mod kernel;
 
 pub use cleanup::{TracefsCleanup, find};
 pub use joined::JOINING;
+pub use kernel_functions::KERNEL_FUNCTIONS;
 pub use new_programs::ProgramObserver;
 pub use probe::usable_tracefs;
 pub use renderer::{AsRecorded, Renderer, with_origin};

@@ -22,7 +22,7 @@ A line is a sample. stack lists the functions, the innermost first; kernel funct
 once, if its symbols are still being read, or if they would take too much memory: of all files together, 24 MiB for addresses, and \
 --spool-size for names, which are on disk. A warning names the first file. It is [unknown] if \
 it is not in a file, or is one of the kernel and its addresses are hidden: names take CAP_SYSLOG, and kernel.kptr_restrict \
-below 2. Stacks are unwound by frame \
+below 2; a warning at the start reports it. Stacks are unwound by frame \
 pointers only: programs compiled without them (-fomit-frame-pointer, the default of many compilers) have short stacks. \
 A stack deeper than kernel.perf_event_max_stack ends with [truncated].
 

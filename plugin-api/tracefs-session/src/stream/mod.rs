@@ -176,6 +176,7 @@ impl EventStream {
         let hidden = internal.into_iter().filter(|event| !instance.is_requested(*event));
         let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
         let stacks = Stacks::load(instance, &mut formatter);
+        formatter.check_symbols();
         let spool = Arc::new(Spool::new(spool_directory, spool_size));
         let whole_sweeps = Arc::new(AtomicU64::new(0));
         let losses = Losses::of(instance, second);

@@ -138,6 +138,16 @@ impl Catalog {
         Ok(count)
     }
 
+    /// Whether an event that has been read prints functions of the kernel. Those of `ftrace` need not be enabled, except stacks.
+    pub(super) fn prints_symbols(&self) -> bool {
+        let is_symbol = |text: &str| ["%ps", "%pS", "%pB"].iter().any(|conversion| text.contains(conversion));
+        let prints_symbols = |event: &Event| match &*event.system {
+            "ftrace" => event.format.name == "kernel_stack",
+            _ => is_symbol(&event.format.print_fmt),
+        };
+        self.known.iter().flatten().any(|event| prints_symbols(event))
+    }
+
     /// Reads a format file, by its path below tracefs.
     fn load_file(&mut self, path: &Path) -> Result<u16, Error> {
         let format = EventFormat::parse(&read(&self.tracefs, path)?)

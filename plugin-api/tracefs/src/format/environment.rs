@@ -25,6 +25,10 @@ impl Environment {
         self.symbols.get_or_init(|| Symbols::read(&self.procfs.join("kallsyms")))
     }
 
+    pub(super) fn symbols_are_hidden(&self) -> bool {
+        Symbols::are_hidden(&self.procfs.join("kallsyms"))
+    }
+
     /// Appends the string at an address in kernel memory, or the address if the string is not known.
     pub(super) fn kernel_text(&self, address: u64, out: &mut Vec<u8>) {
         if address == 0 {

@@ -98,6 +98,17 @@ impl Formatter {
         self.catalog.load_enabled(&self.instance)
     }
 
+    /// Logs a warning if the kernel hides the addresses of its functions, and the instance records stacks, or an enabled event
+    /// prints functions. Without this call that is logged with the first function. Call it when the events are enabled.
+    pub fn check_symbols(&mut self) {
+        if self.environment.symbols_are_hidden() {
+            let _ = self.load_enabled();
+            if self.catalog.prints_symbols() {
+                self.environment.symbols();
+            }
+        }
+    }
+
     /// Adds an event of `system` whose format was read elsewhere, and returns its id.
     pub fn add(&mut self, system: &str, format: EventFormat) -> u16 {
         self.catalog.add(system, format)

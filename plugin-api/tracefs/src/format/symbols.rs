@@ -1,5 +1,6 @@
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::write;
@@ -77,6 +78,15 @@ impl Symbols {
             );
         }
         symbols
+    }
+
+    /// Whether the file has no address. Otherwise it is read up to the first one.
+    pub(super) fn are_hidden(kallsyms: &Path) -> bool {
+        let is_address = |line: &Vec<u8>| {
+            line.iter().take_while(|byte| byte.is_ascii_hexdigit()).any(|digit| *digit != b'0')
+        };
+        let lines = File::open(kallsyms).map(|file| BufReader::new(file).split(b'\n').map_while(Result::ok));
+        !lines.into_iter().flatten().any(|line| is_address(&line))
     }
 
     fn parse(text: &str) -> Self {
@@ -161,5 +171,22 @@ impl Symbols {
     /// `kernel/trace/trace_output.c`).
     pub(super) fn bare(&self, address: u64) -> Option<&str> {
         self.find(address).map(|found| found.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_hidden_if_all_are_zero() {
+        let are_hidden = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(&file, text).unwrap();
+            Symbols::are_hidden(file.path())
+        };
+        let first = "0000000000000000 A fixed_percpu_data\n";
+        assert!(are_hidden(first) && are_hidden("") && Symbols::are_hidden(Path::new("/nonexistent")));
+        assert!(!are_hidden(&format!("{first}ffffffff81000000 T _stext\n")));
     }
 }

@@ -6,7 +6,7 @@ mod selection;
 
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
 use tracefs::{Error, Instance, Tracefs};
-use tracefs_session::{AsRecorded, JOINING, TracefsSession, find, usable_tracefs};
+use tracefs_session::{AsRecorded, JOINING, KERNEL_FUNCTIONS, TracefsSession, find, usable_tracefs};
 
 use filter::Filter;
 use selection::{EventName, Pattern};
@@ -39,7 +39,7 @@ impl Hook for TraceEvents {
                 .repeated(),
             )
             .param(Param::flag("stack", "print the stacks of the kernel and of the program after each event"))
-.details(format!("{DETAILS}\n\n{JOINING}")).example("-e sched:sched_switch 'block:*' --filter 'sched:sched_switch prev_state == 1'", "requests, and switches away from a task that goes to sleep").example("-e kmem:mm_page_alloc --stack", "who allocates pages");
+.details(format!("{DETAILS}\n\n{KERNEL_FUNCTIONS}\n\n{JOINING}")).example("-e sched:sched_switch 'block:*' --filter 'sched:sched_switch prev_state == 1'", "requests, and switches away from a task that goes to sleep").example("-e kmem:mm_page_alloc --stack", "who allocates pages");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 

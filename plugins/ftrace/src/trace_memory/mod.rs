@@ -21,7 +21,7 @@ use trace_hook_api::{
     Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session, Unit,
 };
 use tracefs::Instance;
-use tracefs_session::{EventStream, JOINING, Renderer, TracefsSession, find};
+use tracefs_session::{EventStream, JOINING, KERNEL_FUNCTIONS, Renderer, TracefsSession, find};
 
 use crate::tracepoint;
 use events::EventLines;
@@ -58,7 +58,7 @@ impl Hook for TraceMemory {
             )
             .range(1, LONGEST_SUMMARY),
         )
-        .details(format!("{DETAILS}\n\n{JOINING}"))
+        .details(format!("{DETAILS}\n\n{KERNEL_FUNCTIONS}\n\n{JOINING}"))
         .example("--summary 10s", "every 10 s, which code allocated how much")
         .example("-k rss,oom", "resident sizes and OOM kills");
         description::events().into_iter().fold(info, HookInfo::event)

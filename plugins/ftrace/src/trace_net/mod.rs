@@ -15,7 +15,7 @@ mod wording;
 
 use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
 use tracefs::Instance;
-use tracefs_session::{JOINING, TracefsSession};
+use tracefs_session::{JOINING, KERNEL_FUNCTIONS, TracefsSession};
 
 use crate::tracepoint::{self, Tracepoint};
 use renderer::NetRenderer;
@@ -46,7 +46,7 @@ impl Hook for TraceNet {
             "without-calls",
             "no lines for connect and accept; saves every task of the machine about 0.1us per system call",
         ))
-        .details(format!("{DETAILS}\n\n{JOINING}"))
+        .details(format!("{DETAILS}\n\n{KERNEL_FUNCTIONS}\n\n{JOINING}"))
         .example("--without-calls", "no lines for connect and accept");
         description::events().into_iter().fold(info, HookInfo::event)
     }

@@ -117,6 +117,11 @@ impl Attributes {
         self
     }
 
+    /// Whether stacks have frames of the kernel.
+    pub fn has_kernel_frames(&self) -> bool {
+        self.0.exclude_callchain_kernel() == 0
+    }
+
     /// An event that does nothing, to find out whether the kernel allows it.
     pub fn disabled(mut self) -> Self {
         self.0.set_disabled(1);

@@ -73,7 +73,7 @@ impl ProfileSession {
         let fallback_processes = request.tasks.pids.iter().chain(&request.tasks.parents).copied().collect();
         let modules = Arc::new(Modules::new(&request.environment, fallback_processes, request.spool_size));
         let spool = Arc::new(Spool::new(Path::new(SPOOL_DIRECTORY), request.spool_size));
-        let symbolizer = Symbolizer::new(procfs.root());
+        let symbolizer = Symbolizer::new(procfs.root(), attributes.has_kernel_frames());
         let records =
             RecordCollector::new(source, &request.environment, Arc::clone(&spool), Arc::clone(&modules))?;
         let collected = records.counts();

@@ -68,9 +68,10 @@ enum Context {
 }
 
 impl Symbolizer {
-    pub fn new(procfs: &Path) -> Self {
+    /// Names functions of the kernel if there are any in the stacks.
+    pub fn new(procfs: &Path, has_kernel_frames: bool) -> Self {
         Self {
-            kernel: KernelSymbols::read(procfs),
+            kernel: if has_kernel_frames { KernelSymbols::read(procfs) } else { KernelSymbols::default() },
             depth: greatest_depth(procfs),
             kernel_names: NameCache::default(),
             names: NameCache::default(),
@@ -221,7 +222,7 @@ mod tests {
         let kernel = SyntheticKernel::new().unwrap();
         let kernel = kernel.with_file("proc/kallsyms", "10 T first\n20 T second\n").unwrap();
         let kernel = kernel.with_file("proc/sys/kernel/perf_event_max_stack", "4\n").unwrap();
-        let mut symbolizer = Symbolizer::new(&kernel.environment().procfs);
+        let mut symbolizer = Symbolizer::new(&kernel.environment().procfs, true);
         let mut names = |stack: &[u64]| {
             let stack: Vec<_> = stack.iter().map(|number| number.to_ne_bytes()).collect();
             symbolizer
