@@ -19,14 +19,14 @@ const LOOK: Duration = Duration::from_secs(1);
 const DOUBT: Duration = Duration::from_millis(50);
 /// After so many looks without a record, a session is idle.
 const IDLE_AFTER: u32 = 5;
-/// How long filters and triggers are looked at after a look, in so many slices, with a rest after each. A session with hundreds of
-/// events needs several looks for all of them.
-const SLICES: u32 = 4;
+/// How long filters and triggers are looked at after a look, in so many slices, with a rest after each: until all are, or for a
+/// hundredth of a CPU. The kernel has two files for each event, which take some 17 us together.
+const SLICES: u32 = 20;
 const SLICE: Duration = Duration::from_micros(500);
 const BETWEEN_SLICES: Duration = Duration::from_millis(20);
 /// The same in an idle session, of which there can be many. There, only one of so many looks takes place, until there is a record.
 const IDLE_LOOKS: u32 = 5;
-const IDLE_SLICES: u32 = 1;
+const IDLE_SLICES: u32 = 4;
 const IDLE_SLICE: Duration = Duration::from_micros(250);
 
 /// Looks, undoes changes, and notes them.
