@@ -155,7 +155,7 @@ impl RecordCollector {
                 continue;
             }
             if let Body::Mmap(mapping) = &record.body {
-                let module = self.modules.module(mapping);
+                let module = self.modules.module(record.process, mapping);
                 if module.expect_file() {
                     self.observer.open(record.process, module, mapping);
                 }

@@ -21,7 +21,10 @@ use super::symbol_loader::SymbolLoader;
 use crate::perf_event::Mapping;
 
 /// Files are held open until their symbols are needed, and each takes a descriptor. Twice as many are cached at most.
-const MAX_RECENT: usize = 500;
+const MAX_RECENT: usize = 400;
+/// The same for those that processes have mapped after so many others.
+const MAX_RECENT_EXCESS: usize = 100;
+const MAX_OF_PROCESS: usize = 200;
 
 /// How long a call that reads mappings or opens a file may block.
 pub const CALL_LIMIT: Duration = Duration::from_millis(500);
@@ -55,10 +58,20 @@ struct Limits {
     loading: Duration,
 }
 
-/// The files that were used lately. A file is dropped only if it was not used while `MAX_RECENT` others were: other files
-/// come between the time when a file is observed and the time when its symbols are needed.
+/// The files that were used lately.
 #[derive(Debug, Default)]
 struct ModuleCache {
+    usual: RecentModules,
+    /// Those that processes have mapped after `MAX_OF_PROCESS` others: they must not displace those of other processes.
+    excess: RecentModules,
+    /// How many files each process was the first to map, since some files were dropped.
+    of_processes: HashMap<u32, usize>,
+}
+
+/// A file is dropped only if it was not used while a number of others were: other files come between the time when a file is
+/// observed and the time when its symbols are needed.
+#[derive(Debug, Default)]
+struct RecentModules {
     recent: HashMap<Identity, Arc<Module>>,
     older: HashMap<Identity, Arc<Module>>,
 }
@@ -122,15 +135,15 @@ impl Modules {
         self.limits.loader.left_out()
     }
 
-    /// The file of a mapping, opened or not.
-    pub fn module(&self, mapping: &Mapping<'_>) -> Arc<Module> {
+    /// The file of a mapping of a process, opened or not.
+    pub fn module(&self, process: u32, mapping: &Mapping<'_>) -> Arc<Module> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let identity = Identity {
             device: mapping.device,
             inode: (mapping.inode, mapping.generation),
             path: mapping.path.to_owned(),
         };
-        cache.module(identity, &self.limits)
+        cache.module(process, identity, &self.limits)
     }
 
     /// Opens the file of a mapping of a process. `None`, if it does not exist any more. This can block.
@@ -173,17 +186,41 @@ impl Limits {
 }
 
 impl ModuleCache {
-    fn module(&mut self, identity: Identity, limits: &Arc<Limits>) -> Arc<Module> {
-        if let Some(module) = self.recent.get(&identity) {
-            return Arc::clone(module);
+    fn module(&mut self, process: u32, identity: Identity, limits: &Arc<Limits>) -> Arc<Module> {
+        let usual = self.usual.known(&identity, MAX_RECENT);
+        if let Some(module) = usual.or_else(|| self.excess.known(&identity, MAX_RECENT_EXCESS)) {
+            return module;
         }
-        let older = self.older.remove(&identity);
-        let module = older.unwrap_or_else(|| Arc::new(Module::named(&identity.path, limits)));
-        if self.recent.len() >= MAX_RECENT {
+        let module = Arc::new(Module::named(&identity.path, limits));
+        let count = self.of_processes.entry(process).or_default();
+        *count += 1;
+        if *count > MAX_OF_PROCESS {
+            self.excess.insert(identity, &module, MAX_RECENT_EXCESS);
+        } else if self.usual.insert(identity, &module, MAX_RECENT) {
+            self.of_processes.clear();
+        }
+        module
+    }
+}
+
+impl RecentModules {
+    fn known(&mut self, identity: &Identity, limit: usize) -> Option<Arc<Module>> {
+        if let Some(module) = self.recent.get(identity) {
+            return Some(Arc::clone(module));
+        }
+        let (identity, module) = self.older.remove_entry(identity)?;
+        self.insert(identity, &module, limit);
+        Some(module)
+    }
+
+    /// Adds a module. Returns whether others have become older.
+    fn insert(&mut self, identity: Identity, module: &Arc<Module>, limit: usize) -> bool {
+        let is_full = self.recent.len() >= limit;
+        if is_full {
             self.older = std::mem::take(&mut self.recent);
         }
-        self.recent.insert(identity, Arc::clone(&module));
-        module
+        self.recent.insert(identity, Arc::clone(module));
+        is_full
     }
 }
 
@@ -290,9 +327,9 @@ mod tests {
     #[test]
     fn files_that_reuse_an_inode_are_distinguished() {
         let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new(), 0);
-        let first = modules.module(&mapping(1, 10));
-        assert!(Arc::ptr_eq(&first, &modules.module(&mapping(1, 10))));
-        assert!(!Arc::ptr_eq(&first, &modules.module(&mapping(1, 11))));
+        let first = modules.module(1, &mapping(1, 10));
+        assert!(Arc::ptr_eq(&first, &modules.module(1, &mapping(1, 10))));
+        assert!(!Arc::ptr_eq(&first, &modules.module(1, &mapping(1, 11))));
     }
 
     #[test]
@@ -314,12 +351,26 @@ mod tests {
     #[test]
     fn files_in_use_stay_cached_and_the_others_are_bounded() {
         let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new(), 0);
-        let used = modules.module(&mapping(0, 0));
-        let unused = Arc::downgrade(&modules.module(&mapping(1, 0)));
+        let process = |inode: u64| (inode / 100) as u32;
+        let used = modules.module(0, &mapping(0, 0));
+        let unused = Arc::downgrade(&modules.module(0, &mapping(1, 0)));
         for inode in 2..3 * MAX_RECENT as u64 {
-            modules.module(&mapping(inode, 0));
-            assert!(Arc::ptr_eq(&used, &modules.module(&mapping(0, 0))));
-            assert_eq!(unused.strong_count(), usize::from(inode < 2 * MAX_RECENT as u64 - 1));
+            modules.module(process(inode), &mapping(inode, 0));
+            assert!(Arc::ptr_eq(&used, &modules.module(0, &mapping(0, 0))));
         }
+        assert_eq!(unused.strong_count(), 0);
+        let cache = modules.cache.lock().unwrap();
+        assert!(cache.usual.recent.len() + cache.usual.older.len() <= 2 * MAX_RECENT);
+    }
+
+    #[test]
+    fn a_process_with_many_files_does_not_displace_those_of_others() {
+        let modules = Modules::new(&Environment::new("/nowhere", "/nowhere"), Vec::new(), 0);
+        let of_other = modules.module(1, &mapping(0, 0));
+        let of_many = Arc::downgrade(&modules.module(2, &mapping(1, 0)));
+        (2..5000).for_each(|inode| _ = modules.module(2, &mapping(inode, 0)));
+        assert!(Arc::ptr_eq(&of_other, &modules.module(1, &mapping(0, 0))) && of_many.strong_count() > 0);
+        let cache = modules.cache.lock().unwrap();
+        assert!(cache.excess.recent.len() + cache.excess.older.len() <= 2 * MAX_RECENT_EXCESS);
     }
 }

@@ -217,7 +217,7 @@ impl ObserverThread {
         let mut page = Vec::new();
         for mapping in mappings {
             let record = existing_tasks::record(process, process, Body::Mmap(mapping.borrowed()));
-            let module = self.modules.module(&mapping.borrowed());
+            let module = self.modules.module(process, &mapping.borrowed());
             if module.expect_file() {
                 self.add_file(process, module, mapping);
             }

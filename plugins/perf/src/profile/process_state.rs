@@ -50,7 +50,7 @@ impl Processes {
             }
             Body::Mmap(mapping) => {
                 let code = &mut self.processes.entry(process).or_default().code;
-                Arc::make_mut(code).map(&mapping, modules.module(&mapping));
+                Arc::make_mut(code).map(&mapping, modules.module(record.process, &mapping));
             }
             Body::Fork { parent_pid, parent_tid } => {
                 if let Some(name) = self.names.get(&parent_tid) {
