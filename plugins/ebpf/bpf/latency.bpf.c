@@ -9,6 +9,9 @@
 /* The key of all numbers that are no call, so that a program cannot fill the map with invented ones. */
 #define NO_CALL (MOST_CALLS - 1)
 
+/* The greatest number of an error (MAX_ERRNO in linux/err.h). */
+#define MOST_ERRNO 4095
+
 /* Classes in each power of two nanoseconds, from 16 to 2^43 (two hours). */
 #define PARTS_LOG2 4
 #define PARTS (1 << PARTS_LOG2)
@@ -19,6 +22,7 @@
 struct distribution {
 	__u64 total;
 	__u64 max;
+	__u64 errors;
 	__u64 classes[CLASSES];
 };
 
@@ -54,7 +58,7 @@ static struct distribution nothing;
 struct late_call {
 	__u64 took;
 	__u32 number;
-	__u32 unused;
+	__u32 failed;
 };
 
 struct {
@@ -63,9 +67,9 @@ struct {
 	__type(value, struct late_call);
 } late_calls SEC(".maps");
 
-static __always_inline void count_late(__u32 number, __u64 took)
+static __always_inline void count_late(__u32 number, __u64 took, __u32 failed)
 {
-	struct late_call late = { .took = took, .number = number };
+	struct late_call late = { .took = took, .number = number, .failed = failed };
 
 	if (bpf_map_push_elem(&late_calls, &late, 0))
 		lose();
@@ -138,7 +142,7 @@ int BPF_PROG(returned, void *regs, long result)
 	struct call *call = task_value(calls, task);
 	struct distribution *here;
 	__u64 took;
-	__u32 class;
+	__u32 class, failed;
 
 	if (!call || !call->began)
 		return 0;
@@ -151,11 +155,13 @@ int BPF_PROG(returned, void *regs, long result)
 		here = bpf_map_lookup_elem(&distributions, &call->number);
 	}
 	class = class_of(took);
+	failed = result < 0 && result >= -MOST_ERRNO;
 	if (!here || class >= CLASSES) {
-		count_late(call->number, took);
+		count_late(call->number, took, failed);
 		return 0;
 	}
 	here->total += took;
+	here->errors += failed;
 	here->classes[class]++;
 	if (took > here->max)
 		here->max = took;

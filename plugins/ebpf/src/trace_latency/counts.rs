@@ -30,6 +30,7 @@ pub struct Call {
 pub struct Durations {
     total: u64,
     max: u64,
+    errors: u64,
     buckets: [u64; BUCKETS],
 }
 
@@ -42,7 +43,7 @@ unsafe impl Pod for Durations {}
 pub struct LateCall {
     took: u64,
     number: u32,
-    unused: u32,
+    failed: u32,
 }
 
 // SAFETY: plain integers without padding; all byte patterns are valid.
@@ -87,7 +88,9 @@ impl Counts {
     fn read_late_calls(&mut self) -> Result<()> {
         loop {
             match self.late_calls.pop(0) {
-                Ok(call) => self.late.entry(Call::of(call.number)).or_insert(Durations::NONE).add(call.took),
+                Ok(LateCall { took, number, failed }) => {
+                    self.late.entry(Call::of(number)).or_insert(Durations::NONE).add(took, failed != 0);
+                }
                 Err(MapError::ElementNotFound) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
@@ -113,10 +116,11 @@ impl Call {
 
 impl Durations {
     /// The durations of no call.
-    pub const NONE: Self = Self { total: 0, max: 0, buckets: [0; BUCKETS] };
+    pub const NONE: Self = Self { total: 0, max: 0, errors: 0, buckets: [0; BUCKETS] };
 
-    fn add(&mut self, duration: u64) {
+    fn add(&mut self, duration: u64, failed: bool) {
         self.total += duration;
+        self.errors += u64::from(failed);
         self.max = self.max.max(duration);
         self.buckets[bucket_of(duration)] += 1;
     }
@@ -124,6 +128,7 @@ impl Durations {
     fn with(mut self, more: &Self) -> Self {
         self.total += more.total;
         self.max = self.max.max(more.max);
+        self.errors += more.errors;
         self.buckets.iter_mut().zip(more.buckets).for_each(|(bucket, more)| *bucket += more);
         self
     }
@@ -131,6 +136,7 @@ impl Durations {
     /// The durations that were counted after `before` was read.
     pub fn since(mut self, before: &Self) -> Self {
         self.total -= before.total;
+        self.errors -= before.errors;
         self.buckets.iter_mut().zip(before.buckets).for_each(|(bucket, before)| *bucket -= before);
         if self.max == before.max {
             // The maximum is older; of the maximum since, only the bucket is known.
@@ -143,6 +149,11 @@ impl Durations {
     /// The sum of all durations.
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// How many of the calls have failed.
+    pub fn errors(&self) -> u64 {
+        self.errors
     }
 
     /// The durations as a histogram.
@@ -182,7 +193,7 @@ mod tests {
 
     fn of(durations: &[u64]) -> Durations {
         let mut all = Durations::NONE;
-        durations.iter().for_each(|duration| all.add(*duration));
+        durations.iter().for_each(|duration| all.add(*duration, duration % 2 == 1));
         all
     }
 
@@ -220,6 +231,7 @@ mod tests {
         assert!(histogram.max().abs_diff(300) <= 300 / 16, "{}", histogram.max());
         let histogram = before.with(&of(&[6_000_001])).since(&before).histogram();
         assert_eq!((histogram.count(), histogram.max()), (1, 6_000_001));
+        assert_eq!(before.with(&of(&[1, 2, 3])).since(&before).errors(), 2);
         assert_eq!(before.since(&before), Durations { max: 0, ..Durations::NONE });
     }
 }

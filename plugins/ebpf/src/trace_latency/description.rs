@@ -21,6 +21,8 @@ fn event(name: &str, meaning: &str) -> EventInfo {
         ))
         .field(FieldInfo::flag("compat", "a compat (32-bit) system call"))
         .field(FieldInfo::duration("interval", "time that the line covers"))
+        .field(FieldInfo::duration("total", "time of all these calls together"))
+        .field(FieldInfo::number("errors", "number of calls that failed"))
         .distribution()
         .continuation("the histogram, unless --brief: the range of each bucket in nanoseconds (1K is 1024), and its number of calls")
 }

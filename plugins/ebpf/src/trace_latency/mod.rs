@@ -44,7 +44,11 @@ impl Hook for TraceLatency {
         )
         .param(Param::flag("brief", "only the line of each call, without the histogram below it"))
         .details(DETAILS)
-        .example("--interval 10s --brief", "every 10 s, a line for each system call");
+        .example("--interval 10s --brief", "every 10 s, a line for each system call")
+        .example(
+            "--brief --columns total,count,errors,max,call",
+            "a table as that of strace -c, with the largest total first",
+        );
         description::events().into_iter().fold(info, HookInfo::event)
     }
 
@@ -74,4 +78,4 @@ The eBPF programs count in buckets of a sixteenth of a power of two. Percentiles
 `latency`, unless it is the maximum of the session so far.
 
 Example:
-    123.000456: latency: call=read interval=1000123.456us count=512 mean=1.204us p50=0.992us p99=3.904us max=20.113us";
+    123.000456: latency: call=read interval=1000123.456us total=616.448us errors=0 count=512 mean=1.204us p50=0.992us p99=3.904us max=20.113us";

@@ -30,6 +30,7 @@ struct Report {
     time: u64,
     call: Call,
     interval: Duration,
+    durations: Durations,
     histogram: Histogram,
 }
 
@@ -95,7 +96,7 @@ impl LatencySession {
         for (call, durations) in counts {
             let histogram = durations.histogram();
             if histogram.count() > 0 {
-                self.waiting.push_back(Report { event, time, call, interval, histogram });
+                self.waiting.push_back(Report { event, time, call, interval, durations, histogram });
             }
         }
         Ok(())
@@ -109,6 +110,8 @@ impl LatencySession {
             .word("call", &name)
             .flag("compat", report.call.is_compat)
             .duration("interval", report.interval.as_nanos() as u64)
+            .duration("total", report.durations.total())
+            .number("errors", report.durations.errors())
             .distribution(&report.histogram);
         if !self.brief {
             lines.picture(&report.histogram);
