@@ -11,7 +11,8 @@ use trace_session::{Collect, Occasion, Swept};
 
 use super::record::lost_before;
 
-/// The pause between two sweeps otherwise: the longest delay of a line.
+/// The longest pause between two sweeps otherwise, and the longest delay of a line. The first pauses are shorter: a command that
+/// is traced opens its libraries at once.
 const IDLE_REST: Duration = Duration::from_millis(20);
 /// At this many records in one sweep, the load is high.
 const BUSY: u64 = 1000;
@@ -20,12 +21,13 @@ const BUSY: u64 = 1000;
 pub struct RecordCollector {
     records: RingBuf<MapData>,
     spool: Arc<Spool>,
+    rest: Duration,
 }
 
 impl RecordCollector {
     /// Collects from `records` into `spool`.
     pub fn new(records: RingBuf<MapData>, spool: Arc<Spool>) -> Self {
-        Self { records, spool }
+        Self { records, spool, rest: Self::SHORTEST_REST }
     }
 }
 
@@ -41,7 +43,8 @@ impl Collect for RecordCollector {
             }
             found += 1;
         }
-        let rest = if found >= BUSY { Self::SHORTEST_REST } else { IDLE_REST };
+        self.rest = (self.rest * 2).min(IDLE_REST);
+        let rest = if found >= BUSY { Self::SHORTEST_REST } else { self.rest };
         Ok(Swept::rest(found > 0, rest))
     }
 
