@@ -24,6 +24,7 @@
 
 mod abi;
 mod argument_type;
+mod classes;
 mod clone_flags;
 mod constants;
 mod errors;
@@ -37,6 +38,7 @@ mod value;
 
 pub use abi::Abi;
 pub use argument_type::{ArgumentType, is_32_bit};
+pub use classes::{CLASSES, Class, class};
 pub use clone_flags::CLONE_FLAGS;
 pub use constants::{Constants, constant_name, flag_names};
 pub use errors::{error_name, error_of};

@@ -32,7 +32,7 @@ impl Hook for TraceSyscalls {
             Param::text(
                 "syscall",
                 "NAME",
-                "only these calls, such as openat or sys_enter_openat; default: all",
+                "only these calls, such as openat, or classes: %file, %desc, %network, %process, %memory, %signal",
             )
             .short('s')
             .comma_separated(),
@@ -44,7 +44,8 @@ impl Hook for TraceSyscalls {
         ))
         .details(format!("{DETAILS}\n\n{JOINING}"))
         .example("-s openat,close --exit", "two calls, with their results")
-        .example("--decode", "one readable line for each call");
+        .example("--decode", "one readable line for each call")
+        .example("-s %network --failed", "the calls about sockets that failed");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 
@@ -59,8 +60,10 @@ impl Hook for TraceSyscalls {
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let tracefs = find(&request.environment)?;
         let names = request.arguments.texts("syscall")?;
-        let calls =
-            names.iter().map(|name| syscall_events::named(&tracefs, name)).collect::<Result<Vec<_>>>()?;
+        let calls = names.iter().map(|name| syscall_events::named(&tracefs, name));
+        let mut calls = calls.collect::<Result<Vec<_>>>()?.concat();
+        calls.sort_unstable();
+        calls.dedup();
         let needs_decoding = DECODED_FIELDS.iter().any(|field| request.view.mentions(field));
         let decode = request.arguments.flag("decode")? || needs_decoding;
         let with_exit = request.arguments.flag("exit")?;
