@@ -62,7 +62,7 @@ fn stderr() -> env_logger::Logger {
         .format(|line, record| {
             let level = record.level().as_str().to_ascii_lowercase();
             let message = output::one_line(&format!("{}: {}", record.target(), record.args()));
-            writeln!(line, "manager: {level}: {message}")
+            writeln!(line, "{}: {level}: {message}", output::program_name())
         })
         .build()
 }

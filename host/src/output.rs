@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,9 @@ use crate::patience::patient;
 
 /// How long to wait for room in a full pipe. The path is one line, so a pipe that stays full has no reader.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What packages call the executable in `PATH`.
+pub const LINK_NAME: &str = "trace-hooks";
 
 /// How many bytes of a text are printed on one line.
 const LONGEST_LINE: usize = 4 << 10;
@@ -79,7 +83,17 @@ pub fn print_path(path: &Path, interrupts: &Interrupts) -> Result<()> {
 pub fn report(message: &str) {
     clear_status();
     // In one write, so that a reader gets the whole line at once. Errors have no place to be reported.
-    let _ = io::stderr().write_all(format!("manager: {}\n", one_line(message)).as_bytes());
+    let _ = io::stderr().write_all(format!("{}: {}\n", program_name(), one_line(message)).as_bytes());
+}
+
+/// The name that begins each message: that of the link in `PATH`, if it was called by that.
+pub fn program_name() -> &'static str {
+    static NAME: OnceLock<&str> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let called = std::env::args_os().next().unwrap_or_default();
+        let is_link = Path::new(&called).file_name().is_some_and(|name| name == LINK_NAME);
+        if is_link { LINK_NAME } else { "manager" }
+    })
 }
 
 /// Whether the last line of the terminal is a status.

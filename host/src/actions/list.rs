@@ -15,7 +15,7 @@ pub fn list(context: &Context<'_>, as_json: bool) -> Result<Vec<String>> {
     let hooks = catalog.hooks();
     let text = if as_json { objects(&hooks) } else { table(&hooks) };
     output::print(&text)?;
-    Ok(catalog.remarks())
+    Ok(catalog.remarks_about_plugins())
 }
 
 fn objects(hooks: &[KnownHook<'_>]) -> String {

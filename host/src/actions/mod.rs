@@ -2,6 +2,7 @@
 
 mod check;
 mod clear;
+mod complete;
 mod describe;
 mod get_all;
 mod install;
@@ -62,6 +63,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Outcome> {
     };
     match call.action {
         Action::Clear => return clear::clear(&context).map(nothing),
+        Action::Complete { shell, words } => return complete::complete(&context, &shell, words).map(nothing),
         Action::Install { directory } => return install::install(&context, &directory).map(Outcome::from),
         _ => {}
     }
@@ -77,7 +79,9 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Outcome> {
         Action::List { json } => list::list(&context, json).map(Outcome::from),
         Action::Check { files, json } => check::check(&context, &files, json).map(nothing),
         Action::Describe { hook, json } => describe::describe(&context, &hook, json).map(nothing),
-        Action::Clear | Action::Install { .. } | Action::Print(_) => Ok(Outcome::default()),
+        Action::Clear | Action::Install { .. } | Action::Print(_) | Action::Complete { .. } => {
+            Ok(Outcome::default())
+        }
     };
     orphans.finish_quietly(interrupts);
     outcome

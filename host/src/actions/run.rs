@@ -1,6 +1,11 @@
 //! `run`, and `--run`.
 
-use super::{Context, Outcome};
+use std::env;
+
+use nix::unistd::geteuid;
+use trace_hook_api::{ErrorKind, HookError};
+
+use super::{Context, Outcome, describe};
 use crate::arguments::{self, HookArguments, RunOptions, RunWords};
 use crate::environment;
 use crate::error::{Error, Result};
@@ -22,8 +27,10 @@ pub fn run(
     follow: bool,
     orphans: &mut Orphans,
 ) -> Result<Vec<String>> {
-    let hook = found(context, hook)?;
-    let Some(hook) = hook else { return Ok(Vec::new()) };
+    if words.ask_for_help() {
+        return describe::describe(context, hook, false).map(|()| Vec::new());
+    }
+    let Some(hook) = found(context, hook)? else { return Ok(Vec::new()) };
     let arguments = arguments::parse(&hook.info, words)?;
     check_environment(context)?;
     let destination = match follow {
@@ -51,11 +58,13 @@ pub fn run_for_person(
     orphans: &mut Orphans,
 ) -> Result<Outcome> {
     let Some(hook) = found(context, hook)? else { return Ok(Outcome::default()) };
-    let (arguments, options) = arguments::parse_run(&hook.info, words)?;
+    let (mut arguments, options) = arguments::parse_run(&hook.info, words)?;
     let command = words.command.as_ref().map(|words| CommandLine::new(words, options.user.as_deref()));
     let command = command.transpose()?;
     check_environment(context)?;
-    let destination = Destination::Output(output(&options, command.is_some())?);
+    let output = output(&options, command.is_some())?;
+    arguments.view.color = is_colored(&hook, &options, &output);
+    let destination = Destination::Output(output);
     let run = Run {
         hook: &hook,
         arguments,
@@ -64,8 +73,20 @@ pub fn run_for_person(
         until_exit: options.until_exit,
         shows_status: true,
     };
-    let ended = supervised(context, run, orphans)?;
+    let ended = supervised(context, run, orphans).map_err(with_sudo)?;
     Ok(Outcome { remarks: ended.summary.map(remarks).unwrap_or_default(), command: ended.command })
+}
+
+/// An error of a hook, with the call that may help a person who is not root.
+fn with_sudo(error: Error) -> Error {
+    match error {
+        Error::Hook { hook, error } if error.kind() == ErrorKind::Failure && !geteuid().is_root() => {
+            let words: Vec<String> = env::args().collect();
+            let call = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
+            Error::Hook { hook, error: HookError::new(format!("{}; as root: sudo {call}", error.message())) }
+        }
+        error => error,
+    }
 }
 
 /// Standard output is that of the command, if there is one.
@@ -75,6 +96,10 @@ fn output(options: &RunOptions, has_command: bool) -> Result<Output> {
         None if has_command => Ok(Output::Stderr),
         None => Output::stdout(),
     }
+}
+
+fn is_colored(hook: &RunnableHook, options: &RunOptions, output: &Output) -> bool {
+    hook.info.honours_view && options.color.applies(output.is_terminal())
 }
 
 /// The hook, unless a signal was received before it was found.

@@ -20,7 +20,7 @@ use trace_hook_api::{Arguments, Environment, Format, HookInfo, Request, TaskSele
 
 pub use host_options::HostOptions;
 pub use listing::{Listing, listing};
-pub use run::{RunOptions, RunWords, parse as parse_run, run_command};
+pub use run::{RunOptions, RunWords, parse as parse_run, run_command, run_command_of};
 pub use selection::GivenTasks;
 pub use usage::usage;
 pub use words::HookArguments;
@@ -81,6 +81,14 @@ pub fn is_reserved(name: &str, short: Option<char>) -> bool {
     every_hook::is_reserved(&every_hook::OPTIONS, name, short) || run::is_option(name, short)
 }
 
+/// Returns whether this word is an option that every hook has, such as `--pid` or `-p`.
+pub fn is_option_of_hooks(word: &str) -> bool {
+    every_hook::OPTIONS.iter().any(|option| {
+        let short = option.short.map(|letter| format!("-{letter}"));
+        word.strip_prefix("--") == Some(option.name) || short.as_deref() == Some(word)
+    })
+}
+
 /// The arguments of a hook, as a command line of their own.
 pub fn command(hook: &HookInfo) -> Command {
     command_with(&every_hook::OPTIONS, hook)
@@ -113,7 +121,11 @@ pub fn parse(hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
 fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
     let command = command_with(options, hook);
     let matches = command.try_get_matches_from(&words.0).map_err(|error| match usage(&error) {
-        Error::Usage(message) => Error::Usage(format!("{}: {message}", hook.name)),
+        Error::Usage(message) => {
+            let hint =
+                misplaced(words).map(|word| format!("; {word} goes before --args")).unwrap_or_default();
+            Error::Usage(format!("{}: {message}{hint}", hook.name))
+        }
         other => other,
     })?;
     let arguments = run_arguments(hook, &matches)?;
@@ -121,6 +133,13 @@ fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) 
         return Err(Error::Usage(format!("{}: no process is given; add --pid PID", hook.name)));
     }
     Ok(arguments)
+}
+
+/// An option of the manager among the arguments of the hook.
+fn misplaced(words: &HookArguments) -> Option<&str> {
+    let is_of_manager =
+        |word: &&String| matches!(word.as_str(), "--follow" | "--plugins" | "--allow-untrusted" | "-v");
+    words.0.iter().find(is_of_manager).map(String::as_str)
 }
 
 fn run_arguments(hook: &HookInfo, matches: &ArgMatches) -> Result<RunArguments> {
@@ -225,6 +244,12 @@ mod tests {
         }
         assert_eq!(complaint(""), "h: no process is given; add --pid PID");
         assert!(complaint("--pid").contains("a value is required"));
+    }
+
+    #[test]
+    fn options_of_the_manager_are_told_from_arguments() {
+        assert!(complaint("--pid 1 --follow").ends_with("; --follow goes before --args"));
+        assert!(!complaint("--pid 1 --colour").contains("goes before"));
     }
 
     #[test]

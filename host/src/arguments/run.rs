@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Args, Command, FromArgMatches};
+use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
 use trace_hook_api::HookInfo;
 
 use super::every_hook::OPTIONS;
@@ -33,16 +33,43 @@ pub struct RunOptions {
     #[arg(short, long, value_name = "USER")]
     pub user: Option<String>,
 
+    /// Whether names of events and errors are colored; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: Color,
+
     /// End with the command, even if processes that it has started are still alive
     #[arg(long)]
     pub until_exit: bool,
 }
 
+/// When text is colored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Whether text is colored that goes to a terminal, or not (NO_COLOR at no-color.org).
+    pub fn applies(self, is_terminal: bool) -> bool {
+        let is_unwanted = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => is_terminal && !is_unwanted(),
+        }
+    }
+}
+
 /// The definition of `run` for any hook, for the help and for what packages install.
 pub fn run_command() -> Command {
-    let hook = Arg::new("hook").value_name("HOOK").required(true).help("The hook; trace_ can be omitted");
+    let hook =
+        Arg::new("hook").index(1).value_name("HOOK").required(true).help("The hook; trace_ can be omitted");
     let options = OPTIONS.iter().filter_map(|option| option.arg(&HookInfo::new("", "")));
     let command = Arg::new("command")
+        .index(2)
         .value_name("COMMAND")
         .num_args(1..)
         .last(true)
@@ -52,6 +79,15 @@ pub fn run_command() -> Command {
         .arg(hook)
         .arg(command)
         .args(options.map(|arg| arg.help_heading("What to trace, and how")));
+    HostOptions::augment_args(RunOptions::augment_args(run))
+}
+
+/// The definition of `run` for this hook, for completions.
+pub fn run_command_of(hook: &HookInfo) -> Command {
+    let own = command(hook);
+    let positional = run_command();
+    let positional = positional.get_arguments().filter(|arg| arg.is_positional());
+    let run = Command::new("run").args(own.get_arguments()).args(positional);
     HostOptions::augment_args(RunOptions::augment_args(run))
 }
 
@@ -154,6 +190,7 @@ mod tests {
     fn clap_accepts_the_definitions() {
         RunOptions::augment_args(command(&hook())).debug_assert();
         run_command().debug_assert();
+        run_command_of(&hook()).debug_assert();
     }
 
     #[test]

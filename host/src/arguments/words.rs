@@ -9,6 +9,11 @@ use crate::error::{Error, Result};
 pub struct HookArguments(pub Vec<String>);
 
 impl HookArguments {
+    /// Returns whether one of the words asks for the description of the hook. No hook has a parameter of that name.
+    pub fn ask_for_help(&self) -> bool {
+        self.0.iter().any(|word| word == "--help" || word == "-h")
+    }
+
     /// Splits a single word by the rules of a shell. Several words are used as they are.
     ///
     /// # Errors

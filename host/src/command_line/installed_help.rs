@@ -3,23 +3,20 @@
 //! The option that prints them is for the build of packages only, so it is in none of them, nor in `--help`.
 
 use std::ffi::OsString;
-use std::io;
+use std::{env, io};
 
 use clap::Command;
-use clap_complete::Shell;
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use super::option_form::whole_command;
 use crate::error::{Error, Result};
+use crate::output::LINK_NAME as NAME;
 
 const OPTION: &str = "--generate";
 const MAN_PAGE: &str = "man";
-/// What packages call the executable in `PATH`.
-const NAME: &str = "trace-hooks";
-/// With a hyphen in the name, clap_complete 4.6 gives the commands of bash one label where it decides for one, and another where it
-/// completes it.
-const MISTAKEN_LABEL: (&str, &str) = ("trace__subcmd__hooks", "trace__hooks");
+/// The variable by which a shell asks for completions.
+const COMPLETE: &str = "TRACE_HOOKS_COMPLETE";
 /// The section of the manual for system administration commands.
 const SECTION: &str = "8";
 
@@ -40,29 +37,52 @@ pub fn generate(what: &str, command: Command) -> Result<String> {
     let mut text = Vec::new();
     match what {
         MAN_PAGE => man_page(command, &mut text).map_err(|error| Error::Output(error.to_string()))?,
-        shell => return completions_of(command, shell),
+        shell => return completions(shell),
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The completions of the whole command line for a shell.
+/// The script with which a shell asks this executable for completions.
 ///
 /// # Errors
 ///
 /// There is no such shell.
 pub fn completions(shell: &str) -> Result<String> {
-    completions_of(whole_command(), shell)
+    let Some(completer) = completer(shell) else {
+        let problem =
+            format!("there are no completions for the shell '{shell}'; there are for bash, fish and zsh");
+        return Err(Error::Usage(problem));
+    };
+    let mut text = Vec::new();
+    let written = completer.write_registration(COMPLETE, NAME, NAME, NAME, &mut text);
+    written.map_err(|error| Error::Output(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-fn completions_of(mut command: Command, shell: &str) -> Result<String> {
-    let shell: Shell = shell.parse().map_err(|_| {
-        Error::Usage(format!(
-            "there are no completions for the shell '{shell}'; there are for bash, fish and zsh"
-        ))
-    })?;
+/// What a shell asks for: its name, and the words of the command line so far, the last of which is to be completed.
+pub fn asked_by_shell(words: &[OsString]) -> Option<(String, Vec<OsString>)> {
+    let shell = env::var(COMPLETE).ok().filter(|shell| completer(shell).is_some())?;
+    let begin = words.iter().position(|word| word == "--")? + 1;
+    Some((shell, words[begin..].to_vec()))
+}
+
+/// The candidates for the last word, as the shell wants them.
+///
+/// # Errors
+///
+/// They cannot be found.
+pub fn candidates(shell: &str, mut command: Command, words: Vec<OsString>) -> Result<String> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command, NAME, &mut text);
-    Ok(String::from_utf8_lossy(&text).replace(MISTAKEN_LABEL.0, MISTAKEN_LABEL.1))
+    if let Some(completer) = completer(shell) {
+        let directory = env::current_dir().ok();
+        let written = completer.write_complete(&mut command, words, directory.as_deref(), &mut text);
+        written.map_err(|error| Error::Output(error.to_string()))?;
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn completer(shell: &str) -> Option<&'static dyn EnvCompleter> {
+    [&Bash as &dyn EnvCompleter, &Fish, &Zsh].into_iter().find(|completer| completer.name() == shell)
 }
 
 fn man_page(command: Command, text: &mut Vec<u8>) -> io::Result<()> {
@@ -114,23 +134,15 @@ mod tests {
     }
 
     #[test]
-    fn bash_completes_the_options_of_subcommands() {
-        let install = Command::new("install").arg(Arg::new("plugins").long("plugins"));
-        let script = generate("bash", Command::new("manager").subcommand(install)).unwrap()
-            + "\nCOMP_WORDS=(trace-hooks install --pl); COMP_CWORD=2; _trace__hooks trace-hooks --pl install; echo ${COMPREPLY[@]}";
-        let completed = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&completed.stdout), "--plugins\n", "{completed:?}");
-    }
-
-    #[test]
     fn shells_complete_the_name_in_path() {
         for (shell, line) in [
-            ("bash", "trace-hooks\n"),
+            ("bash", "-F _clap_complete_trace_hooks trace-hooks\n"),
             ("zsh", "#compdef trace-hooks\n"),
-            ("fish", "complete -c trace-hooks -l run"),
+            ("fish", "complete --keep-order --exclusive --command trace-hooks"),
         ] {
-            assert!(generated(shell).contains(line), "{}", generated(shell));
+            let script = completions(shell).unwrap();
+            assert!(script.contains(line) && script.contains(COMPLETE), "{script}");
         }
-        assert!(matches!(generate("cmd", Command::new("manager")), Err(Error::Usage(_))));
+        assert!(matches!(completions("cmd"), Err(Error::Usage(_))));
     }
 }

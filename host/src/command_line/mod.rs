@@ -5,6 +5,9 @@ mod option_form;
 mod run;
 mod subcommands;
 
+pub use installed_help::candidates;
+pub use option_form::whole_command;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -52,6 +55,11 @@ pub enum Action {
     },
     /// Prints the help, the version, or what packages install of the help.
     Print(String),
+    /// Prints the candidates for the last of these words, which a shell asks for.
+    Complete {
+        shell: String,
+        words: Vec<OsString>,
+    },
 }
 
 impl Call {
@@ -70,6 +78,9 @@ impl Call {
     }
 
     fn from_words(words: &[OsString]) -> Result<Self> {
+        if let Some((shell, words)) = installed_help::asked_by_shell(words) {
+            return Ok(Self::of(Action::Complete { shell, words }, HostOptions::default()));
+        }
         let words = &subcommands::brought_forward(words);
         if run::is_first_of(words) {
             return run::parse(&words[2..]);
@@ -78,7 +89,7 @@ impl Call {
             return subcommands::parse(words);
         }
         if let Some(what) = installed_help::asked_for(words) {
-            return Ok(Self::print(installed_help::generate(what, option_form::whole_command())?));
+            return Ok(Self::print(installed_help::generate(what, whole_command())?));
         }
         option_form::parse(words)
     }

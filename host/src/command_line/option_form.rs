@@ -3,19 +3,22 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Command, CommandFactory, Parser};
 
 use super::{Action, Call, subcommands};
-use crate::arguments::{HookArguments, HostOptions, usage};
+use crate::arguments::{HookArguments, HostOptions, is_option_of_hooks, usage};
 use crate::error::{Error, Result};
+use crate::output::program_name;
 
 const EXAMPLES: &str = "\
 Examples:
-  manager --get-all
-  manager --run trace_syscalls --args \"--pid 1234 --syscall openat\"
-  manager --run trace_syscalls --follow --args --pid $$ --time 2000
-  manager install /opt/container-tracer/trace-hooks/kernel
+  manager run open -- make                       each file that a command opens
+  manager run syscalls -p 1234 -s %network       system calls about sockets of a process
+  manager run open --all --failed --columns comm,path
+  manager run latency -p $(pgrep -d, nginx) -t 10s
+  manager describe open                          what a hook records, and its options
+  manager --run trace_syscalls --args \"--pid 1234 --syscall openat\"    for callers: prints the path of the trace
 
 Environment:
   TRACER_PROCFS_PATH   mount point of the host's procfs [default: /proc]
@@ -74,8 +77,11 @@ struct Words {
 
 /// The definition of the whole command line, with the subcommands.
 pub fn whole_command() -> Command {
-    let usage = "manager <SUBCOMMAND> [OPTIONS]\n       manager <ACTION> [OPTIONS] [--args ARGUMENTS]";
-    subcommands::added_to(Words::command().override_usage(usage))
+    let name = program_name();
+    let usage = format!(
+        "{name} run HOOK [OPTIONS] [-- COMMAND]\n       {name} SUBCOMMAND [OPTIONS]\n       {name} ACTION [OPTIONS] [--args ARGUMENTS]"
+    );
+    subcommands::added_to(Words::command().override_usage(usage).bin_name(name))
 }
 
 /// Reads the words of a call, the first of which is the name of the executable.
@@ -86,6 +92,13 @@ pub fn whole_command() -> Command {
 pub fn parse(words: &[OsString]) -> Result<Call> {
     if let Some(word) = words.get(1).and_then(|word| word.to_str()).filter(|word| !word.starts_with('-')) {
         return Err(no_such_subcommand(word));
+    }
+    if let [_, help, hook] = words
+        && (help == "--help" || help == "-h")
+        && let Some(hook) = hook.to_str().filter(|hook| !hook.starts_with('-'))
+    {
+        let action = Action::Describe { hook: hook.to_owned(), json: false };
+        return Ok(Call::of(action, HostOptions::default()));
     }
     let has_arguments = words.iter().any(|word| word == "--args" || word == "-a");
     let words = match Words::try_parse_from(words) {
@@ -133,6 +146,12 @@ fn help_or_usage(error: &clap::Error) -> Result<Call> {
              --clear, --run; see --help"
                 .to_owned(),
         )),
+        ErrorKind::UnknownArgument => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(option)) if is_option_of_hooks(option) => Err(Error::Usage(format!(
+                "unexpected argument '{option}': arguments of the hook follow --args: --run HOOK --args {option} ..."
+            ))),
+            _ => Err(usage(error)),
+        },
         _ => Err(usage(error)),
     }
 }
@@ -225,6 +244,25 @@ mod tests {
             &["-g", "--json"],
         ] {
             assert!(matches!(call(words), Err(Error::Usage(_))), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn help_for_a_hook_is_its_description() {
+        for words in [["--help", "open"], ["-h", "trace_open"]] {
+            assert!(
+                matches!(call(&words).unwrap().action, Action::Describe { hook, .. } if hook == words[1])
+            );
+        }
+        assert!(matches!(call(&["--help"]).unwrap().action, Action::Print(_)));
+        assert!(matches!(call(&["--help", "-v"]).unwrap().action, Action::Print(_)));
+    }
+
+    #[test]
+    fn arguments_of_the_hook_before_args_are_explained() {
+        for option in ["--pid", "-p", "--container", "--where"] {
+            let Err(Error::Usage(message)) = call(&["--run", "h", option, "1"]) else { panic!("accepted") };
+            assert!(message.contains(&format!("--run HOOK --args {option}")), "{message}");
         }
     }
 

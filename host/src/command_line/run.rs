@@ -8,6 +8,7 @@ use super::subcommands::is_verbosity;
 use super::{Action, Call};
 use crate::arguments::{HostOptions, RunWords, run_command};
 use crate::error::{Error, Result};
+use crate::output::program_name;
 
 const NAME: &str = "run";
 
@@ -37,9 +38,9 @@ pub fn parse(words: &[OsString]) -> Result<Call> {
     let action = match hook {
         Some(hook) if asks_for_help => Action::Describe { hook, json: false },
         Some(hook) => Action::RunForPerson { hook, words: RunWords { options, command } },
-        None if asks_for_help => {
-            Action::Print(run_command().bin_name(format!("manager {NAME}")).render_help().to_string())
-        }
+        None if asks_for_help => Action::Print(
+            run_command().bin_name(format!("{} {NAME}", program_name())).render_help().to_string(),
+        ),
         None => return Err(hook_comes_first()),
     };
     Ok(Call::of(action, host))

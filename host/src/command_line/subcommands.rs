@@ -9,6 +9,7 @@ use clap::{Args, Command, CommandFactory, Parser, Subcommand};
 use super::{Action, Call, installed_help, run};
 use crate::arguments::{HostOptions, run_command, usage};
 use crate::error::Result;
+use crate::output::program_name;
 
 #[derive(Parser)]
 #[command(name = "manager")]
@@ -128,7 +129,11 @@ fn is_one(word: &OsStr) -> bool {
 ///
 /// A usage error.
 pub fn parse(words: &[OsString]) -> Result<Call> {
-    let words = match Words::command().subcommand(run_command()).try_get_matches_from(words) {
+    let words = match Words::command()
+        .bin_name(program_name())
+        .subcommand(run_command())
+        .try_get_matches_from(words)
+    {
         Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(Call::print(error.to_string())),
         Err(error) => return Err(usage(&error)),
         Ok(_) => Words::try_parse_from(words).map_err(|error| usage(&error))?,
@@ -138,7 +143,9 @@ pub fn parse(words: &[OsString]) -> Result<Call> {
         Subcommands::Describe { hook, output } => (Action::Describe { hook, json: output.json }, output.host),
         Subcommands::Check { files, output } => (Action::Check { files, json: output.json }, output.host),
         Subcommands::Clear { host } => (Action::Clear, host),
-        Subcommands::Completions { shell, .. } => return installed_help::completions(&shell).map(Call::print),
+        Subcommands::Completions { shell, .. } => {
+            return installed_help::completions(&shell).map(Call::print);
+        }
         Subcommands::Install { directory, host } => (Action::Install { directory }, host),
     };
     Ok(Call::of(action, host))

@@ -200,11 +200,16 @@ impl Catalog {
         hooks
     }
 
-    /// Returns the lines to print on standard error with the list of hooks.
+    /// Returns the lines to print on standard error with the names of the hooks that can run.
     pub fn remarks(&self) -> Vec<String> {
-        let about_plugins: Vec<Error> = self.plugins.iter().filter_map(KnownPlugin::complaint).collect();
         let about_hooks: Vec<Error> = self.hooks().iter().filter_map(KnownHook::complaint).collect();
-        self.complaints.iter().chain(&about_plugins).chain(&about_hooks).flat_map(Error::lines).collect()
+        self.remarks_about_plugins().into_iter().chain(about_hooks.iter().flat_map(Error::lines)).collect()
+    }
+
+    /// The same with a list that has the reason of each hook that cannot run.
+    pub fn remarks_about_plugins(&self) -> Vec<String> {
+        let about_plugins: Vec<Error> = self.plugins.iter().filter_map(KnownPlugin::complaint).collect();
+        self.complaints.iter().chain(&about_plugins).flat_map(Error::lines).collect()
     }
 
     /// Returns the hook of this name, or of this `PLUGIN/HOOK`. If there is none, the prefix `trace_` may be missing.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::isatty;
 
 use crate::error::{Error, Result};
 use crate::output;
@@ -87,6 +88,10 @@ impl Output {
     /// Returns whether it is a regular file, which takes writes of any size at once.
     pub fn is_regular_file(&self) -> bool {
         self.kind() == SFlag::S_IFREG
+    }
+
+    pub fn is_terminal(&self) -> bool {
+        isatty(self.as_fd()).unwrap_or(false)
     }
 
     /// Returns whether it is a pipe, which takes the pages of another pipe without a copy.

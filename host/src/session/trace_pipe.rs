@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
@@ -117,6 +117,12 @@ impl TracePipe {
         let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::empty())];
         // Errors are reported unasked.
         !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
+    }
+}
+
+impl AsFd for TracePipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
     }
 }
 

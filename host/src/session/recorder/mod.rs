@@ -73,6 +73,7 @@ pub fn record<'a>(
         counts: Counts::default(),
         pause: LONGEST_PAUSE,
         next_read: Instant::now(),
+        has_more: false,
         retry: SHORTEST_RETRY,
         phase: Phase::Recording,
         unread: 0,
@@ -121,6 +122,8 @@ struct Recorder<'a> {
     counts: Counts,
     pause: Duration,
     next_read: Instant,
+    /// The session had more lines than the last read took.
+    has_more: bool,
     retry: Duration,
     phase: Phase,
     /// How many bytes were sent and not read when that was last checked.
@@ -185,7 +188,8 @@ impl Recorder<'_> {
             true => (self.pause / 2).max(SHORTEST_PAUSE),
             false => (self.pause * 2).min(if self.wakes.is_some() { LONGEST_SLEEP } else { LONGEST_PAUSE }),
         };
-        let at_once = progress == Progress::More && self.backlog.room() > 0;
+        self.has_more = progress == Progress::More;
+        let at_once = self.has_more && self.backlog.room() > 0;
         self.next_read = Instant::now() + if at_once { Duration::ZERO } else { self.pause };
     }
 
@@ -193,6 +197,10 @@ impl Recorder<'_> {
     fn write(&mut self) -> Result<()> {
         self.sink.reclaim_torn_line(&mut self.backlog)?;
         let mut progress = self.sink.send(&mut self.backlog)?;
+        if self.has_more && self.backlog.is_empty() && self.sink.as_pipe().is_some() {
+            // The pause is for a reader that takes single lines.
+            self.next_read = Instant::now();
+        }
         if let Some(limit) = self.phase.drain_limit() {
             let unread = self.sink.unread();
             progress |= unread < self.unread;
@@ -213,12 +221,16 @@ impl Recorder<'_> {
     /// Waits for an order, or for the time of the next read or of the next attempt to write.
     fn wait(&mut self, channel: &Channel) {
         let until_read = self.next_read.saturating_duration_since(Instant::now());
+        // What takes any number of lines at once is waited for. It is ready at once, and always, without a reader.
+        let room_in_pipe = self.sink.as_pipe().filter(|_| !self.backlog.is_empty() && self.sink.has_reader());
+        let retry = if room_in_pipe.is_some() { LONGEST_RETRY } else { self.retry };
         let timeout = match self.phase {
-            Phase::Finished(_) => self.retry,
+            Phase::Finished(_) => retry,
             _ if self.backlog.is_empty() => until_read,
-            _ => until_read.min(self.retry),
+            _ => until_read.min(retry),
         };
-        let mut fds = Vec::with_capacity(2);
+        let mut fds = Vec::with_capacity(3);
+        fds.extend(room_in_pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)));
         // The channel of an orphan is closed, and would end every poll immediately.
         if !self.orphaned {
             fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));

@@ -73,6 +73,14 @@ impl Sink {
         Ok(taken.whole_lines())
     }
 
+    /// The pipe, if it is one.
+    pub fn as_pipe(&self) -> Option<&TracePipe> {
+        match self {
+            Self::TraceFile(_) => None,
+            Self::Pipe(pipe) => Some(pipe),
+        }
+    }
+
     /// The number of bytes that were sent and not read yet.
     pub fn unread(&self) -> usize {
         match self {
