@@ -4,12 +4,14 @@
 //! Each file here is one group of rows, listed in [`GROUPS`]. The results are printed and compared with targets, but never
 //! fail a build, because they depend on the machine.
 
+mod bpftrace_opens;
 mod concurrent_sessions;
 mod delivered_events;
 mod discovery;
 mod hook_start_and_stop;
 mod joining;
 mod memory_with_stuck_reader;
+mod printed_trace;
 mod session_cpu_time;
 mod session_memory;
 mod session_start;
@@ -52,6 +54,9 @@ const GROUPS: &[Group] = &[
     delivered_events::GROUP,
     text_rendering_speed::GROUP,
     trace_file_speed::GROUP,
+    printed_trace::GROUP,
+    printed_trace::FIRST_LINE,
+    printed_trace::SLOWDOWN,
     session_cpu_time::GROUP,
     traced_task_slowdown::GROUP,
     memory_with_stuck_reader::GROUP,

@@ -2,22 +2,21 @@
 //!
 //! The lines are synthetic, from a plugin of the tests, so that only the host is measured.
 
-use std::fs;
 use std::path::Path;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use tempfile::TempDir;
 
 use super::Group;
 use super::tools::reader::{Last, Reader};
 use super::tools::samples::in_turns;
 use super::tools::session::Session;
+use super::tools::synthetic;
 use super::tools::table::{Row, Target, Unit};
 use super::tools::traced_task::Task;
 use crate::children::Sleepers;
-use crate::error::{Explain, Result};
-use crate::{cargo, dist};
+use crate::dist;
+use crate::error::Result;
 
 pub const GROUP: Group = Group {
     name: "fifo",
@@ -32,27 +31,12 @@ const LENGTH: usize = 66;
 const TURNS: usize = 7;
 const TARGET: Target = Target::Share(0.9);
 
-/// The package, the library and the hook of the plugin.
-const PACKAGE: &str = "fixture-synthetic";
-const LIBRARY: &str = "synthetic";
-const HOOK: &str = "synthetic_lines";
-
 fn measure() -> Result<Vec<Row>> {
-    let (plugins, traced) = (plugins()?, Sleepers::new(1)?);
+    let (plugins, traced) = (synthetic::plugins()?, Sleepers::new(1)?);
     let arguments = format!("--pid {} --count {LINES} --length {LENGTH}", traced.pids()[0]);
     let (floor, ours) = in_turns(TURNS, bare, || managed(plugins.path(), &arguments))?;
     let what = format!("{LINES} lines of {LENGTH} bytes");
     Ok(vec![Row::figures(what, Some(floor), ours, Unit::LinesPerSecond, TARGET)])
-}
-
-fn plugins() -> Result<TempDir> {
-    let artifacts = cargo::build(&["--release", "--package", PACKAGE])?;
-    let library = artifacts.iter().find(|artifact| artifact.kind == "cdylib" && artifact.name == LIBRARY);
-    let library = library.ok_or_else(|| format!("{PACKAGE} is no plugin"))?;
-    let directory = tempfile::tempdir()?;
-    fs::copy(&library.file, directory.path().join(format!("{LIBRARY}.so")))
-        .explain(|| "cannot copy a plugin")?;
-    Ok(directory)
 }
 
 fn bare() -> Result<f64> {
@@ -68,7 +52,7 @@ fn bare() -> Result<f64> {
 
 fn managed(plugins: &Path, arguments: &str) -> Result<f64> {
     let mut manager = dist::call();
-    let manager = manager.arg("--plugins").arg(plugins).args(["--run", HOOK, "--args", arguments]);
+    let manager = manager.arg("--plugins").arg(plugins).args(["--run", synthetic::HOOK, "--args", arguments]);
     let mut session = Session::start(manager)?;
     let reader = Reader::of(&session.path()?.0, Last::Line(LINES))?;
     reader.wait();

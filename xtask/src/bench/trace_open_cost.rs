@@ -8,6 +8,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use super::Group;
+use super::bpftrace_opens;
 use super::tools::bpftrace::{self, Bpftrace};
 use super::tools::reader::{Last, Reader};
 use super::tools::samples::in_turns;
@@ -43,7 +44,7 @@ fn measure() -> Result<Vec<Row>> {
 
 fn snooped() -> Result<Took> {
     let find = Find::start()?;
-    let snoop = Bpftrace::start(&opensnoop(find.0.0.id()))?;
+    let snoop = Bpftrace::start(&bpftrace_opens::of_process(find.0.0.id()))?;
     let took = find.run()?;
     snoop.stop()?;
     Ok(took)
@@ -62,18 +63,6 @@ fn managed() -> Result<Took> {
         0 => Ok(took),
         lost => Err(format!("{lost} events were lost").into()),
     }
-}
-
-/// opensnoop as shipped with bpftrace, limited to one process like ours.
-fn opensnoop(pid: u32) -> String {
-    format!(
-        "tracepoint:syscalls:sys_enter_open, tracepoint:syscalls:sys_enter_openat /pid == {pid}/ \
-             {{ @filename[tid] = args->filename; }} \
-         tracepoint:syscalls:sys_exit_open, tracepoint:syscalls:sys_exit_openat /@filename[tid]/ \
-             {{ $ret = args->ret; $fd = $ret >= 0 ? $ret : -1; $errno = $ret >= 0 ? 0 : - $ret; \
-             printf(\"%-6d %-16s %4d %3d %s\\n\", pid, comm, $fd, $errno, str(@filename[tid])); \
-             delete(@filename[tid]); }}"
-    )
 }
 
 /// A `find` that waits for its command.

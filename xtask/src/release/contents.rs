@@ -26,6 +26,7 @@ pub fn directory() -> PathBuf {
 pub fn lay_out(binaries: &Binaries, help: &InstalledHelp) -> Result<()> {
     let _ = fs::remove_dir_all(directory());
     dist::lay_out_in(&directory(), &binaries.artifacts)?;
+    dist::link_command(&directory().join(TOP), "kernel")?;
     write("man/trace-hooks.8", &help.man_page)?;
     for (shell, completions) in &help.completions {
         write(format!("completions/{}", completions_file(shell)), completions)?;

@@ -10,5 +10,6 @@ pub mod reader;
 pub mod ring_counts;
 pub mod samples;
 pub mod session;
+pub mod synthetic;
 pub mod table;
 pub mod traced_task;
