@@ -48,7 +48,8 @@ impl<'a> Call<'a> {
 
     /// Runs the manager by another command, which gets the manager's command line as its last arguments.
     pub fn under<W: AsRef<OsStr>>(mut self, wrapper: impl IntoIterator<Item = W>) -> Self {
-        self.wrapper = wrapper.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        let wrapper = wrapper.into_iter().map(|word| word.as_ref().to_owned());
+        self.wrapper = wrapper.chain(self.wrapper).collect();
         self
     }
 
@@ -60,6 +61,11 @@ impl<'a> Call<'a> {
     /// Runs it as an unprivileged user.
     pub fn as_nobody(self) -> Self {
         self.setting(|command| _ = command.uid(NOBODY).gid(NOBODY))
+    }
+
+    /// Replaces `/dev/null` on standard input.
+    pub fn stdin(self, stream: impl Into<Stdio> + 'static) -> Self {
+        self.setting(|command| _ = command.stdin(stream))
     }
 
     /// Replaces the pipe on standard output.

@@ -21,6 +21,7 @@
 //! - [`Kernel`] is the kernel's tracefs, [`Event`] a line of a trace, [`Loss`] a line that reports lost events
 //! - [`Watch`] records every system call of a manager, and injects a failure or a death
 //! - Every JSON line of a [`Session`] is checked against its hook's description of its lines (`json_lines.rs`)
+//! - [`Terminal`] is a terminal with a manager in its foreground
 //! - [`Summary`] is the manager's own count of the events
 //!
 //! Everything that is created here is removed when it is dropped, also when a test fails. A [`Manager`] that is dropped
@@ -53,6 +54,7 @@ mod summary;
 mod sweep_lock;
 mod synthetic_library;
 mod system_calls;
+mod terminal;
 mod wait;
 mod workload;
 
@@ -82,6 +84,7 @@ pub use summary::{Log, Summary};
 pub use sweep_lock::lock_out_sweeps;
 pub use synthetic_library::SyntheticLibrary;
 pub use system_calls::{Fate, Seen, SystemCall, Watch};
+pub use terminal::Terminal;
 pub use wait::{OnPanic, PATIENCE, eventually, wait_until};
 pub use workload::{Task, Workload};
 

@@ -314,3 +314,115 @@ fn names_of_hooks_need_no_prefix() {
     }
     assert_eq!(manager.call(["list"]).answer().stdout, manager.call(["--list"]).answer().stdout);
 }
+
+#[test]
+fn shells_complete_names_of_hooks_and_their_options() {
+    let manager = manager();
+    let completed = |words: &[&str]| {
+        let index = (words.len() - 1).to_string();
+        let call = manager.bare_call().variable("TRACE_HOOKS_COMPLETE", "bash");
+        let call = call.variable("TRACER_PLUGINS_PATH", manager.plugins().path());
+        let call = call.variable("_CLAP_COMPLETE_INDEX", index).variable("_CLAP_IFS", "\n");
+        let answer = call.word("--").words(words).answer();
+        answer.succeeded().lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(completed(&["trace-hooks", "ru"]), ["run"]);
+    assert_eq!(completed(&["trace-hooks", "run", "sy"]), ["syscalls"]);
+    assert_eq!(completed(&["trace-hooks", "describe", "op"]), ["open"]);
+    assert_eq!(completed(&["trace-hooks", "run", "latency", "--br"]), ["--brief"]);
+    assert_eq!(completed(&["trace-hooks", "run", "open", "--unti"]), ["--until-exit"]);
+    assert_eq!(completed(&["trace-hooks", "run", "open", "--format", "js"]), ["json"]);
+    let script = manager.call(["completions", "bash"]).answer();
+    assert!(script.succeeded().contains("TRACE_HOOKS_COMPLETE"));
+}
+
+#[test]
+fn events_are_selected_and_shown_by_their_fields() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let command = ["cat", "/etc/hostname", "/no/such/file"];
+    let answer =
+        run(&manager, "open --where error==ENOENT&&path~/no/* --columns error,path,comm", &command).answer();
+    let is_of_trace = |line: &&&str| !line.starts_with("cat: ");
+    let rows: Vec<Vec<&str>> =
+        trace(&answer).iter().filter(is_of_trace).map(|row| row.split_whitespace().collect()).collect();
+    let expected = vec!["ENOENT", "\"/no/such/file\"", "cat"];
+    assert!(rows.contains(&expected) && rows.len() == 1, "{answer:#?}");
+    assert!(
+        answer.stderr.contains(" 1 delivered, ") && answer.stderr.contains(" left out, none lost"),
+        "{answer:#?}"
+    );
+    assert!(!answer.stderr.contains("but the source counted"), "{answer:#?}");
+
+    // The kernel's own text is filtered by the same fields as JSON.
+    let lines = |options: &str| {
+        let answer =
+            run(&manager, &format!("syscalls -s write,read,close {options}"), &["echo", "x"]).answer();
+        assert!(!answer.stderr.contains("but the source counted"), "{answer:#?}");
+        trace(&answer).len()
+    };
+    assert_eq!(lines("--where fd==1&&event==sys_enter_write"), 1);
+    assert_eq!(lines("--where fd==1&&event==sys_enter_write --format json"), 1);
+    assert_eq!(lines("--where fd==77"), 0);
+    assert_eq!(lines("--decode --where event==write&&result==2"), 1);
+    assert_eq!(lines("--failed"), 0, "a condition on results decodes the calls");
+
+    let delta = run(&manager, "syscalls -s execve,exit_group --time-format delta", &["true"]).answer();
+    assert!(trace(&delta)[0].contains("    +0.000000: sys_execve("), "{delta:#?}");
+    let wall = run(&manager, "open --time-format wall --format json", &command).answer();
+    let year = directly(&["date", "+%Y-"]);
+    let year = String::from_utf8_lossy(&year.stdout).trim().to_owned();
+    assert!(
+        trace(&wall).iter().filter(is_of_trace).all(|line| line.starts_with(&format!("{{\"time\":\"{year}"))),
+        "{wall:#?}"
+    );
+}
+
+#[test]
+fn classes_of_calls_are_those_of_strace() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let script = "echo x >/dev/null; cat /etc/hostname; sleep 0.01 & wait; kill -0 $$";
+    for class in ["file", "desc", "process", "memory", "signal", "network"] {
+        let ours = run(&manager, &format!("syscalls -s %{class}"), &["sh", "-c", script]).answer();
+        let mut ours: Vec<String> = trace(&ours).iter().map(|line| call_of(line, " sys_")).collect();
+        let strace = directly(&[
+            "strace",
+            "-f",
+            "-qq",
+            "-e",
+            "signal=none",
+            "-e",
+            &format!("trace=%{class}"),
+            "sh",
+            "-c",
+            script,
+        ]);
+        let strace = String::from_utf8_lossy(&strace.stderr).into_owned();
+        let is_call = |line: &&str| {
+            line.contains('(') && !line.contains("resumed>") && !line.contains("strace: Process")
+        };
+        let mut theirs: Vec<String> = strace
+            .lines()
+            .filter(is_call)
+            .map(|line| {
+                line.rsplit_once("] ")
+                    .filter(|(before, _)| before.starts_with("[pid"))
+                    .map_or(line, |(_, call)| call)
+            })
+            .map(|line| call_of(&format!(" {line}"), " "))
+            .collect();
+        for calls in [&mut ours, &mut theirs] {
+            calls.sort();
+            calls.dedup();
+        }
+        assert_eq!(ours, theirs, "%{class}");
+    }
+}
+
+/// The name of the call of a line, after this text; strace names `newfstatat` and `fstat` as the kernel of one machine or another.
+fn call_of(line: &str, before: &str) -> String {
+    let (_, call) = line.split_once(before).expect("a call");
+    let name = call.split('(').next().expect("a name").trim();
+    name.strip_prefix("new").unwrap_or(name).to_owned()
+}
