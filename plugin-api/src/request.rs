@@ -22,6 +22,9 @@ pub struct Request {
     pub environment: Environment,
     /// The tasks to trace, as the user chose them.
     pub tasks: TaskSelection,
+    /// The program that the only one of these processes is about to execute. What the process maps before that does not count.
+    #[serde(default)]
+    pub command: Option<PathBuf>,
     /// The values of the hook's parameters.
     #[serde(default)]
     pub arguments: Arguments,
@@ -52,6 +55,7 @@ impl Request {
             session: session.into(),
             environment: Environment::default(),
             tasks,
+            command: None,
             arguments: Arguments::default(),
             format: Format::default(),
             view: View::default(),

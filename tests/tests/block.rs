@@ -52,8 +52,8 @@ fn the_hook_is_listed_and_described() {
     for word in ["request:", "sector", "queued", "duration", "kworker", "unfinished", "--format", "Example"] {
         assert!(described.succeeded().contains(word), "no {word} in {described:#?}");
     }
-    let arguments = format!("--pid {} --over 3", std::process::id());
-    manager.run("trace_block", arguments).answer().refused(&["--over"]);
+    let arguments = format!("--pid {} --depth 3", std::process::id());
+    manager.run("trace_block", arguments).answer().refused(&["--depth"]);
 }
 
 #[test]

@@ -2,13 +2,14 @@
 //! tracefs, but for the calls that are refused.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use system_tests::{Answer, Call, Kernel, Manager, PATIENCE, Plugins, wait_until};
+use system_tests::{Answer, Build, Call, Kernel, Manager, PATIENCE, Plugins, Program, wait_until};
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]))
@@ -376,6 +377,21 @@ fn events_are_selected_and_shown_by_their_fields() {
         trace(&wall).iter().filter(is_of_trace).all(|line| line.starts_with(&format!("{{\"time\":\"{year}"))),
         "{wall:#?}"
     );
+}
+
+#[test]
+fn functions_of_a_command_and_of_its_libraries_are_traced_from_their_first_call() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let [program, library] = [Build::Usual, Build::Library].map(Program::built);
+    let mut commands = tempfile::NamedTempFile::new().expect("a file can be made");
+    writeln!(commands, "call 3 7 9 text\nload {}\nloaded 4", library.display()).expect("it is ours");
+    let commands = commands.reopen().expect("it is there");
+    let options =
+        ["run", "user", "-f", "traced_function", &format!("{}:library_function", library.display())];
+    let answer = manager.call(options).word("--").word(&program).stdin(commands).answer();
+    let calls = |function: &str| answer.stderr.matches(&format!(" function=\"{function}\"")).count();
+    assert_eq!((calls("traced_function"), calls("library_function")), (3, 4), "{answer:#?}");
 }
 
 #[test]

@@ -56,7 +56,10 @@ pub fn view(hook: &HookInfo, matches: &ArgMatches) -> Result<View> {
     let mut view = View::default();
     view.condition = condition(hook, matches)?;
     for name in matches.get_many::<String>(COLUMNS).into_iter().flatten() {
-        view.columns.push(column(hook, name)?);
+        let column = column(hook, name)?;
+        if !view.columns.contains(&column) {
+            view.columns.push(column);
+        }
     }
     view.time = match matches.get_one::<String>(TIME_FORMAT).map(String::as_str) {
         Some("wall") => TimeFormat::Wall,
@@ -145,7 +148,7 @@ mod tests {
         assert_eq!(view.columns, ["time", "comm", "path"]);
         assert_eq!(view.time, TimeFormat::Wall);
         assert_eq!(view.condition, Some(parse_condition("error", &hook().events).unwrap()));
-        assert_eq!(view_of(&["--columns", "duration_ns"]).columns, ["duration"]);
+        assert_eq!(view_of(&["--columns", "duration_ns", "duration,comm"]).columns, ["duration", "comm"]);
     }
 
     #[test]

@@ -87,6 +87,7 @@ fn completer(shell: &str) -> Option<&'static dyn EnvCompleter> {
 
 fn man_page(command: Command, text: &mut Vec<u8>) -> io::Result<()> {
     let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let subcommands: Vec<Command> = command.get_subcommands().cloned().collect();
     let page = Man::new(command.name(NAME)).section(SECTION);
     page.render_title(text)?;
     page.render_name_section(text)?;
@@ -94,6 +95,11 @@ fn man_page(command: Command, text: &mut Vec<u8>) -> io::Result<()> {
     page.render_description_section(text)?;
     page.render_options_section(text)?;
     let mut sections = Roff::new();
+    for subcommand in subcommands {
+        let name = subcommand.get_name().to_owned();
+        let help = subcommand.bin_name(format!("{NAME} {name}")).render_long_help().to_string();
+        section(&mut sections, &name, &help);
+    }
     for (title, lines) in notes.split("\n\n").filter_map(|note| note.split_once(':')) {
         section(&mut sections, title, lines);
     }
@@ -117,7 +123,9 @@ mod tests {
 
     fn generated(what: &str) -> String {
         let notes = "Examples:\n  manager --run h\n\nExit status: 0 success";
-        let command = Command::new("manager").arg(Arg::new("run").long("run")).after_help(notes);
+        let list = Command::new("list").arg(Arg::new("json").long("json"));
+        let command =
+            Command::new("manager").arg(Arg::new("run").long("run")).after_help(notes).subcommand(list);
         generate(what, command).unwrap()
     }
 
@@ -128,6 +136,7 @@ mod tests {
             ".TH trace-hooks 8",
             ".SH EXAMPLES\n.nf\ntrace\\-hooks \\-\\-run h",
             ".SH \"EXIT STATUS\"\n.nf\n0 success",
+            ".SH LIST\n.nf\nUsage: trace\\-hooks list [OPTIONS]",
         ] {
             assert!(page.contains(line), "no '{line}' in:\n{page}");
         }

@@ -43,8 +43,9 @@ impl CommandLine {
     /// There is no such program or user, or the program cannot be executed.
     pub fn new(words: &[OsString], user: Option<&str>) -> Result<Self> {
         let name = words.first().map(OsString::as_os_str).unwrap_or_default();
+        let program = find_program(name)?;
         Ok(Self {
-            program: find_program(name)?,
+            program: std::path::absolute(&program).unwrap_or(program),
             words: words.iter().map(|word| c_string(word)).collect::<Result<_>>()?,
             user: user.map(find_user).transpose()?,
         })
@@ -115,6 +116,11 @@ impl TracedCommand {
             None => Ok(()),
             Some(errno) => Err(cannot_execute(&self.program, Errno::from_raw(errno.cast_signed()).into())),
         }
+    }
+
+    /// The program, by its absolute path.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// What to poll: readable when the process has ended.

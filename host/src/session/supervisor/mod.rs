@@ -98,7 +98,8 @@ fn trace(
     let status = (shows_status && command.is_none())
         .then(|| StatusLine::new(subject(&hook.info.name, &tasks), destination.is_file()))
         .flatten();
-    let request = arguments.request(&hook.info, &record.session, tasks, environment);
+    let mut request = arguments.request(&hook.info, &record.session, tasks, environment);
+    request.command = command.as_ref().map(|command| command.program().to_owned());
     let (outcome, is_clean) = match prepare(hook, &request, &record, options, destination, interrupts) {
         Ok(supervisor) => {
             let mut supervisor = Supervisor { command: command.take(), until_exit, status, ..supervisor };

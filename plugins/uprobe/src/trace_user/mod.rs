@@ -23,6 +23,7 @@ mod renderer;
 mod search;
 mod value;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use trace_hook_api::{
@@ -127,7 +128,10 @@ impl Hook for TraceUser {
         self.probe(&request.environment)?;
         let limit = limit(request)?;
         let files = files_of_processes(request)?;
-        let targets = find_functions(&files, &selectors, limit)?;
+        let targets = match &request.command {
+            Some(program) => functions_of_command(&files, &selectors, program, limit)?,
+            None => find_functions(&files, &selectors, limit)?,
+        };
         // Only these lines have the fields.
         let needs_returns = ["result", "duration"].iter().any(|field| request.view.mentions(field));
         let with_returns = request.arguments.flag("return")? || needs_returns;
@@ -168,7 +172,7 @@ they see it.
 A program that a traced process executes during the session, or that joins a selected cgroup, is searched in the same way, \
 with the libraries that it has loaded a tenth of a second later. Until it has been searched, which takes some 0.1 s, none of its calls \
 are traced, in a process that joins a cgroup as well; a program that has been searched once is traced from its start. A library that is loaded later than that is traced only if BINARY is its whole \
-path, and then from its first call, as is a program with BINARY as its whole path.
+path, and then from its first call, as is a program with BINARY as its whole path, and the program of a command that is run.
 FUNCTION is the name in the source or in the symbol table. For C++, ns::K::get selects all overloads, \
 'ns::K::get(int) const' one of them, and 'ns::max*' all instances of a template. The function must be in the symbol \
 table, the dynamic symbol table or the MiniDebugInfo of the file. Inlined functions cannot be traced. A warning names files that \
@@ -214,6 +218,24 @@ fn files_of_processes(request: &Request) -> Result<ProcessFiles> {
         return Err(selection.none_left().into());
     }
     ProcessFiles::of(processes, &request.environment, blocking_calls(&request.environment))
+}
+
+/// The functions of a program that is about to be executed, and of what has been given by its whole path. Libraries are searched
+/// once the program has loaded them, so that none of the selectors need match anything yet.
+fn functions_of_command(
+    files: &ProcessFiles,
+    selectors: &[Arc<FunctionSelector>],
+    program: &Path,
+    limit: usize,
+) -> Result<Vec<ProbeTarget>> {
+    let mut search = Search::default();
+    for selector in selectors {
+        match &selector.binary {
+            None => search.add_any(&Arc::new(selector.of_binary(program)?), files),
+            Some(_) => search.add_any(selector, files),
+        }
+    }
+    search.finish(limit)
 }
 
 fn find_functions(
