@@ -145,7 +145,7 @@ fn wrong_words_are_usage_errors() {
     refused(&["install"], &["DIR"]);
     refused(&["install", "/tmp/x", "/tmp/y"], &["/tmp/y"]);
     refused(&["install", "/tmp/x", "--run"], &["--run"]);
-    refused(&["-v", "install", "/tmp/x"], &["install"]);
+    refused(&["-v", "install"], &["DIR"]);
     refused(&["instal", "/tmp/x"], &["instal"]);
     let help = manager.bare_call().words(["install", "--help"]).answer();
     assert!(help.succeeded().contains("DIR") && help.stdout.contains("--plugins"), "{help:#?}");

@@ -223,6 +223,20 @@ fn clear_ends_the_session_and_not_the_command() {
 }
 
 #[test]
+fn a_command_goes_on_if_its_trace_cannot_be_written() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join("trace");
+    let script = "i=0; while [ $i -lt 300 ]; do i=$((i + 1)); cat /etc/hostname >/dev/null; done; echo done";
+    let call = run(&manager, &format!("open -o {}", file.display()), &["sh", "-c", script]);
+    // In units of 512 bytes.
+    let answer = call.under(["sh", "-c", "ulimit -f 16; exec \"$@\"", "sh"]).answer();
+    assert_eq!(answer.stdout, "done\n", "{answer:#?}");
+    answer.failed_with(1, &["cannot write to", "File too large"]);
+}
+
+#[test]
 fn a_killed_manager_leaves_the_command_alone_and_nothing_in_the_kernel() {
     let Some(kernel) = Kernel::or_skip() else { return };
     let manager = manager();
@@ -256,7 +270,11 @@ fn a_signal_before_the_command_is_executed_undoes_the_session() {
         wait_until("it has a worker", PATIENCE, || process.workers().len() >= 2);
         process.signal(signal);
         let answer = process.ends(Duration::from_secs(30));
-        assert_eq!(answer.stdout, "", "{answer:#?}");
+        assert_eq!(
+            (&*answer.stdout, answer.status.signal()),
+            ("", Some(Signal::SIGINT as i32)),
+            "{answer:#?}"
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::env;
 
+use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use trace_hook_api::{ErrorKind, HookError};
 
@@ -11,6 +12,7 @@ use crate::environment;
 use crate::error::{Error, Result};
 use crate::patience;
 use crate::plugins::RunnableHook;
+use crate::session::CommandEnd;
 use crate::session::destination::{Destination, Output};
 use crate::session::orphans::Orphans;
 use crate::session::supervisor::{self, Ended, Run};
@@ -57,7 +59,7 @@ pub fn run_for_person(
     words: &RunWords,
     orphans: &mut Orphans,
 ) -> Result<Outcome> {
-    let Some(hook) = found(context, hook)? else { return Ok(Outcome::default()) };
+    let Some(hook) = found(context, hook)? else { return Ok(interrupted(words)) };
     let (mut arguments, options) = arguments::parse_run(&hook.info, words)?;
     let command = words.command.as_ref().map(|words| CommandLine::new(words, options.user.as_deref()));
     let command = command.transpose()?;
@@ -74,7 +76,17 @@ pub fn run_for_person(
         shows_status: true,
     };
     let ended = supervised(context, run, orphans).map_err(with_sudo)?;
-    Ok(Outcome { remarks: ended.summary.map(remarks).unwrap_or_default(), command: ended.command })
+    let Ended { summary, command } = ended;
+    Ok(Outcome {
+        remarks: summary.map(remarks).unwrap_or_default(),
+        command: command.or(interrupted(words).command),
+    })
+}
+
+/// A command that was not executed because of a signal must not look as if it had succeeded.
+fn interrupted(words: &RunWords) -> Outcome {
+    let command = words.command.as_ref().map(|_| CommandEnd::Killed(Signal::SIGINT));
+    Outcome { remarks: Vec::new(), command }
 }
 
 /// An error of a hook, with the call that may help a person who is not root.

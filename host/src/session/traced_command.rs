@@ -128,6 +128,11 @@ impl TracedCommand {
         PollFd::new(self.process.as_fd(), PollFlags::POLLIN)
     }
 
+    /// Returns whether the process was let to execute the command.
+    pub fn is_executed(&self) -> bool {
+        self.gate.is_none()
+    }
+
     /// Returns whether the end of the process has not been noticed yet.
     pub fn is_alive(&self) -> bool {
         self.status.is_none()

@@ -75,9 +75,11 @@ pub fn run(
 ) -> Result<Ended> {
     let command = run.command.as_ref().map(|command| TracedCommand::prepare(command, &environment.procfs));
     let mut command = command.transpose()?;
-    let summary = trace(run, &mut command, environment, orphans, interrupts)?;
-    let command = command.as_mut().map(|command| command::await_end(command, interrupts));
-    Ok(Ended { summary, command: command.transpose()?.flatten() })
+    let traced = trace(run, &mut command, environment, orphans, interrupts);
+    // The command goes on, also if the session has failed.
+    let executed = command.as_mut().filter(|command| command.is_executed());
+    let ended = executed.map(|command| command::await_end(command, interrupts));
+    Ok(Ended { summary: traced?, command: ended.transpose()?.flatten() })
 }
 
 /// The session, from its record to the removal of its record.
