@@ -105,6 +105,6 @@ fn a_closed_terminal_ends_the_session() {
     assert!(!before.is_empty(), "the session has an instance");
     drop(terminal);
     system_tests::wait_until("the session has ended", system_tests::PATIENCE, || {
-        before.iter().all(|instance| !instance.exists())
+        before.iter().all(|instance| !instance.exists()) && manager.files().is_empty()
     });
 }
