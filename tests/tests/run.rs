@@ -230,10 +230,10 @@ fn a_command_goes_on_if_its_trace_cannot_be_written() {
     let file = directory.path().join("trace");
     let script = "i=0; while [ $i -lt 300 ]; do i=$((i + 1)); cat /etc/hostname >/dev/null; done; echo done";
     let call = run(&manager, &format!("open -o {}", file.display()), &["sh", "-c", script]);
-    // In units of 512 bytes.
-    let answer = call.under(["sh", "-c", "ulimit -f 16; exec \"$@\"", "sh"]).answer();
+    let full = format!("mount -t tmpfs -o size=16k none {}; exec \"$@\"", directory.path().display());
+    let answer = call.in_mount_namespace(&full).answer();
     assert_eq!(answer.stdout, "done\n", "{answer:#?}");
-    answer.failed_with(1, &["cannot write to", "File too large"]);
+    answer.failed_with(1, &["cannot write to", "No space left on device"]);
 }
 
 #[test]

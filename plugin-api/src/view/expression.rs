@@ -261,7 +261,7 @@ mod tests {
             assert_eq!(parse_condition(expression, &events), Ok(Condition::Field(expected)), "{expression}");
         }
         let text = Condition::Field(Comparison::new(
-            "fields.filename",
+            "*.filename",
             Operator::Matches,
             Literal::Text("*x".to_owned()),
         ));
