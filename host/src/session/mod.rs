@@ -20,6 +20,7 @@ mod tasks;
 mod trace_file;
 mod trace_pipe;
 pub mod traced_command;
+mod unread_bytes;
 mod unread_files;
 mod unread_output;
 

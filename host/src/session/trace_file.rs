@@ -13,12 +13,12 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{mkfifo, write};
 
 use super::lines::Lines;
+use super::unread_bytes::unread_bytes;
 use crate::error::{Error, Result};
 
 /// The longest packet (`PIPE_BUF`). A longer line takes several.
@@ -153,12 +153,7 @@ impl TraceWriter {
 
     /// The number of bytes in the file that were not read yet.
     pub fn unread(&self) -> usize {
-        let mut count: libc::c_int = 0;
-        // SAFETY: FIONREAD writes one int, to `count`, which lives until the call returns (ioctl_tty(2), pipe(7)).
-        match unsafe { libc::ioctl(self.fifo.as_raw_fd(), libc::FIONREAD, &mut count) } {
-            0 => usize::try_from(count).unwrap_or(0),
-            _ => 0,
-        }
+        unread_bytes(&self.fifo)
     }
 
     /// Removes the unread lines from the file, and returns them.

@@ -10,12 +10,12 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
 
 use super::backlog::Backlog;
 use super::lines::{Lines, Part};
+use super::unread_bytes::unread_bytes;
 use crate::error::{Error, Result};
 
 /// The size of the pipe, in bytes. Optional: that of a user's pipes may be limited (pipe-user-pages-soft).
@@ -77,12 +77,7 @@ impl TracePipe {
 
     /// The number of bytes in the pipe.
     pub fn unread(&self) -> usize {
-        let mut count: libc::c_int = 0;
-        // SAFETY: FIONREAD writes one int, to `count`, which lives until the call returns (pipe(7)).
-        match unsafe { libc::ioctl(self.pipe.as_raw_fd(), libc::FIONREAD, &mut count) } {
-            0 => usize::try_from(count).unwrap_or(0),
-            _ => 0,
-        }
+        unread_bytes(&self.pipe)
     }
 
     /// Takes the unread lines back, followed by `later` ones. A line whose beginning was read is completed for its reader.

@@ -1,11 +1,10 @@
 //! The supervisor prints the trace that the worker passes on in a pipe.
 
 use std::io::{self, ErrorKind, PipeReader, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{SpliceFFlags, splice};
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
 
@@ -13,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::output::ATOMIC_WRITE;
 use crate::session::destination::Output;
 use crate::session::trace_pipe::PIPE_SIZE;
+use crate::session::unread_bytes::unread_bytes;
 
 /// How much text is copied at a time.
 const CAPACITY: usize = 64 << 10;
@@ -96,17 +96,7 @@ impl Printer {
     }
 
     fn has_text(&self) -> bool {
-        self.printed < self.text.len() || (self.splices && self.waiting() > 0)
-    }
-
-    /// The number of bytes in the pipe.
-    fn waiting(&self) -> usize {
-        let mut count: libc::c_int = 0;
-        // SAFETY: FIONREAD writes one int, to `count`, which lives until the call returns (pipe(7)).
-        match unsafe { libc::ioctl(self.pipe.as_raw_fd(), libc::FIONREAD, &mut count) } {
-            0 => usize::try_from(count).unwrap_or(0),
-            _ => 0,
-        }
+        self.printed < self.text.len() || (self.splices && unread_bytes(&self.pipe) > 0)
     }
 
     fn move_text(&mut self) -> Result<bool> {
