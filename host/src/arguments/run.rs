@@ -120,6 +120,10 @@ fn complaint(hook: &HookInfo, error: &clap::Error) -> Error {
         _ => None,
     };
     match unexpected.filter(|word| !word.starts_with('-')) {
+        Some(word) if !word.contains(char::is_alphanumeric) => Error::Usage(format!(
+            "{}: unexpected argument '{word}'; quote a condition as one word: --where 'FIELD == VALUE'",
+            hook.name
+        )),
         Some(word) => Error::Usage(format!(
             "{name}: unexpected argument '{word}'; a command follows --: run {name} -- {word}",
             name = hook.name
@@ -224,6 +228,7 @@ mod tests {
             complaint("make"),
             "trace_x: unexpected argument 'make'; a command follows --: run trace_x -- make"
         );
+        assert!(complaint("-p 1 --failed == 1").contains("--where 'FIELD == VALUE'"));
         assert!(complaint("--fialed -p 1").contains("a similar argument exists: '--failed'"));
     }
 

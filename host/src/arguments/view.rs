@@ -56,7 +56,7 @@ pub fn view(hook: &HookInfo, matches: &ArgMatches) -> Result<View> {
     let mut view = View::default();
     view.condition = condition(hook, matches)?;
     for name in matches.get_many::<String>(COLUMNS).into_iter().flatten() {
-        let column = column(hook, name)?;
+        let column = column(hook, name.trim())?;
         if !view.columns.contains(&column) {
             view.columns.push(column);
         }
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(view.columns, ["time", "comm", "path"]);
         assert_eq!(view.time, TimeFormat::Wall);
         assert_eq!(view.condition, Some(parse_condition("error", &hook().events).unwrap()));
-        assert_eq!(view_of(&["--columns", "duration_ns", "duration,comm"]).columns, ["duration", "comm"]);
+        assert_eq!(view_of(&["--columns", "duration_ns", "duration, comm"]).columns, ["duration", "comm"]);
     }
 
     #[test]

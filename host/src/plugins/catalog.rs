@@ -252,7 +252,7 @@ impl Catalog {
         let hint = match (faults.as_slice(), nearest(HookName::of(name), hooks)) {
             ([], Some(near)) => format!("; did you mean '{near}'?"),
             ([], None) if hooks.is_empty() => "; there are no hooks".to_owned(),
-            ([], None) => "; see --get-all".to_owned(),
+            ([], None) => "; see --list".to_owned(),
             ([fault], _) => format!("; it may be one that cannot be used: {fault}"),
             ([fault, others @ ..], _) => {
                 let count = others.len();

@@ -59,7 +59,7 @@ pub fn parse_condition(expression: &str, events: &[EventInfo]) -> Result<Conditi
     let condition = parser.any(0)?;
     match parser.tokens.first() {
         None => Ok(condition),
-        Some(token) => Err(parser.error("expected && or ||", token.at)),
+        Some(token) => Err(parser.error("expected &&, || or one of ==, !=, <, <=, >, >=, ~, !~", token.at)),
     }
 }
 
@@ -275,7 +275,7 @@ mod tests {
             ("error ==", "expected a value", 8),
             ("error == \"ENOENT", "\" is not closed", 9),
             ("(error", "expected )", 6),
-            ("error result", "expected && or ||", 6),
+            ("error result", "expected &&, || or one of ==", 6),
             ("error && ", "expected the name of a field", 9),
             ("eror", "did you mean 'error'?", 0),
             ("error == x && duration > 5", "give a unit: 5ns", 25),

@@ -28,13 +28,12 @@ pub enum TokenKind {
 }
 
 /// Symbols, the longer ones first.
-const SYMBOLS: [(&str, TokenKind); 15] = [
+const SYMBOLS: [(&str, TokenKind); 14] = [
     ("&&", TokenKind::And),
     ("||", TokenKind::Or),
     ("==", TokenKind::Compare(Operator::Equal)),
     ("!=", TokenKind::NotCompare(Operator::Equal)),
     ("!~", TokenKind::NotCompare(Operator::Matches)),
-    ("=~", TokenKind::Compare(Operator::Matches)),
     ("<=", TokenKind::Compare(Operator::LessOrEqual)),
     (">=", TokenKind::Compare(Operator::GreaterOrEqual)),
     ("=", TokenKind::Compare(Operator::Equal)),

@@ -252,7 +252,10 @@ impl Supervisor<'_> {
         match self.start() {
             Ok(()) => {
                 self.time_limit = time.map(within);
-                orphans.finish_quietly(self.interrupts);
+                // A trace that is printed must not wait for that. It is finished at the end of the call as well.
+                if self.printer.is_none() {
+                    orphans.finish_quietly(self.interrupts);
+                }
                 self.watch()
             }
             // Nothing waits for this session: its path was not printed, or its command not executed.

@@ -13,6 +13,7 @@ pub struct StatusLine {
     /// Whether the counts are shown. Beside a trace on the same terminal they would be in its way.
     shows_counts: bool,
     last: Counts,
+    has_reported_end: bool,
 }
 
 /// The counts of a moment.
@@ -26,13 +27,21 @@ impl StatusLine {
     /// For a session of this subject. `None` if standard error is no terminal.
     pub fn new(subject: String, shows_counts: bool) -> Option<Self> {
         let last = Counts { at: Instant::now(), events: 0, lost: 0 };
-        io::stderr().is_terminal().then_some(Self { subject, shows_counts, last })
+        io::stderr().is_terminal().then_some(Self { subject, shows_counts, last, has_reported_end: false })
     }
 
     /// Reports that the session is recording.
     pub fn begin(&mut self) {
         self.last.at = Instant::now();
         output::report(&format!("recording {} (Ctrl-C ends it)", self.subject));
+    }
+
+    /// Reports once that recording has ended, and the rest of the trace takes long.
+    pub fn report_end(&mut self) {
+        if !self.has_reported_end {
+            self.has_reported_end = true;
+            output::report("recording has ended; the rest of the trace is printed (Ctrl-C drops it)");
+        }
     }
 
     /// Shows new counts: all events so far, those lost since the last time, and the bytes that were written.

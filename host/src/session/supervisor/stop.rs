@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Supervisor;
+use super::status_line::StatusLine;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupt;
 use crate::output;
@@ -103,6 +104,9 @@ impl Supervisor<'_> {
         let Some(deadline) = &mut self.stopping else { return Ok(()) };
         let has_observed = self.worker.observe(deadline);
         let (elapsed, is_over) = (deadline.elapsed(), deadline.is_over());
+        if elapsed >= SLOW {
+            self.status.iter_mut().for_each(StatusLine::report_end);
+        }
         if has_observed && elapsed >= SLOW && !self.reported_frozen {
             self.report_frozen();
         }
