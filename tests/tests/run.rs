@@ -297,6 +297,7 @@ fn mistakes_are_explained_in_one_line() {
         (&["run"][..], &["run HOOK [OPTIONS]"][..]),
         (&["run", "opne", "-p", "1"], &["did you mean 'open'?"]),
         (&["run", "trace_opne", "-p", "1"], &["did you mean 'trace_open'?"]),
+        (&["run", "ls"], &["unknown hook 'ls'", "--list", "run HOOK -- ls"]),
         (&["run", "open"], &["nothing to trace is given", "-- COMMAND"]),
         (&["run", "open", "--"], &["no command is given after --"]),
         (&["run", "open", "-p", "1", "--", "true"], &["a command is traced alone"]),
@@ -410,6 +411,13 @@ fn functions_of_a_command_and_of_its_libraries_are_traced_from_their_first_call(
     let answer = manager.call(options).word("--").word(&program).stdin(commands).answer();
     let calls = |function: &str| answer.stderr.matches(&format!(" function=\"{function}\"")).count();
     assert_eq!((calls("traced_function"), calls("library_function")), (3, 4), "{answer:#?}");
+
+    // A library that is not loaded yet may have the function; a file whose path is given does not.
+    let answer = run(&manager, "user -f no_such_function", &["true"]).answer();
+    assert!(answer.stderr.contains("matches 'no_such_function' so far"), "{answer:#?}");
+    let wrong = format!("user -f {}:libary_function", library.display());
+    let answer = run(&manager, &wrong, &["true"]).answer();
+    answer.failed_with(2, &["did you mean", "library_function"]);
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub fn run_for_person(
     words: &RunWords,
     orphans: &mut Orphans,
 ) -> Result<Outcome> {
-    let Some(hook) = found(context, hook)? else { return Ok(interrupted(words)) };
+    let Some(hook) = found(context, hook).map_err(with_form)? else { return Ok(interrupted(words)) };
     let (mut arguments, options) = arguments::parse_run(&hook.info, words)?;
     let command = words.command.as_ref().map(|words| CommandLine::new(words, options.user.as_deref()));
     let command = command.transpose()?;
@@ -87,6 +87,17 @@ pub fn run_for_person(
 fn interrupted(words: &RunWords) -> Outcome {
     let command = words.command.as_ref().map(|_| CommandEnd::Killed(Signal::SIGINT));
     Outcome { remarks: Vec::new(), command }
+}
+
+/// An unknown hook may be meant as a command, as other tracers take it.
+fn with_form(error: Error) -> Error {
+    match error {
+        Error::UnknownHook { hook, hint } if !hint.contains("did you mean") => {
+            let hint = format!("{hint}; to trace a command: run HOOK -- {hook}");
+            Error::UnknownHook { hook, hint }
+        }
+        error => error,
+    }
 }
 
 /// An error of a hook, with the call that may help a person who is not root.

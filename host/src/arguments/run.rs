@@ -119,6 +119,14 @@ fn complaint(hook: &HookInfo, error: &clap::Error) -> Error {
         Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => Some(word),
         _ => None,
     };
+    let of_callers = unexpected.and_then(|word| match word.as_str() {
+        "--follow" => Some("run prints the trace anyway; omit --follow"),
+        "--args" | "-a" => Some("run takes the arguments of the hook as they are; omit --args"),
+        _ => None,
+    });
+    if let Some(advice) = of_callers {
+        return Error::Usage(format!("{}: {advice}", hook.name));
+    }
     match unexpected.filter(|word| !word.starts_with('-')) {
         Some(word) if !word.contains(char::is_alphanumeric) => Error::Usage(format!(
             "{}: unexpected argument '{word}'; quote a condition as one word: --where 'FIELD == VALUE'",
@@ -228,6 +236,8 @@ mod tests {
             complaint("make"),
             "trace_x: unexpected argument 'make'; a command follows --: run trace_x -- make"
         );
+        assert_eq!(complaint("-p 1 --follow"), "trace_x: run prints the trace anyway; omit --follow");
+        assert!(complaint("--args --pid 1").contains("omit --args"));
         assert!(complaint("-p 1 --failed == 1").contains("--where 'FIELD == VALUE'"));
         assert!(complaint("--fialed -p 1").contains("a similar argument exists: '--failed'"));
     }

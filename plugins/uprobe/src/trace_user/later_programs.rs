@@ -108,7 +108,7 @@ impl LaterPrograms {
     /// The functions in these files that have no probes yet.
     fn new_functions(&mut self, files: &ProcessFiles, left_out: &mut LeftOut) -> Result<Vec<ProbeTarget>> {
         let mut search = Search::default();
-        self.choice.selectors.iter().for_each(|selector| search.add_any(selector, files));
+        self.choice.selectors.iter().for_each(|selector| _ = search.add_any(selector, files));
         self.searched.extend(files.searched());
         let mut targets = search.finish(MAX_TARGETS)?;
         targets.retain(|target| !self.functions.contains(&target.place()));

@@ -40,6 +40,7 @@ use probe_set::ProbeSet;
 use probe_target::ProbeTarget;
 use process_files::{ProcessFiles, blocking_calls};
 use prototype::Prototype;
+use quoted::quoted;
 use renderer::CallRenderer;
 use search::{MAX_TARGETS, Search};
 
@@ -220,8 +221,8 @@ fn files_of_processes(request: &Request) -> Result<ProcessFiles> {
     ProcessFiles::of(processes, &request.environment, blocking_calls(&request.environment))
 }
 
-/// The functions of a program that is about to be executed, and of what has been given by its whole path. Libraries are searched
-/// once the program has loaded them, so that none of the selectors need match anything yet.
+/// The functions of a program that is about to be executed, and of files whose whole path is given. Other libraries are searched once
+/// the program has loaded them.
 fn functions_of_command(
     files: &ProcessFiles,
     selectors: &[Arc<FunctionSelector>],
@@ -230,9 +231,18 @@ fn functions_of_command(
 ) -> Result<Vec<ProbeTarget>> {
     let mut search = Search::default();
     for selector in selectors {
-        match &selector.binary {
+        let is_found = match &selector.binary {
             None => search.add_any(&Arc::new(selector.of_binary(program)?), files),
+            Some(binary) if binary.path().is_some() => search.add(selector, files).map(|()| true)?,
             Some(_) => search.add_any(selector, files),
+        };
+        if !is_found {
+            log::warn!(
+                "no function of {} matches {} so far; its libraries are searched 0.1 s after their program was executed: to \
+                 trace one from its start, give its whole path",
+                program.display(),
+                quoted(&selector.text)
+            );
         }
     }
     search.finish(limit)

@@ -63,9 +63,10 @@ impl Search {
         }
     }
 
-    /// Adds the functions of a selector, if there are any.
-    pub fn add_any(&mut self, selector: &Arc<FunctionSelector>, files: &ProcessFiles) {
-        self.find(selector, files);
+    /// Adds the functions of a selector. Returns whether there are any.
+    pub fn add_any(&mut self, selector: &Arc<FunctionSelector>, files: &ProcessFiles) -> bool {
+        let (_, findings) = self.find(selector, files);
+        findings.found > 0
     }
 
     /// Adds the functions of a selector. Returns the files in which they were searched for.
