@@ -7,14 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::Group;
 use super::bpftrace_opens;
+use super::tools::children_time::children_time;
 use super::tools::samples::in_turns;
 use super::tools::synthetic;
 use super::tools::table::{Row, Target, Unit};
@@ -123,13 +122,6 @@ fn printed(call: &mut Command, take: impl FnOnce(&mut Child) -> Result<()>) -> R
         true => Ok(Printed { wall, cpu: children_time()? - before }),
         false => Err(format!("the manager failed: {status}").into()),
     }
-}
-
-/// The CPU time of the children that have ended, with their own.
-fn children_time() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let time = usage.user_time() + usage.system_time();
-    Ok(Duration::from_micros(u64::try_from(time.num_microseconds())?))
 }
 
 fn measure_first_line() -> Result<Vec<Row>> {

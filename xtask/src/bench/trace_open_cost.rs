@@ -4,12 +4,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
-
 use super::Group;
 use super::bpftrace_opens;
 use super::tools::bpftrace::{self, Bpftrace};
+use super::tools::children_time::children_time;
 use super::tools::reader::{Last, Reader};
 use super::tools::samples::in_turns;
 use super::tools::session::Session;
@@ -81,11 +79,4 @@ impl Find {
         self.0.0.wait()?;
         Ok(Took { wall: began.elapsed(), cpu: children_time()? - before })
     }
-}
-
-/// The CPU time of the children that have ended.
-fn children_time() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let time = usage.user_time() + usage.system_time();
-    Ok(Duration::from_micros(u64::try_from(time.num_microseconds())?))
 }

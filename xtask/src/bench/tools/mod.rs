@@ -2,6 +2,7 @@
 
 pub mod bare_instance;
 pub mod bpftrace;
+pub mod children_time;
 pub mod fifo_writer;
 pub mod perf;
 pub mod plugin_loader;
