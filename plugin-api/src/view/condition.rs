@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fields::is_field_or_group;
+
 /// A condition on the fields of an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -23,9 +25,7 @@ impl Condition {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.mentions(name)),
             Self::Not(part) => part.mentions(name),
-            Self::Field(Comparison { field, .. }) => {
-                field == name || field.split_once('.').is_some_and(|(group, _)| group == name)
-            }
+            Self::Field(Comparison { field, .. }) => is_field_or_group(field, name),
         }
     }
 }

@@ -64,3 +64,8 @@ fn all_fields(events: &[EventInfo]) -> Vec<(String, FieldInfo)> {
 fn is_named(full: &str, field: &FieldInfo, name: &str) -> bool {
     full == name || (field.kind == FieldKind::Duration && name.strip_suffix("_ns") == Some(full))
 }
+
+/// Whether a full name is that of this field, or of a field of this group.
+pub fn is_field_or_group(full: &str, name: &str) -> bool {
+    full == name || full.split_once('.').is_some_and(|(group, _)| group == name)
+}

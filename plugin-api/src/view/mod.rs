@@ -17,6 +17,7 @@ pub use condition::{Comparison, Condition, Literal, Operator};
 pub(crate) use evaluation::Evaluation;
 pub use expression::{ExpressionError, parse_condition};
 pub use fields::find_field;
+use fields::is_field_or_group;
 pub(crate) use time::LineClock;
 pub use time::TimeFormat;
 pub(crate) use value::Value;
@@ -49,10 +50,7 @@ impl View {
 
     /// Returns whether the condition or a column is about a field of this name, or of this group.
     pub fn mentions(&self, name: &str) -> bool {
-        let is_column = |column: &String| {
-            column == name || column.split_once('.').is_some_and(|(group, _)| group == name)
-        };
         self.condition.as_ref().is_some_and(|condition| condition.mentions(name))
-            || self.columns.iter().any(is_column)
+            || self.columns.iter().any(|column| is_field_or_group(column, name))
     }
 }
