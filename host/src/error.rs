@@ -22,9 +22,9 @@ pub enum Error {
     #[error("{hook}: --{option}: {problem}")]
     Expression { hook: String, option: &'static str, expression: String, problem: String, at: usize },
 
-    /// No plugin has such a hook.
+    /// No plugin has such a hook. `is_similar`: the hint names one of a similar name.
     #[error("unknown hook '{hook}'{hint}")]
-    UnknownHook { hook: String, hint: String },
+    UnknownHook { hook: String, hint: String, is_similar: bool },
 
     /// An environment variable has an invalid value.
     #[error("{variable}={}: {problem}", .value.display())]

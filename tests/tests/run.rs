@@ -17,13 +17,7 @@ fn manager() -> Manager {
 
 /// The manager that runs a hook on a command.
 fn run<'a>(manager: &'a Manager, hook: &str, command: &[&str]) -> Call<'a> {
-    manager
-        .call(hook.split_whitespace().fold(vec!["run"], |mut words, word| {
-            words.push(word);
-            words
-        }))
-        .word("--")
-        .words(command)
+    manager.call(["run"]).words(hook.split_whitespace()).word("--").words(command)
 }
 
 fn directly(command: &[&str]) -> Output {

@@ -10,7 +10,7 @@ use crate::arguments::run_command_of;
 use crate::command_line::{candidates, whole_command};
 use crate::error::Result;
 use crate::output;
-use crate::plugins::Catalog;
+use crate::plugins::{Catalog, without_prefix};
 
 /// What takes the name of a hook.
 const SUBCOMMANDS: [&str; 2] = ["run", "describe"];
@@ -28,7 +28,8 @@ pub fn complete(context: &Context<'_>, shell: &str, words: Vec<OsString>) -> Res
 }
 
 fn definition(catalog: &Catalog, words: &[OsString]) -> Command {
-    let names: Vec<String> = catalog.hooks().iter().map(|hook| short(&hook.info.name)).collect();
+    let names: Vec<String> =
+        catalog.hooks().iter().map(|hook| without_prefix(&hook.info.name).to_owned()).collect();
     let mut command = whole_command();
     for subcommand in SUBCOMMANDS {
         let names = PossibleValuesParser::new(names.clone());
@@ -44,9 +45,4 @@ fn definition(catalog: &Catalog, words: &[OsString]) -> Command {
         Some(hook) => command.mut_subcommand(SUBCOMMANDS[0], |_| run_command_of(hook.info)),
         None => command,
     }
-}
-
-/// The name as people type it.
-fn short(hook: &str) -> String {
-    hook.strip_prefix("trace_").unwrap_or(hook).to_owned()
 }

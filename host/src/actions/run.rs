@@ -1,6 +1,6 @@
 //! `run`, and `--run`.
 
-use std::env;
+use std::{env, io};
 
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
@@ -92,9 +92,9 @@ fn interrupted(words: &RunWords) -> Outcome {
 /// An unknown hook may be meant as a command, as other tracers take it.
 fn with_form(error: Error) -> Error {
     match error {
-        Error::UnknownHook { hook, hint } if !hint.contains("did you mean") => {
+        Error::UnknownHook { hook, hint, is_similar: false } => {
             let hint = format!("{hint}; to trace a command: run HOOK -- {hook}");
-            Error::UnknownHook { hook, hint }
+            Error::UnknownHook { hook, hint, is_similar: false }
         }
         error => error,
     }
@@ -116,7 +116,7 @@ fn with_sudo(error: Error) -> Error {
 fn output(options: &RunOptions, has_command: bool) -> Result<Output> {
     match &options.output {
         Some(path) => Output::open(path),
-        None if has_command => Ok(Output::Stderr),
+        None if has_command => Ok(Output::Stderr(io::stderr())),
         None => Output::stdout(),
     }
 }

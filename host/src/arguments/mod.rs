@@ -120,19 +120,23 @@ pub fn parse(hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
 
 fn parse_with(options: &[CommonOption], hook: &HookInfo, words: &HookArguments) -> Result<RunArguments> {
     let command = command_with(options, hook);
-    let matches = command.try_get_matches_from(&words.0).map_err(|error| match usage(&error) {
-        Error::Usage(message) => {
-            let hint =
-                misplaced(words).map(|word| format!("; {word} goes before --args")).unwrap_or_default();
-            Error::Usage(format!("{}: {message}{hint}", hook.name))
-        }
-        other => other,
+    let matches = command.try_get_matches_from(&words.0).map_err(|error| {
+        let hint = misplaced(words).map(|word| format!("; {word} goes before --args")).unwrap_or_default();
+        usage_of(hook, &error, &hint)
     })?;
     let arguments = run_arguments(hook, &matches)?;
     if arguments.tasks.is_empty() {
         return Err(Error::Usage(format!("{}: no process is given; add --pid PID", hook.name)));
     }
     Ok(arguments)
+}
+
+/// A usage error in the arguments of a hook, with what may help.
+fn usage_of(hook: &HookInfo, error: &clap::Error, hint: &str) -> Error {
+    match usage(error) {
+        Error::Usage(message) => Error::Usage(format!("{}: {message}{hint}", hook.name)),
+        other => other,
+    }
 }
 
 /// An option of the manager among the arguments of the hook.

@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
 use trace_hook_api::HookInfo;
 
 use super::every_hook::OPTIONS;
-use super::{HostOptions, RunArguments, command, run_arguments, usage};
+use super::{HostOptions, RunArguments, command, run_arguments, usage, usage_of};
 use crate::error::{Error, Result};
 
 /// The words that follow `run HOOK`.
@@ -93,9 +94,11 @@ pub fn run_command_of(hook: &HookInfo) -> Command {
 
 /// Returns whether `run` has an option of this name or short form.
 pub fn is_option(name: &str, short: Option<char>) -> bool {
-    let options = HostOptions::augment_args(RunOptions::augment_args(Command::new("run")));
+    // Asked for each parameter of each hook.
+    static OPTIONS: LazyLock<Command> =
+        LazyLock::new(|| HostOptions::augment_args(RunOptions::augment_args(Command::new("run"))));
     let has = |arg: &Arg| arg.get_long() == Some(name) || (short.is_some() && arg.get_short() == short);
-    options.get_arguments().any(has)
+    OPTIONS.get_arguments().any(has)
 }
 
 /// Checks the words against what the hook declares.
@@ -136,10 +139,7 @@ fn complaint(hook: &HookInfo, error: &clap::Error) -> Error {
             "{name}: unexpected argument '{word}'; a command follows --: run {name} -- {word}",
             name = hook.name
         )),
-        None => match usage(error) {
-            Error::Usage(message) => Error::Usage(format!("{}: {message}", hook.name)),
-            other => other,
-        },
+        None => usage_of(hook, error, ""),
     }
 }
 

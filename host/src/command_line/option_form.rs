@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Command, CommandFactory, Parser};
+use trace_hook_api::did_you_mean;
 
 use super::{Action, Call, subcommands};
 use crate::arguments::{HookArguments, HostOptions, is_option_of_hooks, usage};
@@ -128,12 +129,11 @@ pub fn parse(words: &[OsString]) -> Result<Call> {
 fn no_such_subcommand(word: &str) -> Error {
     let command = whole_command();
     let names: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
-    let similarity = |name: &&&str| (strsim::jaro(word, name) * 1000.0) as u32;
-    let nearest = names.iter().max_by_key(similarity).filter(|name| similarity(name) > 750);
-    Error::Usage(match nearest {
-        Some(name) => format!("unknown subcommand '{word}'; did you mean '{name}'?"),
-        None => format!("unknown subcommand '{word}'; the subcommands are {}", names.join(", ")),
-    })
+    let hint = match did_you_mean(word, &names) {
+        none if none.is_empty() => format!("; the subcommands are {}", names.join(", ")),
+        similar => similar,
+    };
+    Error::Usage(format!("unknown subcommand '{word}'{hint}"))
 }
 
 /// Handles an error of clap, which may be a request for the help or the version.

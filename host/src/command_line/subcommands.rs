@@ -120,7 +120,8 @@ pub fn begin_with_one(words: &[OsString]) -> bool {
 fn is_one(word: &OsStr) -> bool {
     let is_known =
         |name: &str| run::is_name(name) || name == "help" || Words::command().find_subcommand(name).is_some();
-    word.to_str().is_some_and(is_known)
+    // The definition need not be built for an option, with which most calls begin.
+    word.to_str().is_some_and(|word| !word.starts_with('-') && is_known(word))
 }
 
 /// Reads the words of a subcommand.

@@ -249,7 +249,9 @@ impl Catalog {
             return error;
         }
         let faults: Vec<String> = faults.into_iter().flat_map(Error::lines).collect();
-        let hint = match (faults.as_slice(), nearest(HookName::of(name), hooks)) {
+        let nearest = nearest(HookName::of(name), hooks);
+        let is_similar = faults.is_empty() && nearest.is_some();
+        let hint = match (faults.as_slice(), nearest) {
             ([], Some(near)) => format!("; did you mean '{near}'?"),
             ([], None) if hooks.is_empty() => "; there are no hooks".to_owned(),
             ([], None) => "; see --list".to_owned(),
@@ -259,7 +261,7 @@ impl Catalog {
                 format!("; it may be one that cannot be used: {fault} (and {count} more, see --list)")
             }
         };
-        Error::UnknownHook { hook: name.to_owned(), hint }
+        Error::UnknownHook { hook: name.to_owned(), hint, is_similar }
     }
 }
 

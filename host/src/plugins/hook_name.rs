@@ -13,6 +13,11 @@ pub struct HookName<'a> {
     pub hook: &'a str,
 }
 
+/// The name of a hook as people type it.
+pub fn without_prefix(hook: &str) -> &str {
+    hook.strip_prefix(PREFIX).unwrap_or(hook)
+}
+
 impl<'a> HookName<'a> {
     /// Splits a name into its parts.
     pub fn of(name: &'a str) -> Self {
@@ -39,10 +44,7 @@ impl<'a> HookName<'a> {
 
     /// The name of a hook in the same form.
     pub fn in_same_form(&self, hook: &'a str) -> &'a str {
-        match hook.strip_prefix(PREFIX) {
-            Some(short) if !self.hook.starts_with(PREFIX) => short,
-            _ => hook,
-        }
+        if self.hook.starts_with(PREFIX) { hook } else { without_prefix(hook) }
     }
 
     /// Returns whether a plugin with this description has a hook of exactly this name, without breaking a rule.

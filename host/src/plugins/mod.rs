@@ -15,3 +15,4 @@ pub use catalog::{Catalog, KnownHook, KnownPlugin, RunnableHook};
 pub use check_before_loading::{Trust, open_trusted};
 pub use directory::{directories, plugin_paths};
 pub use file::PluginFile;
+pub use hook_name::without_prefix;

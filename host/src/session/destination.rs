@@ -35,8 +35,8 @@ impl Destination {
 /// What the trace is printed to.
 #[derive(Debug)]
 pub enum Output {
-    Stdout,
-    Stderr,
+    Stdout(io::Stdout),
+    Stderr(io::Stderr),
     File { file: File, path: PathBuf },
 }
 
@@ -68,7 +68,7 @@ impl Output {
     ///
     /// It is closed.
     pub fn stdout() -> Result<Self> {
-        output::check_open().map(|()| Self::Stdout)
+        output::check_open().map(|()| Self::Stdout(io::stdout()))
     }
 
     /// Empties a file that was there before.
@@ -107,8 +107,8 @@ impl Output {
     /// An error of writing to it.
     pub fn error(&self, error: io::Error) -> Error {
         match self {
-            Self::Stdout => Error::Output(error.to_string()),
-            Self::Stderr => Error::System { action: "print to standard error", source: error },
+            Self::Stdout(_) => Error::Output(error.to_string()),
+            Self::Stderr(_) => Error::System { action: "print to standard error", source: error },
             Self::File { path, .. } => Error::io("write to", path)(error),
         }
     }
@@ -117,11 +117,8 @@ impl Output {
 impl AsFd for Output {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            // SAFETY: the standard streams are open for as long as this process lives: Rust's runtime opens missing ones, and
-            // nothing closes them.
-            Self::Stdout => unsafe { BorrowedFd::borrow_raw(libc::STDOUT_FILENO) },
-            // SAFETY: the same.
-            Self::Stderr => unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) },
+            Self::Stdout(stdout) => stdout.as_fd(),
+            Self::Stderr(stderr) => stderr.as_fd(),
             Self::File { file, .. } => file.as_fd(),
         }
     }
@@ -190,6 +187,6 @@ mod tests {
             assert!(error.contains(problem) && error.contains(path.to_str().unwrap()), "{error}");
         }
         assert!(Output::open(Path::new("/dev/null")).is_ok());
-        assert!(matches!(Output::open(Path::new("-")), Ok(Output::Stdout)));
+        assert!(matches!(Output::open(Path::new("-")), Ok(Output::Stdout(_))));
     }
 }

@@ -212,7 +212,7 @@ mod tests {
         pipe.send(&mut backlog(&["three"])).unwrap();
         assert_eq!(read(&mut reader, 2), b"th");
         drop(reader);
-        assert_eq!(pipe.take_back(Lines::default()).unwrap().events(), 1, "nobody has the whole line");
+        assert_eq!(pipe.take_back(Lines::default()).unwrap().events(), 1, "no reader has the whole line");
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl TracedCommand {
         drop((opened, report));
         let process = PidFd::open(pid).map_err(Error::system("watch the command"))?;
         let program = command.program.clone();
-        let traced_pid = read_id(&mut failure).unwrap_or_default();
+        let traced_pid = read_number(&mut failure).unwrap_or_default();
         let command = Self { pid, traced_pid, program, process, gate: Some(gate), failure, status: None };
         if traced_pid == 0 {
             let problem =
@@ -112,7 +112,7 @@ impl TracedCommand {
             // A process that was killed meanwhile is noticed as the end of the command.
             let _ = gate.write_all(b"\n");
         }
-        match read_id(&mut self.failure) {
+        match read_number(&mut self.failure) {
             None => Ok(()),
             Some(errno) => Err(cannot_execute(&self.program, Errno::from_raw(errno.cast_signed()).into())),
         }
@@ -213,7 +213,7 @@ fn become_user(user: &User) -> nix::Result<()> {
 }
 
 /// The number that the child sends, unless it is 0 or the pipe has ended.
-fn read_id(pipe: &mut PipeReader) -> Option<u32> {
+fn read_number(pipe: &mut PipeReader) -> Option<u32> {
     let mut bytes = [0; 4];
     pipe.read_exact(&mut bytes).ok().map(|()| u32::from_ne_bytes(bytes)).filter(|id| *id > 0)
 }
