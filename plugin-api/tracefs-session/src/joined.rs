@@ -33,7 +33,8 @@ starts is traced from its start.
 A warning counts the processes that joined and ended before they were recorded, but not what they started meanwhile. It \
 counts none if a --filter applies to sched:sched_process_exit. A process that clone3(CLONE_INTO_CGROUP) started, and that does not \
 exist any more when its event is read, usually after 0.2 ms, cannot be assigned to a cgroup: another warning \
-counts these for the whole machine.";
+counts these for the whole machine. A process that gets the pid of one that ended while it joined, and that has itself ended before \
+its first event is read, cannot be distinguished from it, and is shown.";
 
 /// Half of the time within which a process that joins is to be recorded, where no event reports it.
 const REST: Duration = Duration::from_millis(10);
