@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -116,18 +117,50 @@ fn a_file_that_does_not_open_in_time_is_left_out() {
 }
 
 #[test]
+fn a_file_that_opens_slowly_is_traced_a_little_later() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let file = directory.path().join("program");
+    fs::copy(Program::built(Build::Usual), &file).expect("it can be copied");
+    let (mut slow, mut usual) = (Program::run(&mut Command::new(&file)), Program::start());
+    let _delays = Hostile::after(&["slow", "200", text(&file)]);
+    let manager = Manager::with(Plugins::of(["uprobe"]));
+    let arguments = format!("--pid {} {} -f traced_function", slow.id(), usual.id());
+    let traced = Beside::start(&manager, "trace_user", &arguments);
+    usual.calls(100);
+    wait_until("the usual program is traced", PATIENCE, || traced.session.line_count() == 100);
+    wait_until("the other program is traced", PATIENCE, || {
+        slow.calls(1);
+        traced.session.line_count() > 100
+    });
+    let (_, log) = traced.stop();
+    assert!(!log.contains("left out"), "{log}");
+}
+
+#[test]
+fn a_file_that_does_not_open_is_waited_for_where_no_other_has_the_function() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let library = library(&directory);
+    let hostile = Hostile::after(&["silent", text(&library)]);
+    let manager = Manager::with(Plugins::of(["uprobe"]));
+    let (call, began) =
+        (manager.run("trace_user", format!("--pid {} -f *:traced_function", hostile.id())), Instant::now());
+    call.answer().failed_with(2, &[text(&library), "does not answer"]);
+    assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
+}
+
+#[test]
 fn patience_lets_a_file_take_longer_to_open() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let directory = directory();
     let library = library(&directory);
     let hostile = Hostile::after(&["silent", text(&library)]);
     let manager = Manager::with(Plugins::of(["uprobe"]));
-    let (program, log, began) = (Program::start(), Log::new(), Instant::now());
-    let arguments = format!("--pid {} {} -f *:traced_function", program.id(), hostile.id());
-    let call = manager.call(["-v", "--run", "trace_user", "--args", &arguments]);
-    let session = log.of(call.variable("TRACER_PATIENCE", "3")).start();
+    let call = manager.run("trace_user", format!("--pid {} -f *:traced_function", hostile.id()));
+    let began = Instant::now();
+    call.variable("TRACER_PATIENCE", "3").answer().failed_with(2, &[text(&library), "does not answer"]);
     assert!(began.elapsed() > 3 * Duration::from_millis(500), "{:?}", began.elapsed());
-    session.stop();
 }
 
 #[test]

@@ -495,8 +495,9 @@ fn a_program_that_is_executed_later_is_traced_when_it_has_been_searched() {
     let of_second: Vec<_> = lines.iter().filter(of_second).collect();
     // Each call has two lines.
     assert!((2 * 51..=2 * (50 + early)).contains(&of_second.len()), "{} of {early}", of_second.len());
-    let calls = of_second.iter().filter(|line| line.contains(" a="));
-    assert_eq!(2 * calls.count(), of_second.len());
+    // Where a program is searched while it calls the function, a return may be recorded without its call.
+    let calls = of_second[of_second.len() - 100..].iter().filter(|line| line.contains(" a="));
+    assert_eq!(calls.count(), 50);
     assert_eq!(lines.len() - of_second.len(), 2);
 }
 

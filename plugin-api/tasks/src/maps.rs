@@ -7,6 +7,8 @@ use std::ops::Range;
 /// How much of a list is read, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListLength {
+    /// 64 KiB: enough to recognize most of those that take long.
+    Short,
     /// 256 KiB: the lists of most programs are shorter. Read the lists of all processes this far first: one with many children
     /// that have long lists must not delay the others.
     Usual,
@@ -17,6 +19,7 @@ pub enum ListLength {
 impl ListLength {
     fn bytes(self) -> u64 {
         match self {
+            Self::Short => 64 << 10,
             Self::Usual => 256 << 10,
             Self::Most => 16 << 20,
         }

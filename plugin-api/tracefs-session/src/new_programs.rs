@@ -21,6 +21,11 @@ const UNTIL_NOTIFIED: Duration = Duration::from_secs(3600);
 
 /// What a hook does about programs that traced processes begin to run.
 pub trait ProgramObserver: Send + 'static {
+    /// Processes that are observed as soon as the session records, as if they had just executed their programs.
+    fn overdue(&self) -> Vec<Pid> {
+        Vec::new()
+    }
+
     /// This process has executed a program, or has joined a selected cgroup. This is called again for it a little later, when it
     /// has loaded its libraries. It may take some time: it is called in a thread of its own.
     fn observe(&mut self, instance: &Instance, process: Pid);

@@ -174,6 +174,7 @@ impl TracefsSession {
         let observing = match observer.zip(programs) {
             Some((observer, programs)) => {
                 stream.report_programs(&instance, programs.clone())?;
+                programs.report(observer.overdue());
                 Some(Collector::start(ProgramWatcher::new(observer, Arc::clone(&instance), programs))?)
             }
             None => None,

@@ -15,9 +15,10 @@ use super::found_functions::FoundFunctions;
 use super::function_selector::FunctionSelector;
 use super::left_out::LeftOut;
 use super::mapped_files::FileIdentity;
+use super::pace::Pace;
 use super::probe_set::ProbeSet;
 use super::probe_target::ProbeTarget;
-use super::process_files::ProcessFiles;
+use super::process_files::{ProcessFiles, blocking_calls};
 use super::prototype::Prototype;
 use super::search::{MAX_TARGETS, Search};
 
@@ -37,6 +38,8 @@ pub struct Choice {
 pub struct LaterPrograms {
     choice: Choice,
     calls: Arc<Mutex<BlockingCalls>>,
+    /// Processes with files that take too long to be searched before the session records.
+    postponed: Vec<Pid>,
     searched: HashSet<FileIdentity>,
     /// The functions that have probes or were refused, by file and offset.
     functions: HashSet<((u64, u64), u64)>,
@@ -52,8 +55,9 @@ impl LaterPrograms {
     /// After these files were searched.
     pub fn new(choice: Choice, files: &ProcessFiles, found: FoundFunctions) -> Self {
         Self {
+            calls: blocking_calls(&choice.environment, Pace::Thorough),
             choice,
-            calls: files.calls(),
+            postponed: files.postponed(),
             searched: files.searched().collect(),
             functions: HashSet::new(),
             known: KnownProbes::default(),
@@ -90,7 +94,7 @@ impl LaterPrograms {
     fn search(&mut self, instance: &Instance, process: Pid, left_out: &mut LeftOut) -> Result<()> {
         let calls = Arc::clone(&self.calls);
         calls.lock().unwrap_or_else(PoisonError::into_inner).begin_again();
-        let files = ProcessFiles::of(vec![process], &self.choice.environment, calls)?;
+        let files = ProcessFiles::of(vec![process], &self.choice.environment, calls, Pace::Thorough)?;
         let is_known = files.searched().all(|file| self.searched.contains(&file));
         let targets = if is_known { Vec::new() } else { self.new_functions(&files, left_out)? };
         left_out.extend(&files.left_out());
@@ -145,6 +149,10 @@ impl LaterPrograms {
 }
 
 impl ProgramObserver for LaterPrograms {
+    fn overdue(&self) -> Vec<Pid> {
+        self.postponed.clone()
+    }
+
     fn observe(&mut self, instance: &Instance, process: Pid) {
         let mut left_out = LeftOut::default();
         if let Err(error) = self.search(instance, process, &mut left_out) {

@@ -13,6 +13,7 @@ mod instruction;
 mod later_programs;
 mod left_out;
 mod mapped_files;
+mod pace;
 mod pending_calls;
 mod probe_set;
 mod probe_target;
@@ -36,6 +37,7 @@ use tracefs_session::{JOINING, TracefsSession, usable_tracefs};
 use found_functions::FoundFunctions;
 use function_selector::FunctionSelector;
 use later_programs::{Choice, LaterPrograms};
+use pace::Pace;
 use probe_set::ProbeSet;
 use probe_target::ProbeTarget;
 use process_files::{ProcessFiles, blocking_calls};
@@ -128,10 +130,13 @@ impl Hook for TraceUser {
             texts("args")?.iter().map(|text| Prototype::parse(text)).collect::<Result<Vec<_>>>()?;
         self.probe(&request.environment)?;
         let limit = limit(request)?;
-        let files = files_of_processes(request)?;
-        let targets = match &request.command {
-            Some(program) => functions_of_command(&files, &selectors, program, limit)?,
-            None => find_functions(&files, &selectors, limit)?,
+        let (files, targets) = match &request.command {
+            Some(program) => {
+                let files = files_of_processes(request, Pace::Thorough)?;
+                let targets = functions_of_command(&files, &selectors, program, limit)?;
+                (files, targets)
+            }
+            None => functions_of_processes(request, &selectors, limit)?,
         };
         // Only these lines have the fields.
         let needs_returns = ["result", "duration"].iter().any(|field| request.view.mentions(field));
@@ -173,7 +178,9 @@ they see it.
 A program that a traced process executes during the session, or that joins a selected cgroup, is searched in the same way, \
 with the libraries that it has loaded a tenth of a second later. Until it has been searched, which takes some 0.1 s, none of its calls \
 are traced, in a process that joins a cgroup as well; a program that has been searched once is traced from its start. A library that is loaded later than that is traced only if BINARY is its whole \
-path, and then from its first call, as is a program with BINARY as its whole path, and the program of a command that is run.
+path, and then from its first call, as is a program with BINARY as its whole path, and the program of a command that is run. A file \
+that takes long to open, as on a network file system that does not answer, is searched while the session records, if there are \
+functions in others.
 FUNCTION is the name in the source or in the symbol table. For C++, ns::K::get selects all overloads, \
 'ns::K::get(int) const' one of them, and 'ns::max*' all instances of a template. The function must be in the symbol \
 table, the dynamic symbol table or the MiniDebugInfo of the file. Inlined functions cannot be traced. A warning names files that \
@@ -211,14 +218,15 @@ fn limit(request: &Request) -> Result<usize> {
     Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-fn files_of_processes(request: &Request) -> Result<ProcessFiles> {
+fn files_of_processes(request: &Request, pace: Pace) -> Result<ProcessFiles> {
     let selection = selected_processes(request)?;
     let mut processes: Vec<_> = selection.processes(&request.environment.procfs)?.into_keys().collect();
     processes.sort_unstable();
     if processes.is_empty() && !selection.may_grow() {
         return Err(selection.none_left().into());
     }
-    ProcessFiles::of(processes, &request.environment, blocking_calls(&request.environment))
+    let calls = blocking_calls(&request.environment, pace);
+    ProcessFiles::of(processes, &request.environment, calls, pace)
 }
 
 /// The functions of a program that is about to be executed, and of files whose whole path is given. Other libraries are searched once
@@ -246,6 +254,24 @@ fn functions_of_command(
         }
     }
     search.finish(limit)
+}
+
+/// The functions of running processes. Files that take long are waited for only if there is no function without them.
+fn functions_of_processes(
+    request: &Request,
+    selectors: &[Arc<FunctionSelector>],
+    limit: usize,
+) -> Result<(ProcessFiles, Vec<ProbeTarget>)> {
+    let at_pace = |pace| -> Result<_> {
+        let files = files_of_processes(request, pace)?;
+        let found = find_functions(&files, selectors, limit);
+        Ok((files, found))
+    };
+    let (mut files, mut found) = at_pace(Pace::Prompt)?;
+    if found.is_err() && !files.postponed().is_empty() {
+        (files, found) = at_pace(Pace::Thorough)?;
+    }
+    Ok((files, found?))
 }
 
 fn find_functions(

@@ -1,7 +1,7 @@
 //! The programs and libraries of the traced processes.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -14,41 +14,31 @@ use trace_hook_api::{Capability, Environment, HookError, Result, did_you_mean};
 use trace_tasks::{Blocked, BlockingCalls, CallTarget, FuseFileSystems, ListLength, Pid};
 
 use super::binary::{self, Binary};
-use super::file_search::MAX_CPU_TIME;
 use super::function_selector::BinaryPattern;
 use super::left_out::LeftOut;
 use super::mapped_files::{AllFiles, FileIdentity, MappedFile, mapped_files};
+use super::pace::{Pace, SearchTimes};
 use super::quoted::quoted;
-
-/// How long a call that opens or reads a file may block.
-const TIME_LIMIT: Duration = Duration::from_millis(500);
-
-/// How long lists of mappings are read that are longer than usual, and how long the files are searched that are only in these.
-const LONG_LISTS_TIME: Duration = Duration::from_millis(150);
-
-/// How long the files of one process are searched, and those of all processes: files that take long must not hold up a session.
-/// Usually, each takes a few milliseconds at most.
-const PROCESS_TIME: Duration = Duration::from_millis(500);
-const WHOLE_TIME: Duration = Duration::from_secs(5);
 
 /// The programs and libraries of the traced processes: those that are mapped, and those that can be opened by path.
 pub struct ProcessFiles {
     environment: Environment,
+    pace: Pace,
     processes: Vec<Pid>,
     mapped: AllFiles,
     calls: Arc<Mutex<BlockingCalls>>,
     /// Files that are still open.
     open: RefCell<HashMap<(u64, u64), Weak<Binary>>>,
     left_out: RefCell<LeftOut>,
+    postponed: RefCell<Postponed>,
     spent: RefCell<SearchTimes>,
 }
 
-/// How long files were searched.
+/// What was not searched, because it takes long.
 #[derive(Debug, Default)]
-struct SearchTimes {
-    whole: Duration,
-    of_long_lists: Duration,
-    of_processes: HashMap<Pid, Duration>,
+struct Postponed {
+    processes: BTreeSet<Pid>,
+    files: HashSet<FileIdentity>,
 }
 
 /// A file to search.
@@ -62,24 +52,67 @@ pub enum Candidate<'a> {
 /// Reads the mappings of processes.
 struct Reading<'a> {
     environment: &'a Environment,
+    pace: Pace,
     calls: &'a Mutex<BlockingCalls>,
     fuse: FuseFileSystems,
     found: AllFiles,
     /// For each process that cannot be read, the error, unless it does not answer.
     failures: Vec<Option<HookError>>,
+    postponed: Postponed,
 }
 
 impl Reading<'_> {
-    /// Adds the files of a process, if its list is not longer.
-    fn read_usual(&mut self, process: Pid, left_out: &mut LeftOut) -> bool {
-        self.read(process, ListLength::Usual, false, left_out)
+    /// Adds the files of all processes, as far as there is time.
+    fn read_all(&mut self, processes: &[Pid], left_out: &mut LeftOut) {
+        // Stepwise: one process with many children that have long lists must not delay the others.
+        let longer = self.longer_than(ListLength::Short, processes, Duration::MAX, left_out);
+        let long = self.longer_than(ListLength::Usual, &longer, self.pace.usual_lists_time(), left_out);
+        self.read_long(&long, left_out);
     }
 
-    /// Adds the files of a process with a longer list. Returns false if these are not all.
-    fn read_long(&mut self, process: Pid, length: ListLength, left_out: &mut LeftOut) -> bool {
-        self.read(process, length, true, left_out)
+    /// Adds the files of processes with lists up to this length. Returns the others. Those for which there is no time are postponed.
+    fn longer_than(
+        &mut self,
+        length: ListLength,
+        processes: &[Pid],
+        time: Duration,
+        left_out: &mut LeftOut,
+    ) -> Vec<Pid> {
+        let (began, time, mut longer) = (Instant::now(), self.environment.patient(time), Vec::new());
+        for process in processes.iter().copied() {
+            if began.elapsed() > time {
+                self.postponed.processes.insert(process);
+            } else if !self.read(process, length, false, left_out) {
+                longer.push(process);
+            }
+        }
+        longer
     }
 
+    /// Adds the files of processes with lists that are longer than usual.
+    fn read_long(&mut self, processes: &[Pid], left_out: &mut LeftOut) {
+        let (began, time) = (Instant::now(), self.environment.patient(self.pace.long_lists_time()));
+        for process in processes.iter().copied() {
+            let has_time = began.elapsed() < time;
+            let length = match self.pace {
+                _ if has_time => Some(ListLength::Most),
+                Pace::Prompt => None,
+                Pace::Thorough => Some(ListLength::Usual),
+            };
+            if length.is_some_and(|length| self.read(process, length, true, left_out)) {
+                continue;
+            }
+            match self.pace {
+                Pace::Prompt => _ = self.postponed.processes.insert(process),
+                Pace::Thorough => {
+                    left_out
+                        .add(format_args!("a part of the mappings of process {process}: it has too many"));
+                }
+            }
+        }
+    }
+
+    /// Adds the files of a process. Returns false if these are not all.
     fn read(&mut self, process: Pid, length: ListLength, is_long: bool, left_out: &mut LeftOut) -> bool {
         let (root, fuse) = (self.environment.procfs.clone(), self.fuse.clone());
         let read = move || mapped_files(&root, &fuse, process, length);
@@ -106,6 +139,7 @@ impl Reading<'_> {
                 left_out.add(format_args!("the files of process {process}: {error}"));
                 self.failures.push(Some(error));
             }
+            Err(_) if self.pace == Pace::Prompt => _ = self.postponed.processes.insert(process),
             Err(blocked) => {
                 left_out.add(format_args!("the files of process {process}: {blocked}"));
                 self.failures.push(None);
@@ -125,34 +159,35 @@ impl ProcessFiles {
         processes: Vec<Pid>,
         environment: &Environment,
         calls: Arc<Mutex<BlockingCalls>>,
+        pace: Pace,
     ) -> Result<Self> {
         let fuse = FuseFileSystems::new(&environment.procfs, &environment.sysfs);
-        let mut reading =
-            Reading { environment, calls: &calls, fuse, found: AllFiles::default(), failures: Vec::new() };
+        let mut reading = Reading {
+            environment,
+            pace,
+            calls: &calls,
+            fuse,
+            found: AllFiles::default(),
+            failures: Vec::new(),
+            postponed: Postponed::default(),
+        };
         let mut left_out = LeftOut::default();
-        let is_long = |process: &Pid| !reading.read_usual(*process, &mut left_out);
-        let long: Vec<Pid> = processes.iter().copied().filter(is_long).collect();
-        let began = Instant::now();
-        for process in long {
-            let has_time = began.elapsed() < environment.patient(LONG_LISTS_TIME);
-            let length = if has_time { ListLength::Most } else { ListLength::Usual };
-            if !reading.read_long(process, length, &mut left_out) {
-                left_out.add(format_args!("a part of the mappings of process {process}: it has too many"));
-            }
-        }
-        let Reading { found: mapped, failures, .. } = reading;
+        reading.read_all(&processes, &mut left_out);
+        let Reading { found: mapped, failures, postponed, .. } = reading;
         if failures.len() == processes.len() && !failures.is_empty() {
             let unreadable = || HookError::new(format!("no file can be searched: {left_out}"));
             return Err(failures.into_iter().flatten().next_back().unwrap_or_else(unreadable));
         }
         Ok(Self {
             environment: environment.clone(),
+            pace,
             processes,
             mapped,
             calls,
             open: RefCell::default(),
             left_out: RefCell::new(left_out),
-            spent: RefCell::default(),
+            postponed: RefCell::new(postponed),
+            spent: RefCell::new(SearchTimes::new(pace)),
         })
     }
 
@@ -161,7 +196,7 @@ impl ProcessFiles {
     pub fn search(&self, file: &MappedFile, search: impl FnOnce(Duration)) {
         let began = Instant::now();
         if let Some(reason) = self.spent.borrow().reason_to_leave_out(file, &self.environment) {
-            return self.leave_out(file.path.display(), reason);
+            return self.give_up(Candidate::Mapped(file), reason);
         }
         search(self.spent.borrow().time_for(file, &self.environment));
         self.spent.borrow_mut().add(file, began.elapsed());
@@ -179,12 +214,14 @@ impl ProcessFiles {
 
     /// The files that are mapped, and searched if need be.
     pub fn searched(&self) -> impl Iterator<Item = FileIdentity> {
-        self.mapped.list.iter().map(|file| file.identity)
+        let postponed = self.postponed.borrow();
+        let all = self.mapped.list.iter().map(|file| file.identity);
+        all.filter(move |file| !postponed.files.contains(file))
     }
 
-    /// The calls that open and read the files.
-    pub fn calls(&self) -> Arc<Mutex<BlockingCalls>> {
-        Arc::clone(&self.calls)
+    /// The processes with files that were postponed.
+    pub fn postponed(&self) -> Vec<Pid> {
+        self.postponed.borrow().processes.iter().copied().collect()
     }
 
     /// The programs.
@@ -230,7 +267,10 @@ impl ProcessFiles {
             Ok(binary) => Some(self.deduplicated(binary)),
             Err(error) if is_gone(&error) => None,
             Err(error) => {
-                self.leave_out(candidate.path().display(), explained(&error));
+                match error.get_ref().and_then(|inner| inner.downcast_ref::<Blocked>()) {
+                    Some(blocked) => self.give_up(candidate, blocked),
+                    None => self.leave_out(candidate.path().display(), explained(&error)),
+                }
                 None
             }
         }
@@ -250,7 +290,7 @@ impl ProcessFiles {
         Err(failure)
     }
 
-    /// Reads an open file. Returns `None`, if the file is left out because it cannot be read in time.
+    /// Reads an open file. Returns `None` if it cannot be read in time.
     pub fn read<T: Send + 'static>(
         &self,
         candidate: Candidate<'_>,
@@ -258,7 +298,15 @@ impl ProcessFiles {
         read: impl FnOnce(Arc<Binary>) -> T + Send + 'static,
     ) -> Option<T> {
         let result = self.call(candidate.target(), move || read(binary));
-        result.map_err(|blocked| self.leave_out(candidate.path().display(), blocked)).ok()
+        result.map_err(|blocked| self.give_up(candidate, blocked)).ok()
+    }
+
+    /// Notes that a file takes long: it is postponed, or left out for this reason.
+    pub fn give_up(&self, candidate: Candidate<'_>, why: impl Display) {
+        match self.pace {
+            Pace::Prompt => self.postponed.borrow_mut().add(candidate),
+            Pace::Thorough => self.leave_out(candidate.path().display(), why),
+        }
     }
 
     /// Notes that something is not searched, or has no probes.
@@ -315,38 +363,14 @@ impl ProcessFiles {
     }
 }
 
-impl SearchTimes {
-    fn reason_to_leave_out(&self, file: &MappedFile, environment: &Environment) -> Option<&'static str> {
-        let is_too_long = |spent: Duration, limit| spent >= environment.patient(limit);
-        let has_taken_too_long = |process: &Pid| {
-            self.of_processes.get(process).is_some_and(|spent| is_too_long(*spent, PROCESS_TIME))
-        };
-        if is_too_long(self.whole, WHOLE_TIME) {
-            Some("searching all files takes too long")
-        } else if file.is_of_long_list && is_too_long(self.of_long_lists, LONG_LISTS_TIME) {
-            Some("its process has too many files")
-        } else if file.all_processes().is_some_and(|mut all| all.all(|process| has_taken_too_long(&process)))
-        {
-            Some("searching the files of its process takes too long")
-        } else {
-            None
-        }
-    }
-
-    fn time_for(&self, file: &MappedFile, environment: &Environment) -> Duration {
-        match file.is_of_long_list {
-            true => environment.patient(LONG_LISTS_TIME).saturating_sub(self.of_long_lists),
-            false => environment.patient(MAX_CPU_TIME),
-        }
-    }
-
-    fn add(&mut self, file: &MappedFile, time: Duration) {
-        self.whole += time;
-        for process in file.processes() {
-            *self.of_processes.entry(process).or_default() += time;
-        }
-        if file.is_of_long_list {
-            self.of_long_lists += time;
+impl Postponed {
+    fn add(&mut self, candidate: Candidate<'_>) {
+        match candidate {
+            Candidate::Mapped(file) => {
+                self.processes.extend(file.processes());
+                self.files.insert(file.identity);
+            }
+            Candidate::InRootOf(process, _) => _ = self.processes.insert(process),
         }
     }
 }
@@ -370,8 +394,8 @@ impl<'a> Candidate<'a> {
 }
 
 /// Calls for the files of all processes of a session.
-pub fn blocking_calls(environment: &Environment) -> Arc<Mutex<BlockingCalls>> {
-    Arc::new(Mutex::new(BlockingCalls::within(environment.patient(TIME_LIMIT))))
+pub fn blocking_calls(environment: &Environment, pace: Pace) -> Arc<Mutex<BlockingCalls>> {
+    Arc::new(Mutex::new(BlockingCalls::within(environment.patient(pace.blocking_time()))))
 }
 
 fn call<T: Send + 'static>(

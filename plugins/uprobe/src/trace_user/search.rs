@@ -178,7 +178,7 @@ impl Search {
             }
             Some(Unreadable::Elf(error)) => files.leave_out(&path, error),
             Some(Unreadable::TooCostly) => {
-                files.leave_out(&path, "a part of its symbols, because it has too many");
+                files.give_up(candidate, "a part of its symbols, because it has too many");
             }
             None => {}
         }

@@ -7,6 +7,7 @@
 //! - `foreign FILE`: mounts a FUSE file system in its own user namespace, and maps a file on it, with the content of FILE
 //! - `shared FILE`: the same in the initial user namespace, for every user
 //! - `silent FILE…`: maps each FILE, and does not answer when the kernel asks whether it may be opened (fanotify(7))
+//! - `slow MS FILE`: lets FILE be opened only after this time
 //! - `files N DIRECTORY`: maps N files as code, which it creates in DIRECTORY
 //! - `threads N`: has N more threads
 //! - `forks N`: forks N children, one after the other, each of which uses some milliseconds of CPU time
@@ -30,7 +31,9 @@ use std::time::Duration;
 
 use nix::fcntl::AT_FDCWD;
 use nix::libc;
-use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
+use nix::sys::fanotify::{
+    EventFFlags, Fanotify, FanotifyResponse, InitFlags, MarkFlags, MaskFlags, Response,
+};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -62,6 +65,7 @@ fn perform(step: &[&str]) -> io::Result<File> {
         ["foreign", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Foreign)?),
         ["shared", file] => map(&fuse::mount(Path::new(file), fuse::Kind::Shared)?),
         ["silent", file, files @ ..] => silent(file, files),
+        ["slow", milliseconds, file] => slow(milliseconds, file),
         ["files", count, directory] => files(count, directory),
         ["maps", count, directory] => maps(count, directory),
         ["threads", count] => threads(count),
@@ -146,6 +150,23 @@ fn silent(path: &str, others: &[&str]) -> io::Result<File> {
     // It is open until the process ends.
     std::mem::forget(questions);
     Ok(file)
+}
+
+fn slow(milliseconds: &str, path: &str) -> io::Result<File> {
+    let delay = Duration::from_millis(parse(milliseconds)?);
+    let questions = Fanotify::init(InitFlags::FAN_CLASS_CONTENT, EventFFlags::O_RDONLY)?;
+    questions.mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_OPEN_PERM, AT_FDCWD, Some(path))?;
+    thread::spawn(move || -> io::Result<()> {
+        loop {
+            for question in questions.read_events()? {
+                thread::sleep(delay);
+                if let Some(file) = question.fd() {
+                    questions.write_response(FanotifyResponse::new(file, Response::FAN_ALLOW))?;
+                }
+            }
+        }
+    });
+    File::open("/dev/null")
 }
 
 fn files(count: &str, directory: &str) -> io::Result<File> {
