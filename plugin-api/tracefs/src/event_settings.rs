@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
+use crate::open_filters::OpenFilters;
 use crate::own_events::OwnEvents;
 
 /// The file that lists the enabled events, one `system:event` in a line.
 const ENABLED: &str = "set_event";
 /// How much of a file is read, in bytes: the list of all events of a kernel is shorter.
 const LONGEST: u64 = 1 << 20;
-const FILTER: &str = "filter";
+pub(crate) const FILTER: &str = "filter";
 /// What the file of an event without a filter has.
 const NO_FILTER: &str = "none";
 const TRIGGER: &str = "trigger";
@@ -24,7 +25,7 @@ const TRIGGER: &str = "trigger";
 const COMMENT: char = '#';
 
 /// The enabled events at the first look, and their filters and triggers. Events that the session enables later are added.
-/// Reading them does not prevent the removal of the instance.
+/// From the first look on, it prevents the removal of the instance.
 #[derive(Debug)]
 pub struct EventSettings {
     instance: Arc<Dir>,
@@ -32,6 +33,7 @@ pub struct EventSettings {
     /// The text of [`ENABLED`] when it was as it should be, which spares comparing the events. `None` before the first look.
     text: Option<String>,
     events: BTreeMap<String, Conditions>,
+    filters: OpenFilters,
     /// The last event whose conditions were looked at.
     looked_at: Option<String>,
 }
@@ -82,17 +84,26 @@ impl Instance {
             own: self.own_events.clone(),
             text: None,
             events: BTreeMap::new(),
+            filters: OpenFilters::new(),
             looked_at: None,
         }
     }
 }
 
 impl EventSettings {
-    /// The events that another process has enabled or disabled since the first look.
+    /// The events that another process has enabled or disabled since the first look, and the filters that it has changed, as far
+    /// as there can be open files for them.
     ///
     /// # Errors
     /// The kernel's file cannot be read.
     pub fn changed(&mut self) -> Result<Vec<ChangedEvents>> {
+        let mut changes = self.changed_events()?;
+        let changed = self.filters.changed().into_iter();
+        changes.extend(changed.map(|(event, set, found)| ChangedEvents::Filter { event, set, found }));
+        Ok(changes)
+    }
+
+    fn changed_events(&mut self) -> Result<Vec<ChangedEvents>> {
         let text = self.instance.read_at_most(ENABLED, LONGEST)?;
         match &self.text {
             Some(known) if *known == text => return Ok(Vec::new()),
@@ -120,7 +131,7 @@ impl EventSettings {
         Ok(changes.into_iter().filter(|change| !change.events().is_empty()).collect())
     }
 
-    /// Looks at the filters and triggers of the events, in turn, for this time, and returns those that differ, and whether all
+    /// Looks at the triggers of the events, and the filters for which there is no open file, in turn, for this time, and returns those that differ, and whether all
     /// events have been looked at since this was last returned.
     pub fn changed_conditions(&mut self, time: Duration) -> (Vec<ChangedEvents>, bool) {
         let began = Instant::now();
@@ -132,7 +143,9 @@ impl EventSettings {
                 self.looked_at = None;
                 return (changes, true);
             };
-            let found = read_conditions(&self.instance, event);
+            let has_open_filter = self.filters.have(event);
+            let files = [FILTER, TRIGGER].into_iter().filter(|file| *file != FILTER || !has_open_filter);
+            let found = read_conditions(&self.instance, event, files);
             match known {
                 Conditions::Unread => *known = Conditions::Set(found),
                 known => changes.extend(known.differences(event, &found)),
@@ -163,6 +176,7 @@ impl EventSettings {
         for event in events {
             let conditions =
                 if self.own.is_conditioned(&event) { Conditions::Unread } else { Conditions::None };
+            self.filters.add(&self.instance, &event);
             self.events.insert(event, conditions);
         }
     }
@@ -230,22 +244,26 @@ impl Conditions {
 }
 
 /// The text of each file. Without those that cannot be read, because the event is being removed.
-fn read_conditions(instance: &Dir, event: &str) -> BTreeMap<&'static str, String> {
+fn read_conditions(
+    instance: &Dir,
+    event: &str,
+    files: impl Iterator<Item = &'static str>,
+) -> BTreeMap<&'static str, String> {
     let read = |file| Some((file, meaning(&instance.read_at_most(path(event, file), LONGEST).ok()?)));
-    [FILTER, TRIGGER].into_iter().filter_map(read).collect()
+    files.filter_map(read).collect()
 }
 
 fn listed(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|event| !event.is_empty())
 }
 
-fn path(event: &str, file: &str) -> PathBuf {
+pub(crate) fn path(event: &str, file: &str) -> PathBuf {
     let (system, name) = event.split_once(':').unwrap_or((event, ""));
     ["events", system, name, file].iter().collect()
 }
 
 /// The text without comments.
-fn meaning(text: &str) -> String {
+pub(crate) fn meaning(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.starts_with(COMMENT));
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }

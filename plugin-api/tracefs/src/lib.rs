@@ -64,6 +64,7 @@ mod instance;
 mod lock;
 mod mount;
 mod mountinfo;
+mod open_filters;
 mod own_events;
 mod pid_filter;
 mod probe_list;
