@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What packages call the executable in `PATH`.
 pub const LINK_NAME: &str = "trace-hooks";
+/// The same for those who type it often.
+pub const SHORT_LINK_NAME: &str = "th";
 
 /// How many bytes of a text are printed on one line.
 const LONGEST_LINE: usize = 4 << 10;

@@ -330,6 +330,25 @@ fn names_of_hooks_need_no_prefix() {
 }
 
 #[test]
+fn run_can_be_omitted() {
+    let manager = manager();
+    let help = manager.call(["run", "open", "--help"]).answer();
+    assert_eq!(manager.call(["open", "--help"]).answer().succeeded(), help.succeeded());
+    let refused = |words: &[&str], mention: &str| manager.call(words).answer().failed_with(2, &[mention]);
+    refused(&["open"], "nothing to trace is given");
+    refused(&["opne", "-p", "1"], "unknown hook 'opne'; did you mean 'open'?");
+    refused(&["lst"], "unknown subcommand or hook 'lst'; did you mean 'list'?");
+    refused(
+        &["make", "--", "x"],
+        "unknown subcommand or hook 'make'; see --help; to trace a command: HOOK -- make",
+    );
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let answer =
+        manager.call(["-v", "open", "--where", "path==/no/such/file", "--", "cat", "/no/such/file"]).answer();
+    assert!(trace(&answer).iter().any(|line| line.contains("error=ENOENT")), "{answer:#?}");
+}
+
+#[test]
 fn shells_complete_names_of_hooks_and_their_options() {
     let manager = manager();
     let completed = |words: &[&str]| {
@@ -342,6 +361,8 @@ fn shells_complete_names_of_hooks_and_their_options() {
     };
     assert_eq!(completed(&["trace-hooks", "ru"]), ["run"]);
     assert_eq!(completed(&["trace-hooks", "run", "sy"]), ["syscalls"]);
+    assert_eq!(completed(&["th", "sy"]), ["syscalls"]);
+    assert_eq!(completed(&["th", "open", "--unti"]), ["--until-exit"]);
     assert_eq!(completed(&["trace-hooks", "describe", "op"]), ["open"]);
     assert_eq!(completed(&["trace-hooks", "run", "latency", "--br"]), ["--brief"]);
     assert_eq!(completed(&["trace-hooks", "run", "open", "--unti"]), ["--until-exit"]);

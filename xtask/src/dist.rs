@@ -17,9 +17,9 @@ const MANAGER: &str = "manager";
 /// The name that container-tracer looks for. It takes any `manager.*`, so there must be only one.
 const LINK: &str = "manager.bin";
 const PLUGINS: &str = "plugins";
-/// The name for people, in a directory that can be in `PATH`. Beside `kernel/`, container-tracer would take it for a sub-system.
+/// The names for people, in a directory that can be in `PATH`. Beside `kernel/`, container-tracer would take it for a sub-system.
 const BIN: &str = "bin";
-const COMMAND: &str = "trace-hooks";
+const COMMANDS: [&str; 2] = ["trace-hooks", "th"];
 /// The option to load plugins that another user than the caller could have changed.
 pub const ALLOW_UNTRUSTED: &str = "--allow-untrusted";
 /// Everyone may run it, only the owner may change it.
@@ -62,11 +62,11 @@ pub fn lay_out() -> Result<()> {
     link_command(&dist, KERNEL)
 }
 
-/// Links the name for people to the manager in this directory, a path from `directory`.
+/// Links the names for people to the manager in this directory, a path from `directory`.
 pub fn link_command(directory: &Path, kernel: &str) -> Result<()> {
     let bin = directory.join(BIN);
     fs::create_dir_all(&bin).explain(|| format!("cannot create {}", bin.display()))?;
-    link(&format!("../{kernel}/{MANAGER}"), &bin.join(COMMAND))
+    COMMANDS.iter().try_for_each(|command| link(&format!("../{kernel}/{MANAGER}"), &bin.join(command)))
 }
 
 /// Installs these files below this directory; returns where the manager is.

@@ -8,6 +8,7 @@ use trace_hook_api::{ErrorKind, HookError};
 
 use super::{Context, Outcome, describe};
 use crate::arguments::{self, HookArguments, RunOptions, RunWords};
+use crate::command_line::similar_subcommand;
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::patience;
@@ -59,7 +60,8 @@ pub fn run_for_person(
     words: &RunWords,
     orphans: &mut Orphans,
 ) -> Result<Outcome> {
-    let Some(hook) = found(context, hook).map_err(with_form)? else { return Ok(interrupted(words)) };
+    let found = found(context, hook).map_err(|error| with_form(error, words.omit_run));
+    let Some(hook) = found? else { return Ok(interrupted(words)) };
     let (mut arguments, options) = arguments::parse_run(&hook.info, words)?;
     let command = words.command.as_ref().map(|words| CommandLine::new(words, options.user.as_deref()));
     let command = command.transpose()?;
@@ -89,9 +91,16 @@ fn interrupted(words: &RunWords) -> Outcome {
     Outcome { remarks: Vec::new(), command }
 }
 
-/// An unknown hook may be meant as a command, as other tracers take it.
-fn with_form(error: Error) -> Error {
+/// An unknown hook may be meant as a subcommand, or as a command, as other tracers take it.
+fn with_form(error: Error, omit_run: bool) -> Error {
     match error {
+        Error::UnknownHook { hook, is_similar: false, .. } if omit_run => {
+            let hint = match similar_subcommand(&hook) {
+                none if none.is_empty() => format!("; see --help; to trace a command: HOOK -- {hook}"),
+                similar => similar,
+            };
+            Error::Usage(format!("unknown subcommand or hook '{hook}'{hint}"))
+        }
         Error::UnknownHook { hook, hint, is_similar: false } => {
             let hint = format!("{hint}; to trace a command: run HOOK -- {hook}");
             Error::UnknownHook { hook, hint, is_similar: false }

@@ -19,6 +19,8 @@ pub struct RunWords {
     pub options: Vec<OsString>,
     /// Those after `--`.
     pub command: Option<Vec<OsString>>,
+    /// Whether `run` was omitted, so that the name of the hook may be meant as that of a subcommand.
+    pub omit_run: bool,
 }
 
 /// The options of `run` beside the arguments of the hook.
@@ -188,7 +190,7 @@ mod tests {
             None => (words, None),
         };
         let split = |words: &str| words.split_whitespace().map(OsString::from).collect();
-        parse(&hook(), &RunWords { options: split(options), command: command.map(split) })
+        parse(&hook(), &RunWords { options: split(options), command: command.map(split), omit_run: false })
     }
 
     fn complaint(words: &str) -> String {

@@ -11,7 +11,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
 use crate::error::{Error, Result};
-use crate::output::LINK_NAME as NAME;
+use crate::output::{LINK_NAME as NAME, SHORT_LINK_NAME as SHORT_NAME};
 
 const OPTION: &str = "--generate";
 const MAN_PAGE: &str = "man";
@@ -54,9 +54,14 @@ pub fn completions(shell: &str) -> Result<String> {
         return Err(Error::Usage(problem));
     };
     let mut text = Vec::new();
-    let written = completer.write_registration(COMPLETE, NAME, NAME, NAME, &mut text);
-    written.map_err(|error| Error::Output(error.to_string()))?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    for name in [NAME, SHORT_NAME] {
+        let written = completer.write_registration(COMPLETE, NAME, name, NAME, &mut text);
+        written.map_err(|error| Error::Output(error.to_string()))?;
+    }
+    // From its first line, zsh learns for which commands it is to load the file.
+    let first = format!("#compdef {NAME}\n");
+    let both = format!("#compdef {NAME} {SHORT_NAME}\n");
+    Ok(String::from_utf8_lossy(&text).replacen(&first, &both, 1))
 }
 
 /// What a shell asks for: its name, and the words of the command line so far, the last of which is to be completed.
@@ -146,7 +151,7 @@ mod tests {
     fn shells_complete_the_name_in_path() {
         for (shell, line) in [
             ("bash", "-F _clap_complete_trace_hooks trace-hooks\n"),
-            ("zsh", "#compdef trace-hooks\n"),
+            ("zsh", "#compdef trace-hooks th\n"),
             ("fish", "complete --keep-order --exclusive --command trace-hooks"),
         ] {
             let script = completions(shell).unwrap();

@@ -7,6 +7,7 @@ mod subcommands;
 
 pub use installed_help::candidates;
 pub use option_form::whole_command;
+pub use subcommands::similar_subcommand;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -83,10 +84,13 @@ impl Call {
         }
         let words = &subcommands::brought_forward(words);
         if run::is_first_of(words) {
-            return run::parse(&words[2..]);
+            return run::parse(&words[2..], false);
         }
         if subcommands::begin_with_one(words) {
             return subcommands::parse(words);
+        }
+        if run::is_omitted_in(words) {
+            return run::parse(&words[1..], true);
         }
         if let Some(what) = installed_help::asked_for(words) {
             return Ok(Self::print(installed_help::generate(what, whole_command())?));

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Command, CommandFactory, Parser};
-use trace_hook_api::did_you_mean;
 
 use super::{Action, Call, subcommands};
 use crate::arguments::{HookArguments, HostOptions, is_option_of_hooks, usage};
@@ -80,7 +79,7 @@ struct Words {
 pub fn whole_command() -> Command {
     let name = program_name();
     let usage = format!(
-        "{name} run HOOK [OPTIONS] [-- COMMAND]\n       {name} SUBCOMMAND [OPTIONS]\n       {name} ACTION [OPTIONS] [--args ARGUMENTS]"
+        "{name} [run] HOOK [OPTIONS] [-- COMMAND]\n       {name} SUBCOMMAND [OPTIONS]\n       {name} ACTION [OPTIONS] [--args ARGUMENTS]"
     );
     subcommands::added_to(Words::command().override_usage(usage).bin_name(name))
 }
@@ -91,9 +90,6 @@ pub fn whole_command() -> Command {
 ///
 /// A usage error.
 pub fn parse(words: &[OsString]) -> Result<Call> {
-    if let Some(word) = words.get(1).and_then(|word| word.to_str()).filter(|word| !word.starts_with('-')) {
-        return Err(no_such_subcommand(word));
-    }
     if let [_, help, hook] = words
         && (help == "--help" || help == "-h")
         && let Some(hook) = hook.to_str().filter(|hook| !hook.starts_with('-'))
@@ -123,17 +119,6 @@ pub fn parse(words: &[OsString]) -> Result<Call> {
         _ => Action::GetAll,
     };
     Ok(Call::of(action, words.host))
-}
-
-/// The error of a first word that is neither an option nor a subcommand.
-fn no_such_subcommand(word: &str) -> Error {
-    let command = whole_command();
-    let names: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
-    let hint = match did_you_mean(word, &names) {
-        none if none.is_empty() => format!("; the subcommands are {}", names.join(", ")),
-        similar => similar,
-    };
-    Error::Usage(format!("unknown subcommand '{word}'{hint}"))
 }
 
 /// Handles an error of clap, which may be a request for the help or the version.
@@ -264,16 +249,6 @@ mod tests {
             let Err(Error::Usage(message)) = call(&["--run", "h", option, "1"]) else { panic!("accepted") };
             assert!(message.contains(&format!("--run HOOK --args {option}")), "{message}");
         }
-    }
-
-    #[test]
-    fn unknown_subcommands_are_refused_with_the_nearest_name() {
-        let complaint = |word: &str| match call(&[word]) {
-            Err(Error::Usage(message)) => message,
-            _ => panic!("accepted: {word}"),
-        };
-        assert_eq!(complaint("lst"), "unknown subcommand 'lst'; did you mean 'list'?");
-        assert!(complaint("xyz").contains("the subcommands are run, list, describe"), "{}", complaint("xyz"));
     }
 
     #[test]

@@ -22,12 +22,17 @@ pub fn is_first_of(words: &[OsString]) -> bool {
     words.get(1).is_some_and(|word| word == NAME)
 }
 
-/// Reads the words after the subcommand.
+/// Returns whether the subcommand is omitted: the words after the name of the executable begin with one that can be that of a hook.
+pub fn is_omitted_in(words: &[OsString]) -> bool {
+    words.get(1).is_some_and(|word| !word.is_empty() && !word.as_encoded_bytes().starts_with(b"-"))
+}
+
+/// Reads the words after the subcommand, or those after the name of the executable if it is omitted.
 ///
 /// # Errors
 ///
 /// A usage error.
-pub fn parse(words: &[OsString]) -> Result<Call> {
+pub fn parse(words: &[OsString], omit_run: bool) -> Result<Call> {
     let (words, command) = split(words);
     let mut scan = Scan::default();
     let mut words = words.iter();
@@ -37,7 +42,7 @@ pub fn parse(words: &[OsString]) -> Result<Call> {
     let Scan { hook, options, host, asks_for_help } = scan;
     let action = match hook {
         Some(hook) if asks_for_help => Action::Describe { hook, json: false },
-        Some(hook) => Action::RunForPerson { hook, words: RunWords { options, command } },
+        Some(hook) => Action::RunForPerson { hook, words: RunWords { options, command, omit_run } },
         None if asks_for_help => Action::Print(
             run_command().bin_name(format!("{} {NAME}", program_name())).render_help().to_string(),
         ),
@@ -108,7 +113,7 @@ mod tests {
     use crate::plugins::Trust;
 
     fn call(words: &[&str]) -> Result<Call> {
-        parse(&words.iter().map(OsString::from).collect::<Vec<_>>())
+        parse(&words.iter().map(OsString::from).collect::<Vec<_>>(), false)
     }
 
     fn run(words: &[&str]) -> (String, RunWords) {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory, Parser, Subcommand};
+use trace_hook_api::did_you_mean;
 
-use super::{Action, Call, installed_help, run};
+use super::{Action, Call, installed_help, run, whole_command};
 use crate::arguments::{HostOptions, run_command, usage};
 use crate::error::Result;
 use crate::output::program_name;
@@ -122,6 +123,13 @@ fn is_one(word: &OsStr) -> bool {
         |name: &str| run::is_name(name) || name == "help" || Words::command().find_subcommand(name).is_some();
     // The definition need not be built for an option, with which most calls begin.
     word.to_str().is_some_and(|word| !word.starts_with('-') && is_known(word))
+}
+
+/// "; did you mean" and the subcommands of a similar name. Empty if there is none.
+pub fn similar_subcommand(word: &str) -> String {
+    let command = whole_command();
+    let names: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+    did_you_mean(word, &names)
 }
 
 /// Reads the words of a subcommand.
