@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::output;
 
@@ -61,7 +61,14 @@ fn stderr() -> env_logger::Logger {
         .filter_level(LevelFilter::Trace)
         .format(|line, record| {
             let level = record.level().as_str().to_ascii_lowercase();
-            let message = output::one_line(&format!("{}: {}", record.target(), record.args()));
+            // In a warning of this executable, the module is of no use to a person.
+            let is_own =
+                record.level() == Level::Warn && record.target().starts_with(env!("CARGO_CRATE_NAME"));
+            let message = match is_own {
+                true => record.args().to_string(),
+                false => format!("{}: {}", record.target(), record.args()),
+            };
+            let message = output::one_line(&message);
             writeln!(line, "{}: {level}: {message}", output::program_name())
         })
         .build()

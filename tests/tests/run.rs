@@ -301,6 +301,16 @@ fn mistakes_are_explained_in_one_line() {
         (&["run", "open", "--fialed", "--all"], &["--failed"]),
         (&["run", "open", "-o", "/", "--all"], &["/: is a directory"]),
         (&["run", "open", "-o", "/dev/zero", "--all"], &["/dev/zero: is a device"]),
+        (&["run", "open", "--all", "-p", "1"], &["--pid and --all are two choices"]),
+        (
+            &["run", "open", "--container", "x", "--cgroup", "/"],
+            &["--cgroup and --container are two choices"],
+        ),
+        (&["run", "open", "-p"], &["pgrep"]),
+        (
+            &["run", "open", "--all", "--where", "error == ENOENTT"],
+            &["there is no error 'ENOENTT'", "'ENOENT'"],
+        ),
         (&["run", "open", "-u", "nobody", "-p", "1"], &["--user requires a command"]),
         (&["run", "open,net", "--all"], &["one hook"]),
         (&["lsit"], &["did you mean 'list'?"]),

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use trace_hook_api::HookInfo;
 
-use super::every_hook::OPTIONS;
+use super::every_hook::{OPTIONS, TIME};
 use super::{HostOptions, RunArguments, command, run_arguments, usage, usage_of};
 use crate::error::{Error, Result};
 
@@ -115,6 +115,7 @@ pub fn parse(hook: &HookInfo, words: &RunWords) -> Result<(RunArguments, RunOpti
     let arguments = run_arguments(hook, &matches)?;
     check_choice(hook, &arguments, words.command.as_deref())?;
     check_companions(hook, &options, words.command.is_some())?;
+    warn_of_milliseconds(hook, &matches);
     Ok((arguments, options))
 }
 
@@ -159,6 +160,14 @@ fn check_choice(hook: &HookInfo, arguments: &RunArguments, command: Option<&[OsS
         _ => return Ok(()),
     };
     Err(Error::Usage(format!("{name}: {problem}")))
+}
+
+/// Callers give the time without a unit. A person may mean seconds.
+fn warn_of_milliseconds(hook: &HookInfo, matches: &ArgMatches) {
+    let given = matches.get_raw(TIME).into_iter().flatten().next().and_then(|word| word.to_str());
+    if let Some(number) = given.filter(|word| word.bytes().all(|byte| byte.is_ascii_digit())) {
+        log::warn!("{}: --{TIME} {number} is in milliseconds; for seconds write {number}s", hook.name);
+    }
 }
 
 fn check_companions(hook: &HookInfo, options: &RunOptions, has_command: bool) -> Result<()> {

@@ -89,10 +89,23 @@ pub fn check(hook: &HookInfo, matches: &ArgMatches) -> Result<()> {
         matches.value_source(choice.option) == Some(ValueSource::CommandLine)
             && is_unsupported(hook, choice.option)
     };
-    match CHOICES.iter().find(is_given) {
-        Some(Choice { option, cannot, .. }) => {
-            Err(Error::Usage(format!("{} cannot {cannot}; omit --{option}", hook.name)))
-        }
-        None => Ok(()),
+    if let Some(Choice { option, cannot, .. }) = CHOICES.iter().find(is_given) {
+        return Err(Error::Usage(format!("{} cannot {cannot}; omit --{option}", hook.name)));
+    }
+    check_is_one(hook, matches)
+}
+
+/// Rejects several choices: one would hide what the other traces.
+fn check_is_one(hook: &HookInfo, matches: &ArgMatches) -> Result<()> {
+    let is_given = |option: &&&str| matches.value_source(option) == Some(ValueSource::CommandLine);
+    let processes = [PID, PARENT].iter().find(is_given);
+    let given: Vec<_> =
+        processes.into_iter().chain([CGROUP, CONTAINER, ALL].iter().filter(is_given)).collect();
+    match given.as_slice() {
+        [first, second, ..] => Err(Error::Usage(format!(
+            "{}: --{first} and --{second} are two choices of what to trace; omit one of them",
+            hook.name
+        ))),
+        _ => Ok(()),
     }
 }

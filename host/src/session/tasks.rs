@@ -22,6 +22,9 @@ pub fn find(given: &GivenTasks, environment: &Environment) -> Result<TaskSelecti
     };
     let (pids, parents) = (alive(&given.pids), alive(&given.parents));
     let cgroups = cgroups(given, &pids, environment)?;
+    let is_gone = |pid: &&u32| live_process(**pid, &environment.procfs).is_none();
+    let gone: Vec<String> =
+        given.pids.iter().chain(&given.parents).filter(is_gone).map(u32::to_string).collect();
     if pids.is_empty() && parents.is_empty() && cgroups.is_empty() && !given.all {
         let given: Vec<String> = given.pids.iter().chain(&given.parents).map(u32::to_string).collect();
         let hides = hides_processes(&environment.procfs);
@@ -34,6 +37,9 @@ pub fn find(given: &GivenTasks, environment: &Environment) -> Result<TaskSelecti
             [pid] => format!("{pid} does not exist or has ended"),
             _ => format!("{} do not exist or have ended", given.join(", ")),
         }));
+    }
+    if !gone.is_empty() {
+        log::warn!("not traced, because it does not exist or has ended: {}", gone.join(", "));
     }
     Ok(TaskSelection::of(pids).parents(parents).exact(given.exact).cgroups(cgroups).all(given.all))
 }

@@ -12,6 +12,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::condition::{Comparison, Condition, Literal, Operator};
+use super::error_names::name_in_lines;
 use super::fields::find_field;
 use super::tokens::{Token, TokenKind, tokens};
 use crate::{EventInfo, FieldKind};
@@ -132,6 +133,12 @@ impl Parser<'_> {
         let at = self.at();
         let literal = self.literal()?;
         let literal = fitting(name, &kinds, operator, literal).map_err(|problem| self.error(&problem, at))?;
+        let literal = match literal {
+            Literal::Text(word) if operator == Operator::Equal => {
+                Literal::Text(name_in_lines(&field, word).map_err(|problem| self.error(&problem, at))?)
+            }
+            other => other,
+        };
         let condition = Condition::Field(Comparison::new(field, operator, literal));
         Ok(if is_negated { Condition::Not(Box::new(condition)) } else { condition })
     }

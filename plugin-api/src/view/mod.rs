@@ -2,6 +2,7 @@
 
 mod columns;
 mod condition;
+mod error_names;
 mod evaluation;
 mod expression;
 mod fields;

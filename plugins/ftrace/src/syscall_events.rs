@@ -43,7 +43,11 @@ pub fn named(tracefs: &Tracefs, name: &str) -> Result<Vec<String>> {
     if tracefs.has_event(SYSTEM, &enter_event(call)) {
         return Ok(vec![call.to_owned()]);
     }
-    let hint = did_you_mean(call, &all(tracefs)?);
+    let class = format!("%{call}");
+    let hint = match of_class(tracefs, &class) {
+        Ok(_) => format!("; did you mean the class {class}?"),
+        Err(_) => did_you_mean(call, &all(tracefs)?),
+    };
     Err(HookError::usage(format!("unknown system call '{name}'{hint}")))
 }
 
