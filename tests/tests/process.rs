@@ -128,16 +128,32 @@ fn an_exit_by_a_signal_has_the_signal() {
 }
 
 #[test]
-fn of_an_untraced_sender_only_the_fatal_signal_is_recorded() {
+fn a_signal_of_an_untraced_sender_has_its_name_and_sender() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();
-    let workload = Workload::start();
-    let session = trace(&manager, workload.id(), "");
-    kill(Pid::from_raw(workload.id().cast_signed()), Signal::SIGTERM).expect("the test owns it");
-    let events = session.ends().objects();
-    assert_eq!(named(&events, "signal_deliver")[0]["signal"], "SIGKILL");
-    let exit = named(&events, "exit")[0];
-    assert!(exit["killed"] == true && exit.get("signal").is_none() && exit.get("status").is_none(), "{exit}");
+    for sent in [Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGKILL, Signal::SIGQUIT] {
+        let workload = Workload::start();
+        let session = trace(&manager, workload.id(), "");
+        kill(Pid::from_raw(workload.id().cast_signed()), sent).expect("the test owns it");
+        let events = session.ends().objects();
+        let generated = named(&events, "signal_generate");
+        let generated = generated.iter().find(|event| event["signal"] == sent.as_str()).expect("it was sent");
+        assert_eq!(
+            (&generated["pid"], &generated["to_tid"], &generated["code"]),
+            (&std::process::id().into(), &workload.id().into(), &"SI_USER".into())
+        );
+        assert_eq!(generated["comm"], own_name(), "{generated}");
+        assert_eq!(named(&events, "signal_deliver")[0]["signal"], sent.as_str());
+        let exit = named(&events, "exit")[0];
+        assert!(exit["killed"] == true && exit["signal"] == sent.as_str(), "{exit}");
+        assert!(exit.get("status").is_none(), "{exit}");
+    }
+}
+
+/// The name of this thread.
+fn own_name() -> String {
+    let name = std::fs::read_to_string("/proc/thread-self/comm").expect("procfs");
+    name.trim_end().to_owned()
 }
 
 #[test]
@@ -203,14 +219,16 @@ fn exact_excludes_the_children_and_parent_the_process() {
     let children = workload.storm(20);
     let (exact, parent) = (exact.stop().objects(), parent.stop().objects());
     assert_eq!(named(&exact, "fork").len(), 20);
-    assert!(exact.iter().all(|event| event["pid"] == workload.id()), "{exact:#?}");
+    let is_received = |event: &Value| event["to_tid"] == workload.id();
+    assert!(exact.iter().all(|event| event["pid"] == workload.id() || is_received(event)), "{exact:#?}");
     let exits: Vec<_> = named(&parent, "exit").into_iter().map(|exit| exit["pid"].as_u64()).collect();
     let mut expected: Vec<_> = children.iter().map(|child| Some(u64::from(*child))).collect();
     expected.sort_unstable();
     let mut sorted = exits.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, expected);
-    assert!(parent.iter().all(|event| event["pid"] != workload.id()), "{parent:#?}");
+    let is_own = |event: &Value| event["pid"] == workload.id() && event["event"] != "signal_generate";
+    assert!(!parent.iter().any(is_own), "{parent:#?}");
 }
 
 #[test]

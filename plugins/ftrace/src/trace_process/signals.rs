@@ -106,9 +106,9 @@ impl Deliver {
         record.number(&self.handler) as u64 == DEFAULT
     }
 
-    pub fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) {
+    /// Adds the line. For a signal that ends the process, the record has SIGKILL instead.
+    pub fn show(&self, signal: i32, record: &mut Record<'_>, lines: &mut LineBuffer) {
         with_origin(record, record.task(), |record, origin| {
-            let signal = self.signal(record);
             let line = lines
                 .event(origin, "signal_deliver")
                 .word("signal", &signal_name(signal))
