@@ -2,6 +2,7 @@
 
 use nix::libc;
 
+use crate::trace_process::events::Ending;
 use crate::tracepoint::Tracepoint;
 use trace_tasks::Pid;
 use tracefs::RecentMap;
@@ -11,15 +12,6 @@ pub const EXIT_PROCESS: Tracepoint = Tracepoint::new("syscalls", "sys_enter_exit
 
 /// The calls that end a task.
 pub const TRACEPOINTS: [Tracepoint; 2] = [EXIT_THREAD, EXIT_PROCESS];
-
-/// How a task ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// By exit(2), with this status.
-    Status(u8),
-    /// By a signal, which may not be known.
-    Killed(Option<i32>),
-}
 
 /// At least this many threads, and this many processes, are remembered. Not every kernel reports the end of a process.
 pub const REMEMBERED: usize = 1 << 14;
