@@ -4,9 +4,7 @@
 
 #include "older.h"
 
-#ifndef MOST_STEPS
 #define MOST_STEPS 256
-#endif
 /* One component of a path, with its NUL. */
 #define NAME_SIZE 256
 /* TEXT_SIZE is the size of the buffer for the components, and for what the program has before them. */

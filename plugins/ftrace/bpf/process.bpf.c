@@ -3,10 +3,6 @@
 
 /* Space for the texts of an exec: the components of its file, its path, its interpreter, and its arguments. */
 #define TEXT_SIZE (4 * 4096)
-#ifdef OLDER
-/* The verifier follows the walk through a path step by step. */
-#define MOST_STEPS 64
-#endif
 
 #include "calls.h"
 #include "directory.h"
@@ -365,6 +361,8 @@ static __always_inline __u32 read_file(struct exec *exec, struct task_struct *ta
 
 	if (!file)
 		return 0;
+	/* It is 0, but not to the verifier, which otherwise follows the walk with every number that it can have before each step. */
+	climb.filled = *(volatile __u32 *)&exec->record.file_length;
 	climb.at.mnt = BPF_CORE_READ(file, f_path.mnt);
 	climb.at.dentry = BPF_CORE_READ(file, f_path.dentry);
 	climb.root.mnt = BPF_CORE_READ(fs, root.mnt);
