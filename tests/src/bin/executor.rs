@@ -1,6 +1,7 @@
 //! Executes programs, to be traced: `executor STEP`.
 //!
 //! - `threads N`: N threads, all of which execute `/bin/true` at the same time
+//! - `memory N`: a thread executes this program with N - 1, until N is 0, each time with memory that the kernel has to free
 //! - `exits N`: N threads, which end at the same time, and then the process with status 3
 //! - `invalid`: a call of execve(2) with an address that is not mapped
 //! - `unmaps N`: N calls of execve(2) with a missing file, whose name is unmapped and mapped again meanwhile
@@ -14,7 +15,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use nix::libc;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 use nix::unistd::execv;
 
 const PAGE: usize = 4096;
@@ -23,6 +24,7 @@ fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["threads", count] => threads(number(count)?),
+        ["memory", count] => memory(number(count)?)?,
         ["exits", count] => exits(number(count)?),
         ["invalid"] => execve(ptr::without_provenance(1)),
         ["unmaps", count] => unmaps(number(count)?)?,
@@ -40,6 +42,23 @@ fn threads(count: usize) {
     together(count, move || {
         let _ = execv(&program, &[&program]);
     });
+}
+
+fn memory(count: usize) -> io::Result<()> {
+    const SIZE: NonZeroUsize = NonZeroUsize::new(64 << 20).expect("not zero");
+    let Some(rest) = count.checked_sub(1) else { return Ok(()) };
+    let (protection, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE);
+    // SAFETY: a new mapping at any address, in its bounds. Small pages take longer to free.
+    unsafe {
+        let memory = mmap_anonymous(None, SIZE, protection, flags)?;
+        madvise(memory, SIZE.get(), MmapAdvise::MADV_NOHUGEPAGE)?;
+        (0..SIZE.get()).step_by(PAGE).for_each(|offset| memory.as_ptr().cast::<u8>().add(offset).write(1));
+    }
+    let program = CString::new(std::env::current_exe()?.into_os_string().into_encoded_bytes())?;
+    let rest = CString::new(rest.to_string())?;
+    let execute = move || execv(program.as_c_str(), &[program.as_c_str(), c"memory", rest.as_c_str()]);
+    thread::spawn(execute).join().expect("it does not panic")?;
+    Ok(())
 }
 
 fn exits(count: usize) {
