@@ -79,11 +79,7 @@ fn hooks_are_listed_for_users_who_can_run_them() {
             Some(capability) => {
                 // With eBPF, it needs no tracefs.
                 let others = if caller.capabilities.contains(&"sys_admin") { "trace_process\n" } else { "" };
-                assert!(
-                    answer.status.success() && answer.stdout == others,
-                    "{}: {answer:#?}",
-                    caller.name()
-                );
+                assert!(answer.status.success() && answer.stdout == others, "{}: {answer:#?}", caller.name());
                 let mut complaints = answer.stderr.lines();
                 assert!(complaints.all(|line| line.contains(capability)), "{}: {answer:#?}", caller.name());
             }
