@@ -14,8 +14,21 @@ def getppids(number=50):
         os.getppid()
 
 
+def unreadable_and_empty_paths():
+    for path in (b"", ctypes.c_void_p(4), b"/x"):
+        ctypes.CDLL(None).faccessat(-100, path, 0, 0)
+
+
 def trace_syscalls():
     count(traced("trace_syscalls", "-s getppid", getppids)[0], r"sys_getppid\(\)$", 50)
+    lines, _ = traced("trace_syscalls", "-s faccessat --decode --format json", unreadable_and_empty_paths)
+    # Before Linux 6.19, all of them are addresses.
+    if any('"filename":"/x"' in line for line in lines):
+        count(lines, '"filename":"".*"error":"ENOENT"', 1)
+        count(lines, '"filename":"0x4".*"error":"EFAULT"', 1)
+        lines, _ = traced("trace_syscalls", "-s faccessat --format json", unreadable_and_empty_paths)
+        count(lines, r'"__filename_val":"\(fault\)"', 1)
+        count(lines, '"__filename_val":""', 1)
 
 
 def trace_events():
