@@ -51,8 +51,9 @@ thread otherwise. `lifetime` and `cpu_time` are those of the process if the line
 `cpu_time` is as of the last time that the scheduler looked at the thread, at most one clock tick ago (1 to 10 ms). `by_exec`: \
 another thread of the process has executed a program, which ends all others.
 
-signal_generate: the line is that of the sender, traced or not. Each signal that a traced task sends or receives has one; for one that the \
-kernel sends in an interrupt, the sender is the task that was interrupted.
+signal_generate: the line is that of the sender, traced or not. Each signal that a traced task sends or receives has one, but \
+the SIGCHLD of a process that ends only if its parent is traced. For a signal that the kernel sends in an interrupt (`interrupt`), the task is \
+the interrupted one. With eBPF on x86-64, an interrupt of user mode is recognised if a timer has sent the signal.
 
 signal_deliver: of a signal that ends a process without core dump the kernel delivers SIGKILL; the line has the signal that was \
 sent. When exit_group(2) or execve(2) ends the other threads of a process, each gets SIGKILL. `sender_pid` and `sender_comm` are missing \
