@@ -78,6 +78,7 @@ impl<'a> Origin<'a> {
 /// | [`flag`](Self::flag) | `preempted` or nothing | `"preempted":true` |
 /// | [`group`](Self::group) | the fields, as if there were no group | `"fields":{…}` |
 /// | [`list`](Self::list) | `stack=main;work` | `"stack":["main","work"]` |
+/// | [`texts`](Self::texts) | `argv=["ls","-l"]` | `"argv":["ls","-l"]` |
 pub struct EventLine<'a> {
     lines: &'a mut LineBuffer,
     time: u64,
@@ -87,6 +88,15 @@ pub struct EventLine<'a> {
     writing: Writing,
     /// The event belongs to the last one, so the condition is not about it.
     belongs_to_last: bool,
+}
+
+/// How the items of a list are written as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ListForm {
+    /// As words, separated by semicolons.
+    Words,
+    /// In quotes and brackets.
+    Texts,
 }
 
 /// What becomes of the fields.
@@ -275,11 +285,7 @@ impl EventLine<'_> {
     pub fn text(mut self, name: &str, bytes: &[u8]) -> Self {
         if self.field(name, Value::Text(bytes)) {
             match self.format {
-                Format::Text => {
-                    self.out().push(b'"');
-                    escape::text(self.out(), bytes, Some('"'));
-                    self.out().push(b'"');
-                }
+                Format::Text => self.quoted(bytes),
                 Format::Json => escape::json(self.out(), bytes),
             }
         }
@@ -359,36 +365,63 @@ impl EventLine<'_> {
         self
     }
 
-    /// Adds several texts, such as the frames of a stack, innermost first.
-    pub fn list<T: AsRef<[u8]>>(mut self, name: &str, items: impl IntoIterator<Item = T>) -> Self {
+    /// Adds several words of the hook's own, such as the frames of a stack, innermost first.
+    pub fn list<T: AsRef<[u8]>>(self, name: &str, items: impl IntoIterator<Item = T>) -> Self {
+        self.items(name, ListForm::Words, items)
+    }
+
+    /// Adds several texts from a traced program, such as its arguments: each in quotes, so that an empty text, or one with blanks,
+    /// can be distinguished from others.
+    pub fn texts<T: AsRef<[u8]>>(self, name: &str, items: impl IntoIterator<Item = T>) -> Self {
+        self.items(name, ListForm::Texts, items)
+    }
+
+    fn items<T: AsRef<[u8]>>(
+        mut self,
+        name: &str,
+        form: ListForm,
+        items: impl IntoIterator<Item = T>,
+    ) -> Self {
         if self.lines.has_condition() {
             let items: Vec<T> = items.into_iter().collect();
             items.iter().for_each(|item| self.compare(name, Value::Text(item.as_ref())));
-            return self.written_list(name, items);
+            return self.written_items(name, form, items);
         }
-        self.written_list(name, items)
+        self.written_items(name, form, items)
     }
 
-    fn written_list<T: AsRef<[u8]>>(mut self, name: &str, items: impl IntoIterator<Item = T>) -> Self {
+    fn written_items<T: AsRef<[u8]>>(
+        mut self,
+        name: &str,
+        form: ListForm,
+        items: impl IntoIterator<Item = T>,
+    ) -> Self {
         if !self.field(name, Value::Other) {
             return self;
         }
-        let (begin, separator, end) = match self.format {
-            Format::Text => ("", b';', ""),
-            Format::Json => ("[", b',', "]"),
+        let (begin, separator, end) = match (self.format, form) {
+            (Format::Text, ListForm::Words) => ("", b';', ""),
+            (Format::Text, ListForm::Texts) | (Format::Json, _) => ("[", b',', "]"),
         };
         self.out().extend_from_slice(begin.as_bytes());
         for (number, item) in items.into_iter().enumerate() {
             if number > 0 {
                 self.out().push(separator);
             }
-            match self.format {
-                Format::Text => escape::text(self.out(), item.as_ref(), Some(';')),
-                Format::Json => escape::json(self.out(), item.as_ref()),
+            match (self.format, form) {
+                (Format::Text, ListForm::Words) => escape::text(self.out(), item.as_ref(), Some(';')),
+                (Format::Text, ListForm::Texts) => self.quoted(item.as_ref()),
+                (Format::Json, _) => escape::json(self.out(), item.as_ref()),
             }
         }
         self.out().extend_from_slice(end.as_bytes());
         self
+    }
+
+    fn quoted(&mut self, bytes: &[u8]) {
+        self.out().push(b'"');
+        escape::text(self.out(), bytes, Some('"'));
+        self.out().push(b'"');
     }
 
     /// Adds the buckets of a histogram as objects. Adds nothing in text.
@@ -742,6 +775,7 @@ mod tests {
             .flag("again", false)
             .fraction("share", 0.5)
             .list("stack", ["main", "a;b"])
+            .texts("argv", ["", "a b", "\""])
             .group("fields", |line| line.number("pid", 7).word("comm", "x"))
             .group("others", |line| line.number("a\"b", 8))
     }
@@ -751,7 +785,7 @@ mod tests {
         assert_eq!(
             line(Format::Text, everything),
             "          ba\\nsh-4712    [001]   123.000456: open: path=\"a \\\"b\\\"\\n\" flags=O_RDONLY result=-2 \
-             caller=0xffff8000 waited=12.345us preempted share=0.500 stack=main;a\\u{3b}b pid=7 comm=x a\"b=8\n"
+             caller=0xffff8000 waited=12.345us preempted share=0.500 stack=main;a\\u{3b}b argv=[\"\",\"a b\",\"\\\"\"] pid=7 comm=x a\"b=8\n"
         );
     }
 
@@ -765,7 +799,7 @@ mod tests {
                 "time": 123.000456789, "cpu": 1, "pid": 4711, "tid": 4712, "comm": "ba\nsh", "event": "open",
                 "path": "a \"b\"\n", "flags": "O_RDONLY", "result": -2, "caller": "0xffff8000",
                 "waited_ns": 12345, "preempted": true, "again": false, "share": 0.5, "stack": ["main", "a;b"],
-                "fields": { "pid": 7, "comm": "x" }, "others": { "a\"b": 8 },
+                "argv": ["", "a b", "\""], "fields": { "pid": 7, "comm": "x" }, "others": { "a\"b": 8 },
             })
         );
         assert!(line.ends_with("}\n") && line.lines().count() == 1);

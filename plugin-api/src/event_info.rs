@@ -220,7 +220,7 @@ impl FieldInfo {
         Self::new(name, FieldKind::Flag, meaning)
     }
 
-    /// Describes a field that [`EventLine::list`](crate::EventLine::list) writes.
+    /// Describes a field that [`EventLine::list`](crate::EventLine::list) or [`EventLine::texts`](crate::EventLine::texts) writes.
     pub fn list(name: impl Into<String>, meaning: impl Into<String>) -> Self {
         Self::new(name, FieldKind::List, meaning)
     }

@@ -70,7 +70,12 @@ impl Kernel {
 
     /// Defines a uprobe at this offset of a file, foreign to the manager.
     pub fn define_probe(&self, name: &str, file: &Path, offset: u64) -> OwnProbe {
-        let definition = format!("p:{name} {}:{offset:#x}", file.display());
+        self.define_probe_with(name, file, offset, "")
+    }
+
+    /// The same with these arguments, as the kernel takes them.
+    pub fn define_probe_with(&self, name: &str, file: &Path, offset: u64, arguments: &str) -> OwnProbe {
+        let definition = format!("p:{name} {}:{offset:#x} {arguments}", file.display());
         self.append_to_probes(&definition).unwrap_or_else(|error| panic!("{definition}: {error}"));
         let line =
             self.top().get("uprobe_events").lines().find(|line| line.contains(name)).map(str::to_owned);

@@ -1,13 +1,14 @@
 //! `trace_counters`: the resources that the traced tasks use. Needs root for most tests.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use system_tests::{Ended, Manager, Plugins, Session, Workload, is_root, skip, wait_until};
+use system_tests::{Ended, Manager, PATIENCE, Plugins, Script, Session, Workload, is_root, skip, wait_until};
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["perf"]))
@@ -97,6 +98,45 @@ fn threads_and_descendants_are_counted() {
     };
     assert!((238..475).contains(&of(&first)), "{lines:#?}");
     assert!((57..114).contains(&of(&second)), "{lines:#?}");
+}
+
+#[test]
+fn a_program_that_is_not_counted_is_not_named() {
+    if !may_count() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let set_user_id = directory.path().join("set-user-id");
+    fs::copy("/bin/sleep", &set_user_id).expect("a copy");
+    fs::set_permissions(&set_user_id, fs::Permissions::from_mode(0o4755)).expect("it is ours");
+    let manager = manager();
+    // The kernel ends the counters of the shell when it executes the program, but not those of its child.
+    let script = format!("sleep 0.5 & exec {} 2", set_user_id.display());
+    let script = Script::start_under(&["setpriv", "--reuid", "65534", "--clear-groups"], &script);
+    wait_until("it is a shell", PATIENCE, || comm(script.id()) == "sh");
+    let session = count(&manager, &format!("--pid {} --interval 100", script.id()));
+    let id = script.id();
+    script.run_to_end();
+    let lines = counters(&session.ends());
+    assert!(lines.len() > 2 && lines.iter().all(|line| line["pid"] == id), "{lines:#?}");
+    assert!(lines.iter().all(|line| line["comm"] == "sh"), "{lines:#?}");
+}
+
+fn comm(process: u32) -> String {
+    fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
+#[test]
+fn a_program_that_is_executed_is_named() {
+    if !may_count() {
+        return;
+    }
+    let (manager, script) = (manager(), Script::start("exec sleep 0.5"));
+    let session = count(&manager, &format!("--pid {} --interval 100", script.id()));
+    script.run_to_end();
+    let lines = counters(&session.ends());
+    assert!(lines.iter().any(|line| line["comm"] == "sleep"), "{lines:#?}");
 }
 
 #[test]

@@ -220,6 +220,23 @@ fn the_peers_actions_are_recorded() {
 }
 
 #[test]
+fn a_socket_that_is_connected_again_has_its_new_port() {
+    let Some(_kernel) = kernel() else { return };
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [one, other] = listeners.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
+    let (manager, log, workload) = (manager(), Log::new(), Workload::start());
+    let session = trace(&manager, &log, &format!("--pid {}", workload.id()));
+    let first = workload.network(format!("connect {one}"));
+    let second = workload.network(format!("reconnect 0 {other}"));
+    assert_ne!(first, second);
+    let events = session.stop().objects();
+    let to_other = events.iter().filter(|event| event["remote"] == other.as_str());
+    let locals: Vec<_> = to_other.filter_map(|event| event["local"].as_str()).collect();
+    assert!(locals.contains(&second.as_str()), "{locals:?}");
+    assert!(locals.iter().all(|local| [second.as_str(), "127.0.0.1:0"].contains(local)), "{locals:?}");
+}
+
+#[test]
 fn a_refused_connection_has_its_reason() {
     let Some(_kernel) = kernel() else { return };
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -157,7 +157,7 @@ fn hostile_paths_do_not_break_text_lines() {
     let ended = session.ends();
     let lines = ended.succeeded();
     assert_eq!(lines.len(), each(directory.path()).len());
-    let hostile = lines.iter().find(|line| line.contains("2J")).expect("the hostile name");
+    let hostile = lines.iter().find(|line| line.contains("[2J")).expect("the hostile name");
     assert!(hostile.contains(r#"/a\"b\n\u{1b}[2J\xff" name="a\"b"#), "{hostile}");
     assert!(lines.iter().all(|line| line.contains(" open: ") && line.contains(" duration=")));
 }

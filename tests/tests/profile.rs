@@ -11,7 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use system_tests::{
-    Ended, Log, Loss, Manager, Plugins, Session, Summary, Task, Workload, built, is_root, skip, wait_until,
+    Ended, Log, Loss, Manager, Plugins, Script, Session, Summary, Task, Workload, built, is_root, skip,
+    wait_until,
 };
 
 fn manager() -> Manager {
@@ -587,4 +588,21 @@ fn many_tasks_raise_the_descriptor_limit() {
     let too_many = manager.run("trace_profile", format!("--pid {}", workload.id()));
     let limited = "ulimit -n 20; exec setpriv --bounding-set -sys_resource --inh-caps -sys_resource \"$@\"";
     too_many.under(["sh", "-c", limited, "sh"]).answer().failed(&["Too many open files"]);
+}
+
+#[test]
+fn a_thread_that_executes_a_program_has_a_name_in_each_sample() {
+    if !may_profile() {
+        return;
+    }
+    let manager = manager();
+    let script = Script::start(&format!("exec {} memory 10", built("executor").display()));
+    let session =
+        manager.run("trace_profile", format!("--pid {} --format json -F 5000", script.id())).start();
+    script.run_to_end();
+    let samples = session.ends().objects();
+    let is_in_exec = |sample: &&Value| sample["stack"].to_string().contains("exit_mmap");
+    assert!(samples.iter().filter(is_in_exec).count() > 10, "{}", samples.len());
+    let unnamed: Vec<&Value> = samples.iter().filter(|sample| sample["comm"] == "<...>").collect();
+    assert!(unnamed.is_empty(), "{} of {}: {}", unnamed.len(), samples.len(), unnamed[0]);
 }

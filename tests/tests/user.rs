@@ -728,6 +728,31 @@ fn a_foreign_probe_counts_the_same_and_is_kept() {
     witness.set(&format!("events/{system}/here/enable"), "0");
 }
 
+/// The registers of the first and the third argument.
+const FIRST_AND_THIRD: [&str; 2] = if cfg!(target_arch = "x86_64") { ["%di", "%dx"] } else { ["%x0", "%x2"] };
+
+#[test]
+fn trace_events_distinguishes_an_unreadable_string_from_an_empty_one() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let _alone = lock_out_sweeps();
+    let manager = Manager::with(Plugins::of(["ftrace"]));
+    let mut program = Program::start();
+    let (system, file) = (format!("other_tool_{}", program.id()), Program::built(Build::Usual));
+    let [first, third] = FIRST_AND_THIRD;
+    let arguments = format!("first=+0({first}):string third=+0({third}):string");
+    let offset = offset_of("takes_texts", &file);
+    let _probe = kernel.define_probe_with(&format!("{system}/texts"), &file, offset, &arguments);
+    let arguments = format!("--pid {} -e {system}:texts --format json", program.id());
+    let session = manager.run("trace_events", arguments).start();
+    program.send("texts 0 3");
+    // The kernel cannot record so long a string.
+    program.send("texts 0 6000");
+    let events = session.stop().objects();
+    let texts: Vec<_> =
+        events.iter().map(|event| (&event["fields"]["first"], &event["fields"]["third"])).collect();
+    assert_eq!(texts, [(&json!(""), &json!("xxx")), (&json!(""), &json!("(fault)"))]);
+}
+
 /// The file offset of the function, from binutils.
 #[track_caller]
 fn offset_of(function: &str, file: &Path) -> u64 {

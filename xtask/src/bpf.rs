@@ -1,6 +1,6 @@
-//! `cargo xtask bpf`: builds the eBPF programs of a plugin from their C sources.
+//! `cargo xtask bpf`: builds the eBPF programs of the plugins from their C sources.
 //!
-//! The objects are in the repository, so that clang is needed only to change them. A manifest beside them has the hashes of
+//! The objects are in the repository, so that clang is needed only to change them. A manifest beside those of a plugin has the hashes of
 //! all sources and objects, and the version of clang. `--check` compares these hashes; where that version of clang is
 //! installed, it also builds the objects again and compares them.
 
@@ -17,9 +17,9 @@ use crate::error::{Explain, Result};
 /// The argument with which [`bpf`] changes nothing.
 pub const CHECK: &str = "--check";
 
-/// The sources, the objects and the manifest.
-const DIRECTORY: &str = "plugins/ebpf/bpf";
-/// The headers that eBPF hooks share. Relative to [`DIRECTORY`] when compiling: paths are part of the object.
+/// The folders of plugins, each with the sources, the objects and the manifest.
+const DIRECTORIES: [&str; 2] = ["plugins/ebpf/bpf", "plugins/ftrace/bpf"];
+/// The headers that eBPF hooks share. Relative to the folder of the plugin when compiling: paths are part of the object.
 const HEADERS: &str = "plugin-api/ebpf/bpf";
 const INCLUDE_HEADERS: &str = "-I../../../plugin-api/ebpf/bpf";
 const MANIFEST: &str = "objects.txt";
@@ -46,51 +46,59 @@ pub fn bpf(words: &[&str]) -> Result<()> {
 
 fn build() -> Result<()> {
     let clang = clang().ok_or(format!("clang is needed: {PACKAGES}"))?;
-    compile_all(&directory())?;
-    let manifest = directory().join(MANIFEST);
-    fs::write(&manifest, describe(&clang)?).explain(|| format!("cannot write {}", manifest.display()))
+    for directory in DIRECTORIES {
+        compile_all(directory, &path(directory))?;
+        let manifest = path(directory).join(MANIFEST);
+        let text = describe(directory, &clang)?;
+        fs::write(&manifest, text).explain(|| format!("cannot write {}", manifest.display()))?;
+    }
+    Ok(())
 }
 
 fn check() -> Result<()> {
-    let manifest = fs::read_to_string(directory().join(MANIFEST)).unwrap_or_default();
+    DIRECTORIES.into_iter().try_for_each(check_one)
+}
+
+fn check_one(directory: &str) -> Result<()> {
+    let manifest = fs::read_to_string(path(directory).join(MANIFEST)).unwrap_or_default();
     let built_by = manifest.lines().next().unwrap_or_default();
-    if describe(built_by)? != manifest {
-        return Err(stale("the manifest"));
+    if describe(directory, built_by)? != manifest {
+        return Err(stale(directory, "the manifest"));
     }
     match clang() {
-        None => println!("clang is not installed; sources and objects match the manifest"),
+        None => println!("{directory}: clang is not installed; sources and objects match the manifest"),
         Some(here) if here != built_by => {
-            println!("{here} is not {built_by}; sources and objects match the manifest");
+            println!("{directory}: {here} is not {built_by}; sources and objects match the manifest");
         }
         Some(here) => {
-            compare()?;
-            println!("{here} builds the same objects");
+            compare(directory)?;
+            println!("{directory}: {here} builds the same objects");
         }
     }
     Ok(())
 }
 
-fn compare() -> Result<()> {
+fn compare(directory: &str) -> Result<()> {
     let scratch = tempfile::tempdir()?;
-    for object in compile_all(scratch.path())? {
-        if fs::read(scratch.path().join(&object))? != fs::read(directory().join(&object))? {
-            return Err(stale(&object));
+    for object in compile_all(directory, scratch.path())? {
+        if fs::read(scratch.path().join(&object))? != fs::read(path(directory).join(&object))? {
+            return Err(stale(directory, &object));
         }
     }
     Ok(())
 }
 
-fn stale(what: &str) -> Box<dyn std::error::Error + Send + Sync> {
-    format!("{DIRECTORY}: {what} does not match the sources; run `cargo xtask bpf` and commit the result")
+fn stale(directory: &str, what: &str) -> Box<dyn std::error::Error + Send + Sync> {
+    format!("{directory}: {what} does not match the sources; run `cargo xtask bpf` and commit the result")
         .into()
 }
 
 /// The manifest as it should be: the compiler, and the hashes of all sources and objects.
-fn describe(clang: &str) -> Result<String> {
+fn describe(directory: &str, clang: &str) -> Result<String> {
     let mut manifest = format!("{clang}\n");
-    for folder in [DIRECTORY, HEADERS] {
+    for folder in [directory, HEADERS] {
         for file in files(folder)? {
-            let hash = Sha256::digest(fs::read(cargo::root().join(folder).join(&file))?);
+            let hash = Sha256::digest(fs::read(path(folder).join(&file))?);
             let hash = hash.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
             writeln!(manifest, "{hash}  {folder}/{file}")?;
         }
@@ -99,19 +107,19 @@ fn describe(clang: &str) -> Result<String> {
 }
 
 /// Compiles all sources; returns the names of the objects.
-fn compile_all(to: &Path) -> Result<Vec<String>> {
+fn compile_all(directory: &str, to: &Path) -> Result<Vec<String>> {
     let mut objects = Vec::new();
-    for name in names()? {
+    for name in names(directory)? {
         for (suffix, flag) in BUILDS {
             let object = format!("{name}{suffix}{OBJECT}");
-            compile(&name, flag, &to.join(&object))?;
+            compile(directory, &name, flag, &to.join(&object))?;
             objects.push(object);
         }
     }
     Ok(objects)
 }
 
-fn compile(name: &str, flag: Option<&str>, object: &Path) -> Result<()> {
+fn compile(directory: &str, name: &str, flag: Option<&str>, object: &Path) -> Result<()> {
     // File names are recorded in the object, too: relative, for the same reason.
     let source = name.to_owned() + SOURCE;
     // The kernel's headers are installed by architecture; what is used of them is the same on all.
@@ -122,7 +130,7 @@ fn compile(name: &str, flag: Option<&str>, object: &Path) -> Result<()> {
         .args(flag)
         .args([INCLUDE_HEADERS, &include, &source, "-o"])
         .arg(object)
-        .current_dir(directory());
+        .current_dir(path(directory));
     run(&mut clang)?;
     // Removes the debug information, but keeps the type information (BTF).
     run(Command::new("llvm-strip").arg("--strip-debug").arg(object))
@@ -142,18 +150,18 @@ fn clang() -> Option<String> {
     Some(format!("clang {}", version.split('.').next()?))
 }
 
-fn directory() -> PathBuf {
-    cargo::root().join(DIRECTORY)
+fn path(folder: &str) -> PathBuf {
+    cargo::root().join(folder)
 }
 
 /// The names of the sources, without suffix.
-fn names() -> Result<Vec<String>> {
-    Ok(files(DIRECTORY)?.iter().filter_map(|file| file.strip_suffix(SOURCE)).map(str::to_owned).collect())
+fn names(directory: &str) -> Result<Vec<String>> {
+    Ok(files(directory)?.iter().filter_map(|file| file.strip_suffix(SOURCE)).map(str::to_owned).collect())
 }
 
 /// All files of a folder but the manifest, sorted.
 fn files(folder: &str) -> Result<Vec<String>> {
-    let entries = fs::read_dir(cargo::root().join(folder)).explain(|| format!("cannot list {folder}"))?;
+    let entries = fs::read_dir(path(folder)).explain(|| format!("cannot list {folder}"))?;
     let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     let mut files: Vec<String> = names.collect::<Result<_>>()?;
     files.retain(|file| file != MANIFEST && !file.starts_with('.'));
@@ -167,7 +175,10 @@ mod tests {
 
     #[test]
     fn committed_objects_match_their_sources() {
-        let manifest = fs::read_to_string(directory().join(MANIFEST)).unwrap();
-        assert_eq!(describe(manifest.lines().next().unwrap()).unwrap(), manifest, "run `cargo xtask bpf`");
+        for directory in DIRECTORIES {
+            let manifest = fs::read_to_string(path(directory).join(MANIFEST)).unwrap();
+            let described = describe(directory, manifest.lines().next().unwrap()).unwrap();
+            assert_eq!(described, manifest, "run `cargo xtask bpf`");
+        }
     }
 }

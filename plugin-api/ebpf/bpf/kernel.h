@@ -18,6 +18,11 @@
  * pointer that is followed directly, the verifier searches the names of all types, which takes a millisecond.
  */
 
+/* Its first member on every kernel. */
+struct list_head {
+	struct list_head *next;
+};
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 /* CO-RE ignores a suffix after three underscores: these are one structure on two machines. */
@@ -41,6 +46,23 @@ typedef struct {
 } atomic_t;
 struct signal_struct {
 	atomic_t live;
+	struct list_head thread_head;
+	int group_exit_code;
+	unsigned int flags;
+	unsigned long long sum_sched_runtime;
+};
+struct sched_entity {
+	__u64 sum_exec_runtime;
+};
+struct kernel_siginfo {
+	int si_code;
+};
+struct sigaction___kernel {
+	void *sa_handler;
+	unsigned long sa_flags;
+};
+struct k_sigaction {
+	struct sigaction___kernel sa;
 };
 struct qstr {
 	const unsigned char *name;
@@ -72,6 +94,16 @@ struct fdtable {
 	unsigned int max_fds;
 	struct file **fd;
 };
+struct mm_struct {
+	unsigned long arg_start, arg_end;
+	struct file *exe_file;
+};
+/* A program that is being executed. */
+struct linux_binprm {
+	int argc;
+	const char *filename;
+	const char *interp;
+};
 struct files_struct {
 	struct fdtable *fdt;
 };
@@ -99,6 +131,16 @@ struct css_set {
 struct task_struct {
 	int pid;
 	int tgid;
+	unsigned int flags;
+	int exit_code;
+	char comm[16];
+	void *stack;
+	struct task_struct *real_parent;
+	struct task_struct *group_leader;
+	struct list_head thread_node;
+	__u64 start_boottime;
+	struct sched_entity se;
+	struct mm_struct *mm;
 	struct css_set *cgroups;
 	struct signal_struct *signal;
 	struct fs_struct *fs;

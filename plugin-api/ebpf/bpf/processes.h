@@ -33,12 +33,16 @@ static __always_inline void miss_child(void)
 		here->missed_children++;
 }
 
-static __always_inline bool is_traced(struct task_struct *task)
+static __always_inline bool is_traced_process(__u32 process)
 {
-	__u32 process = READ(task, tgid);
 	__u32 *follow = bpf_map_lookup_elem(&processes, &process);
 
 	return follow ? *follow & ~CHILDREN : trace_all;
+}
+
+static __always_inline bool is_traced(struct task_struct *task)
+{
+	return is_traced_process(READ(task, tgid));
 }
 
 SEC("raw_tp/sched_process_fork")

@@ -19,8 +19,9 @@
 //! 3. `probe` is [`requirements::check`] with the helpers that all kernels must have.
 //! 4. `start` describes the object as an [`Object`], of one of its [`Builds`], and calls [`Programs::start`]. When that returns, the requested tasks are
 //!    traced.
-//! 5. The session takes the hook's maps by [`Programs::map`], and turns their content into lines. It ends when it is asked to
-//!    stop, or when [`TracedProcesses::any_left`] says that all traced processes have ended.
+//! 5. The session takes the hook's maps by [`Programs::map`], and turns their content into lines; for records in a ring buffer, it is
+//!    a [`RecordSession`]. It ends when it is asked to stop, or when [`TracedProcesses::any_left`] says that all traced processes have
+//!    ended.
 //! 6. `stop` is [`Programs::stop`]: when it returns no program runs any more, and the maps hold all there will be.
 //! 7. The session's counts come from [`Losses`].
 //!
@@ -44,15 +45,24 @@
 #![warn(missing_docs)]
 
 mod cgroups;
+mod directory;
 mod losses;
 mod object;
 mod programs;
+mod record_bytes;
+mod record_collector;
+mod record_session;
 pub mod requirements;
+mod ring_buffer;
 mod traced_processes;
 
+pub use directory::{Directory, Reach};
 pub use losses::{Losses, RecordCounts};
 pub use object::{Builds, Object};
 pub use programs::Programs;
+pub use record_bytes::{RecordBytes, until_nul};
+pub use record_session::{RecordRenderer, RecordSession};
+pub use ring_buffer::{page_size, ring_buffer_size};
 pub use traced_processes::TracedProcesses;
 
 /// The library that loads the programs, in the version whose maps [`Programs::map`] returns.

@@ -23,6 +23,7 @@ pub struct Object<'a> {
     pub(crate) constants: Vec<(&'a str, &'a [u8])>,
     pub(crate) map_sizes: Vec<(&'a str, u32)>,
     pub(crate) optional: Vec<Attachment<'a>>,
+    pub(crate) first: Vec<Attachment<'a>>,
     pub(crate) required: Vec<Attachment<'a>>,
     /// All elements of its hash maps are allocated when they are created.
     pub(crate) is_preallocated: bool,
@@ -44,6 +45,7 @@ impl<'a> Object<'a> {
             constants: Vec::new(),
             map_sizes: Vec::new(),
             optional: Vec::new(),
+            first: Vec::new(),
             required: Vec::new(),
             is_preallocated: false,
         }
@@ -76,6 +78,13 @@ impl<'a> Object<'a> {
     /// something older than the session.
     pub fn attach(mut self, program: &'a str, tracepoint: &'a str) -> Self {
         self.required.push(Attachment { program, tracepoint });
+        self
+    }
+
+    /// The same for a program that runs while a process that exits is still known to be traced. It is attached before those of
+    /// `bpf/processes.h`, which forget the process.
+    pub fn attach_before_forgetting(mut self, program: &'a str, tracepoint: &'a str) -> Self {
+        self.first.push(Attachment { program, tracepoint });
         self
     }
 

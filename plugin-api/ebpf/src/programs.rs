@@ -93,12 +93,17 @@ impl Programs {
             log::info!("{error}");
         }
         let cgroup_program = processes.follows_cgroups().then_some(&CGROUP_PROGRAM);
-        for attachment in PROCESS_PROGRAMS.iter().chain(cgroup_program).chain(&object.required) {
+        let own = PROCESS_PROGRAMS.iter().chain(cgroup_program);
+        for attachment in object.first.iter().chain(own).chain(&object.required) {
             attach(&mut ebpf, *attachment)?;
         }
         processes.add()?;
-        let detached_in_order =
-            object.required.iter().map(|attachment| attachment.program.to_owned()).collect();
+        let detached_in_order = object
+            .required
+            .iter()
+            .chain(&object.first)
+            .map(|attachment| attachment.program.to_owned())
+            .collect();
         Ok(Self { ebpf: Some(ebpf), detached_in_order, processes, losses })
     }
 

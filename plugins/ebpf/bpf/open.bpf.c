@@ -3,6 +3,12 @@
  * Every file that traced processes open or try to open: the arguments are read when the call begins, the result when it
  * returns.
  */
+/*
+ * Space for a relative path and for the components of its directory. With what surrounds it, it must stay below two pages:
+ * since Linux 6.19, task storage cannot be larger (`kmalloc_nolock` in mm/slub.c).
+ */
+#define TEXT_SIZE (2 * 4096 - 512)
+
 #include "calls.h"
 #include "directory.h"
 #include "losses.h"

@@ -13,6 +13,9 @@ use super::{Renderer, with_origin};
 /// Stands for the outermost frames of a stack that is cut at a limit.
 const TRUNCATED: &str = "[truncated]";
 
+/// What the kernel prints for a string of a probe that it could not read.
+const FAULT: &str = "(fault)";
+
 /// Text is the line of the kernel, with a `?` for each byte of a control or format character or of invalid UTF-8; JSON has the fields of
 /// the record.
 #[derive(Debug, Default)]
@@ -136,7 +139,17 @@ fn frame(written: &[u8]) -> Cow<'_, [u8]> {
 
 fn with_fields<'a>(line: EventLine<'a>, record: &Record<'_>, format: &EventFormat) -> EventLine<'a> {
     let fields = format.own_fields();
-    line.group("fields", |line| fields.iter().fold(line, |line, field| write_field(line, field, record)))
+    let write = |line: EventLine<'a>, field: &Field| match is_unread(field, record, format) {
+        true => line.word(&field.name, FAULT),
+        false => write_field(line, field, record),
+    };
+    line.group("fields", |line| fields.iter().fold(line, write))
+}
+
+/// Whether a field has a string that the kernel could not read: of a probe, or of a system call (since Linux 6.19).
+fn is_unread(field: &Field, record: &Record<'_>, format: &EventFormat) -> bool {
+    let is_fetched = format.is_probe() || (field.name.starts_with("__") && field.name.ends_with("_val"));
+    is_fetched && field.is_text() && field.bytes(record.data()).is_none_or(<[u8]>::is_empty)
 }
 
 /// Writes numbers, pointers as addresses, text, and everything else as bytes in hex.

@@ -48,6 +48,11 @@ impl EventFormat {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// Whether it is the event of a probe, whose records have an empty field, without even a NUL, for a string that could not be read.
+    pub fn is_probe(&self) -> bool {
+        ["__probe_ip", "__probe_func"].into_iter().any(|name| self.field(name).is_some())
+    }
+
     /// The fields that are not common to all events.
     pub fn own_fields(&self) -> &[Field] {
         self.fields.get(self.common..).unwrap_or_default()

@@ -1,24 +1,20 @@
 //! `trace_open`: every file that the traced tasks open or try to open.
 
-mod collector;
 mod description;
 mod path;
 mod path_patterns;
 mod record;
-mod session;
+mod renderer;
 mod show;
 
 use trace_ebpf::aya::include_bytes_aligned;
 use trace_ebpf::requirements::{self, Helper};
-use trace_ebpf::{Builds, Object, Programs};
-use trace_hook_api::{
-    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
-};
-use trace_session::check_memory;
+use trace_ebpf::{Builds, Object, Programs, RecordSession, ring_buffer_size};
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Param, Request, Result, Selection, Session};
 use trace_syscalls::Abi;
 
 use path_patterns::PathPatterns;
-use session::OpenSession;
+use renderer::OpenRenderer;
 
 /// The hook.
 pub struct TraceOpen;
@@ -36,9 +32,7 @@ const CALLS: [&str; 4] = ["open", "creat", "openat", "openat2"];
 const URING: [(&str, &str); 2] = [("completed", "io_uring_complete"), ("submitted", "io_uring_submit_req")];
 
 /// The default size of the ring buffer, in bytes: some 50,000 records of all CPUs.
-const BUFFER: u64 = 8 << 20;
-/// The largest power of two that `max_entries` holds (32 bits, linux/bpf.h).
-const LARGEST_BUFFER: u64 = 1 << 31;
+const BUFFER: u32 = 8 << 20;
 
 impl Hook for TraceOpen {
     fn info(&self) -> HookInfo {
@@ -67,7 +61,7 @@ impl Hook for TraceOpen {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let wanted = PathPatterns::new(request.arguments.texts("path")?)?;
-        let buffer = buffer_size(request)?;
+        let buffer = ring_buffer_size(request, BUFFER)?;
         let native = numbers(Abi::Native);
         let compat = numbers(Abi::Compat);
         let failed_only = [u8::from(request.arguments.flag("failed")?)];
@@ -82,7 +76,7 @@ impl Hook for TraceOpen {
             object = object.attach_optional(program, tracepoint);
         }
         let programs = Programs::start(request, &object)?;
-        Ok(Box::new(OpenSession::start(programs, request, wanted)?))
+        Ok(Box::new(RecordSession::start(programs, request, OpenRenderer::new(wanted))?))
     }
 }
 
@@ -108,25 +102,4 @@ Example:
 /// The numbers of the calls; -1 for one that the interface does not have.
 fn numbers(abi: Abi) -> Vec<u8> {
     CALLS.map(|call| abi.number(call).unwrap_or(-1).to_ne_bytes()).concat()
-}
-
-/// The size of the one ring buffer for all CPUs: a power of two.
-fn buffer_size(request: &Request) -> Result<u32> {
-    let Some(kib) = request.buffer_size else { return Ok(BUFFER as u32) };
-    check_memory(kib, &request.environment.procfs)?;
-    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
-    let bytes = kib.saturating_mul(1024).saturating_mul(cpus).max(page_size());
-    match bytes.checked_next_power_of_two() {
-        Some(bytes) if bytes <= LARGEST_BUFFER => Ok(bytes as u32),
-        _ => Err(HookError::usage(format!(
-            "a buffer of {kib} KiB for each of {cpus} CPUs is too large for the kernel; give at most {} KiB",
-            LARGEST_BUFFER / 1024 / cpus
-        ))),
-    }
-}
-
-fn page_size() -> u64 {
-    // SAFETY: the call takes and returns plain numbers.
-    let size = unsafe { nix::libc::sysconf(nix::libc::_SC_PAGESIZE) };
-    u64::try_from(size).unwrap_or(4096)
 }

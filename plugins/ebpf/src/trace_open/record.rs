@@ -1,5 +1,7 @@
 //! A record of the programs: `struct open_record` in `bpf/open.bpf.c`, and the strings after it.
 
+use trace_ebpf::{Directory, RecordBytes, until_nul};
+
 /// The kind of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -15,10 +17,7 @@ pub enum Kind {
 const KINDS: [Kind; 6] =
     [Kind::Open, Kind::Creat, Kind::Openat, Kind::Openat2, Kind::UringOpenat, Kind::UringOpenat2];
 
-// The bits of `known` in `bpf/directory.h` and `bpf/open.bpf.c`.
-const REACHED_ROOT: u16 = 1;
-const DIRECTORY_CUT: u16 = 2;
-const DIRECTORY_DELETED: u16 = 4;
+// The bits of `known` in `bpf/open.bpf.c`, besides those of a directory.
 const HAS_DIRECTORY: u16 = 8;
 const NAME_UNREAD: u16 = 16;
 const NAME_LATE: u16 = 32;
@@ -57,27 +56,6 @@ pub struct OpenRecord<'a> {
     pub directory: Option<Directory<'a>>,
 }
 
-/// A directory as the calling process sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Directory<'a> {
-    /// Its components, the innermost first, each with its NUL.
-    pub names: &'a [u8],
-    /// How far they reach.
-    pub reach: Reach,
-    pub is_deleted: bool,
-}
-
-/// How far up the components of a directory reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// The root of the process.
-    Root,
-    /// A root above which the root of the process cannot be found.
-    Elsewhere,
-    /// The end of the space for them.
-    Cut,
-}
-
 impl Kind {
     /// The name of the system call.
     pub fn name(self) -> &'static str {
@@ -98,27 +76,21 @@ impl Kind {
 impl<'a> OpenRecord<'a> {
     /// Parses a record. `None` if the bytes are not a record.
     pub fn of(bytes: &'a [u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let rest = &mut rest;
-        let (time, duration, lost) = (number(rest)?, number(rest)?, number(rest)?);
-        let (flags, mode, resolve) = (number(rest)?, number(rest)?, number(rest)?);
-        let result = number(rest)?.cast_signed();
-        let (cpu, pid, tid, dirfd) = (word(rest)?, word(rest)?, word(rest)?, word(rest)?);
-        let (name_length, directory_length) = (word(rest)?, word(rest)?);
-        let (kind, known) = (half_word(rest)?, half_word(rest)?);
-        let comm = until_nul(take(rest, 16)?);
-        take(rest, 4)?;
+        let mut rest = RecordBytes::new(bytes);
+        let (time, duration, lost) = (rest.u64()?, rest.u64()?, rest.u64()?);
+        let (flags, mode, resolve) = (rest.u64()?, rest.u64()?, rest.u64()?);
+        let result = rest.u64()?.cast_signed();
+        let (cpu, pid, tid, dirfd) = (rest.u32()?, rest.u32()?, rest.u32()?, rest.i32()?);
+        let (name_length, directory_length) = (rest.u32()?, rest.u32()?);
+        let (kind, known) = (rest.u16()?, rest.u16()?);
+        let comm = rest.text(16)?;
+        rest.take(4)?;
         let is = |flag: u16| known & flag != 0;
         let (name, names) = if is(NAME_LATE) {
-            let names = take(rest, directory_length)?;
-            (take(rest, name_length)?, names)
+            let names = rest.take(directory_length)?;
+            (rest.take(name_length)?, names)
         } else {
-            (take(rest, name_length)?, take(rest, directory_length)?)
-        };
-        let reach = match known {
-            _ if is(REACHED_ROOT) => Reach::Root,
-            _ if is(DIRECTORY_CUT) => Reach::Cut,
-            _ => Reach::Elsewhere,
+            (rest.take(name_length)?, rest.take(directory_length)?)
         };
         Some(Self {
             time,
@@ -130,18 +102,14 @@ impl<'a> OpenRecord<'a> {
             comm,
             kind: *KINDS.get(usize::from(kind))?,
             is_compat: is(IS_COMPAT),
-            dirfd: dirfd.cast_signed(),
+            dirfd,
             flags: (!is(HOW_UNREAD)).then_some(flags),
             mode,
             resolve,
             result,
             name: (!is(NAME_UNREAD)).then(|| until_nul(name)),
             is_name_cut: is(NAME_CUT),
-            directory: is(HAS_DIRECTORY).then(|| Directory {
-                names,
-                reach,
-                is_deleted: is(DIRECTORY_DELETED),
-            }),
+            directory: is(HAS_DIRECTORY).then(|| Directory::new(names, u32::from(known))),
         })
     }
 }
@@ -149,28 +117,6 @@ impl<'a> OpenRecord<'a> {
 /// The CPU of the record in these bytes, and the number of records that were lost there before it.
 pub fn lost_before(bytes: &[u8]) -> Option<(u32, u64)> {
     OpenRecord::of(bytes).map(|record| (record.cpu, record.lost))
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: u32) -> Option<&'a [u8]> {
-    let (taken, after) = rest.split_at_checked(length as usize)?;
-    *rest = after;
-    Some(taken)
-}
-
-fn number(rest: &mut &[u8]) -> Option<u64> {
-    take(rest, 8)?.try_into().ok().map(u64::from_ne_bytes)
-}
-
-fn word(rest: &mut &[u8]) -> Option<u32> {
-    take(rest, 4)?.try_into().ok().map(u32::from_ne_bytes)
-}
-
-fn half_word(rest: &mut &[u8]) -> Option<u16> {
-    take(rest, 2)?.try_into().ok().map(u16::from_ne_bytes)
-}
-
-fn until_nul(text: &[u8]) -> &[u8] {
-    text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -97,6 +97,7 @@ interrupts and preemption, the time since boot in seconds, the event and its fie
 - Control and format characters (such as those that reverse text) and bytes that are not valid UTF-8 are printed as `?`.
 - Addresses (%p) are printed as they are, not hashed. One that only the kernel can compute is a `?`, such as `page` of \
 kmem:mm_page_alloc.
+- A string that a probe could not read is `(fault)`, in JSON, too.
 - Events whose format refers to more than their record are printed field by field as `name=value`, unsigned numbers in \
 hexadecimal: on Linux 6.18 jbd2:jbd2_checkpoint_stats and jbd2_run_stats, kvmmmu:kvm_mmu_get_page, kvm_mmu_sync_page, \
 kvm_mmu_unsync_page and kvm_mmu_prepare_zap_page, ras:mc_event, writeback:writeback_single_inode, \

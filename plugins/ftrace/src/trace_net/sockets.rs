@@ -24,7 +24,8 @@ pub struct Change {
     pub new: u64,
 }
 
-/// States of a socket: `TCP_SYN_RECV`, `TCP_CLOSE` and `TCP_LISTEN` (`include/net/tcp_states.h`).
+/// States of a socket: `TCP_SYN_SENT`, `TCP_SYN_RECV`, `TCP_CLOSE` and `TCP_LISTEN` (`include/net/tcp_states.h`).
+const SYN_SENT: u64 = 2;
 const SYN_RECV: u64 = 3;
 const CLOSE: u64 = 7;
 const LISTEN: u64 = 10;
@@ -124,6 +125,7 @@ impl Sockets {
     /// A socket's state changes; `by` is the traced task that changes it, `None` for an interrupt or another task. Returns
     /// `None` if the socket does not belong to a traced task.
     pub fn changed(&mut self, change: &Change, by: Option<Pid>) -> Option<Socket> {
+        let change = &Change { endpoints: self.without_stale_port(change), ..*change };
         let Change { address, kind, endpoints, .. } = *change;
         self.refresh(address, endpoints);
         let socket = if change.is_passive_open() || change.is_active_open() {
@@ -141,6 +143,19 @@ impl Sockets {
         }
         self.note_listener(change);
         Some(socket)
+    }
+
+    /// The endpoints of a change. When a socket begins to connect, its port is chosen later: until then the kernel reports that of
+    /// its last connection, which connect(2) with `AF_UNSPEC` has ended.
+    fn without_stale_port(&self, change: &Change) -> Option<Endpoints> {
+        let mut endpoints = change.endpoints?;
+        let begins = (change.old, change.new) == (CLOSE, SYN_SENT);
+        let last =
+            self.known.get(&change.address).filter(|_| begins).and_then(|known| known.socket.endpoints);
+        if last.is_some_and(|last| last.local.port() == endpoints.local.port()) {
+            endpoints.local.set_port(0);
+        }
+        Some(endpoints)
     }
 
     fn note_listener(&mut self, change: &Change) {
@@ -209,7 +224,6 @@ mod tests {
 
     const TCP: SocketKind = SocketKind { family: 2, protocol: 6 };
     const ESTABLISHED: u64 = 1;
-    const SYN_SENT: u64 = 2;
     const CLOSE_WAIT: u64 = 8;
 
     fn endpoints(local: &str, remote: &str) -> Option<Endpoints> {
@@ -242,6 +256,18 @@ mod tests {
         assert_eq!(sockets.get(0xa), None);
         let second = sockets.changed(&change(0xa, CLOSE, SYN_SENT), Some(7)).unwrap();
         assert_ne!(first.number, second.number);
+    }
+
+    #[test]
+    fn port_of_the_last_connection_is_not_that_of_the_next() {
+        let mut sockets = sockets();
+        let local = |socket: Socket| socket.endpoints.unwrap().local.port();
+        let begins = change(0xa, CLOSE, SYN_SENT);
+        assert_eq!(local(sockets.changed(&begins, Some(7)).unwrap()), 80, "a port that bind(2) has set");
+        sockets.changed(&change(0xa, SYN_SENT, ESTABLISHED), None);
+        sockets.changed(&change(0xa, ESTABLISHED, CLOSE), Some(7));
+        assert_eq!(local(sockets.changed(&begins, Some(7)).unwrap()), 0);
+        assert_eq!(local(sockets.changed(&change(0xa, SYN_SENT, ESTABLISHED), None).unwrap()), 80);
     }
 
     #[test]

@@ -3,8 +3,12 @@
 use trace_hook_api::{EventInfo, FieldInfo};
 
 /// Describes the events.
-pub fn events() -> [EventInfo; 5] {
-    [fork(), exec(), exit(), signal_generate(), signal_deliver()]
+pub fn events() -> [EventInfo; 6] {
+    [fork(), exec(), exec_failed(), exit(), signal_generate(), signal_deliver()]
+}
+
+fn parent(whose: &str) -> FieldInfo {
+    FieldInfo::number("ppid", format!("parent process of {whose}"))
 }
 
 fn fork() -> EventInfo {
@@ -12,6 +16,8 @@ fn fork() -> EventInfo {
         .field(FieldInfo::number("child_tid", "the new task"))
         .field(FieldInfo::word("kind", "kind of the new task").words(["process", "thread"]))
         .field(FieldInfo::word("flags", "flags of clone(2)"))
+        .field(FieldInfo::number("child_pid", "process of the new task").optional())
+        .field(parent("the new task: another than the task's own process with CLONE_PARENT").optional())
 }
 
 fn exec() -> EventInfo {
@@ -21,6 +27,24 @@ fn exec() -> EventInfo {
             "old_tid",
             "thread id before the exec; differs from tid if the calling thread was not the main thread",
         ))
+        .field(parent("the process").optional())
+        .field(FieldInfo::number("argc", "number of arguments, with the name of the program").optional())
+        .field(FieldInfo::list("argv", "the arguments, up to 4,096 bytes").optional())
+        .field(FieldInfo::flag("argv_cut", "the arguments are longer").optional())
+        .field(FieldInfo::flag("argv_unreadable", "the arguments could not be read").optional())
+        .field(FieldInfo::text("interpreter", "interpreter of a script, as the script names it").optional())
+        .field(FieldInfo::text("file", "file that runs, without links").optional())
+}
+
+fn exec_failed() -> EventInfo {
+    EventInfo::new("exec_failed", "the task could not execute another program")
+        .field(FieldInfo::flag("unreadable", "the path could not be read; there is none then").optional())
+        .field(FieldInfo::text("path", "path of the program, as the task gave it").optional())
+        .field(FieldInfo::flag("cut", "the path is longer than any file's, and was cut").optional())
+        .field(FieldInfo::number("dirfd", "directory of execveat(2), unless it is AT_FDCWD").optional())
+        .field(parent("the process"))
+        .field(FieldInfo::number("result", "negative error number"))
+        .field(FieldInfo::word("error", "name of the error").optional())
 }
 
 fn exit() -> EventInfo {
@@ -28,10 +52,15 @@ fn exit() -> EventInfo {
         .field(FieldInfo::number("status", "exit status, if it or its process called exit(2)").optional())
         .field(FieldInfo::flag("killed", "a signal ended it").optional())
         .field(FieldInfo::word("signal", "the signal, if known").optional())
+        .field(FieldInfo::flag("core_dumped", "the signal has left a core dump").optional())
+        .field(FieldInfo::flag("by_exec", "another thread of its process has executed a program").optional())
         .field(
             FieldInfo::flag("group_dead", "its process has ended with it; not every kernel reports this")
                 .optional(),
         )
+        .field(parent("the process").optional())
+        .field(FieldInfo::duration("lifetime", "time since the process or the thread began").optional())
+        .field(FieldInfo::duration("cpu_time", "CPU time of the process or the thread").optional())
 }
 
 fn signal() -> [FieldInfo; 2] {
@@ -55,6 +84,7 @@ fn signal_generate() -> EventInfo {
         ))
         .field(FieldInfo::flag("group", "sent to the whole process"))
         .field(FieldInfo::flag("interrupt", "the kernel sent it, for a timer for example, while the task ran"))
+        .field(FieldInfo::number("to_pid", "receiving process").optional())
 }
 
 fn signal_deliver() -> EventInfo {
@@ -63,4 +93,6 @@ fn signal_deliver() -> EventInfo {
         .field(FieldInfo::word("action", "what the signal does").words(["default", "ignore", "handler"]))
         .field(FieldInfo::address("handler", "address of the handler").optional())
         .field(FieldInfo::word("flags", "flags of sigaction(2), if there is a handler").optional())
+        .field(FieldInfo::number("sender_pid", "process that sent the signal").optional())
+        .field(FieldInfo::text("sender_comm", "name of the thread that sent the signal").optional())
 }

@@ -1,24 +1,15 @@
 //! `trace_process`: forks, execs, exits and signals of the traced tasks.
 
 mod description;
-mod endings;
-mod renderer;
-mod signals;
-mod tasks;
+mod ebpf;
+mod events;
+mod trace_events;
 
-use trace_hook_api::{Environment, Format, Hook, HookInfo, Request, Result, Selection, Session};
-use tracefs::Instance;
-use tracefs_session::{JOINING, TracefsSession};
-
-use crate::tracepoint::{self, Tracepoint};
-use renderer::ProcessRenderer;
+use trace_hook_api::{Environment, Format, Hook, HookInfo, Request, Result, Selection, Session, log};
+use tracefs_session::JOINING;
 
 /// The hook.
 pub struct TraceProcess;
-
-/// The tracepoints that every kernel has.
-const TRACEPOINTS: [Tracepoint; 5] =
-    [tasks::FORK, tasks::EXEC, tasks::EXIT, signals::GENERATE, signals::DELIVER];
 
 impl Hook for TraceProcess {
     fn info(&self) -> HookInfo {
@@ -29,39 +20,53 @@ impl Hook for TraceProcess {
         .formats([Format::Text, Format::Json])
         .honours_view()
         .selects([Selection::Exact, Selection::Parents, Selection::Cgroups, Selection::All])
-        .details(format!("{DETAILS}\n\n{JOINING}"))
-        .example("--format json", "every event, as JSON");
+        .details(format!("{DETAILS}\n\n{WITHOUT_EBPF}\n\n{JOINING}\n\n{EXAMPLE}"))
+        .example("--format json", "every event, as JSON")
+        .example("--where 'event == exit && killed'", "tasks that a signal has ended");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 
     fn probe(&self, environment: &Environment) -> Result<()> {
-        tracepoint::check(environment, &TRACEPOINTS)
+        ebpf::check(environment).or_else(|_| trace_events::check(environment))
     }
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
-        let session =
-            TracefsSession::start(request, enable, |stream| Ok(Box::new(ProcessRenderer::new(stream)?)))?;
-        Ok(Box::new(session))
+        if let Err(lack) = ebpf::check(&request.environment) {
+            log::info!("trace_process reports less than with eBPF: {lack}");
+            return trace_events::start(request);
+        }
+        ebpf::start(request)
     }
 }
 
-fn enable(instance: &Instance) -> Result<()> {
-    TRACEPOINTS.into_iter().try_for_each(|tracepoint| tracepoint.enable(instance))?;
-    // Only these have the exit status. A kernel without CONFIG_FTRACE_SYSCALLS lacks them.
-    let has_it = |tracepoint: &Tracepoint| tracepoint.is_in(instance.tracefs());
-    endings::TRACEPOINTS.into_iter().filter(has_it).try_for_each(|tracepoint| tracepoint.enable(instance))
-}
-
 const DETAILS: &str = "\
-exec: not reported if the path has more than some 4,050 bytes: the kernel drops what is larger than a page, uncounted.
+exec: `argv` is what the new program gets, as in /proc/PID/cmdline, read before it runs; so that of a script begins with its \
+interpreter. It is cut after 4,096 bytes, which `argv_cut` marks; `argc` counts all arguments. `file` is the file that runs, as \
+/proc/PID/exe shows it, without links: of a script its interpreter. `argv_unreadable`: their memory was not present.
 
-exit: if neither `status` nor `killed` is there, the kernel did not report the cause, or its record was lost. For a signal without \
-core dump the kernel reports only that a signal ended the task; `signal` is then the last one that a traced task sent to it. Causes are \
-remembered for the last 16,384 tasks.
+exec_failed: the path is as the program gave it, read when the call begins. `unreadable` marks one whose address is invalid.
 
-signal_generate: signals that untraced tasks send are seen only when they are delivered.
+exit: `status`, `signal` and `core_dumped` are what wait4(2) returns for the process if the line has `group_dead`, and those of the \
+thread otherwise. `lifetime` and `cpu_time` are those of the process if the line has `group_dead`, and those of the thread otherwise. \
+`cpu_time` is as of the last time that the scheduler looked at the thread, at most one clock tick ago (1 to 10 ms). `by_exec`: \
+another thread of the process has executed a program, which ends all others.
 
-signal_deliver: a process that a signal ends without core dump gets SIGKILL, whatever the signal was.
+signal_generate: the line is that of the sender, traced or not. Each signal that a traced task sends or receives has one, but \
+the SIGCHLD of a process that ends only if its parent is traced. For a signal that the kernel sends in an interrupt (`interrupt`), the task is \
+the interrupted one. With eBPF on x86-64, an interrupt of user mode is recognised if a timer has sent the signal.
 
+signal_deliver: of a signal that ends a process without core dump the kernel delivers SIGKILL; the line has the signal that was \
+sent. When exit_group(2) or execve(2) ends the other threads of a process, each gets SIGKILL. `sender_pid` and `sender_comm` are missing \
+for signals of real time, those that were sent before the session, and those that the kernel sent in an interrupt.";
+
+const WITHOUT_EBPF: &str = "\
+These lines need what eBPF hooks need: type information of the kernel (BTF: CONFIG_DEBUG_INFO_BTF), CAP_BPF and CAP_PERFMON, and \
+Linux 5.8. Without them, the kernel's trace events are recorded, which need tracefs. There is no exec_failed then, and these fields \
+are missing: `child_pid`, `ppid`, `argc`, `argv`, `file`, `interpreter`, `core_dumped`, `by_exec`, `lifetime`, `cpu_time`, `to_pid`, \
+`sender_pid`, `sender_comm`. An exec is not reported if its path has more than some 4,050 bytes: the kernel drops what is larger than a \
+page, uncounted. An exit without `status` and `killed` is one whose cause the kernel did not report, or whose record was lost; `signal` \
+is the last one that was sent to the process; causes are remembered for the last 16,384 tasks. What is said below about cgroups applies to these sessions only.";
+
+const EXAMPLE: &str = "\
 Example:
-              sh-4711    [001]   123.000456: fork: child_tid=4712 kind=process flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID";
+              ls-4712    [001]   123.000456: exec: path=\"/bin/ls\" old_tid=4712 ppid=4711 argc=2 argv=[\"ls\",\"-l\"] file=\"/usr/bin/ls\"";

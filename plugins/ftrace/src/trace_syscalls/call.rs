@@ -68,8 +68,10 @@ impl EnterEvent {
         for (index, (parameter, number)) in self.parameters.iter().zip(&mut arguments.numbers).enumerate() {
             let register = record.number(&parameter.field) as u64;
             *number = if parameter.is_32_bit { u64::from(register as u32) } else { register };
-            let text = parameter.text.as_ref().map(|field| (index, record.text(field).to_vec()));
-            arguments.texts.extend(text);
+            // An empty text has a NUL. One that could not be read has not even that: then its address is shown.
+            let is_read = |field: &&Field| field.bytes(record.data()).is_some_and(|bytes| !bytes.is_empty());
+            let text = parameter.text.as_ref().filter(is_read);
+            arguments.texts.extend(text.map(|field| (index, record.text(field).to_vec())));
         }
         arguments
     }

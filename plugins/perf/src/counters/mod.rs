@@ -2,6 +2,7 @@
 
 mod counter;
 mod process_counters;
+mod process_name;
 mod quantities;
 mod session;
 

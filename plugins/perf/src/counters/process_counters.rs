@@ -1,15 +1,14 @@
 //! The counters of a process and its descendants, of a cgroup, or of all tasks.
 
-use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use nix::errno::Errno;
 use trace_hook_api::{Environment, Result};
-use trace_tasks::{Follow, Member, Pid};
+use trace_tasks::{Follow, Member, Pid, Procfs};
 
 use super::counter::{Amount, Counter};
+use super::process_name::ProcessName;
 use super::quantities::Countable;
 use crate::perf_event::{Attributes, Event, Inherit, Ring, Subject};
 use crate::wide_events::Crowd;
@@ -20,13 +19,16 @@ pub struct ProcessCounters {
     tasks: Vec<Task>,
     /// The counters of crowds: for each CPU, one for each quantity.
     crowds: Vec<Vec<Counter>>,
-    comm: Vec<u8>,
+    /// Set if they are of a process and its descendants.
+    name: Option<ProcessName>,
 }
 
 /// The counters of a task and of the tasks that inherit them.
 #[derive(Debug)]
 struct Task {
     liveness: Event,
+    /// That of the thread and its later threads alone, if it is of the process that names the line.
+    own_liveness: Option<Event>,
     /// One for each quantity.
     counters: Vec<Counter>,
     /// The same of the task and its later threads alone, where only its children are to be counted.
@@ -47,7 +49,7 @@ impl ProcessCounters {
         quantities: &[Countable],
         ring: &Ring,
     ) -> io::Result<()> {
-        match Task::of(thread, member.follow, quantities, ring) {
+        match Task::of(thread, member, quantities, ring) {
             Ok(task) => self.tasks.push(task),
             Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => {}
             Err(error) => return Err(error),
@@ -123,26 +125,35 @@ impl ProcessCounters {
         stopped.into_iter().collect()
     }
 
-    /// The name of the process. Once it has ended, the last name that was read.
-    pub fn comm(&mut self, procfs: &Path, pid: u32) -> &[u8] {
-        if let Ok(comm) = fs::read(procfs.join(format!("{pid}/comm"))) {
-            self.comm = comm.strip_suffix(b"\n").unwrap_or(&comm).to_owned();
-        }
-        &self.comm
+    /// Names the line by this process.
+    pub fn name_by(&mut self, procfs: &Procfs, process: Pid) {
+        self.name = Some(ProcessName::of(procfs, process));
+    }
+
+    /// The name of the process. Once it has ended, or is not counted any more, the last one that it is known to have had before.
+    pub fn comm(&mut self) -> &[u8] {
+        let counts_it = || self.tasks.iter().any(Task::counts_itself);
+        self.name.as_mut().map_or(&[], |name| name.update(counts_it))
     }
 }
 
 impl Task {
-    fn of(thread: Pid, follow: Follow, quantities: &[Countable], ring: &Ring) -> io::Result<Self> {
-        let all = if follow == Follow::ALONE { Inherit::Threads } else { Inherit::AllTasks };
-        let liveness =
-            Event::open(&Attributes::liveness().inherited(all), Subject::Thread(thread), Some(ring.cpu))?;
-        liveness.redirect_to(ring.as_fd())?;
-        let own = match follow {
+    fn of(thread: Pid, member: Member, quantities: &[Countable], ring: &Ring) -> io::Result<Self> {
+        let all = if member.follow == Follow::ALONE { Inherit::Threads } else { Inherit::AllTasks };
+        let names_line = member.process == member.root;
+        let own_liveness = names_line.then(|| liveness(thread, Inherit::Threads, ring)).transpose()?;
+        let own = match member.follow {
             Follow::CHILDREN => open(thread, Inherit::Threads, quantities)?,
             _ => Vec::new(),
         };
-        Ok(Self { liveness, counters: open(thread, all, quantities)?, own })
+        let liveness = liveness(thread, all, ring)?;
+        Ok(Self { liveness, own_liveness, counters: open(thread, all, quantities)?, own })
+    }
+
+    /// Whether it is of the process that names the line, and this process is counted: the kernel ends the counters of a task that
+    /// executes a set-user-ID program, but not those of the tasks that it has started.
+    fn counts_itself(&self) -> bool {
+        self.own_liveness.as_ref().is_some_and(|liveness| !liveness.has_ended())
     }
 
     fn has_ended(&self) -> bool {
@@ -158,6 +169,13 @@ impl Task {
         }
         Ok(())
     }
+}
+
+fn liveness(thread: Pid, inherit: Inherit, ring: &Ring) -> io::Result<Event> {
+    let attributes = Attributes::liveness().inherited(inherit);
+    let event = Event::open(&attributes, Subject::Thread(thread), Some(ring.cpu))?;
+    event.redirect_to(ring.as_fd())?;
+    Ok(event)
 }
 
 fn open(thread: Pid, inherit: Inherit, quantities: &[Countable]) -> io::Result<Vec<Counter>> {

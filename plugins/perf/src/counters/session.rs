@@ -52,7 +52,6 @@ pub struct CountersSession {
     counted: Vec<Countable>,
     /// What cannot be counted here, and why: reported first.
     uncounted: Vec<(Quantity, String)>,
-    procfs: PathBuf,
     timer: TimerFd,
     /// The interval is over. Nothing is lost by waiting for room: the next line counts from the last one on.
     is_due: bool,
@@ -89,7 +88,7 @@ impl CountersSession {
         for (group, counters) in &mut counters {
             // Read now: a process can end before its first line.
             if let LineGroup::Process(pid) = *group {
-                counters.comm(procfs.root(), pid);
+                counters.name_by(&procfs, pid);
             }
         }
         let timer =
@@ -101,7 +100,6 @@ impl CountersSession {
             _ring: ring,
             counted,
             uncounted,
-            procfs: procfs.root().to_owned(),
             timer,
             is_due: false,
             counted_until: boot_time(),
@@ -131,9 +129,7 @@ impl CountersSession {
             if had_tasks {
                 let origin = Origin::at(time);
                 let origin = match *group {
-                    LineGroup::Process(pid) => {
-                        origin.pid(pid).tid(pid).comm(counters.comm(&self.procfs, pid))
-                    }
+                    LineGroup::Process(pid) => origin.pid(pid).tid(pid).comm(counters.comm()),
                     LineGroup::Cgroup(_) | LineGroup::Total => origin,
                 };
                 let cgroup = match group {
@@ -257,11 +253,11 @@ fn open_counters(
     }
 }
 
-/// The counters of a thread, those of the thread itself where only its children are to be counted, and the event that shows whether
-/// it has ended.
+/// The counters of a thread, those of the thread itself where only its children are to be counted, and the two events that show whether
+/// it and its descendants have ended.
 fn events_of_a_thread(counted: &[Countable], members: &HashMap<Pid, Member>) -> usize {
     let is_parent = |member: &Member| member.follow == Follow::CHILDREN;
-    counted.len() * if members.values().any(is_parent) { 2 } else { 1 } + 1
+    counted.len() * if members.values().any(is_parent) { 2 } else { 1 } + 2
 }
 
 fn write_line(

@@ -66,9 +66,18 @@ impl Processes {
         }
     }
 
-    /// The name of a thread.
-    pub fn comm(&self, thread: u32) -> &[u8] {
-        self.names.get(&thread).map_or(b"<...>", |name| name)
+    /// The name of a thread of a process.
+    pub fn comm(&self, process: u32, thread: u32) -> &[u8] {
+        let name = self.names.get(&thread).or_else(|| self.executing_thread(process, thread));
+        name.map_or(b"<...>", |name| name)
+    }
+
+    /// The name of a thread that has got the number of the first one, since it executes a program, but not yet the name of that: all
+    /// others have ended then, and it is known by its old number.
+    fn executing_thread(&self, process: u32, thread: u32) -> Option<&Arc<[u8]>> {
+        let mut threads = self.processes.get(&process).filter(|_| process == thread)?.threads.iter();
+        let only = threads.next().filter(|_| threads.next().is_none())?;
+        self.names.get(only)
     }
 
     /// The code of a process.
@@ -156,9 +165,9 @@ mod tests {
         apply(&mut processes, 2, 2, Body::Fork { parent_pid: 1, parent_tid: 1 });
         apply(&mut processes, 1, 1, Body::Mmap(mapping(0x1000, 0x1000, 0, b"/bin/bash")));
         assert_eq!(at(&processes, 2, 0x1000).unwrap().0, "sh");
-        assert_eq!(processes.comm(2), b"sh");
+        assert_eq!(processes.comm(2, 2), b"sh");
         apply(&mut processes, 2, 2, Body::Comm { name: b"cat", is_exec: true });
-        assert_eq!((at(&processes, 2, 0x1000), processes.comm(2)), (None, &b"cat"[..]));
+        assert_eq!((at(&processes, 2, 0x1000), processes.comm(2, 2)), (None, &b"cat"[..]));
     }
 
     #[test]
@@ -179,9 +188,25 @@ mod tests {
         apply(&mut processes, 1, 2, Body::Fork { parent_pid: 1, parent_tid: 1 });
         apply(&mut processes, 1, 1, Body::Exit);
         apply(&mut processes, 1, 1, Body::Comm { name: b"b", is_exec: true });
-        assert_eq!((processes.comm(1), processes.comm(2)), (&b"b"[..], &b"<...>"[..]));
+        assert_eq!((processes.comm(1, 1), processes.comm(1, 2)), (&b"b"[..], &b"<...>"[..]));
         apply(&mut processes, 1, 1, Body::Exit);
         assert!(processes.names.is_empty() && processes.processes.is_empty());
+    }
+
+    #[test]
+    fn thread_that_executes_a_program_has_its_name_with_either_number() {
+        let mut processes = Processes::default();
+        apply(&mut processes, 1, 1, Body::Comm { name: b"a", is_exec: false });
+        for thread in [2, 3] {
+            apply(&mut processes, 1, thread, Body::Fork { parent_pid: 1, parent_tid: 1 });
+        }
+        apply(&mut processes, 1, 2, Body::Comm { name: b"executes", is_exec: false });
+        apply(&mut processes, 1, 1, Body::Exit);
+        assert_eq!(processes.comm(1, 1), b"<...>", "it is not known which of them executes");
+        apply(&mut processes, 1, 3, Body::Exit);
+        assert_eq!((processes.comm(1, 2), processes.comm(1, 1)), (&b"executes"[..], &b"executes"[..]));
+        apply(&mut processes, 1, 1, Body::Comm { name: b"b", is_exec: true });
+        assert_eq!(processes.comm(1, 1), b"b");
     }
 
     proptest! {

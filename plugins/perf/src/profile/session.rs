@@ -118,7 +118,7 @@ impl ProfileSession {
             return Rendered::Blocked;
         };
         if let Some(folded) = &mut self.folded {
-            folded.add(self.processes.comm(record.thread), frames);
+            folded.add(self.processes.comm(record.process, record.thread), frames);
             return Rendered::Event;
         }
         let names = frames.iter().map(|frame| frame.name.as_bytes());
@@ -143,7 +143,7 @@ impl ProfileSession {
             .cpu(record.cpu)
             .pid(record.process)
             .tid(record.thread)
-            .comm(self.processes.comm(record.thread))
+            .comm(self.processes.comm(record.process, record.thread))
     }
 }
 

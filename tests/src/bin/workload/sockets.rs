@@ -2,6 +2,7 @@
 //!
 //! - `connect ADDRESS`, `listen ADDRESS`, `accept N`, `bind ADDRESS` (UDP): create a socket; answers its local address
 //! - `begin ADDRESS`: create a socket that connects without blocking; answers its local address
+//! - `reconnect N ADDRESS`: end the connection with `AF_UNSPEC`, and connect the same socket; answers its local address
 //! - `send N BYTES`, `receive N BYTES`: exactly this many bytes
 //! - `send_to N ADDRESS BYTES`, `receive_from N`: a datagram; `receive_from` answers its size
 //! - `flood N ADDRESS COUNT`: this many datagrams of 1000 bytes
@@ -14,6 +15,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 
 /// The sockets of a task. A closed one is `None`, so that the numbers stay valid.
@@ -43,6 +45,13 @@ impl Sockets {
         match command.split(' ').collect::<Vec<_>>()[..] {
             ["connect", address] => self.make(Socket::Stream(TcpStream::connect(address)?)),
             ["begin", address] => self.make(Socket::Stream(connect_without_blocking(address)?)),
+            ["reconnect", number, address] => {
+                let address: SocketAddr = address.parse().map_err(|_| invalid(address))?;
+                let stream = self.stream(number)?;
+                disconnect(stream)?;
+                connect(stream.as_raw_fd(), &SockaddrStorage::from(address))?;
+                Ok(stream.local_addr()?.to_string())
+            }
             ["listen", address] => self.make(Socket::Listener(TcpListener::bind(address)?)),
             ["bind", address] => self.make(Socket::Datagrams(UdpSocket::bind(address)?)),
             ["accept", number] => match self.get(number)? {
@@ -116,6 +125,15 @@ impl Sockets {
 }
 
 /// Without blocking, which the standard library cannot do.
+fn disconnect(stream: &TcpStream) -> io::Result<()> {
+    // SAFETY: a C structure of integers, for which zeros are valid.
+    let mut unspecified: libc::sockaddr = unsafe { std::mem::zeroed() };
+    unspecified.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+    // SAFETY: the address is valid, and has the given size.
+    let result = unsafe { libc::connect(stream.as_raw_fd(), &unspecified, size_of_val(&unspecified) as u32) };
+    Ok(Errno::result(result).map(drop)?)
+}
+
 fn connect_without_blocking(address: &str) -> io::Result<TcpStream> {
     let address: SocketAddr = address.parse().map_err(|_| invalid(address))?;
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };

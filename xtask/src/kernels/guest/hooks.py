@@ -1,5 +1,5 @@
 """A test for each hook, by what a process does. Each compares with what the process did."""
-import contextlib, ctypes, mmap, os, re, socket, time
+import contextlib, ctypes, mmap, os, re, signal, socket, time
 
 import blocks, calls
 from session import Session, Task, count, expect, traced
@@ -14,8 +14,21 @@ def getppids(number=50):
         os.getppid()
 
 
+def unreadable_and_empty_paths():
+    for path in (b"", ctypes.c_void_p(4), b"/x"):
+        ctypes.CDLL(None).faccessat(-100, path, 0, 0)
+
+
 def trace_syscalls():
     count(traced("trace_syscalls", "-s getppid", getppids)[0], r"sys_getppid\(\)$", 50)
+    lines, _ = traced("trace_syscalls", "-s faccessat --decode --format json", unreadable_and_empty_paths)
+    # Before Linux 6.19, all of them are addresses.
+    if any('"filename":"/x"' in line for line in lines):
+        count(lines, '"filename":"".*"error":"ENOENT"', 1)
+        count(lines, '"filename":"0x4".*"error":"EFAULT"', 1)
+        lines, _ = traced("trace_syscalls", "-s faccessat --format json", unreadable_and_empty_paths)
+        count(lines, r'"__filename_val":"\(fault\)"', 1)
+        count(lines, '"__filename_val":""', 1)
 
 
 def trace_events():
@@ -25,14 +38,36 @@ def trace_events():
 
 def processes():
     for _ in range(3):
-        child = os.posix_spawn("/bin/true", ["true"], {})
+        child = os.posix_spawn("/bin/true", ["true", "a b", ""], {})
         os.waitpid(child, 0)
 
 
+def processes_and_failure():
+    processes()
+    with contextlib.suppress(FileNotFoundError):
+        os.execv("/no/such/program", ["program"])
+
+
+def killed():
+    """The lines of a process that is killed by one that is not traced."""
+    task = Task(lambda: None)
+    try:
+        session = Session("trace_process", f"--pid {task.pid}")
+        os.kill(task.pid, signal.SIGTERM)
+        return session.ended()
+    finally:
+        task.end()
+
+
 def trace_process():
-    lines, _ = traced("trace_process", "", processes)
-    count(lines, ": exec: .*/bin/true", 3)
-    count(lines, ": exit: .*status=0", 3)
+    lines, _ = traced("trace_process", "", processes_and_failure)
+    count(lines, r': exec: path="/bin/true" .*argc=3 argv=\["true","a b",""\] file="/usr/bin/true"', 3)
+    count(lines, ": exit: status=0 group_dead .*cpu_time=", 3)
+    count(lines, ': exec_failed: path="/no/such/program" .*error=ENOENT', 1)
+    lines = killed()
+    count(lines, ": signal_generate: signal=SIGTERM ", 1)
+    count(lines, f": signal_deliver: signal=SIGTERM code=SI_USER action=default sender_pid={os.getpid()} ", 1)
+    count(lines, ": exit: killed signal=SIGTERM group_dead ", 1)
 
 
 def trace_sched():

@@ -1,23 +1,15 @@
 //! Signals that are sent and delivered.
 
 use trace_hook_api::{LineBuffer, Result};
-use trace_syscalls::{SIGNAL_ACTION_FLAGS, flag_names, signal_code, signal_name};
 use trace_tasks::Pid;
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
+use crate::trace_process::events::{DELIVERED, Delivered, Generated};
 use crate::tracepoint::Tracepoint;
 
 pub const GENERATE: Tracepoint = Tracepoint::new("signal", "signal_generate");
 pub const DELIVER: Tracepoint = Tracepoint::new("signal", "signal_deliver");
-
-/// `SIG_DFL` and `SIG_IGN` (sigaction(2)), in place of the address of a handler.
-const DEFAULT: u64 = 0;
-const IGNORE: u64 = 1;
-
-/// The results of sending a signal (`include/trace/events/signal.h`), by number.
-const RESULTS: [&str; 5] = ["delivered", "ignored", "already_pending", "overflow_fail", "lose_info"];
-const DELIVERED: i64 = 0;
 
 /// The fields of [`GENERATE`].
 pub struct Generate {
@@ -68,19 +60,17 @@ impl Generate {
 
     pub fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         with_origin(record, record.task(), |record, origin| {
-            let signal = self.signal(record);
-            let line = lines
-                .event(origin, "signal_generate")
-                .word("signal", &signal_name(signal))
-                .number("to_tid", self.to(record))
-                .text("to_comm", record.text(&self.to_comm))
-                .word("code", &signal_code(signal, record.number(&self.code) as i32));
-            let result = record.number(&self.result);
-            let name = usize::try_from(result).ok().and_then(|result| RESULTS.get(result));
-            let outcome = name.map_or_else(|| result.to_string(), |name| (*name).to_owned());
-            line.word("outcome", &outcome)
-                .flag("group", record.number(&self.group) != 0)
-                .flag("interrupt", record.in_interrupt());
+            let event = Generated {
+                signal: self.signal(record),
+                code: record.number(&self.code) as i32,
+                to_tid: self.to(record),
+                to_pid: None,
+                to_comm: record.text(&self.to_comm),
+                result: record.number(&self.result),
+                is_for_group: record.number(&self.group) != 0,
+                in_interrupt: record.in_interrupt(),
+            };
+            event.show(origin, lines);
         });
     }
 }
@@ -101,26 +91,22 @@ impl Deliver {
         record.number(&self.signal) as i32
     }
 
-    /// Whether the default action is taken.
+    /// Whether the default action is taken: `SIG_DFL` (sigaction(2)).
     pub fn is_default(&self, record: &Record<'_>) -> bool {
-        record.number(&self.handler) as u64 == DEFAULT
+        record.number(&self.handler) as u64 == 0
     }
 
-    pub fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) {
+    /// Adds the line. For a signal that ends the process, the record has SIGKILL instead.
+    pub fn show(&self, signal: i32, record: &mut Record<'_>, lines: &mut LineBuffer) {
         with_origin(record, record.task(), |record, origin| {
-            let signal = self.signal(record);
-            let line = lines
-                .event(origin, "signal_deliver")
-                .word("signal", &signal_name(signal))
-                .word("code", &signal_code(signal, record.number(&self.code) as i32));
-            match record.number(&self.handler) as u64 {
-                DEFAULT => line.word("action", "default"),
-                IGNORE => line.word("action", "ignore"),
-                handler => line
-                    .word("action", "handler")
-                    .address("handler", handler)
-                    .word("flags", &flag_names(record.number(&self.flags) as u64, SIGNAL_ACTION_FLAGS)),
+            let event = Delivered {
+                signal,
+                code: record.number(&self.code) as i32,
+                handler: record.number(&self.handler) as u64,
+                flags: record.number(&self.flags) as u64,
+                sender: None,
             };
+            event.show(origin, lines);
         });
     }
 }

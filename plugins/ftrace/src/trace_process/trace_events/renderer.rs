@@ -45,19 +45,11 @@ impl ProcessRenderer {
         })
     }
 
-    /// Notes what the record says about how tasks will end. Returns whether the record has no line of its own.
+    /// Notes what a call says about how tasks will end. Returns whether the record is such a call, which has no line of its own.
     fn learn(&mut self, record: &mut Record<'_>) -> bool {
         let id = record.id();
         let (thread, process) = (record.task(), process_of(record, record.task()));
-        if id == self.generate.id {
-            if self.generate.is_pending(record) {
-                let to = process_of(record, self.generate.to(record));
-                self.endings.signal_sent(to, self.generate.signal(record), record.time());
-            }
-        } else if id == self.deliver.id {
-            let is_default = self.deliver.is_default(record);
-            self.endings.signal_delivered(process, self.deliver.signal(record), is_default, record.time());
-        } else if let Some(call) = self.exit_thread.as_ref().filter(|call| call.id == id) {
+        if let Some(call) = self.exit_thread.as_ref().filter(|call| call.id == id) {
             self.endings.thread_exits(thread, record.number(&call.code));
             return true;
         } else if let Some(call) = self.exit_process.as_ref().filter(|call| call.id == id) {
@@ -92,13 +84,23 @@ impl Renderer for ProcessRenderer {
                 self.exit.show(ending, record, lines);
             }
             id if id == self.generate.id => {
-                // An interrupt while a traced task ran, which concerns another task.
-                if record.in_interrupt() && !record.is_traced(self.generate.to(record)) {
-                    return;
+                let receiver = self.generate.to(record);
+                let is_received = record.is_traced(receiver);
+                if is_received && self.generate.is_pending(record) {
+                    let process = process_of(record, receiver);
+                    self.endings.signal_sent(process, self.generate.signal(record), record.time());
                 }
-                self.generate.show(record, lines);
+                // An interrupt is not related to the task that runs.
+                if is_received || (!record.in_interrupt() && record.is_traced(record.task())) {
+                    self.generate.show(record, lines);
+                }
             }
-            id if id == self.deliver.id => self.deliver.show(record, lines),
+            id if id == self.deliver.id => {
+                let process = process_of(record, record.task());
+                let (signal, is_default) = (self.deliver.signal(record), self.deliver.is_default(record));
+                let sent = self.endings.signal_delivered(process, signal, is_default, record.time());
+                self.deliver.show(sent.unwrap_or(signal), record, lines);
+            }
             _ => {}
         }
     }

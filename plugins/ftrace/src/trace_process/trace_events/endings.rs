@@ -2,6 +2,7 @@
 
 use nix::libc;
 
+use crate::trace_process::events::Ending;
 use crate::tracepoint::Tracepoint;
 use trace_tasks::Pid;
 use tracefs::RecentMap;
@@ -12,17 +13,7 @@ pub const EXIT_PROCESS: Tracepoint = Tracepoint::new("syscalls", "sys_enter_exit
 /// The calls that end a task.
 pub const TRACEPOINTS: [Tracepoint; 2] = [EXIT_THREAD, EXIT_PROCESS];
 
-/// How a task ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// By exit(2), with this status.
-    Status(u8),
-    /// By a signal, which may not be known.
-    Killed(Option<i32>),
-}
-
-/// At least this many threads, and this many processes, are remembered. Signals are also sent to untraced processes, whose
-/// end is not recorded; and not every kernel reports the end of a process.
+/// At least this many threads, and this many processes, are remembered. Not every kernel reports the end of a process.
 pub const REMEMBERED: usize = 1 << 14;
 
 /// What is known of tasks that are about to end.
@@ -72,22 +63,24 @@ impl Endings {
         }
     }
 
-    /// A signal is delivered to the process.
+    /// A signal is delivered to the process. If it ends the process, returns the signal that was sent, as far as it is known.
     ///
     /// A fatal signal without core dump becomes a SIGKILL for each thread (`complete_signal` in `kernel/signal.c`).
     /// exit_group(2) and execve(2) send SIGKILL to the other threads as well; right after a gap, these may be the cause.
-    pub fn signal_delivered(&mut self, process: Pid, signal: i32, is_default: bool, at: u64) {
+    pub fn signal_delivered(&mut self, process: Pid, signal: i32, is_default: bool, at: u64) -> Option<i32> {
         let sent = self.sent.remove(&process);
         // SIGKILL cannot be blocked.
         let is_cause =
             |sent: &Sent| sent.signal == libc::SIGKILL || at.saturating_sub(sent.at) <= DELIVERY_TIME;
-        if is_default && ends_process(signal) {
-            let is_killed = signal == libc::SIGKILL;
-            let signal = if is_killed { sent.filter(is_cause).map(|sent| sent.signal) } else { Some(signal) };
-            if signal.is_some() || at >= self.unsure_until {
-                self.process_ends(process, Ending::Killed(signal));
-            }
+        if !is_default || !ends_process(signal) {
+            return None;
         }
+        let is_killed = signal == libc::SIGKILL;
+        let signal = if is_killed { sent.filter(is_cause).map(|sent| sent.signal) } else { Some(signal) };
+        if signal.is_some() || at >= self.unsure_until {
+            self.process_ends(process, Ending::Killed(signal));
+        }
+        signal
     }
 
     /// Only the first cause counts.

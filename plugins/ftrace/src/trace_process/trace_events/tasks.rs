@@ -1,16 +1,12 @@
 //! Tasks that begin, execute another program, and end.
 
 use trace_hook_api::{LineBuffer, Result};
-use trace_syscalls::{CLONE_FLAGS, flag_names, signal_name};
 use trace_tasks::Pid;
 use tracefs::format::Field;
 use tracefs_session::{EventStream, Record, with_origin};
 
-use super::endings::Ending;
+use crate::trace_process::events::{self, Ending};
 use crate::tracepoint::Tracepoint;
-
-/// The flag of a new thread, as opposed to a new process (clone(2)).
-const CLONE_THREAD: u64 = nix::libc::CLONE_THREAD as u64;
 
 /// Not `sched:sched_process_fork`, which does not distinguish threads from processes.
 pub const FORK: Tracepoint = Tracepoint::new("task", "task_newtask");
@@ -49,13 +45,8 @@ impl Fork {
 
     pub fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         with_origin(record, record.task(), |record, origin| {
-            let flags = record.number(&self.flags) as u64;
-            let kind = if flags & CLONE_THREAD == 0 { "process" } else { "thread" };
-            lines
-                .event(origin, "fork")
-                .number("child_tid", self.child(record))
-                .word("kind", kind)
-                .word("flags", &flag_names(flags, CLONE_FLAGS));
+            let (child_tid, flags) = (self.child(record), record.number(&self.flags) as u64);
+            events::Fork { child_tid, child_pid: None, ppid: None, flags }.show(origin, lines);
         });
     }
 }
@@ -68,10 +59,8 @@ impl Exec {
 
     pub fn show(&self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         with_origin(record, record.task(), |record, origin| {
-            lines
-                .event(origin, "exec")
-                .text("path", record.text(&self.path))
-                .number("old_tid", record.number(&self.old_tid));
+            let (path, old_tid) = (record.text(&self.path), record.number(&self.old_tid) as Pid);
+            events::Exec { path, old_tid, program: None }.show(origin, lines);
         });
     }
 }
@@ -89,16 +78,8 @@ impl Exit {
 
     pub fn show(&self, ending: Option<Ending>, record: &mut Record<'_>, lines: &mut LineBuffer) {
         with_origin(record, record.task(), |record, origin| {
-            let line = lines.event(origin, "exit");
-            let line = match ending {
-                Some(Ending::Status(status)) => line.number("status", status),
-                Some(Ending::Killed(None)) => line.flag("killed", true),
-                Some(Ending::Killed(Some(signal))) => {
-                    line.flag("killed", true).word("signal", &signal_name(signal))
-                }
-                None => line,
-            };
-            line.optional(self.group_dead(record), |line, group_dead| line.flag("group_dead", group_dead));
+            let group_dead = self.group_dead(record);
+            events::Exit { ending, group_dead, ..events::Exit::default() }.show(origin, lines);
         });
     }
 }

@@ -1,46 +1,52 @@
-//! A session that records opened files.
+//! A session that renders the records of the programs, which are in a ring buffer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use trace_ebpf::Programs;
-use trace_ebpf::aya::maps::{MapData, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use trace_hook_api::{LineBuffer, Request, Result};
 use trace_session::spool::{Entry, Spool, SpoolReader};
 use trace_session::{Collector, Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession};
 
-use super::collector::RecordCollector;
-use super::path_patterns::PathPatterns;
-use super::record::OpenRecord;
-use super::{path, show};
+use crate::programs::Programs;
+use crate::record_collector::RecordCollector;
 
-/// Records on their way from the programs to lines.
-pub struct OpenSession {
+/// Turns records into lines.
+pub trait RecordRenderer: Send {
+    /// Returns the CPU of the record in these bytes, and the number of records that were lost there before it. `None` if they are
+    /// no record.
+    fn lost_before(bytes: &[u8]) -> Option<(u32, u64)>;
+
+    /// Adds the line of the record in these bytes, if it has one. Returns whether they are a record.
+    fn record(&mut self, bytes: &[u8], lines: &mut LineBuffer) -> bool;
+
+    /// Called where records are missing, which the session has reported.
+    fn lost(&mut self) {}
+}
+
+/// Records on their way from the programs to lines. The programs write them to the map `records`, a ring buffer.
+pub struct RecordSession<R> {
     programs: Programs,
     collector: Collector<RecordCollector>,
     spool: Arc<Spool>,
     reader: SpoolReader,
-    wanted: PathPatterns,
+    renderer: R,
 }
 
-impl OpenSession {
-    /// A session that reports the calls whose paths match.
+impl<R: RecordRenderer> RecordSession<R> {
+    /// A session of these programs.
     ///
     /// # Errors
     ///
-    /// The thread that collects the records cannot be started.
-    pub fn start(
-        mut programs: Programs,
-        request: &Request,
-        wanted: PathPatterns,
-    ) -> Result<SourceSession<Self>> {
+    /// The programs have no such map, or the thread that collects the records cannot be started.
+    pub fn start(mut programs: Programs, request: &Request, renderer: R) -> Result<SourceSession<Self>> {
         let records: RingBuf<MapData> = programs.map("records")?;
         let spool = Arc::new(Spool::new(Path::new(SPOOL_DIRECTORY), request.spool_size));
-        let collector = Collector::start(RecordCollector::new(records, Arc::clone(&spool)))?;
+        let collector = Collector::start(RecordCollector::new(records, R::lost_before, Arc::clone(&spool)))?;
         let reader = SpoolReader::new(Arc::clone(&spool));
-        Ok(SourceSession::new(Self { programs, collector, spool, reader, wanted }))
+        Ok(SourceSession::new(Self { programs, collector, spool, reader, renderer }))
     }
 
     /// The losses that no later record has reported.
@@ -53,7 +59,7 @@ impl OpenSession {
     }
 }
 
-impl EventSource for OpenSession {
+impl<R: RecordRenderer> EventSource for RecordSession<R> {
     fn any_task_alive(&mut self) -> Result<bool> {
         Ok(self.programs.processes.any_left())
     }
@@ -71,12 +77,10 @@ impl EventSource for OpenSession {
             Entry::Settled(_) | Entry::Clock(_) => return Ok(Rendered::Other),
         };
         lines.lost(cpu, lost);
-        let Some(record) = OpenRecord::of(bytes) else { return Ok(Rendered::Other) };
-        let path = path::of(&record);
-        if self.wanted.include(path.as_deref()) {
-            show::show(&record, path.as_deref(), lines);
+        if lost > 0 {
+            self.renderer.lost();
         }
-        Ok(Rendered::Event)
+        Ok(if self.renderer.record(bytes, lines) { Rendered::Event } else { Rendered::Other })
     }
 
     fn end(&mut self, lines: &mut LineBuffer) -> Result<End> {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* The path of a directory, as a process sees it. */
+/* The path of a directory or a file, as a process sees it. */
 #pragma once
 
 #include "older.h"
@@ -7,11 +7,7 @@
 #define MOST_STEPS 256
 /* One component of a path, with its NUL. */
 #define NAME_SIZE 256
-/*
- * Space for a relative path and for the components of its directory. With what surrounds it, it must stay below two pages:
- * since Linux 6.19, task storage cannot be larger (`kmalloc_nolock` in mm/slub.c).
- */
-#define TEXT_SIZE (2 * 4096 - 512)
+/* TEXT_SIZE is the size of the buffer for the components, and for what the program has before them. */
 
 /* How far the components reach, and the state of the directory. */
 #define REACHED_ROOT 1	/* the root of the process */
