@@ -307,10 +307,6 @@ fn mistakes_are_explained_in_one_line() {
             &["--cgroup and --container are two choices"],
         ),
         (&["run", "open", "-p"], &["pgrep"]),
-        (
-            &["run", "open", "--all", "--where", "error == ENOENTT"],
-            &["there is no error 'ENOENTT'", "'ENOENT'"],
-        ),
         (&["run", "open", "-u", "nobody", "-p", "1"], &["--user requires a command"]),
         (&["run", "open,net", "--all"], &["one hook"]),
         (&["lsit"], &["did you mean 'list'?"]),
