@@ -58,7 +58,8 @@ fn patience_multiplies_time_limits() {
         call.variable("MISBEHAVE", "hang:load").answer();
         began.elapsed()
     };
-    assert!(limit("3") > limit("1") + std::time::Duration::from_secs(2));
+    // On a busy machine, the limit without the factor is longer, too.
+    assert!((0..3).any(|_| limit("3") > limit("1") + std::time::Duration::from_secs(2)));
 }
 
 #[test]

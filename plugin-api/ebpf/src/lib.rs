@@ -46,6 +46,7 @@
 
 mod cgroups;
 mod directory;
+mod kernel_types;
 mod losses;
 mod object;
 mod programs;

@@ -1,6 +1,8 @@
 //! Programs in the kernel: loaded, attached, detached.
 
+use std::fs;
 use std::path::Path;
+use std::thread::{self, Builder};
 
 use aya::maps::{Map, MapError};
 use aya::programs::{ProgramError, RawTracePoint};
@@ -11,6 +13,7 @@ use trace_hook_api::{Environment, HookError, Request, Result, log};
 use trace_session::selected_processes;
 
 use crate::cgroups::SelectedCgroups;
+use crate::kernel_types;
 use crate::losses::Losses;
 use crate::object::{Attachment, Object};
 use crate::requirements::{self, types_file};
@@ -61,12 +64,9 @@ impl Programs {
         let procfs = &request.environment.procfs;
         let selection = selected_processes(request)?;
         let cgroups = SelectedCgroups::of(&selection)?;
-        let types = types_elsewhere(&request.environment)?;
+        let (mut loader, types) = loader_and_types(&request.environment, object)?;
         allow_locked_memory();
-        let mut loader = EbpfLoader::new();
-        if let Some(types) = &types {
-            loader.btf(Some(types));
-        }
+        loader.btf(Some(&types));
         // The library does not support task storage maps, which only the programs use.
         loader
             .allow_unsupported_maps()
@@ -135,15 +135,26 @@ fn allow_locked_memory() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
-/// The kernel's types, if they are not at the path where the library looks itself: reading them takes half of the time of a
-/// start.
-fn types_elsewhere(environment: &Environment) -> Result<Option<Btf>, Error> {
-    if environment.sysfs == Path::new("/sys") {
-        return Ok(None);
-    }
-    let path = types_file(environment);
+/// A loader, and the types of the kernel that the object needs. When the library makes a loader, it reads all types, whether it is
+/// given others or not: meanwhile, those that are needed are found.
+fn loader_and_types(
+    environment: &Environment,
+    object: &Object<'_>,
+) -> Result<(EbpfLoader<'static>, Btf), Error> {
+    thread::scope(|scope| {
+        let loader = Builder::new().spawn_scoped(scope, EbpfLoader::new);
+        let types = types_for(object, &types_file(environment))?;
+        // Where there can be no thread, it is made here.
+        let loader = loader.ok().and_then(|loader| loader.join().ok()).unwrap_or_default();
+        Ok((loader, types))
+    })
+}
+
+fn types_for(object: &Object<'_>, path: &Path) -> Result<Btf, Error> {
     let failed = |source| Error::Types { path: path.display().to_string(), source };
-    Btf::parse_file(&path, Endianness::default()).map_err(failed).map(Some)
+    let all = fs::read(path).map_err(|error| failed(BtfError::FileError { path: path.to_owned(), error }))?;
+    let named = kernel_types::named_in(object.elf, &all);
+    Btf::parse(named.as_deref().unwrap_or(&all), Endianness::default()).map_err(failed)
 }
 
 /// The library warns of each map that it does not support, even where these are allowed.
