@@ -64,6 +64,21 @@ fn names_are_colored_at_a_terminal_unless_that_is_unwanted() {
 }
 
 #[test]
+fn columns_have_a_heading_at_a_terminal() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let columns = ["run", "latency", "--brief", "--columns", "count,call", "--", "cat", "/etc/hostname"];
+    let (_, screen) = Terminal::of(manager.call(columns)).ends();
+    let lines: Vec<&str> = screen.lines().collect();
+    let heading = lines.iter().position(|line| *line == "count         call");
+    let row = lines.iter().position(|line| line.starts_with("1 ") && line.ends_with(" execve"));
+    assert!(heading.is_some() && heading < row, "{screen}");
+    assert_eq!(lines.iter().filter(|line| line.contains("count")).count(), 1, "{screen}");
+    let piped = manager.call(columns).answer();
+    assert!(!piped.stderr.contains("count "), "{piped:#?}");
+}
+
+#[test]
 fn ctrl_c_ends_the_command_and_the_trace_is_complete() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

@@ -28,6 +28,15 @@ impl ColumnValues {
         Self { columns: names.iter().map(column).collect() }
     }
 
+    /// The names of the columns, above their values. Only for text.
+    pub fn heading(names: &[String]) -> String {
+        let mut heading = Self::of(names);
+        heading.columns.iter_mut().for_each(|column| column.value = column.name.clone().into_bytes());
+        let mut line = Vec::new();
+        heading.write_row(&mut line);
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
     /// Forgets the values of the last event.
     pub fn begin(&mut self) {
         self.columns.iter_mut().for_each(|column| column.value.clear());

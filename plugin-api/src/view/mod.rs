@@ -13,6 +13,7 @@ mod viewer;
 
 use serde::{Deserialize, Serialize};
 
+use columns::ColumnValues;
 pub(crate) use columns::write_name;
 pub use condition::{Comparison, Condition, Literal, Operator};
 pub(crate) use evaluation::Evaluation;
@@ -47,6 +48,11 @@ impl View {
     /// Returns whether it is the default one, which every hook honours.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The names of the columns as a line of text, to print above the rows. `None` if lines have all fields.
+    pub fn heading(&self) -> Option<String> {
+        (!self.columns.is_empty()).then(|| ColumnValues::heading(&self.columns))
     }
 
     /// Returns whether the condition or a column is about a field of this name, or of this group.

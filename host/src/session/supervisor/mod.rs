@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use trace_hook_api::{Environment, Request, TaskSelection};
+use trace_hook_api::{Environment, Format, Request, TaskSelection};
 
 use super::command_end::CommandEnd;
 use super::destination::Destination;
@@ -181,7 +181,8 @@ fn prepare<'a>(
         }
         Destination::Output(output) => {
             let (reader, writer) = trace_pipe::create()?;
-            (Some(Printer::new(reader, output)), Some(writer))
+            let heading = request.view.heading().filter(|_| request.format == Format::Text);
+            (Some(Printer::new(reader, output, heading)), Some(writer))
         }
     };
     // The worker alone keeps the writing end of the pipe.

@@ -30,11 +30,13 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// Prints what arrives in the pipe.
-    pub fn new(pipe: PipeReader, output: Output) -> Self {
+    /// Prints what arrives in the pipe, on a terminal after this heading.
+    pub fn new(pipe: PipeReader, output: Output, heading: Option<String>) -> Self {
         // A write to a terminal may have to wait, and then only a small one can be interrupted.
         let splices = output.is_pipe() || output.is_regular_file();
-        Self { pipe, output, splices, text: Vec::new(), printed: 0, at_end: false, bytes: 0 }
+        let heading = heading.filter(|_| output.is_terminal()).map(|heading| heading + "\n");
+        let text = heading.map(String::into_bytes).unwrap_or_default();
+        Self { pipe, output, splices, text, printed: 0, at_end: false, bytes: 0 }
     }
 
     /// Where the trace goes.
