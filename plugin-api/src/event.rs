@@ -4,7 +4,7 @@ use std::thread;
 
 use crate::escape::{self, write_all};
 use crate::view::{Evaluation, LineClock, Value, Viewer, write_name};
-use crate::{Format, LineBuffer, LineKind, Loss};
+use crate::{Composite, Format, LineBuffer, LineKind, Loss};
 
 /// When and where an event happened, and in which task.
 ///
@@ -78,6 +78,7 @@ impl<'a> Origin<'a> {
 /// | [`flag`](Self::flag) | `preempted` or nothing | `"preempted":true` |
 /// | [`group`](Self::group) | the fields, as if there were no group | `"fields":{…}` |
 /// | [`list`](Self::list) | `stack=main;work` | `"stack":["main","work"]` |
+/// | [`composite`](Self::composite) | `timeout={tv_sec=1, tv_nsec=0}` | `"timeout":{"tv_sec":1,"tv_nsec":0}` |
 pub struct EventLine<'a> {
     lines: &'a mut LineBuffer,
     time: u64,
@@ -367,6 +368,33 @@ impl EventLine<'_> {
             return self.written_list(name, items);
         }
         self.written_list(name, items)
+    }
+
+    /// Adds a value that may have parts. As text it is written as by strace(1); in JSON it is an object or an array.
+    ///
+    /// ```
+    /// # use trace_hook_api::{Composite, LineBuffer, Origin};
+    /// # let mut lines = LineBuffer::with_room(4096);
+    /// let pipe = Composite::list([Composite::Number(3), Composite::Number(4)]);
+    /// lines.event(&Origin::at(5), "pipe").composite("fds", &pipe);
+    /// assert_eq!(lines.as_bytes(), b"    0.000000: pipe: fds=[3, 4]\n");
+    /// ```
+    pub fn composite(mut self, name: &str, value: &Composite<'_>) -> Self {
+        if self.lines.has_condition() {
+            value.visit(name, &mut |name, value| self.compare(name, value));
+        }
+        if self.field(name, Value::Other) {
+            match self.format {
+                Format::Text => value.write_text(self.out()),
+                Format::Json => {
+                    value.write_json(self.out());
+                    if self.writing == Writing::All {
+                        value.write_json_companions(name, self.out());
+                    }
+                }
+            }
+        }
+        self
     }
 
     fn written_list<T: AsRef<[u8]>>(mut self, name: &str, items: impl IntoIterator<Item = T>) -> Self {

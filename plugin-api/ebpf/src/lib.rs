@@ -48,11 +48,13 @@ mod losses;
 mod object;
 mod programs;
 pub mod requirements;
+mod task_values;
 mod traced_processes;
 
 pub use losses::{Losses, RecordCounts};
 pub use object::{Builds, Object};
 pub use programs::Programs;
+pub use task_values::TaskValues;
 pub use traced_processes::TracedProcesses;
 
 /// The library that loads the programs, in the version whose maps [`Programs::map`] returns.

@@ -1,24 +1,23 @@
 //! `trace_open`: every file that the traced tasks open or try to open.
 
-mod collector;
 mod description;
 mod path;
 mod path_patterns;
 mod record;
-mod session;
 mod show;
 
 use trace_ebpf::aya::include_bytes_aligned;
 use trace_ebpf::requirements::{self, Helper};
 use trace_ebpf::{Builds, Object, Programs};
 use trace_hook_api::{
-    Environment, Format, Hook, HookError, HookInfo, Param, Request, Result, Selection, Session,
+    Environment, Format, Hook, HookInfo, LineBuffer, Param, Request, Result, Selection, Session,
 };
-use trace_session::check_memory;
 use trace_syscalls::Abi;
 
 use path_patterns::PathPatterns;
-use session::OpenSession;
+use record::OpenRecord;
+
+use crate::records::{LostBefore, RecordSession, ShowRecord, buffer_size};
 
 /// The hook.
 pub struct TraceOpen;
@@ -34,11 +33,6 @@ const CALLS: [&str; 4] = ["open", "creat", "openat", "openat2"];
 
 /// The tracepoints of io_uring requests, since Linux 6.4. The end comes first: requests whose end is not seen would pile up.
 const URING: [(&str, &str); 2] = [("completed", "io_uring_complete"), ("submitted", "io_uring_submit_req")];
-
-/// The default size of the ring buffer, in bytes: some 50,000 records of all CPUs.
-const BUFFER: u64 = 8 << 20;
-/// The largest power of two that `max_entries` holds (32 bits, linux/bpf.h).
-const LARGEST_BUFFER: u64 = 1 << 31;
 
 impl Hook for TraceOpen {
     fn info(&self) -> HookInfo {
@@ -82,7 +76,23 @@ impl Hook for TraceOpen {
             object = object.attach_optional(program, tracepoint);
         }
         let programs = Programs::start(request, &object)?;
-        Ok(Box::new(OpenSession::start(programs, request, wanted)?))
+        Ok(Box::new(RecordSession::start(programs, request, Opened(wanted))?))
+    }
+}
+
+/// Shows the calls whose paths match.
+struct Opened(PathPatterns);
+
+impl ShowRecord for Opened {
+    const LOST_BEFORE: LostBefore = record::lost_before;
+
+    fn show(&mut self, bytes: &[u8], lines: &mut LineBuffer) -> bool {
+        let Some(record) = OpenRecord::of(bytes) else { return false };
+        let path = path::of(&record);
+        if self.0.include(path.as_deref()) {
+            show::show(&record, path.as_deref(), lines);
+        }
+        true
     }
 }
 
@@ -108,25 +118,4 @@ Example:
 /// The numbers of the calls; -1 for one that the interface does not have.
 fn numbers(abi: Abi) -> Vec<u8> {
     CALLS.map(|call| abi.number(call).unwrap_or(-1).to_ne_bytes()).concat()
-}
-
-/// The size of the one ring buffer for all CPUs: a power of two.
-fn buffer_size(request: &Request) -> Result<u32> {
-    let Some(kib) = request.buffer_size else { return Ok(BUFFER as u32) };
-    check_memory(kib, &request.environment.procfs)?;
-    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
-    let bytes = kib.saturating_mul(1024).saturating_mul(cpus).max(page_size());
-    match bytes.checked_next_power_of_two() {
-        Some(bytes) if bytes <= LARGEST_BUFFER => Ok(bytes as u32),
-        _ => Err(HookError::usage(format!(
-            "a buffer of {kib} KiB for each of {cpus} CPUs is too large for the kernel; give at most {} KiB",
-            LARGEST_BUFFER / 1024 / cpus
-        ))),
-    }
-}
-
-fn page_size() -> u64 {
-    // SAFETY: the call takes and returns plain numbers.
-    let size = unsafe { nix::libc::sysconf(nix::libc::_SC_PAGESIZE) };
-    u64::try_from(size).unwrap_or(4096)
 }

@@ -1,6 +1,7 @@
 //! The path that a name stands for, as the calling process sees it.
 
-use super::record::{Directory, OpenRecord, Reach};
+use super::record::OpenRecord;
+use crate::directory::{Directory, path_below_root};
 
 /// openat2(2): the directory is the root, even for names that begin with a slash.
 const RESOLVE_IN_ROOT: u64 = 0x10;
@@ -20,21 +21,7 @@ pub fn is_relative(record: &OpenRecord<'_>) -> bool {
 }
 
 fn within(directory: &Directory<'_>, name: &[u8]) -> Vec<u8> {
-    let mut path = match directory.reach {
-        Reach::Root => Vec::new(),
-        // As getcwd(2) prints it.
-        Reach::Elsewhere => b"(unreachable)".to_vec(),
-        Reach::Cut => b"...".to_vec(),
-    };
-    let names: Vec<&[u8]> =
-        directory.names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
-    for name in names.into_iter().rev() {
-        path.push(b'/');
-        path.extend_from_slice(name);
-    }
-    if directory.is_deleted {
-        path.extend_from_slice(b" (deleted)");
-    }
+    let mut path = path_below_root(directory);
     if !name.starts_with(b"/") {
         path.push(b'/');
     }
@@ -46,6 +33,7 @@ fn within(directory: &Directory<'_>, name: &[u8]) -> Vec<u8> {
 mod tests {
     use super::super::record::Kind;
     use super::*;
+    use crate::directory::Reach;
 
     fn record<'a>(name: &'a [u8], directory: Option<Directory<'a>>) -> OpenRecord<'a> {
         OpenRecord {

@@ -1,5 +1,8 @@
 //! A record of the programs: `struct open_record` in `bpf/open.bpf.c`, and the strings after it.
 
+use crate::directory::{Directory, Reach};
+use crate::records::{half_word, number, take, until_nul, word};
+
 /// The kind of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -55,27 +58,6 @@ pub struct OpenRecord<'a> {
     pub is_name_cut: bool,
     /// The directory that a relative name starts from. `None` if there is none, or if it was not needed.
     pub directory: Option<Directory<'a>>,
-}
-
-/// A directory as the calling process sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Directory<'a> {
-    /// Its components, the innermost first, each with its NUL.
-    pub names: &'a [u8],
-    /// How far they reach.
-    pub reach: Reach,
-    pub is_deleted: bool,
-}
-
-/// How far up the components of a directory reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// The root of the process.
-    Root,
-    /// A root above which the root of the process cannot be found.
-    Elsewhere,
-    /// The end of the space for them.
-    Cut,
 }
 
 impl Kind {
@@ -149,28 +131,6 @@ impl<'a> OpenRecord<'a> {
 /// The CPU of the record in these bytes, and the number of records that were lost there before it.
 pub fn lost_before(bytes: &[u8]) -> Option<(u32, u64)> {
     OpenRecord::of(bytes).map(|record| (record.cpu, record.lost))
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: u32) -> Option<&'a [u8]> {
-    let (taken, after) = rest.split_at_checked(length as usize)?;
-    *rest = after;
-    Some(taken)
-}
-
-fn number(rest: &mut &[u8]) -> Option<u64> {
-    take(rest, 8)?.try_into().ok().map(u64::from_ne_bytes)
-}
-
-fn word(rest: &mut &[u8]) -> Option<u32> {
-    take(rest, 4)?.try_into().ok().map(u32::from_ne_bytes)
-}
-
-fn half_word(rest: &mut &[u8]) -> Option<u16> {
-    take(rest, 2)?.try_into().ok().map(u16::from_ne_bytes)
-}
-
-fn until_nul(text: &[u8]) -> &[u8] {
-    text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 #[cfg(test)]

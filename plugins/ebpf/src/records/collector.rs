@@ -9,25 +9,27 @@ use trace_hook_api::Result;
 use trace_session::spool::Spool;
 use trace_session::{Collect, Occasion, Swept};
 
-use super::record::lost_before;
-
 /// The longest pause between two sweeps otherwise, and the longest delay of a line. The first pauses are shorter: a command that
 /// is traced opens its libraries at once.
 const IDLE_REST: Duration = Duration::from_millis(20);
 /// At this many records in one sweep, the load is high.
 const BUSY: u64 = 1000;
 
+/// Reads from a record its CPU, and how many records were lost there before it. `None` if the bytes are not a record.
+pub type LostBefore = fn(&[u8]) -> Option<(u32, u64)>;
+
 /// Collects records.
 pub struct RecordCollector {
     records: RingBuf<MapData>,
+    lost_before: LostBefore,
     spool: Arc<Spool>,
     rest: Duration,
 }
 
 impl RecordCollector {
     /// Collects from `records` into `spool`.
-    pub fn new(records: RingBuf<MapData>, spool: Arc<Spool>) -> Self {
-        Self { records, spool, rest: Self::SHORTEST_REST }
+    pub fn new(records: RingBuf<MapData>, lost_before: LostBefore, spool: Arc<Spool>) -> Self {
+        Self { records, lost_before, spool, rest: Self::SHORTEST_REST }
     }
 }
 
@@ -38,7 +40,7 @@ impl Collect for RecordCollector {
     fn sweep(&mut self, _: Occasion) -> Result<Swept> {
         let mut found = 0;
         while let Some(record) = self.records.next() {
-            if let Some((cpu, lost)) = lost_before(&record) {
+            if let Some((cpu, lost)) = (self.lost_before)(&record) {
                 self.spool.push_page(cpu, &record, 1, lost);
             }
             found += 1;
