@@ -195,6 +195,17 @@ fn many_arguments_are_counted() {
     }
 }
 
+/// The memory of the call is gone when it returns.
+#[test]
+fn arguments_of_an_executed_program_are_those_that_it_got() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let events = events(&["untouched"], "-s execve");
+    let [executed] = events.as_slice() else { panic!("one call, not {events:#?}") };
+    let arguments = &executed["arguments"];
+    assert_eq!(arguments["filename"], "/bin/true", "{executed}");
+    assert_eq!(arguments["argv"], json!(["true", "an argument"]), "{executed}");
+}
+
 #[test]
 fn a_thread_that_executes_a_program_is_followed() {
     const PROCESSES: usize = 50;

@@ -50,6 +50,13 @@ static __always_inline __u64 argument(void *regs, bool compat, int number, bool 
 	return compat ? (__u32)value : value;
 }
 
+static __always_inline __u64 stack_pointer(void *regs)
+{
+	if (IS_X86)
+		return READ((struct pt_regs___x86 *)regs, sp);
+	return READ((struct pt_regs___arm *)regs, sp);
+}
+
 /*
  * Whether a returning call was never made, because a seccomp filter answered it with a signal. Then the registers are as
  * they were before the call (`syscall_rollback` in asm/syscall.h).

@@ -22,10 +22,11 @@
 
 /* CO-RE ignores a suffix after three underscores: these are one structure on two machines. */
 struct pt_regs___x86 {
-	unsigned long di, si, dx, r10, r8, r9, bx, cx, bp, orig_ax;
+	unsigned long di, si, dx, r10, r8, r9, bx, cx, bp, sp, orig_ax;
 };
 struct pt_regs___arm {
 	__u64 regs[31];
+	__u64 sp;
 	__u64 orig_x0;
 	__s32 syscallno;
 };
@@ -160,7 +161,15 @@ struct cgroup {
 struct css_set {
 	struct cgroup *dfl_cgrp;
 };
+struct mm_struct {
+	unsigned long env_end;
+};
+struct linux_binprm {
+	const char *filename;
+	const char *interp;
+};
 struct task_struct {
+	struct mm_struct *mm;
 	int pid;
 	int tgid;
 	struct css_set *cgroups;

@@ -110,6 +110,7 @@ struct call {
 	__u32 index;  /* of its plan */
 	__u8 is_returning;
 	__u8 is_missing; /* the step could not read some memory */
+	__u8 is_own_program; /* the program that was executed is the one that was asked for, not its interpreter */
 };
 
 /* The kernel prepends less than 256 bytes. */
@@ -623,6 +624,30 @@ static __always_inline void put_strings(struct step *step, __u32 index, __u64 ar
 			return;
 }
 
+/*
+ * What execve was given, which its success has replaced: the kernel has copied it to the new stack. `argc` is at the stack
+ * pointer, `argv` follows; the path is behind the environment.
+ */
+static __always_inline void read_new_memory(struct call *call, struct task_struct *task, struct plan *plan, void *regs)
+{
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	__u64 array = stack_pointer(regs) + (is_compat(task) ? 4 : 8);
+	struct step *step;
+	__u32 index;
+
+	for (index = 0; index < MOST_READS; index++) {
+		if (index >= plan->steps)
+			return;
+		step = &plan->step[index];
+		if (!(call->unread >> index & 1))
+			continue;
+		if (step->kind == STRING)
+			put(BPF_CORE_READ(mm, env_end), step->most, WHAT(index, ITSELF) | AS_STRING);
+		else if (step->kind == STRINGS)
+			put_strings(step, index, array);
+	}
+}
+
 static __always_inline void read_step(struct call *call, struct step *step, __u32 index)
 {
 	__u64 value = step->argument == RESULT ? (__u64)call->record.result : call->record.arguments[step->argument & 7];
@@ -707,6 +732,7 @@ static __always_inline void begin(struct call *call, struct task_struct *task, v
 	call->index = index_of(number, compat);
 	call->unread = 0;
 	call->is_returning = 0;
+	call->is_own_program = 0;
 	call->is_open = 1;
 }
 
@@ -785,7 +811,6 @@ static __always_inline void read_return(struct call *call, struct plan *plan)
 	bool is_replaced = plan->flags & REPLACES_MEMORY && !failed;
 	__u32 index, when, due;
 
-	call->is_returning = 1;
 	for (index = 0; index < MOST_READS; index++) {
 		if (index >= plan->steps)
 			return;
@@ -833,35 +858,46 @@ int BPF_PROG(returned, void *tracepoint_regs, long result)
 	duration = bpf_ktime_get_boot_ns() - call->record.time;
 	call->record.duration = duration;
 	call->record.result = result;
+	call->is_returning = 1;
 	if ((failed_only && (result >= 0 || result < -4095)) || duration < least_duration) {
 		remove_task_value(calls, task);
 		return 0;
 	}
+	if (plan->flags & REPLACES_MEMORY && !result && call->unread && call->is_own_program)
+		read_new_memory(call, task, plan, registers_of(task, tracepoint_regs));
 	read_return(call, plan);
 	report(call);
 	remove_task_value(calls, task);
 	return 0;
 }
 
-#ifdef OLDER
-
-/* A thread that replaces the process takes the id of its first thread. */
-SEC("raw_tp/sched_process_exec")
-int BPF_PROG(renamed, struct task_struct *task, int old_id)
+/* A thread that executes a program takes the id of its process. */
+static __always_inline void rename_call(__u32 before, __u32 now)
 {
-	__u32 before = old_id, now = BPF_CORE_READ(task, pid);
+#ifdef OLDER
 	struct call *call;
 
 	if (before == now)
-		return 0;
+		return;
 	call = bpf_map_lookup_elem(&calls, &before);
 	if (!call)
-		return 0;
+		return;
 	bpf_map_update_elem(&calls, &now, call, BPF_ANY);
 	bpf_map_delete_elem(&calls, &before);
-	return 0;
+#endif
 }
 
-#endif
+SEC("raw_tp/sched_process_exec")
+int BPF_PROG(executed, struct task_struct *executing, int old_id, struct linux_binprm *program)
+{
+	struct task_struct *task = current_task();
+	struct call *call;
+
+	rename_call(old_id, READ(task, pid));
+	call = task_value(calls, task);
+	if (call && call->is_open)
+		call->is_own_program = BPF_CORE_READ(program, interp) == BPF_CORE_READ(program, filename);
+	return 0;
+}
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

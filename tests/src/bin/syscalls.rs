@@ -4,6 +4,7 @@
 //! - `bytes`: texts that are hard to show, and memory that cannot be read
 //! - `vanishing`: arguments whose memory is gone when the call returns
 //! - `argv N`: executes a program with N arguments
+//! - `untouched`: executes a program, with arguments in memory that was never touched
 //! - `execs N`: N threads, the last of which executes a program
 //! - `interrupted`: calls that a signal interrupts and that are restarted
 //! - `waits`: a call that does not return
@@ -28,6 +29,7 @@ fn main() -> io::Result<()> {
         ["bytes"] => edges::bytes(),
         ["vanishing"] => edges::vanishing(),
         ["argv", count] => edges::arguments(count),
+        ["untouched"] => edges::untouched(),
         ["execs", count] => edges::execs(count),
         ["interrupted"] => edges::interrupted(),
         ["waits"] => edges::waits(),

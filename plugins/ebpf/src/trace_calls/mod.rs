@@ -84,7 +84,7 @@ impl Hook for TraceCalls {
             .constant("failed_only", &failed_only)
             .constant("least_duration", &over)
             .map_size("records", buffer)
-            .attach_optional("renamed", "sched_process_exec")
+            .attach("executed", "sched_process_exec")
             .attach("returned", "sys_exit")
             .attach("entered", "sys_enter");
         let calls = Calls::all();
@@ -130,8 +130,7 @@ changed is shown behind it, as `NAME_after`.
 
 A path is shown whole, of other strings and buffers the first bytes (-S), with `...` behind what has more; in JSON there is \
 `NAME_cut` then. Up to 32 strings, buffers or elements of an array are shown; `argv_count` and `envp_count` go up to 4,096. Memory that \
-is not mapped when the call begins is read when it returns; what cannot be read then, either, is an address with `?` behind it, \
-such as an argument of execve that was in memory that no process had touched. A record has room for 7,680 bytes; \
+is not mapped when the call begins is read when it returns; what cannot be read then, either, is an address with `?` behind it. A record has room for 7,680 bytes; \
 `cut` marks a call whose data need more.
 
 A descriptor is followed, in angle brackets, by what it is when the call begins, one that is returned by what it is then: \

@@ -77,6 +77,18 @@ pub fn arguments(count: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Executes a program, as the child of a process that has never touched the memory of the arguments.
+pub fn untouched() -> io::Result<()> {
+    let child = call!(SYS_clone, libc::SIGCHLD, NONE, NONE, NONE, NONE);
+    if child == 0 {
+        let mut words = [c"true".as_ptr(), c"an argument".as_ptr(), std::ptr::null()];
+        call!(SYS_execve, c"/bin/true", &mut words, NONE);
+        call!(SYS_exit_group, 1);
+    }
+    call!(SYS_wait4, child, NONE, 0, NONE);
+    Ok(())
+}
+
 /// So many threads, one of which executes a program; in as many processes, one after the other.
 pub fn execs(count: &str) -> io::Result<()> {
     let count: usize = count.parse().map_err(io::Error::other)?;
