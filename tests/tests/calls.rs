@@ -228,6 +228,21 @@ fn a_thread_that_executes_a_program_is_followed() {
 }
 
 #[test]
+fn of_a_thousand_threads_that_execute_a_program_one_succeeds() {
+    const THREADS: &str = "1000";
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let events = events(&["race", THREADS], "-s execve,exit_group");
+    let executed = named(&events, "execve");
+    let succeeded: Vec<_> = executed.iter().filter(|call| call["result"] == 0).collect();
+    let [succeeded] = succeeded.as_slice() else { panic!("one succeeds, not {succeeded:#?}") };
+    let others = executed.iter().filter(|call| call["error"].is_string()).count();
+    assert_eq!(others + 1, executed.len(), "each of them returned");
+    let last = named(&events, "exit_group")[0];
+    assert_eq!((&last["pid"], &last["comm"]), (&succeeded["pid"], &json!("true")));
+    assert!(named(&events, "lost").is_empty());
+}
+
+#[test]
 fn interrupted_calls_are_shown_with_their_errors() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let events = events(&["interrupted"], "-s nanosleep,read,rt_sigreturn");

@@ -6,6 +6,7 @@
 //! - `argv N`: executes a program with N arguments
 //! - `untouched`: executes a program, with arguments in memory that was never touched
 //! - `execs N`: N threads, the last of which executes a program
+//! - `race N`: N threads, all of which execute a program at the same time
 //! - `interrupted`: calls that a signal interrupts and that are restarted
 //! - `waits`: a call that does not return
 //! - `compat`: calls of the 32-bit interface
@@ -31,6 +32,7 @@ fn main() -> io::Result<()> {
         ["argv", count] => edges::arguments(count),
         ["untouched"] => edges::untouched(),
         ["execs", count] => edges::execs(count),
+        ["race", count] => edges::race(count),
         ["interrupted"] => edges::interrupted(),
         ["waits"] => edges::waits(),
         ["compat"] => edges::compat(),

@@ -107,6 +107,23 @@ pub fn execs(count: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// So many threads, all of which execute a program at the same time.
+pub fn race(count: &str) -> io::Result<()> {
+    let count: usize = count.parse().map_err(io::Error::other)?;
+    let start = std::sync::Arc::new(std::sync::Barrier::new(count));
+    let thread = |_| {
+        let start = std::sync::Arc::clone(&start);
+        std::thread::Builder::new().stack_size(16 * PAGE).spawn(move || {
+            start.wait();
+            let mut words = [c"true".as_ptr(), std::ptr::null()];
+            call!(SYS_execve, c"/bin/true", &mut words, NONE);
+        })
+    };
+    let threads: Vec<_> = (0..count).map(thread).collect::<io::Result<_>>()?;
+    threads.into_iter().for_each(|thread| _ = thread.join());
+    Err(io::Error::last_os_error())
+}
+
 /// A signal interrupts a sleep, which is then restarted, and a read, which is not.
 pub fn interrupted() -> io::Result<()> {
     extern "C" fn nothing(_: libc::c_int) {}
