@@ -505,7 +505,20 @@ __noinline int put_descriptor(int number, __u32 step, __u32 part)
 	struct piece *piece;
 	__u32 begin;
 
-	if (!call || !find_base(task, number, &climb.at))
+	if (!call)
+		return 0;
+	fs = BPF_CORE_READ(task, fs);
+	if (number == AT_FDCWD) {
+		bpf_core_read(&climb.at, sizeof(climb.at), &fs->pwd);
+	} else {
+		file = file_of(task, number);
+		if (!file)
+			return 0;
+		path_of(file, &climb.at);
+	}
+	dentry = climb.at.dentry;
+	mount = climb.at.mnt;
+	if (!dentry)
 		return 0;
 	piece = new_piece(call, step, part);
 	if (!piece)
@@ -518,11 +531,7 @@ __noinline int put_descriptor(int number, __u32 step, __u32 part)
 	}
 	description = (struct description *)(call->text + begin);
 	description->number = number;
-	inode = 0;
-	if (number != AT_FDCWD) {
-		file = file_of(task, number);
-		inode = BPF_CORE_READ(file, f_inode);
-	}
+	inode = file ? BPF_CORE_READ(file, f_inode) : 0;
 	description->mode = BPF_CORE_READ(inode, i_mode);
 	description->device = BPF_CORE_READ(inode, i_rdev);
 	description->magic = BPF_CORE_READ(inode, i_sb, s_magic);
@@ -540,8 +549,6 @@ __noinline int put_descriptor(int number, __u32 step, __u32 part)
 		end_piece(call, piece, length);
 		return 0;
 	}
-	dentry = climb.at.dentry;
-	mount = climb.at.mnt;
 	if (dentry == BPF_CORE_READ(dentry, d_parent) && dentry != BPF_CORE_READ(mount, mnt_root)) {
 		long length = bpf_probe_read_kernel_str(call->text + begin + sizeof(*description), NAME_SIZE,
 							BPF_CORE_READ(dentry, d_name.name));
@@ -552,9 +559,7 @@ __noinline int put_descriptor(int number, __u32 step, __u32 part)
 		end_piece(call, piece, sizeof(*description) + (length > 0 ? length : 0));
 		return 0;
 	}
-	fs = BPF_CORE_READ(task, fs);
-	climb.root.mnt = BPF_CORE_READ(fs, root.mnt);
-	climb.root.dentry = BPF_CORE_READ(fs, root.dentry);
+	bpf_core_read(&climb.root, sizeof(climb.root), &fs->root);
 	go_up(&climb);
 	description->ended = climb.ended;
 	if (climb.ended & CUT)

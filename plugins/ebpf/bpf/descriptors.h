@@ -58,6 +58,12 @@ static __always_inline struct file *file_of(struct task_struct *task, int number
 	return file;
 }
 
+/* The path of an open file. */
+static __always_inline void path_of(struct file *file, struct path *path)
+{
+	bpf_core_read(path, sizeof(*path), &file->f_path);
+}
+
 /* The directory that a relative path starts from. */
 static __always_inline bool find_base(struct task_struct *task, int number, struct path *base)
 {
@@ -66,15 +72,13 @@ static __always_inline bool find_base(struct task_struct *task, int number, stru
 
 	if (number == AT_FDCWD) {
 		fs = BPF_CORE_READ(task, fs);
-		base->mnt = BPF_CORE_READ(fs, pwd.mnt);
-		base->dentry = BPF_CORE_READ(fs, pwd.dentry);
+		bpf_core_read(base, sizeof(*base), &fs->pwd);
 		return base->dentry;
 	}
 	file = file_of(task, number);
 	if (!file)
 		return false;
-	base->mnt = BPF_CORE_READ(file, f_path.mnt);
-	base->dentry = BPF_CORE_READ(file, f_path.dentry);
+	path_of(file, base);
 	return base->dentry;
 }
 

@@ -29,9 +29,7 @@ pub fn path_below_root(directory: &Directory<'_>) -> Vec<u8> {
         Reach::Elsewhere => b"(unreachable)".to_vec(),
         Reach::Cut => b"...".to_vec(),
     };
-    let names: Vec<&[u8]> =
-        directory.names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
-    for name in names.into_iter().rev() {
+    for name in directory.names.rsplit(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         path.push(b'/');
         path.extend_from_slice(name);
     }

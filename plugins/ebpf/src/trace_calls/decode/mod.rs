@@ -102,9 +102,9 @@ impl<'r, 'a> Decoder<'r, 'a> {
         parameter: &Parameter,
         plain: &Composite<'a>,
     ) -> Option<Composite<'a>> {
-        let pieces: Vec<Piece<'a>> = self.pieces(step).collect();
-        let last = *pieces.last()?;
-        if last.state == State::Unread && pieces.len() == 1 {
+        let last = self.pieces(step).last()?;
+        let all = || self.pieces(step).collect::<Vec<Piece<'a>>>();
+        if last.state == State::Unread && self.pieces(step).count() == 1 {
             return Some(unread(self.arguments[read.parameter?]));
         }
         Some(match read.pointee.content {
@@ -114,15 +114,15 @@ impl<'r, 'a> Decoder<'r, 'a> {
                 bytes::numbers(&last, 4, NumberKind::Signed)
             }
             Content::Bytes => bytes::bytes(&last),
-            Content::Texts => self.texts(&pieces),
+            Content::Texts => self.texts(&all()),
             Content::TextCount => count(&last),
             Content::Structure(layout) => structure::one(layout, &last),
             Content::Structures(layout) => structure::several(layout, &last, &self.descriptions(read)),
-            Content::Buffers => message::buffers(&pieces),
-            Content::Message => message::message(&pieces, self.record.is_compat),
+            Content::Buffers => message::buffers(&all()),
+            Content::Message => message::message(&all(), self.record.is_compat),
             Content::SocketAddress => socket_address::of(last.bytes),
             Content::Numbers(size, kind) => bytes::numbers(&last, size.into(), kind),
-            Content::Descriptors => Composite::list(pieces.iter().filter_map(descriptor::reference)),
+            Content::Descriptors => Composite::list(all().iter().filter_map(descriptor::reference)),
             Content::DescriptorSet => {
                 descriptor::set(&last, self.arguments[0] as usize, &self.descriptions(read))
             }
