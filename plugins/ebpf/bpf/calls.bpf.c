@@ -501,7 +501,7 @@ __noinline int put_descriptor(int number, __u32 step, __u32 part)
 	struct dentry *dentry;
 	struct fs_struct *fs;
 	struct file *file = 0;
-	struct inode *inode;
+	struct inode *inode = 0;
 	struct piece *piece;
 	__u32 begin;
 
@@ -531,11 +531,17 @@ __noinline int put_descriptor(int number, __u32 step, __u32 part)
 	}
 	description = (struct description *)(call->text + begin);
 	description->number = number;
-	inode = file ? BPF_CORE_READ(file, f_inode) : 0;
-	description->mode = BPF_CORE_READ(inode, i_mode);
-	description->device = BPF_CORE_READ(inode, i_rdev);
-	description->magic = BPF_CORE_READ(inode, i_sb, s_magic);
-	description->inode = BPF_CORE_READ(inode, i_ino);
+	description->mode = 0;
+	description->device = 0;
+	description->magic = 0;
+	description->inode = 0;
+	if (file) {
+		inode = BPF_CORE_READ(file, f_inode);
+		description->mode = BPF_CORE_READ(inode, i_mode);
+		description->device = BPF_CORE_READ(inode, i_rdev);
+		description->magic = BPF_CORE_READ(inode, i_sb, s_magic);
+		description->inode = BPF_CORE_READ(inode, i_ino);
+	}
 	climb.text = call->text;
 	climb.filled = begin + sizeof(*description);
 	if (description->magic == SOCKFS_MAGIC) {

@@ -30,6 +30,11 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The bytes from its beginning to the end of the last field that is shown.
+    pub fn shown_size(&self) -> u16 {
+        self.fields.iter().map(|field| field.offset + field.size).max().unwrap_or_default()
+    }
+
     /// Whether its first field is a descriptor.
     pub fn begins_with_descriptor(&self) -> bool {
         self.fields.first().is_some_and(|field| field.offset == 0 && field.kind == FieldKind::Descriptor)

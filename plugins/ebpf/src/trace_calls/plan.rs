@@ -208,7 +208,7 @@ impl Read {
             Content::Bytes => (BYTES, 1, string_size),
             Content::Texts => (STRINGS, 1, text),
             Content::TextCount => (COUNT, 1, 0),
-            Content::Structure(layout) => (BYTES, layout.size, layout.size),
+            Content::Structure(layout) => (BYTES, layout.shown_size(), layout.shown_size()),
             Content::Structures(layout) => (BYTES, layout.size, ARRAY / layout.size * layout.size),
             Content::Buffers => (BUFFERS, 1, string_size),
             Content::Message => (MESSAGE, 1, string_size),

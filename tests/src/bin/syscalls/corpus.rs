@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::io;
 
-use nix::libc::{self, c_long};
+use nix::libc;
 
 use crate::call;
 
@@ -451,7 +451,7 @@ fn older() {
     call!(SYS_getpgrp);
     call!(SYS_time, NONE);
     call!(SYS_arch_prctl, 0x1003, &mut room);
-    let child = call!(SYS_fork) as c_long;
+    let child = call!(SYS_fork);
     if child == 0 {
         call!(SYS_exit, 0);
     }
