@@ -21,12 +21,16 @@ pub const GROUP: Group = Group {
     measure,
 };
 
-const TURNS: usize = 3;
 /// A loop of getppid; a search of all files; a look at the files of a repository.
 const WORKS: [Work; 3] = [
-    Work { name: "getppid", command: "exec \"$0\" bench-task <<< 'calls 100000'", share: 1.0 / 50.0 },
-    Work { name: "find /", command: "exec find / -xdev -path /proc -prune", share: 1.0 / 15.0 },
-    Work { name: "git status", command: "for number in {1..50}; do git status; done", share: 1.0 / 15.0 },
+    Work {
+        name: "getppid",
+        command: "exec \"$0\" bench-task <<< 'calls 100000'",
+        turns: 5,
+        share: 1.0 / 50.0,
+    },
+    Work { name: "find /", command: "exec find / -xdev -path /proc -prune", turns: 3, share: 1.0 / 15.0 },
+    Work { name: "git status", command: "exec git status", turns: 21, share: 1.0 / 15.0 },
 ];
 
 /// Something that is traced.
@@ -34,6 +38,8 @@ const WORKS: [Work; 3] = [
 struct Work {
     name: &'static str,
     command: &'static str,
+    /// More for what takes a short time.
+    turns: usize,
     /// The share of the slow-down by strace that is the target.
     share: f64,
 }
@@ -68,7 +74,7 @@ fn rows_of(work: Work) -> Result<Vec<Row>> {
     let mut others: [Vec<Duration>; OTHERS.len()] = Default::default();
     // The first turn fills the caches.
     work.run(Tracer::Nobody)?;
-    for _ in 0..TURNS {
+    for _ in 0..work.turns {
         let bare = work.run(Tracer::Nobody)?;
         ours.push(work.run(Tracer::Ours)?.saturating_sub(bare));
         for ((tracer, _), times) in OTHERS.iter().zip(&mut others) {
