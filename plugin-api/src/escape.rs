@@ -22,6 +22,7 @@ pub fn text(out: &mut Vec<u8>, bytes: &[u8], quote: Option<char>) {
                 ' '..='~' if letter != '\\' && Some(letter) != quote => out.push(letter as u8),
                 // It separates the items of a list.
                 ';' => out.extend_from_slice(b"\\u{3b}"),
+                _ if Some(letter) == quote => write_all(out, format_args!("\\{letter}")),
                 _ => write_all(out, format_args!("{}", letter.escape_debug())),
             }
         }

@@ -4,7 +4,7 @@ use std::thread;
 
 use crate::escape::{self, write_all};
 use crate::view::{Evaluation, LineClock, Value, Viewer, write_name};
-use crate::{Format, LineBuffer, LineKind, Loss};
+use crate::{Composite, Format, LineBuffer, LineKind, Loss};
 
 /// When and where an event happened, and in which task.
 ///
@@ -79,6 +79,7 @@ impl<'a> Origin<'a> {
 /// | [`group`](Self::group) | the fields, as if there were no group | `"fields":{…}` |
 /// | [`list`](Self::list) | `stack=main;work` | `"stack":["main","work"]` |
 /// | [`texts`](Self::texts) | `argv=["ls","-l"]` | `"argv":["ls","-l"]` |
+/// | [`composite`](Self::composite) | `timeout={tv_sec=1, tv_nsec=0}` | `"timeout":{"tv_sec":1,"tv_nsec":0}` |
 pub struct EventLine<'a> {
     lines: &'a mut LineBuffer,
     time: u64,
@@ -388,6 +389,33 @@ impl EventLine<'_> {
             return self.written_items(name, form, items);
         }
         self.written_items(name, form, items)
+    }
+
+    /// Adds a value that may have parts. As text it is written as by strace(1); in JSON it is an object or an array.
+    ///
+    /// ```
+    /// # use trace_hook_api::{Composite, LineBuffer, Origin};
+    /// # let mut lines = LineBuffer::with_room(4096);
+    /// let pipe = Composite::list([Composite::Number(3), Composite::Number(4)]);
+    /// lines.event(&Origin::at(5), "pipe").composite("fds", &pipe);
+    /// assert_eq!(lines.as_bytes(), b"    0.000000: pipe: fds=[3, 4]\n");
+    /// ```
+    pub fn composite(mut self, name: &str, value: &Composite<'_>) -> Self {
+        if self.lines.has_condition() {
+            value.visit(name, &mut |name, value| self.compare(name, value));
+        }
+        if self.field(name, Value::Other) {
+            match self.format {
+                Format::Text => value.write_text(self.out()),
+                Format::Json => {
+                    value.write_json(self.out());
+                    if self.writing == Writing::All {
+                        value.write_json_companions(name, self.out());
+                    }
+                }
+            }
+        }
+        self
     }
 
     fn written_items<T: AsRef<[u8]>>(

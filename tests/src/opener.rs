@@ -19,7 +19,12 @@ impl Opener {
 
     /// Starts it by another command, which gets its command line as the last arguments.
     pub fn under(wrapper: &[&str], step: &[&str]) -> Self {
-        let opener = built("opener");
+        Self::of("opener", wrapper, step)
+    }
+
+    /// Starts another program that is used in the same way.
+    pub fn of(program: &str, wrapper: &[&str], step: &[&str]) -> Self {
+        let opener = built(program);
         let opener = [opener.to_str().expect("plain text")];
         let mut words = wrapper.iter().chain(&opener).chain(step);
         let mut child = Command::new(words.next().expect("a program"))

@@ -13,7 +13,7 @@ use system_tests::{
 use tempfile::TempDir;
 
 /// All hooks, with their options.
-const HOOKS: [(&str, &str); 12] = [
+const HOOKS: [(&str, &str); 13] = [
     ("trace_syscalls", "-s getppid getsid"),
     ("trace_events", "-e syscalls:sys_enter_getppid syscalls:sys_enter_getsid"),
     ("trace_user", "-f *:getppid"),
@@ -21,6 +21,7 @@ const HOOKS: [(&str, &str); 12] = [
     ("trace_profile", "-F 999"),
     ("trace_counters", "--interval 60s"),
     ("trace_open", ""),
+    ("trace_calls", "-s openat"),
     ("trace_sched", ""),
     ("trace_process", ""),
     ("trace_net", ""),
@@ -152,6 +153,10 @@ impl Others {
             "trace_open" => {
                 let file = self.file.to_str().expect("plain text");
                 assert_eq!(count(&|line| line["path"] == file), all(OPENED));
+            }
+            "trace_calls" => {
+                let file = self.file.to_str().expect("plain text");
+                assert_eq!(count(&|line| line["arguments"]["filename"] == file), all(OPENED));
             }
             "trace_sched" => {
                 assert!(count(&|line| line["event"] == "run" && line["since"] == "woken") >= all(SLEEPS));

@@ -7,8 +7,9 @@ use system_tests::{Kernel, Manager, Plugins, Script, skip};
 use tempfile::TempDir;
 
 /// Each hook in each format of its lines.
-const HOOKS: [(&str, &str); 17] = [
+const HOOKS: [(&str, &str); 18] = [
     ("trace_block", ""),
+    ("trace_calls", ""),
     ("trace_counters", "--interval 10"),
     ("trace_events", "-e sched signal syscalls:sys_enter_openat"),
     ("trace_events", "-e sched:sched_process_exec --stack"),

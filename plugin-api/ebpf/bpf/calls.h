@@ -39,12 +39,22 @@ static __always_inline __u64 argument(void *regs, bool compat, int number, bool 
 
 	if (!IS_X86)
 		value = number == 0 ? (is_over ? READ(arm, orig_x0) : READ(arm, regs[0])) : number == 1 ? READ(arm, regs[1])
-		      : number == 2 ? READ(arm, regs[2]) : READ(arm, regs[3]);
+		      : number == 2 ? READ(arm, regs[2]) : number == 3 ? READ(arm, regs[3])
+		      : number == 4 ? READ(arm, regs[4]) : READ(arm, regs[5]);
 	else if (compat)
-		value = number == 0 ? READ(x86, bx) : number == 1 ? READ(x86, cx) : number == 2 ? READ(x86, dx) : READ(x86, si);
+		value = number == 0 ? READ(x86, bx) : number == 1 ? READ(x86, cx) : number == 2 ? READ(x86, dx)
+		      : number == 3 ? READ(x86, si) : number == 4 ? READ(x86, di) : READ(x86, bp);
 	else
-		value = number == 0 ? READ(x86, di) : number == 1 ? READ(x86, si) : number == 2 ? READ(x86, dx) : READ(x86, r10);
+		value = number == 0 ? READ(x86, di) : number == 1 ? READ(x86, si) : number == 2 ? READ(x86, dx)
+		      : number == 3 ? READ(x86, r10) : number == 4 ? READ(x86, r8) : READ(x86, r9);
 	return compat ? (__u32)value : value;
+}
+
+static __always_inline __u64 stack_pointer(void *regs)
+{
+	if (IS_X86)
+		return READ((struct pt_regs___x86 *)regs, sp);
+	return READ((struct pt_regs___arm *)regs, sp);
 }
 
 /*

@@ -18,6 +18,8 @@
 struct climb {
 	struct path at;
 	struct path root;
+	/* The root of the mount that the walk is in. */
+	struct dentry *top;
 	/* The buffer for the components, of TEXT_SIZE bytes, and how much of it is used. */
 	char *text;
 	__u32 filled;
@@ -37,7 +39,7 @@ static long step(__u64 number, struct climb *climb)
 		return 1;
 	}
 	parent = BPF_CORE_READ(dentry, d_parent);
-	if (dentry == BPF_CORE_READ(mnt, mnt_root) || dentry == parent) {
+	if (dentry == climb->top || dentry == parent) {
 		struct mount *mount = container_of(mnt, struct mount, mnt);
 		struct mount *below = BPF_CORE_READ(mount, mnt_parent);
 
@@ -48,6 +50,7 @@ static long step(__u64 number, struct climb *climb)
 		}
 		climb->at.dentry = BPF_CORE_READ(mount, mnt_mountpoint);
 		climb->at.mnt = &below->mnt;
+		climb->top = BPF_CORE_READ(below, mnt.mnt_root);
 		return 0;
 	}
 	if (climb->filled > TEXT_SIZE - NAME_SIZE)
@@ -81,8 +84,10 @@ static __always_inline void climb_all(struct climb *climb)
 static __always_inline void go_up(struct climb *climb)
 {
 	struct dentry *dentry = climb->at.dentry;
+	struct vfsmount *mnt = climb->at.mnt;
 	bool is_deleted = !BPF_CORE_READ(dentry, d_hash.pprev) && dentry != BPF_CORE_READ(dentry, d_parent);
 
+	climb->top = BPF_CORE_READ(mnt, mnt_root);
 	climb->ended = CUT;
 	climb_all(climb);
 	if (is_deleted)

@@ -27,10 +27,11 @@ struct list_head {
 
 /* CO-RE ignores a suffix after three underscores: these are one structure on two machines. */
 struct pt_regs___x86 {
-	unsigned long di, si, dx, r10, bx, cx, orig_ax;
+	unsigned long di, si, dx, r10, r8, r9, bx, cx, bp, sp, orig_ax;
 };
 struct pt_regs___arm {
 	__u64 regs[31];
+	__u64 sp;
 	__u64 orig_x0;
 	__s32 syscallno;
 };
@@ -70,6 +71,23 @@ struct qstr {
 struct hlist_bl_node {
 	struct hlist_bl_node **pprev;
 };
+struct super_block {
+	unsigned long s_magic;
+};
+struct inode {
+	__u16 i_mode;
+	__u32 i_rdev;
+	unsigned long i_ino;
+	struct super_block *i_sb;
+	void *i_private;
+};
+struct upid {
+	int nr;
+};
+struct pid {
+	unsigned int level;
+	struct upid numbers[];
+};
 struct dentry {
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
@@ -89,13 +107,60 @@ struct path {
 };
 struct file {
 	struct path f_path;
+	struct inode *f_inode;
+	void *private_data;
+};
+struct in6_addr {
+	__u8 bytes[16];
+};
+struct proto {
+	char name[32];
+};
+struct sock_common {
+	struct proto *skc_prot;
+	__u32 skc_daddr;
+	__u32 skc_rcv_saddr;
+	__u16 skc_dport;
+	__u16 skc_num;
+	__u16 skc_family;
+	volatile unsigned char skc_state;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+struct socket {
+	struct sock *sk;
+	short type;
+};
+/* An inode follows its socket. */
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
+};
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol;
+	struct socket *sk_socket;
+};
+struct sockaddr_un {
+	char sun_path[108];
+};
+struct unix_address {
+	int len;
+	struct sockaddr_un name[];
+};
+struct unix_sock {
+	struct unix_address *addr;
+	struct sock *peer;
+};
+struct netlink_sock {
+	__u32 portid;
 };
 struct fdtable {
 	unsigned int max_fds;
 	struct file **fd;
 };
 struct mm_struct {
-	unsigned long arg_start, arg_end;
+	unsigned long arg_start, arg_end, env_end;
 	struct file *exe_file;
 };
 /* A program that is being executed. */

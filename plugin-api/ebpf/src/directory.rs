@@ -38,8 +38,16 @@ impl<'a> Directory<'a> {
         Self { names, reach, is_deleted: ended & DELETED != 0 }
     }
 
-    /// Its path, which is empty for the root.
+    /// Its path.
     pub fn path(&self) -> Vec<u8> {
+        match self.path_below_root() {
+            path if path.is_empty() => b"/".to_vec(),
+            path => path,
+        }
+    }
+
+    /// Its path, which is empty for the root.
+    pub fn path_below_root(&self) -> Vec<u8> {
         let mut path = match self.reach {
             Reach::Root => Vec::new(),
             // As getcwd(2) prints it.
@@ -69,6 +77,6 @@ mod tests {
         assert_eq!(path(REACHED_ROOT | DELETED), "/home/work (deleted)");
         assert_eq!(path(CUT), ".../home/work");
         assert_eq!(path(0), "(unreachable)/home/work");
-        assert_eq!(Directory::new(b"", REACHED_ROOT).path(), b"");
+        assert_eq!(Directory::new(b"", REACHED_ROOT).path_below_root(), b"");
     }
 }

@@ -55,6 +55,7 @@ mod record_collector;
 mod record_session;
 pub mod requirements;
 mod ring_buffer;
+mod task_values;
 mod traced_processes;
 
 pub use directory::{Directory, Reach};
@@ -62,8 +63,9 @@ pub use losses::{Losses, RecordCounts};
 pub use object::{Builds, Object};
 pub use programs::Programs;
 pub use record_bytes::{RecordBytes, until_nul};
-pub use record_session::{RecordRenderer, RecordSession};
+pub use record_session::{RecordRenderer, RecordSession, Unfinished};
 pub use ring_buffer::{page_size, ring_buffer_size};
+pub use task_values::TaskValues;
 pub use traced_processes::TracedProcesses;
 
 /// The library that loads the programs, in the version whose maps [`Programs::map`] returns.

@@ -17,6 +17,11 @@ impl<'a> RecordBytes<'a> {
         Some(taken)
     }
 
+    /// All that are left.
+    pub fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     /// The next text, of this size, up to its first NUL.
     pub fn text(&mut self, size: u32) -> Option<&'a [u8]> {
         self.take(size).map(until_nul)

@@ -12,6 +12,7 @@ use trace_session::{Collector, Counts, End, EventSource, Rendered, SPOOL_DIRECTO
 
 use crate::programs::Programs;
 use crate::record_collector::RecordCollector;
+use crate::traced_processes::TracedProcesses;
 
 /// Turns records into lines.
 pub trait RecordRenderer: Send {
@@ -24,6 +25,19 @@ pub trait RecordRenderer: Send {
 
     /// Called where records are missing, which the session has reported.
     fn lost(&mut self) {}
+
+    /// The records of what has not ended, after the programs have.
+    fn unfinished(&mut self, _processes: &TracedProcesses) -> Vec<Unfinished> {
+        Vec::new()
+    }
+}
+
+/// The record of what has not ended, and its CPU.
+pub struct Unfinished {
+    /// The CPU.
+    pub cpu: u32,
+    /// The record.
+    pub bytes: Vec<u8>,
 }
 
 /// Records on their way from the programs to lines. The programs write them to the map `records`, a ring buffer.
@@ -33,6 +47,8 @@ pub struct RecordSession<R> {
     spool: Arc<Spool>,
     reader: SpoolReader,
     renderer: R,
+    /// The number of records that the programs have not counted.
+    unfinished: u64,
 }
 
 impl<R: RecordRenderer> RecordSession<R> {
@@ -46,7 +62,7 @@ impl<R: RecordRenderer> RecordSession<R> {
         let spool = Arc::new(Spool::new(Path::new(SPOOL_DIRECTORY), request.spool_size));
         let collector = Collector::start(RecordCollector::new(records, R::lost_before, Arc::clone(&spool)))?;
         let reader = SpoolReader::new(Arc::clone(&spool));
-        Ok(SourceSession::new(Self { programs, collector, spool, reader, renderer }))
+        Ok(SourceSession::new(Self { programs, collector, spool, reader, renderer, unfinished: 0 }))
     }
 
     /// The losses that no later record has reported.
@@ -93,14 +109,20 @@ impl<R: RecordRenderer> EventSource for RecordSession<R> {
 
     fn stop(&mut self) -> Result<()> {
         self.programs.stop();
-        self.collector.finish().map(drop)
+        self.collector.finish()?;
+        // They are the last to be shown.
+        for Unfinished { cpu, bytes } in self.renderer.unfinished(&self.programs.processes) {
+            self.spool.push_page(cpu, &bytes, 1, 0);
+            self.unfinished += 1;
+        }
+        Ok(())
     }
 
     fn counts(&self) -> Result<Counts> {
         let counts = self.programs.losses.by_cpu()?;
         let recorded: u64 = counts.values().map(|counts| counts.kept + counts.lost).sum();
         let lost = self.programs.losses.lost()?;
-        Ok(Counts::new(recorded, lost).with_lost(self.spool.refused()))
+        Ok(Counts::new(recorded + self.unfinished, lost).with_lost(self.spool.refused()))
     }
 
     fn take_losing(&mut self) -> BTreeSet<u32> {

@@ -129,6 +129,20 @@ impl TracedProcesses {
         self.selection.may_grow() || self.map.keys().next().is_some()
     }
 
+    /// The threads of the traced processes that exist now.
+    pub fn threads(&self) -> Vec<Pid> {
+        let is_traced = |process: &Pid| match self.map.get(process, 0) {
+            Ok(flags) => flags & !CHILDREN != 0,
+            Err(_) => self.selection.is_all(),
+        };
+        let processes = match self.selection.is_all() {
+            true => numbers(&self.procfs),
+            false => self.map.keys().flatten().collect(),
+        };
+        let threads = |process: Pid| numbers(&self.procfs.join(format!("{process}/task")));
+        processes.into_iter().filter(is_traced).flat_map(threads).collect()
+    }
+
     fn has(&self, process: Pid, flags: u32) -> bool {
         self.map.get(&process, 0).is_ok_and(|known| known & flags == flags)
     }
@@ -146,6 +160,12 @@ impl TracedProcesses {
         }
         Ok(())
     }
+}
+
+/// The ids among the names in a directory of procfs.
+fn numbers(directory: &Path) -> Vec<Pid> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Whether the programs will still see the last thread of a process exit.

@@ -44,6 +44,13 @@ pub fn resolve_flags(number: u64) -> String {
     flag_names(number, RESOLVE_FLAGS)
 }
 
+/// The name of the type in the mode of a file: `S_IFREG`.
+pub fn file_type(mode: u64) -> Option<&'static str> {
+    const TYPES: Constants = constants![S_IFREG S_IFDIR S_IFCHR S_IFBLK S_IFIFO S_IFLNK S_IFSOCK];
+    let file_type = mode & u64::from(libc::S_IFMT);
+    TYPES.iter().find(|(value, _)| *value == file_type).map(|(_, name)| *name)
+}
+
 /// Whether open(2) with these flags uses its `mode` argument.
 pub fn takes_mode(flags: u64) -> bool {
     let has = |flag: i32| flags & flag as u64 == flag as u64;

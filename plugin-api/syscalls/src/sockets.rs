@@ -13,6 +13,11 @@ pub const MESSAGE_FLAGS: Constants = constants![
     MSG_NOSIGNAL MSG_MORE MSG_WAITFORONE MSG_FASTOPEN MSG_CMSG_CLOEXEC
 ];
 
+/// The protocols of netlink(7).
+pub const NETLINK_PROTOCOLS: Constants = constants![
+    NETLINK_ROUTE NETLINK_SOCK_DIAG NETLINK_XFRM NETLINK_SELINUX NETLINK_AUDIT NETLINK_CONNECTOR NETLINK_NETFILTER
+    NETLINK_KOBJECT_UEVENT NETLINK_GENERIC NETLINK_CRYPTO
+];
 /// Internet protocols, named as in /etc/protocols.
 pub const PROTOCOLS: Constants = &[
     (1, "ICMP"),

@@ -10,11 +10,10 @@
 #define TEXT_SIZE (2 * 4096 - 512)
 
 #include "calls.h"
-#include "directory.h"
+#include "descriptors.h"
 #include "losses.h"
 #include "processes.h"
 
-#define AT_FDCWD -100
 #define PATH_MAX 4096
 #define RESOLVE_IN_ROOT 0x10
 #define IORING_OP_OPENAT 18
@@ -97,30 +96,6 @@ static __always_inline __u32 kind_of(long number, bool compat)
 		if (call == (compat ? compat_numbers[kind] : native_numbers[kind]))
 			return kind;
 	return NONE;
-}
-
-/* The directory that a relative path starts from. */
-static __always_inline bool find_base(struct task_struct *task, int dirfd, struct path *base)
-{
-	struct fs_struct *fs;
-	struct fdtable *table;
-	struct file **files, *file;
-
-	if (dirfd == AT_FDCWD) {
-		fs = BPF_CORE_READ(task, fs);
-		base->mnt = BPF_CORE_READ(fs, pwd.mnt);
-		base->dentry = BPF_CORE_READ(fs, pwd.dentry);
-		return base->dentry;
-	}
-	table = BPF_CORE_READ(task, files, fdt);
-	if (dirfd < 0 || (__u32)dirfd >= BPF_CORE_READ(table, max_fds))
-		return false;
-	files = BPF_CORE_READ(table, fd);
-	if (bpf_probe_read_kernel(&file, sizeof(file), files + (__u32)dirfd) || !file)
-		return false;
-	base->mnt = BPF_CORE_READ(file, f_path.mnt);
-	base->dentry = BPF_CORE_READ(file, f_path.dentry);
-	return base->dentry;
 }
 
 static __always_inline void read_how(struct open_record *record, const void *how, __u64 size)

@@ -18,6 +18,7 @@ mod session_start;
 mod session_stop;
 mod text_rendering_speed;
 mod tools;
+mod trace_calls_cost;
 mod trace_file_speed;
 mod trace_latency_cost;
 mod trace_open_cost;
@@ -60,6 +61,7 @@ const GROUPS: &[Group] = &[
     session_cpu_time::GROUP,
     traced_task_slowdown::GROUP,
     memory_with_stuck_reader::GROUP,
+    trace_calls_cost::GROUP,
     trace_open_cost::GROUP,
     trace_latency_cost::GROUP,
     trace_profile_cost::GROUP,

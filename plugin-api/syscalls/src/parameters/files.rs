@@ -9,10 +9,16 @@ const PIPE: Constants = constants![O_NONBLOCK O_CLOEXEC O_DIRECT];
 const AT: Constants = constants![
     AT_SYMLINK_NOFOLLOW AT_SYMLINK_FOLLOW AT_NO_AUTOMOUNT AT_EMPTY_PATH AT_STATX_FORCE_SYNC AT_STATX_DONT_SYNC
 ];
+/// The bits that say how recent the attributes are have a name for 0, too.
+const AT_STATX: Constants = constants![
+    AT_SYMLINK_NOFOLLOW AT_NO_AUTOMOUNT AT_EMPTY_PATH AT_STATX_FORCE_SYNC AT_STATX_DONT_SYNC AT_STATX_SYNC_AS_STAT
+];
+/// Some have the bits of others.
+const FILE_TYPES: Constants = constants![S_IFSOCK S_IFLNK S_IFBLK S_IFREG S_IFDIR S_IFCHR S_IFIFO];
 const AT_ACCESS: Constants = constants![AT_EACCESS AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH];
 const AT_UNLINK: Constants = constants![AT_REMOVEDIR];
 const STATX: Constants = constants![
-    STATX_BASIC_STATS STATX_TYPE STATX_MODE STATX_NLINK STATX_UID STATX_GID STATX_ATIME STATX_MTIME STATX_CTIME
+    STATX_ALL STATX_BASIC_STATS STATX_TYPE STATX_MODE STATX_NLINK STATX_UID STATX_GID STATX_ATIME STATX_MTIME STATX_CTIME
     STATX_INO STATX_SIZE STATX_BLOCKS STATX_BTIME STATX_MNT_ID
 ];
 const ACCESS_MODE: Constants = constants![F_OK R_OK W_OK X_OK];
@@ -139,10 +145,13 @@ pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
     Some(match (call, parameter) {
         (_, "dfd" | "olddfd" | "newdfd" | "from_dfd" | "to_dfd" | "mountdirfd") => ArgumentType::DirectoryFd,
         ("execveat", "fd") => ArgumentType::DirectoryFd,
+        ("mknod" | "mknodat", "mode") => ArgumentType::FlagsAndMode(FILE_TYPES),
+        ("delete_module", "flags") => ArgumentType::Flags(constants![O_NONBLOCK O_TRUNC]),
         ("open" | "openat", "flags") => ArgumentType::OpenFlags,
         ("pipe2" | "dup3", "flags") => ArgumentType::Flags(PIPE),
         ("newfstatat" | "name_to_handle_at" | "fchownat", "flag") => ArgumentType::Flags(AT),
-        ("statx" | "linkat" | "utimensat" | "execveat" | "fchmodat2", "flags") => ArgumentType::Flags(AT),
+        ("statx", "flags") => ArgumentType::Flags(AT_STATX),
+        ("linkat" | "utimensat" | "execveat" | "fchmodat2", "flags") => ArgumentType::Flags(AT),
         ("statx", "mask") => ArgumentType::Flags(STATX),
         ("unlinkat", "flag") => ArgumentType::Flags(AT_UNLINK),
         ("faccessat2", "flags") => ArgumentType::Flags(AT_ACCESS),

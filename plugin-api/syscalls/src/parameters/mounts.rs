@@ -38,7 +38,7 @@ const SWAP: Constants = constants![; SWAP_FLAG_PREFER = 0x8000 SWAP_FLAG_DISCARD
 pub fn argument_type(call: &str, parameter: &str) -> Option<ArgumentType> {
     Some(match (call, parameter) {
         ("mount", "flags") => ArgumentType::Flags(MOUNT),
-        ("umount", "flags") => ArgumentType::Flags(UMOUNT),
+        ("umount" | "umount2", "flags") => ArgumentType::Flags(UMOUNT),
         ("open_tree" | "open_tree_attr", "flags") => ArgumentType::Flags(OPEN_TREE),
         ("move_mount", "flags") => ArgumentType::Flags(MOVE_MOUNT),
         ("fsopen", "flags") => ArgumentType::Flags(FSOPEN),

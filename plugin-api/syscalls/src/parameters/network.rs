@@ -4,7 +4,7 @@ use nix::libc;
 
 use crate::argument_type::ArgumentType;
 use crate::constants::{Constants, constants};
-use crate::sockets::{ADDRESS_FAMILIES, MESSAGE_FLAGS};
+use crate::sockets::{ADDRESS_FAMILIES, MESSAGE_FLAGS, NETLINK_PROTOCOLS};
 
 /// The mask of the socket type without its flags (include/linux/net.h).
 const SOCK_TYPE_MASK: u64 = 0xf;
@@ -53,17 +53,13 @@ const INTERNET_PROTOCOL: Constants = constants![
     IPPROTO_IP IPPROTO_ICMP IPPROTO_IGMP IPPROTO_TCP IPPROTO_UDP IPPROTO_DCCP IPPROTO_ICMPV6 IPPROTO_SCTP
     IPPROTO_UDPLITE IPPROTO_RAW IPPROTO_MPTCP
 ];
-const NETLINK_PROTOCOL: Constants = constants![
-    NETLINK_ROUTE NETLINK_SOCK_DIAG NETLINK_XFRM NETLINK_SELINUX NETLINK_AUDIT NETLINK_CONNECTOR NETLINK_NETFILTER
-    NETLINK_KOBJECT_UEVENT NETLINK_GENERIC NETLINK_CRYPTO
-];
 /// The names of the protocols depend on the address family.
 const PROTOCOL: ArgumentType = ArgumentType::DependsOn {
     parameter: 0,
     types: &[
         (libc::AF_INET, ArgumentType::Constant(INTERNET_PROTOCOL)),
         (libc::AF_INET6, ArgumentType::Constant(INTERNET_PROTOCOL)),
-        (libc::AF_NETLINK, ArgumentType::Constant(NETLINK_PROTOCOL)),
+        (libc::AF_NETLINK, ArgumentType::Constant(NETLINK_PROTOCOLS)),
     ],
     otherwise: &ArgumentType::Int,
 };

@@ -22,7 +22,7 @@ pub fn is_relative(record: &OpenRecord<'_>) -> bool {
 }
 
 fn within(directory: &Directory<'_>, name: &[u8]) -> Vec<u8> {
-    let mut path = directory.path();
+    let mut path = directory.path_below_root();
     if !name.starts_with(b"/") {
         path.push(b'/');
     }

@@ -169,5 +169,13 @@ def trace_open():
     count(lines, f'path="{DIRECTORY}/relative".*ENOENT', 1)
 
 
-HOOKS = [blocks.trace_block, trace_counters, trace_events, trace_latency, trace_memory, trace_net, trace_open, trace_process,
-         trace_profile, trace_sched, trace_syscalls, trace_user]
+def trace_calls():
+    lines, _ = traced("trace_calls", "-s %network,openat,close", lambda: (connection(), open_files()))
+    count(lines, r": connect: fd=\d+<TCP:\[\d+\]> .*sin_port=7777, sin_addr=\"127.0.0.1\"", 1)
+    count(lines, r": accept4?: .* result=\d+<TCP:\[127.0.0.1:7777->127.0.0.1:\d+\]>", 1)
+    count(lines, r": close: fd=\d+<TCP:\[127.0.0.1:7777\]>", 1)
+    count(lines, r'filename="/missing/\d+".*ENOENT', 20)
+
+
+HOOKS = [blocks.trace_block, trace_calls, trace_counters, trace_events, trace_latency, trace_memory, trace_net, trace_open,
+         trace_process, trace_profile, trace_sched, trace_syscalls, trace_user]
