@@ -201,6 +201,10 @@ fn netlink_name(protocol: u16) -> String {
 mod tests {
     use super::*;
 
+    // Those of bpf/directory.h.
+    const REACHED_ROOT: u16 = 1;
+    const DELETED: u16 = 4;
+
     fn description(mode: u32, ended: u16, magic: u32, rest: &[u8]) -> String {
         let description = Description {
             number: 3,
