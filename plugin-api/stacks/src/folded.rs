@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use trace_hook_api::{LineBuffer, Origin, boot_time};
 
-use super::symbolizer::Frame;
+use crate::symbolizer::Frame;
 
 /// With this many different stacks, lines are written before they are due.
 const MAX_STACKS: usize = 50_000;
@@ -33,17 +33,19 @@ struct Stack {
 }
 
 impl Folded {
+    /// Writes lines at this interval.
     pub fn every(every: Duration) -> Self {
         let next = Instant::now() + every;
         Self { every, next, counts: HashMap::new(), functions: 0, due: Vec::new(), due_since: 0 }
     }
 
-    pub fn add(&mut self, comm: &[u8], frames: Vec<Frame>) {
+    /// Adds to the count of a stack of a task of this name.
+    pub fn add(&mut self, comm: &[u8], frames: Vec<Frame>, count: u64) {
         let functions = Vec::from_iter(frames.into_iter().map(|frame| frame.short));
         let length = functions.len();
-        let count = self.counts.entry(Stack { comm: comm.into(), functions }).or_default();
-        self.functions += if *count == 0 { length } else { 0 };
-        *count += 1;
+        let counted = self.counts.entry(Stack { comm: comm.into(), functions }).or_default();
+        self.functions += if *counted == 0 { length } else { 0 };
+        *counted += count;
     }
 
     /// Whether lines are to be written before more stacks are added.
@@ -83,11 +85,11 @@ mod tests {
         let mut folded = Folded::every(Duration::from_secs(3600));
         let name: Arc<str> = "f".into();
         let frames = |depth| vec![Frame { name: Arc::clone(&name), short: Arc::clone(&name) }; depth];
-        (0..2000).for_each(|_| folded.add(b"sh", frames(1000)));
+        (0..2000).for_each(|_| folded.add(b"sh", frames(1000), 1));
         assert!(!folded.is_due());
-        (1..999).for_each(|depth| folded.add(b"sh", frames(depth)));
+        (1..999).for_each(|depth| folded.add(b"sh", frames(depth), 1));
         assert!(!folded.is_due());
-        (1001..1100).for_each(|depth| folded.add(b"sh", frames(depth)));
+        (1001..1100).for_each(|depth| folded.add(b"sh", frames(depth), 1));
         assert!(folded.is_due());
         let mut lines = LineBuffer::with_room(100 << 20);
         folded.write(&mut lines, false);
@@ -98,10 +100,10 @@ mod tests {
     fn stacks_added_while_the_buffer_is_full_are_written_at_the_end() {
         let mut folded = Folded::every(Duration::ZERO);
         let functions = |name: &str| vec![Frame { name: name.into(), short: name.into() }];
-        ["a", "b"].iter().for_each(|name| folded.add(b"sh", functions(name)));
+        ["a", "b"].iter().for_each(|name| folded.add(b"sh", functions(name), 1));
         let mut lines = LineBuffer::with_room(1);
         folded.write(&mut lines, false);
-        folded.add(b"sh", functions("c"));
+        folded.add(b"sh", functions("c"), 1);
         let mut written = lines.events();
         assert_eq!(written, 1);
         while !folded.is_written(true) {
