@@ -61,8 +61,9 @@ pub use losses::{Losses, RecordCounts};
 pub use object::{Builds, Object};
 pub use programs::Programs;
 pub use record_bytes::{RecordBytes, until_nul};
+pub use record_collector::Intake;
 pub use record_session::{RecordRenderer, RecordSession};
-pub use ring_buffer::{page_size, ring_buffer_size};
+pub use ring_buffer::{kernel_stack_size, ring_buffer_size};
 pub use traced_processes::TracedProcesses;
 
 /// The library that loads the programs, in the version whose maps [`Programs::map`] returns.

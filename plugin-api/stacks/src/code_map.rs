@@ -24,6 +24,11 @@ impl CodeMap {
         (address < piece.end).then(|| (&piece.module, (address - begin).wrapping_add(piece.offset)))
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds a mapping. It replaces the parts of others that it overlaps.
     pub fn map(&mut self, mapping: &Mapping<'_>, module: Arc<Module>) {
         let (begin, end) = (mapping.address, mapping.address.saturating_add(mapping.length));

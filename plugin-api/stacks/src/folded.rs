@@ -13,9 +13,19 @@ const MAX_STACKS: usize = 50_000;
 /// The same, with this many functions in all different stacks together.
 const MAX_FUNCTIONS: usize = 500_000;
 
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoldedUnit {
+    /// How often there was a stack.
+    Samples,
+    /// For how many nanoseconds there was one.
+    Nanoseconds,
+}
+
 /// Counts stacks, and writes lines at intervals.
 #[derive(Debug)]
 pub struct Folded {
+    unit: FoldedUnit,
     every: Duration,
     next: Instant,
     counts: HashMap<Stack, u64>,
@@ -34,9 +44,9 @@ struct Stack {
 
 impl Folded {
     /// Writes lines at this interval.
-    pub fn every(every: Duration) -> Self {
+    pub fn every(every: Duration, unit: FoldedUnit) -> Self {
         let next = Instant::now() + every;
-        Self { every, next, counts: HashMap::new(), functions: 0, due: Vec::new(), due_since: 0 }
+        Self { unit, every, next, counts: HashMap::new(), functions: 0, due: Vec::new(), due_since: 0 }
     }
 
     /// Adds to the count of a stack of a task of this name.
@@ -66,7 +76,10 @@ impl Folded {
         while let Some((stack, count)) = self.due.pop_if(|_| !lines.is_full()) {
             let origin = Origin::at(self.due_since);
             let functions = stack.functions.iter().map(|name| name.as_bytes());
-            lines.folded_stack(&origin, &stack.comm, functions, count);
+            match self.unit {
+                FoldedUnit::Samples => lines.folded_stack(&origin, &stack.comm, functions, count),
+                FoldedUnit::Nanoseconds => lines.folded_time(&origin, &stack.comm, functions, count),
+            }
         }
     }
 
@@ -82,7 +95,7 @@ mod tests {
 
     #[test]
     fn lines_are_due_early_if_different_stacks_have_many_functions() {
-        let mut folded = Folded::every(Duration::from_secs(3600));
+        let mut folded = Folded::every(Duration::from_secs(3600), FoldedUnit::Samples);
         let name: Arc<str> = "f".into();
         let frames = |depth| vec![Frame { name: Arc::clone(&name), short: Arc::clone(&name) }; depth];
         (0..2000).for_each(|_| folded.add(b"sh", frames(1000), 1));
@@ -98,7 +111,7 @@ mod tests {
 
     #[test]
     fn stacks_added_while_the_buffer_is_full_are_written_at_the_end() {
-        let mut folded = Folded::every(Duration::ZERO);
+        let mut folded = Folded::every(Duration::ZERO, FoldedUnit::Samples);
         let functions = |name: &str| vec![Frame { name: name.into(), short: name.into() }];
         ["a", "b"].iter().for_each(|name| folded.add(b"sh", functions(name), 1));
         let mut lines = LineBuffer::with_room(1);

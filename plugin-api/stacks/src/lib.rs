@@ -22,7 +22,7 @@ mod symbol_loader;
 mod symbolizer;
 
 pub use code_map::CodeMap;
-pub use folded::Folded;
+pub use folded::{Folded, FoldedUnit};
 pub use mapping::{Mapping, OwnedMapping};
 pub use modules::{Module, Modules};
 pub use observer::{ObserveTasks, Observer};

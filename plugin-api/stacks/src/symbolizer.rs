@@ -82,6 +82,11 @@ impl Symbolizer {
         }
     }
 
+    /// The most addresses in a stack of the kernel's.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// The frames of the stack of a sample, the innermost first. There is at least one.
     ///
     /// `None`, if symbols are still being read and the caller `may_wait` for them.
@@ -90,6 +95,20 @@ impl Symbolizer {
         stack: &[[u8; 8]],
         code: Option<&CodeMap>,
         may_wait: bool,
+    ) -> Option<Vec<Frame>> {
+        let addresses =
+            stack.iter().filter(|address| context_marker(u64::from_ne_bytes(**address)).is_none());
+        let is_cut = addresses.count() >= self.depth;
+        self.resolve_parts(stack, code, may_wait, is_cut)
+    }
+
+    /// The same for a stack of which it is known whether it `is_cut`.
+    pub fn resolve_parts(
+        &mut self,
+        stack: &[[u8; 8]],
+        code: Option<&CodeMap>,
+        may_wait: bool,
+        is_cut: bool,
     ) -> Option<Vec<Frame>> {
         let (mut context, mut is_return) = (Context::Other, false);
         let mut frames = Vec::with_capacity(stack.len());
@@ -121,7 +140,7 @@ impl Symbolizer {
         }
         if frames.is_empty() {
             frames.push(Frame::of(UNKNOWN.into()));
-        } else if frames.len() >= self.depth {
+        } else if is_cut {
             frames.push(Frame::of(TRUNCATED.into()));
         }
         Some(frames)

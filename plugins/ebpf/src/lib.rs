@@ -4,11 +4,13 @@
 //! Loading, and choosing the traced tasks, are in crate `trace_ebpf`.
 
 mod trace_latency;
+mod trace_offcpu;
 mod trace_open;
 
 use trace_hook_api::export_plugin;
 
 use trace_latency::TraceLatency;
+use trace_offcpu::TraceOffcpu;
 use trace_open::TraceOpen;
 
-export_plugin!(TraceLatency, TraceOpen);
+export_plugin!(TraceLatency, TraceOffcpu, TraceOpen);

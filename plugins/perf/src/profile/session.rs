@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use trace_hook_api::{HookError, LineBuffer, Origin, Request, Result};
 use trace_session::spool::Spool;
 use trace_session::{Collector, Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession};
-use trace_stacks::{Folded, Modules, Symbolizer};
+use trace_stacks::{Folded, FoldedUnit, Modules, Symbolizer};
 use trace_tasks::Procfs;
 
 use super::collector::{CollectedCounts, RecordCollector};
@@ -88,7 +88,7 @@ impl ProfileSession {
             clock_offset: ClockOffset::measure(),
             folded: match shape {
                 Output::Samples => None,
-                Output::Folded(every) => Some(Folded::every(every)),
+                Output::Folded(every) => Some(Folded::every(every, FoldedUnit::Samples)),
             },
             throttle_reports: ThrottleReports::default(),
             lost: BTreeMap::new(),

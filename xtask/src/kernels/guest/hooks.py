@@ -147,6 +147,16 @@ def trace_latency():
     return f"{total} different calls"
 
 
+def nap():
+    for _ in range(10):
+        time.sleep(0.05)
+
+
+def trace_offcpu():
+    lines, _ = traced("trace_offcpu", "--over 40ms", nap)
+    count(lines, r"call=(clock_)?nanosleep .*nanosleep_\[k\]", 10)
+
+
 def open_files():
     for number in range(20):
         try:
@@ -169,5 +179,5 @@ def trace_open():
     count(lines, f'path="{DIRECTORY}/relative".*ENOENT', 1)
 
 
-HOOKS = [blocks.trace_block, trace_counters, trace_events, trace_latency, trace_memory, trace_net, trace_open, trace_process,
-         trace_profile, trace_sched, trace_syscalls, trace_user]
+HOOKS = [blocks.trace_block, trace_counters, trace_events, trace_latency, trace_memory, trace_net, trace_offcpu, trace_open,
+         trace_process, trace_profile, trace_sched, trace_syscalls, trace_user]
