@@ -231,14 +231,37 @@ impl LineBuffer {
         functions: impl DoubleEndedIterator<Item = &'s [u8]>,
         count: u64,
     ) {
+        self.folded(origin, comm, functions, count, |line| line.number("count", count));
+    }
+
+    /// The same for the time that was spent with a stack. As text it is in microseconds.
+    pub fn folded_time<'s>(
+        &mut self,
+        origin: &Origin<'_>,
+        comm: &[u8],
+        functions: impl DoubleEndedIterator<Item = &'s [u8]>,
+        nanoseconds: u64,
+    ) {
+        let shown = nanoseconds / 1000;
+        self.folded(origin, comm, functions, shown, |line| line.duration("duration", nanoseconds));
+    }
+
+    /// `amount` is shown as text, otherwise the field that `add` adds.
+    fn folded<'s>(
+        &mut self,
+        origin: &Origin<'_>,
+        comm: &[u8],
+        functions: impl DoubleEndedIterator<Item = &'s [u8]>,
+        amount: u64,
+        add: impl for<'l> Fn(EventLine<'l>) -> EventLine<'l>,
+    ) {
         if self.format() == Format::Json || self.has_columns() {
-            self.event(origin, "stack").text("comm", comm).list("stack", functions).number("count", count);
+            add(self.event(origin, "stack").text("comm", comm).list("stack", functions));
             return;
         }
         let functions: Vec<&[u8]> = functions.collect();
-        let passes = self.passes(origin, "stack", |line| {
-            line.text("comm", comm).list("stack", &functions).number("count", count)
-        });
+        let passes =
+            self.passes(origin, "stack", |line| add(line.text("comm", comm).list("stack", &functions)));
         if !passes {
             return;
         }
@@ -256,7 +279,7 @@ impl LineBuffer {
             out.push(b';');
             escape::text(out, function, Some(';'));
         }
-        write_all(out, format_args!(" {count}"));
+        write_all(out, format_args!(" {amount}"));
         self.end_line(LineKind::Event, origin.time);
     }
 
@@ -843,6 +866,9 @@ mod tests {
         let mut lines = LineBuffer::with_room(4096);
         lines.folded_stack(&origin, b" => x", [].into_iter(), 7);
         assert_eq!(lines.as_bytes(), b"\\u{20}=> x 7\n");
+        let mut lines = LineBuffer::with_room(4096);
+        lines.folded_time(&origin, b"sh", functions(), 7999);
+        assert_eq!(lines.as_bytes(), b"sh;main;a\\u{3b}b;leaf 7\n");
         let mut lines = LineBuffer::with_room(4096).in_format(Format::Json);
         lines.folded_stack(&origin, b"sh", functions(), 7);
         let expected = serde_json::json!({

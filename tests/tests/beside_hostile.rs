@@ -13,13 +13,14 @@ use system_tests::{
 use tempfile::TempDir;
 
 /// All hooks, with their options.
-const HOOKS: [(&str, &str); 13] = [
+const HOOKS: [(&str, &str); 14] = [
     ("trace_syscalls", "-s getppid getsid"),
     ("trace_events", "-e syscalls:sys_enter_getppid syscalls:sys_enter_getsid"),
     ("trace_user", "-f *:getppid"),
     ("trace_latency", ""),
     ("trace_profile", "-F 999"),
     ("trace_counters", "--interval 60s"),
+    ("trace_offcpu", ""),
     ("trace_open", ""),
     ("trace_calls", "-s openat"),
     ("trace_sched", ""),
@@ -160,6 +161,9 @@ impl Others {
             }
             "trace_sched" => {
                 assert!(count(&|line| line["event"] == "run" && line["since"] == "woken") >= all(SLEEPS));
+            }
+            "trace_offcpu" => {
+                assert!(count(&|line| line["state"] == "interruptible") >= all(SLEEPS));
             }
             "trace_process" => {
                 let forks = lines.iter().filter(|line| line["event"] == "fork");

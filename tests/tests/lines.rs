@@ -7,7 +7,7 @@ use system_tests::{Kernel, Manager, Plugins, Script, skip};
 use tempfile::TempDir;
 
 /// Each hook in each format of its lines.
-const HOOKS: [(&str, &str); 18] = [
+const HOOKS: [(&str, &str); 21] = [
     ("trace_block", ""),
     ("trace_calls", ""),
     ("trace_counters", "--interval 10"),
@@ -17,6 +17,9 @@ const HOOKS: [(&str, &str); 18] = [
     ("trace_memory", ""),
     ("trace_memory", "--summary 1"),
     ("trace_net", ""),
+    ("trace_offcpu", ""),
+    ("trace_offcpu", "--folded 1"),
+    ("trace_offcpu", "--summary 1"),
     ("trace_open", ""),
     ("trace_process", ""),
     ("trace_profile", "-F 999"),

@@ -414,10 +414,10 @@ fn without_privileges_the_hook_is_unavailable() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = Manager::for_everyone(Plugins::of(["ebpf"]));
     // Each reason once: in the list, or beside the names of the others.
-    manager.call(["--get-all"]).as_nobody().answer().succeeded_with_messages(3);
+    manager.call(["--get-all"]).as_nobody().answer().succeeded_with_messages(4);
     let answer = manager.call(["--list"]).as_nobody().answer();
     let list = answer.succeeded();
-    for hook in ["trace_calls", "trace_open", "trace_latency"] {
+    for hook in ["trace_calls", "trace_latency", "trace_offcpu", "trace_open"] {
         let line = list.lines().find(|line| line.starts_with(hook)).expect("its line");
         assert!(line.contains("CAP_BPF"), "{line}");
         let session = manager.run(hook, format!("--pid {}", std::process::id())).as_nobody().answer();

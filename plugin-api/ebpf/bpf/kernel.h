@@ -161,6 +161,7 @@ struct fdtable {
 };
 struct mm_struct {
 	unsigned long arg_start, arg_end, env_end;
+	unsigned long exec_vm;
 	struct file *exe_file;
 };
 /* A program that is being executed. */
@@ -210,6 +211,12 @@ struct task_struct {
 	struct signal_struct *signal;
 	struct fs_struct *fs;
 	struct files_struct *files;
+};
+struct task_struct___state {
+	unsigned int __state;
+};
+struct task_struct___before_5_14 {
+	long state;
 };
 struct task_struct___x86 {
 	struct thread_info___x86 thread_info;

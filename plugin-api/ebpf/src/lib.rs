@@ -63,8 +63,9 @@ pub use losses::{Losses, RecordCounts};
 pub use object::{Builds, Object};
 pub use programs::Programs;
 pub use record_bytes::{RecordBytes, until_nul};
+pub use record_collector::Intake;
 pub use record_session::{RecordRenderer, RecordSession, Unfinished};
-pub use ring_buffer::{page_size, ring_buffer_size};
+pub use ring_buffer::{kernel_stack_size, ring_buffer_size};
 pub use task_values::TaskValues;
 pub use traced_processes::TracedProcesses;
 

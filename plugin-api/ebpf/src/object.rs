@@ -14,6 +14,8 @@ pub struct Builds<'a> {
     pub helpers: &'a [Helper],
     /// For kernels before 6.1, and those that lack a helper.
     pub older: &'a [u8],
+    /// Whether they have a map of tasks that is called `calls` (`TASK_MAP` of bpf/older.h).
+    pub has_calls: bool,
 }
 
 /// An ELF file of eBPF programs, with the values, sizes and tracepoints that the hook gives them.
@@ -55,9 +57,10 @@ impl<'a> Object<'a> {
     pub fn for_kernel(environment: &Environment, builds: &Builds<'a>) -> Self {
         match is_current(environment, builds.helpers) {
             true => Self::new(builds.current),
-            // `TASK_MAP` of bpf/older.h has this program.
-            false => Self { is_preallocated: true, ..Self::new(builds.older) }
-                .attach("calls_ended", "sched_process_exit"),
+            false => {
+                let older = Self { is_preallocated: true, ..Self::new(builds.older) };
+                if builds.has_calls { older.attach("calls_ended", "sched_process_exit") } else { older }
+            }
         }
     }
 

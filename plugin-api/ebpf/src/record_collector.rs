@@ -15,21 +15,22 @@ const IDLE_REST: Duration = Duration::from_millis(20);
 /// At this many records in one sweep, the load is high.
 const BUSY: u64 = 1000;
 
-/// The CPU of the record in these bytes, and the number of records that were lost there before it. `None` if they are no record.
-pub type LostBefore = fn(&[u8]) -> Option<(u32, u64)>;
+/// Looks at the bytes of a record. Returns its CPU, and the number of records that were lost there before it. `None` if there is
+/// nothing to render.
+pub type Intake = Box<dyn FnMut(&[u8]) -> Option<(u32, u64)> + Send>;
 
 /// Collects records.
 pub struct RecordCollector {
     records: RingBuf<MapData>,
-    lost_before: LostBefore,
+    intake: Intake,
     spool: Arc<Spool>,
     rest: Duration,
 }
 
 impl RecordCollector {
     /// Collects from `records` into `spool`.
-    pub fn new(records: RingBuf<MapData>, lost_before: LostBefore, spool: Arc<Spool>) -> Self {
-        Self { records, lost_before, spool, rest: Self::SHORTEST_REST }
+    pub fn new(records: RingBuf<MapData>, intake: Intake, spool: Arc<Spool>) -> Self {
+        Self { records, intake, spool, rest: Self::SHORTEST_REST }
     }
 }
 
@@ -40,7 +41,7 @@ impl Collect for RecordCollector {
     fn sweep(&mut self, _: Occasion) -> Result<Swept> {
         let mut found = 0;
         while let Some(record) = self.records.next() {
-            if let Some((cpu, lost)) = (self.lost_before)(&record) {
+            if let Some((cpu, lost)) = (self.intake)(&record) {
                 self.spool.push_page(cpu, &record, 1, lost);
             }
             found += 1;

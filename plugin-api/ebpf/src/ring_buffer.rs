@@ -25,8 +25,14 @@ pub fn ring_buffer_size(request: &Request, default: u32) -> Result<u32> {
     }
 }
 
+/// The size of the stack of a task in the kernel (`THREAD_SIZE`), which is at least one page.
+pub fn kernel_stack_size() -> u64 {
+    const USUAL: u64 = 16 << 10;
+    page_size().max(USUAL)
+}
+
 /// The size of a page of memory.
-pub fn page_size() -> u64 {
+fn page_size() -> u64 {
     // SAFETY: the call takes and returns plain numbers.
     let size = unsafe { nix::libc::sysconf(nix::libc::_SC_PAGESIZE) };
     u64::try_from(size).unwrap_or(4096)

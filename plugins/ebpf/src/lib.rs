@@ -5,12 +5,14 @@
 
 mod trace_calls;
 mod trace_latency;
+mod trace_offcpu;
 mod trace_open;
 
 use trace_hook_api::export_plugin;
 
 use trace_calls::TraceCalls;
 use trace_latency::TraceLatency;
+use trace_offcpu::TraceOffcpu;
 use trace_open::TraceOpen;
 
-export_plugin!(TraceCalls, TraceLatency, TraceOpen);
+export_plugin!(TraceCalls, TraceLatency, TraceOffcpu, TraceOpen);

@@ -6,6 +6,7 @@
 
 #include "calls.h"
 #include "directory.h"
+#include "interrupts.h"
 #include "losses.h"
 #include "processes.h"
 
@@ -47,8 +48,6 @@ enum call_kind {
 };
 const volatile __s32 native_numbers[CALLS] = { -1, -1 };
 const volatile __s32 compat_numbers[CALLS] = { -1, -1 };
-/* The size of the stack of a task in the kernel. */
-const volatile __u64 stack_size = 4 * 4096;
 
 /* What every record begins with. All of them are read by src/trace_process/recorded/record.rs. */
 struct origin {
@@ -517,17 +516,6 @@ static __always_inline int code_of(struct kernel_siginfo *info)
 	return BPF_CORE_READ(info, si_code);
 }
 
-/* Whether this runs on another stack than the task's, as interrupts do; on x86 only those of the kernel. */
-static __always_inline bool on_other_stack(void *context, struct task_struct *task)
-{
-	/* The arguments of the tracepoint are on the stack. The verifier allows no arithmetic with a pointer to them. */
-	void *volatile pointer = context;
-	__u64 place = 0;
-
-	bpf_probe_read_kernel(&place, sizeof(place), (void *)&pointer);
-	return place - (__u64)BPF_CORE_READ(task, stack) >= stack_size;
-}
-
 /* Whether a fault of the task itself raises the signal. */
 static __always_inline bool is_of_fault(int signal)
 {
@@ -540,15 +528,12 @@ static __always_inline bool is_of_fault(int signal)
  */
 static __always_inline bool in_interrupt(void *context, struct task_struct *task, int signal, int code)
 {
-	struct pt_regs___x86 *regs;
-
 	if (on_other_stack(context, task))
 		return true;
 	if (!IS_X86 || (code != SI_TIMER && code != SI_KERNEL) || is_of_fault(signal) ||
 	    BPF_CORE_READ(task, flags) & PF_EXITING)
 		return false;
-	regs = registers_of(task, BPF_CORE_READ(task, stack) + stack_size - bpf_core_type_size(struct pt_regs___x86));
-	return (long)READ(regs, orig_ax) < 0;
+	return number_of(user_registers(task)) < 0;
 }
 
 SEC("raw_tp/signal_generate")

@@ -28,6 +28,7 @@ const BUILDS: Builds<'_> = Builds {
     current: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/calls.o")),
     helpers: &[Helper::CURRENT_TASK, Helper::TASK_STORAGE, Helper::TASK_REGISTERS, Helper::LOOP],
     older: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/calls-older.o")),
+    has_calls: true,
 };
 
 /// The default size of the ring buffer, in bytes.

@@ -18,6 +18,7 @@ const BUILDS: Builds<'_> = Builds {
     current: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/latency.o")),
     helpers: &[Helper::CURRENT_TASK, Helper::TASK_STORAGE],
     older: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/latency-older.o")),
+    has_calls: true,
 };
 
 /// A day.

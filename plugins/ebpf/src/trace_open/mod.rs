@@ -23,6 +23,7 @@ const BUILDS: Builds<'_> = Builds {
     current: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/open.o")),
     helpers: &[Helper::CURRENT_TASK, Helper::TASK_STORAGE, Helper::TASK_REGISTERS, Helper::LOOP],
     older: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/open-older.o")),
+    has_calls: true,
 };
 
 /// The calls in the order of `enum kind` in `bpf/open.bpf.c`.

@@ -9,5 +9,5 @@ mod ring;
 pub use attributes::{Attributes, Frames, Inherit, Kind};
 pub use clock_offset::ClockOffset;
 pub use event::{Event, Reading, Subject};
-pub use record::{Body, Mapping, Record, Records};
+pub use record::{Body, Record, Records};
 pub use ring::Ring;

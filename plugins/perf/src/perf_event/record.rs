@@ -2,6 +2,7 @@
 //! [`sampling`](super::Attributes::sampling).
 
 use perf_event_open_sys::bindings as sys;
+use trace_stacks::Mapping;
 
 /// Type, flags, size.
 const HEADER: usize = 8;
@@ -41,22 +42,6 @@ pub enum Body<'a> {
     Throttle,
     /// Any other record.
     Other,
-}
-
-/// Code that a process has mapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mapping<'a> {
-    pub address: u64,
-    pub length: u64,
-    /// Where in the file the mapping begins.
-    pub offset: u64,
-    /// Major and minor number of the file's device.
-    pub device: (u32, u32),
-    pub inode: u64,
-    /// The inode's generation, which differs for each file that the inode is used for; 0 where it is not known.
-    pub generation: u64,
-    /// The path as the process sees it, or `[vdso]`, `//anon` and the like.
-    pub path: &'a [u8],
 }
 
 /// The records in some bytes, one after the other.

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use trace_hook_api::{Environment, Result, monotonic_time};
 use trace_session::spool::Spool;
 use trace_session::{Collect, Occasion, Swept};
+use trace_stacks::{Modules, Observer};
 use trace_tasks::{Member, Pid};
 
-use super::modules::Modules;
-use super::observer::Observer;
+use super::existing_tasks::ExistingTasks;
 use super::recording::{Exclusion, RecordSource};
 use crate::perf_event::{Body, Record, Records, Ring};
 
@@ -64,7 +64,7 @@ pub struct RecordCollector {
     existing_tasks: Option<HashMap<Pid, Member>>,
     /// The processes whose names and mappings are known, if any may join for which they are not.
     known: Option<HashSet<Pid>>,
-    observer: Observer,
+    observer: Observer<(Pid, Vec<Pid>)>,
     spool: Arc<Spool>,
     modules: Arc<Modules>,
     /// Since when records wait for those of tasks that existed before.
@@ -87,7 +87,10 @@ impl RecordCollector {
         modules: Arc<Modules>,
     ) -> Result<Self> {
         let RecordSource { rings, exclusion, members, may_grow } = source;
-        let observer = Observer::start(environment, Arc::clone(&spool), Arc::clone(&modules))?;
+        let observer = {
+            let existing = ExistingTasks::new(&environment.procfs, Arc::clone(&spool));
+            Observer::start(environment, existing, Arc::clone(&modules))?
+        };
         Ok(Self {
             rings,
             exclusion,
@@ -116,7 +119,7 @@ impl RecordCollector {
             threads.entry(member.process).or_default().push(*thread);
         }
         for (process, threads) in threads {
-            self.observer.read_tasks(process, threads);
+            self.observer.read_tasks((process, threads));
         }
     }
 
@@ -164,7 +167,7 @@ impl RecordCollector {
             if !self.exclusion.excludes(&record) {
                 if self.is_unknown(&record) {
                     self.push(cpu, &mut batch);
-                    self.observer.read_tasks(record.process, vec![record.thread]);
+                    self.observer.read_tasks((record.process, vec![record.thread]));
                 }
                 if batch.bytes.len() + bytes.len() > MAX_PAGE {
                     self.push(cpu, &mut batch);

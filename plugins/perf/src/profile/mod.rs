@@ -9,16 +9,11 @@
 
 mod collector;
 mod existing_tasks;
-mod folded;
-mod modules;
-mod observer;
 mod process_state;
 mod recording;
 mod sampled_time;
 mod sampling;
 mod session;
-mod symbol_loader;
-mod symbolizer;
 mod throttling;
 mod timeline;
 

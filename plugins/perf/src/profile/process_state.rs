@@ -1,10 +1,11 @@
 //! The names and mappings of the tasks, as of the record that is processed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::modules::{Module, Modules};
-use crate::perf_event::{Body, Mapping, Record};
+use trace_stacks::{CodeMap, Modules};
+
+use crate::perf_event::{Body, Record};
 
 /// What the records so far say about the tasks that are alive.
 #[derive(Debug, Default)]
@@ -18,17 +19,6 @@ struct Process {
     threads: HashSet<u32>,
     /// A child shares that of its parent until it maps something itself.
     code: Arc<CodeMap>,
-}
-
-/// The code that a process has mapped, by address.
-#[derive(Debug, Clone, Default)]
-pub struct CodeMap(BTreeMap<u64, CodeRange>);
-
-#[derive(Debug, Clone)]
-struct CodeRange {
-    end: u64,
-    offset: u64,
-    module: Arc<Module>,
 }
 
 impl Processes {
@@ -96,38 +86,11 @@ impl Processes {
     }
 }
 
-impl CodeMap {
-    /// The file that is mapped at this address, and the place in it.
-    pub fn at(&self, address: u64) -> Option<(&Arc<Module>, u64)> {
-        let (begin, piece) = self.0.range(..=address).next_back()?;
-        (address < piece.end).then(|| (&piece.module, (address - begin).wrapping_add(piece.offset)))
-    }
-
-    /// Adds a mapping. It replaces the parts of others that it overlaps.
-    fn map(&mut self, mapping: &Mapping<'_>, module: Arc<Module>) {
-        let (begin, end) = (mapping.address, mapping.address.saturating_add(mapping.length));
-        // No two of them overlap, so their ends are in order, too.
-        let overlapped = self.0.range(..end).rev().take_while(|(_, piece)| piece.end > begin);
-        for start in overlapped.map(|(start, _)| *start).collect::<Vec<_>>() {
-            let Some(old) = self.0.remove(&start) else { continue };
-            if start < begin {
-                self.0.insert(start, CodeRange { end: begin, ..old.clone() });
-            }
-            if old.end > end {
-                let offset = old.offset.wrapping_add(end - start);
-                self.0.insert(end, CodeRange { offset, ..old });
-            }
-        }
-        if begin < end {
-            self.0.insert(begin, CodeRange { end, offset: mapping.offset, module });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use trace_hook_api::Environment;
+    use trace_stacks::Mapping;
 
     use super::*;
 

@@ -9,15 +9,13 @@ use std::time::{Duration, Instant};
 use trace_hook_api::{HookError, LineBuffer, Origin, Request, Result};
 use trace_session::spool::Spool;
 use trace_session::{Collector, Counts, End, EventSource, Rendered, SPOOL_DIRECTORY, SourceSession};
+use trace_stacks::{Folded, FoldedUnit, Modules, Symbolizer};
 use trace_tasks::Procfs;
 
 use super::collector::{CollectedCounts, RecordCollector};
-use super::folded::Folded;
-use super::modules::Modules;
 use super::process_state::Processes;
 use super::recording::Recording;
 use super::sampled_time;
-use super::symbolizer::Symbolizer;
 use super::throttling::{self, ThrottleReports};
 use super::timeline::{Item, Timeline};
 use crate::perf_event::{Attributes, Body, ClockOffset, Record, Records};
@@ -90,7 +88,7 @@ impl ProfileSession {
             clock_offset: ClockOffset::measure(),
             folded: match shape {
                 Output::Samples => None,
-                Output::Folded(every) => Some(Folded::every(every)),
+                Output::Folded(every) => Some(Folded::every(every, FoldedUnit::Samples)),
             },
             throttle_reports: ThrottleReports::default(),
             lost: BTreeMap::new(),
@@ -118,7 +116,7 @@ impl ProfileSession {
             return Rendered::Blocked;
         };
         if let Some(folded) = &mut self.folded {
-            folded.add(self.processes.comm(record.process, record.thread), frames);
+            folded.add(self.processes.comm(record.process, record.thread), frames, 1);
             return Rendered::Event;
         }
         let names = frames.iter().map(|frame| frame.name.as_bytes());

@@ -147,6 +147,16 @@ def trace_latency():
     return f"{total} different calls"
 
 
+def nap():
+    for _ in range(10):
+        time.sleep(0.05)
+
+
+def trace_offcpu():
+    lines, _ = traced("trace_offcpu", "--over 40ms", nap)
+    count(lines, r"call=(clock_)?nanosleep .*nanosleep_\[k\]", 10)
+
+
 def open_files():
     for number in range(20):
         try:
@@ -177,5 +187,5 @@ def trace_calls():
     count(lines, r'filename="/missing/\d+".*ENOENT', 20)
 
 
-HOOKS = [blocks.trace_block, trace_calls, trace_counters, trace_events, trace_latency, trace_memory, trace_net, trace_open,
+HOOKS = [blocks.trace_block, trace_calls, trace_counters, trace_events, trace_latency, trace_memory, trace_net, trace_offcpu, trace_open,
          trace_process, trace_profile, trace_sched, trace_syscalls, trace_user]

@@ -11,7 +11,7 @@ LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, FAIL_WITH_EPERM = 0x7FFF0000, 0x00050001
 
 HOOKS_OF_PERF = {"trace_counters", "trace_profile"}
-HOOKS_OF_EBPF = {"trace_calls", "trace_latency", "trace_open"}
+HOOKS_OF_EBPF = {"trace_calls", "trace_latency", "trace_offcpu", "trace_open"}
 
 
 def reasons(listed):

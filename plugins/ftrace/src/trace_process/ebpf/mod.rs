@@ -6,7 +6,7 @@ mod senders;
 
 use trace_ebpf::aya::include_bytes_aligned;
 use trace_ebpf::requirements::{self, Helper};
-use trace_ebpf::{Builds, Object, Programs, RecordSession, page_size, ring_buffer_size};
+use trace_ebpf::{Builds, Object, Programs, RecordSession, kernel_stack_size, ring_buffer_size};
 use trace_hook_api::{Environment, Request, Result, Session};
 use trace_syscalls::Abi;
 
@@ -16,6 +16,7 @@ const BUILDS: Builds<'_> = Builds {
     current: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/process.o")),
     helpers: &[Helper::CURRENT_TASK, Helper::TASK_STORAGE, Helper::TASK_REGISTERS, Helper::LOOP],
     older: include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/process-older.o")),
+    has_calls: true,
 };
 
 /// The calls in the order of `enum call_kind` in `bpf/process.bpf.c`.
@@ -23,9 +24,6 @@ const CALLS: [&str; 2] = ["execve", "execveat"];
 
 /// The default size of the ring buffer, in bytes: some 30,000 execs of all CPUs.
 const BUFFER: u32 = 8 << 20;
-
-/// The stack of a task in the kernel (`THREAD_SIZE`), which is at least one page.
-const STACK: u64 = 16 << 10;
 
 /// Checks that the kernel can run the programs.
 ///
@@ -43,7 +41,7 @@ pub fn check(environment: &Environment) -> Result<()> {
 /// The kernel refuses the programs, or no task is left to trace.
 pub fn start(request: &Request) -> Result<Box<dyn Session>> {
     let (native, compat) = (numbers(Abi::Native), numbers(Abi::Compat));
-    let stack_size = page_size().max(STACK).to_ne_bytes();
+    let stack_size = kernel_stack_size().to_ne_bytes();
     let object = Object::for_kernel(&request.environment, &BUILDS)
         .constant("native_numbers", &native)
         .constant("compat_numbers", &compat)

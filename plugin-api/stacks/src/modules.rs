@@ -17,8 +17,8 @@ use trace_hook_api::Environment;
 use trace_symbols::SymbolTable;
 use trace_tasks::{FuseFileSystems, open_regular_file};
 
-use super::symbol_loader::SymbolLoader;
-use crate::perf_event::Mapping;
+use crate::mapping::Mapping;
+use crate::symbol_loader::SymbolLoader;
 
 /// Files are held open until their symbols are needed, and each takes a descriptor. Twice as many are cached at most.
 const MAX_RECENT: usize = 400;

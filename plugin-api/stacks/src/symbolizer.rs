@@ -6,15 +6,19 @@ use std::hash::Hash;
 use std::path::Path;
 use std::sync::Arc;
 
-use perf_event_open_sys::bindings as sys;
 use trace_symbols::{KernelSymbols, display_name};
 
-use super::modules::Module;
-use super::process_state::CodeMap;
+use crate::code_map::CodeMap;
+use crate::modules::Module;
 
 /// From here on, a number in a stack is not an address but a marker: it says whether kernel or user addresses follow
 /// (`PERF_CONTEXT_MAX`).
-const FIRST_MARKER: u64 = sys::PERF_CONTEXT_MAX;
+const FIRST_MARKER: u64 = -4095_i64 as u64;
+
+/// Before the kernel's addresses of a stack (`PERF_CONTEXT_KERNEL` in linux/perf_event.h).
+pub const KERNEL_MARKER: u64 = -128_i64 as u64;
+/// Before the program's addresses of a stack (`PERF_CONTEXT_USER`).
+pub const USER_MARKER: u64 = -512_i64 as u64;
 
 /// The suffix of kernel functions, as in flame graphs.
 const KERNEL_SUFFIX: &str = "_[k]";
@@ -78,6 +82,11 @@ impl Symbolizer {
         }
     }
 
+    /// The most addresses in a stack of the kernel's.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// The frames of the stack of a sample, the innermost first. There is at least one.
     ///
     /// `None`, if symbols are still being read and the caller `may_wait` for them.
@@ -86,6 +95,20 @@ impl Symbolizer {
         stack: &[[u8; 8]],
         code: Option<&CodeMap>,
         may_wait: bool,
+    ) -> Option<Vec<Frame>> {
+        let addresses =
+            stack.iter().filter(|address| context_marker(u64::from_ne_bytes(**address)).is_none());
+        let is_cut = addresses.count() >= self.depth;
+        self.resolve_parts(stack, code, may_wait, is_cut)
+    }
+
+    /// The same for a stack of which it is known whether it `is_cut`.
+    pub fn resolve_parts(
+        &mut self,
+        stack: &[[u8; 8]],
+        code: Option<&CodeMap>,
+        may_wait: bool,
+        is_cut: bool,
     ) -> Option<Vec<Frame>> {
         let (mut context, mut is_return) = (Context::Other, false);
         let mut frames = Vec::with_capacity(stack.len());
@@ -117,7 +140,7 @@ impl Symbolizer {
         }
         if frames.is_empty() {
             frames.push(Frame::of(UNKNOWN.into()));
-        } else if frames.len() >= self.depth {
+        } else if is_cut {
             frames.push(Frame::of(TRUNCATED.into()));
         }
         Some(frames)
@@ -173,8 +196,8 @@ fn greatest_depth(procfs: &Path) -> usize {
 fn context_marker(number: u64) -> Option<Context> {
     match number {
         ..FIRST_MARKER => None,
-        sys::PERF_CONTEXT_KERNEL => Some(Context::Kernel),
-        sys::PERF_CONTEXT_USER => Some(Context::User),
+        KERNEL_MARKER => Some(Context::Kernel),
+        USER_MARKER => Some(Context::User),
         _ => Some(Context::Other),
     }
 }
@@ -232,10 +255,10 @@ mod tests {
                 .map(|frame| frame.name.to_string())
                 .collect::<Vec<_>>()
         };
-        let kernel = sys::PERF_CONTEXT_KERNEL;
+        let kernel = KERNEL_MARKER;
         assert_eq!(names(&[kernel, 0x20, 0x20, 0x21]), ["second_[k]", "first_[k]", "second_[k]"]);
-        assert_eq!(names(&[sys::PERF_CONTEXT_USER, 5, kernel, 0x20]), [UNKNOWN, "second_[k]"]);
-        assert_eq!(names(&[sys::PERF_CONTEXT_GUEST, 5]), [UNKNOWN]);
+        assert_eq!(names(&[USER_MARKER, 5, kernel, 0x20]), [UNKNOWN, "second_[k]"]);
+        assert_eq!(names(&[-2048_i64 as u64, 5]), [UNKNOWN]);
         assert_eq!(names(&[]), [UNKNOWN]);
         let second = "second_[k]";
         assert_eq!(names(&[kernel, 0x21, 0x21, 0x21, 0x21]), [second, second, second, second, TRUNCATED]);

@@ -1,5 +1,5 @@
-//! Reads the mappings of tasks and opens the files that they map, in a thread: a traced process can block both, and the collector
-//! must not wait.
+//! Reads the mappings of processes and opens the files that they map, in a thread: a traced process can block both, and a
+//! collector must not wait.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,12 +8,10 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use trace_hook_api::{Environment, HookError, Result, log};
-use trace_session::spool::Spool;
 use trace_tasks::{BlockingCalls, CallTarget, ListLength, Pid, Procfs};
 
-use super::existing_tasks;
-use super::modules::{CALL_LIMIT, Module, Modules};
-use crate::perf_event::{Body, Mapping};
+use crate::mapping::{Mapping, OwnedMapping, mappings};
+use crate::modules::{CALL_LIMIT, Module, Modules};
 
 /// How many files wait to be opened. Those beyond that have no symbols.
 const MAX_WAITING: usize = 20_000;
@@ -25,32 +23,33 @@ const MAX_MAPPINGS_OF_LONG: usize = 100_000;
 /// How many files without symbols are reported.
 const MAX_REPORTS: usize = 3;
 
-/// The largest page of records, in bytes.
-const MAX_PAGE: usize = 64 << 10;
+/// Takes what is read of processes. It is called in the observer's thread.
+pub trait ObserveTasks: Send + 'static {
+    /// The tasks of one process.
+    type Tasks: Send;
+
+    /// The process of these tasks.
+    fn process(tasks: &Self::Tasks) -> Pid;
+
+    /// Called before the mappings are read.
+    fn begin(&mut self, _: &Self::Tasks) {}
+
+    /// Takes the code that the process has mapped. If it is a part of it only, because the list is unusually long, all of it may
+    /// follow. There is none if the process has ended, or does not answer.
+    fn take(&mut self, tasks: &Self::Tasks, mappings: Vec<OwnedMapping>);
+}
 
 /// Gives work to the thread, which ends when this is dropped.
 #[derive(Debug)]
-pub struct Observer {
-    jobs: Sender<Job>,
+pub struct Observer<T> {
+    jobs: Sender<Job<T>>,
     unread: Arc<UnreadTasks>,
 }
 
-/// The mapping of a file, as of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnedMapping {
-    pub address: u64,
-    pub length: u64,
-    pub offset: u64,
-    pub device: (u32, u32),
-    pub inode: u64,
-    pub generation: u64,
-    pub path: Vec<u8>,
-}
-
 #[derive(Debug)]
-enum Job {
-    /// Push records of what a process and some of its threads are.
-    Tasks(Pid, Vec<Pid>),
+enum Job<T> {
+    /// Read the mappings of a process.
+    Tasks(T),
     /// Open a file.
     File(Pid, Arc<Module>, OwnedMapping),
 }
@@ -62,18 +61,22 @@ struct UnreadTasks {
     changed: Condvar,
 }
 
-impl Observer {
+impl<T: Send + 'static> Observer<T> {
     /// Starts the thread.
     ///
     /// # Errors
     ///
     /// It cannot be started.
-    pub fn start(environment: &Environment, spool: Arc<Spool>, modules: Arc<Modules>) -> Result<Self> {
+    pub fn start(
+        environment: &Environment,
+        taker: impl ObserveTasks<Tasks = T>,
+        modules: Arc<Modules>,
+    ) -> Result<Self> {
         let (jobs, work) = channel();
         let unread = Arc::<UnreadTasks>::default();
         let thread = ObserverThread {
             procfs: Procfs::at(&environment.procfs),
-            spool,
+            taker,
             modules,
             calls: BlockingCalls::within(environment.patient(CALL_LIMIT)),
             unread: Arc::clone(&unread),
@@ -92,10 +95,10 @@ impl Observer {
         }
     }
 
-    /// Pushes records of a process and of these threads of it, with times before all others.
-    pub fn read_tasks(&self, process: Pid, threads: Vec<Pid>) {
+    /// Reads what the process of these tasks has mapped.
+    pub fn read_tasks(&self, tasks: T) {
         *self.unread.count() += 1;
-        self.send(Job::Tasks(process, threads));
+        self.send(Job::Tasks(tasks));
     }
 
     /// Opens a file.
@@ -103,12 +106,12 @@ impl Observer {
         self.send(Job::File(process, module, OwnedMapping::from(mapping)));
     }
 
-    /// Whether there are tasks of which no records are pushed yet.
+    /// Whether there are processes that are not read yet.
     pub fn is_reading_tasks(&self) -> bool {
         *self.unread.count() > 0
     }
 
-    /// Waits until the records of all tasks are pushed.
+    /// Waits until all processes are read.
     pub fn wait_for_tasks(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let mut count = self.unread.count();
@@ -122,7 +125,7 @@ impl Observer {
         }
     }
 
-    fn send(&self, job: Job) {
+    fn send(&self, job: Job<T>) {
         // The thread lives as long as this.
         let _ = self.jobs.send(job);
     }
@@ -139,34 +142,34 @@ impl UnreadTasks {
     }
 }
 
-struct ObserverThread {
+struct ObserverThread<T: ObserveTasks> {
     procfs: Procfs,
-    spool: Arc<Spool>,
+    taker: T,
     modules: Arc<Modules>,
     calls: BlockingCalls,
     unread: Arc<UnreadTasks>,
     /// To be opened after all mappings are read.
     files: VecDeque<(Pid, Arc<Module>, OwnedMapping)>,
     /// Processes with longer lists of mappings than usual, which are read after the others.
-    long: VecDeque<Pid>,
+    long: VecDeque<T::Tasks>,
     mappings_of_long: usize,
     time_for_long: Duration,
     reports: usize,
 }
 
-impl ObserverThread {
-    fn run(mut self, jobs: &Receiver<Job>) {
+impl<T: ObserveTasks> ObserverThread<T> {
+    fn run(mut self, jobs: &Receiver<Job<T::Tasks>>) {
         loop {
             let job = match self.files.is_empty() && self.long.is_empty() {
                 true => jobs.recv().ok(),
                 false => jobs.try_recv().ok(),
             };
             match job {
-                Some(Job::Tasks(process, threads)) => {
-                    self.read_names(process, &threads);
-                    match self.read_mappings(process, ListLength::Usual) {
+                Some(Job::Tasks(tasks)) => {
+                    self.taker.begin(&tasks);
+                    match self.read_mappings(&tasks, ListLength::Usual) {
                         true => self.unread.one_less(),
-                        false => self.long.push_back(process),
+                        false => self.long.push_back(tasks),
                     }
                 }
                 Some(Job::File(process, module, mapping)) => self.add_file(process, module, mapping),
@@ -179,54 +182,43 @@ impl ObserverThread {
         }
     }
 
-    fn read_names(&self, process: Pid, threads: &[Pid]) {
-        for thread in threads {
-            let name = existing_tasks::comm(self.procfs.root(), process, *thread);
-            self.spool.push_page(0, &name, 0, 0);
-        }
-    }
-
     /// Reads the next list of mappings that is longer than usual, if there is time and room left for it.
     fn read_long(&mut self) {
-        let Some(process) = self.long.pop_front() else { return };
+        let Some(tasks) = self.long.pop_front() else { return };
         let began = Instant::now();
         let is_read = self.mappings_of_long < MAX_MAPPINGS_OF_LONG
             && self.time_for_long > Duration::ZERO
-            && self.read_mappings(process, ListLength::Most);
+            && self.read_mappings(&tasks, ListLength::Most);
         if !is_read {
+            let process = T::process(&tasks);
             self.report(&format!("a part of the mappings of process {process}"), "it has too many");
         }
         self.time_for_long = self.time_for_long.saturating_sub(began.elapsed());
         self.unread.one_less();
     }
 
-    /// Pushes records of the code that a process has mapped. Returns false if its list is longer.
-    fn read_mappings(&mut self, process: Pid, length: ListLength) -> bool {
+    /// Reads the code that a process has mapped. Returns false if its list is longer.
+    fn read_mappings(&mut self, tasks: &T::Tasks, length: ListLength) -> bool {
         let procfs = self.procfs.root().to_owned();
-        let read = move || existing_tasks::mappings(&procfs, process, length);
+        let process = T::process(tasks);
+        let read = move || mappings(&procfs, process, length);
         let (mappings, are_all) = match self.calls.call(&[CallTarget::Process(process)], read) {
             Ok(read) => read,
             Err(blocked) => {
                 self.report(&format!("process {process}"), &blocked.to_string());
-                return true;
+                (Vec::new(), true)
             }
         };
         if length == ListLength::Most {
             self.mappings_of_long += mappings.len();
         }
-        let mut page = Vec::new();
-        for mapping in mappings {
-            let record = existing_tasks::record(process, process, Body::Mmap(mapping.borrowed()));
+        for mapping in &mappings {
             let module = self.modules.module(process, &mapping.borrowed());
             if module.expect_file() {
-                self.add_file(process, module, mapping);
+                self.add_file(process, module, mapping.clone());
             }
-            if page.len() + record.len() > MAX_PAGE {
-                self.spool.push_page(0, &std::mem::take(&mut page), 0, 0);
-            }
-            page.extend(record);
         }
-        self.spool.push_page(0, &page, 0, 0);
+        self.taker.take(tasks, mappings);
         are_all
     }
 
@@ -263,19 +255,5 @@ impl ObserverThread {
             _ => log::debug!("{what} is shown without symbols: {reason}"),
         }
         self.reports += 1;
-    }
-}
-
-impl OwnedMapping {
-    pub fn borrowed(&self) -> Mapping<'_> {
-        let Self { address, length, offset, device, inode, generation, ref path } = *self;
-        Mapping { address, length, offset, device, inode, generation, path }
-    }
-}
-
-impl From<&Mapping<'_>> for OwnedMapping {
-    fn from(mapping: &Mapping<'_>) -> Self {
-        let Mapping { address, length, offset, device, inode, generation, path } = *mapping;
-        Self { address, length, offset, device, inode, generation, path: path.to_owned() }
     }
 }

@@ -6,16 +6,26 @@ use std::time::{Duration, Instant};
 
 use trace_hook_api::{LineBuffer, Origin, boot_time};
 
-use super::symbolizer::Frame;
+use crate::symbolizer::Frame;
 
 /// With this many different stacks, lines are written before they are due.
 const MAX_STACKS: usize = 50_000;
 /// The same, with this many functions in all different stacks together.
 const MAX_FUNCTIONS: usize = 500_000;
 
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoldedUnit {
+    /// How often there was a stack.
+    Samples,
+    /// For how many nanoseconds there was one.
+    Nanoseconds,
+}
+
 /// Counts stacks, and writes lines at intervals.
 #[derive(Debug)]
 pub struct Folded {
+    unit: FoldedUnit,
     every: Duration,
     next: Instant,
     counts: HashMap<Stack, u64>,
@@ -33,17 +43,19 @@ struct Stack {
 }
 
 impl Folded {
-    pub fn every(every: Duration) -> Self {
+    /// Writes lines at this interval.
+    pub fn every(every: Duration, unit: FoldedUnit) -> Self {
         let next = Instant::now() + every;
-        Self { every, next, counts: HashMap::new(), functions: 0, due: Vec::new(), due_since: 0 }
+        Self { unit, every, next, counts: HashMap::new(), functions: 0, due: Vec::new(), due_since: 0 }
     }
 
-    pub fn add(&mut self, comm: &[u8], frames: Vec<Frame>) {
+    /// Adds to the count of a stack of a task of this name.
+    pub fn add(&mut self, comm: &[u8], frames: Vec<Frame>, count: u64) {
         let functions = Vec::from_iter(frames.into_iter().map(|frame| frame.short));
         let length = functions.len();
-        let count = self.counts.entry(Stack { comm: comm.into(), functions }).or_default();
-        self.functions += if *count == 0 { length } else { 0 };
-        *count += 1;
+        let counted = self.counts.entry(Stack { comm: comm.into(), functions }).or_default();
+        self.functions += if *counted == 0 { length } else { 0 };
+        *counted += count;
     }
 
     /// Whether lines are to be written before more stacks are added.
@@ -64,7 +76,10 @@ impl Folded {
         while let Some((stack, count)) = self.due.pop_if(|_| !lines.is_full()) {
             let origin = Origin::at(self.due_since);
             let functions = stack.functions.iter().map(|name| name.as_bytes());
-            lines.folded_stack(&origin, &stack.comm, functions, count);
+            match self.unit {
+                FoldedUnit::Samples => lines.folded_stack(&origin, &stack.comm, functions, count),
+                FoldedUnit::Nanoseconds => lines.folded_time(&origin, &stack.comm, functions, count),
+            }
         }
     }
 
@@ -80,14 +95,14 @@ mod tests {
 
     #[test]
     fn lines_are_due_early_if_different_stacks_have_many_functions() {
-        let mut folded = Folded::every(Duration::from_secs(3600));
+        let mut folded = Folded::every(Duration::from_secs(3600), FoldedUnit::Samples);
         let name: Arc<str> = "f".into();
         let frames = |depth| vec![Frame { name: Arc::clone(&name), short: Arc::clone(&name) }; depth];
-        (0..2000).for_each(|_| folded.add(b"sh", frames(1000)));
+        (0..2000).for_each(|_| folded.add(b"sh", frames(1000), 1));
         assert!(!folded.is_due());
-        (1..999).for_each(|depth| folded.add(b"sh", frames(depth)));
+        (1..999).for_each(|depth| folded.add(b"sh", frames(depth), 1));
         assert!(!folded.is_due());
-        (1001..1100).for_each(|depth| folded.add(b"sh", frames(depth)));
+        (1001..1100).for_each(|depth| folded.add(b"sh", frames(depth), 1));
         assert!(folded.is_due());
         let mut lines = LineBuffer::with_room(100 << 20);
         folded.write(&mut lines, false);
@@ -96,12 +111,12 @@ mod tests {
 
     #[test]
     fn stacks_added_while_the_buffer_is_full_are_written_at_the_end() {
-        let mut folded = Folded::every(Duration::ZERO);
+        let mut folded = Folded::every(Duration::ZERO, FoldedUnit::Samples);
         let functions = |name: &str| vec![Frame { name: name.into(), short: name.into() }];
-        ["a", "b"].iter().for_each(|name| folded.add(b"sh", functions(name)));
+        ["a", "b"].iter().for_each(|name| folded.add(b"sh", functions(name), 1));
         let mut lines = LineBuffer::with_room(1);
         folded.write(&mut lines, false);
-        folded.add(b"sh", functions("c"));
+        folded.add(b"sh", functions("c"), 1);
         let mut written = lines.events();
         assert_eq!(written, 1);
         while !folded.is_written(true) {
