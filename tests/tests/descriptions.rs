@@ -17,7 +17,7 @@ fn hooks(manager: &Manager) -> Vec<String> {
     let list: Value = serde_json::from_str(&list.stdout).expect("it is JSON");
     let names = list.as_array().expect("it is a list").iter().filter_map(|hook| hook["hook"].as_str());
     let names: Vec<String> = names.map(str::to_owned).collect();
-    assert_eq!(names.len(), 13, "{names:?}");
+    assert_eq!(names.len(), 14, "{names:?}");
     names
 }
 
