@@ -200,7 +200,7 @@ fn what_must_be_on_sys_and_proc_is_named() {
         listed.stdout.lines().skip(1).partition(|line| line.contains(" ebpf "));
     assert!(ebpf.iter().all(|line| line.contains("/sys/devices/system/cpu/possible")), "{ebpf:?}");
     assert!(others.iter().all(|line| line.ends_with(" available")), "{others:?}");
-    assert_eq!((ebpf.len(), others.len()), (2, 10));
+    assert_eq!((ebpf.len(), others.len()), (4, 10));
 
     for words in [&["--get-all"][..], &["--list"], &["--describe", "trace_open"], &["--clear"]] {
         let call = host.named(manager.call(words)).in_mount_namespace(&without("/proc"));
