@@ -141,7 +141,7 @@ impl Task {
     fn of(thread: Pid, member: Member, quantities: &[Countable], ring: &Ring) -> io::Result<Self> {
         let all = if member.follow == Follow::ALONE { Inherit::Threads } else { Inherit::AllTasks };
         let names_line = member.process == member.root;
-        let own_liveness = names_line.then(|| liveness(thread, Inherit::Threads, ring)).transpose()?;
+        let own_liveness = names_line.then(|| own_liveness(thread, all, ring)).transpose()?;
         let own = match member.follow {
             Follow::CHILDREN => open(thread, Inherit::Threads, quantities)?,
             _ => Vec::new(),
@@ -168,6 +168,14 @@ impl Task {
             amount.subtract(counter.advance()?);
         }
         Ok(())
+    }
+}
+
+/// That of the threads of a process. Linux before 5.13 cannot distinguish these from child processes, which then count as well.
+fn own_liveness(thread: Pid, all: Inherit, ring: &Ring) -> io::Result<Event> {
+    match liveness(thread, Inherit::Threads, ring) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => liveness(thread, all, ring),
+        liveness => liveness,
     }
 }
 
