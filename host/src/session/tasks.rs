@@ -17,25 +17,27 @@ use crate::process_stat;
 ///
 /// No process is alive, and no cgroup is given; or a cgroup cannot be found.
 pub fn find(given: &GivenTasks, environment: &Environment) -> Result<TaskSelection> {
-    let alive = |pids: &[u32]| -> Vec<u32> {
-        pids.iter().filter_map(|pid| live_process(*pid, &environment.procfs)).collect()
+    let mut gone = Vec::new();
+    let mut alive = |pids: &[u32]| -> Vec<u32> {
+        let live = |pid: &u32| {
+            let process = live_process(*pid, &environment.procfs);
+            gone.extend(process.is_none().then(|| pid.to_string()));
+            process
+        };
+        pids.iter().filter_map(live).collect()
     };
     let (pids, parents) = (alive(&given.pids), alive(&given.parents));
     let cgroups = cgroups(given, &pids, environment)?;
-    let is_gone = |pid: &&u32| live_process(**pid, &environment.procfs).is_none();
-    let gone: Vec<String> =
-        given.pids.iter().chain(&given.parents).filter(is_gone).map(u32::to_string).collect();
     if pids.is_empty() && parents.is_empty() && cgroups.is_empty() && !given.all {
-        let given: Vec<String> = given.pids.iter().chain(&given.parents).map(u32::to_string).collect();
         let hides = hides_processes(&environment.procfs);
-        return Err(Error::NoTaskLeft(match given.as_slice() {
+        return Err(Error::NoTaskLeft(match gone.as_slice() {
             _ if hides => format!(
                 "{} cannot be seen in {}, which is mounted with hidepid; that takes CAP_SYS_PTRACE, or the group of its option gid",
-                given.join(", "),
+                gone.join(", "),
                 environment.procfs.display()
             ),
             [pid] => format!("{pid} does not exist or has ended"),
-            _ => format!("{} do not exist or have ended", given.join(", ")),
+            _ => format!("{} do not exist or have ended", gone.join(", ")),
         }));
     }
     if !gone.is_empty() {

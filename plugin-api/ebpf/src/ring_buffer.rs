@@ -6,13 +6,16 @@ use trace_session::check_memory;
 /// The largest power of two that `max_entries` holds (32 bits, linux/bpf.h).
 const LARGEST: u64 = 1 << 31;
 
-/// The size of the one ring buffer for all CPUs, in bytes: a power of two, `default` if the request has none.
+/// The default size, in bytes: some 50,000 records of an opened file.
+const DEFAULT: u32 = 8 << 20;
+
+/// The size of the one ring buffer for all CPUs, in bytes: a power of two.
 ///
 /// # Errors
 ///
 /// The requested size is too large for the kernel, or for the memory of this machine.
-pub fn ring_buffer_size(request: &Request, default: u32) -> Result<u32> {
-    let Some(kib) = request.buffer_size else { return Ok(default) };
+pub fn ring_buffer_size(request: &Request) -> Result<u32> {
+    let Some(kib) = request.buffer_size else { return Ok(DEFAULT) };
     check_memory(kib, &request.environment.procfs)?;
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
     let bytes = kib.saturating_mul(1024).saturating_mul(cpus).max(page_size());

@@ -47,7 +47,7 @@ struct Work {
 /// Who traces it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tracer {
-    Nobody,
+    Untraced,
     Ours,
     Strace,
     PerfTrace,
@@ -73,9 +73,9 @@ fn rows_of(work: Work) -> Result<Vec<Row>> {
     let mut ours = Vec::new();
     let mut others: [Vec<Duration>; OTHERS.len()] = Default::default();
     // The first turn fills the caches.
-    work.run(Tracer::Nobody)?;
+    work.run(Tracer::Untraced)?;
     for _ in 0..work.turns {
-        let bare = work.run(Tracer::Nobody)?;
+        let bare = work.run(Tracer::Untraced)?;
         ours.push(work.run(Tracer::Ours)?.saturating_sub(bare));
         for ((tracer, _), times) in OTHERS.iter().zip(&mut others) {
             times.push(work.run(*tracer)?.saturating_sub(bare));
@@ -95,7 +95,7 @@ impl Work {
         let mut waiting = Waiting::start(self.command)?;
         let pid = waiting.pid();
         match tracer {
-            Tracer::Nobody => waiting.takes(),
+            Tracer::Untraced => waiting.takes(),
             Tracer::Ours => {
                 let arguments = format!("--pid {pid}");
                 let words = ["--run", "trace_calls", "--args", &arguments];

@@ -31,8 +31,6 @@ const BUILDS: Builds<'_> = Builds {
     has_calls: true,
 };
 
-/// The default size of the ring buffer, in bytes.
-const BUFFER: u32 = 8 << 20;
 /// The most bytes of a string that a record has room for.
 const MOST_STRING_SIZE: i64 = 4000;
 /// A day.
@@ -81,7 +79,7 @@ impl Hook for TraceCalls {
         let arguments = &request.arguments;
         let wanted = Wanted::new(arguments.texts("syscall")?)?;
         let string_size = arguments.integer("string-size")?.unwrap_or(32) as u16;
-        let buffer = ring_buffer_size(request, BUFFER)?;
+        let buffer = ring_buffer_size(request)?;
         let failed_only = [u8::from(arguments.flag("failed")?)];
         let over = arguments.duration("over")?.map_or(0, |over| over.as_nanos() as u64 + 1);
         let over = over.to_ne_bytes();

@@ -34,9 +34,6 @@ const BUILDS: Builds<'_> = Builds {
 /// The calls whose first argument is the address of a futex. As many as `FUTEX_CALLS` in `bpf/offcpu.bpf.c`.
 const FUTEX_CALLS: [&str; 3] = ["futex", "futex_time64", "futex_wait"];
 
-/// The default size of the ring buffer, in bytes: some 15,000 waits of all CPUs.
-const BUFFER: u32 = 8 << 20;
-
 /// How many tasks can wait at the same time, each with 2 KiB in the kernel.
 const MOST_TASKS: u32 = 4096;
 /// The same, if all of them are traced.
@@ -94,7 +91,7 @@ impl Hook for TraceOffcpu {
             .constant("longer_than", &longer_than)
             .constant("stack_size", &stack_size)
             .map_size("waits", if request.tasks.all { MOST_OF_ALL_TASKS } else { MOST_TASKS })
-            .map_size("records", ring_buffer_size(request, BUFFER)?)
+            .map_size("records", ring_buffer_size(request)?)
             .attach("ended", "sched_process_exit")
             .attach("executed", "sched_process_exec")
             .attach("switched", "sched_switch")

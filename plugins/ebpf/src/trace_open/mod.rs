@@ -32,9 +32,6 @@ const CALLS: [&str; 4] = ["open", "creat", "openat", "openat2"];
 /// The tracepoints of io_uring requests, since Linux 6.4. The end comes first: requests whose end is not seen would pile up.
 const URING: [(&str, &str); 2] = [("completed", "io_uring_complete"), ("submitted", "io_uring_submit_req")];
 
-/// The default size of the ring buffer, in bytes: some 50,000 records of all CPUs.
-const BUFFER: u32 = 8 << 20;
-
 impl Hook for TraceOpen {
     fn info(&self) -> HookInfo {
         HookInfo::new("trace_open", "Every file that the traced tasks open or try to open, with the result")
@@ -62,7 +59,7 @@ impl Hook for TraceOpen {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         let wanted = PathPatterns::new(request.arguments.texts("path")?)?;
-        let buffer = ring_buffer_size(request, BUFFER)?;
+        let buffer = ring_buffer_size(request)?;
         let native = numbers(Abi::Native);
         let compat = numbers(Abi::Compat);
         let failed_only = [u8::from(request.arguments.flag("failed")?)];

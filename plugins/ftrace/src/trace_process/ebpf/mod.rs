@@ -22,9 +22,6 @@ const BUILDS: Builds<'_> = Builds {
 /// The calls in the order of `enum call_kind` in `bpf/process.bpf.c`.
 const CALLS: [&str; 2] = ["execve", "execveat"];
 
-/// The default size of the ring buffer, in bytes: some 30,000 execs of all CPUs.
-const BUFFER: u32 = 8 << 20;
-
 /// Checks that the kernel can run the programs.
 ///
 /// # Errors
@@ -46,7 +43,7 @@ pub fn start(request: &Request) -> Result<Box<dyn Session>> {
         .constant("native_numbers", &native)
         .constant("compat_numbers", &compat)
         .constant("stack_size", &stack_size)
-        .map_size("records", ring_buffer_size(request, BUFFER)?)
+        .map_size("records", ring_buffer_size(request)?)
         .attach_before_forgetting("exiting", "sched_process_exit")
         .attach("began", "task_newtask")
         .attach("executed", "sched_process_exec")
