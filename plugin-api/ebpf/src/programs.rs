@@ -7,6 +7,7 @@ use std::thread::{self, Builder};
 use aya::maps::{Map, MapError};
 use aya::programs::{ProgramError, RawTracePoint};
 use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader, Endianness};
+use landlock::{AccessFs, Ruleset, RulesetAttr, RulesetError};
 use nix::libc;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use trace_hook_api::{Environment, HookError, Request, Result, log};
@@ -135,19 +136,31 @@ fn allow_locked_memory() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
-/// A loader, and the types of the kernel that the object needs. When the library makes a loader, it reads all types, whether it is
-/// given others or not: meanwhile, those that are needed are found.
+/// A loader, and the types of the kernel that the object needs. When the library makes a loader, it reads all types of the kernel,
+/// whether it is given others or not, which takes longer than everything else here. So a thread makes it that can read no file,
+/// or, where there is no Landlock, at least does it at the same time.
 fn loader_and_types(
     environment: &Environment,
     object: &Object<'_>,
 ) -> Result<(EbpfLoader<'static>, Btf), Error> {
     thread::scope(|scope| {
-        let loader = Builder::new().spawn_scoped(scope, EbpfLoader::new);
+        let loader = Builder::new().spawn_scoped(scope, || {
+            if let Err(error) = forbid_reading() {
+                log::debug!("the kernel's types are read twice: {error}");
+            }
+            EbpfLoader::new()
+        });
         let types = types_for(object, &types_file(environment))?;
         // Where there can be no thread, it is made here.
         let loader = loader.ok().and_then(|loader| loader.join().ok()).unwrap_or_default();
         Ok((loader, types))
     })
+}
+
+/// From now on, this thread can open no file to read it. Other threads still can.
+fn forbid_reading() -> Result<(), RulesetError> {
+    Ruleset::default().handle_access(AccessFs::ReadFile)?.create()?.restrict_self()?;
+    Ok(())
 }
 
 fn types_for(object: &Object<'_>, path: &Path) -> Result<Btf, Error> {
