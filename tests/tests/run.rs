@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -439,6 +441,51 @@ fn functions_of_a_command_and_of_its_libraries_are_traced_from_their_first_call(
     let wrong = format!("user -f {}:libary_function", library.display());
     let answer = run(&manager, &wrong, &["true"]).answer();
     answer.failed_with(2, &["did you mean", "library_function"]);
+}
+
+/// Compiles a C program or library in this directory.
+fn compile(directory: &Path, source: &str, words: &[&str]) {
+    let file = directory.join("source.c");
+    fs::write(&file, source).expect("the test owns it");
+    let mut compiler = Command::new("cc");
+    let compiled = compiler.arg(&file).args(words).current_dir(directory).status();
+    assert!(compiled.expect("Rust needs a C compiler, too").success());
+}
+
+#[test]
+fn libraries_that_a_command_needs_are_traced_from_their_first_call() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, directory) = (manager(), tempfile::tempdir().expect("a directory can be made"));
+    let path = |name: &str| directory.path().join(name).to_str().expect("it is UTF-8").to_owned();
+    for name in ["own", "caller's"] {
+        fs::create_dir(path(name)).expect("the test owns it");
+    }
+    compile(
+        directory.path(),
+        "int inner(void) { return 1; }",
+        &["-shared", "-fPIC", "-o", "caller's/libinner.so"],
+    );
+    let middle = "int inner(void); int middle(void) { return inner() + inner(); }";
+    compile(directory.path(), middle, &["-shared", "-fPIC", "-o", "own/libmiddle.so"]);
+    let program = "int middle(void); int main(void) { return middle() + middle() != 4; }";
+    let linked = ["-o", "program", "-Wl,--no-as-needed", "-Lown", "-lmiddle", "-Wl,-rpath,$ORIGIN/own"];
+    compile(
+        directory.path(),
+        program,
+        &[&linked[..], &["-Lcaller's", "-linner", "-Wl,--enable-new-dtags"]].concat(),
+    );
+    fs::write(path("script"), format!("#!{}\n", path("program"))).expect("the test owns it");
+    fs::set_permissions(path("script"), fs::Permissions::from_mode(0o755)).expect("the test owns it");
+
+    for command in ["program", "script"] {
+        let call = run(&manager, "user -f middle libinner.so:inner libc.so.6:exit", &[&path(command)]);
+        let answer = call.variable("LD_LIBRARY_PATH", path("caller's")).answer();
+        let calls = |function: &str| answer.stderr.matches(&format!(" function=\"{function}\"")).count();
+        assert_eq!([calls("middle"), calls("inner"), calls("exit")], [2, 4, 1], "{answer:#?}");
+        assert!(!answer.stderr.contains("so far"), "{answer:#?}");
+    }
+    let answer = run(&manager, "user -f kill", &["sh", "-c", "kill -0 $$; kill -0 $$"]).answer();
+    assert_eq!(answer.stderr.matches(" function=\"kill\"").count(), 2, "{answer:#?}");
 }
 
 #[test]

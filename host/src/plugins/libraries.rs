@@ -11,12 +11,12 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::check_before_loading::{Linkage, Trust, check_directory, check_library, open_trusted};
+use trace_linkage::{Linkage, search_directory};
+
+use super::check_before_loading::{Trust, check_directory, check_library, open_trusted};
 use super::protected_file::ProtectedFile;
 use crate::worker::LibraryCode;
 
-/// Stands for the directory of the library that a path is in (ld.so(8)).
-const ORIGIN: [&str; 2] = ["${ORIGIN}", "$ORIGIN"];
 /// A limit for libraries that need each other without end.
 const MOST_LIBRARIES: usize = 256;
 
@@ -206,14 +206,10 @@ fn directory(element: &OsStr, origin: &Path) -> Result<PathBuf, String> {
              with -Wl,-rpath,'$ORIGIN/DIRECTORY'"
         )
     };
-    let below = ORIGIN.iter().find_map(|token| Path::new(element).strip_prefix(token).ok());
-    let path = below.map_or_else(|| PathBuf::from(element), |below| origin.join(below));
-    match below.unwrap_or(&path) {
-        rest if rest.as_os_str().as_bytes().contains(&b'$') => {
-            Err(refused("of which only $ORIGIN at the beginning is supported"))
-        }
-        _ if path.is_relative() => Err(refused("a relative path, which another user may control")),
-        _ => Ok(path),
+    match search_directory(element, origin) {
+        None => Err(refused("of which only $ORIGIN at the beginning is supported")),
+        Some(path) if path.is_relative() => Err(refused("a relative path, which another user may control")),
+        Some(path) => Ok(path),
     }
 }
 

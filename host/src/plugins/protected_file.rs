@@ -13,8 +13,8 @@ use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
+use trace_linkage::Linkage;
 
-use super::check_before_loading::Linkage;
 use crate::patience::patient;
 
 /// A file that cannot change as long as this value exists.

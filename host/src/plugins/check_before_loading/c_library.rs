@@ -10,8 +10,7 @@ use nix::libc;
 use object::elf::VER_FLG_WEAK;
 use object::read::elf::ElfFile64;
 use object::{Endianness, ReadRef};
-
-use super::linkage::Linkage;
+use trace_linkage::Linkage;
 
 /// The version of glibc since which it has this mark of libraries with compressed relocations.
 const RELATIVE_RELOCATIONS: (&str, Version) = ("GLIBC_ABI_DT_RELR", Version(2, 36));

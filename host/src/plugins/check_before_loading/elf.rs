@@ -6,9 +6,9 @@ use object::elf::{EM_AARCH64, EM_X86_64, ET_DYN, FileHeader64, Machine, PT_LOAD}
 use object::read::elf::{ElfFile64, ElfSymbol64, FileHeader, ProgramHeader};
 use object::{Endianness, Object, ObjectSymbol, ReadCache, ReadRef};
 use trace_hook_api::abi;
+use trace_linkage::Linkage;
 
 use super::c_library;
-use super::linkage::Linkage;
 
 #[cfg(target_arch = "x86_64")]
 const OUR_MACHINE: Machine = EM_X86_64;

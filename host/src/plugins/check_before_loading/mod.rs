@@ -3,9 +3,7 @@
 
 mod c_library;
 mod elf;
-mod linkage;
 mod trust;
 
 pub use elf::{check as check_plugin, check_library};
-pub use linkage::Linkage;
 pub use trust::{Trust, check_directory, open as open_trusted};

@@ -1,18 +1,24 @@
 //! Programs and libraries of the traced processes.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
+use trace_linkage::Linkage;
 use trace_symbols::{ElfError, ElfFile, MemoryBudget};
 use trace_tasks::{Pid, reopen_regular_file};
 
 /// What the symbols of a file may take while they are read, in bytes. Only MiniDebugInfo is in memory as a whole.
 const SYMBOL_MEMORY: u64 = 32 << 20;
+
+/// How much of a script the kernel reads (`BINPRM_BUF_SIZE` in include/uapi/linux/binfmts.h).
+const LONGEST_INTERPRETER_LINE: usize = 256;
 
 /// An open program or library. It stays the same file even if it is renamed or deleted.
 pub struct Binary {
@@ -79,6 +85,20 @@ impl Binary {
     /// It is not a program or library of this machine.
     pub fn elf(&self) -> Result<ElfFile<'_>, ElfError> {
         ElfFile::parse_native(&self.file, &MemoryBudget::new(SYMBOL_MEMORY))
+    }
+
+    /// What it says about the libraries that it needs. `None` if it is no 64-bit ELF file.
+    pub fn linkage(&self) -> Option<Linkage> {
+        Linkage::of(&self.file).ok()
+    }
+
+    /// The program that the kernel runs for this file if it is a script (execve(2)).
+    pub fn interpreter(&self) -> Option<PathBuf> {
+        let mut beginning = [0; LONGEST_INTERPRETER_LINE];
+        let length = self.file.read_at(&mut beginning, 0).ok()?;
+        let line = beginning[..length].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+        let path = line.trim_ascii_start().split(u8::is_ascii_whitespace).next()?;
+        (!path.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(path)))
     }
 
     /// Whether both can be the same file, in different file systems.

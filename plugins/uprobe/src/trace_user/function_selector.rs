@@ -41,16 +41,6 @@ impl FunctionSelector {
             function: FunctionPattern::new(function)?,
         })
     }
-
-    /// The same functions, in the file at this path.
-    ///
-    /// # Errors
-    ///
-    /// The path cannot be a pattern.
-    pub fn of_binary(&self, path: &Path) -> Result<Self> {
-        let binary = BinaryPattern::new(&path.to_string_lossy())?;
-        Ok(Self { text: self.text.clone(), binary: Some(binary), function: self.function.clone() })
-    }
 }
 
 /// The first colon that is not part of a `::`.
@@ -92,7 +82,7 @@ impl BinaryPattern {
 }
 
 /// The name of a function in the source or in the symbol table, with the wildcards `*` and `?`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct FunctionPattern {
     pub text: String,
     glob: Option<Glob>,

@@ -2,6 +2,7 @@
 
 mod binary;
 mod calling_convention;
+mod command_files;
 mod cpu_time;
 mod duplicate_probes;
 mod enabling;
@@ -12,6 +13,7 @@ mod function_selector;
 mod instruction;
 mod later_programs;
 mod left_out;
+mod loader_cache;
 mod mapped_files;
 mod pace;
 mod pending_calls;
@@ -34,6 +36,7 @@ use trace_hook_api::{
 use trace_session::selected_processes;
 use tracefs_session::{JOINING, TracefsSession, usable_tracefs};
 
+use command_files::CommandFiles;
 use found_functions::FoundFunctions;
 use function_selector::FunctionSelector;
 use later_programs::{Choice, LaterPrograms};
@@ -133,7 +136,7 @@ impl Hook for TraceUser {
         let (files, targets) = match &request.command {
             Some(program) => {
                 let files = files_of_processes(request, Pace::Thorough)?;
-                let targets = functions_of_command(&files, &selectors, program, limit)?;
+                let targets = functions_of_command(request, &files, &selectors, program, limit)?;
                 (files, targets)
             }
             None => functions_of_processes(request, &selectors, limit)?,
@@ -178,7 +181,8 @@ they see it.
 A program that a traced process executes during the session, or that joins a selected cgroup, is searched in the same way, \
 with the libraries that it has loaded a tenth of a second later. Until it has been searched, which takes some 0.1 s, none of its calls \
 are traced, in a process that joins a cgroup as well; a program that has been searched once is traced from its start. A library that is loaded later than that is traced only if BINARY is its whole \
-path, and then from its first call, as is a program with BINARY as its whole path, and the program of a command that is run. A file \
+path, and then from its first call, as is a program with BINARY as its whole path. So are the program of a command that is run, and \
+the libraries that it needs to start (as ldd lists them). A file \
 that takes long to open, as on a network file system that does not answer, is searched while the session records, if there are \
 functions in others.
 FUNCTION is the name in the source or in the symbol table. For C++, ns::K::get selects all overloads, \
@@ -229,25 +233,28 @@ fn files_of_processes(request: &Request, pace: Pace) -> Result<ProcessFiles> {
     ProcessFiles::of(processes, &request.environment, calls, pace)
 }
 
-/// The functions of a program that is about to be executed, and of files whose whole path is given. Other libraries are searched once
-/// the program has loaded them.
+/// The functions of a program that is about to be executed, of the libraries that it loads when it starts, and of files whose whole
+/// path is given. Other libraries are searched once the program has loaded them.
 fn functions_of_command(
+    request: &Request,
     files: &ProcessFiles,
     selectors: &[Arc<FunctionSelector>],
     program: &Path,
     limit: usize,
 ) -> Result<Vec<ProbeTarget>> {
     let mut search = Search::default();
+    let procfs = &request.environment.procfs;
+    let command =
+        files.processes().first().map(|process| CommandFiles::find(program, *process, files, procfs));
     for selector in selectors {
-        let is_found = match &selector.binary {
-            None => search.add_any(&Arc::new(selector.of_binary(program)?), files),
-            Some(binary) if binary.path().is_some() => search.add(selector, files).map(|()| true)?,
-            Some(_) => search.add_any(selector, files),
-        };
-        if !is_found {
+        let is_path = selector.binary.as_ref().is_some_and(|binary| binary.path().is_some());
+        if is_path {
+            search.add(selector, files)?;
+        } else if !command.as_ref().is_some_and(|command| search.add_any_of_command(selector, command, files))
+        {
             log::warn!(
-                "no function of {} matches {} so far; its libraries are searched 0.1 s after their program was executed: to \
-                 trace one from its start, give its whole path",
+                "no function of {} and its libraries matches {} so far; libraries that it loads later are searched 0.1 s after \
+                 a program was executed: to trace one from its start, give its whole path",
                 program.display(),
                 quoted(&selector.text)
             );

@@ -207,6 +207,11 @@ impl ProcessFiles {
         self.environment.patient(limit)
     }
 
+    /// The processes.
+    pub fn processes(&self) -> &[Pid] {
+        &self.processes
+    }
+
     /// Whether there is no process.
     pub fn are_of_no_process(&self) -> bool {
         self.processes.is_empty()

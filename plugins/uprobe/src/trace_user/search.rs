@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use trace_hook_api::{HookError, Result, did_you_mean};
 use trace_symbols::{ElfError, FunctionKind};
 
 use super::binary::Binary;
+use super::command_files::CommandFiles;
 use super::cpu_time::CpuTimeLimit;
 use super::file_search::{FileSearch, MAX_CPU_TIME, Obstacle, Unreadable};
 use super::function_name::display_name;
@@ -67,6 +69,28 @@ impl Search {
     pub fn add_any(&mut self, selector: &Arc<FunctionSelector>, files: &ProcessFiles) -> bool {
         let (_, findings) = self.find(selector, files);
         findings.found > 0
+    }
+
+    /// Adds the functions of a selector, which names no path, in the files of a command that is about to be executed. Returns
+    /// whether there are any.
+    pub fn add_any_of_command(
+        &mut self,
+        selector: &Arc<FunctionSelector>,
+        command: &CommandFiles,
+        files: &ProcessFiles,
+    ) -> bool {
+        let is_wanted = |path: &Path| selector.binary.as_ref().is_none_or(|pattern| pattern.matches(path));
+        let mut add = |paths: &[PathBuf]| {
+            let wanted = paths.iter().filter(|path| is_wanted(path));
+            let candidates: Vec<_> = wanted.map(|path| Candidate::InRootOf(command.process, path)).collect();
+            let mut findings = Findings::default();
+            self.search_files(selector, files, &candidates, &mut findings);
+            findings.found > 0
+        };
+        let is_in_program = add(slice::from_ref(&command.program));
+        // As in running processes, libraries are searched for what the program does not have, or if they are named.
+        let is_enough = is_in_program && selector.binary.is_none();
+        is_enough || add(&command.libraries) || is_in_program
     }
 
     /// Adds the functions of a selector. Returns the files in which they were searched for.

@@ -1,10 +1,13 @@
-//! What the dynamic section of a shared library says about other libraries (ld.so(8)).
+//! What the dynamic section of a program or shared library says about the libraries that it needs (ld.so(8)).
 
-use std::ffi::OsString;
+#![warn(missing_docs)]
+
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use object::elf::{
     DT_AUXILIARY, DT_FILTER, DT_NEEDED, DT_NULL, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB,
@@ -16,7 +19,13 @@ use object::{Endianness, ReadCache, ReadRef};
 /// The size of an entry of the dynamic section (`Elf64_Dyn`).
 const ENTRY: u64 = 16;
 
-/// The libraries that a shared library needs, and where it has them looked for.
+/// How long the dynamic section of a real file may be, in bytes.
+const MAX_SECTION: u64 = 1 << 20;
+
+/// Stands for the directory of the file that a path is in.
+const ORIGIN: [&str; 2] = ["${ORIGIN}", "$ORIGIN"];
+
+/// The libraries that a program or library needs, and where it has them looked for.
 #[derive(Debug, Default)]
 pub struct Linkage {
     /// Names, or paths with a slash.
@@ -55,7 +64,10 @@ impl Linkage {
         let Some(segment) = segments.iter().find(|segment| segment.p_type(endian) == PT_DYNAMIC) else {
             return Ok(Self::default());
         };
-        let entries = segment.dynamic(endian, data)?.unwrap_or_default();
+        let entries = match segment.p_filesz(endian) {
+            ..=MAX_SECTION => segment.dynamic(endian, data)?.unwrap_or_default(),
+            _ => &[],
+        };
         let entries = entries.iter().map(|entry| (entry.tag(endian), entry.val(endian)));
         let entries: Vec<_> = entries.take_while(|(tag, _)| *tag != DT_NULL).collect();
         let start = segment.p_offset(endian);
@@ -108,4 +120,13 @@ impl Linkage {
         bytes.resize((self.place.end - self.place.start) as usize, 0);
         file.write_all_at(&bytes, self.place.start)
     }
+}
+
+/// A directory of a search path of the library or program in the directory `origin`. `None` if it begins with another word than
+/// `$ORIGIN` that stands for something, or contains one.
+pub fn search_directory(element: &OsStr, origin: &Path) -> Option<PathBuf> {
+    let below = ORIGIN.iter().find_map(|token| Path::new(element).strip_prefix(token).ok());
+    let rest = below.unwrap_or(Path::new(element)).as_os_str();
+    let is_plain = !rest.as_bytes().contains(&b'$');
+    is_plain.then(|| below.map_or_else(|| PathBuf::from(element), |below| origin.join(below)))
 }
