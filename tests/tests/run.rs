@@ -55,6 +55,33 @@ fn the_first_call_that_is_traced_executes_the_command() {
 }
 
 #[test]
+fn the_first_return_that_is_shown_is_that_of_the_execution() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    for hook in [
+        "syscalls --exit",
+        "syscalls --decode",
+        "events -e syscalls:sys_exit_*",
+        "events -e raw_syscalls:sys_exit",
+        "events -e syscalls:sys_exit_read,syscalls:sys_exit_execve --stack",
+    ] {
+        let answer = run(&manager, hook, &["sh", "-c", "read line </etc/hostname; echo $line"]).answer();
+        let first = trace(&answer)[0];
+        let number = format!("NR {} ", nix::libc::SYS_execve);
+        assert!(first.contains("execve") || first.contains(&number), "{hook}: {answer:#?}");
+        assert!(!answer.stderr.contains("resumed"), "{hook}: {answer:#?}");
+    }
+    // The command's own calls are all shown.
+    let answer = run(&manager, "syscalls -s read --exit", &["head", "-c1", "/etc/hostname"]).answer();
+    let (begun, returned): (Vec<_>, Vec<_>) =
+        trace(&answer).into_iter().partition(|line| line.contains("sys_read("));
+    assert!(
+        begun.len() == returned.len() && returned.last().is_some_and(|line| line.ends_with("-> 0x1")),
+        "{answer:#?}"
+    );
+}
+
+#[test]
 fn every_hook_traces_a_command() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

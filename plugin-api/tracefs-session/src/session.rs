@@ -170,6 +170,9 @@ impl TracefsSession {
         let mut stream =
             EventStream::open_both(&instance, system_wide.as_ref(), procfs, traced, spool, spool_size)?;
         stream.decide_about(ended.clone(), restored.clone());
+        if request.command.is_some() {
+            selection.processes(procfs)?.into_keys().for_each(|process| stream.await_execution(process));
+        }
         let renderer = renderer(&mut stream)?;
         let observing = match observer.zip(programs) {
             Some((observer, programs)) => {

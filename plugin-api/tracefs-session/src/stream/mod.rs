@@ -5,6 +5,7 @@ mod processes;
 mod record;
 mod record_filter;
 mod stacks;
+mod start_signal;
 mod task_ends;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -37,6 +38,7 @@ use new_task::NewTaskEvent;
 use processes::Processes;
 use record_filter::RecordFilter;
 use stacks::Stacks;
+use start_signal::StartSignal;
 use task_ends::TaskEnds;
 
 pub use record::Record;
@@ -79,6 +81,8 @@ pub struct EventStream {
     programs: Option<(u16, NewPrograms)>,
     /// Events that are enabled only for internal use.
     hidden: Vec<u16>,
+    /// Set until it was recorded.
+    start_signal: Option<StartSignal>,
     /// Set if the instance records stack traces.
     stacks: Option<Stacks>,
     formats_loaded: bool,
@@ -212,6 +216,7 @@ impl EventStream {
             reused_pids: Vec::new(),
             programs: None,
             hidden,
+            start_signal: None,
             stacks,
             formats_loaded: false,
             caught_up_at: 0,
@@ -300,6 +305,11 @@ impl EventStream {
         self.hidden.extend((!instance.is_requested(EXEC)).then_some(id));
         self.programs = Some((id, programs));
         Ok(())
+    }
+
+    /// Traces this process from the execution of a command on, for which it waits.
+    pub(crate) fn await_execution(&mut self, process: Pid) {
+        self.start_signal = Some(StartSignal::load(process, &mut self.formatter));
     }
 
     /// Decides by their records about ended tasks from now on. Those with reused pids are counted in `not_recorded` if they were not
@@ -423,7 +433,10 @@ impl EventStream {
         }
         let mut by_itself = || {
             let filter = self.filter.as_mut().filter(|_| !buffer_number::is_in_second(buffer));
-            filter.is_none_or(|filter| filter.keeps(task, id, record.data)) && !self.hidden.contains(&id)
+            let is_start_signal = |signal: &mut StartSignal| signal.is_in(task, id, record.data);
+            filter.is_none_or(|filter| filter.keeps(task, id, record.data))
+                && !self.hidden.contains(&id)
+                && self.start_signal.take_if(is_start_signal).is_none()
         };
         let is_shown = match &mut self.stacks {
             None => by_itself(),
