@@ -122,6 +122,7 @@ pub use selection::Selection;
 pub use session::{Progress, Session, Stats};
 pub use view::{
     Comparison, Condition, ExpressionError, Literal, Operator, TimeFormat, View, find_field, parse_condition,
+    similar_fields,
 };
 
 /// The logger of a plugin. The host logs the messages under the plugin's name.

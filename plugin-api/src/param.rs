@@ -48,6 +48,9 @@ pub struct Param {
     /// Whether a comma separates values as well: `-s openat,read`.
     #[serde(default)]
     pub comma_separated: bool,
+    /// The fields that the lines show as a table if this flag is given, unless other columns are chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub table: Vec<String>,
 }
 
 /// What a parameter takes.
@@ -144,6 +147,7 @@ impl Param {
             required: false,
             repeated: false,
             comma_separated: false,
+            table: Vec::new(),
         }
     }
 
@@ -215,6 +219,14 @@ impl Param {
     pub fn comma_separated(mut self) -> Self {
         self.repeated = true;
         self.comma_separated = true;
+        self
+    }
+
+    /// Declares that with this flag the lines of text are a table for a person (`run`), who may choose other columns.
+    ///
+    /// For flags of hooks that [honour views](crate::HookInfo::honours_view).
+    pub fn table<T: Into<String>>(mut self, columns: impl IntoIterator<Item = T>) -> Self {
+        self.table = columns.into_iter().map(Into::into).collect();
         self
     }
 }

@@ -258,6 +258,17 @@ fn invalid_json_fails_the_json_check() {
 }
 
 #[test]
+fn lines_that_do_not_follow_a_condition_fail_the_view_check() {
+    fault_fails("no view", "nonconforming_lines view", "3 of its events do not follow --where", 0);
+    let answer = checked(nonconforming(), "FAULT", "view");
+    is_a_report(&answer, 0);
+    assert_eq!(
+        lines_with(&answer, "ok       nonconforming_lines view: events left out as --where asks: 3").len(),
+        1
+    );
+}
+
+#[test]
 fn a_failed_sweep_fails_the_sweep_check() {
     fault_fails("sweep", "sweep", "it is not swept", 0);
 }
@@ -316,7 +327,11 @@ fn the_ftrace_plugin_passes_every_check() {
     }
     let answer = checked(Plugins::none().plugin("ftrace", "x.so"), "FAULT", "");
     is_a_report(&answer, 0);
-    let known = ["for which no value can be chosen automatically", "it emitted no line for the test process"];
+    let known = [
+        "for which no value can be chosen automatically",
+        "it emitted no line for the test process",
+        "it emitted no event for the test process",
+    ];
     let in_vain = |line: &&str| !known.iter().any(|why| line.ends_with(why));
     assert_eq!(lines_with(&answer, "skipped ").into_iter().find(in_vain), None, "{answer:#?}");
     for (hook, check) in

@@ -361,7 +361,14 @@ fn names_of_hooks_need_no_prefix() {
     ] {
         assert_eq!(manager.call(words).answer().succeeded(), long.succeeded(), "{words:?}");
     }
-    assert_eq!(manager.call(["list"]).answer().stdout, manager.call(["--list"]).answer().stdout);
+    let list = manager.call(["list"]).answer().stdout;
+    for line in manager.call(["--list"]).answer().stdout.lines().skip(1) {
+        let hook = line.split(' ').next().expect("a name");
+        let info = manager.call(["describe", hook, "--json"]).answer().stdout;
+        let info: serde_json::Value = serde_json::from_str(&info).expect("an object");
+        let summary = info["summary"].as_str().expect("a text");
+        assert!(list.lines().any(|line| line.starts_with(hook) && line.ends_with(summary)), "{list}");
+    }
 }
 
 #[test]

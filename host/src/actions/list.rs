@@ -1,19 +1,24 @@
-//! `--list`
+//! `list` and `--list`
 
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
 use super::Context;
+use crate::command_line::Listing;
 use crate::error::Result;
 use crate::output;
 use crate::plugins::KnownHook;
 
 /// Prints all hooks. For those that cannot run, prints the reason.
-pub fn list(context: &Context<'_>, as_json: bool) -> Result<Vec<String>> {
+pub fn list(context: &Context<'_>, listing: Listing) -> Result<Vec<String>> {
     let catalog = context.probed_catalog()?;
     let hooks = catalog.hooks();
-    let text = if as_json { objects(&hooks) } else { table(&hooks) };
+    let text = match listing {
+        Listing::Summaries => table("DESCRIPTION", &hooks, |hook| hook.info.summary.clone()),
+        Listing::Availability => table("AVAILABLE", &hooks, |_| "available".to_owned()),
+        Listing::Json => objects(&hooks),
+    };
     output::print(&text)?;
     Ok(catalog.remarks_about_plugins())
 }
@@ -44,18 +49,18 @@ fn reason(hook: &KnownHook<'_>) -> Option<String> {
     hidden.or_else(|| hook.unavailable.map(str::to_owned))
 }
 
-fn table(hooks: &[KnownHook<'_>]) -> String {
+/// A table whose last column has this heading, and this text about each hook that can run.
+fn table(heading: &str, hooks: &[KnownHook<'_>], about: impl Fn(&KnownHook<'_>) -> String) -> String {
     let rows = hooks.iter().map(|hook| {
-        let state = reason(hook)
-            .map_or("available".to_owned(), |reason| format!("no: {}", output::one_line(&reason)));
+        let state = reason(hook).map_or_else(|| about(hook), |reason| format!("no: {reason}"));
         [
             hook.info.name.clone(),
             output::one_line(&hook.plugin.file.name),
             output::one_line(&hook.plugin.info.version),
-            state,
+            output::one_line(&state),
         ]
     });
-    let header = ["HOOK", "PLUGIN", "VERSION", "AVAILABLE"].map(str::to_owned);
+    let header = ["HOOK", "PLUGIN", "VERSION", heading].map(str::to_owned);
     let rows: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (hook, plugin, version) = (width(0), width(1), width(2));

@@ -76,7 +76,7 @@ pub fn perform(call: Call, interrupts: &Interrupts) -> Result<Outcome> {
         }
         Action::RunForPerson { hook, words } => run::run_for_person(&context, &hook, &words, &mut orphans),
         Action::GetAll => get_all::get_all(&context).map(Outcome::from),
-        Action::List { json } => list::list(&context, json).map(Outcome::from),
+        Action::List(listing) => list::list(&context, listing).map(Outcome::from),
         Action::Check { files, json } => check::check(&context, &files, json).map(nothing),
         Action::Describe { hook, json } => describe::describe(&context, &hook, json).map(nothing),
         Action::Clear | Action::Install { .. } | Action::Print(_) | Action::Complete { .. } => {

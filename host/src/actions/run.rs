@@ -113,12 +113,21 @@ fn with_form(error: Error, omit_run: bool) -> Error {
 fn with_sudo(error: Error) -> Error {
     match error {
         Error::Hook { hook, error } if error.kind() == ErrorKind::Failure && !geteuid().is_root() => {
-            let words: Vec<String> = env::args().collect();
+            // sudo does not pass variables on.
+            let variables: Vec<String> = own_variables().collect();
+            let env = if variables.is_empty() { None } else { Some("env".to_owned()) };
+            let words: Vec<String> = env.into_iter().chain(variables).chain(env::args()).collect();
             let call = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
             Error::Hook { hook, error: HookError::new(format!("{}; as root: sudo {call}", error.message())) }
         }
         error => error,
     }
+}
+
+/// The variables that `manager` depends on, with their values.
+fn own_variables() -> impl Iterator<Item = String> {
+    let variables = env::vars_os().map(|(name, value)| format!("{}={}", name.display(), value.display()));
+    variables.filter(|variable| variable.starts_with("TRACER_"))
 }
 
 /// Standard output is that of the command, if there is one.

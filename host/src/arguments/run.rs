@@ -1,12 +1,14 @@
 //! The words of `run`: the arguments of the hook and the options of `run`, in any order.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
-use trace_hook_api::HookInfo;
+use trace_hook_api::{Format, HookInfo, Param};
 
 use super::every_hook::{OPTIONS, TIME};
 use super::{HostOptions, RunArguments, command, run_arguments, usage, usage_of};
@@ -110,17 +112,29 @@ pub fn is_option(name: &str, short: Option<char>) -> bool {
 /// The first word that is wrong, as a usage error.
 pub fn parse(hook: &HookInfo, words: &RunWords) -> Result<(RunArguments, RunOptions)> {
     let command = RunOptions::augment_args(command(hook));
-    let matches = command.try_get_matches_from(&words.options).map_err(|error| complaint(hook, &error))?;
+    let matches = command
+        .try_get_matches_from(&words.options)
+        .map_err(|error| complaint(hook, &words.options, &error))?;
     let options = RunOptions::from_arg_matches(&matches).map_err(|error| usage(&error))?;
-    let arguments = run_arguments(hook, &matches)?;
-    check_choice(hook, &arguments, words.command.as_deref())?;
+    let mut arguments = run_arguments(hook, &matches)?;
+    if arguments.format == Format::Text && arguments.view.columns.is_empty() {
+        arguments.view.columns = table(hook, &arguments);
+    }
+    check_choice(hook, &arguments, words)?;
     check_companions(hook, &options, words.command.is_some())?;
     warn_of_milliseconds(hook, &matches);
     Ok((arguments, options))
 }
 
+/// The columns of the flags that were given.
+fn table(hook: &HookInfo, arguments: &RunArguments) -> Vec<String> {
+    let is_given = |param: &&Param| arguments.own.flag(&param.name) == Ok(true);
+    let given = hook.params.iter().filter(|param| !param.table.is_empty()).find(is_given);
+    given.map(|param| param.table.clone()).unwrap_or_default()
+}
+
 /// The words after `--` need not be, but a word that is no option's value can only be meant as a command.
-fn complaint(hook: &HookInfo, error: &clap::Error) -> Error {
+fn complaint(hook: &HookInfo, options: &[OsString], error: &clap::Error) -> Error {
     let unexpected = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => Some(word),
         _ => None,
@@ -142,24 +156,50 @@ fn complaint(hook: &HookInfo, error: &clap::Error) -> Error {
             "{name}: unexpected argument '{word}'; a command follows --: run {name} -- {word}",
             name = hook.name
         )),
-        None => usage_of(hook, error, ""),
+        None => match unexpected.and_then(|option| command_with(option, options)) {
+            Some(word) => Error::Usage(format!(
+                "{name}: '{word}' is taken for a value of the option before it; a command follows --: run {name} ... -- {word} ...",
+                name = hook.name
+            )),
+            None => usage_of(hook, error, ""),
+        },
     }
 }
 
+/// The command that this option may be meant for.
+fn command_with<'a>(option: &str, options: &'a [OsString]) -> Option<Cow<'a, str>> {
+    let place = options.iter().position(|word| word == option)?;
+    possible_command(&options[..place])
+}
+
 /// What to trace is chosen in one way: with a command, nothing else is traced.
-fn check_choice(hook: &HookInfo, arguments: &RunArguments, command: Option<&[OsString]>) -> Result<()> {
+fn check_choice(hook: &HookInfo, arguments: &RunArguments, words: &RunWords) -> Result<()> {
     let name = &hook.name;
-    let problem = match command {
+    let problem = match words.command.as_deref() {
         Some([]) => "no command is given after --".to_owned(),
         Some(_) if !arguments.tasks.is_empty() => {
             "a command is traced alone; omit the other choice of what to trace, or the command".to_owned()
         }
-        None if arguments.tasks.is_empty() => format!(
-            "nothing to trace is given; add -p PID, --container ID, --cgroup PATH or --all, or a command: run {name} -- COMMAND"
-        ),
+        None if arguments.tasks.is_empty() => match possible_command(&words.options) {
+            Some(word) => format!(
+                "nothing to trace is given, and '{word}' is taken for a value of the option before it; a command follows --: run \
+                 {name} ... -- {word}"
+            ),
+            None => format!(
+                "nothing to trace is given; add -p PID, --container ID, --cgroup PATH or --all, or a command: run {name} -- \
+                 COMMAND"
+            ),
+        },
         _ => return Ok(()),
     };
     Err(Error::Usage(format!("{name}: {problem}")))
+}
+
+/// The second word behind the last option: an option that takes a list has taken it.
+fn possible_command(options: &[OsString]) -> Option<Cow<'_, str>> {
+    let is_option = |word: &OsString| word.as_bytes().starts_with(b"-");
+    let last = options.iter().rposition(is_option)?;
+    options.get(last + 2).map(|word| word.to_string_lossy())
 }
 
 /// Callers give the time without a unit. A person may mean seconds.
@@ -236,6 +276,9 @@ mod tests {
         assert!(parsed("--- make all").is_ok());
         assert!(parsed("--all").is_ok());
         assert!(complaint("--failed").contains("run trace_x -- COMMAND"));
+        assert!(complaint("--failed -s open make all").contains("run trace_x ... -- make"));
+        assert!(complaint("-s open ls -l").contains("run trace_x ... -- ls ..."));
+        assert!(complaint("-s open").contains("run trace_x -- COMMAND"));
         assert!(complaint("-p 1 --- make").contains("a command is traced alone"));
         assert!(complaint("--all --- make").contains("a command is traced alone"));
         assert_eq!(complaint("--- "), "trace_x: no command is given after --");

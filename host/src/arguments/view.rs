@@ -6,7 +6,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use trace_hook_api::{
     Comparison, Condition, FieldKind, HookInfo, Literal, Operator, TimeFormat, View, find_field,
-    parse_condition,
+    parse_condition, similar_fields,
 };
 
 use super::every_hook::{COLUMNS, FAILED, OVER, TIME_FORMAT, WHERE};
@@ -73,14 +73,18 @@ pub fn view(hook: &HookInfo, matches: &ArgMatches) -> Result<View> {
 fn condition(hook: &HookInfo, matches: &ArgMatches) -> Result<Option<Condition>> {
     let mut all = Vec::new();
     if let Some(expression) = matches.get_one::<String>(WHERE) {
-        let condition = parse_condition(expression, &hook.events);
-        all.push(condition.map_err(|error| Error::Expression {
+        let condition = parse_condition(expression, &hook.events).map_err(|error| Error::Expression {
             hook: hook.name.clone(),
             option: WHERE,
             expression: expression.clone(),
             problem: error.problem,
             at: error.at,
-        })?);
+        })?;
+        for comparison in condition.comparisons() {
+            warn_of_literal_wildcards(hook, comparison);
+            warn_of_similar_field(hook, WHERE, comparison.field.trim_start_matches("*."));
+        }
+        all.push(condition);
     }
     if let Ok(Some(true)) = matches.try_get_one::<bool>(FAILED) {
         all.push(has(ERROR));
@@ -97,6 +101,14 @@ fn condition(hook: &HookInfo, matches: &ArgMatches) -> Result<Option<Condition>>
     })
 }
 
+/// Texts are compared byte by byte, but hardly any has an asterisk.
+fn warn_of_literal_wildcards(hook: &HookInfo, comparison: &Comparison) {
+    let Comparison { field, operator, literal, .. } = comparison;
+    if matches!((operator, literal), (Operator::Equal, Literal::Text(text)) if text.contains('*')) {
+        log::warn!("{}: --{WHERE}: == takes '*' literally; for a pattern write {field} ~ ...", hook.name);
+    }
+}
+
 fn has(field: &str) -> Condition {
     Condition::Field(Comparison::new(field, Operator::Present, Literal::Number(0)))
 }
@@ -110,8 +122,19 @@ fn column(hook: &HookInfo, name: &str) -> Result<String> {
         )));
     }
     match find_field(&hook.events, name) {
-        Ok((field, _)) => Ok(field),
+        Ok((field, _)) => {
+            warn_of_similar_field(hook, COLUMNS, name);
+            Ok(field)
+        }
         Err(problem) => Err(Error::Usage(format!("{}: --{COLUMNS}: {problem}", hook.name))),
+    }
+}
+
+/// Some hooks have fields of any name. What is nearly the name of a described one may be a mistake all the same.
+fn warn_of_similar_field(hook: &HookInfo, option: &str, name: &str) {
+    let hint = similar_fields(&hook.events, name);
+    if !hint.is_empty() {
+        log::warn!("{}: --{option}: the field '{name}' is not described{hint}", hook.name);
     }
 }
 

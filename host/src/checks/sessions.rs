@@ -30,8 +30,12 @@ impl Examination<'_> {
             Passed::No => self.report.skip(Some(hook), &["end"], "a session failed already")?,
         }
         if hook.formats.contains(&Format::Json) {
-            let words = [words, vec!["--format=json".to_owned()]].concat();
+            let words = [&words[..], &["--format=json".to_owned()]].concat();
             self.try_session(position, hook, &words, &trial::JSON_STEPS)?;
+        }
+        if hook.honours_view {
+            let words = [words, vec![format!("--where={}", trial::NOTHING)]].concat();
+            self.try_session(position, hook, &words, &trial::VIEW_STEPS)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use trace_hook_api::{Format, HookError, HookInfo, Kind, LineBuffer, Progress, Request, Result};
+use trace_hook_api::{Format, HookError, HookInfo, Kind, LineBuffer, Progress, Request, Result, Stats};
 
 use super::kernel_objects::KernelObjects;
 use super::line_format::{check_json, check_plain};
@@ -58,10 +58,17 @@ pub const END_STEPS: [Step; 1] = [Step::new("end", 15, |trial| trial.end())];
 /// A whole session in one step, of a hook that supports JSON.
 pub const JSON_STEPS: [Step; 1] = [Step::new("json", 15, |trial| trial.json())];
 
+/// A condition that no event meets.
+pub const NOTHING: &str = "time && !time";
+
+/// A whole session in one step, of a hook that honours views, with this condition.
+pub const VIEW_STEPS: [Step; 1] = [Step::new("view", 15, |trial| trial.view())];
+
 /// The names of the checks of a hook's sessions.
 pub fn names(hook: &HookInfo) -> Vec<&'static str> {
     let json = if hook.formats.contains(&Format::Json) { &JSON_STEPS[..] } else { &[] };
-    STEPS.iter().chain(&END_STEPS).chain(json).map(|step| step.check).collect()
+    let view = if hook.honours_view { &VIEW_STEPS[..] } else { &[] };
+    STEPS.iter().chain(&END_STEPS).chain(json).chain(view).map(|step| step.check).collect()
 }
 
 /// Returns values for the required parameters of the hook.
@@ -238,12 +245,30 @@ impl<'w> Trial<'_, 'w> {
     }
 
     fn json(&mut self) -> Result<Finding> {
+        self.whole_session()?;
+        Ok(self.given("lines that are JSON objects"))
+    }
+
+    fn view(&mut self) -> Result<Finding> {
+        let left_out = self.whole_session()?.left_out;
+        match (self.events, left_out) {
+            (0, 0) => Ok(Finding::Skipped("it emitted no event for the test process".to_owned())),
+            (0, left_out) => Ok(Finding::Ok(format!("events left out as --where asks: {left_out}"))),
+            (shown, _) => Err(HookError::new(format!(
+                "it declares honours_view(), but {shown} of its events do not follow --where; write them with \
+                 LineBuffer::event, or ask LineBuffer::passes first"
+            ))),
+        }
+    }
+
+    fn whole_session(&mut self) -> Result<Stats> {
         self.start()?;
         self.read()?;
         self.stop()?;
+        let stats = self.session()?.stats()?;
         self.close()?;
         self.remains()?;
-        Ok(self.given("lines that are JSON objects"))
+        Ok(stats)
     }
 
     fn session(&mut self) -> Result<&mut PluginSession<'w>> {

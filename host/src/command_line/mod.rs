@@ -25,6 +25,16 @@ pub struct Call {
     pub verbosity: u8,
 }
 
+/// How the hooks are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// A table with what each hook records.
+    Summaries,
+    /// A table with whether each hook can run.
+    Availability,
+    Json,
+}
+
 /// What to do. Each call does exactly one thing.
 pub enum Action {
     GetAll,
@@ -32,9 +42,7 @@ pub enum Action {
         hook: String,
         json: bool,
     },
-    List {
-        json: bool,
-    },
+    List(Listing),
     Check {
         files: Vec<PathBuf>,
         json: bool,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Command, CommandFactory, Parser};
 
-use super::{Action, Call, subcommands};
+use super::{Action, Call, Listing, subcommands};
 use crate::arguments::{HookArguments, HostOptions, is_option_of_hooks, usage};
 use crate::error::{Error, Result};
 use crate::output::program_name;
@@ -114,7 +114,8 @@ pub fn parse(words: &[OsString]) -> Result<Call> {
             Action::Run { hook, arguments: HookArguments::from_words(args.unwrap_or_default())?, follow }
         }
         Words { check: Some(file), json, .. } => Action::Check { files: vec![file], json },
-        Words { list: true, json, .. } => Action::List { json },
+        Words { list: true, json: true, .. } => Action::List(Listing::Json),
+        Words { list: true, .. } => Action::List(Listing::Availability),
         Words { clear: true, .. } => Action::Clear,
         _ => Action::GetAll,
     };

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory, Parser, Subcommand};
 use trace_hook_api::did_you_mean;
 
-use super::{Action, Call, installed_help, run, whole_command};
+use super::{Action, Call, Listing, installed_help, run, whole_command};
 use crate::arguments::{HostOptions, run_command, usage};
 use crate::error::Result;
 use crate::output::program_name;
@@ -21,7 +21,7 @@ struct Words {
 
 #[derive(Subcommand)]
 enum Subcommands {
-    /// Print a table of all hooks; for those that cannot run, with the reason
+    /// Print a table of all hooks and what they record; for those that cannot run, with the reason
     List {
         #[command(flatten)]
         output: Output,
@@ -148,7 +148,10 @@ pub fn parse(words: &[OsString]) -> Result<Call> {
         Ok(_) => Words::try_parse_from(words).map_err(|error| usage(&error))?,
     };
     let (action, host) = match words.subcommand {
-        Subcommands::List { output } => (Action::List { json: output.json }, output.host),
+        Subcommands::List { output } => {
+            let listing = if output.json { Listing::Json } else { Listing::Summaries };
+            (Action::List(listing), output.host)
+        }
         Subcommands::Describe { hook, output } => (Action::Describe { hook, json: output.json }, output.host),
         Subcommands::Check { files, output } => (Action::Check { files, json: output.json }, output.host),
         Subcommands::Clear { host } => (Action::Clear, host),
@@ -203,7 +206,7 @@ mod tests {
     #[test]
     fn subcommands_are_actions() {
         let action = |given: &[&str]| parse(&words(given)).unwrap().action;
-        assert!(matches!(action(&["list", "--json"]), Action::List { json: true }));
+        assert!(matches!(action(&["list", "--json"]), Action::List(Listing::Json)));
         assert!(matches!(action(&["describe", "open"]), Action::Describe { json: false, .. }));
         assert!(
             matches!(action(&["check", "a.so", "b.so"]), Action::Check { files, .. } if files.len() == 2)

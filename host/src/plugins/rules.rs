@@ -2,7 +2,7 @@
 //!
 //! They are checked before any of it is printed: a name could contain control sequences of a terminal.
 
-use trace_hook_api::{HookInfo, Kind, Param, PluginInfo, is_plain, parse_duration};
+use trace_hook_api::{HookInfo, Kind, Param, PluginInfo, find_field, is_plain, parse_duration};
 
 use super::event_rules;
 use crate::arguments;
@@ -58,8 +58,20 @@ pub fn check_hook(hook: &HookInfo, others: &[HookInfo]) -> Result<(), String> {
     at_most(MOST_PARAMS, hook.params.len(), "parameters").map_err(|problem| format!("it {problem}"))?;
     for (index, param) in hook.params.iter().enumerate() {
         check_param(param, &hook.params[..index])?;
+        check_table(param, hook)?;
     }
     Ok(())
+}
+
+fn check_table(param: &Param, hook: &HookInfo) -> Result<(), String> {
+    let name = shortened(&param.name);
+    if !param.table.is_empty() && (param.kind != Kind::Flag || !hook.honours_view) {
+        return Err(format!("--{name} has a table, which only flags of hooks that honour views can have"));
+    }
+    // Where hooks are only listed, their events are not asked for.
+    let columns = param.table.iter().filter(|_| !hook.events.is_empty());
+    let unknown = columns.map(|column| find_field(&hook.events, column)).find_map(Result::err);
+    unknown.map_or(Ok(()), |problem| Err(format!("the table of --{name}: {problem}")))
 }
 
 fn check_param(param: &Param, others: &[Param]) -> Result<(), String> {
@@ -164,7 +176,7 @@ pub fn shortened(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use trace_hook_api::Unit;
+    use trace_hook_api::{EventInfo, FieldInfo, Unit};
 
     use super::*;
 
@@ -251,6 +263,14 @@ mod tests {
         assert!(complaint(&with(duration().choices(["1s", "0s"]))).contains("a choice of --d"));
         assert!(complaint(&with(duration().range(5, 1))).contains("an empty range"));
         assert!(complaint(&with(Param::flag("f", "").comma_separated())).contains("flag"));
+        let table = |hook: HookInfo| check_hook(&hook.param(Param::flag("f", "").table(["time", "fd"])), &[]);
+        assert!(table(HookInfo::new("h", "")).unwrap_err().contains("honour views"));
+        let other = EventInfo::new("x", "an event").field(FieldInfo::number("fdx", "a number"));
+        assert!(
+            table(HookInfo::new("h", "").honours_view().event(other)).unwrap_err().contains("unknown field")
+        );
+        let event = EventInfo::new("x", "an event").field(FieldInfo::number("fd", "a number"));
+        assert_eq!(table(HookInfo::new("h", "").honours_view().event(event)), Ok(()));
         let required = Param::text("t", "T", "").default("d").required();
         assert!(complaint(&with(required)).contains("remove required() or default()"));
         assert_eq!(check_hook(&with(Param::integer("n", "N", "").range(1, 5).default("5")), &[]), Ok(()));

@@ -1,5 +1,7 @@
 //! The condition of a view.
 
+use std::iter;
+
 use serde::{Deserialize, Serialize};
 
 use super::fields::is_field_or_group;
@@ -22,10 +24,15 @@ pub enum Condition {
 impl Condition {
     /// Returns whether it is about a field of this name, or of this group.
     pub fn mentions(&self, name: &str) -> bool {
+        self.comparisons().any(|comparison| is_field_or_group(&comparison.field, name))
+    }
+
+    /// All comparisons that it consists of.
+    pub fn comparisons(&self) -> Box<dyn Iterator<Item = &Comparison> + '_> {
         match self {
-            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.mentions(name)),
-            Self::Not(part) => part.mentions(name),
-            Self::Field(Comparison { field, .. }) => is_field_or_group(field, name),
+            Self::All(parts) | Self::Any(parts) => Box::new(parts.iter().flat_map(Self::comparisons)),
+            Self::Not(part) => part.comparisons(),
+            Self::Field(comparison) => Box::new(iter::once(comparison)),
         }
     }
 }

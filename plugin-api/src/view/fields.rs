@@ -36,9 +36,25 @@ pub fn find_field(events: &[EventInfo], name: &str) -> Result<(String, Vec<Field
     if all.iter().any(|field| pattern_of_group(&field)) {
         return Ok((format!("{ANY_GROUP}.{name}"), vec![FieldKind::Any]));
     }
-    let names: Vec<&str> =
-        all.iter().map(|(full, _)| full.as_str()).filter(|full| !full.contains('*')).collect();
-    Err(format!("unknown field '{name}'{}", did_you_mean(name, &names)))
+    Err(format!("unknown field '{name}'{}", did_you_mean(name, &described_names(&all))))
+}
+
+/// Returns a hint with described fields of a similar name if a hook, some of whose fields may have any name, describes none of
+/// this name: it may be a mistake. Otherwise, the text is empty.
+pub fn similar_fields(events: &[EventInfo], name: &str) -> String {
+    let all = all_fields(events);
+    let own = |full: &str| full.split_once('.').map_or(full.to_owned(), |(_, own)| own.to_owned());
+    let is_described = |(full, field): &(String, FieldInfo)| {
+        is_named(full, field, name) || is_named(&own(full), field, name)
+    };
+    match all.iter().any(is_described) {
+        true => String::new(),
+        false => did_you_mean(name, &described_names(&all)),
+    }
+}
+
+fn described_names(fields: &[(String, FieldInfo)]) -> Vec<&str> {
+    fields.iter().map(|(full, _)| full.as_str()).filter(|full| !full.contains('*')).collect()
 }
 
 /// The fields of all events with their full names, each name and type once, the common ones first.

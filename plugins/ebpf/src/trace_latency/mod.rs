@@ -43,13 +43,13 @@ impl Hook for TraceLatency {
             .short('i')
             .range(1, LONGEST_INTERVAL),
         )
-        .param(Param::flag("brief", "only the line of each call, without the histogram below it"))
+        .param(
+            Param::flag("brief", "only the line of each call, without the histogram below it")
+                .table(["total", "count", "errors", "mean", "max", "call"]),
+        )
         .details(DETAILS)
         .example("--interval 10s --brief", "every 10 s, a line for each system call")
-        .example(
-            "--brief --columns total,count,errors,max,call",
-            "a table as that of strace -c, with the largest total first",
-        );
+        .example("--brief", "with `run`, a table as that of strace -c, with the largest total first");
         description::events().into_iter().fold(info, HookInfo::event)
     }
 

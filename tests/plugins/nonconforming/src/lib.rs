@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use trace_hook_api::{
-    Cleanup, Environment, Format, Hook, HookError, HookInfo, LineBuffer, Param, Progress, Request, Result,
-    Session, Stats, export_plugin,
+    Cleanup, Environment, Format, Hook, HookError, HookInfo, LineBuffer, Origin, Param, Progress, Request,
+    Result, Session, Stats, export_plugin,
 };
 
 /// The value of this fault, if the variable names it.
@@ -41,6 +41,9 @@ impl Hook for NonconformingLines {
         }
         if has("json") || has("no json") {
             info = info.formats([Format::Text, Format::Json]);
+        }
+        if has("view") || has("no view") {
+            info = info.honours_view();
         }
         if has("fickle") {
             info = info.details(format!("I was asked {calls} times."));
@@ -162,6 +165,9 @@ impl Session for Lines {
         while self.emitted < 3 && !self.has("silent") {
             self.emitted += 1;
             let number = self.emitted;
+            if self.has("view") && !lines.passes(&Origin::at(number), "line", |line| line) {
+                continue;
+            }
             lines.push(match self.in_json {
                 true => format!("{{\"line\": {number}}}"),
                 false => format!("nonconforming: line {number}"),
