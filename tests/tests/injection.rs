@@ -54,14 +54,16 @@ const HOOKS: [Hook; 4] = [
         name: "trace_profile",
         arguments: "-F 999",
         work: |workload| workload.spends(30),
-        lines: 25..=50,
+        // On a busy machine, a timer can be late.
+        lines: 20..=50,
     },
     Hook {
         plugin: "perf",
         name: "trace_counters",
         arguments: "-i 60s",
         work: |workload| workload.calls(3),
-        lines: 1..=2,
+        // The counters, and a line for each reason why some are missing.
+        lines: 1..=3,
     },
 ];
 
