@@ -131,8 +131,8 @@ impl EventSettings {
         Ok(changes.into_iter().filter(|change| !change.events().is_empty()).collect())
     }
 
-    /// Looks at the triggers of the events, and the filters for which there is no open file, in turn, for this time, and returns those that differ, and whether all
-    /// events have been looked at since this was last returned.
+    /// Looks at the triggers of the events, and the filters for which there is no open file yet, in turn, for this time. Returns those
+    /// that differ, and whether all events have been looked at since this was last returned.
     pub fn changed_conditions(&mut self, time: Duration) -> (Vec<ChangedEvents>, bool) {
         let began = Instant::now();
         let mut changes = Vec::new();
@@ -146,10 +146,15 @@ impl EventSettings {
             let has_open_filter = self.filters.have(event);
             let files = [FILTER, TRIGGER].into_iter().filter(|file| *file != FILTER || !has_open_filter);
             let found = read_conditions(&self.instance, event, files);
-            match known {
-                Conditions::Unread => *known = Conditions::Set(found),
-                known => changes.extend(known.differences(event, &found)),
+            // None if they have not been read yet.
+            let differences = known.differences(event, &found);
+            if let (true, Some(filter)) = (differences.is_empty(), found.get(FILTER)) {
+                self.filters.add(&self.instance, event, filter);
             }
+            if *known == Conditions::Unread {
+                *known = Conditions::Set(found);
+            }
+            changes.extend(differences);
             self.looked_at = Some(event.clone());
             if began.elapsed() >= time {
                 return (changes, false);
@@ -176,7 +181,6 @@ impl EventSettings {
         for event in events {
             let conditions =
                 if self.own.is_conditioned(&event) { Conditions::Unread } else { Conditions::None };
-            self.filters.add(&self.instance, &event);
             self.events.insert(event, conditions);
         }
     }

@@ -37,13 +37,15 @@ impl OpenFilters {
         Self { files: BTreeMap::new(), room: usize::try_from(limit / SHARE).unwrap_or(usize::MAX) }
     }
 
-    /// Opens the file of an event whose filter is as it should be. It is not kept open if there are too many.
-    pub(crate) fn add(&mut self, instance: &Dir, event: &str) {
+    /// Opens the file of an event whose filter should be this. It is not kept open if there are too many, or if the filter was
+    /// changed meanwhile.
+    pub(crate) fn add(&mut self, instance: &Dir, event: &str, filter: &str) {
         if self.files.len() >= self.room {
             return;
         }
         let Ok(file) = instance.open_file(path(event, FILTER), OFlag::O_RDONLY) else { return };
-        if let Ok(text) = read(&file) {
+        if let Some(text) = read(&file).ok().filter(|text| meaning(&String::from_utf8_lossy(text)) == filter)
+        {
             self.files.insert(event.to_owned(), OpenFilter { file, text });
         }
     }
