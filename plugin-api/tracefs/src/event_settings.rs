@@ -34,7 +34,9 @@ pub struct EventSettings {
     text: Option<String>,
     events: BTreeMap<String, Conditions>,
     filters: OpenFilters,
-    /// The last event whose conditions were looked at.
+    /// The files that are looked at now: those of filters or those of triggers.
+    looks_at: &'static str,
+    /// The last event at whose file this was.
     looked_at: Option<String>,
 }
 
@@ -43,9 +45,7 @@ pub struct EventSettings {
 enum Conditions {
     /// The session has set none.
     None,
-    /// The session has set some, which have not been read yet.
-    Unread,
-    /// The text of each file.
+    /// The session has set some: the text of each file that has been read.
     Set(BTreeMap<&'static str, String>),
 }
 
@@ -85,6 +85,7 @@ impl Instance {
             text: None,
             events: BTreeMap::new(),
             filters: OpenFilters::new(),
+            looks_at: FILTER,
             looked_at: None,
         }
     }
@@ -131,35 +132,38 @@ impl EventSettings {
         Ok(changes.into_iter().filter(|change| !change.events().is_empty()).collect())
     }
 
-    /// Looks at the triggers of the events, and the filters for which there is no open file yet, in turn, for this time. Returns those
-    /// that differ, and whether all events have been looked at since this was last returned.
+    /// Looks at the filters for which there is no open file yet, and then at the triggers, for this time. Returns those that differ,
+    /// and whether those of all events have been looked at since this was last returned.
     pub fn changed_conditions(&mut self, time: Duration) -> (Vec<ChangedEvents>, bool) {
         let began = Instant::now();
         let mut changes = Vec::new();
-        loop {
+        while began.elapsed() < time {
             let after = self.looked_at.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let next = self.events.range_mut::<str, _>((after, Bound::Unbounded)).next();
             let Some((event, known)) = next else {
                 self.looked_at = None;
-                return (changes, true);
+                self.looks_at = if self.looks_at == FILTER { TRIGGER } else { FILTER };
+                match self.looks_at {
+                    FILTER => return (changes, true),
+                    _ => continue,
+                }
             };
-            let has_open_filter = self.filters.have(event);
-            let files = [FILTER, TRIGGER].into_iter().filter(|file| *file != FILTER || !has_open_filter);
-            let found = read_conditions(&self.instance, event, files);
-            // None if they have not been read yet.
-            let differences = known.differences(event, &found);
-            if let (true, Some(filter)) = (differences.is_empty(), found.get(FILTER)) {
-                self.filters.add(&self.instance, event, filter);
+            let file = self.looks_at;
+            let found = match file {
+                FILTER if self.filters.have(event) => None,
+                FILTER => self
+                    .filters
+                    .add(&self.instance, event, |found| known.difference(event, file, found).is_none()),
+                _ => self.instance.read_at_most(path(event, file), LONGEST).ok().map(|text| meaning(&text)),
+            };
+            // Without those that cannot be read, because the event is being removed.
+            if let Some(found) = found {
+                changes.extend(known.difference(event, file, &found));
+                known.note(file, found);
             }
-            if *known == Conditions::Unread {
-                *known = Conditions::Set(found);
-            }
-            changes.extend(differences);
             self.looked_at = Some(event.clone());
-            if began.elapsed() >= time {
-                return (changes, false);
-            }
         }
+        (changes, false)
     }
 
     /// Undoes a change.
@@ -179,8 +183,10 @@ impl EventSettings {
 
     fn add(&mut self, events: impl IntoIterator<Item = String>) {
         for event in events {
-            let conditions =
-                if self.own.is_conditioned(&event) { Conditions::Unread } else { Conditions::None };
+            let conditions = match self.own.is_conditioned(&event) {
+                true => Conditions::Set(BTreeMap::new()),
+                false => Conditions::None,
+            };
             self.events.insert(event, conditions);
         }
     }
@@ -229,32 +235,29 @@ impl fmt::Display for ChangedEvents {
 }
 
 impl Conditions {
-    fn differences(&self, event: &str, found: &BTreeMap<&'static str, String>) -> Vec<ChangedEvents> {
-        let set = |file: &'static str| match self {
-            Self::None if file == FILTER => Some(NO_FILTER.to_owned()),
-            Self::None => Some(String::new()),
-            Self::Unread => None,
-            Self::Set(set) => set.get(file).cloned(),
+    /// The difference if a file of this event has this text.
+    fn difference(&self, event: &str, file: &str, found: &str) -> Option<ChangedEvents> {
+        let set = match self {
+            Self::None if file == FILTER => NO_FILTER,
+            Self::None => "",
+            Self::Set(set) => set.get(file)?,
         };
-        let both = found.iter().filter_map(|(file, found)| Some((*file, set(file)?, found.clone())));
-        let event = event.to_owned();
-        both.filter(|(_, set, found)| set != found)
-            .map(|(file, set, found)| match file {
-                FILTER => ChangedEvents::Filter { event: event.clone(), set, found },
-                _ => ChangedEvents::Triggers { event: event.clone(), set, found },
-            })
-            .collect()
+        if set == found {
+            return None;
+        }
+        let (event, set, found) = (event.to_owned(), set.to_owned(), found.to_owned());
+        Some(match file {
+            FILTER => ChangedEvents::Filter { event, set, found },
+            _ => ChangedEvents::Triggers { event, set, found },
+        })
     }
-}
 
-/// The text of each file. Without those that cannot be read, because the event is being removed.
-fn read_conditions(
-    instance: &Dir,
-    event: &str,
-    files: impl Iterator<Item = &'static str>,
-) -> BTreeMap<&'static str, String> {
-    let read = |file| Some((file, meaning(&instance.read_at_most(path(event, file), LONGEST).ok()?)));
-    files.filter_map(read).collect()
+    /// Remembers what the session has set, at the first look at the file.
+    fn note(&mut self, file: &'static str, found: String) {
+        if let Self::Set(set) = self {
+            set.entry(file).or_insert(found);
+        }
+    }
 }
 
 fn listed(text: &str) -> impl Iterator<Item = &str> {
@@ -314,19 +317,20 @@ mod tests {
 
     #[test]
     fn filters_and_triggers_differ_by_event() {
-        let files = |filter: &str, trigger: &str| {
-            BTreeMap::from([(FILTER, filter.to_owned()), (TRIGGER, trigger.to_owned())])
-        };
-        let changes = Conditions::None.differences("a:b", &files("pid == 1", "traceoff:unlimited"));
-        let texts: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        let text =
+            |of: &Conditions, file, found| of.difference("a:b", file, found).map(|one| one.to_string());
+        let none = Conditions::None;
         let filter = "changed the filter of a:b from 'none' to 'pid == 1'";
+        assert_eq!(text(&none, FILTER, "pid == 1").unwrap(), filter);
         let triggers = "changed the triggers of a:b from '' to 'traceoff:unlimited'";
-        assert_eq!(texts, [filter, triggers]);
-        for same in [BTreeMap::new(), files("none", "")] {
-            assert!(Conditions::None.differences("a:b", &same).is_empty());
-        }
-        let own = Conditions::Set(files("pid > 0", "stacktrace:unlimited"));
-        assert!(own.differences("a:b", &files("pid > 0", "stacktrace:unlimited")).is_empty());
-        assert_eq!(own.differences("a:b", &files("none", "")).len(), 2);
+        assert_eq!(text(&none, TRIGGER, "traceoff:unlimited").unwrap(), triggers);
+        assert_eq!((text(&none, FILTER, "none"), text(&none, TRIGGER, "")), (None, None));
+
+        let mut own = Conditions::Set(BTreeMap::new());
+        assert_eq!(text(&own, FILTER, "pid > 0"), None, "it has not been read yet");
+        own.note(FILTER, "pid > 0".to_owned());
+        own.note(FILTER, "none".to_owned());
+        assert_eq!(text(&own, FILTER, "pid > 0"), None);
+        assert!(text(&own, FILTER, "none").is_some());
     }
 }

@@ -37,17 +37,21 @@ impl OpenFilters {
         Self { files: BTreeMap::new(), room: usize::try_from(limit / SHARE).unwrap_or(usize::MAX) }
     }
 
-    /// Opens the file of an event whose filter should be this. It is not kept open if there are too many, or if the filter was
-    /// changed meanwhile.
-    pub(crate) fn add(&mut self, instance: &Dir, event: &str, filter: &str) {
-        if self.files.len() >= self.room {
-            return;
-        }
-        let Ok(file) = instance.open_file(path(event, FILTER), OFlag::O_RDONLY) else { return };
-        if let Some(text) = read(&file).ok().filter(|text| meaning(&String::from_utf8_lossy(text)) == filter)
-        {
+    /// Reads the filter of an event, and keeps its file open if it is as it should be, unless there are too many. `None` if it cannot
+    /// be read.
+    pub(crate) fn add(
+        &mut self,
+        instance: &Dir,
+        event: &str,
+        is_right: impl FnOnce(&str) -> bool,
+    ) -> Option<String> {
+        let file = instance.open_file(path(event, FILTER), OFlag::O_RDONLY).ok()?;
+        let text = read(&file).ok()?;
+        let found = meaning(&String::from_utf8_lossy(&text));
+        if is_right(&found) && self.files.len() < self.room {
             self.files.insert(event.to_owned(), OpenFilter { file, text });
         }
+        Some(found)
     }
 
     pub(crate) fn have(&self, event: &str) -> bool {
