@@ -21,6 +21,7 @@ pub(crate) const FILTER: &str = "filter";
 /// What the file of an event without a filter has.
 const NO_FILTER: &str = "none";
 const TRIGGER: &str = "trigger";
+const ENABLE: &str = "enable";
 /// The file of an event without triggers has comments only.
 const COMMENT: char = '#';
 
@@ -110,9 +111,11 @@ impl EventSettings {
             Some(known) if *known == text => return Ok(Vec::new()),
             Some(_) => {}
             None => {
-                self.add(listed(&text).map(str::to_owned));
-                self.text = Some(text);
-                return Ok(Vec::new());
+                // Another process may have been faster than the first look.
+                let exists = |event: &String| self.instance.has(path(event, ENABLE));
+                let requested: Vec<String> = self.own.requested().into_iter().filter(exists).collect();
+                self.add(listed(&text).map(str::to_owned).chain(requested));
+                self.text = Some(String::new());
             }
         }
         let found: BTreeSet<&str> = listed(&text).collect();
@@ -193,7 +196,7 @@ impl EventSettings {
 
     fn enable(&self, events: &[String], value: &str) -> Result<()> {
         // Each, also if one of them does not exist any more.
-        let written = events.iter().map(|event| self.instance.write(path(event, "enable"), value));
+        let written = events.iter().map(|event| self.instance.write(path(event, ENABLE), value));
         Error::all_of(written.filter_map(Result::err).collect())
     }
 

@@ -28,6 +28,14 @@ impl OwnEvents {
         lists.requested.iter().any(|(s, e)| s == system && e.as_deref().is_none_or(|e| e == event))
     }
 
+    /// The events that were enabled by themselves, each as `system:event`. The kernel may not have all of them.
+    pub(crate) fn requested(&self) -> Vec<String> {
+        let lists = self.lists();
+        let name =
+            |(system, event): &(String, Option<String>)| Some(format!("{system}:{}", event.as_deref()?));
+        lists.requested.iter().filter_map(name).collect()
+    }
+
     /// Call it before the filter or a trigger of an event is set.
     pub(crate) fn condition(&self, system: &str, event: &str) {
         self.lists().conditioned.insert(format!("{system}:{event}"));
