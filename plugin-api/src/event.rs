@@ -133,6 +133,27 @@ impl LineBuffer {
         EventLine::new(self, origin, format).begin(origin, name)
     }
 
+    /// Adds the line of an event with these fields. Unlike with [`event`](Self::event), no field of an event is formatted that the view
+    /// leaves out. If the view has a condition, the fields are given twice.
+    ///
+    /// ```
+    /// use trace_hook_api::{LineBuffer, Origin};
+    ///
+    /// let mut lines = LineBuffer::with_room(4096);
+    /// lines.add_event(&Origin::at(5_000_001_000), "open", |line| line.text("path", b"/etc").number("result", 3));
+    /// assert_eq!(lines.as_bytes(), b"    5.000001: open: path=\"/etc\" result=3\n");
+    /// ```
+    pub fn add_event(
+        &mut self,
+        origin: &Origin<'_>,
+        name: &str,
+        fields: impl Fn(EventLine<'_>) -> EventLine<'_>,
+    ) {
+        if self.passes(origin, name, &fields) {
+            drop(fields(self.event(origin, name)));
+        }
+    }
+
     /// Begins the line of an event that belongs to the last one, such as its stack: a view shows both or neither.
     pub fn event_of_last(&mut self, origin: &Origin<'_>, name: &str) -> EventLine<'_> {
         let format = self.format();
@@ -902,19 +923,25 @@ mod tests {
 
     /// A buffer with two events: one that fails, and one that does not.
     fn viewed(format: Format, view: &View) -> LineBuffer {
-        let mut lines = LineBuffer::with_room(4096).in_format(format).in_view(view);
+        let [mut lines, mut begun] =
+            [(); 2].map(|()| LineBuffer::with_room(4096).in_format(format).in_view(view));
         for (time, path, error) in [(5_000_001_000, "/a", Some("ENOENT")), (6_000_000_000, "/b", None)] {
             let origin = Origin::at(time).cpu(1).pid(7).tid(8).comm(b"cat");
-            lines
-                .event(&origin, "open")
-                .text("path", path.as_bytes())
-                .optional(error, |line, error| line.word("error", error))
-                .duration("duration", 1_500_000)
-                .flag("preempted", error.is_none())
-                .list("stack", ["main", path])
-                .group("arguments", |line| line.number("fd", 3).number("pid", 9));
+            fn fields<'l>(line: EventLine<'l>, path: &str, error: Option<&str>) -> EventLine<'l> {
+                line.text("path", path.as_bytes())
+                    .optional(error, |line, error| line.word("error", error))
+                    .duration("duration", 1_500_000)
+                    .flag("preempted", error.is_none())
+                    .list("stack", ["main", path])
+                    .group("arguments", |line| line.number("fd", 3).number("pid", 9))
+            }
+            lines.add_event(&origin, "open", |line| fields(line, path, error));
             lines.continuation(path);
+            drop(fields(begun.event(&origin, "open"), path, error));
+            begun.continuation(path);
         }
+        assert_eq!(lines.as_bytes(), begun.as_bytes());
+        assert_eq!((lines.events(), lines.left_out()), (begun.events(), begun.left_out()));
         lines
     }
 

@@ -20,15 +20,18 @@ pub fn show(record: &CallRecord<'_>, calls: &Calls, string_size: usize, lines: &
             &unknown
         }
     };
-    let line = lines.event(&origin, name).group("arguments", |line| {
-        decoder.arguments().iter().fold(line, |line, (name, value)| line.composite(name, value))
+    let arguments = decoder.arguments();
+    lines.add_event(&origin, name, |line| {
+        let line = line.group("arguments", |line| {
+            arguments.iter().fold(line, |line, (name, value)| line.composite(name, value))
+        });
+        show_result(line, record, name, &decoder)
+            .optional(record.duration, |line, duration| line.duration("duration", duration))
+            .optional(record.is_resumed.then_some(true), |line, _| line.flag("resumed", true))
+            .optional(is_unfinished(record, name).then_some(true), |line, _| line.flag("unfinished", true))
+            .optional(record.is_cut.then_some(true), |line, _| line.flag("cut", true))
+            .flag("compat", record.is_compat)
     });
-    show_result(line, record, name, &decoder)
-        .optional(record.duration, |line, duration| line.duration("duration", duration))
-        .optional(record.is_resumed.then_some(true), |line, _| line.flag("resumed", true))
-        .optional(is_unfinished(record, name).then_some(true), |line, _| line.flag("unfinished", true))
-        .optional(record.is_cut.then_some(true), |line, _| line.flag("cut", true))
-        .flag("compat", record.is_compat);
 }
 
 fn show_result<'a>(

@@ -11,18 +11,19 @@ use super::record::OpenRecord;
 pub fn show(record: &OpenRecord<'_>, path: Option<&[u8]>, lines: &mut LineBuffer) {
     let origin = Origin::at(record.time).cpu(record.cpu).pid(record.pid).tid(record.tid).comm(record.comm);
     let mode = record.flags.filter(|flags| takes_mode(*flags)).map(|_| format!("0{:03o}", record.mode));
-    show_name(record, path, lines.event(&origin, "open"))
-        .word("call", record.kind.name())
-        .optional(record.flags, |line, flags| line.word("flags", &open_flags(flags)))
-        .optional(mode, |line, mode| line.word("mode", &mode))
-        .optional(Some(record.resolve).filter(|resolve| *resolve != 0), |line, resolve| {
-            line.word("resolve", &resolve_flags(resolve))
-        })
-        .number("result", record.result)
-        .optional(error_of(record.result), |line, error| line.word("error", &error_name(error)))
-        .optional(record.duration, |line, duration| line.duration("duration", duration))
-        .flag("io_uring", record.kind.is_uring())
-        .flag("compat", record.is_compat);
+    let resolve = Some(record.resolve).filter(|resolve| *resolve != 0);
+    lines.add_event(&origin, "open", |line| {
+        show_name(record, path, line)
+            .word("call", record.kind.name())
+            .optional(record.flags, |line, flags| line.word("flags", &open_flags(flags)))
+            .optional(mode.as_deref(), |line, mode| line.word("mode", mode))
+            .optional(resolve, |line, resolve| line.word("resolve", &resolve_flags(resolve)))
+            .number("result", record.result)
+            .optional(error_of(record.result), |line, error| line.word("error", &error_name(error)))
+            .optional(record.duration, |line, duration| line.duration("duration", duration))
+            .flag("io_uring", record.kind.is_uring())
+            .flag("compat", record.is_compat)
+    });
 }
 
 fn show_name<'a>(record: &OpenRecord<'_>, path: Option<&[u8]>, line: EventLine<'a>) -> EventLine<'a> {

@@ -55,22 +55,22 @@ impl BlockRenderer {
         let operation = &span.operation;
         let flags = (!operation.flags.is_empty()).then(|| operation.flags.join("|"));
         let failure = end.error.filter(|error| *error != 0);
-        let line = lines
-            .event(&origin, "request")
-            .word("device", &device.numbers)
-            .optional(device.disk.as_deref(), |line, disk| line.word("disk", disk))
-            .number("sector", span.sector)
-            .number("size", span.size())
-            .word("operation", operation.name)
-            .optional(flags, |line, flags| line.word("flags", &flags))
-            .optional(*issued, |line, issued| line.duration("queued", issued.saturating_sub(*began)))
-            .optional(issued.filter(|_| end.error.is_some()), |line, issued| {
-                line.duration("duration", end.time.saturating_sub(issued))
-            })
-            .optional(failure, |line, error| line.word("error", &error_name(error)));
-        if end.error.is_none() {
-            line.flag("unfinished", true);
-        }
+        lines.add_event(&origin, "request", |line| {
+            line.word("device", &device.numbers)
+                .optional(device.disk.as_deref(), |line, disk| line.word("disk", disk))
+                .number("sector", span.sector)
+                .number("size", span.size())
+                .word("operation", operation.name)
+                .optional(flags.as_deref(), |line, flags| line.word("flags", flags))
+                .optional(*issued, |line, issued| line.duration("queued", issued.saturating_sub(*began)))
+                .optional(issued.filter(|_| end.error.is_some()), |line, issued| {
+                    line.duration("duration", end.time.saturating_sub(issued))
+                })
+                .optional(failure, |line, error| line.word("error", &error_name(error)))
+                .optional(end.error.is_none().then_some(true), |line, is_unfinished| {
+                    line.flag("unfinished", is_unfinished)
+                })
+        });
     }
 
     fn read(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {

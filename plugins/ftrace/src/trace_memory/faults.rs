@@ -42,13 +42,15 @@ impl Events for Faults {
         let in_kernel = fields.id == self.kernel.id;
         with_origin(record, record.task(), |record, origin| {
             let number = |field| record.number(field) as u64;
-            let line = lines.event(origin, "page_fault").address("address", number(&fields.address));
-            let line = show_cause(line, number(&fields.error_code));
             let ip = number(&fields.ip);
-            match in_kernel {
-                true => line.word("caller", &record.symbol(ip)).flag("in_kernel", true),
-                false => line.address("caller", ip),
-            };
+            lines.add_event(origin, "page_fault", |line| {
+                let line = line.address("address", number(&fields.address));
+                let line = show_cause(line, number(&fields.error_code));
+                match in_kernel {
+                    true => line.word("caller", &record.symbol(ip)).flag("in_kernel", true),
+                    false => line.address("caller", ip),
+                }
+            });
         });
         Some(())
     }

@@ -43,13 +43,13 @@ impl Events for Kmalloc {
         let flags = flags.of(record, &fields.flags);
         with_origin(record, record.task(), |record, origin| {
             let number = |field| record.number(field) as u64;
-            lines
-                .event(origin, "kmalloc")
-                .number("size", number(&fields.allocated))
-                .number("requested", number(&fields.requested))
-                .address("address", number(&fields.address))
-                .word("caller", &record.symbol(number(&fields.call_site)))
-                .word("flags", flags);
+            lines.add_event(origin, "kmalloc", |line| {
+                line.number("size", number(&fields.allocated))
+                    .number("requested", number(&fields.requested))
+                    .address("address", number(&fields.address))
+                    .word("caller", &record.symbol(number(&fields.call_site)))
+                    .word("flags", flags)
+            });
         });
         Some(())
     }

@@ -53,22 +53,25 @@ impl Pages {
     fn show_alloc(&mut self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         let flags = self.flags.of(record, &self.alloc.flags);
         with_origin(record, record.task(), |record, origin| {
-            let line = lines.event(origin, "page_alloc").number("size", size(record, &self.alloc.order));
-            let line = match record.number(&self.alloc.pfn) {
-                NO_PAGE => line.flag("failed", true),
-                pfn => line.address("pfn", pfn as u64),
-            };
-            line.number("order", record.number(&self.alloc.order)).word("flags", flags);
+            lines.add_event(origin, "page_alloc", |line| {
+                let line = line.number("size", size(record, &self.alloc.order));
+                match record.number(&self.alloc.pfn) {
+                    NO_PAGE => line.flag("failed", true),
+                    pfn => line.address("pfn", pfn as u64),
+                }
+                .number("order", record.number(&self.alloc.order))
+                .word("flags", flags)
+            });
         });
     }
 
     fn show_free(&self, record: &mut Record<'_>, lines: &mut LineBuffer) {
         with_origin(record, record.task(), |record, origin| {
-            lines
-                .event(origin, "page_free")
-                .number("size", size(record, &self.free.order))
-                .address("pfn", record.number(&self.free.pfn) as u64)
-                .number("order", record.number(&self.free.order));
+            lines.add_event(origin, "page_free", |line| {
+                line.number("size", size(record, &self.free.order))
+                    .address("pfn", record.number(&self.free.pfn) as u64)
+                    .number("order", record.number(&self.free.order))
+            });
         });
     }
 }

@@ -71,13 +71,15 @@ impl Events for Rss {
         };
         let is_own = self.is_own(space, record);
         with_origin(record, record.task(), |_, origin| {
-            let line = lines.event(origin, "rss");
             let name = usize::try_from(counted).ok().and_then(|counted| COUNTED.get(counted));
             let pages = name.map_or_else(|| counted.to_string(), |name| (*name).to_owned());
-            let line = line.word("pages", &pages);
-            let line = line.number("size", size);
-            let line = line.optional(before, |line, before| line.number("change", size - before));
-            line.address("space", space as u64).flag("other_space", !is_own);
+            lines.add_event(origin, "rss", |line| {
+                line.word("pages", &pages)
+                    .number("size", size)
+                    .optional(before, |line, before| line.number("change", size - before))
+                    .address("space", space as u64)
+                    .flag("other_space", !is_own)
+            });
         });
         Some(())
     }

@@ -102,16 +102,17 @@ impl Call {
         record: &mut Record<'_>,
         lines: &mut LineBuffer,
     ) {
+        let socket = running.and_then(|running| sockets.get(running.socket?));
         with_origin(record, record.task(), |record, origin| {
-            let line = lines.event(origin, self.event);
-            let line = match running {
-                Some(Running { descriptor, .. }) => line.number("fd", *descriptor as i32),
-                None => line.flag("resumed", true),
-            };
-            let socket = running.and_then(|running| sockets.get(running.socket?));
-            let line = line.optional(socket, |line, socket| socket.show(line));
-            show_result(line, record.number(&self.result), false).optional(running, |line, running| {
-                line.duration("duration", record.time().saturating_sub(running.began))
+            lines.add_event(origin, self.event, |line| {
+                let line = match running {
+                    Some(Running { descriptor, .. }) => line.number("fd", *descriptor as i32),
+                    None => line.flag("resumed", true),
+                };
+                let line = line.optional(socket.as_ref(), |line, socket| socket.show(line));
+                show_result(line, record.number(&self.result), false).optional(running, |line, running| {
+                    line.duration("duration", record.time().saturating_sub(running.began))
+                })
             });
         });
     }

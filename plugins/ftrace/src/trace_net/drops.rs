@@ -58,13 +58,14 @@ impl PacketDrop {
         }
         let owner = socket.map_or(record.task(), |socket| socket.owner);
         with_origin(record, owner, |record, origin| {
-            let line = lines.event(origin, "drop");
-            match &socket {
-                Some(socket) => socket.show(line),
-                None => line.flag("interrupt", record.in_interrupt()),
-            }
-            .optional(reason, |line, reason| line.word("reason", reason))
-            .optional(wording.of_field("location"), |line, location| line.word("caller", location));
+            lines.add_event(origin, "drop", |line| {
+                match &socket {
+                    Some(socket) => socket.show(line),
+                    None => line.flag("interrupt", record.in_interrupt()),
+                }
+                .optional(reason, |line, reason| line.word("reason", reason))
+                .optional(wording.of_field("location"), |line, location| line.word("caller", location))
+            });
         });
     }
 }

@@ -60,10 +60,12 @@ impl Packet {
         with_origin(record, socket.owner, |record, origin| {
             let state = self.state.as_ref().map(|state| record.number(state) as u64);
             let reason = wording.as_ref().and_then(|wording| wording.of_field("reason"));
-            socket
-                .show(lines.event(origin, self.event))
-                .optional(state, |line, state| line.word("state", &constant_name(state, TCP_STATES)))
-                .optional(reason, |line, reason| line.word("reason", reason));
+            lines.add_event(origin, self.event, |line| {
+                socket
+                    .show(line)
+                    .optional(state, |line, state| line.word("state", &constant_name(state, TCP_STATES)))
+                    .optional(reason, |line, reason| line.word("reason", reason))
+            });
         });
     }
 }

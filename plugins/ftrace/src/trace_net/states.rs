@@ -65,10 +65,12 @@ impl State {
 
     pub fn show(change: &Change, socket: &Socket, record: &mut Record<'_>, lines: &mut LineBuffer) {
         with_origin(record, socket.owner, |_, origin| {
-            socket
-                .show(lines.event(origin, "state"))
-                .word("old", &constant_name(change.old, TCP_STATES))
-                .word("new", &constant_name(change.new, TCP_STATES));
+            lines.add_event(origin, "state", |line| {
+                socket
+                    .show(line)
+                    .word("old", &constant_name(change.old, TCP_STATES))
+                    .word("new", &constant_name(change.new, TCP_STATES))
+            });
         });
     }
 }

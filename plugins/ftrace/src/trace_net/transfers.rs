@@ -56,15 +56,16 @@ impl Transfer {
 
     pub fn show(&self, socket: &Socket, record: &mut Record<'_>, lines: &mut LineBuffer) {
         with_origin(record, record.task(), |record, origin| {
-            let line = socket.show(lines.event(origin, self.event));
-            let line = match record.number(&self.result) {
-                size @ 0.. => line.number("size", size),
-                error => show_result(line, error, false),
-            };
-            match record.number(&self.flags) as u32 {
-                0 => line,
-                flags => line.word("flags", &flag_names(u64::from(flags), MESSAGE_FLAGS)),
-            };
+            lines.add_event(origin, self.event, |line| {
+                let line = match record.number(&self.result) {
+                    size @ 0.. => socket.show(line).number("size", size),
+                    error => show_result(socket.show(line), error, false),
+                };
+                match record.number(&self.flags) as u32 {
+                    0 => line,
+                    flags => line.word("flags", &flag_names(u64::from(flags), MESSAGE_FLAGS)),
+                }
+            });
         });
     }
 }

@@ -119,23 +119,23 @@ pub struct Delivered<'a> {
 impl Fork {
     pub fn show(&self, origin: &Origin<'_>, lines: &mut LineBuffer) {
         let kind = if self.flags & CLONE_THREAD == 0 { "process" } else { "thread" };
-        lines
-            .event(origin, "fork")
-            .number("child_tid", self.child_tid)
-            .word("kind", kind)
-            .word("flags", &flag_names(self.flags, CLONE_FLAGS))
-            .optional(self.child_pid, |line, pid| line.number("child_pid", pid))
-            .optional(self.ppid, |line, pid| line.number("ppid", pid));
+        lines.add_event(origin, "fork", |line| {
+            line.number("child_tid", self.child_tid)
+                .word("kind", kind)
+                .word("flags", &flag_names(self.flags, CLONE_FLAGS))
+                .optional(self.child_pid, |line, pid| line.number("child_pid", pid))
+                .optional(self.ppid, |line, pid| line.number("ppid", pid))
+        });
     }
 }
 
 impl Exec<'_> {
     pub fn show(&self, origin: &Origin<'_>, lines: &mut LineBuffer) {
-        lines
-            .event(origin, "exec")
-            .text("path", self.path)
-            .number("old_tid", self.old_tid)
-            .optional(self.program.as_ref(), |line, program| program.show(line));
+        lines.add_event(origin, "exec", |line| {
+            line.text("path", self.path)
+                .number("old_tid", self.old_tid)
+                .optional(self.program.as_ref(), |line, program| program.show(line))
+        });
     }
 }
 
@@ -167,17 +167,18 @@ impl<'a> Arguments<'a> {
 
 impl FailedExec<'_> {
     pub fn show(&self, origin: &Origin<'_>, lines: &mut LineBuffer) {
-        let line = lines.event(origin, "exec_failed");
-        let line = match self.path {
-            Some(path) => line.text("path", path),
-            None => line.flag("unreadable", true),
-        };
         let dirfd = Some(self.dirfd).filter(|dirfd| *dirfd != libc::AT_FDCWD);
-        line.optional(self.is_cut.then_some(true), |line, cut| line.flag("cut", cut))
+        lines.add_event(origin, "exec_failed", |line| {
+            match self.path {
+                Some(path) => line.text("path", path),
+                None => line.flag("unreadable", true),
+            }
+            .optional(self.is_cut.then_some(true), |line, cut| line.flag("cut", cut))
             .optional(dirfd, |line, dirfd| line.number("dirfd", dirfd))
             .number("ppid", self.ppid)
             .number("result", self.result)
-            .optional(error_of(self.result), |line, error| line.word("error", &error_name(error)));
+            .optional(error_of(self.result), |line, error| line.word("error", &error_name(error)))
+        });
     }
 }
 
@@ -192,21 +193,22 @@ impl Exit {
     }
 
     pub fn show(&self, origin: &Origin<'_>, lines: &mut LineBuffer) {
-        let line = lines.event(origin, "exit");
-        let line = match self.ending {
-            Some(Ending::Status(status)) => line.number("status", status),
-            Some(Ending::Killed(None)) => line.flag("killed", true),
-            Some(Ending::Killed(Some(signal))) => {
-                line.flag("killed", true).word("signal", &signal_name(signal))
+        lines.add_event(origin, "exit", |line| {
+            match self.ending {
+                Some(Ending::Status(status)) => line.number("status", status),
+                Some(Ending::Killed(None)) => line.flag("killed", true),
+                Some(Ending::Killed(Some(signal))) => {
+                    line.flag("killed", true).word("signal", &signal_name(signal))
+                }
+                None => line,
             }
-            None => line,
-        };
-        line.optional(self.core_dumped.then_some(true), |line, dumped| line.flag("core_dumped", dumped))
+            .optional(self.core_dumped.then_some(true), |line, dumped| line.flag("core_dumped", dumped))
             .optional(self.by_exec.then_some(true), |line, by_exec| line.flag("by_exec", by_exec))
             .optional(self.group_dead, |line, group_dead| line.flag("group_dead", group_dead))
             .optional(self.ppid, |line, pid| line.number("ppid", pid))
             .optional(self.lifetime, |line, lifetime| line.duration("lifetime", lifetime))
-            .optional(self.cpu_time, |line, cpu_time| line.duration("cpu_time", cpu_time));
+            .optional(self.cpu_time, |line, cpu_time| line.duration("cpu_time", cpu_time))
+        });
     }
 }
 
@@ -214,35 +216,36 @@ impl Generated<'_> {
     pub fn show(&self, origin: &Origin<'_>, lines: &mut LineBuffer) {
         let name = usize::try_from(self.result).ok().and_then(|result| RESULTS.get(result));
         let outcome = name.map_or_else(|| self.result.to_string(), |name| (*name).to_owned());
-        lines
-            .event(origin, "signal_generate")
-            .word("signal", &signal_name(self.signal))
-            .number("to_tid", self.to_tid)
-            .text("to_comm", self.to_comm)
-            .word("code", &signal_code(self.signal, self.code))
-            .word("outcome", &outcome)
-            .flag("group", self.is_for_group)
-            .flag("interrupt", self.in_interrupt)
-            .optional(self.to_pid, |line, pid| line.number("to_pid", pid));
+        lines.add_event(origin, "signal_generate", |line| {
+            line.word("signal", &signal_name(self.signal))
+                .number("to_tid", self.to_tid)
+                .text("to_comm", self.to_comm)
+                .word("code", &signal_code(self.signal, self.code))
+                .word("outcome", &outcome)
+                .flag("group", self.is_for_group)
+                .flag("interrupt", self.in_interrupt)
+                .optional(self.to_pid, |line, pid| line.number("to_pid", pid))
+        });
     }
 }
 
 impl Delivered<'_> {
     pub fn show(&self, origin: &Origin<'_>, lines: &mut LineBuffer) {
-        let line = lines
-            .event(origin, "signal_deliver")
-            .word("signal", &signal_name(self.signal))
-            .word("code", &signal_code(self.signal, self.code));
-        let line = match self.handler {
-            DEFAULT => line.word("action", "default"),
-            IGNORE => line.word("action", "ignore"),
-            handler => line
-                .word("action", "handler")
-                .address("handler", handler)
-                .word("flags", &flag_names(self.flags, SIGNAL_ACTION_FLAGS)),
-        };
-        line.optional(self.sender, |line, (pid, comm)| {
-            line.number("sender_pid", pid).text("sender_comm", comm)
+        lines.add_event(origin, "signal_deliver", |line| {
+            let line = line
+                .word("signal", &signal_name(self.signal))
+                .word("code", &signal_code(self.signal, self.code));
+            match self.handler {
+                DEFAULT => line.word("action", "default"),
+                IGNORE => line.word("action", "ignore"),
+                handler => line
+                    .word("action", "handler")
+                    .address("handler", handler)
+                    .word("flags", &flag_names(self.flags, SIGNAL_ACTION_FLAGS)),
+            }
+            .optional(self.sender, |line, (pid, comm)| {
+                line.number("sender_pid", pid).text("sender_comm", comm)
+            })
         });
     }
 }

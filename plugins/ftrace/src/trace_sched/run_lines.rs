@@ -9,12 +9,12 @@ pub struct RunLines;
 
 impl Show for RunLines {
     fn run(&mut self, run: &Run<'_>, lines: &mut LineBuffer) {
-        lines
-            .event(&run.origin, "run")
-            .optional(run.wait, |line, wait| line.duration("waited", wait.length))
-            .word("since", name(run.wait.map(|wait| wait.since)))
-            .number("prev_tid", run.prev)
-            .text("prev_comm", run.prev_comm);
+        lines.add_event(&run.origin, "run", |line| {
+            line.optional(run.wait, |line, wait| line.duration("waited", wait.length))
+                .word("since", name(run.wait.map(|wait| wait.since)))
+                .number("prev_tid", run.prev)
+                .text("prev_comm", run.prev_comm)
+        });
     }
 
     fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer) {

@@ -83,8 +83,9 @@ impl Decoded {
                     self.show(thread, &running, None, lines);
                 }
                 with_origin(record, thread, |_, origin| {
-                    let line = lines.event(origin, &event.call).flag("resumed", true);
-                    drop(show_result(line, returned.0, event.returns_address));
+                    lines.add_event(origin, &event.call, |line| {
+                        show_result(line.flag("resumed", true), returned.0, event.returns_address)
+                    });
                 });
             }
         }
@@ -101,12 +102,14 @@ impl Decoded {
         let Some(event) = self.enters.get(&running.event) else { return };
         let origin =
             Origin::at(running.began).cpu(running.cpu).pid(running.process).tid(thread).comm(&running.comm);
-        let line = event.show(&running.arguments, lines.event(&origin, &event.call));
-        drop(match returned {
-            Some((result, at)) => show_result(line, result, event.returns_address)
-                .duration("duration", at.saturating_sub(running.began)),
-            None if event.never_returns => line,
-            None => line.flag("unfinished", true),
+        lines.add_event(&origin, &event.call, |line| {
+            let line = event.show(&running.arguments, line);
+            match returned {
+                Some((result, at)) => show_result(line, result, event.returns_address)
+                    .duration("duration", at.saturating_sub(running.began)),
+                None if event.never_returns => line,
+                None => line.flag("unfinished", true),
+            }
         });
     }
 }

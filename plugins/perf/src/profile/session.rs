@@ -119,8 +119,8 @@ impl ProfileSession {
             folded.add(self.processes.comm(record.process, record.thread), frames, 1);
             return Rendered::Event;
         }
-        let names = frames.iter().map(|frame| frame.name.as_bytes());
-        lines.event(&self.origin(record), "sample").list("stack", names);
+        let names = || frames.iter().map(|frame| frame.name.as_bytes());
+        lines.add_event(&self.origin(record), "sample", |line| line.list("stack", names()));
         Rendered::Event
     }
 

@@ -123,8 +123,11 @@ fn show_call(
     lines: &mut LineBuffer,
 ) {
     let format = lines.format();
-    let line = begin(function, "call", origin, lines);
-    if !function.arguments.is_empty() {
+    lines.add_event(origin, "call", |line| {
+        let line = show_function(line, function);
+        if function.arguments.is_empty() {
+            return line;
+        }
         let mut rest = layout.values.as_slice();
         line.group("arguments", |line| {
             function.arguments.iter().fold(line, |line, (name, value)| {
@@ -135,8 +138,8 @@ fn show_call(
                     false => value.show(line, name, record, fields, format),
                 }
             })
-        });
-    }
+        })
+    });
 }
 
 fn show_return(
@@ -148,19 +151,14 @@ fn show_return(
     lines: &mut LineBuffer,
 ) {
     let format = lines.format();
-    let line = begin(function, "return", origin, lines);
-    let line = function.result.show(line, "result", record, &layout.values, format);
-    if let Some(duration) = duration {
-        line.duration("duration", duration);
-    }
+    lines.add_event(origin, "return", |line| {
+        let line = show_function(line, function);
+        let line = function.result.show(line, "result", record, &layout.values, format);
+        line.optional(duration, |line, duration| line.duration("duration", duration))
+    });
 }
 
-fn begin<'a>(
-    function: &Function,
-    event: &str,
-    origin: &Origin<'_>,
-    lines: &'a mut LineBuffer,
-) -> EventLine<'a> {
-    let line = lines.event(origin, event).text("function", function.name.as_bytes());
+fn show_function<'a>(line: EventLine<'a>, function: &Function) -> EventLine<'a> {
+    let line = line.text("function", function.name.as_bytes());
     line.text("binary", function.binary.as_os_str().as_bytes())
 }
