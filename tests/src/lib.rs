@@ -29,6 +29,7 @@
 
 mod answer;
 mod artifacts;
+mod c_program;
 mod call;
 mod cgroup;
 mod container;
@@ -61,6 +62,7 @@ mod workload;
 pub use answer::Answer;
 use artifacts::build_directory;
 pub use artifacts::built;
+pub use c_program::{compile_c, strip};
 pub use call::Call;
 pub use cgroup::{Cgroup, Hierarchy};
 pub use container::Container;

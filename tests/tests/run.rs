@@ -5,13 +5,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use system_tests::{Answer, Build, Call, Kernel, Manager, PATIENCE, Plugins, Program, wait_until};
+use system_tests::{Answer, Build, Call, Kernel, Manager, PATIENCE, Plugins, Program, compile_c, wait_until};
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]))
@@ -477,15 +476,6 @@ fn functions_of_a_command_and_of_its_libraries_are_traced_from_their_first_call(
     answer.failed_with(2, &["did you mean", "library_function"]);
 }
 
-/// Compiles a C program or library in this directory.
-fn compile(directory: &Path, source: &str, words: &[&str]) {
-    let file = directory.join("source.c");
-    fs::write(&file, source).expect("the test owns it");
-    let mut compiler = Command::new("cc");
-    let compiled = compiler.arg(&file).args(words).current_dir(directory).status();
-    assert!(compiled.expect("Rust needs a C compiler, too").success());
-}
-
 #[test]
 fn libraries_that_a_command_needs_are_traced_from_their_first_call() {
     let Some(_kernel) = Kernel::or_skip() else { return };
@@ -494,16 +484,16 @@ fn libraries_that_a_command_needs_are_traced_from_their_first_call() {
     for name in ["own", "caller's"] {
         fs::create_dir(path(name)).expect("the test owns it");
     }
-    compile(
+    compile_c(
         directory.path(),
         "int inner(void) { return 1; }",
         &["-shared", "-fPIC", "-o", "caller's/libinner.so"],
     );
     let middle = "int inner(void); int middle(void) { return inner() + inner(); }";
-    compile(directory.path(), middle, &["-shared", "-fPIC", "-o", "own/libmiddle.so"]);
+    compile_c(directory.path(), middle, &["-shared", "-fPIC", "-o", "own/libmiddle.so"]);
     let program = "int middle(void); int main(void) { return middle() + middle() != 4; }";
     let linked = ["-o", "program", "-Wl,--no-as-needed", "-Lown", "-lmiddle", "-Wl,-rpath,$ORIGIN/own"];
-    compile(
+    compile_c(
         directory.path(),
         program,
         &[&linked[..], &["-Lcaller's", "-linner", "-Wl,--enable-new-dtags"]].concat(),

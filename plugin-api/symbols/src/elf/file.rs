@@ -11,6 +11,7 @@ use super::error::ElfError;
 use super::limits::{MAX_HEADERS, MAX_PARTS, MAX_TABLE};
 use super::mini_debug_info;
 use super::table::{Function, FunctionKind, FunctionSymbol, Table, is_string_at, length};
+use super::unwind_index::UnwindIndex;
 use crate::memory_budget::{MemoryBudget, Reservation};
 
 /// A program or library.
@@ -29,6 +30,7 @@ pub struct ElfFile<'a> {
     symtab: Option<Table>,
     dynsym: Option<Table>,
     mini_debug_info: Option<Range<u64>>,
+    unwind_index: Option<UnwindIndex>,
 }
 
 /// A part of the file that is loaded (`PT_LOAD`).
@@ -111,6 +113,7 @@ impl<'a> ElfFile<'a> {
             symtab: None,
             dynsym: None,
             mini_debug_info: None,
+            unwind_index: None,
         };
         file.find_sections(header, headers);
         Ok(file)
@@ -139,6 +142,10 @@ impl<'a> ElfFile<'a> {
         self.symtab = table(elf::SHT_SYMTAB);
         self.dynsym = table(elf::SHT_DYNSYM);
         self.mini_debug_info = named(b".gnu_debugdata").and_then(|section| part(section, endian));
+        self.unwind_index = named(b".eh_frame_hdr").and_then(|section| {
+            let part = part(section, endian)?;
+            Some(UnwindIndex { part, address: section.sh_addr(endian).into(), endian })
+        });
         self.is_go = GO_SECTIONS.iter().any(|name| named(name).is_some());
         let code = sections.iter().filter(|section| section.sh_flags(endian).contains(elf::SHF_EXECINSTR));
         let addresses = |section: &H::SectionHeader| {
@@ -166,8 +173,8 @@ impl<'a> ElfFile<'a> {
         self.content.read_up_to(offset, MAX_INSTRUCTION)
     }
 
-    /// Visits all functions in the symbol table; in a stripped file, those in the dynamic symbol table and in the
-    /// MiniDebugInfo. Some are visited more than once. When the visitor breaks, the rest of the table is skipped.
+    /// Visits all functions in the symbol table and in the dynamic symbol table; in a stripped file, also those in the
+    /// MiniDebugInfo. Some are visited more than once. When the visitor breaks, the rest is skipped.
     ///
     /// # Errors
     ///
@@ -182,42 +189,59 @@ impl<'a> ElfFile<'a> {
     }
 
     fn visit_tables(&self, visit: &mut impl FnMut(Function<'_>) -> ControlFlow<()>) -> Result<(), ElfError> {
-        let mut outcome = Ok(());
+        let (mut outcome, mut has_ended) = (Ok(()), false);
         for table in self.tables() {
-            match self.visit_table(table, visit) {
-                Ok(0) => {}
-                Ok(_) => break,
-                Err(error) => outcome = Err(error),
+            let mut visit = |function: Function<'_>| {
+                let flow = visit(function);
+                has_ended |= flow.is_break();
+                flow
+            };
+            outcome = outcome.and(self.visit_table(table, &mut visit));
+            if has_ended {
+                break;
             }
         }
         outcome
     }
 
-    /// Returns how many functions the table defines.
     fn visit_table(
         &self,
         table: &Table,
         visit: &mut impl FnMut(Function<'_>) -> ControlFlow<()>,
-    ) -> Result<usize, ElfError> {
+    ) -> Result<(), ElfError> {
         let mut names = table.names(self.content, &self.budget)?;
-        let mut count = 0;
-        table.read_functions(self.content, |FunctionSymbol { name, address, kind, .. }| {
-            count += usize::from(kind != FunctionKind::Imported);
-            match names.at(name) {
-                Some(name) => visit(Function { name, address, kind }),
-                None => ControlFlow::Continue(()),
-            }
+        self.read_functions(table, |FunctionSymbol { name, address, kind, .. }| match names.at(name) {
+            Some(name) => visit(Function { name, address, kind }),
+            None => ControlFlow::Continue(()),
         })?;
         if names.are_incomplete() {
             return Err(ElfError::NamesTooLong);
         }
-        Ok(count)
+        Ok(())
     }
 
-    /// The full symbol table and the dynamic one. The latter is needed only if the former has no functions: otherwise it is a
-    /// part of it.
+    /// The full symbol table and the dynamic one, which has no others, unless a part of the full one was stripped.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
         self.symtab.iter().chain(&self.dynsym)
+    }
+
+    /// Visits the symbols of a table that are functions, or labels of code, until the visitor breaks.
+    pub(crate) fn read_functions(
+        &self,
+        table: &Table,
+        mut visit: impl FnMut(FunctionSymbol) -> ControlFlow<()>,
+    ) -> Result<(), ElfError> {
+        let is_code = |address| self.code_sections.iter().any(|section| section.contains(&address));
+        table.read_functions(self.content, |symbol| match symbol.kind {
+            FunctionKind::Label if !is_code(symbol.address) => ControlFlow::Continue(()),
+            _ => visit(symbol),
+        })
+    }
+
+    /// Where functions begin that have unwind information, in ascending order.
+    pub(crate) fn function_starts(&self) -> Result<Vec<u64>, ElfError> {
+        let starts = |index: &UnwindIndex| index.function_starts(self.content, &self.budget);
+        self.unwind_index.as_ref().map_or(Ok(Vec::new()), starts)
     }
 
     /// Calls `read` with the ELF file in the MiniDebugInfo. `None`, if the file has no MiniDebugInfo, or has the full symbol
@@ -349,7 +373,7 @@ mod tests {
         assert_eq!(names(&with(vec![(".gnu_debugdata", mini.clone())])), ["public", "main"]);
         let full =
             SyntheticElf { symtab: &FULL[..2], dynsym: &PUBLIC, others: vec![(".gnu_debugdata", mini)] };
-        assert_eq!(names(&full.bytes()), ["main", "also_main"]);
+        assert_eq!(names(&full.bytes()), ["main", "also_main", "public"]);
         assert!(names(&SyntheticElf::default().bytes()).is_empty());
         let broken = with(vec![(".gnu_debugdata", b"no xz".to_vec())]);
         let visited = parse(&broken).unwrap().visit_functions(|_| ControlFlow::Continue(()));

@@ -9,6 +9,7 @@ mod names;
 #[cfg(test)]
 pub(crate) mod synthetic;
 mod table;
+mod unwind_index;
 
 pub use content::Content;
 pub use error::ElfError;

@@ -34,6 +34,8 @@ pub enum FunctionKind {
     Indirect,
     /// A function of another file.
     Imported,
+    /// A place in the code that assembly exports under a name without saying what it is: mostly a function.
+    Label,
 }
 
 /// Where in the file a symbol table and its strings are.
@@ -135,6 +137,12 @@ impl FunctionSymbol {
             (elf::STT_FUNC | elf::STT_GNU_IFUNC, true) => FunctionKind::Imported,
             (elf::STT_FUNC, false) => FunctionKind::Defined,
             (elf::STT_GNU_IFUNC, false) => FunctionKind::Indirect,
+            // Those that are not exported are for the assembler only, or, on aarch64, marks of code and data.
+            (elf::STT_NOTYPE, false)
+                if !symbol.is_local() && symbol.st_shndx(endian).0 < elf::SHN_LORESERVE =>
+            {
+                FunctionKind::Label
+            }
             _ => return None,
         };
         let (address, size) = (symbol.st_value(endian).into(), symbol.st_size(endian).into());

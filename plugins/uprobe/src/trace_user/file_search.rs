@@ -84,6 +84,10 @@ impl FileSearch {
         let (mut count, mut length, mut time) = (0, 0, CpuTimeLimit::of(time));
         elf.visit_functions(|function| {
             count += usize::from(function.kind != FunctionKind::Imported);
+            // It may be data, where a probe would do harm.
+            if function.kind == FunctionKind::Label && selector.function.has_wildcard() {
+                return ControlFlow::Continue(());
+            }
             if self.functions.len() >= limit || length >= MAX_NAMES || time.is_over() {
                 self.is_cut = true;
                 return ControlFlow::Break(());
@@ -129,7 +133,7 @@ fn probe_offset(elf: &ElfFile<'_>, function: &Function<'_>, symbol: &str) -> Res
                         call; trace that one",
             );
         }
-        FunctionKind::Defined => {}
+        FunctionKind::Defined | FunctionKind::Label => {}
     }
     let offset = elf.file_offset(function.address).ok_or("is not in the file")?;
     if is_cold_part(symbol) {

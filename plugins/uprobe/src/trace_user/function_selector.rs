@@ -191,6 +191,11 @@ impl FunctionPattern {
         Ok(Self { text: text.to_owned(), glob, fragment: fragment(text) })
     }
 
+    /// Whether it can match several names.
+    pub fn has_wildcard(&self) -> bool {
+        self.glob.is_some()
+    }
+
     /// Whether the function of this symbol matches. C++ functions also match without their parameters.
     pub fn matches(&self, symbol: &str) -> bool {
         self.matches_name(symbol) || (self.may_match_demangled(symbol) && self.matches_demangled(symbol))
