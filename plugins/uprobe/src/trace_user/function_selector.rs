@@ -90,96 +90,17 @@ pub struct FunctionPattern {
     fragment: Option<String>,
 }
 
-/// Words of the source or of demanglers that are not in mangled names.
-const UNMANGLED: [&str; 88] = [
-    "VTT",
-    "abi",
-    "alignof",
+/// Names of the standard library that are abbreviated in mangled names (Itanium C++ ABI, "Compression").
+const ABBREVIATED: [&str; 9] = [
     "allocator",
-    "anonymous",
-    "auto",
     "basic_iostream",
     "basic_istream",
     "basic_ostream",
     "basic_string",
-    "bool",
-    "char",
-    "char16_t",
-    "char32_t",
-    "char8_t",
-    "char_traits",
-    "clone",
-    "closure",
-    "co_await",
-    "complex",
-    "const",
-    "construction",
-    "covariant",
-    "decimal",
-    "decltype",
-    "delete",
-    "double",
-    "dyn",
-    "extern",
-    "f32",
-    "f64",
-    "float",
-    "for",
-    "function",
-    "guard",
-    "half",
-    "i128",
-    "i16",
-    "i32",
-    "i64",
-    "imaginary",
-    "impl",
-    "init",
-    "initializer",
-    "int",
     "iostream",
-    "isize",
     "istream",
-    "lambda",
-    "long",
-    "mut",
-    "name",
-    "namespace",
-    "new",
-    "noexcept",
-    "non",
-    "nullptr_t",
-    "object",
-    "operator",
     "ostream",
-    "parameter",
-    "reference",
-    "return",
-    "shim",
-    "short",
-    "signed",
-    "sizeof",
-    "std",
-    "str",
     "string",
-    "template",
-    "temporary",
-    "this",
-    "throw",
-    "thunk",
-    "type",
-    "typeid",
-    "typeinfo",
-    "u128",
-    "unnamed",
-    "unsafe",
-    "unsigned",
-    "usize",
-    "virtual",
-    "void",
-    "vtable",
-    "wchar_t",
-    "wrapper",
 ];
 
 impl FunctionPattern {
@@ -207,9 +128,10 @@ impl FunctionPattern {
     }
 
     fn matches_demangled(&self, symbol: &str) -> bool {
-        demangle(symbol, MAX_NAME)
-            .is_some_and(|name| self.matches_name(&name) || self.matches_name(&without_parameters(&name)))
-            || demangle_without_types(symbol, MAX_NAME).is_some_and(|name| self.matches_name(&name))
+        let full = demangle(symbol, MAX_NAME);
+        let without_parameters = full.as_deref().map(|name| without_parameters(name).into_owned());
+        let names = [full, without_parameters, demangle_without_types(symbol, MAX_NAME)];
+        names.iter().flatten().any(|name| self.matches_name(name) || self.matches_name(&plain(name)))
     }
 
     fn matches_name(&self, name: &str) -> bool {
@@ -217,13 +139,19 @@ impl FunctionPattern {
     }
 }
 
-/// The longest identifier, or part of one, that mangling leaves as it is.
+/// The longest identifier, or part of one, that mangling leaves as it is. It is looked for in the path of the function: types, literals
+/// and operators have words that mangled names abbreviate.
 fn fragment(pattern: &str) -> Option<String> {
-    let words = pattern.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let path = pattern.split("operator").next().unwrap_or_default();
+    let path = path.split(['(', '<', '[', '{', '\'', '`']).next().unwrap_or_default();
+    // Before it is the type that a template returns.
+    let path = path.rsplit(' ').next().unwrap_or_default();
+    let words = path.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let is_kept = |word: &&str| {
         word.len() > 2
             && word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && !UNMANGLED.contains(word)
+            && *word != "std"
+            && !ABBREVIATED.contains(word)
     };
     let is_plain = pattern.is_ascii();
     words.filter(|_| is_plain).filter(is_kept).max_by_key(|word| word.len()).map(str::to_owned)
@@ -251,6 +179,50 @@ fn without_parameters(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// A demangled name as people write it: without ABI tags (`get[abi:cxx11]`), and of Rust `T::method` for `<T>::method`, and
+/// `generic` for `generic::<u32>`.
+fn plain(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(next) = rest.chars().next() {
+        let skipped = if rest.starts_with("[abi:") {
+            rest.find(']').map(|end| end + 1)
+        } else if rest.starts_with("::<") {
+            closing_angle(&rest[2..]).map(|end| 2 + end + 1)
+        } else {
+            None
+        };
+        let length = skipped.unwrap_or(next.len_utf8());
+        if skipped.is_none() {
+            plain.push(next);
+        }
+        rest = &rest[length..];
+    }
+    match closing_angle(&plain) {
+        Some(end) if !plain[1..end].contains(" as ") => format!("{}{}", &plain[1..end], &plain[end + 1..]),
+        _ => plain,
+    }
+}
+
+/// The place of the bracket that closes the one at the beginning, if there is one.
+fn closing_angle(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    let mut before = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'<' => depth += 1,
+            // Not in `->`.
+            b'>' if before != b'-' => depth -= 1,
+            _ => {}
+        }
+        before = byte;
+        if depth == 0 {
+            return (at > 0).then_some(at);
+        }
+    }
+    None
+}
+
 /// The place of the parenthesis that the last one closes.
 pub fn last_group(text: &str) -> Option<usize> {
     let mut depth = 0;
@@ -267,6 +239,8 @@ pub fn last_group(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -315,5 +289,56 @@ mod tests {
         assert!(matches("operator new(unsigned long)", "_Znwm"));
         assert!(matches("ns::operator+", "_ZN2nsplEii"));
         assert!(matches("mycrate::*{closure*", "_RNCNvCs1234_7mycrate3foo0B3_"));
+        assert!(
+            matches("app::get", "_ZN3app3getB5cxx11Ei")
+                && matches("app::get[abi:cxx11](int)", "_ZN3app3getB5cxx11Ei")
+        );
+        assert!(
+            matches("ns::g(int volatile*)", "_ZN2ns1gEPVi") && matches("ns::f<true>", "_ZN2ns1fILb1EEEiv")
+        );
+        assert!(matches("int ns::h<__int128>(__int128)", "_ZN2ns1hInEEiT_"));
+        assert!(matches("ns::K::m() volatile", "_ZNV2ns1K1mEv"));
+        let method = "_RNvMNtCsbFYJioi4cCO_2rs3appNtB2_1T6method";
+        assert!(matches("rs::app::T::method", method) && matches("<rs::app::T>::method", method));
+        let generic = "_RINvNtCsbFYJioi4cCO_2rs3app3genmEB4_";
+        assert!(matches("rs::app::gen", generic) && matches("rs::app::gen::<u32>", generic));
+    }
+
+    /// Of the functions of this program, and of the library of C++ if it is there.
+    #[test]
+    fn every_name_that_is_shown_is_a_name_that_selects_its_function() {
+        let names = crate::trace_user::function_name::display_name;
+        let mut tried = 0;
+        for file in [
+            "/proc/self/exe",
+            "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
+            "/usr/lib/aarch64-linux-gnu/libstdc++.so.6",
+        ] {
+            let Ok(file) = std::fs::File::open(file) else { continue };
+            let budget = trace_symbols::MemoryBudget::new(256 << 20);
+            let elf = trace_symbols::ElfFile::parse(&file, &budget).unwrap();
+            let mut symbols = Vec::new();
+            elf.visit_functions(|function| {
+                symbols.push(String::from_utf8_lossy(function.name).into_owned());
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+            let step = symbols.len() / 2000 + 1;
+            for symbol in symbols.iter().step_by(step) {
+                let shown = names(symbol);
+                // It is no pattern: the wildcards of pointers match themselves.
+                let pattern = FunctionPattern::new(&shown).unwrap();
+                assert!(pattern.matches(symbol), "{shown} for {symbol}");
+                tried += 1;
+            }
+        }
+        assert!(tried > 1000, "{tried}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_can_be_made_plain(name in "[a-z:<>\\[\\]{} -]{0,40}|\\PC{0,20}") {
+            prop_assert!(plain(&name).len() <= name.len());
+        }
     }
 }
