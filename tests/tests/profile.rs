@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use system_tests::{
-    Ended, Kernel, Log, Loss, Manager, Plugins, Script, Session, Summary, Task, Workload, built, compile_c,
-    is_root, skip, strip, wait_until,
+    Ended, Log, Loss, Manager, Plugins, Script, Session, Summary, Task, Workload, built, is_root, skip,
+    wait_until,
 };
 
 fn manager() -> Manager {
@@ -606,89 +605,4 @@ fn a_thread_that_executes_a_program_has_a_name_in_each_sample() {
     assert!(samples.iter().filter(is_in_exec).count() > 10, "{}", samples.len());
     let unnamed: Vec<&Value> = samples.iter().filter(|sample| sample["comm"] == "<...>").collect();
     assert!(unnamed.is_empty(), "{} of {}: {}", unnamed.len(), samples.len(), unnamed[0]);
-}
-
-/// Spends a quarter of a second in `spin`.
-const SPINS: &str = r#"
-#include <time.h>
-void spin(void);
-int main(void) {
-    struct timespec begin, now;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    do {
-        spin();
-        clock_gettime(CLOCK_MONOTONIC, &now);
-    } while ((now.tv_sec - begin.tv_sec) * 1000000000L + now.tv_nsec - begin.tv_nsec < 250000000L);
-}
-"#;
-
-const SPIN: &str = "volatile unsigned long s; void spin(void) { for (long i = 0; i < 3000000; i++) s += i; }";
-
-/// The innermost function of most samples of the program.
-fn hottest(directory: &Path, library: &str) -> String {
-    let words = ["-o", "program", library, "-Wl,-rpath,$ORIGIN", "-z", "noexecstack"];
-    compile_c(directory, SPINS, &words);
-    let manager = manager();
-    let call = manager.call(["run", "profile", "-F", "500", "--"]).word(directory.join("program"));
-    let answer = call.answer();
-    let samples = answer.stderr.lines().filter_map(|line| line.split_once(" stack=")?.1.split(';').next());
-    let mut counts = BTreeMap::<&str, usize>::new();
-    samples.for_each(|function| *counts.entry(function).or_default() += 1);
-    counts.into_iter().max_by_key(|(_, count)| *count).expect("there are samples").0.to_owned()
-}
-
-#[test]
-fn exported_functions_are_named_also_if_other_symbols_are_left() {
-    if !may_profile() {
-        return;
-    }
-    let directory = tempfile::tempdir().expect("a directory can be made");
-    let source = format!("{SPIN} void kept(void) {{ spin(); }}");
-    compile_c(directory.path(), &source, &["-O1", "-shared", "-fPIC", "-o", "libspin.so"]);
-    strip(directory.path(), "libspin.so", &["--strip-all", "-K", "kept"]);
-    assert_eq!(hottest(directory.path(), "libspin.so"), "spin");
-}
-
-#[test]
-fn a_function_without_a_name_is_not_named_after_one_without_a_size() {
-    if !may_profile() {
-        return;
-    }
-    let directory = tempfile::tempdir().expect("a directory can be made");
-    // The first function, of one instruction, has no size; the one behind it is not exported.
-    let source = r#"
-        __asm__(".text\n.globl first\n.type first, %function\nfirst:\nnop\n");
-        volatile unsigned long s;
-        __attribute__((noinline)) static void hidden(void) { for (long i = 0; i < 3000000; i++) s += i; }
-        void spin(void) { hidden(); s += 1; }
-    "#;
-    let words = ["-O1", "-fno-toplevel-reorder", "-shared", "-fPIC", "-o", "libspin.so"];
-    compile_c(directory.path(), source, &words);
-    strip(directory.path(), "libspin.so", &["--strip-all"]);
-    let name = hottest(directory.path(), "libspin.so");
-    assert!(name.starts_with("[libspin.so+0x"), "{name}");
-}
-
-#[test]
-fn exported_labels_of_assembly_are_named_and_traced() {
-    let Some(_kernel) = Kernel::or_skip() else { return };
-    let directory = tempfile::tempdir().expect("a directory can be made");
-    let source = format!(
-        "{}; __asm__(\".text\\n.globl spin\\nspin:\\n{}\");",
-        "void unused(void) {}",
-        if cfg!(target_arch = "aarch64") {
-            "mov x0, #0x800000\\n1: subs x0, x0, #1\\nb.ne 1b\\nret\\n"
-        } else {
-            "mov $0x800000, %rax\\n1: dec %rax\\njnz 1b\\nret\\n"
-        }
-    );
-    compile_c(directory.path(), &source, &["-c", "-o", "spin.o"]);
-    assert_eq!(hottest(directory.path(), "spin.o"), "spin");
-    let manager = Manager::with(Plugins::of(["uprobe"]));
-    let traced = |function: &str| {
-        let call = manager.call(["run", "user", "-f", function, "--"]).word(directory.path().join("program"));
-        call.answer().stderr.matches(" function=\"spin\"").count()
-    };
-    // Labels can be of data, so no pattern matches them.
-    assert!(traced("spin") > 1 && traced("spi*") == 0);
 }

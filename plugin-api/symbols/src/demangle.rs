@@ -13,12 +13,16 @@ pub fn display_name(symbol: &str, max_chars: usize) -> String {
     })
 }
 
+/// Whether a symbol may be mangled. The C++ demangler takes the C function `t` for the type unsigned short.
+pub fn is_mangled(symbol: &str) -> bool {
+    symbol.starts_with("_Z") || symbol.starts_with("_R")
+}
+
 /// Demangles the symbol of a Rust function (without the hash at its end) or of a C++ function (with its parameters). A name
 /// of more than `max_chars` characters is cut, and ends in `…`: a short symbol can stand for gigabytes. `None`, if the symbol
 /// is not mangled.
 pub fn demangle(symbol: &str, max_chars: usize) -> Option<String> {
-    // The C++ demangler takes the C function `t` for the type unsigned short.
-    if !symbol.starts_with("_Z") && !symbol.starts_with("_R") {
+    if !is_mangled(symbol) {
         return None;
     }
     let mut name = LimitedName::new(max_chars);
@@ -44,6 +48,14 @@ pub fn demangle_without_types(symbol: &str, max_chars: usize) -> Option<String> 
         text = shorter;
     }
     (outcome.is_ok() || name.is_cut).then(|| text.to_owned())
+}
+
+/// The same with its parameters, but without its return type.
+pub(crate) fn demangle_without_return_type(symbol: &str, max_chars: usize) -> Option<String> {
+    let mut name = LimitedName::new(max_chars);
+    let is_cpp = symbol.starts_with("_Z") && rustc_demangle::try_demangle(symbol).is_err();
+    let outcome = is_cpp.then(|| write_cpp(symbol, &DemangleOptions::new().no_return_type(), &mut name))?;
+    (outcome.is_ok() || name.is_cut).then_some(name.text)
 }
 
 /// What can follow the parameters of a C++ function.

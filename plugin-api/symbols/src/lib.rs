@@ -44,13 +44,15 @@ mod demangle;
 mod elf;
 mod kernel;
 mod memory_budget;
+mod spellings;
 mod strings;
 mod symbol_table;
 mod vdso;
 
-pub use demangle::{demangle, demangle_without_types, display_name};
+pub use demangle::{demangle, display_name, is_mangled};
 pub use elf::{Content, ElfError, ElfFile, Function, FunctionKind};
 pub use kernel::KernelSymbols;
 pub use memory_budget::{MemoryBudget, Reservation};
+pub use spellings::{spelling, spellings};
 pub use symbol_table::SymbolTable;
 pub use vdso::vdso_image;

@@ -23,8 +23,7 @@ const MAX_NAMES: usize = 8 << 20;
 pub struct FileSearch {
     /// The file, if it has functions to trace. Otherwise it is closed.
     pub binary: Option<Arc<Binary>>,
-    /// The functions to trace: where in the file each begins, and its symbol.
-    pub functions: Vec<(u64, String)>,
+    pub functions: Vec<FoundFunction>,
     /// Whether the Go toolchain made the file.
     pub is_go: bool,
     /// A matching function that cannot be traced, and why.
@@ -32,6 +31,15 @@ pub struct FileSearch {
     /// Why nothing, or not all, of it could be searched.
     pub unreadable: Option<Unreadable>,
     is_cut: bool,
+}
+
+/// A function to trace.
+pub struct FoundFunction {
+    /// Where in the file it begins.
+    pub offset: u64,
+    pub symbol: String,
+    /// Whether it is a label of assembly, which may be jumped to instead of called.
+    pub is_label: bool,
 }
 
 /// Why a matching function cannot be traced.
@@ -84,19 +92,18 @@ impl FileSearch {
         let (mut count, mut length, mut time) = (0, 0, CpuTimeLimit::of(time));
         elf.visit_functions(|function| {
             count += usize::from(function.kind != FunctionKind::Imported);
-            // It may be data, where a probe would do harm.
-            if function.kind == FunctionKind::Label && selector.function.has_wildcard() {
-                return ControlFlow::Continue(());
-            }
             if self.functions.len() >= limit || length >= MAX_NAMES || time.is_over() {
                 self.is_cut = true;
                 return ControlFlow::Break(());
             }
             let symbol = String::from_utf8_lossy(function.name);
-            if selector.function.matches(&symbol) {
+            let is_label = function.kind == FunctionKind::Label;
+            if is_label && selector.function.is(&symbol) || !is_label && selector.function.matches(&symbol) {
                 length += symbol.len();
                 match probe_offset(&elf, &function, &symbol) {
-                    Ok(offset) => self.functions.push((offset, symbol.into_owned())),
+                    Ok(offset) => {
+                        self.functions.push(FoundFunction { offset, symbol: symbol.into_owned(), is_label });
+                    }
                     Err(obstacle) => self.note_obstacle(binary, &function, &symbol, obstacle),
                 }
             }

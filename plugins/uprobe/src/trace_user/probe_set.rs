@@ -126,6 +126,13 @@ impl ProbeSet {
                 target.binary.path.display()
             )));
         }
+        if with_returns && target.is_label {
+            return Err(HookError::usage(format!(
+                "--return could crash {}: '{name}' is a label, and if it is jumped to, the kernel replaces something else than a return \
+                 address",
+                target.binary.path.display()
+            )));
+        }
         let fetches =
             arguments.iter().map(|argument| fetches(argument, target, &name)).collect::<Result<Vec<_>>>()?;
         self.add_probe(target, ProbeKind::Call, fetches.concat());

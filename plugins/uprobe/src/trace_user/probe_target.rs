@@ -13,6 +13,8 @@ pub struct ProbeTarget {
     pub offset: u64,
     /// Whether the Go toolchain made the file.
     pub is_in_go_file: bool,
+    /// Whether it is a label of assembly, which may be jumped to instead of called.
+    pub is_label: bool,
     /// All matching symbols; the one to show is the first.
     pub symbols: Vec<String>,
 }

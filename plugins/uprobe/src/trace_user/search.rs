@@ -13,7 +13,7 @@ use trace_symbols::{ElfError, FunctionKind};
 use super::binary::Binary;
 use super::command_files::CommandFiles;
 use super::cpu_time::CpuTimeLimit;
-use super::file_search::{FileSearch, MAX_CPU_TIME, Obstacle, Unreadable};
+use super::file_search::{FileSearch, FoundFunction, MAX_CPU_TIME, Obstacle, Unreadable};
 use super::function_name::display_name;
 use super::function_selector::FunctionSelector;
 use super::left_out::LeftOut;
@@ -207,21 +207,29 @@ impl Search {
             None => {}
         }
         let Some(binary) = binary else { return };
-        for (offset, symbol) in functions {
-            if self.symbols + symbol.len() > MAX_SYMBOL_MEMORY {
+        for function in functions {
+            if self.symbols + function.symbol.len() > MAX_SYMBOL_MEMORY {
                 files.leave_out(&path, "some of its functions, because the names of all are too long");
                 return;
             }
-            self.add_target(&binary, offset, is_go, symbol);
+            self.add_target(&binary, function, is_go);
         }
     }
 
-    fn add_target(&mut self, binary: &Arc<Binary>, offset: u64, is_in_go_file: bool, symbol: String) {
+    fn add_target(&mut self, binary: &Arc<Binary>, function: FoundFunction, is_in_go_file: bool) {
         if self.targets.len() <= MAX_TARGETS {
+            let FoundFunction { offset, symbol, is_label } = function;
             self.symbols += symbol.len();
-            let target =
-                || ProbeTarget { binary: Arc::clone(binary), offset, is_in_go_file, symbols: Vec::new() };
-            self.targets.entry((binary.identity, offset)).or_insert_with(target).add_symbol(symbol);
+            let target = || ProbeTarget {
+                binary: Arc::clone(binary),
+                offset,
+                is_in_go_file,
+                is_label,
+                symbols: Vec::new(),
+            };
+            let target = self.targets.entry((binary.identity, offset)).or_insert_with(target);
+            target.is_label &= is_label;
+            target.add_symbol(symbol);
         }
     }
 }
