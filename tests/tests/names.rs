@@ -98,7 +98,9 @@ fn functions_of_other_languages_are_given_as_they_are_shown() {
         ("main.(*T).Work", "main.(*T).Work", "main.(*T).Work"),
     ];
     let (mut source, mut main) = (String::new(), "int main(void) {".to_owned());
-    for (number, (symbol, ..)) in functions.iter().enumerate() {
+    // `ns::g(int volatile*, long)`, which the name of another function matches if `*` is a wildcard.
+    let symbols = functions.iter().map(|(symbol, ..)| *symbol).chain(["_ZN2ns1gEPVil"]);
+    for (number, symbol) in symbols.enumerate() {
         let declaration = format!("__attribute__((noinline)) void f{number}(void)");
         source += &format!(
             "{declaration} __asm__(\"\\\"{symbol}\\\"\");\n{declaration} {{ __asm__ volatile (\"\"); }}\n"

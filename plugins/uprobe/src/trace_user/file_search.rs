@@ -10,7 +10,7 @@ use trace_symbols::{ElfError, ElfFile, Function, FunctionKind};
 use super::binary::Binary;
 use super::cpu_time::CpuTimeLimit;
 use super::function_name::display_name;
-use super::function_selector::FunctionSelector;
+use super::function_selector::{Closeness, FunctionSelector};
 use super::instruction::can_be_probed;
 
 /// The CPU time that the search of one file may take.
@@ -23,7 +23,11 @@ const MAX_NAMES: usize = 8 << 20;
 pub struct FileSearch {
     /// The file, if it has functions to trace. Otherwise it is closed.
     pub binary: Option<Arc<Binary>>,
+    /// Those that match closest.
     pub functions: Vec<FoundFunction>,
+    closeness: Closeness,
+    /// How long their symbols are together, in bytes.
+    length: usize,
     /// Whether the Go toolchain made the file.
     pub is_go: bool,
     /// A matching function that cannot be traced, and why.
@@ -64,6 +68,8 @@ impl FileSearch {
         let mut search = Self {
             binary: None,
             functions: Vec::new(),
+            closeness: Closeness::Similar,
+            length: 0,
             is_go: false,
             obstacle: None,
             unreadable: None,
@@ -89,20 +95,21 @@ impl FileSearch {
     ) -> Result<usize, ElfError> {
         let elf = binary.elf()?;
         self.is_go = elf.is_go();
-        let (mut count, mut length, mut time) = (0, 0, CpuTimeLimit::of(time));
+        let (mut count, mut time) = (0, CpuTimeLimit::of(time));
         elf.visit_functions(|function| {
             count += usize::from(function.kind != FunctionKind::Imported);
-            if self.functions.len() >= limit || length >= MAX_NAMES || time.is_over() {
+            if self.functions.len() >= limit || self.length >= MAX_NAMES || time.is_over() {
                 self.is_cut = true;
                 return ControlFlow::Break(());
             }
             let symbol = String::from_utf8_lossy(function.name);
             let is_label = function.kind == FunctionKind::Label;
-            if is_label && selector.function.is(&symbol) || !is_label && selector.function.matches(&symbol) {
-                length += symbol.len();
+            let needed = if is_label { Closeness::Exact } else { self.closeness };
+            let closeness = selector.function.closeness(&symbol);
+            if let Some(closeness) = closeness.filter(|closeness| *closeness >= needed) {
                 match probe_offset(&elf, &function, &symbol) {
                     Ok(offset) => {
-                        self.functions.push(FoundFunction { offset, symbol: symbol.into_owned(), is_label });
+                        self.add(FoundFunction { offset, symbol: symbol.into_owned(), is_label }, closeness);
                     }
                     Err(obstacle) => self.note_obstacle(binary, &function, &symbol, obstacle),
                 }
@@ -110,6 +117,16 @@ impl FileSearch {
             ControlFlow::Continue(())
         })?;
         Ok(count)
+    }
+
+    /// Adds a function that matches as closely as the others, or closer: then it replaces them.
+    fn add(&mut self, function: FoundFunction, closeness: Closeness) {
+        if closeness > self.closeness {
+            self.functions.clear();
+            (self.closeness, self.length) = (closeness, 0);
+        }
+        self.length += function.symbol.len();
+        self.functions.push(function);
     }
 
     fn note_obstacle(&mut self, binary: &Binary, function: &Function<'_>, symbol: &str, obstacle: &str) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use glob::Pattern as Glob;
 use trace_hook_api::{HookError, Result};
-use trace_symbols::{is_mangled, spelling, spellings};
+use trace_symbols::{display_name, is_mangled, spelling, spellings};
 
 use super::function_name::MAX_NAME;
 use super::quoted::quoted;
@@ -49,10 +49,10 @@ fn colon_after_binary(text: &str) -> Option<usize> {
     let is_colon = |at: usize| text.as_bytes().get(at) == Some(&b':');
     let mut depth = 0_usize;
     (0..text.len()).rev().find(|&at| {
-        // A colon can be in brackets, as in `f[abi:cxx11]`.
+        // A colon can be in brackets, as in `f[abi:cxx11]` and `f{shim:vtable#0}`.
         match text.as_bytes()[at] {
-            b')' | b']' => depth += 1,
-            b'(' | b'[' => depth = depth.saturating_sub(1),
+            b')' | b']' | b'}' => depth += 1,
+            b'(' | b'[' | b'{' => depth = depth.saturating_sub(1),
             _ => {}
         }
         let is_double = is_colon(at + 1) || (at > 0 && is_colon(at - 1));
@@ -100,10 +100,30 @@ pub struct FunctionPattern {
     spelling: String,
     /// What a name begins with that was shown cut.
     beginning: Option<String>,
+    /// How many characters of names are shown: as many as the text has, if it was shown cut.
+    shown_length: usize,
     glob: Option<Glob>,
     /// A part of the name that the mangled name contains as well.
     fragment: Option<String>,
 }
+
+/// How a name matches. Of the functions of a file, the closest count: in `f(int*)`, `*` is a wildcard only if no function has that
+/// name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Closeness {
+    /// By wildcards, or by its beginning.
+    Similar,
+    /// A shorter spelling is the same.
+    Shorter,
+    /// The symbol, or the name that is shown, is the same.
+    Exact,
+}
+
+/// Types of Rust that can have methods, and are abbreviated in mangled names.
+const RUST_TYPES: [&str; 15] = [
+    "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "isize", "str", "u128", "u16", "u32", "u64",
+    "usize",
+];
 
 /// Names of the standard library that are abbreviated in mangled names (Itanium C++ ABI, "Compression").
 const ABBREVIATED: [&str; 9] = [
@@ -126,19 +146,35 @@ impl FunctionPattern {
         let spelling = spelling(text).into_owned();
         let glob = has_wildcard(text).then(|| glob(&spelling)).transpose()?;
         let beginning = spelling.strip_suffix('…').map(str::to_owned);
-        Ok(Self { text: text.to_owned(), spelling, beginning, glob, fragment: fragment(text) })
+        let shown_length = text.strip_suffix('…').map_or(MAX_NAME, |cut| cut.chars().count());
+        Ok(Self { text: text.to_owned(), spelling, beginning, shown_length, glob, fragment: fragment(text) })
     }
 
     /// Whether the function of this symbol matches by any of its names.
     pub fn matches(&self, symbol: &str) -> bool {
-        self.matches_name(&spelling(symbol))
-            || (self.may_match_demangled(symbol)
-                && spellings(symbol, MAX_NAME).iter().any(|name| self.matches_name(name)))
+        self.closeness(symbol).is_some()
     }
 
-    /// Whether this is the symbol.
-    pub fn is(&self, symbol: &str) -> bool {
-        spelling(symbol) == self.spelling
+    /// How close the function of this symbol matches by any of its names, if it does.
+    pub fn closeness(&self, symbol: &str) -> Option<Closeness> {
+        let is_candidate = self.may_match_demangled(symbol);
+        if self.is(symbol) || is_candidate && self.is(&display_name(symbol, self.shown_length)) {
+            return Some(Closeness::Exact);
+        }
+        let names =
+            if is_candidate { spellings(symbol, MAX_NAME) } else { vec![spelling(symbol).into_owned()] };
+        names.iter().filter_map(|name| self.closeness_of_name(name)).max()
+    }
+
+    fn closeness_of_name(&self, spelling: &str) -> Option<Closeness> {
+        let is_shorter = spelling == self.spelling;
+        let closeness = if is_shorter { Closeness::Shorter } else { Closeness::Similar };
+        (is_shorter || self.is_similar(spelling)).then_some(closeness)
+    }
+
+    /// Whether this is the symbol, or the name that is shown.
+    pub fn is(&self, name: &str) -> bool {
+        spelling(name) == self.spelling
     }
 
     /// A quick check: demangling all names of a large program takes more than a second.
@@ -146,9 +182,8 @@ impl FunctionPattern {
         is_mangled(symbol) && self.fragment.as_ref().is_none_or(|fragment| symbol.contains(fragment.as_str()))
     }
 
-    fn matches_name(&self, spelling: &str) -> bool {
-        spelling == self.spelling
-            || self.glob.as_ref().is_some_and(|glob| glob.matches(spelling))
+    fn is_similar(&self, spelling: &str) -> bool {
+        self.glob.as_ref().is_some_and(|glob| glob.matches(spelling))
             || self.beginning.as_ref().is_some_and(|beginning| spelling.starts_with(beginning))
     }
 }
@@ -169,6 +204,7 @@ fn fragment(pattern: &str) -> Option<String> {
             && word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && *word != "std"
             && !ABBREVIATED.contains(word)
+            && !RUST_TYPES.contains(word)
     };
     let is_plain = pattern.is_ascii();
     words.filter(|_| is_plain).filter(is_kept).max_by_key(|word| word.len()).map(str::to_owned)
@@ -227,6 +263,7 @@ mod tests {
         assert_eq!(parts("x:A::operator()(int) const"), of("x", "A::operator()(int) const"));
         assert_eq!(parts("f[abi:cxx11]"), (None, "f[abi:cxx11]".to_owned()));
         assert_eq!(parts("x:f[abi:cxx11]"), of("x", "f[abi:cxx11]"));
+        assert_eq!(parts("core::f{shim:vtable#0}"), (None, "core::f{shim:vtable#0}".to_owned()));
         assert_eq!(parts("type:.eq.main.T"), (None, "type:.eq.main.T".to_owned()));
         assert_eq!(parts("x:type:.eq.main.T"), of("x", "type:.eq.main.T"));
         for none in ["", ":", "libc:", ":open"] {
@@ -268,8 +305,29 @@ mod tests {
         assert!(!matches("ns::f<false>", "_ZN2ns1fILb1EEEiv"));
         assert!(matches("ns::g(int volatile*)", "_ZN2ns1gEPVi"));
         assert!(matches("app::get", "_ZN3app3getB5cxx11Ei"));
+        assert!(
+            matches("app::W::name", "_ZNK3app1W4nameB5cxx11Ei")
+                && matches("app::W::name[abi:cxx11]", "_ZNK3app1W4nameB5cxx11Ei")
+        );
+        assert!(matches("rs::app::G::get", "_RNvMs0_NtCsbFYJioi4cCO_2rs3appINtB5_1GmE3getB7_"));
+        assert!(matches("rs::app::T::act", "_RNvXs_NtCsbFYJioi4cCO_2rs3appNtB4_1TNtB4_2Tr3act"));
+        assert!(matches("rs::app::gen", "_RINvNtCsbFYJioi4cCO_2rs3app3genmEB4_"));
+        assert!(matches("<u32>::ok", "_RNvMCs1_1am2ok") && matches("u32::ok", "_RNvMCs1_1am2ok"));
         assert!(matches("rs::app::T::method", "_RNvMNtCs1_2rs3appNtB2_1T6method"));
         assert!(matches("ns::g(int vol…", "_ZN2ns1gEPVi") && !matches("ns::h…", "_ZN2ns1gEPVi"));
+    }
+
+    #[test]
+    fn the_name_that_is_shown_is_closer_than_others() {
+        let closeness =
+            |pattern: &str, symbol: &str| FunctionPattern::new(pattern).unwrap().closeness(symbol);
+        let (pointer, with_number) = ("_ZN2ns1gEPVi", "_ZN2ns1gEPVil");
+        assert_eq!(closeness("ns::g(int volatile*)", pointer), Some(Closeness::Exact));
+        assert_eq!(closeness("ns::g(int volatile*)", with_number), Some(Closeness::Similar));
+        assert_eq!(closeness("ns::g", pointer), Some(Closeness::Shorter));
+        assert_eq!(closeness("ns::g(int vol…", pointer), Some(Closeness::Exact));
+        assert_eq!(closeness(pointer, pointer), Some(Closeness::Exact));
+        assert_eq!(closeness("ns::h", pointer), None);
     }
 
     /// The symbols of functions in the programs and libraries of this machine: each of which the number is a multiple of `step`.
@@ -301,7 +359,9 @@ mod tests {
         let mut wrong = Vec::new();
         for symbol in symbols {
             let (name, cut) = (shown(symbol), display_name(symbol, 512));
-            if !matches(&name, symbol) || !matches(&cut, symbol) {
+            let closeness = |name: &str| FunctionSelector::parse(name).unwrap().function.closeness(symbol);
+            let expected = Some(Closeness::Exact);
+            if closeness(&name) != expected || closeness(&cut) != expected {
                 wrong.push(format!("{symbol} is not found as {name}"));
             }
         }

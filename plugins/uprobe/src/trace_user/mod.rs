@@ -186,8 +186,10 @@ the libraries that it needs to start (as ldd lists them). A file \
 that takes long to open, as on a network file system that does not answer, is searched while the session records, if there are \
 functions in others.
 FUNCTION is the name in the source or in the symbol table; each name that is shown can be given. For C++, ns::K::get selects all \
-overloads, 'ns::K::get(int) const' one of them, and ns::max all instances of a template, of which one is selected with its arguments. For Rust, app::T::get is the method of \
-the type app::T under each mangling. The last single colon ends BINARY. The function must be in the symbol \
+overloads, 'ns::K::get(int) const' one of them, and ns::max all instances of a template, of which one is selected with its \
+arguments. For Rust, app::T::get is the method of the type app::T under each mangling. Of the functions of a file, those count that match closest: \
+first by the name that is shown or the symbol, then by a shorter \
+name, then by wildcards. The last single colon outside brackets ends BINARY. The function must be in the symbol \
 table, the dynamic symbol table or the MiniDebugInfo of the file. Inlined functions cannot be traced. A warning names files that \
 cannot be searched, such as those on FUSE file systems, and functions at which the kernel refuses a probe.
 --args lists the arguments to record, in the order of the function's parameters: _ skips one, and *TYPE is the value that \
