@@ -21,7 +21,7 @@ fn every_link_leads_to_a_file_and_a_heading() {
     let mut broken = Vec::new();
     for document in documents() {
         for link in document.links() {
-            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
             let target = if file.is_empty() { document.path.clone() } else { document.folder().join(file) };
             let found = match fs::read_to_string(&target) {
                 Ok(text) => heading.is_empty() || anchors(&text).contains(heading),
@@ -76,10 +76,12 @@ impl Document {
         self.path.parent().expect("a file is in a folder")
     }
 
-    /// The targets of links to other files of the repository.
-    fn links(&self) -> impl Iterator<Item = &str> {
-        let targets = self.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        targets.filter(|target| !target.contains("://"))
+    /// The targets of links to other files of the repository. What stands in backticks is no link.
+    fn links(&self) -> Vec<String> {
+        let text: String =
+            prose(&self.text).map(|line| line.split('`').step_by(2).collect::<String>() + "\n").collect();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
     }
 
     /// What stands in backticks within a line.
