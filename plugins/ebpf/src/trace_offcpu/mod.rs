@@ -109,7 +109,8 @@ another task, or an interrupt. `runnable` is the part of the wait after that. A 
 reported, nor one that has not ended with it, nor those of a task that exits.
 
 `call` is missing if the task was in no system call, as in a page fault. `stack` has the functions of the kernel, which end in \
-_[k], and those of the program, as trace_profile shows them. Their names come from the mappings that the process has while it \
+_[k], and those of the program, as trace_profile shows them. Functions of the kernel are [unknown] where it hides its addresses: names take \
+CAP_SYSLOG, and kernel.kptr_restrict below 2. The names of others come from the mappings that the process has while it \
 waits: a process that ends within some milliseconds can have [unknown] functions. Stacks of programs are unwound by frame pointers, and \
 end with [truncated] if they are deeper than 127 functions or kernel.perf_event_max_stack.
 
