@@ -15,8 +15,7 @@ use crate::clock_reading;
 use crate::losses::Losses;
 use crate::tampering::Consumption;
 
-/// The time between two sweeps while there are few records, which bounds the delay of a line. The first rests are shorter, and so are
-/// those after the session was idle: a task may begin at full speed.
+/// The time between two sweeps while there are few records, which bounds the delay of a line.
 const LONGEST_REST: Duration = Duration::from_millis(30);
 /// The longest time without a sweep that reads all pages, including those that look like the one being written.
 const LONGEST_WITHOUT_WHOLE: Duration = Duration::from_secs(1);
@@ -39,8 +38,6 @@ pub(crate) struct PageCollector {
     last_whole: Instant,
     /// The number of the last sweeps that found nothing.
     empty_sweeps: u32,
-    /// The last rest, unless the session is idle.
-    rest: Duration,
     /// The first record wakes the collector.
     is_idle: bool,
 }
@@ -65,7 +62,6 @@ impl PageCollector {
             whole_sweeps,
             last_whole: Instant::now(),
             empty_sweeps: 0,
-            rest: Duration::ZERO,
             is_idle: false,
         }
     }
@@ -136,15 +132,12 @@ impl Collect for PageCollector {
         }
         self.empty_sweeps = if pages > 0 { 0 } else { self.empty_sweeps.saturating_add(1) };
         self.set_idle(self.empty_sweeps >= IDLE_AFTER);
-        if self.is_idle {
-            self.rest = Duration::ZERO;
-            return Ok(Swept::rest(pages > 0, LONGEST_WITHOUT_WHOLE));
-        }
-        self.rest = match pages {
-            BUSY.. => Self::SHORTEST_REST,
-            _ => (2 * self.rest).clamp(Self::SHORTEST_REST, LONGEST_REST),
+        let rest = match (self.is_idle, pages >= BUSY) {
+            (true, _) => LONGEST_WITHOUT_WHOLE,
+            (false, true) => Self::SHORTEST_REST,
+            (false, false) => LONGEST_REST,
         };
-        Ok(Swept::rest(pages > 0, self.rest))
+        Ok(Swept::rest(pages > 0, rest))
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
