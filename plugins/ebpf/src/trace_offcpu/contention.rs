@@ -76,13 +76,13 @@ impl Contention {
         }
         while let Some((place, waits)) = self.due.pop_if(|_| !lines.is_full()) {
             let origin = Origin::at(self.due_since).pid(place.process).comm(&waits.comm);
-            lines
-                .event(&origin, "contention")
-                .address("futex", place.futex)
-                .duration(DURATION, waits.total)
-                .number("count", waits.count)
-                .duration("max", waits.max)
-                .list("stack", place.functions.iter().map(|name| name.as_bytes()));
+            lines.add_event(&origin, "contention", |line| {
+                line.address("futex", place.futex)
+                    .duration(DURATION, waits.total)
+                    .number("count", waits.count)
+                    .duration("max", waits.max)
+                    .list("stack", place.functions.iter().map(|name| name.as_bytes()))
+            });
         }
         !self.due.is_empty()
     }

@@ -62,11 +62,11 @@ impl Events for Oom {
         }
         let adjusted = self.adjusted.as_ref().filter(|adjusted| adjusted.id == id)?;
         with_origin(record, record.task(), |record, origin| {
-            lines
-                .event(origin, "oom_score_adj")
-                .number("of_tid", record.number(&adjusted.pid))
-                .text("of_comm", record.text(&adjusted.comm))
-                .number("score", record.number(&adjusted.score));
+            lines.add_event(origin, "oom_score_adj", |line| {
+                line.number("of_tid", record.number(&adjusted.pid))
+                    .text("of_comm", record.text(&adjusted.comm))
+                    .number("score", record.number(&adjusted.score))
+            });
         });
         Some(())
     }
@@ -98,13 +98,14 @@ impl Victim {
             return;
         }
         with_origin(record, record.task(), |record, origin| {
-            let mut line = lines.event(origin, "oom_kill").number("victim_tid", victim);
-            if let Some(comm) = &self.comm {
-                line = line.text("victim_comm", record.text(comm));
-            }
-            for (name, size) in &self.sizes {
-                line = line.number(name, record.number(size).saturating_mul(KIB));
-            }
+            lines.add_event(origin, "oom_kill", |line| {
+                let line = line.number("victim_tid", victim);
+                let line = line
+                    .optional(self.comm.as_ref(), |line, comm| line.text("victim_comm", record.text(comm)));
+                self.sizes.iter().fold(line, |line, (name, size)| {
+                    line.number(name, record.number(size).saturating_mul(KIB))
+                })
+            });
         });
     }
 }

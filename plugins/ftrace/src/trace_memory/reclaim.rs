@@ -74,24 +74,24 @@ impl Events for Reclaim {
             let begun = self.begun.remove(&record.task());
             with_origin(record, record.task(), |record, origin| {
                 let reclaimed = (record.number(&pair.reclaimed) as u64).saturating_mul(page_size());
-                lines.event(origin, "reclaim").word("cause", pair.cause).number("size", reclaimed).optional(
-                    begun,
-                    |line, (at, order)| {
+                lines.add_event(origin, "reclaim", |line| {
+                    let line = line.word("cause", pair.cause).number("size", reclaimed);
+                    line.optional(begun, |line, (at, order)| {
                         line.number("order", order).duration("duration", origin.time.saturating_sub(at))
-                    },
-                );
+                    })
+                });
             });
         } else if let Some((_, delayed)) = self.throttled.as_ref().filter(|(throttled, _)| *throttled == id) {
             with_origin(record, record.task(), |record, origin| {
                 let micros = u64::try_from(record.number(delayed)).unwrap_or(0);
-                lines.event(origin, "reclaim_throttled").duration("duration", micros.saturating_mul(1000));
+                let duration = micros.saturating_mul(1000);
+                lines.add_event(origin, "reclaim_throttled", |line| line.duration("duration", duration));
             });
         } else if let Some((_, node, order)) = self.wakeup.as_ref().filter(|(wakeup, ..)| *wakeup == id) {
             with_origin(record, record.task(), |record, origin| {
-                lines
-                    .event(origin, "wakeup_kswapd")
-                    .number("node", record.number(node))
-                    .number("order", record.number(order));
+                lines.add_event(origin, "wakeup_kswapd", |line| {
+                    line.number("node", record.number(node)).number("order", record.number(order))
+                });
             });
         } else {
             return None;

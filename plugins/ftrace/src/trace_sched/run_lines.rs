@@ -18,7 +18,7 @@ impl Show for RunLines {
     }
 
     fn missed_run(&mut self, origin: &Origin<'_>, run: MissedRun, lines: &mut LineBuffer) {
-        lines.event(origin, "run").word("since", name(run.since)).flag("missed", true);
+        lines.add_event(origin, "run", |line| line.word("since", name(run.since)).flag("missed", true));
     }
 }
 

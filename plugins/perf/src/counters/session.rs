@@ -268,23 +268,24 @@ fn write_line(
     counted: &[Countable],
     amounts: &[Amount],
 ) {
-    let mut line = lines.event(origin, "counters").duration("interval", interval);
-    if let Some(directory) = cgroup {
-        line = line.text("cgroup", directory.as_os_str().as_encoded_bytes());
-    }
-    let mut smallest_share: f64 = 1.0;
-    for (Countable { quantity, .. }, amount) in counted.iter().zip(amounts) {
-        // Counters are read one after the other, so a part can exceed the whole.
-        let value = amount.value.max(0.0).round() as u64;
-        line = match quantity.name {
-            TASK_CLOCK => line.duration(quantity.name, value),
-            name => line.number(name, value),
-        };
-        if quantity.is_hardware() {
-            smallest_share = smallest_share.min(amount.share());
+    lines.add_event(origin, "counters", |line| {
+        let mut line = line.duration("interval", interval).optional(cgroup, |line, directory| {
+            line.text("cgroup", directory.as_os_str().as_encoded_bytes())
+        });
+        let mut smallest_share: f64 = 1.0;
+        for (Countable { quantity, .. }, amount) in counted.iter().zip(amounts) {
+            // Counters are read one after the other, so a part can exceed the whole.
+            let value = amount.value.max(0.0).round() as u64;
+            line = match quantity.name {
+                TASK_CLOCK => line.duration(quantity.name, value),
+                name => line.number(name, value),
+            };
+            if quantity.is_hardware() {
+                smallest_share = smallest_share.min(amount.share());
+            }
         }
-    }
-    if smallest_share < 1.0 {
-        line.fraction("counted", smallest_share);
-    }
+        line.optional(Some(smallest_share).filter(|share| *share < 1.0), |line, share| {
+            line.fraction("counted", share)
+        })
+    });
 }
