@@ -4,8 +4,15 @@ use std::path::Path;
 /// Where the one function is that each symbol stands for.
 const FUNCTION: u64 = 0x100;
 const FUNCTION_SIZE: u64 = 0x40;
-/// Where the symbols begin.
-const SYMBOLS: u64 = 0x200;
+/// Where further functions begin, each of this many bytes.
+const FURTHER: u64 = 0x200;
+const FURTHER_SIZE: u64 = 16;
+
+/// The machine code of an instruction that does nothing.
+#[cfg(target_arch = "x86_64")]
+const NOTHING: &[u8] = &[0x90];
+#[cfg(target_arch = "aarch64")]
+const NOTHING: &[u8] = &[0x1f, 0x20, 0x03, 0xd5];
 
 /// The machine code of a function that counts down from its argument.
 #[cfg(target_arch = "x86_64")]
@@ -13,49 +20,82 @@ const COUNTS_DOWN: &[u8] = &[0x48, 0xff, 0xcf, 0x75, 0xfb, 0xc3];
 #[cfg(target_arch = "aarch64")]
 const COUNTS_DOWN: &[u8] = &[0x00, 0x04, 0x00, 0xf1, 0xe1, 0xff, 0xff, 0x54, 0xc0, 0x03, 0x5f, 0xd6];
 
-/// A library (ELF) with one function of any number of names. The function is at offset 0x100, and counts down from its argument.
+/// A library (ELF) with one function of any number of names, or with many functions. The first is at offset 0x100, and counts down from its
+/// argument.
 pub struct SyntheticLibrary {
     /// Where in the strings the names begin.
     names: Vec<u32>,
     strings: Vec<u8>,
+    /// Whether each name has a function of its own.
+    has_further: bool,
 }
 
 impl SyntheticLibrary {
     /// With this many symbols.
     pub fn with_symbols(count: u32) -> Self {
-        let names: Vec<String> = (0..count).map(|number| format!("function_{number:06}\0")).collect();
-        let length = names.first().map_or(0, String::len) as u32;
-        Self { names: (0..count).map(|number| number * length).collect(), strings: names.concat().into() }
+        Self::with_names((0..count).map(|number| format!("function_{number:06}")))
+    }
+
+    /// With one function of these names.
+    pub fn with_names(names: impl IntoIterator<Item = String>) -> Self {
+        let mut library = Self { names: Vec::new(), strings: Vec::new(), has_further: false };
+        for name in names {
+            library.names.push(library.strings.len().try_into().expect("the names are not that long"));
+            library.strings.extend(name.as_bytes());
+            library.strings.push(0);
+        }
+        library
+    }
+
+    /// With a function of each of these names.
+    pub fn with_functions(names: impl IntoIterator<Item = String>) -> Self {
+        Self { has_further: true, ..Self::with_names(names) }
     }
 
     /// With this many symbols, whose names overlap: the first has `length` bytes, and each is one byte shorter.
     pub fn with_overlapping_names(count: u32, length: usize) -> Self {
-        Self { names: (0..count).collect(), strings: [vec![b't'; length], vec![0]].concat() }
+        let strings = [vec![b't'; length], vec![0]].concat();
+        Self { names: (0..count).collect(), strings, has_further: false }
+    }
+
+    /// Where the function of this name begins.
+    fn function(&self, name: u64) -> u64 {
+        match name {
+            further @ 1.. if self.has_further => FURTHER + further * FURTHER_SIZE,
+            _ => FUNCTION,
+        }
+    }
+
+    /// Where the symbols begin.
+    fn symbols(&self) -> u64 {
+        FURTHER + if self.has_further { (self.names.len() as u64 + 1) * FURTHER_SIZE } else { 0 }
     }
 
     /// Writes it to a file.
     pub fn write(&self, path: &Path) {
         let mut table = vec![0; 24];
-        for name in &self.names {
+        for (number, name) in self.names.iter().enumerate() {
             table.extend(name.to_le_bytes());
             // A global function, in section 1.
             table.extend([1 << 4 | 2, 0, 1, 0]);
-            table.extend([FUNCTION, FUNCTION_SIZE].map(u64::to_le_bytes).concat());
+            let place =
+                [self.function(number as u64), if self.has_further { FURTHER_SIZE } else { FUNCTION_SIZE }];
+            table.extend(place.map(u64::to_le_bytes).concat());
         }
-        let strings_at = SYMBOLS + table.len() as u64;
+        let strings_at = self.symbols() + table.len() as u64;
         let sections_at = strings_at + self.strings.len() as u64;
-        let mut file = headers(sections_at);
+        let mut file = headers(self.symbols(), sections_at);
         file.extend(&table);
         file.extend(&self.strings);
         file.extend(section(0, 0, 0, 0, 0));
-        file.extend(section(2, SYMBOLS, table.len(), 2, 24));
+        file.extend(section(2, self.symbols(), table.len(), 2, 24));
         file.extend(section(3, strings_at, self.strings.len(), 0, 0));
         fs::write(path, file).expect("the directory is ours");
     }
 }
 
 /// What comes before the symbols.
-fn headers(sections_at: u64) -> Vec<u8> {
+fn headers(symbols_at: u64, sections_at: u64) -> Vec<u8> {
     let machine = if cfg!(target_arch = "aarch64") { 183_u16 } else { 62 };
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     file.extend([3_u16, machine].map(u16::to_le_bytes).concat());
@@ -68,7 +108,10 @@ fn headers(sections_at: u64) -> Vec<u8> {
     file.extend([0, 0, 0, sections_at, sections_at, 0x1000].map(u64::to_le_bytes).concat());
     file.resize(FUNCTION as usize, 0x90);
     file.extend(COUNTS_DOWN);
-    file.resize(SYMBOLS as usize, 0x90);
+    let rest = symbols_at as usize - file.len();
+    // What follows begins at a multiple of the length of an instruction.
+    file.resize(file.len() + rest % NOTHING.len(), 0);
+    file.extend(NOTHING.repeat(rest / NOTHING.len()));
     file
 }
 

@@ -64,18 +64,25 @@ fn directory() -> TempDir {
 /// Traces a function in all files of the program and the hostile process; all its calls are recorded.
 #[track_caller]
 fn assert_all_calls_are_traced(hostile: &Hostile) -> String {
-    assert_all_calls_of_are_traced(hostile, "*:traced_function")
+    assert_all_calls_of_are_traced(hostile, "*:traced_function", &[])
 }
 
+/// The same, and something with these words is left out.
 #[track_caller]
-fn assert_all_calls_of_are_traced(hostile: &Hostile, function: &str) -> String {
+fn assert_all_calls_of_are_traced(hostile: &Hostile, function: &str, left_out: &[&str]) -> String {
     let manager = Manager::with(Plugins::of(["uprobe"]));
     let mut program = Program::start();
     let arguments = format!("--pid {} {} -f {function}", hostile.id(), program.id());
     let traced = Beside::start(&manager, "trace_user", &arguments);
     program.calls(100);
+    // Files that take long, as on a busy machine, are searched while the session records.
+    let is_named = |line: &str| left_out.iter().all(|word| line.contains(word));
+    wait_until("it is left out", PATIENCE, || left_out.is_empty() || traced.log.text().lines().any(is_named));
     let (ended, log) = traced.stop();
     assert_eq!(ended.lines.len(), 100, "{log}");
+    if !left_out.is_empty() {
+        assert_is_named_once(&log, &[&["left out"], left_out].concat());
+    }
     log
 }
 
@@ -189,9 +196,68 @@ fn overlapping_symbol_names_are_read_up_to_a_limit() {
         let library = directory.path().join("library.so");
         SyntheticLibrary::with_overlapping_names(200_000, length).write(&library);
         let hostile = Hostile::after(&["map", text(&library)]);
-        let log = assert_all_calls_of_are_traced(&hostile, "*:*traced_function");
-        assert_is_named_once(&log, &["left out", text(&library), "too long"]);
+        assert_all_calls_of_are_traced(&hostile, "*:*traced_function", &[text(&library), "too long"]);
     }
+}
+
+#[test]
+fn a_file_with_more_matching_functions_than_the_limit_is_left_out() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let library = directory.path().join("library.so");
+    let names = (0..20_000).map(|number| format!("traced_function_{number}"));
+    SyntheticLibrary::with_functions(names).write(&library);
+    let hostile = Hostile::after(&["map", text(&library)]);
+    let left_out = [text(&library), "more than 10000 functions", "limit of 1000"];
+    assert_all_calls_of_are_traced(&hostile, "*:traced_function*", &left_out);
+    let manager = Manager::with(Plugins::of(["uprobe"]));
+    let of_one = manager.run("trace_user", format!("--pid {} -f *:traced_function*", hostile.id()));
+    of_one.answer().failed_with(2, &["more than 10000 functions match", "--limit"]);
+}
+
+#[test]
+fn names_that_are_slow_to_demangle_hold_up_nothing() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let (library, usual) = (directory.path().join("library.so"), Program::start());
+    let slow = format!("_Z15traced_functionI{}{}", "XdlsP".repeat(9), "1f".repeat(36));
+    let names = (0..20_000).map(|number| format!("{slow}{number}f"));
+    SyntheticLibrary::with_functions(names).write(&library);
+    let hostile = Hostile::after(&["map", text(&library)]);
+    assert_all_calls_of_are_traced(&hostile, "*:traced_function", &[text(&library), "takes too long"]);
+    let (manager, began) = (Manager::with(Plugins::of(["uprobe"])), Instant::now());
+    let unknown = format!("--pid {} {} -f *:traced_functions", hostile.id(), usual.id());
+    manager.run("trace_user", unknown).answer().failed_with(2, &["traced_functions"]);
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_go_program_costs_others_no_returns() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let go = Program::run(&mut Command::new(Program::built(Build::GoLike)));
+    let mut program = Program::start();
+    let manager = Manager::with(Plugins::of(["uprobe"]));
+    let arguments = format!("--pid {} {} -f *:traced_function --return", go.id(), program.id());
+    let traced = Beside::start(&manager, "trace_user", &arguments);
+    program.calls(100);
+    // On a busy machine, it may be searched a little later.
+    wait_until("the Go program is named", PATIENCE, || traced.log.text().contains("--return would crash"));
+    let (ended, log) = traced.stop();
+    assert_eq!(ended.lines.len(), 200, "{log}");
+    assert_is_named_once(&log, &["left out: --return would crash"]);
+}
+
+#[test]
+fn a_file_with_a_lease_that_is_given_by_its_path_is_named_once() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let library = library(&directory);
+    let hostile = Hostile::after(&["lease", text(&library)]);
+    let manager = Manager::with(Plugins::of(["uprobe"]));
+    let call = manager.run("trace_user", format!("--pid {} -f {}:f", hostile.id(), text(&library)));
+    let answer = call.answer();
+    answer.failed_with(2, &["no file can be searched", text(&library), "lease"]);
+    assert_eq!(answer.stderr.matches("a process has a lease").count(), 1, "{}", answer.stderr);
 }
 
 #[test]
@@ -259,6 +325,18 @@ fn functions_of_later_programs_at_which_the_kernel_refuses_a_probe_are_left_out(
     let functions = "traced_function one_of_many_1? unexpected_function";
     let left_out = ["'unexpected_function' in ", "cannot put a probe"];
     assert_later_programs_are_traced(refusing.id(), functions, &left_out);
+}
+
+#[test]
+fn a_later_program_with_many_functions_does_not_use_up_the_limit() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let directory = directory();
+    let library = directory.path().join("library.so");
+    let names = (0..2000).map(|number| format!("traced_function_{number}"));
+    SyntheticLibrary::with_functions(names).write(&library);
+    let hostile = Hostile::after(&["map", text(&library)]);
+    let left_out = ["1500 functions", text(&library), "half"];
+    assert_later_programs_are_traced(hostile.id(), "*:traced_function*", &left_out);
 }
 
 /// Profiles a workload and a hostile process, which does its step before or during the session. The workload has all its

@@ -623,7 +623,7 @@ fn an_unknown_function_is_refused_with_the_nearest_name() {
     refused("-f refused_function", &["'refused_function'", "cannot put a probe"]);
     refused(&format!("-f {}", "x".repeat(100 << 10)), &["unknown function"]);
     refused("-f /etc/passwd:main", &["/etc/passwd", "not a readable ELF file"]);
-    refused("-f /dev/null:main", &["'/dev/null'"]);
+    refused("-f /dev/null:main", &["/dev/null"]);
     refused("-f usual:", &["'usual:' does not name a function"]);
     refused("-f ''", &["'' does not name a function"]);
     refused("", &["--function"]);

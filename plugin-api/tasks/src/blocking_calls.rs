@@ -25,6 +25,7 @@ pub struct BlockingCalls {
     blocked: HashMap<CallTarget, u32>,
     /// How many more calls to file systems that have blocked may block.
     retries: u32,
+    spent: Duration,
 }
 
 /// What a call depends on.
@@ -50,6 +51,9 @@ const MAX_RETRIES: u32 = 30;
 /// The time limit of a call, however many have blocked before.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
 
+/// Of longer calls, it is found out how long they have waited for a CPU.
+const MEASURED: Duration = Duration::from_millis(1);
+
 impl CallTarget {
     fn is_file_system(&self) -> bool {
         matches!(self, Self::FileSystem(_))
@@ -59,7 +63,19 @@ impl CallTarget {
 impl BlockingCalls {
     /// Calls that may block this long. Time in which the call runs, or waits for a CPU, does not count.
     pub fn within(limit: Duration) -> Self {
-        Self { longest: limit, limit, thread: None, blocked: HashMap::new(), retries: MAX_RETRIES }
+        Self {
+            longest: limit,
+            limit,
+            thread: None,
+            blocked: HashMap::new(),
+            retries: MAX_RETRIES,
+            spent: Duration::ZERO,
+        }
+    }
+
+    /// How long all calls so far have run or blocked, without the time in which they waited for a CPU.
+    pub fn spent(&self) -> Duration {
+        self.spent
     }
 
     /// Gives further calls the whole time again, and tries processes again that have blocked: their ids can belong to others by
@@ -92,7 +108,9 @@ impl BlockingCalls {
         let (answer, answered) = channel();
         // It fails if the caller has given up. Then it returns what was answered, which is dropped here.
         let call = move || drop(answer.send(call()));
-        let Some(answer) = thread.run(Box::new(call), &answered, limit) else {
+        let (outcome, spent) = thread.run(Box::new(call), &answered, limit);
+        self.spent += spent;
+        let Some(answer) = outcome else {
             self.retries -= u32::from(is_retry);
             targets.iter().for_each(|target| *self.blocked.entry(*target).or_default() += 1);
             self.limit = (self.limit / 4).max(SHORTEST_LIMIT);
@@ -127,30 +145,52 @@ impl CallThread {
         Some(Self { calls, directory: format!("/proc/{}", starting.recv().ok()?) })
     }
 
-    /// `None` if the call blocks for longer than the limit, or panics.
-    fn run<T>(&self, call: Call, answered: &Receiver<T>, limit: Duration) -> Option<T> {
-        let (began, active) = (Instant::now(), self.active_time());
-        self.calls.send(call).ok()?;
+    /// Returns no answer if the call blocks for longer than the limit, or panics. Returns how long it has run or blocked as well.
+    fn run<T>(&self, call: Call, answered: &Receiver<T>, limit: Duration) -> (Option<T>, Duration) {
+        let (began, before) = (Instant::now(), self.times());
+        if self.calls.send(call).is_err() {
+            return (None, Duration::ZERO);
+        }
         let mut left = limit;
-        loop {
+        let answer = loop {
             match answered.recv_timeout(left) {
-                Ok(answer) => return Some(answer),
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Ok(answer) => break Some(answer),
+                Err(RecvTimeoutError::Disconnected) => break None,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let active = self.active_time().saturating_sub(active);
+            let active = self.times().active().saturating_sub(before.active());
             left = limit.saturating_sub(began.elapsed().saturating_sub(active));
             if left.is_zero() {
-                return None;
+                break None;
             }
-        }
+        };
+        let elapsed = began.elapsed();
+        // Most calls are so short that finding out would take longer.
+        let waited = match elapsed > MEASURED {
+            true => self.times().waiting.saturating_sub(before.waiting),
+            false => Duration::ZERO,
+        };
+        (answer, elapsed.saturating_sub(waited))
     }
 
-    /// How long the thread has run or waited for a CPU (Documentation/scheduler/sched-stats.rst).
-    fn active_time(&self) -> Duration {
+    /// See Documentation/scheduler/sched-stats.rst.
+    fn times(&self) -> Times {
         let counted = fs::read_to_string(format!("{}/schedstat", self.directory)).unwrap_or_default();
-        let times = counted.split_whitespace().take(2).filter_map(|time| time.parse::<u64>().ok());
-        Duration::from_nanos(times.sum())
+        let mut times = counted.split_whitespace().map(|time| time.parse().unwrap_or_default());
+        let mut next = || Duration::from_nanos(times.next().unwrap_or_default());
+        Times { running: next(), waiting: next() }
+    }
+}
+
+/// How long a thread has run, and has waited for a CPU.
+struct Times {
+    running: Duration,
+    waiting: Duration,
+}
+
+impl Times {
+    fn active(&self) -> Duration {
+        self.running + self.waiting
     }
 }
 
@@ -221,6 +261,21 @@ mod tests {
             while began.elapsed() < 3 * LIMIT {}
         };
         assert_eq!(calls.call(&[], compute), Ok(()));
+    }
+
+    #[test]
+    fn the_time_is_added_up_in_which_calls_run_or_block() {
+        let mut calls = BlockingCalls::within(LIMIT);
+        let compute = || {
+            let began = Instant::now();
+            while began.elapsed() < LIMIT {}
+        };
+        assert_eq!((calls.spent(), calls.call(&[], compute)), (Duration::ZERO, Ok(())));
+        let computed = calls.spent();
+        assert!(computed > LIMIT / 20 && computed < 3 * LIMIT, "{computed:?}");
+        let (_unblock, blocking) = channel::<()>();
+        assert_eq!(calls.call(&[], move || _ = blocking.recv()), Err(Blocked));
+        assert!(calls.spent() - computed > LIMIT / 2, "{:?}", calls.spent());
     }
 
     #[test]

@@ -12,6 +12,8 @@ use trace_session::{Collect, Notifier, Occasion, Swept};
 use trace_tasks::Pid;
 use tracefs::Instance;
 
+use crate::stop_flag::StopFlag;
+
 /// After this time, most programs have loaded their libraries.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// After this time, the thread looks whether it is to stop.
@@ -27,8 +29,12 @@ pub trait ProgramObserver: Send + 'static {
     }
 
     /// This process has executed a program, or has joined a selected cgroup. This is called again for it a little later, when it
-    /// has loaded its libraries. It may take some time: it is called in a thread of its own.
-    fn observe(&mut self, instance: &Instance, process: Pid);
+    /// has loaded its libraries. It may take some time: it is called in a thread of its own. The end of the session waits for it: what takes
+    /// long is given up when `stop` is set.
+    fn observe(&mut self, instance: &Instance, process: Pid, stop: &StopFlag);
+
+    /// The session has stopped: no process is observed any more.
+    fn stopped(&mut self) {}
 }
 
 /// Processes on their way to the thread of the observer.
@@ -46,6 +52,7 @@ pub struct ProgramWatcher {
     observer: Box<dyn ProgramObserver>,
     instance: Arc<Instance>,
     programs: NewPrograms,
+    stop: StopFlag,
     /// When to observe which process.
     waiting: BTreeSet<(Instant, Pid)>,
 }
@@ -75,7 +82,12 @@ impl NewPrograms {
 
 impl ProgramWatcher {
     pub fn new(observer: Box<dyn ProgramObserver>, instance: Arc<Instance>, programs: NewPrograms) -> Self {
-        Self { observer, instance, programs, waiting: BTreeSet::new() }
+        Self { observer, instance, programs, stop: StopFlag::default(), waiting: BTreeSet::new() }
+    }
+
+    /// Ends what it is doing.
+    pub fn stop(&self) -> StopFlag {
+        self.stop.clone()
     }
 
     /// The next process to observe, or how long there is none.
@@ -98,6 +110,7 @@ impl Collect for ProgramWatcher {
 
     fn sweep(&mut self, occasion: Occasion) -> Result<Swept> {
         if occasion == Occasion::Stopped {
+            self.observer.stopped();
             return Ok(Swept::rest(false, UNTIL_NOTIFIED));
         }
         let now = Instant::now();
@@ -105,10 +118,10 @@ impl Collect for ProgramWatcher {
         self.waiting.extend(self.programs.take().into_iter().flat_map(times));
         loop {
             match self.next() {
-                Ok(process) => self.observer.observe(&self.instance, process),
+                Ok(process) => self.observer.observe(&self.instance, process, &self.stop),
                 Err(rest) => return Ok(Swept::rest(false, rest)),
             }
-            if now.elapsed() >= LONGEST_SWEEP {
+            if now.elapsed() >= LONGEST_SWEEP || self.stop.is_set() {
                 return Ok(Swept::rest(false, Duration::ZERO));
             }
         }

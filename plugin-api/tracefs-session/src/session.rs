@@ -23,6 +23,7 @@ use crate::joined::{JoinWatcher, UnrecordedJoiners};
 use crate::new_programs::{NewPrograms, ProgramObserver, ProgramWatcher};
 use crate::renderer::Renderer;
 use crate::reused_pids::PidRestorer;
+use crate::stop_flag::StopFlag;
 use crate::stream::{EventStream, StreamItem, StreamStats};
 use crate::tampering::{Notices, PidWatch, Switch, TamperWatcher, WatchedTasks};
 use crate::traced_tasks::{TracedTasks, any_alive, choose_tasks};
@@ -55,7 +56,7 @@ pub struct TracefsSession {
     /// What other processes did to these.
     join_notices: Notices,
     /// Set if the hook observes the programs that processes begin to run.
-    observing: Option<Collector<ProgramWatcher>>,
+    observing: Option<(Collector<ProgramWatcher>, StopFlag)>,
     unrecorded_joiners: UnrecordedJoiners,
     /// `None` after the stop.
     restorer: Option<PidRestorer>,
@@ -178,7 +179,9 @@ impl TracefsSession {
             Some((observer, programs)) => {
                 stream.report_programs(&instance, programs.clone())?;
                 programs.report(observer.overdue());
-                Some(Collector::start(ProgramWatcher::new(observer, Arc::clone(&instance), programs))?)
+                let watcher = ProgramWatcher::new(observer, Arc::clone(&instance), programs);
+                let stop = watcher.stop();
+                Some((Collector::start(watcher)?, stop))
             }
             None => None,
         };
@@ -286,6 +289,7 @@ impl EventSource for TracefsSession {
     }
 
     fn stop(&mut self) -> Result<()> {
+        self.observing.iter().for_each(|(_, stop)| stop.set());
         self.watcher = None;
         // First, because stopping is a change as well.
         let tampering = self.tampering.as_mut().and_then(|watcher| watcher.finish_within(LAST_LOOK).err());
@@ -300,7 +304,7 @@ impl EventSource for TracefsSession {
         if let (Some(in_filter), Some(stream)) = (self.tasks_in_filter(), &mut self.stream) {
             stream.stopped(in_filter);
         }
-        failures.extend(self.observing.take().and_then(|mut observing| observing.finish().err()));
+        failures.extend(self.observing.take().and_then(|(mut observing, _)| observing.finish().err()));
         failures.extend(self.restorer.take().and_then(|mut restorer| restorer.finish().err()));
         failures.extend(self.stream.as_mut().and_then(|stream| stream.end().err()));
         combined(failures)

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use trace_linkage::{Linkage, search_directory};
 use trace_tasks::Pid;
 
+use super::candidate::Candidate;
 use super::loader_cache::LoaderCache;
-use super::process_files::{Candidate, ProcessFiles};
+use super::process_files::ProcessFiles;
 
 /// How many scripts can be interpreted by one another (execve(2)).
 const MOST_SCRIPTS: usize = 5;
@@ -76,7 +77,7 @@ impl Loader<'_> {
     fn interpreter(&self, program: &Path) -> PathBuf {
         let interpreter = |script: &PathBuf| {
             let file = Candidate::InRootOf(self.process, script);
-            let binary = self.files.open(file)?;
+            let binary = self.files.open(file).ok()?;
             self.files.read(file, binary, |binary| binary.interpreter())?
         };
         let programs = successors(Some(program.to_owned()), interpreter).take(MOST_SCRIPTS);
@@ -141,7 +142,7 @@ impl Loader<'_> {
     /// The program or library at this path, if there is one for this machine.
     fn linked(&self, path: PathBuf, inherited: Vec<PathBuf>) -> Option<Linked> {
         let file = Candidate::InRootOf(self.process, &path);
-        let binary = self.files.open(file)?;
+        let binary = self.files.open(file).ok()?;
         let linkage = self.files.read(file, binary, |binary| binary.linkage())??;
         Some(Linked { path, linkage, inherited })
     }
@@ -160,6 +161,7 @@ mod tests {
     use std::process::Command;
 
     use trace_hook_api::Environment;
+    use tracefs_session::StopFlag;
 
     use super::super::pace::Pace;
     use super::super::process_files::blocking_calls;
@@ -168,7 +170,8 @@ mod tests {
         let environment = Environment::default();
         let calls = blocking_calls(&environment, Pace::Thorough);
         let process = std::process::id();
-        let files = ProcessFiles::of(vec![process], &environment, calls, Pace::Thorough).unwrap();
+        let files = ProcessFiles::of(vec![process], &environment, calls, Pace::Thorough, StopFlag::default())
+            .unwrap();
         CommandFiles::find(program, process, &files, &environment.procfs)
     }
 

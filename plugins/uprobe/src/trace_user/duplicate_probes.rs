@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use trace_hook_api::{Result, log};
+use trace_hook_api::log;
 use tracefs::{Instance, UserProbe};
 
 use super::binary::Binary;
@@ -22,24 +22,20 @@ pub struct KnownProbes {
 
 impl KnownProbes {
     /// Leaves out probes at a place of a file that has one: each call would be recorded twice.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refuses every probe of one of the files.
     pub fn add(
         &mut self,
         probes: Vec<UserProbe>,
         targets: &[ProbeTarget],
         instance: &Instance,
-    ) -> Result<Vec<UserProbe>> {
+    ) -> Vec<UserProbe> {
         for binary in targets.iter().map(|target| &target.binary) {
-            self.add_file(binary, instance)?;
+            self.add_file(binary, instance);
         }
         let is_first = |probe: &UserProbe| {
             let file = self.originals.get(&probe.file).unwrap_or(&probe.file);
             self.places.insert((file.clone(), probe.offset, probe.returns))
         };
-        Ok(probes.into_iter().filter(is_first).collect())
+        probes.into_iter().filter(is_first).collect()
     }
 
     /// The file that was opened before, if this is the same.
@@ -47,26 +43,23 @@ impl KnownProbes {
         self.files.get(&binary.identity)
     }
 
-    fn add_file(&mut self, binary: &Arc<Binary>, instance: &Instance) -> Result<()> {
+    fn add_file(&mut self, binary: &Arc<Binary>, instance: &Instance) {
         if self.files.contains_key(&binary.identity) {
-            return Ok(());
+            return;
         }
-        if let Some(original) = self.original_of(binary, instance)? {
+        if let Some(original) = self.original_of(binary, instance) {
             log::debug!("{} is the same file as {}", binary.path.display(), original.display());
             self.originals.insert(binary.link.clone(), original);
         }
         self.files.insert(binary.identity, Arc::clone(binary));
-        Ok(())
     }
 
-    fn original_of(&self, binary: &Binary, instance: &Instance) -> Result<Option<PathBuf>> {
+    fn original_of(&self, binary: &Binary, instance: &Instance) -> Option<PathBuf> {
         let is_original = |file: &Path| !self.originals.contains_key(file);
         let others = self.files.values().filter(|other| is_original(&other.link));
-        for other in others.filter(|other| other.may_be_same_file(binary)) {
-            if instance.is_one_file(&other.link, &binary.link)? {
-                return Ok(Some(other.link.clone()));
-            }
-        }
-        Ok(None)
+        // An error concerns one of the files, which is left out when the probes are enabled.
+        let is_same = |link: &Path| instance.is_one_file(link, &binary.link).unwrap_or(false);
+        let mut same = others.filter(|other| other.may_be_same_file(binary) && is_same(&other.link));
+        same.next().map(|other| other.link.clone())
     }
 }

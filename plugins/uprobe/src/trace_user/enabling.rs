@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use trace_hook_api::{HookError, Result};
 use tracefs::{Error, Instance, UserProbe};
 
-use super::function_name::display_name;
 use super::left_out::LeftOut;
 use super::probe_set::Event;
 use super::probe_target::ProbeTarget;
@@ -164,7 +163,7 @@ fn left_out(refused: &[Part], targets: &[ProbeTarget]) -> LeftOut {
         else {
             continue;
         };
-        let name = display_name(&first.symbols[0]);
+        let name = first.name();
         let more = match places.len() {
             1 => String::new(),
             count => format!(" and {} more functions", count - 1),
@@ -181,11 +180,21 @@ fn reason(error: Error) -> Result<String> {
         Some((NOT_SUPPORTED, _) | (_, Errno::ENOEXEC)) => {
             Ok("the kernel cannot put a probe at its first instruction".to_owned())
         }
-        // The file was truncated, or its file system does not let the kernel read it.
-        Some((_, Errno::EINVAL | Errno::EIO | Errno::EFAULT | Errno::ENXIO | Errno::ENODATA)) => {
-            Ok(format!("the kernel cannot read the file: {source}"))
-        }
-        _ => Err(error.into()),
+        // Of the kernel or of this process, and not of a file.
+        None
+        | Some((
+            _,
+            Errno::ENOMEM
+            | Errno::ENOENT
+            | Errno::ENODEV
+            | Errno::EPERM
+            | Errno::EACCES
+            | Errno::EINTR
+            | Errno::EMFILE
+            | Errno::ENFILE,
+        )) => Err(error.into()),
+        // The file was truncated, or its file system does not let the kernel read it, for any reason of its own.
+        Some(_) => Ok(format!("the kernel cannot read the file: {source}")),
     }
 }
 

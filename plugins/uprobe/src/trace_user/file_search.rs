@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use trace_hook_api::log;
 use trace_symbols::{ElfError, ElfFile, Function, FunctionKind};
+use tracefs_session::StopFlag;
 
 use super::binary::Binary;
 use super::cpu_time::CpuTimeLimit;
 use super::function_name::display_name;
 use super::function_selector::{Closeness, FunctionSelector};
 use super::instruction::can_be_probed;
-
-/// The CPU time that the search of one file may take.
-pub const MAX_CPU_TIME: Duration = Duration::from_secs(2);
 
 /// How many bytes of matching names are kept of one file.
 const MAX_NAMES: usize = 8 << 20;
@@ -34,7 +32,15 @@ pub struct FileSearch {
     pub obstacle: Option<Obstacle>,
     /// Why nothing, or not all, of it could be searched.
     pub unreadable: Option<Unreadable>,
-    is_cut: bool,
+}
+
+/// What a search may take.
+pub struct SearchLimits {
+    /// How many symbols are kept.
+    pub symbols: usize,
+    pub time: Duration,
+    /// The search is given up when the session stops.
+    pub stop: StopFlag,
 }
 
 /// A function to trace.
@@ -57,14 +63,16 @@ pub struct Obstacle {
 pub enum Unreadable {
     /// It is stripped.
     NoSymbols,
-    /// Searching it takes too much time or memory.
-    TooCostly,
+    /// Too many of its symbols match.
+    TooManyMatches,
+    /// Searching all of its symbols takes too long.
+    TooSlow,
     Elf(ElfError),
 }
 
 impl FileSearch {
-    /// Searches a file for this CPU time at most, and keeps this many symbols.
-    pub fn of(binary: Arc<Binary>, selector: &FunctionSelector, limit: usize, time: Duration) -> Self {
+    /// Searches a file.
+    pub fn of(binary: Arc<Binary>, selector: &FunctionSelector, limits: SearchLimits) -> Self {
         let mut search = Self {
             binary: None,
             functions: Vec::new(),
@@ -73,14 +81,12 @@ impl FileSearch {
             is_go: false,
             obstacle: None,
             unreadable: None,
-            is_cut: false,
         };
-        search.unreadable = match search.read(&binary, selector, limit, time) {
-            Ok(_) if search.is_cut => Some(Unreadable::TooCostly),
-            Ok(0) => Some(Unreadable::NoSymbols),
-            Ok(_) => None,
-            Err(error) => Some(Unreadable::Elf(error)),
-        };
+        match search.read(&binary, selector, limits) {
+            Ok(0) if search.unreadable.is_none() => search.unreadable = Some(Unreadable::NoSymbols),
+            Ok(_) => {}
+            Err(error) => search.unreadable = Some(Unreadable::Elf(error)),
+        }
         search.binary = (!search.functions.is_empty()).then_some(binary);
         search
     }
@@ -90,16 +96,20 @@ impl FileSearch {
         &mut self,
         binary: &Binary,
         selector: &FunctionSelector,
-        limit: usize,
-        time: Duration,
+        limits: SearchLimits,
     ) -> Result<usize, ElfError> {
         let elf = binary.elf()?;
         self.is_go = elf.is_go();
-        let (mut count, mut time) = (0, CpuTimeLimit::of(time));
+        let SearchLimits { symbols, time, stop } = limits;
+        let (mut count, mut time) = (0, CpuTimeLimit::of(time, stop));
         elf.visit_functions(|function| {
             count += usize::from(function.kind != FunctionKind::Imported);
-            if self.functions.len() >= limit || self.length >= MAX_NAMES || time.is_over() {
-                self.is_cut = true;
+            if self.functions.len() >= symbols || self.length >= MAX_NAMES {
+                self.unreadable = Some(Unreadable::TooManyMatches);
+                return ControlFlow::Break(());
+            }
+            if time.is_over() {
+                self.unreadable = Some(Unreadable::TooSlow);
                 return ControlFlow::Break(());
             }
             let symbol = String::from_utf8_lossy(function.name);

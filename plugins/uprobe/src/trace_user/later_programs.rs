@@ -2,12 +2,13 @@
 //! records.
 
 use std::collections::HashSet;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use trace_hook_api::{Environment, Result, log};
 use trace_tasks::{BlockingCalls, Pid};
 use tracefs::Instance;
-use tracefs_session::ProgramObserver;
+use tracefs_session::{ProgramObserver, StopFlag};
 
 use super::duplicate_probes::KnownProbes;
 use super::enabling::enable;
@@ -18,7 +19,7 @@ use super::mapped_files::FileIdentity;
 use super::pace::Pace;
 use super::probe_set::ProbeSet;
 use super::probe_target::ProbeTarget;
-use super::process_files::{ProcessFiles, blocking_calls};
+use super::process_files::{Postponed, ProcessFiles, blocking_calls};
 use super::prototype::Prototype;
 use super::search::{MAX_TARGETS, Search};
 
@@ -38,8 +39,8 @@ pub struct Choice {
 pub struct LaterPrograms {
     choice: Choice,
     calls: Arc<Mutex<BlockingCalls>>,
-    /// Processes with files that take too long to be searched before the session records.
-    postponed: Vec<Pid>,
+    /// Files that take too long to be searched before the session records.
+    postponed: Postponed,
     searched: HashSet<FileIdentity>,
     /// The functions that have probes or were refused, by file and offset.
     functions: HashSet<((u64, u64), u64)>,
@@ -81,7 +82,7 @@ impl LaterPrograms {
         let ProbeSet { functions, events, probes, .. } = set;
         self.functions.extend(targets.iter().map(ProbeTarget::place));
         self.count = (self.count.0 + functions.len(), self.count.1 + events.len());
-        let probes = self.known.add(probes, targets, instance)?;
+        let probes = self.known.add(probes, targets, instance);
         self.found.add_functions(functions);
         enable(instance, probes, events, targets, |event| self.found.add_event(event.clone()))
     }
@@ -91,10 +92,17 @@ impl LaterPrograms {
         _ = left_out.not_in(&mut self.named);
     }
 
-    fn search(&mut self, instance: &Instance, process: Pid, left_out: &mut LeftOut) -> Result<()> {
+    fn search(
+        &mut self,
+        instance: &Instance,
+        process: Pid,
+        stop: &StopFlag,
+        left_out: &mut LeftOut,
+    ) -> Result<()> {
         let calls = Arc::clone(&self.calls);
         calls.lock().unwrap_or_else(PoisonError::into_inner).begin_again();
-        let files = ProcessFiles::of(vec![process], &self.choice.environment, calls, Pace::Thorough)?;
+        let environment = &self.choice.environment;
+        let files = ProcessFiles::of(vec![process], environment, calls, Pace::Thorough, stop.clone())?;
         let is_known = files.searched().all(|file| self.searched.contains(&file));
         let targets = if is_known { Vec::new() } else { self.new_functions(&files, left_out)? };
         left_out.extend(&files.left_out());
@@ -114,18 +122,21 @@ impl LaterPrograms {
         let mut search = Search::default();
         self.choice.selectors.iter().for_each(|selector| _ = search.add_any(selector, files));
         self.searched.extend(files.searched());
-        let mut targets = search.finish(MAX_TARGETS)?;
+        let mut targets = search.finish(MAX_TARGETS, files)?;
         targets.retain(|target| !self.functions.contains(&target.place()));
         for target in &mut targets {
             if let Some(opened) = self.known.opened(&target.binary) {
                 target.binary = Arc::clone(opened);
             }
         }
-        let room = self.choice.limit.saturating_sub(self.functions.len());
+        // Half of it, so that no program uses it up for those after it.
+        let room = self.choice.limit.saturating_sub(self.functions.len()).div_ceil(2);
         if targets.len() > room {
             left_out.add(format_args!(
-                "functions of programs that were started later: there are more than the limit of {}; select fewer, or raise \
-                 --limit",
+                "{} functions of {}: a program that is started later may have half of the functions that are left of the limit of \
+                 {}; select fewer, or raise --limit",
+                targets.len() - room,
+                targets[0].binary.path.display(),
                 self.choice.limit
             ));
             targets.truncate(room);
@@ -150,14 +161,25 @@ impl LaterPrograms {
 
 impl ProgramObserver for LaterPrograms {
     fn overdue(&self) -> Vec<Pid> {
-        self.postponed.clone()
+        self.postponed.processes.iter().copied().collect()
     }
 
-    fn observe(&mut self, instance: &Instance, process: Pid) {
+    fn observe(&mut self, instance: &Instance, process: Pid, stop: &StopFlag) {
         let mut left_out = LeftOut::default();
-        if let Err(error) = self.search(instance, process, &mut left_out) {
+        if let Err(error) = self.search(instance, process, stop, &mut left_out) {
             left_out.add(format_args!("functions of process {process}: {}", error.message()));
         }
-        self.report(&left_out);
+        // What was given up for the stop is not missing, unless it was postponed.
+        if !stop.is_set() {
+            self.postponed.processes.remove(&process);
+            self.report(&left_out);
+        }
+    }
+
+    fn stopped(&mut self) {
+        if !self.postponed.processes.is_empty() {
+            let left_out = mem::take(&mut self.postponed.reasons);
+            self.report(&left_out);
+        }
     }
 }

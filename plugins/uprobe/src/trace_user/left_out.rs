@@ -14,10 +14,14 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    /// Adds one, with the reason.
+    /// Adds one, with the reason, unless it is one of those that are named.
     pub fn add(&mut self, what: impl fmt::Display) {
+        let what = what.to_string();
+        if self.first.contains(&what) {
+            return;
+        }
         match self.first.len() < SHOWN {
-            true => self.first.push(what.to_string()),
+            true => self.first.push(what),
             false => self.more += 1,
         }
     }
@@ -67,9 +71,12 @@ mod tests {
         assert!(all.is_empty() && all.only().is_none());
         all.add("a");
         assert_eq!((all.only(), all.to_string().as_str()), (Some("a"), "a"));
+        all.add("a");
         all.add("b");
         all.extend(&all.clone());
-        assert_eq!((all.only(), all.to_string().as_str()), (None, "a; b; a; and 1 more"));
+        assert_eq!((all.only(), all.to_string().as_str()), (None, "a; b"));
+        ["c", "d"].into_iter().for_each(|what| all.add(what));
+        assert_eq!(all.to_string(), "a; b; c; and 1 more");
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 mod binary;
 mod calling_convention;
+mod candidate;
 mod command_files;
 mod cpu_time;
 mod duplicate_probes;
 mod enabling;
 mod file_search;
 mod found_functions;
+mod function_limit;
 mod function_name;
 mod function_selector;
 mod instruction;
@@ -34,7 +36,7 @@ use trace_hook_api::{
     Session, log,
 };
 use trace_session::selected_processes;
-use tracefs_session::{JOINING, TracefsSession, usable_tracefs};
+use tracefs_session::{JOINING, StopFlag, TracefsSession, usable_tracefs};
 
 use command_files::CommandFiles;
 use found_functions::FoundFunctions;
@@ -144,10 +146,11 @@ impl Hook for TraceUser {
         // Only these lines have the fields.
         let needs_returns = ["result", "duration"].iter().any(|field| request.view.mentions(field));
         let with_returns = request.arguments.flag("return")? || needs_returns;
-        let set = ProbeSet::new(&targets, &prototypes, with_returns)?;
+        let (set, refused) = ProbeSet::new(&targets, &prototypes, with_returns)?;
         let choice =
             Choice { environment: request.environment.clone(), selectors, prototypes, with_returns, limit };
         let (found, mut left_out) = (FoundFunctions::default(), files.left_out());
+        left_out.extend(&refused);
         let session = TracefsSession::start_with_observer(
             request,
             |instance| {
@@ -183,8 +186,10 @@ with the libraries that it has loaded a tenth of a second later. Until it has be
 are traced, in a process that joins a cgroup as well; a program that has been searched once is traced from its start. A library that is loaded later than that is traced only if BINARY is its whole \
 path, and then from its first call, as is a program with BINARY as its whole path. So are the program of a command that is run, and \
 the libraries that it needs to start (as ldd lists them). A file \
-that takes long to open, as on a network file system that does not answer, is searched while the session records, if there are \
-functions in others.
+that takes long to open or to search, as on a network file system that does not answer, is searched while the session records, if there \
+are functions in others.
+If more functions match than --limit, the session fails if they are in the files of one process. Otherwise some files are left out, those \
+with many functions first. A program that is executed later may have half of the functions that are left of the limit.
 FUNCTION is the name in the source or in the symbol table; each name that is shown can be given. For C++, ns::K::get selects all \
 overloads, 'ns::K::get(int) const' one of them, and ns::max all instances of a template, of which one is selected with its \
 arguments. For Rust, app::T::get is the method of the type app::T under each mangling. Of the functions of a file, those count that match closest: \
@@ -233,7 +238,7 @@ fn files_of_processes(request: &Request, pace: Pace) -> Result<ProcessFiles> {
         return Err(selection.none_left().into());
     }
     let calls = blocking_calls(&request.environment, pace);
-    ProcessFiles::of(processes, &request.environment, calls, pace)
+    ProcessFiles::of(processes, &request.environment, calls, pace, StopFlag::default())
 }
 
 /// The functions of a program that is about to be executed, of the libraries that it loads when it starts, and of files whose whole
@@ -263,7 +268,7 @@ fn functions_of_command(
             );
         }
     }
-    search.finish(limit)
+    search.finish(limit, files)
 }
 
 /// The functions of running processes. Files that take long are waited for only if there is no function without them.
@@ -278,7 +283,7 @@ fn functions_of_processes(
         Ok((files, found))
     };
     let (mut files, mut found) = at_pace(Pace::Prompt)?;
-    if found.is_err() && !files.postponed().is_empty() {
+    if found.is_err() && !files.postponed().processes.is_empty() {
         (files, found) = at_pace(Pace::Thorough)?;
     }
     Ok((files, found?))
@@ -295,5 +300,5 @@ fn find_functions(
     }
     let mut search = Search::default();
     selectors.iter().try_for_each(|selector| search.add(selector, files))?;
-    search.finish(limit)
+    search.finish(limit, files)
 }

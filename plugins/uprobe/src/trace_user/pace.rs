@@ -6,12 +6,9 @@ use std::time::Duration;
 use trace_hook_api::Environment;
 use trace_tasks::Pid;
 
-use super::file_search::MAX_CPU_TIME;
-use super::mapped_files::MappedFile;
+use super::candidate::Candidate;
 
-/// How long the files of one process are searched, and those of all processes: files that take long must not hold up a session.
-/// Usually, each takes a few milliseconds at most.
-const PROCESS_TIME: Duration = Duration::from_millis(500);
+/// How long all files are searched: files that take long must not hold up a session. Usually, each takes a few milliseconds at most.
 const WHOLE_TIME: Duration = Duration::from_secs(5);
 
 /// What happens to files that take long.
@@ -28,6 +25,22 @@ impl Pace {
     pub fn blocking_time(self) -> Duration {
         match self {
             Self::Prompt => Duration::from_millis(25),
+            Self::Thorough => Duration::from_millis(500),
+        }
+    }
+
+    /// The CPU time that the search of one file may take.
+    fn file_time(self) -> Duration {
+        match self {
+            Self::Prompt => Duration::from_millis(200),
+            Self::Thorough => Duration::from_secs(2),
+        }
+    }
+
+    /// How long the files of one process are searched. The last one may take longer.
+    fn process_time(self) -> Duration {
+        match self {
+            Self::Prompt => Duration::from_millis(200),
             Self::Thorough => Duration::from_millis(500),
         }
     }
@@ -64,17 +77,21 @@ impl SearchTimes {
     }
 
     /// Why a file is not searched.
-    pub fn reason_to_leave_out(&self, file: &MappedFile, environment: &Environment) -> Option<&'static str> {
+    pub fn reason_to_leave_out(
+        &self,
+        file: Candidate<'_>,
+        environment: &Environment,
+    ) -> Option<&'static str> {
         let is_too_long = |spent: Duration, limit| spent >= environment.patient(limit);
         let has_taken_too_long = |process: &Pid| {
-            self.of_processes.get(process).is_some_and(|spent| is_too_long(*spent, PROCESS_TIME))
+            let limit = self.pace.process_time();
+            self.of_processes.get(process).is_some_and(|spent| is_too_long(*spent, limit))
         };
         if is_too_long(self.whole, WHOLE_TIME) {
             Some("searching all files takes too long")
-        } else if file.is_of_long_list && is_too_long(self.of_long_lists, self.pace.long_lists_time()) {
+        } else if file.is_of_long_list() && is_too_long(self.of_long_lists, self.pace.long_lists_time()) {
             Some("its process has too many files")
-        } else if file.all_processes().is_some_and(|mut all| all.all(|process| has_taken_too_long(&process)))
-        {
+        } else if file.all_processes().is_some_and(|all| all.iter().all(has_taken_too_long)) {
             Some("searching the files of its process takes too long")
         } else {
             None
@@ -82,20 +99,20 @@ impl SearchTimes {
     }
 
     /// The CPU time that the search of a file may take.
-    pub fn time_for(&self, file: &MappedFile, environment: &Environment) -> Duration {
-        match file.is_of_long_list {
+    pub fn time_for(&self, file: Candidate<'_>, environment: &Environment) -> Duration {
+        match file.is_of_long_list() {
             true => environment.patient(self.pace.long_lists_time()).saturating_sub(self.of_long_lists),
-            false => environment.patient(MAX_CPU_TIME),
+            false => environment.patient(self.pace.file_time()),
         }
     }
 
     /// Adds the time for one file.
-    pub fn add(&mut self, file: &MappedFile, time: Duration) {
+    pub fn add(&mut self, file: Candidate<'_>, time: Duration) {
         self.whole += time;
         for process in file.processes() {
             *self.of_processes.entry(process).or_default() += time;
         }
-        if file.is_of_long_list {
+        if file.is_of_long_list() {
             self.of_long_lists += time;
         }
     }

@@ -7,6 +7,7 @@ use tracefs::UserProbe;
 
 use super::calling_convention::CallingConvention;
 use super::function_name::display_name;
+use super::left_out::LeftOut;
 use super::probe_target::ProbeTarget;
 use super::prototype::{Argument, Prototype, Source};
 use super::quoted::quoted;
@@ -79,20 +80,43 @@ impl Event {
 }
 
 impl ProbeSet {
+    /// What cannot be recorded of some functions is left out.
+    ///
     /// # Errors
     ///
-    /// What the user wants to see of a function cannot be recorded.
-    pub fn new(targets: &[ProbeTarget], prototypes: &[Prototype], with_returns: bool) -> Result<Self> {
-        let mut set = Self::default();
+    /// What the user wants to see cannot be recorded of any function.
+    pub fn new(
+        targets: &[ProbeTarget],
+        prototypes: &[Prototype],
+        with_returns: bool,
+    ) -> Result<(Self, LeftOut)> {
+        let (mut set, mut left_out, mut refusal) = (Self::default(), LeftOut::default(), None);
         let mut used = vec![false; prototypes.len()];
         for target in targets {
             let matching = prototypes.iter().rposition(|prototype| prototype.matches(&target.symbols));
             matching.into_iter().for_each(|index| used[index] = true);
-            set.add(target, matching.map(|index| &prototypes[index]), with_returns)?;
+            let prototype = matching.map(|index| &prototypes[index]);
+            if let Some(name) = prototype
+                .filter(|prototype| prototype.result.is_some() && !with_returns)
+                .map(|_| target.name())
+            {
+                return Err(HookError::usage(format!(
+                    "the result of '{name}' is recorded with --return only"
+                )));
+            }
+            if let Err(error) = set.add(target, prototype, with_returns) {
+                left_out.add(error.message());
+                refusal.get_or_insert(error);
+            }
         }
-        match used.iter().position(|used| !used) {
-            Some(index) if !targets.is_empty() => Err(unused(&prototypes[index], targets)),
-            _ => Ok(set),
+        if let Some(index) = used.iter().position(|used| !used)
+            && !targets.is_empty()
+        {
+            return Err(unused(&prototypes[index], targets));
+        }
+        match refusal.filter(|_| set.functions.is_empty()) {
+            Some(refusal) => Err(refusal),
+            None => Ok((set, left_out)),
         }
     }
 
@@ -116,10 +140,7 @@ impl ProbeSet {
     fn add(&mut self, target: &ProbeTarget, prototype: Option<&Prototype>, with_returns: bool) -> Result<()> {
         let arguments = prototype.map(|prototype| prototype.arguments.as_slice()).unwrap_or_default();
         let result = prototype.and_then(|prototype| prototype.result);
-        let name = display_name(&target.symbols[0]);
-        if result.is_some() && !with_returns {
-            return Err(HookError::usage(format!("the result of '{name}' is recorded with --return only")));
-        }
+        let name = target.name();
         if with_returns && target.is_in_go_file {
             return Err(HookError::usage(format!(
                 "--return would crash {}: Go moves its stacks, with the return addresses that the kernel replaces",

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::binary::Binary;
 use super::calling_convention::CallingConvention;
+use super::function_name::display_name;
 
 /// Linkers that fold identical functions give one of them hundreds of names, and a hostile file can have any number.
 const MAX_SYMBOLS: usize = 100;
@@ -20,6 +21,11 @@ pub struct ProbeTarget {
 }
 
 impl ProbeTarget {
+    /// The name to show.
+    pub fn name(&self) -> String {
+        self.symbols.first().map(|symbol| display_name(symbol)).unwrap_or_default()
+    }
+
     /// Where the arguments of the function are.
     pub fn calling_convention(&self) -> CallingConvention {
         CallingConvention::of(&self.symbols, self.is_in_go_file)

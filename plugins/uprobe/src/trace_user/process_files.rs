@@ -5,15 +5,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use trace_hook_api::{Capability, Environment, HookError, Result, did_you_mean};
 use trace_tasks::{Blocked, BlockingCalls, CallTarget, FuseFileSystems, ListLength, Pid};
+use tracefs_session::StopFlag;
 
 use super::binary::{self, Binary};
+use super::candidate::Candidate;
 use super::function_selector::BinaryPattern;
 use super::left_out::LeftOut;
 use super::mapped_files::{AllFiles, FileIdentity, MappedFile, mapped_files};
@@ -24,6 +25,7 @@ use super::quoted::quoted;
 pub struct ProcessFiles {
     environment: Environment,
     pace: Pace,
+    stop: StopFlag,
     processes: Vec<Pid>,
     mapped: AllFiles,
     calls: Arc<Mutex<BlockingCalls>>,
@@ -31,22 +33,26 @@ pub struct ProcessFiles {
     open: RefCell<HashMap<(u64, u64), Weak<Binary>>>,
     left_out: RefCell<LeftOut>,
     postponed: RefCell<Postponed>,
-    spent: RefCell<SearchTimes>,
+    times: RefCell<SearchTimes>,
 }
 
 /// What was not searched, because it takes long.
-#[derive(Debug, Default)]
-struct Postponed {
-    processes: BTreeSet<Pid>,
+#[derive(Debug, Default, Clone)]
+pub struct Postponed {
+    pub processes: BTreeSet<Pid>,
     files: HashSet<FileIdentity>,
+    /// The same with the reasons.
+    pub reasons: LeftOut,
 }
 
-/// A file to search.
-#[derive(Debug, Clone, Copy)]
-pub enum Candidate<'a> {
-    Mapped(&'a MappedFile),
-    /// At this path in the root directory of a process.
-    InRootOf(Pid, &'a Path),
+const TOO_MANY_MAPPINGS: &str = "it has too many mappings";
+
+/// Why a file is not searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotOpened {
+    /// It does not exist (any more).
+    Gone,
+    LeftOut,
 }
 
 /// Reads the mappings of processes.
@@ -81,7 +87,7 @@ impl Reading<'_> {
         let (began, time, mut longer) = (Instant::now(), self.environment.patient(time), Vec::new());
         for process in processes.iter().copied() {
             if began.elapsed() > time {
-                self.postponed.processes.insert(process);
+                self.postponed.add_process(process, TOO_MANY_MAPPINGS);
             } else if !self.read(process, length, false, left_out) {
                 longer.push(process);
             }
@@ -103,10 +109,10 @@ impl Reading<'_> {
                 continue;
             }
             match self.pace {
-                Pace::Prompt => _ = self.postponed.processes.insert(process),
+                Pace::Prompt => self.postponed.add_process(process, TOO_MANY_MAPPINGS),
                 Pace::Thorough => {
                     left_out
-                        .add(format_args!("a part of the mappings of process {process}: it has too many"));
+                        .add(format_args!("a part of the files of process {process}: {TOO_MANY_MAPPINGS}"));
                 }
             }
         }
@@ -135,11 +141,12 @@ impl Reading<'_> {
                 return found.are_all && (refused == 0 || !is_long);
             }
             Ok(Err(error)) => {
-                let error = forbidden(&format!("read the mappings of process {process}"), &error);
+                let error = explained(&error, self.environment);
+                let error = HookError::new(format!("cannot read the mappings of process {process}: {error}"));
                 left_out.add(format_args!("the files of process {process}: {error}"));
                 self.failures.push(Some(error));
             }
-            Err(_) if self.pace == Pace::Prompt => _ = self.postponed.processes.insert(process),
+            Err(blocked) if self.pace == Pace::Prompt => self.postponed.add_process(process, blocked),
             Err(blocked) => {
                 left_out.add(format_args!("the files of process {process}: {blocked}"));
                 self.failures.push(None);
@@ -160,6 +167,7 @@ impl ProcessFiles {
         environment: &Environment,
         calls: Arc<Mutex<BlockingCalls>>,
         pace: Pace,
+        stop: StopFlag,
     ) -> Result<Self> {
         let fuse = FuseFileSystems::new(&environment.procfs, &environment.sysfs);
         let mut reading = Reading {
@@ -181,25 +189,39 @@ impl ProcessFiles {
         Ok(Self {
             environment: environment.clone(),
             pace,
+            stop,
             processes,
             mapped,
             calls,
             open: RefCell::default(),
             left_out: RefCell::new(left_out),
             postponed: RefCell::new(postponed),
-            spent: RefCell::new(SearchTimes::new(pace)),
+            times: RefCell::new(SearchTimes::new(pace)),
         })
     }
 
-    /// Searches a mapped file, unless the search of the files of its processes, or of all files, has taken too long.
+    /// Searches a file, unless the search of the files of its processes, or of all files, has taken too long.
     /// The search gets the CPU time that it may take.
-    pub fn search(&self, file: &MappedFile, search: impl FnOnce(Duration)) {
-        let began = Instant::now();
-        if let Some(reason) = self.spent.borrow().reason_to_leave_out(file, &self.environment) {
-            return self.give_up(Candidate::Mapped(file), reason);
+    pub fn search(&self, file: Candidate<'_>, search: impl FnOnce(Duration)) {
+        if self.stop.is_set() {
+            return;
         }
-        search(self.spent.borrow().time_for(file, &self.environment));
-        self.spent.borrow_mut().add(file, began.elapsed());
+        if let Some(reason) = self.times.borrow().reason_to_leave_out(file, &self.environment) {
+            return self.give_up(file, reason);
+        }
+        let (before, time) = (self.spent(), self.times.borrow().time_for(file, &self.environment));
+        search(time);
+        self.times.borrow_mut().add(file, self.spent() - before);
+    }
+
+    /// How long opening and reading files has taken so far, without the time in which that waited for a CPU.
+    pub fn spent(&self) -> Duration {
+        self.calls().spent()
+    }
+
+    /// Set when the session stops.
+    pub fn stop(&self) -> &StopFlag {
+        &self.stop
     }
 
     /// A time limit for one of the files.
@@ -224,9 +246,9 @@ impl ProcessFiles {
         all.filter(move |file| !postponed.files.contains(file))
     }
 
-    /// The processes with files that were postponed.
-    pub fn postponed(&self) -> Vec<Pid> {
-        self.postponed.borrow().processes.iter().copied().collect()
+    /// What was postponed.
+    pub fn postponed(&self) -> Postponed {
+        self.postponed.borrow().clone()
     }
 
     /// The programs.
@@ -255,8 +277,12 @@ impl ProcessFiles {
         wanted.into_iter().map(Candidate::Mapped).collect()
     }
 
-    /// Opens a file. `None`, if it does not exist (any more), or is left out.
-    pub fn open(&self, candidate: Candidate<'_>) -> Option<Arc<Binary>> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    ///
+    /// It does not exist, or is left out, which is noted.
+    pub fn open(&self, candidate: Candidate<'_>) -> Result<Arc<Binary>, NotOpened> {
         let (path, procfs) = (candidate.path().to_owned(), self.environment.procfs.clone());
         let opened = match candidate {
             Candidate::Mapped(file) => self.follow_a_link(file).and_then(|file| {
@@ -269,14 +295,14 @@ impl ProcessFiles {
             }
         };
         match opened {
-            Ok(binary) => Some(self.deduplicated(binary)),
-            Err(error) if is_gone(&error) => None,
+            Ok(binary) => Ok(self.deduplicated(binary)),
+            Err(error) if is_gone(&error) => Err(NotOpened::Gone),
             Err(error) => {
                 match error.get_ref().and_then(|inner| inner.downcast_ref::<Blocked>()) {
                     Some(blocked) => self.give_up(candidate, blocked),
-                    None => self.leave_out(candidate.path().display(), explained(&error)),
+                    None => self.leave_out(candidate.path().display(), explained(&error, &self.environment)),
                 }
-                None
+                Err(NotOpened::LeftOut)
             }
         }
     }
@@ -309,7 +335,7 @@ impl ProcessFiles {
     /// Notes that a file takes long: it is postponed, or left out for this reason.
     pub fn give_up(&self, candidate: Candidate<'_>, why: impl Display) {
         match self.pace {
-            Pace::Prompt => self.postponed.borrow_mut().add(candidate),
+            Pace::Prompt => self.postponed.borrow_mut().add(candidate, why),
             Pace::Thorough => self.leave_out(candidate.path().display(), why),
         }
     }
@@ -348,6 +374,10 @@ impl ProcessFiles {
         HookError::usage(format!("unknown binary {}: {problem}{unreadable}{hint}", quoted(text)))
     }
 
+    fn calls(&self) -> MutexGuard<'_, BlockingCalls> {
+        lock(&self.calls)
+    }
+
     fn call<T: Send + 'static>(
         &self,
         target: CallTarget,
@@ -369,32 +399,17 @@ impl ProcessFiles {
 }
 
 impl Postponed {
-    fn add(&mut self, candidate: Candidate<'_>) {
-        match candidate {
-            Candidate::Mapped(file) => {
-                self.processes.extend(file.processes());
-                self.files.insert(file.identity);
-            }
-            Candidate::InRootOf(process, _) => _ = self.processes.insert(process),
-        }
-    }
-}
-
-impl<'a> Candidate<'a> {
-    /// Its path, as its process sees it.
-    pub fn path(self) -> &'a Path {
-        match self {
-            Self::Mapped(file) => &file.path,
-            Self::InRootOf(_, path) => path,
-        }
+    fn add_process(&mut self, process: Pid, why: impl Display) {
+        self.processes.insert(process);
+        self.reasons.add(format_args!("the files of process {process}: {why}"));
     }
 
-    /// What it takes to open and read it.
-    fn target(self) -> CallTarget {
-        match self {
-            Self::Mapped(file) => CallTarget::FileSystem(file.identity.device),
-            Self::InRootOf(process, _) => CallTarget::Process(process),
+    fn add(&mut self, file: Candidate<'_>, why: impl Display) {
+        self.processes.extend(file.processes());
+        if let Candidate::Mapped(mapped) = file {
+            self.files.insert(mapped.identity);
         }
+        self.reasons.add(format_args!("{}: {why}", file.path().display()));
     }
 }
 
@@ -408,7 +423,11 @@ fn call<T: Send + 'static>(
     target: CallTarget,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Blocked> {
-    calls.lock().unwrap_or_else(PoisonError::into_inner).call(&[target], call)
+    lock(calls).call(&[target], call)
+}
+
+fn lock(calls: &Mutex<BlockingCalls>) -> MutexGuard<'_, BlockingCalls> {
+    calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks that a session can open the files that processes have mapped. That takes a privilege even for the own process
@@ -422,25 +441,27 @@ pub fn check(environment: &Environment) -> Result<()> {
     environment.check_any(&[Capability::CheckpointRestore, Capability::SysAdmin]).map_err(lacking)
 }
 
-/// The error for a process that takes privileges (proc_pid_map_files(5)).
-fn forbidden(action: &str, error: &io::Error) -> HookError {
-    HookError::new(format!(
-        "cannot {action}: {error}; this needs CAP_SYS_PTRACE, and CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN"
-    ))
+/// An error with what to do about it.
+fn explained(error: &io::Error, environment: &Environment) -> String {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE) => {
+            format!("{error}; name the BINARY, or raise the limit of open files (ulimit -n)")
+        }
+        Some(Errno::EPERM | Errno::EACCES) => format!("{error}{}", lacking(environment)),
+        _ => error.to_string(),
+    }
+}
+
+/// The privileges for the files of other processes that a session lacks (proc_pid_map_files(5)).
+fn lacking(environment: &Environment) -> String {
+    let needed: [&[Capability]; 2] =
+        [&[Capability::SysPtrace], &[Capability::CheckpointRestore, Capability::SysAdmin]];
+    let missing = needed.iter().filter_map(|any_of| environment.check_any(any_of).err());
+    missing.map(|missing| format!("; {}", missing.message())).collect()
 }
 
 /// The process has ended, or has unmapped the file.
 fn is_gone(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::ENOENT | Errno::ESRCH | Errno::ENOTDIR))
-}
-
-fn explained(error: &io::Error) -> String {
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EMFILE | Errno::ENFILE) => {
-            format!("{error}; name the BINARY, or raise the limit of open files (ulimit -n)")
-        }
-        Some(Errno::EPERM) => format!("{error}; this needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN"),
-        _ => error.to_string(),
-    }
 }

@@ -1,6 +1,6 @@
 //! Searches files for the functions that the user selects.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::slice;
@@ -9,16 +9,20 @@ use std::time::Duration;
 
 use trace_hook_api::{HookError, Result, did_you_mean};
 use trace_symbols::{ElfError, FunctionKind};
+use trace_tasks::Pid;
+use tracefs_session::StopFlag;
 
 use super::binary::Binary;
+use super::candidate::Candidate;
 use super::command_files::CommandFiles;
 use super::cpu_time::CpuTimeLimit;
-use super::file_search::{FileSearch, FoundFunction, MAX_CPU_TIME, Obstacle, Unreadable};
+use super::file_search::{FileSearch, FoundFunction, Obstacle, SearchLimits, Unreadable};
+use super::function_limit::{Demand, are_of_one_process, within_limit};
 use super::function_name::display_name;
 use super::function_selector::FunctionSelector;
 use super::left_out::LeftOut;
 use super::probe_target::ProbeTarget;
-use super::process_files::{Candidate, ProcessFiles};
+use super::process_files::{NotOpened, ProcessFiles};
 use super::quoted::quoted;
 
 /// With this many probes, the kernel takes seconds. The search stops there, because a hostile file can have any number of
@@ -28,15 +32,25 @@ pub const MAX_TARGETS: usize = 10_000;
 /// How many symbols of one file are kept. Several can be of one function.
 const MAX_SYMBOLS: usize = 10 * MAX_TARGETS;
 
-/// How long the symbols of all functions may be together, in bytes. Real ones have some hundred bytes each.
-const MAX_SYMBOL_MEMORY: usize = 8 << 20;
+/// What the functions in the files of one process may take, and those of all files, in bytes. Real ones have names of some hundred bytes
+/// each.
+const PROCESS_MEMORY: usize = 4 << 20;
+const WHOLE_MEMORY: usize = 16 << 20;
 
-/// The functions that were found, by file and offset.
+/// The functions that were found, by file.
 #[derive(Default)]
 pub struct Search {
-    targets: BTreeMap<((u64, u64), u64), ProbeTarget>,
-    /// How long their symbols are together.
-    symbols: usize,
+    files: BTreeMap<(u64, u64), MatchingFile>,
+    memory: usize,
+    memory_of_processes: HashMap<Pid, usize>,
+}
+
+/// A file with matching functions.
+struct MatchingFile {
+    /// By offset.
+    functions: BTreeMap<u64, ProbeTarget>,
+    /// The processes that have it.
+    processes: Vec<Pid>,
 }
 
 /// What was found in some files.
@@ -45,6 +59,8 @@ struct Findings {
     found: usize,
     searched: HashSet<(u64, u64)>,
     paths: Vec<PathBuf>,
+    /// Whether a file exists that cannot be opened.
+    any_left_out: bool,
     /// A matching function that cannot be traced, and why.
     obstacle: Option<Obstacle>,
     /// Files that cannot be read or have no symbols, and why.
@@ -113,34 +129,52 @@ impl Search {
         (candidates, findings)
     }
 
-    /// All functions that were found.
+    /// All functions that were found. If there are more than `limit`, and in files of several processes, some of these files are left out.
     ///
     /// # Errors
     ///
-    /// There are more than `limit`. The message says how to select fewer.
-    pub fn finish(self, limit: usize) -> Result<Vec<ProbeTarget>> {
-        let count = match self.targets.len() {
-            count if count > MAX_TARGETS => format!("more than {MAX_TARGETS}"),
-            count => count.to_string(),
-        };
-        let targets: Vec<ProbeTarget> = self.targets.into_values().collect();
-        let [first, .., last] = targets.as_slice() else { return Ok(targets) };
-        if targets.len() <= limit {
-            return Ok(targets);
+    /// There are more than `limit`, in files of one process, or in each file. The message says how to select fewer.
+    pub fn finish(self, limit: usize, files: &ProcessFiles) -> Result<Vec<ProbeTarget>> {
+        let demands: Vec<Demand<'_>> = self.files.values().map(MatchingFile::demand).collect();
+        let count: usize = demands.iter().map(|file| file.functions).sum();
+        if count <= limit {
+            return Ok(self.into_functions().collect());
         }
-        let full_name = |target: &ProbeTarget| {
-            format!("'{}' in {}", display_name(&target.symbols[0]), target.binary.path.display())
+        let traced = within_limit(&demands, limit);
+        if traced.is_empty() || are_of_one_process(&demands) {
+            return Err(self.too_many(count, limit));
+        }
+        let mut matching: Vec<_> = self.files.into_values().map(Some).collect();
+        let traced: Vec<_> = traced.into_iter().filter_map(|place| matching[place].take()).collect();
+        for file in matching.into_iter().flatten() {
+            let (count, advice) = (count_of(file.functions.len()), advice(limit));
+            let why = format!(
+                "{count} functions match, too many for the limit of {limit} in all files: select fewer{advice}"
+            );
+            file.functions
+                .values()
+                .take(1)
+                .for_each(|first| files.leave_out(first.binary.path.display(), &why));
+        }
+        Ok(traced.into_iter().flat_map(|file| file.functions.into_values()).collect())
+    }
+
+    fn into_functions(self) -> impl Iterator<Item = ProbeTarget> {
+        self.files.into_values().flat_map(|file| file.functions.into_values())
+    }
+
+    fn too_many(self, count: usize, limit: usize) -> HookError {
+        let all: Vec<ProbeTarget> = self.into_functions().collect();
+        let full_name =
+            |target: &ProbeTarget| format!("'{}' in {}", target.name(), target.binary.path.display());
+        let range = match all.as_slice() {
+            [first, .., last] => format!(", from {} to {}", full_name(first), full_name(last)),
+            _ => String::new(),
         };
-        let advice = match limit {
-            MAX_TARGETS => "",
-            _ => ", or raise --limit",
-        };
-        Err(HookError::usage(format!(
-            "{count} functions match, from {} to {}, more than the limit of {limit}: select fewer, or one file with \
-             BINARY:FUNCTION{advice}",
-            full_name(first),
-            full_name(last),
-        )))
+        let (count, advice) = (count_of(count), advice(limit));
+        HookError::usage(format!(
+            "{count} functions match{range}, more than the limit of {limit}: select fewer, or one file with BINARY:FUNCTION{advice}"
+        ))
     }
 
     fn search_files(
@@ -151,11 +185,7 @@ impl Search {
         findings: &mut Findings,
     ) {
         for candidate in candidates {
-            let mut search = |time| self.search_file(selector, files, *candidate, time, findings);
-            match candidate {
-                Candidate::Mapped(file) => files.search(file, search),
-                Candidate::InRootOf(..) => search(files.patient(MAX_CPU_TIME)),
-            }
+            files.search(*candidate, |time| self.search_file(selector, files, *candidate, time, findings));
         }
     }
 
@@ -167,13 +197,20 @@ impl Search {
         time: Duration,
         findings: &mut Findings,
     ) {
-        let Some(binary) = files.open(candidate) else { return };
+        let binary = match files.open(candidate) {
+            Ok(binary) => binary,
+            Err(reason) => {
+                findings.any_left_out |= reason == NotOpened::LeftOut;
+                return;
+            }
+        };
         if !findings.searched.insert(binary.identity) {
             return;
         }
         findings.paths.push(binary.path.clone());
         let selector = Arc::clone(selector);
-        let search = move |binary| FileSearch::of(binary, &selector, MAX_SYMBOLS, time);
+        let limits = SearchLimits { symbols: MAX_SYMBOLS, time, stop: files.stop().clone() };
+        let search = move |binary| FileSearch::of(binary, &selector, limits);
         if let Some(search) = files.read(candidate, binary, search) {
             self.add_file(files, candidate, search, findings);
         }
@@ -201,36 +238,78 @@ impl Search {
                 findings.unreadable.add(format_args!("{path}: {error}"));
             }
             Some(Unreadable::Elf(error)) => files.leave_out(&path, error),
-            Some(Unreadable::TooCostly) => {
-                files.give_up(candidate, "a part of its symbols, because it has too many");
+            Some(Unreadable::TooManyMatches) => {
+                files.leave_out(&path, "some of its functions, because too many match");
+            }
+            Some(Unreadable::TooSlow) => {
+                files.give_up(
+                    candidate,
+                    "a part of its symbols, because searching all of them takes too long",
+                );
             }
             None => {}
         }
         let Some(binary) = binary else { return };
+        let processes = candidate.processes();
         for function in functions {
-            if self.symbols + function.symbol.len() > MAX_SYMBOL_MEMORY {
+            if !self.has_memory_for(&processes) {
                 files.leave_out(&path, "some of its functions, because the names of all are too long");
                 return;
             }
-            self.add_target(&binary, function, is_go);
+            self.add_target(&binary, &processes, function, is_go);
         }
     }
 
-    fn add_target(&mut self, binary: &Arc<Binary>, function: FoundFunction, is_in_go_file: bool) {
-        if self.targets.len() <= MAX_TARGETS {
-            let FoundFunction { offset, symbol, is_label } = function;
-            self.symbols += symbol.len();
-            let target = || ProbeTarget {
-                binary: Arc::clone(binary),
-                offset,
-                is_in_go_file,
-                is_label,
-                symbols: Vec::new(),
-            };
-            let target = self.targets.entry((binary.identity, offset)).or_insert_with(target);
-            target.is_label &= is_label;
-            target.add_symbol(symbol);
-        }
+    /// Whether one of these processes has not used up the memory for the functions in its files.
+    fn has_memory_for(&self, processes: &[Pid]) -> bool {
+        let used = |process: &Pid| self.memory_of_processes.get(process).copied().unwrap_or_default();
+        self.memory < WHOLE_MEMORY && processes.iter().any(|process| used(process) < PROCESS_MEMORY)
+    }
+
+    fn add_target(
+        &mut self,
+        binary: &Arc<Binary>,
+        processes: &[Pid],
+        function: FoundFunction,
+        is_in_go_file: bool,
+    ) {
+        let FoundFunction { offset, symbol, is_label } = function;
+        let memory = symbol.len() + size_of::<ProbeTarget>();
+        self.memory += memory;
+        processes.iter().for_each(|process| *self.memory_of_processes.entry(*process).or_default() += memory);
+        let file = || MatchingFile { functions: BTreeMap::new(), processes: processes.to_vec() };
+        let file = self.files.entry(binary.identity).or_insert_with(file);
+        let target = || ProbeTarget {
+            binary: Arc::clone(binary),
+            offset,
+            is_in_go_file,
+            is_label,
+            symbols: Vec::new(),
+        };
+        let target = file.functions.entry(offset).or_insert_with(target);
+        target.is_label &= is_label;
+        target.add_symbol(symbol);
+    }
+}
+
+impl MatchingFile {
+    fn demand(&self) -> Demand<'_> {
+        Demand { functions: self.functions.len(), processes: &self.processes }
+    }
+}
+
+/// A number of functions, which may not be all.
+fn count_of(functions: usize) -> String {
+    match functions {
+        count if count > MAX_TARGETS => format!("more than {MAX_TARGETS}"),
+        count => count.to_string(),
+    }
+}
+
+fn advice(limit: usize) -> &'static str {
+    match limit {
+        MAX_TARGETS => "",
+        _ => ", or raise --limit",
     }
 }
 
@@ -245,12 +324,14 @@ fn not_found(
     findings.unreadable.extend(&files.left_out());
     let unreadable = &findings.unreadable;
     if findings.paths.is_empty() {
+        let unsearched = format!("no file can be searched for {text}: {unreadable}");
         return match &selector.binary {
+            Some(_) if findings.any_left_out => HookError::usage(unsearched),
             Some(pattern) => files.unknown(pattern, unreadable),
             None if unreadable.is_empty() => {
                 HookError::new("the traced processes have no program: they are kernel threads, or have ended")
             }
-            None => HookError::new(format!("no file can be searched for {text}: {unreadable}")),
+            None => HookError::new(unsearched),
         };
     }
     if let Some(obstacle) = findings.obstacle {
@@ -278,18 +359,24 @@ fn not_found(
 }
 
 /// The memory for names to suggest, in bytes. Few programs have more; a hostile file can have any number.
-const MAX_NAMES: usize = 16 << 20;
+const MAX_NAMES: usize = 8 << 20;
 
-/// The CPU time for the names of one file.
-const MAX_NAMES_TIME: Duration = Duration::from_millis(500);
+/// The CPU time for the names of all files, and of one of them.
+const MAX_NAMES_TIME: Duration = Duration::from_secs(1);
+const MAX_NAMES_TIME_OF_FILE: Duration = Duration::from_millis(500);
 
 /// The names of all functions that can be traced.
 fn names(candidates: &[Candidate<'_>], files: &ProcessFiles) -> Vec<String> {
     let (mut names, mut length, mut known) = (Vec::new(), 0, HashSet::new());
+    let (began, time) = (files.spent(), files.patient(MAX_NAMES_TIME));
     for candidate in candidates {
-        let Some(binary) = files.open(*candidate).filter(|_| length < MAX_NAMES) else { continue };
+        let left = time.saturating_sub(files.spent() - began);
+        if length >= MAX_NAMES || left.is_zero() {
+            break;
+        }
+        let Ok(binary) = files.open(*candidate) else { continue };
         if known.insert(binary.identity) {
-            let (room, time) = (MAX_NAMES - length, files.patient(MAX_NAMES_TIME));
+            let (room, time) = (MAX_NAMES - length, files.patient(MAX_NAMES_TIME_OF_FILE).min(left));
             let of_file = files.read(*candidate, binary, move |binary| names_in(&binary, room, time));
             let (of_file, its_length) = of_file.unwrap_or_default();
             names.extend(of_file);
@@ -301,7 +388,7 @@ fn names(candidates: &[Candidate<'_>], files: &ProcessFiles) -> Vec<String> {
 
 /// The names of the functions of a file, and their length together. Both that and the CPU time are limited.
 fn names_in(binary: &Binary, room: usize, time: Duration) -> (Vec<String>, usize) {
-    let (mut names, mut length, mut time) = (Vec::new(), 0, CpuTimeLimit::of(time));
+    let (mut names, mut length, mut time) = (Vec::new(), 0, CpuTimeLimit::of(time, StopFlag::default()));
     let Ok(elf) = binary.elf() else { return (names, length) };
     // What could be read is enough.
     let _ = elf.visit_functions(|function| {
