@@ -314,8 +314,8 @@ impl Supervisor<'_> {
     fn next_answer(&mut self) -> Result<Option<Option<Summary>>> {
         match self.worker.next_answer()? {
             None => Ok(None),
-            Some(Answer::Progress { events, lost }) => {
-                self.report_progress(events, &lost);
+            Some(Answer::Progress { events, lost, has_warnings }) => {
+                self.report_progress(events, &lost, has_warnings);
                 Ok(None)
             }
             Some(Answer::Ended(summary)) => {
@@ -327,13 +327,13 @@ impl Supervisor<'_> {
         }
     }
 
-    fn report_progress(&mut self, events: u64, lost: &BTreeMap<u32, u64>) {
+    fn report_progress(&mut self, events: u64, lost: &BTreeMap<u32, u64>, has_warnings: bool) {
         for (cpu, count) in lost {
             output::report(&format!("CPU {cpu} lost {count} events"));
         }
         if let Some(status) = &mut self.status {
             let bytes = self.printer.as_ref().map_or(0, Printer::bytes);
-            status.update(events, lost.values().sum(), bytes);
+            status.update(events, lost.values().sum(), has_warnings, bytes);
         }
     }
 
