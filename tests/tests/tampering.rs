@@ -375,6 +375,79 @@ fn events_that_another_process_reads_are_lost() {
     }
 }
 
+/// What is written to `trace_marker_raw`: an id of four bytes, and data.
+const RAW: &[u8] = b"id__ raw data";
+/// How the id is printed.
+const RAW_ID: &str = if cfg!(target_endian = "little") { "# 5f5f6469 buf: " } else { "# 69645f5f buf: " };
+
+#[test]
+fn text_that_another_process_writes_to_the_instance_is_not_delivered() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    for choice in ["", "--exact"] {
+        let stranger = Workload::start();
+        let tampered = Tampered::of(&kernel, "ftrace", "trace_syscalls", &format!("-s getsid {choice}"));
+        let [marker, raw] = ["trace_marker", "trace_marker_raw"].map(|it| tampered.instance.path().join(it));
+        let child = tampered.workload.child();
+        for (number, task) in [&*tampered.workload, &*stranger, &child].into_iter().enumerate() {
+            task.writes_text(format!("text {number}").as_bytes(), &marker);
+            task.writes_text(RAW, &raw);
+        }
+        fs::write(&marker, "text of the test").expect("it can be written");
+        tampered.workload.marks(1000, 100);
+        let Tampered { workload, session, log, .. } = tampered;
+        let ended = session.stop();
+        let lines = ended.succeeded();
+        let texts: Vec<&str> = lines.iter().filter_map(|line| Some(line.split_once(": text ")?.1)).collect();
+        let raw = lines.iter().filter(|line| line.contains(RAW_ID)).count();
+        let expected: &[&str] = if choice.is_empty() { &["0", "2"] } else { &["0"] };
+        assert_eq!((&*texts, raw), (expected, expected.len()), "{lines:#?}");
+        assert!(!choice.is_empty() || of_strangers(&ended, workload.id()).len() == 2, "{lines:#?}");
+        let summary = log.summary();
+        assert_eq!((summary.recorded, summary.delivered), (lines.len(), lines.len()), "{}", log.text());
+    }
+}
+
+#[test]
+fn a_system_wide_session_has_the_text_of_every_process() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let (manager, log, stranger) = (Manager::with(Plugins::of(["ftrace"])), Log::new(), Workload::start());
+    let session =
+        log.of(manager.call(["-v", "--run", "trace_syscalls", "--args", "--all -s getsid"])).start();
+    let marker = kernel.instance_of(session.pid()).path().join("trace_marker");
+    stranger.writes_text(b"text of a stranger", &marker);
+    let ended = session.stop();
+    assert!(ended.succeeded().iter().any(|line| line.contains(": text of a stranger")), "{}", log.text());
+}
+
+#[test]
+fn events_that_another_process_enables_are_not_delivered() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    for (event, is_visible) in
+        [("syscalls/sys_enter_getppid", "getppid"), ("sched/sched_switch", "sched_switch")]
+    {
+        let tampered = Tampered::of(&kernel, "ftrace", "trace_events", "--event syscalls:sys_enter_getsid");
+        tampered.session.while_worker_is_stopped(|| {
+            tampered.instance.set(&format!("events/{event}/enable"), "1");
+            tampered.instance.set("options/stacktrace", "1");
+            tampered.workload.calls(100);
+            tampered.workload.sleeps(3);
+            tampered.workload.marks(1000, 100);
+            tampered.instance.set("options/stacktrace", "0");
+        });
+        tampered.is_noticed("enabled ");
+        let Tampered { session, log, .. } = tampered;
+        let ended = session.stop();
+        let lines = ended.succeeded();
+        assert_eq!(marks(&ended, 1000..1100), 100, "{}", log.text());
+        assert!(
+            !lines.iter().any(|line| line.contains(is_visible) || line.contains("stack trace")),
+            "{lines:#?}"
+        );
+        assert_eq!(log.summary().delivered, 200, "{}", log.text());
+        assert_eq!(log.summary().recorded, 200, "{}", log.text());
+    }
+}
+
 #[test]
 fn both_instances_of_a_session_are_watched() {
     let Some(kernel) = Kernel::or_skip() else { return };

@@ -176,7 +176,7 @@ impl TracefsSession {
         let renderer = renderer(&mut stream)?;
         let observing = match observer.zip(programs) {
             Some((observer, programs)) => {
-                stream.report_programs(&instance, programs.clone())?;
+                stream.report_programs(programs.clone())?;
                 programs.report(observer.overdue());
                 Some(Collector::start(ProgramWatcher::new(observer, Arc::clone(&instance), programs))?)
             }
