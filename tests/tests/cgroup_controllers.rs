@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use system_tests::{Cgroup, Manager, PATIENCE, Plugins, is_root, skip, wait_until};
+use system_tests::{Cgroup, Log, Manager, PATIENCE, Plugins, is_root, skip, wait_until};
 
 /// The cgroup file that limits the number of processes.
 const LIMIT: &str = "pids.max";
@@ -62,4 +62,40 @@ fn a_frozen_worker_is_reported() {
         wait_until("it ends", PATIENCE, || session.process().is_over());
         assert!(manager.files().is_empty());
     }
+}
+
+#[test]
+fn a_worker_that_is_frozen_while_it_records_is_reported_once() {
+    for (file, freeze, thaw) in [("freezer.state", "FROZEN", "THAWED"), ("cgroup.freeze", "1", "0")] {
+        let Some(cgroup) = cgroup_or_skip(file) else { continue };
+        let (manager, log) = (Manager::with(Plugins::of(["synthetic"])), Log::new());
+        let arguments = format!("--pid {} --count 5 --time 1h", std::process::id());
+        let call = manager.call(["-v", "--run", "synthetic_lines", "--args", &arguments]);
+        let session = log.of(call).start();
+        session.wait_for_lines(5);
+        cgroup.takes(session.worker());
+        let write = |state: &str| fs::write(cgroup.path().join(file), state).expect("the test runs as root");
+        let reports = || log.text().matches("the session is frozen: its worker, process ").count();
+        for number in 1..=2 {
+            assert_eq!(reports(), number - 1, "{}", log.text());
+            write(freeze);
+            wait_until("it is reported", Duration::from_secs(10), || reports() == number);
+            assert!(log.text().contains(&cgroup.name()), "{}", log.text());
+            write(thaw);
+            let before = reads(session.worker());
+            wait_until("it has gone on for longer than between two looks", PATIENCE, || {
+                reads(session.worker()) > before + 200
+            });
+        }
+        session.stop().succeeded();
+        assert_eq!(reports(), 2, "{}", log.text());
+        assert!(manager.files().is_empty());
+    }
+}
+
+/// How often a process has waited so far: a worker does before each read.
+fn reads(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it is alive");
+    let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    waits.and_then(|count| count.trim().parse().ok()).expect("a number")
 }
