@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use system_tests::{Cgroup, Log, Manager, PATIENCE, Plugins, is_root, skip, wait_until};
+use system_tests::{Cgroup, Kernel, Log, Manager, PATIENCE, Plugins, Workload, is_root, skip, wait_until};
 
 /// The cgroup file that limits the number of processes.
 const LIMIT: &str = "pids.max";
@@ -39,6 +39,47 @@ fn without_a_process_to_spare_hooks_are_not_hidden() {
     }
     // One worker after the other.
     assert_eq!(limited(&["--get-all"], 2).stdout, usual.stdout);
+    assert!(manager.files().is_empty());
+}
+
+/// Hooks of all sub-systems, which start several threads, with arguments.
+const HOOKS: [(&str, &str); 7] = [
+    ("trace_syscalls", "--pid PID -s getsid"),
+    ("trace_syscalls", "--cgroup CGROUP -s getsid"),
+    ("trace_user", "--pid PID -f getppid"),
+    ("trace_profile", "--pid PID"),
+    ("trace_counters", "--pid PID"),
+    ("trace_open", "--pid PID"),
+    ("trace_offcpu", "--pid PID"),
+];
+
+#[test]
+fn without_a_thread_to_spare_the_limit_is_named() {
+    let Some(cgroup) = cgroup_or_skip(LIMIT) else { return };
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (traced, workload) = (Cgroup::create(), Workload::start());
+    let manager = Manager::with(Plugins::of(["ebpf", "ftrace", "perf", "uprobe"]));
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.path().display());
+    for (hook, arguments) in HOOKS {
+        let arguments = arguments.replace("PID", &workload.id().to_string());
+        let arguments = arguments.replace("CGROUP", &traced.path().display().to_string());
+        let arguments = format!("--time 10ms {arguments}");
+        // The manager and its worker, and so many threads.
+        let answers = (2..10).map(|processes| {
+            fs::write(cgroup.path().join(LIMIT), processes.to_string()).expect("the test runs as root");
+            let call = manager.call(["-v", "--run", hook, "--follow", "--args", &arguments]);
+            call.under(["sh", "-c", &enter, "sh"]).answer()
+        });
+        let mut refused = 0;
+        let answers = answers.take_while(|answer| !answer.status.success());
+        answers.for_each(|answer| {
+            refused += 1;
+            assert!(answer.stderr.contains("cannot start the thread"), "{hook}: {answer:#?}");
+            assert!(answer.stderr.contains("raise ulimit -u, or pids.max"), "{hook}: {answer:#?}");
+        });
+        assert!(refused < 8, "{hook} is never started");
+        println!("{hook}: {refused}");
+    }
     assert!(manager.files().is_empty());
 }
 
