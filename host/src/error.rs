@@ -88,10 +88,8 @@ pub enum Error {
     Directory { path: PathBuf, problem: String },
 
     /// There is no room for another process.
-    #[error(
-        "cannot start a worker: {source}; it takes a process: raise ulimit -u, or pids.max of the cgroup"
-    )]
-    NoWorker { source: io::Error },
+    #[error("cannot {action}: {source}; it takes a process: raise ulimit -u, or pids.max of the cgroup")]
+    NoProcess { action: &'static str, source: io::Error },
 
     /// The command that is to be traced cannot be executed.
     #[error("cannot execute {}: {source}", .program.display())]
@@ -130,6 +128,15 @@ impl Error {
     /// An error of a system call.
     pub fn system(action: &'static str) -> impl FnOnce(Errno) -> Self {
         move |errno| Self::System { action, source: errno.into() }
+    }
+
+    /// An error of fork(2).
+    pub fn no_process(action: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |errno| match errno {
+            // A limit is reached.
+            Errno::EAGAIN => Self::NoProcess { action, source: errno.into() },
+            errno => Self::system(action)(errno),
+        }
     }
 
     /// Combines any number of errors into one. Errors with the same message are reported once.

@@ -1,7 +1,8 @@
 //! The log, for `-v`. The supervisor writes it to standard error; a worker sends it to the supervisor.
 
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -10,10 +11,15 @@ use crate::output;
 /// Sends the log records of a worker to its supervisor.
 type Forward = Box<dyn Fn(&Record<'_>) + Send + Sync>;
 
-static LOGGER: Logger = Logger { forward: RwLock::new(None) };
+/// How many warnings of a worker are remembered.
+const MOST_WARNINGS: usize = 1000;
+
+static LOGGER: Logger = Logger { forward: RwLock::new(None), forwarded: Mutex::new(BTreeSet::new()) };
 
 struct Logger {
     forward: RwLock<Option<Forward>>,
+    /// The warnings among the forwarded records, each as one line.
+    forwarded: Mutex<BTreeSet<String>>,
 }
 
 /// Starts the log. Errors are returned, not logged. Without `-v` only warnings are logged, and only if the trace is printed.
@@ -35,6 +41,20 @@ pub fn forward(forward: impl Fn(&Record<'_>) + Send + Sync + 'static) {
     *LOGGER.forward.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(forward));
 }
 
+/// In a worker: whether this line was logged as a warning.
+pub fn has_warned(line: &str) -> bool {
+    LOGGER.forwarded.lock().unwrap_or_else(PoisonError::into_inner).contains(line)
+}
+
+impl Logger {
+    fn remember(&self, record: &Record<'_>) {
+        let mut forwarded = self.forwarded.lock().unwrap_or_else(PoisonError::into_inner);
+        if record.level() == Level::Warn && forwarded.len() < MOST_WARNINGS {
+            forwarded.insert(output::one_line(&record.args().to_string()));
+        }
+    }
+}
+
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= log::max_level()
@@ -42,7 +62,10 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         match &*self.forward.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(forward) => forward(record),
+            Some(forward) => {
+                self.remember(record);
+                forward(record);
+            }
             None => write(record),
         }
     }

@@ -80,7 +80,8 @@ pub struct Stats {
     /// How many events did not meet the condition of the [`View`](crate::View), and became no lines. This crate counts them.
     pub left_out: u64,
     /// What else is missing in the trace, or should not be in it: a sentence each, for the user. The host adds them to its summary
-    /// of the session, and reports them as warnings.
+    /// of the session, and reports them as warnings, except those that the session has logged as such. With any, the summary does
+    /// not say that nothing is lost.
     pub warnings: Vec<String>,
 }
 

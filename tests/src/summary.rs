@@ -15,7 +15,12 @@ pub struct Summary {
     pub unread: usize,
     /// Those that were lost, by CPU.
     pub lost: BTreeMap<u32, usize>,
+    /// It says that more may be missing.
+    pub may_be_incomplete: bool,
 }
+
+/// What a summary ends with if there are warnings.
+const INCOMPLETE: [&str; 2] = [", but the trace may be incomplete: see the warning", "s"];
 
 /// The log of a call with `-v`, in place of its standard error.
 pub struct Log(File);
@@ -67,9 +72,14 @@ impl Summary {
         let (recorded, rest) = text.split_once(" events recorded: ")?;
         let (delivered, rest) = rest.split_once(" delivered, ")?;
         let (unread, rest) = rest.split_once(" not taken by a reader, ").unwrap_or(("0", rest));
+        let complete = || rest.strip_suffix(INCOMPLETE[1]).unwrap_or(rest).strip_suffix(INCOMPLETE[0]);
+        let (rest, lost_means, may_be_incomplete) = match complete() {
+            Some(rest) => (rest, "counted as lost", true),
+            None => (rest, "lost", false),
+        };
         let mut lost = BTreeMap::new();
-        if rest != "none lost" {
-            let (all, by_cpu) = rest.strip_suffix(')')?.split_once(" lost (")?;
+        if rest != format!("none {lost_means}") {
+            let (all, by_cpu) = rest.strip_suffix(')')?.split_once(&format!(" {lost_means} ("))?;
             for one in by_cpu.split(", ") {
                 let (cpu, count) = one.strip_prefix("CPU ")?.split_once(": ")?;
                 lost.insert(cpu.parse().ok()?, count.parse().ok()?);
@@ -84,6 +94,7 @@ impl Summary {
             delivered: number(delivered)?,
             unread: number(unread)?,
             lost,
+            may_be_incomplete,
         })
     }
 }
@@ -97,7 +108,16 @@ mod tests {
         let summary = Summary { recorded: 7, delivered: 7, ..Summary::default() };
         assert_eq!(Summary::parse("7 events recorded: 7 delivered, none lost"), Some(summary));
         let text = "9 events recorded: 3 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 1: 1)";
-        let summary = Summary { recorded: 9, delivered: 3, unread: 2, lost: [(0, 3), (1, 1)].into() };
+        let summary = Summary {
+            recorded: 9,
+            delivered: 3,
+            unread: 2,
+            lost: [(0, 3), (1, 1)].into(),
+            may_be_incomplete: false,
+        };
+        assert_eq!(Summary::parse(text), Some(summary));
+        let text = "7 events recorded: 7 delivered, none counted as lost, but the trace may be incomplete: see the warnings";
+        let summary = Summary { recorded: 7, delivered: 7, may_be_incomplete: true, ..Summary::default() };
         assert_eq!(Summary::parse(text), Some(summary));
     }
 

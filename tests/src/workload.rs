@@ -155,10 +155,14 @@ impl Task {
         self.send(&format!("writes {first} {count} {}", device.display()));
     }
 
+    /// Makes it write this text, without zeroes, to a file that exists, in one call.
+    pub fn writes_text(&self, text: &[u8], path: &Path) {
+        self.send(&format!("text {} {}", hex(text), path.display()));
+    }
+
     /// Changes its name.
     pub fn is_called(&self, name: &str) {
-        let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
-        self.send(&format!("name {hex}"));
+        self.send(&format!("name {}", hex(name.as_bytes())));
     }
 
     /// Binds it, and the tasks that it creates from now on, to this CPU.
@@ -249,4 +253,8 @@ impl Conversation {
         self.owed = 0;
         answer
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -221,8 +221,8 @@ impl Started {
         let (memory, began) = (session.peak_memory(), Instant::now());
         let ended = session.stop();
         let stop = began.elapsed();
-        let log = log.text();
-        assert!(ended.answer.status.success() && log.contains("none lost"), "{hook}: {log}");
+        let (summary, log) = (log.summary(), log.text());
+        assert!(ended.answer.status.success() && summary.lost.is_empty(), "{hook}: {log}");
         assert!(memory < MEMORY, "{hook}: its worker used {memory} KiB");
         println!("{hook}: {memory} KiB");
         let _context = OnPanic(format!("{hook}: {log}"));

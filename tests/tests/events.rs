@@ -178,7 +178,7 @@ fn a_trace_marker_cannot_break_lines() {
     let session = log.of(manager.call(["-v", "--run", "trace_events", "--args", &arguments])).start();
     let marker = kernel.instance_of(session.pid()).path().join("trace_marker");
     for text in ["one\ntwo\n => three".as_bytes(), b"\x9b2J \xff|", "\u{9b}2J żó\n\n".as_bytes()] {
-        fs::write(&marker, text).expect("a marker");
+        workload.writes_text(text, &marker);
     }
     workload.calls(10);
     let ended = session.stop();

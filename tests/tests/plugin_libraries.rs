@@ -74,7 +74,7 @@ const RPATH: &str = "-Wl,--disable-new-dtags";
 #[test]
 fn libraries_beside_a_plugin_are_found_and_copied() {
     for tags in [RUNPATH, RPATH] {
-        for path in ["-Wl,-rpath,$ORIGIN/libs", "-Wl,-rpath,${ORIGIN}/../none:$ORIGIN/./libs"] {
+        for path in ["-Wl,-rpath,$ORIGIN/libs", "-Wl,-rpath,${ORIGIN}/libs/../none:$ORIGIN/./libs"] {
             works(bringing(&[tags, path]), &["libs/libbrought.so"]);
         }
     }
@@ -131,6 +131,36 @@ fn a_search_path_that_others_can_write_to_is_refused() {
     refused(plugins, &["libbrought.so", "belongs to user 65534"]);
     let plugins = in_libs("$ORIGIN/libs").owned_by("libs", OTHER_USER);
     refused(plugins, &["libs", "belongs to user 65534"]);
+}
+
+/// In a directory with the sticky bit, such as `/tmp`, nobody can replace what another user has made, but anybody can make what is
+/// missing.
+#[test]
+fn a_search_path_that_others_can_create_is_refused() {
+    let in_libs = |path: &str| {
+        let plugins = bringing(&[RUNPATH, &format!("-Wl,-rpath,{path}:$ORIGIN/libs")]);
+        plugins.directory("shared").directory("shared/own").with_mode("shared", 0o1777)
+    };
+    let writable = "can be written to by all users (mode 1777)";
+    let mentions = ["(RPATH or RUNPATH)", "shared/none does not exist", writable];
+    refused(in_libs("$ORIGIN/shared/none"), &mentions);
+    refused(in_libs("$ORIGIN/shared/none/deeper"), &mentions);
+    refused(in_libs("$ORIGIN/shared/own/../none"), &mentions);
+    refused(in_libs("$ORIGIN/link/none").link("link", "shared"), &mentions);
+    refused(in_libs("$ORIGIN/dangling").link("dangling", "shared/none"), &mentions);
+    let plugins = in_libs("$ORIGIN/dangling");
+    let target = plugins.path_of("shared/none");
+    refused(plugins.link("dangling", target), &mentions);
+    // A library that is missing in it.
+    refused(in_libs("$ORIGIN/shared"), &["(RPATH or RUNPATH)", "/shared ", writable]);
+    let words = ["-Wl,-rpath,$ORIGIN/../shared/none"];
+    let library = in_libs("$ORIGIN/none").library("libs/libbrought.so", Some("libbrought.so"), &words);
+    refused(library, &mentions);
+    // Missing in what others cannot write to.
+    for path in ["$ORIGIN/shared/own", "$ORIGIN/shared/own/none", "$ORIGIN/none/deeper"] {
+        works(in_libs(path), &["libs/libbrought.so"]);
+    }
+    works(in_libs("$ORIGIN/dangling").link("dangling", "shared/own/none"), &["libs/libbrought.so"]);
 }
 
 #[test]

@@ -44,6 +44,26 @@ fn a_line_with_counts_is_updated_while_the_trace_goes_to_a_file() {
 }
 
 #[test]
+fn the_counts_do_not_claim_to_be_complete_once_another_process_has_changed_the_instance() {
+    let Some(kernel) = Kernel::or_skip() else { return };
+    let (manager, workload) = (manager(), Workload::start());
+    let pid = workload.id().to_string();
+    let call = manager.call(["run", "syscalls", "-s", "getppid", "-p", &pid, "-o", "/dev/null"]);
+    let mut terminal = Terminal::of(call);
+    terminal.shows("recording");
+    workload.calls(3);
+    terminal.shows("/s, 0 lost, ");
+    let [instance] = &kernel.instances_of(&manager.processes())[..] else { panic!("it has one instance") };
+    instance.set("tracing_on", "0");
+    terminal.shows("another process changed tracing_on");
+    terminal.shows("/s, 0 counted as lost, ");
+    terminal.press("\x03");
+    let (_, screen) = terminal.ends();
+    let end = "3 delivered, none counted as lost, but the trace may be incomplete: see the warning";
+    assert!(screen.trim_end().ends_with(end), "{screen}");
+}
+
+#[test]
 fn names_are_colored_at_a_terminal_unless_that_is_unwanted() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let manager = manager();

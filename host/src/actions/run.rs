@@ -44,7 +44,7 @@ pub fn run(
         Run { hook: &hook, arguments, destination, command: None, until_exit: false, shows_status: false };
     let ended = supervised(context, run, orphans)?;
     match ended.summary {
-        Some(summary) if follow => Ok(remarks(summary)),
+        Some(summary) if follow => Ok(remarks(&summary)),
         Some(summary) => {
             summary.log();
             Ok(Vec::new())
@@ -80,7 +80,7 @@ pub fn run_for_person(
     let ended = supervised(context, run, orphans).map_err(with_sudo)?;
     let Ended { summary, command } = ended;
     Ok(Outcome {
-        remarks: summary.map(remarks).unwrap_or_default(),
+        remarks: summary.as_ref().map(remarks).unwrap_or_default(),
         command: command.or(interrupted(words).command),
     })
 }
@@ -163,7 +163,6 @@ fn supervised(context: &Context<'_>, run: Run<'_>, orphans: &mut Orphans) -> Res
     }
 }
 
-fn remarks(summary: Summary) -> Vec<String> {
-    let counts = summary.to_string();
-    summary.warnings.into_iter().chain([counts]).collect()
+fn remarks(summary: &Summary) -> Vec<String> {
+    summary.new_warnings().map(str::to_owned).chain([summary.to_string()]).collect()
 }

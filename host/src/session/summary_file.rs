@@ -14,7 +14,7 @@ use crate::worker::protocol::Summary;
 /// Writes the summary beside the trace file. A failure of the session is added.
 pub fn write(record: &Record, summary: &Summary, failure: Option<&str>) {
     let mut text = format!("{summary}\n");
-    text.extend(summary.warnings.iter().map(|warning| format!("warning: {warning}\n")));
+    text.extend(summary.warnings.iter().map(|warning| format!("warning: {}\n", warning.text)));
     if summary.unread > 0 {
         text += &format!("unread: {}\n", record.trace_path().display());
     }

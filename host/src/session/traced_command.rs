@@ -85,7 +85,8 @@ impl TracedCommand {
             wait_and_execute(command, procfs, opened, report);
         }
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&was_blocked), None);
-        let ForkResult::Parent { child: pid } = forked.map_err(Error::system("start the command"))? else {
+        let ForkResult::Parent { child: pid } = forked.map_err(Error::no_process("start the command"))?
+        else {
             unreachable!("the child executes the command, or ends");
         };
         descendants::child_started(pid);

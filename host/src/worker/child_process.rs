@@ -43,7 +43,7 @@ impl ChildProcess {
     /// The process could not be created.
     pub fn fork(work: impl FnOnce()) -> Result<Self> {
         // SAFETY: this process has one thread (it starts none), so no thread that the child lacks holds a lock.
-        match unsafe { fork() }.map_err(no_worker)? {
+        match unsafe { fork() }.map_err(Error::no_process("start a worker"))? {
             ForkResult::Parent { child } => {
                 descendants::child_started(child);
                 Ok(Self { pid: child, end: open_pidfd(child), directory: OnceCell::new(), status: None })
@@ -151,14 +151,6 @@ impl Drop for ChildProcess {
     fn drop(&mut self) {
         self.end();
         descendants::child_ended(self.pid);
-    }
-}
-
-fn no_worker(errno: Errno) -> Error {
-    match errno {
-        // A limit is reached (fork(2)).
-        Errno::EAGAIN => Error::NoWorker { source: errno.into() },
-        errno => Error::system("start a worker")(errno),
     }
 }
 

@@ -246,6 +246,11 @@ impl Worker {
         self.process.procfs_directory()
     }
 
+    /// How often it has entered or left a function of the plugin. A worker that records does so all the time.
+    pub fn calls(&self) -> u64 {
+        self.status.calls()
+    }
+
     /// For how long the worker was starved since the last call, if it is time to find out.
     pub fn starved(&mut self) -> Duration {
         match self.starvation.is_due() {

@@ -96,6 +96,7 @@ pub struct WorkerStatus(NonNull<Page>);
 
 struct Page {
     call: AtomicU64,
+    calls: AtomicU64,
     hook_count: AtomicU32,
     progress: AtomicU64,
 }
@@ -118,6 +119,12 @@ impl WorkerStatus {
     /// Notes a call that is about to be made.
     pub fn enter(&self, call: PluginCall) {
         self.page().call.store(call.number(), Ordering::Relaxed);
+        self.page().calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many calls were noted.
+    pub fn calls(&self) -> u64 {
+        self.page().calls.load(Ordering::Relaxed)
     }
 
     /// The call that the worker is in, or was in when it died.

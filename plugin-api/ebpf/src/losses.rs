@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aya::Pod;
 use aya::maps::{MapData, PerCpuArray};
-use trace_hook_api::{Result, log};
+use trace_hook_api::Result;
 
 /// The counts of one CPU: `struct losses` in `bpf/losses.h`.
 #[repr(C)]
@@ -50,16 +50,31 @@ impl Losses {
         Ok(counts.filter(|(_, counts)| counts.lost > 0).map(|(cpu, counts)| (cpu, counts.lost)).collect())
     }
 
-    /// Logs a warning if forked processes were not traced: what they did is counted nowhere.
+    /// A sentence about forked processes that were not traced, if there are any: what they did is counted nowhere.
     ///
     /// # Errors
     ///
     /// The map cannot be read.
-    pub fn warn_of_missed_children(&self) -> Result<()> {
-        let missed: u64 = self.by_cpu()?.values().map(|counts| counts.missed_children).sum();
-        if missed > 0 {
-            log::warn!("{missed} forked processes were not traced: the map of traced processes was full");
-        }
-        Ok(())
+    pub fn missed_children(&self) -> Result<Option<String>> {
+        Ok(missed_children(self.by_cpu()?.values()))
+    }
+}
+
+fn missed_children<'a>(counts: impl Iterator<Item = &'a RecordCounts>) -> Option<String> {
+    let missed: u64 = counts.map(|counts| counts.missed_children).sum();
+    let text = || format!("{missed} forked processes were not traced: the map of traced processes was full");
+    (missed > 0).then(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missed_children_of_all_cpus_are_one_warning() {
+        let of = |missed_children| RecordCounts { missed_children, ..RecordCounts::default() };
+        assert_eq!(missed_children([of(0), of(0)].iter()), None);
+        let warning = missed_children([of(3), of(4)].iter());
+        assert!(warning.is_some_and(|text| text.starts_with("7 forked processes were not traced")));
     }
 }

@@ -166,7 +166,6 @@ impl<R: RecordRenderer> EventSource for RecordSession<R> {
         for (cpu, count) in self.last_losses()? {
             lines.lost(cpu, count);
         }
-        self.programs.losses.warn_of_missed_children()?;
         Ok(End::Complete)
     }
 
@@ -188,7 +187,8 @@ impl<R: RecordRenderer> EventSource for RecordSession<R> {
         let lost = self.programs.losses.lost()?;
         Ok(Counts::new(recorded + self.unfinished, lost)
             .with_lost(self.spool.refused())
-            .with_warnings(self.renderer.warnings()))
+            .with_warnings(self.renderer.warnings())
+            .with_warnings(self.programs.losses.missed_children()?))
     }
 
     fn take_losing(&mut self) -> BTreeSet<u32> {

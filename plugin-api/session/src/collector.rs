@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use trace_hook_api::{HookError, Result};
+use trace_tasks::thread_refusal;
 
 use crate::notifier::Notifier;
 use crate::precedence::take_precedence;
@@ -87,7 +88,7 @@ impl<C: Collect> Collector<C> {
     ///
     /// The thread cannot be started.
     pub fn start(collect: C) -> Result<Self> {
-        let failed = |error| HookError::new(format!("cannot start the thread '{}': {error}", C::NAME));
+        let failed = |error| HookError::new(thread_refusal(C::NAME, &error));
         let (stop, stopped) = UnixStream::pair().map_err(failed)?;
         let notifier = Arc::new(Notifier::new().map_err(failed)?);
         let shared = Arc::clone(&notifier);

@@ -8,10 +8,13 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use trace_hook_api::{Environment, HookError, Result, log};
-use trace_tasks::{BlockingCalls, CallTarget, ListLength, Pid, Procfs};
+use trace_tasks::{BlockingCalls, CallTarget, ListLength, Pid, Procfs, thread_refusal};
 
 use crate::mapping::{Mapping, OwnedMapping, mappings};
 use crate::modules::{CALL_LIMIT, Module, Modules};
+
+/// The name of the thread.
+const THREAD: &str = "observer";
 
 /// How many files wait to be opened. Those beyond that have no symbols.
 const MAX_WAITING: usize = 20_000;
@@ -86,12 +89,10 @@ impl<T: Send + 'static> Observer<T> {
             time_for_long: environment.patient(TIME_FOR_LONG),
             reports: 0,
         };
-        let started = Builder::new().name("observer".to_owned()).spawn(move || thread.run(&work));
+        let started = Builder::new().name(THREAD.to_owned()).spawn(move || thread.run(&work));
         match started {
             Ok(_) => Ok(Self { jobs, unread }),
-            Err(error) => {
-                Err(HookError::new(format!("cannot start the thread that reads mappings: {error}")))
-            }
+            Err(error) => Err(HookError::new(thread_refusal(THREAD, &error))),
         }
     }
 

@@ -8,8 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use trace_hook_api::log;
 use trace_session::SPOOL_DIRECTORY;
 use trace_symbols::{MemoryBudget, SymbolTable, vdso_image};
+use trace_tasks::thread_refusal;
+
+/// The name of the threads.
+const THREAD: &str = "symbols";
 
 /// What the symbols of all files may take in memory, in bytes. Long names are on disk.
 const MEMORY: u64 = 24 << 20;
@@ -34,6 +39,7 @@ struct Queue {
     /// Since when each thread reads its file.
     running: HashMap<u64, Instant>,
     started: u64,
+    is_refusal_reported: bool,
 }
 
 /// Files whose symbols exceed the budget.
@@ -99,9 +105,12 @@ impl SymbolLoader {
         let mut queue = self.queue();
         while let Some(number) = queue.next_thread() {
             let loader = Arc::clone(self);
-            let thread = Builder::new().name("symbols".to_owned()).spawn(move || loader.run(number));
-            if thread.is_err() {
+            let thread = Builder::new().name(THREAD.to_owned()).spawn(move || loader.run(number));
+            if let Err(error) = thread {
                 queue.running.remove(&number);
+                if !std::mem::replace(&mut queue.is_refusal_reported, true) {
+                    log::warn!("symbols are missing: {}", thread_refusal(THREAD, &error));
+                }
                 return;
             }
         }

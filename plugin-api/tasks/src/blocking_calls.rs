@@ -1,10 +1,11 @@
 use std::collections::HashMap;
-use std::fs;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
-use crate::Pid;
+use nix::errno::Errno;
+
+use crate::{Pid, thread_refusal};
 
 /// Makes calls that a traced process can block, each within a time limit.
 ///
@@ -37,10 +38,19 @@ pub enum CallTarget {
     FileSystem((u32, u32)),
 }
 
-/// A call did not return in time, or was not made because its target has blocked too often.
+/// Why a call was not made, or given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the file system or the process does not answer")]
-pub struct Blocked;
+pub enum Blocked {
+    /// It did not return in time, or its target has blocked too often.
+    #[error("the file system or the process does not answer")]
+    NoAnswer,
+    /// No thread can be started for it.
+    #[error("{}", thread_refusal(THREAD, &(*.0).into()))]
+    NoThread(Errno),
+}
+
+/// The name of the thread.
+const THREAD: &str = "files";
 
 /// How many calls in a row a target may block.
 const MAX_BLOCKED: u32 = 3;
@@ -89,7 +99,7 @@ impl BlockingCalls {
     ///
     /// # Errors
     ///
-    /// [`Blocked`]. It is also returned if no thread can be started.
+    /// The call blocks, or no thread can be started for it.
     pub fn call<T: Send + 'static>(
         &mut self,
         targets: &[CallTarget],
@@ -101,10 +111,10 @@ impl BlockingCalls {
         let (is_retry, is_process) =
             (suspects.peek().is_some(), |target: &CallTarget| !target.is_file_system());
         if is_retry && (self.retries == 0 || suspects.any(is_process)) {
-            return Err(Blocked);
+            return Err(Blocked::NoAnswer);
         }
         let limit = if is_retry { SHORTEST_LIMIT } else { self.limit };
-        let thread = self.thread.take().or_else(CallThread::start).ok_or(Blocked)?;
+        let thread = self.thread.take().map_or_else(CallThread::start, Ok)?;
         let (answer, answered) = channel();
         // It fails if the caller has given up. Then it returns what was answered, which is dropped here.
         let call = move || drop(answer.send(call()));
@@ -114,7 +124,7 @@ impl BlockingCalls {
             self.retries -= u32::from(is_retry);
             targets.iter().for_each(|target| *self.blocked.entry(*target).or_default() += 1);
             self.limit = (self.limit / 4).max(SHORTEST_LIMIT);
-            return Err(Blocked);
+            return Err(Blocked::NoAnswer);
         };
         self.thread = Some(thread);
         targets.iter().for_each(|target| _ = self.blocked.remove(target));
@@ -133,7 +143,7 @@ struct CallThread {
 }
 
 impl CallThread {
-    fn start() -> Option<Self> {
+    fn start() -> Result<Self, Blocked> {
         let (calls, to_make) = channel::<Call>();
         let (started, starting) = channel();
         let run = move || {
@@ -141,8 +151,10 @@ impl CallThread {
             let _ = started.send(own.to_string_lossy().into_owned());
             to_make.iter().for_each(|call| call());
         };
-        thread::Builder::new().name("files".to_owned()).spawn(run).ok()?;
-        Some(Self { calls, directory: format!("/proc/{}", starting.recv().ok()?) })
+        let thread = thread::Builder::new().name(THREAD.to_owned()).spawn(run);
+        thread.map_err(|error| Blocked::NoThread(errno(&error)))?;
+        let directory = starting.recv().map_err(|_| Blocked::NoAnswer)?;
+        Ok(Self { calls, directory: format!("/proc/{directory}") })
     }
 
     /// Returns no answer if the call blocks for longer than the limit, or panics. Returns how long it has run or blocked as well.
@@ -194,6 +206,10 @@ impl Times {
     }
 }
 
+fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,18 +224,21 @@ mod tests {
         for number in 0..=MAX_BLOCKED {
             let (unblock, blocking) = channel::<()>();
             senders.push(unblock);
-            assert_eq!(calls.call(&[process, file_system], move || _ = blocking.recv()), Err(Blocked));
+            assert_eq!(
+                calls.call(&[process, file_system], move || _ = blocking.recv()),
+                Err(Blocked::NoAnswer)
+            );
             if number == 0 {
                 assert_eq!(calls.call(&[process, file_system], || 1), Ok(1));
             }
         }
-        assert_eq!(calls.call(&[process], || unreachable!()), Err::<(), _>(Blocked));
+        assert_eq!(calls.call(&[process], || unreachable!()), Err::<(), _>(Blocked::NoAnswer));
         for _ in 0..MAX_RETRIES {
             let (unblock, blocking) = channel::<()>();
             senders.push(unblock);
-            assert_eq!(calls.call(&[file_system], move || _ = blocking.recv()), Err(Blocked));
+            assert_eq!(calls.call(&[file_system], move || _ = blocking.recv()), Err(Blocked::NoAnswer));
         }
-        assert_eq!(calls.call(&[file_system], || unreachable!()), Err::<(), _>(Blocked));
+        assert_eq!(calls.call(&[file_system], || unreachable!()), Err::<(), _>(Blocked::NoAnswer));
         assert_eq!(calls.call(&[CallTarget::Process(8)], || 2), Ok(2));
     }
 
@@ -231,7 +250,7 @@ mod tests {
         for _ in 0..MAX_BLOCKED + 5 {
             let (unblock, blocking) = channel::<()>();
             senders.push(unblock);
-            assert_eq!(calls.call(&[file_system], move || _ = blocking.recv()), Err(Blocked));
+            assert_eq!(calls.call(&[file_system], move || _ = blocking.recv()), Err(Blocked::NoAnswer));
         }
         assert_eq!(calls.call(&[CallTarget::Process(8), file_system], || 2), Ok(2));
         assert_eq!(calls.blocked.get(&file_system), None);
@@ -245,7 +264,10 @@ mod tests {
         for _ in 0..MAX_BLOCKED {
             let (unblock, blocking) = channel::<()>();
             senders.push(unblock);
-            assert_eq!(calls.call(&[process, file_system], move || _ = blocking.recv()), Err(Blocked));
+            assert_eq!(
+                calls.call(&[process, file_system], move || _ = blocking.recv()),
+                Err(Blocked::NoAnswer)
+            );
         }
         calls.begin_again();
         assert_eq!(calls.limit, LIMIT);
@@ -286,14 +308,17 @@ mod tests {
             let _ = blocking.recv();
             dropped
         });
-        assert_eq!(late.err(), Some(Blocked));
+        assert_eq!(late.err(), Some(Blocked::NoAnswer));
         drop(unblock);
         assert!(dropping.recv().is_err());
     }
 
     #[test]
     fn a_call_that_panics_is_blocked() {
-        assert_eq!(BlockingCalls::within(LIMIT).call(&[], || panic!("on purpose")), Err::<(), _>(Blocked));
+        assert_eq!(
+            BlockingCalls::within(LIMIT).call(&[], || panic!("on purpose")),
+            Err::<(), _>(Blocked::NoAnswer)
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod maps;
 mod procfs;
 mod regular_file;
 mod selection;
+mod thread_refusal;
 mod watched_task;
 
 pub use blocking_calls::{Blocked, BlockingCalls, CallTarget};
@@ -24,6 +25,7 @@ pub use maps::{ListLength, MappedRange, mapped_ranges, visit_code};
 pub use procfs::{Procfs, START_PRECISION, Status};
 pub use regular_file::{open_regular_file, reopen_regular_file};
 pub use selection::{Follow, Member, SelectedProcesses, is_alive};
+pub use thread_refusal::thread_refusal;
 pub use watched_task::WatchedTask;
 
 /// The id of a thread, or of a process (that of its first thread).

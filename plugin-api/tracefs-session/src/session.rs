@@ -177,7 +177,7 @@ impl TracefsSession {
         let renderer = renderer(&mut stream)?;
         let observing = match observer.zip(programs) {
             Some((observer, programs)) => {
-                stream.report_programs(&instance, programs.clone())?;
+                stream.report_programs(programs.clone())?;
                 programs.report(observer.overdue());
                 let watcher = ProgramWatcher::new(observer, Arc::clone(&instance), programs);
                 let stop = watcher.stop();

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use trace_tasks::thread_refusal;
 
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -42,6 +43,13 @@ pub enum Error {
     Mount {
         /// The mount point.
         path: PathBuf,
+        /// The kernel's error.
+        source: io::Error,
+    },
+
+    /// A thread that is needed for a moment cannot be started.
+    #[error("{}", thread_refusal("pid filter", .source))]
+    NoThread {
         /// The kernel's error.
         source: io::Error,
     },

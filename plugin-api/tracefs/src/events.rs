@@ -12,6 +12,22 @@ use crate::dir::is_plain_name;
 use crate::error::{Error, Result};
 use crate::error_log::latest_error;
 use crate::instance::Instance;
+use crate::own_events::RequestedEvents;
+
+/// The trigger that records the kernel stack.
+const STACK_TRIGGER: &str = "stacktrace";
+/// The kinds of records with stacks, in the system `ftrace`.
+const KERNEL_STACK: &str = "kernel_stack";
+const USER_STACK: &str = "user_stack";
+
+/// The kind of record that follows each event while this option is on.
+pub(crate) fn stacks_of_option(name: &str) -> Option<&'static str> {
+    match name {
+        "stacktrace" => Some(KERNEL_STACK),
+        "userstacktrace" => Some(USER_STACK),
+        _ => None,
+    }
+}
 
 impl Instance {
     /// Enables one event. Unless all tasks are to be traced, choose the tasks first.
@@ -37,9 +53,9 @@ impl Instance {
         self.enable_quietly(EXEC)
     }
 
-    /// Whether the event was enabled to be printed, by itself or with its system.
-    pub fn is_requested(&self, (system, event): (&str, &str)) -> bool {
-        self.own_events.is_requested(system, event)
+    /// The events that were enabled to be printed, also those that are enabled later.
+    pub fn requested_events(&self) -> RequestedEvents {
+        self.own_events.for_reading()
     }
 
     /// Whether [`NEW_TASK`] is recorded for some new tasks only.
@@ -102,6 +118,9 @@ impl Instance {
     /// [`Error::UnknownEvent`]; the kernel has no such trigger.
     pub fn set_trigger(&self, system: &str, event: &str, trigger: &str) -> Result<()> {
         self.own_events.condition(system, event);
+        if trigger.starts_with(STACK_TRIGGER) {
+            self.own_events.request("ftrace", Some(KERNEL_STACK));
+        }
         self.write_event_file(system, Some(event), "trigger", trigger)
     }
 

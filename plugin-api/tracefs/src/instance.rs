@@ -11,6 +11,7 @@ use nix::fcntl::OFlag;
 use crate::clock::RecordClock;
 use crate::dir::{Dir, is_plain_name};
 use crate::error::{Error, Result};
+use crate::events::stacks_of_option;
 use crate::lock::{Claim, claim};
 use crate::mount::Tracefs;
 use crate::own_events::OwnEvents;
@@ -123,6 +124,9 @@ impl Instance {
 
     /// Sets one of the files in `options/` (Documentation/trace/ftrace.rst, "trace_options").
     pub fn set_option(&self, name: &str, on: bool) -> Result<()> {
+        if let Some(stacks) = stacks_of_option(name).filter(|_| on) {
+            self.own_events.request("ftrace", Some(stacks));
+        }
         self.dir.write(Path::new("options").join(name), if on { "1" } else { "0" })
     }
 

@@ -83,6 +83,7 @@ pub use error::{Error, Result};
 pub use event_settings::{ChangedEvents, EventSettings};
 pub use instance::Instance;
 pub use mount::Tracefs;
+pub use own_events::RequestedEvents;
 pub use pid_filter::PidFilter;
 pub use probes::UserProbe;
 pub use recent_map::RecentMap;

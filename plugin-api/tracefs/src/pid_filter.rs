@@ -193,7 +193,11 @@ impl PidFilter {
             self.instance.write(SET_EVENT_PID, &list(&[thread]))
         };
         // The kernel removes a thread when it ends.
-        thread::scope(|scope| scope.spawn(enter).join().unwrap_or_else(|panic| resume_unwind(panic)))
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().spawn_scoped(scope, enter);
+            let thread = thread.map_err(|source| Error::NoThread { source })?;
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
     }
 
     /// Adds these threads. What they start before the kernel uses the new filter is missing in it.

@@ -49,7 +49,8 @@ pub fn open(path: &Path, trust: Trust) -> Result<File, String> {
     Err("is not a regular file".to_owned())
 }
 
-/// Checks this directory, and all elements of the path to it, as those of a plugin. One that does not exist is trusted.
+/// Checks this directory, and all elements of the path to it, as those of a plugin: also that no other user can make what is missing
+/// in it. One that does not exist is trusted, unless another user can make it.
 ///
 /// # Errors
 ///
@@ -57,16 +58,32 @@ pub fn open(path: &Path, trust: Trust) -> Result<File, String> {
 pub fn check_directory(path: &Path, trust: Trust) -> Result<(), String> {
     let mut walk = PathWalk::along(path).map_err(|error| format!("cannot be found: {error}"))?;
     let judge = Judge::new(trust);
+    // What is wrong with the directory reached so far if something is missing in it.
+    let mut is_open = None;
     loop {
         match walk.next() {
             Ok(Some(element)) => {
                 judge.check(&element)?;
+                if element.kind() == Kind::Directory {
+                    is_open = element.is_writable_by_others().then(|| writers(&element));
+                }
                 walk.enter(element).map_err(cannot_read)?;
             }
-            Ok(None) | Err(Errno::ENOENT) => return Ok(()),
+            Ok(None) => return is_open.map_or(Ok(()), |writers| judge.refuse_shared(&writers)),
+            Err(Errno::ENOENT) => {
+                let missing =
+                    |writers| format!("{} does not exist, and {writers}", walk.next_path().display());
+                return is_open.map(missing).map_or(Ok(()), |problem| judge.refuse_shared(&problem));
+            }
             Err(errno) => return Err(cannot_read(errno)),
         }
     }
+}
+
+/// Who can write to this element.
+fn writers(element: &Element) -> String {
+    let writers = if element.mode() & 0o002 != 0 { "all users" } else { "its group" };
+    format!("{} can be written to by {writers} (mode {:04o})", element.path.display(), element.mode())
 }
 
 fn cannot_read(errno: Errno) -> String {
@@ -101,16 +118,19 @@ impl Judge {
             let what = if element.kind() == Kind::Link { "the link " } else { "" };
             (format!("{what}{path} belongs to user {}", element.owner()), change("chown -h root", element))
         } else if element.is_writable_by_others() && !is_shared {
-            let writers = if element.mode() & 0o002 != 0 { "all users" } else { "its group" };
-            let mode = element.mode();
-            (
-                format!("{path} can be written to by {writers} (mode {mode:04o})"),
-                change("chmod go-w", element),
-            )
+            (writers(element), change("chmod go-w", element))
         } else {
             return Ok(());
         };
-        Err(format!("is not trusted: {problem}; {remedy}, or give --allow-untrusted for development"))
+        Err(not_trusted(&problem, &remedy))
+    }
+
+    /// The error for a directory with the sticky bit in which another user could make what is missing.
+    fn refuse_shared(&self, problem: &str) -> Result<(), String> {
+        match self.trust {
+            Trust::Required => Err(not_trusted(problem, "link the plugin with another directory")),
+            Trust::Waived => Ok(()),
+        }
     }
 
     /// Checks that the file can be read without any privilege, as it is when hooks are listed.
@@ -133,6 +153,10 @@ impl Judge {
             change("chmod a+r", element)
         ))
     }
+}
+
+fn not_trusted(problem: &str, remedy: &str) -> String {
+    format!("is not trusted: {problem}; {remedy}, or give --allow-untrusted for development")
 }
 
 fn change(command: &str, element: &Element) -> String {

@@ -15,11 +15,12 @@ pub struct ProgressReports {
     next: Instant,
     events: u64,
     lost: BTreeMap<u32, u64>,
+    has_warnings: bool,
 }
 
 impl ProgressReports {
     pub fn new() -> Self {
-        Self { next: Instant::now() + INTERVAL, events: 0, lost: BTreeMap::new() }
+        Self { next: Instant::now() + INTERVAL, events: 0, lost: BTreeMap::new(), has_warnings: false }
     }
 
     /// Reports how many events there are, and what was lost since the last report, once an interval has passed.
@@ -30,11 +31,11 @@ impl ProgressReports {
         self.next = Instant::now() + INTERVAL;
         match session.stats() {
             Ok(stats) => {
-                let lost = self.lost_since_last(stats.lost);
-                if !lost.is_empty() || events != self.events {
-                    self.events = events;
+                let (lost, has_warnings) = (self.lost_since_last(stats.lost), !stats.warnings.is_empty());
+                if !lost.is_empty() || (events, has_warnings) != (self.events, self.has_warnings) {
+                    (self.events, self.has_warnings) = (events, has_warnings);
                     // Fails if the supervisor has died, which is noticed elsewhere.
-                    let _ = sender.send(&Answer::Progress { events, lost });
+                    let _ = sender.send(&Answer::Progress { events, lost, has_warnings });
                 }
             }
             Err(error) => log::debug!("cannot read the session's lost events: {error}"),

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trace_hook_api::{LineBuffer, Stats};
 
-use crate::output;
-use crate::worker::protocol::Summary;
+use crate::worker::protocol::{Summary, Warning};
+use crate::{logging, output};
 
 /// How many warnings of a session are passed on.
 const MAX_WARNINGS: usize = 100;
@@ -47,12 +47,7 @@ impl Counts {
             lost: stats.lost,
             lost_in_lines: reported,
             recorded: stats.recorded,
-            warnings: stats
-                .warnings
-                .iter()
-                .take(MAX_WARNINGS)
-                .map(|warning| output::one_line(warning))
-                .collect(),
+            warnings: stats.warnings.iter().take(MAX_WARNINGS).map(|text| warning(text)).collect(),
         }
     }
 
@@ -68,6 +63,11 @@ impl Counts {
         };
         cpus.iter().any(differs).then(|| self.lost.values().sum())
     }
+}
+
+fn warning(text: &str) -> Warning {
+    let text = output::one_line(text);
+    Warning { is_logged: logging::has_warned(&text), text }
 }
 
 #[cfg(test)]

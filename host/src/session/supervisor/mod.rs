@@ -2,6 +2,7 @@
 
 mod caller;
 mod command;
+mod freeze;
 mod printer;
 mod status_line;
 mod stop;
@@ -32,12 +33,14 @@ use crate::plugins::RunnableHook;
 use crate::worker::protocol::{Answer, Summary};
 use crate::worker::{Confinement, Orphan, Worker, WorkerDeadline, descendants, timeout_until, within};
 use caller::Caller;
+use freeze::FreezeWatch;
 use printer::Printer;
 use status_line::StatusLine;
 
 /// How long a hook may take to start recording. The largest buffers take seconds.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// Between two checks of everything while nothing happens, in case the kernel has no memory to wake the poll.
+/// Between two checks of everything while nothing happens: nothing is reported if the worker is frozen, or if the kernel has no memory to
+/// wake the poll.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// What is run.
@@ -199,7 +202,7 @@ fn prepare<'a>(
         environment: &request.environment,
         time_limit: None,
         stopping: None,
-        reported_frozen: false,
+        freeze: FreezeWatch::new(),
         is_clean: false,
         print_limit: None,
         interrupted: false,
@@ -238,8 +241,7 @@ struct Supervisor<'a> {
     time_limit: Option<Instant>,
     /// After an order to stop: the worker must make progress before this deadline.
     stopping: Option<WorkerDeadline>,
-    /// It was reported that a cgroup has frozen the worker.
-    reported_frozen: bool,
+    freeze: FreezeWatch,
     /// The worker has removed everything that the session created, or it created nothing.
     is_clean: bool,
     /// If the trace is printed, after a signal: the deadline for the destination to take more of an ended trace.
@@ -301,6 +303,7 @@ impl Supervisor<'_> {
             self.check_caller(summary.is_none());
             if summary.is_none() {
                 summary = self.next_answer()?;
+                self.check_frozen();
             }
             if self.print_limit.is_some_and(|limit| limit <= Instant::now()) {
                 self.give_up_printing();
@@ -314,8 +317,8 @@ impl Supervisor<'_> {
     fn next_answer(&mut self) -> Result<Option<Option<Summary>>> {
         match self.worker.next_answer()? {
             None => Ok(None),
-            Some(Answer::Progress { events, lost }) => {
-                self.report_progress(events, &lost);
+            Some(Answer::Progress { events, lost, has_warnings }) => {
+                self.report_progress(events, &lost, has_warnings);
                 Ok(None)
             }
             Some(Answer::Ended(summary)) => {
@@ -327,13 +330,13 @@ impl Supervisor<'_> {
         }
     }
 
-    fn report_progress(&mut self, events: u64, lost: &BTreeMap<u32, u64>) {
+    fn report_progress(&mut self, events: u64, lost: &BTreeMap<u32, u64>, has_warnings: bool) {
         for (cpu, count) in lost {
             output::report(&format!("CPU {cpu} lost {count} events"));
         }
         if let Some(status) = &mut self.status {
             let bytes = self.printer.as_ref().map_or(0, Printer::bytes);
-            status.update(events, lost.values().sum(), bytes);
+            status.update(events, lost.values().sum(), has_warnings, bytes);
         }
     }
 
@@ -387,7 +390,7 @@ impl Supervisor<'_> {
 
     fn timeout(&self) -> PollTimeout {
         let next_check = self.stopping.map(|deadline| deadline.next_check());
-        let next = [self.time_limit, next_check, self.print_limit].into_iter().flatten().min();
-        timeout_until(next.unwrap_or_else(|| within(LONGEST_WAIT)))
+        let next = [self.time_limit, next_check, self.print_limit].into_iter().flatten();
+        timeout_until(next.fold(within(LONGEST_WAIT), Instant::min))
     }
 }

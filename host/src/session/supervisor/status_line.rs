@@ -44,16 +44,20 @@ impl StatusLine {
         }
     }
 
-    /// Shows new counts: all events so far, those lost since the last time, and the bytes that were written.
-    pub fn update(&mut self, events: u64, lost: u64, bytes: u64) {
+    /// Shows new counts: all events so far, those lost since the last time, whether more may be missing, and the bytes that were
+    /// written.
+    pub fn update(&mut self, events: u64, lost: u64, more_may_be_missing: bool, bytes: u64) {
         let before = std::mem::replace(&mut self.last, Counts { at: Instant::now(), events, lost: 0 });
         self.last.lost = before.lost + lost;
         if self.shows_counts {
             let seconds = self.last.at.duration_since(before.at).as_secs_f64().max(0.001);
             let rate = (events.saturating_sub(before.events)) as f64 / seconds;
             let size = bytes as f64 / f64::from(1 << 20);
+            let is_counted = if more_may_be_missing { " counted as" } else { "" };
             let lost = self.last.lost;
-            output::show_status(&format!("{events} events, {rate:.0}/s, {lost} lost, {size:.1} MiB"));
+            output::show_status(&format!(
+                "{events} events, {rate:.0}/s, {lost}{is_counted} lost, {size:.1} MiB"
+            ));
         }
     }
 }

@@ -6,9 +6,7 @@ use super::Supervisor;
 use super::status_line::StatusLine;
 use crate::error::{Error, Result};
 use crate::interrupts::Interrupt;
-use crate::output;
 use crate::patience::patient;
-use crate::session::cgroups::Cgroups;
 use crate::session::recorder::READER_PATIENCE;
 use crate::worker::protocol::Order;
 use crate::worker::within;
@@ -107,21 +105,9 @@ impl Supervisor<'_> {
         if elapsed >= SLOW {
             self.status.iter_mut().for_each(StatusLine::report_end);
         }
-        if has_observed && elapsed >= SLOW && !self.reported_frozen {
-            self.report_frozen();
+        if has_observed && elapsed >= SLOW {
+            self.check_frozen_at_stop();
         }
         if is_over { Err(self.worker.too_slow_after(elapsed)) } else { Ok(()) }
-    }
-
-    /// A frozen worker cannot stop. That of a version 1 cgroup cannot even be killed.
-    fn report_frozen(&mut self) {
-        let worker = self.worker.procfs_directory();
-        let Some(cgroup) = Cgroups::of(self.environment).that_froze(worker) else { return };
-        self.reported_frozen = true;
-        output::report(&format!(
-            "the session cannot stop: its worker, process {}, is frozen by the cgroup {}; thaw that",
-            worker.file_name().unwrap_or_default().display(),
-            cgroup.display()
-        ));
     }
 }

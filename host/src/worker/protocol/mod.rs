@@ -16,7 +16,7 @@ use trace_hook_api::{HookError, PluginInfo};
 pub use channel::{Channel, Received, Sender};
 pub use finding::Finding;
 pub use inspection::{InspectedHook, Inspection};
-pub use summary::Summary;
+pub use summary::{Summary, Warning};
 
 /// A message of a worker to its supervisor.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,8 +33,9 @@ pub enum Answer {
     Probed { refusal: Option<HookError>, took: Duration },
     /// The session is recording.
     Recording,
-    /// How many events the session has returned so far, and how many were lost since the last such message, by CPU.
-    Progress { events: u64, lost: BTreeMap<u32, u64> },
+    /// How many events the session has returned so far, how many were lost since the last such message, by CPU, and whether more
+    /// may be missing: the session has warnings.
+    Progress { events: u64, lost: BTreeMap<u32, u64>, has_warnings: bool },
     /// The session has ended. The summary is absent where the events were discarded.
     Ended(Option<Summary>),
     /// The job is done.

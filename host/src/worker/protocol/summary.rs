@@ -21,7 +21,16 @@ pub struct Summary {
     /// How many events the session itself has counted, where it counts them.
     pub recorded: Option<u64>,
     /// What the session reports beside its counts.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
+}
+
+/// What is missing in a trace, or should not be in it, and is not counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// One line.
+    pub text: String,
+    /// It was logged when it was noticed.
+    pub is_logged: bool,
 }
 
 impl Summary {
@@ -40,7 +49,12 @@ impl Summary {
     /// Logs the counts and the warnings.
     pub fn log(&self) {
         log::info!("{self}");
-        self.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        self.new_warnings().for_each(|warning| log::warn!("{warning}"));
+    }
+
+    /// The warnings that were not logged before.
+    pub fn new_warnings(&self) -> impl Iterator<Item = &str> {
+        self.warnings.iter().filter(|warning| !warning.is_logged).map(|warning| warning.text.as_str())
     }
 
     fn total_lost(&self) -> u64 {
@@ -60,14 +74,20 @@ impl fmt::Display for Summary {
         if self.left_out > 0 {
             write!(f, ", {} left out", self.left_out)?;
         }
+        let lost = if self.warnings.is_empty() { "lost" } else { "counted as lost" };
         match self.total_lost() {
-            0 if self.lost_in_lines.is_none() => write!(f, ", none lost")?,
-            0 => write!(f, ", 0 lost")?,
-            lost => {
+            0 if self.lost_in_lines.is_none() => write!(f, ", none {lost}")?,
+            0 => write!(f, ", 0 {lost}")?,
+            number => {
                 let by_cpu: Vec<String> =
                     self.lost.iter().map(|(cpu, lost)| format!("CPU {cpu}: {lost}")).collect();
-                write!(f, ", {lost} lost ({})", by_cpu.join(", "))?;
+                write!(f, ", {number} {lost} ({})", by_cpu.join(", "))?;
             }
+        }
+        match self.warnings.len() {
+            0 => {}
+            1 => write!(f, ", but the trace may be incomplete: see the warning")?,
+            _ => write!(f, ", but the trace may be incomplete: see the warnings")?,
         }
         if let Some(lost) = self.lost_in_lines {
             write!(f, "; but the lines of the trace report {lost} lost")?;
@@ -93,6 +113,22 @@ mod tests {
             summary.to_string(),
             "13 events recorded: 7 delivered, 2 not taken by a reader, 4 lost (CPU 0: 3, CPU 2: 1); \
              but the source counted 7"
+        );
+    }
+
+    #[test]
+    fn a_summary_with_warnings_does_not_claim_that_nothing_is_lost() {
+        let mut summary = Summary { delivered: 7, warnings: vec![Warning::default()], ..Summary::default() };
+        assert_eq!(
+            summary.to_string(),
+            "7 events recorded: 7 delivered, none counted as lost, but the trace may be incomplete: see the warning"
+        );
+        summary.lost = BTreeMap::from([(2, 1)]);
+        summary.warnings.push(Warning::default());
+        assert_eq!(
+            summary.to_string(),
+            "8 events recorded: 7 delivered, 1 counted as lost (CPU 2: 1), but the trace may be incomplete: see the \
+             warnings"
         );
     }
 }

@@ -4,6 +4,7 @@ mod new_task;
 mod processes;
 mod record;
 mod record_filter;
+mod requested;
 mod stacks;
 mod start_signal;
 mod task_ends;
@@ -21,7 +22,7 @@ use trace_session::{Collector, Rendered};
 use trace_tasks::{Pid, Procfs};
 use tracefs::format::{EventFormat, Formatter};
 use tracefs::ring::{Gap, Item, RingBuffer, Timeline, TimelineRecord};
-use tracefs::{EXEC, FIRST_WAKEUP, Instance, NEW_TASK, RENAME, TASK_END};
+use tracefs::{EXEC, Instance};
 
 use crate::boot_time::BootTime;
 use crate::buffer_number;
@@ -37,6 +38,7 @@ use crate::unrecorded::Unrecorded;
 use new_task::NewTaskEvent;
 use processes::Processes;
 use record_filter::RecordFilter;
+use requested::Requested;
 use stacks::Stacks;
 use start_signal::StartSignal;
 use task_ends::TaskEnds;
@@ -79,8 +81,8 @@ pub struct EventStream {
     reused_pids: Vec<ReusedPid>,
     /// Where to report programs that traced processes execute, and the id of the event.
     programs: Option<(u16, NewPrograms)>,
-    /// Events that are enabled only for internal use.
-    hidden: Vec<u16>,
+    /// Events that are not enabled for internal use only, or by another process.
+    requested: Requested,
     /// Set until it was recorded.
     start_signal: Option<StartSignal>,
     /// Set if the instance records stack traces.
@@ -176,9 +178,6 @@ impl EventStream {
         traced.take(MOST_LOOKED_UP).for_each(|thread| formatter.look_up_comm(thread));
         let filter =
             filter.map(|tasks| RecordFilter::new(tasks, &mut formatter, !instance.filters_new_tasks()));
-        let internal = [NEW_TASK, RENAME, FIRST_WAKEUP, TASK_END];
-        let hidden = internal.into_iter().filter(|event| !instance.is_requested(*event));
-        let hidden = hidden.filter_map(|(system, event)| formatter.load(system, event).ok()).collect();
         let stacks = Stacks::load(instance, &mut formatter);
         formatter.check_symbols();
         let spool = Arc::new(Spool::new(spool_directory, spool_size));
@@ -215,7 +214,7 @@ impl EventStream {
             filtered_out: 0,
             reused_pids: Vec::new(),
             programs: None,
-            hidden,
+            requested: Requested::of(instance, second),
             start_signal: None,
             stacks,
             formats_loaded: false,
@@ -299,10 +298,9 @@ impl EventStream {
     ///
     /// # Errors
     /// The kernel has no event for it.
-    pub(crate) fn report_programs(&mut self, instance: &Instance, programs: NewPrograms) -> Result<()> {
+    pub(crate) fn report_programs(&mut self, programs: NewPrograms) -> Result<()> {
         let (system, event) = EXEC;
         let id = self.formatter.load(system, event)?;
-        self.hidden.extend((!instance.is_requested(EXEC)).then_some(id));
         self.programs = Some((id, programs));
         Ok(())
     }
@@ -431,16 +429,17 @@ impl EventStream {
             // The thread that executes a program gets the id of its process.
             programs.report([task]);
         }
+        let interrupts = self.formatter.interrupts(record.data);
         let mut by_itself = || {
             let filter = self.filter.as_mut().filter(|_| !buffer_number::is_in_second(buffer));
             let is_start_signal = |signal: &mut StartSignal| signal.is_in(task, id, record.data);
             filter.is_none_or(|filter| filter.keeps(task, id, record.data))
-                && !self.hidden.contains(&id)
+                && self.requested.has(buffer, id, &mut self.formatter)
                 && self.start_signal.take_if(is_start_signal).is_none()
         };
         let is_shown = match &mut self.stacks {
             None => by_itself(),
-            Some(stacks) => stacks.decide(buffer, self.formatter.interrupts(record.data), id, by_itself),
+            Some(stacks) => stacks.decide(buffer, interrupts, id, by_itself),
         };
         if !is_shown {
             self.formatter.learn(record.data);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::new_task::NewTask;
+use super::requested::MARKERS;
 use crate::traced_tasks::TracedTasks;
 use trace_tasks::Pid;
 use tracefs::FIRST_WAKEUP;
@@ -14,7 +15,7 @@ pub struct RecordFilter {
     pub tasks: TracedTasks,
     /// The fields that name tasks, of the events that the kernel also records if the current task is not traced.
     subjects: HashMap<u16, Vec<Field>>,
-    /// The kinds of records that the kernel's pid filter does not apply to.
+    /// What programs write to the instance: the kernel's pid filter does not apply to it.
     markers: Vec<u16>,
     /// The event of the first wake-up of a new task, and its field with the pid. `None` if not all of these tasks have a record
     /// of their start.
@@ -28,9 +29,6 @@ const ABOUT_OTHERS: [(&str, &[&str]); 4] = [
     ("sched_wakeup", &["pid"]),
     ("sched_wakeup_new", &["pid"]),
 ];
-
-/// Text and data that programs write to the instance (`trace_marker`, `trace_marker_raw`).
-const MARKERS: [&str; 2] = ["print", "raw_data"];
 
 impl RecordFilter {
     /// `shows_starts`: whether there is a record of the start of each new task.
@@ -69,8 +67,8 @@ impl RecordFilter {
 
     /// Whether a record of the event `id`, written by `task`, is kept.
     pub fn keeps(&mut self, task: Pid, id: u16, record: &[u8]) -> bool {
-        if self.markers.contains(&id) && !self.tasks.drops_any() {
-            return true;
+        if self.markers.contains(&id) {
+            return self.tasks.is_traced(task);
         }
         match self.subjects.get(&id) {
             None => self.tasks.keeps(task),

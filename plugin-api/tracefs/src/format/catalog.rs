@@ -34,7 +34,7 @@ pub(super) struct Catalog {
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) format: EventFormat,
-    system: Box<str>,
+    pub(super) system: Box<str>,
     /// Compiled on first use: reading fields does not need it, and it may require the kernel's whole BTF.
     printer: OnceCell<Printer>,
     /// The fields with names of tasks.

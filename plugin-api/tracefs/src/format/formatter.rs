@@ -120,6 +120,12 @@ impl Formatter {
         self.catalog.get(id).map(|event| &event.format)
     }
 
+    /// The system and the name of the event with this id. Reads its format if it has not been read yet.
+    pub fn name_of(&mut self, id: u16) -> Option<(&str, &str)> {
+        self.catalog.load_by_id(id, &self.instance);
+        self.catalog.get(id).map(|event| (&*event.system, event.format.name.as_str()))
+    }
+
     /// The reason why the event with this id is printed field by field, if it is.
     pub fn unprintable(&mut self, id: u16) -> Option<&Unprintable> {
         self.event(id)?;

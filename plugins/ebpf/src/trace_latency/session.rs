@@ -142,7 +142,6 @@ impl EventSource for LatencySession {
         for (cpu, count) in self.programs.losses.lost()? {
             lines.lost(cpu, count);
         }
-        self.programs.losses.warn_of_missed_children()?;
         Ok(End::Complete)
     }
 
@@ -154,6 +153,7 @@ impl EventSource for LatencySession {
     /// Its events are its lines, which count the calls themselves.
     fn counts(&self) -> Result<EventCounts> {
         let lost = self.programs.losses.lost()?;
-        Ok(EventCounts::new(lost.values().sum(), lost))
+        let warnings = self.programs.losses.missed_children()?;
+        Ok(EventCounts::new(lost.values().sum(), lost).with_warnings(warnings))
     }
 }

@@ -22,6 +22,9 @@ use crate::{access, cpus};
 /// How long the counters are opened anew because tasks were started meanwhile.
 const COVER_TIMEOUT: Duration = Duration::from_millis(50);
 
+/// What is reported after that.
+const TOO_LATE: &str = "tasks keep starting: a task that has just started may not be counted";
+
 /// Which counts go into one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grouping {
@@ -56,8 +59,8 @@ pub struct CountersSession {
     /// The interval is over. Nothing is lost by waiting for room: the next line counts from the last one on.
     is_due: bool,
     counted_until: u64,
-    /// A sentence about threads that are not counted because there are too many.
-    left_out: Option<String>,
+    /// Sentences about threads that are not counted: there are too many, or they start all the time.
+    left_out: Vec<String>,
 }
 
 impl CountersSession {
@@ -75,7 +78,7 @@ impl CountersSession {
         let ring = Ring::new(cpu, 0).map_err(|error| access::refused(&error, &request.environment))?;
         let environment = &request.environment;
         let mut counters = open_crowds(&selection, &counted, grouping, &cpus, environment)?;
-        let mut left_out = None;
+        let mut left_out = Vec::new();
         if !selection.is_all() {
             let (mut opened, some_left_out) =
                 open_counters(&procfs, &selection, &counted, grouping, &ring, environment)?;
@@ -212,8 +215,7 @@ fn open_crowds(
     Ok(counters)
 }
 
-/// Opens the counters of all selected processes that are in no selected cgroup. Returns a sentence about threads that have none
-/// because there are too many.
+/// Opens the counters of all selected processes that are in no selected cgroup. Returns sentences about threads that may have none.
 ///
 /// Tasks inherit the counters that their parent has when it starts them. Whether a task that was started meanwhile has
 /// inherited them cannot be known: then all counters are opened anew.
@@ -224,7 +226,7 @@ fn open_counters(
     grouping: Grouping,
     ring: &Ring,
     environment: &Environment,
-) -> Result<(CountersByGroup, Option<String>)> {
+) -> Result<(CountersByGroup, Vec<String>)> {
     let named = selection.without_cgroups();
     let began = Instant::now();
     loop {
@@ -243,13 +245,13 @@ fn open_counters(
         }
         let is_covered = |thread: &Pid| members.contains_key(thread) || in_cgroups.contains_key(thread);
         let is_complete = named.members(procfs).keys().all(is_covered);
-        if !is_complete && began.elapsed() > COVER_TIMEOUT {
-            log::warn!("tasks keep starting: a task that has just started may not be counted");
-        } else if !is_complete {
+        if !is_complete && began.elapsed() <= COVER_TIMEOUT {
             continue;
         }
-        room.left_out.iter().for_each(|left_out| log::warn!("{left_out}"));
-        return Ok((counters, room.left_out));
+        let too_late = (!is_complete).then(|| TOO_LATE.to_owned());
+        let left_out: Vec<String> = too_late.into_iter().chain(room.left_out).collect();
+        left_out.iter().for_each(|left_out| log::warn!("{left_out}"));
+        return Ok((counters, left_out));
     }
 }
 

@@ -10,6 +10,7 @@
 //! - `sleeps N`: sleep N times for a millisecond
 //! - `opens N PATH`: open a file N times
 //! - `writes FIRST N PATH`: write N blocks of 4 KiB to a device, one by one and without the page cache, from the block FIRST on
+//! - `text HEX PATH`: write these bytes to a file, in one call
 //! - `name HEX`: set the task's name to these bytes
 //! - `touch N`: write to N pages of new memory, one by one, and keep them; answers the address of the first
 //! - `scatter N`: write to one page of new memory from N places in the code, each time after the page was released
@@ -107,6 +108,11 @@ impl Task {
                 Ok("done".to_owned())
             }
             "writes" => write_blocks(rest),
+            "text" => {
+                let (hex, path) = rest.split_once(' ').ok_or_else(|| invalid(rest))?;
+                File::options().write(true).open(path)?.write_all(bytes(hex)?.as_bytes())?;
+                Ok("done".to_owned())
+            }
             "name" => {
                 prctl::set_name(&bytes(rest)?)?;
                 Ok("done".to_owned())
