@@ -296,7 +296,7 @@ mod tests {
         let computed = calls.spent();
         assert!(computed > LIMIT / 20 && computed < 3 * LIMIT, "{computed:?}");
         let (_unblock, blocking) = channel::<()>();
-        assert_eq!(calls.call(&[], move || _ = blocking.recv()), Err(Blocked));
+        assert_eq!(calls.call(&[], move || _ = blocking.recv()), Err(Blocked::NoAnswer));
         assert!(calls.spent() - computed > LIMIT / 2, "{:?}", calls.spent());
     }
 
