@@ -26,6 +26,13 @@ impl Plugins {
         names.into_iter().fold(Self::none(), |plugins, name| plugins.plugin(name, &format!("lib{name}.so")))
     }
 
+    /// The plugin `synthetic`, as `x.so`, with a library that it brings along.
+    pub fn with_a_library() -> Self {
+        let plugins =
+            Self::none().directory("libs").library("libs/libbrought.so", Some("libbrought.so"), &[]);
+        plugins.linked("x.so", &["-Llibs", "-lbrought", "-Wl,-rpath,$ORIGIN/libs"])
+    }
+
     /// Adds a copy of the plugin, as `file`.
     pub fn plugin(self, name: &str, file: &str) -> Self {
         let library = built(format!("lib{name}.so"));

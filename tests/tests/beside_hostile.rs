@@ -271,13 +271,17 @@ fn trace(
     started.into_iter().map(stop).collect()
 }
 
-/// Does harm: another tool empties the filters of the sessions, a process that is not traced makes events and gets the pids of
+/// What another tool does to the instances of the sessions, in turns.
+const TAMPERINGS: [(&str, &str); 4] =
+    [("set_event_pid", ""), ("tracing_on", "0"), ("set_event", ""), ("tracing_cpumask", "1")];
+
+/// Does harm: another tool changes the instances of the sessions, a process that is not traced makes events and gets the pids of
 /// children that have ended, and the hostile process runs code in its files.
 fn disturb(kernel: &Kernel, sessions: &[Started], others: &Others, hostile: &mut Hostile) {
     let stranger = Workload::start();
-    for started in sessions {
+    for (started, (file, value)) in sessions.iter().zip(TAMPERINGS.iter().cycle()) {
         for instance in kernel.instances_of(&[started.session.pid()]) {
-            instance.set("set_event_pid", "");
+            instance.set(file, value);
         }
     }
     stranger.calls(CALLS);
@@ -307,8 +311,13 @@ fn hostile(directory: &TempDir) -> Hostile {
     for number in 0..20 {
         SyntheticLibrary::with_symbols(60_000).write(&path(&format!("symbols{number}")));
     }
-    let [leased, overlapping, files, maps] =
-        ["leased", "overlapping", "files", "maps"].map(|name| text(&path(name)));
+    let named = |name: fn(u32) -> String| (0..20_000).map(name);
+    SyntheticLibrary::with_functions(named(|number| format!("_Z7getppid5t{number:05}"))).write(&path("many"));
+    let slow = |number| format!("_Z7getppidI{}{}{number}f", "XdlsP".repeat(9), "1f".repeat(36));
+    SyntheticLibrary::with_functions(named(slow)).write(&path("slow"));
+    SyntheticLibrary::with_functions_without_probes(["getppid".to_owned()]).write(&path("refused"));
+    let [leased, overlapping, files, maps, many, slow, refused] =
+        ["leased", "overlapping", "files", "maps", "many", "slow", "refused"].map(|name| text(&path(name)));
     let silent = [1, 2, 3, 4].map(|number| text(&path(&format!("silent{number}"))));
     let symbols = Vec::from_iter((0..20).map(|number| text(&path(&format!("symbols{number}")))));
     let words = |first: &[&str], rest: &[String]| {
@@ -320,12 +329,16 @@ fn hostile(directory: &TempDir) -> Hostile {
         // After this it has no privileges.
         words(&["foreign", &library], &[]),
         words(&["map", &overlapping], &[]),
+        words(&["map", &many], &[]),
+        words(&["map", &slow], &[]),
+        words(&["map", &refused], &[]),
         words(&["maps", "8000", &maps], &[]),
         // Each of them has the mappings so far.
         words(&["children", "50"], &[]),
-        words(&["files", "3000", &files], &[]),
+        words(&["breeds", "5"], &[]),
+        words(&["files", "10000", &files], &[]),
         words(&["map", &library], &[]),
-        words(&["threads", "500"], &[]),
+        words(&["threads", "1000"], &[]),
         words(&["run", "5"], &symbols),
     ];
     let steps = steps.join(&"+".to_owned());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::panic::catch_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -14,8 +14,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use system_tests::{
-    Answer, Fate, Kernel, Manager, PATIENCE, Plugins, Reader, Seen, SystemCall, Workload, eventually,
-    lock_out_sweeps,
+    Answer, Build, Fate, Hostile, Kernel, Manager, PATIENCE, Plugins, Program, Reader, Seen,
+    SyntheticLibrary, SystemCall, Workload, eventually, lock_out_sweeps,
 };
 
 /// The number of concurrent sessions.
@@ -26,46 +26,83 @@ const END: Duration = Duration::from_secs(10);
 /// A hook whose sessions create kernel objects.
 #[derive(Debug)]
 struct Hook {
-    plugin: &'static str,
+    plugins: fn() -> Plugins,
     name: &'static str,
     arguments: &'static str,
+    /// Whether a hostile process is traced as well.
+    is_beside_hostile: bool,
     /// What the workload does, and how many lines that makes.
     work: fn(&Workload),
     lines: RangeInclusive<usize>,
 }
 
-const HOOKS: [Hook; 4] = [
+const HOOKS: [Hook; 6] = [
     Hook {
-        plugin: "ftrace",
+        plugins: || Plugins::of(["ftrace"]),
         name: "trace_syscalls",
         arguments: "-s getppid",
+        is_beside_hostile: false,
         work: |workload| workload.calls(3),
         lines: 3..=3,
     },
     Hook {
-        plugin: "uprobe",
+        plugins: || Plugins::of(["uprobe"]),
         name: "trace_user",
         arguments: "-f libc.so.6:getppid",
+        is_beside_hostile: false,
         work: |workload| workload.calls(3),
         lines: 3..=3,
     },
     Hook {
-        plugin: "perf",
+        plugins: || Plugins::of(["perf"]),
         name: "trace_profile",
         arguments: "-F 999",
+        is_beside_hostile: false,
         work: |workload| workload.spends(30),
         // On a busy machine, a timer can be late.
         lines: 20..=50,
     },
     Hook {
-        plugin: "perf",
+        plugins: || Plugins::of(["perf"]),
         name: "trace_counters",
         arguments: "-i 60s",
+        is_beside_hostile: false,
         work: |workload| workload.calls(3),
         // The counters, and a line for each reason why some are missing.
         lines: 1..=3,
     },
+    Hook {
+        plugins: || Plugins::of(["uprobe"]),
+        name: "trace_user",
+        arguments: "-f *:getppid",
+        is_beside_hostile: true,
+        work: |workload| workload.calls(3),
+        lines: 3..=3,
+    },
+    // Its plugin brings a library along.
+    Hook {
+        plugins: Plugins::with_a_library,
+        name: "synthetic_lines",
+        arguments: "--count 3",
+        is_beside_hostile: false,
+        work: |_| {},
+        lines: 3..=3,
+    },
 ];
+
+/// A process with a file on which it has a lease, one with a function at which the kernel refuses a probe, one with many functions, and one
+/// on a FUSE file system.
+fn hostile(directory: &Path) -> Hostile {
+    let [leased, refused, many] = ["leased", "refused", "many"].map(|name| directory.join(name));
+    let library = Program::built(Build::Library);
+    fs::copy(&library, &leased).expect("the directory is ours");
+    SyntheticLibrary::with_functions_without_probes(["getppid".to_owned()]).write(&refused);
+    SyntheticLibrary::with_functions((0..2000).map(|number| format!("_Z7getppid5t{number:05}"))).write(&many);
+    let [leased, refused, many, library] =
+        [&leased, &refused, &many, &library].map(|path| path.to_str().expect("it is UTF-8"));
+    let steps: [&[&str]; 4] = [&["lease", leased], &["map", refused], &["map", many], &["foreign", library]];
+    Hostile::after(&steps.join(&"+"))
+}
 
 /// Each hook, with a reader and without one.
 fn scenes() -> impl Iterator<Item = (&'static Hook, bool)> {
@@ -73,15 +110,18 @@ fn scenes() -> impl Iterator<Item = (&'static Hook, bool)> {
 }
 
 impl Hook {
-    /// Whether each run of the tests fails such a call. Of the hooks with perf events, these are the calls that the others make
-    /// otherwise or not at all.
+    /// Whether each run of the tests fails such a call. Of the hooks after the first two, these are the calls that the others make otherwise
+    /// or not at all.
     fn is_sampled(&self, call: &str, reads: bool) -> bool {
-        match self.plugin {
-            "perf" => {
-                let is_of_its_own =
-                    matches!(call, "perf_event_open" | "mmap" | "ioctl" | "openat" | "pread64");
-                self.name == "trace_profile" && reads && is_of_its_own
+        match self.name {
+            "trace_profile" => {
+                reads && matches!(call, "perf_event_open" | "mmap" | "ioctl" | "openat" | "pread64")
             }
+            "trace_counters" => false,
+            "trace_user" if self.is_beside_hostile => {
+                reads && matches!(call, "openat" | "openat2" | "pread64" | "write" | "fcntl")
+            }
+            "synthetic_lines" => reads && matches!(call, "openat" | "memfd_create" | "fcntl" | "read"),
             _ => true,
         }
     }
@@ -159,7 +199,7 @@ fn errnos(name: &str) -> &'static [Errno] {
 
 /// Every system call from the begin of `main`.
 fn calls_of_a_session(hook: &'static Hook, reads: bool) -> Vec<SystemCall> {
-    let manager = Manager::with(Plugins::of([hook.plugin]));
+    let manager = Manager::with((hook.plugins)());
     let attempt = Attempt::at(&manager, hook, reads, None);
     assert_eq!(attempt.problem(None), None);
     let calls = attempt.seen.calls.into_iter();
@@ -185,7 +225,7 @@ fn problems_with(
     thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
-                let manager = Manager::with(Plugins::of([hook.plugin]));
+                let manager = Manager::with((hook.plugins)());
                 while let Some((call, errno)) = failures.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Some(problem) = try_one(&manager, *call, *errno) {
                         let problem =
@@ -215,7 +255,11 @@ struct Attempt {
 impl Attempt {
     fn at(manager: &Manager, hook: &'static Hook, reads: bool, at: Option<(SystemCall, Fate)>) -> Self {
         let workload = Workload::start();
-        let run = manager.run(hook.name, format!("--pid {} {}", workload.id(), hook.arguments));
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let hostile = hook.is_beside_hostile.then(|| hostile(directory.path()));
+        let processes = [Some(workload.id()), hostile.as_ref().map(Hostile::id)].into_iter().flatten();
+        let processes = processes.map(|id| id.to_string()).collect::<Vec<_>>().join(" ");
+        let run = manager.run(hook.name, format!("--pid {processes} {}", hook.arguments));
         let (call, watch) = run.watched(at);
         let mut process = call.spawn();
         let printed = eventually("it prints a path, or ends", PATIENCE, || {

@@ -9,21 +9,29 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use system_tests::{
-    Build, Cgroup, Hostile, Kernel, Manager, OnPanic, PATIENCE, Plugins, Program, Random, Reader, Workload,
-    eventually, lock_out_sweeps, wait_until,
+    Build, Cgroup, Hostile, Kernel, Manager, OnPanic, PATIENCE, Plugins, Program, Random, Reader,
+    SyntheticLibrary, Workload, eventually, lock_out_sweeps, wait_until,
 };
 use tempfile::TempDir;
 
 /// The number of sessions, unless `SESSIONS` is set.
 const SESSIONS: usize = 1000;
 
-/// One hook for each kind of kernel object that sessions create: an instance, two instances, a uprobe, eBPF programs,
-/// perf events that sample or count.
-const HOOKS: [(&str, &str); 6] = [
+/// All hooks. Together they create every kind of kernel object: instances, one or two for a session, uprobes, eBPF programs, and perf
+/// events that sample or count.
+const HOOKS: [(&str, &str); 14] = [
     ("trace_syscalls", ""),
+    ("trace_events", "-e sched:sched_switch --stack"),
     ("trace_net", ""),
-    ("trace_user", "-f libc.so.6:getppid"),
+    ("trace_sched", ""),
+    ("trace_block", ""),
+    ("trace_memory", ""),
+    ("trace_process", ""),
+    ("trace_user", "-f libc.so.6:getppid *:traced_function*"),
     ("trace_open", ""),
+    ("trace_calls", ""),
+    ("trace_latency", ""),
+    ("trace_offcpu", ""),
     ("trace_profile", ""),
     ("trace_counters", ""),
 ];
@@ -79,10 +87,24 @@ impl Scene {
         let (library, leased) = (Program::built(Build::Library), files.path().join("library.so"));
         fs::copy(&library, &leased).expect("the directory is ours");
         let text = |path: &Path| path.to_str().expect("it is UTF-8").to_owned();
+        let [overlapping, many, slow, refused] =
+            ["overlapping", "many", "slow", "refused"].map(|name| files.path().join(name));
+        SyntheticLibrary::with_overlapping_names(20_000, 64 << 10).write(&overlapping);
+        let functions = (0..5000).map(|number| format!("traced_function_{number}"));
+        SyntheticLibrary::with_functions(functions).write(&many);
+        let name = |number| format!("_Z15traced_functionI{}{}{number}f", "XdlsP".repeat(7), "1f".repeat(28));
+        SyntheticLibrary::with_functions((0..1000).map(name)).write(&slow);
+        SyntheticLibrary::with_functions_without_probes(["traced_function".to_owned()]).write(&refused);
         let (library, leased, directory) = (text(&library), text(&leased), text(files.path()));
-        let steps: [&[&str]; 5] = [
+        let [overlapping, many, slow, refused] = [overlapping, many, slow, refused].map(|path| text(&path));
+        let steps: [&[&str]; 10] = [
             &["lease", &leased],
             &["foreign", &library],
+            &["map", &overlapping],
+            &["map", &many],
+            &["map", &slow],
+            &["map", &refused],
+            &["breeds", "20"],
             &["children", "5"],
             &["files", "100", &directory],
             &["threads", "20"],
@@ -107,7 +129,19 @@ impl Scene {
 
 /// Another tool changes the instances of a session, which may end meanwhile.
 fn tamper(kernel: &Kernel, session: u32, random: &mut Random) {
-    let settings = [("tracing_on", "0"), ("set_event_pid", ""), ("set_event", ""), ("trace", "")];
+    let settings = [
+        ("tracing_on", "0"),
+        ("set_event_pid", ""),
+        ("set_event_pid", "1"),
+        ("set_event", ""),
+        ("trace", ""),
+        ("trace_marker", "a line of another tool"),
+        ("tracing_cpumask", "1"),
+        ("buffer_size_kb", "64"),
+        ("options/overwrite", "0"),
+        ("events/sched/enable", "1"),
+        ("events/sched/sched_process_exit/filter", "prio < 0"),
+    ];
     for instance in kernel.instances_of(&[session]) {
         let (file, value) = settings[random.below(settings.len())];
         let _ = fs::write(instance.path().join(file), value);

@@ -1,7 +1,9 @@
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
-use std::{fs, io, thread};
+use std::{io, thread};
 
 use nix::errno::Errno;
 
@@ -60,9 +62,6 @@ const MAX_RETRIES: u32 = 30;
 
 /// The time limit of a call, however many have blocked before.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(10);
-
-/// Of longer calls, it is found out how long they have waited for a CPU.
-const MEASURED: Duration = Duration::from_millis(1);
 
 impl CallTarget {
     fn is_file_system(&self) -> bool {
@@ -138,8 +137,8 @@ type Call = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 struct CallThread {
     calls: Sender<Call>,
-    /// Its directory in procfs. Empty, if there is no procfs.
-    directory: String,
+    /// How long it has run. `None` if there is no procfs.
+    schedstat: Option<File>,
 }
 
 impl CallThread {
@@ -147,14 +146,13 @@ impl CallThread {
         let (calls, to_make) = channel::<Call>();
         let (started, starting) = channel();
         let run = move || {
-            let own = fs::read_link("/proc/thread-self").unwrap_or_default();
-            let _ = started.send(own.to_string_lossy().into_owned());
+            let _ = started.send(File::open("/proc/thread-self/schedstat").ok());
             to_make.iter().for_each(|call| call());
         };
         let thread = thread::Builder::new().name(THREAD.to_owned()).spawn(run);
         thread.map_err(|error| Blocked::NoThread(errno(&error)))?;
-        let directory = starting.recv().map_err(|_| Blocked::NoAnswer)?;
-        Ok(Self { calls, directory: format!("/proc/{directory}") })
+        let schedstat = starting.recv().map_err(|_| Blocked::NoAnswer)?;
+        Ok(Self { calls, schedstat })
     }
 
     /// Returns no answer if the call blocks for longer than the limit, or panics. Returns how long it has run or blocked as well.
@@ -176,18 +174,15 @@ impl CallThread {
                 break None;
             }
         };
-        let elapsed = began.elapsed();
-        // Most calls are so short that finding out would take longer.
-        let waited = match elapsed > MEASURED {
-            true => self.times().waiting.saturating_sub(before.waiting),
-            false => Duration::ZERO,
-        };
-        (answer, elapsed.saturating_sub(waited))
+        let waited = self.times().waiting.saturating_sub(before.waiting);
+        (answer, began.elapsed().saturating_sub(waited))
     }
 
     /// See Documentation/scheduler/sched-stats.rst.
     fn times(&self) -> Times {
-        let counted = fs::read_to_string(format!("{}/schedstat", self.directory)).unwrap_or_default();
+        let mut text = [0; 64];
+        let length = self.schedstat.as_ref().and_then(|file| file.read_at(&mut text, 0).ok());
+        let counted = str::from_utf8(&text[..length.unwrap_or_default()]).unwrap_or_default();
         let mut times = counted.split_whitespace().map(|time| time.parse().unwrap_or_default());
         let mut next = || Duration::from_nanos(times.next().unwrap_or_default());
         Times { running: next(), waiting: next() }

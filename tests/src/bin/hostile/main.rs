@@ -11,6 +11,7 @@
 //! - `files N DIRECTORY`: maps N files as code, which it creates in DIRECTORY
 //! - `threads N`: has N more threads
 //! - `forks N`: forks N children, one after the other, each of which uses some milliseconds of CPU time
+//! - `breeds MS`: has a child that forks another one each time after this time, which ends at once
 //! - `children N`: has N children, which sleep until it ends
 //! - `maps N DIRECTORY`: has N mappings of one file in DIRECTORY, whose path is as long as a path can be
 
@@ -71,6 +72,7 @@ fn perform(step: &[&str]) -> io::Result<File> {
         ["threads", count] => threads(count),
         ["forks", count] => forks(count),
         ["children", count] => children(count),
+        ["breeds", milliseconds] => breeds(milliseconds),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
@@ -219,6 +221,23 @@ fn forks(count: &str) -> io::Result<File> {
                 std::process::exit(0);
             }
             ForkResult::Parent { child } => _ = waitpid(child, None)?,
+        }
+    }
+    File::open("/dev/null")
+}
+
+fn breeds(milliseconds: &str) -> io::Result<File> {
+    let rest = Duration::from_millis(parse(milliseconds)?);
+    // SAFETY: this process has one thread, and the child calls nothing that needs another.
+    if let ForkResult::Child = unsafe { fork() }? {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        loop {
+            // SAFETY: as above.
+            match unsafe { fork() }? {
+                ForkResult::Child => std::process::exit(0),
+                ForkResult::Parent { child } => _ = waitpid(child, None)?,
+            }
+            thread::sleep(rest);
         }
     }
     File::open("/dev/null")
