@@ -8,16 +8,19 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use trace_hook_api::Environment;
-use trace_symbols::SymbolTable;
-use trace_tasks::{FuseFileSystems, open_regular_file};
+use trace_symbols::{DebugFileReference, SymbolTable};
+use trace_tasks::open_regular_file;
 
+use crate::generated_code::{GeneratedCode, is_generated, is_jit_dump};
 use crate::mapping::Mapping;
+use crate::process_root::ProcessRoots;
+use crate::slow_names::SlowNames;
 use crate::symbol_loader::SymbolLoader;
 
 /// Files are held open until their symbols are needed, and each takes a descriptor. Twice as many are cached at most.
@@ -25,6 +28,9 @@ const MAX_RECENT: usize = 400;
 /// The same for those that processes have mapped after so many others.
 const MAX_RECENT_EXCESS: usize = 100;
 const MAX_OF_PROCESS: usize = 200;
+
+/// For how many processes it is known what code they have generated.
+const MAX_GENERATING: usize = 1000;
 
 /// How long a call that reads mappings or opens a file may block.
 pub const CALL_LIMIT: Duration = Duration::from_millis(500);
@@ -36,17 +42,21 @@ const OPEN_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(10);
 /// they are shown without.
 const LOAD_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(4);
 /// How long one call waits.
-const BRIEF_WAIT: Duration = Duration::from_millis(10);
+pub const BRIEF_WAIT: Duration = Duration::from_millis(10);
+
+/// What the kernel puts behind the path of a file that was unlinked.
+pub const DELETED: &[u8] = b" (deleted)";
 
 /// The files observed so far. A file is opened soon after it is first observed: later the process may have ended, and with it
 /// the mount namespace in which the file has this path.
 #[derive(Debug)]
 pub struct Modules {
-    procfs: PathBuf,
-    fuse: FuseFileSystems,
+    roots: Arc<ProcessRoots>,
     /// Processes whose root directory is tried if the process that mapped a file has ended.
     fallback_processes: Vec<u32>,
     cache: Mutex<ModuleCache>,
+    /// By process.
+    generated: Mutex<HashMap<u32, Arc<GeneratedCode>>>,
     limits: Arc<Limits>,
 }
 
@@ -79,6 +89,8 @@ struct RecentModules {
 /// Identifies a file, also if a new file reuses the inode of a deleted one.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Identity {
+    /// The process whose code this is, if it can be generated.
+    generating: Option<u32>,
     device: (u32, u32),
     inode: (u64, u64),
     path: Vec<u8>,
@@ -94,9 +106,12 @@ pub struct Module {
     opened: Condvar,
     loading: OnceLock<Loading>,
     symbols: OnceLock<Option<SymbolTable>>,
+    pub(crate) slow_names: SlowNames,
     limits: Arc<Limits>,
     /// False for `[heap]`, `//anon` and generated code.
     pub is_file: bool,
+    /// What a process has generated, if this can be its code.
+    pub(crate) generated: Option<Arc<GeneratedCode>>,
 }
 
 /// The file of a module, from when it is observed until its symbols are read.
@@ -106,7 +121,24 @@ enum ModuleFile {
     None,
     /// It is being opened since this time.
     Expected(Instant),
-    Open(File),
+    Open(ModuleFiles),
+}
+
+/// A file, and those of which one can be its debug file.
+#[derive(Debug)]
+pub struct ModuleFiles {
+    /// The file that is mapped.
+    pub itself: File,
+    /// How to tell which one it is.
+    pub reference: Option<DebugFileReference>,
+    /// Those that it can be.
+    pub candidates: Vec<File>,
+}
+
+impl From<File> for ModuleFiles {
+    fn from(itself: File) -> Self {
+        Self { itself, reference: None, candidates: Vec::new() }
+    }
 }
 
 /// The symbols of a file that is read, or will be.
@@ -120,10 +152,9 @@ struct Loading {
 impl Modules {
     /// Keeps up to this many bytes of names on disk.
     pub fn new(environment: &Environment, fallback_processes: Vec<u32>, names_on_disk: u64) -> Self {
-        let procfs = environment.procfs.as_path();
         Self {
-            procfs: procfs.to_owned(),
-            fuse: FuseFileSystems::new(procfs, &environment.sysfs),
+            roots: Arc::new(ProcessRoots::new(environment)),
+            generated: Mutex::default(),
             fallback_processes,
             cache: Mutex::default(),
             limits: Limits::of(environment, names_on_disk),
@@ -137,13 +168,29 @@ impl Modules {
 
     /// The file of a mapping of a process, opened or not.
     pub fn module(&self, process: u32, mapping: &Mapping<'_>) -> Arc<Module> {
+        let can_be_generated = is_generated(mapping) || is_jit_dump(mapping.path);
+        let generated = can_be_generated.then(|| self.generated_by(process));
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let identity = Identity {
+            generating: can_be_generated.then_some(process),
             device: mapping.device,
             inode: (mapping.inode, mapping.generation),
             path: mapping.path.to_owned(),
         };
-        cache.module(process, identity, &self.limits)
+        cache.module(process, identity, generated, &self.limits)
+    }
+
+    /// The code that a process generates.
+    pub fn generated_by(&self, process: u32) -> Arc<GeneratedCode> {
+        let mut generated = self.generated.lock().unwrap_or_else(PoisonError::into_inner);
+        if generated.len() >= MAX_GENERATING && !generated.contains_key(&process) {
+            generated.clear();
+        }
+        let code = || {
+            let loader = Arc::clone(&self.limits.loader);
+            Arc::new(GeneratedCode::of(process, Arc::clone(&self.roots), loader))
+        };
+        Arc::clone(generated.entry(process).or_insert_with(code))
     }
 
     /// Opens the file of a mapping of a process. `None`, if it does not exist any more. This can block.
@@ -152,12 +199,13 @@ impl Modules {
     ///
     /// It exists, but is not used.
     pub fn open(&self, process: u32, mapping: &Mapping<'_>) -> io::Result<Option<File>> {
+        let (procfs, fuse) = (self.roots.procfs(), self.roots.fuse());
         let end = mapping.address.wrapping_add(mapping.length);
         let itself = format!("{process}/map_files/{:x}-{end:x}", mapping.address);
-        if self.fuse.is_listed(mapping.device) || self.fuse.of_process(process).contains(&mapping.device) {
+        if fuse.is_listed(mapping.device) || fuse.of_process(process).contains(&mapping.device) {
             return Err(io::Error::other("it is on a FUSE file system"));
         }
-        match open_regular_file(&self.procfs.join(itself), &self.procfs, |_| true) {
+        match open_regular_file(&procfs.join(itself), procfs, |_| true) {
             Ok((file, _)) => return Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::Other => return Err(error),
             // The process has ended, or has unmapped it; or this process may not open it this way.
@@ -165,13 +213,35 @@ impl Modules {
         }
         let Ok(path) = Path::new(OsStr::from_bytes(mapping.path)).strip_prefix("/") else { return Ok(None) };
         let roots = [process].into_iter().chain(self.fallback_processes.iter().copied());
-        let roots = roots.filter(|root| !self.fuse.of_process(*root).contains(&mapping.device));
+        let roots = roots.filter(|root| !fuse.of_process(*root).contains(&mapping.device));
         // Devices are not compared: some file systems report a different one to perf events than to stat(2).
         let open = |root| {
-            let path = self.procfs.join(format!("{root}/root")).join(path);
-            open_regular_file(&path, &self.procfs, |metadata| metadata.ino() == mapping.inode)
+            let path = procfs.join(format!("{root}/root")).join(path);
+            open_regular_file(&path, procfs, |metadata| metadata.ino() == mapping.inode)
         };
         Ok(roots.map(open).find_map(Result::ok).map(|(file, _)| file))
+    }
+
+    /// Opens what can be the debug file of a file that is open. This can block.
+    pub fn open_debug_files(&self, process: u32, path: &[u8], itself: File) -> ModuleFiles {
+        let Some(reference) = DebugFileReference::of(&itself, self.limits.loader.budget()) else {
+            return itself.into();
+        };
+        let may_be = |file: &File| reference.may_be(file, self.limits.loader.budget());
+        let processes = [process].into_iter().chain(self.fallback_processes.iter().copied());
+        let open = |root: u32, path: &Path| self.roots.open(root, path, |_| true).filter(may_be);
+        let mut candidates = Vec::new();
+        if let Some(path) = reference.path_of_build_id() {
+            let with_own = processes.clone().chain([std::process::id()]);
+            candidates.extend(with_own.filter_map(|root| open(root, &path)).next());
+        }
+        if candidates.is_empty() {
+            let path = path.strip_suffix(DELETED).unwrap_or(path);
+            let paths = reference.paths_of_link(Path::new(OsStr::from_bytes(path)));
+            candidates
+                .extend(paths.iter().filter_map(|path| processes.clone().find_map(|root| open(root, path))));
+        }
+        ModuleFiles { itself, reference: Some(reference), candidates }
     }
 }
 
@@ -186,12 +256,18 @@ impl Limits {
 }
 
 impl ModuleCache {
-    fn module(&mut self, process: u32, identity: Identity, limits: &Arc<Limits>) -> Arc<Module> {
+    fn module(
+        &mut self,
+        process: u32,
+        identity: Identity,
+        generated: Option<Arc<GeneratedCode>>,
+        limits: &Arc<Limits>,
+    ) -> Arc<Module> {
         let usual = self.usual.known(&identity, MAX_RECENT);
         if let Some(module) = usual.or_else(|| self.excess.known(&identity, MAX_RECENT_EXCESS)) {
             return module;
         }
-        let module = Arc::new(Module::named(&identity.path, limits));
+        let module = Arc::new(Module { generated, ..Module::named(&identity.path, limits) });
         let count = self.of_processes.entry(process).or_default();
         *count += 1;
         if *count > MAX_OF_PROCESS {
@@ -227,7 +303,7 @@ impl RecentModules {
 impl Module {
     fn named(path: &[u8], limits: &Arc<Limits>) -> Self {
         let vdso = (path == b"[vdso]").then(|| limits.loader.vdso());
-        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+        let path = path.strip_suffix(DELETED).unwrap_or(path);
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         Self {
             name: String::from_utf8_lossy(name).into_owned(),
@@ -235,8 +311,10 @@ impl Module {
             opened: Condvar::new(),
             loading: OnceLock::new(),
             symbols: vdso.map(OnceLock::from).unwrap_or_default(),
+            slow_names: SlowNames::default(),
             limits: Arc::clone(limits),
             is_file: path.starts_with(b"/") && !path.starts_with(b"//"),
+            generated: None,
         }
     }
 
@@ -252,7 +330,7 @@ impl Module {
     }
 
     /// Takes the open file. Without one, another process may map it later.
-    pub fn set_file(&self, file: Option<File>) {
+    pub fn set_file(&self, file: Option<ModuleFiles>) {
         *self.file() = file.map_or(ModuleFile::None, ModuleFile::Open);
         self.opened.notify_all();
     }
@@ -302,11 +380,11 @@ impl Module {
         self.symbols.get()?.as_ref()?.function_at_offset(offset)
     }
 
-    fn load_symbols(self: &Arc<Self>, file: File) {
+    fn load_symbols(self: &Arc<Self>, files: ModuleFiles) {
         let (module, (not_done, done)) = (Arc::clone(self), channel::<Infallible>());
         let _ = self.loading.set(Loading { began: Instant::now(), done: Mutex::new(done) });
         self.limits.loader.start(Box::new(move |loader| {
-            let _ = module.symbols.set(loader.read(&module.name, &file));
+            let _ = module.symbols.set(loader.read(&module.name, &files));
             drop(not_done);
         }));
     }
@@ -339,7 +417,7 @@ mod tests {
         assert!(!module.start_loading() && !module.is_loaded(), "the file is not open");
         assert!(module.expect_file() && !module.expect_file());
         assert!(module.start_loading(), "the file is being opened");
-        module.set_file(Some(File::open("/proc/self/exe").unwrap()));
+        module.set_file(Some(File::open("/proc/self/exe").unwrap().into()));
         assert_eq!((module.name.as_str(), module.is_loaded()), ("exe", false));
         assert!(module.start_loading() || module.is_loaded());
         (0..1000).take_while(|_| !module.is_loaded()).for_each(|_| module.wait_briefly());

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use trace_tasks::thread_refusal;
 
 /// The name of the threads.
 const THREAD: &str = "symbols";
+
+use crate::modules::ModuleFiles;
 
 /// What the symbols of all files may take in memory, in bytes. Long names are on disk.
 const MEMORY: u64 = 24 << 20;
@@ -29,6 +32,8 @@ pub struct SymbolLoader {
     budget: Arc<MemoryBudget>,
     queue: Mutex<Queue>,
     left_out: Mutex<LeftOut>,
+    /// How long samples have waited for lists of generated code, in microseconds.
+    waited: AtomicU64,
 }
 
 type Job = Box<dyn FnOnce(&SymbolLoader) + Send>;
@@ -60,7 +65,13 @@ impl SymbolLoader {
             budget: MemoryBudget::with_disk(memory, Path::new(SPOOL_DIRECTORY), names_on_disk),
             queue: Mutex::default(),
             left_out: Mutex::default(),
+            waited: AtomicU64::default(),
         })
+    }
+
+    /// What symbols may take.
+    pub fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.budget
     }
 
     /// The symbols of the code that the kernel maps into each process.
@@ -69,16 +80,25 @@ impl SymbolLoader {
     }
 
     /// The symbols of an ELF file of this name.
-    pub fn read(&self, name: &str, file: &File) -> Option<SymbolTable> {
-        let symbols = SymbolTable::read(file, &self.budget).ok()?;
+    pub fn read(&self, name: &str, files: &ModuleFiles) -> Option<SymbolTable> {
+        let ModuleFiles { itself, reference, candidates } = files;
+        let is_debug_file =
+            |candidate: &&File| reference.as_ref().is_some_and(|reference| reference.is(candidate));
+        let debug_file = candidates.iter().find(is_debug_file);
+        let symbols = SymbolTable::read_with(itself, debug_file, &self.budget).ok()?;
         if symbols.exceeds_budget() {
-            let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-            left_out.count += 1;
-            if left_out.count == 1 {
-                left_out.first = name.to_owned();
-            }
+            self.leave_out(name);
         }
         Some(symbols)
+    }
+
+    /// Notes that not all symbols of a file of this name are used.
+    pub fn leave_out(&self, name: &str) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.count += 1;
+        if left_out.count == 1 {
+            left_out.first = name.to_owned();
+        }
     }
 
     /// A sentence about the files whose symbols exceed the budget.
@@ -92,6 +112,12 @@ impl SymbolLoader {
             more => format!("{first} and {} more files", more - 1),
         };
         Some(format!("not all symbols of {files} are used: together they would take too much memory"))
+    }
+
+    /// Notes that samples have waited for generated code. Returns how long they have in all.
+    pub fn add_wait(&self, wait: Duration) -> Duration {
+        let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.waited.fetch_add(wait, Ordering::Relaxed).saturating_add(wait))
     }
 
     /// Runs a job in a thread when it is its turn.
@@ -193,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_exceeds_the_budget_is_reported_in_one_sentence() {
-        let program = File::open("/proc/self/exe").unwrap();
+        let program = ModuleFiles::from(File::open("/proc/self/exe").unwrap());
         let loader = SymbolLoader::within(64 << 20, 1 << 30);
         assert!(loader.read("program", &program).is_some() && loader.left_out().is_none());
         let loader = SymbolLoader::within(1000, 1 << 30);

@@ -6,10 +6,11 @@ use std::hash::Hash;
 use std::path::Path;
 use std::sync::Arc;
 
-use trace_symbols::{KernelSymbols, display_name};
+use trace_symbols::{KernelFunction, KernelSymbols};
 
-use crate::code_map::CodeMap;
-use crate::modules::Module;
+use crate::code_map::{CodeMap, CodePlace};
+use crate::modules::{BRIEF_WAIT, Module};
+use crate::slow_names::Demangler;
 
 /// From here on, a number in a stack is not an address but a marker: it says whether kernel or user addresses follow
 /// (`PERF_CONTEXT_MAX`).
@@ -29,7 +30,7 @@ const TRUNCATED: &str = "[truncated]";
 const USUAL_DEPTH: usize = 127;
 
 /// Longer names are cut, in characters: those of C++ templates can have any length.
-const MAX_NAME: usize = 512;
+pub const MAX_NAME: usize = 512;
 
 /// How many names are cached, and how long they are together. A program can have any number of addresses and long names.
 const MAX_CACHED: usize = 50_000;
@@ -45,6 +46,7 @@ pub struct Symbolizer {
     /// By the address of the module and the offset in it. The module is kept beside the name, so that its address is not
     /// reused.
     names: NameCache<(usize, u64), (Arc<Module>, Frame)>,
+    demangler: Demangler,
 }
 
 /// Names that were needed before.
@@ -79,6 +81,7 @@ impl Symbolizer {
             depth: greatest_depth(procfs),
             kernel_names: NameCache::default(),
             names: NameCache::default(),
+            demangler: Demangler::default(),
         }
     }
 
@@ -110,9 +113,13 @@ impl Symbolizer {
         may_wait: bool,
         is_cut: bool,
     ) -> Option<Vec<Frame>> {
+        if self.kernel.update() {
+            self.kernel_names = NameCache::default();
+        }
         let (mut context, mut is_return) = (Context::Other, false);
+        let mut may_be_named_soon = false;
         let mut frames = Vec::with_capacity(stack.len());
-        let mut loading = None;
+        let (mut loading, mut generating) = (None, None);
         for address in stack.iter().copied().map(u64::from_ne_bytes) {
             if let Some(next) = context_marker(address) {
                 (context, is_return) = (next, false);
@@ -122,8 +129,22 @@ impl Symbolizer {
             // call is the last instruction.
             let address = address.saturating_sub(std::mem::replace(&mut is_return, true).into());
             match (context, code.and_then(|code| code.at(address))) {
-                (Context::Kernel, _) => frames.push(self.kernel(address)),
-                (Context::User, Some((module, offset))) => {
+                (Context::Kernel, _) => {
+                    let (frame, may_be_named) = self.kernel(address);
+                    may_be_named_soon |= may_be_named;
+                    frames.push(frame);
+                }
+                (Context::User, Some(CodePlace { module, offset })) => {
+                    if let Some(code) = &module.generated {
+                        let function = code.function(address);
+                        if code.refresh() && may_wait && function.is_none() {
+                            generating = Some(code);
+                        }
+                        if let Some(function) = function {
+                            frames.push(Frame::of(function.into()));
+                            continue;
+                        }
+                    }
                     // No early return: the symbols of all modules are read at the same time.
                     if may_wait && module.start_loading() {
                         loading = Some(module);
@@ -138,6 +159,13 @@ impl Symbolizer {
             module.wait_briefly();
             return None;
         }
+        if let Some(code) = generating {
+            code.wait_briefly();
+            return None;
+        }
+        if may_wait && may_be_named_soon && self.kernel.wait_for_update(BRIEF_WAIT) {
+            return None;
+        }
         if frames.is_empty() {
             frames.push(Frame::of(UNKNOWN.into()));
         } else if is_cut {
@@ -146,14 +174,18 @@ impl Symbolizer {
         Some(frames)
     }
 
-    fn kernel(&mut self, address: u64) -> Frame {
+    /// The frame of an address in the kernel, and whether it has no name, but may have one soon.
+    fn kernel(&mut self, address: u64) -> (Frame, bool) {
         if let Some(frame) = self.kernel_names.get(&address) {
-            return frame.clone();
+            return (frame.clone(), false);
         }
-        let name = format!("{}{KERNEL_SUFFIX}", self.kernel.function(address).unwrap_or(UNKNOWN));
-        let frame = Frame::of(name.into());
-        self.kernel_names.insert(address, frame.clone(), frame.name.len());
-        frame
+        let may_change = self.kernel.may_change(address);
+        let function = self.kernel.function(address);
+        let (is_unknown, frame) = (function.is_none(), Frame::in_kernel(function));
+        if !may_change {
+            self.kernel_names.insert(address, frame.clone(), frame.name.len());
+        }
+        (frame, may_change && is_unknown)
     }
 
     fn program(&mut self, module: &Arc<Module>, offset: u64) -> Frame {
@@ -162,11 +194,24 @@ impl Symbolizer {
             return frame.clone();
         }
         let is_loaded = module.is_loaded();
-        let frame = Frame::in_module(module, offset);
+        let frame = self.frame(module, offset);
         if is_loaded {
             self.names.insert(key, (Arc::clone(module), frame.clone()), frame.name.len());
         }
         frame
+    }
+
+    fn frame(&mut self, module: &Module, offset: u64) -> Frame {
+        match module.function(offset) {
+            Some(symbol) => {
+                Frame::of(self.demangler.display_name(&symbol, &module.slow_names, MAX_NAME).into())
+            }
+            None if module.is_file => Frame {
+                name: format!("[{}+{offset:#x}]", module.name).into(),
+                short: format!("[{}]", module.name).into(),
+            },
+            None => Frame::of(UNKNOWN.into()),
+        }
     }
 }
 
@@ -175,15 +220,15 @@ impl Frame {
         Self { short: Arc::clone(&name), name }
     }
 
-    fn in_module(module: &Module, offset: u64) -> Self {
-        match module.function(offset) {
-            Some(symbol) => Self::of(display_name(&symbol, MAX_NAME).into()),
-            None if module.is_file => Self {
-                name: format!("[{}+{offset:#x}]", module.name).into(),
-                short: format!("[{}]", module.name).into(),
-            },
-            None => Self::of(UNKNOWN.into()),
-        }
+    fn in_kernel(function: Option<KernelFunction<'_>>) -> Self {
+        let name = match function {
+            Some(KernelFunction { name, module: None }) => format!("{name}{KERNEL_SUFFIX}"),
+            Some(KernelFunction { name, module: Some(module) }) => {
+                format!("{name} [{module}]{KERNEL_SUFFIX}")
+            }
+            None => format!("{UNKNOWN}{KERNEL_SUFFIX}"),
+        };
+        Self::of(name.into())
     }
 }
 

@@ -13,12 +13,15 @@ const MAX_DEPTH: u32 = 48;
 /// The name of a function to show: demangled, or the symbol as it is. A name of more than `max_chars` characters is cut, and
 /// ends in `…`.
 pub fn display_name(symbol: &str, max_chars: usize) -> String {
-    demangle(symbol, max_chars).unwrap_or_else(|| {
-        let mut name = LimitedName::new(max_chars);
-        // An error means that it was cut.
-        let _ = name.write_str(symbol);
-        name.text
-    })
+    demangle(symbol, max_chars).unwrap_or_else(|| cut(symbol, max_chars))
+}
+
+/// A symbol as it is, but cut as the name that [`display_name`] shows.
+pub fn cut(symbol: &str, max_chars: usize) -> String {
+    let mut name = LimitedName::new(max_chars);
+    // An error means that it was cut.
+    let _ = name.write_str(symbol);
+    name.text
 }
 
 /// Whether a symbol may be mangled, and is demangled. The C++ demangler takes the C function `t` for the type unsigned short.

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 
 /// Opens a regular file, if it is as expected. See [`reopen_regular_file`].
@@ -20,6 +20,40 @@ pub fn open_regular_file(
 ) -> io::Result<(File, Metadata)> {
     let file = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     reopen_regular_file(file, procfs, is_expected)
+}
+
+/// How the path of a file is followed from a root directory, which it never leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Following {
+    /// Symbolic links and mounts are followed.
+    All,
+    /// Only symbolic links.
+    Links,
+    /// Only mounts.
+    Mounts,
+}
+
+/// Opens a regular file at a path that begins in this root directory.
+///
+/// # Errors
+///
+/// As [`reopen_regular_file`].
+pub fn open_regular_file_in(
+    root: &Path,
+    path: &Path,
+    following: Following,
+    procfs: &Path,
+    is_expected: impl FnOnce(&Metadata) -> bool,
+) -> io::Result<(File, Metadata)> {
+    let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT
+        | match following {
+            Following::All => ResolveFlag::RESOLVE_NO_MAGICLINKS,
+            Following::Links => ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV,
+            Following::Mounts => ResolveFlag::RESOLVE_NO_SYMLINKS,
+        };
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(resolve);
+    reopen_regular_file(openat2(&root, path, how)?, procfs, is_expected)
 }
 
 /// Opens a regular file that is open with O_PATH only, if it is as expected. Anything else that a program has put there, such as
@@ -76,6 +110,28 @@ mod tests {
         assert_eq!(inode("link"), inode("file"));
         assert!(["fifo", "none", "."].iter().all(|name| open(&path(name)).is_err()));
         assert!(open_regular_file(&path("file"), Path::new("/proc"), |_| false).is_err());
+    }
+
+    #[test]
+    fn links_do_not_leave_the_root_directory() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("file"), "x").unwrap();
+        symlink("/file", root.path().join("link")).unwrap();
+        symlink(std::env::current_exe().unwrap(), root.path().join("outside")).unwrap();
+        let is_open = |root: &Path, path: &str, following| {
+            open_regular_file_in(root, Path::new(path), following, Path::new("/proc"), |_| true).is_ok()
+        };
+        let (directory, own) = (root.path(), Path::new("/"));
+        assert!(
+            is_open(directory, "/link", Following::Links) && is_open(directory, "../file", Following::Mounts)
+        );
+        assert!(
+            !is_open(directory, "/outside", Following::All)
+                && !is_open(directory, "/link", Following::Mounts)
+        );
+        let maps = format!("/proc/{}/maps", std::process::id());
+        assert!(is_open(own, &maps, Following::All) && is_open(own, &maps, Following::Mounts));
+        assert!(!is_open(own, &maps, Following::Links));
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Pace {
     /// How long the files of one process are searched. The last one may take longer.
     fn process_time(self) -> Duration {
         match self {
-            Self::Prompt => Duration::from_millis(50),
+            Self::Prompt => Duration::from_millis(200),
             Self::Thorough => Duration::from_millis(500),
         }
     }
