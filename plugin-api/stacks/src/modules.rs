@@ -36,7 +36,7 @@ const OPEN_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(10);
 /// they are shown without.
 const LOAD_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(4);
 /// How long one call waits.
-const BRIEF_WAIT: Duration = Duration::from_millis(10);
+pub const BRIEF_WAIT: Duration = Duration::from_millis(10);
 
 /// The files observed so far. A file is opened soon after it is first observed: later the process may have ended, and with it
 /// the mount namespace in which the file has this path.

@@ -6,10 +6,10 @@ use std::hash::Hash;
 use std::path::Path;
 use std::sync::Arc;
 
-use trace_symbols::{KernelSymbols, display_name};
+use trace_symbols::{KernelFunction, KernelSymbols, display_name};
 
 use crate::code_map::CodeMap;
-use crate::modules::Module;
+use crate::modules::{BRIEF_WAIT, Module};
 
 /// From here on, a number in a stack is not an address but a marker: it says whether kernel or user addresses follow
 /// (`PERF_CONTEXT_MAX`).
@@ -110,7 +110,11 @@ impl Symbolizer {
         may_wait: bool,
         is_cut: bool,
     ) -> Option<Vec<Frame>> {
+        if self.kernel.update() {
+            self.kernel_names = NameCache::default();
+        }
         let (mut context, mut is_return) = (Context::Other, false);
+        let mut is_uncertain = false;
         let mut frames = Vec::with_capacity(stack.len());
         let mut loading = None;
         for address in stack.iter().copied().map(u64::from_ne_bytes) {
@@ -122,7 +126,11 @@ impl Symbolizer {
             // call is the last instruction.
             let address = address.saturating_sub(std::mem::replace(&mut is_return, true).into());
             match (context, code.and_then(|code| code.at(address))) {
-                (Context::Kernel, _) => frames.push(self.kernel(address)),
+                (Context::Kernel, _) => {
+                    let (frame, may_change) = self.kernel(address);
+                    is_uncertain |= may_change;
+                    frames.push(frame);
+                }
                 (Context::User, Some((module, offset))) => {
                     // No early return: the symbols of all modules are read at the same time.
                     if may_wait && module.start_loading() {
@@ -138,6 +146,9 @@ impl Symbolizer {
             module.wait_briefly();
             return None;
         }
+        if may_wait && is_uncertain && self.kernel.wait_for_update(BRIEF_WAIT) {
+            return None;
+        }
         if frames.is_empty() {
             frames.push(Frame::of(UNKNOWN.into()));
         } else if is_cut {
@@ -146,14 +157,17 @@ impl Symbolizer {
         Some(frames)
     }
 
-    fn kernel(&mut self, address: u64) -> Frame {
+    /// The frame of an address in the kernel, and whether it may be another one soon.
+    fn kernel(&mut self, address: u64) -> (Frame, bool) {
         if let Some(frame) = self.kernel_names.get(&address) {
-            return frame.clone();
+            return (frame.clone(), false);
         }
-        let name = format!("{}{KERNEL_SUFFIX}", self.kernel.function(address).unwrap_or(UNKNOWN));
-        let frame = Frame::of(name.into());
-        self.kernel_names.insert(address, frame.clone(), frame.name.len());
-        frame
+        let may_change = self.kernel.may_change(address);
+        let frame = Frame::in_kernel(self.kernel.function(address));
+        if !may_change {
+            self.kernel_names.insert(address, frame.clone(), frame.name.len());
+        }
+        (frame, may_change)
     }
 
     fn program(&mut self, module: &Arc<Module>, offset: u64) -> Frame {
@@ -173,6 +187,17 @@ impl Symbolizer {
 impl Frame {
     fn of(name: Arc<str>) -> Self {
         Self { short: Arc::clone(&name), name }
+    }
+
+    fn in_kernel(function: Option<KernelFunction<'_>>) -> Self {
+        let name = match function {
+            Some(KernelFunction { name, module: None }) => format!("{name}{KERNEL_SUFFIX}"),
+            Some(KernelFunction { name, module: Some(module) }) => {
+                format!("{name} [{module}]{KERNEL_SUFFIX}")
+            }
+            None => format!("{UNKNOWN}{KERNEL_SUFFIX}"),
+        };
+        Self::of(name.into())
     }
 
     fn in_module(module: &Module, offset: u64) -> Self {

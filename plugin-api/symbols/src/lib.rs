@@ -51,7 +51,7 @@ mod vdso;
 
 pub use demangle::{demangle, display_name, is_mangled};
 pub use elf::{Content, ElfError, ElfFile, Function, FunctionKind};
-pub use kernel::KernelSymbols;
+pub use kernel::{KernelFunction, KernelSymbols};
 pub use memory_budget::{MemoryBudget, Reservation};
 pub use spellings::{spelling, spellings};
 pub use symbol_table::SymbolTable;

@@ -1,0 +1,174 @@
+//! The functions of the kernel by address.
+
+mod functions;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use functions::Functions;
+pub use functions::KernelFunction;
+
+/// How long after one reading of the list the next one begins at the earliest.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// The same as a multiple of the time that one takes.
+const SHARE: u32 = 20;
+
+/// For how many addresses it is noted when they were first looked up.
+const MAX_NOTED: usize = 10_000;
+
+/// The functions of the kernel, as `/proc/kallsyms` lists them.
+///
+/// They are read in a thread, because that takes a while. They are read again after an address was looked up that has no name or
+/// belongs to a BPF program: modules and programs come and go.
+///
+/// The default has none.
+#[derive(Debug, Default)]
+pub struct KernelSymbols {
+    procfs: PathBuf,
+    reading: Option<Receiver<Reading>>,
+    current: Reading,
+    have_changed: bool,
+    /// How often they were read.
+    readings: u32,
+    /// The addresses that are not of the kernel's image, and how often they had been read when these were first looked up.
+    noted: HashMap<u64, u32>,
+}
+
+/// The functions at a time.
+#[derive(Debug, Default)]
+struct Reading {
+    functions: Functions,
+    next: Option<Instant>,
+}
+
+impl KernelSymbols {
+    /// Starts to read them from this procfs.
+    pub fn read(procfs: &Path) -> Self {
+        let mut symbols = Self { procfs: procfs.to_owned(), ..Self::default() };
+        symbols.start_reading();
+        symbols
+    }
+
+    /// The function at this address. Waits until all of them are read for the first time.
+    pub fn function(&mut self, address: u64) -> Option<KernelFunction<'_>> {
+        if let Some(reading) = self.reading.take_if(|_| self.readings == 0) {
+            self.take(reading.recv().unwrap_or_default());
+        }
+        self.current.functions.at(address)
+    }
+
+    /// Whether the function at this address will be another one, or will be known, once they are read again. That begins when
+    /// it is due.
+    pub fn may_change(&mut self, address: u64) -> bool {
+        let is_certain = self.function(address).is_some_and(|function| !function.is_bpf());
+        if is_certain || self.current.functions.is_empty() {
+            return false;
+        }
+        if self.noted.len() >= MAX_NOTED {
+            self.noted.clear();
+        }
+        let may_change = *self.noted.entry(address).or_insert(self.readings) == self.readings;
+        if may_change
+            && self.reading.is_none()
+            && self.current.next.is_some_and(|next| next <= Instant::now())
+        {
+            self.start_reading();
+        }
+        may_change
+    }
+
+    /// If they are being read again, waits for the end of that for this long at most. Returns whether they were.
+    pub fn wait_for_update(&mut self, limit: Duration) -> bool {
+        let read = self.reading.as_ref().map(|reading| reading.recv_timeout(limit));
+        match read {
+            Some(Ok(read)) => self.take(read),
+            Some(Err(RecvTimeoutError::Disconnected)) => self.reading = None,
+            Some(Err(RecvTimeoutError::Timeout)) => {}
+            None => return false,
+        }
+        true
+    }
+
+    /// Whether functions are others since this was last called.
+    pub fn update(&mut self) -> bool {
+        if self.readings > 0 {
+            self.wait_for_update(Duration::ZERO);
+        }
+        std::mem::take(&mut self.have_changed)
+    }
+
+    fn start_reading(&mut self) {
+        let (procfs, (read, reading)) = (self.procfs.clone(), sync_channel(1));
+        let thread = Builder::new().name("kallsyms".to_owned());
+        let started = thread.spawn(move || read.send(Reading::of(&procfs)));
+        self.reading = started.is_ok().then_some(reading);
+    }
+
+    fn take(&mut self, read: Reading) {
+        if self.readings == 0 && read.functions.is_empty() {
+            log::warn!(
+                "functions of the kernel are not named: {} hides their addresses or cannot be read; \
+                 that takes CAP_SYSLOG, and kernel.kptr_restrict below 2",
+                self.procfs.join("kallsyms").display()
+            );
+        }
+        self.have_changed |= self.readings > 0 && read.functions != self.current.functions;
+        (self.current, self.reading) = (read, None);
+        self.readings += 1;
+    }
+}
+
+impl Reading {
+    fn of(procfs: &Path) -> Self {
+        let began = Instant::now();
+        let functions = Functions::read(procfs);
+        let rest = SHORTEST_INTERVAL.max(began.elapsed().saturating_mul(SHARE));
+        Self { functions, next: Instant::now().checked_add(rest) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks up an address until it does not change any more. Returns its name, and whether it changed.
+    fn settled(symbols: &mut KernelSymbols, address: u64) -> (Option<String>, bool) {
+        let (deadline, mut is_changed) = (Instant::now() + Duration::from_secs(60), false);
+        while symbols.may_change(address) {
+            assert!(Instant::now() < deadline, "it is read again");
+            symbols.wait_for_update(Duration::from_millis(1));
+            is_changed |= symbols.update();
+        }
+        (symbols.function(address).map(|function| function.name.to_owned()), is_changed)
+    }
+
+    #[test]
+    fn what_has_no_name_is_looked_for_again() {
+        let procfs = tempfile::tempdir().unwrap();
+        let write = |list: &str| std::fs::write(procfs.path().join("kallsyms"), list).unwrap();
+        let image = "1000 T _stext\n1000 T first\n2000 T _etext\n";
+        write(image);
+        let mut symbols = KernelSymbols::read(procfs.path());
+        assert_eq!(symbols.function(0x1000).unwrap().name, "first");
+        assert!(!symbols.may_change(0x1000) && symbols.may_change(0x9000));
+        write(&format!("{image}9000 t bpf_prog_1_a\t[bpf]\n"));
+        assert_eq!(settled(&mut symbols, 0x9000), (Some("bpf_prog_1_a".to_owned()), true));
+        write(&format!("{image}9000 t bpf_prog_1_a\t[bpf]\n9100 t bpf_prog_2_b\t[bpf]\n"));
+        assert_eq!(settled(&mut symbols, 0x9100), (Some("bpf_prog_2_b".to_owned()), true));
+        assert_eq!(settled(&mut symbols, 0x9100), (Some("bpf_prog_2_b".to_owned()), false));
+        assert_eq!(settled(&mut symbols, 0x8000), (None, false));
+        assert!(!symbols.may_change(0x8000), "it was looked for");
+    }
+
+    #[test]
+    fn hidden_addresses_are_not_looked_for_again() {
+        let procfs = tempfile::tempdir().unwrap();
+        std::fs::write(procfs.path().join("kallsyms"), "0 T _stext\n").unwrap();
+        let mut symbols = KernelSymbols::read(procfs.path());
+        assert!(symbols.function(0x1000).is_none() && !symbols.may_change(0x1000));
+        assert!(!KernelSymbols::default().may_change(0x1000));
+    }
+}
