@@ -114,7 +114,7 @@ impl Symbolizer {
             self.kernel_names = NameCache::default();
         }
         let (mut context, mut is_return) = (Context::Other, false);
-        let mut is_uncertain = false;
+        let mut may_be_named_soon = false;
         let mut frames = Vec::with_capacity(stack.len());
         let mut loading = None;
         for address in stack.iter().copied().map(u64::from_ne_bytes) {
@@ -127,8 +127,8 @@ impl Symbolizer {
             let address = address.saturating_sub(std::mem::replace(&mut is_return, true).into());
             match (context, code.and_then(|code| code.at(address))) {
                 (Context::Kernel, _) => {
-                    let (frame, may_change) = self.kernel(address);
-                    is_uncertain |= may_change;
+                    let (frame, may_be_named) = self.kernel(address);
+                    may_be_named_soon |= may_be_named;
                     frames.push(frame);
                 }
                 (Context::User, Some((module, offset))) => {
@@ -146,7 +146,7 @@ impl Symbolizer {
             module.wait_briefly();
             return None;
         }
-        if may_wait && is_uncertain && self.kernel.wait_for_update(BRIEF_WAIT) {
+        if may_wait && may_be_named_soon && self.kernel.wait_for_update(BRIEF_WAIT) {
             return None;
         }
         if frames.is_empty() {
@@ -157,17 +157,18 @@ impl Symbolizer {
         Some(frames)
     }
 
-    /// The frame of an address in the kernel, and whether it may be another one soon.
+    /// The frame of an address in the kernel, and whether it has no name, but may have one soon.
     fn kernel(&mut self, address: u64) -> (Frame, bool) {
         if let Some(frame) = self.kernel_names.get(&address) {
             return (frame.clone(), false);
         }
         let may_change = self.kernel.may_change(address);
-        let frame = Frame::in_kernel(self.kernel.function(address));
+        let function = self.kernel.function(address);
+        let (is_unknown, frame) = (function.is_none(), Frame::in_kernel(function));
         if !may_change {
             self.kernel_names.insert(address, frame.clone(), frame.name.len());
         }
-        (frame, may_change)
+        (frame, may_change && is_unknown)
     }
 
     fn program(&mut self, module: &Arc<Module>, offset: u64) -> Frame {

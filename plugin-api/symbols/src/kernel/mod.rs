@@ -14,7 +14,7 @@ pub use functions::KernelFunction;
 /// How long after one reading of the list the next one begins at the earliest.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The same as a multiple of the time that one takes.
-const SHARE: u32 = 20;
+const SHARE: u32 = 10;
 
 /// For how many addresses it is noted when they were first looked up.
 const MAX_NOTED: usize = 10_000;
@@ -25,11 +25,13 @@ const MAX_NOTED: usize = 10_000;
 /// belongs to a BPF program: modules and programs come and go.
 ///
 /// The default has none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KernelSymbols {
     procfs: PathBuf,
     reading: Option<Receiver<Reading>>,
-    current: Reading,
+    functions: Functions,
+    /// When they are read again at the earliest.
+    next: Instant,
     have_changed: bool,
     /// How often they were read.
     readings: u32,
@@ -37,11 +39,25 @@ pub struct KernelSymbols {
     noted: HashMap<u64, u32>,
 }
 
-/// The functions at a time.
+impl Default for KernelSymbols {
+    fn default() -> Self {
+        Self {
+            procfs: PathBuf::new(),
+            reading: None,
+            functions: Functions::default(),
+            next: Instant::now(),
+            have_changed: false,
+            readings: 0,
+            noted: HashMap::new(),
+        }
+    }
+}
+
+/// What was read, and how long that took.
 #[derive(Debug, Default)]
 struct Reading {
     functions: Functions,
-    next: Option<Instant>,
+    duration: Duration,
 }
 
 impl KernelSymbols {
@@ -57,30 +73,26 @@ impl KernelSymbols {
         if let Some(reading) = self.reading.take_if(|_| self.readings == 0) {
             self.take(reading.recv().unwrap_or_default());
         }
-        self.current.functions.at(address)
+        self.functions.at(address)
     }
 
-    /// Whether the function at this address will be another one, or will be known, once they are read again. That begins when
-    /// it is due.
+    /// Whether the function at this address will be another one, or will be known, once they are read again. Sees to that.
     pub fn may_change(&mut self, address: u64) -> bool {
         let is_certain = self.function(address).is_some_and(|function| !function.is_bpf());
-        if is_certain || self.current.functions.is_empty() {
+        if is_certain || self.functions.is_empty() {
             return false;
         }
         if self.noted.len() >= MAX_NOTED {
             self.noted.clear();
         }
         let may_change = *self.noted.entry(address).or_insert(self.readings) == self.readings;
-        if may_change
-            && self.reading.is_none()
-            && self.current.next.is_some_and(|next| next <= Instant::now())
-        {
+        if may_change && self.reading.is_none() {
             self.start_reading();
         }
         may_change
     }
 
-    /// If they are being read again, waits for the end of that for this long at most. Returns whether they were.
+    /// If they are to be read again, waits for the end of that for this long at most. Returns whether they were.
     pub fn wait_for_update(&mut self, limit: Duration) -> bool {
         let read = self.reading.as_ref().map(|reading| reading.recv_timeout(limit));
         match read {
@@ -102,8 +114,14 @@ impl KernelSymbols {
 
     fn start_reading(&mut self) {
         let (procfs, (read, reading)) = (self.procfs.clone(), sync_channel(1));
+        let rest = self.next.saturating_duration_since(Instant::now());
         let thread = Builder::new().name("kallsyms".to_owned());
-        let started = thread.spawn(move || read.send(Reading::of(&procfs)));
+        let started = thread.spawn(move || {
+            std::thread::sleep(rest);
+            let began = Instant::now();
+            let functions = Functions::read(&procfs);
+            read.send(Reading { functions, duration: began.elapsed() })
+        });
         self.reading = started.is_ok().then_some(reading);
     }
 
@@ -115,18 +133,13 @@ impl KernelSymbols {
                 self.procfs.join("kallsyms").display()
             );
         }
-        self.have_changed |= self.readings > 0 && read.functions != self.current.functions;
-        (self.current, self.reading) = (read, None);
+        self.have_changed |= self.readings > 0 && read.functions != self.functions;
+        (self.functions, self.reading) = (read.functions, None);
         self.readings += 1;
-    }
-}
-
-impl Reading {
-    fn of(procfs: &Path) -> Self {
-        let began = Instant::now();
-        let functions = Functions::read(procfs);
-        let rest = SHORTEST_INTERVAL.max(began.elapsed().saturating_mul(SHARE));
-        Self { functions, next: Instant::now().checked_add(rest) }
+        // Tracers load BPF programs when a session starts, so the second time comes soon.
+        if self.readings > 1 {
+            self.next = Instant::now() + SHORTEST_INTERVAL.max(read.duration.saturating_mul(SHARE));
+        }
     }
 }
 
