@@ -14,8 +14,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use trace_hook_api::Environment;
-use trace_symbols::SymbolTable;
-use trace_tasks::{FuseFileSystems, open_regular_file};
+use trace_symbols::{DebugFileReference, SymbolTable};
+use trace_tasks::{FuseFileSystems, open_regular_file, open_regular_file_in};
 
 use crate::mapping::Mapping;
 use crate::symbol_loader::SymbolLoader;
@@ -37,6 +37,9 @@ const OPEN_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(10);
 const LOAD_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(4);
 /// How long one call waits.
 pub const BRIEF_WAIT: Duration = Duration::from_millis(10);
+
+/// What the kernel puts behind the path of a file that was unlinked.
+const DELETED: &[u8] = b" (deleted)";
 
 /// The files observed so far. A file is opened soon after it is first observed: later the process may have ended, and with it
 /// the mount namespace in which the file has this path.
@@ -106,7 +109,24 @@ enum ModuleFile {
     None,
     /// It is being opened since this time.
     Expected(Instant),
-    Open(File),
+    Open(ModuleFiles),
+}
+
+/// A file, and those of which one can be its debug file.
+#[derive(Debug)]
+pub struct ModuleFiles {
+    /// The file that is mapped.
+    pub itself: File,
+    /// How to tell which one it is.
+    pub reference: Option<DebugFileReference>,
+    /// Those that it can be.
+    pub candidates: Vec<File>,
+}
+
+impl From<File> for ModuleFiles {
+    fn from(itself: File) -> Self {
+        Self { itself, reference: None, candidates: Vec::new() }
+    }
 }
 
 /// The symbols of a file that is read, or will be.
@@ -173,6 +193,39 @@ impl Modules {
         };
         Ok(roots.map(open).find_map(Result::ok).map(|(file, _)| file))
     }
+
+    /// Opens what can be the debug file of a file that is open. This can block.
+    pub fn open_debug_files(&self, process: u32, path: &[u8], itself: File) -> ModuleFiles {
+        let Some(reference) = DebugFileReference::of(&itself, self.limits.loader.budget()) else {
+            return itself.into();
+        };
+        let may_be = |file: &File| reference.may_be(file, self.limits.loader.budget());
+        let processes = [process].into_iter().chain(self.fallback_processes.iter().copied());
+        let open = |root: u32, path: &Path| self.open_in_root(root, path).filter(may_be);
+        let mut candidates = Vec::new();
+        if let Some(path) = reference.path_of_build_id() {
+            let with_own = processes.clone().chain([std::process::id()]);
+            candidates.extend(with_own.filter_map(|root| open(root, &path)).next());
+        }
+        if candidates.is_empty() {
+            let path = path.strip_suffix(DELETED).unwrap_or(path);
+            let paths = reference.paths_of_link(Path::new(OsStr::from_bytes(path)));
+            candidates
+                .extend(paths.iter().filter_map(|path| processes.clone().find_map(|root| open(root, path))));
+        }
+        ModuleFiles { itself, reference: Some(reference), candidates }
+    }
+
+    /// Opens a file in the root directory of a process. Where the process has FUSE file systems mounted, only on the mount of that
+    /// directory, which is none of them.
+    fn open_in_root(&self, process: u32, path: &Path) -> Option<File> {
+        let has_fuse = !self.fuse.of_process(process).is_empty();
+        if has_fuse && self.fuse.is_root_of(process) {
+            return None;
+        }
+        let root = self.procfs.join(format!("{process}/root"));
+        open_regular_file_in(&root, path, has_fuse, &self.procfs, |_| true).ok().map(|(file, _)| file)
+    }
 }
 
 impl Limits {
@@ -227,7 +280,7 @@ impl RecentModules {
 impl Module {
     fn named(path: &[u8], limits: &Arc<Limits>) -> Self {
         let vdso = (path == b"[vdso]").then(|| limits.loader.vdso());
-        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+        let path = path.strip_suffix(DELETED).unwrap_or(path);
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         Self {
             name: String::from_utf8_lossy(name).into_owned(),
@@ -252,7 +305,7 @@ impl Module {
     }
 
     /// Takes the open file. Without one, another process may map it later.
-    pub fn set_file(&self, file: Option<File>) {
+    pub fn set_file(&self, file: Option<ModuleFiles>) {
         *self.file() = file.map_or(ModuleFile::None, ModuleFile::Open);
         self.opened.notify_all();
     }
@@ -302,11 +355,11 @@ impl Module {
         self.symbols.get()?.as_ref()?.function_at_offset(offset)
     }
 
-    fn load_symbols(self: &Arc<Self>, file: File) {
+    fn load_symbols(self: &Arc<Self>, files: ModuleFiles) {
         let (module, (not_done, done)) = (Arc::clone(self), channel::<Infallible>());
         let _ = self.loading.set(Loading { began: Instant::now(), done: Mutex::new(done) });
         self.limits.loader.start(Box::new(move |loader| {
-            let _ = module.symbols.set(loader.read(&module.name, &file));
+            let _ = module.symbols.set(loader.read(&module.name, &files));
             drop(not_done);
         }));
     }
@@ -339,7 +392,7 @@ mod tests {
         assert!(!module.start_loading() && !module.is_loaded(), "the file is not open");
         assert!(module.expect_file() && !module.expect_file());
         assert!(module.start_loading(), "the file is being opened");
-        module.set_file(Some(File::open("/proc/self/exe").unwrap()));
+        module.set_file(Some(File::open("/proc/self/exe").unwrap().into()));
         assert_eq!((module.name.as_str(), module.is_loaded()), ("exe", false));
         assert!(module.start_loading() || module.is_loaded());
         (0..1000).take_while(|_| !module.is_loaded()).for_each(|_| module.wait_briefly());

@@ -2,6 +2,7 @@
 //! collector must not wait.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -11,7 +12,7 @@ use trace_hook_api::{Environment, HookError, Result, log};
 use trace_tasks::{BlockingCalls, CallTarget, ListLength, Pid, Procfs, thread_refusal};
 
 use crate::mapping::{Mapping, OwnedMapping, mappings};
-use crate::modules::{CALL_LIMIT, Module, Modules};
+use crate::modules::{CALL_LIMIT, Module, ModuleFiles, Modules};
 
 /// The name of the thread.
 const THREAD: &str = "observer";
@@ -233,8 +234,7 @@ impl<T: ObserveTasks> ObserverThread<T> {
     }
 
     fn open(&mut self, process: Pid, module: &Module, mapping: OwnedMapping) {
-        let (modules, path) =
-            (Arc::clone(&self.modules), String::from_utf8_lossy(&mapping.path).into_owned());
+        let (modules, path) = (Arc::clone(&self.modules), mapping.path.clone());
         let targets = [CallTarget::Process(process), CallTarget::FileSystem(mapping.device)];
         let opened = self.calls.call(&targets, move || modules.open(process, &mapping.borrowed()));
         let (file, reason) = match opened {
@@ -242,10 +242,22 @@ impl<T: ObserveTasks> ObserverThread<T> {
             Ok(Err(error)) => (None, Some(error.to_string())),
             Err(blocked) => (None, Some(blocked.to_string())),
         };
-        module.set_file(file);
         if let Some(reason) = reason {
-            self.report(&path, &reason);
+            self.report(&String::from_utf8_lossy(&path), &reason);
         }
+        let files = file.map(|file| self.with_debug_files(process, path, file));
+        module.set_file(files);
+    }
+
+    /// Opens the debug files of a file. If that blocks, there are none.
+    fn with_debug_files(&mut self, process: Pid, path: Vec<u8>, file: File) -> ModuleFiles {
+        let Ok(same) = file.try_clone() else { return file.into() };
+        let modules = Arc::clone(&self.modules);
+        let open = move || modules.open_debug_files(process, &path, same);
+        self.calls.call(&[CallTarget::Process(process)], open).unwrap_or_else(|blocked| {
+            log::debug!("a debug file for process {process} is not used: {blocked}");
+            file.into()
+        })
     }
 
     /// Reports what has no symbols. A hostile process can have any number of such files.

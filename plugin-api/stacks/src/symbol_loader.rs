@@ -16,6 +16,8 @@ use trace_tasks::thread_refusal;
 /// The name of the threads.
 const THREAD: &str = "symbols";
 
+use crate::modules::ModuleFiles;
+
 /// What the symbols of all files may take in memory, in bytes. Long names are on disk.
 const MEMORY: u64 = 24 << 20;
 
@@ -63,14 +65,23 @@ impl SymbolLoader {
         })
     }
 
+    /// What symbols may take.
+    pub fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.budget
+    }
+
     /// The symbols of the code that the kernel maps into each process.
     pub fn vdso(&self) -> Option<SymbolTable> {
         SymbolTable::read(&vdso_image()?[..], &self.budget).ok()
     }
 
     /// The symbols of an ELF file of this name.
-    pub fn read(&self, name: &str, file: &File) -> Option<SymbolTable> {
-        let symbols = SymbolTable::read(file, &self.budget).ok()?;
+    pub fn read(&self, name: &str, files: &ModuleFiles) -> Option<SymbolTable> {
+        let ModuleFiles { itself, reference, candidates } = files;
+        let is_debug_file =
+            |candidate: &&File| reference.as_ref().is_some_and(|reference| reference.is(candidate));
+        let debug_file = candidates.iter().find(is_debug_file);
+        let symbols = SymbolTable::read_with(itself, debug_file, &self.budget).ok()?;
         if symbols.exceeds_budget() {
             let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
             left_out.count += 1;
@@ -193,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_exceeds_the_budget_is_reported_in_one_sentence() {
-        let program = File::open("/proc/self/exe").unwrap();
+        let program = ModuleFiles::from(File::open("/proc/self/exe").unwrap());
         let loader = SymbolLoader::within(64 << 20, 1 << 30);
         assert!(loader.read("program", &program).is_some() && loader.left_out().is_none());
         let loader = SymbolLoader::within(1000, 1 << 30);

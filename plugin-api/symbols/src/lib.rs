@@ -3,6 +3,7 @@
 //! | | from | to |
 //! |---|---|---|
 //! | [`SymbolTable`] | a place in a program or library | the function there |
+//! | [`DebugFileReference`] | a stripped file | the file with its symbols |
 //! | [`ElfFile`] | a program or library | its functions, with their addresses and places in the file |
 //! | [`KernelSymbols`] | an address in the kernel | the function there |
 //! | [`demangle`] | the symbol of a C++ or Rust function | its name in the source |
@@ -40,6 +41,7 @@
 
 #![warn(missing_docs)]
 
+mod debug_file;
 mod demangle;
 mod elf;
 mod kernel;
@@ -49,6 +51,7 @@ mod strings;
 mod symbol_table;
 mod vdso;
 
+pub use debug_file::DebugFileReference;
 pub use demangle::{demangle, display_name, is_mangled};
 pub use elf::{Content, ElfError, ElfFile, Function, FunctionKind};
 pub use kernel::{KernelFunction, KernelSymbols};

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::fs::File;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -44,15 +45,34 @@ impl SymbolTable {
     ///
     /// The file is not an ELF file, or cannot be read.
     pub fn read<'a>(content: impl Into<Content<'a>>, budget: &Arc<MemoryBudget>) -> Result<Self, ElfError> {
+        Self::read_with(content, None, budget)
+    }
+
+    /// The same with the functions of its debug file.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_with<'a>(
+        content: impl Into<Content<'a>>,
+        debug_file: Option<&File>,
+        budget: &Arc<MemoryBudget>,
+    ) -> Result<Self, ElfError> {
         let elf = ElfFile::parse(content, budget)?;
         let mut symbols = Self { segments: elf.segments.clone(), ..Self::default() };
         symbols.add_tables(&elf, budget);
-        let of_mini_debug_info = elf.with_mini_debug_info(|elf| {
-            symbols.add_tables(elf, budget);
-            Ok(())
-        });
-        if let Some(Err(error)) = of_mini_debug_info {
-            symbols.skip("the MiniDebugInfo", error);
+        if let Some(debug_file) = debug_file {
+            // Of its other contents, most are left out: where the code is, the stripped file says.
+            let added = ElfFile::parse(debug_file, budget).map(|elf| symbols.add_tables(&elf, budget));
+            added.unwrap_or_else(|error| symbols.skip("the debug file", error));
+        } else {
+            let of_mini_debug_info = elf.with_mini_debug_info(|elf| {
+                symbols.add_tables(elf, budget);
+                Ok(())
+            });
+            if let Some(Err(error)) = of_mini_debug_info {
+                symbols.skip("the MiniDebugInfo", error);
+            }
         }
         if symbols.lacks_sizes() {
             match elf.function_starts() {
@@ -188,7 +208,6 @@ fn clamped(size: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::path::Path;
     use std::sync::LazyLock;
 

@@ -26,6 +26,15 @@ impl FuseFileSystems {
 
     /// The devices of those that are mounted for a process. None, if it has ended.
     pub fn of_process(&self, process: Pid) -> Vec<(u32, u32)> {
+        self.mounts_of(process).into_iter().map(|mount| mount.device).collect()
+    }
+
+    /// Whether the root directory of a process is on one.
+    pub fn is_root_of(&self, process: Pid) -> bool {
+        self.mounts_of(process).iter().any(|mount| mount.is_root)
+    }
+
+    fn mounts_of(&self, process: Pid) -> Vec<FuseMount> {
         let mounts = File::open(self.procfs.join(format!("{process}/mountinfo")));
         mounts.map(|mounts| in_list(mounts.take(MAX_LENGTH))).unwrap_or_default()
     }
@@ -37,19 +46,28 @@ impl FuseFileSystems {
     }
 }
 
-fn in_list(mounts: impl Read) -> Vec<(u32, u32)> {
+/// Where one is mounted.
+#[derive(Debug, PartialEq, Eq)]
+struct FuseMount {
+    device: (u32, u32),
+    /// Whether it is the root directory.
+    is_root: bool,
+}
+
+fn in_list(mounts: impl Read) -> Vec<FuseMount> {
     let lines = BufReader::new(mounts).split(b'\n').map_while(Result::ok);
-    lines.filter_map(|line| fuse_device(&String::from_utf8_lossy(&line))).collect()
+    lines.filter_map(|line| fuse_mount(&String::from_utf8_lossy(&line))).collect()
 }
 
 /// `88 67 0:40 / /mnt rw,relatime shared:1 - fuse.sshfs host:/ rw` (proc_pid_mountinfo(5)); blanks in names are escaped.
-fn fuse_device(line: &str) -> Option<(u32, u32)> {
+fn fuse_mount(line: &str) -> Option<FuseMount> {
     let (mount, file_system) = line.split_once(" - ")?;
     if !file_system.starts_with("fuse.") && !matches!(file_system.split(' ').next()?, "fuse" | "fuseblk") {
         return None;
     }
-    let (major, minor) = mount.split(' ').nth(2)?.split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
+    let mut fields = mount.split(' ');
+    let (major, minor) = fields.nth(2)?.split_once(':')?;
+    Some(FuseMount { device: (major.parse().ok()?, minor.parse().ok()?), is_root: fields.nth(1)? == "/" })
 }
 
 #[cfg(test)]
@@ -60,10 +78,11 @@ mod tests {
     fn fuse_file_systems_are_found_in_the_list_of_mounts() {
         let mounts = "88 67 0:40 / /mnt rw,relatime - fuse test rw,user_id=0\n\
                       93 27 0:43 / /sys/fs/fuse/connections rw - fusectl none rw\n\
-                      94 27 0:44 / /a rw shared:1 master:2 - fuse.sshfs a:/ rw\ngarbage\n\
+                      94 27 0:44 / / rw shared:1 master:2 - fuse.sshfs a:/ rw\ngarbage\n\
                       95 27 8:1 / /b\\040-\\040fuse rw - ext4 /dev/sda1 rw\n\
                       96 27 8:17 / /c rw - fuseblk /dev/sdb1 rw\n";
-        assert_eq!(in_list(mounts.as_bytes()), [(0, 40), (0, 44), (8, 17)]);
+        let found = in_list(mounts.as_bytes()).into_iter().map(|mount| (mount.device, mount.is_root));
+        assert_eq!(found.collect::<Vec<_>>(), [((0, 40), false), ((0, 44), true), ((8, 17), false)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 
 /// Opens a regular file, if it is as expected. See [`reopen_regular_file`].
@@ -20,6 +20,26 @@ pub fn open_regular_file(
 ) -> io::Result<(File, Metadata)> {
     let file = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     reopen_regular_file(file, procfs, is_expected)
+}
+
+/// Opens a regular file at a path that begins in this root directory, which no symbolic link leaves. It is not on another mount than
+/// the root directory if `stays_on_mount`.
+///
+/// # Errors
+///
+/// As [`reopen_regular_file`].
+pub fn open_regular_file_in(
+    root: &Path,
+    path: &Path,
+    stays_on_mount: bool,
+    procfs: &Path,
+    is_expected: impl FnOnce(&Metadata) -> bool,
+) -> io::Result<(File, Metadata)> {
+    let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    resolve.set(ResolveFlag::RESOLVE_NO_XDEV, stays_on_mount);
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(resolve);
+    reopen_regular_file(openat2(&root, path, how)?, procfs, is_expected)
 }
 
 /// Opens a regular file that is open with O_PATH only, if it is as expected. Anything else that a program has put there, such as
@@ -76,6 +96,25 @@ mod tests {
         assert_eq!(inode("link"), inode("file"));
         assert!(["fifo", "none", "."].iter().all(|name| open(&path(name)).is_err()));
         assert!(open_regular_file(&path("file"), Path::new("/proc"), |_| false).is_err());
+    }
+
+    #[test]
+    fn links_do_not_leave_the_root_directory() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("file"), "x").unwrap();
+        symlink("/file", root.path().join("link")).unwrap();
+        symlink(std::env::current_exe().unwrap(), root.path().join("outside")).unwrap();
+        let is_open = |root: &Path, path: &str, stays_on_mount| {
+            let opened =
+                open_regular_file_in(root, Path::new(path), stays_on_mount, Path::new("/proc"), |_| true);
+            opened.is_ok()
+        };
+        assert!(is_open(root.path(), "/link", true) && is_open(root.path(), "../file", false));
+        assert!(!is_open(root.path(), "/outside", false));
+        assert!(
+            is_open(Path::new("/"), "/proc/self/maps", false)
+                && !is_open(Path::new("/"), "/proc/self/maps", true)
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::read::{ReadCache, ReadRef};
 
 use super::content::Content;
+use super::debug_sections::{DebugLink, MAX_SECTION, build_id};
 use super::error::ElfError;
 use super::limits::{MAX_HEADERS, MAX_PARTS, MAX_TABLE};
 use super::mini_debug_info;
@@ -30,6 +31,8 @@ pub struct ElfFile<'a> {
     symtab: Option<Table>,
     dynsym: Option<Table>,
     mini_debug_info: Option<Range<u64>>,
+    build_id: Option<Vec<u8>>,
+    debug_link: Option<DebugLink>,
     unwind_index: Option<UnwindIndex>,
 }
 
@@ -113,6 +116,8 @@ impl<'a> ElfFile<'a> {
             symtab: None,
             dynsym: None,
             mini_debug_info: None,
+            build_id: None,
+            debug_link: None,
             unwind_index: None,
         };
         file.find_sections(header, headers);
@@ -142,6 +147,9 @@ impl<'a> ElfFile<'a> {
         self.symtab = table(elf::SHT_SYMTAB);
         self.dynsym = table(elf::SHT_DYNSYM);
         self.mini_debug_info = named(b".gnu_debugdata").and_then(|section| part(section, endian));
+        let short = |name| self.content.read(&part(named(name)?, endian)?, MAX_SECTION).ok();
+        self.build_id = short(b".note.gnu.build-id").and_then(|section| build_id(&section, endian));
+        self.debug_link = short(b".gnu_debuglink").and_then(|section| DebugLink::parse(&section, endian));
         self.unwind_index = named(b".eh_frame_hdr").and_then(|section| {
             let part = part(section, endian)?;
             Some(UnwindIndex { part, address: section.sh_addr(endian).into(), endian })
@@ -153,6 +161,21 @@ impl<'a> ElfFile<'a> {
             address..address.saturating_add(section.sh_size(endian).into())
         };
         self.code_sections = code.map(addresses).take(MAX_PARTS).collect();
+    }
+
+    /// Whether it has the symbol table that is lost in a stripped file.
+    pub(crate) fn has_full_symbol_table(&self) -> bool {
+        self.symtab.is_some()
+    }
+
+    /// What identifies the file and its debug file.
+    pub(crate) fn build_id(&self) -> Option<Vec<u8>> {
+        self.build_id.clone()
+    }
+
+    /// The name of its debug file.
+    pub(crate) fn debug_link(&self) -> Option<DebugLink> {
+        self.debug_link.clone()
     }
 
     /// Whether the Go toolchain made the file. Go has its own calling convention, and moves stacks.

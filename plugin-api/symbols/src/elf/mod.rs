@@ -1,6 +1,7 @@
 //! The one reader of ELF files (elf(5)).
 
 mod content;
+mod debug_sections;
 mod error;
 mod file;
 mod limits;
@@ -12,6 +13,7 @@ mod table;
 mod unwind_index;
 
 pub use content::Content;
+pub(crate) use debug_sections::DebugLink;
 pub use error::ElfError;
 pub use file::ElfFile;
 pub(crate) use file::Segment;
