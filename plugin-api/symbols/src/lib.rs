@@ -5,6 +5,7 @@
 //! | [`SymbolTable`] | a place in a program or library | the function there |
 //! | [`DebugFileReference`] | a stripped file | the file with its symbols |
 //! | [`ElfFile`] | a program or library | its functions, with their addresses and places in the file |
+//! | [`GeneratedFunctions`] | an address in code that a process has generated | the function there, from its perf map or jitdump file |
 //! | [`KernelSymbols`] | an address in the kernel | the function there |
 //! | [`demangle`] | the symbol of a C++ or Rust function | its name in the source |
 //!
@@ -41,9 +42,11 @@
 
 #![warn(missing_docs)]
 
+mod address_map;
 mod debug_file;
 mod demangle;
 mod elf;
+mod generated;
 mod kernel;
 mod memory_budget;
 mod spellings;
@@ -51,9 +54,11 @@ mod strings;
 mod symbol_table;
 mod vdso;
 
+pub use address_map::AddressMap;
 pub use debug_file::DebugFileReference;
 pub use demangle::{demangle, display_name, is_mangled};
 pub use elf::{Content, ElfError, ElfFile, Function, FunctionKind};
+pub use generated::{GeneratedFunctions, Position};
 pub use kernel::{KernelFunction, KernelSymbols};
 pub use memory_budget::{MemoryBudget, Reservation};
 pub use spellings::{spelling, spellings};

@@ -16,6 +16,9 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The same as a multiple of the time that one takes.
 const SHARE: u32 = 10;
 
+/// What has no name so soon after a reading is not waited for, so that waiting takes only a part of the time.
+const FRESH: Duration = Duration::from_millis(200);
+
 /// For how many addresses it is noted when they were first looked up.
 const MAX_NOTED: usize = 10_000;
 
@@ -32,6 +35,8 @@ pub struct KernelSymbols {
     functions: Functions,
     /// When they are read again at the earliest.
     next: Instant,
+    /// When they were read again.
+    read_at: Option<Instant>,
     have_changed: bool,
     /// How often they were read.
     readings: u32,
@@ -46,6 +51,7 @@ impl Default for KernelSymbols {
             reading: None,
             functions: Functions::default(),
             next: Instant::now(),
+            read_at: None,
             have_changed: false,
             readings: 0,
             noted: HashMap::new(),
@@ -92,8 +98,13 @@ impl KernelSymbols {
         may_change
     }
 
-    /// If they are to be read again, waits for the end of that for this long at most. Returns whether they were.
+    /// If they are to be read again, waits for the end of that for this long at most. Returns false if it is not worthwhile.
     pub fn wait_for_update(&mut self, limit: Duration) -> bool {
+        let is_fresh = self.read_at.is_some_and(|read_at| read_at.elapsed() < FRESH);
+        !is_fresh && self.receive(limit)
+    }
+
+    fn receive(&mut self, limit: Duration) -> bool {
         let read = self.reading.as_ref().map(|reading| reading.recv_timeout(limit));
         match read {
             Some(Ok(read)) => self.take(read),
@@ -107,7 +118,7 @@ impl KernelSymbols {
     /// Whether functions are others since this was last called.
     pub fn update(&mut self) -> bool {
         if self.readings > 0 {
-            self.wait_for_update(Duration::ZERO);
+            self.receive(Duration::ZERO);
         }
         std::mem::take(&mut self.have_changed)
     }
@@ -139,6 +150,7 @@ impl KernelSymbols {
         // Tracers load BPF programs when a session starts, so the second time comes soon.
         if self.readings > 1 {
             self.next = Instant::now() + SHORTEST_INTERVAL.max(read.duration.saturating_mul(SHARE));
+            self.read_at = Some(Instant::now());
         }
     }
 }
@@ -152,7 +164,7 @@ mod tests {
         let (deadline, mut is_changed) = (Instant::now() + Duration::from_secs(60), false);
         while symbols.may_change(address) {
             assert!(Instant::now() < deadline, "it is read again");
-            symbols.wait_for_update(Duration::from_millis(1));
+            symbols.receive(Duration::from_millis(1));
             is_changed |= symbols.update();
         }
         (symbols.function(address).map(|function| function.name.to_owned()), is_changed)
