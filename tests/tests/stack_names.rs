@@ -92,3 +92,111 @@ fn the_debug_file_of_another_program_is_not_used() {
         assert!(name.starts_with("[program+0x"), "{change}: {name}");
     }
 }
+
+/// Generates a function that spins, calls it for half a second, and lists it: in a perf map (`map`), later and behind others
+/// (`late`), in a jitdump file (`dump`), there at another address before (`moved`), or not at all.
+const GENERATES: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+static const unsigned char code[] = {
+#if __x86_64__
+    0x48, 0x89, 0xf8, 0x48, 0xff, 0xc8, 0x75, 0xfb, 0xc3, // mov %rdi, %rax; 1: dec %rax; jnz 1b; ret
+#else
+    0x00, 0x04, 0x00, 0xf1, 0xe1, 0xff, 0xff, 0x54, 0xc0, 0x03, 0x5f, 0xd6, // 1: subs x0, x0, #1; b.ne 1b; ret
+#endif
+};
+
+static void list(unsigned long address) {
+    char path[64];
+    sprintf(path, "/tmp/perf-%d.map", getpid());
+    FILE *map = fopen(path, "a");
+    fprintf(map, "%lx %zx generated function\n", address, sizeof code);
+    fclose(map);
+}
+
+static void dump(unsigned long address, int is_moved) {
+    char path[64];
+    sprintf(path, "jit-%d.dump", getpid());
+    int file = open(path, O_CREAT | O_RDWR, 0600);
+    struct { uint32_t magic, version, length, machine, pad, pid; uint64_t time, flags; } header = {0x4A695444, 1, 40};
+    write(file, &header, sizeof header);
+    unsigned long at = is_moved ? 0x1000 : address;
+    struct { uint32_t id, length; uint64_t time; uint32_t pid, tid; uint64_t vma, address, size, index; char name[19]; }
+        __attribute__((packed)) load = {0, 75 + sizeof code, 1, 0, 0, at, at, sizeof code, 1, "generated function"};
+    write(file, &load, sizeof load);
+    write(file, code, sizeof code);
+    uint64_t move[] = {64ull << 32 | 1, 2, 0, 0, 0x1000, address, sizeof code, 1};
+    if (is_moved) write(file, move, sizeof move);
+    mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0);
+}
+
+int main(int count, char **words) {
+    char *page = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memcpy(page + 64, code, sizeof code);
+    __builtin___clear_cache(page, page + 4096);
+    unsigned long address = (unsigned long) page + 64;
+    if (!strcmp(words[1], "map")) list(address);
+    if (!strcmp(words[1], "dump")) dump(address, 0);
+    if (!strcmp(words[1], "moved")) dump(address, 1);
+    struct timespec begin, now;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    int is_late = !strcmp(words[1], "late");
+    do {
+        ((void (*)(long)) (page + 64))(1000000);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (is_late && now.tv_sec * 10 + now.tv_nsec / 100000000 > begin.tv_sec * 10 + begin.tv_nsec / 100000000) {
+            list(address);
+            is_late = 0;
+        }
+    } while ((now.tv_sec - begin.tv_sec) * 1000000000L + now.tv_nsec - begin.tv_nsec < 500000000L);
+}
+"#;
+
+/// The innermost function of most samples of the program that generates code, which this script executes in a mount namespace with
+/// a `/tmp` of its own.
+fn hottest_generated(script: &str) -> String {
+    let directory = directory();
+    compile_c(directory.path(), GENERATES, &["-O1", "-o", "program"]);
+    hottest(directory.path(), &format!("exec unshare --mount sh -e -c 'mount -t tmpfs none /tmp; {script}'"))
+}
+
+#[test]
+fn generated_functions_have_the_names_that_their_process_lists() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    for script in [
+        "exec ./program map",
+        "echo 0 1 other >/tmp/perf-$$.map; exec ./program late",
+        "exec ./program dump",
+        "exec ./program moved",
+        "exec unshare --pid --fork ./program map",
+        "chown 1234 .; exec setpriv --reuid 1234 ./program map",
+    ] {
+        assert_eq!(hottest_generated(script), "generated function", "{script}");
+    }
+}
+
+#[test]
+fn perf_maps_that_are_not_those_of_the_process_are_not_used() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let everything = "echo 0 ffffffffffff wrong";
+    let usual = format!("{everything} >/tmp/perf-$$.map; exec ./program none");
+    assert_eq!(hottest_generated(&usual), "wrong", "a map of the process is used");
+    for script in [
+        "mkfifo /tmp/perf-$$.map".to_owned(),
+        "ln -s /dev/zero /tmp/perf-$$.map".to_owned(),
+        "mkdir /tmp/perf-$$.map".to_owned(),
+        format!("{everything} >/tmp/perf-$$.map; chown 1234 /tmp/perf-$$.map"),
+        format!("{everything} >/tmp/perf-$$.map; touch -d yesterday /tmp/perf-$$.map"),
+        "head -c 20000000 /dev/urandom >/tmp/perf-$$.map".to_owned(),
+        "truncate -s 2G /tmp/perf-$$.map".to_owned(),
+    ] {
+        assert_eq!(hottest_generated(&format!("{script}; exec ./program none")), "[unknown]", "{script}");
+    }
+}

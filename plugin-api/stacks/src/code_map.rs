@@ -1,27 +1,41 @@
 //! The code of a process, by address.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use trace_symbols::AddressMap;
+
+use crate::generated_code::GeneratedCode;
 use crate::mapping::Mapping;
-use crate::modules::Module;
+use crate::modules::{Module, Modules};
 
 /// The code that a process has mapped, by address.
 #[derive(Debug, Clone, Default)]
-pub struct CodeMap(BTreeMap<u64, CodeRange>);
+pub struct CodeMap(AddressMap<MappedCode>);
 
 #[derive(Debug, Clone)]
-struct CodeRange {
-    end: u64,
+struct MappedCode {
+    /// What is added to an address for the place in the file.
     offset: u64,
     module: Arc<Module>,
+    generated: Option<Arc<GeneratedCode>>,
+}
+
+/// Where an address is.
+#[derive(Debug, Clone, Copy)]
+pub struct CodePlace<'a> {
+    /// The file that is mapped there.
+    pub module: &'a Arc<Module>,
+    /// The place in it.
+    pub offset: u64,
+    /// What the process may have generated there.
+    pub(crate) generated: Option<&'a Arc<GeneratedCode>>,
 }
 
 impl CodeMap {
-    /// The file that is mapped at this address, and the place in it.
-    pub fn at(&self, address: u64) -> Option<(&Arc<Module>, u64)> {
-        let (begin, piece) = self.0.range(..=address).next_back()?;
-        (address < piece.end).then(|| (&piece.module, (address - begin).wrapping_add(piece.offset)))
+    /// What is mapped at this address.
+    pub fn at(&self, address: u64) -> Option<CodePlace<'_>> {
+        let MappedCode { offset, module, generated } = self.0.at(address)?;
+        Some(CodePlace { module, offset: address.wrapping_add(*offset), generated: generated.as_ref() })
     }
 
     /// Whether there is none.
@@ -29,23 +43,13 @@ impl CodeMap {
         self.0.is_empty()
     }
 
-    /// Adds a mapping. It replaces the parts of others that it overlaps.
-    pub fn map(&mut self, mapping: &Mapping<'_>, module: Arc<Module>) {
-        let (begin, end) = (mapping.address, mapping.address.saturating_add(mapping.length));
-        // No two of them overlap, so their ends are in order, too.
-        let overlapped = self.0.range(..end).rev().take_while(|(_, piece)| piece.end > begin);
-        for start in overlapped.map(|(start, _)| *start).collect::<Vec<_>>() {
-            let Some(old) = self.0.remove(&start) else { continue };
-            if start < begin {
-                self.0.insert(start, CodeRange { end: begin, ..old.clone() });
-            }
-            if old.end > end {
-                let offset = old.offset.wrapping_add(end - start);
-                self.0.insert(end, CodeRange { offset, ..old });
-            }
-        }
-        if begin < end {
-            self.0.insert(begin, CodeRange { end, offset: mapping.offset, module });
-        }
+    /// Adds a mapping of a process. It replaces the parts of others that it overlaps.
+    pub fn map(&mut self, process: u32, mapping: &Mapping<'_>, modules: &Modules) {
+        let code = MappedCode {
+            offset: mapping.offset.wrapping_sub(mapping.address),
+            module: modules.module(process, mapping),
+            generated: modules.generated_code(process, mapping),
+        };
+        self.0.insert(mapping.address..mapping.address.saturating_add(mapping.length), code);
     }
 }

@@ -15,13 +15,15 @@
 
 mod code_map;
 mod folded;
+mod generated_code;
 mod mapping;
 mod modules;
 mod observer;
+mod process_root;
 mod symbol_loader;
 mod symbolizer;
 
-pub use code_map::CodeMap;
+pub use code_map::{CodeMap, CodePlace};
 pub use folded::{Folded, FoldedUnit};
 pub use mapping::{Mapping, OwnedMapping};
 pub use modules::{Module, Modules};

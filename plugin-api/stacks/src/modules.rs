@@ -8,16 +8,18 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use trace_hook_api::Environment;
 use trace_symbols::{DebugFileReference, SymbolTable};
-use trace_tasks::{FuseFileSystems, open_regular_file, open_regular_file_in};
+use trace_tasks::open_regular_file;
 
+use crate::generated_code::{GeneratedCode, is_generated, is_jit_dump};
 use crate::mapping::Mapping;
+use crate::process_root::ProcessRoots;
 use crate::symbol_loader::SymbolLoader;
 
 /// Files are held open until their symbols are needed, and each takes a descriptor. Twice as many are cached at most.
@@ -25,6 +27,9 @@ const MAX_RECENT: usize = 400;
 /// The same for those that processes have mapped after so many others.
 const MAX_RECENT_EXCESS: usize = 100;
 const MAX_OF_PROCESS: usize = 200;
+
+/// For how many processes it is known what code they have generated.
+const MAX_GENERATING: usize = 1000;
 
 /// How long a call that reads mappings or opens a file may block.
 pub const CALL_LIMIT: Duration = Duration::from_millis(500);
@@ -39,17 +44,18 @@ const LOAD_TIMEOUT: Duration = CALL_LIMIT.saturating_mul(4);
 pub const BRIEF_WAIT: Duration = Duration::from_millis(10);
 
 /// What the kernel puts behind the path of a file that was unlinked.
-const DELETED: &[u8] = b" (deleted)";
+pub const DELETED: &[u8] = b" (deleted)";
 
 /// The files observed so far. A file is opened soon after it is first observed: later the process may have ended, and with it
 /// the mount namespace in which the file has this path.
 #[derive(Debug)]
 pub struct Modules {
-    procfs: PathBuf,
-    fuse: FuseFileSystems,
+    roots: Arc<ProcessRoots>,
     /// Processes whose root directory is tried if the process that mapped a file has ended.
     fallback_processes: Vec<u32>,
     cache: Mutex<ModuleCache>,
+    /// By process.
+    generated: Mutex<HashMap<u32, Arc<GeneratedCode>>>,
     limits: Arc<Limits>,
 }
 
@@ -140,10 +146,9 @@ struct Loading {
 impl Modules {
     /// Keeps up to this many bytes of names on disk.
     pub fn new(environment: &Environment, fallback_processes: Vec<u32>, names_on_disk: u64) -> Self {
-        let procfs = environment.procfs.as_path();
         Self {
-            procfs: procfs.to_owned(),
-            fuse: FuseFileSystems::new(procfs, &environment.sysfs),
+            roots: Arc::new(ProcessRoots::new(environment)),
+            generated: Mutex::default(),
             fallback_processes,
             cache: Mutex::default(),
             limits: Limits::of(environment, names_on_disk),
@@ -166,18 +171,37 @@ impl Modules {
         cache.module(process, identity, &self.limits)
     }
 
+    /// The code that a process generates, if this mapping can hold it.
+    pub fn generated_code(&self, process: u32, mapping: &Mapping<'_>) -> Option<Arc<GeneratedCode>> {
+        (is_generated(mapping) || is_jit_dump(mapping.path)).then(|| self.generated_by(process))
+    }
+
+    /// The code that a process generates.
+    pub fn generated_by(&self, process: u32) -> Arc<GeneratedCode> {
+        let mut generated = self.generated.lock().unwrap_or_else(PoisonError::into_inner);
+        if generated.len() >= MAX_GENERATING && !generated.contains_key(&process) {
+            generated.clear();
+        }
+        let code = || {
+            let loader = Arc::clone(&self.limits.loader);
+            Arc::new(GeneratedCode::of(process, Arc::clone(&self.roots), loader))
+        };
+        Arc::clone(generated.entry(process).or_insert_with(code))
+    }
+
     /// Opens the file of a mapping of a process. `None`, if it does not exist any more. This can block.
     ///
     /// # Errors
     ///
     /// It exists, but is not used.
     pub fn open(&self, process: u32, mapping: &Mapping<'_>) -> io::Result<Option<File>> {
+        let (procfs, fuse) = (self.roots.procfs(), self.roots.fuse());
         let end = mapping.address.wrapping_add(mapping.length);
         let itself = format!("{process}/map_files/{:x}-{end:x}", mapping.address);
-        if self.fuse.is_listed(mapping.device) || self.fuse.of_process(process).contains(&mapping.device) {
+        if fuse.is_listed(mapping.device) || fuse.of_process(process).contains(&mapping.device) {
             return Err(io::Error::other("it is on a FUSE file system"));
         }
-        match open_regular_file(&self.procfs.join(itself), &self.procfs, |_| true) {
+        match open_regular_file(&procfs.join(itself), procfs, |_| true) {
             Ok((file, _)) => return Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::Other => return Err(error),
             // The process has ended, or has unmapped it; or this process may not open it this way.
@@ -185,11 +209,11 @@ impl Modules {
         }
         let Ok(path) = Path::new(OsStr::from_bytes(mapping.path)).strip_prefix("/") else { return Ok(None) };
         let roots = [process].into_iter().chain(self.fallback_processes.iter().copied());
-        let roots = roots.filter(|root| !self.fuse.of_process(*root).contains(&mapping.device));
+        let roots = roots.filter(|root| !fuse.of_process(*root).contains(&mapping.device));
         // Devices are not compared: some file systems report a different one to perf events than to stat(2).
         let open = |root| {
-            let path = self.procfs.join(format!("{root}/root")).join(path);
-            open_regular_file(&path, &self.procfs, |metadata| metadata.ino() == mapping.inode)
+            let path = procfs.join(format!("{root}/root")).join(path);
+            open_regular_file(&path, procfs, |metadata| metadata.ino() == mapping.inode)
         };
         Ok(roots.map(open).find_map(Result::ok).map(|(file, _)| file))
     }
@@ -201,7 +225,7 @@ impl Modules {
         };
         let may_be = |file: &File| reference.may_be(file, self.limits.loader.budget());
         let processes = [process].into_iter().chain(self.fallback_processes.iter().copied());
-        let open = |root: u32, path: &Path| self.open_in_root(root, path).filter(may_be);
+        let open = |root: u32, path: &Path| self.roots.open(root, path, |_| true).filter(may_be);
         let mut candidates = Vec::new();
         if let Some(path) = reference.path_of_build_id() {
             let with_own = processes.clone().chain([std::process::id()]);
@@ -214,17 +238,6 @@ impl Modules {
                 .extend(paths.iter().filter_map(|path| processes.clone().find_map(|root| open(root, path))));
         }
         ModuleFiles { itself, reference: Some(reference), candidates }
-    }
-
-    /// Opens a file in the root directory of a process. Where the process has FUSE file systems mounted, only on the mount of that
-    /// directory, which is none of them.
-    fn open_in_root(&self, process: u32, path: &Path) -> Option<File> {
-        let has_fuse = !self.fuse.of_process(process).is_empty();
-        if has_fuse && self.fuse.is_root_of(process) {
-            return None;
-        }
-        let root = self.procfs.join(format!("{process}/root"));
-        open_regular_file_in(&root, path, has_fuse, &self.procfs, |_| true).ok().map(|(file, _)| file)
     }
 }
 

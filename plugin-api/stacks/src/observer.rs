@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use trace_hook_api::{Environment, HookError, Result, log};
 use trace_tasks::{BlockingCalls, CallTarget, ListLength, Pid, Procfs, thread_refusal};
 
+use crate::generated_code::is_jit_dump;
 use crate::mapping::{Mapping, OwnedMapping, mappings};
 use crate::modules::{CALL_LIMIT, Module, ModuleFiles, Modules};
 
@@ -245,19 +246,23 @@ impl<T: ObserveTasks> ObserverThread<T> {
         if let Some(reason) = reason {
             self.report(&String::from_utf8_lossy(&path), &reason);
         }
-        let files = file.map(|file| self.with_debug_files(process, path, file));
-        module.set_file(files);
+        module.set_file(file.and_then(|file| self.with_debug_files(process, path, file)));
     }
 
-    /// Opens the debug files of a file. If that blocks, there are none.
-    fn with_debug_files(&mut self, process: Pid, path: Vec<u8>, file: File) -> ModuleFiles {
-        let Ok(same) = file.try_clone() else { return file.into() };
+    /// Opens the debug files of a file. If that blocks, there are none. `None`, if the file lists generated code.
+    fn with_debug_files(&mut self, process: Pid, path: Vec<u8>, file: File) -> Option<ModuleFiles> {
+        if is_jit_dump(&path) {
+            self.modules.generated_by(process).set_jit_dump(file);
+            return None;
+        }
+        let Ok(same) = file.try_clone() else { return Some(file.into()) };
         let modules = Arc::clone(&self.modules);
         let open = move || modules.open_debug_files(process, &path, same);
-        self.calls.call(&[CallTarget::Process(process)], open).unwrap_or_else(|blocked| {
+        let opened = self.calls.call(&[CallTarget::Process(process)], open);
+        Some(opened.unwrap_or_else(|blocked| {
             log::debug!("a debug file for process {process} is not used: {blocked}");
             file.into()
-        })
+        }))
     }
 
     /// Reports what has no symbols. A hostile process can have any number of such files.

@@ -83,13 +83,18 @@ impl SymbolLoader {
         let debug_file = candidates.iter().find(is_debug_file);
         let symbols = SymbolTable::read_with(itself, debug_file, &self.budget).ok()?;
         if symbols.exceeds_budget() {
-            let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-            left_out.count += 1;
-            if left_out.count == 1 {
-                left_out.first = name.to_owned();
-            }
+            self.leave_out(name);
         }
         Some(symbols)
+    }
+
+    /// Notes that not all symbols of a file of this name are used.
+    pub fn leave_out(&self, name: &str) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.count += 1;
+        if left_out.count == 1 {
+            left_out.first = name.to_owned();
+        }
     }
 
     /// A sentence about the files whose symbols exceed the budget.

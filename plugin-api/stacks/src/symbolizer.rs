@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use trace_symbols::{KernelFunction, KernelSymbols, display_name};
 
-use crate::code_map::CodeMap;
+use crate::code_map::{CodeMap, CodePlace};
 use crate::modules::{BRIEF_WAIT, Module};
 
 /// From here on, a number in a stack is not an address but a marker: it says whether kernel or user addresses follow
@@ -29,7 +29,7 @@ const TRUNCATED: &str = "[truncated]";
 const USUAL_DEPTH: usize = 127;
 
 /// Longer names are cut, in characters: those of C++ templates can have any length.
-const MAX_NAME: usize = 512;
+pub const MAX_NAME: usize = 512;
 
 /// How many names are cached, and how long they are together. A program can have any number of addresses and long names.
 const MAX_CACHED: usize = 50_000;
@@ -116,7 +116,7 @@ impl Symbolizer {
         let (mut context, mut is_return) = (Context::Other, false);
         let mut may_be_named_soon = false;
         let mut frames = Vec::with_capacity(stack.len());
-        let mut loading = None;
+        let (mut loading, mut generating) = (None, None);
         for address in stack.iter().copied().map(u64::from_ne_bytes) {
             if let Some(next) = context_marker(address) {
                 (context, is_return) = (next, false);
@@ -131,7 +131,17 @@ impl Symbolizer {
                     may_be_named_soon |= may_be_named;
                     frames.push(frame);
                 }
-                (Context::User, Some((module, offset))) => {
+                (Context::User, Some(CodePlace { module, offset, generated })) => {
+                    if let Some(code) = generated {
+                        let function = code.function(address);
+                        if code.refresh() && may_wait && function.is_none() {
+                            generating = Some(code);
+                        }
+                        if let Some(function) = function {
+                            frames.push(Frame::of(function.into()));
+                            continue;
+                        }
+                    }
                     // No early return: the symbols of all modules are read at the same time.
                     if may_wait && module.start_loading() {
                         loading = Some(module);
@@ -144,6 +154,10 @@ impl Symbolizer {
         }
         if let Some(module) = loading {
             module.wait_briefly();
+            return None;
+        }
+        if let Some(code) = generating {
+            code.wait_briefly();
             return None;
         }
         if may_wait && may_be_named_soon && self.kernel.wait_for_update(BRIEF_WAIT) {

@@ -19,11 +19,14 @@ const MAX_NAME: usize = 512;
 /// What a function takes in memory beside its name, in bytes: a map's node is half full at least, and a function can be cut in two.
 const FUNCTION: u64 = 128;
 /// What is reserved at a time, in bytes.
-const RESERVED: u64 = 64 << 10;
+const RESERVED: u64 = 4 << 10;
 
-/// The header of a jitdump file and of its records (tools/perf/Documentation/jitdump-specification.txt): `JiTD`, version, length, …
+/// What a jitdump file begins with, `JiTD` in the machine's byte order.
 const MAGIC: u32 = 0x4A69_5444;
+/// How long the header of a record is, in bytes: type and length (32 bits each), and time.
 const RECORD: usize = 16;
+/// Where the name is behind it.
+const NAME: usize = 40;
 /// A function was generated, or moved to another address.
 const LOAD: u32 = 0;
 const MOVE: u32 = 1;
@@ -53,6 +56,25 @@ pub struct Position {
     offset: u64,
     /// What follows belongs to a line that is too long.
     is_in_long_line: bool,
+}
+
+/// What a process lists of the code that it has generated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GeneratedCode<'a> {
+    /// A function.
+    Function {
+        /// Where it is.
+        addresses: Range<u64>,
+        /// Its name.
+        name: &'a [u8],
+    },
+    /// The function at an address was copied to others.
+    Move {
+        /// The address.
+        from: u64,
+        /// Where it is now.
+        to: Range<u64>,
+    },
 }
 
 impl Position {
@@ -87,91 +109,16 @@ impl GeneratedFunctions {
         self.exceeds_budget
     }
 
-    /// Reads what was added to a list of functions, with lines such as `7f0012340 1c0 name`: the start and the size in hexadecimal digits
-    /// (tools/perf/Documentation/jit-interface.txt). Later functions replace earlier ones. The last line is read once it ends.
-    ///
-    /// Reads some MiB at most. Returns how far.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn read_perf_map(&mut self, file: &File, mut position: Position) -> io::Result<Position> {
-        let end = file.metadata()?.len().min(position.offset.saturating_add(MAX_READ));
-        let mut buffer = vec![0; STEP];
-        while position.offset < end {
-            let count = file.read_at(&mut buffer, position.offset)?;
-            let Some(last) = buffer[..count].iter().rposition(|byte| *byte == b'\n') else {
-                // Either a part of a line that is too long, or the last line.
-                if count < STEP {
-                    break;
+    /// Takes what was read. Later functions replace earlier ones.
+    pub fn apply(&mut self, change: GeneratedCode<'_>) {
+        match change {
+            GeneratedCode::Function { addresses, name } => self.add(addresses, name),
+            GeneratedCode::Move { from, to } => {
+                if let Some(name) = self.functions.at(from).copied().filter(|_| self.has_room(FUNCTION)) {
+                    self.functions.insert(to, name);
                 }
-                position = Position { offset: position.offset + count as u64, is_in_long_line: true };
-                continue;
-            };
-            let lines = buffer[..last].split(|byte| *byte == b'\n');
-            let is_rest = std::mem::take(&mut position.is_in_long_line);
-            lines.skip(is_rest.into()).filter_map(line).for_each(|(range, name)| self.add(range, name));
-            position.offset += last as u64 + 1;
-        }
-        Ok(position)
-    }
-
-    /// Reads what was added to a jitdump file.
-    ///
-    /// Reads some MiB at most. Returns how far.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, or is not a jitdump file.
-    pub fn read_jit_dump(&mut self, file: &File, mut position: Position) -> io::Result<Position> {
-        let length = file.metadata()?.len();
-        let mut buffer = vec![0; RECORD + 56 + MAX_NAME];
-        if position.offset == 0 {
-            let count = file.read_at(&mut buffer, 0)?;
-            let [magic, header] = [0, 8].map(|at| word(&buffer[..count], at));
-            if magic != Some(MAGIC) {
-                return Err(io::Error::other("not a jitdump file of this machine"));
             }
-            position.offset = header.unwrap_or(0).max(RECORD as u32).into();
         }
-        // The code in the records is not read.
-        let (mut read, most) = (0, MAX_READ);
-        while position.offset + (RECORD as u64) <= length && read < most {
-            let count = file.read_at(&mut buffer, position.offset)?;
-            read += count as u64;
-            let record = &buffer[..count];
-            let (Some(kind), Some(size)) = (word(record, 0), word(record, 4)) else { break };
-            // The end is written later, or never.
-            if (size as usize) < RECORD || position.offset + u64::from(size) > length {
-                break;
-            }
-            let Some(record) = record.get(RECORD..record.len().min(size as usize)) else { break };
-            match kind {
-                LOAD => self.load(record),
-                MOVE => self.move_function(record),
-                _ => None,
-            };
-            position.offset += u64::from(size);
-        }
-        Ok(position)
-    }
-
-    /// Process, thread (32 bits each), virtual address, code address, size, index (64 bits each), name.
-    fn load(&mut self, record: &[u8]) -> Option<()> {
-        let (address, size, name) = (long(record, 16)?, long(record, 24)?, record.get(40..)?);
-        let name = name.split(|byte| *byte == 0).next()?;
-        self.add(address..address.saturating_add(size), name);
-        Some(())
-    }
-
-    /// Process, thread (32 bits each), virtual address, old and new address, size, index (64 bits each).
-    fn move_function(&mut self, record: &[u8]) -> Option<()> {
-        let (from, to, size) = (long(record, 16)?, long(record, 24)?, long(record, 32)?);
-        let name = *self.functions.at(from)?;
-        if self.has_room(FUNCTION) {
-            self.functions.insert(to..to.saturating_add(size), name);
-        }
-        Some(())
     }
 
     fn add(&mut self, range: Range<u64>, name: &[u8]) {
@@ -198,7 +145,96 @@ impl GeneratedFunctions {
     }
 }
 
-fn line(line: &[u8]) -> Option<(Range<u64>, &[u8])> {
+/// Reads what was added to a perf map, with lines such as `7f0012340 1c0 name`: the start and the size in hexadecimal digits
+/// (tools/perf/Documentation/jit-interface.txt). The last line is read once it ends.
+///
+/// Reads some MiB at most. Returns how far.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn read_perf_map(
+    file: &File,
+    mut position: Position,
+    visit: &mut impl FnMut(GeneratedCode<'_>),
+) -> io::Result<Position> {
+    let end = file.metadata()?.len().min(position.offset.saturating_add(MAX_READ));
+    let mut buffer = vec![0; STEP];
+    while position.offset < end {
+        let count = file.read_at(&mut buffer, position.offset)?;
+        let Some(last) = buffer[..count].iter().rposition(|byte| *byte == b'\n') else {
+            // Either a part of a line that is too long, or the last line.
+            if count < STEP {
+                break;
+            }
+            position = Position { offset: position.offset + count as u64, is_in_long_line: true };
+            continue;
+        };
+        let lines = buffer[..last].split(|byte| *byte == b'\n');
+        let is_rest = std::mem::take(&mut position.is_in_long_line);
+        lines.skip(is_rest.into()).filter_map(function).for_each(&mut *visit);
+        position.offset += last as u64 + 1;
+    }
+    Ok(position)
+}
+
+/// Reads what was added to a jitdump file (tools/perf/Documentation/jitdump-specification.txt).
+///
+/// Reads some MiB at most. Returns how far.
+///
+/// # Errors
+///
+/// The file cannot be read, or is not a jitdump file.
+pub fn read_jit_dump(
+    file: &File,
+    mut position: Position,
+    visit: &mut impl FnMut(GeneratedCode<'_>),
+) -> io::Result<Position> {
+    let length = file.metadata()?.len();
+    // The code in the records is not read.
+    let mut buffer = vec![0; RECORD + NAME + MAX_NAME];
+    if position.offset == 0 {
+        let count = file.read_at(&mut buffer, 0)?;
+        let [magic, header] = [0, 8].map(|at| word(&buffer[..count], at));
+        if magic != Some(MAGIC) {
+            return Err(io::Error::other("not a jitdump file of this machine"));
+        }
+        position.offset = header.unwrap_or(0).max(RECORD as u32).into();
+    }
+    let mut read = 0;
+    while read < MAX_READ {
+        let count = file.read_at(&mut buffer, position.offset)?;
+        read += count as u64;
+        let (Some(kind), Some(size)) = (word(&buffer[..count], 0), word(&buffer[..count], 4)) else { break };
+        let Some(record) = buffer[..count].get(RECORD..count.min(size as usize)) else { break };
+        // The end is written later, or never.
+        if position.offset + u64::from(size) > length {
+            break;
+        }
+        match kind {
+            LOAD => loaded(record).map(&mut *visit),
+            MOVE => moved(record).map(&mut *visit),
+            _ => None,
+        };
+        position.offset += u64::from(size);
+    }
+    Ok(position)
+}
+
+/// The fields: process, thread (32 bits each), virtual address, code address, size, index (64 bits each), name.
+fn loaded(record: &[u8]) -> Option<GeneratedCode<'_>> {
+    let (address, size) = (long(record, 16)?, long(record, 24)?);
+    let name = record.get(NAME..)?.split(|byte| *byte == 0).next()?;
+    Some(GeneratedCode::Function { addresses: address..address.saturating_add(size), name })
+}
+
+/// The fields: process, thread (32 bits each), virtual address, old and new address, size, index (64 bits each).
+fn moved(record: &[u8]) -> Option<GeneratedCode<'_>> {
+    let (from, to, size) = (long(record, 16)?, long(record, 24)?, long(record, 32)?);
+    Some(GeneratedCode::Move { from, to: to..to.saturating_add(size) })
+}
+
+fn function(line: &[u8]) -> Option<GeneratedCode<'_>> {
     let mut words = line.splitn(3, |byte| *byte == b' ');
     let number = |word: &[u8]| {
         let digits = str::from_utf8(word).ok()?;
@@ -206,7 +242,8 @@ fn line(line: &[u8]) -> Option<(Range<u64>, &[u8])> {
     };
     let (start, size) = (number(words.next()?)?, number(words.next()?)?);
     let name = words.next()?;
-    Some((start..start.saturating_add(size), name.strip_suffix(b"\r").unwrap_or(name)))
+    let name = name.strip_suffix(b"\r").unwrap_or(name);
+    Some(GeneratedCode::Function { addresses: start..start.saturating_add(size), name })
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -254,11 +291,12 @@ mod tests {
     fn a_perf_map_is_read_as_it_grows() {
         let mut file = file(b"1000 10 first one\n0x2000 0x20 second\ngarbage\n3000 0 empty\n4000 8 in");
         let mut functions = functions();
-        let position = functions.read_perf_map(&file, Position::default()).unwrap();
+        let position =
+            read_perf_map(&file, Position::default(), &mut |change| functions.apply(change)).unwrap();
         assert_eq!(functions.at(0x100f).as_deref(), Some("first one"));
         assert_eq!([0xfff, 0x1010, 0x3000, 0x4000].map(|address| functions.at(address)), [const { None }; 4]);
         file.write_all(b" two\n2010 8 third\n").unwrap();
-        let position = functions.read_perf_map(&file, position).unwrap();
+        let position = read_perf_map(&file, position, &mut |change| functions.apply(change)).unwrap();
         assert_eq!(position.offset(), file.metadata().unwrap().len());
         let names =
             [0x200f, 0x2010, 0x2018, 0x4000].map(|address| functions.at(address).unwrap().into_owned());
@@ -272,7 +310,7 @@ mod tests {
             format!("1000 10 first\n2000 10 {long}\n3000 10 third\n4000 10 {}\n", &long[..1000]).as_bytes(),
         );
         let mut functions = functions();
-        functions.read_perf_map(&file, Position::default()).unwrap();
+        read_perf_map(&file, Position::default(), &mut |change| functions.apply(change)).unwrap();
         assert_eq!(functions.at(0x3000).as_deref(), Some("third"));
         assert_eq!(functions.at(0x2000), None);
         assert_eq!(functions.at(0x4000).unwrap().len(), MAX_NAME);
@@ -285,7 +323,7 @@ mod tests {
         let mut functions = functions();
         let (mut position, mut calls) = (Position::default(), 0);
         loop {
-            let next = functions.read_perf_map(&file, position).unwrap();
+            let next = read_perf_map(&file, position, &mut |change| functions.apply(change)).unwrap();
             assert!(next.offset() - position.offset() <= MAX_READ + STEP as u64);
             if next == position {
                 break;
@@ -302,7 +340,7 @@ mod tests {
             (0..10_000).map(|number| format!("{:x} 10 function_{number}\n", number * 16)).collect();
         let file = file(list.as_bytes());
         let mut functions = GeneratedFunctions::new(&MemoryBudget::new(1 << 20)).unwrap();
-        functions.read_perf_map(&file, Position::default()).unwrap();
+        read_perf_map(&file, Position::default(), &mut |change| functions.apply(change)).unwrap();
         assert!(functions.exceeds_budget() && functions.used < 1 << 20);
         assert!(functions.at(0).is_some() && functions.at(9_999 * 16).is_none());
     }
@@ -318,12 +356,17 @@ mod tests {
         let complete = dump.len() as u64;
         dump.extend(&record(LOAD, &[0, 0x4000, 0x20, 2], b"cut\0")[..50]);
         let mut functions = functions();
-        let position = functions.read_jit_dump(&file(&dump), Position::default()).unwrap();
+        let position =
+            read_jit_dump(&file(&dump), Position::default(), &mut |change| functions.apply(change)).unwrap();
         assert_eq!(position.offset(), complete);
         let names = [0x1000, 0x201f, 0x3010].map(|address| functions.at(address).unwrap().into_owned());
         assert_eq!(names, ["first", "second", "first"]);
         assert!(functions.at(0x4000).is_none());
-        assert!(functions.read_jit_dump(&file(b"something else, not a dump"), Position::default()).is_err());
+        assert!(
+            read_jit_dump(&file(b"something else, not a dump"), Position::default(), &mut |change| functions
+                .apply(change))
+            .is_err()
+        );
     }
 
     proptest! {
@@ -334,12 +377,12 @@ mod tests {
             size in 0..200_u32,
         ) {
             let mut functions = functions();
-            let _ = functions.read_perf_map(&file(&bytes), Position::default());
-            let _ = functions.read_perf_map(&file(text.as_bytes()), Position::default());
+            let _ = read_perf_map(&file(&bytes), Position::default(), &mut |change| functions.apply(change));
+            let _ = read_perf_map(&file(text.as_bytes()), Position::default(), &mut |change| functions.apply(change));
             let dump = [&dump_header()[..], &size.to_ne_bytes(), &bytes].concat();
-            let _ = functions.read_jit_dump(&file(&dump), Position::default());
+            let _ = read_jit_dump(&file(&dump), Position::default(), &mut |change| functions.apply(change));
             let record = [&dump_header()[..], &LOAD.to_ne_bytes(), &size.to_ne_bytes(), &bytes].concat();
-            let _ = functions.read_jit_dump(&file(&record), Position::default());
+            let _ = read_jit_dump(&file(&record), Position::default(), &mut |change| functions.apply(change));
             let _ = [0, 1, u64::MAX].map(|address| functions.at(address).is_some());
         }
     }

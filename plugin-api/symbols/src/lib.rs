@@ -58,7 +58,7 @@ pub use address_map::AddressMap;
 pub use debug_file::DebugFileReference;
 pub use demangle::{demangle, display_name, is_mangled};
 pub use elf::{Content, ElfError, ElfFile, Function, FunctionKind};
-pub use generated::{GeneratedFunctions, Position};
+pub use generated::{GeneratedCode, GeneratedFunctions, Position, read_jit_dump, read_perf_map};
 pub use kernel::{KernelFunction, KernelSymbols};
 pub use memory_budget::{MemoryBudget, Reservation};
 pub use spellings::{spelling, spellings};

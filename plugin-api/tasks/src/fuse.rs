@@ -1,5 +1,7 @@
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::Pid;
@@ -29,9 +31,9 @@ impl FuseFileSystems {
         self.mounts_of(process).into_iter().map(|mount| mount.device).collect()
     }
 
-    /// Whether the root directory of a process is on one.
-    pub fn is_root_of(&self, process: Pid) -> bool {
-        self.mounts_of(process).iter().any(|mount| mount.is_root)
+    /// Where they are mounted, as the process sees it.
+    pub fn mount_points_of(&self, process: Pid) -> Vec<PathBuf> {
+        self.mounts_of(process).into_iter().map(|mount| mount.point).collect()
     }
 
     fn mounts_of(&self, process: Pid) -> Vec<FuseMount> {
@@ -50,8 +52,7 @@ impl FuseFileSystems {
 #[derive(Debug, PartialEq, Eq)]
 struct FuseMount {
     device: (u32, u32),
-    /// Whether it is the root directory.
-    is_root: bool,
+    point: PathBuf,
 }
 
 fn in_list(mounts: impl Read) -> Vec<FuseMount> {
@@ -67,7 +68,19 @@ fn fuse_mount(line: &str) -> Option<FuseMount> {
     }
     let mut fields = mount.split(' ');
     let (major, minor) = fields.nth(2)?.split_once(':')?;
-    Some(FuseMount { device: (major.parse().ok()?, minor.parse().ok()?), is_root: fields.nth(1)? == "/" })
+    Some(FuseMount { device: (major.parse().ok()?, minor.parse().ok()?), point: unescaped(fields.nth(1)?) })
+}
+
+/// The kernel writes blanks, newlines and backslashes as three octal digits.
+fn unescaped(path: &str) -> PathBuf {
+    let mut parts = path.split('\\');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(3).unwrap_or((part, ""));
+        bytes.extend(u8::from_str_radix(digits, 8));
+        bytes.extend(rest.as_bytes());
+    }
+    OsString::from_vec(bytes).into()
 }
 
 #[cfg(test)]
@@ -78,11 +91,12 @@ mod tests {
     fn fuse_file_systems_are_found_in_the_list_of_mounts() {
         let mounts = "88 67 0:40 / /mnt rw,relatime - fuse test rw,user_id=0\n\
                       93 27 0:43 / /sys/fs/fuse/connections rw - fusectl none rw\n\
-                      94 27 0:44 / / rw shared:1 master:2 - fuse.sshfs a:/ rw\ngarbage\n\
+                      94 27 0:44 / /a\\040b\\134c rw shared:1 master:2 - fuse.sshfs a:/ rw\ngarbage\n\
                       95 27 8:1 / /b\\040-\\040fuse rw - ext4 /dev/sda1 rw\n\
                       96 27 8:17 / /c rw - fuseblk /dev/sdb1 rw\n";
-        let found = in_list(mounts.as_bytes()).into_iter().map(|mount| (mount.device, mount.is_root));
-        assert_eq!(found.collect::<Vec<_>>(), [((0, 40), false), ((0, 44), true), ((8, 17), false)]);
+        let found = in_list(mounts.as_bytes()).into_iter().map(|mount| (mount.device, mount.point));
+        let expected = [((0, 40), "/mnt"), ((0, 44), "/a b\\c"), ((8, 17), "/c")];
+        assert_eq!(found.collect::<Vec<_>>(), expected.map(|(device, point)| (device, point.into())));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use error::{Error, Result};
 pub use fuse::FuseFileSystems;
 pub use maps::{ListLength, MappedRange, mapped_ranges, visit_code};
 pub use procfs::{Procfs, START_PRECISION, Status};
-pub use regular_file::{open_regular_file, open_regular_file_in, reopen_regular_file};
+pub use regular_file::{Following, open_regular_file, open_regular_file_in, reopen_regular_file};
 pub use selection::{Follow, Member, SelectedProcesses, is_alive};
 pub use thread_refusal::thread_refusal;
 pub use watched_task::WatchedTask;

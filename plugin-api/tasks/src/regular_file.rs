@@ -22,8 +22,18 @@ pub fn open_regular_file(
     reopen_regular_file(file, procfs, is_expected)
 }
 
-/// Opens a regular file at a path that begins in this root directory, which no symbolic link leaves. It is not on another mount than
-/// the root directory if `stays_on_mount`.
+/// How the path of a file is followed from a root directory, which it never leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Following {
+    /// Symbolic links and mounts are followed.
+    All,
+    /// Only symbolic links.
+    Links,
+    /// Only mounts.
+    Mounts,
+}
+
+/// Opens a regular file at a path that begins in this root directory.
 ///
 /// # Errors
 ///
@@ -31,13 +41,17 @@ pub fn open_regular_file(
 pub fn open_regular_file_in(
     root: &Path,
     path: &Path,
-    stays_on_mount: bool,
+    following: Following,
     procfs: &Path,
     is_expected: impl FnOnce(&Metadata) -> bool,
 ) -> io::Result<(File, Metadata)> {
     let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let mut resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    resolve.set(ResolveFlag::RESOLVE_NO_XDEV, stays_on_mount);
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT
+        | match following {
+            Following::All => ResolveFlag::RESOLVE_NO_MAGICLINKS,
+            Following::Links => ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV,
+            Following::Mounts => ResolveFlag::RESOLVE_NO_SYMLINKS,
+        };
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(resolve);
     reopen_regular_file(openat2(&root, path, how)?, procfs, is_expected)
 }
@@ -104,17 +118,20 @@ mod tests {
         std::fs::write(root.path().join("file"), "x").unwrap();
         symlink("/file", root.path().join("link")).unwrap();
         symlink(std::env::current_exe().unwrap(), root.path().join("outside")).unwrap();
-        let is_open = |root: &Path, path: &str, stays_on_mount| {
-            let opened =
-                open_regular_file_in(root, Path::new(path), stays_on_mount, Path::new("/proc"), |_| true);
-            opened.is_ok()
+        let is_open = |root: &Path, path: &str, following| {
+            open_regular_file_in(root, Path::new(path), following, Path::new("/proc"), |_| true).is_ok()
         };
-        assert!(is_open(root.path(), "/link", true) && is_open(root.path(), "../file", false));
-        assert!(!is_open(root.path(), "/outside", false));
+        let (directory, own) = (root.path(), Path::new("/"));
         assert!(
-            is_open(Path::new("/"), "/proc/self/maps", false)
-                && !is_open(Path::new("/"), "/proc/self/maps", true)
+            is_open(directory, "/link", Following::Links) && is_open(directory, "../file", Following::Mounts)
         );
+        assert!(
+            !is_open(directory, "/outside", Following::All)
+                && !is_open(directory, "/link", Following::Mounts)
+        );
+        let maps = format!("/proc/{}/maps", std::process::id());
+        assert!(is_open(own, &maps, Following::All) && is_open(own, &maps, Following::Mounts));
+        assert!(!is_open(own, &maps, Following::Links));
     }
 
     #[test]

@@ -111,8 +111,7 @@ impl ObserveTasks for CodeReader {
     fn take(&mut self, memory: &Memory, mappings: Vec<OwnedMapping>) {
         let mut code = CodeMap::default();
         for mapping in &mappings {
-            let mapping = mapping.borrowed();
-            code.map(&mapping, self.modules.module(memory.process, &mapping));
+            code.map(memory.process, &mapping.borrowed(), &self.modules);
         }
         self.code.set(*memory, code);
     }

@@ -40,7 +40,7 @@ impl Processes {
             }
             Body::Mmap(mapping) => {
                 let code = &mut self.processes.entry(process).or_default().code;
-                Arc::make_mut(code).map(&mapping, modules.module(record.process, &mapping));
+                Arc::make_mut(code).map(record.process, &mapping, modules);
             }
             Body::Fork { parent_pid, parent_tid } => {
                 if let Some(name) = self.names.get(&parent_tid) {
@@ -104,8 +104,8 @@ mod tests {
     }
 
     fn at(processes: &Processes, process: u32, address: u64) -> Option<(String, u64)> {
-        let (module, offset) = processes.code(process)?.at(address)?;
-        Some((module.name.clone(), offset))
+        let place = processes.code(process)?.at(address)?;
+        Some((place.module.name.clone(), place.offset))
     }
 
     #[test]
