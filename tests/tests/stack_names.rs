@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use system_tests::{Kernel, Manager, Plugins, compile_c};
+use system_tests::{Kernel, Manager, Plugins, Workload, compile_c};
 use tempfile::TempDir;
 
 /// Spends a quarter of a second in `hidden`, which is not exported.
@@ -91,6 +91,48 @@ fn the_debug_file_of_another_program_is_not_used() {
         let name = hottest(directory.path(), &format!("{change}; exec ./program"));
         assert!(name.starts_with("[program+0x"), "{change}: {name}");
     }
+}
+
+#[test]
+fn programs_on_overlay_file_systems_and_replaced_ones_have_names() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let overlay = |options: &str, place: &str| {
+        format!(
+            "exec unshare --mount sh -e -c 'mount -t tmpfs none /mnt; cd /mnt; mkdir lower upper work merged; \
+             cp $OLDPWD/program lower; mount -t tmpfs none upper; mkdir upper/files upper/work; \
+             mount -t overlay -o lowerdir=lower,upperdir=upper/files,workdir=upper/work{options} none merged; \
+             cp lower/program merged/upper; exec merged/{place}'"
+        )
+    };
+    let replaced = "cp /bin/true other; (until [ /proc/$$/exe -ef program ]; do :; done; mv other program) & \
+                    exec ./program";
+    let deleted = "(until [ /proc/$$/exe -ef program ]; do :; done; rm program) & exec ./program";
+    let on_overlay = [overlay("", "program"), overlay("", "upper"), overlay(",xino=on", "program")];
+    for script in on_overlay.iter().map(String::as_str).chain([replaced, deleted]) {
+        let directory = directory();
+        compile_c(directory.path(), SPINS, &["-O1", "-o", "program"]);
+        assert_eq!(hottest(directory.path(), script), "hidden", "{script}");
+    }
+}
+
+#[test]
+fn a_bpf_program_that_is_loaded_later_has_its_name() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (manager, workload) = (Manager::with(Plugins::of(["perf", "ebpf"])), Workload::start());
+    let only = format!("--pid {}", workload.id());
+    let profile = manager.run("trace_profile", format!("--format json -F 999 {only}")).start();
+    workload.calls(1000);
+    // It has a BPF program at system calls.
+    let calls = manager.run("trace_calls", &only).start();
+    for _ in 0..50 {
+        workload.calls(20_000);
+    }
+    calls.stop();
+    let ended = profile.stop();
+    let is_named = |line: &&&str| line.contains("bpf_prog_") && line.contains(" [bpf]_[k]");
+    let named = ended.succeeded().iter().filter(is_named).count();
+    let unnamed = ended.succeeded().iter().filter(|line| line.contains("[unknown]_[k]")).count();
+    assert!(named > 10 && unnamed * 20 < named, "{named} with names, {unnamed} without");
 }
 
 /// Generates a function that spins, calls it for half a second, and lists it: in a perf map (`map`), later and behind others
