@@ -205,10 +205,10 @@ mod tests {
             "1000 T _stext\n1000 T first\n2000000 t large\n4000000 D _etext\n\
              8000000 T _sinittext\n8000000 t init\n8001000 t exit\n8001000 T _einittext\n8002000 T __exittext_end\n",
         );
-        assert_eq!(name(&image, 0x1fff_fff), Some("first"), "the image has no limit for one function");
-        assert_eq!((name(&image, 0x3ff_ffff), name(&image, 0x400_0000)), (Some("large"), None));
-        assert_eq!((name(&image, 0x7ff_ffff), name(&image, 0x800_0fff)), (None, Some("init")));
-        assert_eq!((name(&image, 0x800_1000), name(&image, 0x800_2000)), (Some("exit"), None));
+        assert_eq!(name(&image, 0x01ff_ffff), Some("first"), "the image has no limit for one function");
+        assert_eq!((name(&image, 0x03ff_ffff), name(&image, 0x0400_0000)), (Some("large"), None));
+        assert_eq!((name(&image, 0x07ff_ffff), name(&image, 0x0800_0fff)), (None, Some("init")));
+        assert_eq!((name(&image, 0x0800_1000), name(&image, 0x0800_2000)), (Some("exit"), None));
     }
 
     #[test]
