@@ -12,6 +12,11 @@
 //! The files belong to the traced programs, so they are hostile input. All of them together take no more memory than a
 //! [`MemoryBudget`] allows, and any content leads to a result or an [`ElfError`].
 //!
+//! The crate blazesym (0.2.3) finds names in most of these places too, but relies on the files. It maps them into memory, so that a
+//! process which truncates its file kills the reader. Nothing limits the memory or the time for tables, names and compressed sections. It
+//! gives what is behind a symbol without a size the name of that symbol, uses nothing of a perf map with one malformed line, and
+//! reads no jitdump files.
+//!
 //! ```
 //! use std::fs::File;
 //! use std::ops::ControlFlow;

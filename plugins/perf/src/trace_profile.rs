@@ -17,11 +17,13 @@ const MAX_INTERVAL: i64 = 86_400;
 
 /// The details of `--describe`.
 const DETAILS: &str = "\
-A line is a sample. stack lists the functions, the innermost first; kernel functions end in _[k]. A function is shown as \
-[FILE+OFFSET], with --folded as [FILE], if the file has no symbol for it, is on a FUSE file system, or cannot be opened at \
-once, if its symbols are still being read, or if they would take too much memory: of all files together, 24 MiB for addresses, and \
---spool-size for names, which are on disk. A warning names the first file. It is [unknown] if \
-it is not in a file, or is one of the kernel and its addresses are hidden: names take CAP_SYSLOG, and kernel.kptr_restrict \
+A line is a sample. stack lists the functions, the innermost first; kernel functions end in _[k], those of modules and BPF \
+programs in [MODULE]_[k] and [bpf]_[k]. A function is shown as \
+[FILE+OFFSET], with --folded as [FILE], if neither the file nor its debug file has a symbol for it, if the file is on a FUSE file system, or \
+cannot be opened at once, if its symbols are still being read, or if they would take too much memory: of all files together, 24 MiB \
+for addresses, and --spool-size for names, which are on disk. A warning names the first file. Generated code, as of JIT compilers, \
+has the names that its process lists in /tmp/perf-PID.map or in a jitdump file that it maps. A function is [unknown] if it \
+is in neither, or is one of the kernel and its addresses are hidden: names take CAP_SYSLOG, and kernel.kptr_restrict \
 below 2; a warning at the start reports it. Stacks are unwound by frame \
 pointers only: programs compiled without them (-fomit-frame-pointer, the default of many compilers) have short stacks. \
 A stack deeper than kernel.perf_event_max_stack ends with [truncated].

@@ -3,6 +3,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// How much of the list is read at a time, in bytes.
 const BUFFER: usize = 64 << 10;
@@ -30,11 +31,18 @@ const BPF: &str = "bpf";
 /// The functions of the kernel, as `/proc/kallsyms` and `/proc/modules` list them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Functions {
+    /// Those of the kernel's image, which stay as they are.
+    image: Arc<Table>,
+    others: Table,
+    /// Who has them: modules, and others for which the kernel writes a name such as `bpf`. The first is the kernel's image.
+    owners: Vec<Owner>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Table {
     /// By address.
     entries: Vec<Entry>,
     names: String,
-    /// Who has them: modules, and others for which the kernel writes a name such as `bpf`. The first is the kernel's image.
-    owners: Vec<Owner>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,54 +79,40 @@ impl KernelFunction<'_> {
 }
 
 impl Functions {
-    /// Empty, if the kernel hides its addresses (kernel.kptr_restrict).
-    pub fn read(procfs: &Path) -> Self {
+    /// Those of this procfs. Empty, if the kernel hides its addresses (kernel.kptr_restrict). Those of the image are taken
+    /// from what was read `before`, unless that is empty.
+    pub fn read(procfs: &Path, before: &Self) -> Self {
+        let image = Some(Arc::clone(&before.image)).filter(|image| !image.entries.is_empty());
         let list = File::open(procfs.join("kallsyms"));
-        let mut functions = list.map(|list| Self::of_list(list.take(MAX_LIST))).unwrap_or_default();
+        let mut functions = list.map(|list| Self::of_list(list.take(MAX_LIST), image)).unwrap_or_default();
         if let Ok(modules) = fs::read_to_string(procfs.join("modules")) {
             functions.limit(&modules);
         }
         functions
     }
 
-    fn of_list(list: impl Read) -> Self {
+    /// Those of a list, and of an image that is known.
+    fn of_list(list: impl Read, known: Option<Arc<Table>>) -> Self {
         let mut functions = Self { owners: vec![Owner::default()], ..Self::default() };
-        let mut owners = HashMap::new();
+        let (mut owners, mut image) = (HashMap::new(), Table::default());
         // The whole list is three times as long as what is kept of it.
         let mut list = BufReader::with_capacity(BUFFER, list);
         let mut line = Vec::new();
         while list.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-            if let Ok(line) = str::from_utf8(&line) {
-                functions.add(line, &mut owners);
+            if let Some(line) = str::from_utf8(&line).ok().and_then(Line::of) {
+                match line.module.map(|module| functions.owner(module, &mut owners)) {
+                    None if known.is_some() => {}
+                    None => image.add(&line, IMAGE),
+                    Some(Some(owner)) => functions.others.add(&line, owner),
+                    Some(None) => {}
+                }
             }
             line.clear();
         }
-        functions.entries.shrink_to_fit();
-        functions.names.shrink_to_fit();
-        // A function that begins where a part ends has its name.
-        functions.entries.sort_unstable_by_key(|entry| (entry.address, entry.length > 0, entry.name));
+        image.finish();
+        functions.others.finish();
+        functions.image = known.unwrap_or_else(|| Arc::new(image));
         functions
-    }
-
-    /// Adds the function of a line such as `ffffffff81000000 T _stext`, where a tab and a module may follow.
-    fn add(&mut self, line: &str, owners: &mut HashMap<Box<str>, u16>) {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else {
-            return;
-        };
-        let address = u64::from_str_radix(address, 16).unwrap_or(0);
-        let is_end = ENDS.contains(&name);
-        // On aarch64, `$x` and `$d` mark code and data in modules.
-        let is_function = matches!(kind, "t" | "T" | "w" | "W") && !name.starts_with('$');
-        let has_room = self.entries.len() < MAX_FUNCTIONS && self.names.len() + name.len() <= MAX_NAMES;
-        if address == 0 || !has_room || !(is_end || is_function) {
-            return;
-        }
-        let module = words.next().and_then(|module| module.strip_prefix('[')?.strip_suffix(']'));
-        let Some(owner) = module.map_or(Some(IMAGE), |module| self.owner(module, owners)) else { return };
-        let length = if is_end { 0 } else { name.len() as u16 };
-        self.entries.push(Entry { address, name: self.names.len() as u32, length, owner });
-        self.names.push_str(&name[..length.into()]);
     }
 
     fn owner(&mut self, name: &str, owners: &mut HashMap<Box<str>, u16>) -> Option<u16> {
@@ -147,27 +141,78 @@ impl Functions {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.image.entries.is_empty() && self.others.entries.is_empty()
     }
 
     /// The function at this address. It reaches to the next one; the last one of a part of the kernel's image, or of a module, to the
     /// end of that.
     pub fn at(&self, address: u64) -> Option<KernelFunction<'_>> {
-        let after = self.entries.partition_point(|entry| entry.address <= address);
-        let found = *self.entries[..after].last()?;
-        let owner = self.owners.get(usize::from(found.owner))?;
-        let is_followed = self.entries.get(after).is_some_and(|next| next.owner == found.owner);
+        let tables = [&*self.image, &self.others].into_iter();
+        let nearest = tables.filter_map(|table| Some((table, table.last_until(address)?)));
+        let (table, found) = nearest.max_by_key(|(table, found)| table.entries[*found].address)?;
+        let name = table.name_at(address, found, &self.owners)?;
+        let owner = usize::from(table.entries[found].owner);
+        Some(KernelFunction { name, module: (owner > 0).then(|| &*self.owners[owner].name) })
+    }
+}
+
+impl Table {
+    fn add(&mut self, line: &Line<'_>, owner: u16) {
+        let name = if line.is_end { "" } else { line.name };
+        if self.entries.len() < MAX_FUNCTIONS && self.names.len() + name.len() <= MAX_NAMES {
+            let (begin, length) = (self.names.len() as u32, name.len() as u16);
+            self.entries.push(Entry { address: line.address, name: begin, length, owner });
+            self.names.push_str(name);
+        }
+    }
+
+    fn finish(&mut self) {
+        self.entries.shrink_to_fit();
+        self.names.shrink_to_fit();
+        // A function that begins where a part ends has its name.
+        self.entries.sort_unstable_by_key(|entry| (entry.address, entry.length > 0, entry.name));
+    }
+
+    /// The last entry that does not begin behind this address.
+    fn last_until(&self, address: u64) -> Option<usize> {
+        self.entries.partition_point(|entry| entry.address <= address).checked_sub(1)
+    }
+
+    /// The name of the function at this address, if it is that of this entry.
+    fn name_at(&self, address: u64, number: usize, owners: &[Owner]) -> Option<&str> {
+        let found = self.entries[number];
+        let is_followed = self.entries.get(number + 1).is_some_and(|next| next.owner == found.owner);
         let has_limit = found.owner != IMAGE || !is_followed;
-        let is_beyond = has_limit && address - found.address >= MAX_LENGTH
-            || owner.addresses.as_ref().is_some_and(|addresses| address >= addresses.end);
+        let end = owners[usize::from(found.owner)].addresses.as_ref().map(|addresses| addresses.end);
+        let is_beyond =
+            has_limit && address - found.address >= MAX_LENGTH || end.is_some_and(|end| address >= end);
         if found.length == 0 || is_beyond {
             return None;
         }
         let begin = found.name as usize;
-        Some(KernelFunction {
-            name: self.names.get(begin..begin + usize::from(found.length))?,
-            module: (found.owner != IMAGE).then_some(&*owner.name),
-        })
+        self.names.get(begin..begin + usize::from(found.length))
+    }
+}
+
+/// A function in a line such as `ffffffff81000000 T _stext`, where a tab and a module may follow.
+struct Line<'a> {
+    address: u64,
+    name: &'a str,
+    module: Option<&'a str>,
+    /// Whether it stands behind the last function of a part.
+    is_end: bool,
+}
+
+impl<'a> Line<'a> {
+    fn of(line: &'a str) -> Option<Self> {
+        let mut words = line.split_ascii_whitespace();
+        let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
+        let address = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0)?;
+        let is_end = ENDS.contains(&name);
+        // On aarch64, `$x` and `$d` mark code and data in modules.
+        let is_function = matches!(kind, "t" | "T" | "w" | "W") && !name.starts_with('$');
+        let module = words.next().and_then(|module| module.strip_prefix('[')?.strip_suffix(']'));
+        (is_end || is_function).then_some(Self { address, name, module, is_end })
     }
 }
 
@@ -178,7 +223,7 @@ mod tests {
     use super::*;
 
     fn functions(list: &str) -> Functions {
-        Functions::of_list(list.as_bytes())
+        Functions::of_list(list.as_bytes(), None)
     }
 
     fn name(functions: &Functions, address: u64) -> Option<&str> {
@@ -228,10 +273,20 @@ mod tests {
     }
 
     #[test]
+    fn the_image_is_kept_when_the_list_is_read_again() {
+        let before = functions("10 T first\n20 T _etext\n100 t old\t[module]\n");
+        let after = Functions::of_list(&b"10 T other\n100 t new\t[module]\n"[..], Some(before.image));
+        assert_eq!(
+            [0x10, 0x20, 0x100].map(|address| name(&after, address)),
+            [Some("first"), None, Some("new")]
+        );
+    }
+
+    #[test]
     fn lists_of_any_length_are_bounded() {
         let long = format!("10 t {}\n20 t short\n", "x".repeat(3 * MAX_LINE as usize));
         let functions = functions(&long);
-        assert!(functions.names.len() < 2 * MAX_LINE as usize);
+        assert!(functions.image.names.len() < 2 * MAX_LINE as usize);
         assert_eq!(name(&functions, 0x20), Some("short"));
     }
 

@@ -4,6 +4,7 @@ mod functions;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -32,7 +33,7 @@ const MAX_NOTED: usize = 10_000;
 pub struct KernelSymbols {
     procfs: PathBuf,
     reading: Option<Receiver<Reading>>,
-    functions: Functions,
+    functions: Arc<Functions>,
     /// When they are read again at the earliest.
     next: Instant,
     /// When they were read again.
@@ -49,7 +50,7 @@ impl Default for KernelSymbols {
         Self {
             procfs: PathBuf::new(),
             reading: None,
-            functions: Functions::default(),
+            functions: Arc::default(),
             next: Instant::now(),
             read_at: None,
             have_changed: false,
@@ -62,7 +63,7 @@ impl Default for KernelSymbols {
 /// What was read, and how long that took.
 #[derive(Debug, Default)]
 struct Reading {
-    functions: Functions,
+    functions: Arc<Functions>,
     duration: Duration,
 }
 
@@ -124,26 +125,26 @@ impl KernelSymbols {
     }
 
     fn start_reading(&mut self) {
-        let (procfs, (read, reading)) = (self.procfs.clone(), sync_channel(1));
-        let rest = self.next.saturating_duration_since(Instant::now());
-        let thread = Builder::new().name("kallsyms".to_owned());
-        let started = thread.spawn(move || {
+        let (procfs, before) = (self.procfs.clone(), Arc::clone(&self.functions));
+        let (read, reading) = sync_channel(1);
+        let (is_first, rest) = (self.readings == 0, self.next.saturating_duration_since(Instant::now()));
+        let started = Builder::new().name("kallsyms".to_owned()).spawn(move || {
             std::thread::sleep(rest);
             let began = Instant::now();
-            let functions = Functions::read(&procfs);
+            let functions = Arc::new(Functions::read(&procfs, &before));
+            if is_first && functions.is_empty() {
+                log::warn!(
+                    "functions of the kernel are not named: {} hides their addresses or cannot be read; \
+                     that takes CAP_SYSLOG, and kernel.kptr_restrict below 2",
+                    procfs.join("kallsyms").display()
+                );
+            }
             read.send(Reading { functions, duration: began.elapsed() })
         });
         self.reading = started.is_ok().then_some(reading);
     }
 
     fn take(&mut self, read: Reading) {
-        if self.readings == 0 && read.functions.is_empty() {
-            log::warn!(
-                "functions of the kernel are not named: {} hides their addresses or cannot be read; \
-                 that takes CAP_SYSLOG, and kernel.kptr_restrict below 2",
-                self.procfs.join("kallsyms").display()
-            );
-        }
         self.have_changed |= self.readings > 0 && read.functions != self.functions;
         (self.functions, self.reading) = (read.functions, None);
         self.readings += 1;
