@@ -23,6 +23,8 @@ const SHARE: u32 = 10;
 const FRESH: Duration = Duration::from_millis(50);
 /// How long samples wait for the lists of one process in all.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The same for the lists of all processes together.
+const PATIENCE_WITH_ALL: Duration = Duration::from_secs(10);
 
 /// How much older than its process a list may be: clocks are coarse, and can be set.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
@@ -114,6 +116,9 @@ impl GeneratedCode {
         let waited = self.read.wait_timeout(self.state(), BRIEF_WAIT);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.waited += began.elapsed();
+        if self.loader.add_wait(began.elapsed()) >= PATIENCE_WITH_ALL {
+            state.waited = PATIENCE;
+        }
         drop(state);
         self.loader.proceed();
     }
@@ -219,4 +224,69 @@ fn field<'a>(status: &'a [u8], name: &str) -> Option<impl Iterator<Item = &'a st
     let mut lines = status.split(|byte| *byte == b'\n');
     let line = lines.find_map(|line| line.strip_prefix(name.as_bytes()))?;
     Some(str::from_utf8(line).ok()?.split_ascii_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_hook_api::Environment;
+
+    use super::*;
+
+    const STATUS: &[u8] = b"Name:\ta\nUid:\t1\t2\t3\t4\nNSpid:\t4711\t12\t1\n";
+
+    #[test]
+    fn the_perf_map_is_named_as_its_namespace_numbers_the_process() {
+        assert_eq!((last_id(STATUS), user(STATUS)), (Some(1), Some(2)));
+        assert_eq!((last_id(b"NSpid:\t7\n"), user(b"Uid:\t7\n"), last_id(b"")), (Some(7), None, None));
+    }
+
+    #[test]
+    fn a_process_was_started_before_now() {
+        let started = started(&Procfs::at(Path::new("/proc")), std::process::id()).unwrap();
+        let age = SystemTime::now().duration_since(started).unwrap();
+        assert!(age < Duration::from_secs(3600), "{age:?}");
+    }
+
+    #[test]
+    fn generated_code_is_in_mappings_without_a_file() {
+        let is_generated = |path| {
+            let device = (0, 0);
+            super::is_generated(&Mapping {
+                address: 0,
+                length: 1,
+                offset: 0,
+                device,
+                inode: 0,
+                generation: 0,
+                path,
+            })
+        };
+        assert!(is_generated(b"//anon") && is_generated(b"[anon:v8]") && is_generated(b"/memfd:a (deleted)"));
+        assert!(!is_generated(b"/usr/bin/node") && !is_generated(b"[vdso]"));
+        assert!(is_jit_dump(b"/tmp/jit-7.dump") && is_jit_dump(b"/tmp/jit-7.dump (deleted)"));
+        assert!(!is_jit_dump(b"/tmp/jit-7.dump/a") && !is_jit_dump(b"/tmp/jit-7"));
+    }
+
+    #[test]
+    fn what_never_has_a_name_is_waited_for_a_limited_time() {
+        let roots = Arc::new(ProcessRoots::new(&Environment::new("/nowhere", "/nowhere")));
+        let code = Arc::new(GeneratedCode::of(1, roots, SymbolLoader::new(0)));
+        let began = Instant::now();
+        while code.refresh() || code.state().waited < PATIENCE {
+            assert!(began.elapsed() < 20 * PATIENCE);
+            code.wait_briefly();
+        }
+        assert_eq!(code.function(0x1000), None);
+    }
+
+    #[test]
+    fn many_processes_are_not_waited_for_longer_than_a_few() {
+        let roots = Arc::new(ProcessRoots::new(&Environment::new("/nowhere", "/nowhere")));
+        let loader = SymbolLoader::new(0);
+        loader.add_wait(PATIENCE_WITH_ALL);
+        let code = Arc::new(GeneratedCode::of(1, roots, loader));
+        assert!(code.refresh());
+        code.wait_briefly();
+        assert!(!code.refresh());
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ pub struct SymbolLoader {
     budget: Arc<MemoryBudget>,
     queue: Mutex<Queue>,
     left_out: Mutex<LeftOut>,
+    /// How long samples have waited for lists of generated code, in microseconds.
+    waited: AtomicU64,
 }
 
 type Job = Box<dyn FnOnce(&SymbolLoader) + Send>;
@@ -62,6 +65,7 @@ impl SymbolLoader {
             budget: MemoryBudget::with_disk(memory, Path::new(SPOOL_DIRECTORY), names_on_disk),
             queue: Mutex::default(),
             left_out: Mutex::default(),
+            waited: AtomicU64::default(),
         })
     }
 
@@ -108,6 +112,12 @@ impl SymbolLoader {
             more => format!("{first} and {} more files", more - 1),
         };
         Some(format!("not all symbols of {files} are used: together they would take too much memory"))
+    }
+
+    /// Notes that samples have waited for generated code. Returns how long they have in all.
+    pub fn add_wait(&self, wait: Duration) -> Duration {
+        let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.waited.fetch_add(wait, Ordering::Relaxed).saturating_add(wait))
     }
 
     /// Runs a job in a thread when it is its turn.
