@@ -17,6 +17,12 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The same as a multiple of the time that one takes.
 const SHARE: u32 = 10;
 
+/// After so many readings in a row without a change, the next ones come later and later, and are not waited for: some code has no
+/// name ever, such as the filters of seccomp(2).
+const MOST_FRUITLESS: u32 = 3;
+/// How often the interval is doubled then.
+const DOUBLINGS: u32 = 4;
+
 /// What has no name so soon after a reading is not waited for, so that waiting takes only a part of the time.
 const FRESH: Duration = Duration::from_millis(200);
 
@@ -38,6 +44,8 @@ pub struct KernelSymbols {
     next: Instant,
     /// When they were read again.
     read_at: Option<Instant>,
+    /// How often in a row nothing had changed.
+    fruitless: u32,
     have_changed: bool,
     /// How often they were read.
     readings: u32,
@@ -53,6 +61,7 @@ impl Default for KernelSymbols {
             functions: Arc::default(),
             next: Instant::now(),
             read_at: None,
+            fruitless: 0,
             have_changed: false,
             readings: 0,
             noted: HashMap::new(),
@@ -102,7 +111,7 @@ impl KernelSymbols {
     /// If they are to be read again, waits for the end of that for this long at most. Returns false if it is not worthwhile.
     pub fn wait_for_update(&mut self, limit: Duration) -> bool {
         let is_fresh = self.read_at.is_some_and(|read_at| read_at.elapsed() < FRESH);
-        !is_fresh && self.receive(limit)
+        !is_fresh && self.fruitless < MOST_FRUITLESS && self.receive(limit)
     }
 
     fn receive(&mut self, limit: Duration) -> bool {
@@ -145,13 +154,18 @@ impl KernelSymbols {
     }
 
     fn take(&mut self, read: Reading) {
-        self.have_changed |= self.readings > 0 && read.functions != self.functions;
+        let is_first = self.readings == 0;
+        let has_changed = !is_first && read.functions != self.functions;
         (self.functions, self.reading) = (read.functions, None);
         self.readings += 1;
-        // Tracers load BPF programs when a session starts, so the second time comes soon.
-        if self.readings > 1 {
-            self.next = Instant::now() + SHORTEST_INTERVAL.max(read.duration.saturating_mul(SHARE));
+        self.have_changed |= has_changed;
+        // Tracers load BPF programs when a session starts, so the second reading comes soon.
+        if !is_first {
+            self.fruitless = if has_changed { 0 } else { self.fruitless.saturating_add(1) };
+            let doublings = self.fruitless.saturating_sub(MOST_FRUITLESS).min(DOUBLINGS);
+            let rest = (SHORTEST_INTERVAL * (1 << doublings)).max(read.duration.saturating_mul(SHARE));
             self.read_at = Some(Instant::now());
+            self.next = Instant::now() + rest;
         }
     }
 }
@@ -187,6 +201,10 @@ mod tests {
         assert_eq!(settled(&mut symbols, 0x9100), (Some("bpf_prog_2_b".to_owned()), false));
         assert_eq!(settled(&mut symbols, 0x8000), (None, false));
         assert!(!symbols.may_change(0x8000), "it was looked for");
+        symbols.read_at = None;
+        assert!(symbols.may_change(0x7000) && symbols.wait_for_update(Duration::ZERO));
+        symbols.fruitless = MOST_FRUITLESS;
+        assert!(symbols.may_change(0x7000) && !symbols.wait_for_update(Duration::ZERO));
     }
 
     #[test]
