@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use trace_symbols::AddressMap;
 
-use crate::generated_code::GeneratedCode;
 use crate::mapping::Mapping;
 use crate::modules::{Module, Modules};
 
@@ -17,7 +16,6 @@ struct MappedCode {
     /// What is added to an address for the place in the file.
     offset: u64,
     module: Arc<Module>,
-    generated: Option<Arc<GeneratedCode>>,
 }
 
 /// Where an address is.
@@ -27,15 +25,13 @@ pub struct CodePlace<'a> {
     pub module: &'a Arc<Module>,
     /// The place in it.
     pub offset: u64,
-    /// What the process may have generated there.
-    pub(crate) generated: Option<&'a Arc<GeneratedCode>>,
 }
 
 impl CodeMap {
     /// What is mapped at this address.
     pub fn at(&self, address: u64) -> Option<CodePlace<'_>> {
-        let MappedCode { offset, module, generated } = self.0.at(address)?;
-        Some(CodePlace { module, offset: address.wrapping_add(*offset), generated: generated.as_ref() })
+        let MappedCode { offset, module } = self.0.at(address)?;
+        Some(CodePlace { module, offset: address.wrapping_add(*offset) })
     }
 
     /// Whether there is none.
@@ -48,7 +44,6 @@ impl CodeMap {
         let code = MappedCode {
             offset: mapping.offset.wrapping_sub(mapping.address),
             module: modules.module(process, mapping),
-            generated: modules.generated_code(process, mapping),
         };
         self.0.insert(mapping.address..mapping.address.saturating_add(mapping.length), code);
     }

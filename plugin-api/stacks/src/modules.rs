@@ -88,6 +88,8 @@ struct RecentModules {
 /// Identifies a file, also if a new file reuses the inode of a deleted one.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Identity {
+    /// The process whose code this is, if it can be generated.
+    generating: Option<u32>,
     device: (u32, u32),
     inode: (u64, u64),
     path: Vec<u8>,
@@ -106,6 +108,8 @@ pub struct Module {
     limits: Arc<Limits>,
     /// False for `[heap]`, `//anon` and generated code.
     pub is_file: bool,
+    /// What a process has generated, if this can be its code.
+    pub(crate) generated: Option<Arc<GeneratedCode>>,
 }
 
 /// The file of a module, from when it is observed until its symbols are read.
@@ -162,18 +166,16 @@ impl Modules {
 
     /// The file of a mapping of a process, opened or not.
     pub fn module(&self, process: u32, mapping: &Mapping<'_>) -> Arc<Module> {
+        let can_be_generated = is_generated(mapping) || is_jit_dump(mapping.path);
+        let generated = can_be_generated.then(|| self.generated_by(process));
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let identity = Identity {
+            generating: can_be_generated.then_some(process),
             device: mapping.device,
             inode: (mapping.inode, mapping.generation),
             path: mapping.path.to_owned(),
         };
-        cache.module(process, identity, &self.limits)
-    }
-
-    /// The code that a process generates, if this mapping can hold it.
-    pub fn generated_code(&self, process: u32, mapping: &Mapping<'_>) -> Option<Arc<GeneratedCode>> {
-        (is_generated(mapping) || is_jit_dump(mapping.path)).then(|| self.generated_by(process))
+        cache.module(process, identity, generated, &self.limits)
     }
 
     /// The code that a process generates.
@@ -252,12 +254,18 @@ impl Limits {
 }
 
 impl ModuleCache {
-    fn module(&mut self, process: u32, identity: Identity, limits: &Arc<Limits>) -> Arc<Module> {
+    fn module(
+        &mut self,
+        process: u32,
+        identity: Identity,
+        generated: Option<Arc<GeneratedCode>>,
+        limits: &Arc<Limits>,
+    ) -> Arc<Module> {
         let usual = self.usual.known(&identity, MAX_RECENT);
         if let Some(module) = usual.or_else(|| self.excess.known(&identity, MAX_RECENT_EXCESS)) {
             return module;
         }
-        let module = Arc::new(Module::named(&identity.path, limits));
+        let module = Arc::new(Module { generated, ..Module::named(&identity.path, limits) });
         let count = self.of_processes.entry(process).or_default();
         *count += 1;
         if *count > MAX_OF_PROCESS {
@@ -303,6 +311,7 @@ impl Module {
             symbols: vdso.map(OnceLock::from).unwrap_or_default(),
             limits: Arc::clone(limits),
             is_file: path.starts_with(b"/") && !path.starts_with(b"//"),
+            generated: None,
         }
     }
 

@@ -131,8 +131,8 @@ impl Symbolizer {
                     may_be_named_soon |= may_be_named;
                     frames.push(frame);
                 }
-                (Context::User, Some(CodePlace { module, offset, generated })) => {
-                    if let Some(code) = generated {
+                (Context::User, Some(CodePlace { module, offset })) => {
+                    if let Some(code) = &module.generated {
                         let function = code.function(address);
                         if code.refresh() && may_wait && function.is_none() {
                             generating = Some(code);
