@@ -40,6 +40,8 @@ const MAX_CACHED_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Symbolizer {
     kernel: KernelSymbols,
+    /// Whether an address in the kernel of the last stack has no name, but may have one soon.
+    may_be_named_soon: bool,
     /// The most addresses in a stack.
     depth: usize,
     kernel_names: NameCache<u64, Frame>,
@@ -78,6 +80,7 @@ impl Symbolizer {
     pub fn new(procfs: &Path, has_kernel_frames: bool) -> Self {
         Self {
             kernel: if has_kernel_frames { KernelSymbols::read(procfs) } else { KernelSymbols::default() },
+            may_be_named_soon: false,
             depth: greatest_depth(procfs),
             kernel_names: NameCache::default(),
             names: NameCache::default(),
@@ -102,10 +105,13 @@ impl Symbolizer {
         let addresses =
             stack.iter().filter(|address| context_marker(u64::from_ne_bytes(**address)).is_none());
         let is_cut = addresses.count() >= self.depth;
-        self.resolve_parts(stack, code, may_wait, is_cut)
+        let frames = self.resolve_parts(stack, code, may_wait, is_cut)?;
+        let waits = may_wait && self.may_be_named_soon && self.kernel.wait_for_update(BRIEF_WAIT);
+        (!waits).then_some(frames)
     }
 
-    /// The same for a stack of which it is known whether it `is_cut`.
+    /// The same for a stack of which it is known whether it `is_cut`, without waiting for names of BPF programs and modules that were loaded
+    /// a moment ago.
     pub fn resolve_parts(
         &mut self,
         stack: &[[u8; 8]],
@@ -117,7 +123,7 @@ impl Symbolizer {
             self.kernel_names = NameCache::default();
         }
         let (mut context, mut is_return) = (Context::Other, false);
-        let mut may_be_named_soon = false;
+        self.may_be_named_soon = false;
         let mut frames = Vec::with_capacity(stack.len());
         let (mut loading, mut generating) = (None, None);
         for address in stack.iter().copied().map(u64::from_ne_bytes) {
@@ -131,7 +137,7 @@ impl Symbolizer {
             match (context, code.and_then(|code| code.at(address))) {
                 (Context::Kernel, _) => {
                     let (frame, may_be_named) = self.kernel(address);
-                    may_be_named_soon |= may_be_named;
+                    self.may_be_named_soon |= may_be_named;
                     frames.push(frame);
                 }
                 (Context::User, Some(CodePlace { module, offset })) => {
@@ -161,9 +167,6 @@ impl Symbolizer {
         }
         if let Some(code) = generating {
             code.wait_briefly();
-            return None;
-        }
-        if may_wait && may_be_named_soon && self.kernel.wait_for_update(BRIEF_WAIT) {
             return None;
         }
         if frames.is_empty() {

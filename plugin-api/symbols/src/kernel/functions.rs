@@ -209,8 +209,9 @@ impl<'a> Line<'a> {
         let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
         let address = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0)?;
         let is_end = ENDS.contains(&name);
-        // On aarch64, `$x` and `$d` mark code and data in modules.
-        let is_function = matches!(kind, "t" | "T" | "w" | "W") && !name.starts_with('$');
+        // On aarch64, `$x` and `$d` mark code and data in modules. On x86-64, half of all are the padding before others, which never runs.
+        let is_mark = name.starts_with('$') || name.starts_with("__pfx_");
+        let is_function = matches!(kind, "t" | "T" | "w" | "W") && !is_mark;
         let module = words.next().and_then(|module| module.strip_prefix('[')?.strip_suffix(']'));
         (is_end || is_function).then_some(Self { address, name, module, is_end })
     }
@@ -233,7 +234,7 @@ mod tests {
     #[test]
     fn an_address_belongs_to_the_nearest_function_before_it() {
         let functions = functions(
-            "10 T first\n20 t second\t[module]\n18 d data\n0 T hidden\ngarbage\n\
+            "10 T first\n20 t second\t[module]\n18 d data\n1c t __pfx_second\n0 T hidden\ngarbage\n\
              20 t $x\t[module]\n30 W third\n",
         );
         assert_eq!(name(&functions, 0xf), None);

@@ -193,7 +193,7 @@ mod tests {
         write(image);
         let mut symbols = KernelSymbols::read(procfs.path());
         assert_eq!(symbols.function(0x1000).unwrap().name, "first");
-        assert!(!symbols.may_change(0x1000) && symbols.may_change(0x9000));
+        assert!(!symbols.may_change(0x1000) && symbols.function(0x9000).is_none());
         write(&format!("{image}9000 t bpf_prog_1_a\t[bpf]\n"));
         assert_eq!(settled(&mut symbols, 0x9000), (Some("bpf_prog_1_a".to_owned()), true));
         write(&format!("{image}9000 t bpf_prog_1_a\t[bpf]\n9100 t bpf_prog_2_b\t[bpf]\n"));
