@@ -75,6 +75,21 @@ fn a_debug_file_is_found_by_its_build_id_in_the_mount_namespace_of_the_program()
 }
 
 #[test]
+fn a_function_in_a_debug_file_is_traced_by_its_name() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let (directory, manager) = (directory(), Manager::with(Plugins::of(["uprobe"])));
+    separate(directory.path(), &["-Wl,--build-id=none"]);
+    let traced = |selector: &str| {
+        let call = manager.call(["run", "user", "-f", selector, "--"]).word(directory.path().join("program"));
+        let answer = call.answer();
+        answer.stderr.lines().filter(|line| line.contains("call: function=\"hidden\"")).count()
+    };
+    assert!(traced("hidden") > 5 && traced("program:hidde*") > 5);
+    std::fs::remove_file(directory.path().join("program.debug")).expect("the directory is ours");
+    assert_eq!(traced("hidden"), 0);
+}
+
+#[test]
 fn the_debug_file_of_another_program_is_not_used() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let other = "echo >>program.debug";
@@ -123,12 +138,13 @@ fn a_bpf_program_that_is_loaded_later_has_its_name() {
     let profile = manager.run("trace_profile", format!("--format json -F 999 {only}")).start();
     workload.calls(1000);
     // It has a BPF program at system calls.
-    let calls = manager.run("trace_calls", &only).start();
+    let calls = manager.run("trace_latency", &only).start();
     for _ in 0..50 {
         workload.calls(20_000);
     }
-    calls.stop();
+    // First, because names are looked up when samples are read: later the program is gone.
     let ended = profile.stop();
+    calls.stop();
     let is_named = |line: &&&str| line.contains("bpf_prog_") && line.contains(" [bpf]_[k]");
     let named = ended.succeeded().iter().filter(is_named).count();
     let unnamed = ended.succeeded().iter().filter(|line| line.contains("[unknown]_[k]")).count();

@@ -619,7 +619,7 @@ fn an_unknown_function_is_refused_with_the_nearest_name() {
     refused("-f /no/such/file:main", &["'/no/such/file'"]);
     refused("-f libc.so.6:traced_function", &["'libc.so.6:traced_function'"]);
     refused("-f usual:open64", &["only imported", "another file"]);
-    refused("-f strlen", &["'strlen'", "IFUNC"]);
+    refused("-f libc.so.6:strlen", &["'strlen'", "IFUNC"]);
     refused("-f refused_function", &["'refused_function'", "cannot put a probe"]);
     refused(&format!("-f {}", "x".repeat(100 << 10)), &["unknown function"]);
     refused("-f /etc/passwd:main", &["/etc/passwd", "not a readable ELF file"]);

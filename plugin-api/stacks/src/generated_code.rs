@@ -6,14 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use trace_symbols::{GeneratedFunctions, Position, display_name, read_jit_dump, read_perf_map};
-use trace_tasks::Procfs;
+use trace_symbols::{GeneratedFunctions, Position, read_jit_dump, read_perf_map};
+use trace_tasks::{ProcessRoots, Procfs};
 
 use crate::mapping::Mapping;
 use crate::modules::{BRIEF_WAIT, DELETED};
-use crate::process_root::ProcessRoots;
 use crate::symbol_loader::SymbolLoader;
-use crate::symbolizer::MAX_NAME;
 
 /// How long after one reading of the lists the next one begins at the earliest.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -91,10 +89,10 @@ impl GeneratedCode {
         }
     }
 
-    /// The name of the function at this address.
+    /// The symbol of the function at this address.
     pub fn function(&self, address: u64) -> Option<String> {
         let state = self.state();
-        Some(display_name(&state.functions.as_ref()?.at(address)?, MAX_NAME))
+        Some(state.functions.as_ref()?.at(address)?.into())
     }
 
     /// Has what was added to the lists read, if that is due. Returns whether it is worthwhile to wait for it.
@@ -228,8 +226,6 @@ fn field<'a>(status: &'a [u8], name: &str) -> Option<impl Iterator<Item = &'a st
 
 #[cfg(test)]
 mod tests {
-    use trace_hook_api::Environment;
-
     use super::*;
 
     const STATUS: &[u8] = b"Name:\ta\nUid:\t1\t2\t3\t4\nNSpid:\t4711\t12\t1\n";
@@ -269,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_never_has_a_name_is_waited_for_a_limited_time() {
-        let roots = Arc::new(ProcessRoots::new(&Environment::new("/nowhere", "/nowhere")));
+        let roots = Arc::new(ProcessRoots::new(Path::new("/nowhere"), Path::new("/nowhere")));
         let code = Arc::new(GeneratedCode::of(1, roots, SymbolLoader::new(0)));
         let began = Instant::now();
         while code.refresh() || code.state().waited < PATIENCE {
@@ -281,7 +277,7 @@ mod tests {
 
     #[test]
     fn many_processes_are_not_waited_for_longer_than_a_few() {
-        let roots = Arc::new(ProcessRoots::new(&Environment::new("/nowhere", "/nowhere")));
+        let roots = Arc::new(ProcessRoots::new(Path::new("/nowhere"), Path::new("/nowhere")));
         let loader = SymbolLoader::new(0);
         loader.add_wait(PATIENCE_WITH_ALL);
         let code = Arc::new(GeneratedCode::of(1, roots, loader));

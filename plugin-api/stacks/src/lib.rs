@@ -19,7 +19,6 @@ mod generated_code;
 mod mapping;
 mod modules;
 mod observer;
-mod process_root;
 mod slow_names;
 mod symbol_loader;
 mod symbolizer;

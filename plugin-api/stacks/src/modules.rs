@@ -15,11 +15,10 @@ use std::time::{Duration, Instant};
 
 use trace_hook_api::Environment;
 use trace_symbols::{DebugFileReference, SymbolTable};
-use trace_tasks::open_regular_file;
+use trace_tasks::{ProcessRoots, open_regular_file};
 
 use crate::generated_code::{GeneratedCode, is_generated, is_jit_dump};
 use crate::mapping::Mapping;
-use crate::process_root::ProcessRoots;
 use crate::slow_names::SlowNames;
 use crate::symbol_loader::SymbolLoader;
 
@@ -153,7 +152,7 @@ impl Modules {
     /// Keeps up to this many bytes of names on disk.
     pub fn new(environment: &Environment, fallback_processes: Vec<u32>, names_on_disk: u64) -> Self {
         Self {
-            roots: Arc::new(ProcessRoots::new(environment)),
+            roots: Arc::new(ProcessRoots::new(&environment.procfs, &environment.sysfs)),
             generated: Mutex::default(),
             fallback_processes,
             cache: Mutex::default(),
@@ -227,20 +226,10 @@ impl Modules {
         let Some(reference) = DebugFileReference::of(&itself, self.limits.loader.budget()) else {
             return itself.into();
         };
-        let may_be = |file: &File| reference.may_be(file, self.limits.loader.budget());
-        let processes = [process].into_iter().chain(self.fallback_processes.iter().copied());
-        let open = |root: u32, path: &Path| self.roots.open(root, path, |_| true).filter(may_be);
-        let mut candidates = Vec::new();
-        if let Some(path) = reference.path_of_build_id() {
-            let with_own = processes.clone().chain([std::process::id()]);
-            candidates.extend(with_own.filter_map(|root| open(root, &path)).next());
-        }
-        if candidates.is_empty() {
-            let path = path.strip_suffix(DELETED).unwrap_or(path);
-            let paths = reference.paths_of_link(Path::new(OsStr::from_bytes(path)));
-            candidates
-                .extend(paths.iter().filter_map(|path| processes.clone().find_map(|root| open(root, path))));
-        }
+        let processes: Vec<u32> =
+            [process].into_iter().chain(self.fallback_processes.iter().copied()).collect();
+        let path = Path::new(OsStr::from_bytes(path.strip_suffix(DELETED).unwrap_or(path)));
+        let candidates = reference.candidates(path, &processes, &self.roots, self.limits.loader.budget());
         ModuleFiles { itself, reference: Some(reference), candidates }
     }
 }

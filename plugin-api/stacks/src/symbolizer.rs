@@ -30,7 +30,7 @@ const TRUNCATED: &str = "[truncated]";
 const USUAL_DEPTH: usize = 127;
 
 /// Longer names are cut, in characters: those of C++ templates can have any length.
-pub const MAX_NAME: usize = 512;
+const MAX_NAME: usize = 512;
 
 /// How many names are cached, and how long they are together. A program can have any number of addresses and long names.
 const MAX_CACHED: usize = 50_000;
@@ -146,8 +146,8 @@ impl Symbolizer {
                         if code.refresh() && may_wait && function.is_none() {
                             generating = Some(code);
                         }
-                        if let Some(function) = function {
-                            frames.push(Frame::of(function.into()));
+                        if let Some(symbol) = function {
+                            frames.push(self.function(module, &symbol));
                             continue;
                         }
                     }
@@ -204,11 +204,13 @@ impl Symbolizer {
         frame
     }
 
+    fn function(&mut self, module: &Module, symbol: &str) -> Frame {
+        Frame::of(self.demangler.display_name(symbol, &module.slow_names, MAX_NAME).into())
+    }
+
     fn frame(&mut self, module: &Module, offset: u64) -> Frame {
         match module.function(offset) {
-            Some(symbol) => {
-                Frame::of(self.demangler.display_name(&symbol, &module.slow_names, MAX_NAME).into())
-            }
+            Some(symbol) => self.function(module, &symbol),
             None if module.is_file => Frame {
                 name: format!("[{}+{offset:#x}]", module.name).into(),
                 short: format!("[{}]", module.name).into(),

@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use trace_tasks::{Pid, ProcessRoots};
+
 use crate::elf::{DebugLink, ElfFile};
 use crate::memory_budget::MemoryBudget;
 
@@ -37,15 +39,38 @@ impl DebugFileReference {
         (build_id.is_some() || link.is_some()).then_some(Self { build_id, link, itself })
     }
 
-    /// The path of a debug file by its build id, which says which file it is wherever it is found.
-    pub fn path_of_build_id(&self) -> Option<PathBuf> {
+    /// Opens the files that can be the debug file of a file at this path in the root directories of these processes, and by the build id in that
+    /// of this process as well. This can block.
+    pub fn candidates(
+        &self,
+        path: &Path,
+        processes: &[Pid],
+        roots: &ProcessRoots,
+        budget: &Arc<MemoryBudget>,
+    ) -> Vec<File> {
+        let open = |root: Pid, path: &Path| {
+            roots.open(root, path, |_| true).filter(|candidate| self.may_be(candidate, budget))
+        };
+        // The build id says which file it is, wherever it is found.
+        if let Some(path) = self.path_of_build_id() {
+            let all = processes.iter().copied().chain([std::process::id()]);
+            if let Some(found) = all.map(|root| open(root, &path)).find_map(|found| found) {
+                return vec![found];
+            }
+        }
+        let first = |path: &PathBuf| processes.iter().find_map(|root| open(*root, path));
+        self.paths_of_link(path).iter().filter_map(first).collect()
+    }
+
+    /// The path of a debug file by its build id.
+    fn path_of_build_id(&self) -> Option<PathBuf> {
         let digits: String = self.build_id.as_ref()?.iter().map(|byte| format!("{byte:02x}")).collect();
         let (first, others) = digits.split_at_checked(2)?;
         Some(Path::new(DIRECTORY).join(".build-id").join(first).join(format!("{others}.debug")))
     }
 
     /// The paths that a debug file of this name can have, if the stripped file has this path.
-    pub fn paths_of_link(&self, stripped: &Path) -> Vec<PathBuf> {
+    fn paths_of_link(&self, stripped: &Path) -> Vec<PathBuf> {
         let (Some(link), Some(directory)) = (&self.link, stripped.parent()) else { return Vec::new() };
         let name = OsStr::from_bytes(&link.name);
         let Ok(below_root) = directory.strip_prefix("/") else { return Vec::new() };
@@ -54,7 +79,7 @@ impl DebugFileReference {
     }
 
     /// Whether this can be the debug file: it has the build id, if there is one to compare.
-    pub fn may_be(&self, candidate: &File, budget: &Arc<MemoryBudget>) -> bool {
+    fn may_be(&self, candidate: &File, budget: &Arc<MemoryBudget>) -> bool {
         let is_itself = candidate.metadata().is_ok_and(|found| (found.dev(), found.ino()) == self.itself);
         !is_itself
             && ElfFile::parse(candidate, budget).is_ok_and(|elf| {

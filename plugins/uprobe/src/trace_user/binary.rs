@@ -14,6 +14,8 @@ use trace_linkage::Linkage;
 use trace_symbols::{ElfError, ElfFile, MemoryBudget};
 use trace_tasks::{Pid, reopen_regular_file};
 
+use super::debug_file::DebugFileSearch;
+
 /// What the symbols of a file may take while they are read, in bytes. Only MiniDebugInfo is in memory as a whole.
 const SYMBOL_MEMORY: u64 = 32 << 20;
 
@@ -84,7 +86,12 @@ impl Binary {
     ///
     /// It is not a program or library of this machine.
     pub fn elf(&self) -> Result<ElfFile<'_>, ElfError> {
-        ElfFile::parse_native(&self.file, &MemoryBudget::new(SYMBOL_MEMORY))
+        symbols(&self.file)
+    }
+
+    /// The file with the symbols that were stripped from it.
+    pub fn debug_file(&self, search: &DebugFileSearch) -> Option<File> {
+        search.find(&self.file, &MemoryBudget::new(SYMBOL_MEMORY))
     }
 
     /// What it says about the libraries that it needs. `None` if it is no 64-bit ELF file.
@@ -105,6 +112,15 @@ impl Binary {
     pub fn may_be_same_file(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
     }
+}
+
+/// The symbols of a file.
+///
+/// # Errors
+///
+/// It is not a program or library of this machine.
+pub fn symbols(file: &File) -> Result<ElfFile<'_>, ElfError> {
+    ElfFile::parse_native(file, &MemoryBudget::new(SYMBOL_MEMORY))
 }
 
 impl Fingerprint {

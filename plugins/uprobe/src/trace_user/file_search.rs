@@ -8,8 +8,9 @@ use trace_hook_api::log;
 use trace_symbols::{ElfError, ElfFile, Function, FunctionKind};
 use tracefs_session::StopFlag;
 
-use super::binary::Binary;
+use super::binary::{self, Binary};
 use super::cpu_time::CpuTimeLimit;
+use super::debug_file::DebugFileSearch;
 use super::function_name::display_name;
 use super::function_selector::{Closeness, FunctionSelector};
 use super::instruction::can_be_probed;
@@ -71,8 +72,13 @@ pub enum Unreadable {
 }
 
 impl FileSearch {
-    /// Searches a file.
-    pub fn of(binary: Arc<Binary>, selector: &FunctionSelector, limits: SearchLimits) -> Self {
+    /// Searches a file, and its debug file.
+    pub fn of(
+        binary: Arc<Binary>,
+        debug_file: &DebugFileSearch,
+        selector: &FunctionSelector,
+        limits: SearchLimits,
+    ) -> Self {
         let mut search = Self {
             binary: None,
             functions: Vec::new(),
@@ -82,7 +88,7 @@ impl FileSearch {
             obstacle: None,
             unreadable: None,
         };
-        match search.read(&binary, selector, limits) {
+        match search.read(&binary, debug_file, selector, limits) {
             Ok(0) if search.unreadable.is_none() => search.unreadable = Some(Unreadable::NoSymbols),
             Ok(_) => {}
             Err(error) => search.unreadable = Some(Unreadable::Elf(error)),
@@ -95,6 +101,7 @@ impl FileSearch {
     fn read(
         &mut self,
         binary: &Binary,
+        debug_file: &DebugFileSearch,
         selector: &FunctionSelector,
         limits: SearchLimits,
     ) -> Result<usize, ElfError> {
@@ -102,31 +109,47 @@ impl FileSearch {
         self.is_go = elf.is_go();
         let SearchLimits { symbols, time, stop } = limits;
         let (mut count, mut time) = (0, CpuTimeLimit::of(time, stop));
-        elf.visit_functions(|function| {
+        let mut visit = |function: Function<'_>| {
             count += usize::from(function.kind != FunctionKind::Imported);
             if self.functions.len() >= symbols || self.length >= MAX_NAMES {
                 self.unreadable = Some(Unreadable::TooManyMatches);
-                return ControlFlow::Break(());
-            }
-            if time.is_over() {
+            } else if time.is_over() {
                 self.unreadable = Some(Unreadable::TooSlow);
-                return ControlFlow::Break(());
+            } else {
+                self.visit(binary, &elf, selector, &function);
+                return ControlFlow::Continue(());
             }
-            let symbol = String::from_utf8_lossy(function.name);
-            let is_label = function.kind == FunctionKind::Label;
-            let needed = if is_label { Closeness::Exact } else { self.closeness };
-            let closeness = selector.function.closeness(&symbol);
-            if let Some(closeness) = closeness.filter(|closeness| *closeness >= needed) {
-                match probe_offset(&elf, &function, &symbol) {
-                    Ok(offset) => {
-                        self.add(FoundFunction { offset, symbol: symbol.into_owned(), is_label }, closeness);
-                    }
-                    Err(obstacle) => self.note_obstacle(binary, &function, &symbol, obstacle),
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
+            ControlFlow::Break(())
+        };
+        elf.visit_functions(&mut visit)?;
+        if let Some(file) = binary.debug_file(debug_file) {
+            // What could be read of it is enough.
+            let _ = binary::symbols(&file).and_then(|symbols| symbols.visit_functions(&mut visit));
+        }
         Ok(count)
+    }
+
+    /// Adds a function if it matches.
+    fn visit(
+        &mut self,
+        binary: &Binary,
+        elf: &ElfFile<'_>,
+        selector: &FunctionSelector,
+        function: &Function<'_>,
+    ) {
+        let symbol = String::from_utf8_lossy(function.name);
+        let is_label = function.kind == FunctionKind::Label;
+        let needed = if is_label { Closeness::Exact } else { self.closeness };
+        let Some(closeness) = selector.function.closeness(&symbol).filter(|closeness| *closeness >= needed)
+        else {
+            return;
+        };
+        match probe_offset(elf, function, &symbol) {
+            Ok(offset) => {
+                self.add(FoundFunction { offset, symbol: symbol.into_owned(), is_label }, closeness)
+            }
+            Err(obstacle) => self.note_obstacle(binary, function, &symbol, obstacle),
+        }
     }
 
     /// Adds a function that matches as closely as the others, or closer: then it replaces them.

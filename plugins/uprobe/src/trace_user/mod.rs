@@ -5,6 +5,7 @@ mod calling_convention;
 mod candidate;
 mod command_files;
 mod cpu_time;
+mod debug_file;
 mod duplicate_probes;
 mod enabling;
 mod file_search;
@@ -195,7 +196,7 @@ overloads, 'ns::K::get(int) const' one of them, and ns::max all instances of a t
 arguments. For Rust, app::T::get is the method of the type app::T under each mangling. Of the functions of a file, those count that match closest: \
 first by the name that is shown or the symbol, then by a shorter \
 name, then by wildcards. The last single colon outside brackets ends BINARY. The function must be in the symbol \
-table, the dynamic symbol table or the MiniDebugInfo of the file. Inlined functions cannot be traced. A warning names files that \
+table, the dynamic symbol table or the MiniDebugInfo of the file, or in its debug file (.gnu_debuglink, or /usr/lib/debug by build id). Inlined functions cannot be traced. A warning names files that \
 cannot be searched, such as those on FUSE file systems, and functions at which the kernel refuses a probe.
 --args lists the arguments to record, in the order of the function's parameters: _ skips one, and *TYPE is the value that \
 a pointer leads to. The first argument of a C++ method is `this`. Omit floating-point parameters: they are not counted, \

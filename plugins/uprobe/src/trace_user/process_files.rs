@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use trace_hook_api::{Capability, Environment, HookError, Result, did_you_mean};
-use trace_tasks::{Blocked, BlockingCalls, CallTarget, FuseFileSystems, ListLength, Pid};
+use trace_tasks::{Blocked, BlockingCalls, CallTarget, FuseFileSystems, ListLength, Pid, ProcessRoots};
 use tracefs_session::StopFlag;
 
 use super::binary::{self, Binary};
 use super::candidate::Candidate;
+use super::debug_file::{DebugFileSearch, MAX_PROCESSES};
 use super::function_selector::BinaryPattern;
 use super::left_out::LeftOut;
 use super::mapped_files::{AllFiles, FileIdentity, MappedFile, mapped_files};
@@ -26,6 +27,7 @@ pub struct ProcessFiles {
     environment: Environment,
     pace: Pace,
     stop: StopFlag,
+    roots: Arc<ProcessRoots>,
     processes: Vec<Pid>,
     mapped: AllFiles,
     calls: Arc<Mutex<BlockingCalls>>,
@@ -190,6 +192,7 @@ impl ProcessFiles {
             environment: environment.clone(),
             pace,
             stop,
+            roots: Arc::new(ProcessRoots::new(&environment.procfs, &environment.sysfs)),
             processes,
             mapped,
             calls,
@@ -217,6 +220,12 @@ impl ProcessFiles {
     /// How long opening and reading files has taken so far, without the time in which that waited for a CPU.
     pub fn spent(&self) -> Duration {
         self.calls().spent()
+    }
+
+    /// Where the debug file of a file is looked for.
+    pub fn debug_file_search(&self, file: Candidate<'_>) -> DebugFileSearch {
+        let processes = file.processes().into_iter().take(MAX_PROCESSES).collect();
+        DebugFileSearch { path: file.path().to_owned(), processes, roots: Arc::clone(&self.roots) }
     }
 
     /// Set when the session stops.

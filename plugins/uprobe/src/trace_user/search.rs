@@ -210,7 +210,8 @@ impl Search {
         findings.paths.push(binary.path.clone());
         let selector = Arc::clone(selector);
         let limits = SearchLimits { symbols: MAX_SYMBOLS, time, stop: files.stop().clone() };
-        let search = move |binary| FileSearch::of(binary, &selector, limits);
+        let debug_file = files.debug_file_search(candidate);
+        let search = move |binary| FileSearch::of(binary, &debug_file, &selector, limits);
         if let Some(search) = files.read(candidate, binary, search) {
             self.add_file(files, candidate, search, findings);
         }

@@ -3,8 +3,7 @@
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 
-use trace_hook_api::Environment;
-use trace_tasks::{Following, FuseFileSystems, open_regular_file_in};
+use crate::{Following, FuseFileSystems, Pid, open_regular_file_in};
 
 /// Opens files in the root directories of processes.
 #[derive(Debug)]
@@ -14,10 +13,9 @@ pub struct ProcessRoots {
 }
 
 impl ProcessRoots {
-    /// Those of this environment.
-    pub fn new(environment: &Environment) -> Self {
-        let procfs = environment.procfs.as_path();
-        Self { procfs: procfs.to_owned(), fuse: FuseFileSystems::new(procfs, &environment.sysfs) }
+    /// Those of the processes in this procfs.
+    pub fn new(procfs: &Path, sysfs: &Path) -> Self {
+        Self { procfs: procfs.to_owned(), fuse: FuseFileSystems::new(procfs, sysfs) }
     }
 
     /// Where they are found.
@@ -31,7 +29,7 @@ impl ProcessRoots {
     }
 
     /// Opens a regular file at a path that a process has, if it is as expected. This can block.
-    pub fn open(&self, process: u32, path: &Path, is_expected: impl Fn(&Metadata) -> bool) -> Option<File> {
+    pub fn open(&self, process: Pid, path: &Path, is_expected: impl Fn(&Metadata) -> bool) -> Option<File> {
         let root = self.procfs.join(format!("{process}/root"));
         let open = |following| {
             let opened = open_regular_file_in(&root, path, following, &self.procfs, &is_expected);
@@ -50,19 +48,23 @@ impl ProcessRoots {
 
 #[cfg(test)]
 mod tests {
-    use trace_hook_testkit::SyntheticKernel;
+    use std::fs;
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
     fn opens(mounts: &str, path: &str) -> bool {
-        let kernel = SyntheticKernel::new().unwrap().with_file("proc/7/mountinfo", mounts).unwrap();
-        let kernel = kernel.with_file("proc/7/root/tmp/a/file", "").unwrap();
-        let root = kernel.environment().procfs.join("7/root");
-        std::os::unix::fs::symlink("a/file", root.join("tmp/link")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let procfs = directory.path().join("proc");
+        let root = procfs.join("7/root");
+        fs::create_dir_all(root.join("tmp/a")).unwrap();
+        fs::write(procfs.join("7/mountinfo"), mounts).unwrap();
+        fs::write(root.join("tmp/a/file"), "").unwrap();
+        symlink("a/file", root.join("tmp/link")).unwrap();
         // To open a file again takes the real one.
-        let fd = kernel.environment().procfs.join("self");
-        std::os::unix::fs::symlink("/proc/self", fd).unwrap();
-        ProcessRoots::new(&kernel.environment()).open(7, Path::new(path), |_| true).is_some()
+        symlink("/proc/self", procfs.join("self")).unwrap();
+        let roots = ProcessRoots::new(&procfs, &directory.path().join("sys"));
+        roots.open(7, Path::new(path), |_| true).is_some()
     }
 
     #[test]
