@@ -247,7 +247,7 @@ macro_rules! named {
 
 /// The calls that a manager makes or could make.
 const NAMES: &[(libc::c_long, &str)] = named![
-    SYS_accept4 SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_nanosleep SYS_clone SYS_clone3 SYS_close
+    SYS_accept4 SYS_bind SYS_bpf SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_nanosleep SYS_clone SYS_clone3 SYS_close
     SYS_close_range SYS_connect SYS_dup SYS_dup3 SYS_execve SYS_exit SYS_exit_group SYS_faccessat SYS_faccessat2
     SYS_fadvise64 SYS_fallocate SYS_fcntl SYS_fdatasync SYS_flock SYS_fstat SYS_fsync SYS_ftruncate SYS_futex SYS_getcwd
     SYS_getdents64 SYS_geteuid SYS_getpid SYS_getppid SYS_getrandom SYS_gettid SYS_getuid SYS_ioctl SYS_kill

@@ -7,11 +7,15 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use system_tests::{Kernel, Log, Manager, Plugins, Script, Session, Workload, skip};
+use system_tests::{
+    Fate, Kernel, Log, Manager, PATIENCE, Plugins, Reader, Script, Session, SystemCall, Workload, skip,
+    wait_until,
+};
 
 fn manager() -> Manager {
     Manager::with(Plugins::of(["ftrace"]))
@@ -35,6 +39,42 @@ fn events_of(script: &str) -> Vec<Value> {
 
 fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["event"] == name).collect()
+}
+
+/// Traces a workload that forks, while this system call fails with EPERM. Returns the system calls, and the line of the fork.
+#[track_caller]
+fn fork_while_a_call_fails(manager: &Manager, failing: Option<SystemCall>) -> (Vec<SystemCall>, String) {
+    let workload = Workload::start();
+    let run = manager.run("trace_process", format!("--pid {}", workload.id()));
+    let (call, watch) = run.watched(failing.map(|call| (call, Fate::Fails(Errno::EPERM))));
+    let mut process = call.spawn();
+    wait_until("it prints its path, or ends", PATIENCE, || process.has_output() || process.is_over());
+    let reader = Reader::if_there(process.stdout().trim_end().as_ref());
+    workload.storm(1);
+    process.signal(Signal::SIGINT);
+    let answer = process.ends(PATIENCE);
+    assert!(answer.status.success(), "{failing:?}: {answer:?}");
+    let lines = reader.map(Reader::finish).unwrap_or_default();
+    let forks = lines.into_iter().filter(|line| line.contains(": fork: "));
+    (watch.ends(PATIENCE).calls, forks.collect())
+}
+
+#[test]
+fn trace_events_are_recorded_if_the_kernel_refuses_a_call_for_ebpf() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let manager = manager();
+    let (calls, fork) = fork_while_a_call_fails(&manager, None);
+    assert!(fork.contains(" child_pid="), "{fork}");
+    let for_ebpf: Vec<SystemCall> = calls.into_iter().filter(|call| call.name() == "bpf").collect();
+    // The others are made when programs run already.
+    let of_start = &for_ebpf[..for_ebpf.len() * 3 / 4];
+    let forks = of_start.iter().step_by(5).map(|call| fork_while_a_call_fails(&manager, Some(*call)).1);
+    let forks: Vec<String> = forks.collect();
+    assert!(forks.iter().all(|fork| fork.matches(": fork: ").count() == 1), "{forks:?}");
+    assert!(
+        forks.iter().any(|fork| !fork.contains(" child_pid=")),
+        "no call failed that is needed: {forks:?}"
+    );
 }
 
 #[test]

@@ -32,12 +32,19 @@ impl Hook for TraceProcess {
 
     fn start(&self, request: &Request) -> Result<Box<dyn Session>> {
         if let Err(lack) = ebpf::check(&request.environment) {
-            log::info!("trace_process reports less than with eBPF: {lack}");
+            log::info!("{LESS}: {lack}");
             return trace_events::start(request);
         }
-        ebpf::start(request)
+        // A security module or a limit can make the kernel refuse the programs.
+        ebpf::start(request).or_else(|refusal| {
+            let session = trace_events::start(request).map_err(|_| refusal.clone())?;
+            log::warn!("{LESS}: {refusal}");
+            Ok(session)
+        })
     }
 }
+
+const LESS: &str = "trace_process reports less than with eBPF";
 
 const DETAILS: &str = "\
 exec: `argv` is what the new program gets, as in /proc/PID/cmdline, read before it runs; so that of a script begins with its \
@@ -61,7 +68,7 @@ for signals of real time, those that were sent before the session, and those tha
 
 const WITHOUT_EBPF: &str = "\
 These lines need what eBPF hooks need: type information of the kernel (BTF: CONFIG_DEBUG_INFO_BTF), CAP_BPF and CAP_PERFMON, and \
-Linux 5.8. Without them, the kernel's trace events are recorded, which need tracefs. There is no exec_failed then, and these fields \
+Linux 5.8. Without them, or if the kernel refuses the programs, its trace events are recorded, which need tracefs. There is no exec_failed then, and these fields \
 are missing: `child_pid`, `ppid`, `argc`, `argv`, `file`, `interpreter`, `core_dumped`, `by_exec`, `lifetime`, `cpu_time`, `to_pid`, \
 `sender_pid`, `sender_comm`. An exec is not reported if its path has more than some 4,050 bytes: the kernel drops what is larger than a \
 page, uncounted. An exit without `status` and `killed` is one whose cause the kernel did not report, or whose record was lost; `signal` \
