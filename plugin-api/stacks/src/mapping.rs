@@ -1,6 +1,7 @@
 //! Code that processes have mapped, and its list in procfs.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use trace_tasks::{ListLength, MappedRange, visit_code};
@@ -63,7 +64,12 @@ impl From<&Mapping<'_>> for OwnedMapping {
 pub fn mappings(procfs: &Path, process: u32, length: ListLength) -> (Vec<OwnedMapping>, bool) {
     let mut mappings = Vec::new();
     let maps = File::open(procfs.join(format!("{process}/maps")));
-    let visited = maps.and_then(|maps| visit_code(maps, length, |range| mappings.push(mapping(range))));
+    let visited = maps.and_then(|maps| {
+        visit_code(maps, length, |range| {
+            mappings.push(mapping(range));
+            ControlFlow::Continue(())
+        })
+    });
     (mappings, visited.unwrap_or(true))
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// How much of a list is read, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +56,8 @@ impl MappedRange<'_> {
     }
 }
 
-/// Visits the executable mappings of a list, which is read as a stream. Returns whether these are all: a process can have so
-/// many mappings, with paths so long, that its list has hundreds of megabytes.
+/// Visits the executable mappings of a list, which is read as a stream, until the visitor breaks. Returns whether these are all: a process
+/// can have so many mappings, with paths so long, that its list has hundreds of megabytes.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ impl MappedRange<'_> {
 pub fn visit_code(
     list: impl Read,
     limit: ListLength,
-    mut visit: impl FnMut(&MappedRange<'_>),
+    mut visit: impl FnMut(&MappedRange<'_>) -> ControlFlow<()>,
 ) -> io::Result<bool> {
     let limit = limit.bytes();
     let mut list = BufReader::with_capacity(STEP, list.take(limit));
@@ -79,7 +79,9 @@ pub fn visit_code(
             if code_length > MAX_CODE_LENGTH || length >= limit {
                 return Ok(false);
             }
-            visit(&range);
+            if visit(&range).is_break() {
+                return Ok(false);
+            }
         }
         line.clear();
     }
@@ -216,8 +218,26 @@ mod tests {
     fn code_is_visited() {
         let mut found = Vec::new();
         let list = b"1-2 r-xp 0 0:0 3 /a\n3-4 rw-p 0 0:0 3 /a\ngarbage\n5-6 r-xp 0 0:0 3 /b";
-        assert!(visit_code(&list[..], ListLength::Usual, |range| found.push(range.addresses.start)).unwrap());
+        assert!(
+            visit_code(&list[..], ListLength::Usual, |range| {
+                found.push(range.addresses.start);
+                ControlFlow::Continue(())
+            })
+            .unwrap()
+        );
         assert_eq!(found, [1, 5]);
+    }
+
+    #[test]
+    fn the_visitor_can_break() {
+        let list = b"1-2 r-xp 0 0:0 3 /a\n5-6 r-xp 0 0:0 3 /b";
+        let mut count = 0;
+        let visit = |_: &MappedRange<'_>| {
+            count += 1;
+            ControlFlow::Break(())
+        };
+        assert!(!visit_code(&list[..], ListLength::Usual, visit).unwrap());
+        assert_eq!(count, 1);
     }
 
     #[test]
@@ -227,6 +247,7 @@ mod tests {
             assert!(
                 !visit_code(Endless { all_are_code, mappings: 0 }, ListLength::Most, |range| {
                     length += range.path.len();
+                    ControlFlow::Continue(())
                 })
                 .unwrap()
             );

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -114,8 +114,12 @@ impl Mappings {
 fn code_of(procfs: &Path, process: Pid) -> (Vec<Mapping>, bool) {
     let mut code = Vec::new();
     let maps = File::open(procfs.join(process.to_string()).join("maps"));
-    let visited =
-        maps.and_then(|maps| visit_code(maps, ListLength::Most, |range| code.push(Mapping::from(range))));
+    let visited = maps.and_then(|maps| {
+        visit_code(maps, ListLength::Most, |range| {
+            code.push(Mapping::from(range));
+            ControlFlow::Continue(())
+        })
+    });
     (code, visited.unwrap_or(true))
 }
 

@@ -40,6 +40,8 @@ pub struct SearchLimits {
     /// How many symbols are kept.
     pub symbols: usize,
     pub time: Duration,
+    /// The part of it for names that are slow to demangle.
+    pub slow_names_time: Duration,
     /// The search is given up when the session stops.
     pub stop: StopFlag,
 }
@@ -107,8 +109,8 @@ impl FileSearch {
     ) -> Result<usize, ElfError> {
         let elf = binary.elf()?;
         self.is_go = elf.is_go();
-        let SearchLimits { symbols, time, stop } = limits;
-        let (mut count, mut time) = (0, CpuTimeLimit::of(time, stop));
+        let SearchLimits { symbols, time, slow_names_time, stop } = limits;
+        let (mut count, mut time) = (0, CpuTimeLimit::of(time, slow_names_time, stop));
         let mut visit = |function: Function<'_>| {
             count += usize::from(function.kind != FunctionKind::Imported);
             if self.functions.len() >= symbols || self.length >= MAX_NAMES {

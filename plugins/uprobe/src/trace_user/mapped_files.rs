@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use trace_tasks::{FuseFileSystems, ListLength, MappedRange, Pid, visit_code};
 
@@ -57,7 +59,7 @@ pub struct MappedFiles {
     pub on_fuse: Vec<PathBuf>,
 }
 
-/// The files with code that a process has mapped, as far as its list is read. None, if the process has ended.
+/// The files with code that a process has mapped, as far as its list is read in this time. None, if the process has ended.
 ///
 /// # Errors
 ///
@@ -67,7 +69,9 @@ pub fn mapped_files(
     fuse: &FuseFileSystems,
     process: Pid,
     length: ListLength,
+    time: Duration,
 ) -> io::Result<MappedFiles> {
+    let began = Instant::now();
     let directory = procfs.join(process.to_string());
     let maps = match File::open(directory.join("maps")) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
@@ -82,6 +86,10 @@ pub fn mapped_files(
             if are_all {
                 files.add(MappedFile { rank: files.list.len(), ..file });
             }
+        }
+        match began.elapsed() < time {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
         }
     });
     let visited = match visited {
@@ -269,13 +277,15 @@ mod tests {
         fs::create_dir(procfs.path().join("7")).unwrap();
         let maps: String = (1..=MAX_FILES + 1).map(|inode| format!("1-2 r-xp 0 1:2 {inode} /a\n")).collect();
         fs::write(procfs.path().join("7/maps"), maps).unwrap();
-        let found = mapped_files(procfs.path(), &fuse(), 7, ListLength::Most).unwrap();
+        let found = mapped_files(procfs.path(), &fuse(), 7, ListLength::Most, Duration::MAX).unwrap();
         assert_eq!((found.files.len(), found.are_all), (MAX_FILES, false));
     }
 
     #[test]
     fn the_own_program_is_found() {
-        let found = mapped_files(Path::new("/proc"), &fuse(), std::process::id(), ListLength::Usual).unwrap();
+        let found =
+            mapped_files(Path::new("/proc"), &fuse(), std::process::id(), ListLength::Usual, Duration::MAX)
+                .unwrap();
         let program = found.files.iter().find(|file| file.identity.is_program).unwrap();
         assert_eq!(program.path, std::env::current_exe().unwrap());
         assert!(found.are_all);

@@ -37,6 +37,14 @@ impl Pace {
         }
     }
 
+    /// The part of it for names that are slow to demangle: those of real files take some microseconds each.
+    pub fn slow_names_time(self) -> Duration {
+        match self {
+            Self::Prompt => Duration::from_millis(10),
+            Self::Thorough => Duration::from_millis(500),
+        }
+    }
+
     /// How long the files of one process are searched. The last one may take longer.
     fn process_time(self) -> Duration {
         match self {

@@ -90,7 +90,7 @@ impl Reading<'_> {
         for process in processes.iter().copied() {
             if began.elapsed() > time {
                 self.postponed.add_process(process, TOO_MANY_MAPPINGS);
-            } else if !self.read(process, length, false, left_out) {
+            } else if !self.read(process, length, None, left_out) {
                 longer.push(process);
             }
         }
@@ -101,13 +101,13 @@ impl Reading<'_> {
     fn read_long(&mut self, processes: &[Pid], left_out: &mut LeftOut) {
         let (began, time) = (Instant::now(), self.environment.patient(self.pace.long_lists_time()));
         for process in processes.iter().copied() {
-            let has_time = began.elapsed() < time;
+            let left = time.saturating_sub(began.elapsed());
             let length = match self.pace {
-                _ if has_time => Some(ListLength::Most),
+                _ if !left.is_zero() => Some((ListLength::Most, left)),
                 Pace::Prompt => None,
-                Pace::Thorough => Some(ListLength::Usual),
+                Pace::Thorough => Some((ListLength::Usual, Duration::MAX)),
             };
-            if length.is_some_and(|length| self.read(process, length, true, left_out)) {
+            if length.is_some_and(|(length, time)| self.read(process, length, Some(time), left_out)) {
                 continue;
             }
             match self.pace {
@@ -120,10 +120,18 @@ impl Reading<'_> {
         }
     }
 
-    /// Adds the files of a process. Returns false if these are not all.
-    fn read(&mut self, process: Pid, length: ListLength, is_long: bool, left_out: &mut LeftOut) -> bool {
+    /// Adds the files of a process. A list that is longer than usual is read for some time. Returns false if these are not all.
+    fn read(
+        &mut self,
+        process: Pid,
+        length: ListLength,
+        time_for_long: Option<Duration>,
+        left_out: &mut LeftOut,
+    ) -> bool {
+        let is_long = time_for_long.is_some();
         let (root, fuse) = (self.environment.procfs.clone(), self.fuse.clone());
-        let read = move || mapped_files(&root, &fuse, process, length);
+        let time = time_for_long.unwrap_or(Duration::MAX);
+        let read = move || mapped_files(&root, &fuse, process, length, time);
         match call(self.calls, CallTarget::Process(process), read) {
             Ok(Ok(found)) => {
                 if !found.are_all && !is_long {
@@ -236,6 +244,11 @@ impl ProcessFiles {
     /// A time limit for one of the files.
     pub fn patient(&self, limit: Duration) -> Duration {
         self.environment.patient(limit)
+    }
+
+    /// The CPU time for names of a file that are slow to demangle.
+    pub fn slow_names_time(&self) -> Duration {
+        self.patient(self.pace.slow_names_time())
     }
 
     /// The processes.

@@ -209,7 +209,8 @@ impl Search {
         }
         findings.paths.push(binary.path.clone());
         let selector = Arc::clone(selector);
-        let limits = SearchLimits { symbols: MAX_SYMBOLS, time, stop: files.stop().clone() };
+        let (slow_names_time, stop) = (files.slow_names_time(), files.stop().clone());
+        let limits = SearchLimits { symbols: MAX_SYMBOLS, time, slow_names_time, stop };
         let debug_file = files.debug_file_search(candidate);
         let search = move |binary| FileSearch::of(binary, &debug_file, &selector, limits);
         if let Some(search) = files.read(candidate, binary, search) {
@@ -389,7 +390,8 @@ fn names(candidates: &[Candidate<'_>], files: &ProcessFiles) -> Vec<String> {
 
 /// The names of the functions of a file, and their length together. Both that and the CPU time are limited.
 fn names_in(binary: &Binary, room: usize, time: Duration) -> (Vec<String>, usize) {
-    let (mut names, mut length, mut time) = (Vec::new(), 0, CpuTimeLimit::of(time, StopFlag::default()));
+    let (mut names, mut length, mut time) =
+        (Vec::new(), 0, CpuTimeLimit::of(time, time, StopFlag::default()));
     let Ok(elf) = binary.elf() else { return (names, length) };
     // What could be read is enough.
     let _ = elf.visit_functions(|function| {
