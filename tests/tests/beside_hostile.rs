@@ -313,7 +313,9 @@ fn hostile(directory: &TempDir) -> Hostile {
     }
     let named = |name: fn(u32) -> String| (0..20_000).map(name);
     SyntheticLibrary::with_functions(named(|number| format!("_Z7getppid5t{number:05}"))).write(&path("many"));
-    let slow = |number| format!("_Z7getppidI{}{}{number}f", "XdlsP".repeat(9), "1f".repeat(36));
+    let slow = |number: u32| {
+        format!("_Z7getppidIX{}{}{number}f", "nw".repeat(6 + number as usize % 24), "1f".repeat(30))
+    };
     SyntheticLibrary::with_functions(named(slow)).write(&path("slow"));
     SyntheticLibrary::with_functions_without_probes(["getppid".to_owned()]).write(&path("refused"));
     let [leased, overlapping, files, maps, many, slow, refused] =

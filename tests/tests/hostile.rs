@@ -219,9 +219,11 @@ fn names_that_are_slow_to_demangle_hold_up_nothing() {
     let Some(_kernel) = Kernel::or_skip() else { return };
     let directory = directory();
     let (library, usual) = (directory.path().join("library.so"), Program::start());
-    let slow = format!("_Z15traced_functionI{}{}", "XdlsP".repeat(9), "1f".repeat(36));
-    let names = (0..20_000).map(|number| format!("{slow}{number}f"));
-    SyntheticLibrary::with_functions(names).write(&library);
+    let slow = |number: usize| {
+        let (code, depth) = (["nw", "na", "XdlsP"][number % 3], 6 + number % 24);
+        format!("_Z15traced_functionIX{}{}{number}f", code.repeat(depth), "1f".repeat(2 * depth))
+    };
+    SyntheticLibrary::with_functions((0..20_000).map(slow)).write(&library);
     let hostile = Hostile::after(&["map", text(&library)]);
     assert_all_calls_of_are_traced(&hostile, "*:traced_function", &[text(&library), "takes too long"]);
     let (manager, began) = (Manager::with(Plugins::of(["uprobe"])), Instant::now());
@@ -376,7 +378,7 @@ fn names_that_are_slow_to_demangle_cost_a_profile_little_time() {
     let directory = directory();
     let file = |depth: usize| {
         let file = directory.path().join(format!("library{depth}.so"));
-        let slow = format!("_Z1fI{}{}", "XdlsP".repeat(depth), "1f".repeat(4 * depth));
+        let slow = format!("_Z1fIX{}{}", "nw".repeat(depth), "1f".repeat(depth));
         SyntheticLibrary::with_names([slow]).write(&file);
         file
     };

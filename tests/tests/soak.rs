@@ -92,7 +92,9 @@ impl Scene {
         SyntheticLibrary::with_overlapping_names(20_000, 64 << 10).write(&overlapping);
         let functions = (0..5000).map(|number| format!("traced_function_{number}"));
         SyntheticLibrary::with_functions(functions).write(&many);
-        let name = |number| format!("_Z15traced_functionI{}{}{number}f", "XdlsP".repeat(7), "1f".repeat(28));
+        let name = |number: usize| {
+            format!("_Z15traced_functionIX{}{}{number}f", "nw".repeat(6 + number % 24), "1f".repeat(30))
+        };
         SyntheticLibrary::with_functions((0..1000).map(name)).write(&slow);
         SyntheticLibrary::with_functions_without_probes(["traced_function".to_owned()]).write(&refused);
         let (library, leased, directory) = (text(&library), text(&leased), text(files.path()));

@@ -246,6 +246,9 @@ fn perf_maps_that_are_not_those_of_the_process_are_not_used() {
     let everything = "echo 0 ffffffffffff wrong";
     let usual = format!("{everything} >/tmp/perf-$$.map; exec ./program none");
     assert_eq!(hottest_generated(&usual), "wrong", "a map of the process is used");
+    let slow = format!("_Z1fIX{}{}", "nw".repeat(24), "1f".repeat(24));
+    let with_slow_name = usual.replace("wrong", &slow);
+    assert_eq!(hottest_generated(&with_slow_name), slow, "demangling it would take hours");
     for script in [
         "mkfifo /tmp/perf-$$.map".to_owned(),
         "ln -s /dev/zero /tmp/perf-$$.map".to_owned(),

@@ -14,12 +14,12 @@
 #![warn(missing_docs)]
 
 mod code_map;
+mod demangler;
 mod folded;
 mod generated_code;
 mod mapping;
 mod modules;
 mod observer;
-mod slow_names;
 mod symbol_loader;
 mod symbolizer;
 

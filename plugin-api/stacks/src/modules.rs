@@ -17,9 +17,9 @@ use trace_hook_api::Environment;
 use trace_symbols::{DebugFileReference, SymbolTable};
 use trace_tasks::{ProcessRoots, open_regular_file};
 
+use crate::demangler::DemanglingTime;
 use crate::generated_code::{GeneratedCode, is_generated, is_jit_dump};
 use crate::mapping::Mapping;
-use crate::slow_names::SlowNames;
 use crate::symbol_loader::SymbolLoader;
 
 /// Files are held open until their symbols are needed, and each takes a descriptor. Twice as many are cached at most.
@@ -105,7 +105,7 @@ pub struct Module {
     opened: Condvar,
     loading: OnceLock<Loading>,
     symbols: OnceLock<Option<SymbolTable>>,
-    pub(crate) slow_names: SlowNames,
+    pub(crate) demangling: DemanglingTime,
     limits: Arc<Limits>,
     /// False for `[heap]`, `//anon` and generated code.
     pub is_file: bool,
@@ -300,7 +300,7 @@ impl Module {
             opened: Condvar::new(),
             loading: OnceLock::new(),
             symbols: vdso.map(OnceLock::from).unwrap_or_default(),
-            slow_names: SlowNames::default(),
+            demangling: DemanglingTime::default(),
             limits: Arc::clone(limits),
             is_file: path.starts_with(b"/") && !path.starts_with(b"//"),
             generated: None,

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use trace_symbols::{KernelFunction, KernelSymbols};
 
 use crate::code_map::{CodeMap, CodePlace};
+use crate::demangler::Demangler;
 use crate::modules::{BRIEF_WAIT, Module};
-use crate::slow_names::Demangler;
 
 /// From here on, a number in a stack is not an address but a marker: it says whether kernel or user addresses follow
 /// (`PERF_CONTEXT_MAX`).
@@ -205,7 +205,7 @@ impl Symbolizer {
     }
 
     fn function(&mut self, module: &Module, symbol: &str) -> Frame {
-        Frame::of(self.demangler.display_name(symbol, &module.slow_names, MAX_NAME).into())
+        Frame::of(self.demangler.display_name(symbol, &module.demangling, MAX_NAME).into())
     }
 
     fn frame(&mut self, module: &Module, offset: u64) -> Frame {

@@ -50,6 +50,7 @@
 mod address_map;
 mod debug_file;
 mod demangle;
+mod demangling_time;
 mod elf;
 mod generated;
 mod kernel;
@@ -62,6 +63,7 @@ mod vdso;
 pub use address_map::AddressMap;
 pub use debug_file::DebugFileReference;
 pub use demangle::{cut, demangle, display_name, is_mangled};
+pub use demangling_time::time_of_deep_symbols;
 pub use elf::{Content, ElfError, ElfFile, Function, FunctionKind};
 pub use generated::{GeneratedCode, GeneratedFunctions, Position, read_jit_dump, read_perf_map};
 pub use kernel::{KernelFunction, KernelSymbols};

@@ -2,25 +2,31 @@
 
 use std::borrow::Cow;
 
-use crate::demangle::{demangle, demangle_without_return_type, demangle_without_types};
+use crate::demangle::{demangle_at, demangle_without_return_type, demangle_without_types, is_mangled};
+use crate::demangling_time::{Depth, within_limits};
 
 /// All names of the function of a symbol, as [`spelling`] has them: the symbol itself; the name that is shown; the same without its
 /// return type; without parameters and qualifiers; without ABI tags; and as a path without arguments of templates, such as
 /// `app::T::method` for the Rust method `<app::T>::method` and for the C++ method `app::T<int>::method[abi:cxx11](int) const`. Names
 /// are cut after `max_chars` characters, and then end in `…`.
 pub fn spellings(symbol: &str, max_chars: usize) -> Vec<String> {
-    let mut names = vec![symbol.to_owned()];
-    if let Some(shown) = demangle(symbol, max_chars) {
-        let is_rust = rustc_demangle::try_demangle(symbol).is_ok();
-        let short = if is_rust { Some(shown.clone()) } else { demangle_without_types(symbol, max_chars) };
-        names.push(shown);
-        names.extend(demangle_without_return_type(symbol, max_chars));
-        if let Some(short) = short {
-            let untagged = without_abi_tags(&short);
-            names.extend([without_generics(&untagged), untagged, short]);
-        }
+    let others = is_mangled(symbol)
+        .then(|| within_limits(symbol, move |symbol, depth| demangled_spellings(symbol, max_chars, depth)));
+    let names = [symbol.to_owned()].into_iter().chain(others.flatten().unwrap_or_default());
+    names.map(|name| spelling(&name).into_owned()).collect()
+}
+
+fn demangled_spellings(symbol: &str, max_chars: usize, depth: Depth) -> Vec<String> {
+    let Some(shown) = demangle_at(symbol, max_chars, depth) else { return Vec::new() };
+    let is_rust = rustc_demangle::try_demangle(symbol).is_ok();
+    let short = if is_rust { Some(shown.clone()) } else { demangle_without_types(symbol, max_chars, depth) };
+    let mut names = vec![shown];
+    names.extend(demangle_without_return_type(symbol, max_chars, depth));
+    if let Some(short) = short {
+        let untagged = without_abi_tags(&short);
+        names.extend([without_generics(&untagged), untagged, short]);
     }
-    names.iter().map(|name| spelling(name).into_owned()).collect()
+    names
 }
 
 /// A name as it is compared: without spaces that separate no words, and with the closures of Rust as either mangling has them.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::{Pid as ThreadId, gettid};
 
 use crate::{Pid, thread_refusal};
 
@@ -29,6 +31,8 @@ pub struct BlockingCalls {
     /// How many more calls to file systems that have blocked may block.
     retries: u32,
     spent: Duration,
+    /// How long a call may run.
+    running: Duration,
 }
 
 /// What a call depends on.
@@ -53,6 +57,9 @@ pub enum Blocked {
 
 /// The name of the thread.
 const THREAD: &str = "files";
+
+/// How often it is found out whether a call runs.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// How many calls in a row a target may block.
 const MAX_BLOCKED: u32 = 3;
@@ -79,7 +86,15 @@ impl BlockingCalls {
             blocked: HashMap::new(),
             retries: MAX_RETRIES,
             spent: Duration::ZERO,
+            running: Duration::MAX,
         }
+    }
+
+    /// Also limits the CPU time of each call. A thread cannot be ended, so one that has run for longer continues at the lowest priority, and is
+    /// to be avoided.
+    #[must_use]
+    pub fn running_at_most(self, limit: Duration) -> Self {
+        Self { running: limit, ..self }
     }
 
     /// How long all calls so far have run or blocked, without the time in which they waited for a CPU.
@@ -117,7 +132,7 @@ impl BlockingCalls {
         let (answer, answered) = channel();
         // It fails if the caller has given up. Then it returns what was answered, which is dropped here.
         let call = move || drop(answer.send(call()));
-        let (outcome, spent) = thread.run(Box::new(call), &answered, limit);
+        let (outcome, spent) = thread.run(Box::new(call), &answered, limit, self.running);
         self.spent += spent;
         let Some(answer) = outcome else {
             self.retries -= u32::from(is_retry);
@@ -137,6 +152,7 @@ type Call = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 struct CallThread {
     calls: Sender<Call>,
+    id: ThreadId,
     /// How long it has run. `None` if there is no procfs.
     schedstat: Option<File>,
 }
@@ -146,36 +162,55 @@ impl CallThread {
         let (calls, to_make) = channel::<Call>();
         let (started, starting) = channel();
         let run = move || {
-            let _ = started.send(File::open("/proc/thread-self/schedstat").ok());
+            let _ = started.send((gettid(), File::open("/proc/thread-self/schedstat").ok()));
             to_make.iter().for_each(|call| call());
         };
         let thread = thread::Builder::new().name(THREAD.to_owned()).spawn(run);
         thread.map_err(|error| Blocked::NoThread(errno(&error)))?;
-        let schedstat = starting.recv().map_err(|_| Blocked::NoAnswer)?;
-        Ok(Self { calls, schedstat })
+        let (id, schedstat) = starting.recv().map_err(|_| Blocked::NoAnswer)?;
+        Ok(Self { calls, id, schedstat })
     }
 
-    /// Returns no answer if the call blocks for longer than the limit, or panics. Returns how long it has run or blocked as well.
-    fn run<T>(&self, call: Call, answered: &Receiver<T>, limit: Duration) -> (Option<T>, Duration) {
+    /// Returns no answer if the call blocks or runs for longer than the limits, or panics. Returns how long it has run or blocked as well.
+    fn run<T>(
+        &self,
+        call: Call,
+        answered: &Receiver<T>,
+        blocking: Duration,
+        running: Duration,
+    ) -> (Option<T>, Duration) {
         let (began, before) = (Instant::now(), self.times());
         if self.calls.send(call).is_err() {
             return (None, Duration::ZERO);
         }
-        let mut left = limit;
+        let mut left = blocking.min(running);
         let answer = loop {
-            match answered.recv_timeout(left) {
+            match answered.recv_timeout(left.max(SHORTEST_WAIT)) {
                 Ok(answer) => break Some(answer),
                 Err(RecvTimeoutError::Disconnected) => break None,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let active = self.times().active().saturating_sub(before.active());
-            left = limit.saturating_sub(began.elapsed().saturating_sub(active));
+            let times = self.times();
+            let active = times.active().saturating_sub(before.active());
+            let blocking = blocking.saturating_sub(began.elapsed().saturating_sub(active));
+            let running = running.saturating_sub(times.running.saturating_sub(before.running));
+            if running.is_zero() {
+                self.lower_priority();
+            }
+            left = blocking.min(running);
             if left.is_zero() {
                 break None;
             }
         };
         let waited = self.times().waiting.saturating_sub(before.waiting);
         (answer, began.elapsed().saturating_sub(waited))
+    }
+
+    /// From now on, it runs only where nothing else does (sched(7), `SCHED_IDLE`).
+    fn lower_priority(&self) {
+        let parameters = libc::sched_param { sched_priority: 0 };
+        // SAFETY: the parameters live as long as the call. It may fail where that is not allowed: then the thread runs as before.
+        unsafe { libc::sched_setscheduler(self.id.as_raw(), libc::SCHED_IDLE, &raw const parameters) };
     }
 
     /// See Documentation/scheduler/sched-stats.rst.
@@ -293,6 +328,23 @@ mod tests {
         let (_unblock, blocking) = channel::<()>();
         assert_eq!(calls.call(&[], move || _ = blocking.recv()), Err(Blocked::NoAnswer));
         assert!(calls.spent() - computed > LIMIT / 2, "{:?}", calls.spent());
+    }
+
+    #[test]
+    fn a_call_that_runs_for_too_long_is_abandoned_at_the_lowest_priority() {
+        let mut calls = BlockingCalls::within(10 * LIMIT).running_at_most(LIMIT);
+        let (ended, end) = channel();
+        let run = move || {
+            let began = Instant::now();
+            // SAFETY: it has no arguments but a number.
+            while began.elapsed() < 100 * LIMIT && unsafe { libc::sched_getscheduler(0) } != libc::SCHED_IDLE
+            {
+            }
+            ended.send(began.elapsed()).unwrap();
+        };
+        assert_eq!(calls.call(&[], run), Err(Blocked::NoAnswer));
+        assert!(end.recv().unwrap() < 100 * LIMIT);
+        assert_eq!(calls.call(&[], || 1), Ok(1));
     }
 
     #[test]
