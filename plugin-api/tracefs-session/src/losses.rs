@@ -12,10 +12,10 @@ use crate::buffer_number;
 /// the CPU.
 ///
 /// The stored number is the increase of the counts from gap to gap, at the time when the kernel took the page out of the
-/// buffer (`rb_get_reader_page` in `kernel/trace/ring_buffer.c`). There is none if the page had no room for it; see
-/// [`tracefs::ring::RingBuffer::collect`]. This crate reads the counts later, when the records before the next page may be
-/// overwritten too. So a gap without a stored number, which is rare, may be reported too large, by records of the next gap,
-/// which is then reported smaller. The sum is right.
+/// buffer (`rb_get_reader_page` in `kernel/trace/ring_buffer.c`). It is missing if records fill the page to its end and the
+/// gap was not expected ([`tracefs::ring::RingBuffer::collect`]): the reader was interrupted within its read. This crate
+/// reads the counts later, when the records before the next page may be overwritten too. So such a gap may be reported too
+/// large, by records of the next gap, which is then reported smaller. The sum is right.
 #[derive(Debug)]
 pub(crate) struct Losses {
     instance: BufferStats,

@@ -16,8 +16,10 @@ const BYTES_PER_CPU: usize = 4 << 20;
 
 /// A time in which a writer at full speed fills about two pages. After it, records may have been overwritten.
 const PAUSE: Duration = Duration::from_micros(100);
-/// The pages read with room for a number after a pause, or after a page with a gap before it.
-const PAGES_WITH_ROOM: u32 = 2;
+/// The pages that are read with room for a number after a pause.
+const WITH_ROOM_AFTER_PAUSE: u32 = 2;
+/// The same after a gap. While these are read, a reader that is fast enough gets ahead of the writer by some pages.
+const WITH_ROOM_AFTER_GAP: u32 = 16;
 
 /// The raw ring buffers of an instance, one per CPU, open for reading.
 ///
@@ -253,7 +255,7 @@ impl CpuBuffer {
             };
             let collected = self.inspect(layout, bytes);
             if collected.lost.is_some() {
-                self.pages_with_room = PAGES_WITH_ROOM;
+                self.pages_with_room = WITH_ROOM_AFTER_GAP;
             }
             let is_small = small.is_some_and(|small| collected.bytes.len() < small);
             let caught_up = is_small && !is_remainder;
@@ -275,7 +277,7 @@ impl CpuBuffer {
         let now = Instant::now();
         let before = self.last_read.replace(now);
         if before.is_none_or(|before| now.duration_since(before) > PAUSE) {
-            self.pages_with_room = PAGES_WITH_ROOM;
+            self.pages_with_room = self.pages_with_room.max(WITH_ROOM_AFTER_PAUSE);
         }
         let is_likely = self.pages_with_room > 0;
         self.pages_with_room = self.pages_with_room.saturating_sub(1);
