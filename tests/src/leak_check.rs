@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex};
 
-use crate::{Instance, Kernel};
+use crate::wait::holds_within;
+use crate::{Instance, Kernel, PATIENCE};
 
 /// The tracing instances and uprobes that still existed when their manager had ended. The next call may remove them;
 /// when the test ends they must be gone.
@@ -30,7 +31,7 @@ impl LeakCheck {
         let kernel = Kernel::find()?;
         let mut left = self.0.lock().expect("no holder of the lock panics");
         left.instances.retain(Instance::exists);
-        left.instances.iter().for_each(Instance::remove);
+        left.instances.iter().for_each(remove);
         let defined = kernel.top().get("uprobe_events");
         left.probes.retain(|probe| defined.lines().any(|line| line == probe));
         left.probes.iter().for_each(|probe| kernel.remove_probe(probe));
@@ -38,4 +39,12 @@ impl LeakCheck {
         let names: Vec<&str> = names.collect();
         Some((names.len(), (*names.first()?).to_owned()))
     }
+}
+
+/// Removes the instance. A worker that was killed, because its test has failed, may still be closing the instance's files.
+fn remove(instance: &Instance) {
+    holds_within(PATIENCE, || {
+        instance.remove();
+        !instance.exists()
+    });
 }

@@ -22,6 +22,18 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bo
     eventually(what, limit, || condition().then_some(()));
 }
 
+/// Waits until the condition holds. Returns whether it does before `limit` has passed.
+pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    loop {
+        let holds = condition();
+        if holds || began.elapsed() >= limit {
+            return holds;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Prints the state of a test when it panics.
 pub struct OnPanic(pub String);
 

@@ -77,7 +77,7 @@ impl PageCollector {
         let (losses, consumption, spool) = (&mut self.losses, &mut self.consumption, &self.spool);
         let keep = |page: CollectedPage<'_>| {
             consumption.collected(page.cpu, page.records, page.damage.is_some());
-            let lost = if page.lost.is_some() { losses.take_unreported(page.cpu) } else { 0 };
+            let lost = page.lost.map_or(0, |gap| losses.take(page.cpu, gap));
             spool.push_page(page.cpu, page.bytes, page.records, lost);
         };
         let sweep = if all { self.ring.collect(keep)? } else { self.ring.catch_up(keep)? };
@@ -96,6 +96,10 @@ impl PageCollector {
     fn look_at_other_readers(&mut self) {
         for finding in self.consumption.look() {
             self.spool.lose(finding.buffer, finding.taken);
+            if finding.taken > 0 {
+                // With the records, others read the kernel's reports of the gaps before them.
+                self.spool.lose(finding.buffer, self.losses.take_unreported(finding.buffer));
+            }
             if finding.emptied {
                 self.losses.begin_anew(finding.buffer);
             }

@@ -3,7 +3,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -13,6 +13,13 @@ use super::{Damage, Error, Layout, Lost, Page};
 
 /// The most bytes read from one CPU in a sweep. Without a limit, a writer at full speed could keep the sweep from ending.
 const BYTES_PER_CPU: usize = 4 << 20;
+
+/// A time in which a writer at full speed fills about two pages. After it, records may have been overwritten.
+const PAUSE: Duration = Duration::from_micros(100);
+/// The pages that are read with room for a number after a pause.
+const WITH_ROOM_AFTER_PAUSE: u32 = 2;
+/// The same after a gap. While these are read, a reader that is fast enough gets ahead of the writer by some pages.
+const WITH_ROOM_AFTER_GAP: u32 = 16;
 
 /// The raw ring buffers of an instance, one per CPU, open for reading.
 ///
@@ -44,6 +51,9 @@ struct CpuBuffer {
     newest: u64,
     /// The CPU was offline when the instance was created. It has no buffer before it comes online.
     absent: bool,
+    last_read: Option<Instant>,
+    /// How many of the next pages are read with room for the number of lost records.
+    pages_with_room: u32,
 }
 
 /// Why reading the buffer of a CPU ended.
@@ -139,6 +149,9 @@ impl RingBuffer {
     /// With a writer at full speed, this may end at the limit of a sweep, with [`Sweep::drained`] false; see
     /// [`Self::catch_up`].
     ///
+    /// **Gaps.** A page has the number of lost records if the kernel finds room for it. Pages that are likely to follow a gap
+    /// are read in two parts, so that there is room.
+    ///
     /// This includes partly filled pages, so records are available immediately. The records of one CPU are in the order in which
     /// they were written; there is no order between CPUs.
     ///
@@ -232,14 +245,21 @@ impl CpuBuffer {
         sink: &mut impl FnMut(CollectedPage<'_>),
     ) -> Result<DrainEnd, Error> {
         let mut read = 0;
+        // The first page may be the remainder of the last page of the sweep before.
+        let mut is_remainder = true;
         while read < BYTES_PER_CPU {
-            let length = self.read(page)?;
+            let with_room = self.is_gap_likely();
+            let length = if with_room { self.read_with_room(layout, page)? } else { self.read(page)? };
             let Some(bytes) = page.get(..length).filter(|bytes| !bytes.is_empty()) else {
                 return Ok(DrainEnd::Drained);
             };
             let collected = self.inspect(layout, bytes);
-            // The first page may be the remainder of the last page of the sweep before.
-            let caught_up = read > 0 && small.is_some_and(|small| collected.bytes.len() < small);
+            if collected.lost.is_some() {
+                self.pages_with_room = WITH_ROOM_AFTER_GAP;
+            }
+            let is_small = small.is_some_and(|small| collected.bytes.len() < small);
+            let caught_up = is_small && !is_remainder;
+            is_remainder = with_room && !is_small;
             read += layout.page_size();
             sweep.pages += 1;
             sweep.bytes += collected.bytes.len() as u64;
@@ -249,6 +269,32 @@ impl CpuBuffer {
             }
         }
         Ok(DrainEnd::LimitReached)
+    }
+
+    /// Whether records may have been overwritten before the next page, because nothing was read for some time, or because
+    /// some were overwritten just before.
+    fn is_gap_likely(&mut self) -> bool {
+        let now = Instant::now();
+        let before = self.last_read.replace(now);
+        if before.is_none_or(|before| now.duration_since(before) > PAUSE) {
+            self.pages_with_room = self.pages_with_room.max(WITH_ROOM_AFTER_PAUSE);
+        }
+        let is_likely = self.pages_with_room > 0;
+        self.pages_with_room = self.pages_with_room.saturating_sub(1);
+        is_likely
+    }
+
+    /// Reads one page without the last records of a full one, which follow as another page. Returns 0 if there is none.
+    ///
+    /// The kernel stores the number of lost records after those that it returns, and only if there is room
+    /// (`ring_buffer_read_page`). Of records of some sizes, as many fill a page that there never is. But it copies no more
+    /// records than the caller has asked for bytes. This takes five times as long.
+    fn read_with_room(&mut self, layout: &Layout, page: &mut [u8]) -> Result<usize, Error> {
+        let (records, room) = page.split_at_mut(layout.page_size() - layout.commit.size);
+        match self.read(records)? {
+            0 => Ok(0),
+            length => Ok(length + self.read(room)?),
+        }
     }
 
     /// Reads one page. Returns 0 if there is none.
@@ -313,7 +359,9 @@ impl CpuBuffer {
     fn open(cpu: u32, path: PathBuf) -> Result<Self, Error> {
         let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         match OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path) {
-            Ok(file) => Ok(Self { cpu, path, file, newest: 0, absent: false }),
+            Ok(file) => {
+                Ok(Self { cpu, path, file, newest: 0, absent: false, last_read: None, pages_with_room: 0 })
+            }
             Err(source) => Err(Error::Io { path, source }),
         }
     }
