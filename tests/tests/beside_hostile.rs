@@ -337,10 +337,9 @@ fn hostile(directory: &TempDir) -> Hostile {
         words(&["maps", "8000", &maps], &[]),
         // Each of them has the mappings so far.
         words(&["children", "50"], &[]),
-        words(&["breeds", "5"], &[]),
-        words(&["files", "10000", &files], &[]),
+        words(&["files", "3000", &files], &[]),
         words(&["map", &library], &[]),
-        words(&["threads", "1000"], &[]),
+        words(&["threads", "500"], &[]),
         words(&["run", "5"], &symbols),
     ];
     let steps = steps.join(&"+".to_owned());

@@ -20,7 +20,7 @@ const THREAD: &str = "symbols";
 use crate::modules::ModuleFiles;
 
 /// What the symbols of all files may take in memory, in bytes. Long names are on disk.
-const MEMORY: u64 = 20 << 20;
+const MEMORY: u64 = 14 << 20;
 
 /// How many files are read at a time. Each takes up to some MiB meanwhile.
 const AT_ONCE: usize = 4;

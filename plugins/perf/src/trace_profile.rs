@@ -20,7 +20,7 @@ const DETAILS: &str = "\
 A line is a sample. stack lists the functions, the innermost first; kernel functions end in _[k], those of modules and BPF \
 programs in [MODULE]_[k] and [bpf]_[k]. A function is shown as \
 [FILE+OFFSET], with --folded as [FILE], if neither the file nor its debug file has a symbol for it, if the file is on a FUSE file system, or \
-cannot be opened at once, if its symbols are still being read, or if they would take too much memory: of all files together, 24 MiB \
+cannot be opened at once, if its symbols are still being read, or if they would take too much memory: of all files together, 14 MiB \
 for addresses, and --spool-size for names, which are on disk. A warning names the first file. Generated code, as of JIT compilers, \
 has the names that its process lists in /tmp/perf-PID.map or in a jitdump file that it maps. A function is [unknown] if it \
 is in neither, or is one of the kernel and its addresses are hidden: names take CAP_SYSLOG, and kernel.kptr_restrict \

@@ -56,7 +56,7 @@ impl Pace {
     /// How long the lists of mappings are read of processes that have many, though not unusually many.
     pub fn usual_lists_time(self) -> Duration {
         match self {
-            Self::Prompt => Duration::from_millis(40),
+            Self::Prompt => Duration::from_millis(30),
             Self::Thorough => Duration::MAX,
         }
     }
@@ -64,7 +64,7 @@ impl Pace {
     /// How long lists of mappings are read that are longer than usual, and how long the files are searched that are only in these.
     pub fn long_lists_time(self) -> Duration {
         match self {
-            Self::Prompt => Duration::from_millis(20),
+            Self::Prompt => Duration::from_millis(12),
             Self::Thorough => Duration::from_millis(150),
         }
     }
