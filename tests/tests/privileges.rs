@@ -1,6 +1,9 @@
 //! The privileges that tracing needs, for users other than root. The tables are those of the user documentation.
 
-use system_tests::{Call, Kernel, Manager, Plugins, Workload};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
+use system_tests::{Call, Kernel, Log, Manager, Plugins, Workload};
 
 /// A user who calls the manager.
 struct Caller {
@@ -146,5 +149,35 @@ fn each_subsystem_runs_with_the_documented_privileges() {
                 assert!(!session.stop().succeeded().is_empty(), "{plugin}, {}", caller.name());
             }
         }
+    }
+}
+
+#[test]
+fn a_profile_names_the_privilege_for_files_of_other_users_processes() {
+    let Some(_kernel) = Kernel::or_skip() else { return };
+    let mut spinning = Command::new("sh");
+    let spinning =
+        spinning.args(["-c", "while :; do :; done"]).uid(65534).spawn().expect("it can be started");
+    let (spinning, manager) = (KillOnDrop(spinning), Manager::with(Plugins::of(["perf"])));
+    let log_under = |wrapper: &[&str]| {
+        let (log, arguments) = (Log::new(), format!("--pid {}", spinning.0.id()));
+        let call = manager.call(["-v", "--run", "trace_profile", "--args", &arguments]).under(wrapper);
+        let session = log.of(call).start();
+        session.wait_for_lines(20);
+        session.stop().succeeded();
+        log.text()
+    };
+    let without = log_under(&["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]);
+    assert!(without.contains("without symbols") && without.contains("CAP_SYS_PTRACE"), "{without}");
+    let with = log_under(&["env"]);
+    assert!(!with.contains("without symbols"), "{with}");
+}
+
+struct KillOnDrop(Child);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

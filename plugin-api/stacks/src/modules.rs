@@ -204,12 +204,12 @@ impl Modules {
         if fuse.is_listed(mapping.device) || fuse.of_process(process).contains(&mapping.device) {
             return Err(io::Error::other("it is on a FUSE file system"));
         }
-        match open_regular_file(&procfs.join(itself), procfs, |_| true) {
+        let failure = match open_regular_file(&procfs.join(itself), procfs, |_| true) {
             Ok((file, _)) => return Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::Other => return Err(error),
             // The process has ended, or has unmapped it; or this process may not open it this way.
-            Err(_) => {}
-        }
+            Err(error) => error,
+        };
         let Ok(path) = Path::new(OsStr::from_bytes(mapping.path)).strip_prefix("/") else { return Ok(None) };
         let roots = [process].into_iter().chain(self.fallback_processes.iter().copied());
         let roots = roots.filter(|root| !fuse.of_process(*root).contains(&mapping.device));
@@ -218,7 +218,13 @@ impl Modules {
             let path = procfs.join(format!("{root}/root")).join(path);
             open_regular_file(&path, procfs, |metadata| metadata.ino() == mapping.inode)
         };
-        Ok(roots.map(open).find_map(Result::ok).map(|(file, _)| file))
+        match roots.map(open).find_map(Result::ok) {
+            Some((file, _)) => Ok(Some(file)),
+            None if failure.kind() == io::ErrorKind::PermissionDenied => Err(io::Error::other(format!(
+                "{failure}; files of other users' processes take CAP_SYS_PTRACE"
+            ))),
+            None => Ok(None),
+        }
     }
 
     /// Opens what can be the debug file of a file that is open. This can block.

@@ -202,8 +202,8 @@ fn catch_up_stops_at_the_writer() {
         done.store(true, Ordering::Relaxed);
     });
     assert!(pages >= 2_000, "{pages}");
-    // The first two pages may leave a remainder each.
-    assert!((1..=4).contains(&max_small), "{max_small} small pages of one CPU in a sweep");
+    // Two pages after a pause and sixteen after a gap may leave a remainder each. A sweep that follows the writer finds hundreds.
+    assert!((1..=24).contains(&max_small), "{max_small} small pages of one CPU in a sweep");
 }
 
 #[test]
