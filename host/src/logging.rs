@@ -48,8 +48,11 @@ pub fn has_warned(line: &str) -> bool {
 
 impl Logger {
     fn remember(&self, record: &Record<'_>) {
+        if record.level() != Level::Warn {
+            return;
+        }
         let mut forwarded = self.forwarded.lock().unwrap_or_else(PoisonError::into_inner);
-        if record.level() == Level::Warn && forwarded.len() < MOST_WARNINGS {
+        if forwarded.len() < MOST_WARNINGS {
             forwarded.insert(output::one_line(&record.args().to_string()));
         }
     }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -18,6 +19,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The innermost function of most samples of a profile that was printed with the messages.
+    #[track_caller]
+    pub fn hottest_function(&self) -> String {
+        let lines = self.stderr.lines();
+        let samples = lines.filter_map(|line| line.split_once(" stack=")?.1.split(';').next());
+        let mut counts = BTreeMap::<&str, usize>::new();
+        samples.for_each(|function| *counts.entry(function).or_default() += 1);
+        counts.into_iter().max_by_key(|(_, count)| *count).expect("there are samples").0.to_owned()
+    }
+
     /// Checks that it succeeded with nothing on standard error; returns standard output.
     #[track_caller]
     pub fn succeeded(&self) -> &str {

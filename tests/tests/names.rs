@@ -1,6 +1,6 @@
 //! The names of functions: what is shown is right, and can be given. Needs root and tracefs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use system_tests::{Kernel, Manager, Plugins, compile_c, strip};
@@ -27,11 +27,7 @@ fn hottest(directory: &Path, library: &str) -> String {
     compile_c(directory, SPINS, &words);
     let manager = Manager::with(Plugins::of(["perf"]));
     let call = manager.call(["run", "profile", "-F", "500", "--"]).word(directory.join("program"));
-    let answer = call.answer();
-    let samples = answer.stderr.lines().filter_map(|line| line.split_once(" stack=")?.1.split(';').next());
-    let mut counts = BTreeMap::<&str, usize>::new();
-    samples.for_each(|function| *counts.entry(function).or_default() += 1);
-    counts.into_iter().max_by_key(|(_, count)| *count).expect("there are samples").0.to_owned()
+    call.answer().hottest_function()
 }
 
 #[test]

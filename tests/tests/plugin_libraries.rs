@@ -133,7 +133,7 @@ fn a_search_path_that_others_can_write_to_is_refused() {
     refused(plugins, &["libs", "belongs to user 65534"]);
 }
 
-/// In a directory with the sticky bit, such as `/tmp`, nobody can replace what another user has made, but anybody can make what is
+/// In a directory with the sticky bit, such as `/tmp`, users cannot replace what another user has made, but each of them can make what is
 /// missing.
 #[test]
 fn a_search_path_that_others_can_create_is_refused() {

@@ -1,6 +1,5 @@
 //! The names of functions that are not in the mapped file itself. Needs root.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -42,11 +41,7 @@ fn hottest(directory: &Path, script: &str) -> String {
     let manager = Manager::with(Plugins::of(["perf"]));
     let words = ["run", "profile", "-F", "500", "--frames", "user", "--", "sh", "-e", "-c"];
     let call = manager.call(words).word(format!("cd {}; {script}", directory.display()));
-    let answer = call.answer();
-    let samples = answer.stderr.lines().filter_map(|line| line.split_once(" stack=")?.1.split(';').next());
-    let mut counts = BTreeMap::<&str, usize>::new();
-    samples.for_each(|function| *counts.entry(function).or_default() += 1);
-    counts.into_iter().max_by_key(|(_, count)| *count).expect("there are samples").0.to_owned()
+    call.answer().hottest_function()
 }
 
 #[test]

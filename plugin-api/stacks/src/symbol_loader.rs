@@ -14,10 +14,10 @@ use trace_session::SPOOL_DIRECTORY;
 use trace_symbols::{MemoryBudget, SymbolTable, vdso_image};
 use trace_tasks::thread_refusal;
 
+use crate::modules::ModuleFiles;
+
 /// The name of the threads.
 const THREAD: &str = "symbols";
-
-use crate::modules::ModuleFiles;
 
 /// What the symbols of all files may take in memory, in bytes. Long names are on disk.
 const MEMORY: u64 = 14 << 20;

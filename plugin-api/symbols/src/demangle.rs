@@ -36,6 +36,11 @@ pub fn is_mangled(symbol: &str) -> bool {
     (symbol.starts_with("_Z") || symbol.starts_with("_R")) && symbol.len() <= MAX_SYMBOL
 }
 
+/// Whether a symbol may be one of C++, and is demangled. The older mangling of Rust looks like that of C++.
+pub(crate) fn is_cpp(symbol: &str) -> bool {
+    is_mangled(symbol) && symbol.starts_with("_Z") && rustc_demangle::try_demangle(symbol).is_err()
+}
+
 /// Demangles the symbol of a Rust function (without the hash at its end) or of a C++ function (with its parameters). A name
 /// of more than `max_chars` characters is cut, and ends in `…`: a short symbol can stand for gigabytes. `None`, if the symbol
 /// is not mangled, or takes too long to demangle.
@@ -50,11 +55,7 @@ pub fn demangle(symbol: &str, max_chars: usize) -> Option<String> {
 /// qualifiers. All overloads share it. It is cut as that of [`demangle`] is. `None`, if the symbol is not mangled, or stands
 /// for a copy of a function that a compiler has made with other parameters (`.isra.0`, `.constprop.0`).
 pub fn demangle_without_types(symbol: &str, max_chars: usize, depth: Depth) -> Option<String> {
-    if !is_mangled(symbol)
-        || !symbol.starts_with("_Z")
-        || symbol.contains('.')
-        || rustc_demangle::try_demangle(symbol).is_ok()
-    {
+    if !is_cpp(symbol) || symbol.contains('.') {
         return None;
     }
     let mut name = LimitedName::new(max_chars);
@@ -69,11 +70,11 @@ pub fn demangle_without_types(symbol: &str, max_chars: usize, depth: Depth) -> O
 
 /// The same with its parameters, but without its return type.
 pub(crate) fn demangle_without_return_type(symbol: &str, max_chars: usize, depth: Depth) -> Option<String> {
+    if !is_cpp(symbol) {
+        return None;
+    }
     let mut name = LimitedName::new(max_chars);
-    let is_cpp =
-        is_mangled(symbol) && symbol.starts_with("_Z") && rustc_demangle::try_demangle(symbol).is_err();
-    let outcome =
-        is_cpp.then(|| write_cpp(symbol, &DemangleOptions::new().no_return_type(), depth, &mut name))?;
+    let outcome = write_cpp(symbol, &DemangleOptions::new().no_return_type(), depth, &mut name);
     (outcome.is_ok() || name.is_cut).then_some(name.text)
 }
 

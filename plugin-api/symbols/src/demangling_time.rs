@@ -9,6 +9,8 @@ use cpp_demangle::error::Error;
 use cpp_demangle::{BorrowedSymbol, ParseOptions, Symbol};
 use trace_tasks::BlockingCalls;
 
+use crate::demangle::is_cpp;
+
 /// How deep the parts of a C++ symbol may be nested, as the parser counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
@@ -65,8 +67,7 @@ pub(crate) fn within_limits<T: Send + 'static>(
     symbol: &str,
     demangle: impl FnOnce(&str, Depth) -> T + Send + 'static,
 ) -> Option<T> {
-    let is_deep =
-        symbol.starts_with("_Z") && matches!(parse_cpp(symbol, Depth::Shallow), Err(Error::TooMuchRecursion));
+    let is_deep = is_cpp(symbol) && matches!(parse_cpp(symbol, Depth::Shallow), Err(Error::TooMuchRecursion));
     if !is_deep {
         return Some(demangle(symbol, Depth::Shallow));
     }

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::demangle::{demangle_at, demangle_without_return_type, demangle_without_types, is_mangled};
+use crate::demangle::{
+    demangle_at, demangle_without_return_type, demangle_without_types, is_cpp, is_mangled,
+};
 use crate::demangling_time::{Depth, within_limits};
 
 /// All names of the function of a symbol, as [`spelling`] has them: the symbol itself; the name that is shown; the same without its
@@ -18,8 +20,10 @@ pub fn spellings(symbol: &str, max_chars: usize) -> Vec<String> {
 
 fn demangled_spellings(symbol: &str, max_chars: usize, depth: Depth) -> Vec<String> {
     let Some(shown) = demangle_at(symbol, max_chars, depth) else { return Vec::new() };
-    let is_rust = rustc_demangle::try_demangle(symbol).is_ok();
-    let short = if is_rust { Some(shown.clone()) } else { demangle_without_types(symbol, max_chars, depth) };
+    let short = match is_cpp(symbol) {
+        true => demangle_without_types(symbol, max_chars, depth),
+        false => Some(shown.clone()),
+    };
     let mut names = vec![shown];
     names.extend(demangle_without_return_type(symbol, max_chars, depth));
     if let Some(short) = short {

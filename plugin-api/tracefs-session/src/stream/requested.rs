@@ -27,7 +27,7 @@ struct Kinds {
 impl Requested {
     /// What is enabled in an instance, and optionally in a second one, now and later.
     pub fn of(instance: &Instance, second: Option<&Instance>) -> Self {
-        // The tasks are not chosen in the second, so anybody's text would be shown.
+        // The tasks are not chosen in the second, so the text of every process would be shown.
         Self { first: Kinds::of(instance, true), second: second.map(|second| Kinds::of(second, false)) }
     }
 

@@ -3,16 +3,16 @@
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use trace_linkage::Linkage;
 use trace_symbols::{ElfError, ElfFile, MemoryBudget};
-use trace_tasks::{Pid, reopen_regular_file};
+use trace_tasks::{Following, Pid, open_regular_file_in, reopen_regular_file};
 
 use super::debug_file::DebugFileSearch;
 
@@ -57,11 +57,8 @@ impl Binary {
     /// The file does not exist, or is not a regular file that can be read.
     pub fn in_root_of(process: Pid, path: &Path, procfs: &Path) -> io::Result<Self> {
         let root = procfs.join(process.to_string()).join("root");
-        let root = open(&root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        Self::of(openat2(root.as_fd(), path, how)?, path, procfs)
+        let opened = open_regular_file_in(&root, path, Following::All, procfs, |_| true)?;
+        Ok(Self::opened(opened, path, procfs))
     }
 
     /// Opens a file that is open with O_PATH only. This can block.
@@ -70,14 +67,17 @@ impl Binary {
     ///
     /// It is not a regular file that can be read.
     pub fn of(file: OwnedFd, path: &Path, procfs: &Path) -> io::Result<Self> {
-        let (file, metadata) = reopen_regular_file(file, procfs, |_| true)?;
-        Ok(Self {
+        Ok(Self::opened(reopen_regular_file(file, procfs, |_| true)?, path, procfs))
+    }
+
+    fn opened((file, metadata): (File, Metadata), path: &Path, procfs: &Path) -> Self {
+        Self {
             path: path.to_owned(),
             identity: (metadata.dev(), metadata.ino()),
             link: procfs.join(format!("self/fd/{}", file.as_raw_fd())),
             fingerprint: Fingerprint::of(&metadata),
             file,
-        })
+        }
     }
 
     /// Its symbols.
